@@ -1,0 +1,36 @@
+"""How Sphinx builds these pages; nothing is fetched."""
+
+import sys
+from importlib.metadata import version as installed_version
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from schema_page import write_schema_page
+
+DOCS = Path(__file__).parent
+
+project = "ndx-simulation-output"
+author = "ndx-simulation-output developers"
+project_copyright = f"2026, {author}"
+version = release = installed_version("ndx-simulation-output")
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_click",
+]
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = f"ndx-simulation-output {version}"
+myst_heading_anchors = 3
+smartquotes = False  # options begin with two hyphens
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+napoleon_numpy_docstring = True
+napoleon_google_docstring = False
+
+write_schema_page(DOCS.parent / "spec", DOCS / "reference" / "schema.md")

@@ -1,0 +1,16 @@
+"""Simulated neural activity in NWB: the types of the extension, and converters around them."""
+
+from ndx_simulation_output.convert import convert, export_sonata, open_output
+from ndx_simulation_output.errors import SimulationOutputError, SimulationOutputWarning
+from ndx_simulation_output.nwb.types import Compartments, CompartmentSeries, SimulationMetaData
+
+__all__ = [
+    "CompartmentSeries",
+    "Compartments",
+    "SimulationMetaData",
+    "SimulationOutputError",
+    "SimulationOutputWarning",
+    "convert",
+    "export_sonata",
+    "open_output",
+]

@@ -1,0 +1,1 @@
+"""One format or simulator each: ``read`` describes what it left behind, ``write`` gives it back."""

@@ -1,0 +1,233 @@
+"""The command line, ``ndx-sim``: the same calls and names as in Python."""
+
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+import click
+from tqdm import tqdm
+
+from ndx_simulation_output.convert import convert as convert_sources
+from ndx_simulation_output.convert import export_sonata, open_output
+from ndx_simulation_output.demo import run_demo
+from ndx_simulation_output.errors import SimulationOutputError, SimulationOutputWarning
+from ndx_simulation_output.info import describe
+from ndx_simulation_output.nwb.checks import check_file
+
+__all__ = ["main"]
+
+
+class _Commands(click.Group):
+    """A group whose commands show our errors and warnings as one line each."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", SimulationOutputWarning)
+            warnings.showwarning = _show_warning
+            try:
+                return super().invoke(ctx)
+            except SimulationOutputError as error:
+                click.echo(f"error: {error}", err=True)
+                ctx.exit(1)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    del category, filename, lineno, file, line
+    # Other libraries write several lines; the first says what it is about.
+    click.echo(f"warning: {str(message).splitlines()[0]}", err=True)
+
+
+@contextmanager
+def _progress(label: str) -> Iterator[Callable[[int, int], object]]:
+    """Show progress on a terminal once it takes more than a second."""
+    with tqdm(desc=label, unit="B", unit_scale=True, disable=None, delay=1, leave=False) as bar:
+
+        def update(n_bytes: int, total: int) -> None:
+            bar.total = total
+            bar.update(n_bytes)
+
+        yield update
+
+
+def _pairs(
+    ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]
+) -> dict[str, str]:
+    del ctx, parameter
+    pairs = {}
+    for value in values:
+        name, equals, text = value.partition("=")
+        if not (name and equals and text):
+            msg = f"{value!r} is not of the form NAME=VALUE"
+            raise click.BadParameter(msg)
+        pairs[name] = text
+    return pairs
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="ndx-simulation-output")
+def main() -> None:
+    """Simulated neural activity in NWB: convert from SONATA and back, look, check.
+
+    \b
+    Example:
+      ndx-sim demo
+    """
+
+
+_SOURCE_OPTIONS = (
+    click.option(
+        "--unit",
+        multiple=True,
+        callback=_pairs,
+        metavar="NAME=UNIT",
+        help="Unit of a report or potential, such as v_report=mV.",
+    ),
+    click.option(
+        "--time-unit",
+        multiple=True,
+        callback=_pairs,
+        metavar="NAME=UNIT",
+        help="Unit of the time of a report, potential or 'spikes'; SONATA's is ms.",
+    ),
+    click.option(
+        "--compartments",
+        multiple=True,
+        callback=_pairs,
+        metavar="NAME=all",
+        help="A report that has every segment: its positions are computed.",
+    ),
+    click.option("--population", help="Name of the population of spikes that have none."),
+    click.option(
+        "--dt",
+        type=click.FloatRange(min=0, min_open=True),
+        help="Time step in ms of data that have no time.",
+    ),
+)
+
+
+def _source_options(command: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(_SOURCE_OPTIONS):
+        command = option(command)
+    return command
+
+
+@main.command()
+@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("target", type=click.Path(path_type=Path))
+@_source_options
+@click.option(
+    "--metadata",
+    type=click.Path(path_type=Path),
+    help="YAML file with the sections NWBFile, Subject, SimulationMetaData.",
+)
+@click.option("--compression", type=click.Choice(["gzip"]), help="Compress the data.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing target.")
+def convert(sources: tuple[Path, ...], target: Path, **options: Any) -> None:
+    """Convert what a SONATA simulation left behind to one NWB file.
+
+    SOURCES are files, a directory, or a simulation_config.json; TARGET ends in .nwb.
+
+    \b
+    Example:
+      ndx-sim convert output/ run.nwb --unit v_report=mV --metadata session.yaml
+    """
+    if target.suffix != ".nwb":
+        msg = f"the last argument is the file to write, NAME.nwb; found {target}"
+        raise click.UsageError(msg)
+    with _progress("convert") as progress:
+        converted = convert_sources(sources, target, progress=progress, **options)
+    _say_notes(converted.notes)
+    click.echo(f"wrote {converted.path}")
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option(
+    "--dialect",
+    type=click.Choice(["allen", "bbp"]),
+    help="allen (bmtk) or bbp (libsonata); by default that of the source, else bbp.",
+)
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "float64"]),
+    help="Type of the data of reports; by default the recorded one.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace existing files.")
+def export(file: Path, directory: Path, **options: Any) -> None:
+    """Write the recordings of an NWB FILE to a DIRECTORY as SONATA files.
+
+    \b
+    Example:
+      ndx-sim export run.nwb sonata/ --dialect bbp
+    """
+    with _progress("export") as progress:
+        written = export_sonata(file, directory, progress=progress, **options)
+    _say_notes(written.left_out)
+    for path in written.files:
+        click.echo(f"wrote {path}")
+
+
+@main.command()
+@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
+@_source_options
+def info(sources: tuple[Path, ...], **options: Any) -> None:
+    """Show what an NWB file, or the output of a SONATA simulation, holds.
+
+    \b
+    Example:
+      ndx-sim info run.nwb
+    """
+    with open_output(sources[0] if len(sources) == 1 else sources, **options) as output:
+        for line in describe(output):
+            click.echo(line)
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def check(file: Path) -> None:
+    """Check an NWB FILE against the schema, our own rules and nwbinspector.
+
+    The exit status is 1 if anything is wrong; warnings and notes do not count.
+
+    \b
+    Example:
+      ndx-sim check run.nwb
+    """
+    findings = check_file(file)
+    for finding in findings:
+        where = f"{finding.where}: " if finding.where else ""
+        click.echo(f"{finding.severity}: {where}{finding.message} ({finding.rule})")
+    errors = sum(finding.severity == "error" for finding in findings)
+    click.echo(f"{file}: {errors or 'no'} error{'' if errors == 1 else 's'}")
+    sys.exit(1 if errors else 0)
+
+
+@main.command()
+@click.argument("directory", type=click.Path(path_type=Path), default="ndx-sim-demo")
+@click.option("--overwrite", is_flag=True, help="Replace the files of an earlier demo.")
+def demo(directory: Path, *, overwrite: bool) -> None:
+    """Simulate a small network, convert its SONATA files, check the result, export it back.
+
+    \b
+    Example:
+      ndx-sim demo
+    """
+    for line in run_demo(directory, overwrite=overwrite):
+        click.echo(line)
+    click.echo(f"look at it:  ndx-sim info {directory / 'run.nwb'}")
+
+
+def _say_notes(notes: Any) -> None:
+    for note in notes:
+        click.echo(f"note: {note}", err=True)

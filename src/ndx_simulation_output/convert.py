@@ -1,0 +1,221 @@
+"""The whole way in one call, both directions."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ndx_simulation_output.adapters import sonata
+from ndx_simulation_output.errors import SourceError, TargetExistsError
+from ndx_simulation_output.files import check_target
+from ndx_simulation_output.nwb import reader, writer
+from ndx_simulation_output.nwb.metadata import read_metadata
+from ndx_simulation_output.recording import SimulationOutput
+from ndx_simulation_output.recording.arrays import Progress
+
+__all__ = ["Converted", "convert", "export_sonata", "open_output"]
+
+
+@dataclass(frozen=True)
+class Converted:
+    """The file that was written, and what of the source was left out or put right."""
+
+    path: Path
+    notes: tuple[str, ...]
+
+
+def convert(
+    source: str | Path | Iterable[str | Path],
+    target: str | Path,
+    *,
+    metadata: str | Path | Mapping[str, Any] | None = None,
+    unit: Mapping[str, str] | None = None,
+    time_unit: Mapping[str, str] | None = None,
+    compartments: Mapping[str, str] | None = None,
+    population: str | None = None,
+    dt: float | None = None,
+    compression: str | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Converted:
+    """Convert what a SONATA simulation left behind to one NWB file, in bounded memory.
+
+    Parameters
+    ----------
+    source
+        A file, several files, a directory, or a ``simulation_config.json``.
+    target
+        The NWB file to write.
+    metadata
+        Session and subject as a dict or YAML file with the sections ``NWBFile``, ``Subject`` and
+        ``SimulationMetaData``.
+    unit
+        Unit of reports and potentials by name, such as ``{"v_report": "mV"}``.
+    time_unit
+        Unit of their times by name, and of ``spikes``; SONATA's is ms.
+    compartments
+        ``{"report": "all"}`` for reports of every segment: their positions are computed.
+    population
+        Name of the population of spikes that have none.
+    dt
+        Time step in ms of data that have no time.
+    compression
+        ``gzip`` to compress the data; by default they are stored as they are.
+    overwrite
+        Whether an existing target is replaced.
+    progress
+        Called with the number of bytes done since the last call, and that of all.
+
+    Raises
+    ------
+    SourceError
+        If a source cannot be read, contradicts its format, or holds no recorded activity.
+    ShapeMismatchError
+        If a mapping does not fit its data.
+    UnitError
+        If a unit is not understood, or given for a name that does not occur.
+    MetadataError
+        If the metadata do not fit NWB.
+    TargetExistsError
+        If the target exists and ``overwrite`` is false.
+    WriteError
+        If the target cannot be written. An existing one is then as it was.
+
+    Example
+    -------
+    >>> convert("output/", "run.nwb", unit={"v_report": "mV"})  # doctest: +SKIP
+
+    """
+    target = Path(target)
+    check_target(target, overwrite=overwrite)
+    sections = read_metadata(metadata)
+    sources = [source] if isinstance(source, (str, Path)) else list(source)
+    if any(Path(path).resolve() == target.resolve() for path in sources):
+        msg = f"{target} is the source and cannot be the target too"
+        raise TargetExistsError(msg)
+    with sonata.read(
+        sources,
+        unit=unit,
+        time_unit=time_unit,
+        compartments=compartments,
+        population=population,
+        dt=dt,
+    ) as output:
+        writer.write(
+            output,
+            target,
+            metadata=sections,
+            when=_modified(sources),
+            overwrite=overwrite,
+            compression=compression,
+            progress=progress,
+        )
+    return Converted(target, output.notes)
+
+
+def export_sonata(
+    path: str | Path,
+    directory: str | Path,
+    *,
+    dialect: sonata.Dialect | None = None,
+    dtype: str | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> sonata.Written:
+    """Write the reports, spikes and extracellular potentials of an NWB file as SONATA files.
+
+    What came from SONATA goes out with the same values, ids, order, populations, times, units,
+    types and extra columns. The result lists the files, and what SONATA cannot say.
+
+    Parameters
+    ----------
+    path
+        An NWB file, of this package or any other.
+    directory
+        Where the files go; made if it does not exist.
+    dialect
+        ``allen`` (bmtk) or ``bbp`` (libsonata); by default that of the source, else ``bbp``.
+    dtype
+        Type of the data of reports, such as ``float32``; by default the recorded one.
+    overwrite
+        Whether existing files are replaced.
+    progress
+        Called with the number of bytes done since the last call, and that of all.
+
+    Raises
+    ------
+    SourceError
+        If the NWB file cannot be read.
+    ExportError
+        If nothing in it can be said in SONATA.
+    TargetExistsError
+        If a file exists and ``overwrite`` is false.
+    WriteError
+        If a file cannot be written.
+
+    Example
+    -------
+    >>> export_sonata("run.nwb", "sonata/", dialect="bbp")  # doctest: +SKIP
+
+    """
+    with reader.read(_existing(path)) as output:
+        written = sonata.write(
+            output,
+            Path(directory),
+            dialect=dialect,
+            dtype=dtype,
+            overwrite=overwrite,
+            progress=progress,
+        )
+        written.left_out[:0] = output.notes
+    return written
+
+
+def open_output(
+    path: str | Path | Iterable[str | Path],
+    *,
+    unit: Mapping[str, str] | None = None,
+    time_unit: Mapping[str, str] | None = None,
+    compartments: Mapping[str, str] | None = None,
+    population: str | None = None,
+    dt: float | None = None,
+) -> SimulationOutput:
+    """Open an NWB file, or anything that ``convert`` takes, to read from it without converting.
+
+    The options are those of ``convert``; an NWB file needs none.
+
+    Raises
+    ------
+    SourceError
+        If it cannot be read.
+
+    Example
+    -------
+    >>> with open_output("v_report.h5") as output:  # doctest: +SKIP
+    ...     output["v_report"].get_traces(cells=3, start=0.1, stop=0.2)
+
+    """
+    if isinstance(path, (str, Path)) and reader.is_nwb(_existing(path)):
+        return reader.read(Path(path))
+    return sonata.read(
+        path,
+        unit=unit,
+        time_unit=time_unit,
+        compartments=compartments,
+        population=population,
+        dt=dt,
+    )
+
+
+def _existing(path: str | Path) -> Path:
+    if not Path(path).exists():
+        msg = f"{path} does not exist"
+        raise SourceError(msg)
+    return Path(path)
+
+
+def _modified(sources: Iterable[str | Path]) -> datetime | None:
+    """When the newest of the sources was last changed."""
+    times = [Path(source).stat().st_mtime for source in sources if Path(source).exists()]
+    return datetime.fromtimestamp(max(times)).astimezone() if times else None

@@ -1,0 +1,77 @@
+"""A simulation, its SONATA files, their conversion and the way back, all in one directory."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+
+from ndx_simulation_output.adapters import sonata
+from ndx_simulation_output.cable import simulate
+from ndx_simulation_output.convert import convert, export_sonata, open_output
+from ndx_simulation_output.errors import SimulationOutputError
+from ndx_simulation_output.nwb.checks import check_file
+from ndx_simulation_output.recording import SimulationOutput
+
+__all__ = ["run_demo"]
+
+_METADATA = {
+    "NWBFile": {
+        "session_description": "A small network of cable models, simulated by ndx-sim demo",
+        "session_start_time": datetime(2026, 1, 1, tzinfo=timezone.utc),
+        "experimenter": ["Demo, Ndx"],
+        "institution": "none, this is a demonstration",
+        "keywords": ["simulation", "cable model"],
+    },
+    "Subject": {
+        "subject_id": "model",
+        "description": "A model, not an animal",
+        "species": "Mus musculus",
+        "sex": "U",
+        "age": "P0D",
+    },
+}
+
+
+def run_demo(directory: Path, *, overwrite: bool = False) -> Iterator[str]:
+    """Run the demo, giving a line of text after each step.
+
+    Raises
+    ------
+    TargetExistsError
+        If files of an earlier demo are there and ``overwrite`` is false.
+    SimulationOutputError
+        If the file that was made is not valid or what comes back differs.
+
+    """
+    output = simulate()
+    cells = sum(len(report.compartments) for report in output.reports if report.report == "v")
+    yield f"simulated {cells} cells for {output.run.duration:g} s"
+    source, back, target = directory / "sonata", directory / "sonata-again", directory / "run.nwb"
+    written = sonata.write(output, source, dialect="bbp", overwrite=overwrite)
+    yield f"wrote {len(written.files)} SONATA files to {source}"
+    run = {key: value for key, value in asdict(output.run).items() if value is not None}
+    metadata = {**_METADATA, "SimulationMetaData": run}
+    convert(source, target, metadata=metadata, overwrite=overwrite)
+    yield f"converted them to {target}"
+    errors = [finding for finding in check_file(target) if finding.severity == "error"]
+    if errors:
+        msg = f"{target} is at fault: {errors[0].where}: {errors[0].message}"
+        raise SimulationOutputError(msg)
+    yield "checked it against the schema and our rules: nothing is wrong"
+    export_sonata(target, back, overwrite=overwrite)
+    with open_output(source) as before, open_output(back) as after:
+        _compare(before, after)
+    yield f"exported it to {back}: the same values, ids and times"
+
+
+def _compare(before: SimulationOutput, after: SimulationOutput) -> None:
+    for report in before.reports:
+        if not np.array_equal(report.get_traces(), after[report.name].get_traces()):
+            msg = f"report {report.name} came back with other values"
+            raise SimulationOutputError(msg)
+    for one, other in zip(before.spikes, after.spikes, strict=True):
+        if not np.array_equal(one.times, other.times):
+            msg = f"the spikes of population {one.population} came back with other times"
+            raise SimulationOutputError(msg)

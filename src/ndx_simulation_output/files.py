@@ -1,0 +1,139 @@
+"""Files appear whole under their name or not at all."""
+
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from ndx_simulation_output.errors import SimulationOutputError, TargetExistsError, WriteError
+
+__all__ = ["check_target", "whole_file", "whole_hdf5"]
+
+
+def check_target(path: Path, *, overwrite: bool) -> None:
+    """Refuse a target that exists or whose directory does not.
+
+    Raises
+    ------
+    TargetExistsError
+        If ``path`` exists and ``overwrite`` is false, or is a directory.
+    WriteError
+        If the directory of ``path`` does not exist.
+
+    """
+    if path.is_dir():
+        msg = f"{path} is a directory; expected the name of a file to write"
+        raise TargetExistsError(msg)
+    if path.exists() and not overwrite:
+        msg = f"{path} exists already; pass overwrite=True (--overwrite) to replace it"
+        raise TargetExistsError(msg)
+    if not path.parent.is_dir():
+        msg = f"cannot write {path}: the directory {path.parent} does not exist"
+        raise WriteError(msg)
+
+
+@contextmanager
+def whole_file(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Give a temporary name beside ``path`` to write to; rename it when the block ends well.
+
+    When the block raises, whatever it raises, the temporary file is removed and an existing
+    ``path`` stays as it was.
+
+    Raises
+    ------
+    TargetExistsError
+        If ``path`` exists and ``overwrite`` is false.
+    WriteError
+        If the file cannot be written, for instance because the disk is full.
+
+    """
+    check_target(path, overwrite=overwrite)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    except Exception as error:
+        reason = _failed_write(error)
+        if reason is None:
+            raise
+        msg = f"cannot write {path}: {reason}"
+        raise WriteError(msg) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_hdf5(path: Path, *, overwrite: bool = False) -> Iterator[h5py.File]:
+    """Give an HDF5 file to write to, which gets the name ``path`` when the block ends well.
+
+    Raises
+    ------
+    TargetExistsError
+        If ``path`` exists and ``overwrite`` is false.
+    WriteError
+        If the file cannot be written, for instance because the disk is full.
+
+    """
+    with (
+        whole_file(path, overwrite=overwrite) as temporary,
+        _Storage(temporary, "w+") as storage,
+    ):
+        try:
+            # Without a cache of chunks, much is not put off.
+            with h5py.File(storage, "w", rdcc_nbytes=0) as file:
+                try:
+                    yield file
+                finally:
+                    storage.tells = False
+        except Exception:
+            if storage.failure is None:
+                raise
+        if storage.failure is not None:
+            raise storage.failure
+
+
+class _Storage(io.FileIO):
+    """The bytes of a file that HDF5 writes.
+
+    HDF5 crashes if it cannot write what it has put off, such as when it closes a dataset. So it
+    is told of a failure only when it writes much, which it does not put off, and not while it
+    closes the file; else it believes that all is written. ``failure`` is what happened.
+    """
+
+    _MUCH = 2**16
+    failure: BaseException | None = None
+    tells = True
+
+    def write(self, data: Any) -> int:
+        """Write all of ``data``, or note why not."""
+        left = memoryview(data)
+        try:
+            while left and self.failure is None:
+                left = left[super().write(left) :]
+        except BaseException as error:  # noqa: BLE001 - an interruption is no better time to crash
+            self.failure = error
+        if self.failure is not None and self.tells and len(data) > self._MUCH:
+            raise self.failure
+        return len(data)
+
+    def truncate(self, size: int | None = None) -> int:
+        """Set the length of the file, or note why not."""
+        try:
+            if self.failure is None:
+                super().truncate(size)
+        except OSError as error:
+            self.failure = error
+        return size or 0
+
+
+def _failed_write(error: BaseException | None) -> OSError | None:
+    """Give the error of the system below ``error``, or None if it has nothing to do with that."""
+    while error is not None and not isinstance(error, SimulationOutputError):
+        if isinstance(error, OSError):
+            return error
+        error = error.__cause__
+    return None

@@ -1,0 +1,121 @@
+"""What a file holds, in a few lines of text."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from ndx_simulation_output.recording import (
+    ExtracellularPotential,
+    RegularTimes,
+    Report,
+    SimulationOutput,
+    Spikes,
+    Times,
+    Unit,
+    unit_symbol,
+)
+
+__all__ = ["describe"]
+
+
+def describe(output: SimulationOutput) -> Iterator[str]:
+    """Give lines on the run, its populations, reports, potentials and spikes."""
+    yield from _run(output)
+    yield from _populations(output)
+    for report in output.reports:
+        yield from _report(report)
+    for potential in output.potentials:
+        yield from _potential(potential)
+    for spikes in output.spikes:
+        yield _spikes(spikes)
+    if not (output.reports or output.potentials or output.spikes):
+        yield "no recorded activity"
+    for note in output.notes:
+        yield f"note: {note}"
+
+
+def _run(output: SimulationOutput) -> Iterator[str]:
+    run = output.run
+    facts = [
+        (run.simulator, "simulator {}"),
+        (run.simulator_version, "version {}"),
+        (run.time_step, "time step {:g} s"),
+        (run.duration, "duration {:g} s"),
+        (run.temperature, "{:g} degrees Celsius"),
+        (run.seed, "seed {}"),
+    ]
+    known = [text.format(value) for value, text in facts if value is not None]
+    if known:
+        yield f"run: {', '.join(known)}"
+
+
+def _populations(output: SimulationOutput) -> Iterator[str]:
+    reports: dict[str, list[Report]] = {}
+    for report in output.reports:
+        reports.setdefault(report.population, []).append(report)
+    spiking = {spikes.population: spikes for spikes in output.spikes}
+    for population in dict.fromkeys([*reports, *spiking]):
+        parts = []
+        if population in reports:
+            cells = max(len(report.compartments) for report in reports[population])
+            most = max(report.compartments.n_compartments for report in reports[population])
+            parts.append(f"{cells} recorded cells, {most} compartments")
+        if population in spiking:
+            parts.append(f"{len(np.unique(spiking[population].node_ids))} spiking cells")
+        yield f"population {population}: {'; '.join(parts)}"
+
+
+def _report(report: Report) -> Iterator[str]:
+    variable = f", variable {report.variable}" if report.variable else ""
+    yield f"report {report.name}: population {report.population}{variable}"
+    yield f"  {_data(report.data, report.unit)}"
+    yield f"  {_times(report.times)}"
+    yield f"  {_storage(report.data)}"
+
+
+def _potential(potential: ExtracellularPotential) -> Iterator[str]:
+    known = 0 if potential.electrodes is None else len(potential.electrodes.ids)
+    yield f"potentials {potential.name}: {known} electrodes with positions"
+    yield f"  {_data(potential.data, potential.unit)}"
+    yield f"  {_times(potential.times)}"
+    yield f"  {_storage(potential.data)}"
+
+
+def _spikes(spikes: Spikes) -> str:
+    text = f"spikes {spikes.population}: {len(spikes.times)} spikes"
+    if not len(spikes.times):
+        return text
+    cells = len(np.unique(spikes.node_ids))
+    return f"{text} of {cells} cells, {spikes.times.min():g} to {spikes.times.max():g} s"
+
+
+def _data(data: Any, unit: Unit) -> str:
+    rows, columns = data.shape
+    symbol = unit_symbol(unit)
+    if symbol is None and unit.known:
+        symbol = f"{unit.name} × {unit.conversion:g} + {unit.offset:g}"
+    return f"{rows} times × {columns} columns, {data.dtype}, unit {symbol or unit.name}"
+
+
+def _times(times: Times) -> str:
+    if not times.count:
+        return "no times"
+    first, last = times.seconds(slice(0, 1))[0], times.seconds(slice(times.count - 1, None))[0]
+    rate = f"every {1000 / times.rate:g} ms" if isinstance(times, RegularTimes) else "irregular"
+    return f"{first:g} to {last:g} s, {rate}"
+
+
+def _storage(data: Any) -> str:
+    while hasattr(data, "array"):
+        data = data.array
+    if not hasattr(data, "chunks"):
+        return "in memory"
+    layout = f"chunks of {' × '.join(map(str, data.chunks))}" if data.chunks else "contiguous"
+    compression = data.compression or "not compressed"
+    return f"{_size(data.id.get_storage_size())} on disk, {layout}, {compression}"
+
+
+def _size(n_bytes: int) -> str:
+    return str(tqdm.format_sizeof(n_bytes, "B"))

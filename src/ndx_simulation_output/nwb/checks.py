@@ -1,0 +1,189 @@
+"""What schema validation cannot see: one small function for each rule."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pynwb
+from hdmf.common import VectorIndex
+from numpy.typing import NDArray
+from pynwb import NWBFile
+
+from ndx_simulation_output.errors import SourceError
+from ndx_simulation_output.nwb.described import (
+    data_shape,
+    repeated_ids,
+    table_size,
+    uneven_columns,
+)
+from ndx_simulation_output.nwb.reader import is_nwb, open_nwb, read_contents
+from ndx_simulation_output.nwb.types import Compartments, CompartmentSeries
+
+__all__ = [
+    "Finding",
+    "Severity",
+    "check_columns_match_table",
+    "check_ends_fit_values",
+    "check_file",
+    "check_has_table",
+    "check_ids_unique",
+    "check_positions_in_sections",
+    "check_rows_have_equal_lengths",
+    "check_unit_known",
+]
+
+Severity = Literal["error", "warning", "note"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that a rule found; only an ``error`` means that the file is at fault."""
+
+    severity: Severity
+    rule: str
+    where: str
+    message: str
+
+
+# What nwbinspector says of data that are as this extension means them.
+_EXPECTED = {
+    ("check_data_orientation", "CompartmentSeries"): "a network has more compartments than times",
+    ("check_single_row", "Compartments"): "one recorded cell is a table of one row",
+    ("check_col_not_nan", "Compartments"): "NaN is an unknown position",
+}
+
+
+def check_file(path: Path) -> list[Finding]:
+    """Check an NWB file against the schema, the rules of this module, and nwbinspector.
+
+    Raises
+    ------
+    SourceError
+        If the file cannot be opened as NWB.
+
+    """
+    if not is_nwb(path):
+        msg = f"{path} is not an NWB file that can be read"
+        raise SourceError(msg)
+    return [*_schema(path), *_rules(path), *_inspector(path)]
+
+
+def _schema(path: Path) -> Iterator[Finding]:
+    for error in pynwb.validate(path=str(path)):
+        yield Finding("error", "schema", str(error.location or ""), str(error.reason))
+
+
+def _rules(path: Path) -> Iterator[Finding]:
+    with open_nwb(path) as io:
+        nwbfile = read_contents(io, path)
+        for item in nwbfile.objects.values():
+            for kind, rules in _RULES.items():
+                if isinstance(item, kind):
+                    for rule in rules:
+                        yield from _findings(rule, item, nwbfile)
+
+
+def _findings(
+    rule: Callable[[Any], Iterable[str]], item: Any, nwbfile: NWBFile
+) -> Iterator[Finding]:
+    severity: Severity = "warning" if rule in _ADVICE else "error"
+    for message in rule(item):
+        yield Finding(severity, rule.__name__, _path(item, nwbfile), message)
+
+
+def _path(item: Any, nwbfile: NWBFile) -> str:
+    names = []
+    while item is not None and item is not nwbfile:
+        names.append(item.name)
+        item = item.parent
+    return "/".join(reversed(names))
+
+
+def check_columns_match_table(series: CompartmentSeries) -> Iterator[str]:
+    """A column of the data for each compartment of the table."""
+    shape = data_shape(series)
+    if series.compartments is None or shape is None:
+        return
+    columns, expected = (1 if len(shape) == 1 else shape[1]), table_size(series.compartments)
+    if columns != expected:
+        yield f"the data have {columns} columns but the table describes {expected} compartments"
+
+
+def check_has_table(series: CompartmentSeries) -> Iterator[str]:
+    """A series should say what its columns are."""
+    if series.compartments is None:
+        yield "no table says which compartments the columns are"
+
+
+def check_unit_known(series: CompartmentSeries) -> Iterator[str]:
+    """A series should have a unit."""
+    if series.unit == "unknown":
+        yield "the unit is unknown; convert again with --unit, or set it"
+
+
+def check_ids_unique(table: Compartments) -> Iterator[str]:
+    """A row for each cell."""
+    for cell in repeated_ids(table)[:1]:
+        yield f"cell id {cell} stands in more than one row"
+
+
+def check_rows_have_equal_lengths(table: Compartments) -> Iterator[str]:
+    """Every column of the schema has as many values for a cell as ``number``."""
+    for name in uneven_columns(table):
+        yield f"column {name!r} has other numbers of values in its rows than 'number'"
+
+
+def check_ends_fit_values(table: Compartments) -> Iterator[str]:
+    """The ends of a ragged column ascend and lie within its values."""
+    for name in table.colnames:
+        ends = _ends(table, name)
+        if ends is None or not len(ends):
+            continue
+        length = len(table[name].target.data)
+        if (np.diff(ends) < 0).any() or ends[-1] != length:
+            yield f"the ends of column {name!r} do not ascend to its {length} values"
+
+
+def check_positions_in_sections(table: Compartments) -> Iterator[str]:
+    """A position is from 0 to 1, or NaN."""
+    if "position" not in table.colnames or not table_size(table):
+        return
+    column = table["position"]
+    values = np.asarray((column.target if isinstance(column, VectorIndex) else column).data[:])
+    if ((values < 0) | (values > 1)).any():
+        yield f"positions reach from {np.nanmin(values)} to {np.nanmax(values)}; expected 0 to 1"
+
+
+_RULES: dict[type, tuple[Callable[[Any], Iterable[str]], ...]] = {
+    CompartmentSeries: (check_columns_match_table, check_has_table, check_unit_known),
+    Compartments: (
+        check_ids_unique,
+        check_rows_have_equal_lengths,
+        check_ends_fit_values,
+        check_positions_in_sections,
+    ),
+}
+_ADVICE = {check_has_table, check_unit_known, check_positions_in_sections}
+
+
+def _ends(table: Compartments, name: str) -> NDArray[np.int64] | None:
+    column = table[name]
+    return np.asarray(column.data[:], np.int64) if isinstance(column, VectorIndex) else None
+
+
+def _inspector(path: Path) -> Iterator[Finding]:
+    try:
+        from nwbinspector import Importance, inspect_nwbfile
+    except ImportError:
+        message = "not installed; pip install 'ndx-simulation-output[check]' for its checks"
+        yield Finding("note", "nwbinspector", "", message)
+        return
+    for found in inspect_nwbfile(nwbfile_path=str(path)):
+        if (found.check_function_name, found.object_type) in _EXPECTED:
+            continue
+        critical = found.importance in {Importance.CRITICAL, Importance.ERROR}
+        violation = found.importance == Importance.BEST_PRACTICE_VIOLATION
+        severity: Severity = "error" if critical else "warning" if violation else "note"
+        yield Finding(severity, found.check_function_name, found.location or "/", found.message)

@@ -1,0 +1,288 @@
+"""A recording as NWB objects. Data are only placed: the writer fills them in."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from itertools import chain, count
+from typing import Any
+
+import numpy as np
+from hdmf.backends.hdf5 import H5DataIO
+from pynwb import NWBFile, TimeSeries
+from pynwb.ecephys import ElectricalSeries
+
+from ndx_simulation_output.errors import NameClashError
+from ndx_simulation_output.nwb.layout import plan_chunks
+from ndx_simulation_output.nwb.metadata import make_nwbfile, make_simulation_metadata
+from ndx_simulation_output.nwb.types import Compartments, CompartmentSeries
+from ndx_simulation_output.nwb.units import make_units
+from ndx_simulation_output.recording import (
+    CompartmentTable,
+    Electrodes,
+    ExtracellularPotential,
+    LazyArray,
+    RegularTimes,
+    Report,
+    SimulationOutput,
+    Times,
+)
+
+__all__ = ["CHANNEL", "Fill", "Mapped", "electrode_group", "map_output"]
+
+CHANNEL = "channel"
+"""Column of the electrodes: the id of the channel in the source."""
+
+
+@dataclass(frozen=True)
+class Fill:
+    """Data of ``source`` that belong into the series ``series`` of the file, in ``chunks``."""
+
+    series: TimeSeries
+    source: LazyArray
+    chunks: tuple[int, int]
+
+
+@dataclass
+class Mapped:
+    """An NWB file in memory, and the data still to be filled in."""
+
+    nwbfile: NWBFile
+    fills: list[Fill] = field(default_factory=list)
+
+
+def map_output(
+    output: SimulationOutput,
+    metadata: Mapping[str, Mapping[str, Any]],
+    *,
+    when: datetime | None = None,
+    compression: str | None = None,
+) -> Mapped:
+    """Make the NWB objects of all that a run recorded.
+
+    Raises
+    ------
+    NameClashError
+        If two recordings have the same name.
+    MetadataError
+        If ``metadata`` do not fit NWB.
+
+    """
+    sources = ", ".join(output.provenance.get("files", [])) or "a simulation"
+    mapped = Mapped(make_nwbfile(metadata, f"Output of a simulation: {sources}", when))
+    _check_names(output)
+    tables = _Tables()
+    series_facts = {}
+    for report in output.reports:
+        _add_report(mapped, report, tables.of(report), compression)
+        series_facts[_nwb_name(report.name)] = {
+            "report": report.report,
+            "variable": report.variable,
+            **report.provenance,
+        }
+    for potential, rows in zip(output.potentials, _add_electrodes(mapped, output), strict=True):
+        _add_potential(mapped, potential, rows, compression)
+        electrodes = potential.electrodes
+        series_facts[_nwb_name(potential.name)] = {
+            "channels": np.asarray(potential.channel_ids).tolist(),
+            "electrodes": dict(electrodes.provenance) if electrodes else None,
+            **potential.provenance,
+        }
+    run = {key: value for key, value in asdict(output.run).items() if value is not None}
+    run |= metadata.get("SimulationMetaData", {})
+    units, spike_facts = make_units(output.spikes, run.get("time_step"))
+    if len(units):
+        mapped.nwbfile.units = units
+    provenance = {**output.provenance, "series": series_facts, "spikes": spike_facts}
+    tables_made = list(tables.by_digest.values())
+    own = {"compartments": tables_made, "provenance": json.dumps(provenance)}
+    mapped.nwbfile.add_lab_meta_data(make_simulation_metadata(run, own))
+    return mapped
+
+
+class _Tables:
+    """One table for each population and distinct mapping, shared by the reports that have it."""
+
+    def __init__(self) -> None:
+        self.by_digest: dict[str, Compartments] = {}
+
+    def of(self, report: Report) -> Compartments:
+        digest = _digest(report.compartments)
+        if digest not in self.by_digest:
+            self.by_digest[digest] = _make_table(report.compartments, self._name(report))
+        return self.by_digest[digest]
+
+    def _name(self, report: Report) -> str:
+        """``compartments`` as in version 0.2.6; further tables say whose they are."""
+        taken = {table.name for table in self.by_digest.values()}
+        population = _nwb_name(f"compartments_{report.population}")
+        named = _nwb_name(f"compartments_{report.name}")
+        counted = (f"{named}_{number}" for number in count(2))
+        candidates = chain(["compartments", population, named], counted)
+        return next(name for name in candidates if name not in taken)
+
+
+def _digest(table: CompartmentTable) -> str:
+    digest = hashlib.sha256(table.population.encode())
+    arrays = {"id": table.cell_ids, "ends": table.ends, **table.columns, **table.cell_columns}
+    for name, array in sorted(arrays.items()):
+        values = np.ascontiguousarray(array[:])
+        digest.update(f"{name} {values.dtype} {values.shape}".encode())
+        digest.update(repr(values.tolist()).encode() if values.dtype == object else values.data)
+    return digest.hexdigest()
+
+
+def _make_table(table: CompartmentTable, name: str) -> Compartments:
+    columns = {column: np.asarray(values[:]) for column, values in table.columns.items()}
+    made: Compartments = Compartments.from_arrays(
+        columns.pop("number"),
+        table.counts(),
+        id=np.asarray(table.cell_ids[:]),
+        name=name,
+        description=f"The recorded compartments of the cells of population {table.population}",
+        population=table.population,
+        cell_columns={key: np.asarray(values[:]) for key, values in table.cell_columns.items()},
+        **columns,
+    )
+    return made
+
+
+def _add_report(
+    mapped: Mapped, report: Report, table: Compartments, compression: str | None
+) -> None:
+    counts = report.compartments.counts()
+    width = int(np.median(counts)) if len(counts) else 1
+    data, chunks = _placeholder(report.data, width, compression)
+    series = CompartmentSeries(
+        name=_nwb_name(report.name),
+        data=data,
+        compartments=table,
+        unit=report.unit.name,
+        conversion=report.unit.conversion,
+        offset=report.unit.offset,
+        description=report.description or "no description",
+        **_time_arguments(report.times),
+    )
+    mapped.nwbfile.add_acquisition(series)
+    mapped.fills.append(Fill(series, report.data, chunks))
+
+
+def _add_potential(
+    mapped: Mapped, potential: ExtracellularPotential, rows: list[int], compression: str | None
+) -> None:
+    data, chunks = _placeholder(potential.data, 1, compression)
+    arguments = {
+        "name": _nwb_name(potential.name),
+        "data": data,
+        "conversion": potential.unit.conversion,
+        "offset": potential.unit.offset,
+        "description": "Extracellular potential at each channel",
+        **_time_arguments(potential.times),
+    }
+    if potential.unit.name == "volts":
+        region = mapped.nwbfile.create_electrode_table_region(rows, "the recorded channels")
+        series = ElectricalSeries(electrodes=region, **arguments)
+    else:
+        # An ElectricalSeries is in volts by definition; data of an unknown unit cannot be one.
+        series = TimeSeries(unit=potential.unit.name, **arguments)
+    mapped.nwbfile.add_acquisition(series)
+    mapped.fills.append(Fill(series, potential.data, chunks))
+
+
+def _add_electrodes(mapped: Mapped, output: SimulationOutput) -> list[list[int]]:
+    """Add the electrodes of each potential; give the rows of its channels."""
+    if not output.potentials:
+        return []
+    device = mapped.nwbfile.create_device("simulated electrodes", "Electrodes of the simulation")
+    mapped.nwbfile.add_electrode_column(CHANNEL, "Id of the channel in the source")
+    extras = {
+        name: values
+        for potential in output.potentials
+        if potential.electrodes is not None
+        for name, values in potential.electrodes.columns.items()
+    }
+    for name in extras:
+        mapped.nwbfile.add_electrode_column(name, f"{name}, as the source has it")
+    rows: list[list[int]] = []
+    for potential in output.potentials:
+        group = mapped.nwbfile.create_electrode_group(
+            electrode_group(_nwb_name(potential.name)),
+            description="Electrodes of the simulation",
+            location="unknown",
+            device=device,
+        )
+        rows.append(_add_channels(mapped, potential, group, list(extras)))
+    return rows
+
+
+def electrode_group(series: str) -> str:
+    """Name of the group of the electrodes of a series."""
+    return f"electrodes_{series}"
+
+
+def _add_channels(
+    mapped: Mapped, potential: ExtracellularPotential, group: Any, extras: list[str]
+) -> list[int]:
+    electrodes = potential.electrodes or Electrodes(np.zeros(0, np.int64), np.zeros((0, 3)))
+    ids = [*electrodes.ids.tolist()]
+    ids += [channel for channel in np.asarray(potential.channel_ids).tolist() if channel not in ids]
+    first = len(mapped.nwbfile.electrodes)
+    for index, channel in enumerate(ids):
+        listed = index < len(electrodes.ids)
+        position = electrodes.positions[index] if listed else np.full(3, np.nan)
+        mapped.nwbfile.add_electrode(
+            x=float(position[0]),
+            y=float(position[1]),
+            z=float(position[2]),
+            location="unknown",
+            group=group,
+            **{CHANNEL: channel},
+            **{name: _extra(electrodes, name, index, listed=listed) for name in extras},
+        )
+    return [first + ids.index(channel) for channel in np.asarray(potential.channel_ids).tolist()]
+
+
+def _extra(electrodes: Electrodes, name: str, index: int, *, listed: bool) -> Any:
+    values = electrodes.columns.get(name)
+    if values is not None and listed:
+        return values[index].item() if hasattr(values[index], "item") else values[index]
+    return "" if values is None or values.dtype.kind in "OU" else float("nan")
+
+
+def _placeholder(
+    data: LazyArray, width: int, compression: str | None
+) -> tuple[H5DataIO, tuple[int, int]]:
+    times, columns = data.shape
+    chunks = plan_chunks((times, columns), data.dtype.itemsize, width)
+    placed = H5DataIO(
+        shape=(times, columns),
+        dtype=data.dtype,
+        # HDF5 has no chunks of nothing: cells without any compartment make no columns.
+        chunks=chunks if columns else None,
+        maxshape=(None, columns) if columns else None,
+        compression=compression,
+        shuffle=compression is not None,
+        fillvalue=data.dtype.type(0),
+    )
+    return placed, chunks
+
+
+def _time_arguments(times: Times) -> dict[str, Any]:
+    if isinstance(times, RegularTimes):
+        return {"starting_time": times.start, "rate": times.rate}
+    return {"timestamps": np.asarray(times.values[:], np.float64)}
+
+
+def _nwb_name(name: str) -> str:
+    """NWB does not allow these characters in the name of an object."""
+    return name.replace("/", "_").replace(":", "_")
+
+
+def _check_names(output: SimulationOutput) -> None:
+    names = [_nwb_name(report.name) for report in output.reports]
+    names += [_nwb_name(potential.name) for potential in output.potentials]
+    for name in names:
+        if names.count(name) > 1:
+            msg = f"two recordings are named {name!r} in NWB; convert them to separate files"
+            raise NameClashError(msg)

@@ -1,0 +1,133 @@
+"""Session and subject, in the key structure of neuroconv: ``NWBFile:``, ``Subject:``."""
+
+import uuid
+import warnings
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pynwb import NWBFile
+from pynwb.file import Subject
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from ndx_simulation_output.errors import MetadataError, SimulationOutputWarning
+from ndx_simulation_output.nwb.types import SimulationMetaData
+
+__all__ = ["make_nwbfile", "make_simulation_metadata", "read_metadata"]
+
+_SECTIONS = ("NWBFile", "Subject", "SimulationMetaData")
+_DATES = ("session_start_time", "timestamps_reference_time", "date_of_birth")
+
+
+def read_metadata(source: str | Path | Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
+    """Read metadata from a YAML or JSON file or a dict.
+
+    Sections are ``NWBFile``, ``Subject`` and ``SimulationMetaData``; their keys are the arguments
+    of the classes of those names. Dates may be ISO text.
+
+    Raises
+    ------
+    MetadataError
+        If the file cannot be read, or has a section that is not known.
+
+    """
+    if source is None:
+        return {}
+    content = source if isinstance(source, Mapping) else _load(Path(source))
+    unknown = [str(key) for key in content if key not in _SECTIONS]
+    if unknown:
+        msg = f"metadata has the sections {', '.join(unknown)}; expected {', '.join(_SECTIONS)}"
+        raise MetadataError(msg)
+    sections: dict[str, dict[str, Any]] = {}
+    for name, section in content.items():
+        if not isinstance(section, Mapping):
+            msg = f"section {name} of the metadata is {section!r}; expected keys and values"
+            raise MetadataError(msg)
+        sections[name] = {key: _value(key, value) for key, value in section.items()}
+    return sections
+
+
+def make_nwbfile(
+    metadata: Mapping[str, Mapping[str, Any]], description: str, when: datetime | None
+) -> NWBFile:
+    """Make the NWB file object with its session and subject.
+
+    What NWB requires and ``metadata`` does not give is filled in: the description, a new
+    identifier, and as start of the session ``when``, with a warning that says so.
+
+    Raises
+    ------
+    MetadataError
+        If a key or value is not one that NWB has.
+
+    """
+    given = dict(metadata.get("NWBFile", {}))
+    session = {"session_description": description, "identifier": str(uuid.uuid4()), **given}
+    if "session_start_time" not in session:
+        session["session_start_time"] = when or datetime.now().astimezone()
+        what = "the modification time of the source" if when else "now"
+        warnings.warn(
+            f"session_start_time is set to {what}, {session['session_start_time']:%Y-%m-%d %H:%M}; "
+            "give NWBFile: session_start_time in the metadata (--metadata FILE.yaml)",
+            SimulationOutputWarning,
+            stacklevel=2,
+        )
+    nwbfile: NWBFile = _make(NWBFile, "NWBFile", session)
+    if "Subject" in metadata:
+        nwbfile.subject = _make(Subject, "Subject", metadata["Subject"])
+    return nwbfile
+
+
+def make_simulation_metadata(
+    given: Mapping[str, Any], own: Mapping[str, Any]
+) -> SimulationMetaData:
+    """Make the metadata of the run from what is ``given`` and what only the conversion knows.
+
+    Raises
+    ------
+    MetadataError
+        If a key or value is not one that the type has, or one of its ``own`` is given.
+
+    """
+    if forbidden := {*own, "name"} & set(given):
+        msg = f"SimulationMetaData: {', '.join(sorted(forbidden))} cannot be set by metadata"
+        raise MetadataError(msg)
+    metadata: SimulationMetaData = _make(SimulationMetaData, "SimulationMetaData", {**given, **own})
+    return metadata
+
+
+def _load(path: Path) -> Mapping[str, Any]:
+    try:
+        content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, YAMLError) as error:
+        msg = f"{path} cannot be read as YAML: {error}"
+        raise MetadataError(msg) from error
+    if not isinstance(content, Mapping):
+        msg = f"{path} holds {type(content).__name__}; expected the sections {', '.join(_SECTIONS)}"
+        raise MetadataError(msg)
+    return content
+
+
+def _value(key: str, value: Any) -> Any:
+    if key not in _DATES:
+        return value
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError as error:
+            msg = f"{key} is {value!r}; expected an ISO date such as 2026-01-31T12:00:00+01:00"
+            raise MetadataError(msg) from error
+    if not isinstance(value, datetime):
+        msg = f"{key} is {value!r}; expected a date with its time"
+        raise MetadataError(msg)
+    return value if value.tzinfo else value.astimezone()
+
+
+def _make(kind: Any, section: str, arguments: Mapping[str, Any]) -> Any:
+    try:
+        return kind(**arguments)
+    except (TypeError, ValueError) as error:
+        msg = f"section {section} of the metadata does not fit NWB: {error}"
+        raise MetadataError(msg) from error

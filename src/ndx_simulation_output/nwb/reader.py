@@ -1,0 +1,250 @@
+"""Read an NWB file, of this package or any other, into the neutral description."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from hdmf.build import ConstructError
+from numpy.typing import NDArray
+from pynwb import NWBHDF5IO, NWBFile, TimeSeries
+from pynwb.ecephys import ElectricalSeries
+
+from ndx_simulation_output.errors import ShapeMismatchError, SourceError
+from ndx_simulation_output.nwb.described import (
+    describe_series,
+    describe_times,
+    undescribed_columns,
+)
+from ndx_simulation_output.nwb.mapping import CHANNEL, electrode_group
+from ndx_simulation_output.nwb.types import CompartmentSeries
+from ndx_simulation_output.nwb.units import UNITS_COLUMNS, read_units
+from ndx_simulation_output.recording import (
+    Electrodes,
+    ExtracellularPotential,
+    Report,
+    Run,
+    SimulationOutput,
+    Unit,
+)
+from ndx_simulation_output.recording.arrays import Matrix
+
+__all__ = ["is_nwb", "open_nwb", "read", "read_contents"]
+
+_POSITIONS = ("x", "y", "z")
+_ELECTRODE_COLUMNS = {*_POSITIONS, CHANNEL, "location", "group", "group_name", "imp", "filtering"}
+
+
+def is_nwb(path: Path) -> bool:
+    """Tell whether ``path`` is an NWB file of version 2."""
+    if not path.is_file() or not h5py.is_hdf5(path):
+        return False
+    try:
+        with h5py.File(path, "r") as file:
+            return "nwb_version" in file.attrs
+    except OSError:
+        return False
+
+
+def open_nwb(path: Path) -> NWBHDF5IO:
+    """Open an NWB file for reading.
+
+    Raises
+    ------
+    SourceError
+        If it cannot be opened.
+
+    """
+    try:
+        return NWBHDF5IO(str(path), "r")
+    except (OSError, ValueError) as error:
+        msg = f"{path} cannot be read as NWB: {error}"
+        raise SourceError(msg) from error
+
+
+def read(path: Path) -> SimulationOutput:
+    """Describe the compartment series, spikes and extracellular potentials of an NWB file.
+
+    Data stay in the file, which is open until the output is closed. ``notes`` say what the
+    description cannot hold.
+
+    Raises
+    ------
+    SourceError
+        If the file cannot be read.
+
+    """
+    io = open_nwb(path)
+    try:
+        return _describe(read_contents(io, path), io, path)
+    except Exception:
+        io.close()
+        raise
+
+
+def read_contents(io: NWBHDF5IO, path: Path) -> NWBFile:
+    """Give the objects of an open NWB file.
+
+    Raises
+    ------
+    SourceError
+        If they cannot be made.
+
+    """
+    try:
+        return io.read()
+    except ConstructError as error:
+        msg = (
+            f"{path} cannot be read as NWB: {str(error)[:200]}…; if it is of the namespace "
+            "simulation_output, call ndx_simulation_output.nwb.old_namespace.read_old_namespace"
+        )
+        raise SourceError(msg) from error
+
+
+def _describe(nwbfile: NWBFile, io: NWBHDF5IO, path: Path) -> SimulationOutput:
+    metadata = nwbfile.lab_meta_data.get("simulation")
+    provenance = _provenance(metadata, path)
+    series_facts = provenance.pop("series", {})
+    reports, potentials, notes = [], [], []
+    for series in _all_series(nwbfile, list(series_facts)):
+        facts = dict(series_facts.get(series.name, {}))
+        if isinstance(series, CompartmentSeries):
+            try:
+                reports.append(_report(series, facts))
+            except ShapeMismatchError as error:
+                notes.append(f"left out: {error}")
+            else:
+                notes += [
+                    f"left out: column {name!r} of table {series.compartments.name!r} has not one "
+                    "value for each compartment"
+                    for name in undescribed_columns(series.compartments)
+                ]
+        elif isinstance(series, ElectricalSeries) or "channels" in facts:
+            try:
+                potentials.append(_potential(series, facts, nwbfile.electrodes))
+            except ShapeMismatchError as error:
+                notes.append(f"left out: {error}")
+            else:
+                if getattr(series, "channel_conversion", None) is not None:
+                    notes.append(f"left out: channel_conversion of {series.name}")
+        else:
+            notes.append(f"left out: {series.name} is a {type(series).__name__}")
+    units = nwbfile.units
+    if units is not None:
+        others = sorted(set(units.colnames) - UNITS_COLUMNS)
+        notes += [f"left out: column {name!r} of the units" for name in others]
+    spike_facts = provenance.pop("spikes", [])
+    return SimulationOutput(
+        reports=tuple(reports),
+        spikes=tuple(read_units(units, spike_facts)),
+        potentials=tuple(potentials),
+        run=_run(metadata),
+        notes=tuple(notes),
+        provenance=provenance,
+        close=io.close,
+    )
+
+
+def _provenance(metadata: Any, path: Path) -> dict[str, Any]:
+    text = getattr(metadata, "provenance", None)
+    if not text:
+        return {}
+    try:
+        facts = json.loads(text)
+    except ValueError as error:
+        msg = f"general/simulation/provenance of {path} is not JSON: {error}"
+        raise SourceError(msg) from error
+    if not _is_provenance(facts):
+        msg = f"general/simulation/provenance of {path} is damaged: {text[:60]!r}…"
+        raise SourceError(msg)
+    return dict(facts)
+
+
+def _is_provenance(facts: Any) -> bool:
+    """Whether it is what the mapping writes: facts of each series by name, and of populations."""
+    if not isinstance(facts, dict):
+        return False
+    series, spikes = facts.get("series", {}), facts.get("spikes", [])
+    return (
+        isinstance(series, dict)
+        and all(isinstance(found, dict) for found in series.values())
+        and isinstance(spikes, list)
+        and all(isinstance(fact, dict) and _is_population(fact) for fact in spikes)
+    )
+
+
+def _is_population(fact: dict[str, Any]) -> bool:
+    return isinstance(fact.get("population"), str)
+
+
+def _run(metadata: Any) -> Run:
+    names = Run.__dataclass_fields__
+    return Run(**{name: getattr(metadata, name, None) for name in names})
+
+
+def _all_series(nwbfile: NWBFile, known: Sequence[str]) -> list[TimeSeries]:
+    """Give every time series of the file: first those that are ``known``, then by name."""
+    series = [item for item in nwbfile.objects.values() if isinstance(item, TimeSeries)]
+    ranks = {name: rank for rank, name in enumerate(known)}
+    return sorted(series, key=lambda item: (ranks.get(item.name, len(ranks)), item.name))
+
+
+def _report(series: CompartmentSeries, facts: dict[str, Any]) -> Report:
+    described = describe_series(series)
+    return Report(
+        name=described.name,
+        report=facts.pop("report", None) or described.name,
+        data=described.data,
+        times=described.times,
+        compartments=described.compartments,
+        unit=described.unit,
+        variable=facts.pop("variable", None),
+        description=described.description,
+        provenance=facts,
+    )
+
+
+def _potential(series: TimeSeries, facts: dict[str, Any], table: Any) -> ExtracellularPotential:
+    data = series.data if len(series.data.shape) > 1 else Matrix(series.data)
+    channels = facts.pop("channels", None)
+    electrode_facts = facts.pop("electrodes", None)
+    if isinstance(series, ElectricalSeries):
+        table = series.electrodes.table
+        recorded = np.asarray(series.electrodes.data[:], np.intp)
+        channels = _channels(table)[recorded] if channels is None else channels
+        groups = {table["group"].data[row].name for row in recorded}
+    else:
+        groups = {electrode_group(series.name)}
+    return ExtracellularPotential(
+        name=series.name,
+        data=data,
+        times=describe_times(series, data.shape[0]),
+        channel_ids=np.asarray(channels, np.int64),
+        unit=Unit(series.unit, float(series.conversion), float(series.offset)),
+        electrodes=_electrodes(table, groups, electrode_facts or {}),
+        provenance=facts,
+    )
+
+
+def _channels(table: Any) -> NDArray[np.int64]:
+    ids = table[CHANNEL].data[:] if CHANNEL in table.colnames else table.id[:]
+    return np.asarray(ids, np.int64)
+
+
+def _electrodes(table: Any, groups: set[str], facts: dict[str, Any]) -> Electrodes | None:
+    """Read the electrodes of some groups whose positions are known."""
+    if table is None or not set(_POSITIONS) <= set(table.colnames):
+        return None
+    positions = np.column_stack([table[axis].data[:] for axis in _POSITIONS]).astype(float)
+    of_groups = np.asarray([group.name in groups for group in table["group"].data[:]])
+    rows = np.flatnonzero(of_groups & ~np.isnan(positions).all(axis=1))
+    if not len(rows):
+        return None
+    columns = {
+        name: np.asarray(table[name].data[:])[rows]
+        for name in table.colnames
+        if name not in _ELECTRODE_COLUMNS
+    }
+    return Electrodes(_channels(table)[rows], positions[rows], columns, facts)

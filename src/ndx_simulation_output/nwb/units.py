@@ -1,0 +1,189 @@
+"""Spikes as NWB's ``Units``: a row for each cell, with its population and node id."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from hdmf.common import VectorData, VectorIndex
+from numpy.typing import NDArray
+from pynwb.misc import Units
+
+from ndx_simulation_output.recording import Spikes
+
+__all__ = ["SOURCE_POSITION", "UNITS_COLUMNS", "make_units", "read_units"]
+
+SOURCE_POSITION = "source_position"
+"""Ragged column: where in its source each spike stood, if sorting cannot tell."""
+
+_DESCRIPTIONS = {
+    "population": "Name of the population of the cell",
+    "node_id": "Id of the cell in its population",
+    "spike_times": "Times of the spikes of the cell, in seconds",
+    SOURCE_POSITION: "Position of each spike among those of its population in the source",
+    "source_rounding": "Units in the last place from the time in milliseconds, computed from "
+    "spike_times, to the number in the source",
+}
+UNITS_COLUMNS = {"population", "node_id", "spike_times", SOURCE_POSITION, "source_rounding"}
+"""Columns that a description of spikes holds."""
+
+
+@dataclass(frozen=True)
+class _Sorted:
+    """Spikes of a population by cell and time; ``order`` (spike,) leads there from the source."""
+
+    cells: NDArray[Any]
+    counts: NDArray[np.intp]
+    order: NDArray[np.intp]
+    source_order: str
+
+
+def make_units(
+    populations: Sequence[Spikes], resolution: float | None
+) -> tuple[Units, list[dict[str, Any]]]:
+    """Make one table of the spikes of all populations, and what it takes to restore their order.
+
+    A cell's spikes ascend in time. Rows are ordered by population and node id. ``resolution`` is
+    the time step of the simulation in seconds, or None where it is unknown.
+    """
+    sorted_spikes = [_sort(spikes) for spikes in populations]
+    counts = np.concatenate([part.counts for part in sorted_spikes] or [np.zeros(0, np.intp)])
+    ends = np.cumsum(counts)
+    names = [
+        spikes.population
+        for spikes, part in zip(populations, sorted_spikes, strict=True)
+        for _ in range(len(part.cells))
+    ]
+    cells = np.concatenate([part.cells for part in sorted_spikes] or [np.zeros(0, np.int64)])
+    columns = [_column("population", names), _column("node_id", cells)]
+    for name, values in _ragged(populations, sorted_spikes).items():
+        data = _column(name, values)
+        columns += [data, VectorIndex(name=f"{name}_index", data=ends, target=data)]
+    units = Units(
+        name="units",
+        description="Spikes of the simulated cells",
+        id=np.arange(len(cells)),
+        resolution=resolution,
+        columns=columns,
+        colnames=[column.name for column in columns if not isinstance(column, VectorIndex)],
+    )
+    facts = [
+        {**spikes.provenance, "population": spikes.population, "order": part.source_order}
+        for spikes, part in zip(populations, sorted_spikes, strict=True)
+    ]
+    return units, facts
+
+
+def read_units(units: Any, facts: Iterable[dict[str, Any]]) -> list[Spikes]:
+    """Read the spikes of a ``Units`` table in the order of their source, where ``facts`` tell it.
+
+    Units that are not of this package are one population, their ids its node ids. Populations
+    without any spike stand only in ``facts``; ``units`` is None where there are no others.
+    """
+    if units is None:
+        empty = np.zeros(0, np.int64), np.zeros(0)
+        return [Spikes(fact["population"], *empty, provenance=fact) for fact in facts]
+    rows = len(units)
+    names = np.asarray(units["population"].data[:] if "population" in units.colnames else [])
+    names = names if len(names) else np.full(rows, "unknown", dtype=object)
+    cells = np.asarray(units["node_id" if "node_id" in units.colnames else "id"].data[:])
+    known = {fact["population"]: fact for fact in facts}
+    found = dict.fromkeys([*known, *names.tolist()])
+    return [
+        _read_population(units, name, np.flatnonzero(names == name), cells, known) for name in found
+    ]
+
+
+def _sort(spikes: Spikes) -> _Sorted:
+    order = np.lexsort((spikes.times, spikes.node_ids))
+    cells, counts = np.unique(spikes.node_ids, return_counts=True)
+    return _Sorted(cells, counts, order, _source_order(spikes, order))
+
+
+def _source_order(spikes: Spikes, order: NDArray[np.intp]) -> str:
+    """Tell whether sorting restores the order of the source."""
+    if np.array_equal(order, np.arange(len(order))):
+        return "by_id"
+    by_time = np.argsort(spikes.times[order], kind="stable")
+    if np.array_equal(order[by_time], np.arange(len(order))):
+        return "by_time"
+    return SOURCE_POSITION
+
+
+def _ragged(
+    populations: Sequence[Spikes], sorted_spikes: Sequence[_Sorted]
+) -> dict[str, NDArray[Any]]:
+    pairs = list(zip(populations, sorted_spikes, strict=True))
+    ragged = {"spike_times": _joined(spikes.times[part.order] for spikes, part in pairs)}
+    if any(part.source_order == SOURCE_POSITION for part in sorted_spikes):
+        ragged[SOURCE_POSITION] = _joined(part.order for part in sorted_spikes)
+    for name in dict.fromkeys(name for spikes in populations for name in spikes.columns):
+        ragged[name] = _joined(
+            spikes.columns[name][part.order]
+            if name in spikes.columns
+            else _zeros(part, name, pairs)
+            for spikes, part in pairs
+        )
+    return ragged
+
+
+def _zeros(part: _Sorted, name: str, pairs: Sequence[tuple[Spikes, _Sorted]]) -> NDArray[Any]:
+    dtype = next(spikes.columns[name].dtype for spikes, _ in pairs if name in spikes.columns)
+    return np.zeros(len(part.order), dtype)
+
+
+def _joined(parts: Iterable[NDArray[Any]]) -> NDArray[Any]:
+    arrays = list(parts)
+    return np.concatenate(arrays) if arrays else np.zeros(0)
+
+
+def _column(name: str, data: Any) -> VectorData:
+    return VectorData(name=name, description=_DESCRIPTIONS.get(name, name), data=data)
+
+
+def _read_population(
+    units: Any,
+    name: str,
+    rows: NDArray[np.intp],
+    cells: NDArray[Any],
+    known: dict[str, dict[str, Any]],
+) -> Spikes:
+    ragged = [
+        column
+        for column in ("spike_times", SOURCE_POSITION, "source_rounding")
+        if column in units.colnames
+    ]
+    values, counts = _gather(units, rows, ragged)
+    ids = np.repeat(cells[rows], counts)
+    order = _restored_order(values, known.get(name, {}).get("order", "by_id"))
+    columns = {
+        key: values[key][order] for key in ragged if key not in {"spike_times", SOURCE_POSITION}
+    }
+    columns = {key: column for key, column in columns.items() if column.any()}
+    return Spikes(name, ids[order], values["spike_times"][order], columns, known.get(name, {}))
+
+
+def _gather(
+    units: Any, rows: NDArray[np.intp], ragged: Sequence[str]
+) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64]]:
+    """Read ragged columns of ascending rows, in one piece: those of a population stand together."""
+    if "spike_times" not in ragged or not len(rows):
+        return {name: np.zeros(0) for name in ["spike_times", *ragged]}, np.zeros(
+            len(rows), np.int64
+        )
+    ends = np.asarray(units["spike_times"].data[:], np.int64)
+    starts = np.concatenate([np.zeros(1, np.int64), ends[:-1]])
+    first, last = int(starts[rows[0]]), int(ends[rows[-1]])
+    between = np.arange(rows[0], rows[-1] + 1)
+    kept = np.repeat(np.isin(between, rows), (ends - starts)[between])
+    values = {name: np.asarray(units[name].target.data[first:last])[kept] for name in ragged}
+    return values, (ends - starts)[rows]
+
+
+def _restored_order(values: dict[str, NDArray[Any]], source_order: str) -> NDArray[np.intp]:
+    times = values["spike_times"]
+    if source_order == "by_time":
+        return np.argsort(times, kind="stable")
+    if source_order == SOURCE_POSITION and SOURCE_POSITION in values:
+        return np.argsort(values[SOURCE_POSITION], kind="stable")
+    return np.arange(len(times))

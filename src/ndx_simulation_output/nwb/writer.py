@@ -1,0 +1,55 @@
+"""Write a finished recording to an NWB file."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pynwb import NWBHDF5IO
+
+from ndx_simulation_output.files import check_target, whole_hdf5
+from ndx_simulation_output.nwb.chunks import chunk_writer
+from ndx_simulation_output.nwb.mapping import map_output
+from ndx_simulation_output.recording import SimulationOutput
+from ndx_simulation_output.recording.arrays import Progress, copy_array, size_in_bytes
+
+__all__ = ["write"]
+
+
+def write(
+    output: SimulationOutput,
+    target: Path,
+    *,
+    metadata: Mapping[str, Mapping[str, Any]],
+    when: datetime | None = None,
+    overwrite: bool = False,
+    compression: str | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Write all that a run recorded to ``target``, in blocks of bounded size.
+
+    Raises
+    ------
+    TargetExistsError
+        If ``target`` exists and ``overwrite`` is false.
+    WriteError
+        If it cannot be written; an existing file is then as it was.
+    SourceError
+        If data cannot be read.
+    NameClashError
+        If two recordings have the same name.
+    MetadataError
+        If ``metadata`` do not fit NWB.
+
+    """
+    check_target(target, overwrite=overwrite)
+    mapped = map_output(output, metadata, when=when, compression=compression)
+    with whole_hdf5(target, overwrite=overwrite) as file:
+        # It is not closed here: that is for the file, which may be full.
+        io = NWBHDF5IO(mode="w", file=file)
+        io.write(mapped.nwbfile)
+        total = sum(size_in_bytes(fill.source) for fill in mapped.fills)
+        done = (lambda n_bytes: progress(n_bytes, total)) if progress else None
+        for fill in mapped.fills:
+            dataset = fill.series.fields["data"].dataset
+            copy_array(fill.source, chunk_writer(dataset), chunks=fill.chunks, progress=done)

@@ -1,0 +1,34 @@
+"""What a run recorded, in one neutral description: numpy arrays and frozen dataclasses."""
+
+from ndx_simulation_output.recording.arrays import LazyArray
+from ndx_simulation_output.recording.compartments import CompartmentTable
+from ndx_simulation_output.recording.output import (
+    Electrodes,
+    ExtracellularPotential,
+    Report,
+    Run,
+    SimulationOutput,
+    Spikes,
+)
+from ndx_simulation_output.recording.times import RegularTimes, Times, Timestamps
+from ndx_simulation_output.recording.traces import Traces
+from ndx_simulation_output.recording.units import UNKNOWN, Unit, parse_unit, unit_symbol
+
+__all__ = [
+    "UNKNOWN",
+    "CompartmentTable",
+    "Electrodes",
+    "ExtracellularPotential",
+    "LazyArray",
+    "RegularTimes",
+    "Report",
+    "Run",
+    "SimulationOutput",
+    "Spikes",
+    "Times",
+    "Timestamps",
+    "Traces",
+    "Unit",
+    "parse_unit",
+    "unit_symbol",
+]

@@ -1,0 +1,230 @@
+"""Which compartments of which cells were recorded."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ndx_simulation_output.errors import (
+    CellNotFoundError,
+    CompartmentNotFoundError,
+    ShapeMismatchError,
+)
+from ndx_simulation_output.recording.arrays import LazyArray
+
+__all__ = ["CompartmentTable"]
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class CompartmentTable:
+    """The recorded compartments of one population; the k-th of them is column k of the data.
+
+    ``cell_ids`` and ``ends`` have shape (cell,): the id of each cell and the end of its
+    compartments. ``columns`` have shape (compartment,), among them ``number``, and where known
+    ``position`` (0 to 1), ``label``, ``x``, ``y``, ``z``, ``diameter`` (micrometres).
+    ``cell_columns`` have shape (cell,). Arrays may be lazy; they are read as they are needed.
+    """
+
+    population: str
+    cell_ids: LazyArray
+    ends: LazyArray
+    columns: Mapping[str, LazyArray]
+    cell_columns: Mapping[str, LazyArray] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse arrays that do not fit each other."""
+        cells, compartments = len(self), self.n_compartments
+        expected = [("ends", self.ends, cells)]
+        expected += [(name, array, compartments) for name, array in self.columns.items()]
+        expected += [(name, array, cells) for name, array in self.cell_columns.items()]
+        for name, array, length in expected:
+            if array.shape[0] != length:
+                msg = (
+                    f"{name} of population {self.population!r} has {array.shape[0]} values; "
+                    f"expected {length}"
+                )
+                raise ShapeMismatchError(msg)
+
+    @classmethod
+    def from_counts(
+        cls,
+        population: str,
+        cell_ids: NDArray[Any],
+        counts: NDArray[Any],
+        columns: Mapping[str, NDArray[Any]],
+        cell_columns: Mapping[str, NDArray[Any]] | None = None,
+    ) -> "CompartmentTable":
+        """Make a table from the number of compartments of each cell, ``counts`` of shape (cell,).
+
+        Raises
+        ------
+        ShapeMismatchError
+            If an array does not fit ``cell_ids`` or the sum of ``counts``.
+
+        """
+        ends = np.cumsum(counts, dtype=np.int64)
+        return cls(population, cell_ids, ends, dict(columns), dict(cell_columns or {}))
+
+    def __len__(self) -> int:
+        """Give the number of cells."""
+        return int(self.cell_ids.shape[0])
+
+    @property
+    def n_compartments(self) -> int:
+        """Number of compartments of all cells."""
+        return int(self.ends[len(self) - 1]) if len(self) else 0
+
+    def counts(self) -> NDArray[np.int64]:
+        """Count the compartments of each cell; shape (cell,)."""
+        ends = np.asarray(self.ends[:], dtype=np.int64)
+        starts = np.concatenate([np.zeros(1, np.int64), ends])[:-1]
+        counts: NDArray[np.int64] = ends - starts
+        return counts
+
+    def column_cells(self) -> NDArray[Any]:
+        """Id of the cell of each compartment; shape (compartment,)."""
+        return np.repeat(np.asarray(self.cell_ids[:]), self.counts())
+
+    def rows_of(self, cells: Sequence[int] | NDArray[Any]) -> NDArray[np.intp]:
+        """Row of each cell id of ``cells``, in their order.
+
+        Raises
+        ------
+        CellNotFoundError
+            If an id is not in the table.
+
+        """
+        known = np.asarray(self.cell_ids[:])
+        wanted = np.asarray(cells)
+        if len(wanted) == 1:
+            rows = np.flatnonzero(known == wanted[0])[:1]
+            missing = wanted if not len(rows) else wanted[:0]
+        else:
+            order = np.argsort(known, kind="stable")
+            places = np.minimum(
+                np.searchsorted(known, wanted, sorter=order), max(len(known) - 1, 0)
+            )
+            rows = order[places] if len(known) else np.zeros(0, np.intp)
+            missing = wanted[known[rows] != wanted] if len(known) else wanted
+        if len(missing):
+            msg = (
+                f"cell {_some(missing)} is not among the {len(known)} recorded cells of "
+                f"population {self.population!r} (ids {_some(known)})"
+            )
+            raise CellNotFoundError(msg)
+        return rows
+
+    def find(
+        self,
+        cells: Iterable[int] | int | None = None,
+        numbers: Iterable[int] | int | None = None,
+        labels: Iterable[str] | str | None = None,
+    ) -> NDArray[np.intp]:
+        """Find columns by cell id and, within the cells, by compartment number and label.
+
+        Columns come in the order of ``cells`` and, within a cell, of ``numbers`` or ``labels``
+        where given. All cells are taken where ``cells`` is None. Shape (compartment,).
+
+        Raises
+        ------
+        CellNotFoundError
+            If a cell id is not in the table.
+        CompartmentNotFoundError
+            If a number or label belongs to none of the cells, or there are no labels.
+
+        """
+        if cells is None:
+            ends = np.asarray(self.ends[:], dtype=np.int64)
+            starts = np.concatenate([np.zeros(1, np.int64), ends[:-1]]) if len(ends) else ends
+        else:
+            starts, ends = self._bounds(self.rows_of(_as_ids(cells)))
+        columns = _join_ranges(starts, ends)
+        if numbers is None and labels is None:
+            return columns
+        owner = np.repeat(np.arange(len(starts)), ends - starts)
+        ranks = [np.zeros(len(columns), np.intp)]
+        if numbers is not None:
+            ranks.append(self._rank("number", columns, _as_ids(numbers)))
+        if labels is not None:
+            ranks.append(self._rank("label", columns, _as_texts(labels)))
+        chosen = np.all([rank >= 0 for rank in ranks], axis=0)
+        order = np.lexsort([*reversed([rank[chosen] for rank in ranks]), owner[chosen]])
+        return columns[chosen][order]
+
+    def values(self, name: str, columns: NDArray[np.intp]) -> NDArray[Any]:
+        """Values of the column ``name`` for the compartments ``columns``; shape (compartment,)."""
+        array = self.columns[name]
+        if not len(columns):
+            return np.asarray(array[0:0])
+        first, last = int(columns.min()), int(columns.max())
+        values = np.asarray(array[first : last + 1])[columns - first]
+        return _decoded(values)
+
+    def cells_of(self, columns: NDArray[np.intp]) -> NDArray[Any]:
+        """Id of the cell of each of the compartments ``columns``; shape (compartment,)."""
+        ends = np.asarray(self.ends[:], dtype=np.int64)
+        return np.asarray(self.cell_ids[:])[np.searchsorted(ends, columns, side="right")]
+
+    def _bounds(self, rows: NDArray[np.intp]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        if len(rows) == 1:
+            row = int(rows[0])
+            near = np.asarray(self.ends[max(row - 1, 0) : row + 1], dtype=np.int64)
+            return (near[:1] if row else np.zeros(1, np.int64)), near[-1:]
+        ends = np.asarray(self.ends[:], dtype=np.int64)
+        starts = np.where(rows > 0, ends[rows - 1], 0) if len(rows) else np.zeros(0, np.int64)
+        return starts, ends[rows]
+
+    def _rank(self, name: str, columns: NDArray[np.intp], wanted: NDArray[Any]) -> NDArray[np.intp]:
+        if name not in self.columns:
+            msg = f"the compartments of population {self.population!r} have no {name}s"
+            raise CompartmentNotFoundError(msg)
+        values = self.values(name, columns)
+        missing = wanted[~np.isin(wanted, values)]
+        if len(missing):
+            msg = (
+                f"{name} {_some(missing)} is not among the compartments of the chosen cells of "
+                f"population {self.population!r} ({name}s {_some(np.unique(values))})"
+            )
+            raise CompartmentNotFoundError(msg)
+        unique, first = np.unique(wanted, return_index=True)
+        places = np.minimum(np.searchsorted(unique, values), max(len(unique) - 1, 0))
+        if not len(unique):
+            return np.full(len(values), -1)
+        return np.where(unique[places] == values, first[places], -1)
+
+
+def _join_ranges(starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Join the ranges ``[start, end)`` into one array of indices."""
+    counts = ends - starts
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])[:-1]
+    columns: NDArray[np.intp] = np.arange(int(counts.sum())) + np.repeat(starts - offsets, counts)
+    return columns
+
+
+def _as_ids(values: Iterable[int] | int | NDArray[Any]) -> NDArray[Any]:
+    if not isinstance(values, np.ndarray):
+        values = np.asarray([values] if np.isscalar(values) else list(values))  # type: ignore[arg-type]
+    array = np.atleast_1d(values)
+    if len(array) and array.dtype.kind not in "iu":
+        msg = f"ids and numbers of compartments are integers, not {array.dtype}: {_some(array)}"
+        raise TypeError(msg)
+    return array.astype(np.int64) if not len(array) else array
+
+
+def _as_texts(values: Iterable[str] | str) -> NDArray[Any]:
+    return np.asarray([values] if isinstance(values, str) else list(values), dtype=object)
+
+
+def _decoded(values: NDArray[Any]) -> NDArray[Any]:
+    if values.dtype.kind == "S" or (len(values) and isinstance(values[0], bytes)):
+        return np.asarray([value.decode() for value in values], dtype=object)
+    return values
+
+
+def _some(values: NDArray[Any]) -> str:
+    shown = ", ".join(str(value) for value in values[:_SHOWN])
+    return shown + (", …" if len(values) > _SHOWN else "")

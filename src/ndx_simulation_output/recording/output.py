@@ -1,0 +1,244 @@
+"""What a run recorded: reports, spikes, extracellular potentials, and how it was run."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ndx_simulation_output.errors import ShapeMismatchError
+from ndx_simulation_output.recording.arrays import LazyArray
+from ndx_simulation_output.recording.compartments import CompartmentTable
+from ndx_simulation_output.recording.times import Times
+from ndx_simulation_output.recording.traces import Traces, read_columns
+from ndx_simulation_output.recording.units import Unit
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = [
+    "Electrodes",
+    "ExtracellularPotential",
+    "Provenance",
+    "Report",
+    "Run",
+    "SimulationOutput",
+    "Spikes",
+]
+
+Provenance = Mapping[str, Any]
+"""What a source carried and no field holds: JSON values, for the way back to its format."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Values of many compartments of one population over time.
+
+    ``data`` has shape (time, compartment); its k-th column belongs to the k-th compartment of
+    ``compartments``.
+    """
+
+    name: str
+    report: str
+    data: LazyArray
+    times: Times
+    compartments: CompartmentTable
+    unit: Unit
+    variable: str | None = None
+    description: str = ""
+    provenance: Provenance = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse data that fit neither the table nor the times."""
+        expected = (self.times.count, self.compartments.n_compartments)
+        if tuple(self.data.shape) != expected:
+            msg = (
+                f"the data of report {self.name!r} have shape {tuple(self.data.shape)}; expected "
+                f"(time, compartment) = {expected}"
+            )
+            raise ShapeMismatchError(msg)
+
+    @property
+    def population(self) -> str:
+        """Name of the population of the cells."""
+        return self.compartments.population
+
+    def select(
+        self,
+        cells: Iterable[int] | int | None = None,
+        numbers: Iterable[int] | int | None = None,
+        labels: Iterable[str] | str | None = None,
+        *,
+        start: float | None = None,
+        stop: float | None = None,
+        step: int | None = None,
+    ) -> Traces:
+        """Read the traces of the compartments chosen by cell id, number and label.
+
+        Only the rows with ``start <= time < stop`` (s), every ``step``-th of them, and the chosen
+        columns are read.
+
+        Raises
+        ------
+        CellNotFoundError
+            If a cell id is not in the table.
+        CompartmentNotFoundError
+            If a number or label belongs to none of the cells.
+        ValueError
+            If ``step`` is less than 1.
+
+        """
+        if step is not None and step < 1:
+            msg = f"step is {step}; expected every how many rows, at least 1"
+            raise ValueError(msg)
+        table = self.compartments
+        columns = table.find(cells, numbers, labels)
+        window = self.times.window(start, stop)
+        rows = slice(window.start, window.stop, step)
+        return Traces(
+            name=self.name,
+            unit=self.unit.name,
+            values=read_columns(self.data, rows, columns, self.unit),
+            times=self.times.seconds(rows),
+            cells=table.cells_of(columns),
+            columns=_labels(table, columns),
+        )
+
+    def get_traces(
+        self,
+        cells: Iterable[int] | int | None = None,
+        numbers: Iterable[int] | int | None = None,
+        labels: Iterable[str] | str | None = None,
+        *,
+        start: float | None = None,
+        stop: float | None = None,
+        step: int | None = None,
+    ) -> NDArray[Any]:
+        """Give the values of ``select``: shape (time, compartment), in the unit of the report."""
+        return self.select(cells, numbers, labels, start=start, stop=stop, step=step).values
+
+
+@dataclass(frozen=True)
+class Spikes:
+    """Spikes of one population in the order of the source.
+
+    ``node_ids``, ``times`` (s) and each of ``columns`` have shape (spike,).
+    """
+
+    population: str
+    node_ids: NDArray[Any]
+    times: NDArray[np.float64]
+    columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    provenance: Provenance = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse times that do not fit the ids."""
+        if self.node_ids.shape != self.times.shape or self.times.ndim != 1:
+            msg = (
+                f"population {self.population!r} has spikes of {self.node_ids.shape} node ids "
+                f"at {self.times.shape} times; expected equal lengths"
+            )
+            raise ShapeMismatchError(msg)
+
+
+@dataclass(frozen=True)
+class Electrodes:
+    """Where electrodes are: ``ids`` (electrode,), ``positions`` (electrode, 3) in micrometres."""
+
+    ids: NDArray[Any]
+    positions: NDArray[np.float64]
+    columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    provenance: Provenance = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ExtracellularPotential:
+    """Potentials at electrodes: ``data`` (time, channel), ``channel_ids`` (channel,)."""
+
+    name: str
+    data: LazyArray
+    times: Times
+    channel_ids: NDArray[Any]
+    unit: Unit
+    electrodes: Electrodes | None = None
+    provenance: Provenance = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse data that fit neither the channels nor the times."""
+        expected = (self.times.count, len(self.channel_ids))
+        if tuple(self.data.shape) != expected:
+            msg = (
+                f"the extracellular data {self.name!r} have shape {tuple(self.data.shape)}; "
+                f"expected (time, channel) = {expected}"
+            )
+            raise ShapeMismatchError(msg)
+
+
+@dataclass(frozen=True)
+class Run:
+    """How the simulation was run; times in seconds, temperature in degrees Celsius."""
+
+    simulator: str | None = None
+    simulator_version: str | None = None
+    time_step: float | None = None
+    duration: float | None = None
+    temperature: float | None = None
+    seed: int | None = None
+    configuration: str | None = None
+
+
+@dataclass(frozen=True)
+class SimulationOutput:
+    """All that a run recorded. Use it in a ``with`` block: its data are read from open files.
+
+    ``notes`` say in plain words what of the source was left out or put right.
+    """
+
+    reports: tuple[Report, ...] = ()
+    spikes: tuple[Spikes, ...] = ()
+    potentials: tuple[ExtracellularPotential, ...] = ()
+    run: Run = field(default_factory=Run)
+    notes: tuple[str, ...] = ()
+    provenance: Provenance = field(default_factory=dict)
+    close: Callable[[], None] = lambda: None
+
+    def __getitem__(self, name: str) -> Report:
+        """Give the report of this name.
+
+        Raises
+        ------
+        KeyError
+            If there is none; the message lists those there are.
+
+        """
+        for report in self.reports:
+            if report.name == name:
+                return report
+        names = ", ".join(report.name for report in self.reports) or "none"
+        msg = f"no report {name!r}; there are: {names}"
+        raise KeyError(msg)
+
+    def __enter__(self) -> "Self":
+        """Give this output."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the files."""
+        self.close()
+
+
+def _labels(table: CompartmentTable, columns: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
+    """Read what labels the compartments: columns with one value for each."""
+    taken = {"cell", "time", "compartment"}
+    return {
+        f"compartment_{name}" if name in taken else name: table.values(name, columns)
+        for name, array in table.columns.items()
+        if len(array.shape) == 1
+    }

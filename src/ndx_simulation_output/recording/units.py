@@ -1,0 +1,129 @@
+"""Units as NWB wants them: the name of an SI unit and a factor to it."""
+
+from dataclasses import dataclass
+
+__all__ = ["UNKNOWN", "Unit", "parse_unit", "unit_symbol"]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A unit: stored value * ``conversion`` + ``offset`` is in the SI unit ``name``."""
+
+    name: str
+    conversion: float = 1.0
+    offset: float = 0.0
+
+    @property
+    def known(self) -> bool:
+        """Whether the unit is known at all."""
+        return self.name != UNKNOWN.name
+
+
+UNKNOWN = Unit("unknown")
+
+# Names follow the NWB core schema, which spells units out in the plural ('volts', 'amperes').
+_SI_NAMES = {
+    "V": "volts",
+    "A": "amperes",
+    "S": "siemens",
+    "s": "seconds",
+    "Hz": "hertz",
+    "Ohm": "ohms",
+    "F": "farads",
+    "C": "coulombs",
+    "m": "meters",
+    "N": "newtons",
+    "mol": "moles",
+}
+_PREFIXES = {
+    "": 1.0,
+    "G": 1e9,
+    "M": 1e6,
+    "k": 1e3,
+    "m": 1e-3,
+    "u": 1e-6,
+    "n": 1e-9,
+    "p": 1e-12,
+    "f": 1e-15,
+}
+_OTHER = {
+    # 1 mol/m^3 is 1 mmol/L: the SI unit of concentration is moles per cubic meter.
+    "M": Unit("moles per cubic meter", 1e3),
+    "mM": Unit("moles per cubic meter", 1.0),
+    "uM": Unit("moles per cubic meter", 1e-3),
+    "nM": Unit("moles per cubic meter", 1e-6),
+    "mA/cm2": Unit("amperes per square meter", 10.0),
+    "uA/cm2": Unit("amperes per square meter", 1e-2),
+    "nA/um2": Unit("amperes per square meter", 1e3),
+    "S/cm2": Unit("siemens per square meter", 1e4),
+    "mS/cm2": Unit("siemens per square meter", 10.0),
+    "uF/cm2": Unit("farads per square meter", 1e-2),
+    "degC": Unit("degrees Celsius"),
+    "1": Unit("1"),
+}
+
+
+def _known_units() -> dict[str, Unit]:
+    units = {
+        prefix + symbol: Unit(name, factor)
+        for symbol, name in _SI_NAMES.items()
+        for prefix, factor in _PREFIXES.items()
+    }
+    return units | _OTHER
+
+
+_UNITS = _known_units()
+_SYMBOLS = {unit: symbol for symbol, unit in reversed(_UNITS.items())}
+_NAMED = {unit.name.lower(): Unit(unit.name) for unit in _UNITS.values()}
+_SPELLINGS = {
+    "volt": "V",
+    "millivolt": "mV",
+    "millivolts": "mV",
+    "microvolt": "uV",
+    "microvolts": "uV",
+    "ampere": "A",
+    "nanoampere": "nA",
+    "nanoamperes": "nA",
+    "second": "s",
+    "sec": "s",
+    "millisecond": "ms",
+    "milliseconds": "ms",
+    "msec": "ms",
+    "dimensionless": "1",
+}
+
+
+def parse_unit(text: str) -> Unit | None:
+    """Translate the unit ``text`` of a source, or give None where it is not understood.
+
+    Example
+    -------
+    >>> parse_unit("mV")
+    Unit(name='volts', conversion=0.001, offset=0.0)
+    >>> parse_unit("mR") is None
+    True
+
+    """
+    symbol = text.strip().replace("µ", "u").replace("μ", "u").replace("^", "").replace("**", "")
+    if symbol.lower() == UNKNOWN.name:
+        return UNKNOWN
+    known = _UNITS.get(_SPELLINGS.get(symbol.lower(), symbol))
+    return known or _NAMED.get(text.strip().lower())
+
+
+def unit_symbol(unit: Unit) -> str | None:
+    """Symbol such as ``mV`` for a unit, or None where its factor or offset has no symbol.
+
+    Example
+    -------
+    >>> unit_symbol(Unit("volts", 1e-3))
+    'mV'
+
+    """
+    by_name = Unit(_canonical_name(unit.name), unit.conversion, unit.offset)
+    return _SYMBOLS.get(by_name)
+
+
+def _canonical_name(name: str) -> str:
+    parsed = parse_unit(name)
+    return parsed.name if parsed is not None and parsed.conversion == 1.0 else name

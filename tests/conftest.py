@@ -1,0 +1,49 @@
+"""What every test may use: genuine files, properties that a busy machine does not fail, and a guard
+against files left open.
+"""
+
+import gc
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
+import pytest
+from hypothesis import HealthCheck, settings
+
+# The same examples every time, however slow the machine: a change is refused for what it does.
+# `pytest --hypothesis-profile=explore` looks for new ones.
+settings.register_profile(
+    "steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("explore", deadline=None, max_examples=1000)
+settings.load_profile("steady")
+
+ROOT = Path(__file__).parents[1]
+
+
+DATA = Path(os.environ.get("NDX_TEST_DATA") or ROOT.parent / "shared" / "data")
+"""Where the genuine files are, if they are."""
+
+
+def _open_files() -> int:
+    return int(h5py.h5f.get_obj_count(h5py.h5f.OBJ_ALL, h5py.h5f.OBJ_FILE))
+
+
+@pytest.fixture(autouse=True)
+def no_open_file() -> Iterator[None]:
+    """Fail a test that leaves an HDF5 file open."""
+    before = _open_files()
+    yield
+    if _open_files() > before:
+        gc.collect()
+        pytest.fail(f"{_open_files() - before} HDF5 files stayed open")
+
+
+@pytest.fixture(scope="session")
+def sonata_data() -> Path:
+    """Directory of the genuine SONATA files and their INDEX.json."""
+    data = DATA / "sonata"
+    if not (data / "INDEX.json").is_file():
+        pytest.skip(f"the genuine files are not at {data}; set NDX_TEST_DATA to their directory")
+    return data

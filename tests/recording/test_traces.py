@@ -1,0 +1,120 @@
+"""Columns of a recording are read as numpy would take them, and no others."""
+
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from ndx_simulation_output.errors import MissingDependencyError, ShapeMismatchError
+from ndx_simulation_output.recording import CompartmentTable, RegularTimes, Report, Unit
+from ndx_simulation_output.recording.traces import Traces, read_columns
+
+UNITS = st.sampled_from([Unit("volts"), Unit("volts", 1e-3), Unit("volts", 2.0, -70.0)])
+DTYPES = st.sampled_from(["f4", "f8", ">f4", ">f8", "i2", "u4", "i8"])
+
+
+class Spy(np.ndarray):
+    """An array that counts the values that are read of it."""
+
+    read: list[tuple[slice, slice]]
+
+    def __getitem__(self, key):
+        self.read.append(key)
+        return self.view(np.ndarray)[key]
+
+
+def spying(array: np.ndarray) -> Spy:
+    spy = array.view(Spy)
+    spy.read = []
+    return spy
+
+
+@st.composite
+def selections(draw: st.DrawFn) -> tuple[np.ndarray, slice, np.ndarray]:
+    shape = draw(st.tuples(st.integers(0, 12), st.integers(0, 12)))
+    values = draw(npst.arrays("i8", shape, elements=st.integers(0, 100)))
+    first, last = sorted(draw(st.tuples(st.integers(0, shape[0]), st.integers(0, shape[0]))))
+    n_columns = shape[1]
+    allowed = st.lists(st.integers(0, n_columns - 1), max_size=15) if n_columns else st.just([])
+    columns = np.array(draw(allowed), np.intp)
+    rows = slice(first, last, draw(st.none() | st.integers(1, 4)))
+    return values.astype(draw(DTYPES)), rows, columns
+
+
+@given(selection=selections(), unit=UNITS)
+def test_columns_are_those_of_numpy_in_the_unit(selection, unit):
+    data, rows, columns = selection
+    before = data.copy()
+
+    values = read_columns(data, rows, columns, unit)
+
+    expected = data[rows][:, columns].astype(np.float64) * unit.conversion + unit.offset
+    np.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-4)
+    np.testing.assert_array_equal(data, before)
+
+
+@given(selection=selections(), unit=UNITS)
+def test_floats_keep_their_type_and_integers_become_double_where_scaled(selection, unit):
+    data, rows, columns = selection
+
+    dtype = read_columns(data, rows, columns, unit).dtype
+
+    scaled = unit != Unit("volts")
+    expected = np.dtype("f8") if scaled and data.dtype.kind != "f" else data.dtype
+    assert dtype == expected.newbyteorder("=")
+
+
+@given(selection=selections())
+def test_each_chosen_value_is_read_once_and_no_other(selection):
+    data, rows, columns = selection
+    spy = spying(data)
+
+    read_columns(spy, rows, columns, Unit("volts"))
+
+    touched = np.zeros(data.shape, int)
+    for key in spy.read:
+        touched[key] += 1
+    expected = np.zeros(data.shape, int)
+    expected[rows, np.unique(columns)] = 1
+    np.testing.assert_array_equal(touched, expected)
+
+
+def test_adjacent_columns_are_read_together():
+    spy = spying(np.zeros((4, 10)))
+
+    read_columns(spy, slice(0, 4), np.array([7, 3, 2, 4, 8, 3]), Unit("volts"))
+
+    assert spy.read == [(slice(0, 4), slice(2, 5)), (slice(0, 4), slice(7, 9))]
+
+
+def report(data: np.ndarray) -> Report:
+    table = CompartmentTable.from_counts(
+        "cortex", np.array([7, 3]), np.array([2, 1]), {"number": np.array([0, 1, 0])}
+    )
+    return Report("v", "v", data, RegularTimes(0.0, 10.0, 4), table, Unit("volts", 1e-3))
+
+
+def test_a_selection_of_a_report_says_what_it_is():
+    traces = report(np.arange(12.0).reshape(4, 3)).select([3, 7], start=0.2)
+
+    assert (traces.name, traces.unit) == ("v", "volts")
+    assert traces.cells.tolist() == [3, 7, 7]
+    assert traces.columns["number"].tolist() == [0, 0, 1]
+    np.testing.assert_allclose(traces.values, [[8e-3, 6e-3, 7e-3], [11e-3, 9e-3, 10e-3]])
+
+
+@pytest.mark.parametrize("shape", [(4, 2), (3, 3), (4,)])
+def test_a_report_whose_data_do_not_fit_is_refused(shape):
+    with pytest.raises(ShapeMismatchError, match=r"report 'v' have shape .* expected .*\(4, 3\)"):
+        report(np.zeros(shape))
+
+
+def test_xarray_is_asked_for_where_it_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "xarray", None)
+    traces = Traces("v", "volts", np.zeros((1, 1)), np.zeros(1), np.zeros(1, int), {})
+
+    with pytest.raises(MissingDependencyError, match=r"ndx-simulation-output\[xarray\]"):
+        traces.to_xarray()

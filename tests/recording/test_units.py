@@ -1,0 +1,79 @@
+"""Units are understood as people write them, and go back to the symbols of the field."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ndx_simulation_output.recording import UNKNOWN, Unit, parse_unit, unit_symbol
+
+PREFIXES = {"": 1.0, "G": 1e9, "M": 1e6, "k": 1e3, "m": 1e-3, "u": 1e-6, "n": 1e-9, "p": 1e-12}
+NAMES = {
+    "V": "volts",
+    "A": "amperes",
+    "S": "siemens",
+    "s": "seconds",
+    "Hz": "hertz",
+    "Ohm": "ohms",
+    "F": "farads",
+    "C": "coulombs",
+    "m": "meters",
+}
+OTHERS = ["M", "mM", "uM", "nM", "mA/cm2", "uA/cm2", "S/cm2", "mS/cm2", "uF/cm2", "degC", "1"]
+SYMBOLS = [prefix + symbol for symbol in NAMES for prefix in PREFIXES] + OTHERS
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+@pytest.mark.parametrize("symbol", NAMES)
+def test_a_prefix_is_a_factor_to_the_si_unit(prefix, symbol):
+    assert parse_unit(prefix + symbol) == Unit(NAMES[symbol], PREFIXES[prefix])
+
+
+@given(symbol=st.sampled_from(SYMBOLS), blanks=st.sampled_from(["", " ", "\t"]))
+def test_symbols_survive_the_way_there_and_back(symbol, blanks):
+    unit = parse_unit(blanks + symbol + blanks)
+
+    assert unit is not None
+    assert unit_symbol(unit) == symbol
+
+
+@pytest.mark.parametrize(
+    ("text", "symbol"),
+    [
+        ("millivolts", "mV"),
+        ("Volt", "V"),
+        ("µV", "uV"),
+        ("μV", "uV"),
+        ("msec", "ms"),
+        ("mA/cm^2", "mA/cm2"),
+        ("mA/cm**2", "mA/cm2"),
+    ],
+)
+def test_spellings_are_understood(text, symbol):
+    assert parse_unit(text) == parse_unit(symbol)
+    assert parse_unit(symbol) is not None
+
+
+@pytest.mark.parametrize("name", sorted({parse_unit(symbol).name for symbol in SYMBOLS}))
+def test_the_names_that_files_of_nwb_carry_are_understood(name):
+    assert parse_unit(name) == Unit(name)
+
+
+@pytest.mark.parametrize("text", ["", "mR", "furlong", "MV mV", "VV", "mv", "v"])
+def test_what_is_not_understood_is_none(text):
+    assert parse_unit(text) is None
+
+
+@pytest.mark.parametrize("text", ["unknown", " Unknown "])
+def test_unknown_is_a_unit_that_is_not_known(text):
+    assert parse_unit(text) == UNKNOWN
+    assert not UNKNOWN.known
+    assert Unit("volts").known
+
+
+@pytest.mark.parametrize("unit", [UNKNOWN, Unit("volts", 0.5), Unit("volts", 1e-3, 1.0)])
+def test_a_unit_without_symbol_has_none(unit):
+    assert unit_symbol(unit) is None
+
+
+def test_a_symbol_as_name_of_the_unit_is_understood():
+    assert unit_symbol(Unit("V", 1e-3)) == "mV"

@@ -1,0 +1,32 @@
+"""Every script in ``examples/`` runs as it stands, in an empty directory, without a warning."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+# Not DeprecationWarning: libraries that pynwb uses raise it of each other at exit.
+STRICT = ("-W", "error::UserWarning", "-W", "error::FutureWarning", "-W", "error::ResourceWarning")
+EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_runs_in_an_empty_directory_without_a_warning(example, tmp_path):
+    command = [sys.executable, *STRICT, str(example)]
+
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert run.returncode == 0, run.stderr
+    assert run.stdout
+    assert not run.stderr
+    assert any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_says_first_what_it_shows(example):
+    docstring = ast.get_docstring(ast.parse(example.read_text(encoding="utf-8")))
+
+    assert docstring
+    assert docstring.splitlines()[0].endswith(".")

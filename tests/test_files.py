@@ -1,0 +1,127 @@
+"""Files are there whole or not at all."""
+
+import resource
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from ndx_simulation_output.errors import SourceError, TargetExistsError, WriteError
+from ndx_simulation_output.files import whole_file, whole_hdf5
+
+
+def test_a_file_has_its_name_when_the_block_ends(tmp_path: Path):
+    target = tmp_path / "a.txt"
+
+    with whole_file(target) as temporary:
+        temporary.write_text("all")
+        assert not target.exists()
+
+    assert target.read_text() == "all"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_an_hdf5_file_has_its_name_when_the_block_ends(tmp_path: Path):
+    target = tmp_path / "a.h5"
+
+    with whole_hdf5(target) as file:
+        file["data"] = np.arange(3)
+        assert not target.exists()
+
+    with h5py.File(target) as file:
+        assert file["data"][()].tolist() == [0, 1, 2]
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("whole", [whole_file, whole_hdf5])
+@pytest.mark.parametrize(
+    "error", [ValueError("v"), RuntimeError("r"), SourceError("s"), KeyboardInterrupt(), KeyError()]
+)
+def test_an_error_leaves_the_old_file_and_stays_what_it_is(whole, error, tmp_path: Path):
+    target = tmp_path / "a.h5"
+    target.write_text("old")
+
+    with pytest.raises(type(error)) as caught, whole(target, overwrite=True):
+        raise error
+
+    assert caught.value is error
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("whole", [whole_file, whole_hdf5])
+def test_an_error_of_the_system_names_the_target(whole, tmp_path: Path):
+    expected = r"cannot write .*a\.h5: \[Errno 28\] No space left on device"
+
+    with pytest.raises(WriteError, match=expected), whole(tmp_path / "a.h5"):
+        raise OSError(28, "No space left on device")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_of_the_system_below_another_names_the_target(tmp_path: Path):
+    expected = r"cannot write .*a\.h5: \[Errno 28\] No space"
+
+    with pytest.raises(WriteError, match=expected), whole_hdf5(tmp_path / "a.h5"):
+        raise RuntimeError from OSError(28, "No space")
+
+
+@pytest.mark.parametrize("whole", [whole_file, whole_hdf5])
+def test_an_existing_file_is_replaced_only_when_asked(whole, tmp_path: Path):
+    target = tmp_path / "a.h5"
+    target.write_text("old")
+
+    with pytest.raises(TargetExistsError, match=r"a\.h5 exists already"), whole(target):
+        pass
+
+    assert target.read_text() == "old"
+
+
+_FULL = """
+    import resource, sys
+    import h5py
+    from pathlib import Path
+    import numpy as np
+    from ndx_simulation_output.errors import WriteError
+    from ndx_simulation_output.files import whole_hdf5
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
+    try:
+        with whole_hdf5(Path("a.h5")) as file:
+            for index in range(40):
+                file.create_group(f"group {index}").attrs["text"] = "x" * index
+                file[f"small/{index}"] = np.arange(index)
+                file.create_dataset(f"texts/{index}", data=["text"] * index)
+                options = {"chunks": (10, 2), "maxshape": (None, 2)}
+                file.create_dataset(f"chunked/{index}", data=np.zeros((25, 2)), **options)
+                options["compression"] = "gzip"
+                file.create_dataset(f"compressed/{index}", data=np.zeros((25, 2)), **options)
+            file["large"] = np.zeros(20_000)
+    except WriteError as error:
+        print(error)
+    print(h5py.h5f.get_obj_count(h5py.h5f.OBJ_ALL, h5py.h5f.OBJ_FILE), "files stayed open")
+"""
+
+
+@pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="file sizes cannot be limited")
+@pytest.mark.parametrize(
+    "limit", [0, 50, 500, 3_000, 10_000, 40_000, 90_000, 150_000, 250_000, 300_000]
+)
+def test_a_full_disk_is_one_error_wherever_it_comes(limit: int, tmp_path: Path):
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(_FULL), str(limit)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert done.stdout == "cannot write a.h5: [Errno 27] File too large\n0 files stayed open\n"
+    assert done.stderr == ""
+    assert done.returncode == 0
+    assert list(tmp_path.iterdir()) == []
