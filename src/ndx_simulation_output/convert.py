@@ -7,6 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from ndx_simulation_output.adapters import sonata
+from ndx_simulation_output.engine.layout import (
+    DEFAULT_MEMORY,
+    Access,
+    Chunks,
+    Compression,
+    Storage,
+)
 from ndx_simulation_output.errors import SourceError, TargetExistsError
 from ndx_simulation_output.files import check_target
 from ndx_simulation_output.nwb import reader, writer
@@ -35,7 +42,11 @@ def convert(
     compartments: Mapping[str, str] | None = None,
     population: str | None = None,
     dt: float | None = None,
-    compression: str | None = None,
+    compression: Compression | None = None,
+    access: Access = "balanced",
+    chunks: Chunks | None = None,
+    memory: int = DEFAULT_MEMORY,
+    workers: int | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Converted:
@@ -62,6 +73,15 @@ def convert(
         Time step in ms of data that have no time.
     compression
         ``gzip`` to compress the data; by default they are stored as they are.
+    access
+        What is read most: ``cells`` (all times of one), ``frames`` (all cells at one time), or
+        ``balanced``.
+    chunks
+        Rows and columns of a chunk, or ``contiguous``, instead of what is planned.
+    memory
+        Bytes that buffers take at most together.
+    workers
+        How many threads work, none for 0; by default one for each processor.
     overwrite
         Whether an existing target is replaced.
     progress
@@ -77,6 +97,8 @@ def convert(
         If a unit is not understood, or given for a name that does not occur.
     MetadataError
         If the metadata do not fit NWB.
+    LayoutError
+        If data cannot be stored as asked.
     TargetExistsError
         If the target exists and ``overwrite`` is false.
     WriteError
@@ -108,7 +130,8 @@ def convert(
             metadata=sections,
             when=_modified(sources),
             overwrite=overwrite,
-            compression=compression,
+            storage=Storage(access=access, compression=compression, chunks=chunks, memory=memory),
+            workers=workers,
             progress=progress,
         )
     return Converted(target, output.notes)

@@ -5,6 +5,7 @@ __all__ = [
     "CompartmentNotFoundError",
     "ConfigurationError",
     "ExportError",
+    "LayoutError",
     "MetadataError",
     "MissingDependencyError",
     "NameClashError",
@@ -43,6 +44,10 @@ class ConfigurationError(SourceError):
 
 class ShapeMismatchError(SimulationOutputError, ValueError):
     """Two things that must have the same length or shape do not."""
+
+
+class LayoutError(SimulationOutputError, ValueError):
+    """Data cannot be laid out in a file as the caller asked."""
 
 
 class CellNotFoundError(SimulationOutputError, LookupError):

@@ -11,7 +11,7 @@ import h5py
 
 from ndx_simulation_output.errors import SimulationOutputError, TargetExistsError, WriteError
 
-__all__ = ["check_target", "whole_file", "whole_hdf5"]
+__all__ = ["WholeFile", "check_target", "whole_file", "whole_hdf5"]
 
 
 def check_target(path: Path, *, overwrite: bool) -> None:
@@ -66,8 +66,14 @@ def whole_file(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+class WholeFile(h5py.File):  # type: ignore[misc]
+    """An HDF5 file that is written under the temporary name ``path``."""
+
+    path: Path
+
+
 @contextmanager
-def whole_hdf5(path: Path, *, overwrite: bool = False) -> Iterator[h5py.File]:
+def whole_hdf5(path: Path, *, overwrite: bool = False) -> Iterator[WholeFile]:
     """Give an HDF5 file to write to, which gets the name ``path`` when the block ends well.
 
     Raises
@@ -84,7 +90,8 @@ def whole_hdf5(path: Path, *, overwrite: bool = False) -> Iterator[h5py.File]:
     ):
         try:
             # Without a cache of chunks, much is not put off.
-            with h5py.File(storage, "w", rdcc_nbytes=0) as file:
+            with WholeFile(storage, "w", rdcc_nbytes=0) as file:
+                file.path = temporary
                 try:
                     yield file
                 finally:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-import h5py
 import numpy as np
 import pytest
 from hdmf.backends.hdf5 import H5DataIO
@@ -10,6 +9,7 @@ from hdmf.data_utils import DataChunkIterator
 from pynwb import NWBHDF5IO
 
 from ndx_simulation_output import Compartments, CompartmentSeries
+from ndx_simulation_output.engine.storages import Contiguous
 from ndx_simulation_output.errors import (
     CellNotFoundError,
     CompartmentNotFoundError,
@@ -151,19 +151,18 @@ def test_only_what_was_asked_for_is_read_from_a_file(write_nwb, monkeypatch):
     made = series()
     path = write_nwb(made.compartments, made)
     asked = []
-    read = h5py.Dataset.__getitem__
+    read = Contiguous.read
 
-    def spying(dataset, key, **options):
-        asked.append((dataset.name, key))
-        return read(dataset, key, **options)
+    def spying(storage, selection, out, workers):
+        asked.append((list(selection.rows), list(selection.columns)))
+        read(storage, selection, out, workers)
 
     with NWBHDF5IO(str(path), "r") as io:
         found = io.read().acquisition["v"]
-        monkeypatch.setattr(h5py.Dataset, "__getitem__", spying)
+        monkeypatch.setattr(Contiguous, "read", spying)
         found.get_traces([9, 7], numbers=[0, 5], start=2.2, stop=2.8, step=2)
 
-    of_data = [key for name, key in asked if name == "/acquisition/v/data"]
-    assert of_data == [(slice(2, 8, 2), slice(0, 1)), (slice(2, 8, 2), slice(3, 5))]
+    assert asked == [([2, 4, 6], [0, 3, 4])]
 
 
 def test_what_is_not_there_is_an_error():

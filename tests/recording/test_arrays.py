@@ -13,16 +13,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from ndx_simulation_output.errors import SourceError
-from ndx_simulation_output.recording import arrays
-from ndx_simulation_output.recording.arrays import (
+from ndx_simulation_output.recording import arrays, views
+from ndx_simulation_output.recording.arrays import LazyArray, copy_array, plan_blocks
+from ndx_simulation_output.recording.views import (
     ColumnRange,
     Columns,
-    LazyArray,
     Matrix,
     Scaled,
     Transposed,
-    copy_array,
-    plan_blocks,
 )
 
 SHAPES = npst.array_shapes(min_dims=2, max_dims=2, min_side=0, max_side=8)
@@ -116,7 +114,7 @@ def test_reordered_columns_are_the_same_however_little_is_read_at_a_time(
     key = data.draw(keys((array.shape[0], len(order))))
     spy = Spy(array)
 
-    with patch.multiple(arrays, BLOCK_BYTES=block_bytes, _GAP_BYTES=gap_bytes):
+    with patch.multiple(views, BLOCK_BYTES=block_bytes, _GAP_BYTES=gap_bytes):
         found = Columns(spy, order)[key]
 
     np.testing.assert_array_equal(found, array[:, order][key])

@@ -10,7 +10,8 @@ from hypothesis.extra import numpy as npst
 
 from ndx_simulation_output.errors import MissingDependencyError, ShapeMismatchError
 from ndx_simulation_output.recording import CompartmentTable, RegularTimes, Report, Unit
-from ndx_simulation_output.recording.traces import Traces, read_columns
+from ndx_simulation_output.recording.arrays import read_columns, read_runs
+from ndx_simulation_output.recording.traces import Traces, in_unit
 
 UNITS = st.sampled_from([Unit("volts"), Unit("volts", 1e-3), Unit("volts", 2.0, -70.0)])
 DTYPES = st.sampled_from(["f4", "f8", ">f4", ">f8", "i2", "u4", "i8"])
@@ -49,7 +50,7 @@ def test_columns_are_those_of_numpy_in_the_unit(selection, unit):
     data, rows, columns = selection
     before = data.copy()
 
-    values = read_columns(data, rows, columns, unit)
+    values = in_unit(read_columns(data, rows, columns), unit)
 
     expected = data[rows][:, columns].astype(np.float64) * unit.conversion + unit.offset
     np.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-4)
@@ -60,7 +61,7 @@ def test_columns_are_those_of_numpy_in_the_unit(selection, unit):
 def test_floats_keep_their_type_and_integers_become_double_where_scaled(selection, unit):
     data, rows, columns = selection
 
-    dtype = read_columns(data, rows, columns, unit).dtype
+    dtype = in_unit(read_columns(data, rows, columns), unit).dtype
 
     scaled = unit != Unit("volts")
     expected = np.dtype("f8") if scaled and data.dtype.kind != "f" else data.dtype
@@ -72,7 +73,7 @@ def test_each_chosen_value_is_read_once_and_no_other(selection):
     data, rows, columns = selection
     spy = spying(data)
 
-    read_columns(spy, rows, columns, Unit("volts"))
+    read_runs(spy, rows, columns)
 
     touched = np.zeros(data.shape, int)
     for key in spy.read:
@@ -85,7 +86,7 @@ def test_each_chosen_value_is_read_once_and_no_other(selection):
 def test_adjacent_columns_are_read_together():
     spy = spying(np.zeros((4, 10)))
 
-    read_columns(spy, slice(0, 4), np.array([7, 3, 2, 4, 8, 3]), Unit("volts"))
+    read_runs(spy, slice(0, 4), np.array([7, 3, 2, 4, 8, 3]))
 
     assert spy.read == [(slice(0, 4), slice(2, 5)), (slice(0, 4), slice(7, 9))]
 

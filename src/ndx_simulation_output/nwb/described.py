@@ -7,6 +7,7 @@ from hdmf.common import VectorIndex
 from hdmf.data_utils import DataIO
 from pynwb import TimeSeries
 
+from ndx_simulation_output.engine.reading import as_array
 from ndx_simulation_output.errors import ShapeMismatchError
 from ndx_simulation_output.recording import (
     CompartmentTable,
@@ -17,7 +18,7 @@ from ndx_simulation_output.recording import (
     Timestamps,
     Unit,
 )
-from ndx_simulation_output.recording.arrays import Matrix
+from ndx_simulation_output.recording.views import Matrix
 
 __all__ = [
     "data_shape",
@@ -129,7 +130,7 @@ def describe_series(series: Any) -> Report:
     if series.compartments is None:
         msg = f"CompartmentSeries {series.name!r} has no table that says what its columns are"
         raise ShapeMismatchError(msg)
-    data = _array(series.data)
+    data = as_array(_array(series.data))
     if not data.shape:
         msg = f"the data of CompartmentSeries {series.name!r} are not there before it is written"
         raise ShapeMismatchError(msg)

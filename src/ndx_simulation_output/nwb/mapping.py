@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 from hdmf.backends.hdf5 import H5DataIO
+from numpy.typing import ArrayLike
 from pynwb import NWBFile, TimeSeries
 from pynwb.ecephys import ElectricalSeries
 
+from ndx_simulation_output.engine.layout import Layout, Storage, plan_layout
 from ndx_simulation_output.errors import NameClashError
-from ndx_simulation_output.nwb.layout import plan_chunks
 from ndx_simulation_output.nwb.metadata import make_nwbfile, make_simulation_metadata
 from ndx_simulation_output.nwb.types import Compartments, CompartmentSeries
 from ndx_simulation_output.nwb.units import make_units
@@ -37,11 +38,11 @@ CHANNEL = "channel"
 
 @dataclass(frozen=True)
 class Fill:
-    """Data of ``source`` that belong into the series ``series`` of the file, in ``chunks``."""
+    """Data of ``source`` that belong into the series ``series`` of the file, as planned."""
 
     series: TimeSeries
     source: LazyArray
-    chunks: tuple[int, int]
+    layout: Layout
 
 
 @dataclass
@@ -57,7 +58,7 @@ def map_output(
     metadata: Mapping[str, Mapping[str, Any]],
     *,
     when: datetime | None = None,
-    compression: str | None = None,
+    storage: Storage = Storage(),  # noqa: B008 - frozen
 ) -> Mapped:
     """Make the NWB objects of all that a run recorded.
 
@@ -75,14 +76,14 @@ def map_output(
     tables = _Tables()
     series_facts = {}
     for report in output.reports:
-        _add_report(mapped, report, tables.of(report), compression)
+        _add_report(mapped, report, tables.of(report), storage)
         series_facts[_nwb_name(report.name)] = {
             "report": report.report,
             "variable": report.variable,
             **report.provenance,
         }
     for potential, rows in zip(output.potentials, _add_electrodes(mapped, output), strict=True):
-        _add_potential(mapped, potential, rows, compression)
+        _add_potential(mapped, potential, rows, storage)
         electrodes = potential.electrodes
         series_facts[_nwb_name(potential.name)] = {
             "channels": np.asarray(potential.channel_ids).tolist(),
@@ -148,12 +149,8 @@ def _make_table(table: CompartmentTable, name: str) -> Compartments:
     return made
 
 
-def _add_report(
-    mapped: Mapped, report: Report, table: Compartments, compression: str | None
-) -> None:
-    counts = report.compartments.counts()
-    width = int(np.median(counts)) if len(counts) else 1
-    data, chunks = _placeholder(report.data, width, compression)
+def _add_report(mapped: Mapped, report: Report, table: Compartments, storage: Storage) -> None:
+    data, layout = _placeholder(report.data, report.compartments.counts(), storage)
     series = CompartmentSeries(
         name=_nwb_name(report.name),
         data=data,
@@ -165,13 +162,13 @@ def _add_report(
         **_time_arguments(report.times),
     )
     mapped.nwbfile.add_acquisition(series)
-    mapped.fills.append(Fill(series, report.data, chunks))
+    mapped.fills.append(Fill(series, report.data, layout))
 
 
 def _add_potential(
-    mapped: Mapped, potential: ExtracellularPotential, rows: list[int], compression: str | None
+    mapped: Mapped, potential: ExtracellularPotential, rows: list[int], storage: Storage
 ) -> None:
-    data, chunks = _placeholder(potential.data, 1, compression)
+    data, layout = _placeholder(potential.data, 1, storage)
     arguments = {
         "name": _nwb_name(potential.name),
         "data": data,
@@ -187,7 +184,7 @@ def _add_potential(
         # An ElectricalSeries is in volts by definition; data of an unknown unit cannot be one.
         series = TimeSeries(unit=potential.unit.name, **arguments)
     mapped.nwbfile.add_acquisition(series)
-    mapped.fills.append(Fill(series, potential.data, chunks))
+    mapped.fills.append(Fill(series, potential.data, layout))
 
 
 def _add_electrodes(mapped: Mapped, output: SimulationOutput) -> list[list[int]]:
@@ -251,21 +248,12 @@ def _extra(electrodes: Electrodes, name: str, index: int, *, listed: bool) -> An
 
 
 def _placeholder(
-    data: LazyArray, width: int, compression: str | None
-) -> tuple[H5DataIO, tuple[int, int]]:
+    data: LazyArray, cell_widths: ArrayLike, storage: Storage
+) -> tuple[H5DataIO, Layout]:
+    """Give an empty place for data, and how they are to lie there."""
     times, columns = data.shape
-    chunks = plan_chunks((times, columns), data.dtype.itemsize, width)
-    placed = H5DataIO(
-        shape=(times, columns),
-        dtype=data.dtype,
-        # HDF5 has no chunks of nothing: cells without any compartment make no columns.
-        chunks=chunks if columns else None,
-        maxshape=(None, columns) if columns else None,
-        compression=compression,
-        shuffle=compression is not None,
-        fillvalue=data.dtype.type(0),
-    )
-    return placed, chunks
+    layout = plan_layout((times, columns), data.dtype.itemsize, cell_widths, storage)
+    return H5DataIO(shape=(times, columns), dtype=data.dtype), layout
 
 
 def _time_arguments(times: Times) -> dict[str, Any]:

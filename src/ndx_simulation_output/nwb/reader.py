@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pynwb import NWBHDF5IO, NWBFile, TimeSeries
 from pynwb.ecephys import ElectricalSeries
 
+from ndx_simulation_output.engine.reading import as_array
 from ndx_simulation_output.errors import ShapeMismatchError, SourceError
 from ndx_simulation_output.nwb.described import (
     describe_series,
@@ -29,7 +30,7 @@ from ndx_simulation_output.recording import (
     SimulationOutput,
     Unit,
 )
-from ndx_simulation_output.recording.arrays import Matrix
+from ndx_simulation_output.recording.views import Matrix
 
 __all__ = ["is_nwb", "open_nwb", "read", "read_contents"]
 
@@ -207,7 +208,7 @@ def _report(series: CompartmentSeries, facts: dict[str, Any]) -> Report:
 
 
 def _potential(series: TimeSeries, facts: dict[str, Any], table: Any) -> ExtracellularPotential:
-    data = series.data if len(series.data.shape) > 1 else Matrix(series.data)
+    data = as_array(series.data) if len(series.data.shape) > 1 else Matrix(series.data)
     channels = facts.pop("channels", None)
     electrode_facts = facts.pop("electrodes", None)
     if isinstance(series, ElectricalSeries):

@@ -7,11 +7,13 @@ from typing import Any
 
 from pynwb import NWBHDF5IO
 
+from ndx_simulation_output.engine.datasets import replace_dataset
+from ndx_simulation_output.engine.layout import Storage
+from ndx_simulation_output.engine.writing import write_matrix
 from ndx_simulation_output.files import check_target, whole_hdf5
-from ndx_simulation_output.nwb.chunks import chunk_writer
 from ndx_simulation_output.nwb.mapping import map_output
 from ndx_simulation_output.recording import SimulationOutput
-from ndx_simulation_output.recording.arrays import Progress, copy_array, size_in_bytes
+from ndx_simulation_output.recording.arrays import Progress, size_in_bytes
 
 __all__ = ["write"]
 
@@ -23,7 +25,8 @@ def write(
     metadata: Mapping[str, Mapping[str, Any]],
     when: datetime | None = None,
     overwrite: bool = False,
-    compression: str | None = None,
+    storage: Storage = Storage(),  # noqa: B008 - frozen
+    workers: int | None = None,
     progress: Progress | None = None,
 ) -> None:
     """Write all that a run recorded to ``target``, in blocks of bounded size.
@@ -43,7 +46,7 @@ def write(
 
     """
     check_target(target, overwrite=overwrite)
-    mapped = map_output(output, metadata, when=when, compression=compression)
+    mapped = map_output(output, metadata, when=when, storage=storage)
     with whole_hdf5(target, overwrite=overwrite) as file:
         # It is not closed here: that is for the file, which may be full.
         io = NWBHDF5IO(mode="w", file=file)
@@ -51,5 +54,7 @@ def write(
         total = sum(size_in_bytes(fill.source) for fill in mapped.fills)
         done = (lambda n_bytes: progress(n_bytes, total)) if progress else None
         for fill in mapped.fills:
-            dataset = fill.series.fields["data"].dataset
-            copy_array(fill.source, chunk_writer(dataset), chunks=fill.chunks, progress=done)
+            dataset = replace_dataset(fill.series.fields["data"].dataset, fill.layout)
+            write_matrix(
+                fill.source, dataset, fill.layout, path=file.path, workers=workers, progress=done
+            )

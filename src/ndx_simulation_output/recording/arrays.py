@@ -1,7 +1,6 @@
-"""Arrays that are described, not loaded: numpy arrays, HDF5 datasets and views of them."""
+"""Arrays that are described, not loaded, and the plain ways to read and copy them."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,28 +12,32 @@ from ndx_simulation_output.errors import SourceError
 
 __all__ = [
     "BLOCK_BYTES",
-    "ColumnRange",
-    "Columns",
     "LazyArray",
-    "Matrix",
     "Progress",
-    "Scaled",
-    "Transposed",
+    "chunks_of",
     "copy_array",
+    "is_mapped",
     "plan_blocks",
+    "read_block",
+    "read_columns",
+    "read_runs",
+    "release",
     "size_in_bytes",
 ]
 
 BLOCK_BYTES = 32 * 2**20
-_GAP_BYTES = 2**16
-"""Reading this much too much of a row costs less than another read: HDF5 reads it anyway."""
 
 Progress = Callable[[int, int], object]
 """Called with the number of bytes done since the last call, and that of the whole work."""
 
 
 class LazyArray(Protocol):
-    """What a numpy array and an ``h5py.Dataset`` have in common; slicing it reads."""
+    """What a numpy array and an ``h5py.Dataset`` have in common; slicing it reads.
+
+    An array may know more: whether it ``is_mapped``, its ``chunks``, a faster way to
+    ``take_columns`` or to give a ``piece``, how to ``release`` what was read. The functions of
+    these names say what that means, and do without it.
+    """
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -48,143 +51,65 @@ class LazyArray(Protocol):
         """Read the slices ``key``."""
 
 
-@dataclass(frozen=True)
-class Transposed:
-    """A two-dimensional array with its dimensions exchanged."""
-
-    array: LazyArray
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Length of each dimension."""
-        return self.array.shape[::-1]
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of the values."""
-        return self.array.dtype
-
-    def __getitem__(self, key: tuple[slice, slice]) -> NDArray[Any]:
-        """Read rows and columns."""
-        return np.asarray(self.array[key[::-1]]).T
+def is_mapped(array: LazyArray) -> bool:
+    """Whether reading any part of an array costs as much as that part: it lies in memory."""
+    return isinstance(array, np.ndarray) or bool(getattr(array, "is_mapped", False))
 
 
-@dataclass(frozen=True)
-class Matrix:
-    """A one-dimensional array (time,) as a matrix (time, 1)."""
-
-    array: LazyArray
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Length of each dimension."""
-        return (*self.array.shape, 1)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of the values."""
-        return self.array.dtype
-
-    def __getitem__(self, key: tuple[slice, slice]) -> NDArray[Any]:
-        """Read rows and columns."""
-        return np.asarray(self.array[key[0]])[:, np.newaxis][:, key[1]]
+def chunks_of(array: LazyArray) -> tuple[int, int]:
+    """Give rows and columns of what is read together, (1, 1) if nothing is."""
+    chunks = getattr(array, "chunks", None)
+    return (1, 1) if chunks is None else tuple(chunks)
 
 
-@dataclass(frozen=True)
-class ColumnRange:
-    """The columns ``[start, stop)`` of a matrix."""
+def read_block(source: LazyArray, rows: slice, columns: slice) -> NDArray[Any]:
+    """Read rows and columns, to be used at once: they may still lie in the file.
 
-    array: LazyArray
-    start: int
-    stop: int
+    Raises
+    ------
+    SourceError
+        If the source cannot be read.
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Length of each dimension."""
-        return (self.array.shape[0], self.stop - self.start)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of the values."""
-        return self.array.dtype
-
-    def __getitem__(self, key: tuple[slice, slice]) -> NDArray[Any]:
-        """Read rows and columns."""
-        start, stop, step = key[1].indices(self.stop - self.start)
-        return np.asarray(self.array[key[0], self.start + start : self.start + stop : step])
+    """
+    try:
+        piece = getattr(source, "piece", None)
+        return np.asarray(source[rows, columns]) if piece is None else piece(rows, columns)
+    except (OSError, RuntimeError) as error:
+        where = f"rows {rows.start} to {rows.stop}"
+        msg = f"cannot read {where} of {_place(source)}: {error}"
+        raise SourceError(msg) from error
 
 
-@dataclass(frozen=True)
-class Columns:
-    """The columns of a matrix in the order ``order``, an index array of shape (column,)."""
+def release(array: LazyArray) -> None:
+    """Let go of the memory of what was read, where an array keeps any."""
+    inner: Any = array
+    while not hasattr(inner, "release") and hasattr(inner, "array"):
+        inner = inner.array
+    if hasattr(inner, "release"):
+        inner.release()
 
-    array: LazyArray
-    order: NDArray[np.intp]
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Length of each dimension."""
-        return (self.array.shape[0], len(self.order))
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of the values."""
-        return self.array.dtype
-
-    def __getitem__(self, key: tuple[slice, slice]) -> NDArray[Any]:
-        """Read rows and columns, at most ``BLOCK_BYTES`` of the source at a time."""
-        rows = range(*key[0].indices(self.shape[0]))
-        wanted = self.order[key[1]]
-        values = np.empty((len(rows), len(wanted)), self.dtype)
-        # Ascending, so that what is near in the source is read together and once.
-        positions = np.argsort(wanted, kind="stable")
-        columns = wanted[positions]
-        height = max(1, BLOCK_BYTES // self.dtype.itemsize)
-        for top in range(0, len(rows), height):
-            some = rows[top : top + height]
-            for span in _spans(columns, len(some), self.dtype.itemsize):
-                first, last = int(columns[span][0]), int(columns[span][-1])
-                part = slice(some.start, some.stop, some.step), slice(first, last + 1)
-                chosen = np.s_[:, columns[span] - first]
-                # What is read has no name, so that it is gone before more is read.
-                values[top : top + height, positions[span]] = np.asarray(self.array[part])[chosen]
+def read_columns(array: LazyArray, rows: slice, columns: NDArray[np.intp]) -> NDArray[Any]:
+    """Read columns in any order, repeated or not, and no other: shape (row, column)."""
+    if isinstance(array, np.ndarray):
+        return array[rows][:, columns].astype(array.dtype.newbyteorder("="), copy=False)
+    take_columns = getattr(array, "take_columns", None)
+    if take_columns is not None:
+        values: NDArray[Any] = take_columns(rows, columns)
         return values
+    return read_runs(array, rows, columns)
 
 
-def _spans(columns: NDArray[np.intp], rows: int, itemsize: int) -> Iterator[slice]:
-    """Cut ascending ``columns`` where many are left out, and where a read would be too large."""
-    width = max(1, BLOCK_BYTES // (itemsize * rows))
-    ends = np.flatnonzero(np.diff(columns) * itemsize > _GAP_BYTES) + 1
-    ends = np.append(ends, len(columns))
-    start = 0
-    while start < len(columns):
-        full = int(np.searchsorted(columns, columns[start] + width))
-        stop = min(full, int(ends[np.searchsorted(ends, start, side="right")]))
-        yield slice(start, stop)
-        start = stop
-
-
-@dataclass(frozen=True)
-class Scaled:
-    """The values of an array times ``factor`` plus ``offset``, as float64."""
-
-    array: LazyArray
-    factor: float
-    offset: float
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Length of each dimension."""
-        return self.array.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of the values."""
-        return np.dtype(np.float64)
-
-    def __getitem__(self, key: Any) -> NDArray[np.float64]:
-        """Read the slices ``key``."""
-        return np.asarray(self.array[key], dtype=np.float64) * self.factor + self.offset
+def read_runs(array: LazyArray, rows: slice, columns: NDArray[np.intp]) -> NDArray[Any]:
+    """Read columns the plain way: adjacent ones together."""
+    chosen, places = np.unique(columns, return_inverse=True)
+    n_rows = len(range(*rows.indices(array.shape[0])))
+    values = np.empty((n_rows, len(chosen)), array.dtype.newbyteorder("="))
+    for run in np.split(np.arange(len(chosen)), np.flatnonzero(np.diff(chosen) != 1) + 1):
+        if len(run) and n_rows:
+            wanted = slice(int(chosen[run[0]]), int(chosen[run[-1]]) + 1)
+            values[:, run[0] : run[-1] + 1] = array[rows, wanted]
+    return values if np.array_equal(places, np.arange(len(chosen))) else values[:, places]
 
 
 def plan_blocks(

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import ShapeMismatchError
-from ndx_simulation_output.recording.arrays import LazyArray
+from ndx_simulation_output.recording.arrays import LazyArray, read_columns
 from ndx_simulation_output.recording.compartments import CompartmentTable
 from ndx_simulation_output.recording.times import Times
-from ndx_simulation_output.recording.traces import Traces, read_columns
+from ndx_simulation_output.recording.traces import Traces, in_unit
 from ndx_simulation_output.recording.units import Unit
 
 if TYPE_CHECKING:
@@ -90,20 +90,14 @@ class Report:
             If ``step`` is less than 1.
 
         """
-        if step is not None and step < 1:
-            msg = f"step is {step}; expected every how many rows, at least 1"
-            raise ValueError(msg)
-        table = self.compartments
-        columns = table.find(cells, numbers, labels)
-        window = self.times.window(start, stop)
-        rows = slice(window.start, window.stop, step)
+        rows, columns = self._chosen(cells, numbers, labels, start, stop, step)
         return Traces(
             name=self.name,
             unit=self.unit.name,
-            values=read_columns(self.data, rows, columns, self.unit),
+            values=self._values(rows, columns),
             times=self.times.seconds(rows),
-            cells=table.cells_of(columns),
-            columns=_labels(table, columns),
+            cells=self.compartments.cells_of(columns),
+            columns=_labels(self.compartments, columns),
         )
 
     def get_traces(
@@ -117,7 +111,26 @@ class Report:
         step: int | None = None,
     ) -> NDArray[Any]:
         """Give the values of ``select``: shape (time, compartment), in the unit of the report."""
-        return self.select(cells, numbers, labels, start=start, stop=stop, step=step).values
+        return self._values(*self._chosen(cells, numbers, labels, start, stop, step))
+
+    def _chosen(
+        self,
+        cells: Iterable[int] | int | None,
+        numbers: Iterable[int] | int | None,
+        labels: Iterable[str] | str | None,
+        start: float | None,
+        stop: float | None,
+        step: int | None,
+    ) -> tuple[slice, NDArray[np.intp]]:
+        if step is not None and step < 1:
+            msg = f"step is {step}; expected every how many rows, at least 1"
+            raise ValueError(msg)
+        columns = self.compartments.find(cells, numbers, labels)
+        window = self.times.window(start, stop)
+        return slice(window.start, window.stop, step), columns
+
+    def _values(self, rows: slice, columns: NDArray[np.intp]) -> NDArray[Any]:
+        return in_unit(read_columns(self.data, rows, columns), self.unit)
 
 
 @dataclass(frozen=True)

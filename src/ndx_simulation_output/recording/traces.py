@@ -7,14 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import MissingDependencyError
-from ndx_simulation_output.recording.arrays import LazyArray
 from ndx_simulation_output.recording.units import Unit
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-__all__ = ["Traces", "read_columns"]
+__all__ = ["Traces", "in_unit"]
 
 
 @dataclass(frozen=True)
@@ -69,28 +68,12 @@ class Traces:
         )
 
 
-def read_columns(
-    data: LazyArray, rows: slice, columns: NDArray[np.intp], unit: Unit
-) -> NDArray[Any]:
-    """Read ``columns`` of the ``rows`` of ``data`` (time, column), in the unit ``unit.name``.
+def in_unit(values: NDArray[Any], unit: Unit) -> NDArray[Any]:
+    """Give new values in the unit ``unit.name``, in place if that is possible.
 
-    Adjacent columns are read together; no other column is read. Floating-point data keep their
-    type, other data become float64 where the unit has a factor or an offset.
+    Floating-point values keep their type, others become float64 where the unit has a factor or an
+    offset.
     """
-    sorted_columns, places = np.unique(columns, return_inverse=True)
-    breaks = np.flatnonzero(np.diff(sorted_columns) != 1) + 1
-    n_rows = len(range(*rows.indices(data.shape[0])))
-    values = np.empty((n_rows, len(sorted_columns)), data.dtype.newbyteorder("="))
-    for run in np.split(np.arange(len(sorted_columns)), breaks):
-        if len(run) and n_rows:
-            wanted = slice(int(sorted_columns[run[0]]), int(sorted_columns[run[-1]]) + 1)
-            values[:, run[0] : run[-1] + 1] = data[rows, wanted]
-    if not np.array_equal(places, np.arange(len(sorted_columns))):
-        values = values[:, places]
-    return _in_unit(values, unit)
-
-
-def _in_unit(values: NDArray[Any], unit: Unit) -> NDArray[Any]:
     if unit.conversion == 1.0 and unit.offset == 0.0:
         return values
     if values.dtype.kind != "f":

@@ -30,7 +30,7 @@ from ndx_simulation_output.recording import (
     LazyArray,
     Times,
 )
-from ndx_simulation_output.recording.arrays import Transposed
+from ndx_simulation_output.recording.views import Transposed
 
 __all__ = ["read_electrodes", "read_potential"]
 

@@ -29,9 +29,10 @@ from ndx_simulation_output.adapters.sonata.times import (
     read_times,
     regular_times,
 )
+from ndx_simulation_output.engine.reading import as_array
 from ndx_simulation_output.errors import ShapeMismatchError, SourceError
 from ndx_simulation_output.recording import LazyArray, Report, Times
-from ndx_simulation_output.recording.arrays import ColumnRange, Columns, Matrix, Transposed
+from ndx_simulation_output.recording.views import ColumnRange, Columns, Matrix, Transposed
 
 __all__ = ["ROOTS", "read_old_report", "read_reports"]
 
@@ -153,10 +154,10 @@ def _as_time_by_compartment(parts: _Parts, n_elements: int) -> LazyArray:
     if data.ndim == 1 and n_elements == 1:
         return Matrix(data)
     if data.ndim == 2 and data.shape[1] == n_elements:
-        return data  # type: ignore[no-any-return]
+        return as_array(data)
     if data.ndim == 2 and data.shape[0] == n_elements and _n_times(parts) == data.shape[1]:
         # arbor-sonata stores values × time, with a time for each value.
-        return Transposed(data)
+        return Transposed(as_array(data))
     found = f"{data.shape[1]} columns" if data.ndim == 2 else "one dimension"
     msg = f"{place(data)} has {found} but the mapping describes {n_elements} compartments"
     raise ShapeMismatchError(msg)

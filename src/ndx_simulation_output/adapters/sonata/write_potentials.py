@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import h5py
 import numpy as np
 import pandas as pd
 
@@ -12,13 +11,14 @@ from ndx_simulation_output.adapters.sonata.write_reports import (
     write_data,
     write_time,
 )
+from ndx_simulation_output.files import WholeFile
 from ndx_simulation_output.recording import Electrodes, ExtracellularPotential
 
 __all__ = ["electrodes_text", "write_potential"]
 
 
 def write_potential(
-    file: h5py.File,
+    file: WholeFile,
     potential: ExtracellularPotential,
     left_out: list[str],
     progress: Callable[[int], object] | None = None,
@@ -26,7 +26,9 @@ def write_potential(
     """Write ``/ecp``, time × channels as all files found have it."""
     facts = potential.provenance if potential.provenance.get("format") == "SONATA" else {}
     group = file.create_group("ecp")
-    stored = write_data(group, potential.data, potential.unit, facts, left_out, progress=progress)
+    stored = write_data(
+        group, potential.data, potential.unit, facts, left_out, file.path, progress=progress
+    )
     dtype = facts.get("dtypes", {}).get("channel_id", "<i8")
     channels = np.asarray(potential.channel_ids).astype(dtype)
     dataset = group.create_dataset("channel_id", data=channels)

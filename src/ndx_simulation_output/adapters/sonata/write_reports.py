@@ -1,6 +1,7 @@
 """Write compartment reports."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import h5py
@@ -9,7 +10,11 @@ from numpy.typing import NDArray
 
 from ndx_simulation_output.adapters.sonata.hdf5 import attributes_from_json
 from ndx_simulation_output.adapters.sonata.times import regular_times
+from ndx_simulation_output.engine.datasets import create_dataset
+from ndx_simulation_output.engine.layout import Storage, plan_layout
+from ndx_simulation_output.engine.writing import write_matrix
 from ndx_simulation_output.errors import ExportError, SourceError
+from ndx_simulation_output.files import WholeFile
 from ndx_simulation_output.recording import (
     CompartmentTable,
     LazyArray,
@@ -19,7 +24,7 @@ from ndx_simulation_output.recording import (
     parse_unit,
     unit_symbol,
 )
-from ndx_simulation_output.recording.arrays import Columns, Scaled, copy_array
+from ndx_simulation_output.recording.views import Columns, Scaled
 
 __all__ = ["create_ids", "restore_units", "write_data", "write_report", "write_time"]
 
@@ -32,7 +37,7 @@ _OWN_COLUMNS = {"number", "position", "source_column"}
 
 
 def write_report(
-    file: h5py.File,
+    file: WholeFile,
     report: Report,
     dialect: str,
     dtype: str | None,
@@ -56,7 +61,9 @@ def write_report(
     order = _write_mapping(mapping, report, dialect, left_out)
     write_time(mapping, report.times, facts, "mapping/time", stated=dialect == "bbp")
     data = report.data if order is None else Columns(report.data, order)
-    stored = write_data(group, data, report.unit, facts, left_out, dtype, dialect, progress)
+    stored = write_data(
+        group, data, report.unit, facts, left_out, file.path, dtype, dialect, progress
+    )
     attributes = facts.get("attributes", {})
     attributes_from_json(group.parent, attributes.get("..", {}))
     attributes_from_json(group, attributes.get(".", {}))
@@ -84,11 +91,12 @@ def write_data(
     unit: Unit,
     facts: Mapping[str, Any],
     left_out: list[str],
+    path: Path,
     dtype: str | None = None,
     dialect: str = "allen",
     progress: Callable[[int], object] | None = None,
 ) -> h5py.Dataset:
-    """Write ``data`` (time, column) with its unit as text, block by block.
+    """Write ``data`` (time, column) with its unit as text to the file at ``path``, in blocks.
 
     Values of a unit that has no symbol are multiplied to the SI unit.
     """
@@ -100,9 +108,14 @@ def write_data(
     # The source may have had the other byte order. Data that were changed since keep their type.
     same = stated.newbyteorder("=") == data.dtype.newbyteorder("=")
     chosen = np.dtype(dtype or (stated if same else data.dtype))
-    chunks = True if dialect == "allen" and all(data.shape) else None
-    stored = group.create_dataset("data", data.shape, chosen, chunks=chunks)
-    copy_array(data, stored, chunks=stored.chunks, progress=progress)
+    shape = data.shape[0], data.shape[1]
+    if dialect == "allen" and all(shape):
+        stored = group.create_dataset("data", shape, chosen, chunks=True)
+        layout = plan_layout(shape, chosen.itemsize, storage=Storage(chunks=stored.chunks))
+    else:
+        layout = plan_layout(shape, chosen.itemsize, storage=Storage(chunks="contiguous"))
+        stored = create_dataset(group, "data", layout, chosen)
+    write_matrix(data, stored, layout, path=path, progress=progress)
     return stored
 
 

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import h5py
 import numpy as np
 
 from ndx_simulation_output.adapters.sonata.facts import check_facts
@@ -19,7 +18,7 @@ from ndx_simulation_output.adapters.sonata.write_potentials import (
 from ndx_simulation_output.adapters.sonata.write_reports import write_report
 from ndx_simulation_output.adapters.sonata.write_spikes import write_spikes
 from ndx_simulation_output.errors import ExportError, NameClashError, WriteError
-from ndx_simulation_output.files import check_target, whole_file, whole_hdf5
+from ndx_simulation_output.files import WholeFile, check_target, whole_file, whole_hdf5
 from ndx_simulation_output.recording import (
     ExtracellularPotential,
     Report,
@@ -124,9 +123,9 @@ class _Part:
     file_name: str
     dialect: Dialect
     provenance: Mapping[str, Any]
-    write: Callable[[h5py.File], None]
+    write: Callable[[WholeFile], None]
 
-    def __call__(self, file: h5py.File) -> None:
+    def __call__(self, file: WholeFile) -> None:
         """Write the recording, after the attributes that its file had."""
         attributes_from_json(file, self.provenance.get("file_attributes", {}))
         if self.dialect == "allen" != self.provenance.get("dialect"):

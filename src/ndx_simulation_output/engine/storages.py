@@ -1,0 +1,392 @@
+"""The ways to read a selection of a matrix that lies in an HDF5 file, and which file allows which.
+
+Contiguous data and chunks without filters are copied out of the mapped file. Chunks that are
+deflated are read once each and inflated in threads. Everything else is left to h5py: other
+filters and types, files that are written at the same time, files that are not on this machine.
+"""
+
+import mmap
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from os.path import samestat
+from pathlib import Path
+from typing import Any, Protocol
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from ndx_simulation_output.engine.deflate import inflate, unshuffle
+from ndx_simulation_output.engine.selection import Run, Selection, cut
+from ndx_simulation_output.engine.workers import in_order
+
+__all__ = [
+    "Chunks",
+    "Contiguous",
+    "Deflated",
+    "File",
+    "Index",
+    "Mapped",
+    "Plain",
+    "Storage",
+    "is_of_numpy",
+    "storage_of",
+]
+
+_SHUFFLE, _DEFLATE = h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE
+_MANY_RUNS = 256
+_FEW_CHUNKS = 32
+_THREAD_BYTES = 2**22
+"""Less than this is done before a thread has begun."""
+_ROW_BYTES = 2**16
+"""The kernel reads this much ahead: pieces farther apart are better read alone."""
+
+
+class Storage(Protocol):
+    """Where the values are, and how to read some of them."""
+
+    def read(self, selection: Selection, out: NDArray[Any], workers: int) -> None:
+        """Fill ``out``, which has the shape of the selection."""
+
+
+def storage_of(dataset: h5py.Dataset) -> Storage:
+    """Give the fastest way to read ``dataset`` that is the same as h5py's."""
+    if dataset.ndim != 2 or not dataset.size or not is_of_numpy(dataset):
+        return Plain(dataset)
+    facts = dataset.id.get_create_plist()
+    if facts.get_layout() == h5py.h5d.CONTIGUOUS and not facts.get_external_count():
+        return _contiguous(dataset)
+    if facts.get_layout() == h5py.h5d.CHUNKED and hasattr(dataset.id, "chunk_iter"):
+        filters = tuple(facts.get_filter(number)[0] for number in range(facts.get_nfilters()))
+        if not filters and _is_mappable(dataset.file):
+            return Chunks(File(dataset.file), dataset, Index(dataset))
+        if filters in {(_DEFLATE,), (_SHUFFLE, _DEFLATE)} and dataset.file.mode == "r":
+            file = File(dataset.file) if _is_mappable(dataset.file) else None
+            return Deflated(file, dataset, Index(dataset), filters)
+    return Plain(dataset)
+
+
+def is_of_numpy(dataset: h5py.Dataset) -> bool:
+    """Whether the bytes in the file are those of an array of numbers."""
+    numbers = dataset.dtype.kind in "iufc"
+    return numbers and bool(dataset.id.get_type() == h5py.h5t.py_create(dataset.dtype))
+
+
+def _is_mappable(file: h5py.File) -> bool:
+    """Whether the bytes of the file lie on this machine as HDF5 counts them, and stay so."""
+    plain = file.driver == "sec2" and not file.userblock_size
+    if not (plain and file.mode == "r" and not file.swmr_mode):
+        return False
+    try:
+        return samestat(Path(file.filename).stat(), os.fstat(file.id.get_vfd_handle()))
+    except OSError:
+        return False
+
+
+def _contiguous(dataset: h5py.Dataset) -> Storage:
+    start = dataset.id.get_offset()
+    if start is None or not _is_mappable(dataset.file):
+        return Plain(dataset)
+    file = File(dataset.file)
+    if start + dataset.nbytes > len(file.bytes):
+        return Plain(dataset)
+    values = file.bytes[start : start + dataset.nbytes].view(dataset.dtype)
+    return Contiguous(file, values.reshape(dataset.shape))
+
+
+@dataclass(frozen=True)
+class Plain:
+    """The plain way, for everything that h5py can read."""
+
+    dataset: h5py.Dataset
+
+    def read(self, selection: Selection, out: NDArray[Any], workers: int) -> None:  # noqa: ARG002
+        """Fill ``out``."""
+        rows = selection.rows
+        rows_wanted = slice(rows.start, rows.stop, rows.step)
+        for run in selection.runs():
+            out[:, run.target] = self.dataset[rows_wanted, run.start : run.stop]
+
+
+class File:
+    """The bytes of an open file, mapped."""
+
+    def __init__(self, file: h5py.File) -> None:
+        # Opened once more: HDF5's own is locked for as long as anything refers to it.
+        with Path(file.filename).open("rb") as opened:
+            self._map = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+        self.bytes = np.frombuffer(self._map, np.uint8)
+
+    def advise(self, advice: str, start: int = 0, length: int | None = None) -> None:
+        """Tell the kernel what will be read, where it can be told."""
+        if hasattr(self._map, "madvise") and hasattr(mmap, advice):
+            first = start // mmap.PAGESIZE * mmap.PAGESIZE
+            length = len(self._map) - first if length is None else length + start - first
+            self._map.madvise(getattr(mmap, advice), first, length)
+
+    def part(self, start: int, length: int) -> NDArray[np.uint8]:
+        """Give some bytes.
+
+        Raises
+        ------
+        OSError
+            If the file ends before.
+
+        """
+        if start + length > len(self.bytes):
+            msg = f"the file ends before the chunk at byte {start} does"
+            raise OSError(msg)
+        return self.bytes[start : start + length]
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """Values that are read without reading more than is asked for."""
+
+    file: File
+
+    def release(self) -> None:
+        """Let go of the pages that were read; they can be read again."""
+        self.file.advise("MADV_DONTNEED")
+
+
+@dataclass(frozen=True)
+class Contiguous(Mapped):
+    """A row after the other: ``values`` is the matrix in the mapped file."""
+
+    values: NDArray[Any]
+
+    def read(self, selection: Selection, out: NDArray[Any], workers: int) -> None:
+        """Copy the columns of some rows in each thread."""
+        narrow = len(selection.columns) * self.values.itemsize < _ROW_BYTES
+        self.file.advise("MADV_RANDOM" if narrow else "MADV_NORMAL")
+        rows, runs = selection.rows, selection.runs()
+        values = self.values[rows.start : rows.stop : rows.step]
+
+        def copy(part: slice) -> None:
+            if len(runs) > _MANY_RUNS:
+                out[part] = values[part, np.asarray(selection.columns)]
+                return
+            for run in runs:
+                out[part, run.target] = values[part, run.start : run.stop]
+
+        workers = workers if out.nbytes > _THREAD_BYTES else 0
+        height = -(-len(out) // max(1, 2 * workers))
+        _all(copy, [slice(top, top + height) for top in range(0, len(out), height)], workers)
+
+
+class Index:
+    """Where the chunks of a dataset are: address, size and skipped filters, by chunk number."""
+
+    def __init__(self, dataset: h5py.Dataset) -> None:
+        self._dataset = dataset
+        self._all: NDArray[np.int64] | None = None
+
+    def prepare(self, count: int | None = None) -> None:
+        """Read it whole before ``count`` chunks are asked for, if these are many.
+
+        Each question about one takes as long as all of it.
+        """
+        if self._all is None and (count is None or count > _FEW_CHUNKS):
+            self._all = self._read()
+
+    def span(self, row: int, first: int, stop: int) -> NDArray[np.int64]:
+        """Give address (-1 where there is none), size and mask of chunks beside each other."""
+        if self._all is not None:
+            return self._all[row, first:stop]
+        return np.array([self._one(row, column) for column in range(first, stop)], np.int64)
+
+    def _one(self, row: int, column: int) -> tuple[int, int, int]:
+        height, width = self._dataset.chunks
+        found = self._dataset.id.get_chunk_info_by_coord((row * height, column * width))
+        if found.byte_offset is None:
+            return -1, 0, 0
+        return found.byte_offset, found.size, found.filter_mask
+
+    def _read(self) -> NDArray[np.int64]:
+        found: list[Any] = []
+        self._dataset.id.chunk_iter(found.append)
+        (rows, columns), (height, width) = self._dataset.shape, self._dataset.chunks
+        index = np.full((-(-rows // height), -(-columns // width), 3), -1, np.int64)
+        for chunk in found:
+            row, column = chunk.chunk_offset
+            facts = chunk.byte_offset, chunk.size, chunk.filter_mask
+            index[row // height, column // width] = facts
+        return index
+
+
+@dataclass(frozen=True)
+class _RowPart:
+    """The wanted rows of a row of chunks, and where they go."""
+
+    number: int
+    local: slice
+    target: slice
+
+
+def _row_parts(rows: range, height: int) -> Iterator[_RowPart]:
+    for number in range(rows[0] // height, rows[-1] // height + 1):
+        top = number * height
+        # Ranges count: the first wanted row not before this chunk, and not before the next.
+        begin = max(0, -(-(top - rows.start) // rows.step))
+        end = min(len(rows), max(0, -(-(top + height - rows.start) // rows.step)))
+        if begin < end:
+            local = slice(rows[begin] - top, rows[end - 1] - top + 1, rows.step)
+            yield _RowPart(number, local, slice(begin, end))
+
+
+@dataclass(frozen=True)
+class _Block:
+    """``count`` chunks beside each other from number ``first`` on, and their wanted columns."""
+
+    first: int
+    count: int
+    columns: Run
+
+
+def _blocks(run: Run, width: int) -> Iterator[_Block]:
+    """Cut a run of columns into chunks wanted in part, and a block of those wanted whole."""
+    first, stop = -(-run.start // width), run.stop // width
+    if stop <= first:
+        yield from (_Block(number, 1, part) for number, part in cut(run, width))
+        return
+    middle = run.place + first * width - run.start
+    if run.start < first * width:
+        yield _Block(first - 1, 1, Run(run.start - (first - 1) * width, width, run.place))
+    yield _Block(first, stop - first, Run(0, width, middle))
+    if stop * width < run.stop:
+        rest = Run(0, run.stop - stop * width, middle + (stop - first) * width)
+        yield _Block(stop, 1, rest)
+
+
+@dataclass(frozen=True)
+class Chunks(Mapped):
+    """Chunks without filters, in the mapped file."""
+
+    dataset: h5py.Dataset
+    index: Index
+
+    def read(self, selection: Selection, out: NDArray[Any], workers: int) -> None:
+        """Copy what is wanted of chunks that are neighbours in the file together."""
+        height, width = self.dataset.chunks
+        rows = list(_row_parts(selection.rows, height))
+        blocks = [block for run in selection.runs() for block in _blocks(run, width)]
+        self.index.prepare(len(rows) * sum(block.count for block in blocks))
+        jobs = [(row, block) for row in rows for block in blocks]
+        workers = workers if out.nbytes > _THREAD_BYTES else 0
+        _all(lambda job: self._copy(job[0], job[1], out), jobs, workers)
+
+    def _copy(self, row: _RowPart, block: _Block, out: NDArray[Any]) -> None:
+        places = self.index.span(row.number, block.first, block.first + block.count)[:, 0]
+        ends = (np.flatnonzero(np.diff(places) != self._chunk_bytes) + 1).tolist()
+        width = len(block.columns)
+        for first, stop in zip([0, *ends], [*ends, len(places)], strict=True):
+            left = block.columns.place + first * width
+            target = out[row.target, left : left + (stop - first) * width]
+            if places[first] < 0:
+                target[...] = self.dataset.fillvalue
+                continue
+            chunks = self._neighbours(int(places[first]), stop - first)
+            wanted = chunks[:, row.local, block.columns.start : block.columns.stop]
+            # Splitting the columns of a view gives a view.
+            target.reshape(len(target), -1, width)[...] = wanted.transpose(1, 0, 2)
+
+    @cached_property
+    def _chunk_bytes(self) -> int:
+        height, width = self.dataset.chunks
+        return int(height * width * self.dataset.dtype.itemsize)
+
+    def _neighbours(self, address: int, count: int) -> NDArray[Any]:
+        """Give chunks that follow each other in the file, shape (chunk, row, column)."""
+        stored = self.file.part(address, count * self._chunk_bytes)
+        return np.asarray(stored.view(self.dataset.dtype).reshape(count, *self.dataset.chunks))
+
+
+@dataclass(frozen=True)
+class Deflated:
+    """Chunks that are deflated, perhaps shuffled before, in a file that may be anywhere."""
+
+    file: File | None
+    dataset: h5py.Dataset
+    index: Index
+    filters: tuple[int, ...]
+
+    def read(self, selection: Selection, out: NDArray[Any], workers: int) -> None:
+        """Inflate chunks in threads, each once."""
+        height, width = self.dataset.chunks
+        columns: dict[int, list[Run]] = {}
+        for run in selection.runs():
+            for number, part in cut(run, width):
+                columns.setdefault(number, []).append(part)
+        rows = list(_row_parts(selection.rows, height))
+        jobs = [(row, number, parts) for row in rows for number, parts in columns.items()]
+        if self.file is not None:
+            self.index.prepare(len(jobs))
+        workers = workers if len(jobs) * self._chunk_bytes > _THREAD_BYTES else 0
+        _all(lambda job: self._inflate(job[0], job[1], job[2], out), jobs, workers)
+
+    def _inflate(self, row: _RowPart, column: int, parts: list[Run], out: NDArray[Any]) -> None:
+        stored = self._stored(row.number, column)
+        planes = None if stored is None else self._planes(*stored)
+        for part in parts:
+            target = out[row.target, part.target]
+            wanted = row.local, slice(part.start, part.stop)
+            if stored is None:
+                target[...] = self.dataset.fillvalue
+            elif planes is None:
+                target[...] = self._plainly(row.number, column, wanted)
+            elif self._is_shuffled(stored[1]):
+                unshuffle(planes, self.dataset.dtype, self.dataset.chunks, wanted, target)
+            else:
+                target[...] = planes.view(self.dataset.dtype).reshape(self.dataset.chunks)[wanted]
+
+    def _stored(self, row: int, column: int) -> tuple[Any, int] | None:
+        """Give the bytes of a chunk and the mask of skipped filters, or None if it has none."""
+        if self.file is not None:
+            address, size, mask = self.index.span(row, column, column + 1)[0].tolist()
+            return None if address < 0 else (self.file.part(address, size), mask)
+        height, width = self.dataset.chunks
+        place = row * height, column * width
+        if self.dataset.id.get_chunk_info_by_coord(place).byte_offset is None:
+            return None
+        mask, stored = self.dataset.id.read_direct_chunk(place)
+        return stored, mask
+
+    def _planes(self, stored: Any, mask: int) -> NDArray[np.uint8] | None:
+        """Give the inflated bytes, or None if they are not what they should be."""
+        try:
+            if mask >> self.filters.index(_DEFLATE) & 1:
+                raw = np.frombuffer(stored, np.uint8)
+                return raw if raw.size == self._chunk_bytes else None
+            return inflate(stored, self._chunk_bytes)
+        except ValueError:
+            return None
+
+    def _plainly(self, row: int, column: int, wanted: tuple[slice, slice]) -> NDArray[Any]:
+        """Let h5py read a chunk: it says what is wrong, or knows better."""
+        top, left = (
+            number * length
+            for number, length in zip((row, column), self.dataset.chunks, strict=True)
+        )
+        rows, columns = wanted
+        return np.asarray(
+            self.dataset[
+                top + rows.start : top + rows.stop : rows.step,
+                left + columns.start : left + columns.stop,
+            ]
+        )
+
+    def _is_shuffled(self, mask: int) -> bool:
+        return _SHUFFLE in self.filters and not mask >> self.filters.index(_SHUFFLE) & 1
+
+    @cached_property
+    def _chunk_bytes(self) -> int:
+        height, width = self.dataset.chunks
+        return int(height * width * self.dataset.dtype.itemsize)
+
+
+def _all(function: Any, items: list[Any], workers: int) -> None:
+    for _ in in_order(function, items, workers if len(items) > 1 else 0):
+        pass

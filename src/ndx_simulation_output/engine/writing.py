@@ -1,0 +1,229 @@
+"""Write a matrix into a dataset: gathered and compressed in threads, each chunk once and whole.
+
+Uncompressed data go to their place in the file past HDF5, many chunks with one call. Compressed
+chunks are stored by HDF5 as they are. ``copy_array`` is the plain way to the same file.
+"""
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from ndx_simulation_output.engine.deflate import deflate, shuffle
+from ndx_simulation_output.engine.layout import Layout
+from ndx_simulation_output.engine.sources import Piece, regions
+from ndx_simulation_output.engine.storages import Index, is_of_numpy
+from ndx_simulation_output.engine.workers import default_workers, in_order
+from ndx_simulation_output.recording.arrays import LazyArray, copy_array
+
+__all__ = ["write_matrix"]
+
+
+def write_matrix(
+    source: LazyArray,
+    dataset: h5py.Dataset,
+    layout: Layout,
+    *,
+    path: Path | None = None,
+    workers: int | None = None,
+    columns: slice = slice(None),
+    progress: Callable[[int], object] | None = None,
+) -> None:
+    """Write ``source`` into ``dataset``, both of shape (time, column), in bounded memory.
+
+    ``path`` is where the file lies: given that, uncompressed data are written there directly.
+    ``columns`` are those to write, from the edge of a chunk to that of another. ``progress`` is
+    called with the number of bytes of each piece.
+
+    Raises
+    ------
+    SourceError
+        If the source cannot be read.
+    OSError
+        If the file cannot be written.
+
+    """
+    workers = default_workers() if workers is None else workers
+    wanted = range(*columns.indices(layout.shape[1]))
+    target = _target_of(dataset, path)
+    if target is None:
+        copy_array(source, dataset, chunks=layout.chunks, progress=progress)
+        return
+    directory = None if path is None else path.parent
+    try:
+        for region in regions(source, layout, wanted, directory):
+            for n_bytes, made in in_order(target.make, region.pieces(layout), workers):
+                target.put(made)
+                if progress is not None:
+                    progress(n_bytes)
+            region.release()
+    finally:
+        target.close()
+
+
+class _Target(Protocol):
+    """Where pieces go: workers ``make`` what is then ``put``, a piece after the other."""
+
+    def make(self, piece: Piece) -> tuple[int, Any]:
+        """Give the size of a piece and what is to be put."""
+
+    def put(self, made: Any) -> None:
+        """Store it."""
+
+    def close(self) -> None:
+        """Let go of the file."""
+
+
+def _target_of(dataset: h5py.Dataset, path: Path | None) -> _Target | None:
+    """Give the fastest way to write the same as h5py, or None if that is h5py."""
+    if not is_of_numpy(dataset):
+        return None
+    facts = dataset.id.get_create_plist()
+    filters = [facts.get_filter(number)[0] for number in range(facts.get_nfilters())]
+    early = facts.get_alloc_time() == h5py.h5d.ALLOC_TIME_EARLY
+    place = path if hasattr(os, "pwrite") and early and not filters else None
+    if dataset.chunks is None:
+        start = None if place is None else dataset.id.get_offset()
+        return None if place is None or start is None else _Rows(_Places(place), dataset, start)
+    if filters not in ([], [h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE]):
+        return None
+    if place is not None:
+        return _PlacedChunks(_Places(place), dataset)
+    return _StoredChunks(dataset, deflated=bool(filters))
+
+
+class _Places:
+    """A file that is written at given places from any thread."""
+
+    def __init__(self, path: Path) -> None:
+        self._number = os.open(path, os.O_WRONLY)
+
+    def write(self, values: NDArray[Any], place: int) -> None:
+        """Write all of ``values``."""
+        left = values.reshape(-1).view(np.uint8).data
+        while left:
+            written = os.pwrite(self._number, left, place)
+            left, place = left[written:], place + written
+
+    def close(self) -> None:
+        """Close it."""
+        os.close(self._number)
+
+
+class _Rows:
+    """Rows one after the other, in a file that HDF5 does not write at the same time."""
+
+    def __init__(self, places: _Places, dataset: h5py.Dataset, start: int) -> None:
+        self._places, self._dtype, self._start = places, dataset.dtype, start
+        self._row_bytes = dataset.shape[1] * dataset.dtype.itemsize
+        self.close = places.close
+
+    def make(self, piece: Piece) -> tuple[int, None]:
+        """Write the rows of a piece, each to its place if the piece has not all its columns."""
+        values = np.ascontiguousarray(piece.read(), self._dtype)
+        place = self._start + piece.rows.start * self._row_bytes
+        if values.nbytes == len(values) * self._row_bytes:
+            self._places.write(values, place)
+            return values.nbytes, None
+        place += piece.columns.start * self._dtype.itemsize
+        for number, row in enumerate(values):
+            self._places.write(row, place + number * self._row_bytes)
+        return values.nbytes, None
+
+    def put(self, made: None) -> None:
+        """Do nothing: it is written."""
+
+
+class _PlacedChunks:
+    """Chunks without filters whose places are known."""
+
+    def __init__(self, places: _Places, dataset: h5py.Dataset) -> None:
+        self._places = places
+        self._cutter = _Cutter(dataset)
+        self._index = Index(dataset)
+        self._index.prepare()
+        self.close = places.close
+
+    def make(self, piece: Piece) -> tuple[int, None]:
+        """Write the chunks of a piece, those that are neighbours in the file together."""
+        n_bytes, chunks = self._cutter.cut(piece)
+        row, first = self._cutter.number(piece)
+        places = self._index.span(row, first, first + len(chunks))[:, 0]
+        ends = (np.flatnonzero(np.diff(places) != chunks[0].nbytes) + 1).tolist()
+        for start, stop in zip([0, *ends], [*ends, len(chunks)], strict=True):
+            self._places.write(chunks[start:stop], int(places[start]))
+        return n_bytes, None
+
+    def put(self, made: None) -> None:
+        """Do nothing: it is written."""
+
+
+class _StoredChunks:
+    """Chunks that HDF5 stores as they are given, deflated or not."""
+
+    def __init__(self, dataset: h5py.Dataset, *, deflated: bool) -> None:
+        self._dataset, self._deflated = dataset, deflated
+        self._cutter = _Cutter(dataset)
+
+    def make(self, piece: Piece) -> tuple[int, list[tuple[tuple[int, int], bytes]]]:
+        """Give the bytes of each chunk of a piece, and where it begins in the matrix."""
+        n_bytes, chunks = self._cutter.cut(piece)
+        width = chunks.shape[2]
+        return n_bytes, [
+            (
+                (piece.rows.start, piece.columns.start + number * width),
+                deflate(shuffle(chunk)) if self._deflated else chunk.tobytes(),
+            )
+            for number, chunk in enumerate(chunks)
+        ]
+
+    def put(self, made: list[tuple[tuple[int, int], bytes]]) -> None:
+        """Store the chunks."""
+        for place, stored in made:
+            self._dataset.id.write_direct_chunk(place, stored)
+
+    def close(self) -> None:
+        """Do nothing: the file is the caller's."""
+
+
+class _Cutter:
+    """Cuts pieces into whole chunks, in memory that each thread uses again and again."""
+
+    def __init__(self, dataset: h5py.Dataset) -> None:
+        self._chunk, self._dtype = dataset.chunks, dataset.dtype
+        self._fillvalue = dataset.fillvalue
+        self._memory = threading.local()
+
+    def number(self, piece: Piece) -> tuple[int, int]:
+        """Give row and column of the first chunk of a piece, among the chunks."""
+        height, width = self._chunk
+        return piece.rows.start // height, piece.columns.start // width
+
+    def cut(self, piece: Piece) -> tuple[int, NDArray[Any]]:
+        """Give the number of bytes, and the chunks: shape (chunk, row, column)."""
+        values = piece.read()
+        (rows, columns), (height, width) = values.shape, self._chunk
+        chunks = self._buffer(-(-columns // width))
+        if rows < height or columns % width:
+            chunks[...] = self._fillvalue
+        whole = columns // width
+        chunks[:whole, :rows] = _split(values[:, : whole * width], width)
+        if columns % width:
+            chunks[whole, :rows, : columns % width] = values[:, whole * width :]
+        return rows * columns * self._dtype.itemsize, chunks
+
+    def _buffer(self, count: int) -> NDArray[Any]:
+        buffer = getattr(self._memory, "buffer", None)
+        if buffer is None or len(buffer) < count:
+            buffer = self._memory.buffer = np.empty((count, *self._chunk), self._dtype)
+        return buffer[:count]
+
+
+def _split(values: NDArray[Any], width: int) -> NDArray[Any]:
+    """Give a view of rows and columns as chunks beside each other: (chunk, row, column)."""
+    return values.reshape(len(values), -1, width).transpose(1, 0, 2)

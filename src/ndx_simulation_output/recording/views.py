@@ -1,0 +1,186 @@
+"""Arrays seen in another way: transposed, some columns, another order, another unit."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ndx_simulation_output.recording.arrays import (
+    BLOCK_BYTES,
+    LazyArray,
+    chunks_of,
+    is_mapped,
+    read_block,
+    read_columns,
+)
+
+__all__ = ["ColumnRange", "Columns", "Matrix", "Scaled", "Transposed"]
+
+_GAP_BYTES = 2**16
+"""Reading this much too much of a row costs less than another read: HDF5 reads it anyway."""
+
+
+@dataclass(frozen=True)
+class _View:
+    """What all views have from the array below."""
+
+    array: LazyArray
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the values."""
+        return self.array.dtype
+
+    @property
+    def is_mapped(self) -> bool:
+        """Whether reading any part costs as much as that part."""
+        return is_mapped(self.array)
+
+    @property
+    def chunks(self) -> tuple[int, int]:
+        """Rows and columns that are read together."""
+        return chunks_of(self.array)
+
+
+@dataclass(frozen=True)
+class Transposed(_View):
+    """A two-dimensional array with its dimensions exchanged."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of each dimension."""
+        return self.array.shape[::-1]
+
+    @property
+    def chunks(self) -> tuple[int, int]:
+        """Rows and columns that are read together."""
+        rows, columns = chunks_of(self.array)
+        return columns, rows
+
+    def __getitem__(self, key: tuple[slice, slice]) -> NDArray[Any]:
+        """Read rows and columns."""
+        return np.asarray(self.array[key[::-1]]).T
+
+
+@dataclass(frozen=True)
+class Matrix(_View):
+    """A one-dimensional array (time,) as a matrix (time, 1)."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of each dimension."""
+        return (*self.array.shape, 1)
+
+    @property
+    def chunks(self) -> tuple[int, int]:
+        """Rows and columns that are read together."""
+        return (chunks_of(self.array)[0], 1)
+
+    def __getitem__(self, key: tuple[slice, slice]) -> NDArray[Any]:
+        """Read rows and columns."""
+        return np.asarray(self.array[key[0]])[:, np.newaxis][:, key[1]]
+
+
+@dataclass(frozen=True)
+class ColumnRange(_View):
+    """The columns ``[start, stop)`` of a matrix."""
+
+    start: int
+    stop: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of each dimension."""
+        return (self.array.shape[0], self.stop - self.start)
+
+    def __getitem__(self, key: tuple[slice, slice]) -> NDArray[Any]:
+        """Read rows and columns."""
+        start, stop, step = key[1].indices(self.stop - self.start)
+        return np.asarray(self.array[key[0], self.start + start : self.start + stop : step])
+
+    def piece(self, rows: slice, columns: slice) -> NDArray[Any]:
+        """Give rows and columns to be used at once."""
+        shifted = slice(self.start + columns.start, self.start + columns.stop)
+        return read_block(self.array, rows, shifted)
+
+    def take_columns(self, rows: slice, columns: NDArray[np.intp]) -> NDArray[Any]:
+        """Read some columns, in any order and repeated or not."""
+        return read_columns(self.array, rows, self.start + columns)
+
+
+@dataclass(frozen=True)
+class Columns(_View):
+    """The columns of a matrix in the order ``order``, an index array of shape (column,)."""
+
+    order: NDArray[np.intp]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of each dimension."""
+        return (self.array.shape[0], len(self.order))
+
+    @property
+    def chunks(self) -> tuple[int, int]:
+        """Rows and columns that are read together: columns in this order are all over the rows."""
+        return chunks_of(self.array)[0], max(1, len(self.order))
+
+    def __getitem__(self, key: tuple[slice, slice]) -> NDArray[Any]:
+        """Read rows and columns, at most ``BLOCK_BYTES`` of the source at a time."""
+        rows, wanted = range(*key[0].indices(self.shape[0])), self.order[key[1]]
+        if is_mapped(self.array):
+            return read_columns(self.array, key[0], wanted)
+        values = np.empty((len(rows), len(wanted)), self.dtype)
+        # Ascending, so that what is near in the source is read together and once.
+        positions = np.argsort(wanted, kind="stable")
+        columns = wanted[positions]
+        height = max(1, BLOCK_BYTES // self.dtype.itemsize)
+        for top in range(0, len(rows), height):
+            some = rows[top : top + height]
+            for span in _spans(columns, len(some), self.dtype.itemsize):
+                first, last = int(columns[span][0]), int(columns[span][-1])
+                part = slice(some.start, some.stop, some.step), slice(first, last + 1)
+                chosen = np.s_[:, columns[span] - first]
+                # What is read has no name, so that it is gone before more is read.
+                values[top : top + height, positions[span]] = np.asarray(self.array[part])[chosen]
+        return values
+
+    def take_columns(self, rows: slice, columns: NDArray[np.intp]) -> NDArray[Any]:
+        """Read some columns, in any order and repeated or not."""
+        return read_columns(self.array, rows, self.order[columns])
+
+
+def _spans(columns: NDArray[np.intp], rows: int, itemsize: int) -> Iterator[slice]:
+    """Cut ascending ``columns`` where many are left out, and where a read would be too large."""
+    width = max(1, BLOCK_BYTES // (itemsize * rows))
+    ends = np.flatnonzero(np.diff(columns) * itemsize > _GAP_BYTES) + 1
+    ends = np.append(ends, len(columns))
+    start = 0
+    while start < len(columns):
+        full = int(np.searchsorted(columns, columns[start] + width))
+        stop = min(full, int(ends[np.searchsorted(ends, start, side="right")]))
+        yield slice(start, stop)
+        start = stop
+
+
+@dataclass(frozen=True)
+class Scaled(_View):
+    """The values of an array times ``factor`` plus ``offset``, as float64."""
+
+    factor: float
+    offset: float
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of each dimension."""
+        return self.array.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the values."""
+        return np.dtype(np.float64)
+
+    def __getitem__(self, key: Any) -> NDArray[np.float64]:
+        """Read the slices ``key``."""
+        return np.asarray(self.array[key], dtype=np.float64) * self.factor + self.offset
