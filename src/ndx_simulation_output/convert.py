@@ -1,6 +1,8 @@
 """The whole way in one call, both directions."""
 
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +16,8 @@ from ndx_simulation_output.engine.layout import (
     Compression,
     Storage,
 )
-from ndx_simulation_output.errors import SourceError, TargetExistsError
+from ndx_simulation_output.engine.team import Communicator, Team, together
+from ndx_simulation_output.errors import SimulationOutputWarning, SourceError, TargetExistsError
 from ndx_simulation_output.files import check_target
 from ndx_simulation_output.nwb import reader, writer
 from ndx_simulation_output.nwb.metadata import read_metadata
@@ -49,6 +52,7 @@ def convert(
     workers: int | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
+    comm: Communicator | None = None,
 ) -> Converted:
     """Convert what a SONATA simulation left behind to one NWB file, in bounded memory.
 
@@ -86,6 +90,10 @@ def convert(
         Whether an existing target is replaced.
     progress
         Called with the number of bytes done since the last call, and that of all.
+    comm
+        An mpi4py communicator, such as ``mpi4py.MPI.COMM_WORLD``, all of whose ranks call this
+        with the same arguments. Each writes some of the columns. Rank 0 alone warns and shows
+        progress.
 
     Raises
     ------
@@ -103,38 +111,55 @@ def convert(
         If the target exists and ``overwrite`` is false.
     WriteError
         If the target cannot be written. An existing one is then as it was.
+    RankError
+        If another rank fails.
 
     Example
     -------
     >>> convert("output/", "run.nwb", unit={"v_report": "mV"})  # doctest: +SKIP
 
     """
-    target = Path(target)
-    check_target(target, overwrite=overwrite)
-    sections = read_metadata(metadata)
-    sources = [source] if isinstance(source, (str, Path)) else list(source)
-    if any(Path(path).resolve() == target.resolve() for path in sources):
-        msg = f"{target} is the source and cannot be the target too"
-        raise TargetExistsError(msg)
-    with sonata.read(
-        sources,
-        unit=unit,
-        time_unit=time_unit,
-        compartments=compartments,
-        population=population,
-        dt=dt,
-    ) as output:
-        writer.write(
-            output,
-            target,
-            metadata=sections,
-            when=_modified(sources),
-            overwrite=overwrite,
-            storage=Storage(access=access, compression=compression, chunks=chunks, memory=memory),
-            workers=workers,
-            progress=progress,
-        )
-    return Converted(target, output.notes)
+    with together(comm) as team, _warnings_of(team):
+        target = Path(target)
+        check_target(target, overwrite=overwrite)
+        sections = read_metadata(metadata)
+        sources = [source] if isinstance(source, (str, Path)) else list(source)
+        if any(Path(path).resolve() == target.resolve() for path in sources):
+            msg = f"{target} is the source and cannot be the target too"
+            raise TargetExistsError(msg)
+        with sonata.read(
+            sources,
+            unit=unit,
+            time_unit=time_unit,
+            compartments=compartments,
+            population=population,
+            dt=dt,
+        ) as output:
+            writer.write(
+                output,
+                target,
+                metadata=sections,
+                when=_modified(sources),
+                overwrite=overwrite,
+                storage=Storage(
+                    access=access, compression=compression, chunks=chunks, memory=memory
+                ),
+                workers=workers,
+                progress=progress,
+                team=team,
+            )
+        return Converted(target, output.notes)
+
+
+@contextmanager
+def _warnings_of(team: Team) -> Iterator[None]:
+    """Let rank 0 alone warn: the others read the same."""
+    if team.rank == 0:
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SimulationOutputWarning)
+        yield
 
 
 def export_sonata(

@@ -10,6 +10,7 @@ __all__ = [
     "MissingDependencyError",
     "NameClashError",
     "NothingRecordedError",
+    "RankError",
     "ShapeMismatchError",
     "SimulationOutputError",
     "SimulationOutputWarning",
@@ -80,6 +81,10 @@ class WriteError(SimulationOutputError, OSError):
 
 class ExportError(SimulationOutputError):
     """A recording cannot be expressed in the format asked for."""
+
+
+class RankError(SimulationOutputError):
+    """Another process of an MPI job failed, and so does this one."""
 
 
 class MissingDependencyError(SimulationOutputError, ImportError):

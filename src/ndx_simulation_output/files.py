@@ -11,7 +11,7 @@ import h5py
 
 from ndx_simulation_output.errors import SimulationOutputError, TargetExistsError, WriteError
 
-__all__ = ["WholeFile", "check_target", "whole_file", "whole_hdf5"]
+__all__ = ["WholeFile", "check_target", "naming_target", "whole_file", "whole_hdf5"]
 
 
 def check_target(path: Path, *, overwrite: bool) -> None:
@@ -53,17 +53,32 @@ def whole_file(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """
     check_target(path, overwrite=overwrite)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    with naming_target(path):
+        try:
+            yield temporary
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming_target(path: Path) -> Iterator[None]:
+    """Turn errors of the system in the block, which writes ``path``, into one that says so.
+
+    Raises
+    ------
+    WriteError
+        If the system refuses to write, for instance because the disk is full.
+
+    """
     try:
-        yield temporary
-        temporary.replace(path)
+        yield
     except Exception as error:
         reason = _failed_write(error)
         if reason is None:
             raise
         msg = f"cannot write {path}: {reason}"
         raise WriteError(msg) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 class WholeFile(h5py.File):  # type: ignore[misc]

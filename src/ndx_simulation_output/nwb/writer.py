@@ -9,9 +9,11 @@ from pynwb import NWBHDF5IO
 
 from ndx_simulation_output.engine.datasets import replace_dataset
 from ndx_simulation_output.engine.layout import Storage
-from ndx_simulation_output.engine.writing import write_matrix
-from ndx_simulation_output.files import check_target, whole_hdf5
-from ndx_simulation_output.nwb.mapping import map_output
+from ndx_simulation_output.engine.parallel import write_matrix_together
+from ndx_simulation_output.engine.team import Team
+from ndx_simulation_output.errors import SourceError
+from ndx_simulation_output.files import check_target, naming_target, whole_hdf5
+from ndx_simulation_output.nwb.mapping import map_output, matrices
 from ndx_simulation_output.recording import SimulationOutput
 from ndx_simulation_output.recording.arrays import Progress, size_in_bytes
 
@@ -28,8 +30,11 @@ def write(
     storage: Storage = Storage(),  # noqa: B008 - frozen
     workers: int | None = None,
     progress: Progress | None = None,
+    team: Team | None = None,
 ) -> None:
     """Write all that a run recorded to ``target``, in blocks of bounded size.
+
+    The ranks of a ``team`` share the work: each has the same ``output``, read by itself.
 
     Raises
     ------
@@ -43,9 +48,18 @@ def write(
         If two recordings have the same name.
     MetadataError
         If ``metadata`` do not fit NWB.
+    RankError
+        If another rank fails.
 
     """
+    team = team or Team()
     check_target(target, overwrite=overwrite)
+    _check_sources(output, team)
+    if team.rank > 0:
+        with naming_target(target):
+            for source in matrices(output):
+                write_matrix_together(team, source, workers=workers)
+        return
     mapped = map_output(output, metadata, when=when, storage=storage)
     with whole_hdf5(target, overwrite=overwrite) as file:
         # It is not closed here: that is for the file, which may be full.
@@ -55,6 +69,18 @@ def write(
         done = (lambda n_bytes: progress(n_bytes, total)) if progress else None
         for fill in mapped.fills:
             dataset = replace_dataset(fill.series.fields["data"].dataset, fill.layout)
-            write_matrix(
-                fill.source, dataset, fill.layout, path=file.path, workers=workers, progress=done
+            write_matrix_together(
+                team, fill.source, dataset, fill.layout, file.path, workers=workers, progress=done
             )
+
+
+def _check_sources(output: SimulationOutput, team: Team) -> None:
+    """Refuse ranks that read something else than rank 0."""
+    read = team.agree([f"{data.shape} of {data.dtype}" for data in matrices(output)])
+    for rank, found in enumerate(read):
+        if found != read[0]:
+            msg = (
+                f"rank {rank} reads data of shapes {', '.join(found)}; expected those of rank 0, "
+                f"{', '.join(read[0])}: are the sources on a file system that all ranks see?"
+            )
+            raise SourceError(msg)
