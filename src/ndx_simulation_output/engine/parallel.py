@@ -54,8 +54,8 @@ def plan_share(layout: Layout, source_width: int, rank: int, size: int) -> Share
 
     """
     rows, columns = layout.shape
-    height, width = layout.chunks or (layout.piece[0], max(columns, 1))
-    if -(-columns // width) >= size and source_width * size <= max(columns, 1):
+    height, width = layout.chunks or (1, max(columns, 1))
+    if -(-columns // width) >= size and source_width * size <= columns:
         return Share(range(rows), _part(columns, width, rank, size))
     return Share(_part(rows, height, rank, size), range(columns))
 

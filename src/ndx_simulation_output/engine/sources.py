@@ -83,7 +83,7 @@ def regions(
     """Cut the ``columns`` of a source, shape (time, column), into regions of whole pieces.
 
     A temporary file, where one is needed, lies in ``directory``. ``rows``, all by default, begin
-    with a piece.
+    with a chunk.
     """
     rows = range(source.shape[0]) if rows is None else rows
     if not columns or not rows:
