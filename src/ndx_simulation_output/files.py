@@ -85,6 +85,19 @@ class WholeFile(h5py.File):  # type: ignore[misc]
     """An HDF5 file that is written under the temporary name ``path``."""
 
     path: Path
+    storage: "_Storage"
+
+    def check(self) -> None:
+        """See whether all that HDF5 has written so far is in the file.
+
+        Raises
+        ------
+        OSError
+            If it is not, for instance because the disk is full.
+
+        """
+        if self.storage.failure is not None:
+            raise self.storage.failure
 
 
 @contextmanager
@@ -106,7 +119,7 @@ def whole_hdf5(path: Path, *, overwrite: bool = False) -> Iterator[WholeFile]:
         try:
             # Without a cache of chunks, much is not put off.
             with WholeFile(storage, "w", rdcc_nbytes=0) as file:
-                file.path = temporary
+                file.path, file.storage = temporary, storage
                 try:
                     yield file
                 finally:

@@ -1,7 +1,7 @@
 """Write an NWB file while a simulation runs."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -94,9 +94,10 @@ def stream(
         with _unpacked(), whole as file:
             skeleton = None if file is None else _Skeleton(file, plan, run, sections)
             made = Stream(target, plan, skeleton, team, workers)
-            with _packed():
-                yield made
-            made.finish()
+            with closing(made):
+                with _packed():
+                    yield made
+                made.finish()
 
 
 class Stream:
@@ -116,6 +117,7 @@ class Stream:
         self.path: Path = team.tell(None if skeleton is None else skeleton.path)
         self._target, self._skeleton, self._team = target, skeleton, team
         self._spikes: list[Spikes] = []
+        self._is_open = True
         self._matrices = {
             report.name: Growing(
                 report.name,
@@ -141,6 +143,8 @@ class Stream:
         ------
         KeyError
             If there is no report of this name.
+        SimulationOutputError
+            If the block has ended.
         ShapeMismatchError
             If the values do not fit the compartments, or ranks are not at the same time step.
         TypeError
@@ -151,6 +155,7 @@ class Stream:
             If another rank fails.
 
         """
+        self._check_open()
         if name not in self._matrices:
             msg = f"no report {name!r}; there are: {', '.join(self._matrices) or 'none'}"
             raise KeyError(msg)
@@ -167,6 +172,8 @@ class Stream:
             raise TypeError(msg)
         with naming_target(self._target):
             matrix.append(np.atleast_2d(rows))
+            if self._skeleton is not None:
+                self._skeleton.file.check()
 
     def add_spikes(self, spikes: Spikes) -> None:
         """Add spikes of a population, on any rank and in any order; they are written at the end."""
@@ -187,11 +194,13 @@ class Stream:
             If another rank fails.
 
         """
+        self._check_open()
         with naming_target(self._target):
             for matrix in self._matrices.values():
                 matrix.flush()
             if self._skeleton is not None:
                 self._skeleton.file.flush()
+                self._skeleton.file.check()
             self._team.agree()
 
     def finish(self) -> None:
@@ -201,7 +210,15 @@ class Stream:
         if self._skeleton is not None and spikes:
             self._skeleton.add_units(spikes)
         self._team.agree()
-        self._matrices = {}
+
+    def close(self) -> None:
+        """Let go of the file, written or not. The block calls this when it ends."""
+        self._is_open, self._matrices, self._skeleton = False, {}, None
+
+    def _check_open(self) -> None:
+        if not self._is_open:
+            msg = f"the file {self._target} is complete; nothing can be appended to it"
+            raise SimulationOutputError(msg)
 
 
 class _Skeleton:
