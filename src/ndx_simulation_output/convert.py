@@ -12,16 +12,20 @@ from ndx_simulation_output.engine.layout import (
     Access,
     Chunks,
     Compression,
+    Layout,
     Storage,
 )
+from ndx_simulation_output.engine.quantize import quantize_output
+from ndx_simulation_output.engine.workers import default_workers
 from ndx_simulation_output.errors import SourceError, TargetExistsError
 from ndx_simulation_output.files import check_target
 from ndx_simulation_output.nwb import reader, writer
+from ndx_simulation_output.nwb.mapping import plan_output
 from ndx_simulation_output.nwb.metadata import read_metadata
 from ndx_simulation_output.recording import SimulationOutput
 from ndx_simulation_output.recording.arrays import Progress
 
-__all__ = ["Converted", "convert", "export_sonata", "open_output"]
+__all__ = ["Converted", "convert", "export_sonata", "open_output", "plan_layouts"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,8 @@ def convert(
     chunks: Chunks | None = None,
     memory: int = DEFAULT_MEMORY,
     workers: int | None = None,
+    quantize: str | Mapping[str, str] | None = None,
+    link: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Converted:
@@ -82,6 +88,12 @@ def convert(
         Bytes that buffers take at most together.
     workers
         How many threads work, none for 0; by default one for each processor.
+    quantize
+        Round values to multiples of a step, such as ``0.01mV`` for all reports in volts, or
+        ``{"v_report": "0.01mV"}``, and store them in two bytes each.
+    link
+        Leave the values of reports and potentials where they are, and only refer to them. The
+        sources must then stay where they are, as seen from the target.
     overwrite
         Whether an existing target is replaced.
     progress
@@ -99,6 +111,8 @@ def convert(
         If the metadata do not fit NWB.
     LayoutError
         If data cannot be stored as asked.
+    QuantizeError
+        If values do not fit into such steps.
     TargetExistsError
         If the target exists and ``overwrite`` is false.
     WriteError
@@ -116,6 +130,7 @@ def convert(
     if any(Path(path).resolve() == target.resolve() for path in sources):
         msg = f"{target} is the source and cannot be the target too"
         raise TargetExistsError(msg)
+    storage = Storage(access, compression, chunks, memory, link=link)
     with sonata.read(
         sources,
         unit=unit,
@@ -125,16 +140,49 @@ def convert(
         dt=dt,
     ) as output:
         writer.write(
-            output,
+            output if quantize is None else quantize_output(output, quantize, workers),
             target,
             metadata=sections,
             when=_modified(sources),
             overwrite=overwrite,
-            storage=Storage(access=access, compression=compression, chunks=chunks, memory=memory),
+            storage=storage,
             workers=workers,
             progress=progress,
         )
     return Converted(target, output.notes)
+
+
+def plan_layouts(
+    output: SimulationOutput,
+    *,
+    compression: Compression | None = None,
+    access: Access = "balanced",
+    chunks: Chunks | None = None,
+    memory: int = DEFAULT_MEMORY,
+    workers: int | None = None,
+    quantize: str | Mapping[str, str] | None = None,
+    link: bool = False,
+) -> dict[str, Layout]:
+    """Say how ``convert`` would store each report and potential, without writing anything.
+
+    The options are those of ``convert``.
+
+    Raises
+    ------
+    LayoutError
+        If data cannot be stored as asked.
+    QuantizeError
+        If values do not fit into such steps.
+
+    Example
+    -------
+    >>> with open_output("v_report.h5") as output:  # doctest: +SKIP
+    ...     print(plan_layouts(output, access="cells")["v_report"])
+
+    """
+    storage = Storage(access, compression, chunks, memory, link=link)
+    rounded = output if quantize is None else quantize_output(output, quantize, workers)
+    return plan_output(rounded, storage, default_workers() if workers is None else workers)
 
 
 def export_sonata(

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from math import ceil
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -37,7 +37,8 @@ class Storage:
 
     ``access`` is what is read most: ``cells`` (all times of a cell), ``frames`` (all cells at a
     time), or ``balanced``. ``compression`` is ``gzip`` or None; ``chunks`` (rows, columns), or
-    ``contiguous`` for rows one after the other; ``memory`` bounds the bytes of all buffers.
+    ``contiguous`` for rows one after the other; ``memory`` bounds the bytes of all buffers. With
+    ``link`` the data stay in the file of the source.
 
     Raises
     ------
@@ -50,6 +51,7 @@ class Storage:
     compression: Compression | None = None
     chunks: Chunks | None = None
     memory: int = DEFAULT_MEMORY
+    link: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot be done."""
@@ -59,15 +61,23 @@ class Storage:
         if self.compression not in {*get_args(Compression), None}:
             msg = f"compression is {self.compression!r}; expected gzip or none"
             raise LayoutError(msg)
-        if isinstance(self.chunks, tuple) and (len(self.chunks) != 2 or min(self.chunks) < 1):
-            msg = f"chunks are {self.chunks}; expected two positive numbers, rows and columns"
+        if self.chunks not in {None, "contiguous"} and not _are_chunks(self.chunks):
+            msg = f"chunks are {self.chunks}; expected (rows, columns) > 0 or contiguous"
             raise LayoutError(msg)
         if self.chunks == "contiguous" and self.compression:
             msg = "contiguous data cannot be compressed: leave out one of the two"
             raise LayoutError(msg)
+        if self.link and (self.chunks or self.compression):
+            msg = "linked data stay as they are in the source: leave out chunks and compression"
+            raise LayoutError(msg)
         if self.memory < 2**20:
             msg = f"memory is {self.memory} bytes; expected at least 1 MiB"
             raise LayoutError(msg)
+
+
+def _are_chunks(chunks: Any) -> bool:
+    whole = isinstance(chunks, tuple) and all(isinstance(part, int) for part in chunks)
+    return whole and len(chunks) == 2 and min(chunks) > 0
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from ndx_simulation_output.engine.links import linked_storage
 from ndx_simulation_output.engine.selection import Selection
 from ndx_simulation_output.engine.storages import Contiguous, Mapped, Plain, Storage, storage_of
 from ndx_simulation_output.engine.workers import default_workers
@@ -109,7 +110,7 @@ class HDF5Array:
 
     @cached_property
     def _storage(self) -> Storage:
-        return storage_of(self.array)
+        return linked_storage(self.array) if self.array.is_virtual else storage_of(self.array)
 
     def _read(self, selection: Selection) -> NDArray[Any]:
         out = np.empty(selection.shape, self.dtype.newbyteorder("="))

@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pynwb import NWBHDF5IO
 
-from ndx_simulation_output.engine.datasets import replace_dataset
+from ndx_simulation_output.engine.datasets import create_dataset, replace_dataset
 from ndx_simulation_output.engine.layout import Storage
+from ndx_simulation_output.engine.links import link_dataset
+from ndx_simulation_output.engine.workers import default_workers
 from ndx_simulation_output.engine.writing import write_matrix
 from ndx_simulation_output.files import check_target, whole_hdf5
 from ndx_simulation_output.nwb.mapping import map_output
@@ -43,10 +46,13 @@ def write(
         If two recordings have the same name.
     MetadataError
         If ``metadata`` do not fit NWB.
+    LayoutError
+        If data cannot be stored as asked.
 
     """
     check_target(target, overwrite=overwrite)
-    mapped = map_output(output, metadata, when=when, storage=storage)
+    workers = default_workers() if workers is None else workers
+    mapped = map_output(output, metadata, when=when, storage=storage, workers=workers)
     with whole_hdf5(target, overwrite=overwrite) as file:
         # It is not closed here: that is for the file, which may be full.
         io = NWBHDF5IO(mode="w", file=file)
@@ -54,7 +60,13 @@ def write(
         total = sum(size_in_bytes(fill.source) for fill in mapped.fills)
         done = (lambda n_bytes: progress(n_bytes, total)) if progress else None
         for fill in mapped.fills:
-            dataset = replace_dataset(fill.series.fields["data"].dataset, fill.layout)
+            placeholder = fill.series.fields["data"].dataset
+            if storage.link:
+                link = partial(link_dataset, source=fill.source, directory=target.parent)
+                replace_dataset(placeholder, link)
+                continue
+            create = partial(create_dataset, layout=fill.layout, dtype=fill.source.dtype)
+            dataset = replace_dataset(placeholder, create)
             write_matrix(
                 fill.source, dataset, fill.layout, path=file.path, workers=workers, progress=done
             )
