@@ -244,14 +244,17 @@ def export(file: Path, directory: Path, **options: Any) -> None:
 
 
 @main.command()
-@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("sources", nargs=-1, required=True, type=click.Path())
 @_source_options
-def info(sources: tuple[Path, ...], **options: Any) -> None:
+def info(sources: tuple[str, ...], **options: Any) -> None:
     """Show what an NWB file, or the output of a SONATA simulation, holds.
+
+    SOURCES are files, a directory, a simulation_config.json, or the URL of an NWB file.
 
     \b
     Example:
       ndx-sim info run.nwb
+      ndx-sim info https://example.org/run.nwb
     """
     with open_output(sources[0] if len(sources) == 1 else sources, **options) as output:
         for line in describe(output):

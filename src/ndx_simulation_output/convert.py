@@ -24,6 +24,7 @@ from ndx_simulation_output.nwb.mapping import plan_output
 from ndx_simulation_output.nwb.metadata import read_metadata
 from ndx_simulation_output.recording import SimulationOutput
 from ndx_simulation_output.recording.arrays import Progress
+from ndx_simulation_output.remote import is_url, open_url, refuse_url
 
 __all__ = ["Converted", "convert", "export_sonata", "open_output", "plan_layouts"]
 
@@ -251,22 +252,31 @@ def open_output(
     compartments: Mapping[str, str] | None = None,
     population: str | None = None,
     dt: float | None = None,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> SimulationOutput:
     """Open an NWB file, or anything that ``convert`` takes, to read from it without converting.
 
-    The options are those of ``convert``; an NWB file needs none.
+    An NWB file may lie on a server: ``https://…``, ``s3://…``, and what else fsspec knows. It is
+    read in parts, and ``storage_options`` are what fsspec needs for it, such as credentials. The
+    other options are those of ``convert``; an NWB file needs none.
 
     Raises
     ------
     SourceError
         If it cannot be read.
+    MissingDependencyError
+        If what reading from the server needs is not installed.
 
     Example
     -------
     >>> with open_output("v_report.h5") as output:  # doctest: +SKIP
     ...     output["v_report"].get_traces(cells=3, start=0.1, stop=0.2)
+    >>> with open_output("s3://bucket/run.nwb", storage_options={"anon": True}) as output:
+    ...     output["v_report"].get_traces(cells=3)  # doctest: +SKIP
 
     """
+    if is_url(path):
+        return reader.read(open_url(path, storage_options))
     if isinstance(path, (str, Path)) and reader.is_nwb(_existing(path)):
         return reader.read(Path(path))
     return sonata.read(
@@ -280,6 +290,7 @@ def open_output(
 
 
 def _existing(path: str | Path) -> Path:
+    refuse_url(path)
     if not Path(path).exists():
         msg = f"{path} does not exist"
         raise SourceError(msg)
