@@ -7,7 +7,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pynwb import NWBHDF5IO, validate
 
@@ -158,6 +158,7 @@ class TestLink:
 
 
 class TestQuantize:
+    @settings(max_examples=20)
     @given(
         step=st.sampled_from([0.01, 0.5, 2.0]),
         middle=st.sampled_from([0.0, -65.0, 1e5]),

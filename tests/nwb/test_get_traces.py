@@ -153,9 +153,9 @@ def test_only_what_was_asked_for_is_read_from_a_file(write_nwb, monkeypatch):
     asked = []
     read = Contiguous.read
 
-    def spying(storage, selection, out, workers):
+    def spying(storage, selection, *rest):
         asked.append((list(selection.rows), list(selection.columns)))
-        read(storage, selection, out, workers)
+        read(storage, selection, *rest)
 
     with NWBHDF5IO(str(path), "r") as io:
         found = io.read().acquisition["v"]

@@ -13,7 +13,7 @@ from ndx_simulation_output.engine.sources import Piece, regions
 from ndx_simulation_output.engine.workers import default_workers, in_order
 from ndx_simulation_output.errors import QuantizeError, UnitError
 from ndx_simulation_output.recording import LazyArray, Report, SimulationOutput, Unit, parse_unit
-from ndx_simulation_output.recording.arrays import chunks_of, is_mapped, read_columns
+from ndx_simulation_output.recording.arrays import chunks_of, is_mapped
 
 __all__ = ["Quantized", "quantize_output", "quantize_report"]
 
@@ -51,10 +51,6 @@ class Quantized:
     def __getitem__(self, key: Any) -> NDArray[np.int16]:
         """Read the slices ``key``."""
         return self._rounded(self.array[key])
-
-    def take_columns(self, rows: slice, columns: NDArray[np.intp]) -> NDArray[np.int16]:
-        """Read some columns, in any order and repeated or not."""
-        return self._rounded(read_columns(self.array, rows, columns))
 
     def _rounded(self, values: Any) -> NDArray[np.int16]:
         multiples = (np.asarray(values, np.float64) - self.offset) / self.step

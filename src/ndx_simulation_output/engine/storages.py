@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from ndx_simulation_output.engine.deflate import inflate, unshuffle
 from ndx_simulation_output.engine.selection import Run, Selection, cut
 from ndx_simulation_output.engine.workers import in_order
+from ndx_simulation_output.recording.arrays import Finish
 
 __all__ = [
     "Chunks",
@@ -47,8 +48,14 @@ _ROW_BYTES = 2**16
 class Storage(Protocol):
     """Where the values are, and how to read some of them."""
 
-    def read(self, selection: Selection, out: NDArray[Any], workers: int) -> None:
-        """Fill ``out``, which has the shape of the selection."""
+    def read(
+        self,
+        selection: Selection,
+        out: NDArray[Any],
+        workers: int,
+        finish: Finish | None = None,
+    ) -> None:
+        """Fill ``out``, which has the shape of the selection, and ``finish`` every part once."""
 
 
 def storage_of(dataset: h5py.Dataset) -> Storage:
@@ -102,12 +109,19 @@ class Plain:
 
     dataset: h5py.Dataset
 
-    def read(self, selection: Selection, out: NDArray[Any], workers: int) -> None:  # noqa: ARG002
+    def read(
+        self,
+        selection: Selection,
+        out: NDArray[Any],
+        workers: int,  # noqa: ARG002
+        finish: Finish | None = None,
+    ) -> None:
         """Fill ``out``."""
         rows = selection.rows
         rows_wanted = slice(rows.start, rows.stop, rows.step)
         for run in selection.runs():
             out[:, run.target] = self.dataset[rows_wanted, run.start : run.stop]
+        _finish(out, finish)
 
 
 class File:
@@ -158,7 +172,13 @@ class Contiguous(Mapped):
 
     values: NDArray[Any]
 
-    def read(self, selection: Selection, out: NDArray[Any], workers: int) -> None:
+    def read(
+        self,
+        selection: Selection,
+        out: NDArray[Any],
+        workers: int,
+        finish: Finish | None = None,
+    ) -> None:
         """Copy the columns of some rows in each thread."""
         narrow = len(selection.columns) * self.values.itemsize < _ROW_BYTES
         self.file.advise("MADV_RANDOM" if narrow else "MADV_NORMAL")
@@ -168,9 +188,10 @@ class Contiguous(Mapped):
         def copy(part: slice) -> None:
             if len(runs) > _MANY_RUNS:
                 out[part] = values[part, np.asarray(selection.columns)]
-                return
-            for run in runs:
-                out[part, run.target] = values[part, run.start : run.stop]
+            else:
+                for run in runs:
+                    out[part, run.target] = values[part, run.start : run.stop]
+            _finish(out[part], finish)
 
         workers = workers if out.nbytes > _THREAD_BYTES else 0
         height = -(-len(out) // max(1, 2 * workers))
@@ -268,7 +289,13 @@ class Chunks(Mapped):
     dataset: h5py.Dataset
     index: Index
 
-    def read(self, selection: Selection, out: NDArray[Any], workers: int) -> None:
+    def read(
+        self,
+        selection: Selection,
+        out: NDArray[Any],
+        workers: int,
+        finish: Finish | None = None,
+    ) -> None:
         """Copy what is wanted of chunks that are neighbours in the file together."""
         height, width = self.dataset.chunks
         rows = list(_row_parts(selection.rows, height))
@@ -276,9 +303,9 @@ class Chunks(Mapped):
         self.index.prepare(len(rows) * sum(block.count for block in blocks))
         jobs = [(row, block) for row in rows for block in blocks]
         workers = workers if out.nbytes > _THREAD_BYTES else 0
-        _all(lambda job: self._copy(job[0], job[1], out), jobs, workers)
+        _all(lambda job: self._copy(job[0], job[1], out, finish), jobs, workers)
 
-    def _copy(self, row: _RowPart, block: _Block, out: NDArray[Any]) -> None:
+    def _copy(self, row: _RowPart, block: _Block, out: NDArray[Any], finish: Finish | None) -> None:
         places = self.index.span(row.number, block.first, block.first + block.count)[:, 0]
         ends = (np.flatnonzero(np.diff(places) != self._chunk_bytes) + 1).tolist()
         width = len(block.columns)
@@ -287,11 +314,12 @@ class Chunks(Mapped):
             target = out[row.target, left : left + (stop - first) * width]
             if places[first] < 0:
                 target[...] = self.dataset.fillvalue
-                continue
-            chunks = self._neighbours(int(places[first]), stop - first)
-            wanted = chunks[:, row.local, block.columns.start : block.columns.stop]
-            # Splitting the columns of a view gives a view.
-            target.reshape(len(target), -1, width)[...] = wanted.transpose(1, 0, 2)
+            else:
+                chunks = self._neighbours(int(places[first]), stop - first)
+                wanted = chunks[:, row.local, block.columns.start : block.columns.stop]
+                # Splitting the columns of a view gives a view.
+                target.reshape(len(target), -1, width)[...] = wanted.transpose(1, 0, 2)
+            _finish(target, finish)
 
     @cached_property
     def _chunk_bytes(self) -> int:
@@ -313,7 +341,13 @@ class Deflated:
     index: Index
     filters: tuple[int, ...]
 
-    def read(self, selection: Selection, out: NDArray[Any], workers: int) -> None:
+    def read(
+        self,
+        selection: Selection,
+        out: NDArray[Any],
+        workers: int,
+        finish: Finish | None = None,
+    ) -> None:
         """Inflate chunks in threads, each once."""
         height, width = self.dataset.chunks
         columns: dict[int, list[Run]] = {}
@@ -325,9 +359,16 @@ class Deflated:
         if self.file is not None:
             self.index.prepare(len(jobs))
         workers = workers if len(jobs) * self._chunk_bytes > _THREAD_BYTES else 0
-        _all(lambda job: self._inflate(job[0], job[1], job[2], out), jobs, workers)
+        _all(lambda job: self._inflate(job[0], job[1], job[2], out, finish), jobs, workers)
 
-    def _inflate(self, row: _RowPart, column: int, parts: list[Run], out: NDArray[Any]) -> None:
+    def _inflate(
+        self,
+        row: _RowPart,
+        column: int,
+        parts: list[Run],
+        out: NDArray[Any],
+        finish: Finish | None,
+    ) -> None:
         stored = self._stored(row.number, column)
         planes = None if stored is None else self._planes(*stored)
         for part in parts:
@@ -341,6 +382,7 @@ class Deflated:
                 unshuffle(planes, self.dataset.dtype, self.dataset.chunks, wanted, target)
             else:
                 target[...] = planes.view(self.dataset.dtype).reshape(self.dataset.chunks)[wanted]
+            _finish(target, finish)
 
     def _stored(self, row: int, column: int) -> tuple[Any, int] | None:
         """Give the bytes of a chunk and the mask of skipped filters, or None if it has none."""
@@ -385,6 +427,11 @@ class Deflated:
     def _chunk_bytes(self) -> int:
         height, width = self.dataset.chunks
         return int(height * width * self.dataset.dtype.itemsize)
+
+
+def _finish(values: NDArray[Any], finish: Finish | None) -> None:
+    if finish is not None:
+        finish(values)
 
 
 def _all(function: Any, items: list[Any], workers: int) -> None:

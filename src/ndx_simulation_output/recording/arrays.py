@@ -12,6 +12,7 @@ from ndx_simulation_output.errors import SourceError
 
 __all__ = [
     "BLOCK_BYTES",
+    "Finish",
     "LazyArray",
     "Progress",
     "chunks_of",
@@ -29,6 +30,10 @@ BLOCK_BYTES = 32 * 2**20
 
 Progress = Callable[[int, int], object]
 """Called with the number of bytes done since the last call, and that of the whole work."""
+
+
+Finish = Callable[[NDArray[Any]], None]
+"""Called with values that were read, to change them in place."""
 
 
 class LazyArray(Protocol):
@@ -89,15 +94,31 @@ def release(array: LazyArray) -> None:
         inner.release()
 
 
-def read_columns(array: LazyArray, rows: slice, columns: NDArray[np.intp]) -> NDArray[Any]:
-    """Read columns in any order, repeated or not, and no other: shape (row, column)."""
-    if isinstance(array, np.ndarray):
-        return array[rows][:, columns].astype(array.dtype.newbyteorder("="), copy=False)
+def read_columns(
+    array: LazyArray,
+    rows: slice,
+    columns: NDArray[np.intp] | None,
+    finish: Finish | None = None,
+) -> NDArray[Any]:
+    """Read columns in any order, repeated or not, and no other; all if ``columns`` is None.
+
+    ``finish`` changes values in place: it is called for every part as soon as it was read. The
+    result is new, of shape (row, column), in native byte order.
+    """
     take_columns = getattr(array, "take_columns", None)
     if take_columns is not None:
-        values: NDArray[Any] = take_columns(rows, columns)
+        values: NDArray[Any] = take_columns(rows, columns, finish)
         return values
-    return read_runs(array, rows, columns)
+    if columns is None:
+        native = array.dtype.newbyteorder("=")
+        values = np.array(array[rows, :], native)
+    elif isinstance(array, np.ndarray):
+        values = array[rows][:, columns].astype(array.dtype.newbyteorder("="), copy=False)
+    else:
+        values = read_runs(array, rows, columns)
+    if finish is not None:
+        finish(values)
+    return values
 
 
 def read_runs(array: LazyArray, rows: slice, columns: NDArray[np.intp]) -> NDArray[Any]:
