@@ -27,8 +27,8 @@ DEFAULT_MEMORY = 2**26
 _CHUNK_BYTES = 2**19
 _LONG_CHUNK_BYTES = 2**20
 _CELL_COLUMNS = (64, 1024)
-_PIECE_BYTES = 2**23
-"""Fewer, larger writes: the kernel locks a file for each of them."""
+_PIECE_BYTES = {None: 2**23, "gzip": 2**21}
+"""Few, large writes: the kernel locks a file for each. What is compressed better fits a cache."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def plan_layout(
         chunks = min(chunks[0], max(shape[0], 1)), min(chunks[1], max(shape[1], 1))
     # HDF5 has no chunks of nothing: cells without any compartment make no columns.
     chunks = None if chunks == "contiguous" or not shape[1] else chunks
-    bytes_of_piece = min(_PIECE_BYTES, storage.memory // (2 * max(workers, 1)))
+    bytes_of_piece = min(_PIECE_BYTES[storage.compression], storage.memory // (2 * max(workers, 1)))
     if chunks is None:
         piece = max(1, bytes_of_piece // (itemsize * max(shape[1], 1))), shape[1]
     else:
