@@ -140,10 +140,11 @@ def plan_layout(
     chunks = None if chunks == "contiguous" or not shape[1] else chunks
     bytes_of_piece = min(_PIECE_BYTES[storage.compression], storage.memory // (2 * max(workers, 1)))
     if chunks is None:
-        piece = max(1, bytes_of_piece // (itemsize * max(shape[1], 1))), shape[1]
+        rows = max(1, bytes_of_piece // (itemsize * max(shape[1], 1)))
+        piece = min(rows, max(shape[0], 1)), shape[1]
     else:
         beside = max(1, bytes_of_piece // (itemsize * chunks[0] * chunks[1]))
-        piece = chunks[0], beside * chunks[1]
+        piece = chunks[0], min(beside, ceil(shape[1] / chunks[1])) * chunks[1]
     compression = None if chunks is None else storage.compression
     return Layout(shape, itemsize, chunks, compression, piece, storage.memory)
 
