@@ -72,14 +72,13 @@ def unshuffle(
     dtype: np.dtype[Any],
     chunk: tuple[int, int],
     part: tuple[slice, slice],
-    out: NDArray[Any],
-) -> None:
-    """Put the rows and columns ``part`` of a shuffled ``chunk`` of ``dtype`` into ``out``."""
+) -> NDArray[Any]:
+    """Give the rows and columns ``part`` of a shuffled ``chunk`` of ``dtype``."""
     wanted = planes.reshape(dtype.itemsize, *chunk)[(slice(None), *part)]
-    values = np.empty((*out.shape, dtype.itemsize), np.uint8)
+    values = np.empty((*wanted.shape[1:], dtype.itemsize), np.uint8)
     for byte, plane in enumerate(wanted):
         values[..., byte] = plane
-    out[...] = values.view(dtype)[..., 0]
+    return values.view(dtype)[..., 0]
 
 
 def deflate(planes: NDArray[np.uint8]) -> bytes:

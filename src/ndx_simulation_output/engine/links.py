@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ndx_simulation_output.engine.selection import Run, Selection
 from ndx_simulation_output.engine.storages import Contiguous, Plain, Storage, storage_of
 from ndx_simulation_output.errors import LayoutError, SourceError
-from ndx_simulation_output.recording.arrays import Finish, LazyArray
+from ndx_simulation_output.recording.arrays import LazyArray, Put
 from ndx_simulation_output.recording.views import ColumnRange, Columns, Scaled, Transposed
 
 __all__ = ["link_dataset", "linked_storage"]
@@ -90,7 +90,7 @@ class _Linked:
         selection: Selection,
         out: NDArray[Any],
         workers: int,
-        finish: Finish | None = None,
+        put: Put = np.copyto,
     ) -> None:
         """Fill ``out``. The other file is not left open, as nobody would close it."""
         columns: Any = selection.columns
@@ -100,11 +100,11 @@ class _Linked:
             columns = columns + self.shift
         shifted = Selection(selection.rows, columns)
         if self.kept is not None:
-            self.kept.read(shifted, out, workers, finish)
+            self.kept.read(shifted, out, workers, put)
             return
         with h5py.File(self.path, "r") as file:
             storage = storage_of(self._checked(file))
-            storage.read(shifted, out, workers, finish)
+            storage.read(shifted, out, workers, put)
         if isinstance(storage, Contiguous):
             self.kept = storage
 

@@ -12,9 +12,9 @@ from ndx_simulation_output.errors import SourceError
 
 __all__ = [
     "BLOCK_BYTES",
-    "Finish",
     "LazyArray",
     "Progress",
+    "Put",
     "chunks_of",
     "copy_array",
     "is_mapped",
@@ -32,8 +32,8 @@ Progress = Callable[[int, int], object]
 """Called with the number of bytes done since the last call, and that of the whole work."""
 
 
-Finish = Callable[[NDArray[Any]], None]
-"""Called with values that were read, to change them in place."""
+Put = Callable[[NDArray[Any], Any], None]
+"""Put values, the second argument, into an array of the same shape, the first, as ``copyto``."""
 
 
 class LazyArray(Protocol):
@@ -98,16 +98,16 @@ def read_columns(
     array: LazyArray,
     rows: slice,
     columns: NDArray[np.intp] | None,
-    finish: Finish | None = None,
+    put: Put | None = None,
 ) -> NDArray[Any]:
     """Read columns in any order, repeated or not, and no other; all if ``columns`` is None.
 
-    ``finish`` changes values in place: it is called for every part as soon as it was read. The
-    result is new, of shape (row, column), in native byte order.
+    ``put`` puts what was read into the result, part by part, and may change it. The result is new,
+    of shape (row, column), in native byte order.
     """
     take_columns = getattr(array, "take_columns", None)
     if take_columns is not None:
-        values: NDArray[Any] = take_columns(rows, columns, finish)
+        values: NDArray[Any] = take_columns(rows, columns, put)
         return values
     if columns is None:
         native = array.dtype.newbyteorder("=")
@@ -116,8 +116,8 @@ def read_columns(
         values = array[rows][:, columns].astype(array.dtype.newbyteorder("="), copy=False)
     else:
         values = read_runs(array, rows, columns)
-    if finish is not None:
-        finish(values)
+    if put is not None:
+        put(values, values)
     return values
 
 

@@ -82,12 +82,12 @@ def read_in_unit(
         return read_columns(data, rows, columns)
     if data.dtype.kind != "f":
         values = read_columns(data, rows, columns).astype(np.float64)
-        _convert(values, unit)
+        _put_in_unit(values, values, unit)
         return values
-    return read_columns(data, rows, columns, partial(_convert, unit=unit))
+    return read_columns(data, rows, columns, partial(_put_in_unit, unit=unit))
 
 
-def _convert(values: NDArray[Any], unit: Unit) -> None:
-    values *= values.dtype.type(unit.conversion)
+def _put_in_unit(target: NDArray[Any], values: Any, unit: Unit) -> None:
+    np.multiply(values, target.dtype.type(unit.conversion), out=target)
     if unit.offset:
-        values += values.dtype.type(unit.offset)
+        target += target.dtype.type(unit.offset)

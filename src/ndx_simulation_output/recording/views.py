@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from ndx_simulation_output.recording.arrays import (
     BLOCK_BYTES,
-    Finish,
     LazyArray,
+    Put,
     chunks_of,
     is_mapped,
     read_block,
@@ -107,11 +107,11 @@ class ColumnRange(_View):
         return read_block(self.array, rows, shifted)
 
     def take_columns(
-        self, rows: slice, columns: NDArray[np.intp] | None, finish: Finish | None = None
+        self, rows: slice, columns: NDArray[np.intp] | None, put: Put | None = None
     ) -> NDArray[Any]:
         """Read some columns, in any order and repeated or not, or all."""
         wanted = np.arange(self.shape[1]) if columns is None else columns
-        return read_columns(self.array, rows, self.start + wanted, finish)
+        return read_columns(self.array, rows, self.start + wanted, put)
 
 
 @dataclass(frozen=True)
@@ -151,11 +151,11 @@ class Columns(_View):
         return values
 
     def take_columns(
-        self, rows: slice, columns: NDArray[np.intp] | None, finish: Finish | None = None
+        self, rows: slice, columns: NDArray[np.intp] | None, put: Put | None = None
     ) -> NDArray[Any]:
         """Read some columns, in any order and repeated or not, or all."""
         wanted = self.order if columns is None else self.order[columns]
-        return read_columns(self.array, rows, wanted, finish)
+        return read_columns(self.array, rows, wanted, put)
 
 
 def _spans(columns: NDArray[np.intp], rows: int, itemsize: int) -> Iterator[slice]:
