@@ -41,7 +41,9 @@ class Bench:
 
     def rounds(self, spare: int = 0, check: Callable[[Path, Path], None] | None = None) -> Rounds:
         """Give rounds in which so many bytes are ready, and some more for whatever else."""
-        return Rounds(self.scratch, self.repeats, self.tell, spare + MARGIN_BYTES, check)
+        return Rounds(
+            self.scratch, self.repeats, self.tell, spare + self.scaled(MARGIN_BYTES), check
+        )
 
     def python_of(self, environment: Environment) -> Callable[[], Path]:
         """Give what finds the Python of an environment."""

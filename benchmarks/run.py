@@ -62,7 +62,7 @@ File = click.Path(dir_okay=False, path_type=Path)
     help="Size of the report; all other sizes go with it.",
 )
 @click.option("--repeats", default=5, show_default=True, help="Number of rounds.")
-@click.option("--points", default=5, show_default=True, help="Sizes along each curve of growth.")
+@click.option("--points", default=4, show_default=True, help="Sizes along each curve of growth.")
 @click.option("--big", type=float, help="GB of a larger report, to see whether memory grows.")
 @click.option("--offline", is_flag=True, help="Install nothing: leave out who is missing.")
 @click.option("--scratch", type=Directory, help="Where large files may be written.")

@@ -15,14 +15,15 @@ OURS = "convert, 2 workers"
 LINK = "convert, link"
 COPY = "h5py block copy"
 BOUND_MEGABYTES = 200
+LIMIT_ROUNDS = 3
 
 
 def measure(bench: Bench) -> Section:
     """Measure conversion, copies and what the machine can do, on one report."""
     source = bench.report()
     ways = {
-        "write blocks": Way("system:write_blocks", source, ".raw"),
-        "read blocks": Way("system:read_blocks", source),
+        "write blocks": Way("system:write_blocks", source, ".raw", rounds=LIMIT_ROUNDS),
+        "read blocks": Way("system:read_blocks", source, rounds=LIMIT_ROUNDS),
         "cp": Way("system:cp", source, ".h5"),
         COPY: Way("plain:copy", source, ".h5"),
         OURS: Way("ours:convert", source, ".nwb", {"workers": 2}),

@@ -13,7 +13,7 @@ from tables import ways_table
 __all__ = ["measure_reports", "measure_spikes"]
 
 OURS, OLD = "convert", "0.2.6 sonata2nwb"
-REPORT_ROUNDS, SPIKES_ROUNDS = 3, 2  # it takes ten seconds, and half a minute
+ROUNDS = 2  # it takes ten seconds, and half a minute
 SPIKES, CELLS = 2_000_000, 10_000
 
 
@@ -25,7 +25,7 @@ def measure_reports(bench: Bench) -> Section:
     write_allen_twin(source, report, bench.size)
     ways = {
         OURS: Way("ours:convert", source, ".nwb"),
-        OLD: _old(bench, source, REPORT_ROUNDS),
+        OLD: _old(bench, source),
     }
     # The predecessor holds the whole recording in memory and writes it from there.
     measured = bench.rounds(2 * source.stat().st_size, check_same_values).measure(ways)
@@ -44,7 +44,7 @@ def measure_spikes(bench: Bench) -> Section:
     source = bench.made("spikes.h5", lambda path: write_spikes(path, cells, spikes))
     ways = {
         OURS: Way("ours:convert", source, ".nwb"),
-        OLD: _old(bench, source, SPIKES_ROUNDS),
+        OLD: _old(bench, source),
     }
     measured = bench.rounds(check=check_count).measure(ways)
     claims = [compare(measured, f"{OURS} of spikes", OURS, OLD, at_least(20))]
@@ -52,6 +52,6 @@ def measure_spikes(bench: Bench) -> Section:
     return Section(title, claims, [ways_table(measured)])
 
 
-def _old(bench: Bench, source: Path, rounds: int) -> Way:
+def _old(bench: Bench, source: Path) -> Way:
     python = bench.python_of(PREDECESSOR)
-    return Way("predecessor:convert", source, ".nwb", python=python, rounds=rounds)
+    return Way("predecessor:convert", source, ".nwb", python=python, rounds=ROUNDS)
