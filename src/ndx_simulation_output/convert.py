@@ -4,9 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ndx_simulation_output.adapters import sonata
 from ndx_simulation_output.engine.layout import (
     DEFAULT_MEMORY,
     Access,
@@ -15,16 +14,15 @@ from ndx_simulation_output.engine.layout import (
     Layout,
     Storage,
 )
-from ndx_simulation_output.engine.quantize import quantize_output
 from ndx_simulation_output.engine.workers import default_workers
 from ndx_simulation_output.errors import SourceError, TargetExistsError
 from ndx_simulation_output.files import check_target
-from ndx_simulation_output.nwb import reader, writer
-from ndx_simulation_output.nwb.mapping import plan_output
-from ndx_simulation_output.nwb.metadata import read_metadata
 from ndx_simulation_output.recording import SimulationOutput
 from ndx_simulation_output.recording.arrays import Progress
 from ndx_simulation_output.remote import is_url, open_url, refuse_url
+
+if TYPE_CHECKING:
+    from ndx_simulation_output.adapters.sonata import Dialect, Written
 
 __all__ = ["Converted", "convert", "export_sonata", "open_output", "plan_layouts"]
 
@@ -124,6 +122,10 @@ def convert(
     >>> convert("output/", "run.nwb", unit={"v_report": "mV"})  # doctest: +SKIP
 
     """
+    from ndx_simulation_output.adapters import sonata
+    from ndx_simulation_output.nwb import writer
+    from ndx_simulation_output.nwb.metadata import read_metadata
+
     target = Path(target)
     check_target(target, overwrite=overwrite)
     sections = read_metadata(metadata)
@@ -141,7 +143,7 @@ def convert(
         dt=dt,
     ) as output:
         writer.write(
-            output if quantize is None else quantize_output(output, quantize, workers),
+            _rounded(output, quantize, workers),
             target,
             metadata=sections,
             when=_modified(sources),
@@ -181,20 +183,22 @@ def plan_layouts(
     ...     print(plan_layouts(output, access="cells")["v_report"])
 
     """
+    from ndx_simulation_output.nwb.mapping import plan_output
+
     storage = Storage(access, compression, chunks, memory, link=link)
-    rounded = output if quantize is None else quantize_output(output, quantize, workers)
-    return plan_output(rounded, storage, default_workers() if workers is None else workers)
+    workers = default_workers() if workers is None else workers
+    return plan_output(_rounded(output, quantize, workers), storage, workers)
 
 
 def export_sonata(
     path: str | Path,
     directory: str | Path,
     *,
-    dialect: sonata.Dialect | None = None,
+    dialect: "Dialect | None" = None,
     dtype: str | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
-) -> sonata.Written:
+) -> "Written":
     """Write the reports, spikes and extracellular potentials of an NWB file as SONATA files.
 
     What came from SONATA goes out with the same values, ids, order, populations, times, units,
@@ -231,6 +235,9 @@ def export_sonata(
     >>> export_sonata("run.nwb", "sonata/", dialect="bbp")  # doctest: +SKIP
 
     """
+    from ndx_simulation_output.adapters import sonata
+    from ndx_simulation_output.nwb import reader
+
     with reader.read(_existing(path)) as output:
         written = sonata.write(
             output,
@@ -275,10 +282,14 @@ def open_output(
     ...     output["v_report"].get_traces(cells=3)  # doctest: +SKIP
 
     """
+    from ndx_simulation_output.nwb import reader
+
     if is_url(path):
         return reader.read(open_url(path, storage_options))
     if isinstance(path, (str, Path)) and reader.is_nwb(_existing(path)):
         return reader.read(Path(path))
+    from ndx_simulation_output.adapters import sonata
+
     return sonata.read(
         path,
         unit=unit,
@@ -287,6 +298,16 @@ def open_output(
         population=population,
         dt=dt,
     )
+
+
+def _rounded(
+    output: SimulationOutput, quantize: str | Mapping[str, str] | None, workers: int | None
+) -> SimulationOutput:
+    if quantize is None:
+        return output
+    from ndx_simulation_output.engine.quantize import quantize_output
+
+    return quantize_output(output, quantize, workers)
 
 
 def _existing(path: str | Path) -> Path:
