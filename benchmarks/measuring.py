@@ -1,31 +1,54 @@
 """Several ways to do one thing, each run in a process of its own, in interleaved rounds."""
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from time import perf_counter, sleep
+from time import perf_counter
+from typing import Any
 
-import reports
+from environments import MissingError
+from memory import sampled_peak
+from page_cache import held_memory, read_once
 
-__all__ = ["Run", "Way", "measure"]
+__all__ = ["Measured", "Rounds", "Run", "Way", "WorkError", "here", "run_once"]
 
-SAMPLING_SECONDS = 0.01
-BLOCK_BYTES = 2**25
+SAMPLING_SECONDS = 0.02
+CLOSE_SAMPLING_SECONDS = 0.001
 WORK = Path(__file__).with_name("work.py")
+
+
+class WorkError(RuntimeError):
+    """A way failed; the message is the last line of what it said."""
+
+
+def here() -> Path:
+    """Give this Python."""
+    return Path(sys.executable)
 
 
 @dataclass(frozen=True)
 class Way:
-    """A way of `work.py`, the ending of the file it writes, and the Python that runs it."""
+    """A `module:function` under `ways/`, what it works on, and the Python that runs it.
 
-    name: str
-    suffix: str
-    python: Path = Path(sys.executable)
+    ``suffix`` is the ending of the file it writes, empty if it writes none. ``rounds`` bounds how
+    often a slow way runs; its first run then counts too.
+    """
+
+    work: str
+    source: Path | None = None
+    suffix: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    python: Callable[[], Path] = here
+    rounds: int | None = None
+
+    @property
+    def is_another_program(self) -> bool:
+        """Whether the memory of our process tells nothing."""
+        return self.work == "system:cp"
 
 
 @dataclass(frozen=True)
@@ -33,7 +56,7 @@ class Run:
     """What one run took; memory is None where it is not known.
 
     `anonymous_bytes` is a sampled peak of memory that is not backed by files, over the process
-    and those that it started.
+    and those that it started. `written_bytes` is the size of the file it wrote.
     """
 
     seconds: float
@@ -42,107 +65,147 @@ class Run:
     imported_bytes: int | None
     peak_bytes: int | None
     anonymous_bytes: int | None
+    written_bytes: int
 
 
-def measure(
-    ways: Mapping[str, Way],
-    source: Path,
-    repeats: int,
-    tell: Callable[[str], None],
-    spare: float = 1.3,
-) -> dict[str, list[Run]]:
-    """Run every way in every round; give the runs of each, in the order of the rounds.
+@dataclass
+class Measured:
+    """The runs of each way in the order of the rounds, and why some ways have none.
 
-    Each round begins with another way, so that none always follows the same one. The source is
-    in the page cache, and before each run nothing waits to be written to disk. A first round is
-    not counted: in it every output is compared with the source, value by value. Outputs lie
-    beside the source and are removed.
-
-    A virtual machine gives memory that is free for seconds back to its host, and writing to
-    such memory again is ten times slower, now and then. So memory for `spare` times the source
-    is held until the work begins: as ballast, a file in the page cache that is then removed.
+    ``peaks`` are the most bytes not backed by files that any run was seen to hold.
     """
-    labels = list(ways)
-    ballast = source.with_name("ballast")
-    size = int(spare * source.stat().st_size)
-    runs: dict[str, list[Run]] = {label: [] for label in ways}
-    _read_once(source)
-    for number in range(repeats + 1):
-        first = number % len(labels)
-        for label in labels[first:] + labels[:first]:
-            _fill(ballast, size)
-            target = source.with_name(f"output{ways[label].suffix}")
-            run = _run(ways[label], source, target, ballast)
-            tell(f"round {number}: {label}: {run.seconds:.2f} s")
-            if number == 0:
-                reports.check_same_values(source, target)
-            else:
-                runs[label].append(run)
-            target.unlink()
-    return runs
+
+    runs: dict[str, list[Run]] = field(default_factory=dict)
+    peaks: dict[str, int] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
+
+    def problem(self, *labels: str) -> str:
+        """Say why one of these ways cannot be told about; empty if all can."""
+        return next((self.problems[label] for label in labels if label in self.problems), "")
 
 
-def _fill(path: Path, size: int) -> None:
-    """Write a file of this size, and everything to disk."""
-    block = bytes(BLOCK_BYTES)
-    with path.open("wb", buffering=0) as file:
-        for _ in range(-(-size // BLOCK_BYTES)):
-            file.write(block)
-    os.sync()
+@dataclass(frozen=True)
+class Rounds:
+    """How often ways run, what is held ready for them, and who looks at what they wrote.
+
+    Each round begins with another way, so that none always follows the same one. The sources are
+    in the page cache, and before each run nothing waits to be written to disk. With more than one
+    round, a first one is not counted: memory is looked at more closely in it than would be fair
+    to time. The first output of each way is checked.
+
+    A virtual machine gives memory that is free for seconds back to its host, and writing to such
+    memory again is ten times slower, now and then. So ``spare`` bytes are held until the work
+    begins.
+    """
+
+    scratch: Path
+    count: int
+    tell: Callable[[str], None]
+    spare: int = 0
+    check: Callable[[Path, Path], None] | None = None
+
+    def measure(self, ways: Mapping[str, Way]) -> Measured:
+        """Run every way in every round."""
+        measured = Measured({label: [] for label in ways})
+        for source in {way.source for way in ways.values()}:
+            if source is not None:
+                read_once(source)
+        labels, seen = list(ways), set()
+        for number in range(0 if self.count > 1 else 1, self.count + 1):
+            for label in _turn(labels, number):
+                way = ways[label]
+                if measured.problem(label) or not _takes_part(way, number):
+                    continue
+                run = self._attempt(label, way, number, measured, is_first=label not in seen)
+                seen.add(label)
+                if run is not None and run.anonymous_bytes is not None:
+                    peak = measured.peaks.get(label, 0)
+                    measured.peaks[label] = max(peak, run.anonymous_bytes)
+                if run is not None and number > 0:
+                    measured.runs[label].append(run)
+        return measured
+
+    def _attempt(
+        self, label: str, way: Way, number: int, measured: Measured, *, is_first: bool
+    ) -> Run | None:
+        target = self.scratch / f"output{way.suffix}" if way.suffix else None
+        interval = SAMPLING_SECONDS if number else CLOSE_SAMPLING_SECONDS
+        try:
+            run = run_once(way, target, self.scratch, spare=self.spare, interval=interval)
+            if is_first and target and way.source and self.check:
+                self.check(way.source, target)
+        except MissingError as missing:
+            measured.problems[label] = f"not measured: {missing}"
+        except (WorkError, ValueError, OSError) as error:
+            measured.problems[label] = f"failed: {error}"
+        else:
+            self.tell(f"round {number}: {label}: {run.seconds:.3g} s")
+            return run
+        finally:
+            if target is not None:
+                target.unlink(missing_ok=True)
+        self.tell(f"round {number}: {label}: {measured.problems[label]}")
+        return None
 
 
-def _read_once(path: Path) -> None:
-    """Bring the file into the page cache."""
-    buffer = bytearray(BLOCK_BYTES)
-    with path.open("rb", buffering=0) as file:
-        while file.readinto(buffer):
-            pass
+def _turn(labels: Sequence[str], number: int) -> Sequence[str]:
+    first = number % len(labels)
+    return [*labels[first:], *labels[:first]]
 
 
-def _run(way: Way, source: Path, target: Path, ballast: Path) -> Run:
-    paths = [str(path) for path in (source, target, ballast)]
-    command = [str(way.python), str(WORK), way.name, *paths]
+def _takes_part(way: Way, number: int) -> bool:
+    return way.rounds is None or 1 <= number <= way.rounds
+
+
+def run_once(
+    way: Way,
+    target: Path | None,
+    scratch: Path,
+    *,
+    spare: int = 0,
+    interval: float = SAMPLING_SECONDS,
+) -> Run:
+    """Run a way in a process of its own.
+
+    Raises
+    ------
+    WorkError
+        If it fails.
+    MissingError
+        If its Python is missing.
+
+    """
+    python = way.python()
+    # Where this environment finds its modules is nothing to another one.
+    interpreter = [str(python)] if python == here() else [str(python), "-E"]
+    with held_memory(spare, scratch) as ballast:
+        paths = [str(path) for path in (way.source, target) if path is not None]
+        task = {
+            "work": way.work,
+            "paths": paths,
+            "options": dict(way.options),
+            "ballast": [str(path) for path in ballast],
+        }
+        taken, peak, seconds = _run([*interpreter, str(WORK), json.dumps(task)], interval)
+    seconds -= taken.pop("removing_seconds")
+    if way.is_another_program:
+        peak, taken["imported_bytes"], taken["peak_bytes"] = None, None, None
+    size = target.stat().st_size if target is not None and target.exists() else 0
+    return Run(**taken, process_seconds=seconds, anonymous_bytes=peak, written_bytes=size)
+
+
+def _run(command: list[str], interval: float) -> tuple[dict[str, Any], int | None, float]:
+    """Run a command; give the JSON of its last line, its peak of memory, and its seconds."""
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
         start = perf_counter()
-        # Our own script and the Python that the caller chose.
-        process = subprocess.Popen(command, stdout=output, stderr=errors)  # noqa: S603
-        anonymous = _sampled_peak(process)
-        process_seconds = perf_counter() - start
+        # Our own script and the Python that the way chose.
+        process = subprocess.Popen(command, stdout=output, stderr=errors, text=True)  # noqa: S603
+        peak = sampled_peak(process, interval)
+        seconds = perf_counter() - start
         output.seek(0)
         errors.seek(0)
         if process.returncode != 0:
-            msg = f"{way.name} failed:\n{errors.read()}"
-            raise RuntimeError(msg)
+            lines = errors.read().strip().splitlines() or [f"exit status {process.returncode}"]
+            raise WorkError(lines[-1])
         # A converter may print too; ours is the last line.
-        taken = json.loads(output.read().splitlines()[-1])
-    process_seconds -= taken.pop("removing_seconds")
-    return Run(**taken, process_seconds=process_seconds, anonymous_bytes=anonymous)
-
-
-def _sampled_peak(process: subprocess.Popen[bytes]) -> int | None:
-    """Wait for the process; give the most memory not backed by files that it was seen to hold."""
-    seen = []
-    while process.poll() is None:
-        seen.append(sum(map(_anonymous_bytes, _family(process.pid))))
-        sleep(SAMPLING_SECONDS)
-    return max(seen, default=0) or None
-
-
-def _family(process: int) -> list[int]:
-    """Give the process and those that it started, empty where there is no /proc."""
-    try:
-        listed = [path.read_text() for path in Path(f"/proc/{process}/task").glob("*/children")]
-    except OSError:
-        return []
-    children = [int(child) for line in listed for child in line.split()]
-    return [process, *(one for child in children for one in _family(child))]
-
-
-def _anonymous_bytes(process: int) -> int:
-    try:
-        status = Path(f"/proc/{process}/status").read_text()
-    except OSError:
-        return 0
-    fields = dict(line.split(":", 1) for line in status.splitlines())
-    kept = (fields.get(name, "0 kB").split()[0] for name in ("RssAnon", "RssShmem"))
-    return 1024 * sum(map(int, kept))
+        return json.loads(output.read().splitlines()[-1]), peak, seconds

@@ -1,40 +1,74 @@
-"""Results as Markdown, between two marker comments of a file."""
+"""Results as Markdown, between marker comments of a file."""
 
-import os
-import platform
-from collections.abc import Callable, Sequence
-from importlib.metadata import version
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import median
 
-import h5py
-from measuring import Run
+from claims import Claim, Section
+from measuring import Measured, Run
 
-__all__ = ["check_markers", "comparison", "machine", "memory", "seconds", "table", "write"]
+__all__ = ["begin", "check_markers", "section_text", "spread", "table", "ways_table", "write"]
 
 UNKNOWN = "n/a"
+UNITS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6))
+
+
+def begin(path: Path, names: Iterable[str]) -> None:
+    """Make sure that the file holds both markers of each name; write it if it does not exist.
+
+    Raises
+    ------
+    ValueError
+        If it exists and lacks some of them.
+
+    """
+    if not path.exists():
+        path.write_text("\n".join("{}\n{}\n".format(*_markers(name)) for name in names))
+    for name in names:
+        check_markers(path, name)
 
 
 def check_markers(path: Path, name: str) -> None:
-    """Fail if the file exists and does not hold both markers of this name."""
-    begin, end = _markers(name)
-    if path.exists() and end not in path.read_text().partition(begin)[2]:
-        msg = f"{path} lacks the comments {begin} and {end}, between which the results belong"
+    """Fail if the file does not hold both markers of this name."""
+    first, last = _markers(name)
+    if last not in path.read_text().partition(first)[2]:
+        msg = f"{path} lacks the comments {first} and {last}, between which the results belong"
         raise ValueError(msg)
 
 
 def write(path: Path, name: str, text: str) -> None:
-    """Put the text between the two markers of this name, or write a file of markers and text."""
+    """Put the text between the two markers of this name."""
     check_markers(path, name)
-    begin, end = _markers(name)
-    old = path.read_text() if path.exists() else f"{begin}\n{end}\n"
-    before, _, rest = old.partition(begin)
-    after = rest.partition(end)[2]
-    path.write_text(f"{before}{begin}\n{text}\n{end}{after}")
+    first, last = _markers(name)
+    before, _, rest = path.read_text().partition(first)
+    after = rest.partition(last)[2]
+    path.write_text(f"{before}{first}\n{text}\n{last}{after}")
 
 
 def _markers(name: str) -> tuple[str, str]:
     return f"<!-- results: {name} -->", f"<!-- end of results: {name} -->"
+
+
+def section_text(section: Section, made: str) -> str:
+    """Give a part of the results; ``made`` tells when and how."""
+    head = ["what", "ours", "beside", "takes", "must be", "is", "reached"]
+    parts = [f"### {section.title}"]
+    if section.claims:
+        parts.append(table(head, [_claim_row(claim) for claim in section.claims]))
+    return "\n\n".join([*parts, *section.notes, made])
+
+
+def _claim_row(claim: Claim) -> list[str]:
+    what, must = claim.what, str(claim.goal)
+    if claim.problem:
+        return [what, UNKNOWN, claim.other, UNKNOWN, must, _in_cell(claim.problem), "unknown"]
+    ours, others = (_quantity(numbers, claim.unit) for numbers in (claim.ours, claim.others))
+    reached = "yes" if claim.is_reached else "**no**"
+    return [what, ours, claim.other, others, must, spread(claim.ratios), reached]
+
+
+def _in_cell(text: str) -> str:
+    return text.replace("|", "\\|")[:200]
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -43,106 +77,54 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def comparison(runs: dict[str, list[Run]], base: str) -> str:
-    """Give a table of all ways, with the ratio to one of them, paired by round."""
-    head = [
-        "way",
-        "seconds",
-        f"÷ {base}",
-        "processor s",
-        "whole process s",
-        "memory before, MB",
-        "peak, MB",
-        "of it not files, MB",
+def ways_table(measured: Measured) -> str:
+    """Give a table of what each way took."""
+    head = ["way", "seconds", "processor s", "whole process s", "memory before, MB", "peak, MB"]
+    head += ["of it not files, MB", "file written, MB"]
+    rows = [
+        _way_row(label, runs, measured.peaks.get(label))
+        for label, runs in measured.runs.items()
+        if not measured.problem(label)
     ]
-    return table(head, [_row(label, taken, runs[base]) for label, taken in runs.items()])
+    return table(head, rows)
 
 
-def _row(label: str, taken: list[Run], base: list[Run]) -> list[str]:
-    ratios = [run.seconds / other.seconds for run, other in zip(taken, base, strict=True)]
+def _way_row(label: str, runs: Sequence[Run], peak: int | None) -> list[str]:
     return [
         label,
-        seconds(taken),
-        "1" if taken is base else _spread(ratios),
-        f"{median(run.processor_seconds for run in taken):.2f}",
-        f"{median(run.process_seconds for run in taken):.2f}",
-        *memory(taken),
+        spread([run.seconds for run in runs]),
+        _number(median(run.processor_seconds for run in runs)),
+        _number(median(run.process_seconds for run in runs)),
+        _megabytes([run.imported_bytes for run in runs]),
+        _megabytes([run.peak_bytes for run in runs]),
+        _megabytes([peak]),
+        _megabytes([run.written_bytes for run in runs]),
     ]
 
 
-def memory(taken: list[Run]) -> list[str]:
-    """Give the highest of each memory figure over the rounds: before the work, peak, anonymous."""
-    if taken[0].peak_bytes is None:
-        return [UNKNOWN] * 3
-    return [
-        _megabytes(taken, lambda run: run.imported_bytes),
-        _megabytes(taken, lambda run: run.peak_bytes),
-        _megabytes(taken, lambda run: run.anonymous_bytes),
-    ]
-
-
-def _megabytes(taken: list[Run], of: Callable[[Run], int | None]) -> str:
-    """Give the highest figure in MB (10⁶ bytes), "n/a" where it is not known."""
-    known = [number for number in map(of, taken) if number is not None]
+def _megabytes(numbers: Sequence[int | None]) -> str:
+    """Give the highest number of bytes in MB (10⁶ bytes), "n/a" where it is not known."""
+    known = [number for number in numbers if number is not None]
     return f"{max(known) / 1e6:.0f}" if known else UNKNOWN
 
 
-def seconds(taken: list[Run]) -> str:
-    """Give the wall seconds of the work itself."""
-    return _spread([run.seconds for run in taken])
-
-
-def _spread(numbers: Sequence[float]) -> str:
+def spread(numbers: Sequence[float]) -> str:
     """Give median and, of several, the lowest and the highest."""
     if len(numbers) == 1:
-        return f"{numbers[0]:.2f}"
-    return f"**{median(numbers):.2f}** ({min(numbers):.2f} to {max(numbers):.2f})"
+        return f"**{_number(numbers[0])}**"
+    middle, lowest, highest = map(_number, (median(numbers), min(numbers), max(numbers)))
+    return f"**{middle}** ({lowest} to {highest})"
 
 
-def machine(scratch: Path) -> str:
-    """Describe machine and software in one paragraph, without names of hosts or directories."""
-    names = ("ndx-simulation-output", "numpy", "h5py", "hdmf", "pynwb")
-    software = ", ".join(f"{name} {version(name)}" for name in names)
-    return (
-        f"{_processor()}, {os.cpu_count()} cores, {_memory()} of memory, scratch files on "
-        f"{_filesystem(scratch)}; {_system()}; Python {platform.python_version()}, {software}, "
-        f"HDF5 {h5py.version.hdf5_version}."
-    )
+def _quantity(numbers: Sequence[float], unit: str) -> str:
+    """Give the median with its unit, seconds in a handy one."""
+    middle = median(numbers)
+    if unit != "s":
+        return f"{_number(middle)} {unit}"
+    name, factor = next((item for item in UNITS if middle >= item[1]), UNITS[-1])
+    return f"{_number(middle / factor)} {name}"
 
 
-def _processor() -> str:
-    return _field(Path("/proc/cpuinfo"), "model name") or platform.machine()
-
-
-def _memory() -> str:
-    total = _field(Path("/proc/meminfo"), "MemTotal")
-    return f"{int(total.split()[0]) / 2**20:.0f} GiB" if total else "an unknown amount"
-
-
-def _field(path: Path, name: str) -> str | None:
-    """Give the value of the first `name: value` line of a file under /proc, if there is one."""
-    try:
-        lines = path.read_text().splitlines()
-    except OSError:
-        return None
-    pairs = (line.partition(":") for line in lines)
-    return next((value.strip() for key, _, value in pairs if key.strip() == name), None)
-
-
-def _filesystem(directory: Path) -> str:
-    """Give the type of the file system that holds a directory."""
-    try:
-        mounts = Path("/proc/self/mounts").read_text().splitlines()
-    except OSError:
-        return "an unknown file system"
-    types = {Path(line.split()[1]): line.split()[2] for line in mounts}
-    resolved = directory.resolve()
-    holding = [types[place] for place in [resolved, *resolved.parents] if place in types]
-    return holding[0] if holding else "an unknown file system"
-
-
-def _system() -> str:
-    try:
-        return platform.freedesktop_os_release()["PRETTY_NAME"]
-    except OSError:
-        return f"{platform.system()} {platform.release()}"
+def _number(number: float) -> str:
+    """Give three digits, never in scientific notation."""
+    return f"{number:.0f}" if number >= 100 else f"{number:#.3g}".rstrip(".")

@@ -1,5 +1,7 @@
 """The benchmarks run, at a size at which their numbers mean nothing."""
 
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -7,70 +9,121 @@ from pathlib import Path
 import pytest
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+ROWS = (
+    "convert",
+    "gzip",
+    "predecessor",
+    "queries",
+    "cold",
+    "read",
+    "table",
+    "open",
+    "spikes",
+    "mpi",
+    "remote",
+    "import",
+    "growth",
+)
 
 
-def run_convert(results: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    script = str(BENCHMARKS / "convert.py")
-    small = ["--gigabytes", "0.002", "--repeats", "1"]
+def run(results: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    small = ["--gigabytes", "0.002", "--repeats", "1", "--points", "1", "--offline"]
     places = ["--scratch", str(results.parent), "--results", str(results)]
-    command = [sys.executable, script, *small, *places, *options]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    places += ["--picture", str(results.with_name("growth.svg"))]
+    command = [sys.executable, str(BENCHMARKS / "run.py"), *small, *places, *options]
+    environment = os.environ | environment
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+
+def section(text: str, name: str) -> str:
+    found = re.search(
+        f"<!-- results: {name} -->(.*)<!-- end of results: {name} -->", text, re.DOTALL
+    )
+    assert found, name
+    return found[1]
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("benchmarks") / "results.md"
-    done = run_convert(path, "--big", "0.005")
-    assert done.returncode == 0, done.stderr
+    run(path, "--big", "0.005")
     return path
 
 
-def test_every_way_of_conversion_is_measured(results):
-    rows = [line.split(" | ") for line in results.read_text().splitlines() if " | " in line]
+@pytest.mark.parametrize("name", ROWS)
+def test_every_row_is_measured(results, name):
+    found = section(results.read_text(), name)
 
-    measured = {row[0].lstrip("| ") for row in rows}
-
-    assert {"cp", "h5py block copy", "convert"} <= measured
+    assert "failed: " not in found
+    if missing := re.search("not measured: [^|]*", found):
+        pytest.skip(missing[0])
+    assert "| --- |" in found
 
 
 def test_memory_is_compared_between_two_sizes(results):
-    text = results.read_text()
+    text = section(results.read_text(), "convert")
 
-    assert "0.0016 GB, 1 cells and 0.0048 GB, 3 cells" in text
-    assert "larger report ÷ smaller" in text
+    assert "0.0048 GB, 3 cells" in text
 
 
 def test_results_name_no_directory_of_this_machine(results):
     text = results.read_text()
 
+    assert "run.py --gigabytes" in text
     assert str(results.parent) not in text
     assert "--scratch" not in text
 
 
 def test_scratch_files_are_removed(results):
-    assert list(results.parent.iterdir()) == [results]
+    assert {path.name for path in results.parent.iterdir()} <= {"results.md", "growth.svg"}
+
+
+def test_who_is_missing_is_named(tmp_path):
+    path = tmp_path / "results.md"
+
+    done = run(path, "--only", "mpi", PATH="")
+
+    assert done.returncode == 0, done.stderr
+    assert "not measured: mpirun is not installed | unknown |" in path.read_text()
+
+
+def test_what_fails_is_told_and_the_rest_goes_on(tmp_path):
+    broken = tmp_path / "broken" / "ndx_simulation_output"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("raise ImportError('broken on purpose')\n")
+    path = tmp_path / "results.md"
+
+    done = run(path, "--only", "import", PYTHONPATH=str(broken.parent))
+
+    assert done.returncode == 1, done.stderr
+    assert "failed: ImportError: broken on purpose" in path.read_text()
+    assert "| import pynwb |" in path.read_text()
 
 
 def test_results_replace_only_what_the_markers_enclose(tmp_path):
     path = tmp_path / "README.md"
-    path.write_text(
-        "before\n<!-- results: convert -->\nold\n<!-- end of results: convert -->\nafter\n"
-    )
+    names = ("machine", "open", "import")
+    blocks = [
+        f"<!-- results: {name} -->\nold {name}\n<!-- end of results: {name} -->" for name in names
+    ]
+    path.write_text("\n".join(["before", *blocks, "after\n"]))
 
-    done = run_convert(path)
+    done = run(path, "--only", "import")
 
     assert done.returncode == 0, done.stderr
     text = path.read_text()
     assert text.startswith("before\n<!--")
     assert text.endswith("-->\nafter\n")
-    assert "old" not in text
+    assert "old import" not in text
+    assert "old machine" not in text
+    assert "old open" in text
 
 
 def test_a_file_without_markers_is_left_alone(tmp_path):
     path = tmp_path / "README.md"
     path.write_text("no markers\n")
 
-    done = run_convert(path)
+    done = run(path, "--only", "import")
 
     assert done.returncode != 0
     assert "lacks the comments" in done.stderr
@@ -80,5 +133,17 @@ def test_a_file_without_markers_is_left_alone(tmp_path):
 def test_the_readme_has_room_for_the_results():
     text = (BENCHMARKS / "README.md").read_text()
 
-    assert text.count("<!-- results: convert -->") == 1
-    assert text.count("<!-- end of results: convert -->") == 1
+    for name in ("machine", *ROWS):
+        assert text.count(f"<!-- results: {name} -->") == 1
+        assert text.count(f"<!-- end of results: {name} -->") == 1
+        section(text, name)
+
+
+def test_no_row_is_forgotten_here():
+    names = "import run; print(*run.ROWS)"
+
+    listed = subprocess.run(
+        [sys.executable, "-c", names], cwd=BENCHMARKS, capture_output=True, text=True, check=True
+    )
+
+    assert tuple(listed.stdout.split()) == ROWS

@@ -5,6 +5,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from inspect import signature
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -12,8 +13,9 @@ import click
 from tqdm import tqdm
 
 from ndx_simulation_output.convert import convert as convert_sources
-from ndx_simulation_output.convert import export_sonata, open_output
+from ndx_simulation_output.convert import export_sonata, open_output, plan_layouts
 from ndx_simulation_output.demo import run_demo
+from ndx_simulation_output.engine.layout import DEFAULT_MEMORY
 from ndx_simulation_output.errors import (
     MissingDependencyError,
     SimulationOutputError,
@@ -82,6 +84,31 @@ def _pairs(
     return pairs
 
 
+def _chunks(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Any:
+    del ctx, parameter
+    if value is None or value == "contiguous":
+        return value
+    try:
+        rows, columns = (int(part) for part in value.split(","))
+    except ValueError:
+        msg = f"{value!r} is neither ROWS,COLUMNS nor 'contiguous'"
+        raise click.BadParameter(msg) from None
+    return rows, columns
+
+
+def _mebibytes(ctx: click.Context, parameter: click.Parameter, value: int) -> int:
+    del ctx, parameter
+    return value * 2**20
+
+
+def _steps(
+    ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]
+) -> str | dict[str, str] | None:
+    if len(values) == 1 and "=" not in values[0]:
+        return values[0]
+    return _pairs(ctx, parameter, values) or None
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="ndx-simulation-output")
 def main() -> None:
@@ -140,9 +167,46 @@ def _source_options(command: Callable[..., None]) -> Callable[..., None]:
     help="YAML file with the sections NWBFile, Subject, SimulationMetaData.",
 )
 @click.option("--compression", type=click.Choice(["gzip"]), help="Compress the data.")
+@click.option(
+    "--access",
+    type=click.Choice(["balanced", "cells", "frames"]),
+    default="balanced",
+    show_default=True,
+    help="What is read most: all times of a cell, all cells at a time, or both.",
+)
+@click.option(
+    "--chunks",
+    callback=_chunks,
+    metavar="ROWS,COLUMNS",
+    help="Size of a chunk instead of the planned one, or 'contiguous'.",
+)
+@click.option(
+    "--memory",
+    callback=_mebibytes,
+    type=click.IntRange(min=1),
+    default=DEFAULT_MEMORY // 2**20,
+    show_default=True,
+    help="MiB that buffers take at most.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    help="Number of threads, 0 for none; by default one for each processor.",
+)
+@click.option(
+    "--quantize",
+    callback=_steps,
+    multiple=True,
+    metavar="[NAME=]STEP",
+    help="Round reports to multiples of STEP, such as 0.01mV, in two bytes each.",
+)
+@click.option("--link", is_flag=True, help="Leave the data in the source and refer to them.")
+@click.option("--plan", is_flag=True, help="Say how data would be stored, and write nothing.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing target.")
 @click.option("--mpi", is_flag=True, help="Share the work among the processes of mpirun.")
-def convert(sources: tuple[Path, ...], target: Path, *, mpi: bool, **options: Any) -> None:
+def convert(
+    sources: tuple[Path, ...], target: Path, *, plan: bool, mpi: bool, **options: Any
+) -> None:
     """Convert what a SONATA simulation left behind to one NWB file.
 
     SOURCES are files, a directory, or a simulation_config.json; TARGET ends in .nwb.
@@ -155,6 +219,9 @@ def convert(sources: tuple[Path, ...], target: Path, *, mpi: bool, **options: An
     if target.suffix != ".nwb":
         msg = f"the last argument is the file to write, NAME.nwb; found {target}"
         raise click.UsageError(msg)
+    if plan:
+        _say_plan(sources, options)
+        return
     comm = _communicator(mpi=mpi)
     if comm is not None and comm.rank > 0:
         try:
@@ -213,14 +280,17 @@ def export(file: Path, directory: Path, **options: Any) -> None:
 
 
 @main.command()
-@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("sources", nargs=-1, required=True, type=click.Path())
 @_source_options
-def info(sources: tuple[Path, ...], **options: Any) -> None:
+def info(sources: tuple[str, ...], **options: Any) -> None:
     """Show what an NWB file, or the output of a SONATA simulation, holds.
+
+    SOURCES are files, a directory, a simulation_config.json, or the URL of an NWB file.
 
     \b
     Example:
       ndx-sim info run.nwb
+      ndx-sim info https://example.org/run.nwb
     """
     with open_output(sources[0] if len(sources) == 1 else sources, **options) as output:
         for line in describe(output):
@@ -260,6 +330,14 @@ def demo(directory: Path, *, overwrite: bool) -> None:
     for line in run_demo(directory, overwrite=overwrite):
         click.echo(line)
     click.echo(f"look at it:  ndx-sim info {directory / 'run.nwb'}")
+
+
+def _say_plan(sources: tuple[Path, ...], options: dict[str, Any]) -> None:
+    taken = signature(open_output).parameters
+    with open_output(sources, **{key: options[key] for key in options if key in taken}) as output:
+        wanted = {key: options[key] for key in options if key in signature(plan_layouts).parameters}
+        for name, layout in plan_layouts(output, **wanted).items():
+            click.echo(f"{name}: stays in its source" if options["link"] else f"{name}: {layout}")
 
 
 def _say_notes(notes: Any) -> None:

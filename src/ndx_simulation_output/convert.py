@@ -6,25 +6,28 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ndx_simulation_output.adapters import sonata
 from ndx_simulation_output.engine.layout import (
     DEFAULT_MEMORY,
     Access,
     Chunks,
     Compression,
+    Layout,
     Storage,
 )
 from ndx_simulation_output.engine.team import Communicator, Team, together
+from ndx_simulation_output.engine.workers import default_workers
 from ndx_simulation_output.errors import SimulationOutputWarning, SourceError, TargetExistsError
 from ndx_simulation_output.files import check_target
-from ndx_simulation_output.nwb import reader, writer
-from ndx_simulation_output.nwb.metadata import read_metadata
 from ndx_simulation_output.recording import SimulationOutput
 from ndx_simulation_output.recording.arrays import Progress
+from ndx_simulation_output.remote import is_url, open_url, refuse_url
 
-__all__ = ["Converted", "convert", "export_sonata", "open_output"]
+if TYPE_CHECKING:
+    from ndx_simulation_output.adapters.sonata import Dialect, Written
+
+__all__ = ["Converted", "convert", "export_sonata", "open_output", "plan_layouts"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,8 @@ def convert(
     chunks: Chunks | None = None,
     memory: int = DEFAULT_MEMORY,
     workers: int | None = None,
+    quantize: str | Mapping[str, str] | None = None,
+    link: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,
     comm: Communicator | None = None,
@@ -86,6 +91,12 @@ def convert(
         Bytes that buffers take at most together.
     workers
         How many threads work, none for 0; by default one for each processor.
+    quantize
+        Round values to multiples of a step, such as ``0.01mV`` for all reports in volts, or
+        ``{"v_report": "0.01mV"}``, and store them in two bytes each.
+    link
+        Leave the values of reports and potentials where they are, and only refer to them. The
+        sources must then stay where they are, as seen from the target.
     overwrite
         Whether an existing target is replaced.
     progress
@@ -107,6 +118,8 @@ def convert(
         If the metadata do not fit NWB.
     LayoutError
         If data cannot be stored as asked.
+    QuantizeError
+        If values do not fit into such steps.
     TargetExistsError
         If the target exists and ``overwrite`` is false.
     WriteError
@@ -119,6 +132,10 @@ def convert(
     >>> convert("output/", "run.nwb", unit={"v_report": "mV"})  # doctest: +SKIP
 
     """
+    from ndx_simulation_output.adapters import sonata
+    from ndx_simulation_output.nwb import writer
+    from ndx_simulation_output.nwb.metadata import read_metadata
+
     with together(comm) as team, _warnings_of(team):
         target = Path(target)
         check_target(target, overwrite=overwrite)
@@ -127,6 +144,8 @@ def convert(
         if any(Path(path).resolve() == target.resolve() for path in sources):
             msg = f"{target} is the source and cannot be the target too"
             raise TargetExistsError(msg)
+        storage = Storage(access, compression, chunks, memory, link=link)
+        workers = team.workers if workers is None else workers
         with sonata.read(
             sources,
             unit=unit,
@@ -136,14 +155,12 @@ def convert(
             dt=dt,
         ) as output:
             writer.write(
-                output,
+                _rounded(output, quantize, workers),
                 target,
                 metadata=sections,
                 when=_modified(sources),
                 overwrite=overwrite,
-                storage=Storage(
-                    access=access, compression=compression, chunks=chunks, memory=memory
-                ),
+                storage=storage,
                 workers=workers,
                 progress=progress,
                 team=team,
@@ -162,15 +179,50 @@ def _warnings_of(team: Team) -> Iterator[None]:
         yield
 
 
+def plan_layouts(
+    output: SimulationOutput,
+    *,
+    compression: Compression | None = None,
+    access: Access = "balanced",
+    chunks: Chunks | None = None,
+    memory: int = DEFAULT_MEMORY,
+    workers: int | None = None,
+    quantize: str | Mapping[str, str] | None = None,
+    link: bool = False,
+) -> dict[str, Layout]:
+    """Say how ``convert`` would store each report and potential, without writing anything.
+
+    The options are those of ``convert``.
+
+    Raises
+    ------
+    LayoutError
+        If data cannot be stored as asked.
+    QuantizeError
+        If values do not fit into such steps.
+
+    Example
+    -------
+    >>> with open_output("v_report.h5") as output:  # doctest: +SKIP
+    ...     print(plan_layouts(output, access="cells")["v_report"])
+
+    """
+    from ndx_simulation_output.nwb.mapping import plan_output
+
+    storage = Storage(access, compression, chunks, memory, link=link)
+    workers = default_workers() if workers is None else workers
+    return plan_output(_rounded(output, quantize, workers), storage, workers)
+
+
 def export_sonata(
     path: str | Path,
     directory: str | Path,
     *,
-    dialect: sonata.Dialect | None = None,
+    dialect: "Dialect | None" = None,
     dtype: str | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
-) -> sonata.Written:
+) -> "Written":
     """Write the reports, spikes and extracellular potentials of an NWB file as SONATA files.
 
     What came from SONATA goes out with the same values, ids, order, populations, times, units,
@@ -207,6 +259,9 @@ def export_sonata(
     >>> export_sonata("run.nwb", "sonata/", dialect="bbp")  # doctest: +SKIP
 
     """
+    from ndx_simulation_output.adapters import sonata
+    from ndx_simulation_output.nwb import reader
+
     with reader.read(_existing(path)) as output:
         written = sonata.write(
             output,
@@ -228,24 +283,37 @@ def open_output(
     compartments: Mapping[str, str] | None = None,
     population: str | None = None,
     dt: float | None = None,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> SimulationOutput:
     """Open an NWB file, or anything that ``convert`` takes, to read from it without converting.
 
-    The options are those of ``convert``; an NWB file needs none.
+    An NWB file may lie on a server: ``https://…``, ``s3://…``, and what else fsspec knows. It is
+    read in parts, and ``storage_options`` are what fsspec needs for it, such as credentials. The
+    other options are those of ``convert``; an NWB file needs none.
 
     Raises
     ------
     SourceError
         If it cannot be read.
+    MissingDependencyError
+        If what reading from the server needs is not installed.
 
     Example
     -------
     >>> with open_output("v_report.h5") as output:  # doctest: +SKIP
     ...     output["v_report"].get_traces(cells=3, start=0.1, stop=0.2)
+    >>> with open_output("s3://bucket/run.nwb", storage_options={"anon": True}) as output:
+    ...     output["v_report"].get_traces(cells=3)  # doctest: +SKIP
 
     """
+    from ndx_simulation_output.nwb import reader
+
+    if is_url(path):
+        return reader.read(open_url(path, storage_options))
     if isinstance(path, (str, Path)) and reader.is_nwb(_existing(path)):
         return reader.read(Path(path))
+    from ndx_simulation_output.adapters import sonata
+
     return sonata.read(
         path,
         unit=unit,
@@ -256,7 +324,18 @@ def open_output(
     )
 
 
+def _rounded(
+    output: SimulationOutput, quantize: str | Mapping[str, str] | None, workers: int | None
+) -> SimulationOutput:
+    if quantize is None:
+        return output
+    from ndx_simulation_output.engine.quantize import quantize_output
+
+    return quantize_output(output, quantize, workers)
+
+
 def _existing(path: str | Path) -> Path:
+    refuse_url(path)
     if not Path(path).exists():
         msg = f"{path} does not exist"
         raise SourceError(msg)

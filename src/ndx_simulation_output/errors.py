@@ -10,6 +10,7 @@ __all__ = [
     "MissingDependencyError",
     "NameClashError",
     "NothingRecordedError",
+    "QuantizeError",
     "RankError",
     "ShapeMismatchError",
     "SimulationOutputError",
@@ -49,6 +50,10 @@ class ShapeMismatchError(SimulationOutputError, ValueError):
 
 class LayoutError(SimulationOutputError, ValueError):
     """Data cannot be laid out in a file as the caller asked."""
+
+
+class QuantizeError(SimulationOutputError, ValueError):
+    """Values do not fit into the steps that the caller asked for."""
 
 
 class CellNotFoundError(SimulationOutputError, LookupError):

@@ -258,10 +258,11 @@ def test_a_type_that_is_no_number_is_refused():
         report(dtype="bool")
 
 
-def test_what_grows_cannot_be_contiguous(target):
+@pytest.mark.parametrize("storage", [Storage(chunks="contiguous"), Storage(link=True)])
+def test_what_grows_can_be_neither_contiguous_nor_linked(storage, target):
     with (
-        pytest.raises(LayoutError, match="cannot be contiguous"),
-        stream(target, [report()], metadata=SESSION, storage=Storage(chunks="contiguous")),
+        pytest.raises(LayoutError, match="cannot be contiguous nor linked"),
+        stream(target, [report()], metadata=SESSION, storage=storage),
     ):
         pass
 

@@ -10,8 +10,8 @@ from hypothesis.extra import numpy as npst
 
 from ndx_simulation_output.errors import MissingDependencyError, ShapeMismatchError
 from ndx_simulation_output.recording import CompartmentTable, RegularTimes, Report, Unit
-from ndx_simulation_output.recording.arrays import read_columns, read_runs
-from ndx_simulation_output.recording.traces import Traces, in_unit
+from ndx_simulation_output.recording.arrays import read_runs
+from ndx_simulation_output.recording.traces import Traces, read_in_unit
 
 UNITS = st.sampled_from([Unit("volts"), Unit("volts", 1e-3), Unit("volts", 2.0, -70.0)])
 DTYPES = st.sampled_from(["f4", "f8", ">f4", ">f8", "i2", "u4", "i8"])
@@ -50,7 +50,7 @@ def test_columns_are_those_of_numpy_in_the_unit(selection, unit):
     data, rows, columns = selection
     before = data.copy()
 
-    values = in_unit(read_columns(data, rows, columns), unit)
+    values = read_in_unit(data, rows, columns, unit)
 
     expected = data[rows][:, columns].astype(np.float64) * unit.conversion + unit.offset
     np.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-4)
@@ -61,7 +61,7 @@ def test_columns_are_those_of_numpy_in_the_unit(selection, unit):
 def test_floats_keep_their_type_and_integers_become_double_where_scaled(selection, unit):
     data, rows, columns = selection
 
-    dtype = in_unit(read_columns(data, rows, columns), unit).dtype
+    dtype = read_in_unit(data, rows, columns, unit).dtype
 
     scaled = unit != Unit("volts")
     expected = np.dtype("f8") if scaled and data.dtype.kind != "f" else data.dtype

@@ -1,5 +1,6 @@
 """Datasets of HDF5 files whose place in the file is known before they are written."""
 
+from collections.abc import Callable
 from typing import Any
 
 import h5py
@@ -40,15 +41,16 @@ def create_dataset(
     return h5py.Dataset(made)
 
 
-def replace_dataset(dataset: h5py.Dataset, layout: Layout) -> h5py.Dataset:
-    """Create a dataset in the place of an empty one, with its type and attributes."""
+def replace_dataset(
+    dataset: h5py.Dataset, create: Callable[[h5py.Group, str], h5py.Dataset]
+) -> h5py.Dataset:
+    """Put the dataset that ``create`` makes in the place of another, with its attributes."""
     group, name = dataset.parent, dataset.name.rsplit("/", 1)[-1]
     attributes = {
         key: (value, dataset.attrs.get_id(key).dtype) for key, value in dataset.attrs.items()
     }
-    dtype = dataset.dtype
     del group[name]
-    made = create_dataset(group, name, layout, dtype)
+    made = create(group, name)
     for key, (value, kind) in attributes.items():
         made.attrs.create(key, value, dtype=kind)
     return made

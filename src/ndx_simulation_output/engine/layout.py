@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from math import ceil
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -28,8 +28,8 @@ DEFAULT_MEMORY = 2**26
 _CHUNK_BYTES = 2**19
 _LONG_CHUNK_BYTES = 2**20
 _CELL_COLUMNS = (64, 1024)
-_PIECE_BYTES = 2**23
-"""Fewer, larger writes: the kernel locks a file for each of them."""
+_PIECE_BYTES = {None: 2**23, "gzip": 2**21}
+"""Few, large writes: the kernel locks a file for each. What is compressed better fits a cache."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ class Storage:
 
     ``access`` is what is read most: ``cells`` (all times of a cell), ``frames`` (all cells at a
     time), or ``balanced``. ``compression`` is ``gzip`` or None; ``chunks`` (rows, columns), or
-    ``contiguous`` for rows one after the other; ``memory`` bounds the bytes of all buffers.
+    ``contiguous`` for rows one after the other; ``memory`` bounds the bytes of all buffers. With
+    ``link`` the data stay in the file of the source.
 
     Raises
     ------
@@ -51,6 +52,7 @@ class Storage:
     compression: Compression | None = None
     chunks: Chunks | None = None
     memory: int = DEFAULT_MEMORY
+    link: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot be done."""
@@ -60,15 +62,23 @@ class Storage:
         if self.compression not in {*get_args(Compression), None}:
             msg = f"compression is {self.compression!r}; expected gzip or none"
             raise LayoutError(msg)
-        if isinstance(self.chunks, tuple) and (len(self.chunks) != 2 or min(self.chunks) < 1):
-            msg = f"chunks are {self.chunks}; expected two positive numbers, rows and columns"
+        if self.chunks not in {None, "contiguous"} and not _are_chunks(self.chunks):
+            msg = f"chunks are {self.chunks}; expected (rows, columns) > 0 or contiguous"
             raise LayoutError(msg)
         if self.chunks == "contiguous" and self.compression:
             msg = "contiguous data cannot be compressed: leave out one of the two"
             raise LayoutError(msg)
+        if self.link and (self.chunks or self.compression):
+            msg = "linked data stay as they are in the source: leave out chunks and compression"
+            raise LayoutError(msg)
         if self.memory < 2**20:
             msg = f"memory is {self.memory} bytes; expected at least 1 MiB"
             raise LayoutError(msg)
+
+
+def _are_chunks(chunks: Any) -> bool:
+    whole = isinstance(chunks, tuple) and all(isinstance(part, int) for part in chunks)
+    return whole and len(chunks) == 2 and min(chunks) > 0
 
 
 @dataclass(frozen=True)
@@ -129,12 +139,13 @@ def plan_layout(
         chunks = min(chunks[0], max(shape[0], 1)), min(chunks[1], max(shape[1], 1))
     # HDF5 has no chunks of nothing: cells without any compartment make no columns.
     chunks = None if chunks == "contiguous" or not shape[1] else chunks
-    bytes_of_piece = min(_PIECE_BYTES, storage.memory // (2 * max(workers, 1)))
+    bytes_of_piece = min(_PIECE_BYTES[storage.compression], storage.memory // (2 * max(workers, 1)))
     if chunks is None:
-        piece = max(1, bytes_of_piece // (itemsize * max(shape[1], 1))), shape[1]
+        rows = max(1, bytes_of_piece // (itemsize * max(shape[1], 1)))
+        piece = min(rows, max(shape[0], 1)), shape[1]
     else:
         beside = max(1, bytes_of_piece // (itemsize * chunks[0] * chunks[1]))
-        piece = chunks[0], beside * chunks[1]
+        piece = chunks[0], min(beside, ceil(shape[1] / chunks[1])) * chunks[1]
     compression = None if chunks is None else storage.compression
     return Layout(shape, itemsize, chunks, compression, piece, storage.memory)
 
@@ -168,8 +179,8 @@ def plan_stream(
     """
     row_bytes = max(1, columns * itemsize if row_bytes is None else row_bytes)
     most = max(1, storage.memory // row_bytes)
-    if storage.chunks == "contiguous":
-        msg = "data that grow in time cannot be contiguous; expected chunks"
+    if storage.chunks == "contiguous" or storage.link:
+        msg = "data that grow in time cannot be contiguous nor linked; expected chunks"
         raise LayoutError(msg)
     if storage.chunks is not None and storage.chunks[0] > most:
         msg = (

@@ -8,11 +8,12 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from ndx_simulation_output.engine.links import linked_storage
 from ndx_simulation_output.engine.selection import Selection
 from ndx_simulation_output.engine.storages import Contiguous, Mapped, Plain, Storage, storage_of
 from ndx_simulation_output.engine.workers import default_workers
 from ndx_simulation_output.errors import SourceError
-from ndx_simulation_output.recording.arrays import LazyArray
+from ndx_simulation_output.recording.arrays import LazyArray, Put
 
 __all__ = ["HDF5Array", "as_array"]
 
@@ -81,8 +82,10 @@ class HDF5Array:
             return self._read(Selection(rows, columns))
         return self._read(Selection(rows, np.asarray(columns, np.intp)))
 
-    def take_columns(self, rows: slice, columns: NDArray[np.intp]) -> NDArray[Any]:
-        """Read some columns, in any order and repeated or not.
+    def take_columns(
+        self, rows: slice, columns: NDArray[np.intp] | None, put: Put | None = None
+    ) -> NDArray[Any]:
+        """Read some columns, in any order and repeated or not, or all.
 
         Raises
         ------
@@ -90,10 +93,8 @@ class HDF5Array:
             If the file is damaged.
 
         """
-        chosen, places = np.unique(columns, return_inverse=True)
-        values = self._read(Selection(_range(rows, self.shape[0]), chosen))
-        in_order = len(chosen) == len(columns) and bool((np.diff(places) == 1).all())
-        return values if in_order else values[:, places]
+        wanted = range(self.shape[1]) if columns is None else columns
+        return self._read(Selection(_range(rows, self.shape[0]), wanted), put)
 
     def piece(self, rows: slice, columns: slice) -> NDArray[Any]:
         """Give rows and columns to be used at once: they may still be in the file."""
@@ -109,16 +110,16 @@ class HDF5Array:
 
     @cached_property
     def _storage(self) -> Storage:
-        return storage_of(self.array)
+        return linked_storage(self.array) if self.array.is_virtual else storage_of(self.array)
 
-    def _read(self, selection: Selection) -> NDArray[Any]:
+    def _read(self, selection: Selection, put: Put | None = None) -> NDArray[Any]:
         out = np.empty(selection.shape, self.dtype.newbyteorder("="))
         if not out.size:
             return out
         # A closed file is no longer read, though its bytes could be.
         storage = self._storage if self.array.id.valid else Plain(self.array)
         try:
-            storage.read(selection, out, self.workers)
+            storage.read(selection, out, self.workers, put or np.copyto)
         except (OSError, RuntimeError) as error:
             rows = f"rows {selection.rows[0]} to {selection.rows[-1] + 1}"
             msg = f"cannot read {rows} of {_place(self.array)}: {error}"

@@ -29,7 +29,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Selection:
-    """Rows, an ascending range, and columns, ascending and without repeats, of a matrix."""
+    """Rows, an ascending range, and columns, in any order and repeated or not, of a matrix."""
 
     rows: range
     columns: NDArray[np.intp] | range

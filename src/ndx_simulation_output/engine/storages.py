@@ -7,12 +7,12 @@ filters and types, files that are written at the same time, files that are not o
 
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from os.path import samestat
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import h5py
 import numpy as np
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from ndx_simulation_output.engine.deflate import inflate, unshuffle
 from ndx_simulation_output.engine.selection import Run, Selection, cut
 from ndx_simulation_output.engine.workers import in_order
+from ndx_simulation_output.recording.arrays import Put
 
 __all__ = [
     "Chunks",
@@ -44,11 +45,20 @@ _ROW_BYTES = 2**16
 """The kernel reads this much ahead: pieces farther apart are better read alone."""
 
 
+_Job = TypeVar("_Job")
+
+
 class Storage(Protocol):
     """Where the values are, and how to read some of them."""
 
-    def read(self, selection: Selection, out: NDArray[Any], workers: int) -> None:
-        """Fill ``out``, which has the shape of the selection."""
+    def read(
+        self,
+        selection: Selection,
+        out: NDArray[Any],
+        workers: int,
+        put: Put = np.copyto,
+    ) -> None:
+        """``put`` all values into ``out``, which has the shape of the selection, part by part."""
 
 
 def storage_of(dataset: h5py.Dataset) -> Storage:
@@ -102,12 +112,18 @@ class Plain:
 
     dataset: h5py.Dataset
 
-    def read(self, selection: Selection, out: NDArray[Any], workers: int) -> None:  # noqa: ARG002
+    def read(
+        self,
+        selection: Selection,
+        out: NDArray[Any],
+        workers: int,  # noqa: ARG002
+        put: Put = np.copyto,
+    ) -> None:
         """Fill ``out``."""
         rows = selection.rows
         rows_wanted = slice(rows.start, rows.stop, rows.step)
         for run in selection.runs():
-            out[:, run.target] = self.dataset[rows_wanted, run.start : run.stop]
+            put(out[:, run.target], self.dataset[rows_wanted, run.start : run.stop])
 
 
 class File:
@@ -158,7 +174,13 @@ class Contiguous(Mapped):
 
     values: NDArray[Any]
 
-    def read(self, selection: Selection, out: NDArray[Any], workers: int) -> None:
+    def read(
+        self,
+        selection: Selection,
+        out: NDArray[Any],
+        workers: int,
+        put: Put = np.copyto,
+    ) -> None:
         """Copy the columns of some rows in each thread."""
         narrow = len(selection.columns) * self.values.itemsize < _ROW_BYTES
         self.file.advise("MADV_RANDOM" if narrow else "MADV_NORMAL")
@@ -167,10 +189,10 @@ class Contiguous(Mapped):
 
         def copy(part: slice) -> None:
             if len(runs) > _MANY_RUNS:
-                out[part] = values[part, np.asarray(selection.columns)]
+                put(out[part], values[part, np.asarray(selection.columns)])
                 return
             for run in runs:
-                out[part, run.target] = values[part, run.start : run.stop]
+                put(out[part, run.target], values[part, run.start : run.stop])
 
         workers = workers if out.nbytes > _THREAD_BYTES else 0
         height = -(-len(out) // max(1, 2 * workers))
@@ -272,17 +294,26 @@ class Chunks(Mapped):
     dataset: h5py.Dataset
     index: Index
 
-    def read(self, selection: Selection, out: NDArray[Any], workers: int) -> None:
+    def read(
+        self,
+        selection: Selection,
+        out: NDArray[Any],
+        workers: int,
+        put: Put = np.copyto,
+    ) -> None:
         """Copy what is wanted of chunks that are neighbours in the file together."""
         height, width = self.dataset.chunks
         rows = list(_row_parts(selection.rows, height))
         blocks = [block for run in selection.runs() for block in _blocks(run, width)]
         self.index.prepare(len(rows) * sum(block.count for block in blocks))
         jobs = [(row, block) for row in rows for block in blocks]
+        for row, block in jobs:
+            if (row.local.stop - row.local.start) * 2 > height:
+                self._read_ahead(row.number, block)
         workers = workers if out.nbytes > _THREAD_BYTES else 0
-        _all(lambda job: self._copy(job[0], job[1], out), jobs, workers)
+        _all(lambda job: self._copy(job[0], job[1], out, put), jobs, workers)
 
-    def _copy(self, row: _RowPart, block: _Block, out: NDArray[Any]) -> None:
+    def _copy(self, row: _RowPart, block: _Block, out: NDArray[Any], put: Put) -> None:
         places = self.index.span(row.number, block.first, block.first + block.count)[:, 0]
         ends = (np.flatnonzero(np.diff(places) != self._chunk_bytes) + 1).tolist()
         width = len(block.columns)
@@ -290,12 +321,19 @@ class Chunks(Mapped):
             left = block.columns.place + first * width
             target = out[row.target, left : left + (stop - first) * width]
             if places[first] < 0:
-                target[...] = self.dataset.fillvalue
-                continue
-            chunks = self._neighbours(int(places[first]), stop - first)
-            wanted = chunks[:, row.local, block.columns.start : block.columns.stop]
-            # Splitting the columns of a view gives a view.
-            target.reshape(len(target), -1, width)[...] = wanted.transpose(1, 0, 2)
+                put(target, self.dataset.fillvalue)
+            else:
+                chunks = self._neighbours(int(places[first]), stop - first)
+                wanted = chunks[:, row.local, block.columns.start : block.columns.stop]
+                # Splitting the columns of a view gives a view.
+                put(target.reshape(len(target), -1, width), wanted.transpose(1, 0, 2))
+
+    def _read_ahead(self, row: int, block: _Block) -> None:
+        """Have the kernel read chunks together that are wanted whole, before they are looked at."""
+        places = self.index.span(row, block.first, block.first + block.count)[:, 0]
+        for place in places.tolist():
+            if place >= 0:
+                self.file.advise("MADV_WILLNEED", place, self._chunk_bytes)
 
     @cached_property
     def _chunk_bytes(self) -> int:
@@ -317,7 +355,13 @@ class Deflated:
     index: Index
     filters: tuple[int, ...]
 
-    def read(self, selection: Selection, out: NDArray[Any], workers: int) -> None:
+    def read(
+        self,
+        selection: Selection,
+        out: NDArray[Any],
+        workers: int,
+        put: Put = np.copyto,
+    ) -> None:
         """Inflate chunks in threads, each once."""
         height, width = self.dataset.chunks
         columns: dict[int, list[Run]] = {}
@@ -329,22 +373,30 @@ class Deflated:
         if self.file is not None:
             self.index.prepare(len(jobs))
         workers = workers if len(jobs) * self._chunk_bytes > _THREAD_BYTES else 0
-        _all(lambda job: self._inflate(job[0], job[1], job[2], out), jobs, workers)
+        _all(lambda job: self._inflate(job[0], job[1], job[2], out, put), jobs, workers)
 
-    def _inflate(self, row: _RowPart, column: int, parts: list[Run], out: NDArray[Any]) -> None:
+    def _inflate(
+        self,
+        row: _RowPart,
+        column: int,
+        parts: list[Run],
+        out: NDArray[Any],
+        put: Put,
+    ) -> None:
         stored = self._stored(row.number, column)
         planes = None if stored is None else self._planes(*stored)
         for part in parts:
             target = out[row.target, part.target]
             wanted = row.local, slice(part.start, part.stop)
             if stored is None:
-                target[...] = self.dataset.fillvalue
+                put(target, self.dataset.fillvalue)
             elif planes is None:
-                target[...] = self._plainly(row.number, column, wanted)
+                put(target, self._plainly(row.number, column, wanted))
             elif self._is_shuffled(stored[1]):
-                unshuffle(planes, self.dataset.dtype, self.dataset.chunks, wanted, target)
+                put(target, unshuffle(planes, self.dataset.dtype, self.dataset.chunks, wanted))
             else:
-                target[...] = planes.view(self.dataset.dtype).reshape(self.dataset.chunks)[wanted]
+                values = planes.view(self.dataset.dtype).reshape(self.dataset.chunks)
+                put(target, values[wanted])
 
     def _stored(self, row: int, column: int) -> tuple[Any, int] | None:
         """Give the bytes of a chunk and the mask of skipped filters, or None if it has none."""
@@ -391,6 +443,14 @@ class Deflated:
         return int(height * width * self.dataset.dtype.itemsize)
 
 
-def _all(function: Any, items: list[Any], workers: int) -> None:
-    for _ in in_order(function, items, workers if len(items) > 1 else 0):
+def _all(function: Callable[[_Job], None], jobs: list[_Job], workers: int) -> None:
+    """Do all jobs, several at a time for each worker: handing one over takes time too."""
+    size = max(1, len(jobs) // (8 * max(workers, 1)))
+    batches = [jobs[first : first + size] for first in range(0, len(jobs), size)]
+
+    def work(batch: list[_Job]) -> None:
+        for job in batch:
+            function(job)
+
+    for _ in in_order(work, batches, workers if len(batches) > 1 else 0):
         pass

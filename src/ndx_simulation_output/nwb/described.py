@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import h5py
 import numpy as np
 from hdmf.common import VectorIndex
 from hdmf.data_utils import DataIO
@@ -119,7 +120,7 @@ def describe_times(series: Any, count: int) -> Times:
 
 
 def describe_series(series: Any) -> Report:
-    """Describe a ``CompartmentSeries`` that has a table.
+    """Describe a ``CompartmentSeries`` that has a table; once if both lie in a file that is read.
 
     Raises
     ------
@@ -127,6 +128,20 @@ def describe_series(series: Any) -> Report:
         If it has no table, or one that does not fit its data.
 
     """
+    described: Report | None = getattr(series, "_described", None)
+    if described is None:
+        described = _describe_series(series)
+        if _stays(series.data) and _stays(series.compartments.id.data):
+            series._described = described  # noqa: SLF001 - nothing else knows about it
+    return described
+
+
+def _stays(data: Any) -> bool:
+    """Whether data cannot change: they are in a file that is open for reading."""
+    return isinstance(data, h5py.Dataset) and bool(data.id.valid) and data.file.mode == "r"
+
+
+def _describe_series(series: Any) -> Report:
     if series.compartments is None:
         msg = f"CompartmentSeries {series.name!r} has no table that says what its columns are"
         raise ShapeMismatchError(msg)

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from hdmf.backends.hdf5 import H5DataIO
-from numpy.typing import ArrayLike
 from pynwb import NWBFile, TimeSeries
 from pynwb.ecephys import ElectricalSeries
 
@@ -30,7 +29,15 @@ from ndx_simulation_output.recording import (
     Times,
 )
 
-__all__ = ["CHANNEL", "Fill", "Mapped", "electrode_group", "map_output", "matrices"]
+__all__ = [
+    "CHANNEL",
+    "Fill",
+    "Mapped",
+    "electrode_group",
+    "map_output",
+    "matrices",
+    "plan_output",
+]
 
 CHANNEL = "channel"
 """Column of the electrodes: the id of the channel in the source."""
@@ -59,6 +66,7 @@ def map_output(
     *,
     when: datetime | None = None,
     storage: Storage = Storage(),  # noqa: B008 - frozen
+    workers: int = 0,
 ) -> Mapped:
     """Make the NWB objects of all that a run recorded.
 
@@ -74,16 +82,17 @@ def map_output(
     mapped = Mapped(make_nwbfile(metadata, f"Output of a simulation: {sources}", when))
     _check_names(output)
     tables = _Tables()
+    layouts = plan_output(output, storage, workers)
     series_facts = {}
     for report in output.reports:
-        _add_report(mapped, report, tables.of(report), storage)
+        _add_report(mapped, report, tables.of(report), layouts[report.name])
         series_facts[_nwb_name(report.name)] = {
             "report": report.report,
             "variable": report.variable,
             **report.provenance,
         }
     for potential, rows in zip(output.potentials, _add_electrodes(mapped, output), strict=True):
-        _add_potential(mapped, potential, rows, storage)
+        _add_potential(mapped, potential, rows, layouts[potential.name])
         electrodes = potential.electrodes
         series_facts[_nwb_name(potential.name)] = {
             "channels": np.asarray(potential.channel_ids).tolist(),
@@ -106,6 +115,27 @@ def matrices(output: SimulationOutput) -> list[LazyArray]:
     """Give the data of all reports and potentials, as ``map_output`` orders what is to fill in."""
     reports, potentials = output.reports, output.potentials
     return [report.data for report in reports] + [potential.data for potential in potentials]
+
+
+def plan_output(
+    output: SimulationOutput,
+    storage: Storage = Storage(),  # noqa: B008 - frozen
+    workers: int = 0,
+) -> dict[str, Layout]:
+    """Plan how the data of each report and potential are stored, by their names."""
+    widths = {report.name: report.compartments.counts() for report in output.reports}
+    data = {report.name: report.data for report in output.reports}
+    data |= {potential.name: potential.data for potential in output.potentials}
+    return {
+        name: plan_layout(
+            (array.shape[0], array.shape[1]),
+            array.dtype.itemsize,
+            widths.get(name, 1),
+            storage,
+            workers,
+        )
+        for name, array in data.items()
+    }
 
 
 class _Tables:
@@ -155,11 +185,10 @@ def _make_table(table: CompartmentTable, name: str) -> Compartments:
     return made
 
 
-def _add_report(mapped: Mapped, report: Report, table: Compartments, storage: Storage) -> None:
-    data, layout = _placeholder(report.data, report.compartments.counts(), storage)
+def _add_report(mapped: Mapped, report: Report, table: Compartments, layout: Layout) -> None:
     series = CompartmentSeries(
         name=_nwb_name(report.name),
-        data=data,
+        data=_placeholder(report.data),
         compartments=table,
         unit=report.unit.name,
         conversion=report.unit.conversion,
@@ -172,12 +201,11 @@ def _add_report(mapped: Mapped, report: Report, table: Compartments, storage: St
 
 
 def _add_potential(
-    mapped: Mapped, potential: ExtracellularPotential, rows: list[int], storage: Storage
+    mapped: Mapped, potential: ExtracellularPotential, rows: list[int], layout: Layout
 ) -> None:
-    data, layout = _placeholder(potential.data, 1, storage)
     arguments = {
         "name": _nwb_name(potential.name),
-        "data": data,
+        "data": _placeholder(potential.data),
         "conversion": potential.unit.conversion,
         "offset": potential.unit.offset,
         "description": "Extracellular potential at each channel",
@@ -253,13 +281,9 @@ def _extra(electrodes: Electrodes, name: str, index: int, *, listed: bool) -> An
     return "" if values is None or values.dtype.kind in "OU" else float("nan")
 
 
-def _placeholder(
-    data: LazyArray, cell_widths: ArrayLike, storage: Storage
-) -> tuple[H5DataIO, Layout]:
-    """Give an empty place for data, and how they are to lie there."""
-    times, columns = data.shape
-    layout = plan_layout((times, columns), data.dtype.itemsize, cell_widths, storage)
-    return H5DataIO(shape=(times, columns), dtype=data.dtype), layout
+def _placeholder(data: LazyArray) -> H5DataIO:
+    """Give an empty place for data."""
+    return H5DataIO(shape=tuple(data.shape), dtype=data.dtype)
 
 
 def _time_arguments(times: Times) -> dict[str, Any]:

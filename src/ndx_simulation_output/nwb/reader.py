@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ from ndx_simulation_output.recording import (
     Unit,
 )
 from ndx_simulation_output.recording.views import Matrix
+from ndx_simulation_output.remote import RemoteFile
 
 __all__ = ["is_nwb", "open_nwb", "read", "read_contents"]
 
@@ -49,7 +52,7 @@ def is_nwb(path: Path) -> bool:
         return False
 
 
-def open_nwb(path: Path) -> NWBHDF5IO:
+def open_nwb(source: Path | RemoteFile) -> NWBHDF5IO:
     """Open an NWB file for reading.
 
     Raises
@@ -59,13 +62,26 @@ def open_nwb(path: Path) -> NWBHDF5IO:
 
     """
     try:
-        return NWBHDF5IO(str(path), "r")
+        if isinstance(source, Path):
+            return NWBHDF5IO(str(source), "r")
+        return _open_remote(source)
     except (OSError, ValueError) as error:
-        msg = f"{path} cannot be read as NWB: {error}"
+        msg = f"{source} cannot be read as NWB: {error}"
         raise SourceError(msg) from error
 
 
-def read(path: Path) -> SimulationOutput:
+def _open_remote(source: RemoteFile) -> NWBHDF5IO:
+    with ExitStack() as stack:
+        file = stack.enter_context(h5py.File(source, "r"))
+        if "nwb_version" not in file.attrs:
+            msg = f"{source} is not an NWB file of version 2; to read SONATA files, download them"
+            raise SourceError(msg)
+        io = NWBHDF5IO(file=file, mode="r")
+        stack.pop_all()
+        return io
+
+
+def read(source: Path | RemoteFile) -> SimulationOutput:
     """Describe the compartment series, spikes and extracellular potentials of an NWB file.
 
     Data stay in the file, which is open until the output is closed. ``notes`` say what the
@@ -77,15 +93,15 @@ def read(path: Path) -> SimulationOutput:
         If the file cannot be read.
 
     """
-    io = open_nwb(path)
-    try:
-        return _describe(read_contents(io, path), io, path)
-    except Exception:
-        io.close()
-        raise
+    with ExitStack() as stack:
+        if isinstance(source, RemoteFile):
+            stack.enter_context(source)
+        io = stack.enter_context(open_nwb(source))
+        output = _describe(read_contents(io, source), source)
+        return replace(output, close=stack.pop_all().close)
 
 
-def read_contents(io: NWBHDF5IO, path: Path) -> NWBFile:
+def read_contents(io: NWBHDF5IO, path: Path | RemoteFile) -> NWBFile:
     """Give the objects of an open NWB file.
 
     Raises
@@ -104,7 +120,7 @@ def read_contents(io: NWBHDF5IO, path: Path) -> NWBFile:
         raise SourceError(msg) from error
 
 
-def _describe(nwbfile: NWBFile, io: NWBHDF5IO, path: Path) -> SimulationOutput:
+def _describe(nwbfile: NWBFile, path: Path | RemoteFile) -> SimulationOutput:
     metadata = nwbfile.lab_meta_data.get("simulation")
     provenance = _provenance(metadata, path)
     series_facts = provenance.pop("series", {})
@@ -144,11 +160,10 @@ def _describe(nwbfile: NWBFile, io: NWBHDF5IO, path: Path) -> SimulationOutput:
         run=_run(metadata),
         notes=tuple(notes),
         provenance=provenance,
-        close=io.close,
     )
 
 
-def _provenance(metadata: Any, path: Path) -> dict[str, Any]:
+def _provenance(metadata: Any, path: Path | RemoteFile) -> dict[str, Any]:
     text = getattr(metadata, "provenance", None)
     if not text:
         return {}

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from pynwb import NWBHDF5IO
 
-from ndx_simulation_output.engine.datasets import replace_dataset
+from ndx_simulation_output.engine.datasets import create_dataset, replace_dataset
 from ndx_simulation_output.engine.growing import Growing, Owned
 from ndx_simulation_output.engine.layout import Storage
 from ndx_simulation_output.engine.streamed import Streamed, plan_streamed
@@ -239,7 +240,10 @@ class _Skeleton:
         self._io = NWBHDF5IO(mode="w", file=file)
         self._io.write(self._nwbfile)
         self.datasets = [
-            replace_dataset(fill.series.fields["data"].dataset, layout)
+            replace_dataset(
+                fill.series.fields["data"].dataset,
+                partial(create_dataset, layout=layout, dtype=fill.source.dtype),
+            )
             for fill, layout in zip(mapped.fills, plan.layouts, strict=True)
         ]
 

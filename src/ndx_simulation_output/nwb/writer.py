@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pynwb import NWBHDF5IO
 
-from ndx_simulation_output.engine.datasets import replace_dataset
+from ndx_simulation_output.engine.datasets import create_dataset, replace_dataset
 from ndx_simulation_output.engine.layout import Storage
+from ndx_simulation_output.engine.links import link_dataset
 from ndx_simulation_output.engine.parallel import write_matrix_together
 from ndx_simulation_output.engine.team import Team
 from ndx_simulation_output.errors import SourceError
@@ -48,19 +50,22 @@ def write(
         If two recordings have the same name.
     MetadataError
         If ``metadata`` do not fit NWB.
+    LayoutError
+        If data cannot be stored as asked.
     RankError
         If another rank fails.
 
     """
     team = team or Team()
     check_target(target, overwrite=overwrite)
+    workers = team.workers if workers is None else workers
     _check_sources(output, team)
     if team.rank > 0:
         with naming_target(target):
-            for source in matrices(output):
+            for source in [] if storage.link else matrices(output):
                 write_matrix_together(team, source, workers=workers)
         return
-    mapped = map_output(output, metadata, when=when, storage=storage)
+    mapped = map_output(output, metadata, when=when, storage=storage, workers=workers)
     with whole_hdf5(target, overwrite=overwrite) as file:
         # It is not closed here: that is for the file, which may be full.
         io = NWBHDF5IO(mode="w", file=file)
@@ -68,7 +73,13 @@ def write(
         total = sum(size_in_bytes(fill.source) for fill in mapped.fills)
         done = (lambda n_bytes: progress(n_bytes, total)) if progress else None
         for fill in mapped.fills:
-            dataset = replace_dataset(fill.series.fields["data"].dataset, fill.layout)
+            placeholder = fill.series.fields["data"].dataset
+            if storage.link:
+                link = partial(link_dataset, source=fill.source, directory=target.parent)
+                replace_dataset(placeholder, link)
+                continue
+            create = partial(create_dataset, layout=fill.layout, dtype=fill.source.dtype)
+            dataset = replace_dataset(placeholder, create)
             write_matrix_together(
                 team, fill.source, dataset, fill.layout, file.path, workers=workers, progress=done
             )

@@ -14,6 +14,7 @@ __all__ = [
     "BLOCK_BYTES",
     "LazyArray",
     "Progress",
+    "Put",
     "chunks_of",
     "copy_array",
     "is_mapped",
@@ -29,6 +30,10 @@ BLOCK_BYTES = 32 * 2**20
 
 Progress = Callable[[int, int], object]
 """Called with the number of bytes done since the last call, and that of the whole work."""
+
+
+Put = Callable[[NDArray[Any], Any], None]
+"""Put values, the second argument, into an array of the same shape, the first, as ``copyto``."""
 
 
 class LazyArray(Protocol):
@@ -89,15 +94,31 @@ def release(array: LazyArray) -> None:
         inner.release()
 
 
-def read_columns(array: LazyArray, rows: slice, columns: NDArray[np.intp]) -> NDArray[Any]:
-    """Read columns in any order, repeated or not, and no other: shape (row, column)."""
-    if isinstance(array, np.ndarray):
-        return array[rows][:, columns].astype(array.dtype.newbyteorder("="), copy=False)
+def read_columns(
+    array: LazyArray,
+    rows: slice,
+    columns: NDArray[np.intp] | None,
+    put: Put | None = None,
+) -> NDArray[Any]:
+    """Read columns in any order, repeated or not, and no other; all if ``columns`` is None.
+
+    ``put`` puts what was read into the result, part by part, and may change it. The result is new,
+    of shape (row, column), in native byte order.
+    """
     take_columns = getattr(array, "take_columns", None)
     if take_columns is not None:
-        values: NDArray[Any] = take_columns(rows, columns)
+        values: NDArray[Any] = take_columns(rows, columns, put)
         return values
-    return read_runs(array, rows, columns)
+    if columns is None:
+        native = array.dtype.newbyteorder("=")
+        values = np.array(array[rows, :], native)
+    elif isinstance(array, np.ndarray):
+        values = array[rows][:, columns].astype(array.dtype.newbyteorder("="), copy=False)
+    else:
+        values = read_runs(array, rows, columns)
+    if put is not None:
+        put(values, values)
+    return values
 
 
 def read_runs(array: LazyArray, rows: slice, columns: NDArray[np.intp]) -> NDArray[Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -98,17 +99,16 @@ class CompartmentTable:
             If an id is not in the table.
 
         """
-        known = np.asarray(self.cell_ids[:])
-        wanted = np.asarray(cells)
+        known, wanted = self._known, np.asarray(cells)
         if len(wanted) == 1:
             rows = np.flatnonzero(known == wanted[0])[:1]
             missing = wanted if not len(rows) else wanted[:0]
         else:
-            order = np.argsort(known, kind="stable")
-            places = np.minimum(
-                np.searchsorted(known, wanted, sorter=order), max(len(known) - 1, 0)
-            )
-            rows = order[places] if len(known) else np.zeros(0, np.intp)
+            order = self._order
+            places = np.searchsorted(known, wanted, sorter=order)
+            places = np.minimum(places, max(len(known) - 1, 0))
+            rows = places if order is None else order[places]
+            rows = rows if len(known) else np.zeros(0, np.intp)
             missing = wanted[known[rows] != wanted] if len(known) else wanted
         if len(missing):
             msg = (
@@ -117,6 +117,17 @@ class CompartmentTable:
             )
             raise CellNotFoundError(msg)
         return rows
+
+    @cached_property
+    def _known(self) -> NDArray[Any]:
+        """The ids, read once."""
+        return np.asarray(self.cell_ids[:])
+
+    @cached_property
+    def _order(self) -> NDArray[np.intp] | None:
+        """What sorts the ids, or None if they are."""
+        sorted_already = bool((self._known[1:] > self._known[:-1]).all())
+        return None if sorted_already else np.argsort(self._known, kind="stable")
 
     def find(
         self,

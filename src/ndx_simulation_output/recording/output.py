@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import ShapeMismatchError
-from ndx_simulation_output.recording.arrays import LazyArray, read_columns
+from ndx_simulation_output.recording.arrays import LazyArray
 from ndx_simulation_output.recording.compartments import CompartmentTable
 from ndx_simulation_output.recording.times import Times
-from ndx_simulation_output.recording.traces import Traces, in_unit
+from ndx_simulation_output.recording.traces import Traces, read_in_unit
 from ndx_simulation_output.recording.units import Unit
 
 if TYPE_CHECKING:
@@ -90,11 +90,12 @@ class Report:
             If ``step`` is less than 1.
 
         """
-        rows, columns = self._chosen(cells, numbers, labels, start, stop, step)
+        rows = self._rows(start, stop, step)
+        columns = self.compartments.find(cells, numbers, labels)
         return Traces(
             name=self.name,
             unit=self.unit.name,
-            values=self._values(rows, columns),
+            values=read_in_unit(self.data, rows, columns, self.unit),
             times=self.times.seconds(rows),
             cells=self.compartments.cells_of(columns),
             columns=_labels(self.compartments, columns),
@@ -111,26 +112,18 @@ class Report:
         step: int | None = None,
     ) -> NDArray[Any]:
         """Give the values of ``select``: shape (time, compartment), in the unit of the report."""
-        return self._values(*self._chosen(cells, numbers, labels, start, stop, step))
+        rows = self._rows(start, stop, step)
+        if cells is None and numbers is None and labels is None:
+            return read_in_unit(self.data, rows, None, self.unit)
+        columns = self.compartments.find(cells, numbers, labels)
+        return read_in_unit(self.data, rows, columns, self.unit)
 
-    def _chosen(
-        self,
-        cells: Iterable[int] | int | None,
-        numbers: Iterable[int] | int | None,
-        labels: Iterable[str] | str | None,
-        start: float | None,
-        stop: float | None,
-        step: int | None,
-    ) -> tuple[slice, NDArray[np.intp]]:
+    def _rows(self, start: float | None, stop: float | None, step: int | None) -> slice:
         if step is not None and step < 1:
             msg = f"step is {step}; expected every how many rows, at least 1"
             raise ValueError(msg)
-        columns = self.compartments.find(cells, numbers, labels)
         window = self.times.window(start, stop)
-        return slice(window.start, window.stop, step), columns
-
-    def _values(self, rows: slice, columns: NDArray[np.intp]) -> NDArray[Any]:
-        return in_unit(read_columns(self.data, rows, columns), self.unit)
+        return slice(window.start, window.stop, step)
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,21 @@
 """A selection of a report: the traces of some compartments in some time window."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import MissingDependencyError
+from ndx_simulation_output.recording.arrays import LazyArray, read_columns
 from ndx_simulation_output.recording.units import Unit
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-__all__ = ["Traces", "in_unit"]
+__all__ = ["Traces", "read_in_unit"]
 
 
 @dataclass(frozen=True)
@@ -68,16 +70,24 @@ class Traces:
         )
 
 
-def in_unit(values: NDArray[Any], unit: Unit) -> NDArray[Any]:
-    """Give new values in the unit ``unit.name``, in place if that is possible.
+def read_in_unit(
+    data: LazyArray, rows: slice, columns: NDArray[np.intp] | None, unit: Unit
+) -> NDArray[Any]:
+    """Read columns, all if None, of some rows in the unit ``unit.name``: shape (time, compartment).
 
     Floating-point values keep their type, others become float64 where the unit has a factor or an
     offset.
     """
     if unit.conversion == 1.0 and unit.offset == 0.0:
+        return read_columns(data, rows, columns)
+    if data.dtype.kind != "f":
+        values = read_columns(data, rows, columns).astype(np.float64)
+        _put_in_unit(values, values, unit)
         return values
-    if values.dtype.kind != "f":
-        values = values.astype(np.float64)
-    values *= values.dtype.type(unit.conversion)
-    values += values.dtype.type(unit.offset)
-    return values
+    return read_columns(data, rows, columns, partial(_put_in_unit, unit=unit))
+
+
+def _put_in_unit(target: NDArray[Any], values: Any, unit: Unit) -> None:
+    np.multiply(values, target.dtype.type(unit.conversion), out=target)
+    if unit.offset:
+        target += target.dtype.type(unit.offset)

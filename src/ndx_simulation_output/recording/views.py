@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ndx_simulation_output.recording.arrays import (
     BLOCK_BYTES,
     LazyArray,
+    Put,
     chunks_of,
     is_mapped,
     read_block,
@@ -105,9 +106,12 @@ class ColumnRange(_View):
         shifted = slice(self.start + columns.start, self.start + columns.stop)
         return read_block(self.array, rows, shifted)
 
-    def take_columns(self, rows: slice, columns: NDArray[np.intp]) -> NDArray[Any]:
-        """Read some columns, in any order and repeated or not."""
-        return read_columns(self.array, rows, self.start + columns)
+    def take_columns(
+        self, rows: slice, columns: NDArray[np.intp] | None, put: Put | None = None
+    ) -> NDArray[Any]:
+        """Read some columns, in any order and repeated or not, or all."""
+        wanted = np.arange(self.shape[1]) if columns is None else columns
+        return read_columns(self.array, rows, self.start + wanted, put)
 
 
 @dataclass(frozen=True)
@@ -146,9 +150,12 @@ class Columns(_View):
                 values[top : top + height, positions[span]] = np.asarray(self.array[part])[chosen]
         return values
 
-    def take_columns(self, rows: slice, columns: NDArray[np.intp]) -> NDArray[Any]:
-        """Read some columns, in any order and repeated or not."""
-        return read_columns(self.array, rows, self.order[columns])
+    def take_columns(
+        self, rows: slice, columns: NDArray[np.intp] | None, put: Put | None = None
+    ) -> NDArray[Any]:
+        """Read some columns, in any order and repeated or not, or all."""
+        wanted = self.order if columns is None else self.order[columns]
+        return read_columns(self.array, rows, wanted, put)
 
 
 def _spans(columns: NDArray[np.intp], rows: int, itemsize: int) -> Iterator[slice]:

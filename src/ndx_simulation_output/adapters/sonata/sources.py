@@ -10,6 +10,7 @@ from ndx_simulation_output.adapters.sonata.config import (
     read_config,
 )
 from ndx_simulation_output.errors import SourceError, UnsupportedSourceError
+from ndx_simulation_output.remote import refuse_url
 
 __all__ = ["SourceFile", "Sources", "find_sources", "text_kind"]
 
@@ -44,10 +45,12 @@ def find_sources(source: str | Path | Iterable[str | Path]) -> Sources:
     Raises
     ------
     SourceError
-        If a path does not exist, or a configuration names no file that does.
+        If a path does not exist or is a URL, or a configuration names no file that does.
 
     """
     paths = [source] if isinstance(source, (str, Path)) else list(source)
+    for path in paths:
+        refuse_url(path)
     sources = Sources()
     for path in map(Path, paths):
         if path.is_dir():

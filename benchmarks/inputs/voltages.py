@@ -11,9 +11,10 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["COMPARTMENTS", "STEP_MS", "blocks"]
+from inputs.size import Size
 
-COMPARTMENTS = 200  # of every cell: a soma and four branches
+__all__ = ["STEP_MS", "blocks"]
+
 STEP_MS = 0.1
 BRANCHES = 4
 DELAYS = (0, 3, 6, 9, 12)  # in time steps: the taps between which the cable delays the soma
@@ -26,20 +27,20 @@ SYNAPSE_MS = 1.5
 Floats = NDArray[np.float32]
 
 
-def blocks(cells: int, frames: int, rows: int, seed: int = 0) -> Iterator[Floats]:
-    """Give the membrane potentials of ``cells`` cells in mV, ``rows`` time steps at a time.
+def blocks(size: Size, rows: int, seed: int = 0) -> Iterator[Floats]:
+    """Give membrane potentials in mV, ``rows`` time steps at a time.
 
-    Each block has the shape (time, compartment): the compartments of the first cell, then those
-    of the second, and so on. The last block may be shorter. The values depend on ``seed`` alone,
-    not on ``rows``.
+    Each block has the shape (time, compartment): the compartments of the first cell, a soma and
+    four branches, then those of the second, and so on. The last block may be shorter. The values
+    depend on ``seed`` alone, not on ``rows``.
     """
-    sources = _sources(cells, np.random.default_rng(seed))
-    mixing = _mixing()
-    for start in range(0, frames, rows):
-        part = np.stack([next(sources) for _ in range(min(rows, frames - start))])
+    sources = _sources(size.cells, np.random.default_rng(seed))
+    mixing = _mixing(size.compartments)
+    for start in range(0, size.frames, rows):
+        part = np.stack([next(sources) for _ in range(min(rows, size.frames - start))])
         block = part.reshape(-1, len(mixing)) @ mixing
         block += np.float32(REST_MV)
-        yield block.reshape(len(part), cells * COMPARTMENTS)
+        yield block.reshape(len(part), size.columns)
 
 
 def _sources(cells: int, rng: np.random.Generator) -> Iterator[Floats]:
@@ -88,9 +89,9 @@ def _action_potential() -> Floats:
     return shape
 
 
-def _mixing() -> Floats:
+def _mixing(compartments: int) -> Floats:
     """Give how much of each source each compartment shows, shape (source, compartment)."""
-    dendritic = np.arange(COMPARTMENTS - 1)
+    dendritic = np.arange(compartments - 1)
     per_branch = -(-len(dendritic) // BRANCHES)
     distance = np.append(0, (dendritic % per_branch + 1) / per_branch)
     attenuation = np.exp(-2.5 * distance)

@@ -1,0 +1,1 @@
+"""The files and arrays that are worked on, all made up here."""

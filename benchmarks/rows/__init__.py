@@ -1,0 +1,1 @@
+"""What is claimed: each module measures some rows of the results."""

@@ -1,0 +1,83 @@
+"""Convert with two MPI processes, beside gathering to one that writes."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+from bench import Bench
+from claims import Claim, Section, at_least
+from environments import MissingError
+from inputs.reports import check_same_values, write_report
+from inputs.size import Size
+from measuring import WorkError
+from page_cache import SHARED_MEMORY
+from tables import spread, table
+
+__all__ = ["measure"]
+
+RANKS = 2
+GIGABYTES = 0.3  # beside a report of 1.6
+OURS, GATHER = "convert, 2 ranks", "gather with mpi4py, h5py on the root"
+SCRIPT = Path(__file__).parents[1] / "ranks.py"
+
+
+def measure(bench: Bench) -> Section:
+    """Measure both by turns in the same run, in memory."""
+    size = Size.of(bench.scaled(round(GIGABYTES * 1e9)) / 1e9)
+    seconds: dict[str, list[float]] = {OURS: [], GATHER: []}
+    problem = ""
+    try:
+        seconds = _run(bench, size)
+    except MissingError as missing:
+        problem = f"not measured: {missing}"
+    except (WorkError, ValueError) as error:
+        problem = f"failed: {error}"
+    claim = Claim(OURS, GATHER, at_least(2), seconds[OURS], seconds[GATHER], problem=problem)
+    rows = [[label, spread(taken)] for label, taken in seconds.items() if taken]
+    notes = [table(["way", "seconds"], rows)] if rows else []
+    return Section(f"MPI, {RANKS} ranks, files in memory: {size}", [claim], notes)
+
+
+def _run(bench: Bench, size: Size) -> dict[str, list[float]]:
+    launcher = _launcher()
+    place = SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK) else bench.scratch
+    with tempfile.TemporaryDirectory(dir=place) as directory:
+        source, ours, gathered = (Path(directory) / name for name in ("a.h5", "b.nwb", "c.h5"))
+        bench.tell(f"making {size} for MPI")
+        write_report(source, size)
+        paths = [str(path) for path in (source, ours, gathered)]
+        command = [*launcher, sys.executable, str(SCRIPT), *paths, str(bench.repeats)]
+        # Our own script.
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+        if done.returncode != 0:
+            raise WorkError(_complaint(done.stderr))
+        taken: dict[str, list[float]] = json.loads(done.stdout.splitlines()[-1])
+        check_same_values(source, ours)
+        check_same_values(source, gathered)
+    return {OURS: taken["ours"], GATHER: taken["gathered"]}
+
+
+def _launcher() -> list[str]:
+    """Give the command that starts two ranks on this machine."""
+    mpirun = shutil.which("mpirun")
+    if mpirun is None:
+        msg = "mpirun is not installed"
+        raise MissingError(msg)
+    if find_spec("mpi4py") is None:
+        msg = "mpi4py is not installed"
+        raise MissingError(msg)
+    # Our own command.
+    said = subprocess.run([mpirun, "--version"], capture_output=True, text=True, check=False)  # noqa: S603
+    options = ["--allow-run-as-root", "--oversubscribe"] if "Open MPI" in said.stdout else []
+    return [mpirun, *options, "-n", str(RANKS)]
+
+
+def _complaint(text: str) -> str:
+    """Give the line that names the error; what MPI says about its end comes after it."""
+    lines = [line.strip() for line in text.splitlines() if "Error" in line]
+    return lines[0] if lines else "mpirun ended with an error"

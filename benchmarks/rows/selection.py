@@ -1,0 +1,133 @@
+"""Select cells and times from a report and from its NWB file, beside libsonata."""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+from asking import Answerer
+from bench import Bench
+from claims import Section
+from environments import MissingError
+from measuring import WorkError
+from page_cache import cached_share, drop, read_once
+from query import Query
+from tables import table
+
+from rows.questions import (
+    COLD,
+    LIMIT,
+    NWB,
+    OTHER,
+    SONATA,
+    WARM,
+    Answers,
+    Question,
+    answerers,
+    check_equal,
+)
+
+__all__ = ["measure", "measure_cold"]
+
+WARM_SHARE = 0.01
+
+
+def measure(bench: Bench) -> Section:
+    """Ask all by turns, with files open and in the page cache."""
+    problems, started = {}, {}
+    with ExitStack() as stack:
+        for label, (path, start) in answerers(bench).items():
+            read_once(path)
+            try:
+                started[label] = stack.enter_context(start())
+            except (MissingError, WorkError) as problem:
+                problems[label] = _worded(problem)
+        asked = {question: _ask_by_turns(bench, question, started, problems) for question in WARM}
+    claims = [
+        asked[question].claim(question, label) for label in (SONATA, NWB) for question in WARM
+    ]
+    title = f"Selections, files open and in the page cache: {bench.size}"
+    return Section(title, claims, [_milliseconds(asked, (SONATA, NWB, OTHER, LIMIT))])
+
+
+def measure_cold(bench: Bench) -> Section:
+    """Ask processes that have just opened their file, which the page cache then forgot."""
+    asked = {question: _ask_cold(bench, question) for question in COLD}
+    claims = [answers.claim(question, NWB) for question, answers in asked.items()]
+    title = f"Selections, files open but not in the page cache: {bench.size}"
+    notes = [_milliseconds(asked, (NWB, OTHER)), _limit(bench.converted())]
+    return Section(title, claims, notes)
+
+
+def _limit(path: Path) -> str:
+    """Tell how fast the machine reads what it has forgotten."""
+    drop(path)
+    start = perf_counter()
+    read_once(path)
+    megabytes = path.stat().st_size / 1e6 / (perf_counter() - start)
+    return f"The whole NWB file, read from its beginning to its end: {megabytes:,.0f} MB/s."
+
+
+def _ask_by_turns(
+    bench: Bench,
+    question: Question,
+    started: Mapping[str, Answerer],
+    problems: Mapping[str, str],
+) -> Answers:
+    answers = Answers({label: [] for label in started}, dict(problems))
+    bench.tell(f"asking for {question.name}")
+    for number, query in enumerate(question.queries(bench)):
+        labels = list(started)
+        first = number % len(labels)
+        for label in labels[first:] + labels[:first]:
+            if label in answers.problems:
+                continue
+            try:
+                if number == 0:
+                    check_equal(bench.scratch, started[label], started[LIMIT], query)
+                else:
+                    answers.seconds[label].append(started[label].ask(query))
+            except (WorkError, ValueError) as problem:
+                answers.problems[label] = _worded(problem)
+    return answers
+
+
+def _ask_cold(bench: Bench, question: Question) -> Answers:
+    answers = Answers({NWB: [], OTHER: []})
+    bench.tell(f"asking for {question.name}, cold")
+    _, *queries = question.queries(bench)
+    for query in queries:
+        for label in answers.seconds:
+            if label in answers.problems:
+                continue
+            try:
+                answers.seconds[label].append(_ask_once_cold(bench, label, query))
+            except (MissingError, WorkError, OSError) as problem:
+                answers.problems[label] = _worded(problem)
+    return answers
+
+
+def _ask_once_cold(bench: Bench, label: str, query: Query) -> float:
+    path, start = answerers(bench)[label]
+    with start() as answerer:
+        drop(path)
+        if cached_share(path) > WARM_SHARE:
+            msg = "the system keeps the file in its page cache"
+            raise MissingError(msg)
+        return answerer.ask(query)
+
+
+def _worded(problem: Exception) -> str:
+    kind = "not measured" if isinstance(problem, MissingError) else "failed"
+    return f"{kind}: {problem}"
+
+
+def _milliseconds(asked: Mapping[Question, Answers], labels: tuple[str, ...]) -> str:
+    """Give a table of the medians of all who answered."""
+    head = ["median ms", *(question.name for question in asked)]
+    rows = []
+    for label in labels:
+        taken = [answers.seconds.get(label) for answers in asked.values()]
+        rows.append([label, *(f"{1000 * median(one):.3g}" if one else "n/a" for one in taken)])
+    return table(head, rows)

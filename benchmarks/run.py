@@ -1,0 +1,148 @@
+"""What this package takes, beside what others take for the same, and whether goals are reached.
+
+`python benchmarks/run.py --help` tells the options; `README.md` beside this file tells what is
+measured, how to read it, and what came out.
+"""
+
+import shlex
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from datetime import datetime, timezone
+from pathlib import Path
+from time import perf_counter
+
+import click
+import tables
+from bench import WHOLE_GIGABYTES, Bench
+from claims import Section
+from environments import MissingError
+from machine import describe_briefly, describe_machine
+from measuring import WorkError
+from rows import (
+    cells,
+    compression,
+    conversion,
+    growth,
+    importing,
+    parallel,
+    predecessor,
+    remote,
+    selection,
+)
+
+README = Path(__file__).with_name("README.md")
+PICTURE = README.parents[1] / "docs" / "explanation" / "growth.svg"
+MACHINE = "machine"
+ROWS: dict[str, Callable[[Bench], Section]] = {
+    "convert": conversion.measure,
+    "gzip": compression.measure,
+    "predecessor": predecessor.measure_reports,
+    "queries": selection.measure,
+    "cold": selection.measure_cold,
+    "read": compression.measure_reading,
+    "table": cells.measure_writing,
+    "open": cells.measure_opening,
+    "spikes": predecessor.measure_spikes,
+    "mpi": parallel.measure,
+    "remote": remote.measure,
+    "import": importing.measure,
+    "growth": growth.measure,
+}
+Directory = click.Path(exists=True, file_okay=False, path_type=Path)
+File = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command()
+@click.option("--only", multiple=True, type=click.Choice(list(ROWS)), help="Rows to measure.")
+@click.option(
+    "--gigabytes",
+    default=WHOLE_GIGABYTES,
+    show_default=True,
+    help="Size of the report; all other sizes go with it.",
+)
+@click.option("--repeats", default=5, show_default=True, help="Number of rounds.")
+@click.option("--points", default=4, show_default=True, help="Sizes along each curve of growth.")
+@click.option("--big", type=float, help="GB of a larger report, to see whether memory grows.")
+@click.option("--offline", is_flag=True, help="Install nothing: leave out who is missing.")
+@click.option("--scratch", type=Directory, help="Where large files may be written.")
+@click.option(
+    "--results",
+    type=File,
+    default=README,
+    help="File for the tables, which replace what its marker comments enclose.",
+)
+@click.option("--picture", type=File, default=PICTURE, help="File for the curves of growth.")
+def main(
+    *,
+    only: tuple[str, ...],
+    gigabytes: float,
+    repeats: int,
+    points: int,
+    big: float | None,
+    offline: bool,
+    scratch: Path | None,
+    results: Path,
+    picture: Path,
+) -> None:
+    """Measure this package beside others, on inputs that are made up here."""
+    names = [name for name in ROWS if name in only or not only]
+    tables.begin(results, [MACHINE, *names])  # before the work rather than after it
+    clock = perf_counter()
+
+    def tell(line: str) -> None:
+        click.echo(f"{perf_counter() - clock:6.0f} s  {line}", err=True)
+
+    with tempfile.TemporaryDirectory(dir=scratch) as directory:
+        bench = Bench(
+            scratch=Path(directory),
+            results=results,
+            picture=picture,
+            gigabytes=gigabytes,
+            repeats=repeats,
+            points=points,
+            big=big,
+            offline=offline,
+            tell=tell,
+        )
+        about = f"Last run: `{_command()}` on {describe_machine(bench.scratch)}"
+        tables.write(results, MACHINE, about)
+        sections = list(_sections(bench, names))
+    reached = sum(claim.is_reached for section in sections for claim in section.claims)
+    tell(f"{reached} of {sum(len(section.claims) for section in sections)} goals reached")
+    tell(f"results are in {results.name}")
+    if any(section.has_failed for section in sections):
+        sys.exit(1)
+
+
+def _sections(bench: Bench, names: Iterable[str]) -> Iterable[Section]:
+    """Measure some rows, and put each into the results at once."""
+    for name in names:
+        bench.tell(f"== {name}")
+        made = f"{datetime.now(timezone.utc).date()}; {describe_briefly()} before"
+        try:
+            section = ROWS[name](bench)
+        except (MissingError, WorkError, OSError, ValueError) as error:
+            section = Section(name, [], [f"failed: {error}"], has_broken=True)
+        tables.write(bench.results, name, tables.section_text(section, made))
+        yield section
+
+
+def _command() -> str:
+    """Give the command, for the machine of someone else."""
+    return shlex.join(["python", "benchmarks/run.py", *_public_arguments(sys.argv[1:])])
+
+
+def _public_arguments(arguments: list[str]) -> list[str]:
+    """Leave out directories, which mean nothing on another machine."""
+    private = ("--scratch", "--results", "--picture")
+    kept, skip = [], False
+    for argument in arguments:
+        if not skip and not argument.startswith(private):
+            kept.append(argument)
+        skip = argument in private
+    return kept
+
+
+if __name__ == "__main__":
+    main()

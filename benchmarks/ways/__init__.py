@@ -1,0 +1,1 @@
+"""What is measured: each function prepares one piece of work, and gives what does it."""

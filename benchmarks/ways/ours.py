@@ -1,0 +1,86 @@
+"""What this package does."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from inputs.cells import flat_arrays
+from inputs.session import make_file
+from pynwb import NWBHDF5IO
+
+from ndx_simulation_output import Compartments, CompartmentSeries, SimulationMetaData, open_output
+from ndx_simulation_output import convert as convert_files
+
+__all__ = ["convert", "open_cell", "read_all", "read_remote_cell", "write_recording", "write_table"]
+
+Work = Callable[[], object]
+BLOCK_BYTES = 32 * 2**20
+
+
+def convert(source: str, target: str, **options: Any) -> Work:
+    """Convert a SONATA file, with options of ``convert``."""
+    return lambda: convert_files(source, target, **options)
+
+
+def read_all(source: str, *, cells: int, cell_bytes: int) -> Work:
+    """Read the whole recording of a file, cells 0, 1, …, some at a time."""
+    report = open_output(source).reports[0]
+    some = max(1, BLOCK_BYTES // cell_bytes)
+
+    def work() -> None:
+        for first in range(0, cells, some):
+            report.get_traces(cells=range(first, min(first + some, cells)))
+
+    return work
+
+
+def read_remote_cell(*, url: str, cell: int) -> Work:
+    """Open a file on a server and read the traces of one cell."""
+
+    def work() -> None:
+        with open_output(url) as output:
+            output.reports[0].get_traces(cells=cell)
+
+    return work
+
+
+def write_table(target: str, *, cells: int, compartments: int) -> Work:
+    """Make a table of so many cells from flat arrays, and write it."""
+    ids, counts, columns = flat_arrays(cells, compartments)
+
+    def work() -> None:
+        table = Compartments.from_arrays(counts=counts, id=ids, **columns)
+        nwbfile = make_file()
+        nwbfile.add_lab_meta_data(SimulationMetaData(compartments=table))
+        with NWBHDF5IO(target, "w") as io:
+            io.write(nwbfile)
+
+    return work
+
+
+def write_recording(target: str, *, cells: int, compartments: int, frames: int) -> Work:
+    """Write a table of so many cells and a recording of a few frames of them."""
+    ids, counts, columns = flat_arrays(cells, compartments)
+
+    def work() -> None:
+        table = Compartments.from_arrays(counts=counts, id=ids, **columns)
+        data = np.full((frames, cells * compartments), -65, np.float32)
+        nwbfile = make_file()
+        nwbfile.add_lab_meta_data(SimulationMetaData(compartments=table))
+        nwbfile.add_acquisition(
+            CompartmentSeries("v", data, compartments=table, unit="mV", rate=10_000.0)
+        )
+        with NWBHDF5IO(target, "w") as io:
+            io.write(nwbfile)
+
+    return work
+
+
+def open_cell(source: str, *, cell: int) -> Work:
+    """Open a file with pynwb and read the traces of one cell."""
+
+    def work() -> None:
+        with NWBHDF5IO(source, "r") as io:
+            io.read().acquisition["v"].get_traces(cells=cell)
+
+    return work
