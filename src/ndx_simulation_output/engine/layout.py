@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from math import ceil
+from numbers import Integral
 from typing import Literal, get_args
 
 import numpy as np
@@ -59,8 +60,8 @@ class Storage:
         if self.compression not in {*get_args(Compression), None}:
             msg = f"compression is {self.compression!r}; expected gzip or none"
             raise LayoutError(msg)
-        if isinstance(self.chunks, tuple) and (len(self.chunks) != 2 or min(self.chunks) < 1):
-            msg = f"chunks are {self.chunks}; expected two positive numbers, rows and columns"
+        if self.chunks not in (None, "contiguous") and not _are_two_lengths(self.chunks):
+            msg = f"chunks are {self.chunks!r}; expected two positive numbers, rows and columns"
             raise LayoutError(msg)
         if self.chunks == "contiguous" and self.compression:
             msg = "contiguous data cannot be compressed: leave out one of the two"
@@ -138,6 +139,12 @@ def plan_layout(
     return Layout(shape, itemsize, chunks, compression, piece, storage.memory)
 
 
+def _are_two_lengths(chunks: object) -> bool:
+    if not isinstance(chunks, tuple | list) or len(chunks) != 2:
+        return False
+    return all(isinstance(length, Integral) and int(length) > 0 for length in chunks)
+
+
 def _width(cell_widths: ArrayLike) -> int:
     widths = np.atleast_1d(np.asarray(cell_widths))
     return int(np.median(widths)) if widths.size else 1
@@ -156,7 +163,7 @@ def _chunks(
         # A few long columns are better than one that is cut: cells up to 1 MiB stay whole.
         return height, _balanced(columns, max(wanted, _CHUNK_BYTES // (itemsize * height)))
     lowest, highest = _CELL_COLUMNS
-    width = min(max(cell_width, lowest), highest)
+    width = min(max(cell_width, lowest), highest, max(columns, 1))
     height = _balanced(times, _CHUNK_BYTES // (itemsize * width))
     if 2 * height * width * itemsize < _CHUNK_BYTES:
         # A short recording has wider chunks: a file of a million tiny ones is slow to open.
