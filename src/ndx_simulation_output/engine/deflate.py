@@ -52,7 +52,7 @@ def unshuffle(
     planes: NDArray[np.uint8],
     dtype: np.dtype[Any],
     chunk: tuple[int, int],
-    part: tuple[slice, slice],
+    part: tuple[slice, slice | NDArray[np.intp]],
     out: NDArray[Any],
 ) -> None:
     """Put the rows and columns ``part`` of a shuffled ``chunk`` of ``dtype`` into ``out``."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Run", "Selection", "cut"]
+__all__ = ["ChunkColumns", "Run", "Selection", "cut"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,15 @@ class Run:
     def target(self) -> slice:
         """Where they go."""
         return slice(self.place, self.place + self.stop - self.start)
+
+
+@dataclass(frozen=True)
+class ChunkColumns:
+    """The wanted columns of chunk ``number`` of a row of chunks, and where they go."""
+
+    number: int
+    local: slice | NDArray[np.intp]
+    target: slice
 
 
 @dataclass(frozen=True)
@@ -54,6 +63,23 @@ class Selection:
                 columns[starts].tolist(), columns[stops - 1].tolist(), starts.tolist(), strict=True
             )
         ]
+
+    def by_chunk(self, width: int) -> Iterator[ChunkColumns]:
+        """Give the columns chunk by chunk: each chunk has ``width`` of them."""
+        columns = self.columns
+        if isinstance(columns, range):
+            columns = np.arange(columns.start, columns.stop)
+        if not len(columns):
+            return
+        numbers = columns // width
+        starts = np.flatnonzero(np.diff(numbers, prepend=-1)).tolist()
+        for start, stop in zip(starts, [*starts[1:], len(columns)], strict=True):
+            number = int(numbers[start])
+            local = columns[start:stop] - number * width
+            first, last = int(local[0]), int(local[-1])
+            whole = last + 1 - first == len(local)
+            target = slice(start, stop)
+            yield ChunkColumns(number, slice(first, last + 1) if whole else local, target)
 
 
 def cut(run: Run, length: int) -> Iterator[tuple[int, Run]]:
