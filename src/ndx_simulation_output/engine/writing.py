@@ -19,7 +19,7 @@ from ndx_simulation_output.engine.layout import Layout
 from ndx_simulation_output.engine.sources import Piece, regions
 from ndx_simulation_output.engine.storages import Index, is_of_numpy
 from ndx_simulation_output.engine.workers import default_workers, in_order
-from ndx_simulation_output.recording.arrays import LazyArray, copy_array
+from ndx_simulation_output.recording.arrays import LazyArray
 
 __all__ = ["write_matrix"]
 
@@ -38,7 +38,7 @@ def write_matrix(
 
     ``path`` is where the file lies: given that, uncompressed data are written there directly.
     ``columns`` are those to write, from the edge of a chunk to that of another. ``progress`` is
-    called with the number of bytes of each piece.
+    called with the number of bytes of each piece of the source.
 
     Raises
     ------
@@ -51,9 +51,6 @@ def write_matrix(
     workers = default_workers() if workers is None else workers
     wanted = range(*columns.indices(layout.shape[1]))
     target = _target_of(dataset, path)
-    if target is None:
-        copy_array(source, dataset, chunks=layout.chunks, progress=progress)
-        return
     directory = None if path is None else path.parent
     try:
         for region in regions(source, layout, wanted, directory):
@@ -62,6 +59,8 @@ def write_matrix(
                 if progress is not None:
                     progress(n_bytes)
             region.release()
+            # Else it would stay until the next one is read.
+            del region
     finally:
         target.close()
 
@@ -70,7 +69,7 @@ class _Target(Protocol):
     """Where pieces go: workers ``make`` what is then ``put``, a piece after the other."""
 
     def make(self, piece: Piece) -> tuple[int, Any]:
-        """Give the size of a piece and what is to be put."""
+        """Give how many bytes of the source a piece has, and what is to be put."""
 
     def put(self, made: Any) -> None:
         """Store it."""
@@ -79,22 +78,44 @@ class _Target(Protocol):
         """Let go of the file."""
 
 
-def _target_of(dataset: h5py.Dataset, path: Path | None) -> _Target | None:
-    """Give the fastest way to write the same as h5py, or None if that is h5py."""
+def _target_of(dataset: h5py.Dataset, path: Path | None) -> _Target:
+    """Give the fastest way to write the same as h5py."""
     if not is_of_numpy(dataset):
-        return None
+        return _Blocks(dataset)
     facts = dataset.id.get_create_plist()
     filters = [facts.get_filter(number)[0] for number in range(facts.get_nfilters())]
     early = facts.get_alloc_time() == h5py.h5d.ALLOC_TIME_EARLY
     place = path if hasattr(os, "pwrite") and early and not filters else None
     if dataset.chunks is None:
         start = None if place is None else dataset.id.get_offset()
-        return None if place is None or start is None else _Rows(_Places(place), dataset, start)
+        if place is None or start is None:
+            return _Blocks(dataset)
+        return _Rows(_Places(place), dataset, start)
     if filters not in ([], [h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE]):
-        return None
-    if place is not None:
+        return _Blocks(dataset)
+    if place is not None and hasattr(dataset.id, "chunk_iter"):
         return _PlacedChunks(_Places(place), dataset)
     return _StoredChunks(dataset, deflated=bool(filters))
+
+
+class _Blocks:
+    """Blocks of any dataset, through HDF5."""
+
+    def __init__(self, dataset: h5py.Dataset) -> None:
+        self._dataset = dataset
+
+    def make(self, piece: Piece) -> tuple[int, tuple[Piece, NDArray[Any]]]:
+        """Give the values of a piece."""
+        values = piece.read()
+        return values.nbytes, (piece, values)
+
+    def put(self, made: tuple[Piece, NDArray[Any]]) -> None:
+        """Store them."""
+        piece, values = made
+        self._dataset[piece.rows, piece.columns] = values
+
+    def close(self) -> None:
+        """Do nothing: the file is the caller's."""
 
 
 class _Places:
@@ -125,15 +146,16 @@ class _Rows:
 
     def make(self, piece: Piece) -> tuple[int, None]:
         """Write the rows of a piece, each to its place if the piece has not all its columns."""
-        values = np.ascontiguousarray(piece.read(), self._dtype)
+        read = piece.read()
+        values = np.ascontiguousarray(read, self._dtype)
         place = self._start + piece.rows.start * self._row_bytes
         if values.nbytes == len(values) * self._row_bytes:
             self._places.write(values, place)
-            return values.nbytes, None
+            return read.nbytes, None
         place += piece.columns.start * self._dtype.itemsize
         for number, row in enumerate(values):
             self._places.write(row, place + number * self._row_bytes)
-        return values.nbytes, None
+        return read.nbytes, None
 
     def put(self, made: None) -> None:
         """Do nothing: it is written."""
@@ -215,7 +237,7 @@ class _Cutter:
         chunks[:whole, :rows] = _split(values[:, : whole * width], width)
         if columns % width:
             chunks[whole, :rows, : columns % width] = values[:, whole * width :]
-        return rows * columns * self._dtype.itemsize, chunks
+        return values.nbytes, chunks
 
     def _buffer(self, count: int) -> NDArray[Any]:
         buffer = getattr(self._memory, "buffer", None)
