@@ -71,7 +71,7 @@ def unshuffle(
     planes: NDArray[np.uint8],
     dtype: np.dtype[Any],
     chunk: tuple[int, int],
-    part: tuple[slice, slice],
+    part: tuple[slice, slice | NDArray[np.intp]],
 ) -> NDArray[Any]:
     """Give the rows and columns ``part`` of a shuffled ``chunk`` of ``dtype``."""
     wanted = planes.reshape(dtype.itemsize, *chunk)[(slice(None), *part)]

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, replace
 from math import ceil
-from typing import Any, Literal, get_args
+from numbers import Integral
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -62,8 +63,8 @@ class Storage:
         if self.compression not in {*get_args(Compression), None}:
             msg = f"compression is {self.compression!r}; expected gzip or none"
             raise LayoutError(msg)
-        if self.chunks not in {None, "contiguous"} and not _are_chunks(self.chunks):
-            msg = f"chunks are {self.chunks}; expected (rows, columns) > 0 or contiguous"
+        if self.chunks not in (None, "contiguous") and not _are_two_lengths(self.chunks):
+            msg = f"chunks are {self.chunks!r}; expected two positive numbers, rows and columns"
             raise LayoutError(msg)
         if self.chunks == "contiguous" and self.compression:
             msg = "contiguous data cannot be compressed: leave out one of the two"
@@ -74,11 +75,6 @@ class Storage:
         if self.memory < 2**20:
             msg = f"memory is {self.memory} bytes; expected at least 1 MiB"
             raise LayoutError(msg)
-
-
-def _are_chunks(chunks: Any) -> bool:
-    whole = isinstance(chunks, tuple) and all(isinstance(part, int) for part in chunks)
-    return whole and len(chunks) == 2 and min(chunks) > 0
 
 
 @dataclass(frozen=True)
@@ -195,6 +191,12 @@ def plan_stream(
     return replace(layout, shape=(0, columns))
 
 
+def _are_two_lengths(chunks: object) -> bool:
+    if not isinstance(chunks, tuple | list) or len(chunks) != 2:
+        return False
+    return all(isinstance(length, Integral) and int(length) > 0 for length in chunks)
+
+
 def _width(cell_widths: ArrayLike) -> int:
     widths = np.atleast_1d(np.asarray(cell_widths))
     return int(np.median(widths)) if widths.size else 1
@@ -213,7 +215,7 @@ def _chunks(
         # A few long columns are better than one that is cut: cells up to 1 MiB stay whole.
         return height, _balanced(columns, max(wanted, _CHUNK_BYTES // (itemsize * height)))
     lowest, highest = _CELL_COLUMNS
-    width = min(max(cell_width, lowest), highest)
+    width = min(max(cell_width, lowest), highest, max(columns, 1))
     height = _balanced(times, _CHUNK_BYTES // (itemsize * width))
     if 2 * height * width * itemsize < _CHUNK_BYTES:
         # A short recording has wider chunks: a file of a million tiny ones is slow to open.

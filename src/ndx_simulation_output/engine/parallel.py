@@ -19,7 +19,7 @@ from ndx_simulation_output.engine.places import Place, place_of
 from ndx_simulation_output.engine.sources import regions
 from ndx_simulation_output.engine.team import Team
 from ndx_simulation_output.engine.writing import Target, made_pieces, target_of, write_matrix
-from ndx_simulation_output.recording.arrays import LazyArray, chunks_of, copy_array
+from ndx_simulation_output.recording.arrays import LazyArray, chunks_of
 
 __all__ = ["Share", "deliver", "plan_share", "write_matrix_together"]
 
@@ -111,10 +111,6 @@ def write_matrix_together(
         planned = _Plan(layout, place_of(dataset), path, chunks_of(source)[1])
     plan: _Plan = team.tell(planned)
     target = target_of(plan.place, plan.path, dataset)
-    if target is None:
-        if dataset is not None:
-            copy_array(source, dataset, chunks=plan.layout.chunks, progress=progress)
-        return
     share = plan_share(plan.layout, plan.source_width, team.rank, team.size)
     cut = regions(source, plan.layout, share.columns, plan.path.parent, share.rows)
     deliver(team, target, made_pieces(target, cut, plan.layout, workers), progress)

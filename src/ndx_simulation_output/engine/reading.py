@@ -1,5 +1,7 @@
 """Matrices in HDF5 files, read past HDF5 where that gives the same and is faster."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -76,7 +78,7 @@ class HDF5Array:
 
         """
         if not (isinstance(key, tuple) and len(key) == 2 and all(map(_ascends, key))):
-            return np.asarray(self._plainly(key))
+            return self._plainly(key)
         rows, columns = map(_range, key, self.shape)
         if columns.step == 1:
             return self._read(Selection(rows, columns))
@@ -98,7 +100,7 @@ class HDF5Array:
 
     def piece(self, rows: slice, columns: slice) -> NDArray[Any]:
         """Give rows and columns to be used at once: they may still be in the file."""
-        if isinstance(self._storage, Contiguous):
+        if self.array.id.valid and isinstance(self._storage, Contiguous):
             values: NDArray[Any] = self._storage.values[rows, columns]
             return values
         return self[rows, columns]
@@ -118,19 +120,24 @@ class HDF5Array:
             return out
         # A closed file is no longer read, though its bytes could be.
         storage = self._storage if self.array.id.valid else Plain(self.array)
-        try:
+        with self._named(f"rows {selection.rows[0]} to {selection.rows[-1] + 1} of "):
             storage.read(selection, out, self.workers, put or np.copyto)
-        except (OSError, RuntimeError) as error:
-            rows = f"rows {selection.rows[0]} to {selection.rows[-1] + 1}"
-            msg = f"cannot read {rows} of {_place(self.array)}: {error}"
-            raise SourceError(msg) from error
         return out
 
-    def _plainly(self, key: Any) -> Any:
+    def _plainly(self, key: Any) -> NDArray[Any]:
+        with self._named():
+            values = np.asarray(self.array[key])
+        return values.astype(values.dtype.newbyteorder("="), copy=False)
+
+    @contextmanager
+    def _named(self, part: str = "") -> Iterator[None]:
+        """Say of what is damaged what it is; a file that is closed says that itself."""
         try:
-            return self.array[key]
+            yield
         except (OSError, RuntimeError) as error:
-            msg = f"cannot read {_place(self.array)}: {error}"
+            if not self.array.id.valid:
+                raise
+            msg = f"cannot read {part}{_place(self.array)}: {error}"
             raise SourceError(msg) from error
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Run", "Selection", "cut"]
+__all__ = ["ChunkColumns", "Run", "Selection", "cut"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,15 @@ class Run:
     def target(self) -> slice:
         """Where they go."""
         return slice(self.place, self.place + self.stop - self.start)
+
+
+@dataclass(frozen=True)
+class ChunkColumns:
+    """The wanted columns of chunk ``number`` of a row of chunks, and where they go."""
+
+    number: int
+    local: slice | NDArray[np.intp]
+    target: slice | NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -54,6 +63,31 @@ class Selection:
                 columns[starts].tolist(), columns[stops - 1].tolist(), starts.tolist(), strict=True
             )
         ]
+
+    def by_chunk(self, width: int) -> Iterator[ChunkColumns]:
+        """Give the columns chunk by chunk: each chunk has ``width`` of them."""
+        if not len(self.columns):
+            return
+        if isinstance(self.columns, range):
+            for number, run in cut(Run(self.columns.start, self.columns.stop, 0), width):
+                yield ChunkColumns(number, slice(run.start, run.stop), run.target)
+            return
+        numbers, local = np.divmod(self.columns, width)
+        places = np.arange(len(numbers))
+        if (np.diff(numbers) < 0).any():
+            places = np.argsort(numbers, kind="stable")
+            numbers, local = numbers[places], local[places]
+        starts = np.flatnonzero(np.diff(numbers, prepend=-1)).tolist()
+        for start, stop in zip(starts, [*starts[1:], len(numbers)], strict=True):
+            part = slice(start, stop)
+            yield ChunkColumns(int(numbers[start]), _tight(local[part]), _tight(places[part]))
+
+
+def _tight(indices: NDArray[np.intp]) -> NDArray[np.intp] | slice:
+    """Give indices as a slice where they follow each other."""
+    if (np.diff(indices) == 1).all():
+        return slice(int(indices[0]), int(indices[-1]) + 1)
+    return indices
 
 
 def cut(run: Run, length: int) -> Iterator[tuple[int, Run]]:

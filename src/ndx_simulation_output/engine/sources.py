@@ -5,9 +5,12 @@ such as from deflated chunks, it is read into memory; or, where chunks are so wi
 would not fit, into a temporary file.
 """
 
+import errno
+import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -55,10 +58,7 @@ class Region:
         """Give some values, by their place in the source."""
         if self.values is None:
             return read_block(self.source, rows, columns)
-        top, left = self.rows.start, self.columns.start
-        return self.values[
-            rows.start - top : rows.stop - top, columns.start - left : columns.stop - left
-        ]
+        return self.values[_within(rows, self.rows), _within(columns, self.columns)]
 
     def pieces(self, layout: Layout) -> Iterator[Piece]:
         """Cut it into what one worker takes at a time."""
@@ -125,16 +125,44 @@ def _region_shape(source: LazyArray, layout: Layout, n_columns: int) -> tuple[in
 def _spooled(
     source: LazyArray, rows: slice, columns: slice, file: Any, memory: int
 ) -> NDArray[Any]:
-    """Read a region into a temporary file, some rows at a time."""
+    """Read a region into a temporary file, some whole chunks of the source at a time."""
     shape = rows.stop - rows.start, columns.stop - columns.start
+    _reserve(file, shape[0] * shape[1] * source.dtype.itemsize)
     values = np.memmap(file, source.dtype.newbyteorder("="), "w+", shape=shape)
-    step = chunks_of(source)[0]
-    height = max(1, memory // (shape[1] * source.dtype.itemsize) // step) * step
-    # From one edge of the source's chunks to another, so that each is read once.
-    tops = [rows.start, *range(_up(rows.start + 1, height), rows.stop, height)]
-    for top, end in zip(tops, [*tops[1:], rows.stop], strict=True):
-        values[top - rows.start : end - rows.start] = read_block(source, slice(top, end), columns)
+    source_height, source_width = chunks_of(source)
+    n_values = memory // source.dtype.itemsize
+    width = min(_down(n_values // source_height, source_width), _up(shape[1], source_width))
+    height = _down(n_values // width, source_height)
+    for part in product(_parts(rows, height), _parts(columns, width)):
+        # What is read has no name, so that it is gone before more is read.
+        values[_within(part[0], rows), _within(part[1], columns)] = read_block(source, *part)
     return values
+
+
+def _reserve(file: Any, n_bytes: int) -> None:
+    """Take the room of a file: who writes to a mapped file on a full disk is killed."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        os.posix_fallocate(file.fileno(), 0, n_bytes)
+    except OSError as error:
+        if error.errno not in {errno.EOPNOTSUPP, errno.EINVAL}:  # Some file systems cannot.
+            raise
+
+
+def _parts(part: slice, step: int) -> Iterator[slice]:
+    """Cut rows or columns at multiples of ``step``."""
+    edges = [part.start, *range(_up(part.start + 1, step), part.stop, step), part.stop]
+    return map(slice, edges, edges[1:])
+
+
+def _within(part: slice, whole: slice) -> slice:
+    return slice(part.start - whole.start, part.stop - whole.start)
+
+
+def _down(size: int, step: int) -> int:
+    """Give the largest multiple of ``step`` up to ``size``, or ``step`` if there is none."""
+    return max(1, size // step) * step
 
 
 def _up(size: int, step: int) -> int:

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from os.path import samestat
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.engine.deflate import inflate, unshuffle
-from ndx_simulation_output.engine.selection import Run, Selection, cut
+from ndx_simulation_output.engine.selection import ChunkColumns, Run, Selection, cut
 from ndx_simulation_output.engine.workers import in_order
 from ndx_simulation_output.recording.arrays import Put
 
@@ -38,11 +39,14 @@ __all__ = [
 
 _SHUFFLE, _DEFLATE = h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE
 _MANY_RUNS = 256
+_SHORT_RUN = 16
 _FEW_CHUNKS = 32
 _THREAD_BYTES = 2**22
 """Less than this is done before a thread has begun."""
 _ROW_BYTES = 2**16
 """The kernel reads this much ahead: pieces farther apart are better read alone."""
+_NOWHERE = -(2**62)
+"""The address of what is not in the file, as far as can be from any that is."""
 
 
 _Job = TypeVar("_Job")
@@ -70,10 +74,10 @@ def storage_of(dataset: h5py.Dataset) -> Storage:
         return _contiguous(dataset)
     if facts.get_layout() == h5py.h5d.CHUNKED and hasattr(dataset.id, "chunk_iter"):
         filters = tuple(facts.get_filter(number)[0] for number in range(facts.get_nfilters()))
-        if not filters and _is_mappable(dataset.file):
-            return Chunks(File(dataset.file), dataset, Index(dataset))
+        file = _mapped(dataset.file)
+        if not filters and file is not None:
+            return Chunks(file, dataset, Index(dataset))
         if filters in {(_DEFLATE,), (_SHUFFLE, _DEFLATE)} and dataset.file.mode == "r":
-            file = File(dataset.file) if _is_mappable(dataset.file) else None
             return Deflated(file, dataset, Index(dataset), filters)
     return Plain(dataset)
 
@@ -82,6 +86,25 @@ def is_of_numpy(dataset: h5py.Dataset) -> bool:
     """Whether the bytes in the file are those of an array of numbers."""
     numbers = dataset.dtype.kind in "iufc"
     return numbers and bool(dataset.id.get_type() == h5py.h5t.py_create(dataset.dtype))
+
+
+def _missing(dataset: h5py.Dataset) -> Any:
+    """Give what h5py reads where there is no chunk: zeros unless HDF5 fills in another value."""
+    facts = dataset.id.get_create_plist()
+    undefined = facts.fill_value_defined() == h5py.h5d.FILL_VALUE_UNDEFINED
+    if undefined or facts.get_fill_time() == h5py.h5d.FILL_TIME_NEVER:
+        return 0
+    return dataset.fillvalue
+
+
+def _mapped(file: h5py.File) -> "File | None":
+    """Give the bytes of a file, or None if they are to be read through HDF5."""
+    if not _is_mappable(file):
+        return None
+    try:
+        return File(file)
+    except OSError:  # Not every file system can map files.
+        return None
 
 
 def _is_mappable(file: h5py.File) -> bool:
@@ -96,11 +119,8 @@ def _is_mappable(file: h5py.File) -> bool:
 
 
 def _contiguous(dataset: h5py.Dataset) -> Storage:
-    start = dataset.id.get_offset()
-    if start is None or not _is_mappable(dataset.file):
-        return Plain(dataset)
-    file = File(dataset.file)
-    if start + dataset.nbytes > len(file.bytes):
+    start, file = dataset.id.get_offset(), _mapped(dataset.file)
+    if start is None or file is None or start + dataset.nbytes > len(file.bytes):
         return Plain(dataset)
     values = file.bytes[start : start + dataset.nbytes].view(dataset.dtype)
     return Contiguous(file, values.reshape(dataset.shape))
@@ -219,7 +239,7 @@ class Index:
         return np.ascontiguousarray(self._read()[..., 0])
 
     def span(self, row: int, first: int, stop: int) -> NDArray[np.int64]:
-        """Give address (-1 where there is none), size and mask of chunks beside each other."""
+        """Give address (negative if there is none), size and mask of chunks beside each other."""
         if self._all is not None:
             return self._all[row, first:stop]
         return np.array([self._one(row, column) for column in range(first, stop)], np.int64)
@@ -228,14 +248,14 @@ class Index:
         height, width = self._dataset.chunks
         found = self._dataset.id.get_chunk_info_by_coord((row * height, column * width))
         if found.byte_offset is None:
-            return -1, 0, 0
+            return _NOWHERE, 0, 0
         return found.byte_offset, found.size, found.filter_mask
 
     def _read(self) -> NDArray[np.int64]:
         found: list[Any] = []
         self._dataset.id.chunk_iter(found.append)
         (rows, columns), (height, width) = self._dataset.shape, self._dataset.chunks
-        index = np.full((-(-rows // height), -(-columns // width), 3), -1, np.int64)
+        index = np.full((-(-rows // height), -(-columns // width), 3), _NOWHERE, np.int64)
         for chunk in found:
             row, column = chunk.chunk_offset
             facts = chunk.byte_offset, chunk.size, chunk.filter_mask
@@ -303,15 +323,29 @@ class Chunks(Mapped):
     ) -> None:
         """Copy what is wanted of chunks that are neighbours in the file together."""
         height, width = self.dataset.chunks
-        rows = list(_row_parts(selection.rows, height))
-        blocks = [block for run in selection.runs() for block in _blocks(run, width)]
+        rows, runs = list(_row_parts(selection.rows, height)), selection.runs()
+        workers = workers if out.nbytes > _THREAD_BYTES else 0
+        if len(runs) * _SHORT_RUN > len(selection.columns):
+            by_chunk = list(selection.by_chunk(width))
+            self.index.prepare(len(rows) * len(by_chunk))
+            scattered = list(product(rows, by_chunk))
+            _all(lambda job: self._gather(job[0], job[1], out, put), scattered, workers)
+            return
+        blocks = [block for run in runs for block in _blocks(run, width)]
         self.index.prepare(len(rows) * sum(block.count for block in blocks))
-        jobs = [(row, block) for row in rows for block in blocks]
+        jobs = list(product(rows, blocks))
         for row, block in jobs:
             if (row.local.stop - row.local.start) * 2 > height:
                 self._read_ahead(row.number, block)
-        workers = workers if out.nbytes > _THREAD_BYTES else 0
         _all(lambda job: self._copy(job[0], job[1], out, put), jobs, workers)
+
+    def _gather(self, row: _RowPart, columns: ChunkColumns, out: NDArray[Any], put: Put) -> None:
+        """Copy scattered columns of one chunk."""
+        address = int(self.index.span(row.number, columns.number, columns.number + 1)[0, 0])
+        values: Any = _missing(self.dataset)
+        if address >= 0:
+            values = self._neighbours(address, 1)[0][row.local][:, columns.local]
+        _put(put, out, row, columns, values)
 
     def _copy(self, row: _RowPart, block: _Block, out: NDArray[Any], put: Put) -> None:
         places = self.index.span(row.number, block.first, block.first + block.count)[:, 0]
@@ -321,7 +355,7 @@ class Chunks(Mapped):
             left = block.columns.place + first * width
             target = out[row.target, left : left + (stop - first) * width]
             if places[first] < 0:
-                put(target, self.dataset.fillvalue)
+                put(target, _missing(self.dataset))
             else:
                 chunks = self._neighbours(int(places[first]), stop - first)
                 wanted = chunks[:, row.local, block.columns.start : block.columns.stop]
@@ -364,39 +398,25 @@ class Deflated:
     ) -> None:
         """Inflate chunks in threads, each once."""
         height, width = self.dataset.chunks
-        columns: dict[int, list[Run]] = {}
-        for run in selection.runs():
-            for number, part in cut(run, width):
-                columns.setdefault(number, []).append(part)
-        rows = list(_row_parts(selection.rows, height))
-        jobs = [(row, number, parts) for row in rows for number, parts in columns.items()]
+        jobs = list(product(_row_parts(selection.rows, height), selection.by_chunk(width)))
         if self.file is not None:
             self.index.prepare(len(jobs))
         workers = workers if len(jobs) * self._chunk_bytes > _THREAD_BYTES else 0
-        _all(lambda job: self._inflate(job[0], job[1], job[2], out, put), jobs, workers)
+        _all(lambda job: self._inflate(job[0], job[1], out, put), jobs, workers)
 
-    def _inflate(
-        self,
-        row: _RowPart,
-        column: int,
-        parts: list[Run],
-        out: NDArray[Any],
-        put: Put,
-    ) -> None:
-        stored = self._stored(row.number, column)
+    def _inflate(self, row: _RowPart, columns: ChunkColumns, out: NDArray[Any], put: Put) -> None:
+        wanted = row.local, columns.local
+        stored = self._stored(row.number, columns.number)
         planes = None if stored is None else self._planes(*stored)
-        for part in parts:
-            target = out[row.target, part.target]
-            wanted = row.local, slice(part.start, part.stop)
-            if stored is None:
-                put(target, self.dataset.fillvalue)
-            elif planes is None:
-                put(target, self._plainly(row.number, column, wanted))
-            elif self._is_shuffled(stored[1]):
-                put(target, unshuffle(planes, self.dataset.dtype, self.dataset.chunks, wanted))
-            else:
-                values = planes.view(self.dataset.dtype).reshape(self.dataset.chunks)
-                put(target, values[wanted])
+        if stored is None:
+            values = _missing(self.dataset)
+        elif planes is None:
+            values = self._plainly(row, columns)
+        elif self._is_shuffled(stored[1]):
+            values = unshuffle(planes, self.dataset.dtype, self.dataset.chunks, wanted)
+        else:
+            values = planes.view(self.dataset.dtype).reshape(self.dataset.chunks)[wanted]
+        _put(put, out, row, columns, values)
 
     def _stored(self, row: int, column: int) -> tuple[Any, int] | None:
         """Give the bytes of a chunk and the mask of skipped filters, or None if it has none."""
@@ -420,19 +440,12 @@ class Deflated:
         except ValueError:
             return None
 
-    def _plainly(self, row: int, column: int, wanted: tuple[slice, slice]) -> NDArray[Any]:
+    def _plainly(self, row: _RowPart, columns: ChunkColumns) -> NDArray[Any]:
         """Let h5py read a chunk: it says what is wrong, or knows better."""
-        top, left = (
-            number * length
-            for number, length in zip((row, column), self.dataset.chunks, strict=True)
-        )
-        rows, columns = wanted
-        return np.asarray(
-            self.dataset[
-                top + rows.start : top + rows.stop : rows.step,
-                left + columns.start : left + columns.stop,
-            ]
-        )
+        height, width = self.dataset.chunks
+        top, left = row.number * height, columns.number * width
+        rows = slice(top + row.local.start, top + row.local.stop, row.local.step)
+        return np.asarray(self.dataset[rows, left : left + width])[:, columns.local]
 
     def _is_shuffled(self, mask: int) -> bool:
         return _SHUFFLE in self.filters and not mask >> self.filters.index(_SHUFFLE) & 1
@@ -441,6 +454,16 @@ class Deflated:
     def _chunk_bytes(self) -> int:
         height, width = self.dataset.chunks
         return int(height * width * self.dataset.dtype.itemsize)
+
+
+def _put(put: Put, out: NDArray[Any], row: _RowPart, columns: ChunkColumns, values: Any) -> None:
+    """Put values of a chunk to their places in ``out``, which need not be beside each other."""
+    if isinstance(columns.target, slice):
+        put(out[row.target, columns.target], values)
+        return
+    part = np.empty((row.target.stop - row.target.start, len(columns.target)), out.dtype)
+    put(part, values)
+    out[row.target, columns.target] = part
 
 
 def _all(function: Callable[[_Job], None], jobs: list[_Job], workers: int) -> None:

@@ -20,7 +20,7 @@ from ndx_simulation_output.engine.layout import Layout
 from ndx_simulation_output.engine.places import Place, place_of
 from ndx_simulation_output.engine.sources import Piece, Region, regions
 from ndx_simulation_output.engine.workers import default_workers, in_order
-from ndx_simulation_output.recording.arrays import LazyArray, copy_array
+from ndx_simulation_output.recording.arrays import LazyArray
 
 __all__ = ["Target", "made_pieces", "target_of", "write_matrix"]
 
@@ -39,7 +39,7 @@ def write_matrix(
 
     ``path`` is where the file lies: given that, uncompressed data are written there directly.
     ``columns`` are those to write, from the edge of a chunk to that of another. ``progress`` is
-    called with the number of bytes of each piece.
+    called with the number of bytes of each piece of the source.
 
     Raises
     ------
@@ -52,9 +52,6 @@ def write_matrix(
     workers = default_workers() if workers is None else workers
     wanted = range(*columns.indices(layout.shape[1]))
     target = target_of(place_of(dataset), path, dataset)
-    if target is None:
-        copy_array(source, dataset, chunks=layout.chunks, progress=progress)
-        return
     directory = None if path is None else path.parent
     cut = regions(source, layout, wanted, directory)
     with closing(target), closing(made_pieces(target, cut, layout, workers)) as pieces:
@@ -71,13 +68,15 @@ def made_pieces(
     for region in cut:
         yield from in_order(target.make, region.pieces(layout), workers)
         region.release()
+        # Else it would stay until the next one is read.
+        del region
 
 
 class Target(Protocol):
     """Where pieces go: workers ``make`` what is then ``put``, a piece after the other."""
 
     def make(self, piece: Piece) -> tuple[int, Any]:
-        """Give the size of a piece and what is to be put."""
+        """Give how many bytes of the source a piece has, and what is to be put."""
 
     def put(self, made: Any) -> None:
         """Store it."""
@@ -86,19 +85,37 @@ class Target(Protocol):
         """Let go of the file."""
 
 
-def target_of(
-    place: Place | None, path: Path | None, dataset: h5py.Dataset | None
-) -> Target | None:
-    """Give the fastest way to write the same as h5py, or None if that is h5py.
+def target_of(place: Place | None, path: Path | None, dataset: h5py.Dataset | None) -> Target:
+    """Give the fastest way to write the same as h5py.
 
     Who has no dataset can make pieces, and put those that go past HDF5.
     """
-    if place is None:
-        return None
-    if place.addresses is not None and path is not None:
+    if place is not None and place.addresses is not None and path is not None:
         kind = _Rows if place.chunks is None else _PlacedChunks
         return kind(_Places(path), place, place.addresses)
-    return None if place.chunks is None else _StoredChunks(place, dataset)
+    if place is None or place.chunks is None:
+        return _Blocks(dataset)
+    return _StoredChunks(place, dataset)
+
+
+class _Blocks:
+    """Blocks of any dataset, through HDF5."""
+
+    def __init__(self, dataset: Any) -> None:
+        self._dataset = dataset
+
+    def make(self, piece: Piece) -> tuple[int, tuple[slice, slice, NDArray[Any]]]:
+        """Give the values of a piece, and where they belong."""
+        values = piece.read()
+        return values.nbytes, (piece.rows, piece.columns, values)
+
+    def put(self, made: tuple[slice, slice, NDArray[Any]]) -> None:
+        """Store them."""
+        rows, columns, values = made
+        self._dataset[rows, columns] = values
+
+    def close(self) -> None:
+        """Do nothing: the file is the caller's."""
 
 
 class _Places:
@@ -129,15 +146,16 @@ class _Rows:
 
     def make(self, piece: Piece) -> tuple[int, None]:
         """Write the rows of a piece, each to its place if the piece has not all its columns."""
-        values = np.ascontiguousarray(piece.read(), self._dtype)
+        read = piece.read()
+        values = np.ascontiguousarray(read, self._dtype)
         place = self._start + piece.rows.start * self._row_bytes
         if values.nbytes == len(values) * self._row_bytes:
             self._places.write(values, place)
-            return values.nbytes, None
+            return read.nbytes, None
         place += piece.columns.start * self._dtype.itemsize
         for number, row in enumerate(values):
             self._places.write(row, place + number * self._row_bytes)
-        return values.nbytes, None
+        return read.nbytes, None
 
     def put(self, made: None) -> None:
         """Do nothing: it is written."""
@@ -217,7 +235,7 @@ class _Cutter:
         chunks[:whole, :rows] = _split(values[:, : whole * width], width)
         if columns % width:
             chunks[whole, :rows, : columns % width] = values[:, whole * width :]
-        return rows * columns * self._dtype.itemsize, chunks
+        return values.nbytes, chunks
 
     def _buffer(self, count: int) -> NDArray[Any]:
         buffer = getattr(self._memory, "buffer", None)
