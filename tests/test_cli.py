@@ -330,3 +330,23 @@ def test_a_demo_is_made_anew_when_told_to_overwrite(demo):
 
     assert finished.returncode == 0
     assert not finished.stderr
+
+
+@pytest.mark.parametrize("variable", ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"])
+def test_one_of_several_processes_is_told_to_share_the_work(variable, demo, monkeypatch):
+    monkeypatch.setenv(variable, "2")
+
+    finished = run("convert", demo / "sonata", "run.nwb")
+
+    assert finished.returncode == 2
+    assert "add --mpi to share the work" in finished.stderr
+    assert not Path("run.nwb").exists()
+
+
+def test_mpi_without_mpi4py_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mpi4py", None)
+
+    result = CliRunner().invoke(main, ["convert", "v.h5", "run.nwb", "--mpi"])
+
+    assert result.exit_code == 1
+    assert "--mpi needs mpi4py: pip install 'ndx-simulation-output[mpi]'" in result.output

@@ -1,5 +1,6 @@
 """The command line, ``ndx-sim``: the same calls and names as in Python."""
 
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -15,11 +16,19 @@ from ndx_simulation_output.convert import convert as convert_sources
 from ndx_simulation_output.convert import export_sonata, open_output, plan_layouts
 from ndx_simulation_output.demo import run_demo
 from ndx_simulation_output.engine.layout import DEFAULT_MEMORY
-from ndx_simulation_output.errors import SimulationOutputError, SimulationOutputWarning
+from ndx_simulation_output.errors import (
+    MissingDependencyError,
+    SimulationOutputError,
+    SimulationOutputWarning,
+)
 from ndx_simulation_output.info import describe
 from ndx_simulation_output.nwb.checks import check_file
 
 __all__ = ["main"]
+
+
+_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
+"""Variables in which Open MPI, MPICH and its relatives say how many processes there are."""
 
 
 class _Commands(click.Group):
@@ -194,7 +203,10 @@ def _source_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--link", is_flag=True, help="Leave the data in the source and refer to them.")
 @click.option("--plan", is_flag=True, help="Say how data would be stored, and write nothing.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing target.")
-def convert(sources: tuple[Path, ...], target: Path, *, plan: bool, **options: Any) -> None:
+@click.option("--mpi", is_flag=True, help="Share the work among the processes of mpirun.")
+def convert(
+    sources: tuple[Path, ...], target: Path, *, plan: bool, mpi: bool, **options: Any
+) -> None:
     """Convert what a SONATA simulation left behind to one NWB file.
 
     SOURCES are files, a directory, or a simulation_config.json; TARGET ends in .nwb.
@@ -202,6 +214,7 @@ def convert(sources: tuple[Path, ...], target: Path, *, plan: bool, **options: A
     \b
     Example:
       ndx-sim convert output/ run.nwb --unit v_report=mV --metadata session.yaml
+      mpirun -n 4 ndx-sim convert output/ run.nwb --mpi
     """
     if target.suffix != ".nwb":
         msg = f"the last argument is the file to write, NAME.nwb; found {target}"
@@ -209,10 +222,33 @@ def convert(sources: tuple[Path, ...], target: Path, *, plan: bool, **options: A
     if plan:
         _say_plan(sources, options)
         return
+    comm = _communicator(mpi=mpi)
+    if comm is not None and comm.rank > 0:
+        try:
+            convert_sources(sources, target, comm=comm, **options)
+        except SimulationOutputError:
+            sys.exit(1)  # rank 0 says why
+        return
     with _progress("convert") as progress:
-        converted = convert_sources(sources, target, progress=progress, **options)
+        converted = convert_sources(sources, target, progress=progress, comm=comm, **options)
     _say_notes(converted.notes)
     click.echo(f"wrote {converted.path}")
+
+
+def _communicator(*, mpi: bool) -> Any:
+    """Give the processes of mpirun, or None; refuse several that would all do the same."""
+    if not mpi:
+        sizes = [os.environ.get(name, "1") for name in _SIZES]
+        if any(size.isdecimal() and int(size) > 1 for size in sizes):
+            msg = "this is one of several processes of mpirun; add --mpi to share the work"
+            raise click.UsageError(msg)
+        return None
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:
+        msg = f"--mpi needs mpi4py: pip install 'ndx-simulation-output[mpi]' ({error})"
+        raise MissingDependencyError(msg) from error
+    return MPI.COMM_WORLD
 
 
 @main.command()

@@ -1,6 +1,8 @@
 """The whole way in one call, both directions."""
 
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,8 +16,9 @@ from ndx_simulation_output.engine.layout import (
     Layout,
     Storage,
 )
+from ndx_simulation_output.engine.team import Communicator, Team, together
 from ndx_simulation_output.engine.workers import default_workers
-from ndx_simulation_output.errors import SourceError, TargetExistsError
+from ndx_simulation_output.errors import SimulationOutputWarning, SourceError, TargetExistsError
 from ndx_simulation_output.files import check_target
 from ndx_simulation_output.recording import SimulationOutput
 from ndx_simulation_output.recording.arrays import Progress
@@ -54,6 +57,7 @@ def convert(
     link: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,
+    comm: Communicator | None = None,
 ) -> Converted:
     """Convert what a SONATA simulation left behind to one NWB file, in bounded memory.
 
@@ -97,6 +101,10 @@ def convert(
         Whether an existing target is replaced.
     progress
         Called with the number of bytes done since the last call, and that of all.
+    comm
+        An mpi4py communicator, such as ``mpi4py.MPI.COMM_WORLD``, all of whose ranks call this
+        with the same arguments. Each writes some of the columns. Rank 0 alone warns and shows
+        progress.
 
     Raises
     ------
@@ -116,6 +124,8 @@ def convert(
         If the target exists and ``overwrite`` is false.
     WriteError
         If the target cannot be written. An existing one is then as it was.
+    RankError
+        If another rank fails.
 
     Example
     -------
@@ -126,33 +136,47 @@ def convert(
     from ndx_simulation_output.nwb import writer
     from ndx_simulation_output.nwb.metadata import read_metadata
 
-    target = Path(target)
-    check_target(target, overwrite=overwrite)
-    sections = read_metadata(metadata)
-    sources = [source] if isinstance(source, (str, Path)) else list(source)
-    if any(Path(path).resolve() == target.resolve() for path in sources):
-        msg = f"{target} is the source and cannot be the target too"
-        raise TargetExistsError(msg)
-    storage = Storage(access, compression, chunks, memory, link=link)
-    with sonata.read(
-        sources,
-        unit=unit,
-        time_unit=time_unit,
-        compartments=compartments,
-        population=population,
-        dt=dt,
-    ) as output:
-        writer.write(
-            _rounded(output, quantize, workers),
-            target,
-            metadata=sections,
-            when=_modified(sources),
-            overwrite=overwrite,
-            storage=storage,
-            workers=workers,
-            progress=progress,
-        )
-    return Converted(target, output.notes)
+    with together(comm) as team, _warnings_of(team):
+        target = Path(target)
+        check_target(target, overwrite=overwrite)
+        sections = read_metadata(metadata)
+        sources = [source] if isinstance(source, (str, Path)) else list(source)
+        if any(Path(path).resolve() == target.resolve() for path in sources):
+            msg = f"{target} is the source and cannot be the target too"
+            raise TargetExistsError(msg)
+        storage = Storage(access, compression, chunks, memory, link=link)
+        workers = team.workers if workers is None else workers
+        with sonata.read(
+            sources,
+            unit=unit,
+            time_unit=time_unit,
+            compartments=compartments,
+            population=population,
+            dt=dt,
+        ) as output:
+            writer.write(
+                _rounded(output, quantize, workers),
+                target,
+                metadata=sections,
+                when=_modified(sources),
+                overwrite=overwrite,
+                storage=storage,
+                workers=workers,
+                progress=progress,
+                team=team,
+            )
+        return Converted(target, output.notes)
+
+
+@contextmanager
+def _warnings_of(team: Team) -> Iterator[None]:
+    """Let rank 0 alone warn: the others read the same."""
+    if team.rank == 0:
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SimulationOutputWarning)
+        yield
 
 
 def plan_layouts(

@@ -11,6 +11,7 @@ __all__ = [
     "NameClashError",
     "NothingRecordedError",
     "QuantizeError",
+    "RankError",
     "ShapeMismatchError",
     "SimulationOutputError",
     "SimulationOutputWarning",
@@ -85,6 +86,10 @@ class WriteError(SimulationOutputError, OSError):
 
 class ExportError(SimulationOutputError):
     """A recording cannot be expressed in the format asked for."""
+
+
+class RankError(SimulationOutputError):
+    """Another process of an MPI job failed, and so does this one."""
 
 
 class MissingDependencyError(SimulationOutputError, ImportError):

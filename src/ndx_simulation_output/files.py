@@ -11,7 +11,7 @@ import h5py
 
 from ndx_simulation_output.errors import SimulationOutputError, TargetExistsError, WriteError
 
-__all__ = ["WholeFile", "check_target", "whole_file", "whole_hdf5"]
+__all__ = ["WholeFile", "check_target", "naming_target", "whole_file", "whole_hdf5"]
 
 
 def check_target(path: Path, *, overwrite: bool) -> None:
@@ -53,23 +53,51 @@ def whole_file(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """
     check_target(path, overwrite=overwrite)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    with naming_target(path):
+        try:
+            yield temporary
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming_target(path: Path) -> Iterator[None]:
+    """Turn errors of the system in the block, which writes ``path``, into one that says so.
+
+    Raises
+    ------
+    WriteError
+        If the system refuses to write, for instance because the disk is full.
+
+    """
     try:
-        yield temporary
-        temporary.replace(path)
+        yield
     except Exception as error:
         reason = _failed_write(error)
         if reason is None:
             raise
         msg = f"cannot write {path}: {reason}"
         raise WriteError(msg) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 class WholeFile(h5py.File):  # type: ignore[misc]
     """An HDF5 file that is written under the temporary name ``path``."""
 
     path: Path
+    storage: "_Storage"
+
+    def check(self) -> None:
+        """See whether all that HDF5 has written so far is in the file.
+
+        Raises
+        ------
+        OSError
+            If it is not, for instance because the disk is full.
+
+        """
+        if self.storage.failure is not None:
+            raise self.storage.failure
 
 
 @contextmanager
@@ -91,7 +119,7 @@ def whole_hdf5(path: Path, *, overwrite: bool = False) -> Iterator[WholeFile]:
         try:
             # Without a cache of chunks, much is not put off.
             with WholeFile(storage, "w", rdcc_nbytes=0) as file:
-                file.path = temporary
+                file.path, file.storage = temporary, storage
                 try:
                     yield file
                 finally:

@@ -30,7 +30,7 @@ def create_dataset(
     if layout.compression is not None:
         facts.set_shuffle()
         facts.set_deflate(_GZIP_LEVEL)
-    elif all(layout.shape):
+    elif layout.chunks is not None or all(layout.shape):
         facts.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
         facts.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     space = h5py.h5s.create_simple(

@@ -1,6 +1,6 @@
 """How data are laid out in a file: pure arithmetic, no file is touched."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from numbers import Integral
 from typing import Literal, get_args
@@ -18,6 +18,7 @@ __all__ = [
     "Layout",
     "Storage",
     "plan_layout",
+    "plan_stream",
 ]
 
 Access = Literal["balanced", "cells", "frames"]
@@ -149,6 +150,51 @@ def _are_two_lengths(chunks: object) -> bool:
     if not isinstance(chunks, tuple | list) or len(chunks) != 2:
         return False
     return all(isinstance(length, Integral) and int(length) > 0 for length in chunks)
+
+
+def plan_stream(
+    columns: int,
+    itemsize: int,
+    cell_widths: ArrayLike = 1,
+    storage: Storage = Storage(),
+    *,
+    steps: int | None = None,
+    row_bytes: int | None = None,
+) -> Layout:
+    """Plan how a matrix is stored whose rows come one after the other, about ``steps`` of them.
+
+    A row of chunks is in memory before it is written: chunks have only so many rows that these,
+    ``row_bytes`` each (by default those of all columns), fit into the memory.
+
+    Raises
+    ------
+    LayoutError
+        If data that grow should be contiguous, or chunks are asked for that do not fit.
+
+    Example
+    -------
+    >>> plan_stream(40000, itemsize=4, cell_widths=200).chunks
+    (419, 200)
+    >>> plan_stream(40000, itemsize=4, cell_widths=200, steps=100).chunks
+    (100, 1291)
+
+    """
+    row_bytes = max(1, columns * itemsize if row_bytes is None else row_bytes)
+    most = max(1, storage.memory // row_bytes)
+    if storage.chunks == "contiguous" or storage.link:
+        msg = "data that grow in time cannot be contiguous nor linked; expected chunks"
+        raise LayoutError(msg)
+    if storage.chunks is not None and storage.chunks[0] > most:
+        msg = (
+            f"chunks of {storage.chunks[0]} rows need {storage.chunks[0] * row_bytes} bytes before "
+            f"they are written; expected at most the memory, {storage.memory} bytes"
+        )
+        raise LayoutError(msg)
+    rows = most if steps is None else min(max(steps, 1), most)
+    if storage.chunks is not None:
+        rows = max(rows, storage.chunks[0])
+    layout = plan_layout((rows, columns), itemsize, cell_widths, storage)
+    return replace(layout, shape=(0, columns))
 
 
 def _width(cell_widths: ArrayLike) -> int:

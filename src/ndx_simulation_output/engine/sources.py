@@ -74,35 +74,41 @@ class Region:
 
 
 def regions(
-    source: LazyArray, layout: Layout, columns: range, directory: Path | None = None
+    source: LazyArray,
+    layout: Layout,
+    columns: range,
+    directory: Path | None = None,
+    rows: range | None = None,
 ) -> Iterator[Region]:
     """Cut the ``columns`` of a source, shape (time, column), into regions of whole pieces.
 
-    A temporary file, where one is needed, lies in ``directory``.
+    A temporary file, where one is needed, lies in ``directory``. ``rows``, all by default, begin
+    with a chunk.
     """
-    if not columns or not source.shape[0]:
+    rows = range(source.shape[0]) if rows is None else rows
+    if not columns or not rows:
         return
     if is_mapped(source):
         row_bytes = source.dtype.itemsize * len(columns)
         height = _up(max(1, _RELEASE_BYTES // row_bytes), layout.piece[0])
-        for rows, some in _blocks(source.shape[0], columns, height, len(columns)):
-            yield Region(source, rows, some)
+        for block in _blocks(rows, columns, height, len(columns)):
+            yield Region(source, *block)
         return
     height, width = _region_shape(source, layout, len(columns))
     if height * width * source.dtype.itemsize <= layout.memory:
-        for rows, some in _blocks(source.shape[0], columns, height, width):
-            yield Region(source, rows, some, read_block(source, rows, some))
+        for block in _blocks(rows, columns, height, width):
+            yield Region(source, *block, read_block(source, *block))
         return
     with tempfile.TemporaryFile(dir=directory) as file:
-        for rows, some in _blocks(source.shape[0], columns, height, width):
-            yield Region(source, rows, some, _spooled(source, rows, some, file, layout.memory))
+        for block in _blocks(rows, columns, height, width):
+            yield Region(source, *block, _spooled(source, *block, file, layout.memory))
 
 
-def _blocks(n_rows: int, columns: range, height: int, width: int) -> Iterator[tuple[slice, slice]]:
-    for top in range(0, n_rows, height):
+def _blocks(rows: range, columns: range, height: int, width: int) -> Iterator[tuple[slice, slice]]:
+    for top in range(rows.start, rows.stop, height):
         for left in range(columns.start, columns.stop, width):
-            rows = slice(top, min(top + height, n_rows))
-            yield rows, slice(left, min(left + width, columns.stop))
+            some = slice(top, min(top + height, rows.stop))
+            yield some, slice(left, min(left + width, columns.stop))
 
 
 def _region_shape(source: LazyArray, layout: Layout, n_columns: int) -> tuple[int, int]:

@@ -234,6 +234,10 @@ class Index:
         if self._all is None and (count is None or count > _FEW_CHUNKS):
             self._all = self._read()
 
+    def addresses(self) -> NDArray[np.int64]:
+        """Give the addresses of all chunks, shape (row of chunks, column of chunks)."""
+        return np.ascontiguousarray(self._read()[..., 0])
+
     def span(self, row: int, first: int, stop: int) -> NDArray[np.int64]:
         """Give address (negative if there is none), size and mask of chunks beside each other."""
         if self._all is not None:

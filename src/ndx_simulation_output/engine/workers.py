@@ -15,10 +15,13 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
-def default_workers() -> int:
-    """Give how many threads work unless told: one for each processor, or none if there is one."""
+def default_workers(sharing: int = 1) -> int:
+    """Give how many threads work unless told: one for each processor, or none if there is one.
+
+    ``sharing`` is how many processes like this one share the processors.
+    """
     available = getattr(os, "sched_getaffinity", None)
-    processors = len(available(0)) if available else os.cpu_count() or 1
+    processors = (len(available(0)) if available else os.cpu_count() or 1) // sharing
     return min(processors, _MOST) if processors > 1 else 0
 
 

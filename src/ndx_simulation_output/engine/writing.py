@@ -6,7 +6,8 @@ chunks are stored by HDF5 as they are. ``copy_array`` is the plain way to the sa
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,12 +17,12 @@ from numpy.typing import NDArray
 
 from ndx_simulation_output.engine.deflate import deflate, shuffle
 from ndx_simulation_output.engine.layout import Layout
-from ndx_simulation_output.engine.sources import Piece, regions
-from ndx_simulation_output.engine.storages import Index, is_of_numpy
+from ndx_simulation_output.engine.places import Place, place_of
+from ndx_simulation_output.engine.sources import Piece, Region, regions
 from ndx_simulation_output.engine.workers import default_workers, in_order
 from ndx_simulation_output.recording.arrays import LazyArray
 
-__all__ = ["write_matrix"]
+__all__ = ["Target", "made_pieces", "target_of", "write_matrix"]
 
 
 def write_matrix(
@@ -50,22 +51,28 @@ def write_matrix(
     """
     workers = default_workers() if workers is None else workers
     wanted = range(*columns.indices(layout.shape[1]))
-    target = _target_of(dataset, path)
+    target = target_of(place_of(dataset), path, dataset) or _Blocks(dataset)
     directory = None if path is None else path.parent
-    try:
-        for region in regions(source, layout, wanted, directory):
-            for n_bytes, made in in_order(target.make, region.pieces(layout), workers):
-                target.put(made)
-                if progress is not None:
-                    progress(n_bytes)
-            region.release()
-            # Else it would stay until the next one is read.
-            del region
-    finally:
-        target.close()
+    cut = regions(source, layout, wanted, directory)
+    with closing(target), closing(made_pieces(target, cut, layout, workers)) as pieces:
+        for n_bytes, made in pieces:
+            target.put(made)
+            if progress is not None:
+                progress(n_bytes)
 
 
-class _Target(Protocol):
+def made_pieces(
+    target: "Target", cut: Iterable[Region], layout: Layout, workers: int
+) -> Generator[tuple[int, Any]]:
+    """Give the size of each piece of regions, and what ``target`` made of it."""
+    for region in cut:
+        yield from in_order(target.make, region.pieces(layout), workers)
+        region.release()
+        # Else it would stay until the next one is read.
+        del region
+
+
+class Target(Protocol):
     """Where pieces go: workers ``make`` what is then ``put``, a piece after the other."""
 
     def make(self, piece: Piece) -> tuple[int, Any]:
@@ -78,24 +85,19 @@ class _Target(Protocol):
         """Let go of the file."""
 
 
-def _target_of(dataset: h5py.Dataset, path: Path | None) -> _Target:
-    """Give the fastest way to write the same as h5py."""
-    if not is_of_numpy(dataset):
-        return _Blocks(dataset)
-    facts = dataset.id.get_create_plist()
-    filters = [facts.get_filter(number)[0] for number in range(facts.get_nfilters())]
-    early = facts.get_alloc_time() == h5py.h5d.ALLOC_TIME_EARLY
-    place = path if hasattr(os, "pwrite") and early and not filters else None
-    if dataset.chunks is None:
-        start = None if place is None else dataset.id.get_offset()
-        if place is None or start is None:
-            return _Blocks(dataset)
-        return _Rows(_Places(place), dataset, start)
-    if filters not in ([], [h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE]):
-        return _Blocks(dataset)
-    if place is not None and hasattr(dataset.id, "chunk_iter"):
-        return _PlacedChunks(_Places(place), dataset)
-    return _StoredChunks(dataset, deflated=bool(filters))
+def target_of(
+    place: Place | None, path: Path | None, dataset: h5py.Dataset | None
+) -> Target | None:
+    """Give a faster way than h5py to write the same, or None if there is none.
+
+    Who has no dataset can make pieces, and put those that go past HDF5.
+    """
+    if place is None:
+        return None
+    if place.addresses is not None and path is not None:
+        kind = _Rows if place.chunks is None else _PlacedChunks
+        return kind(_Places(path), place, place.addresses)
+    return None if place.chunks is None else _StoredChunks(place, dataset)
 
 
 class _Blocks:
@@ -139,9 +141,9 @@ class _Places:
 class _Rows:
     """Rows one after the other, in a file that HDF5 does not write at the same time."""
 
-    def __init__(self, places: _Places, dataset: h5py.Dataset, start: int) -> None:
-        self._places, self._dtype, self._start = places, dataset.dtype, start
-        self._row_bytes = dataset.shape[1] * dataset.dtype.itemsize
+    def __init__(self, places: _Places, place: Place, addresses: NDArray[np.int64]) -> None:
+        self._places, self._dtype, self._start = places, place.dtype, int(addresses[0, 0])
+        self._row_bytes = place.shape[1] * place.dtype.itemsize
         self.close = places.close
 
     def make(self, piece: Piece) -> tuple[int, None]:
@@ -164,18 +166,16 @@ class _Rows:
 class _PlacedChunks:
     """Chunks without filters whose places are known."""
 
-    def __init__(self, places: _Places, dataset: h5py.Dataset) -> None:
-        self._places = places
-        self._cutter = _Cutter(dataset)
-        self._index = Index(dataset)
-        self._index.prepare()
+    def __init__(self, places: _Places, place: Place, addresses: NDArray[np.int64]) -> None:
+        self._places, self._addresses, self._top = places, addresses, place.top
+        self._cutter = _Cutter(place)
         self.close = places.close
 
     def make(self, piece: Piece) -> tuple[int, None]:
         """Write the chunks of a piece, those that are neighbours in the file together."""
         n_bytes, chunks = self._cutter.cut(piece)
         row, first = self._cutter.number(piece)
-        places = self._index.span(row, first, first + len(chunks))[:, 0]
+        places = self._addresses[row - self._top, first : first + len(chunks)]
         ends = (np.flatnonzero(np.diff(places) != chunks[0].nbytes) + 1).tolist()
         for start, stop in zip([0, *ends], [*ends, len(chunks)], strict=True):
             self._places.write(chunks[start:stop], int(places[start]))
@@ -188,9 +188,9 @@ class _PlacedChunks:
 class _StoredChunks:
     """Chunks that HDF5 stores as they are given, deflated or not."""
 
-    def __init__(self, dataset: h5py.Dataset, *, deflated: bool) -> None:
-        self._dataset, self._deflated = dataset, deflated
-        self._cutter = _Cutter(dataset)
+    def __init__(self, place: Place, dataset: Any) -> None:
+        self._dataset, self._deflated = dataset, place.deflated
+        self._cutter = _Cutter(place)
 
     def make(self, piece: Piece) -> tuple[int, list[tuple[tuple[int, int], bytes]]]:
         """Give the bytes of each chunk of a piece, and where it begins in the matrix."""
@@ -216,9 +216,9 @@ class _StoredChunks:
 class _Cutter:
     """Cuts pieces into whole chunks, in memory that each thread uses again and again."""
 
-    def __init__(self, dataset: h5py.Dataset) -> None:
-        self._chunk, self._dtype = dataset.chunks, dataset.dtype
-        self._fillvalue = dataset.fillvalue
+    def __init__(self, place: Place) -> None:
+        self._chunk, self._dtype = place.chunks or (1, 1), place.dtype
+        self._fillvalue = place.fillvalue
         self._memory = threading.local()
 
     def number(self, piece: Piece) -> tuple[int, int]:

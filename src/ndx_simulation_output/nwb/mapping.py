@@ -29,7 +29,15 @@ from ndx_simulation_output.recording import (
     Times,
 )
 
-__all__ = ["CHANNEL", "Fill", "Mapped", "electrode_group", "map_output", "plan_output"]
+__all__ = [
+    "CHANNEL",
+    "Fill",
+    "Mapped",
+    "electrode_group",
+    "map_output",
+    "matrices",
+    "plan_output",
+]
 
 CHANNEL = "channel"
 """Column of the electrodes: the id of the channel in the source."""
@@ -101,6 +109,12 @@ def map_output(
     own = {"compartments": tables_made, "provenance": json.dumps(provenance)}
     mapped.nwbfile.add_lab_meta_data(make_simulation_metadata(run, own))
     return mapped
+
+
+def matrices(output: SimulationOutput) -> list[LazyArray]:
+    """Give the data of all reports and potentials, as ``map_output`` orders what is to fill in."""
+    reports, potentials = output.reports, output.potentials
+    return [report.data for report in reports] + [potential.data for potential in potentials]
 
 
 def plan_output(

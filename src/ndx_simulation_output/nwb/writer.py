@@ -11,10 +11,11 @@ from pynwb import NWBHDF5IO
 from ndx_simulation_output.engine.datasets import create_dataset, replace_dataset
 from ndx_simulation_output.engine.layout import Storage
 from ndx_simulation_output.engine.links import link_dataset
-from ndx_simulation_output.engine.workers import default_workers
-from ndx_simulation_output.engine.writing import write_matrix
-from ndx_simulation_output.files import check_target, whole_hdf5
-from ndx_simulation_output.nwb.mapping import map_output
+from ndx_simulation_output.engine.parallel import write_matrix_together
+from ndx_simulation_output.engine.team import Team
+from ndx_simulation_output.errors import SourceError
+from ndx_simulation_output.files import check_target, naming_target, whole_hdf5
+from ndx_simulation_output.nwb.mapping import map_output, matrices
 from ndx_simulation_output.recording import SimulationOutput
 from ndx_simulation_output.recording.arrays import Progress, size_in_bytes
 
@@ -31,8 +32,11 @@ def write(
     storage: Storage = Storage(),  # noqa: B008 - frozen
     workers: int | None = None,
     progress: Progress | None = None,
+    team: Team | None = None,
 ) -> None:
     """Write all that a run recorded to ``target``, in blocks of bounded size.
+
+    The ranks of a ``team`` share the work: each has the same ``output``, read by itself.
 
     Raises
     ------
@@ -48,10 +52,19 @@ def write(
         If ``metadata`` do not fit NWB.
     LayoutError
         If data cannot be stored as asked.
+    RankError
+        If another rank fails.
 
     """
+    team = team or Team()
     check_target(target, overwrite=overwrite)
-    workers = default_workers() if workers is None else workers
+    workers = team.workers if workers is None else workers
+    _check_sources(output, team)
+    if team.rank > 0:
+        with naming_target(target):
+            for source in [] if storage.link else matrices(output):
+                write_matrix_together(team, source, workers=workers)
+        return
     mapped = map_output(output, metadata, when=when, storage=storage, workers=workers)
     with whole_hdf5(target, overwrite=overwrite) as file:
         # It is not closed here: that is for the file, which may be full.
@@ -67,6 +80,18 @@ def write(
                 continue
             create = partial(create_dataset, layout=fill.layout, dtype=fill.source.dtype)
             dataset = replace_dataset(placeholder, create)
-            write_matrix(
-                fill.source, dataset, fill.layout, path=file.path, workers=workers, progress=done
+            write_matrix_together(
+                team, fill.source, dataset, fill.layout, file.path, workers=workers, progress=done
             )
+
+
+def _check_sources(output: SimulationOutput, team: Team) -> None:
+    """Refuse ranks that read something else than rank 0."""
+    read = team.agree([f"{data.shape} of {data.dtype}" for data in matrices(output)])
+    for rank, found in enumerate(read):
+        if found != read[0]:
+            msg = (
+                f"rank {rank} reads data of shapes {', '.join(found)}; expected those of rank 0, "
+                f"{', '.join(read[0])}: are the sources on a file system that all ranks see?"
+            )
+            raise SourceError(msg)

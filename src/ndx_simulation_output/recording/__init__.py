@@ -10,6 +10,7 @@ from ndx_simulation_output.recording.output import (
     SimulationOutput,
     Spikes,
 )
+from ndx_simulation_output.recording.streamed import StreamedReport
 from ndx_simulation_output.recording.times import RegularTimes, Times, Timestamps
 from ndx_simulation_output.recording.traces import Traces
 from ndx_simulation_output.recording.units import UNKNOWN, Unit, parse_unit, unit_symbol
@@ -25,6 +26,7 @@ __all__ = [
     "Run",
     "SimulationOutput",
     "Spikes",
+    "StreamedReport",
     "Times",
     "Timestamps",
     "Traces",

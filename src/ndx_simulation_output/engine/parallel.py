@@ -1,0 +1,234 @@
+"""Write a matrix with all ranks of an MPI job, each its own chunks, with any build of h5py.
+
+What is not compressed each rank writes to its place in the file, past HDF5. Compressed chunks go
+to rank 0, which lets HDF5 store them while all compress.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from ndx_simulation_output.engine.layout import Layout
+from ndx_simulation_output.engine.places import Place, place_of
+from ndx_simulation_output.engine.sources import regions
+from ndx_simulation_output.engine.team import Team
+from ndx_simulation_output.engine.writing import Target, made_pieces, target_of, write_matrix
+from ndx_simulation_output.recording.arrays import LazyArray, chunks_of
+
+__all__ = ["Share", "deliver", "plan_share", "write_matrix_together"]
+
+_PIECE, _END = 1, 2
+_AHEAD, _NOTES_AHEAD = 4, 256
+"""How many pieces, or notes that one is written, may be on their way to rank 0."""
+_PAUSE = 2e-4
+"""Seconds between two looks for messages: a rank that waits leaves its processor to threads."""
+
+_Results = Generator[tuple[int, Any]]
+
+
+@dataclass(frozen=True)
+class Share:
+    """The rows and columns of a matrix that one rank writes: whole chunks."""
+
+    rows: range
+    columns: range
+
+
+def plan_share(layout: Layout, source_width: int, rank: int, size: int) -> Share:
+    """Plan what one of ``size`` ranks writes: some columns of chunks, so its own cells.
+
+    It is rows where data are contiguous, where there are fewer columns of chunks than ranks, and
+    where ranks would read the same chunks of the source, which are ``source_width`` columns wide.
+
+    Example
+    -------
+    >>> from ndx_simulation_output.engine.layout import plan_layout
+    >>> plan_share(plan_layout((2000, 40000), 4, 200), 1, rank=1, size=3)
+    Share(rows=range(0, 2000), columns=range(13200, 26600))
+
+    """
+    rows, columns = layout.shape
+    height, width = layout.chunks or (1, max(columns, 1))
+    if -(-columns // width) >= size and source_width * size <= columns:
+        return Share(range(rows), _part(columns, width, rank, size))
+    return Share(_part(rows, height, rank, size), range(columns))
+
+
+def _part(length: int, step: int, rank: int, size: int) -> range:
+    """Give the part of a rank, made of whole steps."""
+    steps = -(-length // step)
+    start, stop = (steps * number // size * step for number in (rank, rank + 1))
+    return range(min(start, length), min(stop, length))
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What rank 0 tells the others of a matrix."""
+
+    layout: Layout
+    place: Place | None
+    path: Path
+    source_width: int
+
+
+def write_matrix_together(
+    team: Team,
+    source: LazyArray,
+    dataset: h5py.Dataset | None = None,
+    layout: Layout | None = None,
+    path: Path | None = None,
+    *,
+    workers: int | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> None:
+    """Write ``source``, shape (time, column), which every rank has, into the dataset of rank 0.
+
+    ``dataset``, ``layout`` and ``path``, where the file lies, are given by rank 0. ``progress`` is
+    called there with the number of bytes of each piece of any rank.
+
+    Raises
+    ------
+    SourceError
+        If the source cannot be read.
+    OSError
+        If the file cannot be written.
+    RankError
+        If another rank fails.
+
+    """
+    workers = team.workers if workers is None else workers
+    planned = None
+    if dataset is not None and layout is not None and path is not None:
+        if team.size == 1:
+            write_matrix(source, dataset, layout, path=path, workers=workers, progress=progress)
+            return
+        planned = _Plan(layout, place_of(dataset), path, chunks_of(source)[1])
+    plan: _Plan = team.tell(planned)
+    target = target_of(plan.place, plan.path, dataset)
+    if target is None:
+        if dataset is not None:
+            write_matrix(source, dataset, plan.layout, workers=workers, progress=progress)
+        return
+    share = plan_share(plan.layout, plan.source_width, team.rank, team.size)
+    cut = regions(source, plan.layout, share.columns, plan.path.parent, share.rows)
+    deliver(team, target, made_pieces(target, cut, plan.layout, workers), progress)
+
+
+def deliver(
+    team: Team, target: Target, made: _Results, progress: Callable[[int], object] | None = None
+) -> None:
+    """Put what every rank has ``made`` of its pieces into the ``target`` of rank 0.
+
+    Raises
+    ------
+    RankError
+        If another rank fails.
+
+    """
+    with closing(target), closing(made):
+        team.agree()
+        if team.rank == 0:
+            _receive(team, target, made, progress)
+        else:
+            _send(team, made)
+    team.agree()
+
+
+def _receive(
+    team: Team, target: Target, made: _Results, progress: Callable[[int], object] | None
+) -> None:
+    with closing(_Inbox(team)) as inbox:
+        for n_bytes, what in inbox.beside(made):
+            target.put(what)
+            if progress is not None:
+                progress(n_bytes)
+
+
+def _send(team: Team, made: _Results) -> None:
+    outbox = _Outbox(team)
+    failed = True
+    try:
+        for n_bytes, what in made:
+            outbox.put((n_bytes, what), _NOTES_AHEAD if what is None else _AHEAD)
+            if outbox.ended:
+                break
+        failed = False
+    finally:
+        outbox.close(failed=failed)
+
+
+class _Inbox:
+    """What the other ranks send to rank 0."""
+
+    def __init__(self, team: Team) -> None:
+        self._comm, self._size = team.comm, team.size
+        self._working = team.size - 1
+        self._failed = False
+
+    def beside(self, made: _Results) -> Iterator[tuple[int, Any]]:
+        """Give what rank 0 has made, and between that what has come."""
+        for result in made:
+            yield result
+            yield from self._taken()
+            if self._failed:
+                return
+        while self._working and not self._failed:
+            yield from self._taken()
+            time.sleep(_PAUSE)
+
+    def close(self) -> None:
+        """Tell the others that it is over, and take what they have sent before they hear of it."""
+        told = [self._comm.isend(None, dest=rank, tag=_END) for rank in range(1, self._size)]
+        while self._working:
+            for _ in self._taken():
+                pass
+            time.sleep(_PAUSE)
+        for request in told:
+            request.wait()
+
+    def _taken(self) -> Iterator[tuple[int, Any]]:
+        """Give what is there."""
+        while self._working and self._comm.iprobe(tag=_PIECE):
+            message = self._comm.recv(tag=_PIECE)
+            if isinstance(message, bool):
+                self._working -= 1
+                self._failed = self._failed or message
+            else:
+                yield message
+
+
+class _Outbox:
+    """What another rank sends to rank 0: pieces, and at the end whether it has failed."""
+
+    def __init__(self, team: Team) -> None:
+        self._comm = team.comm
+        self._sent: deque[Any] = deque()
+
+    @property
+    def ended(self) -> bool:
+        """Whether rank 0 has said that it is over."""
+        return bool(self._comm.iprobe(source=0, tag=_END))
+
+    def put(self, message: Any, ahead: int) -> None:
+        """Send a message, when fewer than ``ahead`` are on their way."""
+        self._wait(ahead - 1)
+        self._sent.append(self._comm.issend(message, dest=0, tag=_PIECE))
+
+    def close(self, *, failed: bool) -> None:
+        """Say that this was all, and wait until rank 0 says so."""
+        self.put(failed, _NOTES_AHEAD)
+        self._wait(0)
+        self._comm.recv(source=0, tag=_END)
+
+    def _wait(self, most: int) -> None:
+        while len(self._sent) > most:
+            if self._sent[0].Test():
+                self._sent.popleft()
+            else:
+                time.sleep(_PAUSE)
