@@ -223,7 +223,8 @@ def _report(series: CompartmentSeries, facts: dict[str, Any]) -> Report:
 
 
 def _potential(series: TimeSeries, facts: dict[str, Any], table: Any) -> ExtracellularPotential:
-    data = as_array(series.data) if len(series.data.shape) > 1 else Matrix(series.data)
+    data = as_array(series.data)
+    data = data if len(data.shape) > 1 else Matrix(data)
     channels = facts.pop("channels", None)
     electrode_facts = facts.pop("electrodes", None)
     if isinstance(series, ElectricalSeries):
