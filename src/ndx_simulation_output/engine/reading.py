@@ -89,7 +89,7 @@ class HDF5Array:
     @property
     def index(self) -> NDArray[np.int64] | None:
         """Where its chunks are in the file, if that is known by now."""
-        storage = self._storage
+        storage = vars(self).get("_storage")
         return storage.index.known if isinstance(storage, (Chunks, Deflated)) else None
 
     @property

@@ -24,7 +24,7 @@ from ndx_simulation_output.recording.arrays import (
     release,
 )
 
-__all__ = ["Piece", "Region", "regions"]
+__all__ = ["Piece", "Region", "region_shape", "regions"]
 
 _RELEASE_BYTES = 2**28
 
@@ -88,7 +88,7 @@ def regions(
         for rows, some in _blocks(source.shape[0], columns, height, len(columns)):
             yield Region(source, rows, some)
         return
-    height, width = _region_shape(source, layout, len(columns))
+    height, width = region_shape(source, layout, len(columns))
     if height * width * source.dtype.itemsize <= layout.memory:
         for rows, some in _blocks(source.shape[0], columns, height, width):
             yield Region(source, rows, some, read_block(source, rows, some))
@@ -105,7 +105,7 @@ def _blocks(n_rows: int, columns: range, height: int, width: int) -> Iterator[tu
             yield rows, slice(left, min(left + width, columns.stop))
 
 
-def _region_shape(source: LazyArray, layout: Layout, n_columns: int) -> tuple[int, int]:
+def region_shape(source: LazyArray, layout: Layout, n_columns: int) -> tuple[int, int]:
     """Give rows and columns of a region: whole chunks of the source, and whole pieces."""
     source_height, source_width = chunks_of(source)
     height = min(_up(source_height, layout.piece[0]), _up(source.shape[0], layout.piece[0]))

@@ -42,12 +42,17 @@ class ZarrArray:
     @property
     def compression(self) -> str | None:
         """How the values are compressed."""
-        codecs = getattr(self.array, "compressors", None) or [getattr(self.array, "compressor", None)]
+        several = hasattr(self.array, "compressors")
+        codecs = self.array.compressors if several else [self.array.compressor]
         return ", ".join(_name(codec) for codec in codecs if codec is not None) or None
 
     @property
     def stored_bytes(self) -> int:
         """How much the chunks take."""
+        store = getattr(self.array, "chunk_store", None)
+        if hasattr(store, "getsize"):
+            # zarr-python 2 would count what it opened with consolidated metadata twice.
+            return int(store.getsize(self.array.path))
         size = self.array.nbytes_stored
         return int(size() if callable(size) else size)
 

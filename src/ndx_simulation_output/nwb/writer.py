@@ -13,8 +13,10 @@ from ndx_simulation_output.engine.layout import Storage
 from ndx_simulation_output.engine.links import link_dataset
 from ndx_simulation_output.engine.workers import default_workers
 from ndx_simulation_output.engine.writing import write_matrix
-from ndx_simulation_output.files import check_target, whole_hdf5
+from ndx_simulation_output.errors import LayoutError
+from ndx_simulation_output.files import check_target, names_store, whole_hdf5
 from ndx_simulation_output.nwb.mapping import map_output
+from ndx_simulation_output.nwb.zarr import write_store
 from ndx_simulation_output.recording import SimulationOutput
 from ndx_simulation_output.recording.arrays import Progress, size_in_bytes
 
@@ -34,6 +36,8 @@ def write(
 ) -> None:
     """Write all that a run recorded to ``target``, in blocks of bounded size.
 
+    A target whose name ends in ``.zarr`` is a Zarr store, any other an HDF5 file.
+
     Raises
     ------
     TargetExistsError
@@ -48,8 +52,25 @@ def write(
         If ``metadata`` do not fit NWB.
     LayoutError
         If data cannot be stored as asked.
+    MissingDependencyError
+        If ``target`` is a Zarr store and hdmf-zarr or dask is not installed.
 
     """
+    if names_store(target):
+        write_store(
+            output,
+            target,
+            metadata=metadata,
+            when=when,
+            overwrite=overwrite,
+            storage=storage,
+            workers=workers,
+            progress=progress,
+        )
+        return
+    if storage.compression == "zstd":
+        msg = "not every reader of HDF5 has zstd: leave it out, use gzip, or write NAME.nwb.zarr"
+        raise LayoutError(msg)
     check_target(target, overwrite=overwrite)
     workers = default_workers() if workers is None else workers
     mapped = map_output(output, metadata, when=when, storage=storage, workers=workers)
