@@ -76,7 +76,7 @@ def test_the_plan_says_what_the_file_then_has(tmp_path):
     ("options", "said"),
     [
         ({"access": "rows"}, "balanced, cells or frames"),
-        ({"compression": "zip"}, "expected gzip or none"),
+        ({"compression": "zip"}, "expected gzip, zstd or none"),
         ({"chunks": (0, 3)}, r"\(rows, columns\)"),
         ({"chunks": "auto"}, r"\(rows, columns\)"),
         ({"chunks": "contiguous", "compression": "gzip"}, "cannot be compressed"),

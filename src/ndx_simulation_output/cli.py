@@ -16,8 +16,10 @@ from ndx_simulation_output.convert import export_sonata, open_output, plan_layou
 from ndx_simulation_output.demo import run_demo
 from ndx_simulation_output.engine.layout import DEFAULT_MEMORY
 from ndx_simulation_output.errors import SimulationOutputError, SimulationOutputWarning
+from ndx_simulation_output.files import names_store
 from ndx_simulation_output.info import describe
 from ndx_simulation_output.nwb.checks import check_file
+from ndx_simulation_output.nwb.zarr import DEFAULT_COMPRESSION
 
 __all__ = ["main"]
 
@@ -157,7 +159,11 @@ def _source_options(command: Callable[..., None]) -> Callable[..., None]:
     type=click.Path(path_type=Path),
     help="YAML file with the sections NWBFile, Subject, SimulationMetaData.",
 )
-@click.option("--compression", type=click.Choice(["gzip"]), help="Compress the data.")
+@click.option(
+    "--compression",
+    type=click.Choice(["gzip", "zstd", "none"]),
+    help="How data are compressed: by default not at all, in Zarr zstd, which is for Zarr only.",
+)
 @click.option(
     "--access",
     type=click.Choice(["balanced", "cells", "frames"]),
@@ -197,15 +203,18 @@ def _source_options(command: Callable[..., None]) -> Callable[..., None]:
 def convert(sources: tuple[Path, ...], target: Path, *, plan: bool, **options: Any) -> None:
     """Convert what a SONATA simulation left behind to one NWB file.
 
-    SOURCES are files, a directory, or a simulation_config.json; TARGET ends in .nwb.
+    SOURCES are files, a directory, or a simulation_config.json; TARGET ends in .nwb, or in
+    .nwb.zarr for a Zarr store.
 
     \b
     Example:
       ndx-sim convert output/ run.nwb --unit v_report=mV --metadata session.yaml
     """
-    if target.suffix != ".nwb":
-        msg = f"the last argument is the file to write, NAME.nwb; found {target}"
+    if target.suffix not in {".nwb", ".zarr"}:
+        msg = f"the last argument is what to write, NAME.nwb or NAME.nwb.zarr; found {target}"
         raise click.UsageError(msg)
+    if names_store(target) and options["compression"] is None:
+        options["compression"] = DEFAULT_COMPRESSION
     if plan:
         _say_plan(sources, options)
         return

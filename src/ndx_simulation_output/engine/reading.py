@@ -205,8 +205,10 @@ class StoredArray:
         with _opened(self) as array:
             return array[key]
 
-    def take_columns(self, rows: slice, columns: NDArray[np.intp]) -> NDArray[Any]:
-        """Read some columns, in any order and repeated or not.
+    def take_columns(
+        self, rows: slice, columns: NDArray[np.intp] | None, put: Put | None = None
+    ) -> NDArray[Any]:
+        """Read some columns, in any order and repeated or not, or all.
 
         Raises
         ------
@@ -215,7 +217,7 @@ class StoredArray:
 
         """
         with _opened(self) as array:
-            return array.take_columns(rows, columns)
+            return array.take_columns(rows, columns, put)
 
 
 @dataclass

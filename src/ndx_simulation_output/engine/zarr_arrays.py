@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import SourceError
-from ndx_simulation_output.recording.arrays import LazyArray
+from ndx_simulation_output.recording.arrays import LazyArray, Put
 
 __all__ = ["ZarrArray", "is_zarr_array"]
 
@@ -32,7 +32,8 @@ class ZarrArray:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the values."""
-        return np.dtype(self.array.dtype)
+        dtype: np.dtype[Any] = np.dtype(self.array.dtype)
+        return dtype
 
     @property
     def chunks(self) -> tuple[int, ...]:
@@ -49,7 +50,7 @@ class ZarrArray:
     @property
     def stored_bytes(self) -> int:
         """How much the chunks take."""
-        store = getattr(self.array, "chunk_store", None)
+        store: Any = getattr(self.array, "chunk_store", None)
         if hasattr(store, "getsize"):
             # zarr-python 2 would count what it opened with consolidated metadata twice.
             return int(store.getsize(self.array.path))
@@ -67,8 +68,10 @@ class ZarrArray:
         """
         return self._read(lambda: self.array[key])
 
-    def take_columns(self, rows: slice, columns: NDArray[np.intp]) -> NDArray[Any]:
-        """Read some columns, in any order and repeated or not: each chunk once.
+    def take_columns(
+        self, rows: slice, columns: NDArray[np.intp] | None, put: Put | None = None
+    ) -> NDArray[Any]:
+        """Read some columns, in any order and repeated or not, or all: each chunk once.
 
         Raises
         ------
@@ -76,7 +79,13 @@ class ZarrArray:
             If the store is damaged.
 
         """
-        return self._read(lambda: self.array.oindex[rows, columns])
+        if columns is None:
+            values = self[rows, :]
+        else:
+            values = self._read(lambda: self.array.oindex[rows, columns])
+        if put is not None:
+            put(values, values)
+        return values
 
     def _read(self, read: Callable[[], Any]) -> NDArray[Any]:
         try:

@@ -13,7 +13,7 @@ from hdmf.data_utils import DataChunkIterator, DataIO
 from pynwb import NWBFile, get_manager
 
 from ndx_simulation_output.engine.filling import fill_array
-from ndx_simulation_output.engine.layout import Layout, Storage
+from ndx_simulation_output.engine.layout import Compression, Layout, Storage
 from ndx_simulation_output.engine.workers import default_workers
 from ndx_simulation_output.errors import LayoutError, MissingDependencyError, SourceError
 from ndx_simulation_output.files import check_target, is_store, whole_directory
@@ -21,8 +21,15 @@ from ndx_simulation_output.nwb.mapping import map_output
 from ndx_simulation_output.recording import LazyArray, SimulationOutput
 from ndx_simulation_output.recording.arrays import Progress, size_in_bytes
 
-__all__ = ["check_storage", "is_nwb_store", "open_store", "write_store"]
+__all__ = [
+    "DEFAULT_COMPRESSION",
+    "check_storage",
+    "is_nwb_store",
+    "open_store",
+    "write_store",
+]
 
+DEFAULT_COMPRESSION: Compression = "zstd"
 _BLOSC = {"zstd": ("zstd", 3), "gzip": ("zlib", 4)}
 """Compressor and level in Blosc, after a shuffle: the same options mean the same as in HDF5."""
 _METADATA = (".zattrs", "zarr.json")
@@ -82,7 +89,7 @@ def write_store(
     check_target(target, overwrite=overwrite)
     zarr = _library("zarr")
     workers = default_workers() if workers is None else workers
-    storage = replace(storage, compression=storage.compression or "zstd")
+    storage = replace(storage, compression=storage.compression or DEFAULT_COMPRESSION)
     mapped = map_output(
         output, metadata, when=when, storage=storage, workers=workers, place=_in_zarr
     )

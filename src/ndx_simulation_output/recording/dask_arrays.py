@@ -13,9 +13,8 @@ from ndx_simulation_output.recording.arrays import (
     chunks_of,
     detached,
     plan_blocks,
-    read_columns,
 )
-from ndx_simulation_output.recording.traces import dtype_in_unit, in_unit
+from ndx_simulation_output.recording.traces import dtype_in_unit, read_in_unit
 from ndx_simulation_output.recording.units import Unit
 
 if TYPE_CHECKING:
@@ -122,17 +121,11 @@ class _Values:
 
     def __getitem__(self, key: tuple[Any, Any]) -> NDArray[Any]:
         rows, local_rows = _slice_and_rest(key[0], self.shape[0])
-        if self.columns is None and isinstance(key[1], slice):
-            columns, local_columns = _slice_and_rest(key[1], self.shape[1])
-            values = np.asarray(self.array[rows, columns])
-        else:
-            order = np.arange(self.shape[1]) if self.columns is None else self.columns
-            wanted, local_columns = np.atleast_1d(order[key[1]]), _rest(key[1])
-            values = read_columns(self.array, rows, wanted)
-        if values.base is not None:
-            # What lies in memory belongs to others, and may not be scaled in place.
-            values = values.copy()
-        return in_unit(values, self.unit)[local_rows][..., local_columns]
+        order = np.arange(self.shape[1]) if self.columns is None else self.columns
+        columns = np.asarray(order[key[1]])
+        values = read_in_unit(self.array, rows, np.atleast_1d(columns), self.unit)
+        found: NDArray[Any] = values[local_rows][..., slice(None) if columns.ndim else 0]
+        return found
 
 
 def _slice_and_rest(part: Any, length: int) -> tuple[slice, Any]:
@@ -146,7 +139,3 @@ def _slice_and_rest(part: Any, length: int) -> tuple[slice, Any]:
     wanted = range(length)[part][::-1]
     end = wanted[-1] + 1 if wanted else wanted.start
     return slice(wanted.start, end, wanted.step), slice(None, None, -1)
-
-
-def _rest(part: Any) -> Any:
-    return 0 if np.ndim(part) == 0 and not isinstance(part, slice) else slice(None)
