@@ -211,7 +211,7 @@ def convert(sources: tuple[Path, ...], target: Path, *, plan: bool, **options: A
       ndx-sim convert output/ run.nwb --unit v_report=mV --metadata session.yaml
     """
     if target.suffix not in {".nwb", ".zarr"}:
-        msg = f"the last argument is what to write, NAME.nwb or NAME.nwb.zarr; found {target}"
+        msg = f"the last argument is what to write, NAME.nwb.zarr or NAME.nwb; found {target}"
         raise click.UsageError(msg)
     if names_store(target) and options["compression"] is None:
         options["compression"] = DEFAULT_COMPRESSION

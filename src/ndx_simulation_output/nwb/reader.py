@@ -105,7 +105,12 @@ def read(source: Path | RemoteFile) -> SimulationOutput:
         if isinstance(source, RemoteFile):
             stack.enter_context(source)
         io = stack.enter_context(open_nwb(source))
-        output = _describe(read_contents(io, source), source)
+        try:
+            output = _describe(read_contents(io, source), source)
+        except RuntimeError as error:
+            # Such as that of numcodecs, which no longer reads what hdmf-zarr 0.13 has pickled.
+            msg = f"{source} cannot be read: {error}"
+            raise SourceError(msg) from error
         return replace(output, close=stack.pop_all().close)
 
 

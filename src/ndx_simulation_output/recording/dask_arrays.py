@@ -61,7 +61,7 @@ def to_dask(
         # Columns that are chosen may be anywhere: those of a stored chunk stay in one block.
         height, width = chunks_of(array)
         width = width if columns is None else max(1, len(columns))
-        chunks = block_shape(source.shape, array.dtype.itemsize, (height, width))
+        chunks = block_shape(source.shape, array.dtype.itemsize, (height, width), BLOCK_BYTES)
     return da.from_array(
         source,
         chunks=chunks,
