@@ -54,13 +54,6 @@ def path(request, sonata) -> Path:
     return convert(sonata, target, metadata=SESSION, overwrite=True, **FORMS[request.param]).path
 
 
-@pytest.fixture
-def no_array_open() -> Any:
-    yield
-    assert not reading._OPENED
-
-
-@pytest.mark.usefixtures("no_array_open")
 @pytest.mark.parametrize("scheduler", ["synchronous", "threads"])
 @pytest.mark.parametrize(
     "chosen",
@@ -105,7 +98,6 @@ COLUMN_INDEX = st.one_of(
 )
 
 
-@pytest.mark.usefixtures("no_array_open")
 @given(
     rows=INDEX,
     columns=COLUMN_INDEX,
@@ -124,19 +116,19 @@ def test_any_part_of_it_is_that_part_of_the_traces(sonata, rows, columns, chunks
 def test_only_what_is_asked_for_is_read(sonata, monkeypatch):
     path = convert(sonata, sonata.with_name("part.nwb"), metadata=SESSION, overwrite=True).path
     asked = []
-    read = reading.HDF5Array.__getitem__
+    read = reading.HDF5Array.take_columns
 
-    def noted(array: Any, key: Any) -> Any:
-        asked.append(key)
-        return read(array, key)
+    def noted(array: Any, rows: slice, columns: Any, put: Any) -> Any:
+        asked.append((rows.start, rows.stop, list(columns)))
+        return read(array, rows, columns, put)
 
-    monkeypatch.setattr(reading.HDF5Array, "__getitem__", noted)
+    monkeypatch.setattr(reading.HDF5Array, "take_columns", noted)
     with open_output(path) as output:
         lazy = output.reports[0].to_dask(chunks=(20, 14))
 
     lazy[25:30, 15:17].compute()
 
-    assert [[(part.start, part.stop) for part in key] for key in asked] == [[(25, 30), (15, 17)]]
+    assert asked == [(25, 30, [15, 16])]
 
 
 @pytest.mark.parametrize("chosen", [{}, {"numbers": 0}, {"cells": [0, 3, 21]}], ids=str)
@@ -145,7 +137,7 @@ def test_each_stored_chunk_is_read_once(sonata, monkeypatch, chosen):
     path = sonata.with_name("once.nwb")
     convert(sonata, path, metadata=SESSION, overwrite=True, **storage)
     inflated: Counter[tuple[int, int]] = Counter()
-    read = storages.Deflated._stored
+    read = vars(storages.Deflated)["_stored"]
 
     def counted(array: Any, row: int, column: int) -> Any:
         inflated[row, column] += 1
@@ -168,7 +160,7 @@ def test_the_index_of_the_chunks_is_found_once(sonata, monkeypatch):
     path = sonata.with_name("many.nwb")
     convert(sonata, path, metadata=SESSION, overwrite=True, chunks=(2, 2))
     found = []
-    find = storages.Index._read
+    find = vars(storages.Index)["_read"]
 
     def noted(index: Any) -> Any:
         found.append(index)
@@ -197,32 +189,25 @@ def test_a_file_that_is_written_again_is_not_read_by_its_old_index(sonata):
 
 def test_reads_at_the_same_time_share_an_open_file(sonata, monkeypatch):
     with open_output(sonata) as output:
-        stored = output.reports[0].data.detached()
-    opened, most = [], 0
-    make = h5py.File
+        lazy = output.reports[0].to_dask(chunks=(20, 48))
+    opened = []
+    make, read = h5py.File, vars(reading.HDF5Array)["take_columns"]
+    gate = threading.Barrier(lazy.npartitions)
 
     def noted(*arguments: Any, **options: Any) -> Any:
         opened.append(arguments)
         return make(*arguments, **options)
 
+    def together(*arguments: Any) -> Any:
+        gate.wait(10)
+        return read(*arguments)
+
     monkeypatch.setattr(reading.h5py, "File", noted)
-    gate = threading.Barrier(3)
+    monkeypatch.setattr(reading.HDF5Array, "take_columns", together)
 
-    def read() -> None:
-        nonlocal most
-        with reading._opened(stored.array if hasattr(stored, "array") else stored):
-            gate.wait(10)
-            most = max(most, len(reading._OPENED))
-
-    threads = [threading.Thread(target=read) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    lazy.compute(scheduler="threads", num_workers=lazy.npartitions)
 
     assert len(opened) == 1
-    assert most == 1
-    assert not reading._OPENED
 
 
 def test_a_task_is_small_to_send(path):
@@ -347,8 +332,7 @@ ON_A_CLUSTER = """
                 assert abs(lazy.var(axis=0).compute() - expected.var(axis=0)).max() < 1e-9
                 processes = set(lazy.astype(int).map_blocks(process).compute().ravel().tolist())
                 assert os.getpid() not in processes and len(processes) == 2, processes
-                opened = "ndx_simulation_output.engine.reading"
-                left = client.run(lambda: len(sys.modules[opened]._OPENED))
+                left = client.run(lambda: sys.modules["h5py"].h5f.get_obj_count(types=1))
                 assert not any(left.values()), left
         print("done")
 """

@@ -39,6 +39,7 @@ hdmf_zarr = pytest.importorskip("hdmf_zarr", reason="hdmf-zarr is not installed"
 zarr = pytest.importorskip("zarr")
 pytest.importorskip("dask", reason="dask is not installed")
 
+
 @pytest.fixture(scope="module")
 def source(tmp_path_factory) -> Path:
     """The SONATA files of a small run: reports of two populations, spikes, potentials."""
@@ -258,7 +259,7 @@ class TestWhole:
         ],
         ids=["full", "damaged", "interrupted"],
     )
-    def test_a_failure_leaves_what_was_there(  # noqa: PLR0917 - fixtures
+    def test_a_failure_leaves_what_was_there(
         self, source, tmp_path, monkeypatch, error, raised, workers
     ):
         target = to_zarr(source / "v.h5", tmp_path / "v.nwb.zarr")

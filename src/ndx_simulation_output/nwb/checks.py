@@ -10,6 +10,7 @@ import pynwb
 from hdmf.common import VectorIndex
 from numpy.typing import NDArray
 from pynwb import NWBFile
+from pynwb.validation import get_cached_namespaces_to_validate
 
 from ndx_simulation_output.errors import SourceError
 from ndx_simulation_output.nwb.described import (
@@ -20,6 +21,7 @@ from ndx_simulation_output.nwb.described import (
 )
 from ndx_simulation_output.nwb.reader import is_nwb, open_nwb, read_contents
 from ndx_simulation_output.nwb.types import Compartments, CompartmentSeries
+from ndx_simulation_output.nwb.zarr import open_store
 
 __all__ = [
     "Finding",
@@ -73,7 +75,9 @@ def check_file(path: Path) -> list[Finding]:
 def _schema(path: Path) -> Iterator[Finding]:
     if path.is_dir():
         # Given the path of a Zarr store, pynwb 4 asks hdmf-zarr for what only HDF5 has.
-        with open_nwb(path) as io:
+        with open_store(path) as io:
+            _, manager, _ = get_cached_namespaces_to_validate(io=io)
+        with open_store(path, manager) as io:
             errors = pynwb.validate(io=io)
     else:
         errors = pynwb.validate(path=str(path))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hdmf.backends.io import HDMFIO
+from hdmf.build import BuildManager
 from hdmf.data_utils import DataChunkIterator, DataIO
 from pynwb import NWBFile, get_manager
 
@@ -114,8 +115,10 @@ def is_nwb_store(path: Path) -> bool:
     return is_store(path) and any(_says_nwb(path / name) for name in _METADATA)
 
 
-def open_store(path: Path) -> HDMFIO:
+def open_store(path: Path, manager: BuildManager | None = None) -> HDMFIO:
     """Open an NWB file in a Zarr store for reading, of any version of the format we can read.
+
+    ``manager`` knows the types; by default they are those that pynwb and the file know.
 
     Raises
     ------
@@ -132,7 +135,7 @@ def open_store(path: Path) -> HDMFIO:
         raise SourceError(msg)
     name = "NWBZarrV2IO" if of_version_2 and _is_zarr_3() else "NWBZarrIO"
     try:
-        return getattr(hdmf_zarr, name)(str(path), "r")
+        return getattr(hdmf_zarr, name)(path=str(path), mode="r", manager=manager)
     except (OSError, ValueError, KeyError) as error:
         msg = f"{path} cannot be read as NWB: {error}"
         raise SourceError(msg) from error
