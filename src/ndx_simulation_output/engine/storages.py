@@ -33,6 +33,7 @@ __all__ = [
     "Mapped",
     "Plain",
     "Storage",
+    "is_at_path",
     "is_of_numpy",
     "storage_of",
 ]
@@ -65,8 +66,11 @@ class Storage(Protocol):
         """``put`` all values into ``out``, which has the shape of the selection, part by part."""
 
 
-def storage_of(dataset: h5py.Dataset) -> Storage:
-    """Give the fastest way to read ``dataset`` that is the same as h5py's."""
+def storage_of(dataset: h5py.Dataset, known: NDArray[np.int64] | None = None) -> Storage:
+    """Give the fastest way to read ``dataset`` that is the same as h5py's.
+
+    ``known`` is where its chunks are, if an :class:`Index` has found that out before.
+    """
     if dataset.ndim != 2 or not dataset.size or not is_of_numpy(dataset):
         return Plain(dataset)
     facts = dataset.id.get_create_plist()
@@ -76,9 +80,9 @@ def storage_of(dataset: h5py.Dataset) -> Storage:
         filters = tuple(facts.get_filter(number)[0] for number in range(facts.get_nfilters()))
         file = _mapped(dataset.file)
         if not filters and file is not None:
-            return Chunks(file, dataset, Index(dataset))
+            return Chunks(file, dataset, Index(dataset, known))
         if filters in {(_DEFLATE,), (_SHUFFLE, _DEFLATE)} and dataset.file.mode == "r":
-            return Deflated(file, dataset, Index(dataset), filters)
+            return Deflated(file, dataset, Index(dataset, known), filters)
     return Plain(dataset)
 
 
@@ -109,8 +113,12 @@ def _mapped(file: h5py.File) -> "File | None":
 
 def _is_mappable(file: h5py.File) -> bool:
     """Whether the bytes of the file lie on this machine as HDF5 counts them, and stay so."""
-    plain = file.driver == "sec2" and not file.userblock_size
-    if not (plain and file.mode == "r" and not file.swmr_mode):
+    return is_at_path(file) and not file.userblock_size
+
+
+def is_at_path(file: h5py.File) -> bool:
+    """Whether who opens the path of the file reads the same, and it stays so."""
+    if not (file.driver == "sec2" and file.mode == "r" and not file.swmr_mode):
         return False
     try:
         return samestat(Path(file.filename).stat(), os.fstat(file.id.get_vfd_handle()))
@@ -222,17 +230,18 @@ class Contiguous(Mapped):
 class Index:
     """Where the chunks of a dataset are: address, size and skipped filters, by chunk number."""
 
-    def __init__(self, dataset: h5py.Dataset) -> None:
+    def __init__(self, dataset: h5py.Dataset, known: NDArray[np.int64] | None = None) -> None:
         self._dataset = dataset
-        self._all: NDArray[np.int64] | None = None
+        self.known = known
+        """All of it, if it was read: shape (row of chunks, column of chunks, 3)."""
 
     def prepare(self, count: int | None = None) -> None:
         """Read it whole before ``count`` chunks are asked for, if these are many.
 
         Each question about one takes as long as all of it.
         """
-        if self._all is None and (count is None or count > _FEW_CHUNKS):
-            self._all = self._read()
+        if self.known is None and (count is None or count > _FEW_CHUNKS):
+            self.known = self._read()
 
     def addresses(self) -> NDArray[np.int64]:
         """Give the addresses of all chunks, shape (row of chunks, column of chunks)."""
@@ -240,8 +249,8 @@ class Index:
 
     def span(self, row: int, first: int, stop: int) -> NDArray[np.int64]:
         """Give address (negative if there is none), size and mask of chunks beside each other."""
-        if self._all is not None:
-            return self._all[row, first:stop]
+        if self.known is not None:
+            return self.known[row, first:stop]
         return np.array([self._one(row, column) for column in range(first, stop)], np.int64)
 
     def _one(self, row: int, column: int) -> tuple[int, int, int]:
@@ -325,7 +334,7 @@ class Chunks(Mapped):
         height, width = self.dataset.chunks
         rows, runs = list(_row_parts(selection.rows, height)), selection.runs()
         workers = workers if out.nbytes > _THREAD_BYTES else 0
-        if len(runs) * _SHORT_RUN > len(selection.columns):
+        if len(runs) > 1 and len(runs) * _SHORT_RUN > len(selection.columns):
             by_chunk = list(selection.by_chunk(width))
             self.index.prepare(len(rows) * len(by_chunk))
             scattered = list(product(rows, by_chunk))
