@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from pynwb import NWBHDF5IO
 
 from ndx_simulation_output import CompartmentSeries, convert, open_output
-from ndx_simulation_output.engine import reading, storages
+from ndx_simulation_output.engine import chunks as engine_chunks
+from ndx_simulation_output.engine import reading
 from ndx_simulation_output.errors import CellNotFoundError, MissingDependencyError, SourceError
 from ndx_simulation_output.recording import CompartmentTable, RegularTimes, Report, Unit
 from ndx_simulation_output.recording.dask_arrays import block_shape
@@ -137,13 +138,13 @@ def test_each_stored_chunk_is_read_once(sonata, monkeypatch, chosen):
     path = sonata.with_name("once.nwb")
     convert(sonata, path, metadata=SESSION, overwrite=True, **storage)
     inflated: Counter[tuple[int, int]] = Counter()
-    read = vars(storages.Deflated)["_stored"]
+    read = vars(engine_chunks.Deflated)["_stored"]
 
     def counted(array: Any, row: int, column: int) -> Any:
         inflated[row, column] += 1
         return read(array, row, column)
 
-    monkeypatch.setattr(storages.Deflated, "_stored", counted)
+    monkeypatch.setattr(engine_chunks.Deflated, "_stored", counted)
     monkeypatch.setattr("ndx_simulation_output.recording.dask_arrays.BLOCK_BYTES", 10 * 7 * 4 * 3)
     with open_output(path) as output:
         lazy = output.reports[0].to_dask(**chosen)
@@ -160,13 +161,13 @@ def test_the_index_of_the_chunks_is_found_once(sonata, monkeypatch):
     path = sonata.with_name("many.nwb")
     convert(sonata, path, metadata=SESSION, overwrite=True, chunks=(2, 2))
     found = []
-    find = vars(storages.Index)["_read"]
+    find = vars(engine_chunks.Index)["_read"]
 
     def noted(index: Any) -> Any:
         found.append(index)
         return find(index)
 
-    monkeypatch.setattr(storages.Index, "_read", noted)
+    monkeypatch.setattr(engine_chunks.Index, "_read", noted)
     with open_output(path) as output:
         lazy = output.reports[0].to_dask(chunks=(20, 48))
 

@@ -8,7 +8,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from ndx_simulation_output.engine.storages import Index, is_of_numpy
+from ndx_simulation_output.engine.chunks import Index
+from ndx_simulation_output.engine.storages import is_of_numpy
 
 __all__ = ["Place", "place_of"]
 

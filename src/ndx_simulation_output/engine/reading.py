@@ -14,18 +14,11 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from ndx_simulation_output.engine.chunks import Chunks, Deflated
 from ndx_simulation_output.engine.links import linked_storage
+from ndx_simulation_output.engine.mapped import Mapped, is_at_path
 from ndx_simulation_output.engine.selection import Selection
-from ndx_simulation_output.engine.storages import (
-    Chunks,
-    Contiguous,
-    Deflated,
-    Mapped,
-    Plain,
-    Storage,
-    is_at_path,
-    storage_of,
-)
+from ndx_simulation_output.engine.storages import Contiguous, Plain, Storage, storage_of
 from ndx_simulation_output.engine.workers import default_workers
 from ndx_simulation_output.engine.zarr_arrays import ZarrArray, is_zarr_array
 from ndx_simulation_output.errors import SourceError
