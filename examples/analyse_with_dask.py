@@ -15,7 +15,7 @@ def main() -> None:
         print(line)
 
     # Processes on this machine; Client("tcp://…") connects to a cluster that runs elsewhere.
-    cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
+    cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0")
     with cluster, Client(cluster):
         with open_output("demo/run.nwb") as output:
             report = output["v_exc"]

@@ -322,7 +322,7 @@ ON_A_CLUSTER = """
         return block * 0 + os.getpid()
 
     if __name__ == "__main__":
-        cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
+        cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0")
         with cluster, Client(cluster) as client:
             for path in sys.argv[1:]:
                 with open_output(path) as output:

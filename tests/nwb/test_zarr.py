@@ -144,6 +144,19 @@ def test_quantized_values_are_the_same(source, tmp_path):
         assert found["v_exc"].data.dtype == np.int16
 
 
+@pytest.mark.parametrize(
+    "file",
+    [report(rows=0, time=(0.0, 0.0, 0.1)), report(counts=(0, 0))],
+    ids=["no times", "no compartments"],
+)
+def test_data_of_nothing_are_stored(tmp_path, file):
+    target = to_zarr(file.write(tmp_path / "v.h5"), tmp_path / "v.nwb.zarr")
+
+    with open_output(tmp_path / "v.h5") as expected, open_output(target) as found:
+        assert found["v"].data.shape == expected["v"].data.shape
+        assert found["v"].to_dask().compute().shape == expected["v"].data.shape
+
+
 def test_a_store_goes_back_to_sonata(source, in_zarr, tmp_path):
     written = export_sonata(in_zarr, tmp_path / "back")
 
@@ -383,7 +396,7 @@ ON_A_CLUSTER = """
     from tests.adapters.sonata.making import SESSION
 
     def main(source, damaged, target):
-        cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
+        cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0")
         with cluster, Client(cluster) as client:
             convert(source, target, metadata=SESSION, chunks=(5, 7), progress=print)
             # Each worker has opened the source; nobody here has written a chunk.

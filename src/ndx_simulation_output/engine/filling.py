@@ -50,6 +50,8 @@ def fill_array(
         If dask is not installed.
 
     """
+    if not all(layout.shape):
+        return
     client, travelling = _running_client(), detached(source)
     blocks = layout.piece if is_mapped(source) else region_shape(source, layout, layout.shape[1])
     fits = blocks[0] * blocks[1] * layout.itemsize <= layout.memory
