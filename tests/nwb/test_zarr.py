@@ -7,6 +7,7 @@ import sys
 import textwrap
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import h5py
@@ -31,6 +32,7 @@ from ndx_simulation_output.errors import (
 )
 from ndx_simulation_output.info import describe
 from ndx_simulation_output.nwb.checks import check_file
+from ndx_simulation_output.nwb.writer import write
 from ndx_simulation_output.recording import SimulationOutput
 from tests.adapters.sonata.making import SESSION, differences, report
 from tests.strategies import report_files
@@ -334,6 +336,12 @@ class TestRefused:
             convert(source, tmp_path / name, metadata=SESSION, **options)
 
         assert list(tmp_path.iterdir()) == []
+
+    def test_ranks_of_mpi(self, tmp_path):
+        team = SimpleNamespace(size=2)
+
+        with pytest.raises(LayoutError, match="write it without MPI"):
+            write(SimulationOutput(), tmp_path / "v.nwb.zarr", metadata={}, team=team)
 
     @pytest.mark.parametrize("missing", ["hdmf_zarr", "dask"])
     def test_writing_without_the_libraries(self, source, tmp_path, monkeypatch, missing):
