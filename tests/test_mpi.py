@@ -278,3 +278,11 @@ def test_one_process_of_mpirun_needs_no_option(directory, session, tmp_path):
     done = mpirun(1, "-c", CLI, *words, cwd=tmp_path)
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "wrote run.nwb\n", "")
+
+
+def test_the_example_runs_with_several_processes(tmp_path):
+    done = mpirun(2, JOB.parents[1] / "examples" / "convert_with_mpi.py", cwd=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("v_exc: 500 times × 139 compartments") == 1
+    assert {path.name for path in tmp_path.iterdir()} == {"output", "run.nwb"}

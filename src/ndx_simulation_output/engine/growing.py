@@ -7,7 +7,7 @@ handed to the rank before, so that every chunk is whole on one rank.
 from bisect import bisect_right
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import h5py
 import numpy as np
@@ -18,7 +18,7 @@ from ndx_simulation_output.engine.parallel import deliver
 from ndx_simulation_output.engine.places import Place, place_of
 from ndx_simulation_output.engine.sources import Region
 from ndx_simulation_output.engine.team import Team
-from ndx_simulation_output.engine.writing import Target, made_pieces, target_of
+from ndx_simulation_output.engine.writing import made_pieces, target_of
 from ndx_simulation_output.errors import LayoutError, ShapeMismatchError
 
 __all__ = ["Growing", "Owned"]
@@ -166,8 +166,7 @@ class Growing:
         values = self._owned.exchange(self._buffer[: self._filled], self._team)
         columns = slice(self._owned.columns.start, self._owned.columns.stop)
         region = Region(values, slice(self._top, stop), columns, values)
-        # There is one for whatever has chunks, as all that grows.
-        target = cast("Target", target_of(place, self._path, self._dataset))
+        target = target_of(place, self._path, self._dataset)
         pieces = made_pieces(target, [region], self._layout, self._workers)
         deliver(self._team, target, pieces)
         self._written = True

@@ -111,10 +111,6 @@ def write_matrix_together(
         planned = _Plan(layout, place_of(dataset), path, chunks_of(source)[1])
     plan: _Plan = team.tell(planned)
     target = target_of(plan.place, plan.path, dataset)
-    if target is None:
-        if dataset is not None:
-            write_matrix(source, dataset, plan.layout, workers=workers, progress=progress)
-        return
     share = plan_share(plan.layout, plan.source_width, team.rank, team.size)
     cut = regions(source, plan.layout, share.columns, plan.path.parent, share.rows)
     deliver(team, target, made_pieces(target, cut, plan.layout, workers), progress)

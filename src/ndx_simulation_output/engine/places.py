@@ -61,6 +61,6 @@ def place_of(dataset: h5py.Dataset) -> Place | None:
 
 def _addresses(dataset: h5py.Dataset) -> NDArray[np.int64] | None:
     if dataset.chunks is not None:
-        return Index(dataset).addresses()
+        return Index(dataset).addresses() if hasattr(dataset.id, "chunk_iter") else None
     start = dataset.id.get_offset()
     return None if start is None else np.array([[start]], np.int64)

@@ -5,6 +5,7 @@ agreement, and a rank that fails takes part in that of the next step, to say so.
 """
 
 import os
+import pickle
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -100,8 +101,11 @@ class Team:
             If a rank has failed.
 
         """
+        if self.comm is None:
+            return value
+        packed = pickle.dumps(value)
         self.agree()
-        return value if self.comm is None else self.comm.bcast(value)
+        return pickle.loads(self.comm.bcast(packed))  # noqa: S301 - from rank 0
 
     def collect(self, value: _Value) -> list[_Value]:
         """Give the value of each rank to rank 0, and nothing to the others.
@@ -112,8 +116,12 @@ class Team:
             If a rank has failed.
 
         """
+        if self.comm is None:
+            return [value]
+        # What cannot be packed must fail before the others wait for it.
+        packed = pickle.dumps(value)
         self.agree()
-        return [value] if self.comm is None else self.comm.gather(value) or []
+        return [pickle.loads(sent) for sent in self.comm.gather(packed) or []]  # noqa: S301 - ours
 
     def fail(self, error: BaseException) -> None:
         """Tell the others that this rank has failed, unless all know that one has."""

@@ -51,7 +51,7 @@ def write_matrix(
     """
     workers = default_workers() if workers is None else workers
     wanted = range(*columns.indices(layout.shape[1]))
-    target = target_of(place_of(dataset), path, dataset) or _Blocks(dataset)
+    target = target_of(place_of(dataset), path, dataset)
     directory = None if path is None else path.parent
     cut = regions(source, layout, wanted, directory)
     with closing(target), closing(made_pieces(target, cut, layout, workers)) as pieces:
@@ -85,36 +85,34 @@ class Target(Protocol):
         """Let go of the file."""
 
 
-def target_of(
-    place: Place | None, path: Path | None, dataset: h5py.Dataset | None
-) -> Target | None:
-    """Give a faster way than h5py to write the same, or None if there is none.
+def target_of(place: Place | None, path: Path | None, dataset: h5py.Dataset | None) -> Target:
+    """Give the fastest way to write the same as h5py.
 
     Who has no dataset can make pieces, and put those that go past HDF5.
     """
-    if place is None:
-        return None
-    if place.addresses is not None and path is not None:
+    if place is not None and place.addresses is not None and path is not None:
         kind = _Rows if place.chunks is None else _PlacedChunks
         return kind(_Places(path), place, place.addresses)
-    return None if place.chunks is None else _StoredChunks(place, dataset)
+    if place is None or place.chunks is None:
+        return _Blocks(dataset)
+    return _StoredChunks(place, dataset)
 
 
 class _Blocks:
     """Blocks of any dataset, through HDF5."""
 
-    def __init__(self, dataset: h5py.Dataset) -> None:
+    def __init__(self, dataset: Any) -> None:
         self._dataset = dataset
 
-    def make(self, piece: Piece) -> tuple[int, tuple[Piece, NDArray[Any]]]:
-        """Give the values of a piece."""
+    def make(self, piece: Piece) -> tuple[int, tuple[slice, slice, NDArray[Any]]]:
+        """Give the values of a piece, and where they belong."""
         values = piece.read()
-        return values.nbytes, (piece, values)
+        return values.nbytes, (piece.rows, piece.columns, values)
 
-    def put(self, made: tuple[Piece, NDArray[Any]]) -> None:
+    def put(self, made: tuple[slice, slice, NDArray[Any]]) -> None:
         """Store them."""
-        piece, values = made
-        self._dataset[piece.rows, piece.columns] = values
+        rows, columns, values = made
+        self._dataset[rows, columns] = values
 
     def close(self) -> None:
         """Do nothing: the file is the caller's."""
