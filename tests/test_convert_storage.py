@@ -76,7 +76,7 @@ def test_the_plan_says_what_the_file_then_has(tmp_path):
     ("options", "said"),
     [
         ({"access": "rows"}, "balanced, cells or frames"),
-        ({"compression": "zip"}, "expected gzip or none"),
+        ({"compression": "zip"}, "expected gzip, zstd or none"),
         ({"chunks": (0, 3)}, "two positive numbers"),
         ({"chunks": "auto"}, "two positive numbers"),
         ({"chunks": "contiguous", "compression": "gzip"}, "cannot be compressed"),
@@ -146,6 +146,15 @@ class TestLink:
         linked = values_of(converted(path, tmp_path / "linked.nwb", link=True))
 
         np.testing.assert_array_equal(linked, expected)
+
+    def test_a_report_of_one_dimension_is_linked_too(self, tmp_path):
+        file = report(cells=(4,), counts=(1,))
+        file.datasets[DATA] = np.ravel(file.datasets[DATA])
+        path = source(tmp_path / "v.h5", file)
+
+        linked = values_of(converted(path, tmp_path / "linked.nwb", link=True))
+
+        np.testing.assert_array_equal(linked, values_of(path))
 
     def test_a_linked_file_goes_back_to_sonata(self, tmp_path):
         path = source(tmp_path / "v.h5")

@@ -8,8 +8,9 @@ On a page, blocks run in order, in one directory:
   nothing does, they must succeed.
 
 ``...`` stands for any text. Comments on the lines before a block say more:
-``<!-- not run: reason -->`` leaves it out, ``<!-- file: name -->`` writes it to that file,
-``<!-- copied: path -->`` copies a file of the repository first.
+``<!-- not run: reason -->`` leaves it out, ``<!-- needs: module -->`` does so where that is not
+installed, ``<!-- file: name -->`` writes it to that file, ``<!-- copied: path -->`` copies a file
+of the repository first.
 """
 
 import doctest
@@ -17,6 +18,7 @@ import re
 import shlex
 import shutil
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -69,6 +71,10 @@ def run(block: Block, page: Path, names: dict) -> None:
         run_console(block)
 
 
+def is_there(module: str | None) -> bool:
+    return module is None or find_spec(module) is not None
+
+
 def run_python(block: Block, page: Path, names: dict) -> None:
     lines = "\n" * (block.line - 1)
     exec(compile(lines + block.text, str(page), "exec"), names)  # noqa: S102 - our own pages
@@ -112,7 +118,7 @@ def test_the_code_of_a_page_runs_and_prints_what_the_page_shows(page, tmp_path, 
             shutil.copy(ROOT / block.marks["copied"], tmp_path)
         if "file" in block.marks:
             Path(block.marks["file"]).write_text(block.text, encoding="utf-8")
-        elif "not run" not in block.marks:
+        elif "not run" not in block.marks and is_there(block.marks.get("needs")):
             run(block, page, names)
 
 

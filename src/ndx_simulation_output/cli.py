@@ -21,8 +21,10 @@ from ndx_simulation_output.errors import (
     SimulationOutputError,
     SimulationOutputWarning,
 )
+from ndx_simulation_output.files import names_store
 from ndx_simulation_output.info import describe
 from ndx_simulation_output.nwb.checks import check_file
+from ndx_simulation_output.nwb.zarr import DEFAULT_COMPRESSION
 
 __all__ = ["main"]
 
@@ -166,7 +168,11 @@ def _source_options(command: Callable[..., None]) -> Callable[..., None]:
     type=click.Path(path_type=Path),
     help="YAML file with the sections NWBFile, Subject, SimulationMetaData.",
 )
-@click.option("--compression", type=click.Choice(["gzip"]), help="Compress the data.")
+@click.option(
+    "--compression",
+    type=click.Choice(["gzip", "zstd", "none"]),
+    help="How data are compressed: by default not at all, in Zarr zstd, which is for Zarr only.",
+)
 @click.option(
     "--access",
     type=click.Choice(["balanced", "cells", "frames"]),
@@ -209,16 +215,19 @@ def convert(
 ) -> None:
     """Convert what a SONATA simulation left behind to one NWB file.
 
-    SOURCES are files, a directory, or a simulation_config.json; TARGET ends in .nwb.
+    SOURCES are files, a directory, or a simulation_config.json; TARGET ends in .nwb, or in
+    .nwb.zarr for a Zarr store.
 
     \b
     Example:
       ndx-sim convert output/ run.nwb --unit v_report=mV --metadata session.yaml
       mpirun -n 4 ndx-sim convert output/ run.nwb --mpi
     """
-    if target.suffix != ".nwb":
-        msg = f"the last argument is the file to write, NAME.nwb; found {target}"
+    if target.suffix not in {".nwb", ".zarr"}:
+        msg = f"the last argument is what to write, NAME.nwb.zarr or NAME.nwb; found {target}"
         raise click.UsageError(msg)
+    if names_store(target) and options["compression"] is None:
+        options["compression"] = DEFAULT_COMPRESSION
     if plan:
         _say_plan(sources, options)
         return

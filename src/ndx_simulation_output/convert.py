@@ -61,12 +61,15 @@ def convert(
 ) -> Converted:
     """Convert what a SONATA simulation left behind to one NWB file, in bounded memory.
 
+    A target whose name ends in ``.zarr`` becomes a Zarr store, filled with dask: in threads, or on
+    the cluster whose client runs. Any other is an HDF5 file.
+
     Parameters
     ----------
     source
         A file, several files, a directory, or a ``simulation_config.json``.
     target
-        The NWB file to write.
+        The NWB file to write, such as ``run.nwb`` or ``run.nwb.zarr``.
     metadata
         Session and subject as a dict or YAML file with the sections ``NWBFile``, ``Subject`` and
         ``SimulationMetaData``.
@@ -81,7 +84,8 @@ def convert(
     dt
         Time step in ms of data that have no time.
     compression
-        ``gzip`` to compress the data; by default they are stored as they are.
+        ``gzip`` to compress the data; by default they are stored as they are. In Zarr ``zstd``,
+        the default there, ``gzip`` or ``none``, with Blosc.
     access
         What is read most: ``cells`` (all times of one), ``frames`` (all cells at one time), or
         ``balanced``.
@@ -124,6 +128,8 @@ def convert(
         If the target exists and ``overwrite`` is false.
     WriteError
         If the target cannot be written. An existing one is then as it was.
+    MissingDependencyError
+        If the target is a Zarr store and hdmf-zarr or dask is not installed.
     RankError
         If another rank fails.
 

@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,26 @@ import h5py
 
 from ndx_simulation_output.errors import SimulationOutputError, TargetExistsError, WriteError
 
-__all__ = ["WholeFile", "check_target", "naming_target", "whole_file", "whole_hdf5"]
+__all__ = [
+    "WholeFile",
+    "check_target",
+    "is_store",
+    "names_store",
+    "naming_target",
+    "whole_directory",
+    "whole_file",
+    "whole_hdf5",
+]
+
+
+def names_store(path: Path) -> bool:
+    """Tell whether ``path`` is the name of a Zarr store, a directory: it ends in ``.zarr``."""
+    return path.suffix == ".zarr"
+
+
+def is_store(path: Path) -> bool:
+    """Tell whether ``path`` is the directory of a Zarr store, of either version of the format."""
+    return any((path / name).is_file() for name in (".zgroup", "zarr.json"))
 
 
 def check_target(path: Path, *, overwrite: bool) -> None:
@@ -20,12 +40,13 @@ def check_target(path: Path, *, overwrite: bool) -> None:
     Raises
     ------
     TargetExistsError
-        If ``path`` exists and ``overwrite`` is false, or is a directory.
+        If ``path`` exists and ``overwrite`` is false, or is a directory other than a Zarr store
+        that has the name of one.
     WriteError
         If the directory of ``path`` does not exist.
 
     """
-    if path.is_dir():
+    if path.is_dir() and not (names_store(path) and is_store(path)):
         msg = f"{path} is a directory; expected the name of a file to write"
         raise TargetExistsError(msg)
     if path.exists() and not overwrite:
@@ -52,13 +73,57 @@ def whole_file(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
 
     """
     check_target(path, overwrite=overwrite)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    temporary = _beside(path, "part")
     with naming_target(path):
         try:
             yield temporary
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_directory(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Give the name of a directory to make and fill, which becomes ``path`` as in ``whole_file``.
+
+    Raises
+    ------
+    TargetExistsError
+        If ``path`` exists and ``overwrite`` is false.
+    WriteError
+        If something cannot be written, for instance because the disk is full.
+
+    """
+    check_target(path, overwrite=overwrite)
+    temporary = _beside(path, "part")
+    with naming_target(path):
+        try:
+            yield temporary
+            _replace(path, temporary)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _beside(path: Path, what: str) -> Path:
+    return path.with_name(f".{path.stem}.{os.getpid()}.{what}{path.suffix}")
+
+
+def _replace(path: Path, directory: Path) -> None:
+    """Give a directory the name ``path``; what had it before keeps it if that fails."""
+    if not path.exists():
+        directory.rename(path)
+        return
+    old = _beside(path, "old")
+    path.rename(old)
+    try:
+        directory.rename(path)
+    except OSError:
+        old.rename(path)
+        raise
+    if old.is_dir():
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        old.unlink()
 
 
 @contextmanager

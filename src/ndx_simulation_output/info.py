@@ -108,13 +108,14 @@ def _times(times: Times) -> str:
 
 
 def _storage(data: Any) -> str:
-    while hasattr(data, "array"):
+    while hasattr(data, "array") and not hasattr(data, "stored_bytes"):
         data = data.array
     if not hasattr(data, "chunks"):
         return "in memory"
     layout = f"chunks of {' × '.join(map(str, data.chunks))}" if data.chunks else "contiguous"
     compression = data.compression or "not compressed"
-    return f"{_size(data.id.get_storage_size())} on disk, {layout}, {compression}"
+    stored = data.stored_bytes if hasattr(data, "stored_bytes") else data.id.get_storage_size()
+    return f"{_size(stored)} on disk, {layout}, {compression}"
 
 
 def _size(n_bytes: int) -> str:

@@ -185,7 +185,7 @@ def test_more_workers_have_smaller_pieces():
     ("wrong", "expected"),
     [
         ({"access": "rows"}, r"access is 'rows'; expected balanced, cells or frames"),
-        ({"compression": "lzf"}, r"compression is 'lzf'; expected gzip or none"),
+        ({"compression": "lzf"}, r"compression is 'lzf'; expected gzip, zstd or none"),
         ({"chunks": (0, 5)}, r"chunks are \(0, 5\); expected two positive numbers, rows and col"),
         ({"chunks": (5, -1)}, r"chunks are \(5, -1\); expected two positive numbers"),
         ({"chunks": (5,)}, r"chunks are \(5,\); expected two positive numbers"),

@@ -1,6 +1,8 @@
 """What is read past HDF5 is what h5py reads."""
 
 import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from itertools import product
 from pathlib import Path
 from unittest.mock import patch
@@ -11,7 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ndx_simulation_output.engine import storages
+from ndx_simulation_output.engine import chunks as engine_chunks
+from ndx_simulation_output.engine import mapped, storages
+from ndx_simulation_output.engine import workers as engine_workers
 from ndx_simulation_output.engine.deflate import inflate, shuffle
 from ndx_simulation_output.engine.reading import HDF5Array, as_array
 from tests.engine.making import (
@@ -27,6 +31,7 @@ from tests.engine.making import (
 LIMITS = st.fixed_dictionaries(
     {
         "_MANY_RUNS": st.sampled_from([0, 2, 256]),
+        "_SHORT_RUN": st.sampled_from([1, 16]),
         "_FEW_CHUNKS": st.sampled_from([0, 32]),
         "_THREAD_BYTES": st.sampled_from([0, 2**22]),
         "_ROW_BYTES": st.sampled_from([0, 2**16]),
@@ -39,6 +44,18 @@ FILES = st.fixed_dictionaries(
         "userblock_size": st.sampled_from([0, 0, 512]),
     }
 )
+
+
+@contextmanager
+def limited(limits: dict[str, int]) -> Iterator[None]:
+    """Read with other limits, each in the module that has it."""
+    with ExitStack() as patches:
+        for name, limit in limits.items():
+            (module,) = (
+                owner for owner in (engine_chunks, storages, engine_workers) if hasattr(owner, name)
+            )
+            patches.enter_context(patch.object(module, name, limit))
+        yield
 
 
 @st.composite
@@ -77,7 +94,7 @@ def test_a_dataset_of_any_type_and_storage_is_read_as_h5py_reads_it(
 ):
     options = data.draw(storage_options(shape, dtype))
 
-    with directory() as folder, patch.multiple(storages, **limits):
+    with directory() as folder, limited(limits):
         with h5py.File(folder / "v.h5", "w", **how) as file:
             file.create_dataset("data", data=matrix(shape, dtype), **options)
         with h5py.File(folder / "v.h5") as file:
@@ -109,7 +126,7 @@ def test_where_there_is_no_chunk_is_what_h5py_gives(shape, options, fill, dtype,
     chunks = tuple(data.draw(st.integers(1, length)) for length in shape)
     written = data.draw(st.lists(keys(shape), max_size=3))
 
-    with directory() as folder, patch.multiple(storages, **limits):
+    with directory() as folder, limited(limits):
         with h5py.File(folder / "v.h5", "w") as file:
             made = file.create_dataset("data", shape, dtype, chunks=chunks, **storage, **fill)
             for key in written:
@@ -168,13 +185,13 @@ def test_a_dataset_that_grew_and_shrank_is_read(shape, first, then, deflated, da
             assert_reads_the_same(HDF5Array(file["data"], 0), file["data"], data)
 
 
-def test_only_matrices_in_hdf5_files_are_arrays_of_hdf5(tmp_path: Path):
+def test_what_is_in_hdf5_files_is_an_array_of_hdf5(tmp_path: Path):
     with h5py.File(tmp_path / "v.h5", "w") as file:
         line = file.create_dataset("line", data=np.arange(3))
         matrix_of_file = file.create_dataset("matrix", data=np.zeros((2, 3)))
         values = np.zeros((2, 3))
 
-        assert as_array(line) is line
+        assert isinstance(as_array(line), HDF5Array)
         assert as_array(values) is values
         assert isinstance(as_array(matrix_of_file), HDF5Array)
 
@@ -215,7 +232,7 @@ def test_scattered_columns_are_copied_once_from_each_chunk(tmp_path: Path):
 
     with (
         h5py.File(tmp_path / "v.h5") as file,
-        patch.object(storages.File, "part", autospec=True, side_effect=storages.File.part) as read,
+        patch.object(mapped.File, "part", autospec=True, side_effect=mapped.File.part) as read,
     ):
         found = HDF5Array(file["data"]).take_columns(slice(5, 15), np.arange(0, 400, 3))
 
@@ -241,7 +258,8 @@ def test_a_deflated_chunk_is_inflated_once_and_only_if_it_is_wanted(
 
     with (
         h5py.File(tmp_path / "v.h5") as file,
-        patch.multiple(storages, inflate=spy, _THREAD_BYTES=0),
+        patch.object(engine_chunks, "inflate", spy),
+        patch.object(engine_workers, "_THREAD_BYTES", 0),
     ):
         array = HDF5Array(file["data"], workers)
         chosen = np.array([45, 1, 9, 1, 3, 49, 47])
@@ -257,8 +275,8 @@ def test_the_index_of_many_chunks_is_read_once(tmp_path: Path):
 
     with (
         h5py.File(tmp_path / "v.h5") as file,
-        patch.object(storages.Index, "_read", autospec=True) as whole,
-        patch.object(storages.Index, "_one", autospec=True) as one,
+        patch.object(engine_chunks.Index, "_read", autospec=True) as whole,
+        patch.object(engine_chunks.Index, "_one", autospec=True) as one,
     ):
         whole.return_value = np.full((100, 1, 3), -1)
         one.return_value = (-1, 0, 0)

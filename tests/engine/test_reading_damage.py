@@ -7,7 +7,8 @@ import h5py
 import numpy as np
 import pytest
 
-from ndx_simulation_output.engine import storages
+from ndx_simulation_output.engine import mapped
+from ndx_simulation_output.engine import workers as engine_workers
 from ndx_simulation_output.engine.reading import HDF5Array
 from ndx_simulation_output.engine.storages import Plain, storage_of
 from ndx_simulation_output.errors import SourceError
@@ -36,7 +37,7 @@ DAMAGES = {
 def test_a_damaged_chunk_is_an_error_that_names_file_and_object(
     damaged, kind, workers, monkeypatch, tmp_path: Path
 ):
-    monkeypatch.setattr(storages, "_THREAD_BYTES", 0)
+    monkeypatch.setattr(engine_workers, "_THREAD_BYTES", 0)
     write(tmp_path / "v.h5", STORED[kind])
     damage(tmp_path / "v.h5", DAMAGES[damaged])
 
@@ -83,11 +84,11 @@ def test_a_file_that_ends_too_early_is_an_error_that_names_file_and_object(kind,
 def test_contiguous_data_beyond_the_end_of_the_file_are_left_to_h5py(tmp_path: Path, monkeypatch):
     write(tmp_path / "v.h5", {})
 
-    class Short(storages.File):
+    class Short(mapped.File):
         def __init__(self, file: h5py.File) -> None:
             super().__init__(file)
             self.bytes = self.bytes[:-1]
 
-    monkeypatch.setattr(storages, "File", Short)
+    monkeypatch.setattr(mapped, "File", Short)
     with h5py.File(tmp_path / "v.h5") as file:
         assert type(storage_of(file["data"])) is Plain

@@ -12,8 +12,9 @@ import h5py
 import numpy as np
 import pytest
 
+from ndx_simulation_output.engine.chunks import Chunks, Deflated
 from ndx_simulation_output.engine.reading import HDF5Array
-from ndx_simulation_output.engine.storages import Chunks, Contiguous, Deflated, Plain, storage_of
+from ndx_simulation_output.engine.storages import Contiguous, Plain, storage_of
 from tests.engine.making import STORED, VALUES, assert_same, write
 
 

@@ -22,14 +22,14 @@ __all__ = [
 ]
 
 Access = Literal["balanced", "cells", "frames"]
-Compression = Literal["gzip"]
+Compression = Literal["gzip", "zstd", "none"]
 Chunks = Literal["contiguous"] | tuple[int, int]
 
 DEFAULT_MEMORY = 2**26
 _CHUNK_BYTES = 2**19
 _LONG_CHUNK_BYTES = 2**20
 _CELL_COLUMNS = (64, 1024)
-_PIECE_BYTES = {None: 2**23, "gzip": 2**21}
+_PIECE_BYTES = {None: 2**23, "gzip": 2**21, "zstd": 2**23}
 """Few, large writes: the kernel locks a file for each. What is compressed better fits a cache."""
 
 
@@ -38,9 +38,10 @@ class Storage:
     """How data are to be stored, where the caller has a wish.
 
     ``access`` is what is read most: ``cells`` (all times of a cell), ``frames`` (all cells at a
-    time), or ``balanced``. ``compression`` is ``gzip`` or None; ``chunks`` (rows, columns), or
-    ``contiguous`` for rows one after the other; ``memory`` bounds the bytes of all buffers. With
-    ``link`` the data stay in the file of the source.
+    time), or ``balanced``. ``compression`` is ``gzip``, ``zstd`` or ``none``, or None for what is
+    usual in the format; ``chunks`` (rows, columns), or ``contiguous`` for rows one after the
+    other; ``memory`` bounds the bytes of all buffers. With ``link`` the data stay in the file of
+    the source.
 
     Raises
     ------
@@ -61,15 +62,16 @@ class Storage:
             msg = f"access is {self.access!r}; expected balanced, cells or frames"
             raise LayoutError(msg)
         if self.compression not in {*get_args(Compression), None}:
-            msg = f"compression is {self.compression!r}; expected gzip or none"
+            msg = f"compression is {self.compression!r}; expected gzip, zstd or none"
             raise LayoutError(msg)
         if self.chunks not in (None, "contiguous") and not _are_two_lengths(self.chunks):
             msg = f"chunks are {self.chunks!r}; expected two positive numbers, rows and columns"
             raise LayoutError(msg)
-        if self.chunks == "contiguous" and self.compression:
+        compressed = self.compression not in {None, "none"}
+        if self.chunks == "contiguous" and compressed:
             msg = "contiguous data cannot be compressed: leave out one of the two"
             raise LayoutError(msg)
-        if self.link and (self.chunks or self.compression):
+        if self.link and (self.chunks or compressed):
             msg = "linked data stay as they are in the source: leave out chunks and compression"
             raise LayoutError(msg)
         if self.memory < 2**20:
@@ -135,15 +137,21 @@ def plan_layout(
         chunks = min(chunks[0], max(shape[0], 1)), min(chunks[1], max(shape[1], 1))
     # HDF5 has no chunks of nothing: cells without any compartment make no columns.
     chunks = None if chunks == "contiguous" or not shape[1] else chunks
-    bytes_of_piece = min(_PIECE_BYTES[storage.compression], storage.memory // (2 * max(workers, 1)))
+    compression = None if chunks is None or storage.compression == "none" else storage.compression
+    bytes_of_piece = min(_PIECE_BYTES[compression], storage.memory // (2 * max(workers, 1)))
     if chunks is None:
         rows = max(1, bytes_of_piece // (itemsize * max(shape[1], 1)))
         piece = min(rows, max(shape[0], 1)), shape[1]
     else:
         beside = max(1, bytes_of_piece // (itemsize * chunks[0] * chunks[1]))
         piece = chunks[0], min(beside, ceil(shape[1] / chunks[1])) * chunks[1]
-    compression = None if chunks is None else storage.compression
     return Layout(shape, itemsize, chunks, compression, piece, storage.memory)
+
+
+def _are_two_lengths(chunks: object) -> bool:
+    if not isinstance(chunks, tuple | list) or len(chunks) != 2:
+        return False
+    return all(isinstance(length, Integral) and int(length) > 0 for length in chunks)
 
 
 def plan_stream(
@@ -189,12 +197,6 @@ def plan_stream(
         rows = max(rows, storage.chunks[0])
     layout = plan_layout((rows, columns), itemsize, cell_widths, storage)
     return replace(layout, shape=(0, columns))
-
-
-def _are_two_lengths(chunks: object) -> bool:
-    if not isinstance(chunks, tuple | list) or len(chunks) != 2:
-        return False
-    return all(isinstance(length, Integral) and int(length) > 0 for length in chunks)
 
 
 def _width(cell_widths: ArrayLike) -> int:

@@ -14,7 +14,7 @@ from ndx_simulation_output.engine.selection import Run, Selection
 from ndx_simulation_output.engine.storages import Contiguous, Plain, Storage, storage_of
 from ndx_simulation_output.errors import LayoutError, SourceError
 from ndx_simulation_output.recording.arrays import LazyArray, Put
-from ndx_simulation_output.recording.views import ColumnRange, Columns, Scaled, Transposed
+from ndx_simulation_output.recording.views import ColumnRange, Columns, Matrix, Scaled, Transposed
 
 __all__ = ["link_dataset", "linked_storage"]
 
@@ -144,8 +144,10 @@ def _runs_of(source: LazyArray) -> tuple[h5py.Dataset | None, list[Run]]:
     while isinstance(array, (ColumnRange, Columns)):
         columns = array.order[columns] if isinstance(array, Columns) else columns + array.start
         array = array.array
-    if not isinstance(array, (Scaled, Transposed)):
-        array = getattr(array, "array", array)
+    if isinstance(array, Matrix):
+        array = array.array
+    while not isinstance(array, (h5py.Dataset, Scaled, Transposed)) and hasattr(array, "array"):
+        array = array.array
     if not isinstance(array, h5py.Dataset):
         return None, []
     return array, list(_adjacent(columns))

@@ -8,7 +8,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from ndx_simulation_output.engine.storages import Index, is_of_numpy
+from ndx_simulation_output.engine.chunks import Index
+from ndx_simulation_output.engine.storages import is_of_numpy
 
 __all__ = ["Place", "place_of"]
 
@@ -48,7 +49,8 @@ def place_of(dataset: h5py.Dataset) -> Place | None:
     facts = dataset.id.get_create_plist()
     filters = [facts.get_filter(number)[0] for number in range(facts.get_nfilters())]
     early = facts.get_alloc_time() == h5py.h5d.ALLOC_TIME_EARLY
-    placed = hasattr(os, "pwrite") and early and not filters
+    known = dataset.chunks is None or hasattr(dataset.id, "chunk_iter")
+    placed = hasattr(os, "pwrite") and early and known and not filters
     addresses = _addresses(dataset) if placed else None
     if filters not in _FILTERS or (dataset.chunks is None and addresses is None):
         return None

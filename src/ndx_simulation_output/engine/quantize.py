@@ -13,7 +13,7 @@ from ndx_simulation_output.engine.sources import Piece, regions
 from ndx_simulation_output.engine.workers import default_workers, in_order
 from ndx_simulation_output.errors import QuantizeError, UnitError
 from ndx_simulation_output.recording import LazyArray, Report, SimulationOutput, Unit, parse_unit
-from ndx_simulation_output.recording.arrays import chunks_of, is_mapped
+from ndx_simulation_output.recording.arrays import chunks_of, detached, is_mapped
 
 __all__ = ["Quantized", "quantize_output", "quantize_report"]
 
@@ -47,6 +47,10 @@ class Quantized:
     def chunks(self) -> tuple[int, int]:
         """Rows and columns that are read together."""
         return chunks_of(self.array)
+
+    def detached(self) -> "Quantized":
+        """Give the same of an array that outlives its open file."""
+        return replace(self, array=detached(self.array))
 
     def __getitem__(self, key: Any) -> NDArray[np.int16]:
         """Read the slices ``key``."""

@@ -1,7 +1,11 @@
 """Matrices in HDF5 files, read past HDF5 where that gives the same and is faster."""
 
+import os
+import threading
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,21 +14,27 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from ndx_simulation_output.engine.chunks import Chunks, Deflated
 from ndx_simulation_output.engine.links import linked_storage
+from ndx_simulation_output.engine.mapped import Mapped, is_at_path
 from ndx_simulation_output.engine.selection import Selection
-from ndx_simulation_output.engine.storages import Contiguous, Mapped, Plain, Storage, storage_of
+from ndx_simulation_output.engine.storages import Contiguous, Plain, Storage, storage_of
 from ndx_simulation_output.engine.workers import default_workers
+from ndx_simulation_output.engine.zarr_arrays import ZarrArray, is_zarr_array
 from ndx_simulation_output.errors import SourceError
 from ndx_simulation_output.recording.arrays import LazyArray, Put
 
-__all__ = ["HDF5Array", "as_array"]
+__all__ = ["HDF5Array", "StoredArray", "as_array"]
 
 
 def as_array(array: LazyArray) -> LazyArray:
-    """Give what reads ``array`` fast: a matrix in an HDF5 file is an :class:`HDF5Array`."""
-    if isinstance(array, h5py.Dataset) and len(array.shape) == 2:
+    """Give what reads ``array`` fast: :class:`HDF5Array` or :class:`ZarrArray`, if it is in a file.
+
+    Their dimensions are time and column, or time alone.
+    """
+    if isinstance(array, h5py.Dataset) and len(array.shape) in {1, 2}:
         return HDF5Array(array)
-    return array
+    return ZarrArray(array) if is_zarr_array(array) else array
 
 
 class HDF5Array:
@@ -42,9 +52,15 @@ class HDF5Array:
 
     """
 
-    def __init__(self, dataset: h5py.Dataset, workers: int | None = None) -> None:
+    def __init__(
+        self,
+        dataset: h5py.Dataset,
+        workers: int | None = None,
+        index: NDArray[np.int64] | None = None,
+    ) -> None:
         self.array = dataset
         self.workers = default_workers() if workers is None else workers
+        self._known_index = index
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -58,10 +74,16 @@ class HDF5Array:
         return dtype
 
     @property
-    def chunks(self) -> tuple[int, int] | None:
+    def chunks(self) -> tuple[int, ...] | None:
         """Rows and columns that are read together, or None for contiguous data."""
         chunks = self.array.chunks
         return None if chunks is None else tuple(chunks)
+
+    @property
+    def index(self) -> NDArray[np.int64] | None:
+        """Where its chunks are in the file, if that is known by now."""
+        storage = vars(self).get("_storage")
+        return storage.index.known if isinstance(storage, (Chunks, Deflated)) else None
 
     @property
     def is_mapped(self) -> bool:
@@ -105,6 +127,16 @@ class HDF5Array:
             return values
         return self[rows, columns]
 
+    def detached(self) -> "StoredArray | HDF5Array":
+        """Give the same array for other processes, which open its file; else this array."""
+        dataset = self.array
+        if dataset.name is None or not is_at_path(dataset.file):
+            return self
+        path = os.path.abspath(dataset.file.filename)  # noqa: PTH100 - resolve() follows links
+        return StoredArray(
+            path, dataset.name, self.shape, self.dtype, self.chunks, is_mapped=self.is_mapped
+        )
+
     def release(self) -> None:
         """Let go of the memory of what was read; it can be read again."""
         if isinstance(self._storage, Mapped):
@@ -112,7 +144,9 @@ class HDF5Array:
 
     @cached_property
     def _storage(self) -> Storage:
-        return linked_storage(self.array) if self.array.is_virtual else storage_of(self.array)
+        if self.array.is_virtual:
+            return linked_storage(self.array)
+        return storage_of(self.array, self._known_index)
 
     def _read(self, selection: Selection, put: Put | None = None) -> NDArray[Any]:
         out = np.empty(selection.shape, self.dtype.newbyteorder("="))
@@ -139,6 +173,112 @@ class HDF5Array:
                 raise
             msg = f"cannot read {part}{_place(self.array)}: {error}"
             raise SourceError(msg) from error
+
+
+@dataclass(frozen=True)
+class StoredArray:
+    """An :class:`HDF5Array` by the path of its file, which is open only while it is read.
+
+    It can be sent to other processes. Reads at the same time share the open file; ``workers``
+    threads read together.
+    """
+
+    path: str
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    chunks: tuple[int, ...] | None
+    is_mapped: bool
+    workers: int = 0
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        """Read rows and columns.
+
+        Raises
+        ------
+        SourceError
+            If the file cannot be opened or is damaged.
+
+        """
+        with _opened(self) as array:
+            return array[key]
+
+    def take_columns(
+        self, rows: slice, columns: NDArray[np.intp] | None, put: Put | None = None
+    ) -> NDArray[Any]:
+        """Read some columns, in any order and repeated or not, or all.
+
+        Raises
+        ------
+        SourceError
+            If the file cannot be opened or is damaged.
+
+        """
+        with _opened(self) as array:
+            return array.take_columns(rows, columns, put)
+
+
+@dataclass
+class _Opened:
+    """An array of a file of this process, and how many read it at this moment."""
+
+    file: h5py.File
+    array: HDF5Array
+    version: tuple[Any, ...]
+    readers: int = 0
+
+
+_LOCK = threading.Lock()
+_OPENED: dict[StoredArray, _Opened] = {}
+_INDEXES: OrderedDict[tuple[Any, ...], NDArray[np.int64]] = OrderedDict()
+"""Where the chunks of some datasets are: to find that out takes long, and little to keep."""
+_MOST_INDEXES = 16
+
+
+@contextmanager
+def _opened(stored: StoredArray) -> Iterator[HDF5Array]:
+    """Open the file of an array, and close it when nobody reads it any more."""
+    with _LOCK:
+        opened = _OPENED.get(stored)
+        if opened is None:
+            opened = _OPENED[stored] = _open(stored)
+        opened.readers += 1
+    try:
+        yield opened.array
+    finally:
+        with _LOCK:
+            opened.readers -= 1
+            if not opened.readers:
+                del _OPENED[stored]
+                _keep_index(opened)
+                opened.file.close()
+
+
+def _open(stored: StoredArray) -> _Opened:
+    try:
+        facts = Path(stored.path).stat()
+        version = (stored.path, stored.name, facts.st_ino, facts.st_size, facts.st_mtime_ns)
+        file = h5py.File(stored.path, "r")
+    except OSError as error:
+        msg = f"cannot read {stored.name.strip('/')} of {stored.path}: {error}"
+        raise SourceError(msg) from error
+    try:
+        dataset = file[stored.name]
+    except KeyError as error:
+        file.close()
+        msg = f"{stored.path} no longer has {stored.name.strip('/')}"
+        raise SourceError(msg) from error
+    return _Opened(file, HDF5Array(dataset, stored.workers, _INDEXES.get(version)), version)
+
+
+def _keep_index(opened: _Opened) -> None:
+    index = opened.array.index
+    if index is None:
+        return
+    _INDEXES[opened.version] = index
+    _INDEXES.move_to_end(opened.version)
+    while len(_INDEXES) > _MOST_INDEXES:
+        _INDEXES.popitem(last=False)
 
 
 def _ascends(key: Any) -> bool:

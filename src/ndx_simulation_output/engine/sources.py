@@ -27,7 +27,7 @@ from ndx_simulation_output.recording.arrays import (
     release,
 )
 
-__all__ = ["Piece", "Region", "regions"]
+__all__ = ["Piece", "Region", "region_shape", "regions"]
 
 _RELEASE_BYTES = 2**28
 
@@ -94,7 +94,7 @@ def regions(
         for block in _blocks(rows, columns, height, len(columns)):
             yield Region(source, *block)
         return
-    height, width = _region_shape(source, layout, len(columns))
+    height, width = region_shape(source, layout, len(columns))
     if height * width * source.dtype.itemsize <= layout.memory:
         for block in _blocks(rows, columns, height, width):
             yield Region(source, *block, read_block(source, *block))
@@ -111,7 +111,7 @@ def _blocks(rows: range, columns: range, height: int, width: int) -> Iterator[tu
             yield some, slice(left, min(left + width, columns.stop))
 
 
-def _region_shape(source: LazyArray, layout: Layout, n_columns: int) -> tuple[int, int]:
+def region_shape(source: LazyArray, layout: Layout, n_columns: int) -> tuple[int, int]:
     """Give rows and columns of a region: whole chunks of the source, and whole pieces."""
     source_height, source_width = chunks_of(source)
     height = min(_up(source_height, layout.piece[0]), _up(source.shape[0], layout.piece[0]))

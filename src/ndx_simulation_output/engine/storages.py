@@ -5,51 +5,24 @@ deflated are read once each and inflated in threads. Everything else is left to 
 filters and types, files that are written at the same time, files that are not on this machine.
 """
 
-import mmap
-import os
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import product
-from os.path import samestat
-from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from ndx_simulation_output.engine.deflate import inflate, unshuffle
-from ndx_simulation_output.engine.selection import ChunkColumns, Run, Selection, cut
-from ndx_simulation_output.engine.workers import in_order
+from ndx_simulation_output.engine.chunks import DEFLATE, SHUFFLE, Chunks, Deflated, Index
+from ndx_simulation_output.engine.mapped import Mapped, map_file
+from ndx_simulation_output.engine.selection import Selection
+from ndx_simulation_output.engine.workers import run_all, worth
 from ndx_simulation_output.recording.arrays import Put
 
-__all__ = [
-    "Chunks",
-    "Contiguous",
-    "Deflated",
-    "File",
-    "Index",
-    "Mapped",
-    "Plain",
-    "Storage",
-    "is_of_numpy",
-    "storage_of",
-]
+__all__ = ["Contiguous", "Plain", "Storage", "is_of_numpy", "storage_of"]
 
-_SHUFFLE, _DEFLATE = h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE
 _MANY_RUNS = 256
-_SHORT_RUN = 16
-_FEW_CHUNKS = 32
-_THREAD_BYTES = 2**22
-"""Less than this is done before a thread has begun."""
 _ROW_BYTES = 2**16
 """The kernel reads this much ahead: pieces farther apart are better read alone."""
-_NOWHERE = -(2**62)
-"""The address of what is not in the file, as far as can be from any that is."""
-
-
-_Job = TypeVar("_Job")
 
 
 class Storage(Protocol):
@@ -65,8 +38,11 @@ class Storage(Protocol):
         """``put`` all values into ``out``, which has the shape of the selection, part by part."""
 
 
-def storage_of(dataset: h5py.Dataset) -> Storage:
-    """Give the fastest way to read ``dataset`` that is the same as h5py's."""
+def storage_of(dataset: h5py.Dataset, known: NDArray[np.int64] | None = None) -> Storage:
+    """Give the fastest way to read ``dataset`` that is the same as h5py's.
+
+    ``known`` is where its chunks are, if an :class:`Index` has found that out before.
+    """
     if dataset.ndim != 2 or not dataset.size or not is_of_numpy(dataset):
         return Plain(dataset)
     facts = dataset.id.get_create_plist()
@@ -74,11 +50,11 @@ def storage_of(dataset: h5py.Dataset) -> Storage:
         return _contiguous(dataset)
     if facts.get_layout() == h5py.h5d.CHUNKED and hasattr(dataset.id, "chunk_iter"):
         filters = tuple(facts.get_filter(number)[0] for number in range(facts.get_nfilters()))
-        file = _mapped(dataset.file)
+        file = map_file(dataset.file)
         if not filters and file is not None:
-            return Chunks(file, dataset, Index(dataset))
-        if filters in {(_DEFLATE,), (_SHUFFLE, _DEFLATE)} and dataset.file.mode == "r":
-            return Deflated(file, dataset, Index(dataset), filters)
+            return Chunks(file, dataset, Index(dataset, known))
+        if filters in {(DEFLATE,), (SHUFFLE, DEFLATE)} and dataset.file.mode == "r":
+            return Deflated(file, dataset, Index(dataset, known), filters)
     return Plain(dataset)
 
 
@@ -88,38 +64,8 @@ def is_of_numpy(dataset: h5py.Dataset) -> bool:
     return numbers and bool(dataset.id.get_type() == h5py.h5t.py_create(dataset.dtype))
 
 
-def _missing(dataset: h5py.Dataset) -> Any:
-    """Give what h5py reads where there is no chunk: zeros unless HDF5 fills in another value."""
-    facts = dataset.id.get_create_plist()
-    undefined = facts.fill_value_defined() == h5py.h5d.FILL_VALUE_UNDEFINED
-    if undefined or facts.get_fill_time() == h5py.h5d.FILL_TIME_NEVER:
-        return 0
-    return dataset.fillvalue
-
-
-def _mapped(file: h5py.File) -> "File | None":
-    """Give the bytes of a file, or None if they are to be read through HDF5."""
-    if not _is_mappable(file):
-        return None
-    try:
-        return File(file)
-    except OSError:  # Not every file system can map files.
-        return None
-
-
-def _is_mappable(file: h5py.File) -> bool:
-    """Whether the bytes of the file lie on this machine as HDF5 counts them, and stay so."""
-    plain = file.driver == "sec2" and not file.userblock_size
-    if not (plain and file.mode == "r" and not file.swmr_mode):
-        return False
-    try:
-        return samestat(Path(file.filename).stat(), os.fstat(file.id.get_vfd_handle()))
-    except OSError:
-        return False
-
-
 def _contiguous(dataset: h5py.Dataset) -> Storage:
-    start, file = dataset.id.get_offset(), _mapped(dataset.file)
+    start, file = dataset.id.get_offset(), map_file(dataset.file)
     if start is None or file is None or start + dataset.nbytes > len(file.bytes):
         return Plain(dataset)
     values = file.bytes[start : start + dataset.nbytes].view(dataset.dtype)
@@ -144,48 +90,6 @@ class Plain:
         rows_wanted = slice(rows.start, rows.stop, rows.step)
         for run in selection.runs():
             put(out[:, run.target], self.dataset[rows_wanted, run.start : run.stop])
-
-
-class File:
-    """The bytes of an open file, mapped."""
-
-    def __init__(self, file: h5py.File) -> None:
-        # Opened once more: HDF5's own is locked for as long as anything refers to it.
-        with Path(file.filename).open("rb") as opened:
-            self._map = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
-        self.bytes = np.frombuffer(self._map, np.uint8)
-
-    def advise(self, advice: str, start: int = 0, length: int | None = None) -> None:
-        """Tell the kernel what will be read, where it can be told."""
-        if hasattr(self._map, "madvise") and hasattr(mmap, advice):
-            first = start // mmap.PAGESIZE * mmap.PAGESIZE
-            length = len(self._map) - first if length is None else length + start - first
-            self._map.madvise(getattr(mmap, advice), first, length)
-
-    def part(self, start: int, length: int) -> NDArray[np.uint8]:
-        """Give some bytes.
-
-        Raises
-        ------
-        OSError
-            If the file ends before.
-
-        """
-        if start + length > len(self.bytes):
-            msg = f"the file ends before the chunk at byte {start} does"
-            raise OSError(msg)
-        return self.bytes[start : start + length]
-
-
-@dataclass(frozen=True)
-class Mapped:
-    """Values that are read without reading more than is asked for."""
-
-    file: File
-
-    def release(self) -> None:
-        """Let go of the pages that were read; they can be read again."""
-        self.file.advise("MADV_DONTNEED")
 
 
 @dataclass(frozen=True)
@@ -214,266 +118,6 @@ class Contiguous(Mapped):
             for run in runs:
                 put(out[part, run.target], values[part, run.start : run.stop])
 
-        workers = workers if out.nbytes > _THREAD_BYTES else 0
+        workers = worth(out.nbytes, workers)
         height = -(-len(out) // max(1, 2 * workers))
-        _all(copy, [slice(top, top + height) for top in range(0, len(out), height)], workers)
-
-
-class Index:
-    """Where the chunks of a dataset are: address, size and skipped filters, by chunk number."""
-
-    def __init__(self, dataset: h5py.Dataset) -> None:
-        self._dataset = dataset
-        self._all: NDArray[np.int64] | None = None
-
-    def prepare(self, count: int | None = None) -> None:
-        """Read it whole before ``count`` chunks are asked for, if these are many.
-
-        Each question about one takes as long as all of it.
-        """
-        if self._all is None and (count is None or count > _FEW_CHUNKS):
-            self._all = self._read()
-
-    def addresses(self) -> NDArray[np.int64]:
-        """Give the addresses of all chunks, shape (row of chunks, column of chunks)."""
-        return np.ascontiguousarray(self._read()[..., 0])
-
-    def span(self, row: int, first: int, stop: int) -> NDArray[np.int64]:
-        """Give address (negative if there is none), size and mask of chunks beside each other."""
-        if self._all is not None:
-            return self._all[row, first:stop]
-        return np.array([self._one(row, column) for column in range(first, stop)], np.int64)
-
-    def _one(self, row: int, column: int) -> tuple[int, int, int]:
-        height, width = self._dataset.chunks
-        found = self._dataset.id.get_chunk_info_by_coord((row * height, column * width))
-        if found.byte_offset is None:
-            return _NOWHERE, 0, 0
-        return found.byte_offset, found.size, found.filter_mask
-
-    def _read(self) -> NDArray[np.int64]:
-        found: list[Any] = []
-        self._dataset.id.chunk_iter(found.append)
-        (rows, columns), (height, width) = self._dataset.shape, self._dataset.chunks
-        index = np.full((-(-rows // height), -(-columns // width), 3), _NOWHERE, np.int64)
-        for chunk in found:
-            row, column = chunk.chunk_offset
-            facts = chunk.byte_offset, chunk.size, chunk.filter_mask
-            index[row // height, column // width] = facts
-        return index
-
-
-@dataclass(frozen=True)
-class _RowPart:
-    """The wanted rows of a row of chunks, and where they go."""
-
-    number: int
-    local: slice
-    target: slice
-
-
-def _row_parts(rows: range, height: int) -> Iterator[_RowPart]:
-    for number in range(rows[0] // height, rows[-1] // height + 1):
-        top = number * height
-        # Ranges count: the first wanted row not before this chunk, and not before the next.
-        begin = max(0, -(-(top - rows.start) // rows.step))
-        end = min(len(rows), max(0, -(-(top + height - rows.start) // rows.step)))
-        if begin < end:
-            local = slice(rows[begin] - top, rows[end - 1] - top + 1, rows.step)
-            yield _RowPart(number, local, slice(begin, end))
-
-
-@dataclass(frozen=True)
-class _Block:
-    """``count`` chunks beside each other from number ``first`` on, and their wanted columns."""
-
-    first: int
-    count: int
-    columns: Run
-
-
-def _blocks(run: Run, width: int) -> Iterator[_Block]:
-    """Cut a run of columns into chunks wanted in part, and a block of those wanted whole."""
-    first, stop = -(-run.start // width), run.stop // width
-    if stop <= first:
-        yield from (_Block(number, 1, part) for number, part in cut(run, width))
-        return
-    middle = run.place + first * width - run.start
-    if run.start < first * width:
-        yield _Block(first - 1, 1, Run(run.start - (first - 1) * width, width, run.place))
-    yield _Block(first, stop - first, Run(0, width, middle))
-    if stop * width < run.stop:
-        rest = Run(0, run.stop - stop * width, middle + (stop - first) * width)
-        yield _Block(stop, 1, rest)
-
-
-@dataclass(frozen=True)
-class Chunks(Mapped):
-    """Chunks without filters, in the mapped file."""
-
-    dataset: h5py.Dataset
-    index: Index
-
-    def read(
-        self,
-        selection: Selection,
-        out: NDArray[Any],
-        workers: int,
-        put: Put = np.copyto,
-    ) -> None:
-        """Copy what is wanted of chunks that are neighbours in the file together."""
-        height, width = self.dataset.chunks
-        rows, runs = list(_row_parts(selection.rows, height)), selection.runs()
-        workers = workers if out.nbytes > _THREAD_BYTES else 0
-        if len(runs) * _SHORT_RUN > len(selection.columns):
-            by_chunk = list(selection.by_chunk(width))
-            self.index.prepare(len(rows) * len(by_chunk))
-            scattered = list(product(rows, by_chunk))
-            _all(lambda job: self._gather(job[0], job[1], out, put), scattered, workers)
-            return
-        blocks = [block for run in runs for block in _blocks(run, width)]
-        self.index.prepare(len(rows) * sum(block.count for block in blocks))
-        jobs = list(product(rows, blocks))
-        for row, block in jobs:
-            if (row.local.stop - row.local.start) * 2 > height:
-                self._read_ahead(row.number, block)
-        _all(lambda job: self._copy(job[0], job[1], out, put), jobs, workers)
-
-    def _gather(self, row: _RowPart, columns: ChunkColumns, out: NDArray[Any], put: Put) -> None:
-        """Copy scattered columns of one chunk."""
-        address = int(self.index.span(row.number, columns.number, columns.number + 1)[0, 0])
-        values: Any = _missing(self.dataset)
-        if address >= 0:
-            values = self._neighbours(address, 1)[0][row.local][:, columns.local]
-        _put(put, out, row, columns, values)
-
-    def _copy(self, row: _RowPart, block: _Block, out: NDArray[Any], put: Put) -> None:
-        places = self.index.span(row.number, block.first, block.first + block.count)[:, 0]
-        ends = (np.flatnonzero(np.diff(places) != self._chunk_bytes) + 1).tolist()
-        width = len(block.columns)
-        for first, stop in zip([0, *ends], [*ends, len(places)], strict=True):
-            left = block.columns.place + first * width
-            target = out[row.target, left : left + (stop - first) * width]
-            if places[first] < 0:
-                put(target, _missing(self.dataset))
-            else:
-                chunks = self._neighbours(int(places[first]), stop - first)
-                wanted = chunks[:, row.local, block.columns.start : block.columns.stop]
-                # Splitting the columns of a view gives a view.
-                put(target.reshape(len(target), -1, width), wanted.transpose(1, 0, 2))
-
-    def _read_ahead(self, row: int, block: _Block) -> None:
-        """Have the kernel read chunks together that are wanted whole, before they are looked at."""
-        places = self.index.span(row, block.first, block.first + block.count)[:, 0]
-        for place in places.tolist():
-            if place >= 0:
-                self.file.advise("MADV_WILLNEED", place, self._chunk_bytes)
-
-    @cached_property
-    def _chunk_bytes(self) -> int:
-        height, width = self.dataset.chunks
-        return int(height * width * self.dataset.dtype.itemsize)
-
-    def _neighbours(self, address: int, count: int) -> NDArray[Any]:
-        """Give chunks that follow each other in the file, shape (chunk, row, column)."""
-        stored = self.file.part(address, count * self._chunk_bytes)
-        return np.asarray(stored.view(self.dataset.dtype).reshape(count, *self.dataset.chunks))
-
-
-@dataclass(frozen=True)
-class Deflated:
-    """Chunks that are deflated, perhaps shuffled before, in a file that may be anywhere."""
-
-    file: File | None
-    dataset: h5py.Dataset
-    index: Index
-    filters: tuple[int, ...]
-
-    def read(
-        self,
-        selection: Selection,
-        out: NDArray[Any],
-        workers: int,
-        put: Put = np.copyto,
-    ) -> None:
-        """Inflate chunks in threads, each once."""
-        height, width = self.dataset.chunks
-        jobs = list(product(_row_parts(selection.rows, height), selection.by_chunk(width)))
-        if self.file is not None:
-            self.index.prepare(len(jobs))
-        workers = workers if len(jobs) * self._chunk_bytes > _THREAD_BYTES else 0
-        _all(lambda job: self._inflate(job[0], job[1], out, put), jobs, workers)
-
-    def _inflate(self, row: _RowPart, columns: ChunkColumns, out: NDArray[Any], put: Put) -> None:
-        wanted = row.local, columns.local
-        stored = self._stored(row.number, columns.number)
-        planes = None if stored is None else self._planes(*stored)
-        if stored is None:
-            values = _missing(self.dataset)
-        elif planes is None:
-            values = self._plainly(row, columns)
-        elif self._is_shuffled(stored[1]):
-            values = unshuffle(planes, self.dataset.dtype, self.dataset.chunks, wanted)
-        else:
-            values = planes.view(self.dataset.dtype).reshape(self.dataset.chunks)[wanted]
-        _put(put, out, row, columns, values)
-
-    def _stored(self, row: int, column: int) -> tuple[Any, int] | None:
-        """Give the bytes of a chunk and the mask of skipped filters, or None if it has none."""
-        if self.file is not None:
-            address, size, mask = self.index.span(row, column, column + 1)[0].tolist()
-            return None if address < 0 else (self.file.part(address, size), mask)
-        height, width = self.dataset.chunks
-        place = row * height, column * width
-        if self.dataset.id.get_chunk_info_by_coord(place).byte_offset is None:
-            return None
-        mask, stored = self.dataset.id.read_direct_chunk(place)
-        return stored, mask
-
-    def _planes(self, stored: Any, mask: int) -> NDArray[np.uint8] | None:
-        """Give the inflated bytes, or None if they are not what they should be."""
-        try:
-            if mask >> self.filters.index(_DEFLATE) & 1:
-                raw = np.frombuffer(stored, np.uint8)
-                return raw if raw.size == self._chunk_bytes else None
-            return inflate(stored, self._chunk_bytes)
-        except ValueError:
-            return None
-
-    def _plainly(self, row: _RowPart, columns: ChunkColumns) -> NDArray[Any]:
-        """Let h5py read a chunk: it says what is wrong, or knows better."""
-        height, width = self.dataset.chunks
-        top, left = row.number * height, columns.number * width
-        rows = slice(top + row.local.start, top + row.local.stop, row.local.step)
-        return np.asarray(self.dataset[rows, left : left + width])[:, columns.local]
-
-    def _is_shuffled(self, mask: int) -> bool:
-        return _SHUFFLE in self.filters and not mask >> self.filters.index(_SHUFFLE) & 1
-
-    @cached_property
-    def _chunk_bytes(self) -> int:
-        height, width = self.dataset.chunks
-        return int(height * width * self.dataset.dtype.itemsize)
-
-
-def _put(put: Put, out: NDArray[Any], row: _RowPart, columns: ChunkColumns, values: Any) -> None:
-    """Put values of a chunk to their places in ``out``, which need not be beside each other."""
-    if isinstance(columns.target, slice):
-        put(out[row.target, columns.target], values)
-        return
-    part = np.empty((row.target.stop - row.target.start, len(columns.target)), out.dtype)
-    put(part, values)
-    out[row.target, columns.target] = part
-
-
-def _all(function: Callable[[_Job], None], jobs: list[_Job], workers: int) -> None:
-    """Do all jobs, several at a time for each worker: handing one over takes time too."""
-    size = max(1, len(jobs) // (8 * max(workers, 1)))
-    batches = [jobs[first : first + size] for first in range(0, len(jobs), size)]
-
-    def work(batch: list[_Job]) -> None:
-        for job in batch:
-            function(job)
-
-    for _ in in_order(work, batches, workers if len(batches) > 1 else 0):
-        pass
+        run_all(copy, [slice(top, top + height) for top in range(0, len(out), height)], workers)

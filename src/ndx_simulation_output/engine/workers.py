@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-__all__ = ["default_workers", "in_order"]
+__all__ = ["default_workers", "in_order", "run_all", "worth"]
 
 _MOST = 8
 """More threads than this wait for the memory, not for a processor."""
+
+_THREAD_BYTES = 2**22
+"""Less than this is done before a thread has begun."""
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -53,3 +56,21 @@ def in_order(
         finally:
             for waiting in ahead:
                 waiting.cancel()
+
+
+def run_all(function: Callable[[_Item], None], jobs: list[_Item], workers: int) -> None:
+    """Do all jobs, several at a time for each worker: handing one over takes time too."""
+    size = max(1, len(jobs) // (8 * max(workers, 1)))
+    batches = [jobs[first : first + size] for first in range(0, len(jobs), size)]
+
+    def work(batch: list[_Item]) -> None:
+        for job in batch:
+            function(job)
+
+    for _ in in_order(work, batches, workers if len(batches) > 1 else 0):
+        pass
+
+
+def worth(n_bytes: int, workers: int) -> int:
+    """Give how many workers it is worth to have for so many bytes."""
+    return workers if n_bytes > _THREAD_BYTES else 0

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from itertools import chain, count
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from hdmf.backends.hdf5 import H5DataIO
+from hdmf.data_utils import DataIO
 from pynwb import NWBFile, TimeSeries
 from pynwb.ecephys import ElectricalSeries
 
@@ -33,7 +34,9 @@ __all__ = [
     "CHANNEL",
     "Fill",
     "Mapped",
+    "Placeholder",
     "electrode_group",
+    "in_hdf5",
     "map_output",
     "matrices",
     "plan_output",
@@ -41,6 +44,9 @@ __all__ = [
 
 CHANNEL = "channel"
 """Column of the electrodes: the id of the channel in the source."""
+
+Placeholder = Callable[[LazyArray, Layout], DataIO]
+"""Gives an empty place for data in a file of some format, laid out as planned."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,13 @@ class Mapped:
     """An NWB file in memory, and the data still to be filled in."""
 
     nwbfile: NWBFile
+    place: Placeholder
     fills: list[Fill] = field(default_factory=list)
+
+
+def in_hdf5(data: LazyArray, layout: Layout) -> DataIO:  # noqa: ARG001 - it is created once more
+    """Give an empty place for data in an HDF5 file; how they lie there is decided when written."""
+    return H5DataIO(shape=tuple(data.shape), dtype=data.dtype)
 
 
 def map_output(
@@ -67,8 +79,9 @@ def map_output(
     when: datetime | None = None,
     storage: Storage = Storage(),  # noqa: B008 - frozen
     workers: int = 0,
+    place: Placeholder = in_hdf5,
 ) -> Mapped:
-    """Make the NWB objects of all that a run recorded.
+    """Make the NWB objects of all that a run recorded; ``place`` makes the places for the data.
 
     Raises
     ------
@@ -79,7 +92,7 @@ def map_output(
 
     """
     sources = ", ".join(output.provenance.get("files", [])) or "a simulation"
-    mapped = Mapped(make_nwbfile(metadata, f"Output of a simulation: {sources}", when))
+    mapped = Mapped(make_nwbfile(metadata, f"Output of a simulation: {sources}", when), place)
     _check_names(output)
     tables = _Tables()
     layouts = plan_output(output, storage, workers)
@@ -188,7 +201,7 @@ def _make_table(table: CompartmentTable, name: str) -> Compartments:
 def _add_report(mapped: Mapped, report: Report, table: Compartments, layout: Layout) -> None:
     series = CompartmentSeries(
         name=_nwb_name(report.name),
-        data=_placeholder(report.data),
+        data=mapped.place(report.data, layout),
         compartments=table,
         unit=report.unit.name,
         conversion=report.unit.conversion,
@@ -205,7 +218,7 @@ def _add_potential(
 ) -> None:
     arguments = {
         "name": _nwb_name(potential.name),
-        "data": _placeholder(potential.data),
+        "data": mapped.place(potential.data, layout),
         "conversion": potential.unit.conversion,
         "offset": potential.unit.offset,
         "description": "Extracellular potential at each channel",
@@ -279,11 +292,6 @@ def _extra(electrodes: Electrodes, name: str, index: int, *, listed: bool) -> An
     if values is not None and listed:
         return values[index].item() if hasattr(values[index], "item") else values[index]
     return "" if values is None or values.dtype.kind in "OU" else float("nan")
-
-
-def _placeholder(data: LazyArray) -> H5DataIO:
-    """Give an empty place for data."""
-    return H5DataIO(shape=tuple(data.shape), dtype=data.dtype)
 
 
 def _time_arguments(times: Times) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from hdmf.backends.io import HDMFIO
 from hdmf.build import ConstructError
 from numpy.typing import NDArray
 from pynwb import NWBHDF5IO, NWBFile, TimeSeries
@@ -24,6 +25,7 @@ from ndx_simulation_output.nwb.described import (
 from ndx_simulation_output.nwb.mapping import CHANNEL, electrode_group
 from ndx_simulation_output.nwb.types import CompartmentSeries
 from ndx_simulation_output.nwb.units import UNITS_COLUMNS, read_units
+from ndx_simulation_output.nwb.zarr import is_nwb_store, open_store
 from ndx_simulation_output.recording import (
     Electrodes,
     ExtracellularPotential,
@@ -42,7 +44,9 @@ _ELECTRODE_COLUMNS = {*_POSITIONS, CHANNEL, "location", "group", "group_name", "
 
 
 def is_nwb(path: Path) -> bool:
-    """Tell whether ``path`` is an NWB file of version 2."""
+    """Tell whether ``path`` is an NWB file of version 2, in HDF5 or in a Zarr store."""
+    if path.is_dir():
+        return is_nwb_store(path)
     if not path.is_file() or not h5py.is_hdf5(path):
         return False
     try:
@@ -52,16 +56,20 @@ def is_nwb(path: Path) -> bool:
         return False
 
 
-def open_nwb(source: Path | RemoteFile) -> NWBHDF5IO:
+def open_nwb(source: Path | RemoteFile) -> HDMFIO:
     """Open an NWB file for reading.
 
     Raises
     ------
     SourceError
         If it cannot be opened.
+    MissingDependencyError
+        If it is a Zarr store and hdmf-zarr is not installed.
 
     """
     try:
+        if isinstance(source, Path) and source.is_dir():
+            return open_store(source)
         if isinstance(source, Path):
             return NWBHDF5IO(str(source), "r")
         return _open_remote(source)
@@ -97,11 +105,16 @@ def read(source: Path | RemoteFile) -> SimulationOutput:
         if isinstance(source, RemoteFile):
             stack.enter_context(source)
         io = stack.enter_context(open_nwb(source))
-        output = _describe(read_contents(io, source), source)
+        try:
+            output = _describe(read_contents(io, source), source)
+        except RuntimeError as error:
+            # Such as that of numcodecs, which no longer reads what hdmf-zarr 0.13 has pickled.
+            msg = f"{source} cannot be read: {error}"
+            raise SourceError(msg) from error
         return replace(output, close=stack.pop_all().close)
 
 
-def read_contents(io: NWBHDF5IO, path: Path | RemoteFile) -> NWBFile:
+def read_contents(io: HDMFIO, path: Path | RemoteFile) -> NWBFile:
     """Give the objects of an open NWB file.
 
     Raises
@@ -223,7 +236,8 @@ def _report(series: CompartmentSeries, facts: dict[str, Any]) -> Report:
 
 
 def _potential(series: TimeSeries, facts: dict[str, Any], table: Any) -> ExtracellularPotential:
-    data = as_array(series.data) if len(series.data.shape) > 1 else Matrix(series.data)
+    data = as_array(series.data)
+    data = data if len(data.shape) > 1 else Matrix(data)
     channels = facts.pop("channels", None)
     electrode_facts = facts.pop("electrodes", None)
     if isinstance(series, ElectricalSeries):

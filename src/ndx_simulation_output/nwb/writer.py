@@ -13,9 +13,10 @@ from ndx_simulation_output.engine.layout import Storage
 from ndx_simulation_output.engine.links import link_dataset
 from ndx_simulation_output.engine.parallel import write_matrix_together
 from ndx_simulation_output.engine.team import Team
-from ndx_simulation_output.errors import SourceError
-from ndx_simulation_output.files import check_target, naming_target, whole_hdf5
+from ndx_simulation_output.errors import LayoutError, SourceError
+from ndx_simulation_output.files import check_target, names_store, naming_target, whole_hdf5
 from ndx_simulation_output.nwb.mapping import map_output, matrices
+from ndx_simulation_output.nwb.zarr import write_store
 from ndx_simulation_output.recording import SimulationOutput
 from ndx_simulation_output.recording.arrays import Progress, size_in_bytes
 
@@ -36,7 +37,8 @@ def write(
 ) -> None:
     """Write all that a run recorded to ``target``, in blocks of bounded size.
 
-    The ranks of a ``team`` share the work: each has the same ``output``, read by itself.
+    A target whose name ends in ``.zarr`` is a Zarr store, any other an HDF5 file. The ranks of a
+    ``team`` share the work: each has the same ``output``, read by itself.
 
     Raises
     ------
@@ -52,11 +54,31 @@ def write(
         If ``metadata`` do not fit NWB.
     LayoutError
         If data cannot be stored as asked.
+    MissingDependencyError
+        If ``target`` is a Zarr store and hdmf-zarr or dask is not installed.
     RankError
         If another rank fails.
 
     """
     team = team or Team()
+    if names_store(target):
+        if team.size > 1:
+            msg = f"{target} is a Zarr store, which dask fills: write it without MPI"
+            raise LayoutError(msg)
+        write_store(
+            output,
+            target,
+            metadata=metadata,
+            when=when,
+            overwrite=overwrite,
+            storage=storage,
+            workers=workers,
+            progress=progress,
+        )
+        return
+    if storage.compression == "zstd":
+        msg = "not every reader of HDF5 has zstd: leave it out, use gzip, or write NAME.nwb.zarr"
+        raise LayoutError(msg)
     check_target(target, overwrite=overwrite)
     workers = team.workers if workers is None else workers
     _check_sources(output, team)

@@ -17,6 +17,7 @@ __all__ = [
     "Put",
     "chunks_of",
     "copy_array",
+    "detached",
     "is_mapped",
     "plan_blocks",
     "read_block",
@@ -40,8 +41,9 @@ class LazyArray(Protocol):
     """What a numpy array and an ``h5py.Dataset`` have in common; slicing it reads.
 
     An array may know more: whether it ``is_mapped``, its ``chunks``, a faster way to
-    ``take_columns`` or to give a ``piece``, how to ``release`` what was read. The functions of
-    these names say what that means, and do without it.
+    ``take_columns`` or to give a ``piece``, how to ``release`` what was read, what is the same
+    ``detached`` from its open file. The functions of these names say what that means, and do
+    without it.
     """
 
     @property
@@ -92,6 +94,13 @@ def release(array: LazyArray) -> None:
         inner = inner.array
     if hasattr(inner, "release"):
         inner.release()
+
+
+def detached(array: LazyArray) -> LazyArray:
+    """Give the same array so that it outlives its open file, where that can be opened again."""
+    without_file = getattr(array, "detached", None)
+    found: LazyArray = array if without_file is None else without_file()
+    return found
 
 
 def read_columns(

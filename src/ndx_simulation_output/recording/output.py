@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from ndx_simulation_output.errors import ShapeMismatchError
 from ndx_simulation_output.recording.arrays import LazyArray
 from ndx_simulation_output.recording.compartments import CompartmentTable
+from ndx_simulation_output.recording.dask_arrays import to_dask
 from ndx_simulation_output.recording.times import Times
 from ndx_simulation_output.recording.traces import Traces, read_in_unit
 from ndx_simulation_output.recording.units import Unit
 
 if TYPE_CHECKING:
+    import dask.array as da
     from typing_extensions import Self
 
 __all__ = [
@@ -117,6 +119,51 @@ class Report:
             return read_in_unit(self.data, rows, None, self.unit)
         columns = self.compartments.find(cells, numbers, labels)
         return read_in_unit(self.data, rows, columns, self.unit)
+
+    def to_dask(
+        self,
+        cells: Iterable[int] | int | None = None,
+        numbers: Iterable[int] | int | None = None,
+        labels: Iterable[str] | str | None = None,
+        *,
+        start: float | None = None,
+        stop: float | None = None,
+        step: int | None = None,
+        chunks: Any = None,
+    ) -> "da.Array":
+        """Give what ``get_traces`` reads as an array of dask, which reads it when it is computed.
+
+        Values are in the unit of the report, shape (time, compartment). Blocks are whole chunks of
+        the file, 64 MiB at most, as long in time as they can be; of a file without chunks they
+        are as wide as they can be. ``chunks`` says it otherwise, in any form that dask takes.
+
+        Each block is read by who computes it, thread or process, which opens the file for that
+        time; so this array outlives the open file. Only a file that is not on disk, or open for
+        writing, must stay open, and cannot be read by other processes.
+
+        Raises
+        ------
+        MissingDependencyError
+            If dask is not installed.
+        CellNotFoundError
+            If a cell id is not in the table.
+        CompartmentNotFoundError
+            If a number or label belongs to none of the cells.
+        ValueError
+            If ``step`` is less than 1.
+
+        Example
+        -------
+        >>> with open_output("v_report.h5") as output:  # doctest: +SKIP
+        ...     output["v_report"].to_dask(numbers=0).mean(axis=1).compute()
+
+        """
+        rows = self._rows(start, stop, step)
+        columns = None
+        if not (cells is None and numbers is None and labels is None):
+            columns = self.compartments.find(cells, numbers, labels)
+        array = to_dask(self.data, self.unit, columns=columns, chunks=chunks, name=self.name)
+        return array[rows]
 
     def _rows(self, start: float | None, stop: float | None, step: int | None) -> slice:
         if step is not None and step < 1:

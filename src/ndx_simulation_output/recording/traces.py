@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-__all__ = ["Traces", "read_in_unit"]
+__all__ = ["Traces", "dtype_in_unit", "read_in_unit"]
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,12 @@ class Traces:
             name=self.name,
             attrs={"units": self.unit},
         )
+
+
+def dtype_in_unit(dtype: np.dtype[Any], unit: Unit) -> np.dtype[Any]:
+    """Give the type of what ``read_in_unit`` gives for values of type ``dtype``."""
+    as_stored = dtype.kind == "f" or (unit.conversion == 1.0 and unit.offset == 0.0)
+    return dtype.newbyteorder("=") if as_stored else np.dtype(np.float64)
 
 
 def read_in_unit(

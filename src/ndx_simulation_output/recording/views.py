@@ -1,8 +1,8 @@
 """Arrays seen in another way: transposed, some columns, another order, another unit."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +12,14 @@ from ndx_simulation_output.recording.arrays import (
     LazyArray,
     Put,
     chunks_of,
+    detached,
     is_mapped,
     read_block,
     read_columns,
 )
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["ColumnRange", "Columns", "Matrix", "Scaled", "Transposed"]
 
@@ -43,6 +47,10 @@ class _View:
     def chunks(self) -> tuple[int, int]:
         """Rows and columns that are read together."""
         return chunks_of(self.array)
+
+    def detached(self) -> "Self":
+        """Give the same view of an array that outlives its open file."""
+        return replace(self, array=detached(self.array))
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from ndx_simulation_output.adapters.sonata.times import (
     read_times,
     regular_times,
 )
+from ndx_simulation_output.engine.reading import as_array
 from ndx_simulation_output.errors import ShapeMismatchError, SourceError
 from ndx_simulation_output.recording import (
     Electrodes,
@@ -100,9 +101,9 @@ def read_electrodes(path: Path) -> Electrodes:
 
 def _as_time_by_channel(data: h5py.Dataset, n_channels: int) -> LazyArray:
     if data.dtype.kind in "iuf" and data.ndim == 2 and data.shape[1] == n_channels:
-        return data  # type: ignore[no-any-return]
+        return as_array(data)
     if data.dtype.kind in "iuf" and data.ndim == 2 and data.shape[0] == n_channels:
-        return Transposed(data)
+        return Transposed(as_array(data))
     found = f"type {data.dtype} and shape {data.shape}"
     msg = f"{place(data)} has {found} but there are {n_channels} channels"
     raise ShapeMismatchError(msg)

@@ -152,7 +152,7 @@ def _as_time_by_compartment(parts: _Parts, n_elements: int) -> LazyArray:
         msg = f"{place(data)} has type {data.dtype} and shape {data.shape}; expected a matrix"
         raise ShapeMismatchError(msg)
     if data.ndim == 1 and n_elements == 1:
-        return Matrix(data)
+        return Matrix(as_array(data))
     if data.ndim == 2 and data.shape[1] == n_elements:
         return as_array(data)
     if data.ndim == 2 and data.shape[0] == n_elements and _n_times(parts) == data.shape[1]:

@@ -20,6 +20,7 @@ from ndx_simulation_output.nwb.types.namespace import NAMESPACE, declare, genera
 from ndx_simulation_output.recording import Traces
 
 if TYPE_CHECKING:
+    import dask.array as da
     import pandas as pd
     import xarray as xr
 
@@ -153,6 +154,47 @@ class CompartmentSeries(_Generated):  # type: ignore[misc]
         """Read an array (time, compartment) with labelled coordinates; see ``select``."""
         traces = self.select(cells, numbers, labels, start=start, stop=stop, step=step)
         return traces.to_xarray()
+
+    def to_dask(
+        self,
+        cells: int | Iterable[int] | None = None,
+        numbers: int | Iterable[int] | None = None,
+        labels: str | Iterable[str] | None = None,
+        *,
+        start: float | None = None,
+        stop: float | None = None,
+        step: int | None = None,
+        chunks: Any = None,
+    ) -> "da.Array":
+        """Give what ``get_traces`` reads as an array of dask, which reads it when it is computed.
+
+        Values are in the unit of the series, shape (time, compartment). Blocks are whole chunks of
+        the file, 64 MiB at most, as long in time as they can be; of a file without chunks they
+        are as wide as they can be. ``chunks`` says it otherwise, in any form that dask takes.
+
+        Each block is read by who computes it, thread or process, which opens the file for that
+        time; so this array outlives the open file. Only a file that is not on disk, or open for
+        writing, must stay open, and cannot be read by other processes.
+
+        Raises
+        ------
+        MissingDependencyError
+            If dask is not installed.
+        CellNotFoundError
+            If a cell id is not in the table.
+        CompartmentNotFoundError
+            If a number or label belongs to none of the cells.
+        ShapeMismatchError
+            If the series has no table, or one that does not fit its data.
+
+        Example
+        -------
+        >>> series.to_dask(numbers=0).mean(axis=1).compute()  # doctest: +SKIP
+
+        """
+        return describe_series(self).to_dask(
+            cells, numbers, labels, start=start, stop=stop, step=step, chunks=chunks
+        )
 
 
 def _check_columns(series: CompartmentSeries) -> None:
