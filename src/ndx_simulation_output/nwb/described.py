@@ -19,6 +19,7 @@ from ndx_simulation_output.recording import (
     Timestamps,
     Unit,
 )
+from ndx_simulation_output.recording.compartments import repeated_values
 from ndx_simulation_output.recording.views import Matrix
 
 __all__ = [
@@ -107,8 +108,7 @@ def uneven_columns(table: Any) -> list[str]:
 
 def repeated_ids(table: Any) -> list[int]:
     """Ids of cells that stand in more than one row."""
-    ids, counts = np.unique(np.asarray(table.id[:]), return_counts=True)
-    repeated: list[int] = ids[counts > 1].tolist()
+    repeated: list[int] = repeated_values(np.asarray(table.id[:])).tolist()
     return repeated
 
 

@@ -15,7 +15,7 @@ from ndx_simulation_output.errors import (
 )
 from ndx_simulation_output.recording.arrays import LazyArray
 
-__all__ = ["CompartmentTable"]
+__all__ = ["CompartmentTable", "repeated_values"]
 
 _SHOWN = 5
 
@@ -206,6 +206,20 @@ class CompartmentTable:
         if not len(unique):
             return np.full(len(values), -1)
         return np.where(unique[places] == values, first[places], -1)
+
+
+def repeated_values(values: NDArray[Any]) -> NDArray[Any]:
+    """Give the values that occur more than once.
+
+    Example
+    -------
+    >>> repeated_values(np.array([3, 1, 3, 2])).tolist()
+    [3]
+
+    """
+    # Sorting a million ids takes milliseconds; what np.unique does takes much longer.
+    ordered = np.sort(values)
+    return np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
 
 
 def _join_ranges(starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.intp]:

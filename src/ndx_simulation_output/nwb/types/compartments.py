@@ -12,6 +12,7 @@ from pynwb import register_class
 from ndx_simulation_output.errors import ShapeMismatchError
 from ndx_simulation_output.nwb.described import describe_table
 from ndx_simulation_output.nwb.types.namespace import NAMESPACE, declare, generated, optional
+from ndx_simulation_output.recording.compartments import repeated_values
 
 __all__ = ["Compartments"]
 
@@ -185,6 +186,6 @@ def _check_arrays(
         if found != expected:
             msg = f"column {column!r} of table {name!r} has {found} values; expected {expected}"
             raise ShapeMismatchError(msg)
-    if len(np.unique(ids)) != len(ids):
+    if len(repeated_values(ids)):
         msg = f"table {name!r} has the same cell id more than once; expected a row for each cell"
         raise ShapeMismatchError(msg)
