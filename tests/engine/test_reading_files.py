@@ -197,6 +197,9 @@ READS: dict[str, Callable[[HDF5Array], object]] = {
 }
 
 
+CLOSED = "identifier|dataset ID"  # the words of one release of h5py or another
+
+
 @pytest.mark.parametrize("read", READS)
 @pytest.mark.parametrize("use", USES)
 def test_a_closed_file_is_refused_as_h5py_refuses_it(use, read, path: Path):
@@ -206,9 +209,9 @@ def test_a_closed_file_is_refused_as_h5py_refuses_it(use, read, path: Path):
         array = HDF5Array(dataset)
         USES[use](array)
 
-    with pytest.raises(of_h5py, match="identifier is not of specified type"):
+    with pytest.raises(of_h5py, match=CLOSED):
         dataset[:, :]
-    with pytest.raises(of_h5py, match="identifier is not of specified type"):
+    with pytest.raises(of_h5py, match=CLOSED):
         READS[read](array)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.engine.deflate import inflate, unshuffle
+from ndx_simulation_output.engine.lock import hdf5_lock
 from ndx_simulation_output.engine.mapped import File, Mapped
 from ndx_simulation_output.engine.selection import ChunkColumns, Run, Selection, cut
 from ndx_simulation_output.engine.workers import run_all, worth
@@ -53,14 +54,16 @@ class Index:
 
     def _one(self, row: int, column: int) -> tuple[int, int, int]:
         height, width = self._dataset.chunks
-        found = self._dataset.id.get_chunk_info_by_coord((row * height, column * width))
+        with hdf5_lock:
+            found = self._dataset.id.get_chunk_info_by_coord((row * height, column * width))
         if found.byte_offset is None:
             return _NOWHERE, 0, 0
         return found.byte_offset, found.size, found.filter_mask
 
     def _read(self) -> NDArray[np.int64]:
         found: list[Any] = []
-        self._dataset.id.chunk_iter(found.append)
+        with hdf5_lock:
+            self._dataset.id.chunk_iter(found.append)
         (rows, columns), (height, width) = self._dataset.shape, self._dataset.chunks
         index = np.full((-(-rows // height), -(-columns // width), 3), _NOWHERE, np.int64)
         for chunk in found:
@@ -232,9 +235,10 @@ class Deflated:
             return None if address < 0 else (self.file.part(address, size), mask)
         height, width = self.dataset.chunks
         place = row * height, column * width
-        if self.dataset.id.get_chunk_info_by_coord(place).byte_offset is None:
-            return None
-        mask, stored = self.dataset.id.read_direct_chunk(place)
+        with hdf5_lock:
+            if self.dataset.id.get_chunk_info_by_coord(place).byte_offset is None:
+                return None
+            mask, stored = self.dataset.id.read_direct_chunk(place)
         return stored, mask
 
     def _planes(self, stored: Any, mask: int) -> NDArray[np.uint8] | None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ndx_simulation_output.engine.chunks import Chunks, Deflated
 from ndx_simulation_output.engine.links import linked_storage
+from ndx_simulation_output.engine.lock import hdf5_lock
 from ndx_simulation_output.engine.mapped import Mapped, is_at_path
 from ndx_simulation_output.engine.selection import Selection
 from ndx_simulation_output.engine.storages import Contiguous, Plain, Storage, storage_of
@@ -122,7 +123,7 @@ class HDF5Array:
 
     def piece(self, rows: slice, columns: slice) -> NDArray[Any]:
         """Give rows and columns to be used at once: they may still be in the file."""
-        if self.array.id.valid and isinstance(self._storage, Contiguous):
+        if self._is_open and isinstance(self._storage, Contiguous):
             values: NDArray[Any] = self._storage.values[rows, columns]
             return values
         return self[rows, columns]
@@ -142,18 +143,24 @@ class HDF5Array:
         if isinstance(self._storage, Mapped):
             self._storage.release()
 
+    @property
+    def _is_open(self) -> bool:
+        with hdf5_lock:
+            return bool(self.array.id.valid)
+
     @cached_property
     def _storage(self) -> Storage:
-        if self.array.is_virtual:
-            return linked_storage(self.array)
-        return storage_of(self.array, self._known_index)
+        with hdf5_lock:
+            if self.array.is_virtual:
+                return linked_storage(self.array)
+            return storage_of(self.array, self._known_index)
 
     def _read(self, selection: Selection, put: Put | None = None) -> NDArray[Any]:
         out = np.empty(selection.shape, self.dtype.newbyteorder("="))
         if not out.size:
             return out
         # A closed file is no longer read, though its bytes could be.
-        storage = self._storage if self.array.id.valid else Plain(self.array)
+        storage = self._storage if self._is_open else Plain(self.array)
         with self._named(f"rows {selection.rows[0]} to {selection.rows[-1] + 1} of "):
             storage.read(selection, out, self.workers, put or np.copyto)
         return out
@@ -169,7 +176,7 @@ class HDF5Array:
         try:
             yield
         except (OSError, RuntimeError) as error:
-            if not self.array.id.valid:
+            if not self._is_open:
                 raise
             msg = f"cannot read {part}{_place(self.array)}: {error}"
             raise SourceError(msg) from error

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ndx_simulation_output.engine.deflate import deflate, shuffle
 from ndx_simulation_output.engine.layout import Layout
+from ndx_simulation_output.engine.lock import hdf5_lock
 from ndx_simulation_output.engine.places import Place, place_of
 from ndx_simulation_output.engine.sources import Piece, Region, regions
 from ndx_simulation_output.engine.workers import default_workers, in_order
@@ -205,7 +206,8 @@ class _StoredChunks:
     def put(self, made: list[tuple[tuple[int, int], bytes]]) -> None:
         """Store the chunks."""
         for place, stored in made:
-            self._dataset.id.write_direct_chunk(place, stored)
+            with hdf5_lock:
+                self._dataset.id.write_direct_chunk(place, stored)
 
     def close(self) -> None:
         """Do nothing: the file is the caller's."""
