@@ -166,6 +166,15 @@ class TestLink:
             np.testing.assert_array_equal(first[DATA][:], second[DATA][:])
 
 
+def test_rounded_values_cannot_be_linked(tmp_path):
+    path = source(tmp_path / "v.h5")
+
+    with pytest.raises(LayoutError, match="rounded values are not those of the source"):
+        converted(path, tmp_path / "v.nwb", link=True, quantize="0.01mV")
+
+    assert not (tmp_path / "v.nwb").exists()
+
+
 class TestQuantize:
     @settings(max_examples=20)
     @given(

@@ -18,7 +18,12 @@ from ndx_simulation_output.engine.layout import (
 )
 from ndx_simulation_output.engine.team import Communicator, Team, together
 from ndx_simulation_output.engine.workers import default_workers
-from ndx_simulation_output.errors import SimulationOutputWarning, SourceError, TargetExistsError
+from ndx_simulation_output.errors import (
+    LayoutError,
+    SimulationOutputWarning,
+    SourceError,
+    TargetExistsError,
+)
 from ndx_simulation_output.files import check_target
 from ndx_simulation_output.recording import SimulationOutput
 from ndx_simulation_output.recording.arrays import Progress
@@ -161,7 +166,7 @@ def convert(
             dt=dt,
         ) as output:
             writer.write(
-                _rounded(output, quantize, workers),
+                _rounded(output, quantize, workers, link=link),
                 target,
                 metadata=sections,
                 when=_modified(sources),
@@ -217,7 +222,7 @@ def plan_layouts(
 
     storage = Storage(access, compression, chunks, memory, link=link)
     workers = default_workers() if workers is None else workers
-    return plan_output(_rounded(output, quantize, workers), storage, workers)
+    return plan_output(_rounded(output, quantize, workers, link=link), storage, workers)
 
 
 def export_sonata(
@@ -331,10 +336,17 @@ def open_output(
 
 
 def _rounded(
-    output: SimulationOutput, quantize: str | Mapping[str, str] | None, workers: int | None
+    output: SimulationOutput,
+    quantize: str | Mapping[str, str] | None,
+    workers: int | None,
+    *,
+    link: bool,
 ) -> SimulationOutput:
     if quantize is None:
         return output
+    if link:
+        msg = "rounded values are not those of the source: leave out link or quantize"
+        raise LayoutError(msg)
     from ndx_simulation_output.engine.quantize import quantize_output
 
     return quantize_output(output, quantize, workers)

@@ -30,7 +30,7 @@ _CHUNK_BYTES = 2**19
 _LONG_CHUNK_BYTES = 2**20
 _CELL_COLUMNS = (64, 1024)
 _PIECE_BYTES = {None: 2**23, "gzip": 2**21, "zstd": 2**23}
-"""Few, large writes: the kernel locks a file for each. What is compressed better fits a cache."""
+"""Few, large writes were fastest. What is compressed better fits a cache."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from ndx_simulation_output.engine.selection import Run, Selection
 from ndx_simulation_output.engine.storages import Contiguous, Plain, Storage, storage_of
 from ndx_simulation_output.errors import LayoutError, SourceError
 from ndx_simulation_output.recording.arrays import LazyArray, Put
-from ndx_simulation_output.recording.views import ColumnRange, Columns, Matrix, Scaled, Transposed
+from ndx_simulation_output.recording.views import ColumnRange, Columns, Matrix
 
 __all__ = ["link_dataset", "linked_storage"]
 
@@ -146,8 +146,10 @@ def _runs_of(source: LazyArray) -> tuple[h5py.Dataset | None, list[Run]]:
         array = array.array
     if isinstance(array, Matrix):
         array = array.array
-    while not isinstance(array, (h5py.Dataset, Scaled, Transposed)) and hasattr(array, "array"):
+    if isinstance(array, Matrix):
         array = array.array
+    # What reads a dataset as it is names it; any other view changes the values.
+    array = getattr(array, "dataset", array)
     if not isinstance(array, h5py.Dataset):
         return None, []
     return array, list(_adjacent(columns))

@@ -64,6 +64,11 @@ class HDF5Array:
         self._known_index = index
 
     @property
+    def dataset(self) -> h5py.Dataset:
+        """The dataset whose values these are, as they are."""
+        return self.array
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Number of rows and of columns."""
         return tuple(self.array.shape)

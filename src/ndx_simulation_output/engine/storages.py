@@ -82,7 +82,7 @@ class Plain:
         self,
         selection: Selection,
         out: NDArray[Any],
-        workers: int,  # noqa: ARG002
+        workers: int,  # noqa: ARG002 - h5py reads one at a time
         put: Put = np.copyto,
     ) -> None:
         """Fill ``out``."""
