@@ -15,7 +15,7 @@ from typing import Any
 import h5py
 
 from ndx_simulation_output.engine.layout import Layout
-from ndx_simulation_output.engine.places import Place, place_of
+from ndx_simulation_output.engine.places import Place, place_of, take_room
 from ndx_simulation_output.engine.sources import regions
 from ndx_simulation_output.engine.team import Team
 from ndx_simulation_output.engine.writing import Target, made_pieces, target_of, write_matrix
@@ -109,6 +109,8 @@ def write_matrix_together(
             write_matrix(source, dataset, layout, path=path, workers=workers, progress=progress)
             return
         planned = _Plan(layout, place_of(dataset), path, chunks_of(source)[1])
+        if planned.place is not None:
+            take_room(planned.place, path)
     plan: _Plan = team.tell(planned)
     target = target_of(plan.place, plan.path, dataset)
     share = plan_share(plan.layout, plan.source_width, team.rank, team.size)

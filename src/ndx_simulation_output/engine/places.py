@@ -1,7 +1,11 @@
 """Where a matrix lies in an HDF5 file, told so that it can be written there without HDF5."""
 
+import ctypes
+import errno
 import os
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import h5py
@@ -11,7 +15,7 @@ from numpy.typing import NDArray
 from ndx_simulation_output.engine.chunks import Index
 from ndx_simulation_output.engine.storages import is_of_numpy
 
-__all__ = ["Place", "place_of"]
+__all__ = ["Place", "place_of", "take_room"]
 
 _FILTERS: tuple[list[int], ...] = ([], [h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE])
 
@@ -64,3 +68,31 @@ def _addresses(dataset: h5py.Dataset) -> NDArray[np.int64] | None:
         return Index(dataset).addresses() if hasattr(dataset.id, "chunk_iter") else None
     start = dataset.id.get_offset()
     return None if start is None else np.array([[start]], np.int64)
+
+
+def take_room(place: Place, path: Path) -> None:
+    """Let the file system find the room of a matrix at once, where it can.
+
+    Finding it for each write takes most of the time of writing. A full disk is told before
+    anything is written.
+
+    Raises
+    ------
+    OSError
+        If there is no room.
+
+    """
+    if place.addresses is None or not place.addresses.size or sys.platform != "linux":
+        return
+    start = int(place.addresses.min())
+    n_bytes = int(np.prod(place.chunks or place.shape)) * place.dtype.itemsize
+    length = int(place.addresses.max()) + n_bytes - start
+    # Not posix_fallocate: where a file system cannot do this, that writes to every block.
+    allocate = ctypes.CDLL(None, use_errno=True).fallocate64
+    number = os.open(path, os.O_WRONLY)
+    try:
+        failed = allocate(number, 0, ctypes.c_int64(start), ctypes.c_int64(length))
+    finally:
+        os.close(number)
+    if failed and ctypes.get_errno() == errno.ENOSPC:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(path))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ndx_simulation_output.engine.deflate import deflate, shuffle
 from ndx_simulation_output.engine.layout import Layout
 from ndx_simulation_output.engine.lock import hdf5_lock
-from ndx_simulation_output.engine.places import Place, place_of
+from ndx_simulation_output.engine.places import Place, place_of, take_room
 from ndx_simulation_output.engine.sources import Piece, Region, regions
 from ndx_simulation_output.engine.workers import default_workers, in_order
 from ndx_simulation_output.recording.arrays import LazyArray
@@ -52,7 +52,10 @@ def write_matrix(
     """
     workers = default_workers() if workers is None else workers
     wanted = range(*columns.indices(layout.shape[1]))
-    target = target_of(place_of(dataset), path, dataset)
+    place = place_of(dataset)
+    if place is not None and path is not None:
+        take_room(place, path)
+    target = target_of(place, path, dataset)
     directory = None if path is None else path.parent
     cut = regions(source, layout, wanted, directory)
     with closing(target), closing(made_pieces(target, cut, layout, workers)) as pieces:
