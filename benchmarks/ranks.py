@@ -1,10 +1,11 @@
-"""Two ways to a file from several MPI processes: `mpirun -n 2 python ranks.py …`.
+"""Two ways to a file from several MPI processes, and how fast they can write at all.
 
-The root prints one line of JSON: the seconds of each, from barrier to barrier, by round. The
-first round is not counted unless there is only one.
+`mpirun -n 2 python ranks.py …`: the root prints one line of JSON, the seconds of each, from
+barrier to barrier, by round. The first round is not counted unless there is only one.
 """
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -23,11 +24,12 @@ BLOCK_BYTES = 32 * 2**20
 WORLD = MPI.COMM_WORLD
 
 
-def main(source: str, ours: str, gathered: str, repeats: str) -> None:
-    """Time both by turns."""
+def main(source: str, ours: str, gathered: str, written: str, repeats: str) -> None:
+    """Time all by turns."""
     works: dict[str, tuple[Callable[[], object], Path]] = {
         "ours": (lambda: convert(source, ours, comm=WORLD), Path(ours)),
         "gathered": (lambda: gather(source, gathered), Path(gathered)),
+        "written": (lambda: write_share(source, written), Path(written)),
     }
     taken: dict[str, list[float]] = {name: [] for name in works}
     rounds = int(repeats)
@@ -76,6 +78,17 @@ def gather(source: str, target: str) -> None:
                 _write(written, some, blocks, bounds)
         if written is not None:
             written.file.close()
+
+
+def write_share(source: str, target: str) -> None:
+    """Write as many bytes as the source has, each rank its part: what the system can do."""
+    size = Path(source).stat().st_size
+    block = np.ones(BLOCK_BYTES, np.uint8).data
+    start, stop = (size * rank // WORLD.size for rank in (WORLD.rank, WORLD.rank + 1))
+    number = os.open(target, os.O_WRONLY | os.O_CREAT)
+    for place in range(start, stop, BLOCK_BYTES):
+        os.pwrite(number, block[: stop - place], place)
+    os.close(number)
 
 
 def _create(target: str, data: h5py.Dataset) -> h5py.Dataset:

@@ -9,6 +9,7 @@ __all__ = ["measure_opening", "measure_writing"]
 
 CELLS, COMPARTMENTS, FRAMES = 1_000_000, 10, 3
 WRITE, ARRAYS = "Compartments.from_arrays and NWBHDF5IO", "h5py, the same arrays"
+NOTHING = "NWBHDF5IO, a file without a table"
 OPEN, EMPTY = "NWBHDF5IO and one cell", "pynwb, an empty file"
 
 
@@ -18,6 +19,7 @@ def measure_writing(bench: Bench) -> Section:
     ways = {
         WRITE: Way("ours:write_table", suffix=".nwb", options=options),
         ARRAYS: Way("plain:write_arrays", suffix=".h5", options=options),
+        NOTHING: Way("pynwb_alone:write_empty", suffix=".nwb"),
     }
     measured = bench.rounds().measure(ways)
     claims = [compare(measured, f"write {_size(bench)}", WRITE, ARRAYS, at_most(3))]

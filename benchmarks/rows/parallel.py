@@ -23,13 +23,14 @@ __all__ = ["measure"]
 RANKS = 2
 GIGABYTES = 0.3  # beside a report of 1.6
 OURS, GATHER = "convert, 2 ranks", "gather with mpi4py, h5py on the root"
+WRITE = "write bytes in memory, 2 ranks"
 SCRIPT = Path(__file__).parents[1] / "ranks.py"
 
 
 def measure(bench: Bench) -> Section:
-    """Measure both by turns in the same run, in memory."""
+    """Measure them by turns in the same run, in memory."""
     size = Size.of(bench.scaled(round(GIGABYTES * 1e9)) / 1e9)
-    seconds: dict[str, list[float]] = {OURS: [], GATHER: []}
+    seconds: dict[str, list[float]] = {OURS: [], GATHER: [], WRITE: []}
     problem = ""
     try:
         seconds = _run(bench, size)
@@ -47,10 +48,11 @@ def _run(bench: Bench, size: Size) -> dict[str, list[float]]:
     launcher = _launcher()
     place = SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK) else bench.scratch
     with tempfile.TemporaryDirectory(dir=place) as directory:
-        source, ours, gathered = (Path(directory) / name for name in ("a.h5", "b.nwb", "c.h5"))
+        names = ("a.h5", "b.nwb", "c.h5", "d.bin")
+        source, ours, gathered, written = (Path(directory) / name for name in names)
         bench.tell(f"making {size} for MPI")
         write_report(source, size)
-        paths = [str(path) for path in (source, ours, gathered)]
+        paths = [str(path) for path in (source, ours, gathered, written)]
         command = [*launcher, sys.executable, str(SCRIPT), *paths, str(bench.repeats)]
         # Our own script.
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
@@ -59,7 +61,7 @@ def _run(bench: Bench, size: Size) -> dict[str, list[float]]:
         taken: dict[str, list[float]] = json.loads(done.stdout.splitlines()[-1])
         check_same_values(source, ours)
         check_same_values(source, gathered)
-    return {OURS: taken["ours"], GATHER: taken["gathered"]}
+    return {OURS: taken["ours"], GATHER: taken["gathered"], WRITE: taken["written"]}
 
 
 def _launcher() -> list[str]:

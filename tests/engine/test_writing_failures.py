@@ -2,6 +2,8 @@
 
 import errno
 import os
+import shutil
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,6 +16,7 @@ import pytest
 
 from ndx_simulation_output.engine.datasets import create_dataset
 from ndx_simulation_output.engine.layout import Layout, Storage, plan_layout
+from ndx_simulation_output.engine.places import place_of, take_room
 from ndx_simulation_output.engine.reading import HDF5Array
 from ndx_simulation_output.engine.writing import write_matrix
 from ndx_simulation_output.errors import SourceError, WriteError
@@ -141,3 +144,17 @@ def test_a_disk_too_full_for_the_temporary_file_leaves_no_file(tmp_path: Path, m
         write_whole(tmp_path / "v.h5", source, layout)
 
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux finds the room of a file at once")
+def test_a_disk_that_is_too_small_is_told_before_anything_is_written(tmp_path: Path):
+    n_bytes = shutil.disk_usage(tmp_path).total + 2**30
+    layout = plan_layout((n_bytes // 2**20, 2**18), 4, 1, Storage(chunks="contiguous"))
+
+    with h5py.File(tmp_path / "v.h5", "w") as file:
+        place = place_of(create_dataset(file, "v", layout, np.dtype("f4")))
+        with pytest.raises(OSError, match=r"(No space left|too large|[Qq]uota).*v\.h5"):
+            take_room(place, tmp_path / "v.h5")
+        del file["v"]
+
+    assert (tmp_path / "v.h5").stat().st_size < 2**20

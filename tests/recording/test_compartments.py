@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from ndx_simulation_output.errors import (
     CellNotFoundError,
@@ -13,6 +14,7 @@ from ndx_simulation_output.errors import (
     ShapeMismatchError,
 )
 from ndx_simulation_output.recording import CompartmentTable
+from ndx_simulation_output.recording.compartments import repeated_values
 
 LABELS = ["soma", "dend", "apic", "axon"]
 IDS = st.integers(0, 40)
@@ -173,3 +175,13 @@ def test_long_lists_are_cut_in_messages():
         table.find(100)
     with pytest.raises(CompartmentNotFoundError, match=r"number 100, 101, 102, 103, 104, … is"):
         table.find(numbers=range(100, 110))
+
+
+@given(arrays(st.sampled_from(["i8", "u8", "i4", "u1"]), st.integers(0, 20)))
+@example(np.array([-(2**63), 2**63 - 1, 3, 3]))
+@example(np.array([2**64 - 1, 2**64 - 2, 2**64 - 1], "u8"))
+@example(np.array([5, 4, 6, 4]))
+def test_repeated_values_are_those_that_occur_more_than_once(values):
+    unique, counts = np.unique(values, return_counts=True)
+
+    assert repeated_values(values).tolist() == unique[counts > 1].tolist()

@@ -94,5 +94,6 @@ def take_room(place: Place, path: Path) -> None:
         failed = allocate(number, 0, ctypes.c_int64(start), ctypes.c_int64(length))
     finally:
         os.close(number)
-    if failed and ctypes.get_errno() == errno.ENOSPC:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(path))
+    problem = ctypes.get_errno() if failed else 0
+    if problem in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        raise OSError(problem, os.strerror(problem), os.fspath(path))

@@ -125,7 +125,9 @@ class CompartmentSeries(_Generated):  # type: ignore[misc]
         step: int | None = None,
     ) -> NDArray[Any]:
         """Read values in the unit of the series, shape (time, compartment); see ``select``."""
-        return self.select(cells, numbers, labels, start=start, stop=stop, step=step).values
+        return describe_series(self).get_traces(
+            cells, numbers, labels, start=start, stop=stop, step=step
+        )
 
     def to_dataframe(
         self,
