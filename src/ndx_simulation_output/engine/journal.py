@@ -14,6 +14,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ndx_simulation_output.engine.frames import FRAME_BYTES, append_frame, read_frames, write_at
 from ndx_simulation_output.engine.overlay import Overlay
 from ndx_simulation_output.errors import SourceError
@@ -152,6 +155,15 @@ class Journaled(FileStorage):
             self._new.put(place, data[:inside])
         write_at(self.fileno(), data[inside:], place + inside)
 
+    def cede(self, places: NDArray[np.int64], length: int) -> None:
+        """Forget what HDF5 has written to ``places``, where others now write ``length`` bytes each.
+
+        HDF5 does so when a dataset gets shorter: it clears the rest of its last chunks.
+        """
+        if self._new:
+            for place in places.ravel().tolist():
+                self._new.drop(place, place + length)
+
     def readinto(self, buffer: Any) -> int:
         """Read what would be in the file if all was committed."""
         place = self.tell()
@@ -188,8 +200,11 @@ class Journaled(FileStorage):
         except OSError as error:
             self.failure = error
             raise
-        for place, piece in self._new:
-            self._committed.put(place, piece)
+        if not self._committed:
+            self._committed = self._new
+        else:
+            for place, piece in self._new:
+                self._committed.put(place, piece)
         self._new = Overlay()
         self._fixed = max(self._fixed, self._length)
         self.commits += 1

@@ -151,6 +151,7 @@ class Stream:
                 dataset=None if skeleton is None else skeleton.datasets[number],
                 path=self.path,
                 workers=team.workers if workers is None else workers,
+                cede=None if journaled is None else journaled.cede,
             )
             for number, (report, layout, starts) in enumerate(
                 zip(plan.reports, plan.layouts, plan.starts, strict=True)
