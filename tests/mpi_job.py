@@ -216,7 +216,46 @@ def misstep(kind: str, step: int) -> None:
         Path("no-such-parameters.json").read_text(encoding="utf-8")
 
 
-JOBS = {job.__name__: job for job in (conversions, failures, killed, stream_failures)}
+def stream_failing(kind: str, directory: Path, comm: Any) -> str:
+    """Stream, flush, and let the last rank raise or be killed after some more steps."""
+    table = CompartmentTable.from_counts(
+        "exc", np.array([comm.rank]), np.array([2]), {"number": np.arange(2)}
+    )
+    reports = [StreamedReport("v", table, rate=1e4), StreamedReport("w", table)]
+    target, storage = directory / "run.nwb", Storage(chunks=(4, 3))
+    try:
+        with stream(
+            target, reports, metadata=METADATA, storage=storage, keep=True, comm=comm
+        ) as file:
+            for step in range(20):
+                if step == 15 and comm.rank == comm.size - 1:
+                    if kind == "killed":
+                        os.kill(os.getpid(), signal.SIGKILL)
+                    misstep("caller", 9)
+                file.append("v", np.full(2, step + 100 * comm.rank))
+                file.append("w", np.full(2, step), times=step**2)
+                file.add_spikes(Spikes("exc", np.array([comm.rank]), np.array([step * 0.1])))
+                if step == 9:
+                    file.flush()
+    except Exception as error:  # noqa: BLE001
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def stream_kept(directory: Path, comm: Any) -> str:
+    """Let the last rank raise where the file is to be kept."""
+    return stream_failing("raises", directory, comm)
+
+
+def stream_killed(directory: Path, comm: Any) -> str:
+    """Let the last rank be killed in a stream."""
+    return stream_failing("killed", directory, comm)
+
+
+JOBS = {
+    job.__name__: job
+    for job in (conversions, failures, killed, stream_failures, stream_kept, stream_killed)
+}
 
 if __name__ == "__main__":
     from mpi4py import MPI

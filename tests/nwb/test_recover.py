@@ -445,6 +445,39 @@ def test_a_run_that_fails_is_kept_if_asked(error, tmp_path):
         assert output.spikes[0].times.tolist() == [0.1]
 
 
+@pytest.mark.parametrize("number", [1, 4, 9, 12])
+@pytest.mark.parametrize("storage", STORAGES)
+def test_a_run_that_is_interrupted_while_it_writes_is_kept(number, storage, tmp_path, monkeypatch):
+    target, pwrite, values = tmp_path / "run.nwb", os.pwrite, np.arange(150).reshape(50, 3)
+    left = []
+
+    def interrupted(*words):
+        if left and left.pop():
+            raise KeyboardInterrupt
+        return pwrite(*words)
+
+    def run() -> None:
+        with stream(
+            target, [report()], metadata=SESSION, storage=STORAGES[storage], workers=0, keep=True
+        ) as file:
+            file.append("v", values[:10])
+            file.flush()
+            left.extend([True] + number * [False])
+            for row in values[10:]:
+                file.append("v", row)
+                file.flush()
+
+    monkeypatch.setattr(os, "pwrite", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run()
+
+    with h5py.File(target) as made:
+        found = made["acquisition/v/data"][()]
+    assert 10 <= len(found) <= 50
+    np.testing.assert_array_equal(found, values[: len(found)])
+    assert list(tmp_path.iterdir()) == [target]
+
+
 def append(target: Path, reports: list[StreamedReport], *values, **times) -> None:
     """Stream values, the last of them with times."""
     with stream(target, reports, metadata=SESSION, keep=True) as file:

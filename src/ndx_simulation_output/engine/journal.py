@@ -145,11 +145,27 @@ class Journaled(FileStorage):
         self._journal = journal
         self._new, self._committed = Overlay(), Overlay()
         self._length = self._fixed = os.fstat(self.fileno()).st_size
+        self._interruption: KeyboardInterrupt | None = None
         self.commits = 0
 
     def store(self, data: memoryview) -> None:
         """Write past the end of what was committed; keep what lies before it."""
         place = self.tell()
+        try:
+            self._store(data, place)
+        except KeyboardInterrupt as interruption:
+            # HDF5 does not write it again: if the file is to be kept, it would lack this.
+            self._store(data, place)
+            self._interruption = interruption
+
+    def check(self) -> None:
+        """Raise what has happened, if anything has; once, if the user has interrupted."""
+        interruption, self._interruption = self._interruption, None
+        if interruption is not None:
+            raise interruption
+        super().check()
+
+    def _store(self, data: memoryview, place: int) -> None:
         inside = max(0, min(len(data), self._fixed - place))
         if inside:
             self._new.put(place, data[:inside])

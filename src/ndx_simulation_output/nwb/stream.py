@@ -1,7 +1,7 @@
 """Write an NWB file while a simulation runs."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from ndx_simulation_output.engine.team import Communicator, Team, together
 from ndx_simulation_output.errors import ShapeMismatchError, SimulationOutputError
 from ndx_simulation_output.files import check_target, naming_target
 from ndx_simulation_output.nwb.metadata import read_metadata
+from ndx_simulation_output.nwb.recover import recover
 from ndx_simulation_output.nwb.skeleton import Skeleton
 from ndx_simulation_output.recording import Run, Spikes, StreamedReport
 
@@ -63,8 +64,8 @@ def stream(
         Whether an existing target is replaced.
     keep
         Whether the file gets its name, with all that was appended, when the block raises too; the
-        error goes on. What then cannot be written, or is of several ranks, can be recovered as if
-        the process had died. By default nothing is left.
+        error goes on. Under MPI it is all that was flushed. If the file cannot be written, what
+        was flushed can be recovered as if the process had died. By default nothing is left.
     comm
         An mpi4py communicator, such as ``mpi4py.MPI.COMM_WORLD``, all of whose ranks enter the
         block and append the same number of time steps, in the same order of reports.
@@ -93,8 +94,8 @@ def stream(
     ...         file.append("v", values)
 
     """
-    with together(comm) as team:
-        target = Path(target)
+    target, left = Path(target), list[Path]()
+    with _recovering(left, target, overwrite=overwrite), together(comm) as team:
         check_target(target, overwrite=overwrite)
         sections = read_metadata(metadata)
         plan = plan_streamed(reports, storage, team)
@@ -107,6 +108,8 @@ def stream(
         with _unpacked(), whole as (file, journaled):
             skeleton = None if file is None else Skeleton(file, plan, run, sections)
             made = Stream(target, plan, skeleton, journaled, team, workers)
+            if keep and team.size > 1 and team.rank == 0:
+                left.append(made.path)
             with made.ending(keep=keep):
                 try:
                     with _packed():
@@ -306,6 +309,18 @@ class Stream:
         if not self._is_open:
             msg = f"the file {self._target} is complete; nothing can be appended to it"
             raise SimulationOutputError(msg)
+
+
+@contextmanager
+def _recovering(left: list[Path], target: Path, *, overwrite: bool) -> Iterator[None]:
+    """Make whole what is left when a rank has failed, and all have let go of it."""
+    try:
+        yield
+    except BaseException:
+        for partial in left:
+            with suppress(SimulationOutputError):
+                recover(partial, target, overwrite=overwrite)
+        raise
 
 
 class _CallersError(SimulationOutputError):
