@@ -180,7 +180,16 @@ def stream_failures(directory: Path, comm: Any) -> dict[str, str]:
     table = CompartmentTable.from_counts(
         "exc", np.array([comm.rank]), np.array([columns]), {"number": np.arange(columns)}
     )
-    for kind in ("caller", "file of the caller", "shape", "steps", "less", "reports", "tables"):
+    for kind in (
+        "caller",
+        "file of the caller",
+        "shape",
+        "steps",
+        "less",
+        "reports",
+        "tables",
+        "times",
+    ):
         own = comm.rank == comm.size - 1
         report = StreamedReport("w" if own and kind == "reports" else "v", table, rate=1e4)
         if own and kind == "tables":
@@ -188,6 +197,8 @@ def stream_failures(directory: Path, comm: Any) -> dict[str, str]:
                 "inh", np.array([9]), np.array([1]), {"number": np.arange(1)}
             )
             report = StreamedReport("v", other, rate=1e4)
+        if kind == "times":
+            report = StreamedReport("v", table)
         target = directory / "failed.nwb"
         storage = Storage(chunks=(4, 2))
         try:
@@ -196,7 +207,9 @@ def stream_failures(directory: Path, comm: Any) -> dict[str, str]:
                     misstep(kind if own else "", step)
                     if not (own and kind == "less" and step > 17):
                         shape = 3 if own and kind == "steps" else 2, columns
-                        file.append("v", np.zeros(shape) if kind != "shape" or step < 9 else 0.0)
+                        values = np.zeros(shape) if kind != "shape" or step < 9 else 0.0
+                        times = [step, step + 0.5 + own * 0.1] if kind == "times" else None
+                        file.append("v", values, times)
         except Exception as error:  # noqa: BLE001
             said[kind] = f"{type(error).__name__}: {error}"
         comm.Barrier()

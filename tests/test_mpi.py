@@ -219,6 +219,7 @@ STEPS = {
     "steps": ("ShapeMismatchError: rank . is at time step", "ShapeMismatchError: rank . is at"),
     "less": ("ShapeMismatchError: rank . is at time step", "ShapeMismatchError: rank . is at"),
     "reports": ("ShapeMismatchError: rank . streams .*'w'", "ShapeMismatchError: rank . streams"),
+    "times": ("ShapeMismatchError: rank . is at the times", "ShapeMismatchError: rank . is at the"),
     "tables": ("RankError: rank 0 failed: ShapeMismatch", "(RankError|ShapeMismatchError): "),
 }
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ndx_simulation_output.engine.growing import Growing, Owned
-from ndx_simulation_output.engine.journal import Journaled, journaled_hdf5
+from ndx_simulation_output.engine.journaled import Journaled, journaled_hdf5
 from ndx_simulation_output.engine.layout import Storage
 from ndx_simulation_output.engine.spool import Spool, read_spools, spools_of
 from ndx_simulation_output.engine.stamps import Stamps
@@ -17,6 +17,7 @@ from ndx_simulation_output.engine.streamed import Streamed, plan_streamed
 from ndx_simulation_output.engine.team import Communicator, Team, together
 from ndx_simulation_output.errors import ShapeMismatchError, SimulationOutputError
 from ndx_simulation_output.files import check_target, naming_target
+from ndx_simulation_output.nwb.callers import packed, unpacked
 from ndx_simulation_output.nwb.metadata import read_metadata
 from ndx_simulation_output.nwb.recover import recover
 from ndx_simulation_output.nwb.skeleton import Skeleton
@@ -105,14 +106,14 @@ def stream(
             else nullcontext((None, None))
         )
         failure: BaseException | None = None
-        with _unpacked(), whole as (file, journaled):
+        with unpacked(), whole as (file, journaled):
             skeleton = None if file is None else Skeleton(file, plan, run, sections)
             made = Stream(target, plan, skeleton, journaled, team, workers)
             if keep and team.size > 1 and team.rank == 0:
                 left.append(made.path)
             with made.ending(keep=keep):
                 try:
-                    with _packed():
+                    with packed():
                         yield made
                 except BaseException as error:
                     if not keep or team.size > 1 or isinstance(error, GeneratorExit):
@@ -120,7 +121,7 @@ def stream(
                     failure = error
                 made.finish()
         if failure is not None:
-            with _unpacked():
+            with unpacked():
                 raise failure
 
 
@@ -300,9 +301,10 @@ class Stream:
     def _check_stamps(self) -> None:
         """Refuse ranks that gave other times."""
         last = {name: stamps.last for name, stamps in self._stamps.items()}
-        for rank, other in enumerate(self._team.agree(last) if last else []):
-            if other != last:
-                msg = f"rank {rank} is at the times {other} s; expected those of all, {last}"
+        first, *others = self._team.agree(last) if last else [last]
+        for rank, times in enumerate(others, start=1):
+            if times != first:
+                msg = f"rank {rank} is at the times {times} s; expected those of rank 0, {first}"
                 raise ShapeMismatchError(msg)
 
     def _check_open(self) -> None:
@@ -321,27 +323,3 @@ def _recovering(left: list[Path], target: Path, *, overwrite: bool) -> Iterator[
             with suppress(SimulationOutputError):
                 recover(partial, target, overwrite=overwrite)
         raise
-
-
-class _CallersError(SimulationOutputError):
-    """Takes an error of the caller past those who would blame the file for it."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(str(error))
-        self.error = error
-
-
-@contextmanager
-def _packed() -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        raise _CallersError(error) from error
-
-
-@contextmanager
-def _unpacked() -> Iterator[None]:
-    try:
-        yield
-    except _CallersError as packed:
-        raise packed.error from packed.error.__cause__
