@@ -54,7 +54,7 @@ def is_nwb(path: Path) -> bool:
     try:
         with h5py.File(path, "r") as file:
             return "nwb_version" in file.attrs
-    except OSError:
+    except (KeyError, OSError, RuntimeError):
         return False
 
 

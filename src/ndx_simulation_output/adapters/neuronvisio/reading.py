@@ -38,7 +38,7 @@ def is_storage(path: Path) -> bool:
         with h5py.File(path, "r") as file:
             marked = "geometry" in file or "PYTABLES_FORMAT_VERSION" in file.attrs
             return marked and isinstance(file.get(_ROOT), h5py.Group)
-    except (OSError, RuntimeError):
+    except (KeyError, OSError, RuntimeError):
         return False
 
 
