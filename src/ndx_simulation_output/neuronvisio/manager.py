@@ -23,6 +23,7 @@ from ndx_simulation_output.neuronvisio.refs import (
     values_of,
 )
 from ndx_simulation_output.recording import SimulationOutput
+from ndx_simulation_output.recording.arrays import read_all
 
 if TYPE_CHECKING:
     from pynwb import NWBFile
@@ -431,7 +432,7 @@ class Manager:
         contents = storage.restore(output)
         for group in contents.groups:
             if group.x is not None:
-                self.groups[group.name] = np.asarray(group.x[()])
+                self.groups[group.name] = read_all(group.x)
             if group.name == storage.VECTORS and group.name in self.groups:
                 self.groups[_TIME] = self.groups[group.name]
             self.refs.setdefault(group.name, []).extend(

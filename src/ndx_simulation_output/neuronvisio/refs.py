@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from ndx_simulation_output.adapters import neuronvisio as storage
 from ndx_simulation_output.errors import ShapeMismatchError
+from ndx_simulation_output.recording.arrays import read_all
 
 __all__ = ["BaseRef", "SynVecRef", "VecRef", "described", "restored", "values_of"]
 
@@ -112,5 +113,5 @@ def restored(group: str, ref: storage.Ref) -> BaseRef:
         made = BaseRef()
         made.group_id, made.sec_name = group, ref.section
     made.detail = ref.detail
-    made.vecs = {variable: np.asarray(values[()]) for variable, values in ref.vecs.items()}
+    made.vecs = {variable: read_all(values) for variable, values in ref.vecs.items()}
     return made

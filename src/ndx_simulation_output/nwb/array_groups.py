@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ndx_simulation_output.errors import ExportError, SourceError
 from ndx_simulation_output.nwb.types import Axis, DataWithAxes, LabeledArray
 from ndx_simulation_output.recording import ArrayGroup, LazyArray, OwnArray
+from ndx_simulation_output.recording.arrays import read_all
 
 __all__ = ["make_data", "read_data"]
 
@@ -48,7 +49,7 @@ def make_data(group: ArrayGroup, name: str) -> tuple[DataWithAxes, _Facts]:
             label = " ".join(text for text in (array.section, array.variable, array.detail) if text)
             arrays.append(LabeledArray(name=key, data=stored, label=label))
     if group.x is not None:
-        x = np.asarray(group.x[()])
+        x = read_all(group.x)
         stored, known = _encode(x.reshape(-1), f"x of {group.name}")
         facts["x"] = {**known, **({"shape": list(x.shape)} if x.ndim != 1 else {})}
         unit = group.x_unit or None
@@ -107,7 +108,7 @@ def _names(group: ArrayGroup) -> list[str]:
     taken = {_X}
     found = []
     for array in group.arrays:
-        text = f"{array.section}_{array.variable}".strip("_") or "array"
+        text = f"{array.section}_{array.variable}"
         found.append(_free(text.replace("/", "_").replace(":", "_").replace("\0", "_"), taken))
     return found
 
@@ -121,7 +122,7 @@ def _free(name: str, taken: set[str]) -> str:
 
 def _encode(array: LazyArray, where: str) -> tuple[NDArray[Any], _Facts]:
     """Give values as numbers of native byte order, and what they were if they were not."""
-    values = np.asarray(array[()])
+    values = read_all(array)
     if values.dtype.kind == "O":
         msg = f"{where} holds Python objects; expected an array of numbers or text"
         raise ExportError(msg)

@@ -94,6 +94,6 @@ def test_traces_are_where_neuron_recorded_them(genuine, as_nwb):
 def test_the_model_is_kept_as_text(genuine, as_nwb):
     path, _ = genuine
 
-    with open_output(path) as source, open_output(as_nwb) as output:
+    with open_output(path, unit=UNITS.get(path.stem)) as source, open_output(as_nwb) as output:
         assert output.run.morphology == source.run.morphology
         assert "numberInternalDivisions" in output.run.morphology

@@ -94,8 +94,10 @@ def test_a_section_of_two_cells_keeps_its_name_and_is_noted(tmp_path):
 
 
 def test_two_cells_are_two_rows(tmp_path):
-    cells = {f"Cell_{n}": {f"s{n}": (f"Cell[{n}].s{n}", 1, CABLES["soma"][2])} for n in range(2)}
-    arrays = {"VecRef/x": TIMES, "VecRef/s1/v": VALUES, "VecRef/s0/v": VALUES + 1}
+    # In the file, the section of the second cell comes first.
+    cells = {"Cell_0": {"z": ("Cell[0].z", 1, CABLES["soma"][2])}}
+    cells["Cell_1"] = {"a": ("Cell[1].a", 1, CABLES["soma"][2])}
+    arrays = {"VecRef/x": TIMES, "VecRef/a/v": VALUES, "VecRef/z/v": VALUES + 1}
     path = storage(tmp_path / "storage.h5", arrays, geometry=neuroml(cells))
 
     with open_output(path) as output:

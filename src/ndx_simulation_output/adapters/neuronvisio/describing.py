@@ -28,6 +28,7 @@ from ndx_simulation_output.recording import (
     Times,
     Timestamps,
 )
+from ndx_simulation_output.recording.arrays import read_all
 from ndx_simulation_output.recording.views import Stacked
 
 __all__ = ["FORMAT", "describe"]
@@ -76,14 +77,15 @@ def describe(
         if traces:
             factor = seconds_of(group.name, time_unit, is_neurons=is_neurons)
             times = _times(np.asarray(group.x[:], np.float64), factor)  # type: ignore[index]
-        for (variable, _), found in traces.items():
+        for (variable, _), unsorted in traces.items():
+            found, table = _by_cell(group.name, unsorted, contents.geometry)
             reports.append(
                 Report(
                     name=(name := names.of(group.name, variable)),
                     report=name,
                     data=Stacked(tuple(trace.values for trace in found)),
                     times=times,
-                    compartments=_table(group.name, found, contents.geometry),
+                    compartments=table,
                     unit=unit_of(group.name, variable, (name, variable), unit),
                     variable=variable,
                     provenance={"format": FORMAT, "group": group.name},
@@ -109,7 +111,9 @@ class _Names:
         self.taken: set[str] = set()
 
     def of(self, group: str, variable: str) -> str:
-        wanted = variable if group == VECTORS else f"{group}_{variable}"
+        # A path of dots alone is no name in HDF5.
+        alone = group == VECTORS and variable.strip(".")
+        wanted = variable if alone else f"{group}_{variable}"
         name, count = wanted, 1
         while _comparable(name) in self.taken:
             count += 1
@@ -153,7 +157,7 @@ def _count_of_times(x: LazyArray | None) -> int:
 def _are_same(x: LazyArray | None, other: LazyArray | None) -> bool:
     if x is None or other is None or x.shape != other.shape:
         return False
-    return np.array_equal(np.asarray(x[:]), np.asarray(other[:]))
+    return np.array_equal(read_all(x), read_all(other))
 
 
 def _times(x: NDArray[np.float64], factor: float) -> Times:
@@ -166,15 +170,20 @@ def _times(x: NDArray[np.float64], factor: float) -> Times:
     return Timestamps(x * factor)
 
 
-def _table(group: str, traces: list[_Trace], geometry: Geometry) -> CompartmentTable:
-    """Make a row for each cell; traces of sections that the geometry does not know come last."""
+def _by_cell(
+    group: str, traces: list[_Trace], geometry: Geometry
+) -> tuple[list[_Trace], CompartmentTable]:
+    """Order traces by cell, those of sections that the geometry does not know last.
+
+    Give them with their table: a row for each cell.
+    """
     cells = {name: number for number, name in enumerate(geometry.cells)}
     ids = [cells[trace.ref.place.cell] if trace.ref.place else len(cells) for trace in traces]
     order = np.argsort(ids, kind="stable")
-    traces[:] = [traces[index] for index in order]
+    traces = [traces[index] for index in order]
     cell_ids, counts = np.unique(np.asarray(ids), return_counts=True)
     names = [*cells, _UNKNOWN_CELL]
-    return CompartmentTable.from_counts(
+    return traces, CompartmentTable.from_counts(
         _POPULATION,
         cell_ids,
         counts,

@@ -15,6 +15,7 @@ from ndx_simulation_output.adapters.neuronvisio.geometry import sanitized
 from ndx_simulation_output.adapters.neuronvisio.hdf5 import DETAIL, FULL_NAME
 from ndx_simulation_output.errors import ExportError
 from ndx_simulation_output.files import whole_hdf5
+from ndx_simulation_output.recording.arrays import read_all
 
 __all__ = ["unique_names", "write"]
 
@@ -52,7 +53,7 @@ def write(contents: Contents, target: Path) -> None:
         for name, group in zip(names, contents.groups, strict=True):
             made = _group(results, name, group.name)
             if group.x is not None:
-                _array(made, "x", np.asarray(group.x[()]), "numpy", "")
+                _array(made, "x", read_all(group.x), "numpy", "")
             _write_refs(made, group.refs)
 
 
@@ -92,7 +93,7 @@ def _write_refs(group: h5py.h5g.GroupID, refs: Iterable[Ref]) -> None:
             _attribute(made, DETAIL, ref.detail)
         names = unique_names(ref.vecs)
         for array, (variable, values) in zip(names, ref.vecs.items(), strict=True):
-            _array(made, array, np.asarray(values[()]), "numpy", ref.detail, variable)
+            _array(made, array, read_all(values), "numpy", ref.detail, variable)
 
 
 def _group(parent: h5py.h5g.GroupID, name: str, full_name: str | None = None) -> Any:
