@@ -115,7 +115,7 @@ def managers(draw: st.DrawFn, dtypes: st.SearchStrategy[Any]) -> Manager:
     return manager
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(managers(NUMBERS))
 def test_what_goes_into_a_storage_comes_back(tmp_path_factory, manager):
     path = tmp_path_factory.mktemp("round") / "storage.h5"
@@ -126,7 +126,7 @@ def test_what_goes_into_a_storage_comes_back(tmp_path_factory, manager):
 
 
 @pytest.mark.filterwarnings("ignore::ndx_simulation_output.SimulationOutputWarning")
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(managers(TYPES))
 def test_what_goes_into_nwb_comes_back(tmp_path_factory, manager):
     path = tmp_path_factory.mktemp("round") / "run.nwb"
@@ -137,7 +137,7 @@ def test_what_goes_into_nwb_comes_back(tmp_path_factory, manager):
 
 
 @pytest.mark.filterwarnings("ignore::ndx_simulation_output.SimulationOutputWarning")
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(managers(NUMBERS))
 def test_a_storage_that_is_converted_loses_nothing(tmp_path_factory, manager):
     directory = tmp_path_factory.mktemp("round")

@@ -44,6 +44,7 @@ class Manager:
     Example
     -------
     >>> import numpy as np
+    >>> from ndx_simulation_output.neuronvisio import BaseRef
     >>> manager = Manager()
     >>> ref = BaseRef()
     >>> ref.sec_name, ref.vecs = "spine1", {"ca": np.array([0.1, 0.2, 0.4])}

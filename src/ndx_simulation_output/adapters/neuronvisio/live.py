@@ -91,10 +91,11 @@ class _Cells:
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
         self._names: dict[Any, str] = {}
+        self._roots: dict[Any, Any] = {}
 
     def of(self, section: LiveSection) -> tuple[str, int]:
         cell = section.cell()
-        key = _root(section) if cell is None else cell
+        key = self._root(section) if cell is None else cell
         if key not in self._names:
             name = key.name() if cell is None else str(cell)
             wanted, count = name, 1
@@ -107,11 +108,13 @@ class _Cells:
         self._counts[name] += 1
         return name, self._counts[name] - 1
 
-
-def _root(section: Any) -> Any:
-    while (parent := section.parentseg()) is not None:
-        section = parent.sec
-    return section
+    def _root(self, section: Any) -> Any:
+        path = [section]
+        while path[-1] not in self._roots and (parent := path[-1].parentseg()) is not None:
+            path.append(parent.sec)
+        root = self._roots.get(path[-1], path[-1])
+        self._roots.update(dict.fromkeys(path, root))
+        return root
 
 
 def _points(section: Any) -> NDArray[np.float64]:
