@@ -29,7 +29,8 @@ def schema_page(spec: Path) -> str:
     ]
     for source in namespace["schema"]:
         if "source" in source:
-            for kind in _load(spec / source["source"])["groups"]:
+            content = _load(spec / source["source"])
+            for kind in [*content.get("groups", []), *content.get("datasets", [])]:
                 lines += _type(kind)
     return "\n".join(lines) + "\n"
 

@@ -47,3 +47,12 @@ def sonata_data() -> Path:
     if not (data / "INDEX.json").is_file():
         pytest.skip(f"the genuine files are not at {data}; set NDX_TEST_DATA to their directory")
     return data
+
+
+@pytest.fixture(scope="session")
+def neuronvisio_data() -> Path:
+    """Directory of the genuine storages of Neuronvisio and what they must hold."""
+    data = DATA / "neuronvisio"
+    if not data.is_dir():
+        pytest.skip(f"the genuine files are not at {data}; set NDX_TEST_DATA to their directory")
+    return data

@@ -156,7 +156,7 @@ def test_the_reading_of_sonata_names_functions_that_exist():
 def test_the_schema_page_tells_of_every_type_and_column():
     page = schema_page(ROOT / "spec")
 
-    for name in ("Compartments", "CompartmentSeries", "SimulationMetaData"):
+    for name in ("Compartments", "CompartmentSeries", "SimulationMetaData", "LabeledArray"):
         assert f"## {name}" in page
     for name in ("number", "position", "label", "diameter", "simulator", "provenance"):
         assert f"| `{name}` |" in page

@@ -115,7 +115,7 @@ def _steps(
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="ndx-simulation-output")
 def main() -> None:
-    """Simulated neural activity in NWB: convert from SONATA and back, look, check.
+    """Simulated neural activity in NWB: convert into it and back to SONATA, look, check.
 
     \b
     Example:
@@ -136,7 +136,7 @@ _SOURCE_OPTIONS = (
         multiple=True,
         callback=_pairs,
         metavar="NAME=UNIT",
-        help="Unit of the time of a report, potential or 'spikes'; SONATA's is ms.",
+        help="Unit of the time of a report, potential, group or 'spikes'; by default ms.",
     ),
     click.option(
         "--compartments",
@@ -214,14 +214,15 @@ def _source_options(command: Callable[..., None]) -> Callable[..., None]:
 def convert(
     sources: tuple[Path, ...], target: Path, *, plan: bool, mpi: bool, **options: Any
 ) -> None:
-    """Convert what a SONATA simulation left behind to one NWB file.
+    """Convert what a simulation left behind to one NWB file.
 
-    SOURCES are files, a directory, or a simulation_config.json; TARGET ends in .nwb, or in
-    .nwb.zarr for a Zarr store.
+    SOURCES are SONATA files, a directory, or a simulation_config.json, or one storage.h5 of
+    Neuronvisio; TARGET ends in .nwb, or in .nwb.zarr for a Zarr store.
 
     \b
     Example:
       ndx-sim convert output/ run.nwb --unit v_report=mV --metadata session.yaml
+      ndx-sim convert storage.h5 run.nwb
       mpirun -n 4 ndx-sim convert output/ run.nwb --mpi
     """
     if target.suffix not in {".nwb", ".zarr"}:
@@ -293,9 +294,9 @@ def export(file: Path, directory: Path, **options: Any) -> None:
 @click.argument("sources", nargs=-1, required=True, type=click.Path())
 @_source_options
 def info(sources: tuple[str, ...], **options: Any) -> None:
-    """Show what an NWB file, or the output of a SONATA simulation, holds.
+    """Show what an NWB file, or the output of a simulation, holds.
 
-    SOURCES are files, a directory, a simulation_config.json, or the URL of an NWB file.
+    SOURCES are what ``convert`` takes, an NWB file, or the URL of one.
 
     \b
     Example:

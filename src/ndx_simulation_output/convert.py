@@ -26,6 +26,7 @@ from ndx_simulation_output.errors import (
     TargetExistsError,
 )
 from ndx_simulation_output.files import check_target
+from ndx_simulation_output.formats import read_source
 from ndx_simulation_output.recording import SimulationOutput
 from ndx_simulation_output.recording.arrays import Progress
 from ndx_simulation_output.remote import is_url, open_url, refuse_url
@@ -65,7 +66,7 @@ def convert(
     progress: Progress | None = None,
     comm: Communicator | None = None,
 ) -> Converted:
-    """Convert what a SONATA simulation left behind to one NWB file, in bounded memory.
+    """Convert what a simulation left behind to one NWB file, in bounded memory.
 
     A target whose name ends in ``.zarr`` becomes a Zarr store, filled with dask: in threads, or on
     the cluster whose client runs. Any other is an HDF5 file.
@@ -73,7 +74,8 @@ def convert(
     Parameters
     ----------
     source
-        A file, several files, a directory, or a ``simulation_config.json``.
+        SONATA's output, as a file, several files, a directory, or a ``simulation_config.json``;
+        or a ``storage.h5`` of Neuronvisio.
     target
         The NWB file to write, such as ``run.nwb`` or ``run.nwb.zarr``.
     metadata
@@ -82,13 +84,14 @@ def convert(
     unit
         Unit of reports and potentials by name, such as ``{"v_report": "mV"}``.
     time_unit
-        Unit of their times by name, and of ``spikes``; SONATA's is ms.
+        Unit of their times by name, and of ``spikes``; SONATA's is ms. For Neuronvisio, unit of
+        the independent variable of a group.
     compartments
-        ``{"report": "all"}`` for reports of every segment: their positions are computed.
+        ``{"report": "all"}`` for SONATA reports of every segment: their positions are computed.
     population
-        Name of the population of spikes that have none.
+        Name of the population of SONATA spikes that have none.
     dt
-        Time step in ms of data that have no time.
+        Time step in ms of SONATA data that have no time.
     compression
         ``gzip`` to compress the data; by default they are stored as they are. In Zarr ``zstd``,
         the default there, ``gzip`` or ``none``, with Blosc.
@@ -126,6 +129,8 @@ def convert(
         If a unit is not understood, or given for a name that does not occur.
     MetadataError
         If the metadata do not fit NWB.
+    ExportError
+        If arrays hold what NWB cannot.
     LayoutError
         If data cannot be stored as asked.
     QuantizeError
@@ -144,7 +149,6 @@ def convert(
     >>> convert("output/", "run.nwb", unit={"v_report": "mV"})  # doctest: +SKIP
 
     """
-    from ndx_simulation_output.adapters import sonata
     from ndx_simulation_output.nwb import writer
     from ndx_simulation_output.nwb.metadata import read_metadata
 
@@ -158,7 +162,7 @@ def convert(
             raise TargetExistsError(msg)
         storage = Storage(access, compression, chunks, memory, link=link)
         workers = team.workers if workers is None else workers
-        with sonata.read(
+        with read_source(
             sources,
             unit=unit,
             time_unit=time_unit,
@@ -328,9 +332,7 @@ def open_output(
         with undisturbed(_existing(path)):
             if reader.is_nwb(Path(path)):
                 return reader.read(Path(path))
-    from ndx_simulation_output.adapters import sonata
-
-    return sonata.read(
+    return read_source(
         path,
         unit=unit,
         time_unit=time_unit,

@@ -7,6 +7,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ndx_simulation_output.recording import (
+    ArrayGroup,
     ExtracellularPotential,
     RegularTimes,
     Report,
@@ -30,7 +31,9 @@ def describe(output: SimulationOutput) -> Iterator[str]:
         yield from _potential(potential)
     for spikes in output.spikes:
         yield _spikes(spikes)
-    if not (output.reports or output.potentials or output.spikes):
+    for group in output.groups:
+        yield from _group(group)
+    if not (output.reports or output.potentials or output.spikes or output.groups):
         yield "no recorded activity"
     for note in output.notes:
         yield f"note: {note}"
@@ -89,6 +92,16 @@ def _spikes(spikes: Spikes) -> str:
         return text
     cells = len(np.unique(spikes.node_ids))
     return f"{text} of {cells} cells, {spikes.times.min():g} to {spikes.times.max():g} s"
+
+
+def _group(group: ArrayGroup) -> Iterator[str]:
+    if not group.arrays:
+        return
+    yield f"arrays of {group.name}:"
+    for array in group.arrays:
+        name = " ".join(text for text in (array.section, array.variable) if text)
+        shape = " × ".join(map(str, array.values.shape)) or "one value"
+        yield f"  {name}: {shape}, {array.values.dtype}"
 
 
 def _data(data: Any, unit: Unit) -> str:

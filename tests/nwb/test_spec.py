@@ -21,8 +21,8 @@ def load(path: Path) -> dict:
 
 
 def definitions() -> dict[str, dict]:
-    groups = [group for path in FILES for group in load(path).get("groups", [])]
-    return {group["neurodata_type_def"]: group for group in groups}
+    kinds = [load(path).get(what, []) for path in FILES for what in ("groups", "datasets")]
+    return {kind["neurodata_type_def"]: kind for found in kinds for kind in found}
 
 
 def validate(path: Path) -> subprocess.CompletedProcess[str]:

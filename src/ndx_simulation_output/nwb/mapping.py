@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 from hdmf.backends.hdf5 import H5DataIO
 from hdmf.data_utils import DataIO
+from numpy.typing import NDArray
 from pynwb import NWBFile, TimeSeries
 from pynwb.ecephys import ElectricalSeries
 
 from ndx_simulation_output.engine.layout import Layout, Storage, plan_layout
 from ndx_simulation_output.errors import NameClashError
+from ndx_simulation_output.nwb.array_groups import make_data
 from ndx_simulation_output.nwb.metadata import make_nwbfile, make_simulation_metadata
 from ndx_simulation_output.nwb.types import Compartments, CompartmentSeries
 from ndx_simulation_output.nwb.units import make_units
@@ -29,12 +31,15 @@ from ndx_simulation_output.recording import (
     SimulationOutput,
     Times,
 )
+from ndx_simulation_output.recording.arrays import read_columns
 
 __all__ = [
     "CHANNEL",
     "Fill",
     "Mapped",
     "Placeholder",
+    "add_in_memory",
+    "add_output",
     "electrode_group",
     "in_hdf5",
     "map_output",
@@ -45,8 +50,8 @@ __all__ = [
 CHANNEL = "channel"
 """Column of the electrodes: the id of the channel in the source."""
 
-Placeholder = Callable[[LazyArray, Layout], DataIO]
-"""Gives an empty place for data in a file of some format, laid out as planned."""
+Placeholder = Callable[[LazyArray, Layout], DataIO | NDArray[Any]]
+"""Gives an empty place for data in a file of some format, laid out as planned, or the data."""
 
 
 @dataclass(frozen=True)
@@ -89,13 +94,40 @@ def map_output(
         If two recordings have the same name.
     MetadataError
         If ``metadata`` do not fit NWB.
+    ExportError
+        If arrays hold what NWB cannot.
 
     """
     sources = ", ".join(output.provenance.get("files", [])) or "a simulation"
-    mapped = Mapped(make_nwbfile(metadata, f"Output of a simulation: {sources}", when), place)
+    nwbfile = make_nwbfile(metadata, f"Output of a simulation: {sources}", when)
+    layouts = plan_output(output, storage, workers)
+    return add_output(nwbfile, output, metadata.get("SimulationMetaData", {}), layouts, place)
+
+
+def add_output(
+    nwbfile: NWBFile,
+    output: SimulationOutput,
+    run_metadata: Mapping[str, Any],
+    layouts: Mapping[str, Layout],
+    place: Placeholder,
+) -> Mapped:
+    """Add the NWB objects of all that a run recorded to ``nwbfile``.
+
+    ``run_metadata`` are arguments of ``SimulationMetaData``; ``layouts`` say how data are stored.
+
+    Raises
+    ------
+    NameClashError
+        If two recordings have the same name.
+    MetadataError
+        If ``run_metadata`` do not fit NWB.
+    ExportError
+        If arrays hold what NWB cannot.
+
+    """
+    mapped = Mapped(nwbfile, place)
     _check_names(output)
     tables = _Tables()
-    layouts = plan_output(output, storage, workers)
     series_facts = {}
     for report in output.reports:
         _add_report(mapped, report, tables.of(report), layouts[report.name])
@@ -112,16 +144,42 @@ def map_output(
             "electrodes": dict(electrodes.provenance) if electrodes else None,
             **potential.provenance,
         }
+    group_facts = _add_groups(mapped, output)
     run = {key: value for key, value in asdict(output.run).items() if value is not None}
-    run |= metadata.get("SimulationMetaData", {})
+    run |= run_metadata
     units, spike_facts = make_units(output.spikes, run.get("time_step"))
     if len(units):
         mapped.nwbfile.units = units
     provenance = {**output.provenance, "series": series_facts, "spikes": spike_facts}
+    provenance |= {"groups": group_facts} if group_facts else {}
     tables_made = list(tables.by_digest.values())
     own = {"compartments": tables_made, "provenance": json.dumps(provenance)}
     mapped.nwbfile.add_lab_meta_data(make_simulation_metadata(run, own))
     return mapped
+
+
+def add_in_memory(nwbfile: NWBFile, output: SimulationOutput) -> None:
+    """Add all that a run recorded to ``nwbfile``, with the data in memory.
+
+    Raises
+    ------
+    NameClashError
+        If ``nwbfile`` has a simulation already, or something of the same name.
+    ExportError
+        If arrays hold what NWB cannot.
+
+    """
+    names = [_nwb_name(report.name) for report in output.reports]
+    taken = [name for name in names if name in nwbfile.acquisition]
+    if "simulation" in nwbfile.lab_meta_data or taken:
+        found = f"acquisition {taken[0]!r}" if taken else "a simulation"
+        msg = f"the NWB file has {found} already; add to one that has not"
+        raise NameClashError(msg)
+
+    def in_memory(data: LazyArray, _: Layout) -> Any:
+        return read_columns(data, slice(None), None)
+
+    add_output(nwbfile, output, {}, plan_output(output), in_memory)
 
 
 def matrices(output: SimulationOutput) -> list[LazyArray]:
@@ -232,6 +290,18 @@ def _add_potential(
         series = TimeSeries(unit=potential.unit.name, **arguments)
     mapped.nwbfile.add_acquisition(series)
     mapped.fills.append(Fill(series, potential.data, layout))
+
+
+def _add_groups(mapped: Mapped, output: SimulationOutput) -> dict[str, Any]:
+    """Add the groups of arrays; give what it takes to read them as they were, by their names."""
+    facts = {}
+    for group in output.groups:
+        named = _nwb_name(group.name).strip(".") or "arrays"
+        candidates = chain([named], (f"{named}_{number}" for number in count(2)))
+        name = next(name for name in candidates if name not in mapped.nwbfile.acquisition)
+        data, facts[name] = make_data(group, name)
+        mapped.nwbfile.add_acquisition(data)
+    return facts
 
 
 def _add_electrodes(mapped: Mapped, output: SimulationOutput) -> list[list[int]]:

@@ -17,16 +17,18 @@ from pynwb.ecephys import ElectricalSeries
 
 from ndx_simulation_output.engine.reading import as_array
 from ndx_simulation_output.errors import ShapeMismatchError, SourceError
+from ndx_simulation_output.nwb.array_groups import read_data
 from ndx_simulation_output.nwb.described import (
     describe_series,
     describe_times,
     undescribed_columns,
 )
 from ndx_simulation_output.nwb.mapping import CHANNEL, electrode_group
-from ndx_simulation_output.nwb.types import CompartmentSeries
+from ndx_simulation_output.nwb.types import CompartmentSeries, DataWithAxes
 from ndx_simulation_output.nwb.units import UNITS_COLUMNS, read_units
 from ndx_simulation_output.nwb.zarr import is_nwb_store, open_store
 from ndx_simulation_output.recording import (
+    ArrayGroup,
     Electrodes,
     ExtracellularPotential,
     Report,
@@ -52,7 +54,7 @@ def is_nwb(path: Path) -> bool:
     try:
         with h5py.File(path, "r") as file:
             return "nwb_version" in file.attrs
-    except OSError:
+    except (KeyError, OSError, RuntimeError):
         return False
 
 
@@ -137,6 +139,7 @@ def _describe(nwbfile: NWBFile, path: Path | RemoteFile) -> SimulationOutput:
     metadata = nwbfile.lab_meta_data.get("simulation")
     provenance = _provenance(metadata, path)
     series_facts = provenance.pop("series", {})
+    group_facts = provenance.pop("groups", {})
     reports, potentials, notes = [], [], []
     for series in _all_series(nwbfile, list(series_facts)):
         facts = dict(series_facts.get(series.name, {}))
@@ -170,6 +173,7 @@ def _describe(nwbfile: NWBFile, path: Path | RemoteFile) -> SimulationOutput:
         reports=tuple(reports),
         spikes=tuple(read_units(units, spike_facts)),
         potentials=tuple(potentials),
+        groups=tuple(_groups(nwbfile, group_facts)),
         run=_run(metadata),
         notes=tuple(notes),
         provenance=provenance,
@@ -196,9 +200,10 @@ def _is_provenance(facts: Any) -> bool:
     if not isinstance(facts, dict):
         return False
     series, spikes = facts.get("series", {}), facts.get("spikes", [])
+    named = [series, facts.get("groups", {})]
     return (
-        isinstance(series, dict)
-        and all(isinstance(found, dict) for found in series.values())
+        all(isinstance(found, dict) for found in named)
+        and all(isinstance(fact, dict) for found in named for fact in found.values())
         and isinstance(spikes, list)
         and all(isinstance(fact, dict) and _is_population(fact) for fact in spikes)
     )
@@ -218,6 +223,14 @@ def _all_series(nwbfile: NWBFile, known: Sequence[str]) -> list[TimeSeries]:
     series = [item for item in nwbfile.objects.values() if isinstance(item, TimeSeries)]
     ranks = {name: rank for rank, name in enumerate(known)}
     return sorted(series, key=lambda item: (ranks.get(item.name, len(ranks)), item.name))
+
+
+def _groups(nwbfile: NWBFile, facts: dict[str, Any]) -> list[ArrayGroup]:
+    """Give every group of arrays of the file: first those that are known, then by name."""
+    found = [item for item in nwbfile.objects.values() if isinstance(item, DataWithAxes)]
+    ranks = {name: rank for rank, name in enumerate(facts)}
+    found.sort(key=lambda item: (ranks.get(item.name, len(ranks)), item.name))
+    return [read_data(item, facts.get(item.name, {})) for item in found]
 
 
 def _report(series: CompartmentSeries, facts: dict[str, Any]) -> Report:

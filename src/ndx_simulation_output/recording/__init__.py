@@ -1,5 +1,6 @@
 """What a run recorded, in one neutral description: numpy arrays and frozen dataclasses."""
 
+from ndx_simulation_output.recording.array_groups import ArrayGroup, OwnArray
 from ndx_simulation_output.recording.arrays import LazyArray
 from ndx_simulation_output.recording.compartments import CompartmentTable
 from ndx_simulation_output.recording.output import (
@@ -17,10 +18,12 @@ from ndx_simulation_output.recording.units import UNKNOWN, Unit, parse_unit, uni
 
 __all__ = [
     "UNKNOWN",
+    "ArrayGroup",
     "CompartmentTable",
     "Electrodes",
     "ExtracellularPotential",
     "LazyArray",
+    "OwnArray",
     "RegularTimes",
     "Report",
     "Run",

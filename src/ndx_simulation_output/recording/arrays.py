@@ -20,6 +20,7 @@ __all__ = [
     "detached",
     "is_mapped",
     "plan_blocks",
+    "read_all",
     "read_block",
     "read_columns",
     "read_runs",
@@ -67,6 +68,19 @@ def chunks_of(array: LazyArray) -> tuple[int, int]:
     """Give rows and columns of what is read together, (1, 1) if nothing is."""
     chunks = getattr(array, "chunks", None)
     return (1, 1) if chunks is None else tuple(chunks)
+
+
+def read_all(array: LazyArray) -> NDArray[Any]:
+    """Read an array of any type and number of dimensions, also none, as it is.
+
+    Example
+    -------
+    >>> read_all(np.array(1, ">i4")).dtype.str
+    '>i4'
+
+    """
+    # A single value is one of Python's or numpy's, which has no byte order.
+    return np.asarray(array[()], array.dtype)
 
 
 def read_block(source: LazyArray, rows: slice, columns: slice) -> NDArray[Any]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import ShapeMismatchError
+from ndx_simulation_output.recording.array_groups import ArrayGroup
 from ndx_simulation_output.recording.arrays import LazyArray
 from ndx_simulation_output.recording.compartments import CompartmentTable
 from ndx_simulation_output.recording.dask_arrays import to_dask
@@ -240,18 +241,21 @@ class Run:
     temperature: float | None = None
     seed: int | None = None
     configuration: str | None = None
+    morphology: str | None = None
 
 
 @dataclass(frozen=True)
 class SimulationOutput:
     """All that a run recorded. Use it in a ``with`` block: its data are read from open files.
 
-    ``notes`` say in plain words what of the source was left out or put right.
+    ``groups`` are arrays that no report can hold. ``notes`` say in plain words what of the source
+    was left out or put right.
     """
 
     reports: tuple[Report, ...] = ()
     spikes: tuple[Spikes, ...] = ()
     potentials: tuple[ExtracellularPotential, ...] = ()
+    groups: tuple[ArrayGroup, ...] = ()
     run: Run = field(default_factory=Run)
     notes: tuple[str, ...] = ()
     provenance: Provenance = field(default_factory=dict)

@@ -21,7 +21,7 @@ from ndx_simulation_output.recording.arrays import (
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["ColumnRange", "Columns", "Matrix", "Scaled", "Transposed"]
+__all__ = ["ColumnRange", "Columns", "Matrix", "Scaled", "Stacked", "Transposed"]
 
 _GAP_BYTES = 2**16
 """Reading this much too much of a row costs less than another read: HDF5 reads it anyway."""
@@ -199,3 +199,36 @@ class Scaled(_View):
     def __getitem__(self, key: Any) -> NDArray[np.float64]:
         """Read the slices ``key``."""
         return np.asarray(self.array[key], dtype=np.float64) * self.factor + self.offset
+
+
+@dataclass(frozen=True)
+class Stacked:
+    """One-dimensional arrays (time,) of one length and type, as the columns of a matrix."""
+
+    arrays: tuple[LazyArray, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of rows and of columns."""
+        return (self.arrays[0].shape[0], len(self.arrays))
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the values."""
+        return self.arrays[0].dtype
+
+    @property
+    def is_mapped(self) -> bool:
+        """Whether reading any part costs as much as that part."""
+        return all(map(is_mapped, self.arrays))
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        """Read rows and columns."""
+        rows: slice = key[0] if isinstance(key, tuple) else key
+        columns: slice = key[1] if isinstance(key, tuple) else slice(None)
+        wanted = self.arrays[columns]
+        height = len(range(*rows.indices(self.shape[0])))
+        values = np.empty((height, len(wanted)), self.dtype)
+        for column, array in enumerate(wanted):
+            values[:, column] = array[rows]
+        return values

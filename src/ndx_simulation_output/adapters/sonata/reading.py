@@ -110,6 +110,7 @@ class _Collected:
     def add(self, file: h5py.File, source: SourceFile) -> None:
         try:
             known = self._add_reports(file, source.config) | self._add_events(file, source.config)
+            why = "" if known else _why_refused(file)
         except (KeyError, OSError, RuntimeError) as error:
             msg = f"{source.path} cannot be read: {error}"
             raise SourceError(msg) from error
@@ -117,7 +118,7 @@ class _Collected:
             if set(file) & _ROOTS:
                 note_others(file, _ROOTS, self.notes)
             return
-        message = f"{source.path} {_why_refused(file)}"
+        message = f"{source.path} {why}"
         if source.named:
             raise UnsupportedSourceError(message)
         self.notes.append(f"left out: {message}")

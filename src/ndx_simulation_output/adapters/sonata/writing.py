@@ -89,6 +89,9 @@ def write(
     for spikes in output.spikes:
         check_facts(f"the spikes of {spikes.population}", spikes.provenance)
     written = Written()
+    written.left_out += [
+        f"{group.name}: SONATA has no arrays that are no reports" for group in output.groups
+    ]
     plan: dict[Path, list[_Part]] = {}
     total = sum(size_in_bytes(report.data) for report in output.reports)
     total += sum(size_in_bytes(potential.data) for potential in output.potentials)

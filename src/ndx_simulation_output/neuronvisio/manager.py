@@ -1,0 +1,455 @@
+"""The manager: it keeps what is recorded, and writes and reads it."""
+
+import logging
+import os
+import warnings
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ndx_simulation_output.adapters import neuronvisio as storage
+from ndx_simulation_output.errors import MissingDependencyError, SimulationOutputWarning
+from ndx_simulation_output.neuronvisio import live
+from ndx_simulation_output.neuronvisio.refs import (
+    SynVecRef,
+    VecRef,
+    described,
+    restored,
+    values_of,
+)
+from ndx_simulation_output.recording import SimulationOutput
+from ndx_simulation_output.recording.arrays import read_all
+
+if TYPE_CHECKING:
+    from pynwb import NWBFile
+    from typing_extensions import Self
+
+__all__ = ["Manager"]
+
+_TIME = "t"
+_logger = logging.getLogger(__name__)
+
+
+class Manager:
+    """Keeps what is recorded: ``refs`` are the references of each group.
+
+    ``groups`` has the independent variable of each group, and the time of NEURON (ms) as
+    ``groups["t"]``. Numbers are those of NEURON: mV, nA, mM, and mA/cm2 for currents of mechanisms.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from ndx_simulation_output.neuronvisio import BaseRef
+    >>> manager = Manager()
+    >>> ref = BaseRef()
+    >>> ref.sec_name, ref.vecs = "spine1", {"ca": np.array([0.1, 0.2, 0.4])}
+    >>> manager.add_ref(ref, [0.0, 0.5, 1.25])
+    >>> manager.save_to_hdf("storage.h5")  # doctest: +SKIP
+    >>> manager.save("run.nwb")  # doctest: +SKIP
+
+    """
+
+    def __init__(self) -> None:
+        """Make a manager that keeps nothing yet."""
+        self.refs: dict[str, list[Any]] = {}
+        self.groups: dict[str, Any] = {}
+        self.results_root = "results"
+        self.geometry_root = "geometry"
+        self.geometry_node_name = "geom"
+        self.dirRoot: str | None = None
+        self._geometry = storage.Geometry()
+
+    # What is recorded
+
+    def add_vecRef(  # noqa: N802 - the names of Neuronvisio
+        self,
+        var: str,
+        sec: Any,
+        time_interval_recording: float | None = None,
+        point_process: Any = None,
+    ) -> bool:
+        """Record a variable of a section at its position 0.5, and the time if it is not yet.
+
+        ``time_interval_recording`` (ms) is that of all samples, by default each time step. False
+        if the section has no such variable or it is recorded already.
+
+        Raises
+        ------
+        MissingDependencyError
+            If NEURON is not installed.
+
+        """
+        known = [ref for ref in self.refs.get(storage.VECTORS, ()) if ref.sec_name == sec.name()]
+        return self._record(var, sec, known, time_interval_recording, point_process)
+
+    def add_all_vecRef(  # noqa: N802
+        self, var: str, time_interval_recording: float | None = None, point_process: Any = None
+    ) -> None:
+        """Record a variable of each section that has it, at position 0.5.
+
+        Raises
+        ------
+        MissingDependencyError
+            If NEURON is not installed.
+
+        """
+        known: dict[str, list[Any]] = {}
+        for ref in self.refs.get(storage.VECTORS, ()):
+            known.setdefault(ref.sec_name, []).append(ref)
+        skipped = [
+            sec
+            for sec in live.neuron().allsec()
+            if not self._record(
+                var, sec, known.get(sec.name(), []), time_interval_recording, point_process
+            )
+        ]
+        if skipped:
+            _logger.warning("%s: not recorded in %d sections", var, len(skipped))
+
+    def add_ref(self, generic_ref: Any, x: Any) -> None:
+        """Keep a reference. ``x`` is the independent variable of its group, if that is new."""
+        group = generic_ref.group_id
+        self.refs.setdefault(group, []).append(generic_ref)
+        if group not in self.groups:
+            self.groups[group] = x
+        elif not _are_same(self.groups[group], x):
+            warnings.warn(
+                f"group {group!r} keeps the x of its first reference; to keep another, give the "
+                "reference another group_id",
+                SimulationOutputWarning,
+                stacklevel=2,
+            )
+
+    def add_synVecRef(self, synapse: Any) -> None:  # noqa: N802
+        """Keep the vectors of a synapse, which has ``chan_type``, ``section`` and ``vecs``.
+
+        Raises
+        ------
+        KeyError
+            If the time is not recorded.
+
+        """
+        ref = SynVecRef(synapse.chan_type, synapse.section.name(), synapse.vecs)
+        self.add_ref(ref, self.groups[_TIME])
+
+    def create_record_vector(
+        self, sec: Any, var: str, time_interval_recording: float | None = None
+    ) -> Any:
+        """Give a vector of NEURON that records a variable of a section at its position 0.5."""
+        reference = getattr(sec(0.5), f"_ref_{var}")
+        hint = self.find_point_process(sec)
+        return live.recording(reference, time_interval_recording, hint)
+
+    def create_time_record(
+        self, time_interval_recording: float | None = None, point_process: Any = None
+    ) -> Any:
+        """Record the time, keep it as ``groups["t"]``, and give its vector."""
+        h = live.neuron()
+        self.groups[_TIME] = live.recording(h._ref_t, time_interval_recording, point_process)  # noqa: SLF001
+        return self.groups[_TIME]
+
+    def find_point_process(self, sec: Any) -> Any:
+        """Give the first point process of a section, or None."""
+        return live.first_point_process(sec)
+
+    def _record(
+        self, var: str, sec: Any, known: list[Any], interval: float | None, point_process: Any
+    ) -> bool:
+        if not hasattr(sec, var):
+            return False
+        ref = next((ref for ref in known if ref.sec is None or ref.sec == sec), None)
+        if ref is not None and var in ref.vecs:
+            return False
+        vector = self.create_record_vector(sec, var, interval)
+        if _TIME not in self.groups:
+            self.create_time_record(interval, point_process or self.find_point_process(sec))
+        if ref is None:
+            ref = VecRef(sec)
+            self.add_ref(ref, self.groups[_TIME])
+        ref.vecs[var] = vector
+        return True
+
+    # Looking at it
+
+    def get_vector(self, sec: Any, var: str, group: str = storage.VECTORS) -> Any:
+        """Give the vector of a variable of a section, given by itself or by name, or None.
+
+        A name may be the full one or that in a storage, such as ``dend_1``.
+
+        Raises
+        ------
+        KeyError
+            If there is no such group.
+
+        """
+        name = sec if isinstance(sec, str) else sec.name()
+        refs = self.refs[group]
+        for known in (lambda ref: ref.sec_name, lambda ref: storage.sanitized(ref.sec_name)):
+            for ref in refs:
+                if known(ref) == name and var in ref.vecs:
+                    return ref.vecs[var]
+        return None
+
+    def get_vectors(self, section_list: Iterable[Any], var: str) -> dict[str, Any]:
+        """Give the vector of a variable, or None, by the names of sections."""
+        return {sec.name(): self.get_vector(sec, var) for sec in section_list}
+
+    def get_time(self) -> Any:
+        """Give the time of NEURON.
+
+        Raises
+        ------
+        KeyError
+            If it is not recorded.
+
+        """
+        return self.groups[_TIME]
+
+    def sum_vector(self, vector_1: Any, vector_2: Any) -> NDArray[Any]:
+        """Add two vectors value by value."""
+        total: NDArray[Any] = values_of(vector_1) + values_of(vector_2)
+        return total
+
+    def get_tree(self, sec: Any) -> list[Any]:
+        """Give a section, its parent, and so on to the root."""
+        return live.tree(sec)
+
+    def get_distance(self, sections: Iterable[Any], base_sec: Any) -> dict[str, float]:
+        """Give by name how far the end of each section is from that of ``base_sec``, in um."""
+        return {sec.name(): sum(part.L for part in live.tree(sec)) - base_sec.L for sec in sections}
+
+    def create_3d_grid(
+        self, distance_dic: Mapping[str, float], time: Any, variable_dic: Mapping[str, Any]
+    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """Give times, distances and values of sections; each of shape (section, time)."""
+        names = sorted(distance_dic, key=lambda name: distance_dic[name])
+        distances = np.asarray([distance_dic[name] for name in names])
+        times, grid = np.meshgrid(values_of(time), distances)
+        return times, grid, np.asarray([values_of(variable_dic[name]) for name in names])
+
+    def plot_vecs(self, vecs_dic: Any, x: Any = None, **options: Any) -> NoReturn:
+        """Refuse to plot: there is no plotting module yet.
+
+        Raises
+        ------
+        MissingDependencyError
+            Always.
+
+        """
+        del vecs_dic, x, options
+        _refuse_plots()
+
+    def plot3D(self, sections: Any, base_sec: Any, var: str) -> NoReturn:  # noqa: N802
+        """Refuse to plot: there is no plotting module yet.
+
+        Raises
+        ------
+        MissingDependencyError
+            Always.
+
+        """
+        del sections, base_sec, var
+        _refuse_plots()
+
+    # Files
+
+    def create_new_dir(self, prefix: str = "./", root: str = "Sims") -> str:
+        """Make the directory ``prefix/root/dd-mm-YYYY/Sim_n`` with the first free n; give it."""
+        self.dirRoot = os.path.join(prefix, root)  # noqa: PTH118 - text as the original gives it
+        day = os.path.join(self.dirRoot, f"{datetime.now().astimezone():%d-%m-%Y}")  # noqa: PTH118
+        for number in count():
+            path = os.path.join(day, f"Sim_{number}")  # noqa: PTH118
+            try:
+                Path(path).mkdir(parents=True)
+            except FileExistsError:
+                continue
+            return path
+        raise AssertionError
+
+    def sanitized_sec(self, name: str) -> str:
+        """Give the name that a section has in a storage, such as ``dend_1`` for ``dend[1]``."""
+        return storage.sanitized(name)
+
+    def save_to_hdf(self, filename: str | Path) -> None:
+        """Write a ``storage.h5`` in the layout of Neuronvisio; an existing file is replaced.
+
+        Where nothing was recorded, there is a warning and no file.
+
+        Raises
+        ------
+        ExportError
+            If a vector holds neither numbers, truth values nor bytes.
+        WriteError
+            If the file cannot be written. An existing one is then as it was.
+
+        """
+        if self._holds_something():
+            storage.write(self._contents(), Path(filename))
+
+    def load_from_hdf(self, filename: str | Path) -> None:
+        """Add what a ``storage.h5`` holds; values are read into memory.
+
+        Raises
+        ------
+        SourceError
+            If the file cannot be read or contradicts the format.
+
+        """
+        with warnings.catch_warnings():
+            # Units are asked for when an NWB file is written.
+            warnings.simplefilter("ignore", SimulationOutputWarning)
+            output = storage.read(filename)
+        with output:
+            self._add(output)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Self":
+        """Give a manager with what a ``storage.h5``, or an NWB file made of one, holds.
+
+        References of other classes than those of this module come back as :class:`BaseRef`.
+
+        Raises
+        ------
+        SourceError
+            If the file cannot be read, or was not written from references.
+
+        """
+        from ndx_simulation_output.nwb import reader
+
+        manager = cls()
+        if not reader.is_nwb(Path(path)):
+            manager.load_from_hdf(path)
+            return manager
+        with reader.read(Path(path)) as output:
+            manager._add(output)
+        return manager
+
+    def to_output(
+        self,
+        *,
+        unit: Mapping[str, str] | None = None,
+        time_unit: Mapping[str, str] | None = None,
+    ) -> SimulationOutput:
+        """Describe all references: traces that share a group, a variable and x as reports.
+
+        ``unit`` and ``time_unit`` are those of ``convert``.
+
+        Raises
+        ------
+        UnitError
+            If a unit is not understood, or given for a name that does not occur.
+
+        """
+        return storage.describe(self._contents(), unit or {}, time_unit or {})
+
+    def to_nwb(
+        self,
+        nwbfile: "NWBFile",
+        *,
+        unit: Mapping[str, str] | None = None,
+        time_unit: Mapping[str, str] | None = None,
+    ) -> None:
+        """Add all references to an NWB file in memory, which has no simulation yet.
+
+        Raises
+        ------
+        NameClashError
+            If it has one already.
+        UnitError
+            If a unit is not understood, or given for a name that does not occur.
+        ExportError
+            If vectors hold Python objects.
+
+        """
+        from ndx_simulation_output.nwb.mapping import add_in_memory
+
+        add_in_memory(nwbfile, self.to_output(unit=unit, time_unit=time_unit))
+
+    def save(
+        self,
+        target: str | Path,
+        *,
+        metadata: str | Path | Mapping[str, Any] | None = None,
+        unit: Mapping[str, str] | None = None,
+        time_unit: Mapping[str, str] | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        """Write all references to an NWB file; the options are those of ``convert``.
+
+        Where nothing was recorded, there is a warning and no file.
+
+        Raises
+        ------
+        TargetExistsError
+            If the target exists and ``overwrite`` is false.
+        UnitError
+            If a unit is not understood, or given for a name that does not occur.
+        MetadataError
+            If the metadata do not fit NWB.
+        ExportError
+            If vectors hold Python objects.
+        WriteError
+            If the target cannot be written. An existing one is then as it was.
+
+        """
+        from ndx_simulation_output.nwb import writer
+        from ndx_simulation_output.nwb.metadata import read_metadata
+
+        if self._holds_something():
+            output = self.to_output(unit=unit, time_unit=time_unit)
+            sections = read_metadata(metadata)
+            writer.write(output, Path(target), metadata=sections, overwrite=overwrite)
+
+    def _holds_something(self) -> bool:
+        if not self.refs:
+            warnings.warn(
+                "nothing was recorded, so no file is written", SimulationOutputWarning, stacklevel=3
+            )
+        return bool(self.refs)
+
+    def _contents(self) -> storage.Contents:
+        """Take what was recorded so far out of NEURON, and look at its sections."""
+        geometry, places = self._geometry, dict[Any, storage.Section]()
+        sections = (getattr(ref, "sec", None) for refs in self.refs.values() for ref in refs)
+        if any(section is not None for section in sections):
+            h = live.neuron()
+            geometry, places = storage.read_geometry(h.allsec(), str(h.nrnversion(0)))
+        groups = [
+            storage.RefGroup(
+                name,
+                None if self.groups.get(name) is None else values_of(self.groups[name]),
+                tuple(described(ref, geometry, places) for ref in refs),
+            )
+            for name, refs in self.refs.items()
+        ]
+        return storage.Contents(tuple(groups), geometry)
+
+    def _add(self, output: SimulationOutput) -> None:
+        contents = storage.restore(output)
+        for group in contents.groups:
+            if group.x is not None:
+                self.groups[group.name] = read_all(group.x)
+            if group.name == storage.VECTORS and group.name in self.groups:
+                self.groups[_TIME] = self.groups[group.name]
+            self.refs.setdefault(group.name, []).extend(
+                restored(group.name, ref) for ref in group.refs
+            )
+        if contents.geometry.sections:
+            self._geometry = contents.geometry
+
+
+def _are_same(x: Any, other: Any) -> bool:
+    return x is other or np.array_equal(values_of(x), values_of(other))
+
+
+def _refuse_plots() -> NoReturn:
+    msg = (
+        "plots need the plotting module, which this version has not; plot get_vector(…) against "
+        "get_time() with matplotlib"
+    )
+    raise MissingDependencyError(msg)
