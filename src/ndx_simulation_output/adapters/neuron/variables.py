@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,8 @@ class Variable:
 
     ``v``, ``ina``, ``cai``, ``gna_hh``, ``i_membrane_`` are of segments; ``ExpSyn.g`` is of every
     point process ``ExpSyn``. ``every`` is the interval in ms, each time step where it is None; the
-    first value is taken at ``start`` (ms) and the last before or at ``stop``. ``sections`` are those
-    to record, all where None. Values are stored as ``dtype``, under ``label``, or else the name.
+    first value is taken at ``start`` (ms), the last before or at ``stop``. ``sections`` are those to
+    record, all where None. Values are stored as ``dtype``, under ``label``, or else the name.
     ``unit``, such as ``mV``, is for variables whose unit NEURON does not know.
     """
 
@@ -89,7 +90,7 @@ def find_variable(
             replace(variable, sections=None),
             _table(population, found),
             unit,
-            lambda found=found: [one.pointer() for one in found],
+            partial(_pointers, found),
         )
 
 
@@ -129,6 +130,10 @@ def _compartments(
                     yield _Compartment(row, number, segment, segment, name)
                 else:
                     break  # A mechanism is in all segments of a section or in none.
+
+
+def _pointers(found: list[_Compartment]) -> list[Any]:
+    return [one.pointer() for one in found]
 
 
 def _has(segment: Any, name: str) -> bool:
