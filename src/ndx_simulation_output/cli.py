@@ -24,6 +24,7 @@ from ndx_simulation_output.errors import (
 from ndx_simulation_output.files import names_store
 from ndx_simulation_output.info import describe
 from ndx_simulation_output.nwb.checks import check_file
+from ndx_simulation_output.nwb.recover import recover as recover_file
 from ndx_simulation_output.nwb.zarr import DEFAULT_COMPRESSION
 
 __all__ = ["main"]
@@ -324,6 +325,35 @@ def check(file: Path) -> None:
     errors = sum(finding.severity == "error" for finding in findings)
     click.echo(f"{file}: {errors or 'no'} error{'' if errors == 1 else 's'}")
     sys.exit(1 if errors else 0)
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    "target",
+    type=click.Path(path_type=Path),
+    metavar="TARGET",
+    help="The file to make; by default the one that was being written.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace an existing target.")
+def recover(file: Path, target: Path | None, *, overwrite: bool) -> None:
+    """Make whole what a process that died has left of a run that it streamed.
+
+    FILE is the name that it was to get, or the temporary file, such as .run.1234.part.nwb.
+
+    \b
+    Example:
+      ndx-sim recover run.nwb
+    """
+    recovered = recover_file(file, target, overwrite=overwrite)
+    for report in recovered.reports:
+        last = "" if report.last is None else f", the last at {report.last:g} s"
+        click.echo(f"report {report.name}: {report.steps} time steps{last}")
+    click.echo(f"spikes: {recovered.spikes}")
+    _say_notes(recovered.notes)
+    click.echo(f"wrote {recovered.path}")
 
 
 @main.command()

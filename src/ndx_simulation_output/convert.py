@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ndx_simulation_output.engine.journal import is_being_written, left_behind, undisturbed
 from ndx_simulation_output.engine.layout import (
     DEFAULT_MEMORY,
     Access,
@@ -298,6 +299,8 @@ def open_output(
 ) -> SimulationOutput:
     """Open an NWB file, or anything that ``convert`` takes, to read from it without converting.
 
+    The file of a stream that goes on can be read at its ``path``: it is as it was flushed last.
+
     An NWB file may lie on a server: ``https://…``, ``s3://…``, and what else fsspec knows. It is
     read in parts, and ``storage_options`` are what fsspec needs for it, such as credentials. The
     other options are those of ``convert``; an NWB file needs none.
@@ -321,8 +324,10 @@ def open_output(
 
     if is_url(path):
         return reader.read(open_url(path, storage_options))
-    if isinstance(path, (str, Path)) and reader.is_nwb(_existing(path)):
-        return reader.read(Path(path))
+    if isinstance(path, (str, Path)):
+        with undisturbed(_existing(path)):
+            if reader.is_nwb(Path(path)):
+                return reader.read(Path(path))
     from ndx_simulation_output.adapters import sonata
 
     return sonata.read(
@@ -355,9 +360,20 @@ def _rounded(
 def _existing(path: str | Path) -> Path:
     refuse_url(path)
     if not Path(path).exists():
-        msg = f"{path} does not exist"
+        msg = f"{path} does not exist{_left_of(Path(path))}"
         raise SourceError(msg)
     return Path(path)
+
+
+def _left_of(target: Path) -> str:
+    """Say whether a file is being written, or was when a process died."""
+    said = [
+        f"; it is being written, as {partial}"
+        if is_being_written(partial)
+        else f"; {partial} was left by a crash: ndx-sim recover {target} makes it whole"
+        for partial in left_behind(target)
+    ]
+    return "".join(said)
 
 
 def _modified(sources: Iterable[str | Path]) -> datetime | None:

@@ -107,6 +107,11 @@ class Growing:
         """Number of columns of this rank."""
         return self._owned.count
 
+    @property
+    def rows(self) -> int:
+        """Number of rows that this rank has appended."""
+        return self._top + self._filled
+
     def append(self, values: NDArray[Any]) -> None:
         """Append rows, shape (time, column).
 
@@ -148,11 +153,11 @@ class Growing:
         if not self._written:
             self._write(whole=False)
         elif self._room is not None:
-            self._room.cut(self._top + self._filled)
+            self._room.cut(self.rows)
 
     def _check_steps(self) -> None:
         """Refuse ranks that are elsewhere."""
-        steps = self._team.agree((self.name, self._top + self._filled))
+        steps = self._team.agree((self.name, self.rows))
         for rank, step in enumerate(steps):
             if step != steps[0]:
                 msg = f"rank {rank} is at time step {step}; expected that of rank 0, {steps[0]}"
@@ -160,7 +165,7 @@ class Growing:
 
     def _write(self, *, whole: bool) -> None:
         """Write the chunks that the buffer has begun."""
-        stop = self._top + self._filled
+        stop = self.rows
         place = None if self._room is None else self._room.give(self._top, stop, whole=whole)
         place = self._team.tell(place)
         values = self._owned.exchange(self._buffer[: self._filled], self._team)
