@@ -202,8 +202,8 @@ class Recorder:
     def sample(self) -> None:
         """Take what is to be taken at this time; for loops of the caller's own.
 
-        Call it after ``finitialize`` and after each time step: ``fadvance``, or ``psolve`` to a time
-        at which something is to be taken.
+        Call it after ``finitialize`` and after each time step: after ``fadvance``, or ``psolve`` to
+        a time at which something is to be taken.
 
         Raises
         ------
@@ -253,7 +253,7 @@ class Recorder:
 
 def _hoc() -> Any:
     try:
-        from neuron import h
+        from neuron import h  # noqa: PLC0415 - optional
     except ImportError as error:
         msg = "NEURON is not installed: pip install 'ndx-simulation-output[neuron]'"
         raise MissingDependencyError(msg) from error

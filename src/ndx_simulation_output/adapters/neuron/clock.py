@@ -82,8 +82,8 @@ class Clock:
         for section, nseg in self._nsegs.items():
             if _nseg(section) != nseg:
                 msg = (
-                    f"section {section} has {_nseg(section)} segments; expected {nseg}, as when the "
-                    "recording was set up: change a model before recording it"
+                    f"section {section} has {_nseg(section)} segments; expected {nseg}, as when "
+                    "the recording was set up: change a model before recording it"
                 )
                 raise RecordingError(msg)
 

@@ -25,8 +25,8 @@ class Variable:
 
     ``v``, ``ina``, ``cai``, ``gna_hh``, ``i_membrane_`` are of segments; ``ExpSyn.g`` is of every
     point process ``ExpSyn``. ``every`` is the interval in ms, each time step where it is None; the
-    first value is taken at ``start`` (ms), the last before or at ``stop``. ``sections`` are those to
-    record, all where None. Values are stored as ``dtype``, under ``label``, or else the name.
+    first value is taken at ``start`` (ms), the last before or at ``stop``. ``sections`` are those
+    to record, all where None. Values are stored as ``dtype``, under ``label`` or else the name.
     ``unit``, such as ``mV``, is for variables whose unit NEURON does not know.
     """
 
@@ -112,7 +112,7 @@ def _compartments(
     h: Any, name: str, population: Population, chosen: set[Any] | None
 ) -> Iterator[_Compartment]:
     process, _, own = name.rpartition(".")
-    if process and not hasattr(h, process):
+    if process and not _is_known(h, process):
         msg = f"NEURON knows no point process {process!r}, of which {name} should be recorded"
         raise RecordingError(msg)
     for row, cell in enumerate(population.cells):
@@ -177,6 +177,12 @@ def _unit(h: Any, variable: Variable) -> Unit:
 
 
 def _said(h: Any, name: str) -> str:
-    # NEURON prints a complaint about names that it does not know.
-    known = hasattr(h, name.partition(".")[0])
-    return str(h.units(name)) if known else ""
+    # NEURON prints a complaint when it is asked for the unit of a name that it does not know.
+    return str(h.units(name)) if _is_known(h, name.partition(".")[0]) else ""
+
+
+def _is_known(h: Any, name: str) -> bool:
+    try:
+        return hasattr(h, name)
+    except TypeError:  # Range variables are known, and have no value without a segment.
+        return True
