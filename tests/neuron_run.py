@@ -1,13 +1,13 @@
 """Runs of NEURON in a process of their own: `python neuron_run.py KIND TARGET`."""
 
-import os
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 from neuron import h
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from ndx_simulation_output import open_output
 from ndx_simulation_output.engine.layout import Storage
@@ -55,11 +55,10 @@ def large(target: str) -> None:
 
 
 def _anonymous() -> int:
-    with open("/proc/self/status") as status:
-        lines = dict(line.split(":", 1) for line in status)
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    lines = dict(line.split(":", 1) for line in status.splitlines())
     return int(lines["RssAnon"].split()[0]) * 1024
 
 
 if __name__ == "__main__":
-    globals()[sys.argv[1]](sys.argv[2])
-    time.sleep(0)
+    {"killed": killed, "whole": whole, "large": large}[sys.argv[1]](sys.argv[2])

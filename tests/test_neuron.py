@@ -167,7 +167,7 @@ def test_variables_have_compartments_intervals_and_windows_of_their_own(h, targe
         assert conductance.data.shape == (481, 3)
         assert conductance.data[:, :].max() > 0.02
         table = conductance.compartments
-        processes = [text for text in table.columns["point_process"][:]]
+        processes = list(table.columns["point_process"][:])
         assert processes == [cell.synapse.hname() for cell in ring.cells]
         assert conductance.unit.conversion == pytest.approx(1e-6)
 

@@ -123,7 +123,7 @@ def _compartments(
                     yield from (
                         _Compartment(row, number, segment, one, own)
                         for one in segment.point_processes()
-                        if one.hname().partition("[")[0] == process
+                        if one.hname().partition("[")[0] == process and _has(one, own)
                     )
                 elif _has(segment, name):
                     yield _Compartment(row, number, segment, segment, name)
@@ -135,9 +135,9 @@ def _pointers(found: list[_Compartment]) -> list[Any]:
     return [one.pointer() for one in found]
 
 
-def _has(segment: Any, name: str) -> bool:
+def _has(owner: Any, name: str) -> bool:
     try:
-        getattr(segment, f"_ref_{name}")
+        getattr(owner, f"_ref_{name}")
     except (AttributeError, NameError):
         return False
     return True
