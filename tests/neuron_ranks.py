@@ -1,4 +1,4 @@
-"""Cells that excite each other over processes, recorded: `mpirun … python neuron_ranks.py TARGET`."""
+"""Cells that excite each other over processes: `mpirun … python neuron_ranks.py TARGET`."""
 
 import sys
 from pathlib import Path
