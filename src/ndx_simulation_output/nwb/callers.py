@@ -30,5 +30,5 @@ def unpacked() -> Iterator[None]:
     """Raise what was packed in the block as it was."""
     try:
         yield
-    except CallersError as packed:
-        raise packed.error from packed.error.__cause__
+    except CallersError as caught:
+        raise caught.error from caught.error.__cause__

@@ -229,6 +229,8 @@ class Stream:
         ------
         SimulationOutputError
             If the block has ended.
+        TypeError
+            If their node ids are not integers.
         WriteError
             If they cannot be written.
 
