@@ -88,6 +88,10 @@ class ExportError(SimulationOutputError):
     """A recording cannot be expressed in the format asked for."""
 
 
+class RecordingError(SimulationOutputError):
+    """A running simulation cannot be recorded as asked, or would give wrong values."""
+
+
 class RankError(SimulationOutputError):
     """Another process of an MPI job failed, and so does this one."""
 
