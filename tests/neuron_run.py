@@ -46,12 +46,16 @@ def large(target: str) -> None:
             recorder.run(float(stop))
             most = max(most, _anonymous())
     print(most - before, len(segments))
-    some = [segments[number] for number in range(0, len(segments), 50)]
-    expected = Vectors(some)
+    potentials = Vectors(segments)
     h.finitialize(-65)
     h.ParallelContext().psolve(10.0)
     with open_output(target) as output:
-        np.testing.assert_array_equal(output["v"].data[:, ::50], expected.values)
+        np.testing.assert_array_equal(output["v"].data[:, :], potentials.values)
+    currents = Vectors([cell.soma(0.5) for cell in ring.cells], "ina")
+    h.finitialize(-65)
+    h.ParallelContext().psolve(10.0)
+    with open_output(target) as output:
+        np.testing.assert_array_equal(output["ina"].data[:, :], currents.values)
 
 
 def _anonymous() -> int:
