@@ -131,6 +131,9 @@ def read_contents(io: HDMFIO, path: Path | RemoteFile) -> NWBFile:
             "simulation_output, call ndx_simulation_output.nwb.old_namespace.read_old_namespace"
         )
         raise SourceError(msg) from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        msg = f"{path} has the attribute nwb_version but is no NWB file that can be read: {error}"
+        raise SourceError(msg) from error
 
 
 def _describe(nwbfile: NWBFile, path: Path | RemoteFile) -> SimulationOutput:
