@@ -21,7 +21,7 @@ from ndx_simulation_output.recording.arrays import (
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["ColumnRange", "Columns", "Matrix", "Scaled", "Transposed"]
+__all__ = ["ColumnRange", "Columns", "Matrix", "Quantized", "Scaled", "Transposed"]
 
 _GAP_BYTES = 2**16
 """Reading this much too much of a row costs less than another read: HDF5 reads it anyway."""
@@ -199,3 +199,26 @@ class Scaled(_View):
     def __getitem__(self, key: Any) -> NDArray[np.float64]:
         """Read the slices ``key``."""
         return np.asarray(self.array[key], dtype=np.float64) * self.factor + self.offset
+
+
+@dataclass(frozen=True)
+class Quantized(_View):
+    """The multiples of ``step`` nearest to the values of an array minus ``offset``, as int16."""
+
+    step: float
+    offset: float
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of each dimension."""
+        return self.array.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the values."""
+        return np.dtype(np.int16)
+
+    def __getitem__(self, key: Any) -> NDArray[np.int16]:
+        """Read the slices ``key``."""
+        multiples = (np.asarray(self.array[key], np.float64) - self.offset) / self.step
+        return np.rint(multiples).astype(np.int16)
