@@ -91,15 +91,16 @@ def main() -> None:
 def convert(
     sources: tuple[Path, ...], target: Path, *, plan: bool, mpi: bool, **options: Any
 ) -> None:
-    """Convert what a SONATA simulation left behind to one NWB file.
+    """Convert what a SONATA simulation left behind to one NWB file, or merge NWB files.
 
-    SOURCES are files, a directory, or a simulation_config.json; TARGET ends in .nwb, or in
-    .nwb.zarr for a Zarr store.
+    SOURCES are files, a directory, or a simulation_config.json; or NWB files, such as those of the
+    ranks of a job, each with its own cells. TARGET ends in .nwb, or in .nwb.zarr for a Zarr store.
 
     \b
     Example:
       ndx-sim convert output/ run.nwb --unit v_report=mV --metadata session.yaml
       mpirun -n 4 ndx-sim convert output/ run.nwb --mpi
+      ndx-sim convert run.0.nwb run.1.nwb run.nwb --compression gzip
     """
     if target.suffix not in {".nwb", ".zarr"}:
         msg = f"the last argument is what to write, NAME.nwb.zarr or NAME.nwb; found {target}"

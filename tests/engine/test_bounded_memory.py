@@ -15,7 +15,8 @@ from ndx_simulation_output.engine.layout import Storage, plan_layout
 from ndx_simulation_output.engine.reading import HDF5Array
 from ndx_simulation_output.engine.writing import write_matrix
 from ndx_simulation_output.recording.arrays import LazyArray
-from ndx_simulation_output.recording.views import Columns, Quantized
+from ndx_simulation_output.recording.joined import Joined
+from ndx_simulation_output.recording.views import ColumnRange, Columns, Quantized
 
 MIB = 2**20
 SHAPE = 8000, 2000
@@ -82,6 +83,18 @@ def test_columns_in_another_order_are_copied_in_bounded_memory(source, chunks, t
         assert_written(tmp_path / "v.h5", file["data"], order)
     # What is read, what is chosen of it, and where that goes.
     assert most < 4 * memory
+
+
+def test_joined_matrices_are_copied_in_bounded_memory(source, tmp_path: Path):
+    memory = 4 * MIB
+    with h5py.File(source) as file:
+        half = ColumnRange(HDF5Array(file["data"], 0), 0, SHAPE[1] // 2 + 7)
+        rest = ColumnRange(HDF5Array(file["data"], 0), SHAPE[1] // 2 + 7, SHAPE[1])
+
+        most = peak(Joined((half, rest)), tmp_path / "v.h5", Storage(memory=memory), workers=0)
+
+        assert_written(tmp_path / "v.h5", file["data"], slice(None))
+    assert most < 3 * memory
 
 
 def test_rounded_columns_in_another_order_are_copied_in_bounded_memory(source, tmp_path: Path):

@@ -16,7 +16,7 @@ from pynwb.ecephys import ElectricalSeries
 
 from ndx_simulation_output.engine.layout import Layout, Storage, plan_layout
 from ndx_simulation_output.errors import NameClashError
-from ndx_simulation_output.nwb.metadata import make_nwbfile, make_simulation_metadata
+from ndx_simulation_output.nwb.metadata import make_nwbfile, make_simulation_metadata, overlaid
 from ndx_simulation_output.nwb.types import Compartments, CompartmentSeries
 from ndx_simulation_output.nwb.units import make_units
 from ndx_simulation_output.recording import (
@@ -91,6 +91,7 @@ def map_output(
         If ``metadata`` do not fit NWB.
 
     """
+    metadata = overlaid(output.session, metadata)
     sources = ", ".join(output.provenance.get("files", [])) or "a simulation"
     mapped = Mapped(make_nwbfile(metadata, f"Output of a simulation: {sources}", when), place)
     _check_names(output)

@@ -246,13 +246,16 @@ class Run:
 class SimulationOutput:
     """All that a run recorded. Use it in a ``with`` block: its data are read from open files.
 
-    ``notes`` say in plain words what of the source was left out or put right.
+    ``session`` has what the source says of session and subject, as metadata are given: sections
+    ``NWBFile`` and ``Subject``. ``notes`` say in plain words what of the source was left out or
+    put right.
     """
 
     reports: tuple[Report, ...] = ()
     spikes: tuple[Spikes, ...] = ()
     potentials: tuple[ExtracellularPotential, ...] = ()
     run: Run = field(default_factory=Run)
+    session: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     provenance: Provenance = field(default_factory=dict)
     close: Callable[[], None] = lambda: None
