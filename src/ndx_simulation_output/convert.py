@@ -335,8 +335,9 @@ def open_output(
     if is_url(path):
         return reader.read(open_url(path, storage_options))
     paths = [path] if isinstance(path, (str, Path)) else list(path)
-    if any(reader.is_nwb(Path(one)) for one in paths):
-        _refuse_options(paths[0], unit, time_unit, compartments, population, dt)
+    in_nwb = [one for one in paths if reader.is_nwb(Path(one))]
+    if in_nwb:
+        _refuse_options(in_nwb[0], unit, time_unit, compartments, population, dt)
         return reader.read_all([_existing(one) for one in paths])
     from ndx_simulation_output.adapters import sonata
 
