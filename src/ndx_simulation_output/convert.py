@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -68,6 +68,11 @@ def convert(
 ) -> Converted:
     """Convert what a simulation left behind to one NWB file, in bounded memory.
 
+    NWB files are merged, such as those of the ranks of a parallel job,
+    each with its own cells: reports of the same name are joined along the compartments, spikes of
+    the same population together, and what one file alone has is kept. One NWB file is written
+    again, perhaps stored otherwise. Session, subject and run are those of the first file.
+
     A target whose name ends in ``.zarr`` becomes a Zarr store, filled with dask: in threads, or on
     the cluster whose client runs. Any other is an HDF5 file.
 
@@ -75,7 +80,8 @@ def convert(
     ----------
     source
         SONATA's output, as a file, several files, a directory, or a ``simulation_config.json``;
-        or a ``storage.h5`` of Neuronvisio.
+        a ``storage.h5`` of Neuronvisio; or one or more NWB files, which take none of ``unit`` to
+        ``dt``.
     target
         The NWB file to write, such as ``run.nwb`` or ``run.nwb.zarr``.
     metadata
@@ -122,9 +128,13 @@ def convert(
     Raises
     ------
     SourceError
-        If a source cannot be read, contradicts its format, or holds no recorded activity.
+        If a source cannot be read, contradicts its format, or holds no recorded activity, or two
+        NWB files have the same cell of a population.
     ShapeMismatchError
-        If a mapping does not fit its data.
+        If a mapping does not fit its data, or reports to be joined differ in their rows, times,
+        unit, type or columns.
+    NameClashError
+        If two recordings would get the same name.
     UnitError
         If a unit is not understood, or given for a name that does not occur.
     MetadataError
@@ -147,6 +157,7 @@ def convert(
     Example
     -------
     >>> convert("output/", "run.nwb", unit={"v_report": "mV"})  # doctest: +SKIP
+    >>> convert(["run.0.nwb", "run.1.nwb"], "run.nwb", compression="gzip")  # doctest: +SKIP
 
     """
     from ndx_simulation_output.nwb import writer
@@ -162,7 +173,7 @@ def convert(
             raise TargetExistsError(msg)
         storage = Storage(access, compression, chunks, memory, link=link)
         workers = team.workers if workers is None else workers
-        with read_source(
+        with open_output(
             sources,
             unit=unit,
             time_unit=time_unit,
@@ -307,12 +318,15 @@ def open_output(
 
     An NWB file may lie on a server: ``https://…``, ``s3://…``, and what else fsspec knows. It is
     read in parts, and ``storage_options`` are what fsspec needs for it, such as credentials. The
-    other options are those of ``convert``; an NWB file needs none.
+    other options are those of ``convert``; an NWB file takes none. Several NWB files are read as
+    one, as ``convert`` merges them.
 
     Raises
     ------
     SourceError
         If it cannot be read.
+    ShapeMismatchError
+        If a mapping does not fit its data, or a report of one NWB file that of another.
     MissingDependencyError
         If what reading from the server needs is not installed.
 
@@ -328,18 +342,31 @@ def open_output(
 
     if is_url(path):
         return reader.read(open_url(path, storage_options))
-    if isinstance(path, (str, Path)):
-        with undisturbed(_existing(path)):
-            if reader.is_nwb(Path(path)):
-                return reader.read(Path(path))
+    paths = [path] if isinstance(path, (str, Path)) else list(path)
+    with ExitStack() as stack:
+        for one in paths:
+            stack.enter_context(undisturbed(_existing(one)))
+        in_nwb = [one for one in paths if reader.is_nwb(Path(one))]
+        if in_nwb:
+            _refuse_options(in_nwb[0], unit, time_unit, compartments, population, dt)
+            return reader.read_all([Path(one) for one in paths])
     return read_source(
-        path,
+        paths,
         unit=unit,
         time_unit=time_unit,
         compartments=compartments,
         population=population,
         dt=dt,
     )
+
+
+def _refuse_options(path: str | Path, *given: object) -> None:
+    if any(given):
+        msg = (
+            f"{path} is an NWB file, which says units, times and cells itself: leave out unit, "
+            "time_unit, compartments, population and dt"
+        )
+        raise SourceError(msg)
 
 
 def _rounded(

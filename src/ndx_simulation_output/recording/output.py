@@ -248,8 +248,9 @@ class Run:
 class SimulationOutput:
     """All that a run recorded. Use it in a ``with`` block: its data are read from open files.
 
-    ``groups`` are arrays that no report can hold. ``notes`` say in plain words what of the source
-    was left out or put right.
+    ``groups`` are arrays that no report can hold. ``session`` has what the source says of session
+    and subject, as metadata are given: sections ``NWBFile`` and ``Subject``. ``notes`` say in plain
+    words what of the source was left out or put right.
     """
 
     reports: tuple[Report, ...] = ()
@@ -257,6 +258,7 @@ class SimulationOutput:
     potentials: tuple[ExtracellularPotential, ...] = ()
     groups: tuple[ArrayGroup, ...] = ()
     run: Run = field(default_factory=Run)
+    session: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     provenance: Provenance = field(default_factory=dict)
     close: Callable[[], None] = lambda: None
