@@ -15,6 +15,7 @@ from ndx_simulation_output.errors import (
     SourceError,
 )
 from ndx_simulation_output.recording import (
+    ArrayGroup,
     CompartmentTable,
     ExtracellularPotential,
     RegularTimes,
@@ -228,9 +229,16 @@ def test_a_cell_in_two_files_is_refused_with_both():
         merged(*spikes, "spikes")
 
 
-def test_potentials_of_one_name_are_refused():
-    with pytest.raises(NameClashError, match=r"'ecp' are in a\.nwb and b\.nwb"):
-        merged(potential("ecp"), potential("ecp"), "potentials")
+def test_what_cannot_be_joined_is_kept_from_one_file_and_refused_from_two():
+    potentials, group = potential("ecp"), ArrayGroup("VecRef", x=np.arange(3.0))
+
+    with pytest.raises(NameClashError, match=r"'ecp' is in a\.nwb and b\.nwb"):
+        merged(potentials, potentials, "potentials")
+    with pytest.raises(NameClashError, match=r"'VecRef' is in a\.nwb and b\.nwb"):
+        merged(group, group, "groups")
+    assert merge_outputs(
+        [("a.nwb", SimulationOutput(groups=(group,))), ("b.nwb", SimulationOutput())]
+    ).groups == (group,)
 
 
 def test_metadata_are_those_of_the_first_with_a_warning_where_others_differ():

@@ -132,7 +132,7 @@ def read_all(paths: Sequence[Path]) -> SimulationOutput:
     ShapeMismatchError
         If they have reports of the same name that do not fit each other.
     NameClashError
-        If two have extracellular potentials of the same name.
+        If two have extracellular potentials, or groups of arrays, of the same name.
 
     """
     for path in paths:

@@ -15,6 +15,7 @@ from ndx_simulation_output.errors import (
     SimulationOutputWarning,
     SourceError,
 )
+from ndx_simulation_output.recording.array_groups import ArrayGroup
 from ndx_simulation_output.recording.compartments import CompartmentTable
 from ndx_simulation_output.recording.joined import Joined
 from ndx_simulation_output.recording.output import (
@@ -29,6 +30,7 @@ from ndx_simulation_output.recording.times import RegularTimes, Times
 __all__ = ["join_tables", "merge_outputs"]
 
 _Item = TypeVar("_Item")
+_Named = TypeVar("_Named", ExtracellularPotential, ArrayGroup)
 _Parts = list[tuple[str, _Item]]
 """Things that belong together, each with the name of the file that has it."""
 
@@ -49,7 +51,7 @@ def merge_outputs(named: Sequence[tuple[str, SimulationOutput]]) -> SimulationOu
     SourceError
         If a cell of a population occurs in two files.
     NameClashError
-        If two files have extracellular potentials of the same name.
+        If two files have extracellular potentials, or groups of arrays, of the same name.
 
     """
     if len(named) == 1:
@@ -58,12 +60,14 @@ def merge_outputs(named: Sequence[tuple[str, SimulationOutput]]) -> SimulationOu
     reports = _grouped(named, lambda output: output.reports, lambda report: report.name)
     spikes = _grouped(named, lambda output: output.spikes, lambda some: some.population)
     potentials = _grouped(named, lambda output: output.potentials, lambda one: one.name)
+    groups = _grouped(named, lambda output: output.groups, lambda group: group.name)
     run = _of_first([(name, asdict(output.run)) for name, output in named])
     sections = dict.fromkeys(section for _, output in named for section in output.session)
     merged = SimulationOutput(
         reports=tuple(_join_reports(parts, notes) for parts in reports),
         spikes=tuple(_join_spikes(parts, notes) for parts in spikes),
         potentials=tuple(map(_only_one, potentials)),
+        groups=tuple(map(_only_one, groups)),
         run=Run(**run),
         session={
             section: _of_first([(name, output.session.get(section, {})) for name, output in named])
@@ -226,10 +230,10 @@ def _column(name: str, spikes: Sequence[Spikes]) -> NDArray[Any]:
     )
 
 
-def _only_one(parts: _Parts[ExtracellularPotential]) -> ExtracellularPotential:
+def _only_one(parts: _Parts[_Named]) -> _Named:
     if len(parts) > 1:
         files = " and ".join(name for name, _ in parts)
-        msg = f"extracellular potentials {parts[0][1].name!r} are in {files}; expected one of them"
+        msg = f"{parts[0][1].name!r} is in {files}, and cannot be joined; expected it in one file"
         raise NameClashError(msg)
     return parts[0][1]
 
