@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,12 @@ from ndx_simulation_output.adapters.neuron import (
     find_variable,
     next_time,
     variables_of,
+    warn_of_unknown_unit,
 )
 from ndx_simulation_output.engine.layout import Storage
 from ndx_simulation_output.engine.team import Communicator, Team, together
 from ndx_simulation_output.errors import MissingDependencyError, RecordingError
+from ndx_simulation_output.nwb.metadata import read_metadata
 from ndx_simulation_output.nwb.stream import Stream, stream
 from ndx_simulation_output.recording import CompartmentTable, Run, StreamedReport
 
@@ -53,6 +56,9 @@ def record(
     comm: Communicator | None = None,
 ) -> Iterator["Recorder"]:
     """Record a NEURON model while it runs; the file gets its name when the block ends.
+
+    It does so too when the block ends with an error: what was recorded until then is kept. If the
+    process dies, ``ndx-sim recover`` makes the file of what was flushed.
 
     The model must be complete, and is only looked at. Values are those of the moment: of a current,
     NEURON holds the one with which it computed the time step.
@@ -135,10 +141,11 @@ def record(
             target,
             reports,
             run=run if clock.is_fixed else replace(run, time_step=None),
-            metadata=metadata,
+            metadata=_begun_now(metadata),
             storage=storage,
             workers=workers,
             overwrite=overwrite,
+            keep=True,
             comm=comm,
         ) as file:
             gathered = [
@@ -146,8 +153,10 @@ def record(
                 for (recorded, schedule), table in zip(found, tables, strict=True)
             ]
             recorder = Recorder(file, clock, gathered, taken, team, flush_every)
-            yield recorder
-            recorder.finish()
+            try:
+                yield recorder
+            finally:
+                recorder.finish()
 
 
 class Recorder:
@@ -173,7 +182,7 @@ class Recorder:
         return self._file.path
 
     def run(self, stop: float, *, v_init: float | None = None) -> None:
-        """Simulate until ``stop`` (ms) and record.
+        """Simulate until ``stop`` (ms), or the last time step before it, and record.
 
         The first call begins the simulation (``finitialize``) at ``v_init`` (mV), or the ``v_init``
         of NEURON's standard run system, -65 without it; further calls go on, and so does the first
@@ -191,7 +200,7 @@ class Recorder:
             self._clock.initialize(v_init)
             self.sample()
         schedules = [schedule for _, _, schedule in self._gathered]
-        while self._clock.time < stop - self._clock.slack:
+        while self._clock.is_before(stop):
             until = next_time(schedules, stop)
             if until is None:
                 self._clock.step()
@@ -260,6 +269,13 @@ def _hoc() -> Any:
     return h
 
 
+def _begun_now(metadata: str | Path | Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
+    """Give metadata whose session begins now, if they do not say when."""
+    sections = read_metadata(metadata)
+    session = {"session_start_time": datetime.now().astimezone(), **sections.get("NWBFile", {})}
+    return {**sections, "NWBFile": session}
+
+
 def _report(recorded: Recorded, schedule: Schedule, table: CompartmentTable) -> StreamedReport:
     variable = recorded.variable
     return StreamedReport(
@@ -297,3 +313,5 @@ def _check_found(found: Sequence[tuple[Recorded, Schedule]], team: Team) -> None
                 "of a range variable (v, ina, gna_hh) or point process (ExpSyn.g), and inserted?"
             )
             raise RecordingError(msg)
+        if team.rank == 0:
+            warn_of_unknown_unit(recorded)

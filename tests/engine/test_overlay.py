@@ -35,3 +35,19 @@ def test_pieces_are_what_was_put_and_never_overlap(puts):
     assert {at for place, piece in overlay for at in range(place, place + len(piece))} == covered
     assert all(piece == expected[place : place + len(piece)] for place, piece in overlay)
     assert bool(overlay) == bool(puts)
+
+
+@given(PUTS, st.integers(0, 60), st.integers(0, 60))
+def test_what_is_dropped_is_what_was_below(puts, place, length):
+    overlay, expected = Overlay(), bytearray(b"." * 150)
+
+    for start, data in puts:
+        overlay.put(start, data)
+        expected[start : start + len(data)] = data
+    expected[place : place + length] = b"." * length
+    overlay.drop(place, place + length)
+    found = bytearray(b"." * 150)
+    overlay.lay_over(0, memoryview(found))
+
+    assert found == expected
+    assert all(piece for _, piece in overlay)

@@ -3,10 +3,16 @@
 import os
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 __all__ = ["FRAME_BYTES", "append_frame", "read_frames", "write_at"]
+
+_crc32: Any = zlib.crc32
+with suppress(ImportError):
+    from isal.isal_zlib import crc32 as _crc32
 
 _HEAD = struct.Struct("<4sQI")
 """What marks a frame, the number of its bytes, and their checksum (CRC-32)."""
@@ -30,7 +36,7 @@ def write_at(number: int, data: bytes | bytearray | memoryview, place: int) -> N
         left, place = left[written:], place + written
 
 
-def append_frame(number: int, place: int, parts: Iterable[bytes | bytearray]) -> int:
+def append_frame(number: int, place: int, parts: Sequence[bytes | bytearray]) -> int:
     """Write ``parts`` as one frame at byte ``place``, and give where it ends.
 
     A crash on the way leaves a frame that is not whole, which :func:`read_frames` does not give.
@@ -41,10 +47,12 @@ def append_frame(number: int, place: int, parts: Iterable[bytes | bytearray]) ->
         If the system refuses to write.
 
     """
-    payload = b"".join(parts)
-    head = _HEAD.pack(_MARK, len(payload), zlib.crc32(payload))
-    write_at(number, head + payload, place)
-    return place + len(head) + len(payload)
+    length = checksum = 0
+    for part in parts:
+        length, checksum = length + len(part), _crc32(part, checksum)
+    frame = b"".join([_HEAD.pack(_MARK, length, checksum), *parts])
+    write_at(number, frame, place)
+    return place + len(frame)
 
 
 def read_frames(path: Path) -> Iterator[bytes]:
@@ -66,6 +74,6 @@ def read_frames(path: Path) -> Iterator[bytes]:
             if mark != _MARK or length > path.stat().st_size:
                 return
             payload = file.read(length)
-            if len(payload) < length or zlib.crc32(payload) != checksum:
+            if len(payload) < length or _crc32(payload) != checksum:
                 return
             yield payload

@@ -48,6 +48,17 @@ class Overlay:
         self._places[first:last] = [min(begin, place)]
         self._pieces[first:last] = [head + data + tail]
 
+    def drop(self, place: int, stop: int) -> None:
+        """Take out what is there from byte ``place`` to ``stop``."""
+        first, last = self._touched(place, stop)
+        kept = []
+        for begin, piece in zip(self._places[first:last], self._pieces[first:last], strict=True):
+            kept += [(begin, piece[: max(0, place - begin)])]
+            kept += [(max(begin, stop), piece[max(0, stop - begin) :])]
+        kept = [(begin, piece) for begin, piece in kept if piece]
+        self._places[first:last] = [begin for begin, _ in kept]
+        self._pieces[first:last] = [piece for _, piece in kept]
+
     def lay_over(self, place: int, data: memoryview) -> None:
         """Put the pieces into ``data``, which the file has from byte ``place`` on."""
         stop = place + len(data)

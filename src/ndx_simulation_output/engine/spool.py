@@ -38,8 +38,16 @@ class Spool:
         ------
         OSError
             If they cannot be written.
+        TypeError
+            If their node ids are not integers.
 
         """
+        if spikes.node_ids.dtype.kind not in "iu":
+            msg = (
+                f"node ids of population {spikes.population!r} are {spikes.node_ids.dtype}; "
+                "expected integers"
+            )
+            raise TypeError(msg)
         self._waiting.append(spikes)
         self._count += len(spikes.times)
         if self._count > _MANY:

@@ -11,12 +11,12 @@ import h5py
 from pynwb import NWBHDF5IO, NWBFile
 
 from ndx_simulation_output.engine.journal import (
-    Journaled,
     journal_of,
     left_behind,
     replay,
     taken_journal,
 )
+from ndx_simulation_output.engine.journaled import Journaled
 from ndx_simulation_output.engine.spool import read_spools, spools_of
 from ndx_simulation_output.errors import NothingRecordedError, SourceError
 from ndx_simulation_output.files import check_target, name_of_partial, naming_target, whole_file

@@ -1,7 +1,7 @@
 """Write an NWB file while a simulation runs."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ndx_simulation_output.engine.growing import Growing, Owned
-from ndx_simulation_output.engine.journal import Journaled, journaled_hdf5
+from ndx_simulation_output.engine.journaled import Journaled, journaled_hdf5
 from ndx_simulation_output.engine.layout import Storage
 from ndx_simulation_output.engine.spool import Spool, read_spools, spools_of
 from ndx_simulation_output.engine.stamps import Stamps
@@ -17,7 +17,9 @@ from ndx_simulation_output.engine.streamed import Streamed, plan_streamed
 from ndx_simulation_output.engine.team import Communicator, Team, together
 from ndx_simulation_output.errors import ShapeMismatchError, SimulationOutputError
 from ndx_simulation_output.files import check_target, naming_target
+from ndx_simulation_output.nwb.callers import packed, unpacked
 from ndx_simulation_output.nwb.metadata import read_metadata
+from ndx_simulation_output.nwb.recover import recover
 from ndx_simulation_output.nwb.skeleton import Skeleton
 from ndx_simulation_output.recording import Run, Spikes, StreamedReport
 
@@ -63,8 +65,8 @@ def stream(
         Whether an existing target is replaced.
     keep
         Whether the file gets its name, with all that was appended, when the block raises too; the
-        error goes on. What then cannot be written, or is of several ranks, can be recovered as if
-        the process had died. By default nothing is left.
+        error goes on. Under MPI it is all that was flushed. If the file cannot be written, what
+        was flushed can be recovered as if the process had died. By default nothing is left.
     comm
         An mpi4py communicator, such as ``mpi4py.MPI.COMM_WORLD``, all of whose ranks enter the
         block and append the same number of time steps, in the same order of reports.
@@ -93,8 +95,8 @@ def stream(
     ...         file.append("v", values)
 
     """
-    with together(comm) as team:
-        target = Path(target)
+    target, left = Path(target), list[Path]()
+    with _recovering(left, target, overwrite=overwrite), together(comm) as team:
         check_target(target, overwrite=overwrite)
         sections = read_metadata(metadata)
         plan = plan_streamed(reports, storage, team)
@@ -104,12 +106,14 @@ def stream(
             else nullcontext((None, None))
         )
         failure: BaseException | None = None
-        with _unpacked(), whole as (file, journaled):
+        with unpacked(), whole as (file, journaled):
             skeleton = None if file is None else Skeleton(file, plan, run, sections)
             made = Stream(target, plan, skeleton, journaled, team, workers)
+            if keep and team.size > 1 and team.rank == 0:
+                left.append(made.path)
             with made.ending(keep=keep):
                 try:
-                    with _packed():
+                    with packed():
                         yield made
                 except BaseException as error:
                     if not keep or team.size > 1 or isinstance(error, GeneratorExit):
@@ -117,7 +121,7 @@ def stream(
                     failure = error
                 made.finish()
         if failure is not None:
-            with _unpacked():
+            with unpacked():
                 raise failure
 
 
@@ -151,6 +155,7 @@ class Stream:
                 dataset=None if skeleton is None else skeleton.datasets[number],
                 path=self.path,
                 workers=team.workers if workers is None else workers,
+                cede=None if journaled is None else journaled.cede,
             )
             for number, (report, layout, starts) in enumerate(
                 zip(plan.reports, plan.layouts, plan.starts, strict=True)
@@ -224,6 +229,8 @@ class Stream:
         ------
         SimulationOutputError
             If the block has ended.
+        TypeError
+            If their node ids are not integers.
         WriteError
             If they cannot be written.
 
@@ -296,9 +303,10 @@ class Stream:
     def _check_stamps(self) -> None:
         """Refuse ranks that gave other times."""
         last = {name: stamps.last for name, stamps in self._stamps.items()}
-        for rank, other in enumerate(self._team.agree(last) if last else []):
-            if other != last:
-                msg = f"rank {rank} is at the times {other} s; expected those of all, {last}"
+        first, *others = self._team.agree(last) if last else [last]
+        for rank, times in enumerate(others, start=1):
+            if times != first:
+                msg = f"rank {rank} is at the times {times} s; expected those of rank 0, {first}"
                 raise ShapeMismatchError(msg)
 
     def _check_open(self) -> None:
@@ -307,25 +315,13 @@ class Stream:
             raise SimulationOutputError(msg)
 
 
-class _CallersError(SimulationOutputError):
-    """Takes an error of the caller past those who would blame the file for it."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(str(error))
-        self.error = error
-
-
 @contextmanager
-def _packed() -> Iterator[None]:
+def _recovering(left: list[Path], target: Path, *, overwrite: bool) -> Iterator[None]:
+    """Make whole what is left when a rank has failed, and all have let go of it."""
     try:
         yield
-    except Exception as error:
-        raise _CallersError(error) from error
-
-
-@contextmanager
-def _unpacked() -> Iterator[None]:
-    try:
-        yield
-    except _CallersError as packed:
-        raise packed.error from packed.error.__cause__
+    except BaseException:
+        for partial in left:
+            with suppress(SimulationOutputError):
+                recover(partial, target, overwrite=overwrite)
+        raise

@@ -12,6 +12,7 @@ from ndx_simulation_output.adapters.neuron.variables import (
     Variable,
     find_variable,
     variables_of,
+    warn_of_unknown_unit,
 )
 
 __all__ = [
@@ -27,4 +28,5 @@ __all__ = [
     "find_variable",
     "next_time",
     "variables_of",
+    "warn_of_unknown_unit",
 ]

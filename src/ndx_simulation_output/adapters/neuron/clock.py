@@ -46,6 +46,12 @@ class Clock:
         """How far in ms the time of a step may lie from where it belongs."""
         return self.dt / 4 if self.is_fixed else _SLACK
 
+    def is_before(self, stop: float) -> bool:
+        """Whether there is a time step to make until ``stop`` (ms)."""
+        if self.is_fixed:
+            return self.time + self.dt <= stop + self.slack
+        return self.time < stop - self.slack
+
     def initialize(self, v_init: float | None) -> None:
         """Begin the simulation, at ``v_init`` (mV) or where the model says."""
         self._context.set_maxstep(10)
@@ -117,7 +123,7 @@ class Schedule:
         if clock.is_fixed:
             self._check_steps("interval", self.every)
             self._check_steps("start", self._start)
-        self._taken = 0
+        self._taken, self._last = 0, float("-inf")
 
     @property
     def rate(self) -> float | None:
@@ -144,8 +150,7 @@ class Schedule:
         """
         expected = self.next
         if expected is None:
-            late = self._stop is not None and time > self._stop
-            return time >= self._start and not late
+            return self._is_new(time)
         if time < expected - self._clock.slack:
             return False
         if time > expected + self._clock.slack:
@@ -157,6 +162,15 @@ class Schedule:
             raise RecordingError(msg)
         self._taken += 1
         return True
+
+    def _is_new(self, time: float) -> bool:
+        """Whether a step of CVode goes on in time: at an event it makes one that does not."""
+        is_new = self._last < time and self._start <= time
+        if is_new and self._stop is not None:
+            is_new = time <= self._stop
+        if is_new:
+            self._last = time
+        return is_new
 
     def _check_steps(self, what: str, time: float | None) -> None:
         steps = (time or 0.0) / self._clock.dt

@@ -14,7 +14,7 @@ from ndx_simulation_output.adapters.neuron.places import segment_places
 from ndx_simulation_output.errors import RecordingError, UnitError, UnitWarning
 from ndx_simulation_output.recording import UNKNOWN, CompartmentTable, Unit, parse_unit
 
-__all__ = ["Recorded", "Variable", "find_variable", "variables_of"]
+__all__ = ["Recorded", "Variable", "find_variable", "variables_of", "warn_of_unknown_unit"]
 
 _MEMBRANE_CURRENT = "i_membrane_"
 
@@ -80,16 +80,15 @@ def find_variable(
     if variable.name == _MEMBRANE_CURRENT and not h.CVode().use_fast_imem():
         msg = "NEURON does not compute i_membrane_ yet; call h.CVode().use_fast_imem(True) before"
         raise RecordingError(msg)
-    populations, unit = list(populations), _unit(h, variable)
     chosen = None if variable.sections is None else set(variable.sections)
-    label = variable.label or variable.name
+    label, populations = variable.label or variable.name, list(populations)
     for population in populations:
         found = list(_compartments(h, variable.name, population, chosen))
         yield Recorded(
             label if len(populations) == 1 else f"{label}_{population.name}",
             replace(variable, sections=None),
             _table(population, found),
-            unit,
+            _unit(h, variable),
             partial(_pointers, found),
         )
 
@@ -124,7 +123,7 @@ def _compartments(
                     yield from (
                         _Compartment(row, number, segment, one, own)
                         for one in segment.point_processes()
-                        if one.hname().partition("[")[0] == process
+                        if one.hname().partition("[")[0] == process and _has(one, own)
                     )
                 elif _has(segment, name):
                     yield _Compartment(row, number, segment, segment, name)
@@ -136,9 +135,9 @@ def _pointers(found: list[_Compartment]) -> list[Any]:
     return [one.pointer() for one in found]
 
 
-def _has(segment: Any, name: str) -> bool:
+def _has(owner: Any, name: str) -> bool:
     try:
-        getattr(segment, f"_ref_{name}")
+        getattr(owner, f"_ref_{name}")
     except (AttributeError, NameError):
         return False
     return True
@@ -167,18 +166,28 @@ def _unit(h: Any, variable: Variable) -> Unit:
     if unit is None and variable.unit is not None:
         msg = f"unit {text!r} of {variable.name} is not understood; expected one such as 'mV'"
         raise UnitError(msg)
-    if unit is None or not unit.known:
-        msg = (
-            f"NEURON gives no unit that is understood for {variable.name} ({text!r}): it is stored "
-            f"as unknown; say it with Variable({variable.name!r}, unit=…), '1' for none"
-        )
-        warnings.warn(msg, UnitWarning, stacklevel=2)
     return unit or UNKNOWN
+
+
+def warn_of_unknown_unit(recorded: Recorded) -> None:
+    """Tell the caller how to say a unit that is not known."""
+    name = recorded.variable.name
+    if not recorded.unit.known and recorded.variable.unit is None:
+        msg = (
+            f"NEURON gives no unit that is understood for {name}: it is stored as unknown; say it "
+            f"with Variable({name!r}, unit=…), '1' for none"
+        )
+        warnings.warn(msg, UnitWarning, stacklevel=5)
 
 
 def _said(h: Any, name: str) -> str:
     # NEURON prints a complaint when it is asked for the unit of a name that it does not know.
-    return str(h.units(name)) if _is_known(h, name.partition(".")[0]) else ""
+    if not _is_known(h, name.partition(".")[0]):
+        return ""
+    try:
+        return str(h.units(name))
+    except RuntimeError:  # A point process without such a variable.
+        return ""
 
 
 def _is_known(h: Any, name: str) -> bool:
