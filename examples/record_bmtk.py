@@ -22,10 +22,12 @@ class Recording(SimulatorMod):
     def __init__(self, recorder: Recorder) -> None:
         self.recorder = recorder
 
-    def initialize(self, sim: Any) -> None:  # noqa: ARG002 - what bmtk gives
+    def initialize(self, sim: Any) -> None:  # noqa: ARG002 - what BioNet gives
+        """Take what there is at the start."""
         self.recorder.sample()
 
     def step(self, sim: Any, tstep: int) -> None:  # noqa: ARG002
+        """Take what there is now."""
         self.recorder.sample()
 
 
@@ -77,7 +79,7 @@ config = bionet.Config.from_dict(
                 "duration": 30.0,
             }
         },
-        "output": {"output_dir": "output", "spikes_file": "spikes.h5", "log_to_console": False},
+        "output": {"output_dir": "output", "spikes_file": "spikes.h5"},
     }
 )
 config.build_env()

@@ -40,7 +40,7 @@ electrode = RecExtElectrode(
 
 # LFPy owns the loop; NEURON calls us after each time step. One thread, no CVode.
 h.dt, cvode = cell.dt, h.CVode()
-cvode.use_fast_imem(True)
+cvode.use_fast_imem(1)
 with record("run.nwb", variables=["v", "i_membrane_"], metadata=METADATA) as recorder:
 
     def sample() -> None:
@@ -62,7 +62,7 @@ distances = np.linalg.norm(sites[:, None] - centres, axis=2)
 distances = np.maximum(distances, columns["diameter"] / 2) * 1e-6  # meters
 potentials = currents @ (1 / (4 * np.pi * SIGMA * distances)).T * 1000.0  # millivolts
 
-# At t = 0 no step was computed: NEURON has no currents yet, and LFPy reads densities in their place.
+# At t = 0 no step was computed: NEURON has no currents yet, and LFPy takes densities for them.
 theirs = electrode.data.T[1:]
 difference = np.abs(potentials[1:] - theirs).max()
 print(f"{len(currents)} times × {currents.shape[1]} segments, {len(sites)} electrodes")

@@ -57,7 +57,7 @@ with record(
     metadata=METADATA,
 ) as recorder:
     recorder.run(config.duration, v_init=config.hParams["v_init"])
-sim.gatherData()  # NetPyNE's own recordings are there too
+sim.gatherData()  # NetPyNE has what it recorded itself
 
 with open_output("run.nwb") as output:
     for report in output.reports:
@@ -65,3 +65,5 @@ with open_output("run.nwb") as output:
         print(f"{report.name}: {times} times × {columns} compartments of {report.population}")
     for spikes in output.spikes:
         print(f"{len(spikes.times)} spikes of {spikes.population}")
+    found = sorted(time for spikes in output.spikes for time in spikes.times)
+    assert found == sorted(time / 1000.0 for time in sim.simData["spkt"])

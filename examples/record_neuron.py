@@ -1,5 +1,7 @@
 """Record a NEURON model into an NWB file while it runs: potentials, currents, spikes."""
 
+from itertools import pairwise
+
 from neuron import h
 
 from ndx_simulation_output import open_output
@@ -27,9 +29,9 @@ cells = [Cell() for _ in range(3)]
 stimulus = h.NetStim()
 stimulus.start, stimulus.number, stimulus.interval = 5, 3, 15
 connections = [h.NetCon(stimulus, cells[0].synapse, 0, 1, 0.05)]
-for before, after in zip(cells, cells[1:], strict=False):
-    connections.append(h.NetCon(before.soma(0.5)._ref_v, after.synapse, sec=before.soma))
-    connections[-1].weight[0], connections[-1].delay = 0.05, 1
+for before, after in pairwise(cells):
+    source = before.soma(0.5)._ref_v  # noqa: SLF001 - NEURON's
+    connections.append(h.NetCon(source, after.synapse, 10, 1, 0.05, sec=before.soma))
 
 h.celsius = 6.3
 variables = ["v", "ina", Variable("ExpSyn.g", every=0.025)]

@@ -1,8 +1,8 @@
 """The spikes of the cells of a running NEURON model.
 
 NEURON keeps one pair of vectors for the spikes of a cell, and who asks last gets them: NetPyNE and
-BioNet do. So each spike runs a statement of hoc instead, of which a cell may have one as well. It is
-right with threads, where one of Python waits for ever.
+BioNet do. So each spike runs a statement of hoc, which a cell may have beside them. It is right
+with threads, where one of Python would wait for ever.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
