@@ -33,6 +33,7 @@ from ndx_simulation_output.recording import CompartmentTable, Run, StreamedRepor
 
 __all__ = ["Recorder", "Variable", "record"]
 
+_MEMORY = 2**25
 _LOOKS = 16
 """Samples between two looks at the clock on the wall."""
 
@@ -50,7 +51,7 @@ def record(
     dtype: DTypeLike = "f8",
     flush_every: float = 10.0,
     metadata: str | Path | Mapping[str, Any] | None = None,
-    storage: Storage = Storage(),  # noqa: B008 - frozen
+    storage: Storage = Storage(memory=_MEMORY),  # noqa: B008 - frozen
     workers: int | None = None,
     overwrite: bool = False,
     comm: Communicator | None = None,
@@ -152,6 +153,8 @@ def record(
                 (recorded.name, Gathered(h, recorded.pointers, table.n_compartments), schedule)
                 for (recorded, schedule), table in zip(found, tables, strict=True)
             ]
+            # A large model has many compartments, and they are no longer needed.
+            del found, tables, reports
             recorder = Recorder(file, clock, gathered, taken, team, flush_every)
             try:
                 yield recorder

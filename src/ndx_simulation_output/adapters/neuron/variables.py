@@ -51,7 +51,7 @@ class Recorded:
     variable: Variable
     table: CompartmentTable
     unit: Unit
-    pointers: Callable[[], list[Any]]
+    pointers: Callable[[], Iterable[Any]]
 
 
 def variables_of(
@@ -93,7 +93,7 @@ def find_variable(
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Compartment:
     """A segment or point process that has the variable, ``number`` being that of its section."""
 
@@ -131,8 +131,8 @@ def _compartments(
                     break  # A mechanism is in all segments of a section or in none.
 
 
-def _pointers(found: list[_Compartment]) -> list[Any]:
-    return [one.pointer() for one in found]
+def _pointers(found: list[_Compartment]) -> Iterator[Any]:
+    return (one.pointer() for one in found)
 
 
 def _has(owner: Any, name: str) -> bool:
