@@ -13,8 +13,6 @@ from bmtk.simulator.bionet.modules.sim_module import SimulatorMod
 from ndx_simulation_output import open_output
 from ndx_simulation_output.neuron import Recorder, record
 
-METADATA = {"NWBFile": {"session_start_time": "2026-01-31T12:00:00+01:00"}}
-
 
 class Recording(SimulatorMod):
     """What BioNet calls after each time step."""
@@ -89,9 +87,7 @@ simulator = bionet.BioSimulator.from_config(config, network=network)
 cells: dict[str, dict[int, Any]] = {}
 for cell in network.get_local_cells().values():
     cells.setdefault(cell.population_name, {})[cell.node_id] = cell.hobj
-with record(
-    "run.nwb", cells=cells, variables=["v", "ina"], every=0.1, spikes=-15.0, metadata=METADATA
-) as recorder:
+with record("run.nwb", cells=cells, variables=["v", "ina"], every=0.1, spikes=-15.0) as recorder:
     simulator.add_mod(Recording(recorder))
     simulator.run()
 

@@ -9,7 +9,6 @@ from neuron import h
 from ndx_simulation_output import open_output
 from ndx_simulation_output.neuron import record
 
-METADATA = {"NWBFile": {"session_start_time": "2026-01-31T12:00:00+01:00"}}
 SIGMA = 0.3  # S/m
 
 # Stand-in for your morphology: a soma and two dendrites.
@@ -41,14 +40,16 @@ electrode = RecExtElectrode(
 # LFPy owns the loop; NEURON calls us after each time step. One thread, no CVode.
 h.dt, cvode = cell.dt, h.CVode()
 cvode.use_fast_imem(1)
-with record("run.nwb", variables=["v", "i_membrane_"], metadata=METADATA) as recorder:
+with record("run.nwb", variables=["v", "i_membrane_"]) as recorder:
 
     def sample() -> None:
         recorder.sample()
-        cvode.event(h.t + h.dt, sample)
+        if h.t < cell.tstop:
+            cvode.event(h.t + h.dt, sample)
 
     handler = h.FInitializeHandler(2, sample)
     cell.simulate(probes=[electrode])
+    del handler  # or the next run is sampled as well
 
 # Now from the file alone: V is the sum of I / (4 pi sigma r), where r is at least the radius of the
 # segment. LFPy's line sources need the ends of segments, and the file has their centres.

@@ -5,8 +5,6 @@ from netpyne import sim, specs
 from ndx_simulation_output import open_output
 from ndx_simulation_output.neuron import record
 
-METADATA = {"NWBFile": {"session_start_time": "2026-01-31T12:00:00+01:00"}}
-
 # Stand-in for your network: two populations, the first of which is stimulated.
 network = specs.NetParams()
 network.cellParams["ball and stick"] = {
@@ -54,7 +52,6 @@ with record(
     variables=["v", "i_membrane_"],
     every=0.1,
     spikes=True,
-    metadata=METADATA,
 ) as recorder:
     recorder.run(config.duration, v_init=config.hParams["v_init"])
 sim.gatherData()  # NetPyNE has what it recorded itself

@@ -12,6 +12,7 @@ __all__ = [
     "NothingRecordedError",
     "QuantizeError",
     "RankError",
+    "RecordingError",
     "ShapeMismatchError",
     "SimulationOutputError",
     "SimulationOutputWarning",
