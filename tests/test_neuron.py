@@ -253,6 +253,62 @@ def test_spikes_by_threshold_and_by_netcon_agree(h, tmp_path):
     assert set(found[0][0]) == {0, 1, 2, 3}
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("variable_step", [False, True])
+@pytest.mark.parametrize("how", ["gids", "threshold", "connections"])
+def test_spikes_are_those_that_others_record_before_and_after(
+    how, variable_step, threads, h, target
+):
+    ring, context = Ring(), h.ParallelContext()
+    context.nthread(threads)
+    h.CVode().active(variable_step)
+    for cell in ring.cells:
+        context.set_gid2node(cell.number, 0)
+        context.cell(cell.number, ring.connections[1 + cell.number])
+    before, of_before, after, of_after = (h.Vector() for _ in range(4))
+    context.spike_record(0, before, of_before)
+    what = {
+        "gids": True,
+        "threshold": -10.0,
+        "connections": {cell.number: ring.connections[1 + cell.number] for cell in ring.cells},
+    }[how]
+
+    with record(target, cells=range(4), every=0.1, spikes=what) as recorder:
+        for gid in (1, 2, 3):  # what BioNet does when it begins to run
+            context.spike_record(gid, after, of_after)
+        recorder.run(STOP)
+        expected = zip([*before, *after], [*of_before, *of_after], strict=True)
+        expected = sorted((time / 1000.0, gid) for time, gid in expected)
+    h.finitialize(-65)
+    context.psolve(STOP)  # nothing is left that listens
+
+    with open_output(target) as output:
+        (spikes,) = output.spikes
+        found = sorted(zip(spikes.times, spikes.node_ids, strict=True))
+    assert len(found) > 4
+    assert found == expected
+
+
+def test_spikes_of_a_gid_may_come_from_anywhere_in_its_cell(h, target):
+    cell, context = Cell(0), h.ParallelContext()
+    clamp = h.IClamp(cell.soma(0.5))
+    clamp.dur, clamp.amp = 1e9, 1.0
+    context.set_gid2node(5, 0)
+    source = h.NetCon(cell.dend[1](1)._ref_v, None, sec=cell.dend[1])
+    source.threshold = -40
+    context.cell(5, source)
+    del source
+    times, ids = h.Vector(), h.Vector()
+    context.spike_record(-1, times, ids)
+
+    with record(target, sections=cell.dend, cells={5: cell}, spikes=True) as recorder:
+        recorder.run(STOP)
+
+    with open_output(target) as output:
+        (spikes,) = output.spikes
+        assert spikes.times.tolist() == [time / 1000.0 for time in times]
+
+
 def test_the_membrane_current_sums_to_what_is_injected(h, target):
     cell = Cell(0)
     clamp = h.IClamp(cell.soma(0.5))

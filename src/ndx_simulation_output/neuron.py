@@ -178,6 +178,8 @@ class Recorder:
         self._spikes, self._team, self._flush_every = spikes, team, flush_every
         self._flushed, self._samples = time.monotonic(), 0
         self._begun = False
+        if self._spikes:
+            self._spikes.start()
 
     @property
     def path(self) -> Path:
@@ -251,6 +253,8 @@ class Recorder:
 
     def finish(self) -> None:
         """Take what is left. The block calls this when it ends."""
+        if self._spikes:
+            self._spikes.stop()
         self._take_spikes()
 
     def _take_spikes(self) -> None:
