@@ -74,7 +74,7 @@ def convert(
     ----------
     source
         SONATA's output, as a file, several files, a directory, or a ``simulation_config.json``;
-        or a ``storage.h5`` of Neuronvisio.
+        or a ``storage.h5`` of Neuronvisio; or a file of PyMoDAQ.
     target
         The NWB file to write, such as ``run.nwb`` or ``run.nwb.zarr``.
     metadata
@@ -172,7 +172,7 @@ def convert(
             writer.write(
                 _rounded(output, quantize, workers, link=link),
                 target,
-                metadata=sections,
+                metadata=_with_start(sections, output.start),
                 when=_modified(sources),
                 overwrite=overwrite,
                 storage=storage,
@@ -360,6 +360,15 @@ def _existing(path: str | Path) -> Path:
         msg = f"{path} does not exist"
         raise SourceError(msg)
     return Path(path)
+
+
+def _with_start(
+    sections: Mapping[str, Mapping[str, Any]], start: datetime | None
+) -> Mapping[str, Mapping[str, Any]]:
+    """Add when the source says that it was begun, unless the caller says it."""
+    if start is None:
+        return sections
+    return {**sections, "NWBFile": {"session_start_time": start, **sections.get("NWBFile", {})}}
 
 
 def _modified(sources: Iterable[str | Path]) -> datetime | None:

@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from ndx_simulation_output.recording import (
     ArrayGroup,
+    ExportGroup,
     ExtracellularPotential,
     RegularTimes,
     Report,
@@ -33,7 +34,9 @@ def describe(output: SimulationOutput) -> Iterator[str]:
         yield _spikes(spikes)
     for group in output.groups:
         yield from _group(group)
-    if not (output.reports or output.potentials or output.spikes or output.groups):
+    for export in output.exports:
+        yield from _export(export)
+    if not any((output.reports, output.potentials, output.spikes, output.groups, output.exports)):
         yield "no recorded activity"
     for note in output.notes:
         yield f"note: {note}"
@@ -102,6 +105,23 @@ def _group(group: ArrayGroup) -> Iterator[str]:
         name = " ".join(text for text in (array.section, array.variable) if text)
         shape = " × ".join(map(str, array.values.shape)) or "one value"
         yield f"  {name}: {shape}, {array.values.dtype}"
+
+
+def _export(export: ExportGroup) -> Iterator[str]:
+    for path, group in export.walk():
+        if not (group.arrays or group.axes or group.title or group.kind):
+            continue
+        kind = f", {group.kind}" if group.kind else ""
+        yield f"group {path}: {group.title or 'no title'}{kind}"
+        for axis in group.axes:
+            unit = axis.unit or "no unit"
+            yield f"  {axis.name}: axis {axis.label!r} of {axis.values.shape[0]}, {unit}"
+        for array in group.arrays:
+            shape = " × ".join(map(str, array.values.shape)) or "one value"
+            parts = [array.role, repr(array.title) if array.title else "", array.label]
+            what = " ".join(part for part in parts if part)
+            facts = f"{shape}, {array.values.dtype}, {array.unit or 'no unit'}"
+            yield f"  {array.name}: {what}: {facts}"
 
 
 def _data(data: Any, unit: Unit) -> str:

@@ -23,8 +23,14 @@ from ndx_simulation_output.nwb.described import (
     describe_times,
     undescribed_columns,
 )
+from ndx_simulation_output.nwb.exports_reading import find_exports
 from ndx_simulation_output.nwb.mapping import CHANNEL, electrode_group
-from ndx_simulation_output.nwb.types import CompartmentSeries, DataWithAxes
+from ndx_simulation_output.nwb.types import (
+    AxesTimeSeries,
+    CompartmentSeries,
+    DataToExport,
+    DataWithAxes,
+)
 from ndx_simulation_output.nwb.units import UNITS_COLUMNS, read_units
 from ndx_simulation_output.nwb.zarr import is_nwb_store, open_store
 from ndx_simulation_output.recording import (
@@ -109,6 +115,8 @@ def read(source: Path | RemoteFile) -> SimulationOutput:
         io = stack.enter_context(open_nwb(source))
         try:
             output = _describe(read_contents(io, source), source)
+            if isinstance(io, NWBHDF5IO):
+                output = replace(output, exports=find_exports(io._file))  # noqa: SLF001
         except RuntimeError as error:
             # Such as that of numcodecs, which no longer reads what hdmf-zarr 0.13 has pickled.
             msg = f"{source} cannot be read: {error}"
@@ -219,15 +227,25 @@ def _run(metadata: Any) -> Run:
 
 
 def _all_series(nwbfile: NWBFile, known: Sequence[str]) -> list[TimeSeries]:
-    """Give every time series of the file: first those that are ``known``, then by name."""
-    series = [item for item in nwbfile.objects.values() if isinstance(item, TimeSeries)]
+    """Give every time series but those of instruments: first the ``known`` ones, then by name."""
+    series = [
+        item
+        for item in nwbfile.objects.values()
+        if isinstance(item, TimeSeries) and not isinstance(item, AxesTimeSeries)
+    ]
     ranks = {name: rank for rank, name in enumerate(known)}
     return sorted(series, key=lambda item: (ranks.get(item.name, len(ranks)), item.name))
 
 
 def _groups(nwbfile: NWBFile, facts: dict[str, Any]) -> list[ArrayGroup]:
     """Give every group of arrays of the file: first those that are known, then by name."""
-    found = [item for item in nwbfile.objects.values() if isinstance(item, DataWithAxes)]
+    found = [
+        item
+        for item in nwbfile.objects.values()
+        if isinstance(item, DataWithAxes)
+        and not isinstance(item, DataToExport)
+        and not isinstance(item.parent, DataToExport)
+    ]
     ranks = {name: rank for rank, name in enumerate(facts)}
     found.sort(key=lambda item: (ranks.get(item.name, len(ranks)), item.name))
     return [read_data(item, facts.get(item.name, {})) for item in found]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from ndx_simulation_output.recording.array_groups import ArrayGroup
 from ndx_simulation_output.recording.arrays import LazyArray
 from ndx_simulation_output.recording.compartments import CompartmentTable
 from ndx_simulation_output.recording.dask_arrays import to_dask
+from ndx_simulation_output.recording.exports import ExportGroup
 from ndx_simulation_output.recording.times import Times
 from ndx_simulation_output.recording.traces import Traces, read_in_unit
 from ndx_simulation_output.recording.units import Unit
@@ -248,17 +250,20 @@ class Run:
 class SimulationOutput:
     """All that a run recorded. Use it in a ``with`` block: its data are read from open files.
 
-    ``groups`` are arrays that no report can hold. ``notes`` say in plain words what of the source
-    was left out or put right.
+    ``groups`` are arrays that no report can hold, ``exports`` what instruments gave. ``start`` is
+    when it began, where the source says so. ``notes`` say in plain words what of the source was
+    left out or put right.
     """
 
     reports: tuple[Report, ...] = ()
     spikes: tuple[Spikes, ...] = ()
     potentials: tuple[ExtracellularPotential, ...] = ()
     groups: tuple[ArrayGroup, ...] = ()
+    exports: tuple[ExportGroup, ...] = ()
     run: Run = field(default_factory=Run)
     notes: tuple[str, ...] = ()
     provenance: Provenance = field(default_factory=dict)
+    start: datetime | None = None
     close: Callable[[], None] = lambda: None
 
     def __getitem__(self, name: str) -> Report:

@@ -1,6 +1,12 @@
 """The neurodata types, made from the YAML under ``spec/`` when this package is imported."""
 
-from ndx_simulation_output.nwb.types.arrays import Axis, DataWithAxes, LabeledArray
+from ndx_simulation_output.nwb.types.arrays import (
+    AxesTimeSeries,
+    Axis,
+    DataToExport,
+    DataWithAxes,
+    LabeledArray,
+)
 from ndx_simulation_output.nwb.types.compartments import Compartments
 from ndx_simulation_output.nwb.types.namespace import NAMESPACE
 from ndx_simulation_output.nwb.types.series import CompartmentSeries
@@ -8,9 +14,11 @@ from ndx_simulation_output.nwb.types.simulation import SimulationMetaData
 
 __all__ = [
     "NAMESPACE",
+    "AxesTimeSeries",
     "Axis",
     "CompartmentSeries",
     "Compartments",
+    "DataToExport",
     "DataWithAxes",
     "LabeledArray",
     "SimulationMetaData",
