@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 _CHUNK_BYTES = 2**18
+_SMALL_BYTES = 2**12
 _VIEWS = {"S": "u1", "V": "u1", "U": "u4", "M": "i8", "m": "i8"}
 """Numbers that values of other types are stored as, along a further dimension."""
 _UNKNOWN = "unknown"
@@ -36,9 +37,14 @@ _UNKNOWN = "unknown"
 
 @dataclass(frozen=True)
 class HowStored:
-    """How arrays are compressed: with gzip of ``level`` 1 to 9, or not for 0."""
+    """How arrays are compressed: with gzip of ``level`` 1 to 9, or not for 0.
+
+    An array that is filled point by point has ``points`` dimensions of these, and a chunk for each
+    point if it is not small: what is compressed must not be written again, see ``pymodaq.growing``.
+    """
 
     level: int = 0
+    points: int = 0
 
     def options(self, shape: tuple[int, ...], itemsize: int, *, grows: bool) -> dict[str, Any]:
         """Arguments of ``create_dataset`` for an array of this shape.
@@ -50,6 +56,8 @@ class HowStored:
 
         """
         made: dict[str, Any] = {}
+        if self.points:
+            return self._by_points(shape, itemsize)
         rest = shape[1:]
         row = max(1, int(np.prod(rest, dtype=np.int64)) * itemsize)
         if grows:
@@ -60,9 +68,18 @@ class HowStored:
                 rows if grows else max(1, min(rows, shape[0])),
                 *_fitting(rest, itemsize),
             )
-        if self.level and "chunks" in made:
-            made |= {"compression": "gzip", "compression_opts": self.level, "shuffle": True}
-        return made
+        return {**made, **self._filters()} if "chunks" in made else made
+
+    def _by_points(self, shape: tuple[int, ...], itemsize: int) -> dict[str, Any]:
+        point = shape[self.points :]
+        if not self.level or int(np.prod(point, dtype=np.int64)) * itemsize < _SMALL_BYTES:
+            return {}
+        return {"chunks": (*[1] * self.points, *_fitting(point, itemsize)), **self._filters()}
+
+    def _filters(self) -> dict[str, Any]:
+        if not self.level:
+            return {}
+        return {"compression": "gzip", "compression_opts": self.level, "shuffle": True}
 
 
 def _fitting(rest: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
