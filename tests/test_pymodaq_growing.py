@@ -1,6 +1,7 @@
 """Data of PyMoDAQ that come one after the other, and what a crash leaves of them."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from ndx_simulation_output.pymodaq import (
     DataToExportEnlargeableSaver,
     DataToExportExtendedSaver,
     DataToExportTimedSaver,
+    H5Saver,
     H5SaverLowLevel,
 )
 
@@ -155,6 +157,29 @@ def test_a_point_outside_of_the_scan_is_refused(h5saver, indexes):
 
     with pytest.raises(IndexError, match="no point"):
         saver.add_data(AT, element(0)[0], indexes)
+
+
+def test_each_start_makes_a_new_file_in_folders_of_year_and_day(tmp_path):
+    with H5Saver("detector", base_path=tmp_path / "new") as saver:
+        paths = [saver.start() for _ in range(3)]
+        DataToExportTimedSaver(saver).add_data(saver.add_det_group("/RawData"), element(0))
+
+    assert len(set(paths)) == 3
+    for path in paths:
+        assert path.exists()
+        form = r"new/(\d{4})/(\1\d{4})/Data_\2_\d\d_\d\d_\d\d(_\d)?\.nwb"
+        assert re.fullmatch(form, path.relative_to(tmp_path).as_posix())
+
+
+def test_files_of_scans_are_numbered_by_day(tmp_path):
+    with H5Saver("scan", base_path=tmp_path) as saver:
+        first, second = saver.start(), saver.start()
+    (second.parent / f"{second.stem[:-3]}041.h5").touch()
+
+    with H5Saver("scan", base_path=tmp_path) as saver:
+        third = saver.start()
+
+    assert [path.stem[-4:] for path in (first, second, third)] == ["_000", "_001", "_042"]
 
 
 CRASH = """

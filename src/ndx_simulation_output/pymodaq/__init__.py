@@ -22,6 +22,7 @@ from ndx_simulation_output.pymodaq.growing import (
     DataToExportTimedSaver,
 )
 from ndx_simulation_output.pymodaq.loaders import DataLoader
+from ndx_simulation_output.pymodaq.names import H5Saver
 from ndx_simulation_output.pymodaq.savers import (
     AxisSaverLoader,
     BkgSaver,
@@ -48,6 +49,7 @@ __all__ = [
     "DataToExportSaver",
     "DataToExportTimedSaver",
     "DataWithAxes",
+    "H5Saver",
     "H5SaverLowLevel",
     "Node",
 ]

@@ -108,7 +108,8 @@ def _made(
 ) -> DataWithAxes:
     first = arrays[0]
     values = [np.asarray(array.values[()]) for array in arrays]
-    found = [_other(by_name, array, "ErrorBar") for array in arrays]
+    prefix = "BkgErrorBar" if first.role == "background" else "ErrorBar"
+    found = [_other(by_name, array, prefix) for array in arrays]
     errors = [np.asarray(error.values[()]) for error in found if error is not None]
     if with_bkg:
         values = [

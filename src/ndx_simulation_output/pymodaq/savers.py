@@ -93,6 +93,7 @@ class DataSaverLoader:
     """Saves and loads data, as ``Data00``, ``Data01`` and so on, with their axes and errors."""
 
     _prefix = "Data"
+    _errors = "ErrorBar"
     _role = "data"
 
     def __init__(self, h5saver: H5SaverLowLevel | str | Path) -> None:
@@ -123,7 +124,7 @@ class DataSaverLoader:
             for axis in light.axes:
                 self._axes.add_axis(where, axis)
         for number, values in enumerate(light.errors or ()):
-            name = f"ErrorBar{first + number:02d}"
+            name = f"{self._errors}{first + number:02d}"
             self._write(group, described(light, name, number, "error"), values)
 
     def load_data(
@@ -157,6 +158,7 @@ class BkgSaver(DataSaverLoader):
     """Saves and loads backgrounds, as ``Bkg00``, ``Bkg01`` and so on."""
 
     _prefix = "Bkg"
+    _errors = "BkgErrorBar"
     _role = "background"
 
 
