@@ -1,13 +1,15 @@
 """PyMoDAQ's objects, savers and loaders over NWB: the documented examples print what they print."""
 
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
-from pynwb import NWBHDF5IO, validate
+from pynwb import NWBHDF5IO, NWBFile, validate
 
 from ndx_simulation_output.errors import ShapeMismatchError, SimulationOutputError, SourceError
 from ndx_simulation_output.nwb.checks import check_file
+from ndx_simulation_output.nwb.types import SimulationMetaData
 from ndx_simulation_output.pymodaq import (
     Axis,
     AxisSaverLoader,
@@ -291,6 +293,24 @@ def test_a_file_of_another_kind_is_refused(tmp_path):
         H5SaverLowLevel().init_file(tmp_path / "text.nwb")
     with pytest.raises(SimulationOutputError, match="init_file"):
         H5SaverLowLevel().add_det_group("/RawData")
+
+
+def test_data_can_be_added_to_files_that_know_the_types_alone(tmp_path, data):
+    nwbfile = NWBFile("test", "id", datetime.now().astimezone())
+    for name, metadata in (("other", None), ("ours", SimulationMetaData())):
+        if metadata is not None:
+            nwbfile = NWBFile("test", "id", datetime.now().astimezone())
+            nwbfile.add_lab_meta_data(metadata)
+        with NWBHDF5IO(tmp_path / f"{name}.nwb", "w") as io:
+            io.write(nwbfile, cache_spec=metadata is not None)
+
+    with H5SaverLowLevel() as saver:
+        with pytest.raises(SourceError, match="does not know the types"):
+            saver.init_file(tmp_path / "other.nwb")
+        saver.init_file(tmp_path / "ours.nwb")
+        DataSaverLoader(saver).add_data("/RawData", data)
+
+    assert validate(path=str(tmp_path / "ours.nwb")) == []
 
 
 def test_arrays_of_different_shapes_are_refused():

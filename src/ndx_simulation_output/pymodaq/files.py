@@ -162,7 +162,7 @@ class H5SaverLowLevel:
         self.file_path: Path | None = None
         self._file: h5py.File | None = None
         self._level = 0
-        self._raw = "/RawData"
+        self._raw = "RawData"
 
     def init_file(
         self,
@@ -182,7 +182,7 @@ class H5SaverLowLevel:
         Raises
         ------
         SourceError
-            If a file is there and is not an NWB file.
+            If a file is there and is not an NWB file, or one without the types of this package.
         MetadataError
             If ``session`` does not fit NWB.
         WriteError
@@ -191,34 +191,50 @@ class H5SaverLowLevel:
         """
         self.close_file()
         path = Path(file_name).with_suffix(".nwb")
-        self._raw = f"/{raw_group_name}"
+        self._raw = raw_group_name
         with naming_target(path):
             path.parent.mkdir(parents=True, exist_ok=True)
         if new_file or not path.exists():
             self._make(path, metadata or {}, session or {})
         self._file = _opened(path)
         self.file_path = path
+        if self._raw not in self._file[_PLACE]:
+            self._add_to_other(path)
 
     def _make(self, path: Path, metadata: Mapping[str, Any], session: Mapping[str, Any]) -> None:
         from pynwb import NWBHDF5IO
 
-        from ndx_simulation_output.nwb import exports
         from ndx_simulation_output.nwb.metadata import make_nwbfile, read_metadata
 
         start = {"session_start_time": datetime.now().astimezone()}
         given = read_metadata({"NWBFile": {**start, "identifier": str(uuid.uuid4()), **session}})
         nwbfile = make_nwbfile(given, "Data of instruments", None)
-        raw = ExportGroup(
-            self._raw[1:],
-            title=_RAW_TITLE,
-            kind=self.save_type,
-            extra={key: to_json(value) for key, value in metadata.items()},
-        )
-        log = ExportArray(_LOG, np.zeros(0, object), role="log", grows=True)
         with whole_hdf5(path, overwrite=True) as file:
             NWBHDF5IO(mode="w", file=file).write(nwbfile)
-            group = exports.create_group(file[_PLACE], raw)
-            exports.create_array(group, log, (0,), np.dtype(object))
+            self._add_raw(file, metadata)
+
+    def _add_raw(self, file: h5py.File, metadata: Mapping[str, Any]) -> None:
+        """Add the group of all data, with the log."""
+        from ndx_simulation_output.nwb import exports
+
+        extra = {key: to_json(value) for key, value in metadata.items()}
+        raw = ExportGroup(self._raw, title=_RAW_TITLE, kind=self.save_type, extra=extra)
+        log = ExportArray(_LOG, np.zeros(0, object), role="log", grows=True)
+        group = exports.create_group(file[_PLACE], raw)
+        exports.create_array(group, log, (0,), np.dtype(object))
+
+    def _add_to_other(self, path: Path) -> None:
+        """Add the group of all data to an NWB file that has none, if it knows our types."""
+        from ndx_simulation_output.nwb.types import NAMESPACE
+
+        if f"specifications/{NAMESPACE}" not in self.file:
+            self.close_file()
+            msg = (
+                f"{path} has no group {self._raw} and does not know the types of {NAMESPACE}; "
+                "expected a file of this package, or a name that is free"
+            )
+            raise SourceError(msg)
+        self._add_raw(self.file, {})
 
     # Looking at it
 
@@ -247,7 +263,7 @@ class H5SaverLowLevel:
     @property
     def raw_group(self) -> Node:
         """The group of all data."""
-        return self.get_node(self._raw)
+        return self.get_node(f"/{self._raw}")
 
     def root(self) -> Node:
         """Give the node of the whole file."""
@@ -416,7 +432,7 @@ class H5SaverLowLevel:
 
     def add_log(self, text: str) -> None:
         """Add a line to the log."""
-        log = self.h5(f"{self._raw}/{_LOG}")
+        log = self.h5(f"/{self._raw}/{_LOG}")
         log.resize(len(log) + 1, axis=0)
         log[-1] = text.replace("\0", "")
 
