@@ -28,6 +28,7 @@ from rows import (
     importing,
     parallel,
     predecessor,
+    recording,
     remote,
     selection,
 )
@@ -47,6 +48,7 @@ ROWS: dict[str, Callable[[Bench], Section]] = {
     "spikes": predecessor.measure_spikes,
     "mpi": parallel.measure,
     "remote": remote.measure,
+    "neuron": recording.measure,
     "import": importing.measure,
     "growth": growth.measure,
 }

@@ -180,7 +180,16 @@ def stream_failures(directory: Path, comm: Any) -> dict[str, str]:
     table = CompartmentTable.from_counts(
         "exc", np.array([comm.rank]), np.array([columns]), {"number": np.arange(columns)}
     )
-    for kind in ("caller", "file of the caller", "shape", "steps", "less", "reports", "tables"):
+    for kind in (
+        "caller",
+        "file of the caller",
+        "shape",
+        "steps",
+        "less",
+        "reports",
+        "tables",
+        "times",
+    ):
         own = comm.rank == comm.size - 1
         report = StreamedReport("w" if own and kind == "reports" else "v", table, rate=1e4)
         if own and kind == "tables":
@@ -188,6 +197,8 @@ def stream_failures(directory: Path, comm: Any) -> dict[str, str]:
                 "inh", np.array([9]), np.array([1]), {"number": np.arange(1)}
             )
             report = StreamedReport("v", other, rate=1e4)
+        if kind == "times":
+            report = StreamedReport("v", table)
         target = directory / "failed.nwb"
         storage = Storage(chunks=(4, 2))
         try:
@@ -196,7 +207,9 @@ def stream_failures(directory: Path, comm: Any) -> dict[str, str]:
                     misstep(kind if own else "", step)
                     if not (own and kind == "less" and step > 17):
                         shape = 3 if own and kind == "steps" else 2, columns
-                        file.append("v", np.zeros(shape) if kind != "shape" or step < 9 else 0.0)
+                        values = np.zeros(shape) if kind != "shape" or step < 9 else 0.0
+                        times = [step, step + 0.5 + own * 0.1] if kind == "times" else None
+                        file.append("v", values, times)
         except Exception as error:  # noqa: BLE001
             said[kind] = f"{type(error).__name__}: {error}"
         comm.Barrier()
@@ -216,7 +229,46 @@ def misstep(kind: str, step: int) -> None:
         Path("no-such-parameters.json").read_text(encoding="utf-8")
 
 
-JOBS = {job.__name__: job for job in (conversions, failures, killed, stream_failures)}
+def stream_failing(kind: str, directory: Path, comm: Any) -> str:
+    """Stream, flush, and let the last rank raise or be killed after some more steps."""
+    table = CompartmentTable.from_counts(
+        "exc", np.array([comm.rank]), np.array([2]), {"number": np.arange(2)}
+    )
+    reports = [StreamedReport("v", table, rate=1e4), StreamedReport("w", table)]
+    target, storage = directory / "run.nwb", Storage(chunks=(4, 3))
+    try:
+        with stream(
+            target, reports, metadata=METADATA, storage=storage, keep=True, comm=comm
+        ) as file:
+            for step in range(20):
+                if step == 15 and comm.rank == comm.size - 1:
+                    if kind == "killed":
+                        os.kill(os.getpid(), signal.SIGKILL)
+                    misstep("caller", 9)
+                file.append("v", np.full(2, step + 100 * comm.rank))
+                file.append("w", np.full(2, step), times=step**2)
+                file.add_spikes(Spikes("exc", np.array([comm.rank]), np.array([step * 0.1])))
+                if step == 9:
+                    file.flush()
+    except Exception as error:  # noqa: BLE001
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def stream_kept(directory: Path, comm: Any) -> str:
+    """Let the last rank raise where the file is to be kept."""
+    return stream_failing("raises", directory, comm)
+
+
+def stream_killed(directory: Path, comm: Any) -> str:
+    """Let the last rank be killed in a stream."""
+    return stream_failing("killed", directory, comm)
+
+
+JOBS = {
+    job.__name__: job
+    for job in (conversions, failures, killed, stream_failures, stream_kept, stream_killed)
+}
 
 if __name__ == "__main__":
     from mpi4py import MPI

@@ -21,6 +21,7 @@ ROWS = (
     "spikes",
     "mpi",
     "remote",
+    "neuron",
     "import",
     "growth",
 )

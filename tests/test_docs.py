@@ -14,9 +14,11 @@ of the repository first.
 """
 
 import doctest
+import gc
 import re
 import shlex
 import shutil
+import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -107,9 +109,20 @@ def commands(text: str) -> list[tuple[str, str]]:
     return [(command, shown) for command, _, shown in pairs if command.startswith("ndx-sim")]
 
 
+@pytest.fixture
+def alone():
+    """Leave no model of NEURON to the next page."""
+    yield
+    if "neuron" in sys.modules:
+        from tests.neuron_models import clean
+
+        with clean():
+            gc.collect()
+
+
 @pytest.mark.filterwarnings("ignore::ndx_simulation_output.SimulationOutputWarning")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_the_code_of_a_page_runs_and_prints_what_the_page_shows(page, tmp_path, monkeypatch):
+def test_the_code_of_a_page_runs_and_prints_what_the_page_shows(page, tmp_path, monkeypatch, alone):
     monkeypatch.chdir(tmp_path)
     names = {"__name__": "__main__"}
 

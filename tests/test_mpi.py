@@ -18,9 +18,11 @@ import h5py
 import numpy as np
 import pytest
 
+from ndx_simulation_output import open_output
 from ndx_simulation_output.adapters import sonata
 from ndx_simulation_output.cable import simulate
 from ndx_simulation_output.nwb.checks import check_file
+from ndx_simulation_output.nwb.recover import recover
 from tests import mpi_job
 from tests.adapters.sonata.making import report
 
@@ -217,6 +219,7 @@ STEPS = {
     "steps": ("ShapeMismatchError: rank . is at time step", "ShapeMismatchError: rank . is at"),
     "less": ("ShapeMismatchError: rank . is at time step", "ShapeMismatchError: rank . is at"),
     "reports": ("ShapeMismatchError: rank . streams .*'w'", "ShapeMismatchError: rank . streams"),
+    "times": ("ShapeMismatchError: rank . is at the times", "ShapeMismatchError: rank . is at the"),
     "tables": ("RankError: rank 0 failed: ShapeMismatch", "(RankError|ShapeMismatchError): "),
 }
 
@@ -231,6 +234,39 @@ def test_a_rank_that_fails_in_a_stream_fails_all_and_leaves_no_file(kind, ranks,
     for of_rank in said[:-1]:
         assert re.match(others.format(ranks - 1, own), of_rank[kind])
     assert not any(of_rank[kind].endswith("failed.nwb") for of_rank in said)
+
+
+def check_flushed(path: Path, ranks: int) -> None:
+    """Check that all that was flushed is in the file."""
+    with open_output(path) as output:
+        v, w, (spikes,) = output["v"], output["w"], output.spikes
+        expected = np.arange(10)[:, np.newaxis] + 100 * np.repeat(np.arange(ranks), 2)
+        np.testing.assert_array_equal(v.data[:], expected)
+        np.testing.assert_array_equal(w.times.seconds(), np.arange(10.0) ** 2)
+        assert w.data.shape == (10, 2 * ranks)
+    assert spikes.node_ids.tolist() == np.repeat(np.arange(ranks), 10).tolist()
+    assert [other for other in path.parent.iterdir() if other.name.startswith(".")] == []
+
+
+def test_what_ranks_had_flushed_is_kept_when_one_fails(did):
+    place, said = did("stream_kept", 2)
+
+    assert said[1] == "ArithmeticError: the simulation has diverged"
+    assert said[0].startswith("RankError: rank 1 failed: ")
+    check_flushed(place / "run.nwb", 2)
+
+
+def test_what_ranks_had_flushed_is_recovered_when_one_is_killed(directory):
+    place = directory / "stream_killed"
+    place.mkdir()
+
+    done = mpirun(2, JOB, "stream_killed", place, cwd=directory)
+    recovered = recover(place / "run.nwb")
+
+    assert done.returncode != 0
+    assert [report.steps for report in recovered.reports] == [10, 10]
+    assert recovered.spikes == 20
+    check_flushed(place / "run.nwb", 2)
 
 
 CLI = "from ndx_simulation_output.cli import main; main(prog_name='ndx-sim')"

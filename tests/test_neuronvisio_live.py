@@ -203,7 +203,7 @@ def test_synapses_are_kept_with_their_kind(cells, tmp_path):
     class Synapse:
         chan_type = "AMPA"
         section = cells[0].dend
-        vecs = {"i": h.Vector().record(cells[0].clamp._ref_i)}  # noqa: RUF012, SLF001
+        vecs = {"i": h.Vector().record(cells[0].clamp._ref_i)}  # noqa: RUF012
 
     manager = Manager()
     with pytest.raises(KeyError, match="t"):

@@ -1,12 +1,8 @@
 """Simulated neural activity in NWB: the types of the extension, and converters around them."""
 
-from ndx_simulation_output.garbage import no_garbage_collection
-
-# To look through all that pynwb keeps takes as long as importing this package.
-with no_garbage_collection():
-    from ndx_simulation_output.convert import convert, export_sonata, open_output
-    from ndx_simulation_output.errors import SimulationOutputError, SimulationOutputWarning
-    from ndx_simulation_output.nwb.types import Compartments, CompartmentSeries, SimulationMetaData
+from ndx_simulation_output.convert import convert, export_sonata, open_output
+from ndx_simulation_output.errors import SimulationOutputError, SimulationOutputWarning
+from ndx_simulation_output.nwb.types import Compartments, CompartmentSeries, SimulationMetaData
 
 __all__ = [
     "CompartmentSeries",

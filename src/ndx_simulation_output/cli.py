@@ -12,10 +12,10 @@ from typing import Any, TextIO
 import click
 from tqdm import tqdm
 
+from ndx_simulation_output.cli_options import source_options, target_options
 from ndx_simulation_output.convert import convert as convert_sources
 from ndx_simulation_output.convert import export_sonata, open_output, plan_layouts
 from ndx_simulation_output.demo import run_demo
-from ndx_simulation_output.engine.layout import DEFAULT_MEMORY
 from ndx_simulation_output.errors import (
     MissingDependencyError,
     SimulationOutputError,
@@ -24,6 +24,7 @@ from ndx_simulation_output.errors import (
 from ndx_simulation_output.files import names_store
 from ndx_simulation_output.info import describe
 from ndx_simulation_output.nwb.checks import check_file
+from ndx_simulation_output.nwb.recover import recover as recover_file
 from ndx_simulation_output.nwb.zarr import DEFAULT_COMPRESSION
 
 __all__ = ["main"]
@@ -72,45 +73,6 @@ def _progress(label: str) -> Iterator[Callable[[int, int], object]]:
         yield update
 
 
-def _pairs(
-    ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]
-) -> dict[str, str]:
-    del ctx, parameter
-    pairs = {}
-    for value in values:
-        name, equals, text = value.partition("=")
-        if not (name and equals and text):
-            msg = f"{value!r} is not of the form NAME=VALUE"
-            raise click.BadParameter(msg)
-        pairs[name] = text
-    return pairs
-
-
-def _chunks(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Any:
-    del ctx, parameter
-    if value is None or value == "contiguous":
-        return value
-    try:
-        rows, columns = (int(part) for part in value.split(","))
-    except ValueError:
-        msg = f"{value!r} is neither ROWS,COLUMNS nor 'contiguous'"
-        raise click.BadParameter(msg) from None
-    return rows, columns
-
-
-def _mebibytes(ctx: click.Context, parameter: click.Parameter, value: int) -> int:
-    del ctx, parameter
-    return value * 2**20
-
-
-def _steps(
-    ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]
-) -> str | dict[str, str] | None:
-    if len(values) == 1 and "=" not in values[0]:
-        return values[0]
-    return _pairs(ctx, parameter, values) or None
-
-
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="ndx-simulation-output")
 def main() -> None:
@@ -122,107 +84,26 @@ def main() -> None:
     """
 
 
-_SOURCE_OPTIONS = (
-    click.option(
-        "--unit",
-        multiple=True,
-        callback=_pairs,
-        metavar="NAME=UNIT",
-        help="Unit of a report or potential, such as v_report=mV.",
-    ),
-    click.option(
-        "--time-unit",
-        multiple=True,
-        callback=_pairs,
-        metavar="NAME=UNIT",
-        help="Unit of the time of a report, potential, group or 'spikes'; by default ms.",
-    ),
-    click.option(
-        "--compartments",
-        multiple=True,
-        callback=_pairs,
-        metavar="NAME=all",
-        help="A report that has every segment: its positions are computed.",
-    ),
-    click.option("--population", help="Name of the population of spikes that have none."),
-    click.option(
-        "--dt",
-        type=click.FloatRange(min=0, min_open=True),
-        help="Time step in ms of data that have no time.",
-    ),
-)
-
-
-def _source_options(command: Callable[..., None]) -> Callable[..., None]:
-    for option in reversed(_SOURCE_OPTIONS):
-        command = option(command)
-    return command
-
-
 @main.command()
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.argument("target", type=click.Path(path_type=Path))
-@_source_options
-@click.option(
-    "--metadata",
-    type=click.Path(path_type=Path),
-    help="YAML file with the sections NWBFile, Subject, SimulationMetaData.",
-)
-@click.option(
-    "--compression",
-    type=click.Choice(["gzip", "zstd", "none"]),
-    help="How data are compressed: by default not at all, in Zarr zstd, which is for Zarr only.",
-)
-@click.option(
-    "--access",
-    type=click.Choice(["balanced", "cells", "frames"]),
-    default="balanced",
-    show_default=True,
-    help="What is read most: all times of a cell, all cells at a time, or both.",
-)
-@click.option(
-    "--chunks",
-    callback=_chunks,
-    metavar="ROWS,COLUMNS",
-    help="Size of a chunk instead of the planned one, or 'contiguous'.",
-)
-@click.option(
-    "--memory",
-    callback=_mebibytes,
-    type=click.IntRange(min=1),
-    default=DEFAULT_MEMORY // 2**20,
-    show_default=True,
-    help="MiB that buffers take at most.",
-)
-@click.option(
-    "--workers",
-    type=click.IntRange(min=0),
-    help="Number of threads, 0 for none; by default one for each processor.",
-)
-@click.option(
-    "--quantize",
-    callback=_steps,
-    multiple=True,
-    metavar="[NAME=]STEP",
-    help="Round reports to multiples of STEP, such as 0.01mV, in two bytes each.",
-)
-@click.option("--link", is_flag=True, help="Leave the data in the source and refer to them.")
-@click.option("--plan", is_flag=True, help="Say how data would be stored, and write nothing.")
-@click.option("--overwrite", is_flag=True, help="Replace an existing target.")
-@click.option("--mpi", is_flag=True, help="Share the work among the processes of mpirun.")
+@source_options
+@target_options
 def convert(
     sources: tuple[Path, ...], target: Path, *, plan: bool, mpi: bool, **options: Any
 ) -> None:
-    """Convert what a simulation left behind to one NWB file.
+    """Convert what a simulation left behind to one NWB file, or merge NWB files.
 
-    SOURCES are SONATA files, a directory, or a simulation_config.json, or one storage.h5 of
-    Neuronvisio; TARGET ends in .nwb, or in .nwb.zarr for a Zarr store.
+    SOURCES are SONATA files, a directory, or a simulation_config.json; or one storage.h5 of
+    Neuronvisio; or NWB files, such as those of the ranks of a job, each with its own cells. TARGET
+    ends in .nwb, or in .nwb.zarr for a Zarr store.
 
     \b
     Example:
       ndx-sim convert output/ run.nwb --unit v_report=mV --metadata session.yaml
       ndx-sim convert storage.h5 run.nwb
       mpirun -n 4 ndx-sim convert output/ run.nwb --mpi
+      ndx-sim convert run.0.nwb run.1.nwb run.nwb --compression gzip
     """
     if target.suffix not in {".nwb", ".zarr"}:
         msg = f"the last argument is what to write, NAME.nwb.zarr or NAME.nwb; found {target}"
@@ -291,7 +172,7 @@ def export(file: Path, directory: Path, **options: Any) -> None:
 
 @main.command()
 @click.argument("sources", nargs=-1, required=True, type=click.Path())
-@_source_options
+@source_options
 def info(sources: tuple[str, ...], **options: Any) -> None:
     """Show what an NWB file, or the output of a simulation, holds.
 
@@ -325,6 +206,35 @@ def check(file: Path) -> None:
     errors = sum(finding.severity == "error" for finding in findings)
     click.echo(f"{file}: {errors or 'no'} error{'' if errors == 1 else 's'}")
     sys.exit(1 if errors else 0)
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    "target",
+    type=click.Path(path_type=Path),
+    metavar="TARGET",
+    help="The file to make; by default the one that was being written.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace an existing target.")
+def recover(file: Path, target: Path | None, *, overwrite: bool) -> None:
+    """Make whole what a process that died has left of a run that it streamed.
+
+    FILE is the name that it was to get, or the temporary file, such as .run.1234.part.nwb.
+
+    \b
+    Example:
+      ndx-sim recover run.nwb
+    """
+    recovered = recover_file(file, target, overwrite=overwrite)
+    for report in recovered.reports:
+        last = "" if report.last is None else f", the last at {report.last:g} s"
+        click.echo(f"report {report.name}: {report.steps} time steps{last}")
+    click.echo(f"spikes: {recovered.spikes}")
+    _say_notes(recovered.notes)
+    click.echo(f"wrote {recovered.path}")
 
 
 @main.command()

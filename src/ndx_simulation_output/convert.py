@@ -2,12 +2,13 @@
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ndx_simulation_output.engine.journal import is_being_written, left_behind, undisturbed
 from ndx_simulation_output.engine.layout import (
     DEFAULT_MEMORY,
     Access,
@@ -67,6 +68,11 @@ def convert(
 ) -> Converted:
     """Convert what a simulation left behind to one NWB file, in bounded memory.
 
+    NWB files are merged, such as those of the ranks of a parallel job,
+    each with its own cells: reports of the same name are joined along the compartments, spikes of
+    the same population together, and what one file alone has is kept. One NWB file is written
+    again, perhaps stored otherwise. Session, subject and run are those of the first file.
+
     A target whose name ends in ``.zarr`` becomes a Zarr store, filled with dask: in threads, or on
     the cluster whose client runs. Any other is an HDF5 file.
 
@@ -74,7 +80,8 @@ def convert(
     ----------
     source
         SONATA's output, as a file, several files, a directory, or a ``simulation_config.json``;
-        or a ``storage.h5`` of Neuronvisio; or a file of PyMoDAQ.
+        a ``storage.h5`` of Neuronvisio; a file of PyMoDAQ; or one or more NWB files, which take
+        none of ``unit`` to ``dt``.
     target
         The NWB file to write, such as ``run.nwb`` or ``run.nwb.zarr``.
     metadata
@@ -121,9 +128,13 @@ def convert(
     Raises
     ------
     SourceError
-        If a source cannot be read, contradicts its format, or holds no recorded activity.
+        If a source cannot be read, contradicts its format, or holds no recorded activity, or two
+        NWB files have the same cell of a population.
     ShapeMismatchError
-        If a mapping does not fit its data.
+        If a mapping does not fit its data, or reports to be joined differ in their rows, times,
+        unit, type or columns.
+    NameClashError
+        If two recordings would get the same name.
     UnitError
         If a unit is not understood, or given for a name that does not occur.
     MetadataError
@@ -146,6 +157,7 @@ def convert(
     Example
     -------
     >>> convert("output/", "run.nwb", unit={"v_report": "mV"})  # doctest: +SKIP
+    >>> convert(["run.0.nwb", "run.1.nwb"], "run.nwb", compression="gzip")  # doctest: +SKIP
 
     """
     from ndx_simulation_output.nwb import writer
@@ -161,7 +173,7 @@ def convert(
             raise TargetExistsError(msg)
         storage = Storage(access, compression, chunks, memory, link=link)
         workers = team.workers if workers is None else workers
-        with read_source(
+        with open_output(
             sources,
             unit=unit,
             time_unit=time_unit,
@@ -172,7 +184,7 @@ def convert(
             writer.write(
                 _rounded(output, quantize, workers, link=link),
                 target,
-                metadata=_with_start(sections, output.start),
+                metadata=sections,
                 when=_modified(sources),
                 overwrite=overwrite,
                 storage=storage,
@@ -302,14 +314,19 @@ def open_output(
 ) -> SimulationOutput:
     """Open an NWB file, or anything that ``convert`` takes, to read from it without converting.
 
+    The file of a stream that goes on can be read at its ``path``: it is as it was flushed last.
+
     An NWB file may lie on a server: ``https://…``, ``s3://…``, and what else fsspec knows. It is
     read in parts, and ``storage_options`` are what fsspec needs for it, such as credentials. The
-    other options are those of ``convert``; an NWB file needs none.
+    other options are those of ``convert``; an NWB file takes none. Several NWB files are read as
+    one, as ``convert`` merges them.
 
     Raises
     ------
     SourceError
         If it cannot be read.
+    ShapeMismatchError
+        If a mapping does not fit its data, or a report of one NWB file that of another.
     MissingDependencyError
         If what reading from the server needs is not installed.
 
@@ -325,16 +342,31 @@ def open_output(
 
     if is_url(path):
         return reader.read(open_url(path, storage_options))
-    if isinstance(path, (str, Path)) and reader.is_nwb(_existing(path)):
-        return reader.read(Path(path))
+    paths = [path] if isinstance(path, (str, Path)) else list(path)
+    with ExitStack() as stack:
+        for one in paths:
+            stack.enter_context(undisturbed(_existing(one)))
+        in_nwb = [one for one in paths if reader.is_nwb(Path(one))]
+        if in_nwb:
+            _refuse_options(in_nwb[0], unit, time_unit, compartments, population, dt)
+            return reader.read_all([Path(one) for one in paths])
     return read_source(
-        path,
+        paths,
         unit=unit,
         time_unit=time_unit,
         compartments=compartments,
         population=population,
         dt=dt,
     )
+
+
+def _refuse_options(path: str | Path, *given: object) -> None:
+    if any(given):
+        msg = (
+            f"{path} is an NWB file, which says units, times and cells itself: leave out unit, "
+            "time_unit, compartments, population and dt"
+        )
+        raise SourceError(msg)
 
 
 def _rounded(
@@ -357,18 +389,20 @@ def _rounded(
 def _existing(path: str | Path) -> Path:
     refuse_url(path)
     if not Path(path).exists():
-        msg = f"{path} does not exist"
+        msg = f"{path} does not exist{_left_of(Path(path))}"
         raise SourceError(msg)
     return Path(path)
 
 
-def _with_start(
-    sections: Mapping[str, Mapping[str, Any]], start: datetime | None
-) -> Mapping[str, Mapping[str, Any]]:
-    """Add when the source says that it was begun, unless the caller says it."""
-    if start is None:
-        return sections
-    return {**sections, "NWBFile": {"session_start_time": start, **sections.get("NWBFile", {})}}
+def _left_of(target: Path) -> str:
+    """Say whether a file is being written, or was when a process died."""
+    said = [
+        f"; it is being written, as {partial}"
+        if is_being_written(partial)
+        else f"; {partial} was left by a crash: ndx-sim recover {target} makes it whole"
+        for partial in left_behind(target)
+    ]
+    return "".join(said)
 
 
 def _modified(sources: Iterable[str | Path]) -> datetime | None:

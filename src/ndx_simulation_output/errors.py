@@ -12,6 +12,7 @@ __all__ = [
     "NothingRecordedError",
     "QuantizeError",
     "RankError",
+    "RecordingError",
     "ShapeMismatchError",
     "SimulationOutputError",
     "SimulationOutputWarning",
@@ -86,6 +87,10 @@ class WriteError(SimulationOutputError, OSError):
 
 class ExportError(SimulationOutputError):
     """A recording cannot be expressed in the format asked for."""
+
+
+class RecordingError(SimulationOutputError):
+    """A running simulation cannot be recorded as asked, or would give wrong values."""
 
 
 class RankError(SimulationOutputError):

@@ -2,9 +2,11 @@
 
 import io
 import os
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,14 @@ import h5py
 from ndx_simulation_output.errors import SimulationOutputError, TargetExistsError, WriteError
 
 __all__ = [
+    "FileStorage",
     "WholeFile",
     "check_target",
     "is_store",
+    "name_of_partial",
     "names_store",
     "naming_target",
+    "partials",
     "whole_directory",
     "whole_file",
     "whole_hdf5",
@@ -57,12 +62,18 @@ def check_target(path: Path, *, overwrite: bool) -> None:
         raise WriteError(msg)
 
 
+def _never() -> bool:
+    return False
+
+
 @contextmanager
-def whole_file(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+def whole_file(
+    path: Path, *, overwrite: bool = False, keeps: Callable[[], bool] = _never
+) -> Iterator[Path]:
     """Give a temporary name beside ``path`` to write to; rename it when the block ends well.
 
-    When the block raises, whatever it raises, the temporary file is removed and an existing
-    ``path`` stays as it was.
+    When the block raises, whatever it raises, the temporary file is removed, unless ``keeps`` then
+    says that it is to stay. An existing ``path`` stays as it was.
 
     Raises
     ------
@@ -79,7 +90,8 @@ def whole_file(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
             yield temporary
             temporary.replace(path)
         finally:
-            temporary.unlink(missing_ok=True)
+            if not keeps():
+                temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -105,7 +117,32 @@ def whole_directory(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
 
 
 def _beside(path: Path, what: str) -> Path:
-    return path.with_name(f".{path.stem}.{os.getpid()}.{what}{path.suffix}")
+    """Give a name that nothing has: one that died may have left that of this process number."""
+    own = f".{path.stem}.{os.getpid()}"
+    names = (f"{own}{f'-{number}' if number else ''}.{what}{path.suffix}" for number in count())
+    return next(beside for beside in map(path.with_name, names) if not beside.exists())
+
+
+def name_of_partial(path: Path) -> str | None:
+    """Give the name that a temporary file is to get, or None if ``path`` is none.
+
+    Example
+    -------
+    >>> name_of_partial(Path(".run.1234.part.nwb"))
+    'run.nwb'
+
+    """
+    found = re.fullmatch(r"\.(.+)\.\d+(?:-\d+)?\.part(\.[^.]*)?", path.name)
+    return found and f"{found[1]}{found[2] or ''}"
+
+
+def partials(path: Path) -> list[Path]:
+    """Give the temporary files of all processes that write ``path``, or did when they died."""
+    try:
+        beside = sorted(path.parent.iterdir())
+    except OSError:
+        return []
+    return [other for other in beside if name_of_partial(other) == path.name]
 
 
 def _replace(path: Path, directory: Path) -> None:
@@ -150,7 +187,7 @@ class WholeFile(h5py.File):  # type: ignore[misc]
     """An HDF5 file that is written under the temporary name ``path``."""
 
     path: Path
-    storage: "_Storage"
+    storage: "FileStorage"
 
     def check(self) -> None:
         """See whether all that HDF5 has written so far is in the file.
@@ -161,42 +198,10 @@ class WholeFile(h5py.File):  # type: ignore[misc]
             If it is not, for instance because the disk is full.
 
         """
-        if self.storage.failure is not None:
-            raise self.storage.failure
+        self.storage.check()
 
 
-@contextmanager
-def whole_hdf5(path: Path, *, overwrite: bool = False) -> Iterator[WholeFile]:
-    """Give an HDF5 file to write to, which gets the name ``path`` when the block ends well.
-
-    Raises
-    ------
-    TargetExistsError
-        If ``path`` exists and ``overwrite`` is false.
-    WriteError
-        If the file cannot be written, for instance because the disk is full.
-
-    """
-    with (
-        whole_file(path, overwrite=overwrite) as temporary,
-        _Storage(temporary, "w+") as storage,
-    ):
-        try:
-            # Without a cache of chunks, much is not put off.
-            with WholeFile(storage, "w", rdcc_nbytes=0) as file:
-                file.path, file.storage = temporary, storage
-                try:
-                    yield file
-                finally:
-                    storage.tells = False
-        except Exception:
-            if storage.failure is None:
-                raise
-        if storage.failure is not None:
-            raise storage.failure
-
-
-class _Storage(io.FileIO):
+class FileStorage(io.FileIO):
     """The bytes of a file that HDF5 writes.
 
     HDF5 crashes if it cannot write what it has put off, such as when it closes a dataset. So it
@@ -210,10 +215,9 @@ class _Storage(io.FileIO):
 
     def write(self, data: Any) -> int:
         """Write all of ``data``, or note why not."""
-        left = memoryview(data)
         try:
-            while left and self.failure is None:
-                left = left[super().write(left) :]
+            if self.failure is None:
+                self.store(memoryview(data).cast("B"))
         except BaseException as error:  # noqa: BLE001 - an interruption is no better time to crash
             self.failure = error
         if self.failure is not None and self.tells and len(data) > self._MUCH:
@@ -224,10 +228,70 @@ class _Storage(io.FileIO):
         """Set the length of the file, or note why not."""
         try:
             if self.failure is None:
-                super().truncate(size)
+                self.cut(size or 0)
         except OSError as error:
             self.failure = error
         return size or 0
+
+    def check(self) -> None:
+        """Raise what has happened, if anything has."""
+        if self.failure is not None:
+            raise self.failure
+
+    def store(self, data: memoryview) -> None:
+        """Write all of ``data``."""
+        while data:
+            data = data[super().write(data) :]
+
+    def cut(self, size: int) -> None:
+        """Set the length of the file."""
+        super().truncate(size)
+
+    def finish(self) -> None:
+        """Bring into the file what is not, when HDF5 has closed it."""
+
+
+def _plain_storage(path: Path) -> FileStorage:
+    return FileStorage(path, "w+")
+
+
+@contextmanager
+def whole_hdf5(
+    path: Path,
+    *,
+    overwrite: bool = False,
+    storage: Callable[[Path], FileStorage] = _plain_storage,
+    keeps: Callable[[], bool] = _never,
+) -> Iterator[WholeFile]:
+    """Give an HDF5 file to write to, which gets the name ``path`` when the block ends well.
+
+    ``storage`` opens the temporary file, which stays after an error if ``keeps`` then says so.
+
+    Raises
+    ------
+    TargetExistsError
+        If ``path`` exists and ``overwrite`` is false.
+    WriteError
+        If the file cannot be written, for instance because the disk is full.
+
+    """
+    with (
+        whole_file(path, overwrite=overwrite, keeps=keeps) as temporary,
+        storage(temporary) as stored,
+    ):
+        try:
+            # Without a cache of chunks, much is not put off.
+            with WholeFile(stored, "w", rdcc_nbytes=0) as file:
+                file.path, file.storage = temporary, stored
+                try:
+                    yield file
+                finally:
+                    stored.tells = False
+        except Exception:
+            if stored.failure is None:
+                raise
+        stored.check()
+        stored.finish()
 
 
 def _failed_write(error: BaseException | None) -> OSError | None:

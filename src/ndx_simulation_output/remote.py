@@ -1,5 +1,6 @@
 """Files on servers: read in blocks, of which the last used are kept, through fsspec."""
 
+import gc
 import io
 import re
 from collections.abc import Iterator, Mapping
@@ -12,7 +13,6 @@ from ndx_simulation_output.errors import (
     SimulationOutputError,
     SourceError,
 )
-from ndx_simulation_output.garbage import no_garbage_collection
 
 __all__ = ["RemoteFile", "is_url", "open_url", "refuse_url"]
 
@@ -139,10 +139,7 @@ class RemoteFile(io.RawIOBase):
     def _read_block(self, number: int) -> bytes:
         start = number * _BLOCK_BYTES
         wanted = min(_BLOCK_BYTES, self._size - start)
-        # HDF5 asks for bytes while this thread holds the lock of h5py. A thread of fsspec that
-        # collects an object of h5py waits for that lock, for ever:
-        # https://github.com/h5py/h5py/issues/2019
-        with no_garbage_collection(), _errors_of(self.name):
+        with _no_garbage_collection(), _errors_of(self.name):
             self._file.seek(start)
             block = bytes(self._file.read(wanted))
         if len(block) != wanted:
@@ -162,6 +159,22 @@ def _file_system(url: str, name: str, storage_options: Mapping[str, Any]) -> Any
             "pip install 'ndx-simulation-output[remote]'"
         )
         raise MissingDependencyError(msg) from error
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Keep the threads of fsspec from collecting garbage while this one waits for them.
+
+    HDF5 asks for bytes while this thread holds the lock of h5py. A thread that collects an object
+    of h5py waits for that lock, for ever: https://github.com/h5py/h5py/issues/2019
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 @contextmanager

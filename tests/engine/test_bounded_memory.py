@@ -15,7 +15,8 @@ from ndx_simulation_output.engine.layout import Storage, plan_layout
 from ndx_simulation_output.engine.reading import HDF5Array
 from ndx_simulation_output.engine.writing import write_matrix
 from ndx_simulation_output.recording.arrays import LazyArray
-from ndx_simulation_output.recording.views import Columns
+from ndx_simulation_output.recording.joined import Joined
+from ndx_simulation_output.recording.views import ColumnRange, Columns, Quantized
 
 MIB = 2**20
 SHAPE = 8000, 2000
@@ -70,10 +71,6 @@ def test_a_matrix_is_copied_in_bounded_memory(source, chunks, memory, workers, t
     assert most < memory + 4 * MIB
 
 
-# Not of deflated cells: a few of their times cost as much as all.
-@pytest.mark.parametrize(
-    "source", ["contiguous", "frames", "deflated frames", "deflated squares"], indirect=True
-)
 @pytest.mark.parametrize("chunks", ["contiguous", None])
 def test_columns_in_another_order_are_copied_in_bounded_memory(source, chunks, tmp_path: Path):
     memory = 4 * MIB
@@ -86,6 +83,31 @@ def test_columns_in_another_order_are_copied_in_bounded_memory(source, chunks, t
         assert_written(tmp_path / "v.h5", file["data"], order)
     # What is read, what is chosen of it, and where that goes.
     assert most < 4 * memory
+
+
+def test_joined_matrices_are_copied_in_bounded_memory(source, tmp_path: Path):
+    memory = 4 * MIB
+    with h5py.File(source) as file:
+        half = ColumnRange(HDF5Array(file["data"], 0), 0, SHAPE[1] // 2 + 7)
+        rest = ColumnRange(HDF5Array(file["data"], 0), SHAPE[1] // 2 + 7, SHAPE[1])
+
+        most = peak(Joined((half, rest)), tmp_path / "v.h5", Storage(memory=memory), workers=0)
+
+        assert_written(tmp_path / "v.h5", file["data"], slice(None))
+    assert most < 3 * memory
+
+
+def test_rounded_columns_in_another_order_are_copied_in_bounded_memory(source, tmp_path: Path):
+    memory = 4 * MIB
+    order = np.random.default_rng(0).permutation(SHAPE[1])
+    with h5py.File(source) as file:
+        array = Quantized(Columns(HDF5Array(file["data"], 0), order), 1.0, 0.0)
+
+        most = peak(array, tmp_path / "v.h5", Storage(memory=memory), workers=0)
+
+        assert_written(tmp_path / "v.h5", file["data"], order)
+    # Numbers of eight bytes are rounded to such of two.
+    assert most < 8 * memory
 
 
 def assert_written(path: Path, data: h5py.Dataset, columns: Any) -> None:

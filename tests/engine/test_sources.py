@@ -12,6 +12,7 @@ from ndx_simulation_output.engine import sources
 from ndx_simulation_output.engine.layout import Layout, Storage, plan_layout
 from ndx_simulation_output.engine.sources import regions
 from ndx_simulation_output.errors import SourceError
+from ndx_simulation_output.recording.views import Columns, Quantized
 from tests.engine.making import Spy
 
 LENGTHS = st.integers(1, 40)
@@ -218,3 +219,31 @@ def test_large_mapped_sources_are_let_go_of_from_time_to_time(monkeypatch):
         region.release()
 
     assert released == list(range(1, 9))
+
+
+@given(
+    shape=st.tuples(LENGTHS, LENGTHS),
+    chunks=CHUNKS,
+    memory=st.integers(1, 3000),
+    seed=st.integers(0, 9),
+    data=st.data(),
+)
+def test_columns_in_another_order_are_gathered_from_each_chunk_once(
+    shape, chunks, memory, seed, data
+):
+    array = np.arange(shape[0] * shape[1], dtype="i4").reshape(shape)
+    source = Spy(array, chunks)
+    order = np.random.default_rng(seed).permutation(shape[1])
+    view = data.draw(
+        st.sampled_from([Columns(source, order), Quantized(Columns(source, order), 1, 0)])
+    )
+    assume(view.dtype.itemsize * array.size > memory)
+    layout = plan(array, shape, memory, beside=1)
+
+    (region,) = regions(view, layout, range(shape[1]))
+
+    np.testing.assert_array_equal(region.values, array[:, order])
+    assert (source.reads() == 1).all()
+    for rows, some in source.keys:
+        n_bytes = (rows.stop - rows.start) * (some.stop - some.start) * 4
+        assert n_bytes <= max(memory, chunks[0] * chunks[1] * 4)

@@ -18,6 +18,7 @@ from ndx_simulation_output.engine.datasets import create_dataset
 from ndx_simulation_output.engine.layout import Layout, Storage, plan_layout
 from ndx_simulation_output.engine.reading import HDF5Array
 from ndx_simulation_output.engine.writing import write_matrix
+from ndx_simulation_output.errors import LayoutError
 from ndx_simulation_output.recording.arrays import LazyArray, copy_array
 from ndx_simulation_output.recording.views import ColumnRange, Columns, Scaled, Transposed
 from tests.engine.making import DTYPES, Spy, directory, matrix, storage_options
@@ -167,6 +168,17 @@ def test_parts_of_the_columns_make_the_whole_and_touch_no_other(
             assert sum(done) == values[:, :stop].nbytes
 
     assert (source.reads() == 1).all()
+
+
+@pytest.mark.parametrize("part", [slice(2), slice(1, 3), slice(3, 5), slice(0, 6, 2)], ids=str)
+def test_parts_of_chunks_are_refused(part, tmp_path: Path):
+    values = matrix((4, 8), "i4")
+    layout = plan_layout((4, 8), 4, 1, Storage(chunks=(4, 3)))
+
+    with h5py.File(tmp_path / "v.h5", "w") as file:
+        dataset = create_dataset(file, "data", layout, values.dtype)
+        with pytest.raises(LayoutError, match=r"are range\(.*expected .* multiple of 3"):
+            write_matrix(values, dataset, layout, columns=part)
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -182,6 +182,30 @@ def test_spikes_are_written_at_the_end_each_population_together(target):
     assert (inh.population, inh.times.tolist()) == ("inh", [0.3])
 
 
+def test_many_spikes_are_as_they_were_added(target):
+    random = np.random.default_rng(0)
+    ids = [random.integers(0, 50, 3000).astype(kind) for kind in ("i8", "u4", "i2") * 5]
+    times = [random.uniform(0, 10, 3000) for _ in ids]
+
+    with stream(target, [report()], metadata=SESSION) as file:
+        for some, when in zip(ids, times, strict=True):
+            file.add_spikes(Spikes("exc", some, when))
+
+    with open_output(target) as output:
+        (spikes,) = output.spikes
+    order = np.lexsort((np.concatenate(times), np.concatenate(ids)))
+    np.testing.assert_array_equal(spikes.node_ids, np.concatenate(ids)[order])
+    np.testing.assert_array_equal(spikes.times, np.concatenate(times)[order])
+
+
+def test_spikes_of_cells_without_number_are_refused(target):
+    with (
+        pytest.raises(TypeError, match="node ids of population 'exc' are float64; expected integ"),
+        stream(target, [report()], metadata=SESSION) as file,
+    ):
+        file.add_spikes(Spikes("exc", np.array([1.0]), np.array([0.1])))
+
+
 def test_nothing_appended_is_an_empty_report(target):
     with stream(target, [report()], metadata=SESSION):
         pass

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+from ndx_simulation_output.engine.reading import HDF5Array
 from ndx_simulation_output.errors import SourceError
 from ndx_simulation_output.recording import arrays, views
-from ndx_simulation_output.recording.arrays import LazyArray, copy_array, plan_blocks
+from ndx_simulation_output.recording.arrays import LazyArray, copy_array, plan_blocks, read_block
 from ndx_simulation_output.recording.views import (
     ColumnRange,
     Columns,
@@ -244,6 +245,25 @@ def test_an_error_of_reading_names_the_dataset_below_the_views(tmp_path: Path):
 
         with pytest.raises(SourceError, match=r"rows 0 to 3 of report/data of v\.h5: "):
             copy_array(Scaled(Transposed(data), 2.0, 0.0), np.zeros((3, 2)))
+
+
+@pytest.mark.parametrize("kind", [lambda data: data, HDF5Array])
+def test_reading_from_a_closed_file_is_said_to_be_that(tmp_path: Path, kind):
+    with h5py.File(tmp_path / "v.h5", "w") as file:
+        array = kind(file.create_dataset("data", data=np.zeros((2, 3))))
+
+    with pytest.raises(SourceError, match="rows 0 to 2 of a dataset whose file is closed: "):
+        read_block(array, slice(0, 2), slice(0, 3))
+
+
+@pytest.mark.parametrize("kind", [lambda data: data, HDF5Array])
+def test_an_error_of_a_dataset_without_a_name_names_the_file(tmp_path: Path, kind):
+    with h5py.File(tmp_path / "v.h5", "w") as file:
+        data = file.create_dataset(None, data=np.zeros((2, 3)), compression="gzip")
+        data.id.write_direct_chunk((0, 0), b"no gzip")
+
+        with pytest.raises(SourceError, match=r"a dataset without a name of v\.h5: "):
+            read_block(kind(data), slice(0, 2), slice(0, 3))
 
 
 def test_a_dataset_is_copied_through_one_piece_of_memory(tmp_path: Path):

@@ -34,6 +34,12 @@ class Index:
         self.known = known
         """All of it, if it was read: shape (row of chunks, column of chunks, 3)."""
 
+    @cached_property
+    def chunk_bytes(self) -> int:
+        """Size of a chunk whose filters are undone."""
+        height, width = self._dataset.chunks
+        return int(height * width * self._dataset.dtype.itemsize)
+
     def prepare(self, count: int | None = None) -> None:
         """Read it whole before ``count`` chunks are asked for, if these are many.
 
@@ -159,7 +165,7 @@ class Chunks(Mapped):
 
     def _copy(self, row: _RowPart, block: _Block, out: NDArray[Any], put: Put) -> None:
         places = self.index.span(row.number, block.first, block.first + block.count)[:, 0]
-        ends = (np.flatnonzero(np.diff(places) != self._chunk_bytes) + 1).tolist()
+        ends = (np.flatnonzero(np.diff(places) != self.index.chunk_bytes) + 1).tolist()
         width = len(block.columns)
         for first, stop in zip([0, *ends], [*ends, len(places)], strict=True):
             left = block.columns.place + first * width
@@ -177,16 +183,11 @@ class Chunks(Mapped):
         places = self.index.span(row, block.first, block.first + block.count)[:, 0]
         for place in places.tolist():
             if place >= 0:
-                self.file.advise("MADV_WILLNEED", place, self._chunk_bytes)
-
-    @cached_property
-    def _chunk_bytes(self) -> int:
-        height, width = self.dataset.chunks
-        return int(height * width * self.dataset.dtype.itemsize)
+                self.file.advise("MADV_WILLNEED", place, self.index.chunk_bytes)
 
     def _neighbours(self, address: int, count: int) -> NDArray[Any]:
         """Give chunks that follow each other in the file, shape (chunk, row, column)."""
-        stored = self.file.part(address, count * self._chunk_bytes)
+        stored = self.file.part(address, count * self.index.chunk_bytes)
         return np.asarray(stored.view(self.dataset.dtype).reshape(count, *self.dataset.chunks))
 
 
@@ -211,7 +212,7 @@ class Deflated:
         jobs = list(product(_row_parts(selection.rows, height), selection.by_chunk(width)))
         if self.file is not None:
             self.index.prepare(len(jobs))
-        workers = worth(len(jobs) * self._chunk_bytes, workers)
+        workers = worth(len(jobs) * self.index.chunk_bytes, workers)
         run_all(lambda job: self._inflate(job[0], job[1], out, put), jobs, workers)
 
     def _inflate(self, row: _RowPart, columns: ChunkColumns, out: NDArray[Any], put: Put) -> None:
@@ -246,8 +247,8 @@ class Deflated:
         try:
             if mask >> self.filters.index(DEFLATE) & 1:
                 raw = np.frombuffer(stored, np.uint8)
-                return raw if raw.size == self._chunk_bytes else None
-            return inflate(stored, self._chunk_bytes)
+                return raw if raw.size == self.index.chunk_bytes else None
+            return inflate(stored, self.index.chunk_bytes)
         except ValueError:
             return None
 
@@ -260,11 +261,6 @@ class Deflated:
 
     def _is_shuffled(self, mask: int) -> bool:
         return SHUFFLE in self.filters and not mask >> self.filters.index(SHUFFLE) & 1
-
-    @cached_property
-    def _chunk_bytes(self) -> int:
-        height, width = self.dataset.chunks
-        return int(height * width * self.dataset.dtype.itemsize)
 
 
 def _put(put: Put, out: NDArray[Any], row: _RowPart, columns: ChunkColumns, values: Any) -> None:

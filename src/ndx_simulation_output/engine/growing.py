@@ -5,6 +5,7 @@ handed to the rank before, so that every chunk is whole on one rank.
 """
 
 from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,8 @@ class Growing:
     """A matrix of which every rank appends its columns, the same number of rows on each.
 
     ``dataset`` and ``path``, where the file lies, are of rank 0; the others have None and the path.
+    There, ``cede`` is told the places of chunks before they are written past HDF5, and how many
+    bytes each has.
     """
 
     def __init__(
@@ -92,9 +95,10 @@ class Growing:
         dataset: h5py.Dataset | None,
         path: Path,
         workers: int,
+        cede: Callable[[NDArray[np.int64], int], object] | None = None,
     ) -> None:
         self.name, self.dtype, self._layout, self._team = name, dtype, layout, team
-        self._owned, self._path, self._workers = owned, path, workers
+        self._owned, self._path, self._workers, self._cede = owned, path, workers, cede
         self._height = layout.chunks[0] if layout.chunks else 1
         self._dataset = dataset
         self._room = None if dataset is None else _Room(dataset, self._height)
@@ -106,6 +110,11 @@ class Growing:
     def columns(self) -> int:
         """Number of columns of this rank."""
         return self._owned.count
+
+    @property
+    def rows(self) -> int:
+        """Number of rows that this rank has appended."""
+        return self._top + self._filled
 
     def append(self, values: NDArray[Any]) -> None:
         """Append rows, shape (time, column).
@@ -148,11 +157,11 @@ class Growing:
         if not self._written:
             self._write(whole=False)
         elif self._room is not None:
-            self._room.cut(self._top + self._filled)
+            self._room.cut(self.rows)
 
     def _check_steps(self) -> None:
         """Refuse ranks that are elsewhere."""
-        steps = self._team.agree((self.name, self._top + self._filled))
+        steps = self._team.agree((self.name, self.rows))
         for rank, step in enumerate(steps):
             if step != steps[0]:
                 msg = f"rank {rank} is at time step {step}; expected that of rank 0, {steps[0]}"
@@ -160,8 +169,11 @@ class Growing:
 
     def _write(self, *, whole: bool) -> None:
         """Write the chunks that the buffer has begun."""
-        stop = self._top + self._filled
+        stop = self.rows
         place = None if self._room is None else self._room.give(self._top, stop, whole=whole)
+        if place is not None and place.addresses is not None and self._cede is not None:
+            chunk_bytes = int(np.prod(place.chunks or (1, 1))) * place.dtype.itemsize
+            self._cede(place.addresses[self._top // self._height - place.top], chunk_bytes)
         place = self._team.tell(place)
         values = self._owned.exchange(self._buffer[: self._filled], self._team)
         columns = slice(self._owned.columns.start, self._owned.columns.stop)

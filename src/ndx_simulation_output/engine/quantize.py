@@ -2,63 +2,20 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ndx_simulation_output.engine.layout import plan_layout
 from ndx_simulation_output.engine.sources import Piece, regions
 from ndx_simulation_output.engine.workers import default_workers, in_order
 from ndx_simulation_output.errors import QuantizeError, UnitError
 from ndx_simulation_output.recording import LazyArray, Report, SimulationOutput, Unit, parse_unit
-from ndx_simulation_output.recording.arrays import chunks_of, detached, is_mapped
+from ndx_simulation_output.recording.views import Quantized
 
-__all__ = ["Quantized", "quantize_output", "quantize_report"]
+__all__ = ["quantize_output", "quantize_report"]
 
 _MOST = 2**15 - 1
-
-
-@dataclass(frozen=True)
-class Quantized:
-    """The multiples of ``step`` nearest to the values of an array minus ``offset``, as int16."""
-
-    array: LazyArray
-    step: float
-    offset: float
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Length of each dimension."""
-        return self.array.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of the values."""
-        return np.dtype(np.int16)
-
-    @property
-    def is_mapped(self) -> bool:
-        """Whether reading any part costs as much as that part."""
-        return is_mapped(self.array)
-
-    @property
-    def chunks(self) -> tuple[int, int]:
-        """Rows and columns that are read together."""
-        return chunks_of(self.array)
-
-    def detached(self) -> "Quantized":
-        """Give the same of an array that outlives its open file."""
-        return replace(self, array=detached(self.array))
-
-    def __getitem__(self, key: Any) -> NDArray[np.int16]:
-        """Read the slices ``key``."""
-        return self._rounded(self.array[key])
-
-    def _rounded(self, values: Any) -> NDArray[np.int16]:
-        multiples = (np.asarray(values, np.float64) - self.offset) / self.step
-        return np.rint(multiples).astype(np.int16)
 
 
 def quantize_output(

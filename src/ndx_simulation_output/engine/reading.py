@@ -23,7 +23,7 @@ from ndx_simulation_output.engine.storages import Contiguous, Plain, Storage, st
 from ndx_simulation_output.engine.workers import default_workers
 from ndx_simulation_output.engine.zarr_arrays import ZarrArray, is_zarr_array
 from ndx_simulation_output.errors import SourceError
-from ndx_simulation_output.recording.arrays import LazyArray, Put
+from ndx_simulation_output.recording.arrays import LazyArray, Put, place_in_file
 
 __all__ = ["HDF5Array", "StoredArray", "as_array"]
 
@@ -183,7 +183,7 @@ class HDF5Array:
         except (OSError, RuntimeError) as error:
             if not self._is_open:
                 raise
-            msg = f"cannot read {part}{_place(self.array)}: {error}"
+            msg = f"cannot read {part}{place_in_file(self.array)}: {error}"
             raise SourceError(msg) from error
 
 
@@ -301,7 +301,3 @@ def _range(part: slice, length: int) -> range:
     wanted = range(*part.indices(length))
     # So that the end of an empty range, or of one with steps, is that of its last item.
     return range(wanted.start, wanted[-1] + 1 if wanted else wanted.start, wanted.step)
-
-
-def _place(dataset: h5py.Dataset) -> str:
-    return f"{dataset.name.strip('/')} of {Path(dataset.file.filename).name}"

@@ -24,8 +24,10 @@ from ndx_simulation_output.recording.arrays import (
     chunks_of,
     is_mapped,
     read_block,
+    read_columns,
     release,
 )
+from ndx_simulation_output.recording.views import Columns, reordered
 
 __all__ = ["Piece", "Region", "region_shape", "regions"]
 
@@ -129,14 +131,39 @@ def _spooled(
     shape = rows.stop - rows.start, columns.stop - columns.start
     _reserve(file, shape[0] * shape[1] * source.dtype.itemsize)
     values = np.memmap(file, source.dtype.newbyteorder("="), "w+", shape=shape)
-    source_height, source_width = chunks_of(source)
-    n_values = memory // source.dtype.itemsize
-    width = min(_down(n_values // source_height, source_width), _up(shape[1], source_width))
-    height = _down(n_values // width, source_height)
+    scattered = reordered(source)
+    if scattered is not None:
+        _gather(source, scattered, rows, columns, values, memory)
+        return values
+    height, width = _sides(chunks_of(source), shape[1], memory // source.dtype.itemsize)
     for part in product(_parts(rows, height), _parts(columns, width)):
         # What is read has no name, so that it is gone before more is read.
         values[_within(part[0], rows), _within(part[1], columns)] = read_block(source, *part)
     return values
+
+
+def _gather(
+    source: LazyArray,
+    scattered: Columns,
+    rows: slice,
+    columns: slice,
+    values: NDArray[Any],
+    memory: int,
+) -> None:
+    """Read columns from all over an array: those of some whole chunks of it together."""
+    below = scattered.array
+    height, width = _sides(chunks_of(below), below.shape[1], memory // below.dtype.itemsize)
+    for some in _parts(rows, height):
+        for group in scattered.groups(columns, width):
+            to = _within(some, rows), group - columns.start
+            values[to] = read_columns(source, some, group)
+
+
+def _sides(chunks: tuple[int, int], n_columns: int, n_values: int) -> tuple[int, int]:
+    """Give rows and columns of whole chunks that have ``n_values``, as wide as they can be."""
+    height, width = chunks
+    wide = min(_down(n_values // height, width), _up(n_columns, width))
+    return _down(n_values // wide, height), wide
 
 
 def _reserve(file: Any, n_bytes: int) -> None:

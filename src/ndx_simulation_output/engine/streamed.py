@@ -9,6 +9,7 @@ from ndx_simulation_output.engine.layout import Layout, Storage, plan_stream
 from ndx_simulation_output.engine.team import Team
 from ndx_simulation_output.errors import NameClashError, ShapeMismatchError
 from ndx_simulation_output.recording import CompartmentTable, StreamedReport
+from ndx_simulation_output.recording.merging import join_tables
 
 __all__ = ["Streamed", "plan_streamed"]
 
@@ -53,7 +54,7 @@ def plan_streamed(reports: Sequence[StreamedReport], storage: Storage, team: Tea
     tables = team.collect([_loaded(report.compartments) for report in reports])
     if tables:
         reports = [
-            replace(report, compartments=_joined([of_rank[number] for of_rank in tables]))
+            replace(report, compartments=join_tables([of_rank[number] for of_rank in tables]))
             for number, report in enumerate(reports)
         ]
     layouts = team.tell(_layouts(reports, counts, storage) if tables else None)
@@ -126,28 +127,3 @@ def _loaded(table: CompartmentTable) -> CompartmentTable:
         {name: np.asarray(values[:]) for name, values in table.columns.items()},
         {name: np.asarray(values[:]) for name, values in table.cell_columns.items()},
     )
-
-
-def _joined(tables: Sequence[CompartmentTable]) -> CompartmentTable:
-    """Give the cells of all ranks, in the order of the ranks."""
-    # An empty column may be of any type.
-    first, *others = [table for table in tables if table.n_compartments] or tables[:1]
-    for table in others:
-        if _kind(table) != _kind(first):
-            msg = f"ranks have tables of {_kind(table)}; expected {_kind(first)}, as of the first"
-            raise ShapeMismatchError(msg)
-    filled = [first, *others]
-    return CompartmentTable.from_counts(
-        first.population,
-        np.concatenate([table.cell_ids for table in filled]),
-        np.concatenate([table.counts() for table in filled]),
-        {name: np.concatenate([table.columns[name] for table in filled]) for name in first.columns},
-        {
-            name: np.concatenate([table.cell_columns[name] for table in filled])
-            for name in first.cell_columns
-        },
-    )
-
-
-def _kind(table: CompartmentTable) -> tuple[str, list[str], list[str]]:
-    return table.population, sorted(table.columns), sorted(table.cell_columns)

@@ -21,6 +21,7 @@ from ndx_simulation_output.engine.lock import hdf5_lock
 from ndx_simulation_output.engine.places import Place, place_of, take_room
 from ndx_simulation_output.engine.sources import Piece, Region, regions
 from ndx_simulation_output.engine.workers import default_workers, in_order
+from ndx_simulation_output.errors import LayoutError
 from ndx_simulation_output.recording.arrays import LazyArray
 
 __all__ = ["Target", "made_pieces", "target_of", "write_matrix"]
@@ -44,6 +45,8 @@ def write_matrix(
 
     Raises
     ------
+    LayoutError
+        If ``columns`` are not whole chunks.
     SourceError
         If the source cannot be read.
     OSError
@@ -51,7 +54,7 @@ def write_matrix(
 
     """
     workers = default_workers() if workers is None else workers
-    wanted = range(*columns.indices(layout.shape[1]))
+    wanted = _whole_chunks(columns, layout)
     place = place_of(dataset)
     if place is not None and path is not None:
         take_room(place, path)
@@ -63,6 +66,20 @@ def write_matrix(
             target.put(made)
             if progress is not None:
                 progress(n_bytes)
+
+
+def _whole_chunks(columns: slice, layout: Layout) -> range:
+    """Give columns as a range; refuse parts of chunks, which would be filled with nothing."""
+    wanted = range(*columns.indices(layout.shape[1]))
+    width = layout.chunks[1] if layout.chunks else 1
+    ends = wanted.stop % width == 0 or wanted.stop == layout.shape[1]
+    if wanted and (wanted.step != 1 or wanted.start % width or not ends):
+        msg = (
+            f"columns to write are {wanted}; expected a range from a multiple of {width}, the "
+            f"columns of a chunk, to another or to {layout.shape[1]}, the end"
+        )
+        raise LayoutError(msg)
+    return wanted
 
 
 def made_pieces(

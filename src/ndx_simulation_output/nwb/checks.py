@@ -70,7 +70,9 @@ def check_file(path: Path) -> list[Finding]:
     if not is_nwb(path):
         msg = f"{path} is not an NWB file that can be read"
         raise SourceError(msg)
-    return [*_schema(path), *_rules(path), *_inspector(path)]
+    # First what reads it: of contents that are no NWB, validation says less.
+    rules = list(_rules(path))
+    return [*_schema(path), *rules, *_inspector(path)]
 
 
 def _schema(path: Path) -> Iterator[Finding]:

@@ -18,7 +18,7 @@ from pynwb.ecephys import ElectricalSeries
 from ndx_simulation_output.engine.layout import Layout, Storage, plan_layout
 from ndx_simulation_output.errors import NameClashError
 from ndx_simulation_output.nwb.array_groups import make_data
-from ndx_simulation_output.nwb.metadata import make_nwbfile, make_simulation_metadata
+from ndx_simulation_output.nwb.metadata import make_nwbfile, make_simulation_metadata, overlaid
 from ndx_simulation_output.nwb.types import Compartments, CompartmentSeries
 from ndx_simulation_output.nwb.units import make_units
 from ndx_simulation_output.recording import (
@@ -98,6 +98,7 @@ def map_output(
         If arrays hold what NWB cannot.
 
     """
+    metadata = overlaid(output.session, metadata)
     sources = ", ".join(output.provenance.get("files", [])) or "a simulation"
     nwbfile = make_nwbfile(metadata, f"Output of a simulation: {sources}", when)
     layouts = plan_output(output, storage, workers)

@@ -2,7 +2,7 @@
 
 import uuid
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,43 @@ from ruamel.yaml.error import YAMLError
 from ndx_simulation_output.errors import MetadataError, SimulationOutputWarning
 from ndx_simulation_output.nwb.types import SimulationMetaData
 
-__all__ = ["make_nwbfile", "make_simulation_metadata", "read_metadata"]
+__all__ = ["make_nwbfile", "make_simulation_metadata", "overlaid", "read_metadata", "read_session"]
 
 _SECTIONS = ("NWBFile", "Subject", "SimulationMetaData")
+_SESSION = (
+    "session_description",
+    "session_start_time",
+    "timestamps_reference_time",
+    "session_id",
+    "experimenter",
+    "experiment_description",
+    "institution",
+    "lab",
+    "keywords",
+    "notes",
+    "pharmacology",
+    "protocol",
+    "related_publications",
+    "slices",
+    "source_script",
+    "source_script_file_name",
+    "data_collection",
+    "surgery",
+    "virus",
+    "stimulus_notes",
+)
+_SUBJECT = (
+    "age",
+    "age__reference",
+    "description",
+    "genotype",
+    "sex",
+    "species",
+    "strain",
+    "subject_id",
+    "weight",
+    "date_of_birth",
+)
 _DATES = ("session_start_time", "timestamps_reference_time", "date_of_birth")
 
 
@@ -47,6 +81,38 @@ def read_metadata(source: str | Path | Mapping[str, Any] | None) -> dict[str, di
             raise MetadataError(msg)
         sections[name] = {key: _value(key, value) for key, value in section.items()}
     return sections
+
+
+def read_session(nwbfile: NWBFile) -> dict[str, dict[str, Any]]:
+    """Give session and subject of an NWB file as ``read_metadata`` does, without its identifier."""
+    sections = {"NWBFile": _known(nwbfile, _SESSION)}
+    if nwbfile.subject is not None:
+        sections["Subject"] = _known(nwbfile.subject, _SUBJECT)
+    return sections
+
+
+def _known(item: Any, names: Sequence[str]) -> dict[str, Any]:
+    values = {name: getattr(item, name, None) for name in names}
+    return {
+        name: value if isinstance(value, (str, datetime)) else tuple(value[:])
+        for name, value in values.items()
+        if value is not None
+    }
+
+
+def overlaid(
+    session: Mapping[str, Mapping[str, Any]], metadata: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Give the sections of both, with the values of ``metadata`` where both have one.
+
+    Example
+    -------
+    >>> overlaid({"Subject": {"sex": "U", "age": "P0D"}}, {"Subject": {"sex": "F"}})
+    {'Subject': {'sex': 'F', 'age': 'P0D'}}
+
+    """
+    names = dict.fromkeys([*session, *metadata])
+    return {name: {**session.get(name, {}), **metadata.get(name, {})} for name in names}
 
 
 def make_nwbfile(

@@ -11,9 +11,13 @@ import h5py
 import numpy as np
 from hdmf.backends.io import HDMFIO
 from hdmf.build import ConstructError
+from hdmf.common import DynamicTable
+from hdmf.container import MultiContainerInterface
 from numpy.typing import NDArray
 from pynwb import NWBHDF5IO, NWBFile, TimeSeries
+from pynwb.core import NWBDataInterface
 from pynwb.ecephys import ElectricalSeries
+from pynwb.file import LabMetaData
 
 from ndx_simulation_output.engine.reading import as_array
 from ndx_simulation_output.errors import ShapeMismatchError, SourceError
@@ -25,8 +29,10 @@ from ndx_simulation_output.nwb.described import (
 )
 from ndx_simulation_output.nwb.exports_reading import find_exports
 from ndx_simulation_output.nwb.mapping import CHANNEL, electrode_group
+from ndx_simulation_output.nwb.metadata import read_session
 from ndx_simulation_output.nwb.types import (
     AxesTimeSeries,
+    Compartments,
     CompartmentSeries,
     DataToExport,
     DataWithAxes,
@@ -42,10 +48,11 @@ from ndx_simulation_output.recording import (
     SimulationOutput,
     Unit,
 )
+from ndx_simulation_output.recording.merging import merge_outputs
 from ndx_simulation_output.recording.views import Matrix
 from ndx_simulation_output.remote import RemoteFile
 
-__all__ = ["is_nwb", "open_nwb", "read", "read_contents"]
+__all__ = ["is_nwb", "open_nwb", "read", "read_all", "read_contents"]
 
 _POSITIONS = ("x", "y", "z")
 _ELECTRODE_COLUMNS = {*_POSITIONS, CHANNEL, "location", "group", "group_name", "imp", "filtering"}
@@ -124,6 +131,30 @@ def read(source: Path | RemoteFile) -> SimulationOutput:
         return replace(output, close=stack.pop_all().close)
 
 
+def read_all(paths: Sequence[Path]) -> SimulationOutput:
+    """Describe what NWB files hold, such as those of the ranks of a job, as one recording.
+
+    Raises
+    ------
+    SourceError
+        If one cannot be read, or two have the same cell of a population.
+    ShapeMismatchError
+        If they have reports of the same name that do not fit each other.
+    NameClashError
+        If two have extracellular potentials, or groups of arrays, of the same name.
+
+    """
+    for path in paths:
+        if not is_nwb(path):
+            msg = f"{path} is no NWB file; expected NWB files alone, to be merged"
+            raise SourceError(msg)
+    with ExitStack() as stack:
+        outputs = [(str(path), stack.enter_context(read(path))) for path in paths]
+        merged = merge_outputs(outputs)
+        stack.pop_all()
+        return merged
+
+
 def read_contents(io: HDMFIO, path: Path | RemoteFile) -> NWBFile:
     """Give the objects of an open NWB file.
 
@@ -140,6 +171,9 @@ def read_contents(io: HDMFIO, path: Path | RemoteFile) -> NWBFile:
             f"{path} cannot be read as NWB: {str(error)[:200]}…; if it is of the namespace "
             "simulation_output, call ndx_simulation_output.nwb.old_namespace.read_old_namespace"
         )
+        raise SourceError(msg) from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        msg = f"{path} has the attribute nwb_version but is no NWB file that can be read: {error}"
         raise SourceError(msg) from error
 
 
@@ -172,6 +206,7 @@ def _describe(nwbfile: NWBFile, path: Path | RemoteFile) -> SimulationOutput:
                     notes.append(f"left out: channel_conversion of {series.name}")
         else:
             notes.append(f"left out: {series.name} is a {type(series).__name__}")
+    notes += _others(nwbfile)
     units = nwbfile.units
     if units is not None:
         others = sorted(set(units.colnames) - UNITS_COLUMNS)
@@ -183,9 +218,23 @@ def _describe(nwbfile: NWBFile, path: Path | RemoteFile) -> SimulationOutput:
         potentials=tuple(potentials),
         groups=tuple(_groups(nwbfile, group_facts)),
         run=_run(metadata),
+        session=read_session(nwbfile),
         notes=tuple(notes),
         provenance=provenance,
     )
+
+
+def _others(nwbfile: NWBFile) -> list[str]:
+    """Name tables and data of types that are not described, but not what holds such as are."""
+    known = (TimeSeries, Compartments, MultiContainerInterface)
+    return [
+        f"left out: {item.name} is a {type(item).__name__}"
+        for item in nwbfile.objects.values()
+        if isinstance(item, (NWBDataInterface, DynamicTable, LabMetaData))
+        and not isinstance(item, known)
+        and item is not nwbfile.units
+        and item is not nwbfile.electrodes
+    ]
 
 
 def _provenance(metadata: Any, path: Path | RemoteFile) -> dict[str, Any]:

@@ -19,6 +19,7 @@ __all__ = [
     "copy_array",
     "detached",
     "is_mapped",
+    "place_in_file",
     "plan_blocks",
     "read_all",
     "read_block",
@@ -97,7 +98,7 @@ def read_block(source: LazyArray, rows: slice, columns: slice) -> NDArray[Any]:
         return np.asarray(source[rows, columns]) if piece is None else piece(rows, columns)
     except (OSError, RuntimeError) as error:
         where = f"rows {rows.start} to {rows.stop}"
-        msg = f"cannot read {where} of {_place(source)}: {error}"
+        msg = f"cannot read {where} of {place_in_file(source)}: {error}"
         raise SourceError(msg) from error
 
 
@@ -205,7 +206,7 @@ def copy_array(
             values = read(block)
         except (OSError, RuntimeError) as error:
             rows = f"rows {block[0].start} to {block[0].stop}"
-            msg = f"cannot read {rows} of {_place(source)}: {error}"
+            msg = f"cannot read {rows} of {place_in_file(source)}: {error}"
             raise SourceError(msg) from error
         target[block] = values
         if progress is not None:
@@ -231,13 +232,17 @@ def _block_reader(source: LazyArray) -> Callable[[tuple[slice, slice]], NDArray[
     return read
 
 
-def _place(array: Any) -> str:
+def place_in_file(array: Any) -> str:
     """Say where an array is, for messages: below all views, an HDF5 dataset knows its file."""
     while hasattr(array, "array"):
         array = array.array
-    if not (hasattr(array, "file") and hasattr(array, "name")):
+    try:
+        name, file = array.name, array.file.filename
+    except AttributeError:
         return "the source"
-    return f"{array.name.strip('/')} of {Path(array.file.filename).name}"
+    except (ValueError, RuntimeError):
+        return "a dataset whose file is closed"
+    return f"{name.strip('/') if name else 'a dataset without a name'} of {Path(file).name}"
 
 
 def size_in_bytes(array: LazyArray) -> int:

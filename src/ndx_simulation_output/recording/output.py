@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -250,9 +249,9 @@ class Run:
 class SimulationOutput:
     """All that a run recorded. Use it in a ``with`` block: its data are read from open files.
 
-    ``groups`` are arrays that no report can hold, ``exports`` what instruments gave. ``start`` is
-    when it began, where the source says so. ``notes`` say in plain words what of the source was
-    left out or put right.
+    ``groups`` are arrays that no report can hold, ``exports`` what instruments gave. ``session``
+    has what the source says of session and subject, as metadata are given: sections ``NWBFile`` and
+    ``Subject``. ``notes`` say in plain words what of the source was left out or put right.
     """
 
     reports: tuple[Report, ...] = ()
@@ -261,9 +260,9 @@ class SimulationOutput:
     groups: tuple[ArrayGroup, ...] = ()
     exports: tuple[ExportGroup, ...] = ()
     run: Run = field(default_factory=Run)
+    session: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     provenance: Provenance = field(default_factory=dict)
-    start: datetime | None = None
     close: Callable[[], None] = lambda: None
 
     def __getitem__(self, name: str) -> Report:

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import DTypeLike
 
+from ndx_simulation_output.errors import ShapeMismatchError
 from ndx_simulation_output.recording.compartments import CompartmentTable
 from ndx_simulation_output.recording.output import Report
-from ndx_simulation_output.recording.times import RegularTimes
+from ndx_simulation_output.recording.times import RegularTimes, Times, Timestamps
 from ndx_simulation_output.recording.units import UNKNOWN, Unit
 
 __all__ = ["StreamedReport"]
@@ -17,14 +18,15 @@ __all__ = ["StreamedReport"]
 class StreamedReport:
     """Values of many compartments of one population that are to come, a time step after another.
 
-    The time steps are at ``start`` (s) and from there on at ``rate`` (Hz). Each has a value of type
-    ``dtype`` for each compartment of ``compartments``, in their order. Where it is known how many
-    ``steps`` there will be, the file is laid out for them; there may be more or fewer.
+    The time steps are at ``start`` (s) and from there on at ``rate`` (Hz); without a rate, each
+    comes with its time. Each has a value of type ``dtype`` for each compartment of
+    ``compartments``, in their order. Where it is known how many ``steps`` there will be, the file
+    is laid out for them; there may be more or fewer.
 
     Raises
     ------
     ShapeMismatchError
-        If the start is not finite or the rate not positive.
+        If the start is not finite or the rate not positive, or there is a start and no rate.
     TypeError
         If the type is not one of integers or floats.
 
@@ -40,7 +42,7 @@ class StreamedReport:
 
     name: str
     compartments: CompartmentTable
-    rate: float
+    rate: float | None = None
     unit: Unit = UNKNOWN
     start: float = 0.0
     dtype: DTypeLike = "f4"
@@ -50,7 +52,13 @@ class StreamedReport:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be recorded."""
-        RegularTimes(self.start, self.rate, 0)
+        if self.rate is None and self.start:
+            msg = (
+                f"report {self.name!r} starts at {self.start} s and has no rate; expected both, or "
+                "neither and a time with each time step"
+            )
+            raise ShapeMismatchError(msg)
+        _ = self._times
         if np.dtype(self.dtype).kind not in "iuf":
             msg = f"report {self.name!r} is of {self.dtype}; expected integers or floats"
             raise TypeError(msg)
@@ -62,9 +70,15 @@ class StreamedReport:
             name=self.name,
             report=self.name,
             data=np.empty((0, self.compartments.n_compartments), self.dtype),
-            times=RegularTimes(self.start, self.rate, 0),
+            times=self._times,
             compartments=self.compartments,
             unit=self.unit,
             variable=self.variable,
             description=self.description,
         )
+
+    @property
+    def _times(self) -> Times:
+        if self.rate is None:
+            return Timestamps(np.empty(0))
+        return RegularTimes(self.start, self.rate, 0)

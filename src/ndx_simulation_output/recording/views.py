@@ -21,7 +21,16 @@ from ndx_simulation_output.recording.arrays import (
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["ColumnRange", "Columns", "Matrix", "Scaled", "Stacked", "Transposed"]
+__all__ = [
+    "ColumnRange",
+    "Columns",
+    "Matrix",
+    "Quantized",
+    "Scaled",
+    "Stacked",
+    "Transposed",
+    "reordered",
+]
 
 _GAP_BYTES = 2**16
 """Reading this much too much of a row costs less than another read: HDF5 reads it anyway."""
@@ -165,6 +174,17 @@ class Columns(_View):
         wanted = self.order if columns is None else self.order[columns]
         return read_columns(self.array, rows, wanted, put)
 
+    def groups(self, columns: slice, width: int) -> Iterator[NDArray[np.intp]]:
+        """Cut ``columns`` into groups, each from ``width`` columns of the array beside each other.
+
+        Their edges are multiples of ``width``; a group is indices of columns in this order.
+        """
+        places = self.order[columns] // width
+        positions = np.argsort(places, kind="stable")
+        edges = np.flatnonzero(np.diff(places[positions])) + 1
+        for group in np.split(positions, edges):
+            yield columns.start + group
+
 
 def _spans(columns: NDArray[np.intp], rows: int, itemsize: int) -> Iterator[slice]:
     """Cut ascending ``columns`` where many are left out, and where a read would be too large."""
@@ -180,25 +200,69 @@ def _spans(columns: NDArray[np.intp], rows: int, itemsize: int) -> Iterator[slic
 
 
 @dataclass(frozen=True)
-class Scaled(_View):
-    """The values of an array times ``factor`` plus ``offset``, as float64."""
-
-    factor: float
-    offset: float
+class _Changed(_View):
+    """The values of an array, each changed in the same way."""
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Length of each dimension."""
         return self.array.shape
 
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        """Read the slices ``key``."""
+        return self._changed(self.array[key])
+
+    def take_columns(
+        self, rows: slice, columns: NDArray[np.intp] | None, put: Put | None = None
+    ) -> NDArray[Any]:
+        """Read some columns, in any order and repeated or not, or all."""
+        values = self._changed(read_columns(self.array, rows, columns))
+        if put is not None:
+            put(values, values)
+        return values
+
+    def _changed(self, values: Any) -> NDArray[Any]:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Scaled(_Changed):
+    """The values of an array times ``factor`` plus ``offset``, as float64."""
+
+    factor: float
+    offset: float
+
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the values."""
         return np.dtype(np.float64)
 
-    def __getitem__(self, key: Any) -> NDArray[np.float64]:
-        """Read the slices ``key``."""
-        return np.asarray(self.array[key], dtype=np.float64) * self.factor + self.offset
+    def _changed(self, values: Any) -> NDArray[np.float64]:
+        return np.asarray(values, np.float64) * self.factor + self.offset
+
+
+@dataclass(frozen=True)
+class Quantized(_Changed):
+    """The multiples of ``step`` nearest to the values of an array minus ``offset``, as int16."""
+
+    step: float
+    offset: float
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the values."""
+        return np.dtype(np.int16)
+
+    def _changed(self, values: Any) -> NDArray[np.int16]:
+        multiples = (np.asarray(values, np.float64) - self.offset) / self.step
+        return np.rint(multiples).astype(np.int16)
+
+
+def reordered(array: LazyArray) -> Columns | None:
+    """Give what has the columns of an array in another order, if anything has."""
+    while isinstance(array, _Changed):
+        array = array.array
+    return array if isinstance(array, Columns) else None
 
 
 @dataclass(frozen=True)

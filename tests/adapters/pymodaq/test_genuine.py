@@ -98,7 +98,7 @@ def test_the_nwb_file_is_valid_and_begins_when_the_source_did(genuine, as_nwb):
     path, _ = genuine
 
     with open_output(path) as source:
-        start = source.start
+        start = source.session["NWBFile"]["session_start_time"]
 
     assert validate(path=str(as_nwb)) == []
     from pynwb import NWBHDF5IO

@@ -9,6 +9,7 @@ import pytest
 from pynwb import NWBHDF5IO
 
 from ndx_simulation_output import SimulationOutputWarning, convert, export_sonata, open_output
+from ndx_simulation_output.adapters import sonata
 from ndx_simulation_output.errors import (
     NameClashError,
     NothingRecordedError,
@@ -699,11 +700,11 @@ def test_a_file_that_is_no_recording_is_refused_by_name(
         open_output(source)
 
 
-def test_an_nwb_file_is_no_source_of_a_conversion(tmp_path: Path) -> None:
+def test_an_nwb_file_is_not_read_as_sonata(tmp_path: Path) -> None:
     convert(_written(tmp_path, report()), tmp_path / "o.nwb", metadata=SESSION)
 
     with pytest.raises(UnsupportedSourceError, match=r"o\.nwb is an NWB file, not one of SONATA"):
-        convert(tmp_path / "o.nwb", tmp_path / "p.nwb", metadata=SESSION)
+        sonata.read(tmp_path / "o.nwb")
 
 
 def test_the_wrong_number_of_columns_is_refused(tmp_path: Path) -> None:

@@ -88,8 +88,9 @@ def _describe(file: h5py.File, path: Path) -> SimulationOutput:
         raise NothingRecordedError(msg)
     held = {key: to_json(value) for key, value in found.items() if key not in _HDF5}
     provenance = {"files": [path.name], "pymodaq": held}
+    session = {} if start is None else {"NWBFile": {"session_start_time": start}}
     return SimulationOutput(
-        exports=exports, notes=tuple(reader.notes), provenance=provenance, start=start
+        exports=exports, session=session, notes=tuple(reader.notes), provenance=provenance
     )
 
 

@@ -1,0 +1,149 @@
+"""The options of the commands that read sources and write files, and what their values mean."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ndx_simulation_output.engine.layout import DEFAULT_MEMORY
+
+__all__ = ["source_options", "target_options"]
+
+_Command = Callable[..., None]
+
+
+def source_options(command: _Command) -> _Command:
+    """Give a command the options that say how sources are read."""
+    return _with(command, _SOURCE_OPTIONS)
+
+
+def target_options(command: _Command) -> _Command:
+    """Give a command the options that say how a file is written."""
+    return _with(command, _TARGET_OPTIONS)
+
+
+def _with(command: _Command, options: tuple[Callable[[_Command], _Command], ...]) -> _Command:
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _pairs(
+    ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]
+) -> dict[str, str]:
+    del ctx, parameter
+    pairs = {}
+    for value in values:
+        name, equals, text = value.partition("=")
+        if not (name and equals and text):
+            msg = f"{value!r} is not of the form NAME=VALUE"
+            raise click.BadParameter(msg)
+        pairs[name] = text
+    return pairs
+
+
+def _chunks(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Any:
+    del ctx, parameter
+    if value is None or value == "contiguous":
+        return value
+    try:
+        rows, columns = (int(part) for part in value.split(","))
+    except ValueError:
+        msg = f"{value!r} is neither ROWS,COLUMNS nor 'contiguous'"
+        raise click.BadParameter(msg) from None
+    return rows, columns
+
+
+def _mebibytes(ctx: click.Context, parameter: click.Parameter, value: int) -> int:
+    del ctx, parameter
+    return value * 2**20
+
+
+def _steps(
+    ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]
+) -> str | dict[str, str] | None:
+    if len(values) == 1 and "=" not in values[0]:
+        return values[0]
+    return _pairs(ctx, parameter, values) or None
+
+
+_SOURCE_OPTIONS = (
+    click.option(
+        "--unit",
+        multiple=True,
+        callback=_pairs,
+        metavar="NAME=UNIT",
+        help="Unit of a report or potential, such as v_report=mV.",
+    ),
+    click.option(
+        "--time-unit",
+        multiple=True,
+        callback=_pairs,
+        metavar="NAME=UNIT",
+        help="Unit of the time of a report, potential, group or 'spikes'; by default ms.",
+    ),
+    click.option(
+        "--compartments",
+        multiple=True,
+        callback=_pairs,
+        metavar="NAME=all",
+        help="A report that has every segment: its positions are computed.",
+    ),
+    click.option("--population", help="Name of the population of spikes that have none."),
+    click.option(
+        "--dt",
+        type=click.FloatRange(min=0, min_open=True),
+        help="Time step in ms of data that have no time.",
+    ),
+)
+
+_TARGET_OPTIONS = (
+    click.option(
+        "--metadata",
+        type=click.Path(path_type=Path),
+        help="YAML file with the sections NWBFile, Subject, SimulationMetaData.",
+    ),
+    click.option(
+        "--compression",
+        type=click.Choice(["gzip", "zstd", "none"]),
+        help="How data are compressed: not at all by default; in Zarr zstd, which only Zarr has.",
+    ),
+    click.option(
+        "--access",
+        type=click.Choice(["balanced", "cells", "frames"]),
+        default="balanced",
+        show_default=True,
+        help="What is read most: all times of a cell, all cells at a time, or both.",
+    ),
+    click.option(
+        "--chunks",
+        callback=_chunks,
+        metavar="ROWS,COLUMNS",
+        help="Size of a chunk instead of the planned one, or 'contiguous'.",
+    ),
+    click.option(
+        "--memory",
+        callback=_mebibytes,
+        type=click.IntRange(min=1),
+        default=DEFAULT_MEMORY // 2**20,
+        show_default=True,
+        help="MiB that buffers take at most.",
+    ),
+    click.option(
+        "--workers",
+        type=click.IntRange(min=0),
+        help="Number of threads, 0 for none; by default one for each processor.",
+    ),
+    click.option(
+        "--quantize",
+        callback=_steps,
+        multiple=True,
+        metavar="[NAME=]STEP",
+        help="Round reports to multiples of STEP, such as 0.01mV, in two bytes each.",
+    ),
+    click.option("--link", is_flag=True, help="Leave the data in the source and refer to them."),
+    click.option("--plan", is_flag=True, help="Say how data would be stored, and write nothing."),
+    click.option("--overwrite", is_flag=True, help="Replace an existing target."),
+    click.option("--mpi", is_flag=True, help="Share the work among the processes of mpirun."),
+)

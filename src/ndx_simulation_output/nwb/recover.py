@@ -1,0 +1,181 @@
+"""Make whole what a process that died while it streamed has left."""
+
+import errno
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+from pynwb import NWBHDF5IO, NWBFile
+
+from ndx_simulation_output.engine.journal import (
+    journal_of,
+    left_behind,
+    replay,
+    taken_journal,
+)
+from ndx_simulation_output.engine.journaled import Journaled
+from ndx_simulation_output.engine.spool import read_spools, spools_of
+from ndx_simulation_output.errors import NothingRecordedError, SourceError
+from ndx_simulation_output.files import check_target, name_of_partial, naming_target, whole_file
+from ndx_simulation_output.nwb.skeleton import add_units
+from ndx_simulation_output.nwb.types import CompartmentSeries
+
+__all__ = ["Recovered", "RecoveredReport", "recover"]
+
+
+@dataclass(frozen=True)
+class RecoveredReport:
+    """How much of a report was there: ``steps`` time steps, the last at ``last`` (s) if any."""
+
+    name: str
+    steps: int
+    last: float | None
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """The file that was made whole, how much is in it, and what else there is to say."""
+
+    path: Path
+    reports: tuple[RecoveredReport, ...]
+    spikes: int
+    notes: tuple[str, ...] = ()
+
+
+def recover(
+    path: str | Path, target: str | Path | None = None, *, overwrite: bool = False
+) -> Recovered:
+    """Make a whole NWB file of what a process that died while it streamed has left.
+
+    The file then holds what was flushed last. Until it has its name, nothing of what was left is
+    lost, and this can be done again.
+
+    Parameters
+    ----------
+    path
+        The temporary file, such as ``.run.1234.part.nwb``, or the name it was to get, ``run.nwb``.
+    target
+        The NWB file to make; by default the one that it was to become.
+    overwrite
+        Whether an existing target is replaced.
+
+    Raises
+    ------
+    SourceError
+        If there is nothing of this name to recover, or several; if it is still being written; or
+        if it cannot be read.
+    NothingRecordedError
+        If nothing had been flushed.
+    TargetExistsError
+        If the target exists and ``overwrite`` is false.
+    WriteError
+        If the target cannot be written.
+
+    Example
+    -------
+    >>> recover("run.nwb").reports[0].steps  # doctest: +SKIP
+    40000
+
+    """
+    partial = _partial(Path(path))
+    target = partial.with_name(str(name_of_partial(partial))) if target is None else Path(target)
+    check_target(target, overwrite=overwrite)
+    with ExitStack() as stack:
+        stack.enter_context(naming_target(target))
+        try:
+            journal = stack.enter_context(taken_journal(partial))
+        except BlockingIOError as error:
+            msg = f"{partial} is still being written; stop the process that does, or let it end"
+            raise SourceError(msg) from error
+        if not journal.is_begun:
+            raise NothingRecordedError(_nothing(partial))
+        replay(partial)
+        journal.clear()
+        with _reopened(partial, Journaled(partial, "r+", journal)) as file:
+            recovered = _complete(file, partial, target)
+        _give_name(partial, target)
+    return recovered
+
+
+def _partial(path: Path) -> Path:
+    if name_of_partial(path) is not None and journal_of(path).exists() and path.exists():
+        return path
+    found = left_behind(path)
+    if not found:
+        msg = (
+            f"there is nothing to recover for {path}; expected the temporary file of a stream, "
+            f"such as .{path.stem}.1234.part{path.suffix}, and its journal beside it"
+        )
+        raise SourceError(msg)
+    if len(found) > 1:
+        names = ", ".join(map(str, found))
+        msg = f"there are several to recover for {path}; name one of them: {names}"
+        raise SourceError(msg)
+    return found[0]
+
+
+@contextmanager
+def _reopened(path: Path, storage: Journaled) -> Iterator[h5py.File]:
+    """Give the file, which is changed when the block has ended well, or not at all."""
+    with storage:
+        try:
+            file = h5py.File(storage, "r+", rdcc_nbytes=0)
+        except OSError as error:
+            msg = f"{path} cannot be recovered: {error}"
+            raise SourceError(msg) from error
+        with file:
+            try:
+                yield file
+            finally:
+                storage.tells = False
+        storage.check()
+        storage.finish()
+
+
+def _complete(file: h5py.File, partial: Path, target: Path) -> Recovered:
+    """Add the spikes, and tell what is there."""
+    io = NWBHDF5IO(mode="a", file=file)
+    nwbfile = io.read()
+    reports = tuple(_reports(nwbfile))
+    spikes = read_spools(spools_of(partial))
+    count = sum(len(some.times) for some in spikes)
+    if not count and not any(report.steps for report in reports):
+        raise NothingRecordedError(_nothing(partial))
+    notes = []
+    if nwbfile.units is not None:
+        count = len(nwbfile.units.spike_times.data)
+        notes.append("the stream had ended; its file only had not got its name")
+    elif spikes:
+        add_units(io, nwbfile, spikes)
+    return Recovered(target, reports, count, tuple(notes))
+
+
+def _nothing(partial: Path) -> str:
+    return f"nothing had been flushed into {partial}: there is nothing to recover; remove it"
+
+
+def _reports(nwbfile: NWBFile) -> Iterator[RecoveredReport]:
+    for series in nwbfile.acquisition.values():
+        if isinstance(series, CompartmentSeries):
+            steps = len(series.data)
+            yield RecoveredReport(series.name, steps, _last(series, steps) if steps else None)
+
+
+def _last(series: CompartmentSeries, steps: int) -> float:
+    if series.rate is None:
+        return float(series.timestamps[steps - 1])
+    return float(series.starting_time + (steps - 1) / series.rate)
+
+
+def _give_name(partial: Path, target: Path) -> None:
+    try:
+        partial.replace(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        with whole_file(target, overwrite=True) as temporary:
+            shutil.copyfile(partial, temporary)
+        partial.unlink()

@@ -1,0 +1,271 @@
+"""What the ranks of a parallel run wrote, each of its own cells, joined into one description."""
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, replace
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ndx_simulation_output.errors import (
+    NameClashError,
+    ShapeMismatchError,
+    SimulationOutputWarning,
+    SourceError,
+)
+from ndx_simulation_output.recording.array_groups import ArrayGroup
+from ndx_simulation_output.recording.compartments import CompartmentTable
+from ndx_simulation_output.recording.joined import Joined
+from ndx_simulation_output.recording.output import (
+    ExtracellularPotential,
+    Report,
+    Run,
+    SimulationOutput,
+    Spikes,
+)
+from ndx_simulation_output.recording.times import RegularTimes, Times
+
+__all__ = ["join_tables", "merge_outputs"]
+
+_Item = TypeVar("_Item")
+_Named = TypeVar("_Named", ExtracellularPotential, ArrayGroup)
+_Parts = list[tuple[str, _Item]]
+"""Things that belong together, each with the name of the file that has it."""
+
+
+def merge_outputs(named: Sequence[tuple[str, SimulationOutput]]) -> SimulationOutput:
+    """Join what files hold, each given with its name: reports and spikes, cell by cell.
+
+    Reports of the same name are joined along the compartments, and spikes of the same population:
+    the cells of the first file, then those of the next. What one file alone has is kept. Session
+    and run are those of the first file that says them, with a warning where others say otherwise.
+    Data stay where they are; closing the result closes all.
+
+    Raises
+    ------
+    ShapeMismatchError
+        If reports of the same name differ in their number of rows, their times, unit, population,
+        type or kind of table.
+    SourceError
+        If a cell of a population occurs in two files.
+    NameClashError
+        If two files have extracellular potentials, or groups of arrays, of the same name.
+
+    """
+    if len(named) == 1:
+        return named[0][1]
+    notes = [f"{name}: {note}" for name, output in named for note in output.notes]
+    reports = _grouped(named, lambda output: output.reports, lambda report: report.name)
+    spikes = _grouped(named, lambda output: output.spikes, lambda some: some.population)
+    potentials = _grouped(named, lambda output: output.potentials, lambda one: one.name)
+    groups = _grouped(named, lambda output: output.groups, lambda group: group.name)
+    run = _of_first([(name, asdict(output.run)) for name, output in named])
+    sections = dict.fromkeys(section for _, output in named for section in output.session)
+    merged = SimulationOutput(
+        reports=tuple(_join_reports(parts, notes) for parts in reports),
+        spikes=tuple(_join_spikes(parts, notes) for parts in spikes),
+        potentials=tuple(map(_only_one, potentials)),
+        groups=tuple(map(_only_one, groups)),
+        exports=tuple(export for _, output in named for export in output.exports),
+        run=Run(**run),
+        session={
+            section: _of_first([(name, output.session.get(section, {})) for name, output in named])
+            for section in sections
+        },
+        provenance=_provenance([output.provenance for _, output in named]),
+    )
+    with ExitStack() as stack:
+        for _, output in named:
+            stack.callback(output.close)
+        return replace(merged, notes=tuple(notes), close=stack.pop_all().close)
+
+
+def join_tables(tables: Sequence[CompartmentTable]) -> CompartmentTable:
+    """Give the cells of all tables of one population, those of the first, then of the next.
+
+    Raises
+    ------
+    ShapeMismatchError
+        If they have not the same columns or population.
+
+    """
+    # An empty column may be of any type.
+    filled = [table for table in tables if table.n_compartments] or list(tables[:1])
+    first = filled[0]
+    for table in filled[1:]:
+        if _kind(table) != _kind(first):
+            msg = (
+                f"tables of {_kind(table)} are to be joined; expected {_kind(first)}, as the first"
+            )
+            raise ShapeMismatchError(msg)
+    return CompartmentTable.from_counts(
+        first.population,
+        _concatenated(table.cell_ids for table in filled),
+        np.concatenate([table.counts() for table in filled]),
+        {name: _concatenated(table.columns[name] for table in filled) for name in first.columns},
+        {
+            name: _concatenated(table.cell_columns[name] for table in filled)
+            for name in first.cell_columns
+        },
+    )
+
+
+def _kind(table: CompartmentTable) -> tuple[str, list[str], list[str]]:
+    return table.population, sorted(table.columns), sorted(table.cell_columns)
+
+
+def _concatenated(arrays: Iterable[Any]) -> NDArray[Any]:
+    return np.concatenate([np.asarray(array[:]) for array in arrays])
+
+
+def _grouped(
+    named: Sequence[tuple[str, SimulationOutput]],
+    items: Callable[[SimulationOutput], Iterable[_Item]],
+    key: Callable[[_Item], str],
+) -> list[_Parts[_Item]]:
+    """Give what files have by ``key``, in the order in which it is met."""
+    groups: dict[str, _Parts[_Item]] = {}
+    for name, output in named:
+        for item in items(output):
+            groups.setdefault(key(item), []).append((name, item))
+    return list(groups.values())
+
+
+def _join_reports(parts: _Parts[Report], notes: list[str]) -> Report:
+    file, first = parts[0]
+    if len(parts) == 1:
+        return first
+    rows = [report.times.count for _, report in parts]
+    if len(set(rows)) > 1:
+        found = ", ".join(
+            f"{count} in {name}" for count, (name, _) in zip(rows, parts, strict=True)
+        )
+        msg = f"report {first.name!r} has numbers of rows that differ: {found}; expected the same"
+        raise ShapeMismatchError(msg)
+    expected = _facts(first)
+    for name, report in parts[1:]:
+        for what, found in _facts(report).items():
+            if found != expected[what]:
+                msg = (
+                    f"report {first.name!r} has the {what} {found} in {name}; expected "
+                    f"{expected[what]}, as in {file}"
+                )
+                raise ShapeMismatchError(msg)
+        if not _same_times(first.times, report.times):
+            msg = f"report {first.name!r} has other timestamps in {name} than in {file}"
+            raise ShapeMismatchError(msg)
+    where = f"report {first.name!r}"
+    _check_cells(where, [(name, report.compartments.cell_ids) for name, report in parts])
+    _note_provenance(where, (report.provenance for _, report in parts), notes)
+    return replace(
+        first,
+        data=Joined(tuple(report.data for _, report in parts)),
+        compartments=join_tables([report.compartments for _, report in parts]),
+        provenance={},
+    )
+
+
+def _facts(report: Report) -> dict[str, Any]:
+    """Give what reports must have in common, in words for a message."""
+    table, times, unit = report.compartments, report.times, report.unit
+    said = "timestamps"
+    if isinstance(times, RegularTimes):
+        said = f"{times.rate} Hz from {times.start} s"
+    return {
+        "population": table.population,
+        "unit": f"{unit.conversion} {unit.name}" + (f" + {unit.offset}" if unit.offset else ""),
+        "type": report.data.dtype.newbyteorder("=").name,
+        "times": said,
+        "columns": ", ".join([*sorted(table.columns), *sorted(table.cell_columns)]) or "none",
+    }
+
+
+def _same_times(first: Times, second: Times) -> bool:
+    """Whether times of the same kind and number are the same."""
+    regular = isinstance(first, RegularTimes)
+    return regular or np.array_equal(first.seconds(), second.seconds())
+
+
+def _check_cells(where: str, parts: _Parts[Any]) -> None:
+    """Refuse a cell that two files have."""
+    seen: dict[int, str] = {}
+    for name, ids in parts:
+        own = np.unique(np.asarray(ids[:])).tolist()
+        for cell in own:
+            if cell in seen:
+                msg = (
+                    f"cell {cell} of {where} is in {seen[cell]} and in {name}; expected each cell "
+                    "in one file"
+                )
+                raise SourceError(msg)
+        seen |= dict.fromkeys(own, name)
+
+
+def _join_spikes(parts: _Parts[Spikes], notes: list[str]) -> Spikes:
+    """Join spikes: by cell or by time where all files have them so, else file by file."""
+    if len(parts) == 1:
+        return parts[0][1]
+    spikes = [some for _, some in parts]
+    where = f"population {spikes[0].population!r}"
+    _check_cells(f"the spikes of {where}", [(name, some.node_ids) for name, some in parts])
+    _note_provenance(f"the spikes of {where}", (some.provenance for some in spikes), notes)
+    ids = np.concatenate([some.node_ids for some in spikes])
+    times = np.concatenate([some.times for some in spikes])
+    order = np.arange(len(times))
+    if all((np.diff(some.node_ids.astype(np.int64)) >= 0).all() for some in spikes):
+        order = np.argsort(ids, kind="stable")
+    elif all((np.diff(some.times) >= 0).all() for some in spikes):
+        order = np.argsort(times, kind="stable")
+    names = dict.fromkeys(name for some in spikes for name in some.columns)
+    columns = {name: _column(name, spikes)[order] for name in names}
+    return Spikes(spikes[0].population, ids[order], times[order], columns)
+
+
+def _column(name: str, spikes: Sequence[Spikes]) -> NDArray[Any]:
+    """Give a column of all spikes, zeros for those that do not have it."""
+    dtype = next(some.columns[name].dtype for some in spikes if name in some.columns)
+    return np.concatenate(
+        [some.columns.get(name, np.zeros(len(some.times), dtype)) for some in spikes]
+    )
+
+
+def _only_one(parts: _Parts[_Named]) -> _Named:
+    if len(parts) > 1:
+        files = " and ".join(name for name, _ in parts)
+        msg = f"{parts[0][1].name!r} is in {files}, and cannot be joined; expected it in one file"
+        raise NameClashError(msg)
+    return parts[0][1]
+
+
+def _note_provenance(
+    where: str, provenances: Iterable[Mapping[str, Any]], notes: list[str]
+) -> None:
+    """Say that what belongs to the columns of one file is gone."""
+    if any("format" in provenance for provenance in provenances):
+        notes.append(f"left out: how {where} was stored in the sources of each file")
+
+
+def _provenance(provenances: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Give what the first file says of its sources, and the sources of all."""
+    files = [file for provenance in provenances for file in provenance.get("files", [])]
+    return {**provenances[0], **({"files": list(dict.fromkeys(files))} if files else {})}
+
+
+def _of_first(named: _Parts[Mapping[str, Any]]) -> dict[str, Any]:
+    """Give each value of the first that has it; warn where another differs."""
+    merged: dict[str, tuple[str, Any]] = {}
+    for name, values in named:
+        for key, value in values.items():
+            if value is None:
+                continue
+            file, kept = merged.setdefault(key, (name, value))
+            if kept != value:
+                warnings.warn(
+                    f"{key} is {value} in {name} and {kept} in {file}, which is kept unless the "
+                    "metadata set it (--metadata FILE.yaml)",
+                    SimulationOutputWarning,
+                    stacklevel=3,
+                )
+    return {key: value for key, (_, value) in merged.items()}

@@ -1,0 +1,24 @@
+"""Files that say of themselves that they are NWB."""
+
+from pathlib import Path
+
+import h5py
+import pytest
+
+from ndx_simulation_output import open_output
+from ndx_simulation_output.errors import SourceError
+from ndx_simulation_output.nwb.checks import check_file
+
+TYPE = {"neurodata_type": "NWBFile", "namespace": "core"}
+
+
+@pytest.mark.parametrize("opened", [open_output, check_file])
+@pytest.mark.parametrize(
+    "attributes", [{}, {"namespace": "core"}, TYPE], ids=["none", "half", "empty"]
+)
+def test_a_file_that_only_says_it_is_nwb_is_refused_by_name(tmp_path: Path, opened, attributes):
+    with h5py.File(tmp_path / "v.nwb", "w") as file:
+        file.attrs.update({"nwb_version": "2.9.0", **attributes})
+
+    with pytest.raises(SourceError, match=r"v\.nwb has the attribute nwb_version but is no NWB"):
+        opened(tmp_path / "v.nwb")

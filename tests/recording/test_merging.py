@@ -1,0 +1,279 @@
+"""What was split by cells and merged again is what it was."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ndx_simulation_output.errors import (
+    NameClashError,
+    ShapeMismatchError,
+    SimulationOutputWarning,
+    SourceError,
+)
+from ndx_simulation_output.recording import (
+    ArrayGroup,
+    CompartmentTable,
+    ExtracellularPotential,
+    RegularTimes,
+    Report,
+    Run,
+    SimulationOutput,
+    Spikes,
+    Timestamps,
+    Unit,
+)
+from ndx_simulation_output.recording.merging import join_tables, merge_outputs
+
+VOLTS = Unit("volts", 1e-3)
+
+
+def report(cells: list[int], counts: list[int], rows: int = 4, name: str = "v") -> Report:
+    """Give a report whose values and labels say the cell and the compartment."""
+    numbers = np.concatenate([np.arange(count) for count in [0, *counts]]).astype(int)
+    labels = np.array([f"part {number}" for number in numbers], object)
+    table = CompartmentTable.from_counts(
+        "exc",
+        np.array(cells, int),
+        np.array(counts, int),
+        {"number": numbers, "label": labels},
+        {"depth": np.array(cells, float)},
+    )
+    columns = 100 * table.column_cells() + numbers
+    data = columns + np.arange(rows)[:, np.newaxis] / 8
+    return Report(name, name, data, RegularTimes(0.5, 1e4, rows), table, VOLTS)
+
+
+def taken(whole: Report, cells: list[int]) -> Report:
+    """Give the part of a report that has some cells."""
+    rows, columns = whole.compartments.rows_of(cells), whole.compartments.find(cells)
+    table = CompartmentTable.from_counts(
+        whole.population,
+        np.asarray(cells, int),
+        whole.compartments.counts()[rows],
+        {name: values[columns] for name, values in whole.compartments.columns.items()},
+        {name: values[rows] for name, values in whole.compartments.cell_columns.items()},
+    )
+    return replace(whole, data=whole.data[:, columns], compartments=table)
+
+
+def spikes_of(spikes: Spikes, cells: list[int]) -> Spikes:
+    mine = np.isin(spikes.node_ids, cells)
+    columns = {name: values[mine] for name, values in spikes.columns.items()}
+    return Spikes(spikes.population, spikes.node_ids[mine], spikes.times[mine], columns)
+
+
+def assert_same_report(found: Report, expected: Report) -> None:
+    assert (found.name, found.unit, found.times) == (expected.name, expected.unit, expected.times)
+    np.testing.assert_array_equal(found.data[0:99, 0:99], expected.data)
+    assert_same_table(found.compartments, expected.compartments)
+
+
+def assert_same_table(found: CompartmentTable, expected: CompartmentTable) -> None:
+    assert found.population == expected.population
+    np.testing.assert_array_equal(found.cell_ids, expected.cell_ids)
+    np.testing.assert_array_equal(found.ends, expected.ends)
+    for name in ("columns", "cell_columns"):
+        mine, others = getattr(found, name), getattr(expected, name)
+        assert list(mine) == list(others)
+        for column, values in others.items():
+            np.testing.assert_array_equal(mine[column], values)
+
+
+@st.composite
+def splits(draw: st.DrawFn) -> tuple[SimulationOutput, list[list[int]]]:
+    """Give a recording, and cells of each of the files into which it is split."""
+    cells = draw(st.lists(st.integers(0, 99), min_size=1, max_size=8, unique=True))
+    counts = draw(st.lists(st.integers(1, 3), min_size=len(cells), max_size=len(cells)))
+    chosen = draw(st.lists(st.sampled_from(cells), max_size=12))
+    order = draw(st.sampled_from([sorted, list]))
+    times = np.sort(draw(st.lists(st.integers(0, 50), min_size=len(chosen), max_size=len(chosen))))
+    ids = np.array(order(chosen), int)
+    if order is sorted:
+        times = times[np.lexsort((times, ids))]
+    rounding = {"source_rounding": np.arange(len(chosen))}
+    whole = SimulationOutput(
+        reports=(report(cells, counts), report(cells, [1] * len(cells), rows=2, name="ca")),
+        spikes=(Spikes("exc", ids, times.astype(float), rounding),),
+        run=Run("NEURON", seed=3),
+        session={"NWBFile": {"lab": "of cells"}},
+    )
+    edges = sorted(draw(st.lists(st.integers(0, len(cells)), max_size=3, unique=True)))
+    parts = [cells[a:b] for a, b in zip([0, *edges], [*edges, len(cells)], strict=True)]
+    return whole, [part for part in parts if part]
+
+
+@given(splits())
+def test_what_was_split_and_is_merged_is_the_whole(case):
+    whole, parts = case
+    outputs = [
+        replace(
+            whole,
+            reports=tuple(taken(one, cells) for one in whole.reports),
+            spikes=tuple(spikes_of(some, cells) for some in whole.spikes),
+        )
+        for cells in parts
+    ]
+
+    merged = merge_outputs([(f"{n}.nwb", output) for n, output in enumerate(outputs)])
+
+    assert [one.name for one in merged.reports] == ["v", "ca"]
+    for found, expected in zip(merged.reports, whole.reports, strict=True):
+        assert_same_report(found, expected)
+    assert (merged.run, merged.session, merged.notes) == (whole.run, whole.session, ())
+    (found,), (expected,) = merged.spikes, whole.spikes
+    assert sorted(rows_of(found)) == sorted(rows_of(expected))
+    if is_ascending(expected.node_ids):
+        assert rows_of(found) == rows_of(expected)
+    else:
+        assert is_ascending(found.times) or is_ascending(found.node_ids)
+
+
+def is_ascending(values: np.ndarray) -> bool:
+    return bool((np.diff(values) >= 0).all())
+
+
+def rows_of(spikes: Spikes) -> list[tuple[Any, ...]]:
+    return list(zip(spikes.node_ids, spikes.times, spikes.columns["source_rounding"], strict=True))
+
+
+def test_one_recording_is_itself():
+    output = SimulationOutput(reports=(report([1], [2]),))
+
+    assert merge_outputs([("a.nwb", output)]) is output
+
+
+def potential(name: str) -> ExtracellularPotential:
+    times = RegularTimes(0.0, 1e3, 2)
+    return ExtracellularPotential(name, np.zeros((2, 1)), times, np.array([0]), VOLTS)
+
+
+def merged(first: Any, second: Any, kind: str = "reports") -> SimulationOutput:
+    outputs = [SimulationOutput(**{kind: (item,)}) for item in (first, second)]
+    return merge_outputs([("a.nwb", outputs[0]), ("b.nwb", outputs[1])])
+
+
+def test_what_one_file_alone_has_is_kept():
+    inhibitory = Spikes("inh", np.array([1]), np.array([0.1]))
+    first = SimulationOutput(reports=(report([1], [2]),), spikes=(inhibitory,))
+    second = SimulationOutput(
+        reports=(report([1], [1], name="ca"),), potentials=(potential("ecp"),), notes=("odd",)
+    )
+
+    found = merge_outputs([("a.nwb", first), ("b.nwb", second)])
+
+    assert found.reports == (*first.reports, *second.reports)
+    assert (found.spikes, found.potentials) == (first.spikes, second.potentials)
+    assert found.notes == ("b.nwb: odd",)
+
+
+def test_spikes_without_a_column_of_others_have_zeros():
+    plain = Spikes("exc", np.array([4, 2]), np.array([0.3, 0.1]))
+    fuller = Spikes("exc", np.array([9]), np.array([0.2]), {"source_rounding": np.array([5])})
+
+    (found,) = merged(plain, fuller, "spikes").spikes
+
+    # Neither by cell nor by time: file by file.
+    assert rows_of(found) == [(4, 0.3, 0), (2, 0.1, 0), (9, 0.2, 5)]
+
+
+@pytest.mark.parametrize(
+    ("second", "said"),
+    [
+        (
+            {"unit": Unit("amperes")},
+            r"unit 1.0 amperes in b\.nwb; expected 0\.001 volts, as in a\.nwb",
+        ),
+        ({"times": RegularTimes(0.0, 1e4, 4)}, r"times 10000.0 Hz from 0.0 s in b\.nwb; expected"),
+        ({"times": Timestamps(np.arange(4.0))}, r"times timestamps in b\.nwb; expected 10000"),
+        ({"data": np.zeros((4, 1), "f4")}, r"type float32 in b\.nwb; expected float64, as in a\."),
+        (
+            {"compartments": CompartmentTable.from_counts("inh", *np.ones((2, 1), int), {})},
+            r"population inh in b\.nwb; expected exc",
+        ),
+        (
+            {"compartments": CompartmentTable.from_counts("exc", *np.ones((2, 1), int), {})},
+            r"columns none in b\.nwb; expected label, number, depth",
+        ),
+    ],
+    ids=["unit", "start", "kind of times", "type", "population", "columns"],
+)
+def test_reports_that_do_not_fit_each_other_are_refused(second, said):
+    with pytest.raises(ShapeMismatchError, match=rf"report 'v' has the {said}"):
+        merged(report([1], [1]), replace(report([2], [1]), **second))
+
+
+def test_other_timestamps_are_refused_and_the_same_are_not():
+    first, second = report([1], [1]), report([2], [1])
+    first, second = (replace(one, times=Timestamps(np.arange(4.0))) for one in (first, second))
+
+    assert merged(first, second)["v"].times is first.times
+    later = replace(second, times=Timestamps(np.arange(4.0) + 1))
+    with pytest.raises(ShapeMismatchError, match=r"other timestamps in b\.nwb than in a\.nwb"):
+        merged(first, later)
+
+
+def test_reports_of_other_lengths_are_refused_with_those_of_all():
+    with pytest.raises(ShapeMismatchError, match=r"differ: 4 in a\.nwb, 3 in b\.nwb; expected"):
+        merged(report([1], [1]), report([2], [1], rows=3))
+
+
+def test_a_cell_in_two_files_is_refused_with_both():
+    with pytest.raises(SourceError, match=r"cell 5 of report 'v' is in a\.nwb and in b\.nwb"):
+        merged(report([5, 1], [1, 2]), report([2, 5], [1, 1]))
+    spikes = [Spikes("exc", np.array([5]), np.array([time])) for time in (0.1, 0.2)]
+    with pytest.raises(SourceError, match=r"cell 5 of the spikes of .*'exc' is in a\.nwb and in b"):
+        merged(*spikes, "spikes")
+
+
+def test_what_cannot_be_joined_is_kept_from_one_file_and_refused_from_two():
+    potentials, group = potential("ecp"), ArrayGroup("VecRef", x=np.arange(3.0))
+
+    with pytest.raises(NameClashError, match=r"'ecp' is in a\.nwb and b\.nwb"):
+        merged(potentials, potentials, "potentials")
+    with pytest.raises(NameClashError, match=r"'VecRef' is in a\.nwb and b\.nwb"):
+        merged(group, group, "groups")
+    assert merge_outputs(
+        [("a.nwb", SimulationOutput(groups=(group,))), ("b.nwb", SimulationOutput())]
+    ).groups == (group,)
+
+
+def test_metadata_are_those_of_the_first_with_a_warning_where_others_differ():
+    first = SimulationOutput(run=Run("NEURON"), session={"NWBFile": {"lab": "A"}})
+    second = SimulationOutput(run=Run("NEURON", seed=3), session={"NWBFile": {"lab": "B"}})
+
+    with pytest.warns(SimulationOutputWarning, match=r"lab is B in b\.nwb and A in a\.nwb"):
+        found = merge_outputs([("a.nwb", first), ("b.nwb", second)])
+
+    assert (found.run, found.session) == (Run("NEURON", seed=3), {"NWBFile": {"lab": "A"}})
+
+
+def test_what_belongs_to_one_source_is_left_out_with_a_note():
+    sonata = {"format": "SONATA", "sorting": "by_id"}
+    first, second = (replace(report([cell], [1]), provenance=sonata) for cell in (1, 2))
+
+    found = merged(first, second)
+
+    assert found["v"].provenance == {}
+    assert found.notes == ("left out: how report 'v' was stored in the sources of each file",)
+
+
+def test_closing_what_is_merged_closes_all():
+    closed: list[str] = []
+    outputs = [
+        (name, SimulationOutput(close=lambda name=name: closed.append(name))) for name in "ab"
+    ]
+
+    merge_outputs(outputs).close()
+
+    assert sorted(closed) == ["a", "b"]
+
+
+def test_tables_of_other_columns_are_not_joined():
+    first, second = report([1], [1]).compartments, report([2], [1]).compartments
+
+    with pytest.raises(ShapeMismatchError, match=r"tables of \('exc', .*; expected \('exc', "):
+        join_tables([first, replace(second, columns={"number": np.zeros(1)})])
