@@ -29,7 +29,14 @@ from ndx_simulation_output.nwb.described import (
 )
 from ndx_simulation_output.nwb.mapping import CHANNEL, electrode_group
 from ndx_simulation_output.nwb.metadata import read_session
-from ndx_simulation_output.nwb.types import Compartments, CompartmentSeries, DataWithAxes
+from ndx_simulation_output.nwb.network_state import read_state
+from ndx_simulation_output.nwb.types import (
+    Compartments,
+    CompartmentSeries,
+    DataWithAxes,
+    NetworkState,
+    StateTable,
+)
 from ndx_simulation_output.nwb.units import UNITS_COLUMNS, read_units
 from ndx_simulation_output.nwb.zarr import is_nwb_store, open_store
 from ndx_simulation_output.recording import (
@@ -132,7 +139,7 @@ def read_all(paths: Sequence[Path]) -> SimulationOutput:
     ShapeMismatchError
         If they have reports of the same name that do not fit each other.
     NameClashError
-        If two have extracellular potentials, or groups of arrays, of the same name.
+        If two have extracellular potentials, groups of arrays, or networks of the same name.
 
     """
     for path in paths:
@@ -208,6 +215,7 @@ def _describe(nwbfile: NWBFile, path: Path | RemoteFile) -> SimulationOutput:
         spikes=tuple(read_units(units, spike_facts)),
         potentials=tuple(potentials),
         groups=tuple(_groups(nwbfile, group_facts)),
+        networks=tuple(map(read_state, _networks(nwbfile))),
         run=_run(metadata),
         session=read_session(nwbfile),
         notes=tuple(notes),
@@ -217,7 +225,7 @@ def _describe(nwbfile: NWBFile, path: Path | RemoteFile) -> SimulationOutput:
 
 def _others(nwbfile: NWBFile) -> list[str]:
     """Name tables and data of types that are not described, but not what holds such as are."""
-    known = (TimeSeries, Compartments, MultiContainerInterface)
+    known = (TimeSeries, Compartments, StateTable, MultiContainerInterface)
     return [
         f"left out: {item.name} is a {type(item).__name__}"
         for item in nwbfile.objects.values()
@@ -271,6 +279,11 @@ def _all_series(nwbfile: NWBFile, known: Sequence[str]) -> list[TimeSeries]:
     series = [item for item in nwbfile.objects.values() if isinstance(item, TimeSeries)]
     ranks = {name: rank for rank, name in enumerate(known)}
     return sorted(series, key=lambda item: (ranks.get(item.name, len(ranks)), item.name))
+
+
+def _networks(nwbfile: NWBFile) -> list[NetworkState]:
+    found = [item for item in nwbfile.objects.values() if isinstance(item, NetworkState)]
+    return sorted(found, key=lambda state: state.name)
 
 
 def _groups(nwbfile: NWBFile, facts: dict[str, Any]) -> list[ArrayGroup]:

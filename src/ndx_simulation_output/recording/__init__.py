@@ -3,6 +3,12 @@
 from ndx_simulation_output.recording.array_groups import ArrayGroup, OwnArray
 from ndx_simulation_output.recording.arrays import LazyArray
 from ndx_simulation_output.recording.compartments import CompartmentTable
+from ndx_simulation_output.recording.network import (
+    NetworkSnapshot,
+    PopulationSnapshot,
+    ProjectionSnapshot,
+    Quantity,
+)
 from ndx_simulation_output.recording.output import (
     Electrodes,
     ExtracellularPotential,
@@ -23,7 +29,11 @@ __all__ = [
     "Electrodes",
     "ExtracellularPotential",
     "LazyArray",
+    "NetworkSnapshot",
     "OwnArray",
+    "PopulationSnapshot",
+    "ProjectionSnapshot",
+    "Quantity",
     "RegularTimes",
     "Report",
     "Run",

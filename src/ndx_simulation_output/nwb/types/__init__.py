@@ -3,6 +3,12 @@
 from ndx_simulation_output.nwb.types.arrays import Axis, DataWithAxes, LabeledArray
 from ndx_simulation_output.nwb.types.compartments import Compartments
 from ndx_simulation_output.nwb.types.namespace import NAMESPACE
+from ndx_simulation_output.nwb.types.network import (
+    NetworkState,
+    PopulationState,
+    ProjectionState,
+    StateTable,
+)
 from ndx_simulation_output.nwb.types.series import CompartmentSeries
 from ndx_simulation_output.nwb.types.simulation import SimulationMetaData
 
@@ -13,5 +19,9 @@ __all__ = [
     "Compartments",
     "DataWithAxes",
     "LabeledArray",
+    "NetworkState",
+    "PopulationState",
+    "ProjectionState",
     "SimulationMetaData",
+    "StateTable",
 ]
