@@ -141,6 +141,17 @@ def test_a_listed_value_that_is_missing_is_noted(tmp_path):
         assert output.notes == ("left out: u of exc is listed, but has no value",)
 
 
+def test_a_population_may_have_the_name_of_an_entry(tmp_path):
+    path = tmp_path / "saved.txt"
+    saved(path, {"time_step": population(name="time_step"), "net_id": 1})
+
+    with open_output(path) as output:
+        (network,) = output.networks
+
+    assert [found.name for found in network.populations] == ["time_step"]
+    assert (network.step, network.time) == (None, None)
+
+
 def test_an_empty_network_is_no_network(tmp_path):
     path = tmp_path / "saved.txt"
     saved(path, {"time_step": 3, "obj_names": {"populations": [], "projections": []}})

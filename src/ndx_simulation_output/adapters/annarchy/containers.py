@@ -85,7 +85,7 @@ def load(path: Path) -> Loaded:
                     return _load_pickle(_read(inflated, path), path, "gzip")
             if _is_pickle(start):
                 return _load_pickle(_read(file, path), path, "pickle")
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError) as error:
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError) as error:
         msg = f"{path} is damaged or cut: {error}"
         raise SourceError(msg) from error
     msg = f"{path} is no file of ANNarchy; expected a pickle, gzip, npz or MATLAB file"

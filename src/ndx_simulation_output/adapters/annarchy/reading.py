@@ -1,4 +1,4 @@
-"""Read the files in which ANNarchy 4.5 to 5.0 saves networks, populations and projections."""
+"""Read the files in which ANNarchy 4.6 to 5.0 saves networks, populations and projections."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -94,15 +94,14 @@ class _Reading:
         if not populations and not projections:
             msg = "there is neither a population nor a projection"
             raise NothingRecordedError(msg)
-        step = self.content.get("time_step")
-        step = int(step) if step is not None and np.ndim(step) == 0 else None
+        step = self._integer("time_step")
         seconds = None if self.dt is None else self.dt / 1000
         if step is not None and self.dt is None:
             msg = "the time is in steps, and the file does not say how long one is: give dt (ms)"
             raise SourceError(msg)
         provenance: dict[str, Any] = {"container": self.loaded.container}
-        if "net_id" in self.content and np.ndim(self.content["net_id"]) == 0:
-            provenance["net_id"] = int(self.content["net_id"])
+        if (number := self._integer("net_id")) is not None:
+            provenance["net_id"] = number
         name = file.partition(".")[0] or "network"
         network = NetworkSnapshot(
             name=name,
@@ -115,6 +114,11 @@ class _Reading:
             provenance=provenance,
         )
         return network, self.notes
+
+    def _integer(self, name: str) -> int | None:
+        """Give an entry of the network, unless a population has its name and is there instead."""
+        found = self.content.get(name)
+        return int(found) if isinstance(found, (int, np.integer)) else None
 
     def _single(self) -> tuple[list[PopulationSnapshot], list[ProjectionSnapshot]]:
         name = str(self.content.get("name", ""))
