@@ -69,7 +69,20 @@ def _refuse_sqlite(path: Path, **_: Any) -> SimulationOutput:
     raise UnsupportedSourceError(msg)
 
 
+def _is_annarchy(path: Path) -> bool:
+    from ndx_simulation_output.adapters import annarchy
+
+    return annarchy.is_saved(path)
+
+
+def _read_annarchy(path: Path, **options: Any) -> SimulationOutput:
+    from ndx_simulation_output.adapters import annarchy
+
+    return annarchy.read(path, **options)
+
+
 FORMATS: tuple[Format, ...] = (
+    Format("ANNarchy", _is_annarchy, _read_annarchy, frozenset({"dt"})),
     Format("Neuronvisio", _is_storage, _read_storage, frozenset({"unit", "time_unit"})),
     Format("PyMoDAQ", _is_pymodaq, _read_pymodaq, frozenset()),
     Format("SQLite", _is_sqlite, _refuse_sqlite, frozenset()),

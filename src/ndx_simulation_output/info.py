@@ -10,6 +10,8 @@ from ndx_simulation_output.recording import (
     ArrayGroup,
     ExportGroup,
     ExtracellularPotential,
+    NetworkSnapshot,
+    Quantity,
     RegularTimes,
     Report,
     SimulationOutput,
@@ -36,7 +38,10 @@ def describe(output: SimulationOutput) -> Iterator[str]:
         yield from _group(group)
     for export in output.exports:
         yield from _export(export)
-    if not any((output.reports, output.potentials, output.spikes, output.groups, output.exports)):
+    for network in output.networks:
+        yield from _network(network)
+    recorded = (output.reports, output.potentials, output.spikes)
+    if not any((*recorded, output.groups, output.exports, output.networks)):
         yield "no recorded activity"
     for note in output.notes:
         yield f"note: {note}"
@@ -122,6 +127,27 @@ def _export(export: ExportGroup) -> Iterator[str]:
             what = " ".join(part for part in parts if part)
             facts = f"{shape}, {array.values.dtype}, {array.unit or 'no unit'}"
             yield f"  {array.name}: {what}: {facts}"
+
+
+def _network(network: NetworkSnapshot) -> Iterator[str]:
+    known = [] if network.time is None else [f"at {network.time:g} s"]
+    known += [] if network.step is None else [f"step {network.step}"]
+    known += [f"time step {network.time_step:g} s"] if network.time_step is not None else []
+    yield f"state {network.name}: {', '.join(known) or 'no time'}"
+    for population in network.populations:
+        shape = " × ".join(map(str, population.geometry))
+        yield f"  population {population.name}: {shape} neurons{_names(population.quantities)}"
+    for projection in network.projections:
+        parts = f"{projection.pre or 'unknown'} to {projection.post or 'unknown'}"
+        parts += "".join(f", {target}" for target in projection.targets or ())
+        yield (
+            f"  projection {projection.name}: {parts}, {projection.pre_ranks.shape[0]} synapses in "
+            f"{projection.post_ranks.shape[0]} rows{_names(projection.quantities)}"
+        )
+
+
+def _names(quantities: tuple[Quantity, ...]) -> str:
+    return "".join(f", {quantity.name}" for quantity in quantities)
 
 
 def _data(data: Any, unit: Unit) -> str:

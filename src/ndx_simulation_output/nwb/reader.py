@@ -30,12 +30,15 @@ from ndx_simulation_output.nwb.described import (
 from ndx_simulation_output.nwb.exports_reading import find_exports
 from ndx_simulation_output.nwb.mapping import CHANNEL, electrode_group
 from ndx_simulation_output.nwb.metadata import read_session
+from ndx_simulation_output.nwb.network_state import read_state
 from ndx_simulation_output.nwb.types import (
     AxesTimeSeries,
     Compartments,
     CompartmentSeries,
     DataToExport,
     DataWithAxes,
+    NetworkState,
+    StateTable,
 )
 from ndx_simulation_output.nwb.units import UNITS_COLUMNS, read_units
 from ndx_simulation_output.nwb.zarr import is_nwb_store, open_store
@@ -141,7 +144,7 @@ def read_all(paths: Sequence[Path]) -> SimulationOutput:
     ShapeMismatchError
         If they have reports of the same name that do not fit each other.
     NameClashError
-        If two have extracellular potentials, or groups of arrays, of the same name.
+        If two have extracellular potentials, groups of arrays, or networks of the same name.
 
     """
     for path in paths:
@@ -217,6 +220,7 @@ def _describe(nwbfile: NWBFile, path: Path | RemoteFile) -> SimulationOutput:
         spikes=tuple(read_units(units, spike_facts)),
         potentials=tuple(potentials),
         groups=tuple(_groups(nwbfile, group_facts)),
+        networks=tuple(map(read_state, _networks(nwbfile))),
         run=_run(metadata),
         session=read_session(nwbfile),
         notes=tuple(notes),
@@ -226,7 +230,7 @@ def _describe(nwbfile: NWBFile, path: Path | RemoteFile) -> SimulationOutput:
 
 def _others(nwbfile: NWBFile) -> list[str]:
     """Name tables and data of types that are not described, but not what holds such as are."""
-    known = (TimeSeries, Compartments, MultiContainerInterface)
+    known = (TimeSeries, Compartments, StateTable, MultiContainerInterface)
     return [
         f"left out: {item.name} is a {type(item).__name__}"
         for item in nwbfile.objects.values()
@@ -284,6 +288,11 @@ def _all_series(nwbfile: NWBFile, known: Sequence[str]) -> list[TimeSeries]:
     ]
     ranks = {name: rank for rank, name in enumerate(known)}
     return sorted(series, key=lambda item: (ranks.get(item.name, len(ranks)), item.name))
+
+
+def _networks(nwbfile: NWBFile) -> list[NetworkState]:
+    found = [item for item in nwbfile.objects.values() if isinstance(item, NetworkState)]
+    return sorted(found, key=lambda state: state.name)
 
 
 def _groups(nwbfile: NWBFile, facts: dict[str, Any]) -> list[ArrayGroup]:

@@ -9,6 +9,12 @@ from ndx_simulation_output.nwb.types.arrays import (
 )
 from ndx_simulation_output.nwb.types.compartments import Compartments
 from ndx_simulation_output.nwb.types.namespace import NAMESPACE
+from ndx_simulation_output.nwb.types.network import (
+    NetworkState,
+    PopulationState,
+    ProjectionState,
+    StateTable,
+)
 from ndx_simulation_output.nwb.types.series import CompartmentSeries
 from ndx_simulation_output.nwb.types.simulation import SimulationMetaData
 
@@ -21,5 +27,9 @@ __all__ = [
     "DataToExport",
     "DataWithAxes",
     "LabeledArray",
+    "NetworkState",
+    "PopulationState",
+    "ProjectionState",
     "SimulationMetaData",
+    "StateTable",
 ]
