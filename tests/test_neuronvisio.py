@@ -149,6 +149,16 @@ def test_a_storage_that_is_converted_loses_nothing(tmp_path_factory, manager):
     assert validate(path=str(directory / "run.nwb")) == []
 
 
+@pytest.mark.filterwarnings("ignore::ndx_simulation_output.SimulationOutputWarning")
+@pytest.mark.parametrize("value", [np.array([True]), np.array([5.0]), np.array(5), np.ones((1, 1))])
+def test_an_array_of_one_value_keeps_its_shape(value, tmp_path):
+    manager = a_manager(a_ref("soma", x=value))
+
+    manager.save(tmp_path / "run.nwb")
+
+    assert holdings(Manager.load(tmp_path / "run.nwb")) == holdings(manager)
+
+
 def test_the_order_of_references_is_kept_in_nwb(tmp_path):
     manager = a_manager(*(a_ref(name, "VecRef", v=VALUES) for name in ("soma", "axon", "dend")))
 

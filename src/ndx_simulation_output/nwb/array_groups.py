@@ -152,7 +152,8 @@ def _decode(stored: LazyArray | None, facts: Mapping[str, Any]) -> LazyArray:
         if stored is None:
             msg = "an array is missing"
             raise KeyError(msg)
-        return stored
+        # hdmf gives an array of one value as that value.
+        return stored if stored.shape else np.atleast_1d(np.asarray(stored))
     shape = facts.get("shape")
     if stored is None:
         return np.zeros(tuple(shape or (0,)), np.dtype(facts["dtype"]))
