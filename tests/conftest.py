@@ -59,3 +59,12 @@ def neuronvisio_data() -> Path:
     if not data.is_dir():
         pytest.skip(f"the genuine files are not at {data}; set NDX_TEST_DATA to their directory")
     return data
+
+
+@pytest.fixture(scope="session")
+def pymodaq_data() -> Path:
+    """Directory of the genuine files of PyMoDAQ and what they must hold."""
+    data = DATA / "pymodaq"
+    if not data.is_dir():
+        pytest.skip(f"the genuine files are not at {data}; set NDX_TEST_DATA to their directory")
+    return data

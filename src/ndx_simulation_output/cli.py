@@ -95,13 +95,14 @@ def convert(
     """Convert what a simulation left behind to one NWB file, or merge NWB files.
 
     SOURCES are SONATA files, a directory, or a simulation_config.json; or one storage.h5 of
-    Neuronvisio; or NWB files, such as those of the ranks of a job, each with its own cells. TARGET
-    ends in .nwb, or in .nwb.zarr for a Zarr store.
+    Neuronvisio; or one file that ANNarchy saved; or NWB files, such as those of the ranks of a
+    job, each with its own cells. TARGET ends in .nwb, or in .nwb.zarr for a Zarr store.
 
     \b
     Example:
       ndx-sim convert output/ run.nwb --unit v_report=mV --metadata session.yaml
       ndx-sim convert storage.h5 run.nwb
+      ndx-sim convert network.npz state.nwb --dt 0.5
       mpirun -n 4 ndx-sim convert output/ run.nwb --mpi
       ndx-sim convert run.0.nwb run.1.nwb run.nwb --compression gzip
     """

@@ -94,7 +94,7 @@ _SOURCE_OPTIONS = (
     click.option(
         "--dt",
         type=click.FloatRange(min=0, min_open=True),
-        help="Time step in ms of data that have no time.",
+        help="Time step in ms of data that have no time, or of ANNarchy's network.",
     ),
 )
 

@@ -80,8 +80,8 @@ def convert(
     ----------
     source
         SONATA's output, as a file, several files, a directory, or a ``simulation_config.json``;
-        a ``storage.h5`` of Neuronvisio; or one or more NWB files, which take none of ``unit`` to
-        ``dt``.
+        a ``storage.h5`` of Neuronvisio; a file of PyMoDAQ, or one that ANNarchy saved; or one or
+        more NWB files, which take none of ``unit`` to ``dt``.
     target
         The NWB file to write, such as ``run.nwb`` or ``run.nwb.zarr``.
     metadata
@@ -97,7 +97,7 @@ def convert(
     population
         Name of the population of SONATA spikes that have none.
     dt
-        Time step in ms of SONATA data that have no time.
+        Time step in ms of SONATA data that have no time, or of ANNarchy's network.
     compression
         ``gzip`` to compress the data; by default they are stored as they are. In Zarr ``zstd``,
         the default there, ``gzip`` or ``none``, with Blosc.

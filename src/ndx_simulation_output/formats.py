@@ -41,6 +41,18 @@ def _read_storage(path: Path, **options: Any) -> SimulationOutput:
     return neuronvisio.read(path, **options)
 
 
+def _is_pymodaq(path: Path) -> bool:
+    from ndx_simulation_output.adapters import pymodaq
+
+    return pymodaq.is_pymodaq(path)
+
+
+def _read_pymodaq(path: Path, **_: Any) -> SimulationOutput:
+    from ndx_simulation_output.adapters import pymodaq
+
+    return pymodaq.read(path)
+
+
 def _is_sqlite(path: Path) -> bool:
     try:
         with path.open("rb") as file:
@@ -57,8 +69,22 @@ def _refuse_sqlite(path: Path, **_: Any) -> SimulationOutput:
     raise UnsupportedSourceError(msg)
 
 
+def _is_annarchy(path: Path) -> bool:
+    from ndx_simulation_output.adapters import annarchy
+
+    return annarchy.is_saved(path)
+
+
+def _read_annarchy(path: Path, **options: Any) -> SimulationOutput:
+    from ndx_simulation_output.adapters import annarchy
+
+    return annarchy.read(path, **options)
+
+
 FORMATS: tuple[Format, ...] = (
+    Format("ANNarchy", _is_annarchy, _read_annarchy, frozenset({"dt"})),
     Format("Neuronvisio", _is_storage, _read_storage, frozenset({"unit", "time_unit"})),
+    Format("PyMoDAQ", _is_pymodaq, _read_pymodaq, frozenset()),
     Format("SQLite", _is_sqlite, _refuse_sqlite, frozenset()),
 )
 """Formats other than SONATA's, which is what all other sources are read as."""

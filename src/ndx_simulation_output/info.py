@@ -8,7 +8,10 @@ from tqdm import tqdm
 
 from ndx_simulation_output.recording import (
     ArrayGroup,
+    ExportGroup,
     ExtracellularPotential,
+    NetworkSnapshot,
+    Quantity,
     RegularTimes,
     Report,
     SimulationOutput,
@@ -33,7 +36,12 @@ def describe(output: SimulationOutput) -> Iterator[str]:
         yield _spikes(spikes)
     for group in output.groups:
         yield from _group(group)
-    if not (output.reports or output.potentials or output.spikes or output.groups):
+    for export in output.exports:
+        yield from _export(export)
+    for network in output.networks:
+        yield from _network(network)
+    recorded = (output.reports, output.potentials, output.spikes)
+    if not any((*recorded, output.groups, output.exports, output.networks)):
         yield "no recorded activity"
     for note in output.notes:
         yield f"note: {note}"
@@ -102,6 +110,44 @@ def _group(group: ArrayGroup) -> Iterator[str]:
         name = " ".join(text for text in (array.section, array.variable) if text)
         shape = " × ".join(map(str, array.values.shape)) or "one value"
         yield f"  {name}: {shape}, {array.values.dtype}"
+
+
+def _export(export: ExportGroup) -> Iterator[str]:
+    for path, group in export.walk():
+        if not (group.arrays or group.axes or group.title or group.kind):
+            continue
+        kind = f", {group.kind}" if group.kind else ""
+        yield f"group {path}: {group.title or 'no title'}{kind}"
+        for axis in group.axes:
+            unit = axis.unit or "no unit"
+            yield f"  {axis.name}: axis {axis.label!r} of {axis.values.shape[0]}, {unit}"
+        for array in group.arrays:
+            shape = " × ".join(map(str, array.values.shape)) or "one value"
+            parts = [array.role, repr(array.title) if array.title else "", array.label]
+            what = " ".join(part for part in parts if part)
+            facts = f"{shape}, {array.values.dtype}, {array.unit or 'no unit'}"
+            yield f"  {array.name}: {what}: {facts}"
+
+
+def _network(network: NetworkSnapshot) -> Iterator[str]:
+    known = [] if network.time is None else [f"at {network.time:g} s"]
+    known += [] if network.step is None else [f"step {network.step}"]
+    known += [f"time step {network.time_step:g} s"] if network.time_step is not None else []
+    yield f"state {network.name}: {', '.join(known) or 'no time'}"
+    for population in network.populations:
+        shape = " × ".join(map(str, population.geometry))
+        yield f"  population {population.name}: {shape} neurons{_names(population.quantities)}"
+    for projection in network.projections:
+        parts = f"{projection.pre or 'unknown'} to {projection.post or 'unknown'}"
+        parts += "".join(f", {target}" for target in projection.targets or ())
+        yield (
+            f"  projection {projection.name}: {parts}, {projection.pre_ranks.shape[0]} synapses in "
+            f"{projection.post_ranks.shape[0]} rows{_names(projection.quantities)}"
+        )
+
+
+def _names(quantities: tuple[Quantity, ...]) -> str:
+    return "".join(f", {quantity.name}" for quantity in quantities)
 
 
 def _data(data: Any, unit: Unit) -> str:

@@ -52,6 +52,7 @@ class Finding:
 # What nwbinspector says of data that are as this extension means them.
 _EXPECTED = {
     ("check_data_orientation", "CompartmentSeries"): "a network has more compartments than times",
+    ("check_data_orientation", "AxesTimeSeries"): "an image has more pixels than there are times",
     ("check_single_row", "Compartments"): "one recorded cell is a table of one row",
     ("check_col_not_nan", "Compartments"): "NaN is an unknown position",
 }

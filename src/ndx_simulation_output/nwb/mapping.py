@@ -19,6 +19,7 @@ from ndx_simulation_output.engine.layout import Layout, Storage, plan_layout
 from ndx_simulation_output.errors import NameClashError
 from ndx_simulation_output.nwb.array_groups import make_data
 from ndx_simulation_output.nwb.metadata import make_nwbfile, make_simulation_metadata, overlaid
+from ndx_simulation_output.nwb.network_state import make_state
 from ndx_simulation_output.nwb.types import Compartments, CompartmentSeries
 from ndx_simulation_output.nwb.units import make_units
 from ndx_simulation_output.recording import (
@@ -146,6 +147,8 @@ def add_output(
             **potential.provenance,
         }
     group_facts = _add_groups(mapped, output)
+    for network in output.networks:
+        mapped.nwbfile.add_acquisition(make_state(network, _free_name(mapped, network.name)))
     run = {key: value for key, value in asdict(output.run).items() if value is not None}
     run |= run_metadata
     units, spike_facts = make_units(output.spikes, run.get("time_step"))
@@ -297,12 +300,17 @@ def _add_groups(mapped: Mapped, output: SimulationOutput) -> dict[str, Any]:
     """Add the groups of arrays; give what it takes to read them as they were, by their names."""
     facts = {}
     for group in output.groups:
-        named = _nwb_name(group.name).strip(".") or "arrays"
-        candidates = chain([named], (f"{named}_{number}" for number in count(2)))
-        name = next(name for name in candidates if name not in mapped.nwbfile.acquisition)
+        name = _free_name(mapped, group.name)
         data, facts[name] = make_data(group, name)
         mapped.nwbfile.add_acquisition(data)
     return facts
+
+
+def _free_name(mapped: Mapped, name: str) -> str:
+    """Give a name that NWB allows, and nothing in the acquisition has."""
+    named = _nwb_name(name).strip(".") or "arrays"
+    candidates = chain([named], (f"{named}_{number}" for number in count(2)))
+    return next(name for name in candidates if name not in mapped.nwbfile.acquisition)
 
 
 def _add_electrodes(mapped: Mapped, output: SimulationOutput) -> list[list[int]]:

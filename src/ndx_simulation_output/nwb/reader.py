@@ -27,9 +27,19 @@ from ndx_simulation_output.nwb.described import (
     describe_times,
     undescribed_columns,
 )
+from ndx_simulation_output.nwb.exports_reading import find_exports
 from ndx_simulation_output.nwb.mapping import CHANNEL, electrode_group
 from ndx_simulation_output.nwb.metadata import read_session
-from ndx_simulation_output.nwb.types import Compartments, CompartmentSeries, DataWithAxes
+from ndx_simulation_output.nwb.network_state import read_state
+from ndx_simulation_output.nwb.types import (
+    AxesTimeSeries,
+    Compartments,
+    CompartmentSeries,
+    DataToExport,
+    DataWithAxes,
+    NetworkState,
+    StateTable,
+)
 from ndx_simulation_output.nwb.units import UNITS_COLUMNS, read_units
 from ndx_simulation_output.nwb.zarr import is_nwb_store, open_store
 from ndx_simulation_output.recording import (
@@ -115,6 +125,8 @@ def read(source: Path | RemoteFile) -> SimulationOutput:
         io = stack.enter_context(open_nwb(source))
         try:
             output = _describe(read_contents(io, source), source)
+            if isinstance(io, NWBHDF5IO):
+                output = replace(output, exports=find_exports(io._file))  # noqa: SLF001
         except RuntimeError as error:
             # Such as that of numcodecs, which no longer reads what hdmf-zarr 0.13 has pickled.
             msg = f"{source} cannot be read: {error}"
@@ -132,7 +144,7 @@ def read_all(paths: Sequence[Path]) -> SimulationOutput:
     ShapeMismatchError
         If they have reports of the same name that do not fit each other.
     NameClashError
-        If two have extracellular potentials, or groups of arrays, of the same name.
+        If two have extracellular potentials, groups of arrays, or networks of the same name.
 
     """
     for path in paths:
@@ -208,6 +220,7 @@ def _describe(nwbfile: NWBFile, path: Path | RemoteFile) -> SimulationOutput:
         spikes=tuple(read_units(units, spike_facts)),
         potentials=tuple(potentials),
         groups=tuple(_groups(nwbfile, group_facts)),
+        networks=tuple(map(read_state, _networks(nwbfile))),
         run=_run(metadata),
         session=read_session(nwbfile),
         notes=tuple(notes),
@@ -217,7 +230,7 @@ def _describe(nwbfile: NWBFile, path: Path | RemoteFile) -> SimulationOutput:
 
 def _others(nwbfile: NWBFile) -> list[str]:
     """Name tables and data of types that are not described, but not what holds such as are."""
-    known = (TimeSeries, Compartments, MultiContainerInterface)
+    known = (TimeSeries, Compartments, StateTable, MultiContainerInterface)
     return [
         f"left out: {item.name} is a {type(item).__name__}"
         for item in nwbfile.objects.values()
@@ -267,15 +280,30 @@ def _run(metadata: Any) -> Run:
 
 
 def _all_series(nwbfile: NWBFile, known: Sequence[str]) -> list[TimeSeries]:
-    """Give every time series of the file: first those that are ``known``, then by name."""
-    series = [item for item in nwbfile.objects.values() if isinstance(item, TimeSeries)]
+    """Give every time series but those of instruments: first the ``known`` ones, then by name."""
+    series = [
+        item
+        for item in nwbfile.objects.values()
+        if isinstance(item, TimeSeries) and not isinstance(item, AxesTimeSeries)
+    ]
     ranks = {name: rank for rank, name in enumerate(known)}
     return sorted(series, key=lambda item: (ranks.get(item.name, len(ranks)), item.name))
 
 
+def _networks(nwbfile: NWBFile) -> list[NetworkState]:
+    found = [item for item in nwbfile.objects.values() if isinstance(item, NetworkState)]
+    return sorted(found, key=lambda state: state.name)
+
+
 def _groups(nwbfile: NWBFile, facts: dict[str, Any]) -> list[ArrayGroup]:
     """Give every group of arrays of the file: first those that are known, then by name."""
-    found = [item for item in nwbfile.objects.values() if isinstance(item, DataWithAxes)]
+    found = [
+        item
+        for item in nwbfile.objects.values()
+        if isinstance(item, DataWithAxes)
+        and not isinstance(item, DataToExport)
+        and not isinstance(item.parent, DataToExport)
+    ]
     ranks = {name: rank for rank, name in enumerate(facts)}
     found.sort(key=lambda item: (ranks.get(item.name, len(ranks)), item.name))
     return [read_data(item, facts.get(item.name, {})) for item in found]

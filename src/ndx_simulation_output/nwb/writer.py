@@ -15,12 +15,16 @@ from ndx_simulation_output.engine.parallel import write_matrix_together
 from ndx_simulation_output.engine.team import Team
 from ndx_simulation_output.errors import LayoutError, SourceError
 from ndx_simulation_output.files import check_target, names_store, naming_target, whole_hdf5
+from ndx_simulation_output.nwb.exports import HowStored
+from ndx_simulation_output.nwb.exports_writing import bytes_of, write_exports
 from ndx_simulation_output.nwb.mapping import map_output, matrices
 from ndx_simulation_output.nwb.zarr import write_store
 from ndx_simulation_output.recording import SimulationOutput
 from ndx_simulation_output.recording.arrays import Progress, size_in_bytes
 
 __all__ = ["write"]
+
+_GZIP_LEVEL = 4
 
 
 def write(
@@ -62,6 +66,9 @@ def write(
     """
     team = team or Team()
     if names_store(target):
+        if output.exports:
+            msg = f"{target} is a Zarr store; data of instruments are written to NAME.nwb"
+            raise LayoutError(msg)
         if team.size > 1:
             msg = f"{target} is a Zarr store, which dask fills: write it without MPI"
             raise LayoutError(msg)
@@ -93,6 +100,7 @@ def write(
         io = NWBHDF5IO(mode="w", file=file)
         io.write(mapped.nwbfile)
         total = sum(size_in_bytes(fill.source) for fill in mapped.fills)
+        total += bytes_of(output.exports)
         done = (lambda n_bytes: progress(n_bytes, total)) if progress else None
         for fill in mapped.fills:
             placeholder = fill.series.fields["data"].dataset
@@ -105,6 +113,9 @@ def write(
             write_matrix_together(
                 team, fill.source, dataset, fill.layout, file.path, workers=workers, progress=done
             )
+        if output.exports:
+            level = _GZIP_LEVEL if storage.compression == "gzip" else 0
+            write_exports(file, output.exports, HowStored(level), done)
 
 
 def _check_sources(output: SimulationOutput, team: Team) -> None:

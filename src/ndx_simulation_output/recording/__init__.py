@@ -3,6 +3,13 @@
 from ndx_simulation_output.recording.array_groups import ArrayGroup, OwnArray
 from ndx_simulation_output.recording.arrays import LazyArray
 from ndx_simulation_output.recording.compartments import CompartmentTable
+from ndx_simulation_output.recording.exports import ExportArray, ExportAxis, ExportGroup
+from ndx_simulation_output.recording.network import (
+    NetworkSnapshot,
+    PopulationSnapshot,
+    ProjectionSnapshot,
+    Quantity,
+)
 from ndx_simulation_output.recording.output import (
     Electrodes,
     ExtracellularPotential,
@@ -21,9 +28,16 @@ __all__ = [
     "ArrayGroup",
     "CompartmentTable",
     "Electrodes",
+    "ExportArray",
+    "ExportAxis",
+    "ExportGroup",
     "ExtracellularPotential",
     "LazyArray",
+    "NetworkSnapshot",
     "OwnArray",
+    "PopulationSnapshot",
+    "ProjectionSnapshot",
+    "Quantity",
     "RegularTimes",
     "Report",
     "Run",

@@ -18,6 +18,7 @@ from ndx_simulation_output.errors import (
 from ndx_simulation_output.recording.array_groups import ArrayGroup
 from ndx_simulation_output.recording.compartments import CompartmentTable
 from ndx_simulation_output.recording.joined import Joined
+from ndx_simulation_output.recording.network import NetworkSnapshot
 from ndx_simulation_output.recording.output import (
     ExtracellularPotential,
     Report,
@@ -30,7 +31,7 @@ from ndx_simulation_output.recording.times import RegularTimes, Times
 __all__ = ["join_tables", "merge_outputs"]
 
 _Item = TypeVar("_Item")
-_Named = TypeVar("_Named", ExtracellularPotential, ArrayGroup)
+_Named = TypeVar("_Named", ExtracellularPotential, ArrayGroup, NetworkSnapshot)
 _Parts = list[tuple[str, _Item]]
 """Things that belong together, each with the name of the file that has it."""
 
@@ -51,7 +52,7 @@ def merge_outputs(named: Sequence[tuple[str, SimulationOutput]]) -> SimulationOu
     SourceError
         If a cell of a population occurs in two files.
     NameClashError
-        If two files have extracellular potentials, or groups of arrays, of the same name.
+        If two files have extracellular potentials, groups of arrays, or networks of the same name.
 
     """
     if len(named) == 1:
@@ -61,6 +62,7 @@ def merge_outputs(named: Sequence[tuple[str, SimulationOutput]]) -> SimulationOu
     spikes = _grouped(named, lambda output: output.spikes, lambda some: some.population)
     potentials = _grouped(named, lambda output: output.potentials, lambda one: one.name)
     groups = _grouped(named, lambda output: output.groups, lambda group: group.name)
+    networks = _grouped(named, lambda output: output.networks, lambda network: network.name)
     run = _of_first([(name, asdict(output.run)) for name, output in named])
     sections = dict.fromkeys(section for _, output in named for section in output.session)
     merged = SimulationOutput(
@@ -68,6 +70,8 @@ def merge_outputs(named: Sequence[tuple[str, SimulationOutput]]) -> SimulationOu
         spikes=tuple(_join_spikes(parts, notes) for parts in spikes),
         potentials=tuple(map(_only_one, potentials)),
         groups=tuple(map(_only_one, groups)),
+        exports=tuple(export for _, output in named for export in output.exports),
+        networks=tuple(map(_only_one, networks)),
         run=Run(**run),
         session={
             section: _of_first([(name, output.session.get(section, {})) for name, output in named])

@@ -13,6 +13,8 @@ from ndx_simulation_output.recording.array_groups import ArrayGroup
 from ndx_simulation_output.recording.arrays import LazyArray
 from ndx_simulation_output.recording.compartments import CompartmentTable
 from ndx_simulation_output.recording.dask_arrays import to_dask
+from ndx_simulation_output.recording.exports import ExportGroup
+from ndx_simulation_output.recording.network import NetworkSnapshot
 from ndx_simulation_output.recording.times import Times
 from ndx_simulation_output.recording.traces import Traces, read_in_unit
 from ndx_simulation_output.recording.units import Unit
@@ -248,15 +250,18 @@ class Run:
 class SimulationOutput:
     """All that a run recorded. Use it in a ``with`` block: its data are read from open files.
 
-    ``groups`` are arrays that no report can hold. ``session`` has what the source says of session
-    and subject, as metadata are given: sections ``NWBFile`` and ``Subject``. ``notes`` say in plain
-    words what of the source was left out or put right.
+    ``groups`` are arrays that no report can hold, ``exports`` what instruments gave, ``networks``
+    states of networks. ``session`` has what the source says of session and subject, as metadata
+    are given: sections ``NWBFile`` and ``Subject``. ``notes`` say in plain words what of the source
+    was left out or put right.
     """
 
     reports: tuple[Report, ...] = ()
     spikes: tuple[Spikes, ...] = ()
     potentials: tuple[ExtracellularPotential, ...] = ()
     groups: tuple[ArrayGroup, ...] = ()
+    exports: tuple[ExportGroup, ...] = ()
+    networks: tuple[NetworkSnapshot, ...] = ()
     run: Run = field(default_factory=Run)
     session: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()

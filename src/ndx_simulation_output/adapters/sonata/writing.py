@@ -92,6 +92,9 @@ def write(
     written.left_out += [
         f"{group.name}: SONATA has no arrays that are no reports" for group in output.groups
     ]
+    written.left_out += [
+        f"{network.name}: SONATA has no states of networks" for network in output.networks
+    ]
     plan: dict[Path, list[_Part]] = {}
     total = sum(size_in_bytes(report.data) for report in output.reports)
     total += sum(size_in_bytes(potential.data) for potential in output.potentials)

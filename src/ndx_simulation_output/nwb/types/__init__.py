@@ -1,17 +1,35 @@
 """The neurodata types, made from the YAML under ``spec/`` when this package is imported."""
 
-from ndx_simulation_output.nwb.types.arrays import Axis, DataWithAxes, LabeledArray
+from ndx_simulation_output.nwb.types.arrays import (
+    AxesTimeSeries,
+    Axis,
+    DataToExport,
+    DataWithAxes,
+    LabeledArray,
+)
 from ndx_simulation_output.nwb.types.compartments import Compartments
 from ndx_simulation_output.nwb.types.namespace import NAMESPACE
+from ndx_simulation_output.nwb.types.network import (
+    NetworkState,
+    PopulationState,
+    ProjectionState,
+    StateTable,
+)
 from ndx_simulation_output.nwb.types.series import CompartmentSeries
 from ndx_simulation_output.nwb.types.simulation import SimulationMetaData
 
 __all__ = [
     "NAMESPACE",
+    "AxesTimeSeries",
     "Axis",
     "CompartmentSeries",
     "Compartments",
+    "DataToExport",
     "DataWithAxes",
     "LabeledArray",
+    "NetworkState",
+    "PopulationState",
+    "ProjectionState",
     "SimulationMetaData",
+    "StateTable",
 ]

@@ -1,13 +1,21 @@
 """Arrays with axes: data that are no time series of compartments."""
 
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from hdmf.data_utils import DataIO
 from hdmf.utils import AllowPositional, get_docval
-from pynwb import register_class
+from pynwb import TimeSeries, register_class
 
 from ndx_simulation_output.nwb.types.namespace import NAMESPACE, declare, generated, optional
+from ndx_simulation_output.recording import ExportArray, ExportAxis, LazyArray
+from ndx_simulation_output.recording.exports_xarray import to_xarray
 
-__all__ = ["Axis", "DataWithAxes", "LabeledArray"]
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["AxesTimeSeries", "Axis", "DataToExport", "DataWithAxes", "LabeledArray"]
 
 _Axis: Any = generated("Axis")
 _LabeledArray: Any = generated("LabeledArray")
@@ -50,7 +58,7 @@ class LabeledArray(_LabeledArray):  # type: ignore[misc]
         super().__init__(**kwargs)
 
 
-# Made last: it holds the two others, and must find these classes rather than make its own.
+# Made after them: it holds the two others, and must find these classes rather than make its own.
 _DataWithAxes: Any = generated("DataWithAxes")
 
 
@@ -73,3 +81,121 @@ class DataWithAxes(_DataWithAxes):  # type: ignore[misc]
     def __init__(self, **kwargs: Any) -> None:
         """Make a container of arrays and axes."""
         super().__init__(**kwargs)
+
+    def to_xarray(self) -> "xr.Dataset":
+        """Give the arrays as variables and their axes as coordinates, all of them read.
+
+        Navigation axes, which lie in ``NavAxes`` beside this container or one around it, are
+        coordinates too.
+
+        Raises
+        ------
+        MissingDependencyError
+            If xarray is not installed.
+
+        Example
+        -------
+        >>> import numpy as np
+        >>> x = Axis(name="x", data=np.arange(3.0), label="time", unit="ms", index=0)
+        >>> data = DataWithAxes(name="ca", axis=[x],
+        ...                     labeled_arrays=[LabeledArray(name="y", data=np.ones(3))])
+        >>> data.to_xarray()["y"].dims
+        ('time',)
+
+        """
+        arrays = [array for name, array in (self.labeled_arrays or {}).items()]
+        axes = list((self.axis or {}).values())
+        series = getattr(self, "nwb_data_interfaces", None) or {}
+        arrays += [item for item in series.values() if isinstance(item, TimeSeries)]
+        return to_xarray(
+            [_array(array) for array in arrays if array.fields.get("role") != "log"],
+            [_axis(axis) for axis in (*axes, *_nav_axes(self))],
+        )
+
+
+_DataToExport: Any = generated("DataToExport")
+
+
+@register_class("DataToExport", NAMESPACE)
+class DataToExport(_DataToExport):  # type: ignore[misc]
+    """Arrays with axes that belong together: ``nwb_data_interfaces`` by name, and its own.
+
+    Example
+    -------
+    >>> detector = DataToExport(name="Detector000", group_type="detector",
+    ...                         nwb_data_interfaces=[DataWithAxes(name="CH00")])
+    >>> list(detector.nwb_data_interfaces)
+    ['CH00']
+
+    """
+
+    @declare(*get_docval(_DataToExport.__init__), allow_positional=AllowPositional.ALLOWED)
+    def __init__(self, **kwargs: Any) -> None:
+        """Make a container of containers, arrays and axes."""
+        super().__init__(**kwargs)
+
+
+_AxesTimeSeries: Any = generated("AxesTimeSeries")
+
+
+@register_class("AxesTimeSeries", NAMESPACE)
+class AxesTimeSeries(_AxesTimeSeries):  # type: ignore[misc]
+    """An array that belongs to axes and whose first dimension is time (s).
+
+    Example
+    -------
+    >>> AxesTimeSeries(name="EnlData00", data=[1.0, 2.0], unit="V", timestamps=[0.0, 0.1]).unit
+    'V'
+
+    """
+
+    @declare(*get_docval(_AxesTimeSeries.__init__), allow_positional=AllowPositional.ALLOWED)
+    def __init__(self, **kwargs: Any) -> None:
+        """Make a time series."""
+        super().__init__(**kwargs)
+
+
+_NAV_AXES = "navaxes"
+
+
+def _nav_axes(data: Any) -> Iterator[Any]:
+    """Give the axes of the next group of navigation axes around some data."""
+    around = data
+    while isinstance(around, DataWithAxes):
+        for name, found in (getattr(around, "nwb_data_interfaces", None) or {}).items():
+            if name.casefold() == _NAV_AXES and isinstance(found, DataWithAxes):
+                yield from (found.axis or {}).values()
+                return
+        around = around.parent
+
+
+def _array(array: Any) -> ExportArray:
+    known: dict[str, Any] = {
+        name: array.fields.get(name) or "" for name in ("label", "title", "role", "source")
+    }
+    known |= {name: array.fields.get(name) or "" for name in ("distribution", "origin", "unit")}
+    nav = array.fields.get("nav_indexes")
+    return ExportArray(
+        array.name,
+        _values(array.data),
+        **known,
+        timestamp=array.fields.get("timestamp"),
+        nav_indexes=() if nav is None else tuple(int(index) for index in nav),
+    )
+
+
+def _axis(axis: Any) -> ExportAxis:
+    return ExportAxis(
+        axis.name,
+        _values(axis.data),
+        axis.label or "",
+        axis.unit or "",
+        axis.index or 0,
+        axis.spread_order or 0,
+    )
+
+
+def _values(data: Any) -> LazyArray:
+    data = data.data if isinstance(data, DataIO) else data
+    found: LazyArray = data if hasattr(data, "dtype") else np.asarray(data)
+    return found

@@ -1,0 +1,20 @@
+"""ANNarchy's files: the state of a network, and its parameters as JSON."""
+
+from ndx_simulation_output.adapters.annarchy.parameters import (
+    Parameters,
+    parameters_of,
+    parameters_text,
+    parse_parameters,
+    with_parameters,
+)
+from ndx_simulation_output.adapters.annarchy.reading import is_saved, read
+
+__all__ = [
+    "Parameters",
+    "is_saved",
+    "parameters_of",
+    "parameters_text",
+    "parse_parameters",
+    "read",
+    "with_parameters",
+]

@@ -1,0 +1,255 @@
+"""The state of a network: tables of neurons and of synapses."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from hdmf.common import VectorData, VectorIndex
+from hdmf.utils import AllowPositional, get_docval
+from numpy.typing import NDArray
+from pynwb import register_class
+
+from ndx_simulation_output.errors import ShapeMismatchError
+from ndx_simulation_output.nwb.types.namespace import NAMESPACE, declare, generated, optional
+
+__all__ = ["NetworkState", "PopulationState", "ProjectionState", "StateTable"]
+
+_StateTable: Any = generated("StateTable")
+
+
+@register_class("StateTable", NAMESPACE)
+class StateTable(_StateTable):  # type: ignore[misc]
+    """What the tables of a state have in common; make a ``PopulationState`` or ``ProjectionState``.
+
+    Raises
+    ------
+    ShapeMismatchError
+        If the arrays ``quantity_*`` differ in length.
+
+    """
+
+    @declare(
+        *optional(_StateTable, description="The state of a part of a network"),
+        allow_positional=AllowPositional.ALLOWED,
+    )
+    def __init__(self, **kwargs: Any) -> None:
+        """Make a table."""
+        super().__init__(**kwargs)
+        if not self._in_construct_mode:
+            _check_quantities(self)
+
+
+# Made one by one: each must find the classes before it rather than make its own.
+_PopulationState: Any = generated("PopulationState")
+
+
+@register_class("PopulationState", NAMESPACE)
+class PopulationState(_PopulationState):  # type: ignore[misc]
+    """The state of a population: a row for each neuron, a column for each local quantity.
+
+    Raises
+    ------
+    ShapeMismatchError
+        If the number of rows is not that of the neurons of ``geometry``.
+
+    """
+
+    @declare(
+        *optional(_PopulationState, description="The state of a population"),
+        allow_positional=AllowPositional.ALLOWED,
+    )
+    def __init__(self, **kwargs: Any) -> None:
+        """Make a table of its columns."""
+        super().__init__(**kwargs)
+        if self._in_construct_mode:
+            return
+        neurons = int(np.prod(self.geometry, dtype=np.int64))
+        if len(self.id) != neurons:
+            msg = (
+                f"table {self.name!r} has {len(self.id)} rows; expected {neurons}, the neurons of "
+                f"geometry {tuple(self.geometry)}"
+            )
+            raise ShapeMismatchError(msg)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        geometry: Sequence[int],
+        columns: Mapping[str, NDArray[Any]],
+        *,
+        name: str,
+        descriptions: Mapping[str, str] | None = None,
+        **fields: Any,
+    ) -> "PopulationState":
+        """Make a table of arrays.
+
+        Parameters
+        ----------
+        geometry
+            Shape of the grid of neurons.
+        columns
+            Values of each local quantity, shape (neuron,).
+        name
+            Name of the table.
+        descriptions
+            What columns are.
+        fields
+            Other parts of the type, such as ``title`` and ``quantity_name``.
+
+        Raises
+        ------
+        ShapeMismatchError
+            If a column has not one value for each neuron.
+
+        Example
+        -------
+        >>> state = PopulationState.from_arrays((2, 2), {"v": np.zeros(4)}, name="exc")
+        >>> state["v"].data.shape
+        (4,)
+
+        """
+        neurons = int(np.prod(geometry, dtype=np.int64))
+        _check_lengths(name, columns, neurons)
+        made: PopulationState = cls(
+            name=name,
+            geometry=np.asarray(geometry, np.int64),
+            id=np.arange(neurons),
+            columns=_columns(columns, {}, descriptions or {}, None),
+            colnames=list(columns),
+            **fields,
+        )
+        return made
+
+
+_ProjectionState: Any = generated("ProjectionState")
+
+
+@register_class("ProjectionState", NAMESPACE)
+class ProjectionState(_ProjectionState):  # type: ignore[misc]
+    """The state of a projection: a row for each post-synaptic neuron that has synapses.
+
+    Its id is the rank of the neuron. Ragged columns ``pre_rank``, ``weight``, ``delay`` (s),
+    ``delay_steps`` and any other have a value for each synapse.
+    """
+
+    @declare(
+        *optional(_ProjectionState, description="The state of a projection"),
+        allow_positional=AllowPositional.ALLOWED,
+    )
+    def __init__(self, **kwargs: Any) -> None:
+        """Make a table of its columns."""
+        super().__init__(**kwargs)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        post_ranks: NDArray[Any],
+        ends: NDArray[Any],
+        columns: Mapping[str, NDArray[Any]],
+        *,
+        name: str,
+        row_columns: Mapping[str, NDArray[Any]] | None = None,
+        descriptions: Mapping[str, str] | None = None,
+        **fields: Any,
+    ) -> "ProjectionState":
+        """Make a table of arrays, without a Python loop over synapses.
+
+        Parameters
+        ----------
+        post_ranks
+            Rank of the post-synaptic neuron of each row, shape (row,).
+        ends
+            Where the synapses of each row end, shape (row,).
+        columns
+            Values of each synapse, shape (synapse,): ``pre_rank``, and others.
+        name
+            Name of the table.
+        row_columns
+            Values of each row, shape (row,).
+        descriptions
+            What columns are.
+        fields
+            Other parts of the type, such as ``pre``, ``post`` and ``quantity_name``.
+
+        Raises
+        ------
+        ShapeMismatchError
+            If the lengths do not fit each other, or the ends do not ascend.
+
+        Example
+        -------
+        >>> columns = {"pre_rank": np.array([0, 2, 1]), "weight": np.array([0.1, 0.2, 0.3])}
+        >>> state = ProjectionState.from_arrays([4, 7], [2, 3], columns, name="to_exc")
+        >>> state["weight"][1].tolist()
+        [0.3]
+
+        """
+        ranks, edges = np.asarray(post_ranks, np.int64), np.asarray(ends, np.int64)
+        row_columns = row_columns or {}
+        if edges.shape != ranks.shape or (np.diff(edges, prepend=0) < 0).any():
+            msg = (
+                f"the rows of table {name!r} end at {edges}; expected {len(ranks)} ends that ascend"
+            )
+            raise ShapeMismatchError(msg)
+        _check_lengths(name, columns, int(edges[-1]) if len(edges) else 0)
+        _check_lengths(name, row_columns, len(ranks))
+        made: ProjectionState = cls(
+            name=name,
+            id=ranks,
+            columns=_columns(row_columns, columns, descriptions or {}, edges.astype(np.uint64)),
+            colnames=[*row_columns, *columns],
+            **fields,
+        )
+        return made
+
+
+_NetworkState: Any = generated("NetworkState")
+
+
+@register_class("NetworkState", NAMESPACE)
+class NetworkState(_NetworkState):  # type: ignore[misc]
+    """The state of a network at one time: ``population_states`` and ``projection_states`` by name.
+
+    Example
+    -------
+    >>> exc = PopulationState.from_arrays((3,), {"v": np.zeros(3)}, name="exc")
+    >>> state = NetworkState(name="state", population_states=[exc], time=0.1, step=200)
+    >>> list(state.population_states)
+    ['exc']
+
+    """
+
+    @declare(*get_docval(_NetworkState.__init__), allow_positional=AllowPositional.ALLOWED)
+    def __init__(self, **kwargs: Any) -> None:
+        """Make a state of its parts."""
+        super().__init__(**kwargs)
+
+
+def _columns(
+    plain: Mapping[str, Any],
+    ragged: Mapping[str, Any],
+    descriptions: Mapping[str, str],
+    ends: NDArray[np.uint64] | None,
+) -> list[VectorData]:
+    made = []
+    for name, values in plain.items():
+        made.append(VectorData(name=name, description=descriptions.get(name, name), data=values))
+    for name, values in ragged.items():
+        data = VectorData(name=name, description=descriptions.get(name, name), data=values)
+        made += [data, VectorIndex(name=f"{name}_index", data=ends, target=data)]
+    return made
+
+
+def _check_lengths(table: str, columns: Mapping[str, Any], expected: int) -> None:
+    for name, values in columns.items():
+        if np.shape(values) != (expected,):
+            msg = f"column {name!r} of table {table!r} has shape {np.shape(values)}; expected "
+            raise ShapeMismatchError(msg + f"({expected},)")
+
+
+def _check_quantities(table: Any) -> None:
+    fields = [name for name in table.fields if name.startswith("quantity_")]
+    lengths = {name: len(table.fields[name]) for name in fields if table.fields[name] is not None}
+    if len(set(lengths.values())) > 1:
+        msg = f"the quantities of table {table.name!r} differ in number: {lengths}"
+        raise ShapeMismatchError(msg)

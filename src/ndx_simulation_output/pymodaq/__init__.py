@@ -1,0 +1,55 @@
+"""PyMoDAQ's data objects, savers and loaders, over NWB.
+
+Scripts run with these imports alone changed. ``pymodaq_data`` is needed only for ``to_pymodaq``.
+"""
+
+from ndx_simulation_output.pymodaq.data import (
+    Axis,
+    DataCalculated,
+    DataDim,
+    DataDistribution,
+    DataRaw,
+    DataSource,
+    DataToExport,
+    DataWithAxes,
+)
+from ndx_simulation_output.pymodaq.files import H5SaverLowLevel, Node
+from ndx_simulation_output.pymodaq.growing import (
+    DataEnlargeableSaver,
+    DataExtendedSaver,
+    DataToExportEnlargeableSaver,
+    DataToExportExtendedSaver,
+    DataToExportTimedSaver,
+)
+from ndx_simulation_output.pymodaq.loaders import DataLoader
+from ndx_simulation_output.pymodaq.names import H5Saver
+from ndx_simulation_output.pymodaq.savers import (
+    AxisSaverLoader,
+    BkgSaver,
+    DataSaverLoader,
+    DataToExportSaver,
+)
+
+__all__ = [
+    "Axis",
+    "AxisSaverLoader",
+    "BkgSaver",
+    "DataCalculated",
+    "DataDim",
+    "DataDistribution",
+    "DataEnlargeableSaver",
+    "DataExtendedSaver",
+    "DataLoader",
+    "DataRaw",
+    "DataSaverLoader",
+    "DataSource",
+    "DataToExport",
+    "DataToExportEnlargeableSaver",
+    "DataToExportExtendedSaver",
+    "DataToExportSaver",
+    "DataToExportTimedSaver",
+    "DataWithAxes",
+    "H5Saver",
+    "H5SaverLowLevel",
+    "Node",
+]

@@ -1,0 +1,478 @@
+"""Data with axes in memory: light values with the names and arguments of PyMoDAQ's."""
+
+import copy
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ndx_simulation_output.errors import MissingDependencyError, ShapeMismatchError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = [
+    "Axis",
+    "DataCalculated",
+    "DataDim",
+    "DataDistribution",
+    "DataRaw",
+    "DataSource",
+    "DataToExport",
+    "DataWithAxes",
+]
+
+
+class _Named(Enum):
+    """A choice that equals the text of its name."""
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether the names are equal, in small or capital letters."""
+        name = getattr(other, "name", other)
+        return isinstance(name, str) and name.casefold() == self.name.casefold()
+
+    def __hash__(self) -> int:
+        """Hash the name."""
+        return hash(self.name)
+
+    @classmethod
+    def of(cls, value: Any) -> "Self":
+        """Give the choice of a name, of this or another enumeration.
+
+        Raises
+        ------
+        ValueError
+            If there is none of this name.
+
+        """
+        for choice in cls:
+            if choice == value:
+                return choice
+        msg = f"{value!r} is no {cls.__name__}; expected one of {', '.join(cls.__members__)}"
+        raise ValueError(msg)
+
+
+class DataDim(_Named):
+    """How many dimensions the signal has."""
+
+    Data0D = 0
+    Data1D = 1
+    Data2D = 2
+    DataND = 3
+
+
+class DataSource(_Named):
+    """Whether data are as recorded, or calculated from others."""
+
+    raw = 0
+    calculated = 1
+
+
+class DataDistribution(_Named):
+    """Whether navigation axes are those of a grid, or list the points that were measured."""
+
+    uniform = 0
+    spread = 1
+
+
+class Axis:
+    """Values of an independent variable, shape (value,), along dimension ``index`` of arrays.
+
+    The values are kept as they are given, or made of ``offset``, ``scaling`` and ``size``.
+
+    Example
+    -------
+    >>> Axis("myaxis", units="seconds", data=np.array([3, 7, 11, 15]))
+    Axis: <label: myaxis> - <units: seconds> - <index: 0>
+
+    """
+
+    def __init__(
+        self,
+        label: str = "",
+        units: str = "",
+        data: NDArray[Any] | None = None,
+        index: int = 0,
+        scaling: float | None = None,
+        offset: float | None = None,
+        size: int | None = None,
+        spread_order: int = 0,
+    ) -> None:
+        """Make an axis.
+
+        Raises
+        ------
+        TypeError
+            If there are neither values nor a size, or the values are no array.
+        ValueError
+            If the values do not have one dimension, or ``index`` is negative.
+
+        """
+        if data is None:
+            if size is None:
+                msg = "an axis has neither data nor size; expected one of them"
+                raise TypeError(msg)
+            data = (offset or 0.0) + (1.0 if scaling is None else scaling) * np.arange(size)
+        if not isinstance(data, np.ndarray):
+            msg = f"the data of axis {label!r} are {type(data).__name__}; expected a numpy array"
+            raise TypeError(msg)
+        if data.ndim != 1 or index < 0:
+            msg = (
+                f"axis {label!r} has data of shape {data.shape} and index {index}; expected one "
+                "dimension, and 0 or more"
+            )
+            raise ValueError(msg)
+        self.label, self.units, self.data = label, units, data
+        self.index, self.spread_order = int(index), int(spread_order or 0)
+
+    @classmethod
+    def of(cls, axis: Any) -> "Axis":
+        """Give a light axis of one of any kind."""
+        if isinstance(axis, cls):
+            return axis
+        values = np.asarray(axis.get_data())
+        return cls(axis.label, axis.units, values, axis.index, spread_order=axis.spread_order)
+
+    @property
+    def size(self) -> int:
+        """Number of values."""
+        return len(self.data)
+
+    def get_data(self) -> NDArray[Any]:
+        """Give the values."""
+        return self.data
+
+    def to_pymodaq(self) -> Any:
+        """Give it as an axis of ``pymodaq_data``, which keeps linear values as a step.
+
+        Raises
+        ------
+        MissingDependencyError
+            If pymodaq_data is not installed.
+
+        """
+        return _pymodaq().Axis(
+            self.label, self.units, self.data, self.index, spread_order=self.spread_order
+        )
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether label, units, index and all values are equal."""
+        if not hasattr(other, "get_data"):
+            return NotImplemented
+        axis = Axis.of(other)
+        same = (self.label, self.units, self.index) == (axis.label, axis.units, axis.index)
+        return same and np.array_equal(self.data, axis.data)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        """Show it as PyMoDAQ does."""
+        return f"Axis: <label: {self.label}> - <units: {self.units}> - <index: {self.index}>"
+
+
+class DataWithAxes:
+    """Arrays of one shape, ``data``, with their axes, and perhaps ``errors`` of the same shape.
+
+    Further arguments become attributes, which ``extra_attributes`` names. ``timestamp`` is in
+    seconds since 1970.
+
+    Example
+    -------
+    >>> DataWithAxes("mydata", source="raw", data=[np.zeros((2, 3))])
+    <DataWithAxes, mydata, (|2, 3)>
+
+    """
+
+    def __init__(
+        self,
+        name: str,
+        source: Any = None,
+        dim: Any = None,
+        distribution: Any = DataDistribution.uniform,
+        data: Any = None,
+        labels: Iterable[str] = (),
+        origin: str = "",
+        units: str = "",
+        axes: Iterable[Any] = (),
+        nav_indexes: Iterable[int] = (),
+        errors: Any = None,
+        timestamp: float | None = None,
+        **extra: Any,
+    ) -> None:
+        """Make data. ``dim`` is told by shape, axes and navigation, whatever is given.
+
+        Raises
+        ------
+        TypeError
+            If there are no arrays.
+        ValueError
+            If the source is not given.
+        ShapeMismatchError
+            If arrays or errors differ in shape.
+
+        """
+        del dim
+        self.name, self.origin, self.units = name, origin or "", units or ""
+        self.source = DataSource.of(source)
+        self.data = _arrays(name, data)
+        self.errors = None if errors is None else _arrays(f"{name} errors", errors)
+        _check_shapes(name, [*self.data, *(self.errors or ())])
+        self.labels = list(labels)
+        self.labels += [f"CH{n:02d}" for n in range(len(self.labels), len(self.data))]
+        self.axes = [Axis.of(axis) for axis in axes]
+        self.nav_indexes = tuple(int(index) for index in nav_indexes or ())
+        given = DataDistribution.of(distribution)
+        self.distribution = given if self.nav_indexes else DataDistribution.uniform
+        self.timestamp = time.time() if timestamp is None else float(timestamp)
+        self.extra_attributes = list(extra)
+        for key, value in extra.items():
+            setattr(self, key, value)
+
+    @classmethod
+    def of(cls, data: Any) -> "DataWithAxes":
+        """Give light data of some of any kind, without copying the arrays."""
+        if isinstance(data, DataWithAxes):
+            return data
+        errors = data.errors
+        extra = {name: getattr(data, name) for name in data.extra_attributes}
+        return DataWithAxes(
+            data.name,
+            source=data.source,
+            distribution=data.distribution,
+            data=list(data.data),
+            labels=data.labels,
+            origin=data.origin,
+            units=str(data.units or ""),
+            axes=data.axes,
+            nav_indexes=data.nav_indexes,
+            errors=getattr(errors, "data", errors),
+            timestamp=data.timestamp,
+            **extra,
+        )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of each array."""
+        return tuple(self.data[0].shape)
+
+    @property
+    def length(self) -> int:
+        """Number of arrays."""
+        return len(self.data)
+
+    @property
+    def sig_indexes(self) -> tuple[int, ...]:
+        """Give the dimensions that are not navigation."""
+        return tuple(n for n in range(len(self.shape)) if n not in self.nav_indexes)
+
+    @property
+    def dim(self) -> DataDim:
+        """How many dimensions the data have."""
+        rank = len(self.shape)
+        if self.nav_indexes or rank > 2:
+            return DataDim.DataND
+        if rank == 1 and len(self.axes) != 1 and self.data[0].size == 1:
+            return DataDim.Data0D
+        return DataDim(rank)
+
+    def get_axis_from_index(self, index: int) -> list[Axis]:
+        """Give the axes of a dimension, in their order."""
+        found = [axis for axis in self.axes if axis.index == index]
+        return sorted(found, key=lambda axis: axis.spread_order)
+
+    def get_nav_axes(self) -> list[Axis]:
+        """Give the axes of navigation."""
+        return [axis for axis in self.axes if axis.index in self.nav_indexes]
+
+    def deepcopy(self) -> "DataWithAxes":
+        """Give a copy that shares nothing."""
+        return copy.deepcopy(self)
+
+    def to_pymodaq(self) -> Any:
+        """Give it as data of ``pymodaq_data``.
+
+        Raises
+        ------
+        MissingDependencyError
+            If pymodaq_data is not installed.
+
+        """
+        made = _pymodaq().DataWithAxes(
+            self.name,
+            source=self.source.name,
+            distribution=self.distribution.name,
+            data=self.data,
+            labels=list(self.labels),
+            origin=self.origin,
+            units=self.units,
+            axes=[axis.to_pymodaq() for axis in self.axes],
+            nav_indexes=self.nav_indexes,
+            errors=self.errors,
+            **{name: getattr(self, name) for name in self.extra_attributes},
+        )
+        made.timestamp = self.timestamp
+        return made
+
+    def __getitem__(self, index: int) -> NDArray[Any]:
+        """Give an array."""
+        return self.data[index]
+
+    def __len__(self) -> int:
+        """Give the number of arrays."""
+        return len(self.data)
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether names, units, arrays, errors and axes are equal."""
+        if not hasattr(other, "nav_indexes"):
+            return NotImplemented
+        data = DataWithAxes.of(other)
+        return (
+            (self.name, self.units, self.nav_indexes) == (data.name, data.units, data.nav_indexes)
+            and _are_equal(self.data, data.data)
+            and _are_equal(self.errors, data.errors)
+            and all(
+                self.get_axis_from_index(n) == data.get_axis_from_index(n)
+                for n in range(max(len(self.shape), 1))
+            )
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        """Show it as PyMoDAQ does."""
+        nav = ", ".join(str(self.shape[index]) for index in self.nav_indexes)
+        signal = ", ".join(str(self.shape[index]) for index in self.sig_indexes)
+        return f"<{type(self).__name__}, {self.name}, ({nav}|{signal})>"
+
+
+class DataRaw(DataWithAxes):
+    """Data as they were recorded."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Make data; the arguments are those of :class:`DataWithAxes`, without the source."""
+        super().__init__(*args, **{**kwargs, "source": DataSource.raw})
+
+
+class DataCalculated(DataWithAxes):
+    """Data that were calculated from others."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Make data; the arguments are those of :class:`DataWithAxes`, without the source."""
+        super().__init__(*args, **{**kwargs, "source": DataSource.calculated})
+
+
+class DataToExport:
+    """Data of any shapes that belong together.
+
+    Example
+    -------
+    >>> DataToExport("all", [DataRaw("temperature", data=[np.array([21.5])], units="degC")])
+    DataToExport: all <len:1>
+        * <DataRaw, temperature, (|1)>
+
+    """
+
+    def __init__(
+        self, name: str, data: Iterable[Any] = (), *, timestamp: float | None = None
+    ) -> None:
+        """Make it of data, which are not changed."""
+        self.name, self.data = name, [DataWithAxes.of(some) for some in data]
+        self.timestamp = time.time() if timestamp is None else float(timestamp)
+
+    @classmethod
+    def of(cls, export: Any) -> "DataToExport":
+        """Give a light one of one of any kind."""
+        if isinstance(export, cls):
+            return export
+        return cls(export.name, export.data, timestamp=export.timestamp)
+
+    def append(self, data: Any) -> None:
+        """Add data, or all of another, also where some of the same name are there."""
+        added = data.data if isinstance(data, DataToExport) else [DataWithAxes.of(data)]
+        self.data.extend(added)
+
+    def get_data_from_dim(self, dim: Any) -> "DataToExport":
+        """Give those of a dimension."""
+        found = [data for data in self.data if data.dim == DataDim.of(dim)]
+        return DataToExport(self.name, found, timestamp=self.timestamp)
+
+    def get_data_from_name(self, name: str) -> DataWithAxes | None:
+        """Give the first of a name, or None."""
+        return next((data for data in self.data if data.name == name), None)
+
+    def get_full_names(self) -> list[str]:
+        """Give the names as ``origin/name``."""
+        return [f"{data.origin}/{data.name}" for data in self.data]
+
+    def get_names(self) -> list[str]:
+        """Give the names."""
+        return [data.name for data in self.data]
+
+    def to_pymodaq(self) -> Any:
+        """Give it as one of ``pymodaq_data``, which gives its name as origin to data without one.
+
+        Raises
+        ------
+        MissingDependencyError
+            If pymodaq_data is not installed.
+
+        """
+        made = _pymodaq().DataToExport(self.name, data=[data.to_pymodaq() for data in self.data])
+        made.timestamp = self.timestamp
+        return made
+
+    def __getitem__(self, index: int) -> DataWithAxes:
+        """Give one of the data."""
+        return self.data[index]
+
+    def __iter__(self) -> Iterator[DataWithAxes]:
+        """Give the data."""
+        return iter(self.data)
+
+    def __len__(self) -> int:
+        """Give how many there are."""
+        return len(self.data)
+
+    def __repr__(self) -> str:
+        """Show it as PyMoDAQ does."""
+        lines = "".join(f"\n    * {data}" for data in self.data)
+        return f"DataToExport: {self.name} <len:{len(self)}>{lines}"
+
+
+def _pymodaq() -> Any:
+    try:
+        from pymodaq_data import data
+    except ImportError as error:
+        msg = "this needs pymodaq_data: pip install 'ndx-simulation-output[pymodaq]'"
+        raise MissingDependencyError(msg) from error
+    return data
+
+
+def _arrays(name: str, data: Any) -> list[NDArray[Any]]:
+    if isinstance(data, np.ndarray | int | float | complex | np.generic):
+        data = [np.atleast_1d(data)]
+    found = list(data) if data is not None else []
+    if not found or not all(isinstance(array, np.ndarray) and array.ndim for array in found):
+        msg = f"the data of {name!r} are {str(data)[:60]}; expected a list of arrays"
+        raise TypeError(msg)
+    return found
+
+
+def _check_shapes(name: str, arrays: Sequence[NDArray[Any]]) -> None:
+    shapes = {array.shape for array in arrays}
+    if len(shapes) > 1:
+        found = ", ".join(map(str, sorted(shapes)))
+        msg = f"the arrays of {name!r} have shapes {found}; expected one shape"
+        raise ShapeMismatchError(msg)
+
+
+def _are_equal(some: Sequence[NDArray[Any]] | None, other: Sequence[NDArray[Any]] | None) -> bool:
+    if some is None or other is None:
+        return some is other
+    return len(some) == len(other) and all(
+        np.array_equal(one, two, equal_nan=one.dtype.kind in "fc" and two.dtype.kind in "fc")
+        for one, two in zip(some, other, strict=True)
+    )

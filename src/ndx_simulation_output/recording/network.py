@@ -1,0 +1,167 @@
+"""The state of a network at one time: every quantity of its neurons and synapses."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any, Literal
+
+from ndx_simulation_output.errors import ShapeMismatchError
+from ndx_simulation_output.recording.arrays import LazyArray
+
+__all__ = [
+    "NOT_CONTAINED",
+    "Kind",
+    "Locality",
+    "NetworkSnapshot",
+    "PopulationSnapshot",
+    "ProjectionSnapshot",
+    "Quantity",
+]
+
+Kind = Literal["parameter", "variable", ""]
+"""Whether the equations change a quantity; empty where that is not known."""
+
+Locality = Literal["local", "shared", "semiglobal", "global"]
+"""How many values a quantity has.
+
+``local``: one for each neuron or synapse; ``shared``: it is local, but all have the one value;
+``semiglobal``: one for each post-synaptic neuron of a projection; ``global``: one.
+"""
+
+NOT_CONTAINED = (
+    "Not contained: spikes in flight, what is left of refractory periods, times of last events, "
+    "the state of random generators, schedules of inputs. A run that continues from this state is "
+    "the uninterrupted run only where none of these matter."
+)
+"""What no state has, in words for who reads a file."""
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A parameter or variable: ``values`` of shape (), or one for each of what ``locality`` says.
+
+    ``declared_type`` is the type of its declaration in the words of the simulator, such as
+    ``double``, empty where it is not known.
+    """
+
+    name: str
+    values: LazyArray
+    locality: Locality = "local"
+    kind: Kind = ""
+    declared_type: str = ""
+
+
+@dataclass(frozen=True)
+class PopulationSnapshot:
+    """A population: neurons in the order of their ranks, the last coordinate of the grid fastest.
+
+    ``geometry`` is the shape of the grid, (neuron,) if there is none; ``model`` the text of the
+    model. Values of local quantities have shape (neuron,).
+    """
+
+    name: str
+    geometry: tuple[int, ...]
+    quantities: tuple[Quantity, ...] = ()
+    model: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse quantities that do not fit the geometry."""
+        where = f"population {self.name!r}"
+        _check(where, self.quantities, {"local": (self.size,)})
+
+    @property
+    def size(self) -> int:
+        """Number of neurons."""
+        return prod(self.geometry)
+
+
+@dataclass(frozen=True)
+class ProjectionSnapshot:
+    """A projection: a row of synapses for each post-synaptic neuron that has any.
+
+    ``post_ranks`` and ``ends`` have shape (row,): the ranks of the post-synaptic neurons in their
+    whole population, and where the synapses of each end in ``pre_ranks``, shape (synapse,).
+    ``delays`` (s) and ``delay_steps`` have shape (synapse,), or () if all are equal, and are None
+    where they are not known. Values of local quantities have shape (synapse,), of semiglobal ones
+    (row,). ``weight`` names the quantity that is the weight. ``pre`` and ``post``, the populations,
+    and ``targets`` are None where they are not known.
+    """
+
+    name: str
+    post_ranks: LazyArray
+    ends: LazyArray
+    pre_ranks: LazyArray
+    quantities: tuple[Quantity, ...] = ()
+    pre: str | None = None
+    post: str | None = None
+    targets: tuple[str, ...] | None = None
+    delays: LazyArray | None = None
+    delay_steps: LazyArray | None = None
+    weight: str | None = None
+    model: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse rows that do not fit the synapses, and quantities that do not fit either."""
+        where = f"projection {self.name!r}"
+        rows, synapses = tuple(self.post_ranks.shape), tuple(self.pre_ranks.shape)
+        if tuple(self.ends.shape) != rows:
+            msg = f"{where} has {rows} post-synaptic ranks but {self.ends.shape} ends of rows"
+            raise ShapeMismatchError(msg)
+        ends = self.ends[:]
+        last = int(ends[-1]) if len(ends) else 0
+        ascending = not len(ends) or (int(ends[0]) >= 0 and bool((ends[1:] >= ends[:-1]).all()))
+        if not ascending or synapses != (last,):
+            msg = f"the rows of {where} end at {ends}; expected them to ascend to {synapses}"
+            raise ShapeMismatchError(msg)
+        _check(where, self.quantities, {"local": synapses, "semiglobal": rows})
+        for name, delays in (("delays", self.delays), ("delay_steps", self.delay_steps)):
+            if delays is not None and tuple(delays.shape) not in {(), synapses}:
+                msg = f"{name} of {where} have shape {delays.shape}; expected () or {synapses}"
+                raise ShapeMismatchError(msg)
+
+
+@dataclass(frozen=True)
+class NetworkSnapshot:
+    """The state of a network, or of parts of it, at one ``time`` (s), after ``step`` time steps.
+
+    ``time_step`` is in seconds. ``constants`` are values that belong to no population. What is None
+    is not known.
+    """
+
+    name: str
+    populations: tuple[PopulationSnapshot, ...] = ()
+    projections: tuple[ProjectionSnapshot, ...] = ()
+    constants: Mapping[str, float] = field(default_factory=dict)
+    time: float | None = None
+    step: int | None = None
+    time_step: float | None = None
+    seed: int | None = None
+    simulator: str | None = None
+    simulator_version: str | None = None
+    not_contained: str = NOT_CONTAINED
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+_OF_ALL: tuple[Locality, ...] = ("shared", "global")
+
+
+def _check(
+    where: str, quantities: tuple[Quantity, ...], shapes: Mapping[Locality, tuple[int, ...]]
+) -> None:
+    shapes = {**shapes, **dict.fromkeys(_OF_ALL, ())}
+    names = [quantity.name for quantity in quantities]
+    for quantity in quantities:
+        named = f"quantity {quantity.name!r} of {where}"
+        if names.count(quantity.name) > 1:
+            msg = f"{named} is there more than once"
+            raise ShapeMismatchError(msg)
+        expected = shapes.get(quantity.locality)
+        if expected is None:
+            msg = f"{named} is {quantity.locality}, which is for projections"
+            raise ShapeMismatchError(msg)
+        if tuple(quantity.values.shape) != expected:
+            msg = (
+                f"{named} has values of shape {tuple(quantity.values.shape)}; expected {expected}, "
+                f"as it is {quantity.locality}"
+            )
+            raise ShapeMismatchError(msg)

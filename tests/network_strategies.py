@@ -1,0 +1,121 @@
+"""States of networks of every shape that simulators leave."""
+
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from numpy.typing import NDArray
+
+from ndx_simulation_output.recording import (
+    NetworkSnapshot,
+    PopulationSnapshot,
+    ProjectionSnapshot,
+    Quantity,
+)
+
+__all__ = ["facts_of", "networks"]
+
+_NAMES = st.sampled_from(
+    [
+        "pop0",
+        "L2/3 exc",
+        "time_step",
+        "größe",
+        "id",
+        "name",
+        "weight",
+        "w",
+        "a:b",
+        "..",
+        "v",
+        "count",
+    ]
+)
+_TYPES = st.sampled_from([np.float64, np.float32, np.int64, np.bool_])
+_KINDS = st.sampled_from(["parameter", "variable", ""])
+
+
+def _values(shape: tuple[int, ...]) -> st.SearchStrategy[NDArray[Any]]:
+    def of(dtype: type) -> st.SearchStrategy[NDArray[Any]]:
+        whole = np.dtype(dtype).kind == "i"
+        elements = st.integers(-(2**53), 2**53) if whole else None
+        return arrays.arrays(dtype, shape, elements=elements)
+
+    return _TYPES.flatmap(of)
+
+
+@st.composite
+def _quantities(draw: st.DrawFn, shapes: dict[str, tuple[int, ...]]) -> tuple[Quantity, ...]:
+    made = []
+    for name in draw(st.lists(_NAMES, max_size=4, unique=True)):
+        locality = draw(st.sampled_from(sorted(shapes)))
+        declared = draw(st.sampled_from(["", "double", "int"]))
+        values = draw(_values(shapes[locality]))
+        made.append(Quantity(name, values, locality, draw(_KINDS), declared))
+    return tuple(made)
+
+
+@st.composite
+def _populations(draw: st.DrawFn) -> PopulationSnapshot:
+    geometry = tuple(draw(st.lists(st.integers(1, 3), min_size=1, max_size=3)))
+    shapes = {"local": (int(np.prod(geometry)),), "global": (), "shared": ()}
+    model = draw(st.sampled_from([None, "tau * dv/dt = -v"]))
+    return PopulationSnapshot(draw(_NAMES), geometry, draw(_quantities(shapes)), model)
+
+
+@st.composite
+def _projections(draw: st.DrawFn) -> ProjectionSnapshot:
+    counts = draw(st.lists(st.integers(0, 3), max_size=4))
+    ends = np.cumsum(counts, dtype=np.int64)
+    synapses = int(sum(counts))
+    shapes = {"local": (synapses,), "semiglobal": (len(counts),), "global": (), "shared": ()}
+    quantities = draw(_quantities(shapes))
+    names = [quantity.name for quantity in quantities]
+    delays, steps = None, None
+    if draw(st.booleans()):
+        shape = draw(st.sampled_from([(), (synapses,)]))
+        steps = draw(arrays.arrays(np.int64, shape, elements=st.integers(1, 100)))
+        delays = np.asarray(steps * 1e-4) if draw(st.booleans()) else None
+    return ProjectionSnapshot(
+        draw(_NAMES),
+        np.array(draw(st.permutations(range(len(counts)))), np.int64),
+        ends,
+        draw(arrays.arrays(np.int64, (synapses,), elements=st.integers(0, 50))),
+        quantities,
+        pre=draw(st.sampled_from([None, "L2/3 exc"])),
+        post=draw(st.sampled_from([None, "pop0"])),
+        targets=draw(st.sampled_from([None, ("exc",), ("exc", "inh")])),
+        delays=delays,
+        delay_steps=steps,
+        weight=draw(st.sampled_from([None, *names])),
+    )
+
+
+@st.composite
+def networks(draw: st.DrawFn) -> NetworkSnapshot:
+    """Make states with any number of populations and projections, also of the same name."""
+    return NetworkSnapshot(
+        draw(_NAMES),
+        tuple(draw(st.lists(_populations(), max_size=3))),
+        tuple(draw(st.lists(_projections(), max_size=3))),
+        constants=draw(st.dictionaries(_NAMES, st.floats(allow_nan=False), max_size=2)),
+        time=draw(st.sampled_from([None, 0.0, 0.1])),
+        step=draw(st.sampled_from([None, 0, 2**40])),
+        time_step=draw(st.sampled_from([None, 1e-4])),
+        seed=draw(st.sampled_from([None, 2024])),
+        simulator=draw(st.sampled_from([None, "ANNarchy"])),
+        provenance=draw(st.sampled_from([{}, {"net_id": 1}])),
+    )
+
+
+def facts_of(value: Any) -> Any:
+    """Give what a state says in a form that can be compared: arrays with their types."""
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: facts_of(getattr(value, name)) for name in value.__dataclass_fields__}
+    if hasattr(value, "dtype"):
+        values = np.asarray(value[()])
+        return values.dtype, values.shape, repr(values.tolist())
+    if isinstance(value, (tuple, list)):
+        return [facts_of(one) for one in value]
+    return value

@@ -1,0 +1,163 @@
+"""The state of a network comes back from NWB as it was, whatever it holds."""
+
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pynwb
+import pytest
+from hypothesis import Phase, given, settings
+
+from ndx_simulation_output import open_output
+from ndx_simulation_output.errors import ExportError, NameClashError, ShapeMismatchError
+from ndx_simulation_output.info import describe
+from ndx_simulation_output.nwb import writer
+from ndx_simulation_output.nwb.checks import check_file
+from ndx_simulation_output.nwb.metadata import read_metadata
+from ndx_simulation_output.nwb.types import PopulationState, ProjectionState
+from ndx_simulation_output.recording import (
+    NetworkSnapshot,
+    PopulationSnapshot,
+    ProjectionSnapshot,
+    Quantity,
+    SimulationOutput,
+)
+from tests.adapters.sonata.making import SESSION
+from tests.network_strategies import facts_of, networks
+
+
+def ragged(**changes) -> ProjectionSnapshot:
+    parts = {
+        "post_ranks": np.array([0, 2, 3]),
+        "ends": np.array([2, 2, 5]),
+        "pre_ranks": np.array([0, 3, 1, 2, 4]),
+        "quantities": (
+            Quantity("w", np.linspace(0, 1, 5), "local", "variable", "double"),
+            Quantity("theta", np.array([0.1, 0.2, 0.3]), "semiglobal", "variable"),
+            Quantity("tau", np.array(20.0), "global", "parameter"),
+        ),
+        "pre": "exc",
+        "post": "inh",
+        "targets": ("exc",),
+        "delays": np.array([5, 1, 1, 2, 3]) * 5e-4,
+        "delay_steps": np.array([5, 1, 1, 2, 3]),
+        "weight": "w",
+    }
+    return ProjectionSnapshot("exc to inh", **(parts | changes))
+
+
+def small() -> NetworkSnapshot:
+    gate = Quantity("gate", np.array([True, False] * 3), "local", "parameter", "bool")
+    population = PopulationSnapshot("exc", (2, 3), (gate, Quantity("n", np.array(7), "global")))
+    return NetworkSnapshot(
+        "run", (population,), (ragged(),), time=0.1, step=200, time_step=5e-4, simulator="any"
+    )
+
+
+def written(network: NetworkSnapshot, path: Path) -> Path:
+    writer.write(
+        SimulationOutput(networks=(network,)), path, metadata=read_metadata(SESSION), overwrite=True
+    )
+    return path
+
+
+# Each example writes a file: to shrink one would take minutes.
+@settings(max_examples=20, phases=[Phase.generate])
+@given(networks())
+def test_a_state_comes_back_as_it_was(network):
+    with TemporaryDirectory() as directory:
+        path = written(network, Path(directory) / "state.nwb")
+        with open_output(path) as output:
+            (found,) = output.networks
+            again = facts_of(found)
+            notes = output.notes
+        errors = pynwb.validate(path=str(path))
+
+    assert again == facts_of(network)
+    assert (notes, errors) == ((), [])
+
+
+def test_a_state_reads_as_tables_with_pynwb(tmp_path):
+    path = written(small(), tmp_path / "state.nwb")
+
+    with pynwb.NWBHDF5IO(path, "r") as io:
+        state = io.read().acquisition["run"]
+        synapses = state.projection_states["exc to inh"]
+        assert state.time == 0.1
+        assert synapses.id[:].tolist() == [0, 2, 3]
+        assert [row.tolist() for row in synapses["pre_rank"][:]] == [[0, 3], [], [1, 2, 4]]
+        assert synapses["weight"][2].tolist() == [0.5, 0.75, 1.0]
+        assert synapses["theta"][:].tolist() == [0.1, 0.2, 0.3]
+        assert state.population_states["exc"]["gate"].data.dtype == bool
+        assert "spikes in flight" in state.not_contained
+
+
+def test_a_file_with_a_state_is_in_order_and_says_what_it_holds(tmp_path):
+    path = written(small(), tmp_path / "state.nwb")
+
+    with open_output(path) as output:
+        lines = list(describe(output))
+
+    errors = [found for found in check_file(path) if found.severity == "error"]
+    assert [found.rule for found in errors if found.rule != "check_subject_exists"] == []
+    assert lines == [
+        "state run: at 0.1 s, step 200, time step 0.0005 s",
+        "  population exc: 2 × 3 neurons, gate, n",
+        "  projection exc to inh: exc to inh, exc, 5 synapses in 3 rows, w, theta, tau",
+    ]
+
+
+def test_states_of_one_name_are_not_merged(tmp_path):
+    paths = [written(small(), tmp_path / name) for name in ("a.nwb", "b.nwb")]
+
+    with pytest.raises(NameClashError, match=r"'run' is in .*a.nwb and .*b.nwb"):
+        open_output(paths)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"ends": np.array([2, 5])}, "post-synaptic ranks but"),
+        ({"ends": np.array([2, 1, 5])}, "expected them to ascend"),
+        ({"ends": np.array([2, 2, 4])}, "expected them to ascend to"),
+        ({"delays": np.zeros(3)}, "delays of projection 'exc to inh' have shape"),
+        ({"quantities": (Quantity("x", np.zeros(3)),)}, r"'x'.* shape \(3,\); expected \(5,\)"),
+        ({"quantities": (Quantity("x", np.zeros(5)),) * 2}, r"'x'.* more than once"),
+    ],
+)
+def test_synapses_that_do_not_fit_are_refused(changes, message):
+    with pytest.raises(ShapeMismatchError, match=message):
+        ragged(**changes)
+
+
+def test_neurons_that_do_not_fit_are_refused():
+    with pytest.raises(ShapeMismatchError, match=r"'v' of population 'exc' .*expected \(6,\)"):
+        PopulationSnapshot("exc", (2, 3), (Quantity("v", np.zeros((2, 3))),))
+    with pytest.raises(ShapeMismatchError, match="semiglobal, which is for projections"):
+        PopulationSnapshot("exc", (3,), (Quantity("v", np.zeros(3), "semiglobal"),))
+
+
+def test_an_integer_that_would_change_is_refused(tmp_path):
+    count = Quantity("n", np.array(2**53 + 1), "global")
+    network = replace(small(), populations=(PopulationSnapshot("exc", (1,), (count,)),))
+
+    with pytest.raises(ExportError, match=f"n of exc is {2**53 + 1}"):
+        written(network, tmp_path / "state.nwb")
+
+    assert not list(tmp_path.iterdir())
+
+
+def test_tables_of_other_lengths_are_refused():
+    with pytest.raises(ShapeMismatchError, match=r"column 'v' .*expected \(4,\)"):
+        PopulationState.from_arrays((2, 2), {"v": np.zeros(3)}, name="exc")
+    with pytest.raises(ShapeMismatchError, match="expected 4, the neurons"):
+        PopulationState(name="exc", geometry=[2, 2])
+    with pytest.raises(ShapeMismatchError, match=r"column 'pre_rank' .*expected \(2,\)"):
+        ProjectionState.from_arrays([0], [2], {"pre_rank": np.zeros(3, int)}, name="p")
+    with pytest.raises(ShapeMismatchError, match="expected 2 ends that ascend"):
+        ProjectionState.from_arrays([0, 1], [2, 1], {"pre_rank": np.zeros(1, int)}, name="p")
+    with pytest.raises(ShapeMismatchError, match="differ in number"):
+        PopulationState.from_arrays(
+            (1,), {}, name="p", quantity_name=["a"], quantity_value=np.zeros(2)
+        )
