@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import h5py
@@ -149,11 +150,32 @@ class _Decoded:
         return np.asarray(values, self.dtype)
 
 
+@dataclass(frozen=True)
+class _Texts:
+    """Text, each of type ``str``; what h5py 3.12 gives for it does not tell its shape."""
+
+    array: h5py.Dataset
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of texts along each dimension."""
+        return tuple(self.array.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the values."""
+        dtype: np.dtype[Any] = self.array.dtype
+        return dtype
+
+    def __getitem__(self, key: Any) -> Any:
+        """Read some."""
+        return self.array.asstr()[key]
+
+
 def _decoded(data: h5py.Dataset) -> LazyArray:
     text = _text(data, "value_type")
     if not text:
-        found: LazyArray = data.asstr() if h5py.check_string_dtype(data.dtype) else data
-        return found
+        return _Texts(data) if h5py.check_string_dtype(data.dtype) else data
     try:
         return _Decoded(data, np.dtype(text))
     except TypeError as error:
