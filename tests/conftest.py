@@ -43,28 +43,26 @@ def no_open_file() -> Iterator[None]:
         pytest.fail(f"{_open_files() - before} HDF5 files stayed open")
 
 
+def _genuine(name: str) -> Path:
+    data = DATA / name
+    if not data.is_dir():
+        pytest.skip(f"the genuine files are not at {data}; set NDX_TEST_DATA to their directory")
+    return data
+
+
 @pytest.fixture(scope="session")
 def sonata_data() -> Path:
     """Directory of the genuine SONATA files and their INDEX.json."""
-    data = DATA / "sonata"
-    if not (data / "INDEX.json").is_file():
-        pytest.skip(f"the genuine files are not at {data}; set NDX_TEST_DATA to their directory")
-    return data
+    return _genuine("sonata")
 
 
 @pytest.fixture(scope="session")
 def neuronvisio_data() -> Path:
     """Directory of the genuine storages of Neuronvisio and what they must hold."""
-    data = DATA / "neuronvisio"
-    if not data.is_dir():
-        pytest.skip(f"the genuine files are not at {data}; set NDX_TEST_DATA to their directory")
-    return data
+    return _genuine("neuronvisio")
 
 
 @pytest.fixture(scope="session")
 def pymodaq_data() -> Path:
     """Directory of the genuine files of PyMoDAQ and what they must hold."""
-    data = DATA / "pymodaq"
-    if not data.is_dir():
-        pytest.skip(f"the genuine files are not at {data}; set NDX_TEST_DATA to their directory")
-    return data
+    return _genuine("pymodaq")

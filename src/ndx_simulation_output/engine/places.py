@@ -88,7 +88,9 @@ def take_room(place: Place, path: Path) -> None:
     n_bytes = int(np.prod(place.chunks or place.shape)) * place.dtype.itemsize
     length = int(place.addresses.max()) + n_bytes - start
     # Not posix_fallocate: where a file system cannot do this, that writes to every block.
-    allocate = ctypes.CDLL(None, use_errno=True).fallocate64
+    allocate = getattr(ctypes.CDLL(None, use_errno=True), "fallocate64", None)
+    if allocate is None:  # Not every library of C has it.
+        return
     number = os.open(path, os.O_WRONLY)
     try:
         failed = allocate(number, 0, ctypes.c_int64(start), ctypes.c_int64(length))
