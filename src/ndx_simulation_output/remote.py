@@ -83,11 +83,13 @@ def refuse_url(path: object) -> None:
 class RemoteFile(io.RawIOBase):
     """A file on a server as HDF5 reads it; ``name`` is its URL without passwords and signatures.
 
-    At most 32 blocks of 1 MiB are kept in memory, until it is closed.
+    At most 32 blocks of 1 MiB are kept in memory, until it is closed. ``failure`` is the first
+    error of the server, since what reads through HDF5 may take one for a link to nothing.
     """
 
     def __init__(self, file: Any, size: int, name: str) -> None:
         self.name = name
+        self.failure: SourceError | None = None
         self._file = file
         self._size = size
         self._position = 0
@@ -124,7 +126,11 @@ class RemoteFile(io.RawIOBase):
         begin = self._position
         while left and self._position < self._size:
             number, start = divmod(self._position, _BLOCK_BYTES)
-            piece = self._block(number)[start : start + len(left)]
+            try:
+                piece = self._block(number)[start : start + len(left)]
+            except SourceError as error:
+                self.failure = self.failure or error
+                raise
             left[: len(piece)] = piece
             left = left[len(piece) :]
             self._position += len(piece)

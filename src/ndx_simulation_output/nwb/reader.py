@@ -1,8 +1,8 @@
 """Read an NWB file, of this package or any other, into the neutral description."""
 
 import json
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -123,14 +123,10 @@ def read(source: Path | RemoteFile) -> SimulationOutput:
         if isinstance(source, RemoteFile):
             stack.enter_context(source)
         io = stack.enter_context(open_nwb(source))
-        try:
+        with _failures_of(source):
             output = _describe(read_contents(io, source), source)
             if isinstance(io, NWBHDF5IO):
                 output = replace(output, exports=find_exports(io._file))  # noqa: SLF001
-        except RuntimeError as error:
-            # Such as that of numcodecs, which no longer reads what hdmf-zarr 0.13 has pickled.
-            msg = f"{source} cannot be read: {error}"
-            raise SourceError(msg) from error
         return replace(output, close=stack.pop_all().close)
 
 
@@ -178,6 +174,20 @@ def read_contents(io: HDMFIO, path: Path | RemoteFile) -> NWBFile:
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         msg = f"{path} has the attribute nwb_version but is no NWB file that can be read: {error}"
         raise SourceError(msg) from error
+
+
+@contextmanager
+def _failures_of(source: Path | RemoteFile) -> Iterator[None]:
+    """Raise what kept objects from being made, also where a server's error looked like absence."""
+    try:
+        yield
+    except RuntimeError as error:
+        # Such as that of numcodecs, which no longer reads what hdmf-zarr 0.13 has pickled.
+        msg = f"{source} cannot be read: {error}"
+        raise SourceError(msg) from error
+    finally:
+        if isinstance(source, RemoteFile) and source.failure is not None:
+            raise source.failure from None
 
 
 def _describe(nwbfile: NWBFile, path: Path | RemoteFile) -> SimulationOutput:
