@@ -4,8 +4,8 @@ On a page, blocks run in order, in one directory:
 
 - ``python`` is run,
 - ``pycon`` is run, and prints what it shows,
-- ``console``: lines that begin with ``$ ndx-sim`` or ``$ dandi`` are run, and print what stands below
-  them; where nothing does, they must succeed.
+- ``console``: lines that begin with ``$ ndx-sim`` or ``$ dandi`` are run, and print what stands
+  below them; where nothing does, they must succeed.
 
 ``...`` stands for any text. Comments on the lines before a block say more:
 ``<!-- not run: reason -->`` leaves it out, ``<!-- needs: module -->`` does so where that is not
@@ -106,9 +106,7 @@ def run_command(program: str, *arguments: str) -> tuple[int, str]:
     if program == "dandi":
         command = [Path(sys.executable).with_name(program), *arguments]
         offline = {**os.environ, "DANDI_NO_ET": "1", "NO_ET": "1"}
-        done = subprocess.run(  # noqa: S603 - our own pages
-            command, env=offline, capture_output=True, text=True, check=False
-        )
+        done = subprocess.run(command, env=offline, capture_output=True, text=True, check=False)
         return done.returncode, done.stderr + done.stdout
     result = CliRunner().invoke(main, arguments)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
@@ -120,7 +118,8 @@ def commands(text: str) -> list[tuple[str, str]]:
     """Give the commands of a console block that are run, each with the output shown below it."""
     parts = re.split(r"^\$ ", text.replace("\\\n", " "), flags=re.MULTILINE)[1:]
     pairs = [part.partition("\n") for part in parts]
-    return [(command, shown) for command, _, shown in pairs if command.startswith(("ndx-sim", "dandi"))]
+    run_here = ("ndx-sim ", "dandi ")
+    return [(command, shown) for command, _, shown in pairs if command.startswith(run_here)]
 
 
 @pytest.fixture
