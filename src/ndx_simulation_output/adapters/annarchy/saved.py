@@ -1,0 +1,245 @@
+"""A state as the dictionaries that ANNarchy 4.7 to 5.0 saves."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ndx_simulation_output.errors import ExportError, NameClashError
+from ndx_simulation_output.recording import (
+    LazyArray,
+    NetworkSnapshot,
+    PopulationSnapshot,
+    ProjectionSnapshot,
+    Quantity,
+)
+
+__all__ = ["connectivity_dictionary", "network_dictionary", "part_dictionary"]
+
+_WEIGHT = "w"
+_OF_NETWORK = ("time_step", "net_id", "obj_names", "allow_pickle")
+_TYPES = {"b": np.bool_, "i": np.int64, "f": np.float64}
+"""Types of values as ANNarchy has them."""
+
+
+def network_dictionary(network: NetworkSnapshot) -> dict[str, Any]:
+    """Give what ANNarchy saves of a network: a dictionary for each population and projection.
+
+    Raises
+    ------
+    NameClashError
+        If two parts have the same name, or one has that of an entry of the dictionary.
+    ExportError
+        If a part has no time step to say its delays with, or a quantity holds no numbers.
+
+    """
+    parts = (*network.populations, *network.projections)
+    content: dict[str, Any] = {}
+    if network.step is not None:
+        content["time_step"] = network.step
+    content["net_id"] = int(network.provenance.get("net_id", 0))
+    _check_names("the network", [*_OF_NETWORK, *(part.name for part in parts)])
+    for part in parts:
+        content[part.name] = part_dictionary(part, network.time_step)
+    content["obj_names"] = {
+        "populations": [population.name for population in network.populations],
+        "projections": [projection.name for projection in network.projections],
+    }
+    return content
+
+
+def part_dictionary(
+    part: PopulationSnapshot | ProjectionSnapshot, time_step: float | None
+) -> dict[str, Any]:
+    """Give what ANNarchy saves of one population or projection; ``time_step`` is in seconds.
+
+    Raises
+    ------
+    NameClashError
+        If a quantity has the name of another entry.
+    ExportError
+        If delays are known in steps alone and there is no time step, or a quantity holds no
+        numbers.
+
+    """
+    is_population = isinstance(part, PopulationSnapshot)
+    content = _population(part) if is_population else _projection(part, time_step)
+    names = [quantity.name for quantity in part.quantities]
+    kinds = {"attributes": ("parameter", "variable", "")}
+    kinds |= {"parameters": ("parameter",), "variables": ("variable",)}
+    for key, wanted in kinds.items():
+        content[key] = [quantity.name for quantity in part.quantities if quantity.kind in wanted]
+    _check_names(f"{part.name!r}", [*content, *names])
+    for quantity in part.quantities:
+        values = _values(quantity, part.name)
+        if quantity.locality != "local" or is_population:
+            content[quantity.name] = _whole(values, part)
+        else:
+            content[quantity.name] = _rows(values, part.ends)
+    return content
+
+
+def connectivity_dictionary(
+    projection: ProjectionSnapshot, time_step: float | None
+) -> dict[str, Any]:
+    """Give what ``save_connectivity`` of ANNarchy 5 saves, with delays in ms.
+
+    Raises
+    ------
+    ExportError
+        If there is no weight, or delays are not known in steps or there is no time step.
+
+    """
+    found = [one for one in projection.quantities if one.name in {projection.weight, _WEIGHT}]
+    if not found:
+        msg = f"projection {projection.name!r} has no weight, which a connectivity file is for"
+        raise ExportError(msg)
+    weight = found[0]
+    values = _values(weight, projection.name)
+    ranks = np.asarray(projection.pre_ranks[:])
+    is_local = weight.locality == "local"
+    return {
+        "name": projection.name,
+        "post_ranks": np.asarray(projection.post_ranks[:]).tolist(),
+        "pre_ranks": _objects(ranks, projection.ends),
+        "w": _objects(values, projection.ends) if is_local else values.item(),
+        **_connectivity_delays(projection, time_step),
+        "size": len(projection.ends),
+        "nb_synapses": len(ranks),
+    }
+
+
+def _population(population: PopulationSnapshot) -> dict[str, Any]:
+    geometry = tuple(map(int, population.geometry))
+    return {"name": population.name, "geometry": geometry, "size": population.size}
+
+
+def _projection(projection: ProjectionSnapshot, time_step: float | None) -> dict[str, Any]:
+    content: dict[str, Any] = {"name": projection.name}
+    targets = projection.targets
+    known = {
+        "pre": projection.pre,
+        "post": projection.post,
+        "target": targets[0] if targets and len(targets) == 1 else list(targets or ()) or None,
+    }
+    content |= {key: value for key, value in known.items() if value is not None}
+    content["post_ranks"] = np.asarray(projection.post_ranks[:]).tolist()
+    delays = _delays(projection, time_step)
+    if delays is not None:
+        content["delays"] = delays.item() if not delays.shape else _lists(delays, projection.ends)
+    content["pre_ranks"] = _ranks(np.asarray(projection.pre_ranks[:]), projection.ends)
+    return content
+
+
+def _delays(projection: ProjectionSnapshot, time_step: float | None) -> NDArray[Any] | None:
+    """Give the delays in ms: ANNarchy computes them as steps times the time step."""
+    if projection.delay_steps is not None and time_step is not None:
+        return np.asarray(projection.delay_steps[()] * _milliseconds(time_step))
+    if projection.delays is not None:
+        return np.asarray(np.asarray(projection.delays[()]) * 1000.0)
+    if projection.delay_steps is not None:
+        msg = (
+            f"the delays of projection {projection.name!r} are in time steps, and the state does "
+            "not say how long one is"
+        )
+        raise ExportError(msg)
+    return None
+
+
+def _milliseconds(seconds: float) -> float:
+    """Give the shortest number that this is: 0.0003 s are 0.3 ms, not 0.29999999999999998."""
+    return float(f"{seconds * 1000:.15g}")
+
+
+def _connectivity_delays(
+    projection: ProjectionSnapshot, time_step: float | None
+) -> dict[str, Any]:
+    delays = _delays(projection, time_step)
+    steps = projection.delay_steps
+    if delays is not None and steps is None:
+        msg = (
+            f"the delays of projection {projection.name!r} are not known in time steps, which a "
+            "connectivity file has"
+        )
+        raise ExportError(msg)
+    if delays is None or steps is None or (not steps.shape and int(steps[()]) <= 1):
+        return {"delay": None, "max_delay": 0, "uniform_delay": 0}
+    largest = int(np.max(steps[()], initial=0))
+    if not delays.shape:
+        return {"delay": delays.item(), "max_delay": largest, "uniform_delay": largest}
+    lists = _objects(delays, projection.ends)
+    return {"delay": lists, "max_delay": largest, "uniform_delay": -1}
+
+
+def _values(quantity: Quantity, where: str) -> NDArray[Any]:
+    values = np.asarray(quantity.values[()])
+    if values.dtype.kind not in "biuf":
+        msg = f"{quantity.name} of {where} is of type {values.dtype}; expected numbers"
+        raise ExportError(msg)
+    return values
+
+
+def _whole(values: NDArray[Any], part: PopulationSnapshot | ProjectionSnapshot) -> Any:
+    """Give values that are not of synapses: one, an array in the geometry, or a list of rows."""
+    if not values.shape:
+        return values.item()
+    if not isinstance(part, PopulationSnapshot):
+        return values.tolist()
+    kind = _TYPES.get(values.dtype.kind, values.dtype)
+    return values.astype(kind).reshape(part.geometry)
+
+
+def _ranks(ranks: NDArray[Any], ends: LazyArray) -> NDArray[Any]:
+    """Give rows as ANNarchy does: a matrix if all are as long, else an array of lists."""
+    if _is_even(ends):
+        return ranks.astype(np.int64).reshape(_shape(ranks, ends))
+    return _boxed(_lists(ranks, ends))
+
+
+def _rows(values: NDArray[Any], ends: LazyArray) -> Any:
+    found = _lists(values, ends)
+    return found if _is_even(ends) else _boxed(found)
+
+
+def _objects(values: NDArray[Any], ends: LazyArray) -> NDArray[Any]:
+    """Give rows as connectivity files have them: always Python's own numbers."""
+    if _is_even(ends):
+        found = np.empty(_shape(values, ends), object)
+        found.ravel()[:] = values.tolist()
+        return found
+    return _boxed(_lists(values, ends))
+
+
+def _is_even(ends: LazyArray) -> bool:
+    lengths = np.diff(np.asarray(ends[:]), prepend=0)
+    return not len(lengths) or bool((lengths == lengths[0]).all())
+
+
+def _shape(values: NDArray[Any], ends: LazyArray) -> tuple[int, int]:
+    rows = len(ends)
+    return rows, len(values) // max(rows, 1)
+
+
+def _lists(values: NDArray[Any], ends: LazyArray) -> list[list[Any]]:
+    flat = values.tolist()
+    return [flat[start:stop] for start, stop in _edges(np.asarray(ends[:]).tolist())]
+
+
+def _edges(ends: Sequence[int]) -> Iterator[tuple[int, int]]:
+    return zip([0, *ends[:-1]], ends, strict=True)
+
+
+def _boxed(rows: list[list[Any]]) -> NDArray[Any]:
+    boxed = np.empty(len(rows), object)
+    boxed[:] = rows
+    return boxed
+
+
+def _check_names(where: str, names: Iterable[str]) -> None:
+    seen = set()
+    for name in names:
+        if name in seen:
+            msg = f"{where} has the name {name!r} twice, and a file of ANNarchy has each only once"
+            raise NameClashError(msg)
+        seen.add(name)
