@@ -15,12 +15,12 @@ from ndx_simulation_output.recording import (
     Quantity,
 )
 
-__all__ = ["connectivity_dictionary", "network_dictionary", "part_dictionary"]
+__all__ = ["boxed", "connectivity_dictionary", "network_dictionary", "part_dictionary"]
 
 _WEIGHT = "w"
 _OF_NETWORK = ("time_step", "net_id", "obj_names", "allow_pickle")
-_TYPES = {"b": np.bool_, "i": np.int64, "f": np.float64}
-"""Types of values as ANNarchy has them."""
+_TYPES = (np.bool_, np.int64, np.uint64, np.float64)
+"""Types of values as ANNarchy has them, but for integers that are too large for it."""
 
 
 def network_dictionary(network: NetworkSnapshot) -> dict[str, Any]:
@@ -34,13 +34,12 @@ def network_dictionary(network: NetworkSnapshot) -> dict[str, Any]:
         If a part has no time step to say its delays with, or a quantity holds no numbers.
 
     """
-    parts = (*network.populations, *network.projections)
     content: dict[str, Any] = {}
     if network.step is not None:
         content["time_step"] = network.step
     content["net_id"] = int(network.provenance.get("net_id", 0))
-    _check_names("the network", [*_OF_NETWORK, *(part.name for part in parts)])
-    for part in parts:
+    _check_names("the network", [*_OF_NETWORK, *(part.name for part in network.parts)])
+    for part in network.parts:
         content[part.name] = part_dictionary(part, network.time_step)
     content["obj_names"] = {
         "populations": [population.name for population in network.populations],
@@ -63,18 +62,24 @@ def part_dictionary(
         numbers.
 
     """
-    is_population = isinstance(part, PopulationSnapshot)
-    content = _population(part) if is_population else _projection(part, time_step)
+    if isinstance(part, PopulationSnapshot):
+        content = _population(part)
+    else:
+        content = _projection(part, time_step)
     names = [quantity.name for quantity in part.quantities]
-    kinds = {"attributes": ("parameter", "variable", "")}
-    kinds |= {"parameters": ("parameter",), "variables": ("variable",)}
-    for key, wanted in kinds.items():
-        content[key] = [quantity.name for quantity in part.quantities if quantity.kind in wanted]
-    _check_names(f"{part.name!r}", [*content, *names])
+    content["attributes"] = names
+    for kind in ("parameter", "variable"):
+        content[f"{kind}s"] = [one.name for one in part.quantities if one.kind == kind]
+    _check_names(repr(part.name), [*content, *names])
     for quantity in part.quantities:
         values = _values(quantity, part.name)
-        if quantity.locality != "local" or is_population:
-            content[quantity.name] = _whole(values, part)
+        if not values.shape:
+            content[quantity.name] = values.item()
+        elif isinstance(part, PopulationSnapshot):
+            dtype = next((kind for kind in _TYPES if np.can_cast(values.dtype, kind)), np.float64)
+            content[quantity.name] = values.astype(dtype).reshape(part.geometry)
+        elif quantity.locality == "semiglobal":
+            content[quantity.name] = values.tolist()
         else:
             content[quantity.name] = _rows(values, part.ends)
     return content
@@ -105,9 +110,23 @@ def connectivity_dictionary(
         "pre_ranks": _objects(ranks, projection.ends),
         "w": _objects(values, projection.ends) if is_local else values.item(),
         **_connectivity_delays(projection, time_step),
-        "size": len(projection.ends),
+        "size": projection.ends.shape[0],
         "nb_synapses": len(ranks),
     }
+
+
+def boxed(values: Sequence[Any]) -> NDArray[Any]:
+    """Give an array, shape (value,), of values of any type as they are.
+
+    Example
+    -------
+    >>> boxed([[1, 2], [3, 4]]).shape
+    (2,)
+
+    """
+    made: NDArray[Any] = np.empty(len(values), object)
+    made[:] = [*values] if made.size else []
+    return made
 
 
 def _population(population: PopulationSnapshot) -> dict[str, Any]:
@@ -152,9 +171,7 @@ def _milliseconds(seconds: float) -> float:
     return float(f"{seconds * 1000:.15g}")
 
 
-def _connectivity_delays(
-    projection: ProjectionSnapshot, time_step: float | None
-) -> dict[str, Any]:
+def _connectivity_delays(projection: ProjectionSnapshot, time_step: float | None) -> dict[str, Any]:
     delays = _delays(projection, time_step)
     steps = projection.delay_steps
     if delays is not None and steps is None:
@@ -180,26 +197,16 @@ def _values(quantity: Quantity, where: str) -> NDArray[Any]:
     return values
 
 
-def _whole(values: NDArray[Any], part: PopulationSnapshot | ProjectionSnapshot) -> Any:
-    """Give values that are not of synapses: one, an array in the geometry, or a list of rows."""
-    if not values.shape:
-        return values.item()
-    if not isinstance(part, PopulationSnapshot):
-        return values.tolist()
-    kind = _TYPES.get(values.dtype.kind, values.dtype)
-    return values.astype(kind).reshape(part.geometry)
-
-
 def _ranks(ranks: NDArray[Any], ends: LazyArray) -> NDArray[Any]:
     """Give rows as ANNarchy does: a matrix if all are as long, else an array of lists."""
     if _is_even(ends):
         return ranks.astype(np.int64).reshape(_shape(ranks, ends))
-    return _boxed(_lists(ranks, ends))
+    return boxed(_lists(ranks, ends))
 
 
 def _rows(values: NDArray[Any], ends: LazyArray) -> Any:
     found = _lists(values, ends)
-    return found if _is_even(ends) else _boxed(found)
+    return found if _is_even(ends) else boxed(found)
 
 
 def _objects(values: NDArray[Any], ends: LazyArray) -> NDArray[Any]:
@@ -208,7 +215,7 @@ def _objects(values: NDArray[Any], ends: LazyArray) -> NDArray[Any]:
         found = np.empty(_shape(values, ends), object)
         found.ravel()[:] = values.tolist()
         return found
-    return _boxed(_lists(values, ends))
+    return boxed(_lists(values, ends))
 
 
 def _is_even(ends: LazyArray) -> bool:
@@ -217,8 +224,8 @@ def _is_even(ends: LazyArray) -> bool:
 
 
 def _shape(values: NDArray[Any], ends: LazyArray) -> tuple[int, int]:
-    rows = len(ends)
-    return rows, len(values) // max(rows, 1)
+    rows = ends.shape[0]
+    return rows, values.shape[0] // max(rows, 1)
 
 
 def _lists(values: NDArray[Any], ends: LazyArray) -> list[list[Any]]:
@@ -228,12 +235,6 @@ def _lists(values: NDArray[Any], ends: LazyArray) -> list[list[Any]]:
 
 def _edges(ends: Sequence[int]) -> Iterator[tuple[int, int]]:
     return zip([0, *ends[:-1]], ends, strict=True)
-
-
-def _boxed(rows: list[list[Any]]) -> NDArray[Any]:
-    boxed = np.empty(len(rows), object)
-    boxed[:] = rows
-    return boxed
 
 
 def _check_names(where: str, names: Iterable[str]) -> None:

@@ -18,12 +18,11 @@ _SAID_TYPES = {"float64", "int64", "bool"}
 
 def unsaid_of(network: NetworkSnapshot, form: Form, *, in_matlab: bool = False) -> Iterator[str]:
     """Give a note for all that is lost, or that ANNarchy takes for something else."""
-    parts = (*network.populations, *network.projections)
     lost = {
         "time step": network.time_step,
         "seed": network.seed,
         "constants": network.constants or None,
-        "model": next((part.model for part in parts if part.model is not None), None),
+        "model": next((part.model for part in network.parts if part.model is not None), None),
     }
     if form != "network":
         lost |= {"time": network.time, "step": network.step}
@@ -31,7 +30,7 @@ def unsaid_of(network: NetworkSnapshot, form: Form, *, in_matlab: bool = False) 
         yield f"left out: {', '.join(names)}, which such a file does not have"
     if form == "network" and network.step is None:
         yield "the state does not say its step: loading it leaves the clock as it is"
-    for part in parts:
+    for part in network.parts:
         yield from _unsaid_of_quantities(part.name, part.quantities)
     for projection in network.projections:
         yield from _unsaid_of_projection(projection, form)

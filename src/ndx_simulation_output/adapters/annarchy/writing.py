@@ -5,7 +5,6 @@ import io
 import pickle
 import zipfile
 from collections.abc import Mapping
-from os.path import splitext
 from pathlib import Path
 from typing import IO, Any
 
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.adapters.annarchy.saved import (
+    boxed,
     connectivity_dictionary,
     network_dictionary,
     part_dictionary,
@@ -67,7 +67,7 @@ def write(
     """
     path = Path(path)
     content = _dictionary(network, form)
-    dump = _CONTAINERS.get(splitext(path.name)[1], _dump_pickle)
+    dump = _CONTAINERS.get(path.suffix, _dump_pickle)
     with whole_file(path, overwrite=overwrite) as temporary, temporary.open("wb") as file:
         dump(file, content)
     return tuple(unsaid_of(network, form, in_matlab=dump is _dump_matlab))
@@ -76,8 +76,7 @@ def write(
 def _dictionary(network: NetworkSnapshot, form: Form) -> dict[str, Any]:
     if form == "network":
         return network_dictionary(network)
-    parts = (*network.populations, *network.projections)
-    wanted = network.projections if form == "connectivity" else parts
+    wanted = network.projections if form == "connectivity" else network.parts
     if len(wanted) != 1:
         what = "projection" if form == "connectivity" else "population or projection"
         names = ", ".join(part.name for part in wanted) or "none"
@@ -85,7 +84,7 @@ def _dictionary(network: NetworkSnapshot, form: Form) -> dict[str, Any]:
         raise ExportError(msg)
     if form == "connectivity":
         return connectivity_dictionary(network.projections[0], network.time_step)
-    return part_dictionary(parts[0], network.time_step)
+    return part_dictionary(network.parts[0], network.time_step)
 
 
 class _Pickler(pickle.Pickler):
@@ -93,7 +92,7 @@ class _Pickler(pickle.Pickler):
 
     def reducer_override(self, value: Any, /) -> Any:
         if type(value) is np.ndarray:
-            _, _, state = value.__reduce__()
+            state = value.__reduce__()[2]
             return np.ndarray, ((0,), np.dtype("b")), state
         return NotImplemented
 
@@ -125,16 +124,12 @@ def _member(name: str) -> zipfile.ZipInfo:
 
 def _array(value: Any) -> NDArray[Any]:
     if isinstance(value, Mapping):
-        boxed = np.empty((), object)
-        boxed[()] = value
-        return boxed
+        return boxed([value]).reshape(())
     try:
         return np.asarray(value)
     except ValueError:
-        # Rows of different lengths, which numpy makes no array of unasked.
-        boxed = np.empty(len(value), object)
-        boxed[:] = value
-        return boxed
+        # Rows of different lengths, of which numpy makes no array unasked.
+        return boxed(value)
 
 
 def _dump_array(file: IO[bytes], array: NDArray[Any]) -> None:
