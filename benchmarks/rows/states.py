@@ -8,7 +8,7 @@ from tables import ways_table
 __all__ = ["measure"]
 
 SYNAPSES, MANY_SYNAPSES = 1_000_000, 10_000_000
-MANY_ROUNDS = 2  # some take a minute
+MANY_ROUNDS = 1  # some take minutes
 CONTAINERS = {"NWB": ("nwb", ".nwb"), ".npz": ("npz", ".npz"), ".gz": ("gzip", ".gz")}
 CONTAINERS |= {".txt": ("pickle", ".txt")}
 BEHIND = (".npz", ".gz")
