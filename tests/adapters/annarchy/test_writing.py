@@ -225,7 +225,13 @@ def test_a_file_of_connections_has_delays_in_steps_for_versions_before_5(tmp_pat
             network(projections=(projection(quantities=(), weight=None),)),
             "connectivity",
             ExportError,
-            "has no weight",
+            "has no weight for each synapse",
+        ),
+        (
+            network(projections=(projection(weight="theta"),)),
+            "connectivity",
+            ExportError,
+            "has no weight for each synapse",
         ),
     ],
 )
@@ -290,3 +296,16 @@ def test_what_is_lost_is_said(tmp_path):
         "projection rec does not say its delays: loading it makes them one step",
         "projection rec has rows without synapses, which ANNarchy has not",
     )
+
+
+def test_the_weight_of_connections_is_the_one_that_the_state_names(tmp_path):
+    quantities = (
+        Quantity("w", np.zeros(3), "local", "variable"),
+        Quantity("J", np.array([0.1, 0.2, 0.3]), "local", "parameter"),
+    )
+    state = network(projections=(projection(quantities=quantities, weight="J"),))
+
+    write(tmp_path / "rec.txt", state, form="connectivity")
+
+    (found,) = read(tmp_path / "rec.txt", dt=0.5).networks[0].projections
+    assert found.quantities[0].values.tolist() == [0.1, 0.2, 0.3]

@@ -96,12 +96,17 @@ def connectivity_dictionary(
     Raises
     ------
     ExportError
-        If there is no weight, or delays are not known in steps or there is no time step.
+        If there is no weight for each synapse or for all, or delays are not known in steps or
+        there is no time step.
 
     """
-    found = [one for one in projection.quantities if one.name in {projection.weight, _WEIGHT}]
-    if not found:
-        msg = f"projection {projection.name!r} has no weight, which a connectivity file is for"
+    named = projection.weight or _WEIGHT
+    found = [one for one in projection.quantities if one.name == named]
+    if not found or found[0].locality == "semiglobal":
+        msg = (
+            f"projection {projection.name!r} has no weight for each synapse or for all, which a "
+            "connectivity file has"
+        )
         raise ExportError(msg)
     weight = found[0]
     values = _values(weight, projection.name)
