@@ -246,9 +246,8 @@ def _columns(
 
 def _check_lengths(table: str, columns: Mapping[str, Any], expected: int) -> None:
     for name, values in columns.items():
-        found = tuple(getattr(values, "shape", np.shape(values)))
-        if found != (expected,):
-            msg = f"column {name!r} of table {table!r} has shape {found}; expected "
+        if np.shape(values) != (expected,):
+            msg = f"column {name!r} of table {table!r} has shape {np.shape(values)}; expected "
             raise ShapeMismatchError(msg + f"({expected},)")
 
 
