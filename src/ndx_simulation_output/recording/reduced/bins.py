@@ -38,8 +38,7 @@ def row_edges(times: Times, rows: slice, pixels: int) -> Indices:
     seconds = times.seconds(rows)
     between = np.linspace(seconds[0], seconds[-1], pixels + 1)[1:-1]
     inner = np.searchsorted(seconds, between)
-    edges = rows.start + np.unique(np.concatenate([[0], inner, [count]]))
-    return edges
+    return np.asarray(rows.start + np.unique(np.concatenate([[0], inner, [count]])))
 
 
 def row_blocks(data: LazyArray, rows: slice, columns: int) -> Iterator[slice]:
