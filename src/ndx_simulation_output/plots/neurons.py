@@ -38,6 +38,8 @@ __all__ = [
 
 _MOST_COMPARTMENTS = 20_000
 _GREY = "0.8"
+_FLAT = 0.02
+"""Part of the widest direction below which the depth of neurons is not shown."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ def sections_of(source: Any) -> Mapping[tuple[int, int], Section]:
 
 
 def draw_frame(
-    ax: "Axes",
+    ax: Any,
     report: Report,
     places: Places,
     sections: Mapping[tuple[int, int], Section],
@@ -160,9 +162,8 @@ def draw_frame(
         size = np.clip(np.nan_to_num(places.diameters[shape.spots], nan=3.0), 2, 12) ** 2
         if len(points) > 500:
             size = np.full(len(points), 4.0)
-        spots = ax.scatter(
-            *points.T, s=size, c=np.zeros(len(points)), depthshade=False, **_of(colors)
-        )
+        x, y, z = points.T
+        spots = ax.scatter(x, y, z, s=size, c=np.zeros(len(x)), depthshade=False, **_of(colors))
         artists.append((spots, shape.spots))
     _frame_space(ax, [*shape.lines, places.points])
     color_bar(ax, artists[0][0], scale.label(report.variable or report.report), shrink=0.7, pad=0.1)
@@ -215,8 +216,8 @@ def limits_of(frame: Frame) -> tuple[float, float]:
     return (low, high) if low < high else (low - abs(low) * 1e-3 - 1e-12, high + abs(high) * 1e-3)
 
 
-def _frame_space(ax: "Axes", parts: list[NDArray[np.float64]]) -> None:
-    """Show all parts, a micrometre as long in each direction, and flat ones not too flat."""
+def _frame_space(ax: Any, parts: list[NDArray[np.float64]]) -> None:
+    """Show all parts, a micrometre as long in each direction; look at flat ones from above."""
     points = np.concatenate(parts)
     low, high = np.nanmin(points, axis=0), np.nanmax(points, axis=0)
     widest = float((high - low).max()) or 1.0
@@ -227,3 +228,7 @@ def _frame_space(ax: "Axes", parts: list[NDArray[np.float64]]) -> None:
         getattr(ax, f"set_{axis}label")(f"{axis} (µm)")
     ax.set_box_aspect(spans)
     ax.locator_params(nbins=4)
+    if high[2] - low[2] < _FLAT * widest:
+        ax.view_init(elev=90, azim=-90)
+        ax.set_zticks([])
+        ax.set_zlabel("")
