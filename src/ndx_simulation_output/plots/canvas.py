@@ -113,3 +113,4 @@ def whole_numbers(axis: Any) -> None:
     from matplotlib.ticker import MaxNLocator
 
     axis.set_major_locator(MaxNLocator(integer=True))
+    axis.set_major_formatter("{x:.0f}")

@@ -19,7 +19,7 @@ from ndx_simulation_output.recording.reduced import (
     Places,
     read_frames,
     read_places,
-    spread,
+    sample,
 )
 from ndx_simulation_output.recording.scales import Scale, time_scale
 
@@ -70,7 +70,7 @@ def neuron(
     """Draw compartments in space, coloured by their values at the row nearest to ``at`` (s).
 
     By default that is the middle row, and the first cell; or, where cells have one compartment
-    each, cells evenly spread. ``limits`` are the values of the first and the last colour, in the
+    each, 20,000 of them. ``limits`` are the values of the first and the last colour, in the
     unit of the report. Of an output of Neuronvisio, sections are drawn along their 3-D points, in
     grey where nothing was recorded. ``ax`` must be three-dimensional.
 
@@ -183,13 +183,13 @@ def places_to_draw(report: Report, cells: Iterable[int] | int | None) -> tuple[P
     if cells is not None:
         columns = table.find(cells)
         of = len(columns)
-        columns = columns[spread(of, _MOST_COMPARTMENTS)]
+        columns = columns[sample(of, _MOST_COMPARTMENTS)]
     elif of == len(table) or not of:
-        columns = spread(of, _MOST_COMPARTMENTS)
+        columns = sample(of, _MOST_COMPARTMENTS)
     else:
         first = int(np.flatnonzero(table.counts())[0])
         columns = table.find(int(table.cell_ids[first]))
-        columns = columns[spread(len(columns), _MOST_COMPARTMENTS)]
+        columns = columns[sample(len(columns), _MOST_COMPARTMENTS)]
     places = read_places(table, columns)
     one = np.unique(places.cells)
     notes = [f"cell {one[0]}"] if len(one) == 1 else []
@@ -221,14 +221,15 @@ def _frame_space(ax: Any, parts: list[NDArray[np.float64]]) -> None:
     points = np.concatenate(parts)
     low, high = np.nanmin(points, axis=0), np.nanmax(points, axis=0)
     widest = float((high - low).max()) or 1.0
-    spans = np.maximum(high - low, widest / 5)
+    spans = np.maximum(1.05 * (high - low), widest / 5)
     middle = (low + high) / 2
     for axis, center, span in zip("xyz", middle, spans, strict=True):
         getattr(ax, f"set_{axis}lim")(center - span / 2, center + span / 2)
         getattr(ax, f"set_{axis}label")(f"{axis} (µm)")
-    ax.set_box_aspect(spans)
+    ax.set_box_aspect(spans, zoom=1.15)
     ax.locator_params(nbins=4)
     if high[2] - low[2] < _FLAT * widest:
+        ax.set_proj_type("ortho")
         ax.view_init(elev=90, azim=-90)
         ax.set_zticks([])
         ax.set_zlabel("")

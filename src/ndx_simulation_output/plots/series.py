@@ -16,6 +16,7 @@ from ndx_simulation_output.plots.canvas import (
     pixels_of,
     scale_of,
     title,
+    whole_numbers,
 )
 from ndx_simulation_output.plots.sources import potential_of, report_of
 from ndx_simulation_output.recording import CompartmentTable, Report
@@ -239,11 +240,13 @@ def _mark_cells(ax: "Axes", report: Report, columns: NDArray[np.intp] | None) ->
     table = report.compartments
     if columns is None and len(table) > _CELLS_ON_AXIS:
         ax.set_ylabel("compartment")
+        whole_numbers(ax.yaxis)
         return
     cells = table.column_cells() if columns is None else table.cells_of(columns)
     edges = np.flatnonzero(np.diff(cells)) + 1
     if not len(cells) or len(edges) >= _CELLS_ON_AXIS:
         ax.set_ylabel("compartment, as chosen")
+        whole_numbers(ax.yaxis)
         return
     begins = np.concatenate([[0], edges, [len(cells)]])
     ax.set_yticks((begins[:-1] + begins[1:]) / 2, [str(cell) for cell in cells[begins[:-1]]])

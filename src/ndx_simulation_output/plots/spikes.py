@@ -67,16 +67,16 @@ def raster(
         margin = 0.02 * (edges[-1] - edges[0]) or 1.0
         ax.set_xlim(edges[0] - margin, edges[-1] + margin)
         ax.set_ylim(found.ids[0] - 0.7, found.ids[-1] - 0.3)
-        whole_numbers(ax.yaxis)
     else:
         shown = np.ma.masked_equal(found.counts, 0)
         drawn = image(ax, shown, edges, found.ids - 0.5, cmap="viridis")
         ids = (found.ids[-1] - found.ids[0]) / len(found.counts)
-        per = f"{(edges[1] - edges[0]):.3g} {time.symbol} × {ids:.3g} ids"
+        per = f"{1e3 * (found.times[1] - found.times[0]):.3g} ms × {ids:.4g} ids"
         color_bar(ax, drawn, "spikes a pixel")
         note += f", a pixel is {per}"
     ax.set_xlabel(time.label("time"))
     ax.set_ylabel("node id")
+    whole_numbers(ax.yaxis)
     title(ax, f"spikes, population {spikes.population}", note)
     return ax
 
@@ -87,7 +87,7 @@ def rates(
     *,
     start: float | None = None,
     stop: float | None = None,
-    bins: int = 100,
+    bins: int = 50,
     n_cells: int | None = None,
     ax: "Axes | None" = None,
 ) -> "Axes":
@@ -119,7 +119,7 @@ def rates(
     ax.set_xlabel(time.label("time"))
     ax.set_ylabel("rate (1/s per cell)")
     which = "cells that spike" if chosen is None and n_cells is None else "cells"
-    width = f"{edges[1] - edges[0]:.3g} {time.symbol}"
+    width = f"{1e3 * (found.times[1] - found.times[0]):.3g} ms"
     title(
         ax,
         f"rate, population {spikes.population}",

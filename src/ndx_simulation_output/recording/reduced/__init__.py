@@ -15,7 +15,13 @@ from ndx_simulation_output.recording.reduced.networks import (
     weight_matrix,
 )
 from ndx_simulation_output.recording.reduced.rasters import Raster, Rates, spike_raster, spike_rates
-from ndx_simulation_output.recording.reduced.series import Lines, Recorded, reduce_traces, spread
+from ndx_simulation_output.recording.reduced.series import (
+    Lines,
+    Recorded,
+    reduce_traces,
+    sample,
+    spread,
+)
 
 __all__ = [
     "Frame",
@@ -36,6 +42,7 @@ __all__ = [
     "read_frames",
     "read_places",
     "reduce_traces",
+    "sample",
     "spike_raster",
     "spike_rates",
     "spread",

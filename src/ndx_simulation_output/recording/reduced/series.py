@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from ndx_simulation_output.recording.arrays import LazyArray, release
 from ndx_simulation_output.recording.reduced.bins import (
     Indices,
+    column_edges,
+    one_of_each,
     parts_of,
     row_blocks,
     row_edges,
@@ -18,7 +20,7 @@ from ndx_simulation_output.recording.times import Times
 from ndx_simulation_output.recording.traces import dtype_in_unit, read_in_unit
 from ndx_simulation_output.recording.units import Unit
 
-__all__ = ["Lines", "Recorded", "reduce_traces", "spread"]
+__all__ = ["Lines", "Recorded", "reduce_traces", "sample", "spread"]
 
 _POINTS = 4
 """Points of a bin: its first value, its lowest, its highest, its last."""
@@ -95,6 +97,18 @@ def reduce_traces(
         times = _times_of(recorded.times, edges)
     release(recorded.data)
     return Lines(times, values, recorded.unit.name, count, is_exact)
+
+
+def sample(count: int, most: int) -> NDArray[np.intp]:
+    """Give at most ``most`` of the first ``count`` numbers, ascending: by chance, always the same.
+
+    Example
+    -------
+    >>> len(sample(1000, 10)), sample(3, 10).tolist()
+    (10, [0, 1, 2])
+
+    """
+    return one_of_each(column_edges(count, most)) if count else np.zeros(0, np.intp)
 
 
 def spread(count: int, most: int) -> NDArray[np.intp]:
