@@ -47,8 +47,12 @@ def new_figure(width: float, height: float) -> "Figure":
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def axes_or_new(ax: "Axes | None", projection: str | None = None) -> "Axes":
-    """Give ``ax``, or the axes of a new figure of pyplot, which notebooks and windows show.
+def axes_or_new(
+    ax: "Axes | None", projection: str | None = None, *, number: int | None = None
+) -> "Axes":
+    """Give ``ax``, or axes of a figure of pyplot, which notebooks and windows show.
+
+    The figure is a new one, or that of a ``number``, whose axes are drawn into again.
 
     Raises
     ------
@@ -61,7 +65,8 @@ def axes_or_new(ax: "Axes | None", projection: str | None = None) -> "Axes":
     new_figure(1, 1)
     from matplotlib import pyplot as plt
 
-    new: Axes = plt.figure(layout="constrained").add_subplot(projection=projection)
+    figure = plt.figure(number, layout="constrained")
+    new: Axes = figure.gca() if figure.axes else figure.add_subplot(projection=projection)
     return new
 
 

@@ -223,12 +223,13 @@ def _frame_space(ax: Any, parts: list[NDArray[np.float64]]) -> None:
     widest = float((high - low).max()) or 1.0
     spans = np.maximum(1.05 * (high - low), widest / 5)
     middle = (low + high) / 2
+    is_flat = bool(high[2] - low[2] < _FLAT * widest)
     for axis, center, span in zip("xyz", middle, spans, strict=True):
         getattr(ax, f"set_{axis}lim")(center - span / 2, center + span / 2)
         getattr(ax, f"set_{axis}label")(f"{axis} (µm)")
-    ax.set_box_aspect(spans, zoom=1.15)
+    ax.set_box_aspect(spans, zoom=1.15 if is_flat else 1.0)
     ax.locator_params(nbins=4)
-    if high[2] - low[2] < _FLAT * widest:
+    if is_flat:
         ax.set_proj_type("ortho")
         ax.view_init(elev=90, azim=-90)
         ax.set_zticks([])

@@ -18,6 +18,7 @@ from ndx_simulation_output.recording.reduced.rasters import Raster, Rates, spike
 from ndx_simulation_output.recording.reduced.series import (
     Lines,
     Recorded,
+    reduce_columns,
     reduce_traces,
     sample,
     spread,
@@ -41,6 +42,7 @@ __all__ = [
     "own_grids",
     "read_frames",
     "read_places",
+    "reduce_columns",
     "reduce_traces",
     "sample",
     "spike_raster",

@@ -42,7 +42,7 @@ def one_of_each(edges: Indices) -> Indices:
     Example
     -------
     >>> one_of_each(np.array([0, 1, 1000, 2000])).tolist()
-    [0, 511, 1950]
+    [0, 270, 1040]
 
     """
     chance = np.random.default_rng(0).random(len(edges) - 1)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["Raster", "Rates", "spike_raster", "spike_rates"]
 
 _BLOCK = 2**20
+_SHORTEST = 1e-3
 
 
 @dataclass(frozen=True)
@@ -121,13 +122,13 @@ def spike_rates(
 
 
 def _window(spikes: "Spikes", start: float | None, stop: float | None) -> tuple[float, float]:
-    """Give when the window begins, and when it ends; by default just behind the last spike."""
+    """Give when the window begins and ends: by default just behind the last spike, 1 ms or more."""
     times = spikes.times
     first = start if start is not None else float(times.min()) if len(times) else 0.0
-    if stop is not None:
-        return first, max(stop, np.nextafter(first, np.inf))
-    last = float(times.max()) if len(times) else first
-    return first, float(np.nextafter(max(last, first), np.inf))
+    if stop is None:
+        stop = float(np.nextafter(times.max(), np.inf)) if len(times) else first
+        return first, max(stop, first + _SHORTEST)
+    return first, stop if stop > first else first + _SHORTEST
 
 
 def _bounds(ids: NDArray[Any]) -> tuple[int, int]:
