@@ -10,7 +10,13 @@ from numpy.typing import NDArray
 from ndx_simulation_output.adapters.neuronvisio import Section
 from ndx_simulation_output.adapters.neuronvisio.geometry import read_neuroml
 from ndx_simulation_output.errors import NothingRecordedError, ShapeMismatchError, SourceError
-from ndx_simulation_output.plots.canvas import axes_or_new, color_bar, scale_of, title
+from ndx_simulation_output.plots.canvas import (
+    axes_or_new,
+    color_bar,
+    quantity_of,
+    scale_of,
+    title,
+)
 from ndx_simulation_output.plots.shapes import shape_of
 from ndx_simulation_output.plots.sources import report_of
 from ndx_simulation_output.recording import Report, SimulationOutput
@@ -166,7 +172,7 @@ def draw_frame(
         spots = ax.scatter(x, y, z, s=size, c=np.zeros(len(x)), depthshade=False, **_of(colors))
         artists.append((spots, shape.spots))
     _frame_space(ax, [*shape.lines, places.points])
-    color_bar(ax, artists[0][0], scale.label(report.variable or report.report), shrink=0.7, pad=0.1)
+    color_bar(ax, artists[0][0], scale.label(quantity_of(report)), shrink=0.7, pad=0.1)
     return Drawn(tuple(artists), scale, note)
 
 

@@ -14,6 +14,7 @@ from ndx_simulation_output.plots.canvas import (
     ids_of,
     image,
     pixels_of,
+    quantity_of,
     scale_of,
     title,
     whole_numbers,
@@ -79,7 +80,7 @@ def traces(
     scale = scale_of(report.unit.name, lines.values)
     names = _names(report, columns)
     _draw_lines(ax, lines, lines.values * scale.factor, names)
-    ax.set_ylabel(scale.label(report.variable or report.report))
+    ax.set_ylabel(scale.label(quantity_of(report)))
     if 1 < len(columns) <= _IN_LEGEND:
         ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     shown = f"{len(columns):,} of {of:,} compartments" if len(columns) < of else ""
@@ -130,7 +131,7 @@ def heat_map(
     scale = scale_of(found.unit, found.values)
     time = time_scale(float(found.times[-1] - found.times[0]))
     drawn = image(ax, found.values * scale.factor, found.times * time.factor, found.columns)
-    color_bar(ax, drawn, scale.label(report.variable or report.report))
+    color_bar(ax, drawn, scale.label(quantity_of(report)))
     ax.set_xlabel(time.label("time"))
     _mark_cells(ax, report, columns)
     title(ax, _about(report), found.note)

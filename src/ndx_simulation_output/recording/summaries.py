@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ndx_simulation_output.recording.network import NetworkSnapshot, ProjectionSnapshot
     from ndx_simulation_output.recording.output import Report, SimulationOutput, Spikes
 
-__all__ = ["column_html", "network_html", "output_html", "report_html", "spikes_html"]
+__all__ = ["MOST_BYTES", "column_html", "network_html", "output_html", "report_html", "spikes_html"]
 
 MOST_BYTES = 2**24
 """A picture reads so many bytes at most; what would need more begins later or is left out."""
