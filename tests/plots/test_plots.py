@@ -171,7 +171,7 @@ def test_a_neuron_has_the_colour_of_its_value_in_each_compartment(branched, spac
     np.testing.assert_allclose(lines.get_array(), [20, 21, 22, 23, 24])
     np.testing.assert_allclose(spots.get_array(), [25])
     assert lines.get_clim() == pytest.approx((20, 25))
-    np.testing.assert_allclose(course_of(lines)[0], [[0, 0, 0], [5, 0, 0]])
+    np.testing.assert_allclose(course_of(lines)[0], [[-5, 0, 0], [0, 0, 0], [5, 0, 0]])
     np.testing.assert_allclose(course_of(lines)[1], [[5, 0, 0], [10, 0, 0], [15, 0, 0]])
     assert space.get_title(loc="left") == "v, population net, at 2 ms\ncell 7"
     assert space.get_xlabel() == "x (µm)"
