@@ -206,7 +206,8 @@ NEUROML = """<neuroml><cells><cell name="c"><segments>
 def test_sections_of_a_morphology_are_drawn_whole_and_grey_if_not_recorded(space):
     columns = {"number": np.array([0]), "x": np.zeros(1), "y": np.full(1, 4.0), "z": np.zeros(1)}
     table = CompartmentTable.from_counts("cells", np.array([0]), np.array([1]), columns)
-    report = Report("v", "v", np.ones((2, 1)), RegularTimes(0, 1e3, 2), table, Unit("volts"))
+    times, facts = RegularTimes(0, 1e3, 2), {"format": "Neuronvisio"}
+    report = Report("v", "v", np.ones((2, 1)), times, table, Unit("volts"), provenance=facts)
 
     plots.neuron(SimulationOutput((report,), run=Run(morphology=NEUROML)), ax=space)
 
@@ -327,6 +328,14 @@ def test_every_kind_that_is_not_there_says_what_is(kind):
 
     with pytest.raises(NothingRecordedError, match=f"nothing to draw as {kind}: there are {there}"):
         plots.draw(only, kind)
+
+
+def test_a_window_without_values_is_refused(output, ax):
+    for paint in (plots.traces, plots.heat_map, plots.channels):
+        with pytest.raises(NothingRecordedError, match="has no values to draw"):
+            paint(output, start=5.0, stop=6.0, ax=ax)
+    with pytest.raises(NothingRecordedError, match="nothing to draw as heat"):
+        plots.draw(output, "heat", Selection(start=5.0))
 
 
 def test_a_selection_chooses_by_name_variable_and_population(output):

@@ -5,7 +5,8 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 
-from ndx_simulation_output import Compartments, CompartmentSeries
+from ndx_simulation_output import Compartments, CompartmentSeries, open_output
+from ndx_simulation_output.adapters import sonata
 from ndx_simulation_output.cable import simulate
 from ndx_simulation_output.nwb.types import ProjectionState
 from ndx_simulation_output.recording import (
@@ -70,6 +71,14 @@ def test_what_cannot_be_read_in_part_has_no_picture():
 
     assert data.read == 0
     assert pictures(html) == []
+
+
+def test_what_was_closed_is_still_summarised(tmp_path):
+    sonata.write(simulate(duration=0.03), tmp_path / "output")
+    with open_output(tmp_path / "output") as output:
+        assert len(pictures(output._repr_html_())) == 6
+
+    assert "spikes exc" in output._repr_html_()
 
 
 def test_names_are_text_and_not_markup():
