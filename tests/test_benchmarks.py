@@ -23,6 +23,7 @@ ROWS = (
     "mpi",
     "remote",
     "neuron",
+    "state",
     "import",
     "growth",
 )
