@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from ndx_simulation_output.adapters.annarchy import EXTENSIONS
 from ndx_simulation_output.cli_options import export_options, source_options, target_options
+from ndx_simulation_output.cli_plot import plot
 from ndx_simulation_output.convert import convert as convert_sources
 from ndx_simulation_output.convert import export_sonata, open_output, plan_layouts
 from ndx_simulation_output.demo import run_demo
@@ -197,6 +198,9 @@ def info(sources: tuple[str, ...], **options: Any) -> None:
     with open_output(sources[0] if len(sources) == 1 else sources, **options) as output:
         for line in describe(output):
             click.echo(line)
+
+
+main.add_command(plot)
 
 
 @main.command()
