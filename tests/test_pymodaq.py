@@ -243,7 +243,8 @@ def test_settings_of_any_length_are_kept(h5saver):
 
     group = h5saver.add_det_group("/RawData", "Camera", settings, {"gain": 3})
 
-    assert group.attrs == {"settings": settings, "gain": 3}
+    told = {"TITLE": "Camera", "CLASS": "GROUP", "type": "detector"}
+    assert group.attrs == {**told, "settings": settings, "gain": 3}
 
 
 def test_compression_is_applied(h5saver):
