@@ -16,6 +16,8 @@ class DataToExport:
 
     Example
     -------
+    >>> import numpy as np
+    >>> from ndx_simulation_output.pymodaq import DataRaw
     >>> DataToExport("all", [DataRaw("temperature", data=[np.array([21.5])], units="degC")])
     DataToExport: all <len:1>
         * <DataRaw, temperature, (|1)>
