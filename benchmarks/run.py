@@ -30,6 +30,7 @@ from rows import (
     predecessor,
     recording,
     remote,
+    saving,
     selection,
 )
 
@@ -49,6 +50,7 @@ ROWS: dict[str, Callable[[Bench], Section]] = {
     "mpi": parallel.measure,
     "remote": remote.measure,
     "neuron": recording.measure,
+    "saving": saving.measure,
     "import": importing.measure,
     "growth": growth.measure,
 }

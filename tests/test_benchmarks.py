@@ -22,6 +22,7 @@ ROWS = (
     "mpi",
     "remote",
     "neuron",
+    "saving",
     "import",
     "growth",
 )
