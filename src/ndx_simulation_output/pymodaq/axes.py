@@ -78,7 +78,7 @@ class Axis:
         return self.data
 
     def moved(self, dimensions: int) -> "Axis":
-        """Give it for arrays that have more ``dimensions`` before theirs."""
+        """Give it for arrays that have so many more ``dimensions`` before its own."""
         index = self.index + dimensions
         return Axis(self.label, self.units, self.data, index, spread_order=self.spread_order)
 

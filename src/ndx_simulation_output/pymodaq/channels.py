@@ -1,5 +1,6 @@
 """The arrays of a group that elements go into, one after the other or point by point."""
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
@@ -8,11 +9,13 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from ndx_simulation_output.errors import ShapeMismatchError
+from ndx_simulation_output.errors import ShapeMismatchError, SimulationOutputWarning
+from ndx_simulation_output.pymodaq.axes import Axis
 from ndx_simulation_output.pymodaq.choices import DataDim
 from ndx_simulation_output.pymodaq.data import DataWithAxes
+from ndx_simulation_output.pymodaq.files import H5SaverLowLevel
 from ndx_simulation_output.pymodaq.numbering import numbers_of
-from ndx_simulation_output.pymodaq.savers import described
+from ndx_simulation_output.pymodaq.savers import AxisSaverLoader, described
 from ndx_simulation_output.pymodaq.sets import DataToExport
 from ndx_simulation_output.recording import ExportArray
 
@@ -22,9 +25,9 @@ __all__ = [
     "TIMES",
     "Channel",
     "Key",
+    "channel_from",
     "elements_of",
     "existing",
-    "existing_times",
     "keyed",
     "shape_of",
     "times_array",
@@ -43,7 +46,7 @@ Key = tuple[str, str, str, int]
 class Channel:
     """The arrays of a group that elements go into, data, then errors, and ``times`` if it has any.
 
-    ``shape`` is that of an element.
+    ``shape`` and ``axes`` are those of an element.
     """
 
     path: str
@@ -51,6 +54,7 @@ class Channel:
     shape: tuple[int, ...]
     n_data: int
     times: h5py.Dataset | None
+    axes: tuple[Axis, ...]
 
     def stored(self, data: DataWithAxes) -> list[NDArray[np.generic]]:
         """Give the values of an element as they are stored.
@@ -73,11 +77,22 @@ class Channel:
                 f"{expected[2]}, as the first of {self.path} had"
             )
             raise ShapeMismatchError(msg)
+        self._warn_of_other_axes(data)
         made = []
         for values in arrays:
             dtype, added, _ = encoded(values.dtype, self.path)
             made.append(as_stored(values.reshape(self.shape), dtype, added))
         return made
+
+    def _warn_of_other_axes(self, data: DataWithAxes) -> None:
+        for axis in data.axes:
+            alike = [own for own in self.axes if own.index == axis.index]
+            if alike and not any(np.array_equal(own.data, axis.data) for own in alike):
+                msg = (
+                    f"axis {axis.label!r} of {data.name!r} is not that of the first element of "
+                    f"{self.path}, which is kept alone; save one that changes as data of its own"
+                )
+                warnings.warn(msg, SimulationOutputWarning, stacklevel=5)
 
 
 def shape_of(data: DataWithAxes) -> tuple[int, ...]:
@@ -108,9 +123,19 @@ def existing(group: h5py.Group, prefix: str) -> list[h5py.Dataset]:
     return [values_of(group[f"{prefix}{n:02d}"]) for n in sorted(numbers_of(group, prefix))]
 
 
-def existing_times(group: h5py.Group) -> h5py.Dataset | None:
-    """Give the dataset of when each element was taken, if there is one."""
-    return group.get(TIMES)
+def channel_from(
+    saver: H5SaverLowLevel, path: str, prefix: str, data: DataWithAxes, n_before: int
+) -> Channel:
+    """Give the channel of a group that has arrays of a prefix, for elements such as ``data``.
+
+    The arrays have ``n_before`` dimensions before those of an element.
+    """
+    group = saver.h5(path)
+    found = existing(group, prefix)
+    datasets = (*found, *existing(group, ERRORS))
+    saved = AxisSaverLoader(saver).get_axes(path)
+    axes = tuple(axis.moved(-n_before) for axis in saved if axis.index >= n_before)
+    return Channel(path, datasets, shape_of(data), len(found), group.get(TIMES), axes)
 
 
 def keyed(export: DataToExport) -> dict[Key, DataWithAxes]:

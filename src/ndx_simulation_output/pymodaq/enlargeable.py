@@ -36,7 +36,8 @@ class DataEnlargeableSaver:
     ) -> None:
         """Append an element, and a value of each growing axis.
 
-        The first decides on shapes, types, units, extra attributes and the axes of the signal.
+        The first decides on shapes, types, units, extra attributes and the axes of the signal; a
+        later one with other axes gets a warning.
 
         Raises
         ------

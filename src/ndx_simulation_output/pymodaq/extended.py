@@ -9,13 +9,12 @@ import h5py
 import numpy as np
 
 from ndx_simulation_output.pymodaq.channels import (
-    ERRORS,
     NAV_AXES,
     Channel,
     Key,
+    channel_from,
     elements_of,
     existing,
-    existing_times,
     keyed,
     shape_of,
     times_array,
@@ -86,9 +85,7 @@ class DataExtendedSaver:
             for axis in data.axes:
                 moved = axis.moved(len(self.extended_shape))
                 AxisSaverLoader(self.h5saver).add_axis(path, moved)
-        found = existing(group, _DATA)
-        datasets = (*found, *existing(group, ERRORS))
-        return Channel(path, datasets, shape_of(data), len(found), existing_times(group))
+        return channel_from(self.h5saver, path, _DATA, data, len(self.extended_shape))
 
     def _make(self, group: h5py.Group, data: DataWithAxes, distribution: str) -> None:
         from ndx_simulation_output.nwb.exports import create_array

@@ -8,11 +8,10 @@ import numpy as np
 
 from ndx_simulation_output.errors import ShapeMismatchError
 from ndx_simulation_output.pymodaq.channels import (
-    ERRORS,
     Channel,
+    channel_from,
     elements_of,
     existing,
-    existing_times,
     shape_of,
     times_array,
 )
@@ -130,10 +129,7 @@ class Grown:
             series = group[f"{_DATA}00"]
             if isinstance(series, h5py.Group) and "timestamps" in series:
                 self._timestamps[place] = series["timestamps"]
-        found = existing(group, _DATA)
-        datasets = (*found, *existing(group, ERRORS))
-        times = existing_times(group)
-        self._channels[path] = Channel(path, datasets, shape_of(data), len(found), times)
+        self._channels[path] = channel_from(self._saver, path, _DATA, data, 1)
         return self._channels[path]
 
     def _make(self, group: h5py.Group, data: DataWithAxes, place: str) -> None:
