@@ -11,9 +11,9 @@ from tables import ways_table
 __all__ = ["measure"]
 
 TITLE = "Continuous saving: frames of a camera, uint16, with a power and the time of each"
-SIZES = {"frames of 64 × 64": ((64, 64), 1000), "frames of 512 × 512": ((512, 512), 60)}
+SIZES = {"frames of 64 × 64": ((64, 64), 500), "frames of 512 × 512": ((512, 512), 20)}
 """Shape of a frame, and how many are saved."""
-ROUNDS = 2  # PyMoDAQ takes a minute and a half for the last
+ROUNDS = 2  # PyMoDAQ takes seconds for a compressed frame of the larger ones
 LEVEL = 5
 
 
