@@ -146,7 +146,6 @@ def axes_as_given(module, arguments):
     return [Axis.of(axis) for axis in made(module, arguments).axes]
 
 
-@settings(max_examples=40)
 @given(arguments=described(), kind=st.sampled_from(["DataRaw", "DataCalculated"]))
 def test_genuine_data_come_back_equal(genuine, saver, arguments, kind):
     data = made(genuine, arguments, kind)
@@ -161,7 +160,6 @@ def test_genuine_data_come_back_equal(genuine, saver, arguments, kind):
         assert axis in light.axes
 
 
-@settings(max_examples=20)
 @given(arguments=described(), number=st.integers(0, 2))
 def test_the_background_of_each_array_is_subtracted(genuine, saver, arguments, number):
     number = min(number, len(arguments["data"]) - 1)
@@ -184,7 +182,6 @@ def test_the_background_of_each_array_is_subtracted(genuine, saver, arguments, n
     np.testing.assert_array_equal(background.data[0], dark.data[number])
 
 
-@settings(max_examples=25)
 @given(arguments=sets_of())
 def test_genuine_sets_come_back_equal(genuine, saver, arguments):
     data = [made(genuine, one) for one in arguments]
@@ -199,7 +196,6 @@ def test_genuine_sets_come_back_equal(genuine, saver, arguments):
         check_equal(back.get_data_from_name(one.name), one)
 
 
-@settings(max_examples=20)
 @given(
     arguments=sets_of(navigates=False, most_dimensions=3),
     steps=st.integers(1, 4),
@@ -245,7 +241,6 @@ def test_genuine_sets_that_grow_come_back(genuine, saver, arguments, steps, time
             assert found.times.tolist() == [element[number].timestamp for element in elements]
 
 
-@settings(max_examples=20)
 @given(
     arguments=sets_of(most_dimensions=2),
     shape=st.lists(st.integers(1, 3), min_size=1, max_size=2).map(tuple),

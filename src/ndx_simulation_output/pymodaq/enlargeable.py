@@ -18,8 +18,8 @@ from ndx_simulation_output.pymodaq.sets import DataToExport
 __all__ = ["DataEnlargeableSaver", "DataToExportEnlargeableSaver", "DataToExportTimedSaver"]
 
 
-class DataEnlargeableSaver:
-    """Saves data one after the other, as ``EnlData00`` and so on, with axes that grow with them."""
+class _GrowingSaver:
+    """Has arrays that grow in a file, with growing axes; ``_paths`` are those of channels."""
 
     def __init__(
         self,
@@ -30,6 +30,11 @@ class DataEnlargeableSaver:
         """Take an object with an open file, and the growing axes by label and unit."""
         self.h5saver = saver_of(h5saver)
         self._grown = Grown(self.h5saver, enl_axis_names, enl_axis_units)
+        self._paths: dict[str, dict[Key, str]] = {}
+
+
+class DataEnlargeableSaver(_GrowingSaver):
+    """Saves data one after the other, as ``EnlData00`` and so on, with axes that grow with them."""
 
     def add_data(
         self, where: str | Node, data: Any, axis_values: Sequence[float] | None = None
@@ -52,19 +57,8 @@ class DataEnlargeableSaver:
         self._grown.append([(light, path)], path, lambda: self.h5saver.h5(path), axis_values)
 
 
-class DataToExportEnlargeableSaver:
+class DataToExportEnlargeableSaver(_GrowingSaver):
     """Saves sets of data one after the other; their growing axes lie in ``NavAxes``."""
-
-    def __init__(
-        self,
-        h5saver: H5SaverLowLevel | str | Path,
-        enl_axis_names: Sequence[str] = ("nav axis",),
-        enl_axis_units: Sequence[str] = ("",),
-    ) -> None:
-        """Take an object with an open file, and the growing axes by label and unit."""
-        self.h5saver = saver_of(h5saver)
-        self._grown = Grown(self.h5saver, enl_axis_names, enl_axis_units)
-        self._paths: dict[str, dict[Key, str]] = {}
 
     def add_data(
         self, where: str | Node, data: Any, axis_values: Sequence[float] | None = None
