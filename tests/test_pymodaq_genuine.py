@@ -174,11 +174,12 @@ def test_the_background_of_each_array_is_subtracted(genuine, saver, arguments, n
     alone = loader.load_data(f"{group.path}/Data{number:02d}", with_bkg=True)
     background = loader.load_data(f"{group.path}/Bkg{number:02d}")
 
-    wide = [values.astype(complex) for values in data.data]
+    # Whole numbers without sign do not wrap around.
+    wide = [values if values.dtype.kind in "fc" else values.astype("i8") for values in data.data]
     expected = [one - two for one, two in zip(wide, dark.data, strict=True)]
     for found, wanted in zip(all_of_them.data, expected, strict=True):
-        np.testing.assert_array_equal(found.astype(complex), wanted)
-    np.testing.assert_array_equal(alone.data[0].astype(complex), expected[number])
+        np.testing.assert_array_equal(found, wanted)
+    np.testing.assert_array_equal(alone.data[0], expected[number])
     np.testing.assert_array_equal(background.data[0], dark.data[number])
 
 

@@ -7,14 +7,12 @@ __all__ = ["START", "frames", "time_of"]
 
 START = 1769860800.0
 """2026-01-31 12:00 in UTC, in seconds since 1970."""
-_DIFFERENT = 16
 
 
 def frames(shape: tuple[int, ...], steps: int) -> list[NDArray[np.uint16]]:
-    """Give a frame of counts for each step: some that come again and again."""
+    """Give a frame of counts for each step."""
     random = np.random.default_rng(0)
-    some = [random.poisson(100, shape).astype(np.uint16) for _ in range(_DIFFERENT)]
-    return [some[step % _DIFFERENT] for step in range(steps)]
+    return [random.poisson(100, shape).astype(np.uint16) for _ in range(steps)]
 
 
 def time_of(step: int) -> float:

@@ -30,6 +30,7 @@ __all__ = [
 
 _CHUNK_BYTES = 2**18
 _SMALL_BYTES = 2**12
+_MOST_ROWS = 2**12
 _VIEWS = {"S": "u1", "V": "u1", "U": "u4", "M": "i8", "m": "i8"}
 """Numbers that values of other types are stored as, along a further dimension."""
 _UNKNOWN = "unknown"
@@ -65,7 +66,7 @@ class HowStored:
         if grows:
             made["maxshape"] = (None, *rest)
         if shape and (grows or self.level) and all(rest):
-            rows = max(1, _CHUNK_BYTES // row)
+            rows = min(_MOST_ROWS, max(1, _CHUNK_BYTES // row))
             made["chunks"] = (
                 rows if grows else max(1, min(rows, shape[0])),
                 *_fitting(rest, itemsize),
