@@ -58,6 +58,7 @@ def recover(
     ----------
     path
         The temporary file, such as ``.run.1234.part.nwb``, or the name it was to get, ``run.nwb``.
+        Or a file that PyMoDAQ's savers added to: it is made whole where it is.
     target
         The NWB file to make; by default the one that it was to become.
     overwrite
