@@ -32,6 +32,7 @@ from rows import (
     remote,
     saving,
     selection,
+    states,
 )
 
 README = Path(__file__).with_name("README.md")
@@ -51,6 +52,7 @@ ROWS: dict[str, Callable[[Bench], Section]] = {
     "remote": remote.measure,
     "neuron": recording.measure,
     "saving": saving.measure,
+    "state": states.measure,
     "import": importing.measure,
     "growth": growth.measure,
 }

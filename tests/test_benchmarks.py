@@ -23,6 +23,7 @@ ROWS = (
     "remote",
     "neuron",
     "saving",
+    "state",
     "import",
     "growth",
 )
