@@ -31,6 +31,7 @@ from rows import (
     predecessor,
     recording,
     remote,
+    saving,
     selection,
     states,
 )
@@ -52,6 +53,7 @@ ROWS: dict[str, Callable[[Bench], Section]] = {
     "mpi": parallel.measure,
     "remote": remote.measure,
     "neuron": recording.measure,
+    "saving": saving.measure,
     "state": states.measure,
     "import": importing.measure,
     "growth": growth.measure,

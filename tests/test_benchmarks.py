@@ -23,6 +23,7 @@ ROWS = (
     "mpi",
     "remote",
     "neuron",
+    "saving",
     "state",
     "import",
     "growth",

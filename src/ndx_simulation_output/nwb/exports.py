@@ -30,6 +30,7 @@ __all__ = [
 
 _CHUNK_BYTES = 2**18
 _SMALL_BYTES = 2**12
+_MOST_ROWS = 2**12
 _VIEWS = {"S": "u1", "V": "u1", "U": "u4", "M": "i8", "m": "i8"}
 """Numbers that values of other types are stored as, along a further dimension."""
 _UNKNOWN = "unknown"
@@ -39,8 +40,8 @@ _UNKNOWN = "unknown"
 class HowStored:
     """How arrays are compressed: with gzip of ``level`` 1 to 9, or not for 0.
 
-    An array that is filled point by point has ``points`` dimensions of these, and a chunk for each
-    point if it is not small: what is compressed must not be written again, see ``pymodaq.growing``.
+    An array that is filled point by point has ``points`` dimensions of these. If a point is not
+    small, it is a chunk of its own, so that none is compressed twice.
     """
 
     level: int = 0
@@ -55,26 +56,22 @@ class HowStored:
         {'maxshape': (None, 100), 'chunks': (327, 100)}
 
         """
+        point = shape[self.points :]
+        is_small = int(np.prod(point, dtype=np.int64)) * itemsize < _SMALL_BYTES
+        if self.points and self.level and not is_small:
+            return {"chunks": (*[1] * self.points, *_fitting(point, itemsize)), **self._filters()}
         made: dict[str, Any] = {}
-        if self.points:
-            return self._by_points(shape, itemsize)
         rest = shape[1:]
         row = max(1, int(np.prod(rest, dtype=np.int64)) * itemsize)
         if grows:
             made["maxshape"] = (None, *rest)
         if shape and (grows or self.level) and all(rest):
-            rows = max(1, _CHUNK_BYTES // row)
+            rows = min(_MOST_ROWS, max(1, _CHUNK_BYTES // row))
             made["chunks"] = (
                 rows if grows else max(1, min(rows, shape[0])),
                 *_fitting(rest, itemsize),
             )
         return {**made, **self._filters()} if "chunks" in made else made
-
-    def _by_points(self, shape: tuple[int, ...], itemsize: int) -> dict[str, Any]:
-        point = shape[self.points :]
-        if not self.level or int(np.prod(point, dtype=np.int64)) * itemsize < _SMALL_BYTES:
-            return {}
-        return {"chunks": (*[1] * self.points, *_fitting(point, itemsize)), **self._filters()}
 
     def _filters(self) -> dict[str, Any]:
         if not self.level:
