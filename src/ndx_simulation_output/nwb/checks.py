@@ -24,6 +24,8 @@ from ndx_simulation_output.nwb.types import Compartments, CompartmentSeries
 from ndx_simulation_output.nwb.zarr import open_store
 
 __all__ = [
+    "PREFIX",
+    "RULES",
     "Finding",
     "Severity",
     "check_columns_match_table",
@@ -34,7 +36,11 @@ __all__ = [
     "check_positions_in_sections",
     "check_rows_have_equal_lengths",
     "check_unit_known",
+    "severity_of",
 ]
+
+PREFIX = "check_simulation_"
+"""What the names of our rules begin with among the checks of nwbinspector, for ``check_``."""
 
 Severity = Literal["error", "warning", "note"]
 
@@ -92,7 +98,7 @@ def _rules(path: Path) -> Iterator[Finding]:
     with open_nwb(path) as io:
         nwbfile = read_contents(io, path)
         for item in nwbfile.objects.values():
-            for kind, rules in _RULES.items():
+            for kind, rules in RULES.items():
                 if isinstance(item, kind):
                     for rule in rules:
                         yield from _findings(rule, item, nwbfile)
@@ -101,9 +107,8 @@ def _rules(path: Path) -> Iterator[Finding]:
 def _findings(
     rule: Callable[[Any], Iterable[str]], item: Any, nwbfile: NWBFile
 ) -> Iterator[Finding]:
-    severity: Severity = "warning" if rule in _ADVICE else "error"
     for message in rule(item):
-        yield Finding(severity, rule.__name__, _path(item, nwbfile), message)
+        yield Finding(severity_of(rule), rule.__name__, _path(item, nwbfile), message)
 
 
 def _path(item: Any, nwbfile: NWBFile) -> str:
@@ -169,7 +174,7 @@ def check_positions_in_sections(table: Compartments) -> Iterator[str]:
         yield f"positions reach from {np.nanmin(values)} to {np.nanmax(values)}; expected 0 to 1"
 
 
-_RULES: dict[type, tuple[Callable[[Any], Iterable[str]], ...]] = {
+RULES: dict[type, tuple[Callable[[Any], Iterable[str]], ...]] = {
     CompartmentSeries: (check_columns_match_table, check_has_table, check_unit_known),
     Compartments: (
         check_ids_unique,
@@ -178,7 +183,21 @@ _RULES: dict[type, tuple[Callable[[Any], Iterable[str]], ...]] = {
         check_positions_in_sections,
     ),
 }
+"""The rules for each type."""
+
 _ADVICE = {check_has_table, check_unit_known, check_positions_in_sections}
+
+
+def severity_of(rule: Callable[[Any], Iterable[str]]) -> Severity:
+    """Say how bad it is to break a rule.
+
+    Example
+    -------
+    >>> severity_of(check_has_table), severity_of(check_ids_unique)
+    ('warning', 'error')
+
+    """
+    return "warning" if rule in _ADVICE else "error"
 
 
 def _ends(table: Compartments, name: str) -> NDArray[np.int64] | None:
@@ -195,7 +214,9 @@ def _inspector(path: Path) -> Iterator[Finding]:
         return
     for found in _inspector_messages(path):
         where = found.location or "/"
-        if (found.check_function_name, found.object_type) in _EXPECTED:
+        # Our rules are among its checks, once somebody has imported our inspector.
+        own = found.check_function_name.startswith(PREFIX)
+        if own or (found.check_function_name, found.object_type) in _EXPECTED:
             continue
         if found.importance == Importance.ERROR and path.is_dir():
             # Some checks index data in ways that arrays of Zarr do not have.
