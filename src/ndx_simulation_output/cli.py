@@ -23,6 +23,7 @@ from ndx_simulation_output.errors import (
 )
 from ndx_simulation_output.files import names_store
 from ndx_simulation_output.info import describe
+from ndx_simulation_output.info_facts import json_of
 from ndx_simulation_output.nwb.checks import check_file
 from ndx_simulation_output.nwb.recover import recover as recover_file
 from ndx_simulation_output.nwb.zarr import DEFAULT_COMPRESSION
@@ -174,7 +175,8 @@ def export(file: Path, directory: Path, **options: Any) -> None:
 @main.command()
 @click.argument("sources", nargs=-1, required=True, type=click.Path())
 @source_options
-def info(sources: tuple[str, ...], **options: Any) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Say the same as one JSON object.")
+def info(sources: tuple[str, ...], *, as_json: bool, **options: Any) -> None:
     """Show what an NWB file, or the output of a simulation, holds.
 
     SOURCES are what ``convert`` takes, an NWB file, or the URL of one.
@@ -182,9 +184,13 @@ def info(sources: tuple[str, ...], **options: Any) -> None:
     \b
     Example:
       ndx-sim info run.nwb
+      ndx-sim info run.nwb --json
       ndx-sim info https://example.org/run.nwb
     """
     with open_output(sources[0] if len(sources) == 1 else sources, **options) as output:
+        if as_json:
+            click.echo(json_of(output))
+            return
         for line in describe(output):
             click.echo(line)
 
