@@ -9,7 +9,6 @@ from brian2 import (
     Synapses,
     defaultclock,
     ms,
-    mV,
     prefs,
     second,
     seed,

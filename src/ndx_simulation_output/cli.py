@@ -12,7 +12,7 @@ from typing import Any, TextIO
 import click
 from tqdm import tqdm
 
-from ndx_simulation_output.cli_options import source_options, target_options
+from ndx_simulation_output.cli_options import LOCAL_PATH, source_options, target_options
 from ndx_simulation_output.convert import convert as convert_sources
 from ndx_simulation_output.convert import export_sonata, open_output, plan_layouts
 from ndx_simulation_output.demo import run_demo
@@ -45,7 +45,8 @@ class _Commands(click.Group):
             try:
                 return super().invoke(ctx)
             except SimulationOutputError as error:
-                click.echo(f"error: {error}", err=True)
+                # Such as those of YAML have several lines.
+                click.echo(f"error: {' '.join(str(error).split())}", err=True)
                 ctx.exit(1)
 
 
@@ -86,8 +87,8 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.argument("target", type=click.Path(path_type=Path))
+@click.argument("sources", nargs=-1, required=True, type=LOCAL_PATH)
+@click.argument("target", type=LOCAL_PATH)
 @source_options
 @target_options
 def convert(
@@ -145,8 +146,8 @@ def _communicator(*, mpi: bool) -> Any:
 
 
 @main.command()
-@click.argument("file", type=click.Path(path_type=Path))
-@click.argument("directory", type=click.Path(path_type=Path))
+@click.argument("file", type=LOCAL_PATH)
+@click.argument("directory", type=LOCAL_PATH)
 @click.option(
     "--dialect",
     type=click.Choice(["allen", "bbp"]),
@@ -196,7 +197,7 @@ def info(sources: tuple[str, ...], *, as_json: bool, **options: Any) -> None:
 
 
 @main.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=LOCAL_PATH)
 def check(file: Path) -> None:
     """Check an NWB FILE against the schema, our own rules and nwbinspector.
 
@@ -216,12 +217,12 @@ def check(file: Path) -> None:
 
 
 @main.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=LOCAL_PATH)
 @click.option(
     "-o",
     "--output",
     "target",
-    type=click.Path(path_type=Path),
+    type=LOCAL_PATH,
     metavar="TARGET",
     help="The file to make; by default the one that was being written.",
 )
@@ -245,7 +246,7 @@ def recover(file: Path, target: Path | None, *, overwrite: bool) -> None:
 
 
 @main.command()
-@click.argument("directory", type=click.Path(path_type=Path), default="ndx-sim-demo")
+@click.argument("directory", type=LOCAL_PATH, default="ndx-sim-demo")
 @click.option("--overwrite", is_flag=True, help="Replace the files of an earlier demo.")
 def demo(directory: Path, *, overwrite: bool) -> None:
     """Simulate a small network, convert its SONATA files, check the result, export it back.

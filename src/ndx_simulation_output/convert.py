@@ -296,7 +296,8 @@ def export_sonata(
     from ndx_simulation_output.adapters import sonata
     from ndx_simulation_output.nwb import reader
 
-    with reader.read(_existing(path)) as output:
+    reader.check_nwb(_existing(path))
+    with reader.read(Path(path)) as output:
         written = sonata.write(
             output,
             Path(directory),

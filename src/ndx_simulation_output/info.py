@@ -1,6 +1,6 @@
 """What a file holds, in a few lines of text."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from tqdm import tqdm
@@ -30,24 +30,10 @@ def describe(output: SimulationOutput) -> Iterator[str]:
         yield f"run: {', '.join(known)}"
     for population in facts["populations"]:
         yield _population(population)
-    for report in facts["reports"]:
-        variable = f", variable {report['variable']}" if report["variable"] else ""
-        yield f"report {report['name']}: population {report['population']}{variable}"
-        yield from _matrix(report)
-    for potential in facts["potentials"]:
-        known = potential["electrodes_with_positions"]
-        yield f"potentials {potential['name']}: {known} electrodes with positions"
-        yield from _matrix(potential)
-    for spikes in facts["spikes"]:
-        yield _spikes(spikes)
-    for group in facts["groups"]:
-        yield from _group(group)
-    for export in facts["exports"]:
-        yield from _export(export)
-    for network in facts["networks"]:
-        yield from _network(network)
-    recorded = ("reports", "potentials", "spikes", "groups", "exports", "networks")
-    if not any(facts[kind] for kind in recorded):
+    for kind, lines in _RECORDED.items():
+        for found in facts[kind]:
+            yield from lines(found)
+    if not any(facts[kind] for kind in _RECORDED):
         yield "no recorded activity"
     for note in facts["notes"]:
         yield f"note: {note}"
@@ -61,6 +47,18 @@ def _population(population: _Facts) -> str:
     if population["spiking_cells"] is not None:
         parts.append(f"{population['spiking_cells']} spiking cells")
     return f"population {population['name']}: {'; '.join(parts)}"
+
+
+def _report(report: _Facts) -> Iterator[str]:
+    variable = f", variable {report['variable']}" if report["variable"] else ""
+    yield f"report {report['name']}: population {report['population']}{variable}"
+    yield from _matrix(report)
+
+
+def _potential(potential: _Facts) -> Iterator[str]:
+    known = potential["electrodes_with_positions"]
+    yield f"potentials {potential['name']}: {known} electrodes with positions"
+    yield from _matrix(potential)
 
 
 def _matrix(matrix: _Facts) -> Iterator[str]:
@@ -90,11 +88,11 @@ def _storage(storage: _Facts | None) -> str:
     return f"{size} on disk, {layout}, {storage['compression'] or 'not compressed'}"
 
 
-def _spikes(spikes: _Facts) -> str:
+def _spikes(spikes: _Facts) -> Iterator[str]:
     text = f"spikes {spikes['population']}: {spikes['spikes']} spikes"
-    if not spikes["spikes"]:
-        return text
-    return f"{text} of {spikes['cells']} cells, {spikes['first_s']:g} to {spikes['last_s']:g} s"
+    if spikes["spikes"]:
+        text += f" of {spikes['cells']} cells, {spikes['first_s']:g} to {spikes['last_s']:g} s"
+    yield text
 
 
 def _group(group: _Facts) -> Iterator[str]:
@@ -136,3 +134,13 @@ def _network(network: _Facts) -> Iterator[str]:
 
 def _shape(shape: Iterable[int]) -> str:
     return " × ".join(map(str, shape)) or "one value"
+
+
+_RECORDED: dict[str, Callable[[_Facts], Iterator[str]]] = {
+    "reports": _report,
+    "potentials": _potential,
+    "spikes": _spikes,
+    "groups": _group,
+    "exports": _export,
+    "networks": _network,
+}

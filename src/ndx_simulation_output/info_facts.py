@@ -15,7 +15,6 @@ from ndx_simulation_output.recording import (
     Quantity,
     RegularTimes,
     Report,
-    Run,
     SimulationOutput,
     Spikes,
     Times,

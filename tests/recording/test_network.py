@@ -77,7 +77,7 @@ def test_what_is_written_by_hand_replaces_no_file_unasked(state, tmp_path):
     target = tmp_path / "state.nwb"
     write_output(state, target, metadata=METADATA)
 
-    with pytest.raises(TargetExistsError, match="state.nwb"):
+    with pytest.raises(TargetExistsError, match="exists already"):
         write_output(state, target, metadata=METADATA)
     with pytest.raises(MetadataError, match="sections Nothing"):
         write_output(state, target, metadata={"Nothing": {}}, overwrite=True)

@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 from pynwb import NWBFile
 from pynwb.validation import get_cached_namespaces_to_validate
 
-from ndx_simulation_output.errors import SourceError
 from ndx_simulation_output.nwb.described import (
     data_shape,
     repeated_ids,
     table_size,
     uneven_columns,
 )
-from ndx_simulation_output.nwb.reader import is_nwb, open_nwb, read_contents
+from ndx_simulation_output.nwb.reader import check_nwb, open_nwb, read_contents
 from ndx_simulation_output.nwb.types import Compartments, CompartmentSeries
 from ndx_simulation_output.nwb.zarr import open_store
 
@@ -73,9 +72,7 @@ def check_file(path: Path) -> list[Finding]:
         If the file cannot be opened as NWB.
 
     """
-    if not is_nwb(path):
-        msg = f"{path} is not an NWB file that can be read"
-        raise SourceError(msg)
+    check_nwb(path)
     # First what reads it: of contents that are no NWB, validation says less.
     rules = list(_rules(path))
     return [*_schema(path), *rules, *_inspector(path)]

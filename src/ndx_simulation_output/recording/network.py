@@ -137,8 +137,8 @@ class ProjectionSnapshot:
     ) -> "ProjectionSnapshot":
         """Describe a projection whose synapses come in any order, as most simulators list them.
 
-        ``pre_ranks``, ``post_ranks``, each of the ``values`` by name, and ``delays`` (s) unless they
-        are equal, have shape (synapse,). Synapses of a post-synaptic neuron keep their order.
+        ``pre_ranks``, ``post_ranks``, each of the ``values`` by name, and ``delays`` (s) have shape
+        (synapse,); one delay is that of all. Synapses of a post-synaptic neuron keep their order.
 
         Raises
         ------
