@@ -139,8 +139,8 @@ def test_convert_refuses_a_target_that_does_not_end_in_nwb(demo):
         (["check", "https://server/run.nwb"], "https://server/run.nwb is on a server"),
         (["convert", "https://server/run.nwb", "x.nwb"], "https://server/run.nwb is on a server"),
         (["convert", "text.h5", "s3://bucket/run.nwb"], "s3://bucket/run.nwb is on a server"),
-        (["info", "."], ".: no file with recorded activity was found"),
-        (["info", ""], ".: no file with recorded activity was found"),
+        (["info", "."], "text.h5 is not an HDF5 file"),
+        (["info", ""], "text.h5 is not an HDF5 file"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )
