@@ -12,7 +12,13 @@ from typing import Any, TextIO
 import click
 from tqdm import tqdm
 
-from ndx_simulation_output.cli_options import LOCAL_PATH, source_options, target_options
+from ndx_simulation_output.adapters.annarchy import EXTENSIONS
+from ndx_simulation_output.cli_options import (
+    LOCAL_PATH,
+    export_options,
+    source_options,
+    target_options,
+)
 from ndx_simulation_output.convert import convert as convert_sources
 from ndx_simulation_output.convert import export_sonata, open_output, plan_layouts
 from ndx_simulation_output.demo import run_demo
@@ -21,6 +27,7 @@ from ndx_simulation_output.errors import (
     SimulationOutputError,
     SimulationOutputWarning,
 )
+from ndx_simulation_output.exporting import export_annarchy
 from ndx_simulation_output.files import names_store
 from ndx_simulation_output.info import describe
 from ndx_simulation_output.info_facts import json_of
@@ -78,7 +85,7 @@ def _progress(label: str) -> Iterator[Callable[[int, int], object]]:
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="ndx-simulation-output")
 def main() -> None:
-    """Simulated neural activity in NWB: convert into it and back to SONATA, look, check.
+    """Simulated neural activity in NWB: convert into it and back, look, check.
 
     \b
     Example:
@@ -147,27 +154,35 @@ def _communicator(*, mpi: bool) -> Any:
 
 @main.command()
 @click.argument("file", type=LOCAL_PATH)
-@click.argument("directory", type=LOCAL_PATH)
-@click.option(
-    "--dialect",
-    type=click.Choice(["allen", "bbp"]),
-    help="allen (bmtk) or bbp (libsonata); by default that of the source, else bbp.",
-)
-@click.option(
-    "--dtype",
-    type=click.Choice(["float32", "float64"]),
-    help="Type of the data of reports; by default the recorded one.",
-)
+@click.argument("target", type=LOCAL_PATH)
+@export_options
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
-def export(file: Path, directory: Path, **options: Any) -> None:
-    """Write the recordings of an NWB FILE to a DIRECTORY as SONATA files.
+def export(file: Path, target: Path, *, overwrite: bool, **options: Any) -> None:
+    """Write the recordings of an NWB FILE as SONATA files, or the state of a network for ANNarchy.
+
+    TARGET is a directory for SONATA's files. If it ends in .npz, .gz, .txt or .mat, it is one file
+    of ANNarchy, with the state.
 
     \b
     Example:
       ndx-sim export run.nwb sonata/ --dialect bbp
+      ndx-sim export state.nwb network.npz
+      ndx-sim export state.nwb exc_to_inh.txt --part exc_to_inh
     """
+    is_state = target.suffix in EXTENSIONS
+    taken = signature(export_annarchy if is_state else export_sonata).parameters
+    if others := [name for name in options if name not in taken and options[name]]:
+        option = others[0].replace("_", "-")
+        msg = f"--{option} is for files of {'SONATA' if is_state else 'ANNarchy'}, not {target}"
+        raise click.UsageError(msg)
+    options = {name: value for name, value in options.items() if value}
+    if is_state:
+        exported = export_annarchy(file, target, overwrite=overwrite, **options)
+        _say_notes(exported.notes)
+        click.echo(f"wrote {exported.path}")
+        return
     with _progress("export") as progress:
-        written = export_sonata(file, directory, progress=progress, **options)
+        written = export_sonata(file, target, progress=progress, overwrite=overwrite, **options)
     _say_notes(written.left_out)
     for path in written.files:
         click.echo(f"wrote {path}")

@@ -19,6 +19,7 @@ from ndx_simulation_output.nwb.metadata import add_simulation_metadata, make_nwb
 from ndx_simulation_output.nwb.network_state import make_state
 from ndx_simulation_output.nwb.potentials import add_electrodes, make_potential
 from ndx_simulation_output.nwb.series import nwb_name, time_arguments
+from ndx_simulation_output.nwb.state_columns import ColumnPlace, in_memory
 from ndx_simulation_output.nwb.tables import Tables
 from ndx_simulation_output.nwb.types import Compartments, CompartmentSeries
 from ndx_simulation_output.nwb.units import make_units
@@ -78,8 +79,11 @@ def map_output(
     storage: Storage = Storage(),  # noqa: B008 - frozen
     workers: int = 0,
     place: Placeholder = in_hdf5,
+    place_column: ColumnPlace = in_memory,
 ) -> Mapped:
     """Make the NWB objects of all that a run recorded; ``place`` makes the places for the data.
+
+    ``place_column`` makes those of the columns of network states.
 
     Raises
     ------
@@ -94,7 +98,8 @@ def map_output(
     metadata = overlaid(output.session, metadata)
     nwbfile = make_nwbfile(metadata, describe_session(output), when)
     layouts = plan_output(output, storage, workers)
-    return add_output(nwbfile, output, metadata.get("SimulationMetaData", {}), layouts, place)
+    run_metadata = metadata.get("SimulationMetaData", {})
+    return add_output(nwbfile, output, run_metadata, layouts, place, place_column)
 
 
 def describe_session(output: SimulationOutput) -> str:
@@ -109,6 +114,7 @@ def add_output(
     run_metadata: Mapping[str, Any],
     layouts: Mapping[str, Layout],
     place: Placeholder,
+    place_column: ColumnPlace = in_memory,
 ) -> Mapped:
     """Add the NWB objects of all that a run recorded to ``nwbfile``, which may have others.
 
@@ -151,7 +157,8 @@ def add_output(
         }
     group_facts = _add_groups(mapped, output)
     for network in output.networks:
-        mapped.nwbfile.add_acquisition(make_state(network, _free_name(mapped, network.name)))
+        state = make_state(network, _free_name(mapped, network.name), place_column)
+        mapped.nwbfile.add_acquisition(state)
     run = {key: value for key, value in asdict(output.run).items() if value is not None}
     run |= run_metadata
     units, spike_facts = make_units(output.spikes, run.get("time_step"))
@@ -178,10 +185,10 @@ def add_in_memory(nwbfile: NWBFile, output: SimulationOutput) -> None:
         msg = "the NWB file has a simulation already; add to one that has not"
         raise NameClashError(msg)
 
-    def in_memory(data: LazyArray, _: Layout) -> Any:
+    def read(data: LazyArray, _: Layout) -> Any:
         return read_columns(data, slice(None), None)
 
-    add_output(nwbfile, output, {}, plan_output(output), in_memory)
+    add_output(nwbfile, output, {}, plan_output(output), read)
 
 
 def matrices(output: SimulationOutput) -> list[LazyArray]:

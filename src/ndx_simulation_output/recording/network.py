@@ -204,6 +204,11 @@ class NetworkSnapshot:
     not_contained: str = NOT_CONTAINED
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def parts(self) -> tuple[PopulationSnapshot | ProjectionSnapshot, ...]:
+        """The populations, and after them the projections."""
+        return (*self.populations, *self.projections)
+
 
 _OF_ALL: tuple[Locality, ...] = ("shared", "global")
 

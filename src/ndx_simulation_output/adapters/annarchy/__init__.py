@@ -8,8 +8,14 @@ from ndx_simulation_output.adapters.annarchy.parameters import (
     with_parameters,
 )
 from ndx_simulation_output.adapters.annarchy.reading import is_saved, read
+from ndx_simulation_output.adapters.annarchy.saved import DelayUnit
+from ndx_simulation_output.adapters.annarchy.unsaid import Form
+from ndx_simulation_output.adapters.annarchy.writing import EXTENSIONS, write
 
 __all__ = [
+    "EXTENSIONS",
+    "DelayUnit",
+    "Form",
     "Parameters",
     "is_saved",
     "parameters_of",
@@ -17,4 +23,5 @@ __all__ = [
     "parse_parameters",
     "read",
     "with_parameters",
+    "write",
 ]
