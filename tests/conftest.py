@@ -70,3 +70,9 @@ def neuronvisio_data() -> Path:
 def pymodaq_data() -> Path:
     """Directory of the genuine files of PyMoDAQ and what they must hold."""
     return _genuine("pymodaq")
+
+
+@pytest.fixture(scope="session")
+def annarchy_data() -> Path:
+    """Directory of the genuine files of ANNarchy, a directory for each version."""
+    return _genuine("annarchy")

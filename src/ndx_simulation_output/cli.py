@@ -13,7 +13,12 @@ import click
 from tqdm import tqdm
 
 from ndx_simulation_output.adapters.annarchy import EXTENSIONS
-from ndx_simulation_output.cli_options import export_options, source_options, target_options
+from ndx_simulation_output.cli_options import (
+    LOCAL_PATH,
+    export_options,
+    source_options,
+    target_options,
+)
 from ndx_simulation_output.cli_plot import plot
 from ndx_simulation_output.convert import convert as convert_sources
 from ndx_simulation_output.convert import export_sonata, open_output, plan_layouts
@@ -26,6 +31,7 @@ from ndx_simulation_output.errors import (
 from ndx_simulation_output.exporting import export_annarchy
 from ndx_simulation_output.files import names_store
 from ndx_simulation_output.info import describe
+from ndx_simulation_output.info_facts import json_of
 from ndx_simulation_output.nwb.checks import check_file
 from ndx_simulation_output.nwb.recover import recover as recover_file
 from ndx_simulation_output.nwb.zarr import DEFAULT_COMPRESSION
@@ -47,7 +53,8 @@ class _Commands(click.Group):
             try:
                 return super().invoke(ctx)
             except SimulationOutputError as error:
-                click.echo(f"error: {error}", err=True)
+                # Such as those of YAML have several lines.
+                click.echo(f"error: {' '.join(str(error).split())}", err=True)
                 ctx.exit(1)
 
 
@@ -88,8 +95,8 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.argument("target", type=click.Path(path_type=Path))
+@click.argument("sources", nargs=-1, required=True, type=LOCAL_PATH)
+@click.argument("target", type=LOCAL_PATH)
 @source_options
 @target_options
 def convert(
@@ -147,8 +154,8 @@ def _communicator(*, mpi: bool) -> Any:
 
 
 @main.command()
-@click.argument("file", type=click.Path(path_type=Path))
-@click.argument("target", type=click.Path(path_type=Path))
+@click.argument("file", type=LOCAL_PATH)
+@click.argument("target", type=LOCAL_PATH)
 @export_options
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
 def export(file: Path, target: Path, *, overwrite: bool, **options: Any) -> None:
@@ -185,7 +192,8 @@ def export(file: Path, target: Path, *, overwrite: bool, **options: Any) -> None
 @main.command()
 @click.argument("sources", nargs=-1, required=True, type=click.Path())
 @source_options
-def info(sources: tuple[str, ...], **options: Any) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Say the same as one JSON object.")
+def info(sources: tuple[str, ...], *, as_json: bool, **options: Any) -> None:
     """Show what an NWB file, or the output of a simulation, holds.
 
     SOURCES are what ``convert`` takes, an NWB file, or the URL of one.
@@ -193,9 +201,13 @@ def info(sources: tuple[str, ...], **options: Any) -> None:
     \b
     Example:
       ndx-sim info run.nwb
+      ndx-sim info run.nwb --json
       ndx-sim info https://example.org/run.nwb
     """
     with open_output(sources[0] if len(sources) == 1 else sources, **options) as output:
+        if as_json:
+            click.echo(json_of(output))
+            return
         for line in describe(output):
             click.echo(line)
 
@@ -204,7 +216,7 @@ main.add_command(plot)
 
 
 @main.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=LOCAL_PATH)
 def check(file: Path) -> None:
     """Check an NWB FILE against the schema, our own rules and nwbinspector.
 
@@ -224,12 +236,12 @@ def check(file: Path) -> None:
 
 
 @main.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=LOCAL_PATH)
 @click.option(
     "-o",
     "--output",
     "target",
-    type=click.Path(path_type=Path),
+    type=LOCAL_PATH,
     metavar="TARGET",
     help="The file to make; by default the one that was being written.",
 )
@@ -253,7 +265,7 @@ def recover(file: Path, target: Path | None, *, overwrite: bool) -> None:
 
 
 @main.command()
-@click.argument("directory", type=click.Path(path_type=Path), default="ndx-sim-demo")
+@click.argument("directory", type=LOCAL_PATH, default="ndx-sim-demo")
 @click.option("--overwrite", is_flag=True, help="Replace the files of an earlier demo.")
 def demo(directory: Path, *, overwrite: bool) -> None:
     """Simulate a small network, convert its SONATA files, check the result, export it back.

@@ -7,10 +7,29 @@ from typing import Any
 import click
 
 from ndx_simulation_output.engine.layout import DEFAULT_MEMORY
+from ndx_simulation_output.remote import refuse_url
 
-__all__ = ["export_options", "reading_options", "source_options", "target_options"]
+__all__ = [
+    "LOCAL_PATH",
+    "export_options",
+    "reading_options",
+    "source_options",
+    "target_options",
+]
 
 _Command = Callable[..., None]
+
+
+class _LocalPath(click.Path):
+    """A path on this machine; one made of a URL would be of something else."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        refuse_url(value)
+        return super().convert(value, param, ctx)
+
+
+LOCAL_PATH = _LocalPath(path_type=Path)
+"""The type of arguments that are files or directories on this machine."""
 
 
 def source_options(command: _Command) -> _Command:

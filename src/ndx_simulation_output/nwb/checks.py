@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 from pynwb import NWBFile
 from pynwb.validation import get_cached_namespaces_to_validate
 
-from ndx_simulation_output.errors import SourceError
 from ndx_simulation_output.nwb.described import (
     data_shape,
     repeated_ids,
     table_size,
     uneven_columns,
 )
-from ndx_simulation_output.nwb.reader import is_nwb, open_nwb, read_contents
+from ndx_simulation_output.nwb.reader import check_nwb, open_nwb, read_contents
 from ndx_simulation_output.nwb.state_checks import (
     check_delays_fit_steps,
     check_parts_have_names_of_their_own,
@@ -42,6 +41,8 @@ from ndx_simulation_output.nwb.types import (
 from ndx_simulation_output.nwb.zarr import open_store
 
 __all__ = [
+    "PREFIX",
+    "RULES",
     "Finding",
     "Severity",
     "check_columns_match_table",
@@ -52,7 +53,11 @@ __all__ = [
     "check_positions_in_sections",
     "check_rows_have_equal_lengths",
     "check_unit_known",
+    "severity_of",
 ]
+
+PREFIX = "check_simulation_"
+"""What the names of our rules begin with among the checks of nwbinspector, for ``check_``."""
 
 Severity = Literal["error", "warning", "note"]
 
@@ -85,9 +90,7 @@ def check_file(path: Path) -> list[Finding]:
         If the file cannot be opened as NWB.
 
     """
-    if not is_nwb(path):
-        msg = f"{path} is not an NWB file that can be read"
-        raise SourceError(msg)
+    check_nwb(path)
     # First what reads it: of contents that are no NWB, validation says less.
     rules = list(_rules(path))
     return [*_schema(path), *rules, *_inspector(path)]
@@ -110,7 +113,7 @@ def _rules(path: Path) -> Iterator[Finding]:
     with open_nwb(path) as io:
         nwbfile = read_contents(io, path)
         for item in nwbfile.objects.values():
-            for kind, rules in _RULES.items():
+            for kind, rules in RULES.items():
                 if isinstance(item, kind):
                     for rule in rules:
                         yield from _findings(rule, item, nwbfile)
@@ -119,9 +122,8 @@ def _rules(path: Path) -> Iterator[Finding]:
 def _findings(
     rule: Callable[[Any], Iterable[str]], item: Any, nwbfile: NWBFile
 ) -> Iterator[Finding]:
-    severity: Severity = "warning" if rule in _ADVICE else "error"
     for message in rule(item):
-        yield Finding(severity, rule.__name__, _path(item, nwbfile), message)
+        yield Finding(severity_of(rule), rule.__name__, _path(item, nwbfile), message)
 
 
 def _path(item: Any, nwbfile: NWBFile) -> str:
@@ -187,7 +189,7 @@ def check_positions_in_sections(table: Compartments) -> Iterator[str]:
         yield f"positions reach from {np.nanmin(values)} to {np.nanmax(values)}; expected 0 to 1"
 
 
-_RULES: dict[type, tuple[Callable[[Any], Iterable[str]], ...]] = {
+RULES: dict[type, tuple[Callable[[Any], Iterable[str]], ...]] = {
     CompartmentSeries: (check_columns_match_table, check_has_table, check_unit_known),
     Compartments: (
         check_ids_unique,
@@ -211,6 +213,8 @@ _RULES: dict[type, tuple[Callable[[Any], Iterable[str]], ...]] = {
         check_quantities_have_values,
     ),
 }
+"""The rules for each type."""
+
 _ADVICE = {
     check_has_table,
     check_unit_known,
@@ -218,6 +222,18 @@ _ADVICE = {
     check_populations_are_there,
     check_synapses_are_single,
 }
+
+
+def severity_of(rule: Callable[[Any], Iterable[str]]) -> Severity:
+    """Say how bad it is to break a rule.
+
+    Example
+    -------
+    >>> severity_of(check_has_table), severity_of(check_ids_unique)
+    ('warning', 'error')
+
+    """
+    return "warning" if rule in _ADVICE else "error"
 
 
 def _ends(table: DynamicTable, name: str) -> NDArray[np.int64] | None:
@@ -234,7 +250,9 @@ def _inspector(path: Path) -> Iterator[Finding]:
         return
     for found in _inspector_messages(path):
         where = found.location or "/"
-        if (found.check_function_name, found.object_type) in _EXPECTED:
+        # Our rules are among its checks, once somebody has imported our inspector.
+        own = found.check_function_name.startswith(PREFIX)
+        if own or (found.check_function_name, found.object_type) in _EXPECTED:
             continue
         if found.importance == Importance.ERROR and path.is_dir():
             # Some checks index data in ways that arrays of Zarr do not have.

@@ -20,11 +20,13 @@ from ndx_simulation_output.recording import ExportArray, ExportAxis, ExportGroup
 __all__ = [
     "HowStored",
     "as_stored",
+    "clean_text",
     "create_array",
     "create_axis",
     "create_group",
     "create_series",
     "encoded",
+    "json_text",
     "unlike",
 ]
 
@@ -126,7 +128,7 @@ def create_group(parent: h5py.Group, group: ExportGroup, kind: str = "DataToExpo
     made = h5py.Group(h5py.h5g.create(parent.id, group.name.encode(), gcpl=plist))
     _mark(made, kind)
     _set(made, title=group.title, group_type=group.kind, settings=group.settings)
-    _set(made, extra_attributes=_json(group.extra))
+    _set(made, extra_attributes=json_text(group.extra))
     return made
 
 
@@ -213,7 +215,7 @@ def _mark(made: h5py.Group | h5py.Dataset, kind: str) -> None:
 def _describe(made: h5py.Group | h5py.Dataset, array: ExportArray) -> None:
     _set(made, label=array.label, title=array.title, role=array.role, source=array.source)
     _set(made, distribution=array.distribution, origin=array.origin)
-    _set(made, extra_attributes=_json(array.extra))
+    _set(made, extra_attributes=json_text(array.extra))
     if array.nav_indexes:
         made.attrs["nav_indexes"] = np.asarray(array.nav_indexes, np.int32)
     if array.timestamp is not None:
@@ -221,14 +223,19 @@ def _describe(made: h5py.Group | h5py.Dataset, array: ExportArray) -> None:
 
 
 def _set(made: h5py.Group | h5py.Dataset, **texts: str | None) -> None:
-    """Set the texts that are not empty; HDF5 ends them at a NUL, and has no lone surrogates."""
+    """Set the texts that are not empty."""
     for name, text in texts.items():
-        if text:
-            clean = text.replace("\0", "").encode(errors="replace").decode()
+        if clean := clean_text(text):
             made.attrs.create(name, clean, dtype=h5py.string_dtype())
 
 
-def _json(extra: Mapping[str, Any]) -> str | None:
+def clean_text(text: str | None) -> str | None:
+    """Give a text as HDF5 can hold it, None for none: it ends at a NUL, without lone surrogates."""
+    return text.replace("\0", "").encode(errors="replace").decode() if text else None
+
+
+def json_text(extra: Mapping[str, Any]) -> str | None:
+    """Give what no field holds as JSON, None for nothing."""
     return json.dumps(dict(extra)) if extra else None
 
 

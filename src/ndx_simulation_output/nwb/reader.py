@@ -47,7 +47,7 @@ from ndx_simulation_output.recording import (
 from ndx_simulation_output.recording.merging import merge_outputs
 from ndx_simulation_output.remote import RemoteFile
 
-__all__ = ["is_nwb", "open_nwb", "read", "read_all", "read_contents"]
+__all__ = ["check_nwb", "is_nwb", "open_nwb", "read", "read_all", "read_contents"]
 
 
 def is_nwb(path: Path) -> bool:
@@ -61,6 +61,32 @@ def is_nwb(path: Path) -> bool:
             return "nwb_version" in file.attrs
     except (KeyError, OSError, RuntimeError):
         return False
+
+
+def check_nwb(path: Path) -> None:
+    """Refuse what is no NWB file.
+
+    Raises
+    ------
+    SourceError
+        If it does not exist, cannot be read, or is something else.
+
+    """
+    if is_nwb(path):
+        return
+    found = "is not an NWB file of version 2"
+    if not path.exists():
+        found = "does not exist"
+    elif path.is_dir():
+        found = "is a directory; expected an NWB file, or a Zarr store that is one"
+    else:
+        try:
+            with h5py.File(path, "r"):
+                pass
+        except OSError as error:
+            found = f"cannot be read as NWB: {error}"
+    msg = f"{path} {found}"
+    raise SourceError(msg)
 
 
 def open_nwb(source: Path | RemoteFile) -> HDMFIO:
