@@ -15,7 +15,14 @@ from ruamel.yaml.error import YAMLError
 from ndx_simulation_output.errors import MetadataError, SimulationOutputWarning
 from ndx_simulation_output.nwb.types import SimulationMetaData
 
-__all__ = ["make_nwbfile", "make_simulation_metadata", "overlaid", "read_metadata", "read_session"]
+__all__ = [
+    "begun_now",
+    "make_nwbfile",
+    "make_simulation_metadata",
+    "overlaid",
+    "read_metadata",
+    "read_session",
+]
 
 _SECTIONS = ("NWBFile", "Subject", "SimulationMetaData")
 _SESSION = (
@@ -81,6 +88,20 @@ def read_metadata(source: str | Path | Mapping[str, Any] | None) -> dict[str, di
             raise MetadataError(msg)
         sections[name] = {key: _value(key, value) for key, value in section.items()}
     return sections
+
+
+def begun_now(source: str | Path | Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
+    """Read metadata of a session that begins now, if they do not say when.
+
+    Raises
+    ------
+    MetadataError
+        As for ``read_metadata``.
+
+    """
+    sections = read_metadata(source)
+    session = {"session_start_time": datetime.now().astimezone(), **sections.get("NWBFile", {})}
+    return {**sections, "NWBFile": session}
 
 
 def read_session(nwbfile: NWBFile) -> dict[str, dict[str, Any]]:
