@@ -113,7 +113,8 @@ def restore(
 
 
 def _check_compiled(live: LiveNetwork) -> None:
-    for part in (*live.populations, *live.projections):
+    parts: tuple[Any, ...] = (*live.populations, *live.projections)
+    for part in parts:
         if not getattr(part, "initialized", True):
             msg = f"{part.name!r} is not compiled yet; a state is loaded into a compiled network"
             raise RestoreError(msg)

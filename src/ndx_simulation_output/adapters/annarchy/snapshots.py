@@ -103,7 +103,7 @@ def typed(values: NDArray[Any], declared_type: str) -> NDArray[Any]:
     if dtype is None or values.dtype == dtype:
         return values
     with np.errstate(invalid="ignore"):
-        found = values.astype(dtype)
+        found: NDArray[Any] = values.astype(dtype)
     return found if np.array_equal(found, values, equal_nan=values.dtype.kind == "f") else values
 
 
