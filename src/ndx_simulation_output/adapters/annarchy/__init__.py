@@ -2,6 +2,8 @@
 
 from ndx_simulation_output.adapters.annarchy.live import LiveNetwork, find_network
 from ndx_simulation_output.adapters.annarchy.live_parameters import set_parameters
+from ndx_simulation_output.adapters.annarchy.monitor_files import read_recordings
+from ndx_simulation_output.adapters.annarchy.monitors import recordings
 from ndx_simulation_output.adapters.annarchy.parameters import (
     Parameters,
     parameters_of,
@@ -30,6 +32,8 @@ __all__ = [
     "parameters_text",
     "parse_parameters",
     "read",
+    "read_recordings",
+    "recordings",
     "restore",
     "set_parameters",
     "snapshot",

@@ -15,9 +15,11 @@ __all__ = [
     "LivePopulation",
     "LiveProjection",
     "base_of",
+    "clock_of",
     "declared",
     "find_network",
     "simulator",
+    "simulator_version",
 ]
 
 
@@ -70,11 +72,6 @@ class LiveNetwork:
     constants: tuple[Any, ...] = ()
     monitors: tuple[Any, ...] = field(default=(), repr=False)
 
-    @property
-    def version(self) -> str:
-        """Version of ANNarchy."""
-        return version("ANNarchy")
-
 
 def simulator() -> Any:
     """Give the module of ANNarchy.
@@ -90,6 +87,11 @@ def simulator() -> Any:
     except ImportError as error:
         msg = "ANNarchy is not installed: pip install 'ndx-simulation-output[annarchy]'"
         raise MissingDependencyError(msg) from error
+
+
+def simulator_version() -> str:
+    """Give the version of ANNarchy."""
+    return version("ANNarchy")
 
 
 def find_network(found: Any = None) -> LiveNetwork:
@@ -113,7 +115,7 @@ def find_network(found: Any = None) -> LiveNetwork:
         return _of_5(found) if hasattr(found, "current_step") else _of_4(annarchy, found)
     is_population = hasattr(found, "neuron_type") and not hasattr(found, "population")
     if is_population or hasattr(found, "synapse_type"):
-        return _part(annarchy, found, is_population=is_population)
+        return _part(found, is_population=is_population)
     msg = (
         f"this is a {type(found).__name__}; expected a Network, Population or Projection of "
         "ANNarchy, or None for the implicit network"
@@ -133,6 +135,21 @@ def declared(part: Any) -> dict[str, dict[str, Any]]:
 def base_of(population: Any) -> Any:
     """Give the whole population of a view, and a population as it is."""
     return getattr(population, "population", population)
+
+
+def clock_of(part: Any) -> tuple[float, Callable[[], int]]:
+    """Give dt in ms, and what tells the step, of the network of a part or monitor."""
+    annarchy = simulator()
+    number = {"net_id": part.net_id} if hasattr(part, "net_id") else {}
+    # 5.x prints that other calls are preferred; a part does not have the network they are of.
+    with redirect_stdout(StringIO()):
+        dt = float(annarchy.dt(**number if hasattr(annarchy, "magic_network") else {}))
+
+    def step() -> int:
+        with redirect_stdout(StringIO()):
+            return int(annarchy.get_current_step(**number))
+
+    return dt, step
 
 
 def _of_5(network: Any) -> LiveNetwork:
@@ -180,16 +197,8 @@ def _of_4(annarchy: Any, network: Any) -> LiveNetwork:
     )
 
 
-def _part(annarchy: Any, part: Any, *, is_population: bool) -> LiveNetwork:
-    # A part of 5.x knows the number of its network, and says so with a warning in print.
-    number = {"net_id": part.net_id} if hasattr(annarchy, "magic_network") else {}
-    with redirect_stdout(StringIO()):
-        dt = float(annarchy.dt(**number))
-
-    def step() -> int:
-        with redirect_stdout(StringIO()):
-            return int(annarchy.get_current_step(**number))
-
+def _part(part: Any, *, is_population: bool) -> LiveNetwork:
+    dt, step = clock_of(part)
     return LiveNetwork(
         part.name,
         (part,) if is_population else (),

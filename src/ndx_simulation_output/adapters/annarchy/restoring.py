@@ -1,7 +1,7 @@
 """A saved state set in a network of ANNarchy that is in memory: all of it, or nothing."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,6 +15,7 @@ from ndx_simulation_output.adapters.annarchy.fitting import (
     value_to_set,
 )
 from ndx_simulation_output.adapters.annarchy.live import LiveNetwork, declared
+from ndx_simulation_output.adapters.annarchy.monitors import forget_times
 from ndx_simulation_output.errors import NameClashError, RestoreError
 from ndx_simulation_output.recording import (
     NetworkSnapshot,
@@ -34,18 +35,19 @@ class Restored:
 
     ``skipped`` is in the file, but not in the network. ``missing`` is in the network, but not in
     the file, and keeps its value. ``mismatched`` says what is in both, and why it does not fit; it
-    was not set either.
+    was not set either. ``notes`` are on recordings that were made before.
     """
 
     set: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     mismatched: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """Say how much was set, and what was not."""
         lines = [f"set: {len(self.set)} parameters, variables, delays and clocks"]
-        for name in ("skipped", "missing", "mismatched"):
+        for name in ("skipped", "missing", "mismatched", "notes"):
             lines += [f"{name}: {what}" for what in getattr(self, name)]
         return "\n".join(lines)
 
@@ -109,7 +111,7 @@ def restore(
         msg = f"nothing in the file is of {live.name!r}; it has {', '.join(plan.skipped) or 'none'}"
         raise RestoreError(msg)
     _apply(plan)
-    return plan.restored()
+    return replace(plan.restored(), notes=tuple(_forget_times(live)) if "time" in plan.set else ())
 
 
 def _check_compiled(live: LiveNetwork) -> None:
@@ -220,6 +222,16 @@ def _plan_clock(plan: _Plan, live: LiveNetwork, saved: NetworkSnapshot) -> None:
         plan.mismatched.append(msg)
         return
     plan.set["time"] = lambda: set_step(step)
+
+
+def _forget_times(live: LiveNetwork) -> Iterator[str]:
+    """Let monitors begin at the new clock; name those that have recorded by the old one."""
+    for monitor in live.monitors:
+        if not forget_times(monitor):
+            yield (
+                f"{getattr(monitor, 'name', 'a monitor')} has recorded before: its times are those "
+                "of two clocks; take what it has with get() before the next recording"
+            )
 
 
 def _apply(plan: _Plan) -> None:

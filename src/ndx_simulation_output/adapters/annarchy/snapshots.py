@@ -15,6 +15,7 @@ from ndx_simulation_output.adapters.annarchy.live import (
     LiveProjection,
     base_of,
     declared,
+    simulator_version,
 )
 from ndx_simulation_output.adapters.annarchy.rows import Rows, texts_of
 from ndx_simulation_output.errors import RecordingError, SimulationOutputWarning
@@ -71,7 +72,7 @@ def snapshot(
         time_step=live.dt / 1000,
         seed=live.seed,
         simulator="ANNarchy",
-        simulator_version=live.version,
+        simulator_version=simulator_version(),
     )
 
 
