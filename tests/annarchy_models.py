@@ -1,15 +1,28 @@
 """Networks of ANNarchy 5, and the same in 4, for tests in processes of their own."""
 
 import json
+import warnings
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import ANNarchy
 import numpy as np
+import pytest
 from scipy.sparse import lil_matrix
 
-__all__ = ["DT", "FIVE", "Model", "delayed", "facts", "plain"]
+__all__ = [
+    "DT",
+    "FIVE",
+    "Model",
+    "delayed",
+    "facts",
+    "plain",
+    "read_facts",
+    "refused",
+    "warned",
+    "write_facts",
+]
 
 FIVE = version("ANNarchy").startswith("5")
 DT = 0.5
@@ -121,8 +134,9 @@ def facts(model: Model) -> dict[str, Any]:
         if hasattr(part, "post_ranks"):
             values["delay"] = part.delay
             values["pre_ranks"] = {d.post_rank: list(d.pre_ranks) for d in part.dendrites}
-        found[name] = {key: np.asarray(one).tolist() if _plain(one) else one for key, one in
-                       values.items()}
+        found[name] = {
+            key: np.asarray(one).tolist() if _plain(one) else one for key, one in values.items()
+        }
     return json.loads(json.dumps(found))
 
 
@@ -136,3 +150,19 @@ def write_facts(model: Model, path: str) -> None:
 
 def read_facts(path: str) -> dict[str, Any]:
     return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def refused(error, words, call, *given, **options) -> None:
+    """Check that a call is refused, and that the message says why."""
+    with pytest.raises(error) as caught:
+        call(*given, **options)
+    assert words in str(caught.value), caught.value
+
+
+def warned(words, call, *given, **options):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = call(*given, **options)
+    texts = [str(one.message) for one in caught]
+    assert any(words in text for text in texts), texts
+    return result

@@ -1,4 +1,4 @@
-"""What users do with networks of ANNarchy, each in a process: ``python annarchy_scenarios.py NAME``.
+"""What users do with networks of ANNarchy, each in a process: ``annarchy_scenarios.py NAME``.
 
 All run in one directory, where the simulator finds what it has compiled before, and the files of
 those that ran earlier.
@@ -7,12 +7,11 @@ those that ran earlier.
 import sys
 import warnings
 from dataclasses import replace
-from datetime import datetime, timezone
 from pathlib import Path
 
 import ANNarchy
 import numpy as np
-from pynwb import NWBHDF5IO, NWBFile, validate
+from pynwb import validate
 
 from ndx_simulation_output import annarchy, open_output
 from ndx_simulation_output.adapters import annarchy as adapter
@@ -22,32 +21,22 @@ from ndx_simulation_output.errors import (
     SimulationOutputWarning,
     SourceError,
     TargetExistsError,
-    UnitWarning,
 )
-from tests.annarchy_models import DT, FIVE, Model, delayed, facts, plain, read_facts, write_facts
+from tests.annarchy_models import (
+    DT,
+    FIVE,
+    Model,
+    delayed,
+    facts,
+    plain,
+    read_facts,
+    refused,
+    warned,
+    write_facts,
+)
 
 OWN_FILES = ["network.txt", "network.txt.gz", "network.npz", "network.mat"]
 RANDOM = ["ragged", "exc_to_inh", "weak"]
-
-
-def refused(error, words, call, *given, **options) -> None:
-    """Check that a call is refused, and that the message says why."""
-    try:
-        call(*given, **options)
-    except error as found:
-        assert words in str(found), found
-    else:
-        message = f"nothing was raised; expected {words!r}"
-        raise AssertionError(message)
-
-
-def warned(words, call, *given, **options):
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        result = call(*given, **options)
-    texts = [str(one.message) for one in caught]
-    assert any(words in text for text in texts), texts
-    return result
 
 
 def save_network() -> None:
@@ -214,9 +203,7 @@ def load_what_differs(model: Model) -> None:
     before = facts(model)
 
     def with_quantity(which, **changes):
-        changed = [
-            replace(one, **changes) if one.name == which else one for one in exc.quantities
-        ]
+        changed = [replace(one, **changes) if one.name == which else one for one in exc.quantities]
         return replace(taken, populations=(replace(exc, quantities=tuple(changed)), inh))
 
     more = with_quantity("v", name="older")
@@ -247,9 +234,13 @@ def load_what_differs(model: Model) -> None:
         assert len(restored.mismatched) == 1
         adapter.restore(live, taken)
     # Two parts of one name could not be told apart.
-    refused(ValueError, "two populations", adapter.restore, live, replace(
-        taken, populations=(exc, replace(inh, name="exc"))
-    ))
+    refused(
+        ValueError,
+        "two populations",
+        adapter.restore,
+        live,
+        replace(taken, populations=(exc, replace(inh, name="exc"))),
+    )
     # One weight for all can be set where each synapse has its own, and a delay where they differ.
     adapter.restore(live, with_projection(taken, "ragged", steps=[5], shared=0.75))
     found = facts(model)["ragged"]
@@ -281,13 +272,20 @@ def with_projection(taken, name, *, steps=None, local=False, shared=None):
 def parameters() -> None:
     """The part of the manual on parameters, with the calls of this package."""
     # The JSON is the same before and after the network is compiled, but for what was changed.
-    early, now = (adapter.parse_parameters(Path(name).read_text(), name)
-                  for name in ("early.json", "network.json"))
+    early, now = (
+        adapter.parse_parameters(Path(name).read_text(), name)
+        for name in ("early.json", "network.json")
+    )
     assert early.populations == {"exc": {"tau": 10.0}, "L2/3 inh": {}}
     assert now.populations["exc"] == {"tau": 12.5}
     assert now.projections["exc_to_inh"]["tau_plus"] == 20.0
     assert set(now.projections["exc_to_inh"]) == {
-        "tau_plus", "tau_minus", "A_plus", "A_minus", "w_min", "w_max"
+        "tau_plus",
+        "tau_minus",
+        "A_plus",
+        "A_minus",
+        "w_min",
+        "w_max",
     }
     assert (now.network, now.constants) == ({"exc_v_min": 0.1}, {"KC": 2.5})
 
@@ -300,8 +298,12 @@ def parameters() -> None:
         if is_compiled:
             model.compile()
         exc = model.parts["exc"]
-        params = warned("population L2/3 exc is not in the network", annarchy.load_parameters,
-                        "edited.json", model.network)
+        params = warned(
+            "population L2/3 exc is not in the network",
+            annarchy.load_parameters,
+            "edited.json",
+            model.network,
+        )
         assert params == {"exc_v_min": 0.1}
         assert exc.tau == 30.0
         assert model.parts["exc_to_inh"].tau_plus == 20.5
@@ -313,8 +315,13 @@ def parameters() -> None:
             inh.v = ANNarchy.Uniform(params["exc_v_min"], 1.3)
     assert np.all((inh.v >= 0.1) & (inh.v <= 1.3))
     assert np.all(inh.a == 0.02)
-    warned("n of population exc is a variable", annarchy.load_parameters, "edited.json",
-           model.network, global_only=False)
+    warned(
+        "n of population exc is a variable",
+        annarchy.load_parameters,
+        "edited.json",
+        model.network,
+        global_only=False,
+    )
     assert np.all(exc.I == 20.5)
     assert not np.any(exc.n)
     # ANNarchy's own functions read what was written.

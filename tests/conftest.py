@@ -11,8 +11,8 @@ import h5py
 import pytest
 from hypothesis import HealthCheck, settings
 
-# They import NEURON, which may not be there, and have no doctests.
-collect_ignore_glob = ["neuron_*.py"]
+# They import NEURON or ANNarchy, which may not be there, and have no doctests.
+collect_ignore_glob = ["annarchy_*.py", "neuron_*.py"]
 
 # The same examples every time, however slow the machine: a change is refused for what it does.
 # `pytest --hypothesis-profile=explore` looks for new ones.

@@ -2,8 +2,9 @@
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
-from itertools import count
+from itertools import count, pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -87,12 +88,12 @@ def recordings(
         said = _Said.of(monitor, Sampling.of_ms(dt, *_asked(monitor)), clock, intervals)
         what = monitored(monitor.object)
         for variable, recorded in said.recorded.items():
-            if variable in _SPIKES:
+            if said.is_empty(variable):
+                notes.append(f"left out: {variable} of {what.name}, which was not recorded")
+            elif variable in _SPIKES:
                 _add_spikes(spikes, _spikes(said, what, variable, recorded), notes)
-            elif len(recorded):
-                reports.append(_report(said, what, variable, recorded, given))
             else:
-                notes.append(f"left out: {variable} of {what.name}, of which there is no sample")
+                reports.append(_report(said, what, variable, recorded, given))
     check_units(reports, given)
     return SimulationOutput(
         reports=tuple(_named(reports)),
@@ -124,8 +125,9 @@ class _Said:
     @classmethod
     def of(cls, monitor: Any, sampling: Sampling, clock: Any, given: Any) -> "_Said":
         # Reading moves the end of the last interval to now, even if the monitor is paused: what
-        # it says before may be the truth, or what it said when it was read before.
-        before = monitor.times()
+        # it holds before may be the truth, or of when it was read before. times() is only of the
+        # last reading.
+        before = deepcopy(getattr(monitor, "_recorded_variables", {}))
         recorded = monitor.get(keep=True, reshape=False)
         after = monitor.times()
         late = not getattr(monitor, "_start", True)
@@ -134,10 +136,18 @@ class _Said:
             steps = tuple((round(a / sampling.dt), round(b / sampling.dt)) for a, b in own)
             return cls(recorded, sampling, dict.fromkeys(recorded, (steps,)), late=False)
         said = {
-            name: tuple(_intervals(times.get(name, {}), clock()) for times in (after, before))
+            name: tuple(
+                _intervals(times[name], clock()) for times in (after, before) if name in times
+            )
             for name in recorded
         }
         return cls(recorded, sampling, said, late)
+
+    def is_empty(self, variable: str) -> bool:
+        """Tell whether nothing was recorded; no spikes are nothing only beside no samples."""
+        counted = [name for name in self.recorded if name not in _SPIKES]
+        names = counted if variable in _SPIKES else [variable]
+        return bool(names) and not any(len(self.recorded[name]) for name in names)
 
     def spike_intervals(self, variable: str, where: str) -> Intervals | None:
         """Give when spikes were recorded: as other variables, whose samples can be counted."""
@@ -147,7 +157,9 @@ class _Said:
                     len(values), self.intervals[other], self.sampling, where, late=self.late
                 )[1]
         said = self.intervals[variable]
-        if self.late or len(set(said)) > 1:
+        # An interval that begins where one ends is a pause in which the monitor was read.
+        touching = any(a[1] == b[0] for a, b in pairwise(said[0]))
+        if self.late or touching or len(set(said)) > 1:
             msg = (
                 f"when the spikes of {where} were recorded is not known: their monitor has no "
                 "other variable, and was paused, read before, or started later; say it with "
