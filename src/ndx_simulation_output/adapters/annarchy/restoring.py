@@ -47,8 +47,9 @@ class Restored:
     def __str__(self) -> str:
         """Say how much was set, and what was not."""
         lines = [f"set: {len(self.set)} parameters, variables, delays and clocks"]
-        for name in ("skipped", "missing", "mismatched", "notes"):
+        for name in ("skipped", "missing", "mismatched"):
             lines += [f"{name}: {what}" for what in getattr(self, name)]
+        lines += [f"note: {note}" for note in self.notes]
         return "\n".join(lines)
 
 
