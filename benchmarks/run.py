@@ -31,6 +31,7 @@ from rows import (
     recording,
     remote,
     selection,
+    states,
 )
 
 README = Path(__file__).with_name("README.md")
@@ -49,6 +50,7 @@ ROWS: dict[str, Callable[[Bench], Section]] = {
     "mpi": parallel.measure,
     "remote": remote.measure,
     "neuron": recording.measure,
+    "state": states.measure,
     "import": importing.measure,
     "growth": growth.measure,
 }

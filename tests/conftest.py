@@ -11,13 +11,17 @@ import h5py
 import pytest
 from hypothesis import HealthCheck, settings
 
-# They import NEURON or ANNarchy, which may not be there, and have no doctests.
+# They import simulators, which may not be there, and have no doctests.
 collect_ignore_glob = ["annarchy_*.py", "neuron_*.py"]
 
 # The same examples every time, however slow the machine: a change is refused for what it does.
 # `pytest --hypothesis-profile=explore` looks for new ones.
 settings.register_profile(
-    "steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+    "steady",
+    deadline=None,
+    max_examples=40,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.register_profile("explore", deadline=None, max_examples=1000)
 settings.load_profile("steady")

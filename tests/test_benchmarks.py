@@ -22,6 +22,7 @@ ROWS = (
     "mpi",
     "remote",
     "neuron",
+    "state",
     "import",
     "growth",
 )

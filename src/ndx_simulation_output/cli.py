@@ -165,9 +165,10 @@ def export(file: Path, target: Path, *, overwrite: bool, **options: Any) -> None
     is_state = target.suffix in EXTENSIONS
     taken = signature(export_annarchy if is_state else export_sonata).parameters
     if others := [name for name in options if name not in taken and options[name]]:
-        msg = f"--{others[0]} is for files of {'SONATA' if is_state else 'ANNarchy'}, not {target}"
+        option = others[0].replace("_", "-")
+        msg = f"--{option} is for files of {'SONATA' if is_state else 'ANNarchy'}, not {target}"
         raise click.UsageError(msg)
-    options = {name: value for name, value in options.items() if name in taken}
+    options = {name: value for name, value in options.items() if value}
     if is_state:
         exported = export_annarchy(file, target, overwrite=overwrite, **options)
         _say_notes(exported.notes)

@@ -171,4 +171,9 @@ _EXPORT_OPTIONS = (
         is_flag=True,
         help="ANNarchy: where the synapses of the projection are, as save_connectivity writes.",
     ),
+    click.option(
+        "--delay-unit",
+        type=click.Choice(["ms", "steps"]),
+        help="ANNarchy: unit of the delays in a connectivity file; ms, or steps before version 5.",
+    ),
 )

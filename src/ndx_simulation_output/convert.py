@@ -99,8 +99,9 @@ def convert(
     dt
         Time step in ms of SONATA data that have no time, or of ANNarchy's network.
     compression
-        ``gzip`` to compress the data; by default they are stored as they are. In Zarr ``zstd``,
-        the default there, ``gzip`` or ``none``, with Blosc.
+        ``gzip`` to compress the data; by default they are stored as they are, but for the columns
+        of network states, which ``none`` leaves as they are. In Zarr ``zstd``, the default there,
+        ``gzip`` or ``none``, with Blosc.
     access
         What is read most: ``cells`` (all times of one), ``frames`` (all cells at one time), or
         ``balanced``.

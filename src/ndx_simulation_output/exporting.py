@@ -19,6 +19,7 @@ def export_annarchy(
     state: str | None = None,
     part: str | None = None,
     connectivity: bool = False,
+    delay_unit: annarchy.DelayUnit = "ms",
     overwrite: bool = False,
 ) -> Converted:
     """Write the state of a network as a file that ANNarchy 4.8 and 5.0 load.
@@ -40,6 +41,8 @@ def export_annarchy(
     connectivity
         Write only where the synapses of the projection ``part`` are, with weights and delays, as
         ``save_connectivity`` does.
+    delay_unit
+        Unit of the delays there: ``ms`` for ANNarchy 5, ``steps`` for its versions before.
     overwrite
         Whether an existing target is replaced.
 
@@ -69,7 +72,9 @@ def export_annarchy(
         if part is not None or connectivity:
             form = "connectivity" if connectivity else "part"
             network = _part_of(network, part, only_projections=connectivity)
-        notes = annarchy.write(target, network, form=form, overwrite=overwrite)
+        notes = annarchy.write(
+            target, network, form=form, delay_unit=delay_unit, overwrite=overwrite
+        )
     return Converted(Path(target), (*output.notes, *notes))
 
 

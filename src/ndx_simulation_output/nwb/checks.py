@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pynwb
-from hdmf.common import VectorIndex
+from hdmf.common import DynamicTable, VectorIndex
 from numpy.typing import NDArray
 from pynwb import NWBFile
 from pynwb.validation import get_cached_namespaces_to_validate
@@ -20,7 +20,25 @@ from ndx_simulation_output.nwb.described import (
     uneven_columns,
 )
 from ndx_simulation_output.nwb.reader import is_nwb, open_nwb, read_contents
-from ndx_simulation_output.nwb.types import Compartments, CompartmentSeries
+from ndx_simulation_output.nwb.state_checks import (
+    check_delays_fit_steps,
+    check_parts_have_names_of_their_own,
+    check_populations_are_there,
+    check_post_ranks,
+    check_pre_ranks,
+    check_quantities_have_values,
+    check_ranks_count_neurons,
+    check_rows_of_synapses,
+    check_synapses_are_single,
+    check_time_fits_step,
+)
+from ndx_simulation_output.nwb.types import (
+    Compartments,
+    CompartmentSeries,
+    NetworkState,
+    PopulationState,
+    ProjectionState,
+)
 from ndx_simulation_output.nwb.zarr import open_store
 
 __all__ = [
@@ -148,7 +166,7 @@ def check_rows_have_equal_lengths(table: Compartments) -> Iterator[str]:
         yield f"column {name!r} has other numbers of values in its rows than 'number'"
 
 
-def check_ends_fit_values(table: Compartments) -> Iterator[str]:
+def check_ends_fit_values(table: DynamicTable) -> Iterator[str]:
     """The ends of a ragged column ascend and lie within its values."""
     for name in table.colnames:
         ends = _ends(table, name)
@@ -177,11 +195,32 @@ _RULES: dict[type, tuple[Callable[[Any], Iterable[str]], ...]] = {
         check_ends_fit_values,
         check_positions_in_sections,
     ),
+    NetworkState: (
+        check_populations_are_there,
+        check_parts_have_names_of_their_own,
+        check_time_fits_step,
+    ),
+    PopulationState: (check_ranks_count_neurons, check_quantities_have_values),
+    ProjectionState: (
+        check_ends_fit_values,
+        check_rows_of_synapses,
+        check_post_ranks,
+        check_pre_ranks,
+        check_synapses_are_single,
+        check_delays_fit_steps,
+        check_quantities_have_values,
+    ),
 }
-_ADVICE = {check_has_table, check_unit_known, check_positions_in_sections}
+_ADVICE = {
+    check_has_table,
+    check_unit_known,
+    check_positions_in_sections,
+    check_populations_are_there,
+    check_synapses_are_single,
+}
 
 
-def _ends(table: Compartments, name: str) -> NDArray[np.int64] | None:
+def _ends(table: DynamicTable, name: str) -> NDArray[np.int64] | None:
     column = table[name]
     return np.asarray(column.data[:], np.int64) if isinstance(column, VectorIndex) else None
 

@@ -13,43 +13,36 @@ from hdmf.backends.hdf5 import H5DataIO
 from hdmf.data_utils import DataIO
 from numpy.typing import NDArray
 from pynwb import NWBFile, TimeSeries
-from pynwb.ecephys import ElectricalSeries
 
 from ndx_simulation_output.engine.layout import Layout, Storage, plan_layout
 from ndx_simulation_output.errors import NameClashError
 from ndx_simulation_output.nwb.array_groups import make_data
 from ndx_simulation_output.nwb.metadata import make_nwbfile, make_simulation_metadata, overlaid
 from ndx_simulation_output.nwb.network_state import make_state
+from ndx_simulation_output.nwb.potentials import add_electrodes, make_potential
+from ndx_simulation_output.nwb.series import nwb_name, time_arguments
+from ndx_simulation_output.nwb.state_columns import ColumnPlace, in_memory
 from ndx_simulation_output.nwb.types import Compartments, CompartmentSeries
 from ndx_simulation_output.nwb.units import make_units
 from ndx_simulation_output.recording import (
     CompartmentTable,
-    Electrodes,
-    ExtracellularPotential,
     LazyArray,
-    RegularTimes,
     Report,
     SimulationOutput,
-    Times,
 )
 from ndx_simulation_output.recording.arrays import read_columns
 
 __all__ = [
-    "CHANNEL",
     "Fill",
     "Mapped",
     "Placeholder",
     "add_in_memory",
     "add_output",
-    "electrode_group",
     "in_hdf5",
     "map_output",
     "matrices",
     "plan_output",
 ]
-
-CHANNEL = "channel"
-"""Column of the electrodes: the id of the channel in the source."""
 
 Placeholder = Callable[[LazyArray, Layout], DataIO | NDArray[Any]]
 """Gives an empty place for data in a file of some format, laid out as planned, or the data."""
@@ -72,6 +65,11 @@ class Mapped:
     place: Placeholder
     fills: list[Fill] = field(default_factory=list)
 
+    def add(self, series: TimeSeries, source: LazyArray, layout: Layout) -> None:
+        """Add a series whose place ``source`` has still to fill."""
+        self.nwbfile.add_acquisition(series)
+        self.fills.append(Fill(series, source, layout))
+
 
 def in_hdf5(data: LazyArray, layout: Layout) -> DataIO:  # noqa: ARG001 - it is created once more
     """Give an empty place for data in an HDF5 file; how they lie there is decided when written."""
@@ -86,8 +84,11 @@ def map_output(
     storage: Storage = Storage(),  # noqa: B008 - frozen
     workers: int = 0,
     place: Placeholder = in_hdf5,
+    place_column: ColumnPlace = in_memory,
 ) -> Mapped:
     """Make the NWB objects of all that a run recorded; ``place`` makes the places for the data.
+
+    ``place_column`` makes those of the columns of network states.
 
     Raises
     ------
@@ -103,7 +104,8 @@ def map_output(
     sources = ", ".join(output.provenance.get("files", [])) or "a simulation"
     nwbfile = make_nwbfile(metadata, f"Output of a simulation: {sources}", when)
     layouts = plan_output(output, storage, workers)
-    return add_output(nwbfile, output, metadata.get("SimulationMetaData", {}), layouts, place)
+    run_metadata = metadata.get("SimulationMetaData", {})
+    return add_output(nwbfile, output, run_metadata, layouts, place, place_column)
 
 
 def add_output(
@@ -112,6 +114,7 @@ def add_output(
     run_metadata: Mapping[str, Any],
     layouts: Mapping[str, Layout],
     place: Placeholder,
+    place_column: ColumnPlace = in_memory,
 ) -> Mapped:
     """Add the NWB objects of all that a run recorded to ``nwbfile``.
 
@@ -133,22 +136,26 @@ def add_output(
     series_facts = {}
     for report in output.reports:
         _add_report(mapped, report, tables.of(report), layouts[report.name])
-        series_facts[_nwb_name(report.name)] = {
+        series_facts[nwb_name(report.name)] = {
             "report": report.report,
             "variable": report.variable,
             **report.provenance,
         }
-    for potential, rows in zip(output.potentials, _add_electrodes(mapped, output), strict=True):
-        _add_potential(mapped, potential, rows, layouts[potential.name])
+    regions = add_electrodes(nwbfile, output.potentials)
+    for potential, region in zip(output.potentials, regions, strict=True):
+        layout = layouts[potential.name]
+        series = make_potential(potential, place(potential.data, layout), region)
+        mapped.add(series, potential.data, layout)
         electrodes = potential.electrodes
-        series_facts[_nwb_name(potential.name)] = {
+        series_facts[nwb_name(potential.name)] = {
             "channels": np.asarray(potential.channel_ids).tolist(),
             "electrodes": dict(electrodes.provenance) if electrodes else None,
             **potential.provenance,
         }
     group_facts = _add_groups(mapped, output)
     for network in output.networks:
-        mapped.nwbfile.add_acquisition(make_state(network, _free_name(mapped, network.name)))
+        state = make_state(network, _free_name(mapped, network.name), place_column)
+        mapped.nwbfile.add_acquisition(state)
     run = {key: value for key, value in asdict(output.run).items() if value is not None}
     run |= run_metadata
     units, spike_facts = make_units(output.spikes, run.get("time_step"))
@@ -173,17 +180,17 @@ def add_in_memory(nwbfile: NWBFile, output: SimulationOutput) -> None:
         If arrays hold what NWB cannot.
 
     """
-    names = [_nwb_name(report.name) for report in output.reports]
+    names = [nwb_name(report.name) for report in output.reports]
     taken = [name for name in names if name in nwbfile.acquisition]
     if "simulation" in nwbfile.lab_meta_data or taken:
         found = f"acquisition {taken[0]!r}" if taken else "a simulation"
         msg = f"the NWB file has {found} already; add to one that has not"
         raise NameClashError(msg)
 
-    def in_memory(data: LazyArray, _: Layout) -> Any:
+    def read(data: LazyArray, _: Layout) -> Any:
         return read_columns(data, slice(None), None)
 
-    add_output(nwbfile, output, {}, plan_output(output), in_memory)
+    add_output(nwbfile, output, {}, plan_output(output), read)
 
 
 def matrices(output: SimulationOutput) -> list[LazyArray]:
@@ -228,8 +235,8 @@ class _Tables:
     def _name(self, report: Report) -> str:
         """``compartments`` as in version 0.2.6; further tables say whose they are."""
         taken = {table.name for table in self.by_digest.values()}
-        population = _nwb_name(f"compartments_{report.population}")
-        named = _nwb_name(f"compartments_{report.name}")
+        population = nwb_name(f"compartments_{report.population}")
+        named = nwb_name(f"compartments_{report.name}")
         counted = (f"{named}_{number}" for number in count(2))
         candidates = chain(["compartments", population, named], counted)
         return next(name for name in candidates if name not in taken)
@@ -262,38 +269,16 @@ def _make_table(table: CompartmentTable, name: str) -> Compartments:
 
 def _add_report(mapped: Mapped, report: Report, table: Compartments, layout: Layout) -> None:
     series = CompartmentSeries(
-        name=_nwb_name(report.name),
+        name=nwb_name(report.name),
         data=mapped.place(report.data, layout),
         compartments=table,
         unit=report.unit.name,
         conversion=report.unit.conversion,
         offset=report.unit.offset,
         description=report.description or "no description",
-        **_time_arguments(report.times),
+        **time_arguments(report.times),
     )
-    mapped.nwbfile.add_acquisition(series)
-    mapped.fills.append(Fill(series, report.data, layout))
-
-
-def _add_potential(
-    mapped: Mapped, potential: ExtracellularPotential, rows: list[int], layout: Layout
-) -> None:
-    arguments = {
-        "name": _nwb_name(potential.name),
-        "data": mapped.place(potential.data, layout),
-        "conversion": potential.unit.conversion,
-        "offset": potential.unit.offset,
-        "description": "Extracellular potential at each channel",
-        **_time_arguments(potential.times),
-    }
-    if potential.unit.name == "volts":
-        region = mapped.nwbfile.create_electrode_table_region(rows, "the recorded channels")
-        series = ElectricalSeries(electrodes=region, **arguments)
-    else:
-        # An ElectricalSeries is in volts by definition; data of an unknown unit cannot be one.
-        series = TimeSeries(unit=potential.unit.name, **arguments)
-    mapped.nwbfile.add_acquisition(series)
-    mapped.fills.append(Fill(series, potential.data, layout))
+    mapped.add(series, report.data, layout)
 
 
 def _add_groups(mapped: Mapped, output: SimulationOutput) -> dict[str, Any]:
@@ -308,85 +293,14 @@ def _add_groups(mapped: Mapped, output: SimulationOutput) -> dict[str, Any]:
 
 def _free_name(mapped: Mapped, name: str) -> str:
     """Give a name that NWB allows, and nothing in the acquisition has."""
-    named = _nwb_name(name).strip(".") or "arrays"
+    named = nwb_name(name).strip(".") or "arrays"
     candidates = chain([named], (f"{named}_{number}" for number in count(2)))
     return next(name for name in candidates if name not in mapped.nwbfile.acquisition)
 
 
-def _add_electrodes(mapped: Mapped, output: SimulationOutput) -> list[list[int]]:
-    """Add the electrodes of each potential; give the rows of its channels."""
-    if not output.potentials:
-        return []
-    device = mapped.nwbfile.create_device("simulated electrodes", "Electrodes of the simulation")
-    mapped.nwbfile.add_electrode_column(CHANNEL, "Id of the channel in the source")
-    extras = {
-        name: values
-        for potential in output.potentials
-        if potential.electrodes is not None
-        for name, values in potential.electrodes.columns.items()
-    }
-    for name in extras:
-        mapped.nwbfile.add_electrode_column(name, f"{name}, as the source has it")
-    rows: list[list[int]] = []
-    for potential in output.potentials:
-        group = mapped.nwbfile.create_electrode_group(
-            electrode_group(_nwb_name(potential.name)),
-            description="Electrodes of the simulation",
-            location="unknown",
-            device=device,
-        )
-        rows.append(_add_channels(mapped, potential, group, list(extras)))
-    return rows
-
-
-def electrode_group(series: str) -> str:
-    """Name of the group of the electrodes of a series."""
-    return f"electrodes_{series}"
-
-
-def _add_channels(
-    mapped: Mapped, potential: ExtracellularPotential, group: Any, extras: list[str]
-) -> list[int]:
-    electrodes = potential.electrodes or Electrodes(np.zeros(0, np.int64), np.zeros((0, 3)))
-    ids = [*electrodes.ids.tolist()]
-    ids += [channel for channel in np.asarray(potential.channel_ids).tolist() if channel not in ids]
-    first = len(mapped.nwbfile.electrodes)
-    for index, channel in enumerate(ids):
-        listed = index < len(electrodes.ids)
-        position = electrodes.positions[index] if listed else np.full(3, np.nan)
-        mapped.nwbfile.add_electrode(
-            x=float(position[0]),
-            y=float(position[1]),
-            z=float(position[2]),
-            location="unknown",
-            group=group,
-            **{CHANNEL: channel},
-            **{name: _extra(electrodes, name, index, listed=listed) for name in extras},
-        )
-    return [first + ids.index(channel) for channel in np.asarray(potential.channel_ids).tolist()]
-
-
-def _extra(electrodes: Electrodes, name: str, index: int, *, listed: bool) -> Any:
-    values = electrodes.columns.get(name)
-    if values is not None and listed:
-        return values[index].item() if hasattr(values[index], "item") else values[index]
-    return "" if values is None or values.dtype.kind in "OU" else float("nan")
-
-
-def _time_arguments(times: Times) -> dict[str, Any]:
-    if isinstance(times, RegularTimes):
-        return {"starting_time": times.start, "rate": times.rate}
-    return {"timestamps": np.asarray(times.values[:], np.float64)}
-
-
-def _nwb_name(name: str) -> str:
-    """NWB does not allow these characters in the name of an object."""
-    return name.replace("/", "_").replace(":", "_")
-
-
 def _check_names(output: SimulationOutput) -> None:
-    names = [_nwb_name(report.name) for report in output.reports]
-    names += [_nwb_name(potential.name) for potential in output.potentials]
+    names = [nwb_name(report.name) for report in output.reports]
+    names += [nwb_name(potential.name) for potential in output.potentials]
     for name in names:
         if names.count(name) > 1:
             msg = f"two recordings are named {name!r} in NWB; convert them to separate files"

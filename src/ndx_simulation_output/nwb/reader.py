@@ -8,29 +8,25 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import numpy as np
 from hdmf.backends.io import HDMFIO
 from hdmf.build import ConstructError
 from hdmf.common import DynamicTable
 from hdmf.container import MultiContainerInterface
-from numpy.typing import NDArray
 from pynwb import NWBHDF5IO, NWBFile, TimeSeries
 from pynwb.core import NWBDataInterface
 from pynwb.ecephys import ElectricalSeries
 from pynwb.file import LabMetaData
 
-from ndx_simulation_output.engine.reading import as_array
 from ndx_simulation_output.errors import ShapeMismatchError, SourceError
 from ndx_simulation_output.nwb.array_groups import read_data
 from ndx_simulation_output.nwb.described import (
     describe_series,
-    describe_times,
     undescribed_columns,
 )
 from ndx_simulation_output.nwb.exports_reading import find_exports
-from ndx_simulation_output.nwb.mapping import CHANNEL, electrode_group
 from ndx_simulation_output.nwb.metadata import read_session
 from ndx_simulation_output.nwb.network_state import read_state
+from ndx_simulation_output.nwb.potentials import read_potential
 from ndx_simulation_output.nwb.types import (
     AxesTimeSeries,
     Compartments,
@@ -44,22 +40,15 @@ from ndx_simulation_output.nwb.units import UNITS_COLUMNS, read_units
 from ndx_simulation_output.nwb.zarr import is_nwb_store, open_store
 from ndx_simulation_output.recording import (
     ArrayGroup,
-    Electrodes,
-    ExtracellularPotential,
     Report,
     Run,
     SimulationOutput,
     Spikes,
-    Unit,
 )
 from ndx_simulation_output.recording.merging import merge_outputs
-from ndx_simulation_output.recording.views import Matrix
 from ndx_simulation_output.remote import RemoteFile
 
 __all__ = ["is_nwb", "open_nwb", "read", "read_all", "read_contents"]
-
-_POSITIONS = ("x", "y", "z")
-_ELECTRODE_COLUMNS = {*_POSITIONS, CHANNEL, "location", "group", "group_name", "imp", "filtering"}
 
 
 def is_nwb(path: Path) -> bool:
@@ -212,7 +201,7 @@ def _describe(nwbfile: NWBFile, path: Path | RemoteFile) -> SimulationOutput:
                 ]
         elif isinstance(series, ElectricalSeries) or "channels" in facts:
             try:
-                potentials.append(_potential(series, facts, nwbfile.electrodes))
+                potentials.append(read_potential(series, facts, nwbfile.electrodes))
             except ShapeMismatchError as error:
                 notes.append(f"left out: {error}")
             else:
@@ -342,48 +331,3 @@ def _report(series: CompartmentSeries, facts: dict[str, Any]) -> Report:
         description=described.description,
         provenance=facts,
     )
-
-
-def _potential(series: TimeSeries, facts: dict[str, Any], table: Any) -> ExtracellularPotential:
-    data = as_array(series.data)
-    data = data if len(data.shape) > 1 else Matrix(data)
-    channels = facts.pop("channels", None)
-    electrode_facts = facts.pop("electrodes", None)
-    if isinstance(series, ElectricalSeries):
-        table = series.electrodes.table
-        recorded = np.asarray(series.electrodes.data[:], np.intp)
-        channels = _channels(table)[recorded] if channels is None else channels
-        groups = {table["group"].data[row].name for row in recorded}
-    else:
-        groups = {electrode_group(series.name)}
-    return ExtracellularPotential(
-        name=series.name,
-        data=data,
-        times=describe_times(series, data.shape[0]),
-        channel_ids=np.asarray(channels, np.int64),
-        unit=Unit(series.unit, float(series.conversion), float(series.offset)),
-        electrodes=_electrodes(table, groups, electrode_facts or {}),
-        provenance=facts,
-    )
-
-
-def _channels(table: Any) -> NDArray[np.int64]:
-    ids = table[CHANNEL].data[:] if CHANNEL in table.colnames else table.id[:]
-    return np.asarray(ids, np.int64)
-
-
-def _electrodes(table: Any, groups: set[str], facts: dict[str, Any]) -> Electrodes | None:
-    """Read the electrodes of some groups whose positions are known."""
-    if table is None or not set(_POSITIONS) <= set(table.colnames):
-        return None
-    positions = np.column_stack([table[axis].data[:] for axis in _POSITIONS]).astype(float)
-    of_groups = np.asarray([group.name in groups for group in table["group"].data[:]])
-    rows = np.flatnonzero(of_groups & ~np.isnan(positions).all(axis=1))
-    if not len(rows):
-        return None
-    columns = {
-        name: np.asarray(table[name].data[:])[rows]
-        for name in table.colnames
-        if name not in _ELECTRODE_COLUMNS
-    }
-    return Electrodes(_channels(table)[rows], positions[rows], columns, facts)

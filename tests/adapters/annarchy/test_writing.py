@@ -173,13 +173,22 @@ def test_numpy_reads_an_archive_as_annarchy_does(tmp_path):
 def test_a_file_of_connections_has_delays_in_ms(tmp_path):
     state = network(populations=())
 
-    notes = write(tmp_path / "rec.npz", state, form="connectivity")
+    write(tmp_path / "rec.npz", state, form="connectivity")
 
     with np.load(tmp_path / "rec.npz", allow_pickle=True) as found:
         assert found["delay"].tolist() == [[0.5, 1.5], [0.5]]
         assert [found[key] for key in ("max_delay", "uniform_delay", "size")] == [3, -1, 2]
         assert found["nb_synapses"] == 3
-    assert any("delays in ms as ANNarchy 5 has" in note for note in notes)
+
+
+def test_a_file_of_connections_has_delays_in_steps_for_versions_before_5(tmp_path):
+    state = network(populations=(), time=None, step=None)
+
+    found = again(state, tmp_path / "rec.txt", form="connectivity", delay_unit="steps")
+
+    content = pickle.loads((tmp_path / "rec.txt").read_bytes())  # noqa: S301 - written above
+    assert content["delay"].tolist() == [[1, 3], [1]]
+    assert facts_of(found.projections[0].delays) == facts_of(state.projections[0].delays)
 
 
 @pytest.mark.parametrize(
@@ -216,7 +225,13 @@ def test_a_file_of_connections_has_delays_in_ms(tmp_path):
             network(projections=(projection(quantities=(), weight=None),)),
             "connectivity",
             ExportError,
-            "has no weight",
+            "has no weight for each synapse",
+        ),
+        (
+            network(projections=(projection(weight="theta"),)),
+            "connectivity",
+            ExportError,
+            "has no weight for each synapse",
         ),
     ],
 )
@@ -281,3 +296,16 @@ def test_what_is_lost_is_said(tmp_path):
         "projection rec does not say its delays: loading it makes them one step",
         "projection rec has rows without synapses, which ANNarchy has not",
     )
+
+
+def test_the_weight_of_connections_is_the_one_that_the_state_names(tmp_path):
+    quantities = (
+        Quantity("w", np.zeros(3), "local", "variable"),
+        Quantity("J", np.array([0.1, 0.2, 0.3]), "local", "parameter"),
+    )
+    state = network(projections=(projection(quantities=quantities, weight="J"),))
+
+    write(tmp_path / "rec.txt", state, form="connectivity")
+
+    (found,) = read(tmp_path / "rec.txt", dt=0.5).networks[0].projections
+    assert found.quantities[0].values.tolist() == [0.1, 0.2, 0.3]

@@ -14,12 +14,14 @@ from ndx_simulation_output.adapters.annarchy.parameters import (
 from ndx_simulation_output.adapters.annarchy.reading import is_saved, read
 from ndx_simulation_output.adapters.annarchy.rebuilding import connect
 from ndx_simulation_output.adapters.annarchy.restoring import Restored, restore
+from ndx_simulation_output.adapters.annarchy.saved import DelayUnit
 from ndx_simulation_output.adapters.annarchy.snapshots import declarations, snapshot
 from ndx_simulation_output.adapters.annarchy.unsaid import Form
 from ndx_simulation_output.adapters.annarchy.writing import EXTENSIONS, write
 
 __all__ = [
     "EXTENSIONS",
+    "DelayUnit",
     "Form",
     "LiveNetwork",
     "Parameters",

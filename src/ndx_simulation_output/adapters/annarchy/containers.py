@@ -174,7 +174,8 @@ def _load_matlab(file: IO[bytes], path: Path) -> Loaded:
     try:
         from scipy.io import loadmat
     except ImportError as error:
-        msg = f"{path} is a MATLAB file, which takes SciPy: pip install scipy"
+        extra = "pip install 'ndx-simulation-output[matlab]'"
+        msg = f"{path} is a MATLAB file, which takes SciPy: {extra}"
         raise MissingDependencyError(msg) from error
     size = path.stat().st_size
     try:

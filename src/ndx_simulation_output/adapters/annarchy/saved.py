@@ -1,7 +1,7 @@
 """A state as the dictionaries that ANNarchy 4.7 to 5.0 saves."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,10 @@ from ndx_simulation_output.recording import (
     Quantity,
 )
 
-__all__ = ["boxed", "connectivity_dictionary", "network_dictionary", "part_dictionary"]
+__all__ = ["DelayUnit", "boxed", "connectivity_dictionary", "network_dictionary", "part_dictionary"]
+
+DelayUnit = Literal["ms", "steps"]
+"""Unit of the delays in a connectivity file: ms since ANNarchy 5.0, time steps before."""
 
 _WEIGHT = "w"
 _OF_NETWORK = ("time_step", "net_id", "obj_names", "allow_pickle")
@@ -86,19 +89,24 @@ def part_dictionary(
 
 
 def connectivity_dictionary(
-    projection: ProjectionSnapshot, time_step: float | None
+    projection: ProjectionSnapshot, time_step: float | None, delay_unit: DelayUnit
 ) -> dict[str, Any]:
-    """Give what ``save_connectivity`` of ANNarchy 5 saves, with delays in ms.
+    """Give what ``save_connectivity`` saves, with delays in the unit that a version has there.
 
     Raises
     ------
     ExportError
-        If there is no weight, or delays are not known in steps or there is no time step.
+        If there is no weight for each synapse or for all, or delays are not known in steps or
+        there is no time step.
 
     """
-    found = [one for one in projection.quantities if one.name in {projection.weight, _WEIGHT}]
-    if not found:
-        msg = f"projection {projection.name!r} has no weight, which a connectivity file is for"
+    named = projection.weight or _WEIGHT
+    found = [one for one in projection.quantities if one.name == named]
+    if not found or found[0].locality == "semiglobal":
+        msg = (
+            f"projection {projection.name!r} has no weight for each synapse or for all, which a "
+            "connectivity file has"
+        )
         raise ExportError(msg)
     weight = found[0]
     values = _values(weight, projection.name)
@@ -109,7 +117,7 @@ def connectivity_dictionary(
         "post_ranks": np.asarray(projection.post_ranks[:]).tolist(),
         "pre_ranks": _objects(ranks, projection.ends),
         "w": _objects(values, projection.ends) if is_local else values.item(),
-        **_connectivity_delays(projection, time_step),
+        **_connectivity_delays(projection, time_step, delay_unit),
         "size": projection.ends.shape[0],
         "nb_synapses": len(ranks),
     }
@@ -171,10 +179,12 @@ def _milliseconds(seconds: float) -> float:
     return float(f"{seconds * 1000:.15g}")
 
 
-def _connectivity_delays(projection: ProjectionSnapshot, time_step: float | None) -> dict[str, Any]:
-    delays = _delays(projection, time_step)
+def _connectivity_delays(
+    projection: ProjectionSnapshot, time_step: float | None, unit: DelayUnit
+) -> dict[str, Any]:
     steps = projection.delay_steps
-    if delays is not None and steps is None:
+    delays = steps if unit == "steps" else _delays(projection, time_step)
+    if projection.delays is not None and steps is None:
         msg = (
             f"the delays of projection {projection.name!r} are not known in time steps, which a "
             "connectivity file has"
@@ -182,7 +192,7 @@ def _connectivity_delays(projection: ProjectionSnapshot, time_step: float | None
         raise ExportError(msg)
     if delays is None or steps is None or (not steps.shape and int(steps[()]) <= 1):
         return {"delay": None, "max_delay": 0, "uniform_delay": 0}
-    largest = int(np.max(steps[()], initial=0))
+    largest, delays = int(np.max(steps[()], initial=0)), np.asarray(delays[()])
     if not delays.shape:
         return {"delay": delays.item(), "max_delay": largest, "uniform_delay": largest}
     lists = _objects(delays, projection.ends)

@@ -60,7 +60,7 @@ def _unsaid_of_quantities(where: str, quantities: tuple[Quantity, ...]) -> Itera
 def _unsaid_of_projection(projection: ProjectionSnapshot, form: Form) -> Iterator[str]:
     where = f"projection {projection.name}"
     if form == "connectivity":
-        yield f"{where}: only the weight and delays are written, delays in ms as ANNarchy 5 has"
+        yield f"{where}: only the weight and delays are written"
     elif None in {projection.pre, projection.post, projection.targets}:
         yield f"{where} does not say its populations or targets"
     if projection.weight not in {_WEIGHT, None}:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.adapters.annarchy.saved import (
+    DelayUnit,
     boxed,
     connectivity_dictionary,
     network_dictionary,
@@ -37,6 +38,7 @@ def write(
     network: NetworkSnapshot,
     *,
     form: Form = "network",
+    delay_unit: DelayUnit = "ms",
     overwrite: bool = False,
 ) -> tuple[str, ...]:
     """Write a state for ANNarchy 4.8 and 5.0; give notes on what such files cannot say.
@@ -45,7 +47,8 @@ def write(
     any other. ANNarchy loads all but ``.mat``, with any version of numpy. ``form`` says what is
     written: the ``network``; the only population or projection of it (``part``), for
     ``Population.load`` and ``Projection.load``; or the only projection for ``from_file``
-    (``connectivity``), whose delays are in ms, as in ANNarchy 5.
+    (``connectivity``), whose delays are in ms in ANNarchy 5 and in ``steps`` before, which is what
+    ``delay_unit`` says.
 
     Raises
     ------
@@ -66,14 +69,14 @@ def write(
 
     """
     path = Path(path)
-    content = _dictionary(network, form)
+    content = _dictionary(network, form, delay_unit)
     dump = _CONTAINERS.get(path.suffix, _dump_pickle)
     with whole_file(path, overwrite=overwrite) as temporary, temporary.open("wb") as file:
         dump(file, content)
     return tuple(unsaid_of(network, form, in_matlab=dump is _dump_matlab))
 
 
-def _dictionary(network: NetworkSnapshot, form: Form) -> dict[str, Any]:
+def _dictionary(network: NetworkSnapshot, form: Form, delay_unit: DelayUnit) -> dict[str, Any]:
     if form == "network":
         return network_dictionary(network)
     wanted = network.projections if form == "connectivity" else network.parts
@@ -83,7 +86,7 @@ def _dictionary(network: NetworkSnapshot, form: Form) -> dict[str, Any]:
         msg = f"there are {len(wanted)} parts to write ({names}); expected one {what}"
         raise ExportError(msg)
     if form == "connectivity":
-        return connectivity_dictionary(network.projections[0], network.time_step)
+        return connectivity_dictionary(network.projections[0], network.time_step, delay_unit)
     return part_dictionary(network.parts[0], network.time_step)
 
 

@@ -1,0 +1,162 @@
+"""Extracellular potentials and their electrodes as NWB objects, and back."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from hdmf.common import DynamicTableRegion
+from hdmf.data_utils import DataIO
+from numpy.typing import NDArray
+from pynwb import NWBFile, TimeSeries
+from pynwb.ecephys import ElectricalSeries
+
+from ndx_simulation_output.engine.reading import as_array
+from ndx_simulation_output.nwb.described import describe_times
+from ndx_simulation_output.nwb.series import nwb_name, time_arguments
+from ndx_simulation_output.recording import Electrodes, ExtracellularPotential, Unit
+from ndx_simulation_output.recording.views import Matrix
+
+__all__ = ["add_electrodes", "make_potential", "read_potential"]
+
+# Column of the electrodes: the id of the channel in the source.
+_CHANNEL = "channel"
+
+_POSITIONS = ("x", "y", "z")
+_ELECTRODE_COLUMNS = {*_POSITIONS, _CHANNEL, "location", "group", "group_name", "imp", "filtering"}
+
+
+def add_electrodes(
+    nwbfile: NWBFile, potentials: Sequence[ExtracellularPotential]
+) -> list[DynamicTableRegion]:
+    """Add the electrodes of each potential; give those of its channels, in their order."""
+    if not potentials:
+        return []
+    device = nwbfile.create_device("simulated electrodes", "Electrodes of the simulation")
+    nwbfile.add_electrode_column(_CHANNEL, "Id of the channel in the source")
+    extras = {
+        name: values
+        for potential in potentials
+        if potential.electrodes is not None
+        for name, values in potential.electrodes.columns.items()
+    }
+    for name in extras:
+        nwbfile.add_electrode_column(name, f"{name}, as the source has it")
+    regions = []
+    for potential in potentials:
+        group = nwbfile.create_electrode_group(
+            _electrode_group(nwb_name(potential.name)),
+            description="Electrodes of the simulation",
+            location="unknown",
+            device=device,
+        )
+        rows = _add_channels(nwbfile, potential, group, list(extras))
+        regions.append(nwbfile.create_electrode_table_region(rows, "the recorded channels"))
+    return regions
+
+
+def make_potential(
+    potential: ExtracellularPotential, data: DataIO | NDArray[Any], electrodes: DynamicTableRegion
+) -> TimeSeries:
+    """Give the series of a potential whose values are, or will be, in ``data``.
+
+    ``electrodes`` are those of its channels.
+    """
+    arguments = {
+        "name": nwb_name(potential.name),
+        "data": data,
+        "conversion": potential.unit.conversion,
+        "offset": potential.unit.offset,
+        "description": "Extracellular potential at each channel",
+        **time_arguments(potential.times),
+    }
+    if potential.unit.name == "volts":
+        return ElectricalSeries(electrodes=electrodes, **arguments)
+    # An ElectricalSeries is in volts by definition; data of an unknown unit cannot be one.
+    return TimeSeries(unit=potential.unit.name, **arguments)
+
+
+def read_potential(series: TimeSeries, facts: dict[str, Any], table: Any) -> ExtracellularPotential:
+    """Describe a potential, of which ``facts`` say what NWB cannot; ``table`` are the electrodes.
+
+    Raises
+    ------
+    ShapeMismatchError
+        If its data have not a row for each time.
+
+    """
+    data = as_array(series.data)
+    data = data if len(data.shape) > 1 else Matrix(data)
+    channels = facts.pop("channels", None)
+    electrode_facts = facts.pop("electrodes", None)
+    if isinstance(series, ElectricalSeries):
+        table = series.electrodes.table
+        recorded = np.asarray(series.electrodes.data[:], np.intp)
+        channels = _channels(table)[recorded] if channels is None else channels
+        groups = {table["group"].data[row].name for row in recorded}
+    else:
+        groups = {_electrode_group(series.name)}
+    return ExtracellularPotential(
+        name=series.name,
+        data=data,
+        times=describe_times(series, data.shape[0]),
+        channel_ids=np.asarray(channels, np.int64),
+        unit=Unit(series.unit, float(series.conversion), float(series.offset)),
+        electrodes=_electrodes(table, groups, electrode_facts or {}),
+        provenance=facts,
+    )
+
+
+def _electrode_group(series: str) -> str:
+    """Name of the group of the electrodes of a series."""
+    return f"electrodes_{series}"
+
+
+def _add_channels(
+    nwbfile: NWBFile, potential: ExtracellularPotential, group: Any, extras: list[str]
+) -> list[int]:
+    electrodes = potential.electrodes or Electrodes(np.zeros(0, np.int64), np.zeros((0, 3)))
+    ids = [*electrodes.ids.tolist()]
+    ids += [channel for channel in np.asarray(potential.channel_ids).tolist() if channel not in ids]
+    first = len(nwbfile.electrodes)
+    for index, channel in enumerate(ids):
+        listed = index < len(electrodes.ids)
+        position = electrodes.positions[index] if listed else np.full(3, np.nan)
+        nwbfile.add_electrode(
+            x=float(position[0]),
+            y=float(position[1]),
+            z=float(position[2]),
+            location="unknown",
+            group=group,
+            **{_CHANNEL: channel},
+            **{name: _extra(electrodes, name, index, listed=listed) for name in extras},
+        )
+    return [first + ids.index(channel) for channel in np.asarray(potential.channel_ids).tolist()]
+
+
+def _extra(electrodes: Electrodes, name: str, index: int, *, listed: bool) -> Any:
+    values = electrodes.columns.get(name)
+    if values is not None and listed:
+        return values[index].item() if hasattr(values[index], "item") else values[index]
+    return "" if values is None or values.dtype.kind in "OU" else float("nan")
+
+
+def _channels(table: Any) -> NDArray[np.int64]:
+    ids = table[_CHANNEL].data[:] if _CHANNEL in table.colnames else table.id[:]
+    return np.asarray(ids, np.int64)
+
+
+def _electrodes(table: Any, groups: set[str], facts: dict[str, Any]) -> Electrodes | None:
+    """Read the electrodes of some groups whose positions are known."""
+    if table is None or not set(_POSITIONS) <= set(table.colnames):
+        return None
+    positions = np.column_stack([table[axis].data[:] for axis in _POSITIONS]).astype(float)
+    of_groups = np.asarray([group.name in groups for group in table["group"].data[:]])
+    rows = np.flatnonzero(of_groups & ~np.isnan(positions).all(axis=1))
+    if not len(rows):
+        return None
+    columns = {
+        name: np.asarray(table[name].data[:])[rows]
+        for name in table.colnames
+        if name not in _ELECTRODE_COLUMNS
+    }
+    return Electrodes(_channels(table)[rows], positions[rows], columns, facts)
