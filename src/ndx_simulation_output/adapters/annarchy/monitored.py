@@ -12,10 +12,7 @@ from ndx_simulation_output.adapters.annarchy.snapshots import pre_ranks_of
 from ndx_simulation_output.errors import RecordingError
 from ndx_simulation_output.recording import CompartmentTable, Unit
 
-__all__ = ["GEOMETRY", "Monitored", "flat", "monitored", "population_table"]
-
-GEOMETRY = "grid"
-"""Columns ``grid_0`` and so on: the coordinates of a neuron in its population."""
+__all__ = ["Monitored", "flat", "monitored", "population_table"]
 
 _POTENTIALS = ("Izhikevich", "IF_", "EIF_", "HH_", "GIF_")
 
@@ -98,7 +95,7 @@ def _units_of(model: Any) -> dict[str, Unit]:
 def population_table(
     name: str, geometry: Sequence[int], ranks: NDArray[Any] | None = None
 ) -> CompartmentTable:
-    """Give a table with a cell for each neuron: its rank, and its place in a grid.
+    """Give a table with a cell for each neuron: its rank, and its place ``grid_0`` … in a grid.
 
     Example
     -------
@@ -110,7 +107,7 @@ def population_table(
     ranks = np.arange(int(np.prod(geometry))) if ranks is None else ranks.astype(np.int64)
     ones = np.ones(len(ranks), np.int64)
     places = np.unravel_index(ranks, tuple(geometry)) if len(geometry) > 1 else ()
-    columns = {f"{GEOMETRY}_{axis}": place for axis, place in enumerate(places)}
+    columns = {f"grid_{axis}": place for axis, place in enumerate(places)}
     return CompartmentTable.from_counts(name, ranks, ones, {"number": ones - 1}, columns)
 
 
