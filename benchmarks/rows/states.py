@@ -15,7 +15,7 @@ BEHIND = (".npz", ".gz")
 
 
 def measure(bench: Bench) -> Section:
-    """Measure a million synapses, and ten million."""
+    """Measure a million synapses, and ten million if a larger report is asked for."""
     synapses, many = bench.scaled(SYNAPSES), bench.scaled(MANY_SYNAPSES)
     saved, loaded = _measured(bench, synapses, None)
     claims = [_compared(saved, "save", other) for other in BEHIND]
@@ -28,7 +28,8 @@ def measure(bench: Bench) -> Section:
         compare_memory(loaded, "load as NWB", f"load as {other}", at_most(1)) for other in BEHIND
     ]
     notes = [ways_table(saved), ways_table(loaded)]
-    for measured in _measured(bench, many, MANY_ROUNDS):
+    # It takes half an hour.
+    for measured in _measured(bench, many, MANY_ROUNDS) if bench.big else ():
         notes += [f"{many:,} synapses:", ways_table(measured)]
     title = f"The state of a network: {synapses:,} synapses, 3 variables and delays"
     return Section(title, claims, notes)
