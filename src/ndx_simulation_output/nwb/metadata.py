@@ -18,6 +18,7 @@ from ndx_simulation_output.nwb.types import Compartments, SimulationMetaData
 
 __all__ = [
     "add_simulation_metadata",
+    "begun_now",
     "make_nwbfile",
     "overlaid",
     "read_metadata",
@@ -88,6 +89,20 @@ def read_metadata(source: str | Path | Mapping[str, Any] | None) -> dict[str, di
             raise MetadataError(msg)
         sections[name] = {key: _value(key, value) for key, value in section.items()}
     return sections
+
+
+def begun_now(source: str | Path | Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
+    """Read metadata of a session that begins now, if they do not say when.
+
+    Raises
+    ------
+    MetadataError
+        As for ``read_metadata``.
+
+    """
+    sections = read_metadata(source)
+    session = {"session_start_time": datetime.now().astimezone(), **sections.get("NWBFile", {})}
+    return {**sections, "NWBFile": session}
 
 
 def read_session(nwbfile: NWBFile) -> dict[str, dict[str, Any]]:
