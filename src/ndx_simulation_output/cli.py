@@ -13,6 +13,7 @@ import click
 from tqdm import tqdm
 
 from ndx_simulation_output.cli_options import source_options, target_options
+from ndx_simulation_output.cli_plot import plot
 from ndx_simulation_output.convert import convert as convert_sources
 from ndx_simulation_output.convert import export_sonata, open_output, plan_layouts
 from ndx_simulation_output.demo import run_demo
@@ -187,6 +188,9 @@ def info(sources: tuple[str, ...], **options: Any) -> None:
     with open_output(sources[0] if len(sources) == 1 else sources, **options) as output:
         for line in describe(output):
             click.echo(line)
+
+
+main.add_command(plot)
 
 
 @main.command()

@@ -8,14 +8,19 @@ import click
 
 from ndx_simulation_output.engine.layout import DEFAULT_MEMORY
 
-__all__ = ["source_options", "target_options"]
+__all__ = ["reading_options", "source_options", "target_options"]
 
 _Command = Callable[..., None]
 
 
 def source_options(command: _Command) -> _Command:
     """Give a command the options that say how sources are read."""
-    return _with(command, _SOURCE_OPTIONS)
+    return _with(command, (*_READING_OPTIONS, _POPULATION_OPTION))
+
+
+def reading_options(command: _Command) -> _Command:
+    """Give a command the same without ``--population``, which it has in a sense of its own."""
+    return _with(command, _READING_OPTIONS)
 
 
 def target_options(command: _Command) -> _Command:
@@ -68,7 +73,7 @@ def _steps(
     return _pairs(ctx, parameter, values) or None
 
 
-_SOURCE_OPTIONS = (
+_READING_OPTIONS = (
     click.option(
         "--unit",
         multiple=True,
@@ -90,12 +95,15 @@ _SOURCE_OPTIONS = (
         metavar="NAME=all",
         help="A report that has every segment: its positions are computed.",
     ),
-    click.option("--population", help="Name of the population of spikes that have none."),
     click.option(
         "--dt",
         type=click.FloatRange(min=0, min_open=True),
         help="Time step in ms of data that have no time, or of ANNarchy's network.",
     ),
+)
+
+_POPULATION_OPTION = click.option(
+    "--population", help="Name of the population of spikes that have none."
 )
 
 _TARGET_OPTIONS = (

@@ -35,7 +35,7 @@ class RegularTimes:
 
     def seconds(self, rows: slice = slice(None)) -> NDArray[np.float64]:
         """Time of each of ``rows``, in seconds."""
-        return self.start + np.arange(self.count, dtype=np.float64)[rows] / self.rate
+        return self.start + np.arange(*rows.indices(self.count), dtype=np.float64) / self.rate
 
     def _row(self, time: float | None, default: int) -> int:
         if time is None:

@@ -1,0 +1,32 @@
+"""Pictures of what was recorded, drawn by matplotlib (``pip install 'ndx-simulation-output[plot]'``).
+
+Each function takes an open output, a report or an NWB object, draws into the axes ``ax``, new ones
+if None, and returns them. Only what is shown is read: see ``recording.reduced`` for the numbers.
+"""
+
+from ndx_simulation_output.plots.arrays import array
+from ndx_simulation_output.plots.figures import KINDS, Kind, Selection, draw, save
+from ndx_simulation_output.plots.moving import save_animation
+from ndx_simulation_output.plots.networks import population_state, weight_matrix, weights
+from ndx_simulation_output.plots.neurons import neuron
+from ndx_simulation_output.plots.series import channels, heat_map, traces
+from ndx_simulation_output.plots.spikes import raster, rates
+
+__all__ = [
+    "KINDS",
+    "Kind",
+    "Selection",
+    "array",
+    "channels",
+    "draw",
+    "heat_map",
+    "neuron",
+    "population_state",
+    "raster",
+    "rates",
+    "save",
+    "save_animation",
+    "traces",
+    "weight_matrix",
+    "weights",
+]

@@ -1,0 +1,99 @@
+"""Axes to draw into, and what all pictures have: titles, images, colour bars."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ndx_simulation_output.errors import MissingDependencyError
+from ndx_simulation_output.recording.scales import Scale, display_scale
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "FINE",
+    "axes_or_new",
+    "color_bar",
+    "image",
+    "new_figure",
+    "pixels_of",
+    "scale_of",
+    "title",
+]
+
+FINE = 0.8
+"""Width of a trace, in points."""
+
+
+def new_figure(width: float, height: float) -> "Figure":
+    """Give an empty figure of so many inches, which no window shows.
+
+    Raises
+    ------
+    MissingDependencyError
+        If matplotlib is not installed.
+
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        msg = "plots need matplotlib: pip install 'ndx-simulation-output[plot]'"
+        raise MissingDependencyError(msg) from error
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def axes_or_new(ax: "Axes | None", projection: str | None = None) -> "Axes":
+    """Give ``ax``, or the axes of a new figure of pyplot, which notebooks and windows show.
+
+    Raises
+    ------
+    MissingDependencyError
+        If matplotlib is not installed.
+
+    """
+    if ax is not None:
+        return ax
+    new_figure(1, 1)
+    from matplotlib import pyplot as plt
+
+    return plt.figure(layout="constrained").add_subplot(projection=projection)
+
+
+def pixels_of(ax: "Axes") -> tuple[int, int]:
+    """Give the height and width of axes in pixels, at least one."""
+    extent = ax.get_window_extent()
+    return max(1, int(extent.height)), max(1, int(extent.width))
+
+
+def scale_of(unit: str, values: NDArray[Any]) -> Scale:
+    """Choose how to show values of a unit."""
+    finite = np.abs(values[np.isfinite(values)])
+    return display_scale(unit, float(finite.max(initial=0.0)))
+
+
+def title(ax: "Axes", text: str, note: str = "") -> None:
+    """Say what is shown and, in a second line, what of it."""
+    ax.set_title("\n".join(part for part in (text, note) if part), loc="left", fontsize="medium")
+
+
+def image(
+    ax: "Axes",
+    values: NDArray[Any],
+    across: NDArray[Any],
+    up: NDArray[Any],
+    **options: Any,
+) -> Any:
+    """Draw an image of shape (up, across) whose pixels begin and end at these places."""
+    steps = np.diff(across), np.diff(up)
+    if all(np.allclose(step, step.mean(), rtol=1e-6) for step in steps if len(step)):
+        extent = float(across[0]), float(across[-1]), float(up[0]), float(up[-1])
+        options = {"aspect": "auto", "origin": "lower", "interpolation": "nearest", **options}
+        return ax.imshow(values, extent=extent, **options)
+    return ax.pcolormesh(across, up, values, **options)
+
+
+def color_bar(ax: "Axes", drawn: Any, label: str, **options: Any) -> None:
+    """Put a bar of the colours beside axes."""
+    ax.figure.colorbar(drawn, ax=ax, label=label, **options)

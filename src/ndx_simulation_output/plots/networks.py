@@ -1,0 +1,238 @@
+"""The state of a network: weights and values of neurons."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ndx_simulation_output.errors import NothingRecordedError
+from ndx_simulation_output.plots.canvas import axes_or_new, color_bar, image, pixels_of, title
+from ndx_simulation_output.plots.sources import network_of
+from ndx_simulation_output.recording import (
+    LazyArray,
+    NetworkSnapshot,
+    PopulationSnapshot,
+    ProjectionSnapshot,
+    Quantity,
+)
+from ndx_simulation_output.recording.reduced import histogram
+from ndx_simulation_output.recording.reduced import weight_matrix as reduce_weights
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["can_show", "population_state", "synapse_quantity", "weight_matrix", "weights"]
+
+
+def weights(
+    source: Any,
+    projection: str | None = None,
+    quantity: str | None = None,
+    *,
+    bins: int = 50,
+    ax: "Axes | None" = None,
+) -> "Axes":
+    """Draw how often the weights of a projection occur, or the values of another ``quantity``.
+
+    ``source`` is a network's state, or an open output with one; by default its first projection
+    is drawn.
+
+    Raises
+    ------
+    NothingRecordedError
+        If there is no such projection or quantity, or no weight for each synapse.
+    MissingDependencyError
+        If matplotlib is not installed.
+
+    Example
+    -------
+    >>> with open_output("state.nwb") as output:  # doctest: +SKIP
+    ...     weights(output, "exc_to_inh")
+
+    """
+    network = network_of(source)
+    found = _projection(network, projection)
+    name, values = synapse_quantity(found, quantity)
+    counted = histogram(values, bins)
+    ax = axes_or_new(ax)
+    ax.stairs(counted.counts, counted.edges, fill=True)
+    ax.set_xlabel(name)
+    ax.set_ylabel("synapses")
+    left = f", {counted.left_out:,} not finite" if counted.left_out else ""
+    total = int(counted.counts.sum())
+    title(ax, _about(found, network), f"{name} of {total:,} synapses{left}")
+    return ax
+
+
+def weight_matrix(
+    source: Any,
+    projection: str | None = None,
+    quantity: str | None = None,
+    *,
+    ax: "Axes | None" = None,
+) -> "Axes":
+    """Draw the weights of a projection, or another ``quantity``, by post- and pre-synaptic neuron.
+
+    A pixel of several synapses shows their mean; one without any is left white.
+
+    Raises
+    ------
+    NothingRecordedError
+        If there is no such projection or quantity, or no weight for each synapse.
+    MissingDependencyError
+        If matplotlib is not installed.
+
+    Example
+    -------
+    >>> with open_output("state.nwb") as output:  # doctest: +SKIP
+    ...     weight_matrix(output, "exc_to_inh")
+
+    """
+    network = network_of(source)
+    found = _projection(network, projection)
+    name, values = synapse_quantity(found, quantity)
+    ax = axes_or_new(ax)
+    matrix = reduce_weights(found, values, shape=pixels_of(ax))
+    drawn = image(ax, matrix.values, matrix.pre - 0.5, matrix.post - 0.5)
+    several = int(matrix.counts.max(initial=0))
+    color_bar(ax, drawn, name if several <= 1 else f"mean {name}")
+    _ranks(ax, "pre-synaptic rank", "post-synaptic rank")
+    note = f"{int(matrix.counts.sum()):,} synapses"
+    note += f", up to {several:,} a pixel" if several > 1 else ""
+    title(ax, _about(found, network), note)
+    return ax
+
+
+def population_state(
+    source: Any,
+    population: str | None = None,
+    quantity: str | None = None,
+    *,
+    bins: int = 50,
+    ax: "Axes | None" = None,
+) -> "Axes":
+    """Draw a quantity of the neurons of a population: on its grid, or how often values occur.
+
+    By default that is the first variable of the first population that has a value for each neuron.
+
+    Raises
+    ------
+    NothingRecordedError
+        If there is no such population or quantity.
+    MissingDependencyError
+        If matplotlib is not installed.
+
+    Example
+    -------
+    >>> with open_output("state.nwb") as output:  # doctest: +SKIP
+    ...     population_state(output, "exc", "v")
+
+    """
+    network = network_of(source)
+    found = _population(network, population)
+    shown = _neuron_quantity(found, quantity)
+    ax = axes_or_new(ax)
+    about = f"{shown.name} of {found.name}{_when(network)}"
+    if len(found.geometry) == 2 and found.size <= 10**6:
+        values = np.asarray(shown.values[:], np.float64).reshape(found.geometry)
+        rows, columns = found.geometry
+        drawn = image(ax, values, np.arange(columns + 1) - 0.5, np.arange(rows + 1) - 0.5)
+        color_bar(ax, drawn, shown.name)
+        _ranks(ax, "second coordinate", "first coordinate")
+        title(ax, about, f"{rows} × {columns} neurons")
+        return ax
+    if found.size <= 4 * pixels_of(ax)[1]:
+        ax.plot(np.arange(found.size), np.asarray(shown.values[:], np.float64), ".")
+        _ranks(ax, "rank", shown.name)
+        title(ax, about, f"{found.size:,} neurons")
+        return ax
+    counted = histogram(shown.values, bins)
+    ax.stairs(counted.counts, counted.edges, fill=True)
+    ax.set_xlabel(shown.name)
+    ax.set_ylabel("neurons")
+    title(ax, about, f"{found.size:,} neurons")
+    return ax
+
+
+def synapse_quantity(projection: ProjectionSnapshot, name: str | None) -> tuple[str, LazyArray]:
+    """Give a quantity of the synapses, by default the weight, and what to call it.
+
+    Raises
+    ------
+    NothingRecordedError
+        If the projection has no such quantity with a value for each synapse.
+
+    """
+    wanted = name or projection.weight
+    for quantity in projection.quantities:
+        if quantity.name == wanted and quantity.locality in {"local", "shared"}:
+            return quantity.name, quantity.values
+    if wanted == "delay" and projection.delays is not None:
+        return "delay (s)", projection.delays
+    known = ", ".join(
+        quantity.name for quantity in projection.quantities if quantity.locality == "local"
+    )
+    msg = f"projection {projection.name!r} has no {wanted or 'weight'!r} for each synapse; it has: "
+    raise NothingRecordedError(msg + (known or "none"))
+
+
+def can_show(population: PopulationSnapshot) -> bool:
+    """Whether a population has numbers for its neurons."""
+    return bool(_numbers(population))
+
+
+def _numbers(population: PopulationSnapshot) -> list[Quantity]:
+    return [
+        quantity
+        for quantity in population.quantities
+        if quantity.locality == "local" and quantity.values.dtype.kind in "biuf"
+    ]
+
+
+def _neuron_quantity(population: PopulationSnapshot, name: str | None) -> Quantity:
+    found = _numbers(population)
+    if name is not None:
+        found = [quantity for quantity in found if quantity.name == name]
+    variables = [quantity for quantity in found if quantity.kind == "variable"]
+    if not found:
+        known = ", ".join(quantity.name for quantity in _numbers(population)) or "none"
+        msg = f"population {population.name!r} has no {name or 'value'!r} for each neuron; it has: "
+        raise NothingRecordedError(msg + known)
+    return (variables or found)[0]
+
+
+def _projection(network: NetworkSnapshot, name: str | None) -> ProjectionSnapshot:
+    for projection in network.projections:
+        if name in {None, projection.name}:
+            return projection
+    known = ", ".join(projection.name for projection in network.projections) or "none"
+    msg = f"state {network.name!r} has no projection {name or 'at all'!r}; it has: {known}"
+    raise NothingRecordedError(msg)
+
+
+def _population(network: NetworkSnapshot, name: str | None) -> PopulationSnapshot:
+    for population in network.populations:
+        if name in {None, population.name}:
+            return population
+    known = ", ".join(population.name for population in network.populations) or "none"
+    msg = f"state {network.name!r} has no population {name or 'at all'!r}; it has: {known}"
+    raise NothingRecordedError(msg)
+
+
+def _about(projection: ProjectionSnapshot, network: NetworkSnapshot) -> str:
+    ends = [name for name in (projection.pre, projection.post) if name]
+    between = f", {' to '.join(ends)}" if len(ends) == 2 else ""
+    return f"projection {projection.name}{between}{_when(network)}"
+
+
+def _when(network: NetworkSnapshot) -> str:
+    return "" if network.time is None else f", at {network.time:g} s"
+
+
+def _ranks(ax: "Axes", across: str, up: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    ax.set_xlabel(across)
+    ax.set_ylabel(up)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if up != "rank" and "rank" in up + across and up.endswith(("rank", "coordinate")):
+        ax.yaxis.set_major_locator(MaxNLocator(integer=True))

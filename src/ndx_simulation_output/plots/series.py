@@ -1,0 +1,251 @@
+"""Traces, heat maps and extracellular channels."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ndx_simulation_output.errors import NothingRecordedError
+from ndx_simulation_output.plots.canvas import (
+    FINE,
+    axes_or_new,
+    color_bar,
+    image,
+    pixels_of,
+    scale_of,
+    title,
+)
+from ndx_simulation_output.plots.sources import potential_of, report_of
+from ndx_simulation_output.recording import Report
+from ndx_simulation_output.recording.reduced import Lines, reduce_traces, spread
+from ndx_simulation_output.recording.reduced import heat_map as reduce_map
+from ndx_simulation_output.recording.reduced.pixels import How
+from ndx_simulation_output.recording.scales import time_scale
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["channels", "heat_map", "traces"]
+
+_IN_LEGEND = 10
+_CELLS_ON_AXIS = 16
+
+
+def traces(
+    source: Any,
+    cells: Iterable[int] | int | None = None,
+    numbers: Iterable[int] | int | None = None,
+    labels: Iterable[str] | str | None = None,
+    *,
+    start: float | None = None,
+    stop: float | None = None,
+    most: int | None = None,
+    ax: "Axes | None" = None,
+) -> "Axes":
+    """Draw traces of a report or compartment series over time.
+
+    Of all cells, one compartment of each of 8 is drawn, evenly spread; of chosen ones up to 50.
+    ``most`` says it otherwise, and the title what was left out. However long a trace is, every
+    extreme value is drawn.
+
+    Raises
+    ------
+    CellNotFoundError
+        If a cell id is not in the table.
+    CompartmentNotFoundError
+        If a number or label belongs to none of the cells.
+    NothingRecordedError
+        If an output has no reports.
+    MissingDependencyError
+        If matplotlib is not installed.
+
+    Example
+    -------
+    >>> with open_output("run.nwb") as output:  # doctest: +SKIP
+    ...     traces(output["v"], cells=[3, 7], numbers=0, stop=0.1)
+
+    """
+    report = report_of(source)
+    ax = axes_or_new(ax)
+    if cells is None and numbers is None and labels is None:
+        table = report.compartments
+        # A cell without compartments begins where the next one does.
+        begins = np.flatnonzero(table.counts())
+        found = (np.asarray(table.ends[:]) - table.counts())[begins].astype(np.intp)
+        columns, of = found[spread(len(found), most or 8)], report.data.shape[1]
+    else:
+        found = report.compartments.find(cells, numbers, labels)
+        columns, of = found[spread(len(found), most or 50)], len(found)
+    lines = reduce_traces(report, columns, start=start, stop=stop, pixels=pixels_of(ax)[1])
+    scale = scale_of(report.unit.name, lines.values)
+    names = _names(report, columns)
+    _draw_lines(ax, lines, lines.values * scale.factor, names)
+    ax.set_ylabel(scale.label(report.variable or report.report))
+    if 1 < len(columns) <= _IN_LEGEND:
+        ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    shown = f"{len(columns):,} of {of:,} compartments" if len(columns) < of else ""
+    one = names[0] if len(columns) == 1 else ""
+    title(ax, _about(report), ", ".join(part for part in (one, shown) if part))
+    return ax
+
+
+def heat_map(
+    source: Any,
+    cells: Iterable[int] | int | None = None,
+    numbers: Iterable[int] | int | None = None,
+    labels: Iterable[str] | str | None = None,
+    *,
+    start: float | None = None,
+    stop: float | None = None,
+    how: How = "mean",
+    ax: "Axes | None" = None,
+) -> "Axes":
+    """Draw the compartments of a report over time as an image.
+
+    Where several values fall into a pixel it shows their mean, or the highest or lowest with
+    ``how="max"`` or ``"min"``; of more than 256 MiB it shows a sample. The title says so.
+
+    Raises
+    ------
+    CellNotFoundError
+        If a cell id is not in the table.
+    CompartmentNotFoundError
+        If a number or label belongs to none of the cells.
+    NothingRecordedError
+        If an output has no reports.
+    MissingDependencyError
+        If matplotlib is not installed.
+
+    Example
+    -------
+    >>> with open_output("run.nwb") as output:  # doctest: +SKIP
+    ...     heat_map(output["v"], start=0.0, stop=0.1)
+
+    """
+    report = report_of(source)
+    ax = axes_or_new(ax)
+    columns = None
+    if not (cells is None and numbers is None and labels is None):
+        columns = report.compartments.find(cells, numbers, labels)
+    found = reduce_map(report, columns, start=start, stop=stop, shape=pixels_of(ax), how=how)
+    scale = scale_of(found.unit, found.values)
+    time = time_scale(float(found.times[-1] - found.times[0]))
+    drawn = image(ax, found.values * scale.factor, found.times * time.factor, found.columns)
+    color_bar(ax, drawn, scale.label(report.variable or report.report))
+    ax.set_xlabel(time.label("time"))
+    _mark_cells(ax, report, columns)
+    title(ax, _about(report), found.note)
+    return ax
+
+
+def channels(
+    source: Any,
+    ids: Iterable[int] | int | None = None,
+    *,
+    start: float | None = None,
+    stop: float | None = None,
+    most: int = 32,
+    ax: "Axes | None" = None,
+) -> "Axes":
+    """Draw extracellular channels above each other, equally far apart.
+
+    ``ids`` are those of the channels, by default ``most`` of them, evenly spread.
+
+    Raises
+    ------
+    NothingRecordedError
+        If an output has no extracellular potentials, or the potential no such channel.
+    MissingDependencyError
+        If matplotlib is not installed.
+
+    Example
+    -------
+    >>> with open_output("run.nwb") as output:  # doctest: +SKIP
+    ...     channels(output.potentials[0])
+
+    """
+    potential = potential_of(source)
+    ax = axes_or_new(ax)
+    known = np.asarray(potential.channel_ids)
+    found = np.arange(len(known)) if ids is None else _channels(known, np.atleast_1d(ids))
+    columns = found[spread(len(found), most)]
+    lines = reduce_traces(potential, columns, start=start, stop=stop, pixels=pixels_of(ax)[1])
+    spans = (
+        np.nanmax(lines.values, axis=0) - np.nanmin(lines.values, axis=0) if lines.samples else 0
+    )
+    step = float(np.max(spans, initial=0.0)) or 1.0
+    scale = scale_of(potential.unit.name, np.asarray([step]))
+    offsets = np.arange(len(columns))
+    _draw_lines(ax, lines, (lines.values - _middles(lines)) / step + offsets, None)
+    ax.set_yticks(offsets, [str(channel) for channel in known[columns]])
+    ax.set_ylabel("channel")
+    shown = "" if len(columns) == len(found) else f"{len(columns)} of {len(found)} channels, "
+    apart = f"{step * scale.factor:.3g} {scale.symbol}".strip()
+    title(ax, potential.name, f"{shown}{apart} from one channel to the next")
+    return ax
+
+
+def _middles(lines: Lines) -> NDArray[Any]:
+    """Give the value about which each trace is drawn: the middle between its extremes."""
+    if not lines.samples:
+        return np.zeros(lines.values.shape[1])
+    middles: NDArray[Any] = (np.nanmax(lines.values, axis=0) + np.nanmin(lines.values, axis=0)) / 2
+    return middles
+
+
+def _channels(known: NDArray[Any], wanted: NDArray[Any]) -> NDArray[np.intp]:
+    missing = wanted[~np.isin(wanted, known)]
+    if len(missing):
+        msg = f"channel {missing[0]} is not among the {len(known)} channels"
+        raise NothingRecordedError(msg)
+    return np.asarray([int(np.flatnonzero(known == channel)[0]) for channel in wanted], np.intp)
+
+
+def _draw_lines(ax: "Axes", lines: Lines, values: NDArray[Any], names: list[str] | None) -> None:
+    """Draw traces over time; few samples are shown as points too."""
+    span = float(lines.times[-1] - lines.times[0]) if len(lines.times) else 0.0
+    time = time_scale(span)
+    marker = "." if len(lines.times) <= 30 else ""
+    drawn = ax.plot(lines.times * time.factor, values, linewidth=FINE, marker=marker)
+    for line, name in zip(drawn, names or [], strict=False):
+        line.set_label(name)
+    if len(lines.times) > 1 and span > 0:
+        ax.set_xlim(lines.times[0] * time.factor, lines.times[-1] * time.factor)
+    ax.set_xlabel(time.label("time"))
+
+
+def _about(report: Report) -> str:
+    return f"{report.name}, population {report.population}"
+
+
+def _names(report: Report, columns: NDArray[np.intp]) -> list[str]:
+    """Name compartments: by cell and, where cells have several, by label or number."""
+    table = report.compartments
+    cells = table.cells_of(columns)
+    if table.n_compartments == len(table):
+        return [f"cell {cell}" for cell in cells]
+    known = next((name for name in ("label", "number") if name in table.columns), None)
+    if known is None:
+        return [f"cell {cell}" for cell in cells]
+    values = table.values(known, columns)
+    return [f"cell {cell}: {value}" for cell, value in zip(cells, values, strict=True)]
+
+
+def _mark_cells(ax: "Axes", report: Report, columns: NDArray[np.intp] | None) -> None:
+    """Name the cells along the vertical axis if they are few, else count compartments."""
+    table = report.compartments
+    if columns is None and len(table) > _CELLS_ON_AXIS:
+        ax.set_ylabel("compartment")
+        return
+    cells = table.column_cells() if columns is None else table.cells_of(columns)
+    edges = np.flatnonzero(np.diff(cells)) + 1
+    if not len(cells) or len(edges) >= _CELLS_ON_AXIS:
+        ax.set_ylabel("compartment, as chosen")
+        return
+    begins = np.concatenate([[0], edges, [len(cells)]])
+    ax.set_yticks((begins[:-1] + begins[1:]) / 2, [str(cell) for cell in cells[begins[:-1]]])
+    ax.tick_params(axis="y", length=0)
+    for edge in edges:
+        ax.axhline(edge, color="white", linewidth=FINE)
+    ax.set_ylabel("compartments of cell")
