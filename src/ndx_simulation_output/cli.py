@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from ndx_simulation_output.cli_options import source_options, target_options
 from ndx_simulation_output.cli_plot import plot
+from ndx_simulation_output.cli_view import view
 from ndx_simulation_output.convert import convert as convert_sources
 from ndx_simulation_output.convert import export_sonata, open_output, plan_layouts
 from ndx_simulation_output.demo import run_demo
@@ -191,6 +192,7 @@ def info(sources: tuple[str, ...], **options: Any) -> None:
 
 
 main.add_command(plot)
+main.add_command(view)
 
 
 @main.command()

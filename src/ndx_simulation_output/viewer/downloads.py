@@ -1,0 +1,92 @@
+"""What a page offers to be saved, as CSV: made when it is asked for, piece by piece."""
+
+import csv
+import io
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+from tornado.iostream import StreamClosedError
+from tornado.web import HTTPError, RequestHandler
+
+from ndx_simulation_output.errors import SimulationOutputError
+
+__all__ = ["Download", "Downloads", "Rows", "csv_pieces"]
+
+Rows = Iterator[Sequence[object]]
+"""Rows of a table, the names of its columns first."""
+
+_TOGETHER = 1000
+
+
+class Downloads:
+    """What all pages offer, each under a key that nobody guesses."""
+
+    def __init__(self) -> None:
+        self._offers: dict[str, tuple[str, Callable[[], Rows]]] = {}
+
+    def offer(self, name: str, rows: Callable[[], Rows]) -> str:
+        """Offer what ``rows`` then gives as a file ``name``, and give where it is to be had."""
+        key = secrets.token_urlsafe(12)
+        self._offers[key] = (name, rows)
+        return f"download/{key}"
+
+    def withdraw(self, address: str) -> None:
+        """Offer it no more."""
+        self._offers.pop(address.removeprefix("download/"), None)
+
+    def find(self, key: str) -> tuple[str, Callable[[], Rows]] | None:
+        """Give what is offered under a key, if anything is."""
+        return self._offers.get(key)
+
+
+class Download(RequestHandler):
+    """Give a table as CSV, in bounded memory however long it is."""
+
+    def initialize(self, downloads: Downloads) -> None:
+        """Know what is offered."""
+        self.downloads = downloads
+
+    async def get(self, key: str) -> None:
+        """Send it piece by piece."""
+        found = self.downloads.find(key)
+        if found is None:
+            raise HTTPError(404)
+        name, make = found
+        try:
+            pieces = csv_pieces(make())
+            first = next(pieces, "")
+        except (SimulationOutputError, OSError) as error:
+            self.set_status(409)
+            self.set_header("Content-Type", "text/plain; charset=utf-8")
+            self.finish(f"{error}\n")
+            return
+        self.set_header("Content-Type", "text/csv; charset=utf-8")
+        self.set_header("Content-Disposition", f'attachment; filename="{name}"')
+        try:
+            self.write(first)
+            for piece in pieces:
+                self.write(piece)
+                await self.flush()
+        except StreamClosedError:
+            return
+
+
+def csv_pieces(rows: Rows) -> Iterator[str]:
+    """Write rows as CSV, a thousand at a time.
+
+    Example
+    -------
+    >>> list(csv_pieces(iter([("time_s", "v"), (0.5, 1)])))
+    ['time_s,v\\n0.5,1\\n']
+
+    """
+    while some := list(islice(rows, _TOGETHER)):
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(map(_plain, some))
+        yield text.getvalue()
+
+
+def _plain(row: Sequence[object]) -> list[Any]:
+    return [value.item() if hasattr(value, "item") else value for value in row]
