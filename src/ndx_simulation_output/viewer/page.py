@@ -1,22 +1,30 @@
 """The page: which file, what happened, and a tab for each view."""
 
 from collections.abc import Sequence
+from html import escape
 from typing import Any
 
 from bokeh.document import Document
 from bokeh.layouts import column, row
 from bokeh.models import Button, Div, Select, TabPanel, Tabs
 
+from ndx_simulation_output.errors import NothingRecordedError
 from ndx_simulation_output.recording import SimulationOutput
+from ndx_simulation_output.viewer.arrays import ArraysView
+from ndx_simulation_output.viewer.compare import CompareView
 from ndx_simulation_output.viewer.downloads import Downloads
+from ndx_simulation_output.viewer.heat import HeatView
+from ndx_simulation_output.viewer.raster import RasterView
 from ndx_simulation_output.viewer.session import Session, View
 from ndx_simulation_output.viewer.sources import Source
+from ndx_simulation_output.viewer.space import SpaceView
 from ndx_simulation_output.viewer.theme import PAGE, SHEET
 from ndx_simulation_output.viewer.traces import TracesView
+from ndx_simulation_output.viewer.tree import TreeView
 
 __all__ = ["Page", "open_page"]
 
-_VIEWS = (TracesView,)
+_VIEWS = (TreeView, TracesView, HeatView, RasterView, SpaceView, CompareView, ArraysView)
 
 
 class Page:
@@ -30,52 +38,61 @@ class Page:
         self.file.on_change("value", lambda attr, old, new: self._show_file(int(new)))
         self.again = Button(label="Read again", width=110)
         self.again.on_click(self._read_again)
-        self.facts = Div(text="", stylesheets=[SHEET], sizing_mode="stretch_width")
+        self.facts = Div(text="", stylesheets=[SHEET])
         self.views: list[View] = [kind(session) for kind in _VIEWS]
         self.built: set[int] = set()
-        panels = [TabPanel(title=view.title, child=self._empty()) for view in self.views]
+        self.stale: set[int] = set()
+        panels = [TabPanel(title=view.title, child=_empty()) for view in self.views]
         self.tabs = Tabs(tabs=panels, sizing_mode="stretch_width")
         session.on_change(self.tabs, "active", self._fill)
-        head = row(self.file, self.again, self.facts, sizing_mode="stretch_width")
-        self.layout = column(head, session.message, self.tabs, sizing_mode="stretch_width")
+        head = row(self.file, self.again, self.facts)
+        self.layout = column(
+            head, session.message, self.tabs, sizing_mode="stretch_width", margin=(12, 20, 40, 20)
+        )
 
     def start(self) -> None:
-        """Show the first tab."""
+        """Show the tab that is open."""
         self.session.run(self._fill)
-
-    def _empty(self) -> Any:
-        return column(Div(text=""), sizing_mode="stretch_width", min_height=420)
 
     def _show_file(self, number: int) -> None:
         self.session.source.close()
         self.session.source = self.session.sources[number]
         self.built.clear()
+        self.stale.clear()
         for panel in self.tabs.tabs:
             panel.child.children = [Div(text="")]
         self.start()
 
     def _read_again(self) -> None:
-        self.session.source.close()
-        shown = self.tabs.active
-        self.stale = self.built - {shown}
-
-        def again(output: SimulationOutput) -> None:
-            if shown in self.built:
-                self.views[shown].update(output)
-            else:
-                self._fill(output)
-
-        self.built -= self.stale
-        self.session.run(again)
+        for source in self.session.sources:
+            source.close()
+        self.stale |= self.built
+        self.start()
 
     def _fill(self, output: SimulationOutput) -> None:
-        """Fill the tab that is shown, if it is empty."""
+        """Fill the tab that is shown if it is empty, or bring it up to date."""
         active = self.tabs.active
-        growing = ", is being written: read it again to see more" if self.session.source.is_growing else ""
-        self.facts.text = f'<span class="small">{growing}</span>' if growing else ""
-        if active not in self.built:
-            self.tabs.tabs[active].child.children = [self.views[active].build(output)]
+        growing = self.session.source.is_growing
+        text = "is being written: read it again to see more" if growing else ""
+        self.facts.text = f'<span class="small">{text}</span>'
+        if active in self.built:
+            if active in self.stale:
+                self.views[active].update(output)
+                self.stale.discard(active)
+            return
+        try:
+            built = self.views[active].build(output)
+        except NothingRecordedError as error:
+            note = f'<span class="note">{escape(str(error))}</span>'
+            built = Div(text=note, stylesheets=[SHEET], margin=(16, 5, 16, 5))
+        else:
             self.built.add(active)
+        # The browser is told of other children, not of another child of a tab.
+        self.tabs.tabs[active].child.children = [built]
+
+
+def _empty() -> Any:
+    return column(Div(text=""), sizing_mode="stretch_width", min_height=420)
 
 
 def open_page(document: Document, sources: Sequence[Source], downloads: Downloads) -> None:
