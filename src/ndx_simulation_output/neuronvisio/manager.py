@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.adapters import neuronvisio as storage
-from ndx_simulation_output.errors import MissingDependencyError, SimulationOutputWarning
+from ndx_simulation_output.errors import SimulationOutputWarning
 from ndx_simulation_output.neuronvisio import live
 from ndx_simulation_output.neuronvisio.refs import (
     SynVecRef,
@@ -26,6 +26,8 @@ from ndx_simulation_output.recording import SimulationOutput
 from ndx_simulation_output.recording.arrays import read_all
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from pynwb import NWBFile
     from typing_extensions import Self
 
@@ -232,29 +234,58 @@ class Manager:
         times, grid = np.meshgrid(values_of(time), distances)
         return times, grid, np.asarray([values_of(variable_dic[name]) for name in names])
 
-    def plot_vecs(self, vecs_dic: Any, x: Any = None, **options: Any) -> NoReturn:
-        """Refuse to plot: there is no plotting module yet.
+    def plot_vecs(
+        self,
+        vecs_dic: Mapping[str, Any],
+        x: Any = None,
+        legend: bool = True,  # noqa: FBT001, FBT002 - the arguments of Neuronvisio
+        figure_num: int | None = None,
+        points: bool = False,  # noqa: FBT001, FBT002
+    ) -> "Axes":
+        """Draw vectors by the names of sections, as ``get_vectors`` gives them, over the time.
+
+        ``x`` is by default that of NEURON; vectors of another length are drawn by their index. A
+        figure of the number ``figure_num`` is drawn into, else a new one. Gives the axes.
 
         Raises
         ------
         MissingDependencyError
-            Always.
+            If matplotlib is not installed.
 
         """
-        del vecs_dic, x, options
-        _refuse_plots()
+        from ndx_simulation_output.plots.canvas import axes_or_new
+        from ndx_simulation_output.plots.vectors import vectors
 
-    def plot3D(self, sections: Any, base_sec: Any, var: str) -> NoReturn:  # noqa: N802
-        """Refuse to plot: there is no plotting module yet.
+        named = {name: values_of(vector) for name, vector in vecs_dic.items() if vector is not None}
+        x = self.groups.get(_TIME) if x is None else x
+        along = None if x is None else values_of(x)
+        for name, values in named.items():
+            if along is None or len(values) != len(along):
+                _logger.info("%s is not as long as x: drawn by its index", name)
+        ax = axes_or_new(None, number=figure_num)
+        return vectors(named, along, legend=legend, points=points, ax=ax)
+
+    def plot3D(self, sections: Iterable[Any], base_sec: Any, var: str) -> "Figure":  # noqa: N802
+        """Draw a variable of sections over the time, each at its distance from ``base_sec``.
 
         Raises
         ------
+        KeyError
+            If the time is not recorded.
         MissingDependencyError
-            Always.
+            If matplotlib is not installed.
 
         """
-        del sections, base_sec, var
-        _refuse_plots()
+        from ndx_simulation_output.plots.vectors import vectors_along
+
+        sections = list(sections)
+        found = self.get_vectors(sections, var)
+        named = {name: values_of(vector) for name, vector in found.items() if vector is not None}
+        distances = self.get_distance(sections, base_sec)
+        time = values_of(self.get_time())
+        drawn: Any = vectors_along(named, distances, time, var)
+        figure: Figure = drawn.figure
+        return figure
 
     # Files
 
@@ -445,11 +476,3 @@ class Manager:
 
 def _are_same(x: Any, other: Any) -> bool:
     return x is other or np.array_equal(values_of(x), values_of(other))
-
-
-def _refuse_plots() -> NoReturn:
-    msg = (
-        "plots need the plotting module, which this version has not; plot get_vector(…) against "
-        "get_time() with matplotlib"
-    )
-    raise MissingDependencyError(msg)

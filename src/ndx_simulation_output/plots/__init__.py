@@ -1,4 +1,4 @@
-"""Pictures of what was recorded, drawn by matplotlib (``pip install 'ndx-simulation-output[plot]'``).
+"""Pictures of what was recorded, drawn by matplotlib (extra ``plot``).
 
 Each function takes an open output, a report or an NWB object, draws into the axes ``ax``, new ones
 if None, and returns them. Only what is shown is read: see ``recording.reduced`` for the numbers.

@@ -1,5 +1,6 @@
 """Axes to draw into, and what all pictures have: titles, images, colour bars."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,11 +17,13 @@ __all__ = [
     "FINE",
     "axes_or_new",
     "color_bar",
+    "ids_of",
     "image",
     "new_figure",
     "pixels_of",
     "scale_of",
     "title",
+    "whole_numbers",
 ]
 
 FINE = 0.8
@@ -44,8 +47,12 @@ def new_figure(width: float, height: float) -> "Figure":
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def axes_or_new(ax: "Axes | None", projection: str | None = None) -> "Axes":
-    """Give ``ax``, or the axes of a new figure of pyplot, which notebooks and windows show.
+def axes_or_new(
+    ax: "Axes | None", projection: str | None = None, *, number: int | None = None
+) -> "Axes":
+    """Give ``ax``, or axes of a figure of pyplot, which notebooks and windows show.
+
+    The figure is a new one, or that of a ``number``, whose axes are drawn into again.
 
     Raises
     ------
@@ -58,13 +65,20 @@ def axes_or_new(ax: "Axes | None", projection: str | None = None) -> "Axes":
     new_figure(1, 1)
     from matplotlib import pyplot as plt
 
-    return plt.figure(layout="constrained").add_subplot(projection=projection)
+    figure = plt.figure(number, layout="constrained")
+    new: Axes = figure.gca() if figure.axes else figure.add_subplot(projection=projection)
+    return new
 
 
 def pixels_of(ax: "Axes") -> tuple[int, int]:
     """Give the height and width of axes in pixels, at least one."""
     extent = ax.get_window_extent()
     return max(1, int(extent.height)), max(1, int(extent.width))
+
+
+def ids_of(ids: Iterable[int] | int) -> NDArray[Any]:
+    """Give one id or several as an array."""
+    return np.atleast_1d(ids if isinstance(ids, (int, np.ndarray)) else list(ids))
 
 
 def scale_of(unit: str, values: NDArray[Any]) -> Scale:
@@ -97,3 +111,11 @@ def image(
 def color_bar(ax: "Axes", drawn: Any, label: str, **options: Any) -> None:
     """Put a bar of the colours beside axes."""
     ax.figure.colorbar(drawn, ax=ax, label=label, **options)
+
+
+def whole_numbers(axis: Any) -> None:
+    """Let only whole numbers stand along an axis, the ``xaxis`` or ``yaxis`` of axes."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(integer=True))
+    axis.set_major_formatter("{x:.0f}")

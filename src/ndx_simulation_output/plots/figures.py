@@ -292,7 +292,8 @@ def _held(output: SimulationOutput) -> str:
     held += [f"spikes of {spikes.population}" for spikes in output.spikes]
     held += [f"potentials {potential.name}" for potential in output.potentials]
     held += [f"state {network.name}" for network in output.networks]
-    held += [f"arrays of {group.name}" for group in (*output.groups, *output.exports)]
+    held += [f"arrays of {group.name}" for group in output.groups]
+    held += [f"arrays of {export.name}" for export in output.exports]
     return f"there are {', '.join(held)}" if held else "nothing was recorded"
 
 

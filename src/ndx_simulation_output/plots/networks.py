@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ndx_simulation_output.errors import NothingRecordedError
-from ndx_simulation_output.plots.canvas import axes_or_new, color_bar, image, pixels_of, title
+from ndx_simulation_output.plots.canvas import (
+    axes_or_new,
+    color_bar,
+    image,
+    pixels_of,
+    title,
+    whole_numbers,
+)
 from ndx_simulation_output.plots.sources import network_of
 from ndx_simulation_output.recording import (
     LazyArray,
@@ -142,7 +149,9 @@ def population_state(
         return ax
     if found.size <= 4 * pixels_of(ax)[1]:
         ax.plot(np.arange(found.size), np.asarray(shown.values[:], np.float64), ".")
-        _ranks(ax, "rank", shown.name)
+        ax.set_xlabel("rank")
+        ax.set_ylabel(shown.name)
+        whole_numbers(ax.xaxis)
         title(ax, about, f"{found.size:,} neurons")
         return ax
     counted = histogram(shown.values, bins)
@@ -229,10 +238,7 @@ def _when(network: NetworkSnapshot) -> str:
 
 
 def _ranks(ax: "Axes", across: str, up: str) -> None:
-    from matplotlib.ticker import MaxNLocator
-
     ax.set_xlabel(across)
     ax.set_ylabel(up)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if up != "rank" and "rank" in up + across and up.endswith(("rank", "coordinate")):
-        ax.yaxis.set_major_locator(MaxNLocator(integer=True))
+    whole_numbers(ax.xaxis)
+    whole_numbers(ax.yaxis)

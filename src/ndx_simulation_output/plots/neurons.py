@@ -19,7 +19,7 @@ from ndx_simulation_output.recording.reduced import (
     Places,
     read_frames,
     read_places,
-    spread,
+    sample,
 )
 from ndx_simulation_output.recording.scales import Scale, time_scale
 
@@ -38,6 +38,8 @@ __all__ = [
 
 _MOST_COMPARTMENTS = 20_000
 _GREY = "0.8"
+_FLAT = 0.02
+"""Part of the widest direction below which the depth of neurons is not shown."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def neuron(
     """Draw compartments in space, coloured by their values at the row nearest to ``at`` (s).
 
     By default that is the middle row, and the first cell; or, where cells have one compartment
-    each, cells evenly spread. ``limits`` are the values of the first and the last colour, in the
+    each, 20,000 of them. ``limits`` are the values of the first and the last colour, in the
     unit of the report. Of an output of Neuronvisio, sections are drawn along their 3-D points, in
     grey where nothing was recorded. ``ax`` must be three-dimensional.
 
@@ -123,7 +125,7 @@ def sections_of(source: Any) -> Mapping[tuple[int, int], Section]:
 
 
 def draw_frame(
-    ax: "Axes",
+    ax: Any,
     report: Report,
     places: Places,
     sections: Mapping[tuple[int, int], Section],
@@ -160,9 +162,8 @@ def draw_frame(
         size = np.clip(np.nan_to_num(places.diameters[shape.spots], nan=3.0), 2, 12) ** 2
         if len(points) > 500:
             size = np.full(len(points), 4.0)
-        spots = ax.scatter(
-            *points.T, s=size, c=np.zeros(len(points)), depthshade=False, **_of(colors)
-        )
+        x, y, z = points.T
+        spots = ax.scatter(x, y, z, s=size, c=np.zeros(len(x)), depthshade=False, **_of(colors))
         artists.append((spots, shape.spots))
     _frame_space(ax, [*shape.lines, places.points])
     color_bar(ax, artists[0][0], scale.label(report.variable or report.report), shrink=0.7, pad=0.1)
@@ -182,13 +183,13 @@ def places_to_draw(report: Report, cells: Iterable[int] | int | None) -> tuple[P
     if cells is not None:
         columns = table.find(cells)
         of = len(columns)
-        columns = columns[spread(of, _MOST_COMPARTMENTS)]
+        columns = columns[sample(of, _MOST_COMPARTMENTS)]
     elif of == len(table) or not of:
-        columns = spread(of, _MOST_COMPARTMENTS)
+        columns = sample(of, _MOST_COMPARTMENTS)
     else:
         first = int(np.flatnonzero(table.counts())[0])
         columns = table.find(int(table.cell_ids[first]))
-        columns = columns[spread(len(columns), _MOST_COMPARTMENTS)]
+        columns = columns[sample(len(columns), _MOST_COMPARTMENTS)]
     places = read_places(table, columns)
     one = np.unique(places.cells)
     notes = [f"cell {one[0]}"] if len(one) == 1 else []
@@ -215,15 +216,21 @@ def limits_of(frame: Frame) -> tuple[float, float]:
     return (low, high) if low < high else (low - abs(low) * 1e-3 - 1e-12, high + abs(high) * 1e-3)
 
 
-def _frame_space(ax: "Axes", parts: list[NDArray[np.float64]]) -> None:
-    """Show all parts, a micrometre as long in each direction, and flat ones not too flat."""
+def _frame_space(ax: Any, parts: list[NDArray[np.float64]]) -> None:
+    """Show all parts, a micrometre as long in each direction; look at flat ones from above."""
     points = np.concatenate(parts)
     low, high = np.nanmin(points, axis=0), np.nanmax(points, axis=0)
     widest = float((high - low).max()) or 1.0
-    spans = np.maximum(high - low, widest / 5)
+    spans = np.maximum(1.05 * (high - low), widest / 5)
     middle = (low + high) / 2
+    is_flat = bool(high[2] - low[2] < _FLAT * widest)
     for axis, center, span in zip("xyz", middle, spans, strict=True):
         getattr(ax, f"set_{axis}lim")(center - span / 2, center + span / 2)
         getattr(ax, f"set_{axis}label")(f"{axis} (µm)")
-    ax.set_box_aspect(spans)
+    ax.set_box_aspect(spans, zoom=1.15 if is_flat else 1.0)
     ax.locator_params(nbins=4)
+    if is_flat:
+        ax.set_proj_type("ortho")
+        ax.view_init(elev=90, azim=-90)
+        ax.set_zticks([])
+        ax.set_zlabel("")

@@ -11,13 +11,15 @@ from ndx_simulation_output.plots.canvas import (
     FINE,
     axes_or_new,
     color_bar,
+    ids_of,
     image,
     pixels_of,
     scale_of,
     title,
+    whole_numbers,
 )
 from ndx_simulation_output.plots.sources import potential_of, report_of
-from ndx_simulation_output.recording import Report
+from ndx_simulation_output.recording import CompartmentTable, Report
 from ndx_simulation_output.recording.reduced import Lines, reduce_traces, spread
 from ndx_simulation_output.recording.reduced import heat_map as reduce_map
 from ndx_simulation_output.recording.reduced.pixels import How
@@ -45,7 +47,7 @@ def traces(
 ) -> "Axes":
     """Draw traces of a report or compartment series over time.
 
-    Of all cells, one compartment of each of 8 is drawn, evenly spread; of chosen ones up to 50.
+    Of more than 8 compartments, the first of each of 8 cells is drawn; of chosen ones up to 50.
     ``most`` says it otherwise, and the title what was left out. However long a trace is, every
     extreme value is drawn.
 
@@ -69,11 +71,7 @@ def traces(
     report = report_of(source)
     ax = axes_or_new(ax)
     if cells is None and numbers is None and labels is None:
-        table = report.compartments
-        # A cell without compartments begins where the next one does.
-        begins = np.flatnonzero(table.counts())
-        found = (np.asarray(table.ends[:]) - table.counts())[begins].astype(np.intp)
-        columns, of = found[spread(len(found), most or 8)], report.data.shape[1]
+        columns, of = _some_columns(report.compartments, most or 8), report.data.shape[1]
     else:
         found = report.compartments.find(cells, numbers, labels)
         columns, of = found[spread(len(found), most or 50)], len(found)
@@ -168,16 +166,14 @@ def channels(
     potential = potential_of(source)
     ax = axes_or_new(ax)
     known = np.asarray(potential.channel_ids)
-    found = np.arange(len(known)) if ids is None else _channels(known, np.atleast_1d(ids))
+    found = np.arange(len(known)) if ids is None else _channels(known, ids_of(ids))
     columns = found[spread(len(found), most)]
     lines = reduce_traces(potential, columns, start=start, stop=stop, pixels=pixels_of(ax)[1])
-    spans = (
-        np.nanmax(lines.values, axis=0) - np.nanmin(lines.values, axis=0) if lines.samples else 0
-    )
-    step = float(np.max(spans, initial=0.0)) or 1.0
+    low, high = _bounds(lines)
+    step = float(np.fmax.reduce(high - low, initial=0.0)) or 1.0
     scale = scale_of(potential.unit.name, np.asarray([step]))
     offsets = np.arange(len(columns))
-    _draw_lines(ax, lines, (lines.values - _middles(lines)) / step + offsets, None)
+    _draw_lines(ax, lines, (lines.values - (low + high) / 2) / step + offsets, None)
     ax.set_yticks(offsets, [str(channel) for channel in known[columns]])
     ax.set_ylabel("channel")
     shown = "" if len(columns) == len(found) else f"{len(columns)} of {len(found)} channels, "
@@ -186,12 +182,10 @@ def channels(
     return ax
 
 
-def _middles(lines: Lines) -> NDArray[Any]:
-    """Give the value about which each trace is drawn: the middle between its extremes."""
-    if not lines.samples:
-        return np.zeros(lines.values.shape[1])
-    middles: NDArray[Any] = (np.nanmax(lines.values, axis=0) + np.nanmin(lines.values, axis=0)) / 2
-    return middles
+def _bounds(lines: Lines) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Give the lowest and the highest value of each trace, NaN where it has none."""
+    low = np.fmin.reduce(lines.values, axis=0, initial=np.nan)
+    return low, np.fmax.reduce(lines.values, axis=0, initial=np.nan)
 
 
 def _channels(known: NDArray[Any], wanted: NDArray[Any]) -> NDArray[np.intp]:
@@ -219,6 +213,15 @@ def _about(report: Report) -> str:
     return f"{report.name}, population {report.population}"
 
 
+def _some_columns(table: CompartmentTable, most: int) -> NDArray[np.intp]:
+    """Give all compartments if they are few, else the first of some cells, or some of the one."""
+    if table.n_compartments <= most or len(table) == 1:
+        return spread(table.n_compartments, most)
+    counts = table.counts()
+    firsts = (np.cumsum(counts) - counts)[counts > 0]
+    return np.asarray(firsts[spread(len(firsts), most)], np.intp)
+
+
 def _names(report: Report, columns: NDArray[np.intp]) -> list[str]:
     """Name compartments: by cell and, where cells have several, by label or number."""
     table = report.compartments
@@ -237,15 +240,17 @@ def _mark_cells(ax: "Axes", report: Report, columns: NDArray[np.intp] | None) ->
     table = report.compartments
     if columns is None and len(table) > _CELLS_ON_AXIS:
         ax.set_ylabel("compartment")
+        whole_numbers(ax.yaxis)
         return
     cells = table.column_cells() if columns is None else table.cells_of(columns)
     edges = np.flatnonzero(np.diff(cells)) + 1
     if not len(cells) or len(edges) >= _CELLS_ON_AXIS:
         ax.set_ylabel("compartment, as chosen")
+        whole_numbers(ax.yaxis)
         return
     begins = np.concatenate([[0], edges, [len(cells)]])
     ax.set_yticks((begins[:-1] + begins[1:]) / 2, [str(cell) for cell in cells[begins[:-1]]])
     ax.tick_params(axis="y", length=0)
     for edge in edges:
-        ax.axhline(edge, color="white", linewidth=FINE)
+        ax.axhline(float(edge), color="white", linewidth=FINE)
     ax.set_ylabel("compartments of cell")

@@ -4,9 +4,16 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ndx_simulation_output.plots.canvas import axes_or_new, color_bar, image, pixels_of, title
+from ndx_simulation_output.plots.canvas import (
+    axes_or_new,
+    color_bar,
+    ids_of,
+    image,
+    pixels_of,
+    title,
+    whole_numbers,
+)
 from ndx_simulation_output.plots.sources import spikes_of
 from ndx_simulation_output.recording.reduced import spike_raster, spike_rates
 from ndx_simulation_output.recording.scales import time_scale
@@ -42,7 +49,8 @@ def raster(
     """
     spikes = spikes_of(source)
     ax = axes_or_new(ax)
-    found = spike_raster(spikes, _ids(cells), start=start, stop=stop, shape=pixels_of(ax))
+    chosen = None if cells is None else ids_of(cells)
+    found = spike_raster(spikes, chosen, start=start, stop=stop, shape=pixels_of(ax))
     time = time_scale(float(found.times[-1] - found.times[0]))
     edges = found.times * time.factor
     note = f"{found.n_spikes:,} spikes"
@@ -59,16 +67,16 @@ def raster(
         margin = 0.02 * (edges[-1] - edges[0]) or 1.0
         ax.set_xlim(edges[0] - margin, edges[-1] + margin)
         ax.set_ylim(found.ids[0] - 0.7, found.ids[-1] - 0.3)
-        _whole_numbers(ax)
     else:
         shown = np.ma.masked_equal(found.counts, 0)
         drawn = image(ax, shown, edges, found.ids - 0.5, cmap="viridis")
         ids = (found.ids[-1] - found.ids[0]) / len(found.counts)
-        per = f"{(edges[1] - edges[0]):.3g} {time.symbol} × {ids:.3g} ids"
+        per = f"{1e3 * (found.times[1] - found.times[0]):.3g} ms × {ids:.4g} ids"
         color_bar(ax, drawn, "spikes a pixel")
         note += f", a pixel is {per}"
     ax.set_xlabel(time.label("time"))
     ax.set_ylabel("node id")
+    whole_numbers(ax.yaxis)
     title(ax, f"spikes, population {spikes.population}", note)
     return ax
 
@@ -79,7 +87,7 @@ def rates(
     *,
     start: float | None = None,
     stop: float | None = None,
-    bins: int = 100,
+    bins: int = 50,
     n_cells: int | None = None,
     ax: "Axes | None" = None,
 ) -> "Axes":
@@ -102,7 +110,7 @@ def rates(
     """
     spikes = spikes_of(source)
     ax = axes_or_new(ax)
-    chosen = _ids(cells)
+    chosen = None if cells is None else ids_of(cells)
     found = spike_rates(spikes, chosen, start=start, stop=stop, bins=bins, n_cells=n_cells)
     time = time_scale(float(found.times[-1] - found.times[0]))
     edges = found.times * time.factor
@@ -111,22 +119,10 @@ def rates(
     ax.set_xlabel(time.label("time"))
     ax.set_ylabel("rate (1/s per cell)")
     which = "cells that spike" if chosen is None and n_cells is None else "cells"
-    width = f"{edges[1] - edges[0]:.3g} {time.symbol}"
+    width = f"{1e3 * (found.times[1] - found.times[0]):.3g} ms"
     title(
         ax,
         f"rate, population {spikes.population}",
         f"mean of {found.n_cells:,} {which}, bins of {width}",
     )
     return ax
-
-
-def _ids(cells: Iterable[int] | int | None) -> NDArray[Any] | None:
-    if cells is None:
-        return None
-    return np.atleast_1d(cells if isinstance(cells, (int, np.ndarray)) else list(cells))
-
-
-def _whole_numbers(ax: "Axes") -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    ax.yaxis.set_major_locator(MaxNLocator(integer=True))

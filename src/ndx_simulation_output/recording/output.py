@@ -15,6 +15,7 @@ from ndx_simulation_output.recording.compartments import CompartmentTable
 from ndx_simulation_output.recording.dask_arrays import to_dask
 from ndx_simulation_output.recording.exports import ExportGroup
 from ndx_simulation_output.recording.network import NetworkSnapshot
+from ndx_simulation_output.recording.summaries import output_html, report_html, spikes_html
 from ndx_simulation_output.recording.times import Times
 from ndx_simulation_output.recording.traces import Traces, read_in_unit
 from ndx_simulation_output.recording.units import Unit
@@ -69,6 +70,10 @@ class Report:
     def population(self) -> str:
         """Name of the population of the cells."""
         return self.compartments.population
+
+    def _repr_html_(self) -> str:
+        """Summarise the report for a notebook; at most 16 MiB are read."""
+        return report_html(self)
 
     def select(
         self,
@@ -198,6 +203,10 @@ class Spikes:
             )
             raise ShapeMismatchError(msg)
 
+    def _repr_html_(self) -> str:
+        """Summarise the spikes for a notebook."""
+        return spikes_html(self)
+
 
 @dataclass(frozen=True)
 class Electrodes:
@@ -283,6 +292,10 @@ class SimulationOutput:
         names = ", ".join(report.name for report in self.reports) or "none"
         msg = f"no report {name!r}; there are: {names}"
         raise KeyError(msg)
+
+    def _repr_html_(self) -> str:
+        """Summarise the output for a notebook; of each thing at most 16 MiB are read."""
+        return output_html(self)
 
     def __enter__(self) -> "Self":
         """Give this output."""

@@ -11,6 +11,7 @@ from pynwb import register_class
 
 from ndx_simulation_output.errors import ShapeMismatchError
 from ndx_simulation_output.nwb.types.namespace import NAMESPACE, declare, generated, optional
+from ndx_simulation_output.recording.summaries import column_html
 
 __all__ = ["NetworkState", "PopulationState", "ProjectionState", "StateTable"]
 
@@ -139,6 +140,13 @@ class ProjectionState(_ProjectionState):  # type: ignore[misc]
     def __init__(self, **kwargs: Any) -> None:
         """Make a table of its columns."""
         super().__init__(**kwargs)
+
+    def _repr_html_(self) -> str:
+        """Show a histogram of the weights above what hdmf shows; at most 16 MiB are read."""
+        own = ""
+        if "weight" in self.colnames and isinstance(self["weight"], VectorIndex):
+            own = column_html("weight", np.asarray(self["weight"].target.data))
+        return own + str(super()._repr_html_())
 
     @classmethod
     def from_arrays(

@@ -18,6 +18,7 @@ from ndx_simulation_output.nwb.described import (
 )
 from ndx_simulation_output.nwb.types.namespace import NAMESPACE, declare, generated
 from ndx_simulation_output.recording import Traces
+from ndx_simulation_output.recording.summaries import report_html
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -62,6 +63,14 @@ class CompartmentSeries(_Generated):  # type: ignore[misc]
         if not self._in_construct_mode:
             _check_columns(self)
             _check_table(self)
+
+    def _repr_html_(self) -> str:
+        """Show some traces above what pynwb shows; at most 16 MiB are read."""
+        try:
+            summary = report_html(describe_series(self))
+        except ShapeMismatchError:
+            summary = ""
+        return summary + str(super()._repr_html_())
 
     def find_compartments(
         self,

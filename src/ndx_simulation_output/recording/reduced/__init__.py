@@ -15,7 +15,14 @@ from ndx_simulation_output.recording.reduced.networks import (
     weight_matrix,
 )
 from ndx_simulation_output.recording.reduced.rasters import Raster, Rates, spike_raster, spike_rates
-from ndx_simulation_output.recording.reduced.series import Lines, Recorded, reduce_traces, spread
+from ndx_simulation_output.recording.reduced.series import (
+    Lines,
+    Recorded,
+    reduce_columns,
+    reduce_traces,
+    sample,
+    spread,
+)
 
 __all__ = [
     "Frame",
@@ -35,7 +42,9 @@ __all__ = [
     "own_grids",
     "read_frames",
     "read_places",
+    "reduce_columns",
     "reduce_traces",
+    "sample",
     "spike_raster",
     "spike_rates",
     "spread",

@@ -8,7 +8,15 @@ from numpy.typing import NDArray
 from ndx_simulation_output.recording.arrays import BLOCK_BYTES, LazyArray, chunks_of
 from ndx_simulation_output.recording.times import RegularTimes, Times
 
-__all__ = ["Indices", "column_edges", "parts_of", "row_blocks", "row_edges", "seconds_at"]
+__all__ = [
+    "Indices",
+    "column_edges",
+    "one_of_each",
+    "parts_of",
+    "row_blocks",
+    "row_edges",
+    "seconds_at",
+]
 
 Indices = NDArray[np.intp]
 
@@ -24,6 +32,21 @@ def column_edges(count: int, pixels: int) -> Indices:
     """
     bins = max(1, min(count, pixels))
     return np.arange(bins + 1) * count // bins
+
+
+def one_of_each(edges: Indices) -> Indices:
+    """Give an index in each bin, by chance, always the same; shape (bin,).
+
+    By chance, because what is evenly spread falls in with whatever repeats itself.
+
+    Example
+    -------
+    >>> one_of_each(np.array([0, 1, 1000, 2000])).tolist()
+    [0, 270, 1040]
+
+    """
+    chance = np.random.default_rng(0).random(len(edges) - 1)
+    return np.asarray(edges[:-1] + (chance * np.diff(edges)).astype(np.intp))
 
 
 def row_edges(times: Times, rows: slice, pixels: int) -> Indices:

@@ -12,9 +12,7 @@ from ndx_simulation_output.recording.arrays import LazyArray, read_all
 from ndx_simulation_output.recording.exports import ExportArray, ExportAxis, ExportGroup
 from ndx_simulation_output.recording.reduced.bins import Indices, column_edges, parts_of, row_blocks
 from ndx_simulation_output.recording.reduced.pixels import Pixels
-from ndx_simulation_output.recording.reduced.series import Lines, reduce_traces
-from ndx_simulation_output.recording.times import RegularTimes, Timestamps
-from ndx_simulation_output.recording.units import Unit
+from ndx_simulation_output.recording.reduced.series import Lines, reduce_columns
 from ndx_simulation_output.recording.views import Matrix
 
 __all__ = ["Grid", "GridAxis", "export_grids", "own_grids"]
@@ -30,11 +28,6 @@ class GridAxis:
     label: str
     unit: str
     values: NDArray[Any]
-
-    @property
-    def ascends(self) -> bool:
-        """Whether each value is larger than the one before."""
-        return bool((np.diff(self.values) > 0).all())
 
 
 @dataclass(frozen=True)
@@ -54,19 +47,9 @@ class Grid:
     note: str = ""
 
     def line(self, pixels: int = 1000) -> Lines:
-        """Read an array of one dimension as a line along its axis; see ``reduce_traces``.
-
-        The place of a point is in ``times``. Along an axis that does not ascend, many values stand
-        at their index.
-        """
-        axis = self.axes[0]
+        """Read an array of one dimension as a line along its axis; see ``reduce_columns``."""
         data = Matrix(self.values)
-        few = len(axis.values) <= 4 * pixels
-        if few:
-            values = np.asarray(data[:, :], np.float64)
-            return Lines(np.asarray(axis.values, np.float64), values, self.unit, len(values), True)  # noqa: FBT003
-        times = Timestamps(axis.values) if axis.ascends else RegularTimes(0.0, 1.0, data.shape[0])
-        return reduce_traces(_Column(self.name, data, times, Unit(self.unit)), pixels=pixels)
+        return reduce_columns(self.axes[0].values, data, unit=self.unit, pixels=pixels)
 
     def image(
         self, shape: tuple[int, int] = (500, 500)
@@ -83,16 +66,6 @@ class Grid:
             inside, tops = parts_of(down, rows)
             found.add(inside, np.asarray(self.values[rows, :], np.float64), tops, across[:-1])
         return found.image().T, down, across
-
-
-@dataclass(frozen=True)
-class _Column:
-    """An array of one dimension as a recording of one column."""
-
-    name: str
-    data: LazyArray
-    times: RegularTimes | Timestamps
-    unit: Unit
 
 
 def export_grids(export: ExportGroup) -> Iterator[Grid]:

@@ -10,6 +10,7 @@ from ndx_simulation_output.recording.arrays import release
 from ndx_simulation_output.recording.reduced.bins import (
     Indices,
     column_edges,
+    one_of_each,
     parts_of,
     row_blocks,
     row_edges,
@@ -33,7 +34,7 @@ class HeatMap:
     ``columns`` (column pixel + 1,) are where the bins begin and end among the chosen columns,
     ``times`` (time pixel + 1,) in seconds. Each pixel is the ``how`` of the values in it; NaN where
     there are none. Where that would be too much to read, only ``columns_read`` of all columns and
-    ``rows_read`` of all rows were: one column in the middle of each bin, the first rows of each.
+    ``rows_read`` of all rows were: a column by chance of each bin, the first rows of each.
     """
 
     values: NDArray[np.float64]
@@ -93,7 +94,7 @@ def heat_map(
     itemsize = recorded.data.dtype.itemsize
     groups = across
     if count * len(wanted) * itemsize > most_bytes:
-        wanted = wanted[(across[:-1] + across[1:]) // 2]
+        wanted = wanted[one_of_each(across)]
         groups = np.arange(len(wanted) + 1)
     most_rows = max(1, most_bytes // (itemsize * max(1, len(wanted)) * max(1, len(along) - 1)))
     if not count or not len(wanted):

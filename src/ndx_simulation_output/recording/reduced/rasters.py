@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["Raster", "Rates", "spike_raster", "spike_rates"]
 
 _BLOCK = 2**20
+_SHORTEST = 1e-3
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def spike_rates(
     *,
     start: float | None = None,
     stop: float | None = None,
-    bins: int = 100,
+    bins: int = 50,
     n_cells: int | None = None,
 ) -> Rates:
     """Count spikes in equal bins of time, and divide by their length and the number of cells.
@@ -114,24 +115,35 @@ def spike_rates(
         x = np.minimum((times - first) / (last - first) * bins, bins - 1).astype(np.int64)
         counts += np.bincount(x, minlength=bins)
     if n_cells is None:
-        n_cells = len(np.unique(spikes.node_ids if cells is None else np.asarray(cells)))
+        n_cells = _count_cells(spikes.node_ids if cells is None else np.asarray(cells))
     width = (last - first) / bins
     rates = counts / (width * max(n_cells, 1))
     return Rates(rates, counts, np.linspace(first, last, bins + 1), n_cells)
 
 
 def _window(spikes: "Spikes", start: float | None, stop: float | None) -> tuple[float, float]:
-    """Give when the window begins, and when it ends; by default just behind the last spike."""
+    """Give when the window begins and ends: by default just behind the last spike, 1 ms or more."""
     times = spikes.times
     first = start if start is not None else float(times.min()) if len(times) else 0.0
-    if stop is not None:
-        return first, max(stop, np.nextafter(first, np.inf))
-    last = float(times.max()) if len(times) else first
-    return first, float(np.nextafter(max(last, first), np.inf))
+    if stop is None:
+        stop = float(np.nextafter(times.max(), np.inf)) if len(times) else first
+        return first, max(stop, first + _SHORTEST)
+    return first, stop if stop > first else first + _SHORTEST
 
 
 def _bounds(ids: NDArray[Any]) -> tuple[int, int]:
     return (int(ids.min()), int(ids.max()) + 1) if len(ids) else (0, 1)
+
+
+def _count_cells(ids: NDArray[Any]) -> int:
+    """Count different ids; where they are close together, without sorting them."""
+    lowest, highest = _bounds(ids)
+    if highest - lowest > max(8 * len(ids), _BLOCK):
+        return len(np.unique(ids))
+    seen = np.zeros(highest - lowest, bool)
+    for begin in range(0, len(ids), _BLOCK):
+        seen[ids[begin : begin + _BLOCK].astype(np.int64) - lowest] = True
+    return int(np.count_nonzero(seen))
 
 
 def _chosen(

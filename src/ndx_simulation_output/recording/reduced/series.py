@@ -9,16 +9,18 @@ from numpy.typing import NDArray
 from ndx_simulation_output.recording.arrays import LazyArray, release
 from ndx_simulation_output.recording.reduced.bins import (
     Indices,
+    column_edges,
+    one_of_each,
     parts_of,
     row_blocks,
     row_edges,
     seconds_at,
 )
-from ndx_simulation_output.recording.times import Times
+from ndx_simulation_output.recording.times import RegularTimes, Times, Timestamps
 from ndx_simulation_output.recording.traces import dtype_in_unit, read_in_unit
 from ndx_simulation_output.recording.units import Unit
 
-__all__ = ["Lines", "Recorded", "reduce_traces", "spread"]
+__all__ = ["Lines", "Recorded", "reduce_columns", "reduce_traces", "sample", "spread"]
 
 _POINTS = 4
 """Points of a bin: its first value, its lowest, its highest, its last."""
@@ -95,6 +97,50 @@ def reduce_traces(
         times = _times_of(recorded.times, edges)
     release(recorded.data)
     return Lines(times, values, recorded.unit.name, count, is_exact)
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Columns of an array as a recording."""
+
+    name: str
+    data: LazyArray
+    times: Times
+    unit: Unit
+
+
+def reduce_columns(
+    x: NDArray[Any], data: LazyArray, *, unit: str = "", pixels: int = 1000
+) -> Lines:
+    """Give the columns of an array (value, column) as lines along ``x``, of shape (value,).
+
+    The place of a point is in ``times``. Where ``x`` does not ascend, values that are more than the
+    points of the picture stand at their index.
+
+    Example
+    -------
+    >>> reduce_columns(np.arange(3.0), np.ones((3, 2))).values.shape
+    (3, 2)
+
+    """
+    if len(x) <= _POINTS * pixels:
+        values = np.asarray(data[:, :])
+        return Lines(np.asarray(x, np.float64), values, unit, len(x), is_exact=True)
+    ascends = bool((np.diff(x) > 0).all())
+    times = Timestamps(x) if ascends else RegularTimes(0.0, 1.0, len(x))
+    return reduce_traces(_Columns("", data, times, Unit(unit)), pixels=pixels)
+
+
+def sample(count: int, most: int) -> NDArray[np.intp]:
+    """Give at most ``most`` of the first ``count`` numbers, ascending: by chance, always the same.
+
+    Example
+    -------
+    >>> len(sample(1000, 10)), sample(3, 10).tolist()
+    (10, [0, 1, 2])
+
+    """
+    return one_of_each(column_edges(count, most)) if count else np.zeros(0, np.intp)
 
 
 def spread(count: int, most: int) -> NDArray[np.intp]:

@@ -1,0 +1,128 @@
+"""What notebooks show of a recording: a line on each thing, and a small picture of some."""
+
+from collections.abc import Iterable
+from html import escape
+from typing import TYPE_CHECKING
+
+from ndx_simulation_output.recording.arrays import LazyArray, chunks_of
+from ndx_simulation_output.recording.reduced.networks import histogram
+from ndx_simulation_output.recording.reduced.rasters import spike_raster
+from ndx_simulation_output.recording.reduced.series import Recorded, reduce_traces, spread
+from ndx_simulation_output.recording.sketches import (
+    SIZE,
+    sketch_histogram,
+    sketch_lines,
+    sketch_raster,
+)
+from ndx_simulation_output.recording.units import unit_symbol
+
+if TYPE_CHECKING:
+    from ndx_simulation_output.recording.network import NetworkSnapshot, ProjectionSnapshot
+    from ndx_simulation_output.recording.output import Report, SimulationOutput, Spikes
+
+__all__ = ["column_html", "network_html", "output_html", "report_html", "spikes_html"]
+
+MOST_BYTES = 2**24
+"""A picture reads so many bytes at most; what would need more begins later or is left out."""
+
+_TRACES = 4
+_SHOWN = 8
+
+
+def output_html(output: "SimulationOutput") -> str:
+    """Summarise an output; pictures are those of the first few things."""
+    parts = [report_html(report) for report in output.reports[:_SHOWN]]
+    parts += [_recorded(potential, "potential") for potential in output.potentials[:_SHOWN]]
+    parts += [spikes_html(spikes) for spikes in output.spikes[:_SHOWN]]
+    parts += [network_html(network) for network in output.networks[:_SHOWN]]
+    named = (("arrays of", output.groups), ("data of", output.exports))
+    parts += [
+        _line(f"{what} {group.name}", f"{len(group.arrays)} arrays")
+        for what, groups in named
+        for group in groups[:_SHOWN]
+    ]
+    things = (output.reports, output.potentials, output.spikes, output.networks)
+    left_out = sum(max(0, len(some) - _SHOWN) for some in (*things, output.groups, output.exports))
+    if left_out:
+        parts.append(_line("and", f"{left_out} more"))
+    return _whole("SimulationOutput", parts or [_line("nothing", "was recorded")])
+
+
+def report_html(report: "Report") -> str:
+    """Summarise a report, with some of its traces."""
+    cells = f"{len(report.compartments):,} cells of population {report.population}"
+    return _recorded(report, "report", cells)
+
+
+def spikes_html(spikes: "Spikes") -> str:
+    """Summarise the spikes of a population, with their raster."""
+    picture = ""
+    if 0 < spikes.times.nbytes <= 8 * MOST_BYTES:
+        picture = sketch_raster(spike_raster(spikes, shape=(SIZE[0] // 4, SIZE[1] // 4)))
+    return _line(f"spikes {spikes.population}", f"{len(spikes.times):,} spikes", picture)
+
+
+def network_html(network: "NetworkSnapshot") -> str:
+    """Summarise the state of a network, with a histogram of the weights of each projection."""
+    time = "" if network.time is None else f"at {network.time:g} s"
+    parts = [_line(f"state {network.name}", time)]
+    for population in network.populations[:_SHOWN]:
+        names = ", ".join(quantity.name for quantity in population.quantities[:_SHOWN])
+        parts.append(
+            _line(f"population {population.name}", f"{population.size:,} neurons: {names}")
+        )
+    for projection in network.projections[:_SHOWN]:
+        synapses = f"{projection.pre_ranks.shape[0]:,} synapses"
+        parts.append(_line(f"projection {projection.name}", synapses, _weights(projection)))
+    return "".join(parts)
+
+
+def column_html(name: str, values: LazyArray) -> str:
+    """Summarise a column of numbers, shape (value,), with a histogram if it is small enough."""
+    count = values.shape[0]
+    small = count * values.dtype.itemsize <= MOST_BYTES and values.dtype.kind in "biuf"
+    return _line(name, f"{count:,} values", sketch_histogram(histogram(values)) if small else "")
+
+
+def _weights(projection: "ProjectionSnapshot") -> str:
+    for quantity in projection.quantities:
+        values = quantity.values
+        is_small = bool(values.shape) and values.shape[0] * values.dtype.itemsize <= MOST_BYTES
+        if quantity.name == projection.weight and is_small:
+            return sketch_histogram(histogram(values))
+    return ""
+
+
+def _recorded(recorded: Recorded, what: str, more: str = "") -> str:
+    rows, columns = recorded.data.shape
+    symbol = unit_symbol(recorded.unit) or recorded.unit.name
+    facts = [f"{rows:,} times × {columns:,} columns", symbol, more]
+    text = ", ".join(fact for fact in facts if fact)
+    return _line(f"{what} {recorded.name}", text, _traces(recorded))
+
+
+def _traces(recorded: Recorded) -> str:
+    """Draw some traces, as many of their first rows as may be read."""
+    rows, columns = recorded.data.shape
+    chosen = spread(columns, _TRACES)
+    most = _rows_to_read(recorded.data, len(chosen))
+    if not rows or not len(chosen) or not most:
+        return ""
+    stop = None if rows <= most else float(recorded.times.seconds(slice(most, most + 1))[0])
+    return sketch_lines(reduce_traces(recorded, chosen, stop=stop, pixels=SIZE[1] // 4))
+
+
+def _rows_to_read(data: LazyArray, columns: int) -> int:
+    """Count the rows of some columns that a picture may read: a chunk is read as a whole."""
+    height, width = chunks_of(data)
+    row_bytes = max(1, columns * width * data.dtype.itemsize)
+    return MOST_BYTES // row_bytes // height * height
+
+
+def _line(name: str, text: str, picture: str = "") -> str:
+    shown = f"<div>{picture}</div>" if picture else ""
+    return f"<div><b>{escape(name)}</b> {escape(text)}{shown}</div>"
+
+
+def _whole(name: str, parts: Iterable[str]) -> str:
+    return f"<div><h4>{escape(name)}</h4>{''.join(parts)}</div>"

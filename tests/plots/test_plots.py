@@ -1,0 +1,378 @@
+"""Pictures show the numbers that were recorded, and say what they are."""
+
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from pynwb import NWBHDF5IO
+
+from ndx_simulation_output import Compartments, CompartmentSeries, convert, open_output, plots
+from ndx_simulation_output.cable import simulate
+from ndx_simulation_output.errors import (
+    CellNotFoundError,
+    ExportError,
+    MissingDependencyError,
+    NothingRecordedError,
+    ShapeMismatchError,
+    TargetExistsError,
+)
+from ndx_simulation_output.plots.figures import KINDS, Selection
+from ndx_simulation_output.recording import (
+    CompartmentTable,
+    NetworkSnapshot,
+    PopulationSnapshot,
+    ProjectionSnapshot,
+    Quantity,
+    RegularTimes,
+    Report,
+    Run,
+    SimulationOutput,
+    Spikes,
+    Unit,
+)
+from ndx_simulation_output.recording.reduced import Grid, GridAxis
+
+
+@pytest.fixture(scope="module")
+def output():
+    return simulate(duration=0.03)
+
+
+@pytest.fixture
+def branched():
+    """One cell of two sections, and a single compartment; each value is its column."""
+    x = np.array([0.0, 10.0, 20.0, 20.0, 20.0, 5.0])
+    y = np.array([0.0, 0.0, 0.0, 10.0, 20.0, -9.0])
+    columns = {"number": np.array([0, 0, 0, 1, 1, 2]), "x": x, "y": y, "z": 5 * y}
+    columns["position"] = np.array([0.1, 0.5, 0.9, 0.25, 0.75, 0.5])
+    table = CompartmentTable.from_counts("net", np.array([7]), np.array([6]), columns)
+    values = np.arange(6.0) + 10 * np.arange(4)[:, np.newaxis]
+    return Report("v", "v", values, RegularTimes(0.0, 1000.0, 4), table, Unit("volts", 1e-3), "v")
+
+
+@pytest.fixture
+def network():
+    excitatory = PopulationSnapshot("exc", (2, 3), (Quantity("v", np.arange(6.0)),))
+    inhibitory = PopulationSnapshot("inh", (4,), (Quantity("u", np.arange(4.0), kind="variable"),))
+    projection = ProjectionSnapshot(
+        "inh_to_exc",
+        np.array([0, 4]),
+        np.array([2, 3]),
+        np.array([0, 3, 1]),
+        (Quantity("w", np.array([0.1, 0.2, 0.4])), Quantity("tau", np.array(3.0), "global")),
+        pre="inh",
+        post="exc",
+        weight="w",
+    )
+    return NetworkSnapshot("state", (excitatory, inhibitory), (projection,), time=0.1)
+
+
+def test_a_trace_is_the_recorded_one_in_millivolts(output, ax):
+    report = output["v_exc"]
+
+    plots.traces(report, cells=3, numbers=0, start=0.01, ax=ax)
+
+    (line,) = ax.lines
+    np.testing.assert_allclose(
+        line.get_ydata(), 1e3 * report.get_traces(3, 0, start=0.01)[:, 0], rtol=1e-6
+    )
+    np.testing.assert_allclose(line.get_xdata()[0], 10.0)
+    assert ax.get_xlabel() == "time (ms)"
+    assert ax.get_ylabel() == "v (mV)"
+    assert ax.get_title(loc="left") == "v_exc, population exc\ncell 3: 0"
+
+
+def test_traces_say_how_many_were_left_out(output, ax):
+    plots.traces(output, ax=ax)
+
+    assert len(ax.lines) == 8
+    assert "8 of 139 compartments" in ax.get_title(loc="left")
+    assert [text.get_text() for text in ax.get_legend().get_texts()][0] == "cell 0: 0"
+
+
+def test_a_series_in_memory_can_be_drawn(ax):
+    table = Compartments.from_arrays(number=[0, 1], counts=[1, 1], id=[7, 3])
+    series = CompartmentSeries("v", np.ones((5, 2)), compartments=table, unit="mV", rate=10.0)
+
+    plots.traces(series, ax=ax)
+
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["cell 7", "cell 3"]
+    assert ax.get_ylabel() == "v (mV)"
+
+
+def test_a_heat_map_has_the_values_and_names_cells(output, ax):
+    report = output["v_inh"]
+
+    plots.heat_map(report, cells=[102, 100], stop=0.002, ax=ax)
+
+    (image,) = ax.images
+    expected = 1e3 * report.get_traces([102, 100], stop=0.002).T
+    np.testing.assert_allclose(image.get_array(), expected, rtol=1e-6)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["102", "100"]
+    assert image.get_extent()[:2] == pytest.approx([0.0, 2.0])
+    assert image.colorbar.ax.get_ylabel() == "v (mV)"
+
+
+def test_a_raster_has_a_mark_for_each_spike(output, ax):
+    spikes = output.spikes[0]
+
+    plots.raster(spikes, ax=ax)
+
+    (marks,) = ax.lines
+    np.testing.assert_allclose(np.sort(marks.get_xdata()), np.sort(1e3 * spikes.times))
+    assert set(marks.get_ydata()) == set(spikes.node_ids)
+    assert f"{len(spikes.times)} spikes" in ax.get_title(loc="left")
+
+
+def test_many_spikes_are_an_image_of_counts(ax):
+    rng = np.random.default_rng(0)
+    spikes = Spikes("net", rng.integers(0, 3000, 50_000), rng.uniform(0, 10, 50_000))
+
+    plots.raster(spikes, ax=ax)
+
+    (image,) = ax.images
+    assert image.get_array().sum() == 50_000
+    assert image.colorbar.ax.get_ylabel() == "spikes a pixel"
+    assert ax.get_xlabel() == "time (s)"
+
+
+def test_rates_name_the_cells_that_they_are_about(output, ax):
+    plots.rates(output, bins=10, ax=ax)
+
+    cells = len(np.unique(output.spikes[0].node_ids))
+    assert f"mean of {cells} cells that spike" in ax.get_title(loc="left")
+
+
+def test_channels_are_drawn_above_each_other(output, ax):
+    potential = output.potentials[0]
+
+    plots.channels(potential, ids=[2, 0], ax=ax)
+
+    step = float(np.ptp(potential.data[:, [2, 0]], axis=0).max())
+    for place, (line, channel) in enumerate(zip(ax.lines, [2, 0], strict=True)):
+        values = potential.data[:, channel]
+        middle = (values.max() + values.min()) / 2
+        np.testing.assert_allclose(line.get_ydata(), (values - middle) / step + place, atol=1e-9)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["2", "0"]
+    with pytest.raises(NothingRecordedError, match="channel 9 is not among the 4"):
+        plots.channels(potential, ids=9)
+
+
+def test_a_neuron_has_the_colour_of_its_value_in_each_compartment(branched, space):
+    plots.neuron(branched, at=0.0021, ax=space)
+
+    lines, spots = space.collections
+    np.testing.assert_allclose(lines.get_array(), [20, 21, 22, 23, 24])
+    np.testing.assert_allclose(spots.get_array(), [25])
+    assert lines.get_clim() == pytest.approx((20, 25))
+    np.testing.assert_allclose(lines._segments3d[0], [[0, 0, 0], [5, 0, 0]])
+    np.testing.assert_allclose(lines._segments3d[1], [[5, 0, 0], [10, 0, 0], [15, 0, 0]])
+    assert space.get_title(loc="left") == "v, population net, at 2 ms\ncell 7"
+    assert space.get_xlabel() == "x (µm)"
+
+
+def test_a_neuron_needs_places_and_space(output, branched, ax, space):
+    with pytest.raises(NothingRecordedError, match="no places, columns x, y and z"):
+        plots.neuron(output["v_exc"], ax=space)
+    with pytest.raises(ShapeMismatchError, match="three dimensions"):
+        plots.neuron(branched, ax=ax)
+    with pytest.raises(CellNotFoundError, match="cell 8"):
+        plots.neuron(branched, cells=8, ax=space)
+
+
+def test_flat_neurons_are_looked_at_from_above(branched, space):
+    columns = {**branched.compartments.columns, "z": np.zeros(6)}
+    flat = replace(branched, compartments=replace(branched.compartments, columns=columns))
+
+    plots.neuron(flat, ax=space)
+
+    assert (space.elev, space.azim) == (90, -90)
+
+
+NEUROML = """<neuroml><cells><cell name="c"><segments>
+<segment id="0" name="a" cable="0"><proximal x="0" y="0" z="0" diameter="2"/>
+<distal x="0" y="8" z="0" diameter="2"/></segment>
+<segment id="1" name="b" cable="1"><proximal x="0" y="8" z="0" diameter="1"/>
+<distal x="9" y="8" z="0" diameter="1"/></segment></segments>
+<cables><cable id="0" name="soma"/><cable id="1" name="dend"/></cables></cell></cells></neuroml>"""
+
+
+def test_sections_of_a_morphology_are_drawn_whole_and_grey_if_not_recorded(space):
+    columns = {"number": np.array([0]), "x": np.zeros(1), "y": np.full(1, 4.0), "z": np.zeros(1)}
+    table = CompartmentTable.from_counts("cells", np.array([0]), np.array([1]), columns)
+    report = Report("v", "v", np.ones((2, 1)), RegularTimes(0, 1e3, 2), table, Unit("volts"))
+
+    plots.neuron(SimulationOutput((report,), run=Run(morphology=NEUROML)), ax=space)
+
+    grey, colored = space.collections
+    np.testing.assert_allclose(colored._segments3d[0], [[0, 0, 0], [0, 8, 0]])
+    np.testing.assert_allclose(grey._segments3d[0], [[0, 8, 0], [9, 8, 0]])
+    assert grey.get_array() is None
+
+
+def test_an_animation_has_as_many_pictures_as_asked_for(branched, tmp_path):
+    from PIL import Image
+
+    path = plots.save_animation(branched, tmp_path / "v.gif", frames=3)
+
+    with Image.open(path) as image:
+        assert image.n_frames == 3
+    with pytest.raises(TargetExistsError, match=r"v\.gif exists already"):
+        plots.save_animation(branched, path)
+    assert [found.name for found in tmp_path.iterdir()] == ["v.gif"]
+
+
+def test_an_animation_without_ffmpeg_says_so(branched, tmp_path, monkeypatch):
+    from matplotlib import animation
+
+    monkeypatch.setattr(animation.FFMpegWriter, "isAvailable", classmethod(lambda cls: False))
+
+    with pytest.raises(MissingDependencyError, match=r"needs ffmpeg.*\.gif needs nothing"):
+        plots.save_animation(branched, tmp_path / "v.mp4")
+    with pytest.raises(ExportError, match=r"\.gif or \.mp4"):
+        plots.save_animation(branched, tmp_path / "v.png")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_are_drawn_where_their_synapses_are(network, ax):
+    plots.weight_matrix(network, ax=ax)
+
+    (image,) = ax.images
+    shown = np.ma.filled(image.get_array(), np.nan)
+    assert shown.shape == (5, 4)
+    assert (shown[0, 0], shown[0, 3], shown[4, 1]) == (0.1, 0.2, 0.4)
+    assert np.count_nonzero(np.isfinite(shown)) == 3
+    assert ax.get_title(loc="left") == "projection inh_to_exc, inh to exc, at 0.1 s\n3 synapses"
+
+
+def test_a_histogram_of_weights_counts_synapses(network, ax):
+    plots.weights(network, bins=2, ax=ax)
+
+    (steps,) = ax.patches
+    assert steps.get_data().values.tolist() == [2, 1]
+    with pytest.raises(NothingRecordedError, match="no 'tau' for each synapse; it has: w"):
+        plots.weights(network, quantity="tau")
+    with pytest.raises(NothingRecordedError, match="no projection 'other'; it has: inh_to_exc"):
+        plots.weights(network, "other")
+
+
+def test_a_population_is_drawn_on_its_grid(network, ax):
+    plots.population_state(network, "exc", ax=ax)
+
+    np.testing.assert_array_equal(ax.images[0].get_array(), [[0, 1, 2], [3, 4, 5]])
+    with pytest.raises(NothingRecordedError, match="no 'x' for each neuron; it has: v"):
+        plots.population_state(network, "exc", "x")
+
+
+def test_an_array_of_two_dimensions_is_an_image_along_its_axes(ax):
+    axes = GridAxis("x", "mm", np.array([0.0, 1.0])), GridAxis("t", "s", np.array([0.0, 1.0, 3.0]))
+    grid = Grid("scan", "signal", "V", np.arange(6.0).reshape(2, 3), axes)
+
+    plots.array(grid, ax=ax)
+
+    (mesh,) = ax.collections
+    np.testing.assert_array_equal(np.ravel(mesh.get_array()), np.arange(6.0))
+    np.testing.assert_allclose(mesh.get_coordinates()[0, :, 0], [-0.5, 0.5, 2, 4])
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("t (s)", "x (mm)")
+    assert mesh.colorbar.ax.get_ylabel() == "signal (V)"
+
+
+def test_places_of_a_scan_are_points(ax):
+    points = GridAxis("x", "mm", np.array([0.0, 1.0])), GridAxis("y", "um", np.array([5.0, 2.0]))
+    grid = Grid("scan", "signal", "V", np.array([3.0, 4.0]), points[:1], points)
+
+    plots.array(grid, ax=ax)
+
+    np.testing.assert_array_equal(ax.collections[0].get_offsets(), [[0, 5], [1, 2]])
+    np.testing.assert_array_equal(ax.collections[0].get_array(), [3, 4])
+
+
+def test_an_axis_without_order_is_an_index(ax):
+    axes = GridAxis("x", "mm", np.array([0.0, 5.0, 1.0])), GridAxis("t", "s", np.arange(2.0))
+
+    plots.array(Grid("scan", "signal", "V", np.zeros((3, 2)), axes), ax=ax)
+
+    assert ax.get_ylabel() == "index of x"
+
+
+def test_without_axes_a_new_figure_is_made(output):
+    from matplotlib import pyplot as plt
+
+    ax = plots.traces(output["v_exc"])
+
+    assert plt.gcf() is ax.figure
+
+
+def test_an_overview_has_a_picture_of_each_thing(output, network):
+    figure = plots.draw(replace(output, networks=(network,)))
+
+    titles = [ax.get_title(loc="left") for ax in figure.axes]
+    for what in ("spikes, population exc", "v_inh", "ecp", "projection inh_to_exc", "u of inh"):
+        assert any(title.startswith(what) for title in titles), what
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_that_is_not_there_says_what_is(kind):
+    spikes = Spikes("net", np.zeros(1, np.int64), np.zeros(1))
+    report = simulate(duration=0.001)["v_inh"]
+    wrong = kind in {"raster", "rates"}
+    only = SimulationOutput(reports=(report,)) if wrong else SimulationOutput(spikes=(spikes,))
+    there = "report v_inh of inh" if wrong else "spikes of net"
+
+    with pytest.raises(NothingRecordedError, match=f"nothing to draw as {kind}: there are {there}"):
+        plots.draw(only, kind)
+
+
+def test_a_selection_chooses_by_name_variable_and_population(output):
+    def names(**chosen):
+        return [report.name for report in Selection(**chosen).reports(output)]
+
+    assert names(report="v_exc") == ["v_exc"]
+    assert names(variable="v") == ["v_exc", "v_inh"]
+    assert names(population="exc", variable="i_membrane") == ["i_membrane"]
+    assert names(report="w") == []
+
+
+def test_pictures_of_an_nwb_file_are_those_of_its_source(output, tmp_path):
+    from ndx_simulation_output.adapters import sonata
+
+    sonata.write(output, tmp_path / "sonata")
+    convert(tmp_path / "sonata", tmp_path / "run.nwb", metadata=SESSION)
+
+    drawn = []
+    for source in (tmp_path / "sonata", tmp_path / "run.nwb"):
+        with open_output(source) as opened:
+            figure = plots.draw(opened, "traces", Selection(report="v_exc", cells=[3]))
+        drawn.append([line.get_ydata() for line in figure.axes[0].lines])
+
+    np.testing.assert_array_equal(*drawn)
+    with NWBHDF5IO(tmp_path / "run.nwb", "r") as io:
+        series = io.read().acquisition["v_exc"]
+        ax = plots.traces(series, cells=3)
+        np.testing.assert_array_equal([line.get_ydata() for line in ax.lines], drawn[0])
+
+
+SESSION = {"NWBFile": {"session_start_time": "2026-01-31T12:00:00+01:00"}}
+
+
+def test_a_picture_is_written_whole_or_not_at_all(output, tmp_path):
+    path = plots.save(output, tmp_path / "v.svg", "traces", Selection(report="v_inh"))
+
+    assert path.read_text().startswith("<?xml")
+    with pytest.raises(TargetExistsError, match=r"v\.svg exists already"):
+        plots.save(output, path)
+    with pytest.raises(ExportError, match=r"ends in \.png, \.svg or \.pdf"):
+        plots.save(output, tmp_path / "v.doc")
+    with pytest.raises(NothingRecordedError, match="nothing to draw as weights"):
+        plots.save(output, tmp_path / "w.png", "weights")
+    assert [found.name for found in tmp_path.iterdir()] == ["v.svg"]
+
+
+def test_without_matplotlib_the_extra_is_named(output, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+
+    with pytest.raises(MissingDependencyError, match=r"ndx-simulation-output\[plot\]"):
+        plots.draw(output)
+    with pytest.raises(MissingDependencyError, match=r"ndx-simulation-output\[plot\]"):
+        plots.traces(output)
