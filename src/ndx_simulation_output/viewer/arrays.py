@@ -1,5 +1,7 @@
 """Arrays with axes, such as instruments give: lines, images and the points of a scan."""
 
+from typing import Any
+
 import numpy as np
 from bokeh.layouts import column
 from bokeh.models import (
@@ -92,16 +94,20 @@ def _points(grid: Grid) -> UIElement:
     made = new_figure(_label(across), _label(up), zoom="both")
     data = {"x": np.asarray(across.values), "y": np.asarray(up.values), "value": values}
     made.scatter(
-        "x", "y", size=9, color={"field": "value", "transform": colors}, source=ColumnDataSource(data)
+        "x",
+        "y",
+        size=9,
+        color={"field": "value", "transform": colors},
+        source=ColumnDataSource(data),
     )
-    made.add_layout(_bar(grid, colors), "right")
+    _explain(made, grid, colors)
     return made
 
 
 def _image(grid: Grid) -> UIElement:
-    values, down, across = grid.image(_SHAPE)
+    values, _, _ = grid.image(_SHAPE)
     up, along = grid.axes
-    (bottom, top), (left, right) = _ends(up, down), _ends(along, across)
+    (bottom, top), (left, right) = _ends(up), _ends(along)
     low, high = limits(values)
     colors = LinearColorMapper("Viridis256", low=low, high=high, nan_color="#e3e7eb")
     made = new_figure(_label(along), _label(up), zoom="both")
@@ -114,20 +120,25 @@ def _image(grid: Grid) -> UIElement:
         color_mapper=colors,
     )
     made.x_range.range_padding = made.y_range.range_padding = 0
-    made.add_layout(_bar(grid, colors), "right")
+    _explain(made, grid, colors)
     return made
 
 
-def _ends(axis: GridAxis, edges: object) -> tuple[float, float]:
+def _explain(made: Any, grid: Grid, colors: LinearColorMapper) -> None:
+    made.title.text = Scale(1.0, grid.unit).label(grid.label)
+    made.add_layout(ColorBar(color_mapper=colors, width=12), "right")
+
+
+def _ends(axis: GridAxis) -> tuple[float, float]:
     """Give where an image begins and ends along an axis: half a step beyond; else its indices."""
     values = np.asarray(axis.values, np.float64)
     steps = np.diff(values)
-    if len(steps) and np.isfinite(steps).all() and np.allclose(steps, steps.mean(), rtol=1e-3) and steps[0] > 0:
+    if (
+        len(steps)
+        and np.isfinite(steps).all()
+        and np.allclose(steps, steps.mean(), rtol=1e-3)
+        and steps[0] > 0
+    ):
         half = float(steps.mean()) / 2
         return float(values[0]) - half, float(values[-1]) + half
     return 0.0, float(len(values))
-
-
-def _bar(grid: Grid, colors: LinearColorMapper) -> ColorBar:
-    title = Scale(1.0, grid.unit).label(grid.label)
-    return ColorBar(color_mapper=colors, title=title, title_text_font_style="normal", width=12)

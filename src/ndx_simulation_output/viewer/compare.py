@@ -141,12 +141,11 @@ class CompareView:
         reports = [found[str(self.choice.report.value)] for found in (output, other)]
         self.window.show_all(*span_of(reports[0].times))
         shown = self.shown()
-        options = {"start": shown.start, "stop": shown.stop, "pixels": self.window.pixels}
         chosen = [shown.compartments.columns(report) for report in reports]
         few = [columns[spread(len(columns), _MOST)] for columns in chosen]
         files = self.session.source.name, self.other.name
         for source, report, columns, file in zip(self.sources, reports, few, files, strict=False):
-            lines = reduce_traces(report, columns, **options)
+            lines = reduce_traces(report, columns, **self.window.drawn)
             scale = scale_of(lines.unit, lines.values)
             names = [f"{name}, {file}" for name in names_of(report, columns)]
             self._put(source, lines.times, lines.values * scale.factor, names)
@@ -154,7 +153,7 @@ class CompareView:
         self.sources[2].data = {name: [] for name in ("xs", "ys", "color", "name")}
         found = shown.find(output, other)
         drawn = spread(len(found.columns), _MOST)
-        lines = reduce_traces(found, drawn, **options)
+        lines = reduce_traces(found, drawn, **self.window.drawn)
         scale = scale_of(lines.unit, lines.values)
         names = names_of(reports[0], found.columns[drawn])
         self._put(self.sources[2], lines.times, lines.values * scale.factor, names)
@@ -166,7 +165,9 @@ class CompareView:
             f"largest difference drawn: {most:.4g} {scale.symbol}</span>"
         )
 
-    def _put(self, source: ColumnDataSource, times: object, values: object, names: list[str]) -> None:
+    def _put(
+        self, source: ColumnDataSource, times: object, values: object, names: list[str]
+    ) -> None:
         numbers = np.asarray(values, np.float64)
         source.data = {
             "xs": [np.asarray(times) * self.window.scale.factor] * len(names),

@@ -150,15 +150,19 @@ class Saving:
 
 
 _SAVE_CSV = """
-    const answer = await fetch(address);
-    if (!answer.ok) {
-        const box = document.createElement("span");
-        box.className = "error";
-        box.textContent = await answer.text();
-        message.text = box.outerHTML;
-        await answer.body?.cancel();
-        return;
-    }
+    fetch(address + "?check").then((answer) => answer.text().then((text) => {
+        if (answer.ok) {
+            const link = document.createElement("a");
+            link.href = address;
+            link.download = "";
+            link.click();
+        } else {
+            const box = document.createElement("span");
+            box.className = "error";
+            box.textContent = text;
+            message.text = box.outerHTML;
+        }
+    }));
 """
 _SAVE_PNG = """
     const tool = figure.toolbar.tools.find((one) => one.type == "SaveTool");

@@ -49,7 +49,7 @@ class Download(RequestHandler):
         self.downloads = downloads
 
     async def get(self, key: str) -> None:
-        """Send it piece by piece."""
+        """Send it piece by piece; with the argument ``check`` only say whether it can be had."""
         found = self.downloads.find(key)
         if found is None:
             raise HTTPError(404)
@@ -61,6 +61,8 @@ class Download(RequestHandler):
             self.set_status(409)
             self.set_header("Content-Type", "text/plain; charset=utf-8")
             self.finish(f"{error}\n")
+            return
+        if self.request.query == "check":
             return
         self.set_header("Content-Type", "text/csv; charset=utf-8")
         self.set_header("Content-Disposition", f'attachment; filename="{name}"')
@@ -78,8 +80,8 @@ def csv_pieces(rows: Rows) -> Iterator[str]:
 
     Example
     -------
-    >>> list(csv_pieces(iter([("time_s", "v"), (0.5, 1)])))
-    ['time_s,v\\n0.5,1\\n']
+    >>> [piece.split() for piece in csv_pieces(iter([("time_s", "v"), (0.5, 1)]))]
+    [['time_s,v', '0.5,1']]
 
     """
     while some := list(islice(rows, _TOGETHER)):

@@ -14,9 +14,9 @@ from ndx_simulation_output.errors import SourceError
 
 __all__ = [
     "CHILDREN",
+    "PAGE_ROWS",
     "Child",
     "Node",
-    "PAGE_ROWS",
     "Table",
     "opened",
     "read_children",
@@ -263,7 +263,9 @@ def _dataset_table(dataset: h5py.Dataset, first: int) -> Table:
         return Table(("row", *names), _numbered(lines, first), first)
     if len(dataset.shape) == 1:
         return Table(
-            ("row", "value"), _numbered([[_text(one, _CELL)] for one in dataset[rows]], first), first
+            ("row", "value"),
+            _numbered([[_text(one, _CELL)] for one in dataset[rows]], first),
+            first,
         )
     inner = (0,) * (len(dataset.shape) - 2)
     width = min(dataset.shape[1], _COLUMNS)

@@ -24,7 +24,7 @@ from ndx_simulation_output.viewer.shown import ShownHeatMap
 from ndx_simulation_output.viewer.theme import SHEET, new_figure, tooltip
 from ndx_simulation_output.viewer.zoom import Window, pixels_of, span_of
 
-__all__ = ["HeatView", "on_even_pixels", "row_window"]
+__all__ = ["HeatView", "limits", "on_even_pixels", "row_window", "show_rows"]
 
 
 class HeatView:
@@ -49,8 +49,7 @@ class HeatView:
             "image", "x", "y", "dw", "dh", color_mapper=self.colors, source=self.pixels
         )
         self.figure.add_tools(tooltip(("time", "$x"), ("compartment", "$y"), ("value", "@image")))
-        self.bar = ColorBar(color_mapper=self.colors, title_text_font_style="normal", width=12)
-        self.figure.add_layout(self.bar, "right")
+        self.figure.add_layout(ColorBar(color_mapper=self.colors, width=12), "right")
         self.window = Window(self.session, self.figure, self.update)
         self._count = 0
         self.note = Div(text="", stylesheets=[SHEET], sizing_mode="stretch_width")
@@ -98,16 +97,19 @@ class HeatView:
             "dh": [int(found.columns[-1])],
         }
         self.colors.low, self.colors.high = limits(values)
-        self.bar.title = scale.label(report.variable or report.report)
+        self.figure.title.text = scale.label(report.variable or report.report)
         self.note.text = f'<span class="small">{found.note or "each value has a pixel"}</span>'
         self.saving.refresh()
 
 
-def row_window(shown: Any, count: int) -> tuple[int, int]:
-    """Give the rows, of ``count``, that a vertical range shows: the first, and behind the last."""
-    first = min(max(int(np.floor(min(shown.start, shown.end))), 0), max(count - 1, 0))
-    last = max(min(int(np.ceil(max(shown.start, shown.end))), count), min(first + 1, count))
-    return first, last
+def row_window(shown: Any, count: int, offset: float = 0.0) -> tuple[int, int]:
+    """Give the rows, of ``count``, that a vertical range shows: the first, and behind the last.
+
+    Rows begin so far below their number.
+    """
+    low, high = sorted((shown.start + offset, shown.end + offset))
+    first = min(max(int(np.floor(low)), 0), max(count - 1, 0))
+    return first, max(min(int(np.ceil(high)), count), min(first + 1, count))
 
 
 def show_rows(shown: Any, first: float, last: float) -> None:

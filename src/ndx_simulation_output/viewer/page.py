@@ -15,7 +15,7 @@ from ndx_simulation_output.viewer.compare import CompareView
 from ndx_simulation_output.viewer.downloads import Downloads
 from ndx_simulation_output.viewer.heat import HeatView
 from ndx_simulation_output.viewer.raster import RasterView
-from ndx_simulation_output.viewer.session import Session, View
+from ndx_simulation_output.viewer.session import Session, View, on_value
 from ndx_simulation_output.viewer.sources import Source
 from ndx_simulation_output.viewer.space import SpaceView
 from ndx_simulation_output.viewer.theme import PAGE, SHEET
@@ -35,7 +35,7 @@ class Page:
         self.session.message.stylesheets = [SHEET]
         names = [(str(number), one.name) for number, one in enumerate(session.sources)]
         self.file = Select(options=names, value="0", width=320)
-        self.file.on_change("value", lambda attr, old, new: self._show_file(int(new)))
+        on_value(self.file, "value", lambda number: self._show_file(int(number)))
         self.again = Button(label="Read again", width=110)
         self.again.on_click(self._read_again)
         self.facts = Div(text="", stylesheets=[SHEET])

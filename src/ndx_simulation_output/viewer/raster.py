@@ -1,5 +1,8 @@
 """Spikes: a raster, and the rate beneath it."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from bokeh.layouts import column, row
 from bokeh.models import (
@@ -26,6 +29,9 @@ from ndx_simulation_output.viewer.zoom import Window, pixels_of
 __all__ = ["RasterView"]
 
 _BINS = 200
+
+_HALF = 0.5
+"""An id is at the middle of its row."""
 
 
 class RasterView:
@@ -72,11 +78,16 @@ class RasterView:
             "image", "x", "y", "dw", "dh", color_mapper=self.colors, source=self.pixels
         )
         self.points = ColumnDataSource({"time": [], "id": []})
-        self.figure.scatter("time", "id", marker="dash", angle=np.pi / 2, size=7, line_width=1.4,
-                            color=COLORS[0], source=self.points)
-        self.bar = ColorBar(
-            color_mapper=self.colors, title="spikes a pixel", title_text_font_style="normal", width=12
+        self.marks = self.figure.scatter(
+            "time",
+            "id",
+            marker="dash",
+            angle=np.pi / 2,
+            line_width=1.4,
+            color=COLORS[0],
+            source=self.points,
         )
+        self.bar = ColorBar(color_mapper=self.colors, width=12)
         self.figure.add_layout(self.bar, "right")
         self.below = new_figure("", "rate (1/s per cell)", height=150, x_range=self.figure.x_range)
         self.below.toolbar_location = None
@@ -87,12 +98,12 @@ class RasterView:
 
     def shown(self) -> ShownSpikes:
         """Give what is shown."""
-        cells = ids_of(self.cells.value)
+        cells: Sequence[int] | None = ids_of(self.cells.value)
         lowest, highest = self._ids
-        first, last = row_window(self.figure.y_range, highest)
+        first, last = row_window(self.figure.y_range, highest, _HALF)
         if (first, last) != (lowest, highest):
-            known = range(first, last) if cells is None else cells
-            cells = tuple(cell for cell in known if first <= cell < last)
+            among = range(first, last)
+            cells = among if cells is None else tuple(cell for cell in cells if cell in among)
         return ShownSpikes(str(self.population.value), cells, self.window.start, self.window.stop)
 
     def update(self, output: SimulationOutput) -> None:
@@ -103,14 +114,16 @@ class RasterView:
         self._show_all(spikes)
         shown = self.shown()
         cells = None if shown.cells is None else np.asarray(shown.cells, np.int64)
-        window = {"start": shown.start, "stop": shown.stop}
+        window: dict[str, Any] = {"start": shown.start, "stop": shown.stop}
         found = spike_raster(spikes, cells, shape=pixels_of(self.figure), **window)
         rates = spike_rates(spikes, cells, bins=_BINS, **window)
         factor = self.window.scale.factor
         self._put(found, factor)
         edges = rates.times * factor
         self.rates.data = {"left": edges[:-1], "right": edges[1:], "top": rates.rates}
-        how = "each a mark" if found.spike_times is not None else "counted in pixels"
+        how = (
+            "each a mark" if found.spike_times is not None else "the colour counts those in a pixel"
+        )
         self.note.text = (
             f'<span class="small">{found.n_spikes:,} spikes, {how}; '
             f"rate: mean of {rates.n_cells:,} cells</span>"
@@ -124,18 +137,20 @@ class RasterView:
         bounds = (int(ids.min()), int(ids.max()) + 1) if len(ids) else (0, 1)
         if bounds != self._ids:
             self._ids = bounds
-            show_rows(self.figure.y_range, *bounds)
+            show_rows(self.figure.y_range, bounds[0] - _HALF, bounds[1] - _HALF)
         times = spikes.times
-        self.window.show_all(*((float(times.min()), float(times.max())) if len(times) else (0, 1)))
+        ends = (min(float(times.min()), 0.0), float(times.max())) if len(times) else (0.0, 1.0)
+        self.window.show_all(*ends)
 
     def _put(self, found: Raster, factor: float) -> None:
-        few = found.spike_times is not None and found.spike_ids is not None
         times = found.times * factor
         empty: dict[str, list[float]] = {name: [] for name in ("image", "x", "y", "dw", "dh")}
-        self.bar.visible = not few
+        self.bar.visible = found.spike_times is None
         if found.spike_times is not None and found.spike_ids is not None:
             self.pixels.data = empty
-            self.points.data = {"time": found.spike_times * factor, "id": found.spike_ids + 0.5}
+            self.points.data = {"time": found.spike_times * factor, "id": found.spike_ids}
+            high = pixels_of(self.figure)[0] / max(float(found.ids[-1] - found.ids[0]), 1.0)
+            self.marks.glyph.size = min(max(0.6 * high, 4.0), 18.0)
             return
         self.points.data = {"time": [], "id": []}
         counts = np.where(found.counts, found.counts, np.nan).astype(np.float32)
@@ -143,7 +158,7 @@ class RasterView:
         self.pixels.data = {
             "image": [counts],
             "x": times[:1],
-            "y": found.ids[:1],
+            "y": found.ids[:1] - _HALF,
             "dw": times[-1:] - times[:1],
             "dh": found.ids[-1:] - found.ids[:1],
         }

@@ -14,7 +14,7 @@ from ndx_simulation_output.recording import SimulationOutput
 from ndx_simulation_output.viewer.downloads import Downloads, Rows
 from ndx_simulation_output.viewer.sources import Source
 
-__all__ = ["Session", "View"]
+__all__ = ["Session", "View", "on_value"]
 
 _REST_MS = 150
 """Zooming is over when nothing has changed for so long."""
@@ -65,16 +65,9 @@ class Session:
         with self.careful(), self.source.opened() as output:
             do(output)
 
-    def on_change(
-        self, widget: Any, name: str, do: Callable[[SimulationOutput], object]
-    ) -> None:
+    def on_change(self, widget: Any, name: str, do: Callable[[SimulationOutput], object]) -> None:
         """Do something with the open file whenever a property of a widget changes."""
-
-        def changed(attr: str, old: Any, new: Any) -> None:
-            del attr, old, new
-            self.run(do)
-
-        widget.on_change(name, changed)
+        on_value(widget, name, lambda _: self.run(do))
 
     def soon(self, do: Callable[[], object]) -> None:
         """Do something when it was not asked for again for a while."""
@@ -103,3 +96,13 @@ class Session:
             self._downloads.withdraw(address)
         for source in self.sources:
             source.close()
+
+
+def on_value(widget: Any, name: str, do: Callable[[Any], object]) -> None:
+    """Do something with each new value of a property of a widget."""
+
+    def changed(attr: str, old: Any, new: Any) -> None:
+        del attr, old
+        do(new)
+
+    widget.on_change(name, changed)

@@ -24,11 +24,11 @@ from ndx_simulation_output.viewer.sources import Source
 
 __all__ = [
     "Compartments",
+    "Shown",
     "ShownFrame",
     "ShownHeatMap",
     "ShownSpikes",
     "ShownTraces",
-    "Shown",
     "python_of",
     "rows_of",
     "table_of",
@@ -179,7 +179,7 @@ class ShownSpikes:
     """Spikes of a population, of some ``cells`` or all, from ``start`` up to ``stop`` (s)."""
 
     population: str
-    cells: tuple[int, ...] | None = None
+    cells: Sequence[int] | None = None
     start: float | None = None
     stop: float | None = None
     imports = ("import numpy as np",)
@@ -267,7 +267,9 @@ def table_of(
     for rows in row_blocks(recorded.data, window, len(columns)):
         values = read_in_unit(recorded.data, rows, columns, recorded.unit)
         times = recorded.times.seconds(rows)
-        yield from ((time, *line) for time, line in zip(times.tolist(), values.tolist(), strict=True))
+        yield from (
+            (time, *line) for time, line in zip(times.tolist(), values.tolist(), strict=True)
+        )
 
 
 def names_of(report: Report, columns: NDArray[np.intp]) -> list[str]:
@@ -287,7 +289,7 @@ def _window_code(start: float | None, stop: float | None) -> str:
 
 def _ids_code(ids: Sequence[int]) -> str:
     runs = runs_of(ids)
-    parts = [str(run.start) if len(run) == 1 else f"*range({run.start}, {run.stop})" for run in runs]
+    parts = [
+        str(run.start) if len(run) == 1 else f"*range({run.start}, {run.stop})" for run in runs
+    ]
     return f"[{', '.join(parts)}]"
-
-

@@ -21,7 +21,6 @@ from bokeh.models import (
     WheelZoomTool,
 )
 from bokeh.plotting import figure
-from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import NothingRecordedError
 from ndx_simulation_output.plots.canvas import scale_of
@@ -31,9 +30,9 @@ from ndx_simulation_output.recording import Report, SimulationOutput
 from ndx_simulation_output.recording.reduced import Places, read_frames, read_places, spread
 from ndx_simulation_output.recording.scales import Scale, time_scale
 from ndx_simulation_output.viewer.controls import CompartmentChoice, Saving
-from ndx_simulation_output.viewer.session import Session
+from ndx_simulation_output.viewer.session import Session, on_value
 from ndx_simulation_output.viewer.shown import ShownFrame
-from ndx_simulation_output.viewer.theme import SHEET, tooltip
+from ndx_simulation_output.viewer.theme import SHEET, dress, tooltip
 from ndx_simulation_output.viewer.zoom import span_of
 
 __all__ = ["MOST_COMPARTMENTS", "SpaceView"]
@@ -44,6 +43,7 @@ MOST_COMPARTMENTS = 20_000
 _FRAMES = 25
 _STEPS = 1000
 _PLAY_MS = 80
+_MANY = 500
 _LINES = ("xs", "ys", "x", "y", "z", "value", "width", "cell")
 _SPOTS = ("xs", "ys", "x", "y", "z", "value", "size", "cell")
 
@@ -68,10 +68,12 @@ class SpaceView:
             raise NothingRecordedError(msg)
         self.choice.report.value = known[0]
         self._draw()
-        self.time = Slider(title="time", start=0, end=1, value=0, step=1, width=520, format="0[.]000")
+        self.time = Slider(
+            title="time", start=0, end=1, value=0, step=1, width=520, format="0[.]000"
+        )
         self.session.on_change(self.time, "value", self._recolour)
         self.play = Toggle(label="Play", width=70)
-        self.play.on_change("active", lambda attr, old, new: self._play(on=bool(new)))
+        on_value(self.play, "active", lambda on: self._play(on=bool(on)))
         self._ticking: Any = None
         self._known: tuple[object, ...] = ()
         self.note = Div(text="", stylesheets=[SHEET], sizing_mode="stretch_width")
@@ -95,11 +97,9 @@ class SpaceView:
             tools=[WheelZoomTool(), ResetTool(), SaveTool()],
             toolbar_location="above",
         )
-        self.figure.toolbar.logo = None
-        self.figure.toolbar.active_scroll = self.figure.tools[0]
+        dress(self.figure)
         self.figure.axis.visible = False
         self.figure.grid.visible = False
-        self.figure.outline_line_color = "#dfe4ea"
         self.colors = LinearColorMapper("Viridis256", nan_color="#c9d0d8")
         self.grey = ColumnDataSource({name: [] for name in _LINES})
         self.lines = ColumnDataSource({name: [] for name in _LINES})
@@ -116,8 +116,7 @@ class SpaceView:
         )
         lines = ("cell", "@cell"), ("value", "@value")
         self.figure.add_tools(tooltip(*lines, renderers=[drawn, spots]))
-        self.bar = ColorBar(color_mapper=self.colors, title_text_font_style="normal", width=12)
-        self.figure.add_layout(self.bar, "right")
+        self.figure.add_layout(ColorBar(color_mapper=self.colors, width=12), "right")
         self.figure.add_layout(
             ScaleBar(
                 range=self.figure.x_range,
@@ -167,7 +166,7 @@ class SpaceView:
         low, high = limits_of(frames)
         self.values: Scale = scale_of(frames.unit, np.asarray([low, high]))
         self.colors.low, self.colors.high = low * self.values.factor, high * self.values.factor
-        self.bar.title = self.values.label(report.variable or report.report)
+        self.figure.title.text = self.values.label(report.variable or report.report)
         self._put(self.shape, self.places)
         notes = [f"{len(self.places.columns):,} of {len(found):,} compartments"]
         notes += [f"{self.places.left_out:,} have no place"] if self.places.left_out else []
@@ -191,17 +190,17 @@ class SpaceView:
             owners = shape.owners[chosen]
             x, y, z = ([line[:, axis] for line in lines] for axis in range(3))
             source.data = {
-                **{"xs": x, "ys": y, "x": x, "y": y, "z": z, "width": shape.widths[chosen] + 0.5},
+                **_turned(x, y, z),
+                "width": shape.widths[chosen] + 0.5,
                 "value": np.full(len(lines), np.nan),
                 "cell": places.cells[owners] if source is self.lines else np.zeros(len(lines)),
             }
         spots = places.points[shape.spots] - middle
         sizes = np.clip(np.nan_to_num(places.diameters[shape.spots], nan=5.0), 3, 14)
         self.spots.data = {
-            **{"xs": spots[:, 0], "ys": spots[:, 1]},
-            **{"x": spots[:, 0], "y": spots[:, 1], "z": spots[:, 2]},
+            **_turned(*spots.T),
             "value": np.full(len(spots), np.nan),
-            "size": sizes if len(spots) < 500 else np.full(len(spots), 3.0),
+            "size": sizes if len(spots) < _MANY else np.full(len(spots), 3.0),
             "cell": places.cells[shape.spots],
         }
 
@@ -209,7 +208,7 @@ class SpaceView:
         """Show the values at the time of the slider."""
         report = output[str(self.choice.report.value)]
         frame = read_frames(report, self.places.columns, at=self.time.value / self.scale.factor)
-        values: NDArray[Any] = np.asarray(frame.values[0], np.float64) * self.values.factor
+        values = np.asarray(frame.values[0], np.float64) * self.values.factor
         for source, owners in ((self.lines, self._owners), (self.spots, self.shape.spots)):
             if len(owners):
                 source.patch({"value": [(slice(None), values[owners])]})
@@ -225,6 +224,11 @@ class SpaceView:
     def _tick(self) -> None:
         after = self.time.value + max(self.time.step, (self.time.end - self.time.start) / 200)
         self.time.value = self.time.start if after > self.time.end else after
+
+
+def _turned(x: Any, y: Any, z: Any) -> dict[str, Any]:
+    """Give places as they are first seen, along z; the browser turns them."""
+    return {"xs": x, "ys": y, "x": x, "y": y, "z": z}
 
 
 _TURN = """

@@ -13,7 +13,7 @@ from bokeh.models import (
 )
 from bokeh.plotting import figure
 
-__all__ = ["COLORS", "PAGE", "SHEET", "new_figure", "tooltip"]
+__all__ = ["COLORS", "PAGE", "SHEET", "dress", "new_figure", "tooltip"]
 
 COLORS = (
     "#1f6fb2",
@@ -42,6 +42,7 @@ SHEET = InlineStyleSheet(
     pre { margin: 0; padding: 12px; background: #f6f8fa; border: 1px solid #dfe4ea;
           border-radius: 6px; overflow: auto; max-height: 420px; font-size: 12px;
           white-space: pre-wrap; overflow-wrap: anywhere; }
+    pre.short { max-height: 190px; }
     table.facts { border-collapse: collapse; font-size: 12.5px; width: 100%; }
     table.facts th, table.facts td { text-align: left; vertical-align: top;
           padding: 4px 12px 4px 0; border-bottom: 1px solid #edf0f3; overflow-wrap: anywhere; }
@@ -83,8 +84,14 @@ def new_figure(x: str, y: str, *, height: int = 420, zoom: Any = "width", **opti
         output_backend="canvas",
         **options,
     )
+    dress(made)
+    return made
+
+
+def dress(made: Any) -> None:
+    """Let a figure look like all others."""
     made.toolbar.logo = None
-    made.toolbar.active_scroll = made.tools[2]
+    made.toolbar.active_scroll = made.select_one(WheelZoomTool)
     made.title.text_color, made.title.text_font_size = _INK, "13px"
     made.title.text_font_style = "normal"
     for axis in made.axis:
@@ -93,7 +100,6 @@ def new_figure(x: str, y: str, *, height: int = 420, zoom: Any = "width", **opti
         axis.axis_line_color = axis.major_tick_line_color = axis.minor_tick_line_color = _LINE
     made.grid.grid_line_color = "#edf0f3"
     made.outline_line_color = _LINE
-    return made
 
 
 def tooltip(*lines: tuple[str, str], **options: Any) -> HoverTool:

@@ -57,9 +57,7 @@ class TracesView:
         shown = self.shown()
         found = shown.compartments.columns(report)
         columns = found[spread(len(found), MOST_TRACES)]
-        lines = reduce_traces(
-            report, columns, start=shown.start, stop=shown.stop, pixels=self.window.pixels
-        )
+        lines = reduce_traces(report, columns, **self.window.drawn)
         scale = scale_of(lines.unit, lines.values)
         times = lines.times * self.window.scale.factor
         values = np.asarray(lines.values, np.float64) * scale.factor
@@ -71,7 +69,9 @@ class TracesView:
         }
         self.legend.visible = len(columns) <= len(COLORS)
         self.figure.yaxis.axis_label = scale.label(report.variable or report.report)
-        few = f"{len(columns)} of {len(found):,} compartments drawn; " if len(columns) < len(found) else ""
-        exact = "every sample" if lines.is_exact else "the lowest and highest value of each pixel"
-        self.note.text = f'<span class="small">{few}{lines.samples:,} times, {exact}</span>'
+        some = f"{len(columns)} of {len(found):,} compartments drawn; "
+        exact = "every sample" if lines.is_exact else "the lowest and the highest of each pixel"
+        self.note.text = (
+            f'<span class="small">{some if len(columns) < len(found) else ""}{exact}</span>'
+        )
         self.saving.refresh()

@@ -2,7 +2,6 @@
 
 from html import escape
 from pathlib import Path
-from typing import Any
 
 from bokeh.layouts import column, row
 from bokeh.models import (
@@ -27,7 +26,7 @@ from ndx_simulation_output.viewer.hdf5_tree import (
     read_node,
     read_table,
 )
-from ndx_simulation_output.viewer.session import Session
+from ndx_simulation_output.viewer.session import Session, on_value
 from ndx_simulation_output.viewer.theme import SHEET
 
 __all__ = ["Line", "Tree", "TreeView"]
@@ -111,7 +110,7 @@ class TreeView:
             height=560,
             row_height=24,
         )
-        self.listed.selected.on_change("indices", self._clicked)
+        on_value(self.listed.selected, "indices", self._clicked)
         self.node = Div(text="", stylesheets=[SHEET], sizing_mode="stretch_width")
         self.paging = Div(text="", stylesheets=[SHEET])
         self.before, self.after = Button(label="◂", width=40), Button(label="▸", width=40)
@@ -129,7 +128,7 @@ class TreeView:
     def update(self, output: SimulationOutput) -> None:
         """Read anew what is shown."""
         lines = [*describe(output), *(f"warning: {text}" for text in self.session.source.warnings)]
-        self.words.text = f"<pre>{escape(chr(10).join(lines))}</pre>"
+        self.words.text = f"<pre class='short'>{escape(chr(10).join(lines))}</pre>"
         self.tree = Tree(self.session.source.files())
         self.tree.lines[0].is_open = False
         if len(self.tree.lines) == 1:
@@ -142,13 +141,12 @@ class TreeView:
             "summary": [line.child.summary for line in self.tree.lines],
         }
 
-    def _clicked(self, attr: str, old: Any, new: list[int]) -> None:
-        del attr, old
-        if not new:
+    def _clicked(self, places: list[int]) -> None:
+        if not places:
             return
         with self.session.careful():
-            line = self.tree.lines[new[0]]
-            self.tree.toggle(new[0])
+            line = self.tree.lines[places[0]]
+            self.tree.toggle(places[0])
             self._list()
             self.listed.selected.indices = []
             if line.more is None:
@@ -171,7 +169,9 @@ class TreeView:
         self.values.text = "" if table is None else _table_html(table)
         if node.rows is not None:
             last = min(self.first + PAGE_ROWS, node.rows)
-            self.paging.text = f'<span class="small">{self.first:,} to {last:,} of {node.rows:,} rows</span>'
+            self.paging.text = (
+                f'<span class="small">{self.first:,} to {last:,} of {node.rows:,} rows</span>'
+            )
             self.before.disabled, self.after.disabled = self.first == 0, last >= node.rows
 
 
@@ -197,4 +197,5 @@ def _table_html(table: Table) -> str:
         f"<tr>{''.join(f'<td>{escape(value)}</td>' for value in line)}</tr>" for line in table.rows
     )
     note = f'<span class="small">{escape(table.note)}</span>' if table.note else ""
-    return f"{note}<div style='overflow:auto; max-height:420px'><table class='facts'><tr>{head}</tr>{rows}</table></div>"
+    table = f"<table class='facts'><tr>{head}</tr>{rows}</table>"
+    return f"{note}<div style='overflow: auto; max-height: 420px'>{table}</div>"

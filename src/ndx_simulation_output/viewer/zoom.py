@@ -16,6 +16,8 @@ __all__ = ["Window", "pixels_of", "span_of"]
 _PIXELS = 400, 1100
 """What a figure is taken for until the browser has told how large it is."""
 
+_BEYOND = 0.05
+
 
 def pixels_of(figure: Any) -> tuple[int, int]:
     """Give the height and width of the inside of a figure."""
@@ -71,19 +73,30 @@ class Window:
     @property
     def start(self) -> float | None:
         """When the window begins (s), None where it shows the first time."""
-        begin = float(self.figure.x_range.start) / self.scale.factor
+        begin = self._ends[0]
         return None if begin <= self._span[0] + self._slack else begin
 
     @property
     def stop(self) -> float | None:
         """When the window ends (s), None where it shows the last time."""
-        end = float(self.figure.x_range.end) / self.scale.factor
+        end = self._ends[1]
         return None if end >= self._span[1] - self._slack else end
 
     @property
-    def pixels(self) -> int:
-        """Width of the figure."""
-        return pixels_of(self.figure)[1]
+    def drawn(self) -> dict[str, Any]:
+        """What ``reduce_traces`` is to read: a little beyond the window, so that lines reach it."""
+        margin = _BEYOND * (self._ends[1] - self._ends[0])
+        start, stop = self.start, self.stop
+        return {
+            "start": None if start is None else start - margin,
+            "stop": None if stop is None else stop + margin,
+            "pixels": round(pixels_of(self.figure)[1] * (1 + 2 * _BEYOND)),
+        }
+
+    @property
+    def _ends(self) -> tuple[float, float]:
+        shown = self.figure.x_range
+        return float(shown.start) / self.scale.factor, float(shown.end) / self.scale.factor
 
     @property
     def _slack(self) -> float:
