@@ -28,8 +28,9 @@ def ids_of(text: str) -> tuple[int, ...] | None:
 class CompartmentChoice:
     """Which report, and which cells and numbers of compartments, as text: there may be millions.
 
-    ``changed`` is called with the open file whenever the choice changes. Some cells are suggested
-    unless ``suggests`` is false.
+    ``changed`` is called with the open file whenever the choice changes. The report ``first`` is
+    chosen to begin with, by default that which is first, and some cells, unless ``suggests`` is
+    false.
 
     Raises
     ------
@@ -44,6 +45,7 @@ class CompartmentChoice:
         output: SimulationOutput,
         changed: Callable[[SimulationOutput], object],
         *,
+        first: str | None = None,
         suggests: bool = True,
     ) -> None:
         if not output.reports:
@@ -51,7 +53,7 @@ class CompartmentChoice:
             raise NothingRecordedError(msg)
         names = [report.name for report in output.reports]
         self._suggests, self._is_quiet = suggests, False
-        self.report = Select(title="Report", options=names, value=names[0], width=220)
+        self.report = Select(title="Report", options=names, value=first or names[0], width=220)
         self.cells = TextInput(title="Cells", placeholder="all, or ids such as 0-99, 512")
         self.numbers = TextInput(title="Compartments", placeholder="all numbers", width=150)
         self._suggest(output)

@@ -33,6 +33,7 @@ PAGE_ROWS = 50
 _COLUMNS = 20
 _CHARACTERS = 100_000
 _VALUES = 64
+_MOST_VALUES = 10_000_000
 _CELL = 120
 
 
@@ -212,9 +213,9 @@ def _facts(dataset: h5py.Dataset) -> Iterator[tuple[str, str]]:
 def _attribute(found: Any, name: str) -> str:
     """Read an attribute as text; what of it cannot be read says so."""
     try:
-        identity = h5py.h5a.open(found.id, name.encode())
-        if identity.get_storage_size() > 64 * 2**20:
-            return f"{identity.get_storage_size():,} bytes: too long to be shown"
+        count = h5py.h5a.open(found.id, name.encode()).get_space().get_simple_extent_npoints()
+        if count > _MOST_VALUES:
+            return f"{count:,} values: too many to be shown"
         return _text(found.attrs[name])
     except (OSError, TypeError, ValueError, RuntimeError) as error:
         return f"cannot be read: {error}"

@@ -95,7 +95,7 @@ def _empty() -> Any:
     return column(Div(text=""), sizing_mode="stretch_width", min_height=420)
 
 
-def open_page(document: Document, sources: Sequence[Source], downloads: Downloads) -> None:
+def open_page(document: Document, sources: Sequence[Source], downloads: Downloads) -> Session:
     """Make the page of one browser, with files of its own."""
     own = [Source(source.path, source.options) for source in sources]
     session = Session(document, own, downloads)
@@ -105,3 +105,4 @@ def open_page(document: Document, sources: Sequence[Source], downloads: Download
     document.add_root(page.layout)
     document.on_session_destroyed(lambda _: session.end())
     page.start()
+    return session

@@ -1,7 +1,6 @@
 """Spikes: a raster, and the rate beneath it."""
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from bokeh.layouts import column, row
@@ -25,6 +24,9 @@ from ndx_simulation_output.viewer.session import Session
 from ndx_simulation_output.viewer.shown import ShownSpikes
 from ndx_simulation_output.viewer.theme import COLORS, SHEET, new_figure
 from ndx_simulation_output.viewer.zoom import Window, pixels_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["RasterView"]
 

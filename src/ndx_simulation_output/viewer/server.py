@@ -20,6 +20,7 @@ from tornado.web import RequestHandler
 
 from ndx_simulation_output.viewer.downloads import Download, Downloads
 from ndx_simulation_output.viewer.page import open_page
+from ndx_simulation_output.viewer.session import Session
 from ndx_simulation_output.viewer.sources import Source
 
 __all__ = ["LOOPBACK", "serve"]
@@ -111,8 +112,10 @@ async def serve(
     port = sockets[0].getsockname()[1]
     guard, downloads = _Guard(secrets.token_urlsafe(24), port), Downloads()
 
+    sessions: list[Session] = []
+
     def make_page(document: Any) -> None:
-        open_page(document, sources, downloads)
+        sessions.append(open_page(document, sources, downloads))
 
     own = [f"{host}:{port}" for host in (LOOPBACK, "localhost")]
     application = BokehTornado(
@@ -137,3 +140,6 @@ async def serve(
         await asyncio.Event().wait()
     finally:
         server.stop(wait=False)
+        for session in sessions:
+            session.end()
+        await http.close_all_connections()

@@ -58,7 +58,6 @@ class SpaceView:
 
     def build(self, output: SimulationOutput) -> UIElement:
         """Make the widgets for a file."""
-        self.choice = CompartmentChoice(self.session, output, self.update, suggests=False)
         known = [one.name for one in output.reports if "x" in one.compartments.columns]
         if not known:
             msg = (
@@ -66,7 +65,9 @@ class SpaceView:
                 "columns x, y and z. A heat map shows their values."
             )
             raise NothingRecordedError(msg)
-        self.choice.report.value = known[0]
+        self.choice = CompartmentChoice(
+            self.session, output, self.update, first=known[0], suggests=False
+        )
         self._draw()
         self.time = Slider(
             title="time", start=0, end=1, value=0, step=1, width=520, format="0[.]000"

@@ -2,15 +2,7 @@
 
 from typing import Any
 
-from bokeh.models import (
-    BoxZoomTool,
-    HoverTool,
-    InlineStyleSheet,
-    PanTool,
-    ResetTool,
-    SaveTool,
-    WheelZoomTool,
-)
+from bokeh.models import BoxZoomTool, HoverTool, PanTool, ResetTool, SaveTool, WheelZoomTool
 from bokeh.plotting import figure
 
 __all__ = ["COLORS", "PAGE", "SHEET", "dress", "new_figure", "tooltip"]
@@ -31,9 +23,7 @@ COLORS = (
 
 _INK, _PALE, _LINE = "#1c2733", "#5b6875", "#dfe4ea"
 
-SHEET = InlineStyleSheet(
-    css="""
-    .bk-clearfix { width: 100%; }
+SHEET = """
     .error { display: block; padding: 8px 12px; border-radius: 6px; background: #fdecea;
              color: #8f1d14; border: 1px solid #f3c3be; white-space: pre-wrap; }
     .note { display: block; padding: 8px 12px; border-radius: 6px; background: #eef4fa;
@@ -50,7 +40,6 @@ SHEET = InlineStyleSheet(
     table.facts td pre { max-height: 200px; }
     h3 { margin: 6px 0; font-size: 15px; overflow-wrap: anywhere; }
     """
-)
 """Styles of what is written in the page."""
 
 PAGE = """

@@ -197,5 +197,5 @@ def _table_html(table: Table) -> str:
         f"<tr>{''.join(f'<td>{escape(value)}</td>' for value in line)}</tr>" for line in table.rows
     )
     note = f'<span class="small">{escape(table.note)}</span>' if table.note else ""
-    table = f"<table class='facts'><tr>{head}</tr>{rows}</table>"
-    return f"{note}<div style='overflow: auto; max-height: 420px'>{table}</div>"
+    text = f"<table class='facts'><tr>{head}</tr>{rows}</table>"
+    return f"{note}<div style='overflow: auto; max-height: 420px'>{text}</div>"
