@@ -53,7 +53,8 @@ def view(
 
     sources = [Source(path, options) for path in files]
     for source in sources:
-        source.open_apart().close()
+        with source.opened():
+            pass  # who cannot see a file is to know it now
     with suppress(KeyboardInterrupt):
         try:
             address = None if all_interfaces else LOOPBACK

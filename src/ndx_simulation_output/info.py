@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
 from ndx_simulation_output.recording import (
@@ -20,6 +19,7 @@ from ndx_simulation_output.recording import (
     Unit,
     unit_symbol,
 )
+from ndx_simulation_output.recording.ids import count_distinct
 
 __all__ = ["describe"]
 
@@ -74,7 +74,7 @@ def _populations(output: SimulationOutput) -> Iterator[str]:
             most = max(report.compartments.n_compartments for report in reports[population])
             parts.append(f"{cells} recorded cells, {most} compartments")
         if population in spiking:
-            parts.append(f"{len(np.unique(spiking[population].node_ids))} spiking cells")
+            parts.append(f"{count_distinct(spiking[population].node_ids)} spiking cells")
         yield f"population {population}: {'; '.join(parts)}"
 
 
@@ -98,7 +98,7 @@ def _spikes(spikes: Spikes) -> str:
     text = f"spikes {spikes.population}: {len(spikes.times)} spikes"
     if not len(spikes.times):
         return text
-    cells = len(np.unique(spikes.node_ids))
+    cells = count_distinct(spikes.node_ids)
     return f"{text} of {cells} cells, {spikes.times.min():g} to {spikes.times.max():g} s"
 
 

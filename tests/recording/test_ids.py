@@ -6,7 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ndx_simulation_output.errors import SelectionError
-from ndx_simulation_output.recording.ids import MOST_IDS, format_ids, parse_ids, runs_of
+from ndx_simulation_output.recording.ids import (
+    MOST_IDS,
+    count_distinct,
+    format_ids,
+    parse_ids,
+    runs_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -43,3 +49,13 @@ def test_ids_that_are_written_are_read_as_they_were(ids):
 
 def test_a_million_neighbours_are_one_range():
     assert format_ids(np.arange(1_000_000)) == "0-999999"
+
+
+@given(
+    st.lists(st.integers(0, 2**63), max_size=20) | st.lists(st.integers(0, 9), max_size=20),
+    st.sampled_from(["u8", "i8", "u1", "f8"]),
+)
+def test_ids_that_differ_are_counted_however_far_apart(ids, dtype):
+    found = np.asarray([one % 200 if dtype == "u1" else one // 2 for one in ids], dtype)
+
+    assert count_distinct(found) == len(set(found.tolist()))

@@ -96,9 +96,7 @@ def test_tables_come_a_page_at_a_time(strange):
 def test_a_table_of_nwb_has_its_ragged_columns_row_by_row(tmp_path):
     with opened(a_run(tmp_path / "run.nwb")) as file:
         tables = []
-        file.visititems(
-            lambda name, one: tables.append(name) if "colnames" in one.attrs else None
-        )
+        file.visititems(lambda name, one: tables.append(name) if "colnames" in one.attrs else None)
         compartments = next(name for name in tables if "compartments" in name)
         page = read_table(file, compartments)
 

@@ -55,7 +55,8 @@ async def cookie_of(address):
 
 
 @pytest.mark.parametrize(
-    "path", ["", "?token=", "?token=wrong", "static/js/bokeh.min.js", "ws", "metadata", "download/x"]
+    "path",
+    ["", "?token=", "?token=wrong", "static/js/bokeh.min.js", "ws", "metadata", "download/x"],
 )
 def test_a_request_without_the_token_is_refused(asked, path):
     async def question(address):

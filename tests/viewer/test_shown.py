@@ -66,7 +66,7 @@ def test_saved_traces_have_every_sample_of_the_window(tmp_path):
 
     names, numbers = saved(shown, a_run(tmp_path / "run.nwb"))
 
-    assert names == ["time_s", "cell 7: 0", "cell 7: 0"]
+    assert names == ["time_s", "cell 7: 0 (0.25)", "cell 7: 0 (0.75)"]
     expected = (values()[1000:1500, 4:6] * np.float32(1e-3)).astype(float)
     np.testing.assert_array_equal(numbers[:, 1:], expected)
 

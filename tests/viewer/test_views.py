@@ -62,7 +62,11 @@ def test_traces_begin_with_some_cells_and_their_first_compartments(tmp_path, pag
     view.choice.report.value = "v"
 
     assert (view.choice.cells.value, view.choice.numbers.value) == ("3, 7, 12", "0")
-    assert view.lines.data["name"] == ["cell 3: 0"] * 2 + ["cell 7: 0"] * 2 + ["cell 12: 0"] * 2
+    assert view.lines.data["name"][:3] == [
+        "cell 3: 0 (0.25)",
+        "cell 3: 0 (0.75)",
+        "cell 7: 0 (0.25)",
+    ]
     np.testing.assert_allclose(view.lines.data["ys"][0], values()[:, 0], rtol=1e-6)
     assert view.figure.yaxis[0].axis_label == "v (mV)"
 

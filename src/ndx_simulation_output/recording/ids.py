@@ -1,13 +1,14 @@
 """Ids of cells and compartments as people type them: ``3, 7, 10-19``."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import SelectionError
 
-__all__ = ["MOST_IDS", "format_ids", "parse_ids", "runs_of"]
+__all__ = ["MOST_IDS", "count_distinct", "format_ids", "parse_ids", "runs_of"]
 
 MOST_IDS = 20_000_000
 """So many ids are taken at most: a slip of the finger is not to fill the memory."""
@@ -48,6 +49,25 @@ def format_ids(ids: Iterable[int]) -> str:
     return ", ".join(
         f"{run.start}" if len(run) == 1 else f"{run.start}-{run.stop - 1}" for run in runs_of(ids)
     )
+
+
+def count_distinct(ids: NDArray[Any]) -> int:
+    """Count the ids that differ, shape (id,): without sorting, where they lie close together.
+
+    Example
+    -------
+    >>> count_distinct(np.array([7, 3, 7]))
+    2
+
+    """
+    if not len(ids) or ids.dtype.kind not in "iu":
+        return len(np.unique(ids))
+    lowest, highest = int(ids.min()), int(ids.max())
+    if highest - lowest >= 8 * len(ids) + 1024:
+        return len(np.unique(ids))
+    seen = np.zeros(highest - lowest + 1, bool)
+    seen[ids - ids.dtype.type(lowest)] = True
+    return int(np.count_nonzero(seen))
 
 
 def runs_of(ids: Iterable[int]) -> list[range]:

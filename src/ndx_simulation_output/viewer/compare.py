@@ -157,6 +157,7 @@ class CompareView:
         scale = scale_of(lines.unit, lines.values)
         names = names_of(reports[0], found.columns[drawn])
         self._put(self.sources[2], lines.times, lines.values * scale.factor, names)
+        self.below.xaxis.axis_label = self.window.scale.label("time")
         self.below.yaxis.axis_label = scale.label("difference")
         most = float(np.nanmax(np.abs(lines.values), initial=0.0)) * scale.factor
         some = f"{len(drawn)} of {len(found.columns):,} compartments drawn; "

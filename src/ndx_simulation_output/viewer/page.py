@@ -96,11 +96,10 @@ def _empty() -> Any:
 
 
 def open_page(document: Document, sources: Sequence[Source], downloads: Downloads) -> Session:
-    """Make the page of one browser, with files of its own."""
-    own = [Source(source.path, source.options) for source in sources]
-    session = Session(document, own, downloads)
+    """Make the page of one browser; all pages read from the same open files."""
+    session = Session(document, list(sources), downloads)
     page = Page(session)
-    document.title = own[0].name
+    document.title = sources[0].name
     document.template = PAGE
     document.add_root(page.layout)
     document.on_session_destroyed(lambda _: session.end())

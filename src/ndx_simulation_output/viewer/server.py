@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from bokeh.application import Application
@@ -20,8 +20,10 @@ from tornado.web import RequestHandler
 
 from ndx_simulation_output.viewer.downloads import Download, Downloads
 from ndx_simulation_output.viewer.page import open_page
-from ndx_simulation_output.viewer.session import Session
 from ndx_simulation_output.viewer.sources import Source
+
+if TYPE_CHECKING:
+    from ndx_simulation_output.viewer.session import Session
 
 __all__ = ["LOOPBACK", "serve"]
 

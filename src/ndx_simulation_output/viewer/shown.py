@@ -273,13 +273,19 @@ def table_of(
 
 
 def names_of(report: Report, columns: NDArray[np.intp]) -> list[str]:
-    """Name compartments: by cell, and by number where cells have several."""
+    """Name compartments: by cell, and by number and position where cells have several."""
     table = report.compartments
     cells = table.cells_of(columns).tolist()
     if table.n_compartments == len(table):
         return [f"cell {cell}" for cell in cells]
     numbers = table.values("number", columns).tolist()
-    return [f"cell {cell}: {number}" for cell, number in zip(cells, numbers, strict=True)]
+    if "position" not in table.columns:
+        return [f"cell {cell}: {number}" for cell, number in zip(cells, numbers, strict=True)]
+    positions = table.values("position", columns).tolist()
+    return [
+        f"cell {cell}: {number} ({position:.3g})"
+        for cell, number, position in zip(cells, numbers, positions, strict=True)
+    ]
 
 
 def _window_code(start: float | None, stop: float | None) -> str:
