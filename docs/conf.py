@@ -6,6 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from gallery_pictures import make_pictures
 from schema_page import write_schema_page
 
 DOCS = Path(__file__).parent
@@ -22,7 +23,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "sphinx_click",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "_gallery"]
 html_theme = "furo"
 html_title = f"ndx-simulation-output {version}"
 myst_heading_anchors = 3
@@ -34,3 +35,4 @@ napoleon_numpy_docstring = True
 napoleon_google_docstring = False
 
 write_schema_page(DOCS.parent / "spec", DOCS / "reference" / "schema.md")
+make_pictures(DOCS / "gallery.md", DOCS / "_gallery")

@@ -15,10 +15,14 @@ from hypothesis import HealthCheck, settings
 collect_ignore_glob = ["neuron_*.py"]
 
 # The same examples every time, however slow the machine: a change is refused for what it does.
-# `pytest --hypothesis-profile=explore` looks for new ones.
-settings.register_profile(
-    "steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
-)
+# `pytest --hypothesis-profile=few` is for a second environment, `=explore` looks for new examples.
+_STEADY = {
+    "deadline": None,
+    "derandomize": True,
+    "suppress_health_check": [HealthCheck.too_slow],
+}
+settings.register_profile("steady", max_examples=40, **_STEADY)
+settings.register_profile("few", max_examples=8, **_STEADY)
 settings.register_profile("explore", deadline=None, max_examples=1000)
 settings.load_profile("steady")
 

@@ -18,6 +18,7 @@ ROWS = (
     "read",
     "table",
     "open",
+    "plots",
     "spikes",
     "mpi",
     "remote",

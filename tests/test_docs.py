@@ -4,8 +4,8 @@ On a page, blocks run in order, in one directory:
 
 - ``python`` is run,
 - ``pycon`` is run, and prints what it shows,
-- ``console``: lines that begin with ``$ ndx-sim`` are run, and print what stands below them; where
-  nothing does, they must succeed.
+- ``console``: lines that begin with ``$ ndx-sim`` or ``$ dandi`` are run, and print what stands
+  below them; where nothing does, they must succeed.
 
 ``...`` stands for any text. Comments on the lines before a block say more:
 ``<!-- not run: reason -->`` leaves it out, ``<!-- needs: module -->`` does so where that is not
@@ -15,9 +15,11 @@ of the repository first.
 
 import doctest
 import gc
+import os
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -92,21 +94,32 @@ def run_pycon(block: Block, page: Path, names: dict) -> None:
 
 def run_console(block: Block) -> None:
     for command, expected in commands(block.text):
-        result = CliRunner().invoke(main, shlex.split(command)[1:])
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        found = result.output
+        status, found = run_command(*shlex.split(command))
         if expected:
             assert doctest.OutputChecker().check_output(expected, found, FLAGS), (command, found)
         else:
-            assert result.exit_code == 0, (command, found)
+            assert status == 0, (command, found)
+
+
+def run_command(program: str, *arguments: str) -> tuple[int, str]:
+    """Give the exit status of a command, and what it printed."""
+    if program == "dandi":
+        command = [Path(sys.executable).with_name(program), *arguments]
+        offline = {**os.environ, "DANDI_NO_ET": "1", "NO_ET": "1"}
+        done = subprocess.run(command, env=offline, capture_output=True, text=True, check=False)
+        return done.returncode, done.stderr + done.stdout
+    result = CliRunner().invoke(main, arguments)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.output
 
 
 def commands(text: str) -> list[tuple[str, str]]:
-    """Give the ``ndx-sim`` commands of a console block, each with the output shown below it."""
+    """Give the commands of a console block that are run, each with the output shown below it."""
     parts = re.split(r"^\$ ", text.replace("\\\n", " "), flags=re.MULTILINE)[1:]
     pairs = [part.partition("\n") for part in parts]
-    return [(command, shown) for command, _, shown in pairs if command.startswith("ndx-sim")]
+    run_here = ("ndx-sim ", "dandi ")
+    return [(command, shown) for command, _, shown in pairs if command.startswith(run_here)]
 
 
 @pytest.fixture
@@ -130,6 +143,7 @@ def test_the_code_of_a_page_runs_and_prints_what_the_page_shows(page, tmp_path, 
         if "copied" in block.marks:
             shutil.copy(ROOT / block.marks["copied"], tmp_path)
         if "file" in block.marks:
+            Path(block.marks["file"]).parent.mkdir(exist_ok=True)
             Path(block.marks["file"]).write_text(block.text, encoding="utf-8")
         elif "not run" not in block.marks and is_there(block.marks.get("needs")):
             run(block, page, names)

@@ -1,6 +1,7 @@
 """Neuronvisio's manager over NWB: references go to files and come back as they were."""
 
 import os
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -344,13 +345,66 @@ def test_files_of_something_else_are_refused(tmp_path):
         Manager.load(tmp_path / "r.h5")
 
 
-def test_plots_say_what_is_missing():
-    manager = a_manager(a_ref("soma", "VecRef", v=VALUES))
+@pytest.fixture
+def plt():
+    """Draw without windows."""
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
 
-    with pytest.raises(MissingDependencyError, match="plotting module"):
-        manager.plot_vecs({"soma": VALUES})
-    with pytest.raises(MissingDependencyError, match="plotting module"):
-        manager.plot3D([], None, "v")
+    yield plt
+    plt.close("all")
+
+
+def test_vectors_are_drawn_over_the_time_and_others_by_their_index(plt):
+    manager = Manager()
+    manager.groups["t"] = np.array([0.0, 0.5, 1.0])
+
+    ax = manager.plot_vecs(
+        {"soma": [1.0, 2.0, 4.0], "dend": None, "axon": [7.0, 8.0]}, figure_num=3, points=True
+    )
+
+    soma, axon = ax.lines
+    assert (soma.get_xdata().tolist(), soma.get_ydata().tolist()) == ([0, 0.5, 1], [1, 2, 4])
+    assert axon.get_xdata().tolist() == [0, 1]
+    assert soma.get_marker() == "o"
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["soma", "axon"]
+    assert ax.get_xlabel() == "time (ms), or index"
+    assert manager.plot_vecs({"soma": [1.0]}, legend=False, figure_num=3) is ax
+
+
+class _Section:
+    """As much of a section of NEURON as distances need."""
+
+    def __init__(self, name, length, parent=None):
+        self._name, self.L, self._parent = name, length, parent
+
+    def name(self):
+        return self._name
+
+    def parentseg(self):
+        return self._parent and type("Segment", (), {"sec": self._parent})
+
+
+def test_sections_are_drawn_at_their_distance(plt):
+    manager = a_manager(a_ref("soma", "VecRef", v=VALUES), a_ref("dend", "VecRef", v=2 * VALUES))
+    manager.groups["t"] = np.arange(float(len(VALUES)))
+    soma = _Section("soma", 10.0)
+
+    figure = manager.plot3D([_Section("dend", 100.0, soma), soma], soma, "v")
+
+    (ax,) = figure.axes
+    near, far = (line.get_data_3d() for line in ax.lines)
+    np.testing.assert_array_equal(near[2], VALUES)
+    np.testing.assert_array_equal(far[1], np.full(len(VALUES), 100.0))
+    assert (ax.get_ylabel(), ax.get_zlabel()) == ("distance (µm)", "v")
+
+
+def test_plots_without_matplotlib_say_what_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+
+    with pytest.raises(MissingDependencyError, match=r"ndx-simulation-output\[plot\]"):
+        Manager().plot_vecs({"soma": VALUES})
 
 
 def test_recording_without_neuron_says_what_is_missing(monkeypatch):

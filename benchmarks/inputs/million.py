@@ -1,6 +1,7 @@
-"""A recording of a million cells and their spikes, made up block by block."""
+"""Recordings to draw: a million cells and their spikes, and a very long trace."""
 
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ from ndx_simulation_output.recording import (
     Unit,
 )
 
-__all__ = ["write_network"]
+__all__ = ["write_long", "write_network"]
 
 DIFFERENT = 1000
+SESSION = {"NWBFile": {"session_start_time": datetime(2026, 1, 1, tzinfo=timezone.utc)}}
 SPACING = 20.0  # µm between cells
 
 
@@ -61,4 +63,18 @@ def write_network(path: Path, cells: int, frames: int, spikes: int) -> None:
     rng = np.random.default_rng(0)
     when = np.sort(rng.uniform(0, 10, spikes))
     fired = Spikes("net", rng.integers(0, cells, spikes), when)
-    writer.write(SimulationOutput(reports=(report,), spikes=(fired,)), path, metadata={})
+    _write(path, SimulationOutput(reports=(report,), spikes=(fired,)))
+
+
+def write_long(path: Path, samples: int) -> None:
+    """Write an NWB file of one cell that is sampled very often."""
+    values = np.random.default_rng(0).standard_normal((samples, 1), dtype=np.float32)
+    number = {"number": np.zeros(1, np.int32)}
+    table = CompartmentTable.from_counts("net", np.arange(1), np.ones(1, int), number)
+    times = RegularTimes(0.0, 1000 / voltages.STEP_MS, samples)
+    report = Report("v", "v", values, times, table, Unit("volts", 1e-3), "v")
+    _write(path, SimulationOutput(reports=(report,)))
+
+
+def _write(path: Path, output: SimulationOutput) -> None:
+    writer.write(output, path, metadata=SESSION)

@@ -61,6 +61,13 @@ def _ids(ctx: click.Context, parameter: click.Parameter, value: str | None) -> l
     show_default=True,
     help="What a pixel of a heat map shows of several values.",
 )
+@click.option(
+    "--frames",
+    type=click.IntRange(2, 1000),
+    default=60,
+    show_default=True,
+    help="Number of pictures of a GIF or MP4.",
+)
 @click.option("--dpi", type=click.IntRange(20, 1200), default=150, show_default=True)
 @click.option("--overwrite", is_flag=True, help="Replace an existing picture.")
 @reading_options
@@ -70,6 +77,7 @@ def plot(
     kind: Any,
     time: tuple[float, float] | None,
     pixel: How,
+    frames: int,
     dpi: int,
     *,
     overwrite: bool,
@@ -107,6 +115,7 @@ def plot(
                 chosen.cells,
                 start=start,
                 stop=stop,
+                frames=frames,
                 overwrite=overwrite,
             )
         else:

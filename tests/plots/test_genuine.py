@@ -87,5 +87,3 @@ def test_a_genuine_report_has_its_values_in_the_heat_map(sonata_data):
     assert shown.shape == values.T.shape
     ratio = shown[values.T != 0] / values.T[values.T != 0]
     np.testing.assert_allclose(ratio, ratio[0], rtol=1e-6)
-
-

@@ -88,7 +88,7 @@ def test_traces_say_how_many_were_left_out(output, ax):
 
     assert len(ax.lines) == 8
     assert "8 of 139 compartments" in ax.get_title(loc="left")
-    assert [text.get_text() for text in ax.get_legend().get_texts()][0] == "cell 0: 0"
+    assert ax.get_legend().get_texts()[0].get_text() == "cell 0: 0"
 
 
 def test_a_series_in_memory_can_be_drawn(ax):
@@ -159,6 +159,11 @@ def test_channels_are_drawn_above_each_other(output, ax):
         plots.channels(potential, ids=9)
 
 
+def course_of(lines):
+    """Give the points of lines in space, which matplotlib has no other way to tell."""
+    return lines._segments3d  # noqa: SLF001
+
+
 def test_a_neuron_has_the_colour_of_its_value_in_each_compartment(branched, space):
     plots.neuron(branched, at=0.0021, ax=space)
 
@@ -166,8 +171,8 @@ def test_a_neuron_has_the_colour_of_its_value_in_each_compartment(branched, spac
     np.testing.assert_allclose(lines.get_array(), [20, 21, 22, 23, 24])
     np.testing.assert_allclose(spots.get_array(), [25])
     assert lines.get_clim() == pytest.approx((20, 25))
-    np.testing.assert_allclose(lines._segments3d[0], [[0, 0, 0], [5, 0, 0]])
-    np.testing.assert_allclose(lines._segments3d[1], [[5, 0, 0], [10, 0, 0], [15, 0, 0]])
+    np.testing.assert_allclose(course_of(lines)[0], [[-5, 0, 0], [0, 0, 0], [5, 0, 0]])
+    np.testing.assert_allclose(course_of(lines)[1], [[5, 0, 0], [10, 0, 0], [15, 0, 0]])
     assert space.get_title(loc="left") == "v, population net, at 2 ms\ncell 7"
     assert space.get_xlabel() == "x (µm)"
 
@@ -201,13 +206,14 @@ NEUROML = """<neuroml><cells><cell name="c"><segments>
 def test_sections_of_a_morphology_are_drawn_whole_and_grey_if_not_recorded(space):
     columns = {"number": np.array([0]), "x": np.zeros(1), "y": np.full(1, 4.0), "z": np.zeros(1)}
     table = CompartmentTable.from_counts("cells", np.array([0]), np.array([1]), columns)
-    report = Report("v", "v", np.ones((2, 1)), RegularTimes(0, 1e3, 2), table, Unit("volts"))
+    times, facts = RegularTimes(0, 1e3, 2), {"format": "Neuronvisio"}
+    report = Report("v", "v", np.ones((2, 1)), times, table, Unit("volts"), provenance=facts)
 
     plots.neuron(SimulationOutput((report,), run=Run(morphology=NEUROML)), ax=space)
 
     grey, colored = space.collections
-    np.testing.assert_allclose(colored._segments3d[0], [[0, 0, 0], [0, 8, 0]])
-    np.testing.assert_allclose(grey._segments3d[0], [[0, 8, 0], [9, 8, 0]])
+    np.testing.assert_allclose(course_of(colored)[0], [[0, 0, 0], [0, 8, 0]])
+    np.testing.assert_allclose(course_of(grey)[0], [[0, 8, 0], [9, 8, 0]])
     assert grey.get_array() is None
 
 
@@ -226,7 +232,7 @@ def test_an_animation_has_as_many_pictures_as_asked_for(branched, tmp_path):
 def test_an_animation_without_ffmpeg_says_so(branched, tmp_path, monkeypatch):
     from matplotlib import animation
 
-    monkeypatch.setattr(animation.FFMpegWriter, "isAvailable", classmethod(lambda cls: False))
+    monkeypatch.setattr(animation.FFMpegWriter, "isAvailable", lambda: False)
 
     with pytest.raises(MissingDependencyError, match=r"needs ffmpeg.*\.gif needs nothing"):
         plots.save_animation(branched, tmp_path / "v.mp4")
@@ -322,6 +328,14 @@ def test_every_kind_that_is_not_there_says_what_is(kind):
 
     with pytest.raises(NothingRecordedError, match=f"nothing to draw as {kind}: there are {there}"):
         plots.draw(only, kind)
+
+
+def test_a_window_without_values_is_refused(output, ax):
+    for paint in (plots.traces, plots.heat_map, plots.channels):
+        with pytest.raises(NothingRecordedError, match="has no values to draw"):
+            paint(output, start=5.0, stop=6.0, ax=ax)
+    with pytest.raises(NothingRecordedError, match="nothing to draw as heat"):
+        plots.draw(output, "heat", Selection(start=5.0))
 
 
 def test_a_selection_chooses_by_name_variable_and_population(output):

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import MissingDependencyError
+from ndx_simulation_output.recording import Report
 from ndx_simulation_output.recording.scales import Scale, display_scale
 
 if TYPE_CHECKING:
@@ -21,10 +22,13 @@ __all__ = [
     "image",
     "new_figure",
     "pixels_of",
+    "quantity_of",
     "scale_of",
     "title",
     "whole_numbers",
 ]
+
+_LONGEST = 12
 
 FINE = 0.8
 """Width of a trace, in points."""
@@ -65,8 +69,10 @@ def axes_or_new(
     new_figure(1, 1)
     from matplotlib import pyplot as plt
 
-    figure = plt.figure(number, layout="constrained")
-    new: Axes = figure.gca() if figure.axes else figure.add_subplot(projection=projection)
+    if number is not None and plt.fignum_exists(number):
+        drawn: Axes = plt.figure(number).gca()
+        return drawn
+    new: Axes = plt.figure(number, layout="constrained").add_subplot(projection=projection)
     return new
 
 
@@ -113,9 +119,14 @@ def color_bar(ax: "Axes", drawn: Any, label: str, **options: Any) -> None:
     ax.figure.colorbar(drawn, ax=ax, label=label, **options)
 
 
+def quantity_of(report: Report) -> str:
+    """Name what a report is about: its variable, or its own name where that may be one."""
+    return report.variable or (report.report if len(report.report) <= _LONGEST else "value")
+
+
 def whole_numbers(axis: Any) -> None:
     """Let only whole numbers stand along an axis, the ``xaxis`` or ``yaxis`` of axes."""
     from matplotlib.ticker import MaxNLocator
 
-    axis.set_major_locator(MaxNLocator(integer=True))
+    axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axis.set_major_formatter("{x:.0f}")

@@ -21,8 +21,13 @@ from ndx_simulation_output.plots.networks import (
 from ndx_simulation_output.plots.neurons import neuron, report_in_space
 from ndx_simulation_output.plots.series import channels, heat_map, traces
 from ndx_simulation_output.plots.spikes import raster, rates
-from ndx_simulation_output.recording import Report, SimulationOutput, Spikes
-from ndx_simulation_output.recording.reduced import Grid, export_grids, own_grids
+from ndx_simulation_output.recording import (
+    ExtracellularPotential,
+    Report,
+    SimulationOutput,
+    Spikes,
+)
+from ndx_simulation_output.recording.reduced import Grid, Recorded, export_grids, own_grids
 from ndx_simulation_output.recording.reduced.pixels import How
 
 if TYPE_CHECKING:
@@ -74,18 +79,33 @@ class Selection:
     how: How = "mean"
 
     def reports(self, output: SimulationOutput) -> list[Report]:
-        """Give the reports that are meant."""
+        """Give the reports that are meant and have values in the window."""
         return [
             report
             for report in output.reports
             if self.report in {None, report.name, report.report}
             and self.population in {None, report.population}
             and self.variable in {None, report.variable, report.report}
+            and self._has_values(report)
         ]
 
     def spikes(self, output: SimulationOutput) -> list[Spikes]:
         """Give the spikes of the populations that are meant."""
         return [one for one in output.spikes if self.population in {None, one.population}]
+
+    def potentials(self, output: SimulationOutput) -> list[ExtracellularPotential]:
+        """Give the extracellular potentials that are meant."""
+        return [
+            potential
+            for potential in output.potentials
+            if self.report in {None, potential.name}
+            and self.population is None
+            and self._has_values(potential)
+        ]
+
+    def _has_values(self, recorded: Recorded) -> bool:
+        rows = recorded.times.window(self.start, self.stop)
+        return rows.stop > rows.start and recorded.data.shape[1] > 0
 
     def in_space(self, output: SimulationOutput) -> SimulationOutput:
         """Give the output with the one report whose compartments are drawn in space.
@@ -232,9 +252,8 @@ def _rates(output: SimulationOutput, chosen: Selection) -> Iterator[_Panel]:
 
 
 def _channels(output: SimulationOutput, chosen: Selection) -> Iterator[_Panel]:
-    for potential in output.potentials:
-        if chosen.report in {None, potential.name} and chosen.population is None:
-            yield _Panel(_painter(channels, potential, **chosen.window))
+    for potential in chosen.potentials(output):
+        yield _Panel(_painter(channels, potential, **chosen.window))
 
 
 def _weights(output: SimulationOutput, chosen: Selection) -> Iterator[_Panel]:

@@ -28,7 +28,7 @@ def save_animation(
     *,
     start: float | None = None,
     stop: float | None = None,
-    frames: int = 100,
+    frames: int = 60,
     fps: int = 20,
     overwrite: bool = False,
 ) -> Path:
@@ -69,7 +69,7 @@ def save_animation(
         report, places.columns, start=start, stop=stop, count=min(frames, _MOST_FRAMES)
     )
     ax = figure.add_subplot(projection="3d")
-    drawn = draw_frame(ax, report, places, sections_of(source), limits_of(shown), note)
+    drawn = draw_frame(ax, report, places, sections_of(source, report), limits_of(shown), note)
     with (
         whole_file(path, overwrite=overwrite) as temporary,
         writer.saving(figure, str(temporary), dpi=100),

@@ -8,10 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.adapters.neuronvisio import Section
+from ndx_simulation_output.adapters.neuronvisio.describing import FORMAT
 from ndx_simulation_output.adapters.neuronvisio.geometry import read_neuroml
-from ndx_simulation_output.errors import NothingRecordedError, ShapeMismatchError, SourceError
-from ndx_simulation_output.plots.canvas import axes_or_new, color_bar, scale_of, title
-from ndx_simulation_output.plots.shapes import shape_of
+from ndx_simulation_output.errors import NothingRecordedError, ShapeMismatchError
+from ndx_simulation_output.plots.canvas import (
+    axes_or_new,
+    color_bar,
+    quantity_of,
+    scale_of,
+    title,
+)
+from ndx_simulation_output.plots.shapes import Shape, shape_of
 from ndx_simulation_output.plots.sources import report_of
 from ndx_simulation_output.recording import Report, SimulationOutput
 from ndx_simulation_output.recording.reduced import (
@@ -37,6 +44,7 @@ __all__ = [
 ]
 
 _MOST_COMPARTMENTS = 20_000
+_FEW = 500
 _GREY = "0.8"
 _FLAT = 0.02
 """Part of the widest direction below which the depth of neurons is not shown."""
@@ -78,6 +86,8 @@ def neuron(
     ------
     NothingRecordedError
         If nothing says where the compartments are.
+    SourceError
+        If the NeuroML of an output of Neuronvisio cannot be read.
     CellNotFoundError
         If a cell id is not in the table.
     ShapeMismatchError
@@ -98,7 +108,7 @@ def neuron(
         at = float(report.times.seconds(_middle(report.times.count))[0])
     frame = read_frames(report, places.columns, at=at)
     low, high = limits or limits_of(frame)
-    drawn = draw_frame(ax, report, places, sections_of(source), (low, high), note)
+    drawn = draw_frame(ax, report, places, sections_of(source, report), (low, high), note)
     drawn.show(ax, report, float(frame.times[0]), frame.values[0])
     return ax
 
@@ -111,15 +121,15 @@ def report_in_space(source: Any) -> Report:
     return report_of(source)
 
 
-def sections_of(source: Any) -> Mapping[tuple[int, int], Section]:
-    """Give the sections of an output by cell and number, none where it has no NeuroML."""
+def sections_of(source: Any, report: Report) -> Mapping[tuple[int, int], Section]:
+    """Give the sections of an output of Neuronvisio by cell and number, else none.
+
+    Only there are the numbers of a report known to be those of its NeuroML.
+    """
     text = source.run.morphology if isinstance(source, SimulationOutput) else None
-    if not text:
+    if not text or report.provenance.get("format") != FORMAT:
         return {}
-    try:
-        geometry = read_neuroml(text, "the morphology of the run")
-    except SourceError:
-        return {}
+    geometry = read_neuroml(text, "the morphology of the run")
     cells = {name: number for number, name in enumerate(geometry.cells)}
     return {(cells[section.cell], section.number): section for section in geometry.sections}
 
@@ -133,8 +143,6 @@ def draw_frame(
     note: str,
 ) -> Drawn:
     """Draw the shape of compartments, to be coloured; ``limits`` are in the unit of the report."""
-    from mpl_toolkits.mplot3d.art3d import Line3DCollection
-
     if not hasattr(ax, "get_zlim"):
         msg = "a neuron needs axes in three dimensions: add_subplot(projection='3d')"
         raise ShapeMismatchError(msg)
@@ -143,37 +151,39 @@ def draw_frame(
     scale = scale_of(report.unit.name, np.asarray(limits))
     low, high = (limit * scale.factor for limit in limits)
     colors = {"cmap": "viridis", "clim": (low, high)}
-    artists: list[tuple[Any, NDArray[np.intp]]] = []
-    is_known = shape.owners >= 0
-    for known in (False, True):
-        chosen = np.flatnonzero(is_known == known)
-        if len(chosen):
-            lines = Line3DCollection(
-                [shape.lines[index] for index in chosen],
-                linewidths=shape.widths[chosen],
-                capstyle="butt",
-                **(colors if known else {"colors": _GREY}),
-            )
-            ax.add_collection3d(lines, autolim=False)
-            if known:
-                artists.append((lines, shape.owners[chosen]))
+    _draw_lines(ax, shape, shape.owners < 0, {"colors": _GREY})
+    lines = _draw_lines(ax, shape, shape.owners >= 0, colors)
+    drawn = [(lines, shape.owners[shape.owners >= 0])] if lines is not None else []
     if len(shape.spots):
-        points = places.points[shape.spots]
-        size = np.clip(np.nan_to_num(places.diameters[shape.spots], nan=3.0), 2, 12) ** 2
-        if len(points) > 500:
-            size = np.full(len(points), 4.0)
-        x, y, z = points.T
-        spots = ax.scatter(x, y, z, s=size, c=np.zeros(len(x)), depthshade=False, **_of(colors))
-        artists.append((spots, shape.spots))
+        drawn.append((_draw_spots(ax, places, shape.spots, (low, high)), shape.spots))
     _frame_space(ax, [*shape.lines, places.points])
-    color_bar(ax, artists[0][0], scale.label(report.variable or report.report), shrink=0.7, pad=0.1)
-    return Drawn(tuple(artists), scale, note)
+    color_bar(ax, drawn[0][0], scale.label(quantity_of(report)), shrink=0.7, pad=0.1)
+    return Drawn(tuple(drawn), scale, note)
 
 
-def _of(colors: Mapping[str, Any]) -> dict[str, Any]:
-    """Say the limits of colours as ``scatter`` wants them."""
-    low, high = colors["clim"]
-    return {"cmap": colors["cmap"], "vmin": low, "vmax": high}
+def _draw_lines(ax: Any, shape: Shape, which: NDArray[np.bool_], colors: Mapping[str, Any]) -> Any:
+    """Draw some lines of a shape, None if there are none."""
+    from mpl_toolkits.mplot3d.art3d import Line3DCollection
+
+    chosen = np.flatnonzero(which)
+    if not len(chosen):
+        return None
+    ways = [shape.lines[index] for index in chosen]
+    lines = Line3DCollection(ways, linewidths=shape.widths[chosen], capstyle="butt", **colors)
+    ax.add_collection3d(lines, autolim=False)
+    return lines
+
+
+def _draw_spots(
+    ax: Any, places: Places, spots: NDArray[np.intp], limits: tuple[float, float]
+) -> Any:
+    """Draw compartments as points; few are the larger, the thicker they are."""
+    x, y, z = places.points[spots].T
+    sizes = np.clip(np.nan_to_num(places.diameters[spots], nan=3.0), 2, 12) ** 2
+    sizes = sizes if len(spots) <= _FEW else np.full(len(spots), 4.0)
+    low, high = limits
+    options = {"cmap": "viridis", "vmin": low, "vmax": high, "depthshade": False}
+    return ax.scatter(x, y, z, s=sizes, c=np.zeros(len(x)), **options)
 
 
 def places_to_draw(report: Report, cells: Iterable[int] | int | None) -> tuple[Places, str]:

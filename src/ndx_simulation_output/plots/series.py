@@ -14,6 +14,7 @@ from ndx_simulation_output.plots.canvas import (
     ids_of,
     image,
     pixels_of,
+    quantity_of,
     scale_of,
     title,
     whole_numbers,
@@ -58,7 +59,7 @@ def traces(
     CompartmentNotFoundError
         If a number or label belongs to none of the cells.
     NothingRecordedError
-        If an output has no reports.
+        If an output has no reports, or the window no values.
     MissingDependencyError
         If matplotlib is not installed.
 
@@ -76,10 +77,11 @@ def traces(
         found = report.compartments.find(cells, numbers, labels)
         columns, of = found[spread(len(found), most or 50)], len(found)
     lines = reduce_traces(report, columns, start=start, stop=stop, pixels=pixels_of(ax)[1])
+    _refuse_nothing(report.name, lines.values)
     scale = scale_of(report.unit.name, lines.values)
     names = _names(report, columns)
     _draw_lines(ax, lines, lines.values * scale.factor, names)
-    ax.set_ylabel(scale.label(report.variable or report.report))
+    ax.set_ylabel(scale.label(quantity_of(report)))
     if 1 < len(columns) <= _IN_LEGEND:
         ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     shown = f"{len(columns):,} of {of:,} compartments" if len(columns) < of else ""
@@ -111,7 +113,7 @@ def heat_map(
     CompartmentNotFoundError
         If a number or label belongs to none of the cells.
     NothingRecordedError
-        If an output has no reports.
+        If an output has no reports, or the window no values.
     MissingDependencyError
         If matplotlib is not installed.
 
@@ -127,10 +129,11 @@ def heat_map(
     if not (cells is None and numbers is None and labels is None):
         columns = report.compartments.find(cells, numbers, labels)
     found = reduce_map(report, columns, start=start, stop=stop, shape=pixels_of(ax), how=how)
+    _refuse_nothing(report.name, found.values[:, : found.rows])
     scale = scale_of(found.unit, found.values)
     time = time_scale(float(found.times[-1] - found.times[0]))
     drawn = image(ax, found.values * scale.factor, found.times * time.factor, found.columns)
-    color_bar(ax, drawn, scale.label(report.variable or report.report))
+    color_bar(ax, drawn, scale.label(quantity_of(report)))
     ax.set_xlabel(time.label("time"))
     _mark_cells(ax, report, columns)
     title(ax, _about(report), found.note)
@@ -169,6 +172,7 @@ def channels(
     found = np.arange(len(known)) if ids is None else _channels(known, ids_of(ids))
     columns = found[spread(len(found), most)]
     lines = reduce_traces(potential, columns, start=start, stop=stop, pixels=pixels_of(ax)[1])
+    _refuse_nothing(potential.name, lines.values)
     low, high = _bounds(lines)
     step = float(np.fmax.reduce(high - low, initial=0.0)) or 1.0
     scale = scale_of(potential.unit.name, np.asarray([step]))
@@ -180,6 +184,12 @@ def channels(
     apart = f"{step * scale.factor:.3g} {scale.symbol}".strip()
     title(ax, potential.name, f"{shown}{apart} from one channel to the next")
     return ax
+
+
+def _refuse_nothing(name: str, values: NDArray[Any]) -> None:
+    if not values.size:
+        msg = f"{name!r} has no values to draw: no compartments, or none in this window of time"
+        raise NothingRecordedError(msg)
 
 
 def _bounds(lines: Lines) -> tuple[NDArray[Any], NDArray[Any]]:

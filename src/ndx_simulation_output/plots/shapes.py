@@ -75,14 +75,17 @@ def _by_section(places: Places) -> Iterator[tuple[tuple[int, int], NDArray[np.in
 
 
 def _joined(places: Places, members: NDArray[np.intp]) -> Iterator[tuple[int, Any]]:
-    """Give for each compartment the way from halfway before it to halfway behind it."""
+    """Give for each compartment the way from halfway before it to halfway behind it.
+
+    The first and the last reach as far beyond their middle as they do towards the next.
+    """
     points = places.points[members]
+    if len(members) < 2:
+        return
     halves = (points[1:] + points[:-1]) / 2
-    for place, member in enumerate(members if len(members) > 1 else ()):
-        way = [points[place]]
-        way = [halves[place - 1], *way] if place else way
-        way = [*way, halves[place]] if place < len(halves) else way
-        yield int(member), np.asarray(way)
+    ends = np.vstack([2 * points[0] - halves[0], halves, 2 * points[-1] - halves[-1]])
+    for place, member in enumerate(members):
+        yield int(member), np.stack([ends[place], points[place], ends[place + 1]])
 
 
 def _along(

@@ -53,7 +53,7 @@ def raster(
     found = spike_raster(spikes, chosen, start=start, stop=stop, shape=pixels_of(ax))
     time = time_scale(float(found.times[-1] - found.times[0]))
     edges = found.times * time.factor
-    note = f"{found.n_spikes:,} spikes"
+    note = f"{found.n_spikes:,} spike{'' if found.n_spikes == 1 else 's'}"
     if found.spike_times is not None and found.spike_ids is not None:
         few = len(np.unique(found.spike_ids)) <= 200
         ax.plot(

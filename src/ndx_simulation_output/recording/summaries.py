@@ -1,9 +1,11 @@
 """What notebooks show of a recording: a line on each thing, and a small picture of some."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ndx_simulation_output.errors import SourceError
 from ndx_simulation_output.recording.arrays import LazyArray, chunks_of
 from ndx_simulation_output.recording.reduced.networks import histogram
 from ndx_simulation_output.recording.reduced.rasters import spike_raster
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from ndx_simulation_output.recording.network import NetworkSnapshot, ProjectionSnapshot
     from ndx_simulation_output.recording.output import Report, SimulationOutput, Spikes
 
-__all__ = ["column_html", "network_html", "output_html", "report_html", "spikes_html"]
+__all__ = ["MOST_BYTES", "column_html", "network_html", "output_html", "report_html", "spikes_html"]
 
 MOST_BYTES = 2**24
 """A picture reads so many bytes at most; what would need more begins later or is left out."""
@@ -31,21 +33,32 @@ _SHOWN = 8
 
 def output_html(output: "SimulationOutput") -> str:
     """Summarise an output; pictures are those of the first few things."""
-    parts = [report_html(report) for report in output.reports[:_SHOWN]]
-    parts += [_recorded(potential, "potential") for potential in output.potentials[:_SHOWN]]
-    parts += [spikes_html(spikes) for spikes in output.spikes[:_SHOWN]]
-    parts += [network_html(network) for network in output.networks[:_SHOWN]]
+    shown: tuple[tuple[Sequence[Any], Callable[[Any], str]], ...] = (
+        (output.reports, report_html),
+        (output.potentials, partial(_recorded, what="potential")),
+        (output.spikes, spikes_html),
+        (output.networks, network_html),
+    )
+    parts = [_tried(tell, one) for things, tell in shown for one in things[:_SHOWN]]
     named = (("arrays of", output.groups), ("data of", output.exports))
     parts += [
         _line(f"{what} {group.name}", f"{len(group.arrays)} arrays")
         for what, groups in named
         for group in groups[:_SHOWN]
     ]
-    things = (output.reports, output.potentials, output.spikes, output.networks)
-    left_out = sum(max(0, len(some) - _SHOWN) for some in (*things, output.groups, output.exports))
+    all_things = (*(things for things, _ in shown), output.groups, output.exports)
+    left_out = sum(max(0, len(things) - _SHOWN) for things in all_things)
     if left_out:
         parts.append(_line("and", f"{left_out} more"))
     return _whole("SimulationOutput", parts or [_line("nothing", "was recorded")])
+
+
+def _tried(tell: Callable[[Any], str], thing: Any) -> str:
+    """Summarise a thing, or say that it cannot be read: its file may be closed by now."""
+    try:
+        return tell(thing)
+    except (OSError, RuntimeError, ValueError, SourceError) as error:
+        return _line(type(thing).__name__, f"cannot be read: {error}")
 
 
 def report_html(report: "Report") -> str:
