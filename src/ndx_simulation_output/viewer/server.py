@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Callable, Sequence
+from socket import gethostname
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -137,7 +138,7 @@ async def serve(
     server = BaseServer(IOLoop.current(), application, http)
     http.add_sockets(sockets)
     server.start()
-    ready(f"http://{LOOPBACK}:{port}/?{_TOKEN}={guard.token}")
+    ready(f"http://{LOOPBACK if address else gethostname()}:{port}/?{_TOKEN}={guard.token}")
     try:
         await asyncio.Event().wait()
     finally:

@@ -40,7 +40,9 @@ __all__ = ["MOST_COMPARTMENTS", "SpaceView"]
 MOST_COMPARTMENTS = 20_000
 """So many compartments are drawn; of more, some that are evenly spread."""
 
-_FRAMES = 25
+_FRAMES, _SAMPLED = 25, 1000
+"""Colours reach as far as the values of so many compartments at so many times."""
+
 _STEPS = 1000
 _PLAY_MS = 80
 _MANY = 500
@@ -161,9 +163,10 @@ class SpaceView:
         columns = found[spread(len(found), MOST_COMPARTMENTS)]
         self.places = read_places(report.compartments, columns)
         cells = set(np.unique(self.places.cells).tolist())
-        sections = {key: one for key, one in sections_of(output).items() if key[0] in cells}
+        sections = {key: one for key, one in sections_of(output, report).items() if key[0] in cells}
         self.shape = shape_of(self.places, sections)
-        frames = read_frames(report, self.places.columns, count=_FRAMES)
+        some = self.places.columns[spread(len(self.places.columns), _SAMPLED)]
+        frames = read_frames(report, some, count=_FRAMES)
         low, high = limits_of(frames)
         self.values: Scale = scale_of(frames.unit, np.asarray([low, high]))
         self.colors.low, self.colors.high = low * self.values.factor, high * self.values.factor

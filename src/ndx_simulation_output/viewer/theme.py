@@ -87,6 +87,7 @@ def dress(made: Any) -> None:
         axis.axis_label_text_font_style = "normal"
         axis.axis_label_text_color = axis.major_label_text_color = _PALE
         axis.axis_line_color = axis.major_tick_line_color = axis.minor_tick_line_color = _LINE
+        axis.formatter.use_scientific = False
     made.grid.grid_line_color = "#edf0f3"
     made.outline_line_color = _LINE
 
