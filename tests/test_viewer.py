@@ -12,10 +12,13 @@ from contextlib import suppress
 from pathlib import Path
 from queue import Queue
 
+import h5py
 import pytest
 
 pytest.importorskip("bokeh", reason="the viewer needs Bokeh: the extra view")
-playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+pytest.importorskip("playwright", reason="Playwright is not installed")
+
+from playwright.sync_api import sync_playwright
 
 from ndx_simulation_output.demo import run_demo
 from ndx_simulation_output.viewer.server import serve
@@ -31,7 +34,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def browser():
-    with playwright.sync_playwright() as started:
+    with sync_playwright() as started:
         browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
         browser.close()
@@ -56,6 +59,7 @@ class Look:
         self.page.on("console", self._said)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", self._asked)
+        self.page.on("dialog", lambda dialog: self.complaints.append(dialog.message))
         self.page.goto(address)
         self.page.wait_for_function(
             "window.Bokeh && Bokeh.documents.length && Bokeh.documents[0].is_idle"
@@ -259,6 +263,24 @@ def test_the_page_is_refused_without_the_token(look, runs, browser):
 
     assert "token" not in page.page.url
     assert answer.status == 403
+
+
+def test_names_in_a_file_are_never_markup_nor_formulas(look, tmp_path):
+    path = a_run(tmp_path / "<img src=x onerror=alert(1)>.nwb", name="<img src=x> $$x$$")
+    with h5py.File(path, "r+") as file:
+        file["acquisition"].attrs["$$x$$"] = "<img src=x onerror=alert(1)> $$x$$"
+
+    page = look(path)
+    page.page.get_by_text("acquisition").first.click()
+    page.page.get_by_text("$$x$$").nth(1).wait_for()
+    for name, shows in (("Traces", "every"), ("Heat map", "pixel"), ("Neuron", "drag to turn")):
+        page.tab(name, shows)
+        page.page.get_by_text("Python", exact=True).locator("visible=true").click()
+    page.fill("Cells", "<img src=x>")
+    page.page.get_by_text("neither a number").wait_for()
+
+    assert page.page.locator("img").count() == 0
+    assert page.complaints == []
 
 
 @pytest.mark.parametrize(

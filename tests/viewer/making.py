@@ -44,13 +44,15 @@ def values(shift: float = 0.0) -> np.ndarray:
     return found.astype("f4")
 
 
-def a_run(path: Path, *, shift: float = 0.0, with_places: bool = True, rows: int = ROWS) -> Path:
+def a_run(
+    path: Path, *, shift: float = 0.0, with_places: bool = True, rows: int = ROWS, name: str = "v"
+) -> Path:
     """Write a run with two reports, one at irregular times, and spikes."""
     cells = table(with_places=with_places)
     irregular = Timestamps(np.sqrt(np.arange(300.0)) / 10)
     output = SimulationOutput(
         reports=(
-            Report("v", "v", values(shift)[:rows], RegularTimes(0.0, 10_000.0, rows), cells,
+            Report(name, "v", values(shift)[:rows], RegularTimes(0.0, 10_000.0, rows), cells,
                    Unit("volts", 1e-3)),
             Report("ca", "ca", values()[:300], irregular, cells, Unit("unknown")),
         ),

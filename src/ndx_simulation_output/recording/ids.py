@@ -10,7 +10,7 @@ from ndx_simulation_output.errors import SelectionError
 
 __all__ = ["MOST_IDS", "count_distinct", "format_ids", "parse_ids", "runs_of"]
 
-MOST_IDS = 20_000_000
+MOST_IDS = 5_000_000
 """So many ids are taken at most: a slip of the finger is not to fill the memory."""
 
 

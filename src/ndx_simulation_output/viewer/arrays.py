@@ -1,5 +1,6 @@
 """Arrays with axes, such as instruments give: lines, images and the points of a scan."""
 
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,6 @@ from bokeh.layouts import column
 from bokeh.models import (
     ColorBar,
     ColumnDataSource,
-    Div,
     LinearColorMapper,
     Select,
     UIElement,
@@ -19,7 +19,7 @@ from ndx_simulation_output.recording.reduced import Grid, GridAxis, export_grids
 from ndx_simulation_output.recording.scales import Scale
 from ndx_simulation_output.viewer.heat import limits
 from ndx_simulation_output.viewer.session import Session
-from ndx_simulation_output.viewer.theme import COLORS, SHEET, new_figure
+from ndx_simulation_output.viewer.theme import COLORS, new_figure, new_text, small
 
 __all__ = ["ArraysView"]
 
@@ -44,8 +44,8 @@ class ArraysView:
         options = [(str(number), name) for number, name in enumerate(names)]
         self.array = Select(title="Array", options=options, value="0", width=640)
         self.session.on_change(self.array, "value", self.update)
-        self.note = Div(text="", stylesheets=[SHEET], sizing_mode="stretch_width")
-        self.drawn = column(Div(text=""), sizing_mode="stretch_width", min_height=420)
+        self.note = new_text()
+        self.drawn = column(new_text(), sizing_mode="stretch_width", min_height=420)
         self.update(output)
         return column(self.array, self.drawn, self.note, sizing_mode="stretch_width")
 
@@ -54,16 +54,15 @@ class ArraysView:
         grid = _grids(output)[int(self.array.value)]
         if not grid.axes:
             value = np.asarray(grid.values[()]).ravel()[0]
-            text = f"<h3>{value:.6g} {grid.unit}</h3>"
-            self.drawn.children = [Div(text=text, stylesheets=[SHEET])]
+            text = f"{value:.6g} {grid.unit}"
+            self.drawn.children = [new_text(f"<h3>{escape(text)}</h3>")]
         elif len(grid.axes) == 2:
             self.drawn.children = [_image(grid)]
         else:
             self.drawn.children = [_points(grid) if len(grid.points) == 2 else _line(grid)]
         shape = " × ".join(str(len(axis.values)) for axis in grid.axes) or "one value"
         notes = [shape, str(grid.values.dtype), grid.note]
-        text = ", ".join(note for note in notes if note)
-        self.note.text = f'<span class="small">{text}</span>'
+        self.note.text = small(", ".join(note for note in notes if note))
 
 
 def _grids(output: SimulationOutput) -> list[Grid]:

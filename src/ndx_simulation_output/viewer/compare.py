@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from bokeh.layouts import column, row
-from bokeh.models import ColumnDataSource, Div, Legend, LegendItem, Range1d, Select, UIElement
+from bokeh.models import ColumnDataSource, Legend, LegendItem, Range1d, Select, UIElement
 
 from ndx_simulation_output.errors import NothingRecordedError, ShapeMismatchError
 from ndx_simulation_output.plots.canvas import scale_of
@@ -17,7 +17,7 @@ from ndx_simulation_output.viewer.downloads import Rows
 from ndx_simulation_output.viewer.session import Session
 from ndx_simulation_output.viewer.shown import Compartments, names_of, table_of
 from ndx_simulation_output.viewer.sources import Source
-from ndx_simulation_output.viewer.theme import COLORS, SHEET, new_figure
+from ndx_simulation_output.viewer.theme import COLORS, new_figure, new_text, small
 from ndx_simulation_output.viewer.zoom import Window, span_of
 
 __all__ = ["CompareView", "ShownDifference"]
@@ -104,7 +104,7 @@ class CompareView:
         self.figure = new_figure("", "", height=320, x_range=Range1d(0, 1))
         self.below = new_figure("time", "difference", height=220, x_range=self.figure.x_range)
         items = []
-        for source, dash, width in zip(self.sources, ("solid", [5, 4]), (1.4, 1.8), strict=False):
+        for source, dash, width in zip(self.sources, ("solid", "dashed"), (1.4, 1.8), strict=False):
             drawn = self.figure.multi_line(
                 "xs", "ys", color="color", line_dash=dash, line_width=width, source=source
             )
@@ -113,7 +113,7 @@ class CompareView:
         self.legend = Legend(items=items, border_line_color=None, label_text_font_size="12px")
         self.figure.add_layout(self.legend, "right")
         self.window = Window(self.session, self.figure, self.update)
-        self.note = Div(text="", stylesheets=[SHEET], sizing_mode="stretch_width")
+        self.note = new_text()
         both = [self.session.source, self.other]
         self.saving = Saving(self.session, "difference", self.figure, self.shown, both)
         self.update(output)
@@ -161,10 +161,8 @@ class CompareView:
         self.below.yaxis.axis_label = scale.label("difference")
         most = float(np.nanmax(np.abs(lines.values), initial=0.0)) * scale.factor
         some = f"{len(drawn)} of {len(found.columns):,} compartments drawn; "
-        self.note.text = (
-            f'<span class="small">{some if len(drawn) < len(found.columns) else ""}'
-            f"largest difference drawn: {most:.4g} {scale.symbol}</span>"
-        )
+        left_out = some if len(drawn) < len(found.columns) else ""
+        self.note.text = small(f"{left_out}largest difference drawn: {most:.4g} {scale.symbol}")
 
     def _put(
         self, source: ColumnDataSource, times: object, values: object, names: list[str]

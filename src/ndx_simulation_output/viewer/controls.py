@@ -138,17 +138,17 @@ class Saving:
             CustomJS(args={"address": address, "message": session.message}, code=_SAVE_CSV)
         )
         png.js_on_click(CustomJS(args={"figure": figure, "stem": stem}, code=_SAVE_PNG))
-        self._toggle = Toggle(label="Python", width=80)
-        self._text = PreText(text="", visible=False, sizing_mode="stretch_width")
-        session.on_change(self._toggle, "active", lambda _: self.refresh())
-        buttons = row(csv, png, self._toggle)
-        self.layout = column(buttons, self._text, sizing_mode="stretch_width")
+        self.toggle = Toggle(label="Python", width=80)
+        self.text = PreText(text="", visible=False, sizing_mode="stretch_width")
+        session.on_change(self.toggle, "active", lambda _: self.refresh())
+        buttons = row(csv, png, self.toggle)
+        self.layout = column(buttons, self.text, sizing_mode="stretch_width")
 
     def refresh(self) -> None:
         """Show the lines for what is shown now, if they are asked for."""
-        self._text.visible = bool(self._toggle.active)
-        if self._text.visible:
-            self._text.text = python_of(self._shown(), self._sources)
+        self.text.visible = bool(self.toggle.active)
+        if self.text.visible:
+            self.text.text = python_of(self._shown(), self._sources)
 
 
 _SAVE_CSV = """

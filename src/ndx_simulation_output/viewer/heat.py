@@ -7,7 +7,6 @@ from bokeh.layouts import column, row
 from bokeh.models import (
     ColorBar,
     ColumnDataSource,
-    Div,
     LinearColorMapper,
     Range1d,
     Select,
@@ -21,7 +20,7 @@ from ndx_simulation_output.recording.reduced.pixels import How
 from ndx_simulation_output.viewer.controls import CompartmentChoice, Saving
 from ndx_simulation_output.viewer.session import Session
 from ndx_simulation_output.viewer.shown import ShownHeatMap
-from ndx_simulation_output.viewer.theme import SHEET, new_figure, tooltip
+from ndx_simulation_output.viewer.theme import new_figure, new_text, small, tooltip
 from ndx_simulation_output.viewer.zoom import Window, pixels_of, span_of
 
 __all__ = ["HeatView", "limits", "on_even_pixels", "row_window", "show_rows"]
@@ -52,7 +51,7 @@ class HeatView:
         self.figure.add_layout(ColorBar(color_mapper=self.colors, width=12), "right")
         self.window = Window(self.session, self.figure, self.update)
         self._count = 0
-        self.note = Div(text="", stylesheets=[SHEET], sizing_mode="stretch_width")
+        self.note = new_text()
         self.saving = Saving(self.session, "heat-map", self.figure, self.shown)
         self.update(output)
         chosen = row(self.choice.row, self.how)
@@ -98,7 +97,7 @@ class HeatView:
         }
         self.colors.low, self.colors.high = limits(values)
         self.figure.title.text = scale.label(report.variable or report.report)
-        self.note.text = f'<span class="small">{found.note or "each value has a pixel"}</span>'
+        self.note.text = small(found.note or "each value has a pixel")
         self.saving.refresh()
 
 

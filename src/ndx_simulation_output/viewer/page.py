@@ -6,7 +6,7 @@ from typing import Any
 
 from bokeh.document import Document
 from bokeh.layouts import column, row
-from bokeh.models import Button, Div, Select, TabPanel, Tabs
+from bokeh.models import Button, Select, TabPanel, Tabs
 
 from ndx_simulation_output.errors import NothingRecordedError
 from ndx_simulation_output.recording import SimulationOutput
@@ -18,7 +18,7 @@ from ndx_simulation_output.viewer.raster import RasterView
 from ndx_simulation_output.viewer.session import Session, View, on_value
 from ndx_simulation_output.viewer.sources import Source
 from ndx_simulation_output.viewer.space import SpaceView
-from ndx_simulation_output.viewer.theme import PAGE, SHEET
+from ndx_simulation_output.viewer.theme import PAGE, new_text, small
 from ndx_simulation_output.viewer.traces import TracesView
 from ndx_simulation_output.viewer.tree import TreeView
 
@@ -32,13 +32,12 @@ class Page:
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.session.message.stylesheets = [SHEET]
         names = [(str(number), one.name) for number, one in enumerate(session.sources)]
         self.file = Select(options=names, value="0", width=320)
         on_value(self.file, "value", lambda number: self._show_file(int(number)))
         self.again = Button(label="Read again", width=110)
-        self.again.on_click(self._read_again)
-        self.facts = Div(text="", stylesheets=[SHEET])
+        self.again.on_click(self.read_again)
+        self.facts = new_text(sizing_mode=None)
         self.views: list[View] = [kind(session) for kind in _VIEWS]
         self.built: set[int] = set()
         self.stale: set[int] = set()
@@ -60,10 +59,11 @@ class Page:
         self.built.clear()
         self.stale.clear()
         for panel in self.tabs.tabs:
-            panel.child.children = [Div(text="")]
+            panel.child.children = [new_text()]
         self.start()
 
-    def _read_again(self) -> None:
+    def read_again(self) -> None:
+        """Open the files anew, and bring up to date what is shown."""
         for source in self.session.sources:
             source.close()
         self.stale |= self.built
@@ -74,7 +74,7 @@ class Page:
         active = self.tabs.active
         growing = self.session.source.is_growing
         text = "is being written: read it again to see more" if growing else ""
-        self.facts.text = f'<span class="small">{text}</span>'
+        self.facts.text = small(text)
         if active in self.built:
             if active in self.stale:
                 self.views[active].update(output)
@@ -84,7 +84,7 @@ class Page:
             built = self.views[active].build(output)
         except NothingRecordedError as error:
             note = f'<span class="note">{escape(str(error))}</span>'
-            built = Div(text=note, stylesheets=[SHEET], margin=(16, 5, 16, 5))
+            built = new_text(note, margin=(16, 5, 16, 5))
         else:
             self.built.add(active)
         # The browser is told of other children, not of another child of a tab.
@@ -92,7 +92,7 @@ class Page:
 
 
 def _empty() -> Any:
-    return column(Div(text=""), sizing_mode="stretch_width", min_height=420)
+    return column(new_text(), sizing_mode="stretch_width", min_height=420)
 
 
 def open_page(document: Document, sources: Sequence[Source], downloads: Downloads) -> Session:

@@ -7,7 +7,6 @@ from bokeh.layouts import column, row
 from bokeh.models import (
     ColorBar,
     ColumnDataSource,
-    Div,
     LinearColorMapper,
     Range1d,
     Select,
@@ -22,7 +21,7 @@ from ndx_simulation_output.viewer.controls import Saving, ids_of
 from ndx_simulation_output.viewer.heat import row_window, show_rows
 from ndx_simulation_output.viewer.session import Session
 from ndx_simulation_output.viewer.shown import ShownSpikes
-from ndx_simulation_output.viewer.theme import COLORS, SHEET, new_figure
+from ndx_simulation_output.viewer.theme import COLORS, new_figure, new_text, small
 from ndx_simulation_output.viewer.zoom import Window, pixels_of
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ class RasterView:
         self._draw()
         self.window = Window(self.session, self.figure, self.update)
         self._ids = 0, 0
-        self.note = Div(text="", stylesheets=[SHEET], sizing_mode="stretch_width")
+        self.note = new_text()
         self.saving = Saving(self.session, "spikes", self.figure, self.shown)
         self.update(output)
         return column(
@@ -126,10 +125,8 @@ class RasterView:
         how = (
             "each a mark" if found.spike_times is not None else "the colour counts those in a pixel"
         )
-        self.note.text = (
-            f'<span class="small">{found.n_spikes:,} spikes, {how}; '
-            f"rate: mean of {rates.n_cells:,} cells</span>"
-        )
+        rate = f"rate: mean of {rates.n_cells:,} cells"
+        self.note.text = small(f"{found.n_spikes:,} spikes, {how}; {rate}")
         self.saving.refresh()
 
     def _show_all(self, spikes: Spikes) -> None:

@@ -7,12 +7,13 @@ from html import escape
 from typing import Any, Protocol
 
 from bokeh.document import Document
-from bokeh.models import Div, UIElement
+from bokeh.models import UIElement
 
 from ndx_simulation_output.errors import SimulationOutputError
 from ndx_simulation_output.recording import SimulationOutput
 from ndx_simulation_output.viewer.downloads import Downloads, Rows
 from ndx_simulation_output.viewer.sources import Source
+from ndx_simulation_output.viewer.theme import new_text
 
 __all__ = ["Session", "View", "on_value"]
 
@@ -35,17 +36,17 @@ class View(Protocol):
 class Session:
     """One page in one browser: which of the ``sources`` it shows, and how it says what happens.
 
-    ``message`` is the line for messages.
+    ``message`` is the line for messages, ``waiting`` what is done when zooming has come to rest.
     """
 
     def __init__(self, document: Document, sources: list[Source], downloads: Downloads) -> None:
         self.document = document
         self.sources = sources
         self.source = sources[0]
-        self.message = Div(text="", css_classes=["message"], sizing_mode="stretch_width")
+        self.message = new_text()
         self._downloads = downloads
         self._offered: list[str] = []
-        self._waiting: dict[object, Any] = {}
+        self.waiting: dict[object, Any] = {}
 
     @contextmanager
     def careful(self) -> Iterator[None]:
@@ -71,14 +72,14 @@ class Session:
 
     def soon(self, do: Callable[[], object]) -> None:
         """Do something when it was not asked for again for a while."""
-        if do in self._waiting:
-            self.document.remove_timeout_callback(self._waiting.pop(do))
+        if do in self.waiting:
+            self.document.remove_timeout_callback(self.waiting.pop(do))
 
         def run() -> None:
-            self._waiting.pop(do, None)
+            self.waiting.pop(do, None)
             do()
 
-        self._waiting[do] = self.document.add_timeout_callback(run, _REST_MS)
+        self.waiting[do] = self.document.add_timeout_callback(run, _REST_MS)
 
     def say(self, text: str, *, is_error: bool = False) -> None:
         """Show a message, or none."""

@@ -48,6 +48,11 @@ class Source:
         """Whether a stream writes the file just now."""
         return is_being_written(self.current())
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the file is held open."""
+        return self._output is not None
+
     @contextmanager
     def opened(self) -> Iterator[SimulationOutput]:
         """Give what the file holds now, to be read from within the block.

@@ -9,7 +9,6 @@ from bokeh.models import (
     ColorBar,
     ColumnDataSource,
     CustomJS,
-    Div,
     LinearColorMapper,
     Range1d,
     ResetTool,
@@ -32,7 +31,7 @@ from ndx_simulation_output.recording.scales import Scale, time_scale
 from ndx_simulation_output.viewer.controls import CompartmentChoice, Saving
 from ndx_simulation_output.viewer.session import Session, on_value
 from ndx_simulation_output.viewer.shown import ShownFrame
-from ndx_simulation_output.viewer.theme import SHEET, dress, tooltip
+from ndx_simulation_output.viewer.theme import dress, new_text, small, tooltip
 from ndx_simulation_output.viewer.zoom import span_of
 
 __all__ = ["MOST_COMPARTMENTS", "SpaceView"]
@@ -79,7 +78,7 @@ class SpaceView:
         on_value(self.play, "active", lambda on: self._play(on=bool(on)))
         self._ticking: Any = None
         self._known: tuple[object, ...] = ()
-        self.note = Div(text="", stylesheets=[SHEET], sizing_mode="stretch_width")
+        self.note = new_text()
         self.saving = Saving(self.session, "neuron", self.figure, self.shown)
         self.update(output)
         return column(
@@ -175,7 +174,7 @@ class SpaceView:
         notes = [f"{len(self.places.columns):,} of {len(found):,} compartments"]
         notes += [f"{self.places.left_out:,} have no place"] if self.places.left_out else []
         notes += ["drag to turn, scroll to zoom"]
-        self.note.text = f'<span class="small">{"; ".join(notes)}</span>'
+        self.note.text = small("; ".join(notes))
 
     def _put(self, shape: Shape, places: Places) -> None:
         points = [*shape.lines, places.points]
@@ -188,7 +187,7 @@ class SpaceView:
             shown.start = shown.reset_start = -reach
             shown.end = shown.reset_end = reach
         is_known = shape.owners >= 0
-        self._owners = shape.owners[is_known]
+        self.owners = shape.owners[is_known]
         for source, chosen in ((self.grey, ~is_known), (self.lines, is_known)):
             lines = [shape.lines[index] - middle for index in np.flatnonzero(chosen)]
             owners = shape.owners[chosen]
@@ -213,7 +212,7 @@ class SpaceView:
         report = output[str(self.choice.report.value)]
         frame = read_frames(report, self.places.columns, at=self.time.value / self.scale.factor)
         values = np.asarray(frame.values[0], np.float64) * self.values.factor
-        for source, owners in ((self.lines, self._owners), (self.spots, self.shape.spots)):
+        for source, owners in ((self.lines, self.owners), (self.spots, self.shape.spots)):
             if len(owners):
                 source.patch({"value": [(slice(None), values[owners])]})
         self.saving.refresh()
@@ -223,9 +222,10 @@ class SpaceView:
             self.session.document.remove_periodic_callback(self._ticking)
             self._ticking = None
         if on:
-            self._ticking = self.session.document.add_periodic_callback(self._tick, _PLAY_MS)
+            self._ticking = self.session.document.add_periodic_callback(self.step_on, _PLAY_MS)
 
-    def _tick(self) -> None:
+    def step_on(self) -> None:
+        """Show what comes next, and after the end the beginning."""
         after = self.time.value + max(self.time.step, (self.time.end - self.time.start) / 200)
         self.time.value = self.time.start if after > self.time.end else after
 

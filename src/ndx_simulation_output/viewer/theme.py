@@ -1,11 +1,12 @@
 """How the page looks: colours, figures, the frame of the page."""
 
+from html import escape
 from typing import Any
 
-from bokeh.models import BoxZoomTool, HoverTool, PanTool, ResetTool, SaveTool, WheelZoomTool
+from bokeh.models import BoxZoomTool, Div, HoverTool, PanTool, ResetTool, SaveTool, WheelZoomTool
 from bokeh.plotting import figure
 
-__all__ = ["COLORS", "PAGE", "SHEET", "dress", "new_figure", "tooltip"]
+__all__ = ["COLORS", "PAGE", "SHEET", "dress", "new_figure", "new_text", "small", "tooltip"]
 
 COLORS = (
     "#1f6fb2",
@@ -75,6 +76,18 @@ def new_figure(x: str, y: str, *, height: int = 420, zoom: Any = "width", **opti
     )
     dress(made)
     return made
+
+
+def new_text(text: str = "", **options: Any) -> Div:
+    """Give a piece of the page with text, which is HTML: what files say must be escaped."""
+    options = {"sizing_mode": "stretch_width", **options}
+    # Dollar signs are no formulas: the page would ask for what draws them.
+    return Div(text=text, stylesheets=[SHEET], disable_math=True, **options)
+
+
+def small(text: str) -> str:
+    """Give text as HTML in small letters."""
+    return f'<span class="small">{escape(text)}</span>' if text else ""
 
 
 def dress(made: Any) -> None:

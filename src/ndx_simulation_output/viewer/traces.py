@@ -2,7 +2,7 @@
 
 import numpy as np
 from bokeh.layouts import column
-from bokeh.models import ColumnDataSource, Div, Legend, LegendItem, Range1d, UIElement
+from bokeh.models import ColumnDataSource, Legend, LegendItem, Range1d, UIElement
 
 from ndx_simulation_output.plots.canvas import scale_of
 from ndx_simulation_output.recording import SimulationOutput
@@ -10,7 +10,7 @@ from ndx_simulation_output.recording.reduced import reduce_traces, spread
 from ndx_simulation_output.viewer.controls import CompartmentChoice, Saving
 from ndx_simulation_output.viewer.session import Session
 from ndx_simulation_output.viewer.shown import ShownTraces, names_of
-from ndx_simulation_output.viewer.theme import COLORS, SHEET, new_figure
+from ndx_simulation_output.viewer.theme import COLORS, new_figure, new_text, small
 from ndx_simulation_output.viewer.zoom import Window, span_of
 
 __all__ = ["MOST_TRACES", "TracesView"]
@@ -39,7 +39,7 @@ class TracesView:
         self.legend = Legend(items=[item], border_line_color=None, label_text_font_size="12px")
         self.figure.add_layout(self.legend, "right")
         self.window = Window(self.session, self.figure, self.update)
-        self.note = Div(text="", stylesheets=[SHEET], sizing_mode="stretch_width")
+        self.note = new_text()
         self.saving = Saving(self.session, "traces", self.figure, self.shown)
         self.update(output)
         parts = self.choice.row, self.figure, self.note, self.saving.layout
@@ -71,7 +71,5 @@ class TracesView:
         self.figure.yaxis.axis_label = scale.label(report.variable or report.report)
         some = f"{len(columns)} of {len(found):,} compartments drawn; "
         exact = "every sample" if lines.is_exact else "the lowest and the highest of each pixel"
-        self.note.text = (
-            f'<span class="small">{some if len(columns) < len(found) else ""}{exact}</span>'
-        )
+        self.note.text = small(f"{some if len(columns) < len(found) else ''}{exact}")
         self.saving.refresh()

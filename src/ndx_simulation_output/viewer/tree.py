@@ -8,7 +8,6 @@ from bokeh.models import (
     Button,
     ColumnDataSource,
     DataTable,
-    Div,
     StringFormatter,
     TableColumn,
     UIElement,
@@ -27,7 +26,7 @@ from ndx_simulation_output.viewer.hdf5_tree import (
     read_table,
 )
 from ndx_simulation_output.viewer.session import Session, on_value
-from ndx_simulation_output.viewer.theme import SHEET
+from ndx_simulation_output.viewer.theme import new_text, small
 
 __all__ = ["Line", "Tree", "TreeView"]
 
@@ -95,7 +94,7 @@ class TreeView:
 
     def build(self, output: SimulationOutput) -> UIElement:
         """Make the widgets for a file."""
-        self.words = Div(text="", stylesheets=[SHEET], sizing_mode="stretch_width")
+        self.words = new_text()
         self.listed = ColumnDataSource({"name": [], "summary": []})
         self.table = DataTable(
             source=self.listed,
@@ -111,13 +110,13 @@ class TreeView:
             row_height=24,
         )
         on_value(self.listed.selected, "indices", self._clicked)
-        self.node = Div(text="", stylesheets=[SHEET], sizing_mode="stretch_width")
-        self.paging = Div(text="", stylesheets=[SHEET])
+        self.node = new_text()
+        self.paging = new_text(sizing_mode=None)
         self.before, self.after = Button(label="◂", width=40), Button(label="▸", width=40)
         self.before.on_click(lambda: self._turn(-PAGE_ROWS))
         self.after.on_click(lambda: self._turn(PAGE_ROWS))
         self.pager = row(self.before, self.after, self.paging, visible=False)
-        self.values = Div(text="", stylesheets=[SHEET], sizing_mode="stretch_width")
+        self.values = new_text()
         self.place: Line | None = None
         self.first = 0
         self.update(output)
@@ -169,9 +168,7 @@ class TreeView:
         self.values.text = "" if table is None else _table_html(table)
         if node.rows is not None:
             last = min(self.first + PAGE_ROWS, node.rows)
-            self.paging.text = (
-                f'<span class="small">{self.first:,} to {last:,} of {node.rows:,} rows</span>'
-            )
+            self.paging.text = small(f"{self.first:,} to {last:,} of {node.rows:,} rows")
             self.before.disabled, self.after.disabled = self.first == 0, last >= node.rows
 
 
@@ -196,6 +193,5 @@ def _table_html(table: Table) -> str:
     rows = "".join(
         f"<tr>{''.join(f'<td>{escape(value)}</td>' for value in line)}</tr>" for line in table.rows
     )
-    note = f'<span class="small">{escape(table.note)}</span>' if table.note else ""
     text = f"<table class='facts'><tr>{head}</tr>{rows}</table>"
-    return f"{note}<div style='overflow: auto; max-height: 420px'>{text}</div>"
+    return f"{small(table.note)}<div style='overflow: auto; max-height: 420px'>{text}</div>"
