@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-__all__ = ["LIBSONATA", "PREDECESSOR", "Environment", "MissingError"]
+__all__ = ["LIBSONATA", "PREDECESSOR", "PYMODAQ", "Environment", "MissingError"]
 
 PLACE = Path(__file__).with_name(".environments")
 
@@ -79,3 +79,4 @@ PREDECESSOR = Environment(
     ("ndx-simulation-output==0.2.6", "pynwb==2.8.3", "hdmf==3.14.6", "numpy<2", "h5py"),
     last_python=(3, 12),
 )
+PYMODAQ = Environment("pymodaq", ("pymodaq_data==5.3.0",))

@@ -31,7 +31,9 @@ from rows import (
     predecessor,
     recording,
     remote,
+    saving,
     selection,
+    states,
 )
 
 README = Path(__file__).with_name("README.md")
@@ -51,6 +53,8 @@ ROWS: dict[str, Callable[[Bench], Section]] = {
     "mpi": parallel.measure,
     "remote": remote.measure,
     "neuron": recording.measure,
+    "saving": saving.measure,
+    "state": states.measure,
     "import": importing.measure,
     "growth": growth.measure,
 }

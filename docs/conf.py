@@ -29,6 +29,7 @@ html_title = f"ndx-simulation-output {version}"
 myst_heading_anchors = 3
 smartquotes = False  # options begin with two hyphens
 
+autodoc_mock_imports = ["neuroconv", "nwbinspector"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 napoleon_numpy_docstring = True

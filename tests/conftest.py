@@ -11,8 +11,8 @@ import h5py
 import pytest
 from hypothesis import HealthCheck, settings
 
-# They import NEURON, which may not be there, and have no doctests.
-collect_ignore_glob = ["neuron_*.py"]
+# They import simulators, which may not be there, and have no doctests.
+collect_ignore_glob = ["annarchy_*.py", "neuron_*.py"]
 
 # The same examples every time, however slow the machine: a change is refused for what it does.
 # `pytest --hypothesis-profile=few` is for a second environment, `=explore` looks for new examples.
@@ -70,3 +70,9 @@ def neuronvisio_data() -> Path:
 def pymodaq_data() -> Path:
     """Directory of the genuine files of PyMoDAQ and what they must hold."""
     return _genuine("pymodaq")
+
+
+@pytest.fixture(scope="session")
+def annarchy_data() -> Path:
+    """Directory of the genuine files of ANNarchy, a directory for each version."""
+    return _genuine("annarchy")

@@ -14,7 +14,7 @@ from ndx_simulation_output.recording import (
     Quantity,
 )
 
-__all__ = ["facts_of", "networks"]
+__all__ = ["annarchy_networks", "facts_of", "networks"]
 
 _NAMES = st.sampled_from(
     [
@@ -106,6 +106,91 @@ def networks(draw: st.DrawFn) -> NetworkSnapshot:
         seed=draw(st.sampled_from([None, 2024])),
         simulator=draw(st.sampled_from([None, "ANNarchy"])),
         provenance=draw(st.sampled_from([{}, {"net_id": 1}])),
+    )
+
+
+@st.composite
+def annarchy_networks(draw: st.DrawFn, *, least: int = 1) -> NetworkSnapshot:
+    """Make states that files of ANNarchy can say; parts have at least so many neurons or rows.
+
+    Names are unique and those of no entry, numbers are of 64 bits, delays multiples of the step.
+    """
+    names = draw(st.lists(_PART_NAMES, max_size=4, unique=True))
+    dt = draw(st.sampled_from([0.1, 0.3, 0.5, 1.0]))
+    populations, projections = [], []
+    for name in names:
+        if draw(st.booleans()):
+            populations.append(draw(_annarchy_populations(name, least)))
+        else:
+            projections.append(draw(_annarchy_projections(name, dt, least)))
+    step = draw(st.sampled_from([None, 0, 200, 2**40]))
+    return NetworkSnapshot(
+        "state",
+        tuple(populations),
+        tuple(projections),
+        time=None if step is None else step * dt / 1000,
+        step=step,
+        time_step=dt / 1000,
+    )
+
+
+_PART_NAMES = st.sampled_from(
+    ["pop0", "L2/3 exc", "größe", "id", "exc to inh", "file", "a:b", ".."]
+)
+_QUANTITY_NAMES = st.sampled_from(["v", "w", "count", "r 2/3", "id", "g:exc", "τ", "weight"])
+_LONG_TYPES = st.sampled_from([np.float64, np.int64, np.bool_])
+
+
+@st.composite
+def _annarchy_quantities(
+    draw: st.DrawFn, shapes: dict[str, tuple[int, ...]]
+) -> tuple[Quantity, ...]:
+    made = []
+    for name in draw(st.lists(_QUANTITY_NAMES, max_size=4, unique=True)):
+        locality = draw(st.sampled_from(sorted(shapes)))
+        shape = shapes[locality]
+        # Lists of nothing have no type.
+        dtype = draw(_LONG_TYPES) if 0 not in shape else np.float64
+        elements = st.integers(-(2**53), 2**53) if dtype is np.int64 else None
+        values = draw(arrays.arrays(dtype, shape, elements=elements))
+        if name == "w" and locality == "global" and "semiglobal" in shapes:
+            locality = "shared"
+        made.append(Quantity(name, values, locality, draw(_KINDS)))
+    return tuple(made)
+
+
+@st.composite
+def _annarchy_populations(draw: st.DrawFn, name: str, least: int) -> PopulationSnapshot:
+    geometry = tuple(draw(st.lists(st.integers(least, 3), min_size=1, max_size=3)))
+    shapes = {"local": (int(np.prod(geometry)),), "global": ()}
+    return PopulationSnapshot(name, geometry, draw(_annarchy_quantities(shapes)))
+
+
+@st.composite
+def _annarchy_projections(draw: st.DrawFn, name: str, dt: float, least: int) -> ProjectionSnapshot:
+    counts = draw(st.lists(st.integers(0, 3), min_size=least, max_size=4))
+    if draw(st.booleans()):
+        counts = [counts[0]] * len(counts)
+    synapses = int(sum(counts))
+    shapes = {"local": (synapses,), "semiglobal": (len(counts),), "global": ()}
+    quantities = draw(_annarchy_quantities(shapes))
+    delays, steps = None, None
+    if draw(st.booleans()):
+        shape = draw(st.sampled_from([(), (synapses,)]))
+        steps = draw(arrays.arrays(np.int64, shape, elements=st.integers(1, 100)))
+        delays = np.asarray(steps * dt / 1000)
+    return ProjectionSnapshot(
+        name,
+        np.array(sorted(draw(st.permutations(range(9)))[: len(counts)]), np.int64),
+        np.cumsum(counts, dtype=np.int64),
+        draw(arrays.arrays(np.int64, (synapses,), elements=st.integers(0, 50))),
+        quantities,
+        pre=draw(st.sampled_from([None, "L2/3 exc"])),
+        post=draw(st.sampled_from([None, "pop0"])),
+        targets=draw(st.sampled_from([None, ("exc",), ("exc", "inh")])),
+        delays=delays,
+        delay_steps=steps,
+        weight="w" if any(quantity.name == "w" for quantity in quantities) else None,
     )
 
 

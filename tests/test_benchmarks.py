@@ -23,6 +23,8 @@ ROWS = (
     "mpi",
     "remote",
     "neuron",
+    "saving",
+    "state",
     "import",
     "growth",
 )

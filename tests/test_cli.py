@@ -1,5 +1,6 @@
 """The command line, tried as a user does: a process of its own, its status and both its streams."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -132,8 +133,14 @@ def test_convert_refuses_a_target_that_does_not_end_in_nwb(demo):
         (["export", "text.h5", "out"], "text.h5 cannot be read as NWB"),
         (["info", "gone.nwb"], "gone.nwb does not exist"),
         (["info", "text.h5"], "text.h5 is not an HDF5 file"),
-        (["check", "gone.nwb"], "gone.nwb is not an NWB file that can be read"),
-        (["check", "text.h5"], "text.h5 is not an NWB file that can be read"),
+        (["check", "gone.nwb"], "gone.nwb does not exist"),
+        (["check", "text.h5"], "text.h5 cannot be read as NWB"),
+        (["check", "."], ". is a directory; expected an NWB file"),
+        (["check", "https://server/run.nwb"], "https://server/run.nwb is on a server"),
+        (["convert", "https://server/run.nwb", "x.nwb"], "https://server/run.nwb is on a server"),
+        (["convert", "text.h5", "s3://bucket/run.nwb"], "s3://bucket/run.nwb is on a server"),
+        (["info", "."], "text.h5 is not an HDF5 file"),
+        (["info", ""], "text.h5 is not an HDF5 file"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )
@@ -147,6 +154,35 @@ def test_a_file_at_fault_exits_with_1_and_one_line_on_stderr(words, reason, tmp_
     assert reason in said_in_one_line(finished, "error: ")
     assert not finished.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["text.h5"]
+
+
+def test_metadata_that_are_no_yaml_are_refused_in_one_line(demo):
+    Path("bad.yaml").write_text("NWBFile: [1", encoding="utf-8")
+
+    finished = run("convert", demo / "sonata", "run.nwb", "--metadata", "bad.yaml")
+
+    assert finished.returncode == 1
+    assert "bad.yaml cannot be read as YAML" in said_in_one_line(finished, "error: ")
+
+
+def test_export_refuses_what_is_no_nwb_file(demo):
+    finished = run("export", demo / "sonata" / "v.h5", "out")
+
+    assert finished.returncode == 1
+    assert "v.h5 is not an NWB file of version 2" in said_in_one_line(finished, "error: ")
+
+
+def test_info_says_the_same_as_json(demo):
+    text, found = run("info", demo / "run.nwb").stdout, run("info", demo / "run.nwb", "--json")
+
+    facts = json.loads(found.stdout)
+    assert not found.stderr
+    (report,) = [report for report in facts["reports"] if report["name"] == "v_exc"]
+    assert {report["unit"]["symbol"], report["dtype"]} == {"mV", "float32"}
+    assert report["rate_hz"] == pytest.approx(10_000)
+    assert f"{report['times']} times × {report['columns']} columns" in text
+    assert f"{facts['spikes'][0]['spikes']} spikes of {facts['spikes'][0]['cells']} cells" in text
+    assert set(facts) == set(json.loads(run("info", demo / "sonata", "--json").stdout))
 
 
 def test_convert_says_on_stdout_what_it_wrote_and_nothing_else(demo, session):

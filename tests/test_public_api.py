@@ -4,6 +4,7 @@ import ast
 import importlib
 import inspect
 import pkgutil
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
@@ -14,11 +15,18 @@ from hdmf.container import AbstractContainer
 import ndx_simulation_output
 import nwbext_simulation_output
 
+WITH_OTHERS = {"ndx_simulation_output.neuroconv": "neuroconv"}
+"""Modules that can be imported only where another package is installed."""
+
 
 def public_modules() -> list[ModuleType]:
     found = pkgutil.walk_packages(ndx_simulation_output.__path__, "ndx_simulation_output.")
     names = [info.name for info in found if "._" not in info.name]
-    modules = [importlib.import_module(name) for name in names]
+    modules = [
+        importlib.import_module(name)
+        for name in names
+        if name not in WITH_OTHERS or find_spec(WITH_OTHERS[name]) is not None
+    ]
     return [ndx_simulation_output, nwbext_simulation_output, *modules]
 
 

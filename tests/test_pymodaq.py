@@ -148,6 +148,29 @@ def test_the_example_of_sets_of_data_prints_what_it_prints(h5saver):
     ]
 
 
+def test_the_examples_follow_one_another_in_one_file(h5saver, data):
+    AxisSaverLoader(h5saver).add_axis(
+        "/RawData", Axis("myaxis", "seconds", np.array([3, 7, 11, 15]))
+    )
+    h5saver.add_det_group("/RawData", "Example")
+    DataSaverLoader(h5saver).add_data("/RawData/Detector000", data)
+
+    found = walked(h5saver)
+
+    # The order of what is in /RawData differs between versions of PyMoDAQ.
+    assert found[:2] == ["/ (GROUP) 'PyMoDAQ file'", "/RawData (GROUP) 'Data from PyMoDAQ modules'"]
+    assert sorted(found[2:5]) == [
+        "/RawData/Axis00 (CARRAY) 'myaxis'",
+        "/RawData/Detector000 (GROUP) 'Example'",
+        "/RawData/Logger (VLARRAY) ''",
+    ]
+    assert found[5:] == [
+        "/RawData/Detector000/Data00 (CARRAY) 'mydata'",
+        "/RawData/Detector000/Axis00 (CARRAY) 'vaxis'",
+        "/RawData/Detector000/Axis01 (CARRAY) 'haxis'",
+    ]
+
+
 def test_a_set_of_data_can_be_loaded_back(h5saver):
     saved = export()
     group = h5saver.add_det_group("/RawData", "Example dte")
@@ -227,8 +250,10 @@ def test_a_file_is_opened_again_and_added_to(tmp_path, data):
 
     with DataLoader(path) as loader:
         loaded = loader.load_all("/RawData")
+        again = loader.load_all("/RawData", loaded)
 
-    assert list(loaded) == [data, data]
+    assert again is loaded
+    assert list(loaded) == [data] * 4
     with H5SaverLowLevel() as saver:
         saver.init_file(path)
         assert saver.get_node("/RawData/Logger").read().tolist() == ["opened", "opened"]
@@ -243,7 +268,8 @@ def test_settings_of_any_length_are_kept(h5saver):
 
     group = h5saver.add_det_group("/RawData", "Camera", settings, {"gain": 3})
 
-    assert group.attrs == {"settings": settings, "gain": 3}
+    told = {"TITLE": "Camera", "CLASS": "GROUP", "type": "detector"}
+    assert group.attrs == {**told, "settings": settings, "gain": 3}
 
 
 def test_compression_is_applied(h5saver):

@@ -1,6 +1,6 @@
 """Simulated neural activity in NWB: the types of the extension, and converters around them."""
 
-from ndx_simulation_output.convert import convert, export_sonata, open_output
+from ndx_simulation_output.convert import convert, export_sonata, open_output, write_output
 from ndx_simulation_output.errors import SimulationOutputError, SimulationOutputWarning
 from ndx_simulation_output.nwb.types import Compartments, CompartmentSeries, SimulationMetaData
 
@@ -13,4 +13,5 @@ __all__ = [
     "convert",
     "export_sonata",
     "open_output",
+    "write_output",
 ]

@@ -12,7 +12,13 @@ from typing import Any, TextIO
 import click
 from tqdm import tqdm
 
-from ndx_simulation_output.cli_options import source_options, target_options
+from ndx_simulation_output.adapters.annarchy import EXTENSIONS
+from ndx_simulation_output.cli_options import (
+    LOCAL_PATH,
+    export_options,
+    source_options,
+    target_options,
+)
 from ndx_simulation_output.cli_plot import plot
 from ndx_simulation_output.cli_view import view
 from ndx_simulation_output.convert import convert as convert_sources
@@ -23,8 +29,10 @@ from ndx_simulation_output.errors import (
     SimulationOutputError,
     SimulationOutputWarning,
 )
+from ndx_simulation_output.exporting import export_annarchy
 from ndx_simulation_output.files import names_store
 from ndx_simulation_output.info import describe
+from ndx_simulation_output.info_facts import json_of
 from ndx_simulation_output.nwb.checks import check_file
 from ndx_simulation_output.nwb.recover import recover as recover_file
 from ndx_simulation_output.nwb.zarr import DEFAULT_COMPRESSION
@@ -46,7 +54,8 @@ class _Commands(click.Group):
             try:
                 return super().invoke(ctx)
             except SimulationOutputError as error:
-                click.echo(f"error: {error}", err=True)
+                # Such as those of YAML have several lines.
+                click.echo(f"error: {' '.join(str(error).split())}", err=True)
                 ctx.exit(1)
 
 
@@ -78,7 +87,7 @@ def _progress(label: str) -> Iterator[Callable[[int, int], object]]:
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="ndx-simulation-output")
 def main() -> None:
-    """Simulated neural activity in NWB: convert into it and back to SONATA, look, check.
+    """Simulated neural activity in NWB: convert into it and back, look, check.
 
     \b
     Example:
@@ -87,8 +96,8 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.argument("target", type=click.Path(path_type=Path))
+@click.argument("sources", nargs=-1, required=True, type=LOCAL_PATH)
+@click.argument("target", type=LOCAL_PATH)
 @source_options
 @target_options
 def convert(
@@ -146,28 +155,36 @@ def _communicator(*, mpi: bool) -> Any:
 
 
 @main.command()
-@click.argument("file", type=click.Path(path_type=Path))
-@click.argument("directory", type=click.Path(path_type=Path))
-@click.option(
-    "--dialect",
-    type=click.Choice(["allen", "bbp"]),
-    help="allen (bmtk) or bbp (libsonata); by default that of the source, else bbp.",
-)
-@click.option(
-    "--dtype",
-    type=click.Choice(["float32", "float64"]),
-    help="Type of the data of reports; by default the recorded one.",
-)
+@click.argument("file", type=LOCAL_PATH)
+@click.argument("target", type=LOCAL_PATH)
+@export_options
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
-def export(file: Path, directory: Path, **options: Any) -> None:
-    """Write the recordings of an NWB FILE to a DIRECTORY as SONATA files.
+def export(file: Path, target: Path, *, overwrite: bool, **options: Any) -> None:
+    """Write the recordings of an NWB FILE as SONATA files, or the state of a network for ANNarchy.
+
+    TARGET is a directory for SONATA's files. If it ends in .npz, .gz, .txt or .mat, it is one file
+    of ANNarchy, with the state.
 
     \b
     Example:
       ndx-sim export run.nwb sonata/ --dialect bbp
+      ndx-sim export state.nwb network.npz
+      ndx-sim export state.nwb exc_to_inh.txt --part exc_to_inh
     """
+    is_state = target.suffix in EXTENSIONS
+    taken = signature(export_annarchy if is_state else export_sonata).parameters
+    if others := [name for name in options if name not in taken and options[name]]:
+        option = others[0].replace("_", "-")
+        msg = f"--{option} is for files of {'SONATA' if is_state else 'ANNarchy'}, not {target}"
+        raise click.UsageError(msg)
+    options = {name: value for name, value in options.items() if value}
+    if is_state:
+        exported = export_annarchy(file, target, overwrite=overwrite, **options)
+        _say_notes(exported.notes)
+        click.echo(f"wrote {exported.path}")
+        return
     with _progress("export") as progress:
-        written = export_sonata(file, directory, progress=progress, **options)
+        written = export_sonata(file, target, progress=progress, overwrite=overwrite, **options)
     _say_notes(written.left_out)
     for path in written.files:
         click.echo(f"wrote {path}")
@@ -176,7 +193,8 @@ def export(file: Path, directory: Path, **options: Any) -> None:
 @main.command()
 @click.argument("sources", nargs=-1, required=True, type=click.Path())
 @source_options
-def info(sources: tuple[str, ...], **options: Any) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Say the same as one JSON object.")
+def info(sources: tuple[str, ...], *, as_json: bool, **options: Any) -> None:
     """Show what an NWB file, or the output of a simulation, holds.
 
     SOURCES are what ``convert`` takes, an NWB file, or the URL of one.
@@ -184,9 +202,13 @@ def info(sources: tuple[str, ...], **options: Any) -> None:
     \b
     Example:
       ndx-sim info run.nwb
+      ndx-sim info run.nwb --json
       ndx-sim info https://example.org/run.nwb
     """
     with open_output(sources[0] if len(sources) == 1 else sources, **options) as output:
+        if as_json:
+            click.echo(json_of(output))
+            return
         for line in describe(output):
             click.echo(line)
 
@@ -196,7 +218,7 @@ main.add_command(view)
 
 
 @main.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=LOCAL_PATH)
 def check(file: Path) -> None:
     """Check an NWB FILE against the schema, our own rules and nwbinspector.
 
@@ -216,12 +238,12 @@ def check(file: Path) -> None:
 
 
 @main.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=LOCAL_PATH)
 @click.option(
     "-o",
     "--output",
     "target",
-    type=click.Path(path_type=Path),
+    type=LOCAL_PATH,
     metavar="TARGET",
     help="The file to make; by default the one that was being written.",
 )
@@ -245,7 +267,7 @@ def recover(file: Path, target: Path | None, *, overwrite: bool) -> None:
 
 
 @main.command()
-@click.argument("directory", type=click.Path(path_type=Path), default="ndx-sim-demo")
+@click.argument("directory", type=LOCAL_PATH, default="ndx-sim-demo")
 @click.option("--overwrite", is_flag=True, help="Replace the files of an earlier demo.")
 def demo(directory: Path, *, overwrite: bool) -> None:
     """Simulate a small network, convert its SONATA files, check the result, export it back.

@@ -7,10 +7,29 @@ from typing import Any
 import click
 
 from ndx_simulation_output.engine.layout import DEFAULT_MEMORY
+from ndx_simulation_output.remote import refuse_url
 
-__all__ = ["reading_options", "source_options", "target_options"]
+__all__ = [
+    "LOCAL_PATH",
+    "export_options",
+    "reading_options",
+    "source_options",
+    "target_options",
+]
 
 _Command = Callable[..., None]
+
+
+class _LocalPath(click.Path):
+    """A path on this machine; one made of a URL would be of something else."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        refuse_url(value)
+        return super().convert(value, param, ctx)
+
+
+LOCAL_PATH = _LocalPath(path_type=Path)
+"""The type of arguments that are files or directories on this machine."""
 
 
 def source_options(command: _Command) -> _Command:
@@ -26,6 +45,11 @@ def reading_options(command: _Command) -> _Command:
 def target_options(command: _Command) -> _Command:
     """Give a command the options that say how a file is written."""
     return _with(command, _TARGET_OPTIONS)
+
+
+def export_options(command: _Command) -> _Command:
+    """Give a command the options that say how a file is exported."""
+    return _with(command, _EXPORT_OPTIONS)
 
 
 def _with(command: _Command, options: tuple[Callable[[_Command], _Command], ...]) -> _Command:
@@ -154,4 +178,29 @@ _TARGET_OPTIONS = (
     click.option("--plan", is_flag=True, help="Say how data would be stored, and write nothing."),
     click.option("--overwrite", is_flag=True, help="Replace an existing target."),
     click.option("--mpi", is_flag=True, help="Share the work among the processes of mpirun."),
+)
+
+_EXPORT_OPTIONS = (
+    click.option(
+        "--dialect",
+        type=click.Choice(["allen", "bbp"]),
+        help="SONATA: allen (bmtk) or bbp (libsonata); by default that of the source, else bbp.",
+    ),
+    click.option(
+        "--dtype",
+        type=click.Choice(["float32", "float64"]),
+        help="SONATA: type of the data of reports; by default the recorded one.",
+    ),
+    click.option("--state", metavar="NAME", help="ANNarchy: which state, if there are several."),
+    click.option("--part", metavar="NAME", help="ANNarchy: this population or projection alone."),
+    click.option(
+        "--connectivity",
+        is_flag=True,
+        help="ANNarchy: where the synapses of the projection are, as save_connectivity writes.",
+    ),
+    click.option(
+        "--delay-unit",
+        type=click.Choice(["ms", "steps"]),
+        help="ANNarchy: unit of the delays in a connectivity file; ms, or steps before version 5.",
+    ),
 )

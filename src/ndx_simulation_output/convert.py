@@ -34,7 +34,14 @@ from ndx_simulation_output.remote import is_url, open_url, refuse_url
 if TYPE_CHECKING:
     from ndx_simulation_output.adapters.sonata import Dialect, Written
 
-__all__ = ["Converted", "convert", "export_sonata", "open_output", "plan_layouts"]
+__all__ = [
+    "Converted",
+    "convert",
+    "export_sonata",
+    "open_output",
+    "plan_layouts",
+    "write_output",
+]
 
 
 @dataclass(frozen=True)
@@ -99,8 +106,9 @@ def convert(
     dt
         Time step in ms of SONATA data that have no time, or of ANNarchy's network.
     compression
-        ``gzip`` to compress the data; by default they are stored as they are. In Zarr ``zstd``,
-        the default there, ``gzip`` or ``none``, with Blosc.
+        ``gzip`` to compress the data; by default they are stored as they are, but for the columns
+        of network states, which ``none`` leaves as they are. In Zarr ``zstd``, the default there,
+        ``gzip`` or ``none``, with Blosc.
     access
         What is read most: ``cells`` (all times of one), ``frames`` (all cells at one time), or
         ``balanced``.
@@ -289,7 +297,8 @@ def export_sonata(
     from ndx_simulation_output.adapters import sonata
     from ndx_simulation_output.nwb import reader
 
-    with reader.read(_existing(path)) as output:
+    reader.check_nwb(_existing(path))
+    with reader.read(Path(path)) as output:
         written = sonata.write(
             output,
             Path(directory),
@@ -357,6 +366,55 @@ def open_output(
         compartments=compartments,
         population=population,
         dt=dt,
+    )
+
+
+def write_output(
+    output: SimulationOutput,
+    target: str | Path,
+    *,
+    metadata: str | Path | Mapping[str, Any] | None = None,
+    compression: Compression | None = None,
+    access: Access = "balanced",
+    overwrite: bool = False,
+) -> None:
+    """Write what you describe, such as the results of a simulator that nothing here reads.
+
+    The options are those of ``convert``.
+
+    Raises
+    ------
+    NameClashError
+        If two recordings would get the same name.
+    MetadataError
+        If the metadata do not fit NWB.
+    ExportError
+        If arrays hold what NWB cannot.
+    TargetExistsError
+        If the target exists and ``overwrite`` is false.
+    WriteError
+        If the target cannot be written. An existing one is then as it was.
+    MissingDependencyError
+        If the target is a Zarr store and hdmf-zarr or dask is not installed.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from ndx_simulation_output.recording import NetworkSnapshot, PopulationSnapshot, Quantity
+    >>> cells = PopulationSnapshot("exc", (2,), (Quantity("v", np.array([-0.07, -0.06])),))
+    >>> output = SimulationOutput(networks=(NetworkSnapshot("end", (cells,), time=0.1),))
+    >>> write_output(output, "state.nwb")  # doctest: +SKIP
+
+    """
+    from ndx_simulation_output.nwb import writer
+    from ndx_simulation_output.nwb.metadata import read_metadata
+
+    writer.write(
+        output,
+        Path(target),
+        metadata=read_metadata(metadata),
+        overwrite=overwrite,
+        storage=Storage(access, compression),
     )
 
 

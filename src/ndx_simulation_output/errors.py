@@ -13,6 +13,7 @@ __all__ = [
     "QuantizeError",
     "RankError",
     "RecordingError",
+    "RestoreError",
     "SelectionError",
     "ShapeMismatchError",
     "SimulationOutputError",
@@ -96,6 +97,10 @@ class ExportError(SimulationOutputError):
 
 class RecordingError(SimulationOutputError):
     """A running simulation cannot be recorded as asked, or would give wrong values."""
+
+
+class RestoreError(SimulationOutputError, ValueError):
+    """A saved state does not fit the network into which it is to be loaded."""
 
 
 class RankError(SimulationOutputError):

@@ -8,7 +8,7 @@ from typing import Any
 from ndx_simulation_output.errors import SourceError, UnsupportedSourceError
 from ndx_simulation_output.recording import SimulationOutput
 
-__all__ = ["FORMATS", "Format", "Source", "read_source"]
+__all__ = ["FORMATS", "Format", "Source", "read_as", "read_source"]
 
 Source = str | Path | Iterable[str | Path]
 """A file, several files, or a directory."""
@@ -113,3 +113,19 @@ def read_source(
     from ndx_simulation_output.adapters import sonata
 
     return sonata.read(source if isinstance(source, (str, Path)) else paths, **options)  # type: ignore[arg-type]
+
+
+def read_as(name: str, path: Path, **options: Mapping[str, str] | float | None) -> SimulationOutput:
+    """Describe what a file of the format ``name`` holds, which takes such ``options``.
+
+    Raises
+    ------
+    SourceError
+        If the file is of another format, or cannot be read.
+
+    """
+    known = next(known for known in FORMATS if known.name == name)
+    if not known.recognises(path):
+        msg = f"{path} is not a file of {name}"
+        raise SourceError(msg)
+    return known.read(path, **{key: value for key, value in options.items() if value is not None})

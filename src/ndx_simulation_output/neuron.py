@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from ndx_simulation_output.adapters.neuron import (
 from ndx_simulation_output.engine.layout import Storage
 from ndx_simulation_output.engine.team import Communicator, Team, together
 from ndx_simulation_output.errors import MissingDependencyError, RecordingError
-from ndx_simulation_output.nwb.metadata import read_metadata
+from ndx_simulation_output.nwb.metadata import begun_now
 from ndx_simulation_output.nwb.stream import Stream, stream
 from ndx_simulation_output.recording import CompartmentTable, Run, StreamedReport
 
@@ -142,7 +141,7 @@ def record(
             target,
             reports,
             run=run if clock.is_fixed else replace(run, time_step=None),
-            metadata=_begun_now(metadata),
+            metadata=begun_now(metadata),
             storage=storage,
             workers=workers,
             overwrite=overwrite,
@@ -274,13 +273,6 @@ def _hoc() -> Any:
         msg = "NEURON is not installed: pip install 'ndx-simulation-output[neuron]'"
         raise MissingDependencyError(msg) from error
     return h
-
-
-def _begun_now(metadata: str | Path | Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
-    """Give metadata whose session begins now, if they do not say when."""
-    sections = read_metadata(metadata)
-    session = {"session_start_time": datetime.now().astimezone(), **sections.get("NWBFile", {})}
-    return {**sections, "NWBFile": session}
 
 
 def _report(recorded: Recorded, schedule: Schedule, table: CompartmentTable) -> StreamedReport:

@@ -4,12 +4,14 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import h5py
 import numpy as np
 import pynwb
 import pytest
 from hypothesis import Phase, given, settings
 
 from ndx_simulation_output import open_output
+from ndx_simulation_output.engine.layout import Storage
 from ndx_simulation_output.errors import ExportError, NameClashError, ShapeMismatchError
 from ndx_simulation_output.info import describe
 from ndx_simulation_output.nwb import writer
@@ -106,6 +108,71 @@ def test_a_file_with_a_state_is_in_order_and_says_what_it_holds(tmp_path):
         "  population exc: 2 × 3 neurons, gate, n",
         "  projection exc to inh: exc to inh, exc, 5 synapses in 3 rows, w, theta, tau",
     ]
+
+
+def large() -> NetworkSnapshot:
+    """Give a state whose columns are compressed."""
+    rng = np.random.default_rng(0)
+    counts = rng.integers(0, 200, 2000)
+    synapses = int(counts.sum())
+    steps = rng.integers(1, 17, synapses)
+    return NetworkSnapshot(
+        "run",
+        (PopulationSnapshot("exc", (2000,), (Quantity("on", rng.random(2000) < 0.5),)),),
+        (
+            ragged(
+                post_ranks=np.arange(2000),
+                ends=np.cumsum(counts),
+                pre_ranks=rng.integers(0, 2000, synapses),
+                quantities=(
+                    Quantity("w", rng.random(synapses), "local", "variable"),
+                    Quantity("active", rng.random(synapses) < 0.5, "local", "variable"),
+                    Quantity("theta", rng.random(2000), "semiglobal", "variable"),
+                ),
+                delays=steps * 5e-4,
+                delay_steps=steps,
+            ),
+        ),
+        time_step=5e-4,
+    )
+
+
+def stored(path: Path) -> dict[str, tuple]:
+    with h5py.File(path) as file:
+        table = file["acquisition/run/exc to inh"]
+        return {name: (found.compression, found.shuffle) for name, found in table.items()}
+
+
+def test_long_columns_are_compressed_and_come_back_as_they_were(tmp_path):
+    path = written(large(), tmp_path / "state.nwb")
+
+    assert stored(path)["weight"] == stored(path)["pre_rank"] == ("gzip", True)
+    assert stored(path)["delay"] == ("gzip", False)
+    assert path.stat().st_size < 0.6 * large().projections[0].pre_ranks.nbytes * 4
+    with open_output(path) as output:
+        assert facts_of(output.networks) == facts_of([large()])
+        again = written(output.networks[0], tmp_path / "again.nwb")
+    with open_output(again) as output:
+        assert facts_of(output.networks) == facts_of([large()])
+    with pynwb.NWBHDF5IO(path, "r") as io:
+        table = io.read().acquisition["run"].projection_states["exc to inh"]
+        ends = large().projections[0].ends
+        assert np.array_equal(
+            table["active"][7], large().projections[0].quantities[1].values[ends[6] : ends[7]]
+        )
+    assert pynwb.validate(path=str(path)) == []
+
+
+def test_columns_are_stored_as_they_are_where_that_is_asked_for(tmp_path):
+    path = tmp_path / "state.nwb"
+    output = SimulationOutput(networks=(large(),))
+
+    storage = Storage(compression="none")
+    writer.write(output, path, metadata=read_metadata(SESSION), storage=storage)
+
+    assert {how for how, _ in stored(path).values()} == {None}
+    with open_output(path) as found:
+        assert facts_of(found.networks) == facts_of([large()])
 
 
 def test_states_of_one_name_are_not_merged(tmp_path):

@@ -31,7 +31,7 @@ _PIECE = struct.Struct("<QQ")
 
 def journal_of(path: Path) -> Path:
     """Give the name of the journal of the file ``path``."""
-    return path.with_name(f"{path.name}.journal")
+    return path.parent / f"{path.name}.journal"  # Path(".") has no name to change
 
 
 def left_behind(target: Path) -> list[Path]:

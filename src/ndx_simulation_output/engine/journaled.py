@@ -28,7 +28,10 @@ _READERS_SECONDS = 1.0
 
 
 class Journaled(FileStorage):
-    """The bytes of a file that HDF5 writes, changed only by :meth:`commit`."""
+    """The bytes of a file that HDF5 writes, changed only by :meth:`commit`.
+
+    ``kept`` is how many bytes were written over the committed state since the last commit.
+    """
 
     def __init__(self, path: Path, mode: str, journal: Journal) -> None:
         super().__init__(path, mode)
@@ -37,6 +40,7 @@ class Journaled(FileStorage):
         self._length = self._fixed = os.fstat(self.fileno()).st_size
         self._interruption: KeyboardInterrupt | None = None
         self.commits = 0
+        self.kept = 0
 
     def store(self, data: memoryview) -> None:
         """Write past the end of what was committed; keep what lies before it."""
@@ -59,6 +63,7 @@ class Journaled(FileStorage):
         inside = max(0, min(len(data), self._fixed - place))
         if inside:
             self._new.put(place, data[:inside])
+            self.kept += inside
         write_at(self.fileno(), data[inside:], place + inside)
 
     def cede(self, places: NDArray[np.int64], length: int) -> None:
@@ -111,7 +116,7 @@ class Journaled(FileStorage):
         else:
             for place, piece in self._new:
                 self._committed.put(place, piece)
-        self._new = Overlay()
+        self._new, self.kept = Overlay(), 0
         self._fixed = max(self._fixed, self._length)
         self.commits += 1
         self.settle()

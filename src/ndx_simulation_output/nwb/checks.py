@@ -7,23 +7,42 @@ from typing import Any, Literal
 
 import numpy as np
 import pynwb
-from hdmf.common import VectorIndex
+from hdmf.common import DynamicTable, VectorIndex
 from numpy.typing import NDArray
 from pynwb import NWBFile
 from pynwb.validation import get_cached_namespaces_to_validate
 
-from ndx_simulation_output.errors import SourceError
 from ndx_simulation_output.nwb.described import (
     data_shape,
     repeated_ids,
     table_size,
     uneven_columns,
 )
-from ndx_simulation_output.nwb.reader import is_nwb, open_nwb, read_contents
-from ndx_simulation_output.nwb.types import Compartments, CompartmentSeries
+from ndx_simulation_output.nwb.reader import check_nwb, open_nwb, read_contents
+from ndx_simulation_output.nwb.state_checks import (
+    check_delays_fit_steps,
+    check_parts_have_names_of_their_own,
+    check_populations_are_there,
+    check_post_ranks,
+    check_pre_ranks,
+    check_quantities_have_values,
+    check_ranks_count_neurons,
+    check_rows_of_synapses,
+    check_synapses_are_single,
+    check_time_fits_step,
+)
+from ndx_simulation_output.nwb.types import (
+    Compartments,
+    CompartmentSeries,
+    NetworkState,
+    PopulationState,
+    ProjectionState,
+)
 from ndx_simulation_output.nwb.zarr import open_store
 
 __all__ = [
+    "PREFIX",
+    "RULES",
     "Finding",
     "Severity",
     "check_columns_match_table",
@@ -34,7 +53,11 @@ __all__ = [
     "check_positions_in_sections",
     "check_rows_have_equal_lengths",
     "check_unit_known",
+    "severity_of",
 ]
+
+PREFIX = "check_simulation_"
+"""What the names of our rules begin with among the checks of nwbinspector, for ``check_``."""
 
 Severity = Literal["error", "warning", "note"]
 
@@ -67,9 +90,7 @@ def check_file(path: Path) -> list[Finding]:
         If the file cannot be opened as NWB.
 
     """
-    if not is_nwb(path):
-        msg = f"{path} is not an NWB file that can be read"
-        raise SourceError(msg)
+    check_nwb(path)
     # First what reads it: of contents that are no NWB, validation says less.
     rules = list(_rules(path))
     return [*_schema(path), *rules, *_inspector(path)]
@@ -92,7 +113,7 @@ def _rules(path: Path) -> Iterator[Finding]:
     with open_nwb(path) as io:
         nwbfile = read_contents(io, path)
         for item in nwbfile.objects.values():
-            for kind, rules in _RULES.items():
+            for kind, rules in RULES.items():
                 if isinstance(item, kind):
                     for rule in rules:
                         yield from _findings(rule, item, nwbfile)
@@ -101,9 +122,8 @@ def _rules(path: Path) -> Iterator[Finding]:
 def _findings(
     rule: Callable[[Any], Iterable[str]], item: Any, nwbfile: NWBFile
 ) -> Iterator[Finding]:
-    severity: Severity = "warning" if rule in _ADVICE else "error"
     for message in rule(item):
-        yield Finding(severity, rule.__name__, _path(item, nwbfile), message)
+        yield Finding(severity_of(rule), rule.__name__, _path(item, nwbfile), message)
 
 
 def _path(item: Any, nwbfile: NWBFile) -> str:
@@ -148,7 +168,7 @@ def check_rows_have_equal_lengths(table: Compartments) -> Iterator[str]:
         yield f"column {name!r} has other numbers of values in its rows than 'number'"
 
 
-def check_ends_fit_values(table: Compartments) -> Iterator[str]:
+def check_ends_fit_values(table: DynamicTable) -> Iterator[str]:
     """The ends of a ragged column ascend and lie within its values."""
     for name in table.colnames:
         ends = _ends(table, name)
@@ -169,7 +189,7 @@ def check_positions_in_sections(table: Compartments) -> Iterator[str]:
         yield f"positions reach from {np.nanmin(values)} to {np.nanmax(values)}; expected 0 to 1"
 
 
-_RULES: dict[type, tuple[Callable[[Any], Iterable[str]], ...]] = {
+RULES: dict[type, tuple[Callable[[Any], Iterable[str]], ...]] = {
     CompartmentSeries: (check_columns_match_table, check_has_table, check_unit_known),
     Compartments: (
         check_ids_unique,
@@ -177,11 +197,46 @@ _RULES: dict[type, tuple[Callable[[Any], Iterable[str]], ...]] = {
         check_ends_fit_values,
         check_positions_in_sections,
     ),
+    NetworkState: (
+        check_populations_are_there,
+        check_parts_have_names_of_their_own,
+        check_time_fits_step,
+    ),
+    PopulationState: (check_ranks_count_neurons, check_quantities_have_values),
+    ProjectionState: (
+        check_ends_fit_values,
+        check_rows_of_synapses,
+        check_post_ranks,
+        check_pre_ranks,
+        check_synapses_are_single,
+        check_delays_fit_steps,
+        check_quantities_have_values,
+    ),
 }
-_ADVICE = {check_has_table, check_unit_known, check_positions_in_sections}
+"""The rules for each type."""
+
+_ADVICE = {
+    check_has_table,
+    check_unit_known,
+    check_positions_in_sections,
+    check_populations_are_there,
+    check_synapses_are_single,
+}
 
 
-def _ends(table: Compartments, name: str) -> NDArray[np.int64] | None:
+def severity_of(rule: Callable[[Any], Iterable[str]]) -> Severity:
+    """Say how bad it is to break a rule.
+
+    Example
+    -------
+    >>> severity_of(check_has_table), severity_of(check_ids_unique)
+    ('warning', 'error')
+
+    """
+    return "warning" if rule in _ADVICE else "error"
+
+
+def _ends(table: DynamicTable, name: str) -> NDArray[np.int64] | None:
     column = table[name]
     return np.asarray(column.data[:], np.int64) if isinstance(column, VectorIndex) else None
 
@@ -195,7 +250,9 @@ def _inspector(path: Path) -> Iterator[Finding]:
         return
     for found in _inspector_messages(path):
         where = found.location or "/"
-        if (found.check_function_name, found.object_type) in _EXPECTED:
+        # Our rules are among its checks, once somebody has imported our inspector.
+        own = found.check_function_name.startswith(PREFIX)
+        if own or (found.check_function_name, found.object_type) in _EXPECTED:
             continue
         if found.importance == Importance.ERROR and path.is_dir():
             # Some checks index data in ways that arrays of Zarr do not have.

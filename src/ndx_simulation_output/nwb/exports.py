@@ -20,16 +20,19 @@ from ndx_simulation_output.recording import ExportArray, ExportAxis, ExportGroup
 __all__ = [
     "HowStored",
     "as_stored",
+    "clean_text",
     "create_array",
     "create_axis",
     "create_group",
     "create_series",
     "encoded",
+    "json_text",
     "unlike",
 ]
 
 _CHUNK_BYTES = 2**18
 _SMALL_BYTES = 2**12
+_MOST_ROWS = 2**12
 _VIEWS = {"S": "u1", "V": "u1", "U": "u4", "M": "i8", "m": "i8"}
 """Numbers that values of other types are stored as, along a further dimension."""
 _UNKNOWN = "unknown"
@@ -39,8 +42,8 @@ _UNKNOWN = "unknown"
 class HowStored:
     """How arrays are compressed: with gzip of ``level`` 1 to 9, or not for 0.
 
-    An array that is filled point by point has ``points`` dimensions of these, and a chunk for each
-    point if it is not small: what is compressed must not be written again, see ``pymodaq.growing``.
+    An array that is filled point by point has ``points`` dimensions of these. If a point is not
+    small, it is a chunk of its own, so that none is compressed twice.
     """
 
     level: int = 0
@@ -55,26 +58,22 @@ class HowStored:
         {'maxshape': (None, 100), 'chunks': (327, 100)}
 
         """
+        point = shape[self.points :]
+        is_small = int(np.prod(point, dtype=np.int64)) * itemsize < _SMALL_BYTES
+        if self.points and self.level and not is_small:
+            return {"chunks": (*[1] * self.points, *_fitting(point, itemsize)), **self._filters()}
         made: dict[str, Any] = {}
-        if self.points:
-            return self._by_points(shape, itemsize)
         rest = shape[1:]
         row = max(1, int(np.prod(rest, dtype=np.int64)) * itemsize)
         if grows:
             made["maxshape"] = (None, *rest)
         if shape and (grows or self.level) and all(rest):
-            rows = max(1, _CHUNK_BYTES // row)
+            rows = min(_MOST_ROWS, max(1, _CHUNK_BYTES // row))
             made["chunks"] = (
                 rows if grows else max(1, min(rows, shape[0])),
                 *_fitting(rest, itemsize),
             )
         return {**made, **self._filters()} if "chunks" in made else made
-
-    def _by_points(self, shape: tuple[int, ...], itemsize: int) -> dict[str, Any]:
-        point = shape[self.points :]
-        if not self.level or int(np.prod(point, dtype=np.int64)) * itemsize < _SMALL_BYTES:
-            return {}
-        return {"chunks": (*[1] * self.points, *_fitting(point, itemsize)), **self._filters()}
 
     def _filters(self) -> dict[str, Any]:
         if not self.level:
@@ -129,7 +128,7 @@ def create_group(parent: h5py.Group, group: ExportGroup, kind: str = "DataToExpo
     made = h5py.Group(h5py.h5g.create(parent.id, group.name.encode(), gcpl=plist))
     _mark(made, kind)
     _set(made, title=group.title, group_type=group.kind, settings=group.settings)
-    _set(made, extra_attributes=_json(group.extra))
+    _set(made, extra_attributes=json_text(group.extra))
     return made
 
 
@@ -216,7 +215,7 @@ def _mark(made: h5py.Group | h5py.Dataset, kind: str) -> None:
 def _describe(made: h5py.Group | h5py.Dataset, array: ExportArray) -> None:
     _set(made, label=array.label, title=array.title, role=array.role, source=array.source)
     _set(made, distribution=array.distribution, origin=array.origin)
-    _set(made, extra_attributes=_json(array.extra))
+    _set(made, extra_attributes=json_text(array.extra))
     if array.nav_indexes:
         made.attrs["nav_indexes"] = np.asarray(array.nav_indexes, np.int32)
     if array.timestamp is not None:
@@ -224,14 +223,19 @@ def _describe(made: h5py.Group | h5py.Dataset, array: ExportArray) -> None:
 
 
 def _set(made: h5py.Group | h5py.Dataset, **texts: str | None) -> None:
-    """Set the texts that are not empty; HDF5 ends them at a NUL, and has no lone surrogates."""
+    """Set the texts that are not empty."""
     for name, text in texts.items():
-        if text:
-            clean = text.replace("\0", "").encode(errors="replace").decode()
+        if clean := clean_text(text):
             made.attrs.create(name, clean, dtype=h5py.string_dtype())
 
 
-def _json(extra: Mapping[str, Any]) -> str | None:
+def clean_text(text: str | None) -> str | None:
+    """Give a text as HDF5 can hold it, None for none: it ends at a NUL, without lone surrogates."""
+    return text.replace("\0", "").encode(errors="replace").decode() if text else None
+
+
+def json_text(extra: Mapping[str, Any]) -> str | None:
+    """Give what no field holds as JSON, None for nothing."""
     return json.dumps(dict(extra)) if extra else None
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import h5py
@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 from ndx_simulation_output.errors import SourceError
 from ndx_simulation_output.recording import ExportArray, ExportAxis, ExportGroup, LazyArray
 
-__all__ = ["array_from", "axis_from", "find_exports", "group_from", "kind_of", "values_of"]
+__all__ = [
+    "array_from",
+    "axis_from",
+    "find_exports",
+    "group_alone",
+    "group_from",
+    "kind_of",
+    "values_of",
+]
 
 _GROUPS = {"DataToExport", "DataWithAxes"}
 _SERIES = "AxesTimeSeries"
@@ -64,11 +72,20 @@ def group_from(node: h5py.Group) -> ExportGroup:
             groups.append(group_from(child))
         elif kind == _SERIES or isinstance(child, h5py.Dataset):
             arrays.append(array_from(name, child))
+    return replace(group_alone(node), arrays=tuple(arrays), axes=tuple(axes), groups=tuple(groups))
+
+
+def group_alone(node: h5py.Group) -> ExportGroup:
+    """Describe a group without what is below it.
+
+    Raises
+    ------
+    SourceError
+        If its attributes are damaged.
+
+    """
     return ExportGroup(
         node.name.rpartition("/")[2],
-        tuple(arrays),
-        tuple(axes),
-        tuple(groups),
         title=_text(node, "title"),
         kind=_text(node, "group_type"),
         settings=_text(node, "settings"),

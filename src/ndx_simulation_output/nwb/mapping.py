@@ -1,7 +1,5 @@
 """A recording as NWB objects. Data are only placed: the writer fills them in."""
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -17,18 +15,15 @@ from pynwb import NWBFile, TimeSeries
 from ndx_simulation_output.engine.layout import Layout, Storage, plan_layout
 from ndx_simulation_output.errors import NameClashError
 from ndx_simulation_output.nwb.array_groups import make_data
-from ndx_simulation_output.nwb.metadata import make_nwbfile, make_simulation_metadata, overlaid
+from ndx_simulation_output.nwb.metadata import add_simulation_metadata, make_nwbfile, overlaid
 from ndx_simulation_output.nwb.network_state import make_state
 from ndx_simulation_output.nwb.potentials import add_electrodes, make_potential
 from ndx_simulation_output.nwb.series import nwb_name, time_arguments
+from ndx_simulation_output.nwb.state_columns import ColumnPlace, in_memory
+from ndx_simulation_output.nwb.tables import Tables
 from ndx_simulation_output.nwb.types import Compartments, CompartmentSeries
 from ndx_simulation_output.nwb.units import make_units
-from ndx_simulation_output.recording import (
-    CompartmentTable,
-    LazyArray,
-    Report,
-    SimulationOutput,
-)
+from ndx_simulation_output.recording import LazyArray, Report, SimulationOutput
 from ndx_simulation_output.recording.arrays import read_columns
 
 __all__ = [
@@ -37,6 +32,7 @@ __all__ = [
     "Placeholder",
     "add_in_memory",
     "add_output",
+    "describe_session",
     "in_hdf5",
     "map_output",
     "matrices",
@@ -83,8 +79,11 @@ def map_output(
     storage: Storage = Storage(),  # noqa: B008 - frozen
     workers: int = 0,
     place: Placeholder = in_hdf5,
+    place_column: ColumnPlace = in_memory,
 ) -> Mapped:
     """Make the NWB objects of all that a run recorded; ``place`` makes the places for the data.
+
+    ``place_column`` makes those of the columns of network states.
 
     Raises
     ------
@@ -97,10 +96,16 @@ def map_output(
 
     """
     metadata = overlaid(output.session, metadata)
-    sources = ", ".join(output.provenance.get("files", [])) or "a simulation"
-    nwbfile = make_nwbfile(metadata, f"Output of a simulation: {sources}", when)
+    nwbfile = make_nwbfile(metadata, describe_session(output), when)
     layouts = plan_output(output, storage, workers)
-    return add_output(nwbfile, output, metadata.get("SimulationMetaData", {}), layouts, place)
+    run_metadata = metadata.get("SimulationMetaData", {})
+    return add_output(nwbfile, output, run_metadata, layouts, place, place_column)
+
+
+def describe_session(output: SimulationOutput) -> str:
+    """Describe a session in words, where nobody else does."""
+    sources = ", ".join(output.provenance.get("files", [])) or "a simulation"
+    return f"Output of a simulation: {sources}"
 
 
 def add_output(
@@ -109,15 +114,17 @@ def add_output(
     run_metadata: Mapping[str, Any],
     layouts: Mapping[str, Layout],
     place: Placeholder,
+    place_column: ColumnPlace = in_memory,
 ) -> Mapped:
-    """Add the NWB objects of all that a run recorded to ``nwbfile``.
+    """Add the NWB objects of all that a run recorded to ``nwbfile``, which may have others.
 
     ``run_metadata`` are arguments of ``SimulationMetaData``; ``layouts`` say how data are stored.
 
     Raises
     ------
     NameClashError
-        If two recordings have the same name.
+        If two recordings have the same name, or the file has something of that name, or units or
+        electrodes beside which there is no place for others.
     MetadataError
         If ``run_metadata`` do not fit NWB.
     ExportError
@@ -126,7 +133,9 @@ def add_output(
     """
     mapped = Mapped(nwbfile, place)
     _check_names(output)
-    tables = _Tables()
+    _check_room(nwbfile, output)
+    known = nwbfile.lab_meta_data.get("simulation")
+    tables = Tables(() if known is None else known.compartments)
     series_facts = {}
     for report in output.reports:
         _add_report(mapped, report, tables.of(report), layouts[report.name])
@@ -148,7 +157,8 @@ def add_output(
         }
     group_facts = _add_groups(mapped, output)
     for network in output.networks:
-        mapped.nwbfile.add_acquisition(make_state(network, _free_name(mapped, network.name)))
+        state = make_state(network, _free_name(mapped, network.name), place_column)
+        mapped.nwbfile.add_acquisition(state)
     run = {key: value for key, value in asdict(output.run).items() if value is not None}
     run |= run_metadata
     units, spike_facts = make_units(output.spikes, run.get("time_step"))
@@ -156,9 +166,7 @@ def add_output(
         mapped.nwbfile.units = units
     provenance = {**output.provenance, "series": series_facts, "spikes": spike_facts}
     provenance |= {"groups": group_facts} if group_facts else {}
-    tables_made = list(tables.by_digest.values())
-    own = {"compartments": tables_made, "provenance": json.dumps(provenance)}
-    mapped.nwbfile.add_lab_meta_data(make_simulation_metadata(run, own))
+    add_simulation_metadata(nwbfile, run, list(tables.by_digest.values()), provenance)
     return mapped
 
 
@@ -173,17 +181,14 @@ def add_in_memory(nwbfile: NWBFile, output: SimulationOutput) -> None:
         If arrays hold what NWB cannot.
 
     """
-    names = [nwb_name(report.name) for report in output.reports]
-    taken = [name for name in names if name in nwbfile.acquisition]
-    if "simulation" in nwbfile.lab_meta_data or taken:
-        found = f"acquisition {taken[0]!r}" if taken else "a simulation"
-        msg = f"the NWB file has {found} already; add to one that has not"
+    if "simulation" in nwbfile.lab_meta_data:
+        msg = "the NWB file has a simulation already; add to one that has not"
         raise NameClashError(msg)
 
-    def in_memory(data: LazyArray, _: Layout) -> Any:
+    def read(data: LazyArray, _: Layout) -> Any:
         return read_columns(data, slice(None), None)
 
-    add_output(nwbfile, output, {}, plan_output(output), in_memory)
+    add_output(nwbfile, output, {}, plan_output(output), read)
 
 
 def matrices(output: SimulationOutput) -> list[LazyArray]:
@@ -211,53 +216,6 @@ def plan_output(
         )
         for name, array in data.items()
     }
-
-
-class _Tables:
-    """One table for each population and distinct mapping, shared by the reports that have it."""
-
-    def __init__(self) -> None:
-        self.by_digest: dict[str, Compartments] = {}
-
-    def of(self, report: Report) -> Compartments:
-        digest = _digest(report.compartments)
-        if digest not in self.by_digest:
-            self.by_digest[digest] = _make_table(report.compartments, self._name(report))
-        return self.by_digest[digest]
-
-    def _name(self, report: Report) -> str:
-        """``compartments`` as in version 0.2.6; further tables say whose they are."""
-        taken = {table.name for table in self.by_digest.values()}
-        population = nwb_name(f"compartments_{report.population}")
-        named = nwb_name(f"compartments_{report.name}")
-        counted = (f"{named}_{number}" for number in count(2))
-        candidates = chain(["compartments", population, named], counted)
-        return next(name for name in candidates if name not in taken)
-
-
-def _digest(table: CompartmentTable) -> str:
-    digest = hashlib.sha256(table.population.encode())
-    arrays = {"id": table.cell_ids, "ends": table.ends, **table.columns, **table.cell_columns}
-    for name, array in sorted(arrays.items()):
-        values = np.ascontiguousarray(array[:])
-        digest.update(f"{name} {values.dtype} {values.shape}".encode())
-        digest.update(repr(values.tolist()).encode() if values.dtype == object else values.data)
-    return digest.hexdigest()
-
-
-def _make_table(table: CompartmentTable, name: str) -> Compartments:
-    columns = {column: np.asarray(values[:]) for column, values in table.columns.items()}
-    made: Compartments = Compartments.from_arrays(
-        columns.pop("number"),
-        table.counts(),
-        id=np.asarray(table.cell_ids[:]),
-        name=name,
-        description=f"The recorded compartments of the cells of population {table.population}",
-        population=table.population,
-        cell_columns={key: np.asarray(values[:]) for key, values in table.cell_columns.items()},
-        **columns,
-    )
-    return made
 
 
 def _add_report(mapped: Mapped, report: Report, table: Compartments, layout: Layout) -> None:
@@ -291,10 +249,32 @@ def _free_name(mapped: Mapped, name: str) -> str:
     return next(name for name in candidates if name not in mapped.nwbfile.acquisition)
 
 
+def _series_names(output: SimulationOutput) -> list[str]:
+    names = [report.name for report in output.reports]
+    names += [potential.name for potential in output.potentials]
+    return [nwb_name(name) for name in names]
+
+
 def _check_names(output: SimulationOutput) -> None:
-    names = [nwb_name(report.name) for report in output.reports]
-    names += [nwb_name(potential.name) for potential in output.potentials]
+    names = _series_names(output)
     for name in names:
         if names.count(name) > 1:
             msg = f"two recordings are named {name!r} in NWB; convert them to separate files"
             raise NameClashError(msg)
+
+
+def _check_room(nwbfile: NWBFile, output: SimulationOutput) -> None:
+    """Refuse to add to a file what it has already and can have but once."""
+    found = [
+        f"acquisition {name!r}" for name in _series_names(output) if name in nwbfile.acquisition
+    ]
+    known = nwbfile.lab_meta_data.get("simulation")
+    if known is not None and known.container_source is not None:
+        found.append("a simulation, whose provenance is on disk,")
+    if nwbfile.units is not None and any(len(spikes.times) for spikes in output.spikes):
+        found.append("units")
+    if nwbfile.electrodes is not None and output.potentials:
+        found.append("electrodes")
+    if found:
+        msg = f"the NWB file has {found[0]} already; add to one that has not"
+        raise NameClashError(msg)

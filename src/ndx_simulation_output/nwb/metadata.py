@@ -1,5 +1,6 @@
 """Session and subject, in the key structure of neuroconv: ``NWBFile:``, ``Subject:``."""
 
+import json
 import uuid
 import warnings
 from collections.abc import Mapping, Sequence
@@ -13,9 +14,16 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from ndx_simulation_output.errors import MetadataError, SimulationOutputWarning
-from ndx_simulation_output.nwb.types import SimulationMetaData
+from ndx_simulation_output.nwb.types import Compartments, SimulationMetaData
 
-__all__ = ["make_nwbfile", "make_simulation_metadata", "overlaid", "read_metadata", "read_session"]
+__all__ = [
+    "add_simulation_metadata",
+    "begun_now",
+    "make_nwbfile",
+    "overlaid",
+    "read_metadata",
+    "read_session",
+]
 
 _SECTIONS = ("NWBFile", "Subject", "SimulationMetaData")
 _SESSION = (
@@ -83,6 +91,20 @@ def read_metadata(source: str | Path | Mapping[str, Any] | None) -> dict[str, di
     return sections
 
 
+def begun_now(source: str | Path | Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
+    """Read metadata of a session that begins now, if they do not say when.
+
+    Raises
+    ------
+    MetadataError
+        As for ``read_metadata``.
+
+    """
+    sections = read_metadata(source)
+    session = {"session_start_time": datetime.now().astimezone(), **sections.get("NWBFile", {})}
+    return {**sections, "NWBFile": session}
+
+
 def read_session(nwbfile: NWBFile) -> dict[str, dict[str, Any]]:
     """Give session and subject of an NWB file as ``read_metadata`` does, without its identifier."""
     sections = {"NWBFile": _known(nwbfile, _SESSION)}
@@ -146,22 +168,60 @@ def make_nwbfile(
     return nwbfile
 
 
-def make_simulation_metadata(
-    given: Mapping[str, Any], own: Mapping[str, Any]
-) -> SimulationMetaData:
-    """Make the metadata of the run from what is ``given`` and what only the conversion knows.
+def add_simulation_metadata(
+    nwbfile: NWBFile,
+    run: Mapping[str, Any],
+    tables: Sequence[Compartments],
+    provenance: Mapping[str, Any],
+) -> None:
+    """Add to a file how a run was made, and the tables and provenance of what it recorded.
+
+    A file that has these of another run gets the tables and the provenance too. It keeps what it
+    says of the run, with a warning where this one says otherwise.
 
     Raises
     ------
     MetadataError
-        If a key or value is not one that the type has, or one of its ``own`` is given.
+        If a key or value of ``run`` is not one that the type has, or is not for metadata to give.
 
     """
-    if forbidden := {*own, "name"} & set(given):
+    own = {"compartments": tables, "provenance": json.dumps(provenance)}
+    if forbidden := {*own, "name"} & set(run):
         msg = f"SimulationMetaData: {', '.join(sorted(forbidden))} cannot be set by metadata"
         raise MetadataError(msg)
-    metadata: SimulationMetaData = _make(SimulationMetaData, "SimulationMetaData", {**given, **own})
-    return metadata
+    known = nwbfile.lab_meta_data.get("simulation")
+    if known is None:
+        nwbfile.add_lab_meta_data(_make(SimulationMetaData, "SimulationMetaData", {**run, **own}))
+        return
+    for table in tables:
+        known.add_compartments(table)
+    _add_facts(known, run)
+    known.fields["provenance"] = json.dumps(_joined(json.loads(known.provenance), provenance))
+
+
+def _add_facts(known: SimulationMetaData, run: Mapping[str, Any]) -> None:
+    for name, value in run.items():
+        kept = getattr(known, name)
+        if kept is None:
+            setattr(known, name, value)
+        elif kept != value:
+            warnings.warn(
+                f"{name} is {value} in what is added to a file where it is {kept}, which is kept",
+                SimulationOutputWarning,
+                stacklevel=2,
+            )
+
+
+def _joined(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the provenance of what two runs recorded; of the runs as a whole, that of the first."""
+    both = {**second, **first}
+    for name in ("series", "groups"):
+        if name in both:
+            both[name] = {**first.get(name, {}), **second.get(name, {})}
+    for name in ("files", "spikes"):
+        if name in both:
+            both[name] = [*first.get(name, []), *second.get(name, [])]
+    return both
 
 
 def _load(path: Path) -> Mapping[str, Any]:

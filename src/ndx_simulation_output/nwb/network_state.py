@@ -10,6 +10,7 @@ from hdmf.common import VectorIndex
 from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import ExportError, ShapeMismatchError, SourceError
+from ndx_simulation_output.nwb.state_columns import ColumnPlace, in_memory
 from ndx_simulation_output.nwb.types import NetworkState, PopulationState, ProjectionState
 from ndx_simulation_output.recording import (
     LazyArray,
@@ -28,8 +29,8 @@ _PRE_RANK, _WEIGHT, _DELAY, _STEPS = "pre_rank", "weight", "delay", "delay_steps
 _State = TypeVar("_State", PopulationState, ProjectionState)
 
 
-def make_state(network: NetworkSnapshot, name: str) -> NetworkState:
-    """Make an NWB object of the state of a network.
+def make_state(network: NetworkSnapshot, name: str, place: ColumnPlace = in_memory) -> NetworkState:
+    """Make an NWB object of the state of a network; ``place`` gives what columns hold.
 
     Raises
     ------
@@ -39,12 +40,12 @@ def make_state(network: NetworkSnapshot, name: str) -> NetworkState:
     """
     taken = set(dir(NetworkState))
     populations = [
-        _population(population, _free(population.name, taken), place)
-        for place, population in enumerate(network.populations)
+        _population(population, _free(population.name, taken), number, place)
+        for number, population in enumerate(network.populations)
     ]
     projections = [
-        _projection(projection, _free(projection.name, taken), place)
-        for place, projection in enumerate(network.projections)
+        _projection(projection, _free(projection.name, taken), number, place)
+        for number, projection in enumerate(network.projections)
     ]
     constants: dict[str, Any] = {}
     if network.constants:
@@ -111,10 +112,12 @@ def _in_order(states: Mapping[str, _State] | None) -> Iterable[_State]:
     )
 
 
-def _population(population: PopulationSnapshot, name: str, place: int) -> PopulationState:
+def _population(
+    population: PopulationSnapshot, name: str, number: int, place: ColumnPlace
+) -> PopulationState:
     names = _column_names(population.quantities, {}, PopulationState)
     columns = {
-        names[quantity.name]: np.asarray(quantity.values[:])
+        names[quantity.name]: place(quantity.values)
         for quantity in population.quantities
         if quantity.name in names
     }
@@ -125,20 +128,22 @@ def _population(population: PopulationSnapshot, name: str, place: int) -> Popula
         description=f"The state of population {population.name}",
         descriptions=_descriptions(population.quantities, names),
         title=population.name,
-        place=place,
+        place=number,
         model=population.model,
         **_catalogue(population.quantities, names, population.name),
     )
     return made
 
 
-def _projection(projection: ProjectionSnapshot, name: str, place: int) -> ProjectionState:
+def _projection(
+    projection: ProjectionSnapshot, name: str, number: int, place: ColumnPlace
+) -> ProjectionState:
     own = {} if projection.weight is None else {projection.weight: _WEIGHT}
     names = _column_names(projection.quantities, own, ProjectionState)
     delays = {_DELAY: projection.delays, _STEPS: projection.delay_steps}
-    columns = {_PRE_RANK: np.asarray(projection.pre_ranks[:])}
+    columns = {_PRE_RANK: place(projection.pre_ranks)}
     columns |= {
-        column: np.asarray(values[:])
+        column: place(values)
         for column, values in delays.items()
         if values is not None and values.shape
     }
@@ -146,13 +151,14 @@ def _projection(projection: ProjectionSnapshot, name: str, place: int) -> Projec
     for quantity in projection.quantities:
         if quantity.name in names:
             put = columns if quantity.locality == "local" else row_columns
-            put[names[quantity.name]] = np.asarray(quantity.values[:])
+            put[names[quantity.name]] = place(quantity.values)
     made: ProjectionState = ProjectionState.from_arrays(
         np.asarray(projection.post_ranks[:]),
         np.asarray(projection.ends[:]),
         columns,
         name=name,
         row_columns=row_columns,
+        hold=place,
         description=f"The state of projection {projection.name}",
         descriptions={
             _PRE_RANK: "Rank of the pre-synaptic neuron of each synapse, in its population",
@@ -161,7 +167,7 @@ def _projection(projection: ProjectionSnapshot, name: str, place: int) -> Projec
             **_descriptions(projection.quantities, names),
         },
         title=projection.name,
-        place=place,
+        place=number,
         pre=projection.pre,
         post=projection.post,
         target=None if projection.targets is None else list(projection.targets),

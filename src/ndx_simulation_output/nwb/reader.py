@@ -43,11 +43,12 @@ from ndx_simulation_output.recording import (
     Report,
     Run,
     SimulationOutput,
+    Spikes,
 )
 from ndx_simulation_output.recording.merging import merge_outputs
 from ndx_simulation_output.remote import RemoteFile
 
-__all__ = ["is_nwb", "open_nwb", "read", "read_all", "read_contents"]
+__all__ = ["check_nwb", "is_nwb", "open_nwb", "read", "read_all", "read_contents"]
 
 
 def is_nwb(path: Path) -> bool:
@@ -61,6 +62,32 @@ def is_nwb(path: Path) -> bool:
             return "nwb_version" in file.attrs
     except (KeyError, OSError, RuntimeError):
         return False
+
+
+def check_nwb(path: Path) -> None:
+    """Refuse what is no NWB file.
+
+    Raises
+    ------
+    SourceError
+        If it does not exist, cannot be read, or is something else.
+
+    """
+    if is_nwb(path):
+        return
+    found = "is not an NWB file of version 2"
+    if not path.exists():
+        found = "does not exist"
+    elif path.is_dir():
+        found = "is a directory; expected an NWB file, or a Zarr store that is one"
+    else:
+        try:
+            with h5py.File(path, "r"):
+                pass
+        except OSError as error:
+            found = f"cannot be read as NWB: {error}"
+    msg = f"{path} {found}"
+    raise SourceError(msg)
 
 
 def open_nwb(source: Path | RemoteFile) -> HDMFIO:
@@ -210,13 +237,11 @@ def _describe(nwbfile: NWBFile, path: Path | RemoteFile) -> SimulationOutput:
             notes.append(f"left out: {series.name} is a {type(series).__name__}")
     notes += _others(nwbfile)
     units = nwbfile.units
-    if units is not None:
-        others = sorted(set(units.colnames) - UNITS_COLUMNS)
-        notes += [f"left out: column {name!r} of the units" for name in others]
-    spike_facts = provenance.pop("spikes", [])
+    spikes = read_units(units, provenance.pop("spikes", []))
+    notes += _left_of_units(units, spikes)
     return SimulationOutput(
         reports=tuple(reports),
-        spikes=tuple(read_units(units, spike_facts)),
+        spikes=tuple(spikes),
         potentials=tuple(potentials),
         groups=tuple(_groups(nwbfile, group_facts)),
         networks=tuple(map(read_state, _networks(nwbfile))),
@@ -225,6 +250,17 @@ def _describe(nwbfile: NWBFile, path: Path | RemoteFile) -> SimulationOutput:
         notes=tuple(notes),
         provenance=provenance,
     )
+
+
+def _left_of_units(units: Any, spikes: Sequence[Spikes]) -> list[str]:
+    """Say what of the units the description of their spikes does not hold."""
+    names = set() if units is None else set(units.colnames)
+    notes = [f"left out: column {name!r} of the units" for name in sorted(names - UNITS_COLUMNS)]
+    return notes + [
+        f"left out: obs_intervals of the units of {some.population}, which differ"
+        for some in spikes
+        if "obs_intervals" in names and some.intervals is None
+    ]
 
 
 def _others(nwbfile: NWBFile) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import h5py
 from pynwb import NWBHDF5IO, NWBFile
 
+from ndx_simulation_output.engine.appended import is_appended, recover_appended
 from ndx_simulation_output.engine.journal import (
     journal_of,
     left_behind,
@@ -57,6 +58,7 @@ def recover(
     ----------
     path
         The temporary file, such as ``.run.1234.part.nwb``, or the name it was to get, ``run.nwb``.
+        Or a file that PyMoDAQ's savers added to: it is made whole where it is.
     target
         The NWB file to make; by default the one that it was to become.
     overwrite
@@ -80,6 +82,8 @@ def recover(
     40000
 
     """
+    if is_appended(Path(path)) and name_of_partial(Path(path)) is None:
+        return _recover_in_place(Path(path), Path(target or path), overwrite=overwrite)
     partial = _partial(Path(path))
     target = partial.with_name(str(name_of_partial(partial))) if target is None else Path(target)
     check_target(target, overwrite=overwrite)
@@ -98,6 +102,12 @@ def recover(
             recovered = _complete(file, partial, target)
         _give_name(partial, target)
     return recovered
+
+
+def _recover_in_place(path: Path, target: Path, *, overwrite: bool) -> Recovered:
+    """Make whole a file to which groups of arrays were added, which has its name already."""
+    recover_appended(path, target, overwrite=overwrite)
+    return Recovered(target, (), 0, ("what was added to it is there up to the last flush",))
 
 
 def _partial(path: Path) -> Path:

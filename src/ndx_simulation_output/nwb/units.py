@@ -20,11 +20,13 @@ _DESCRIPTIONS = {
     "population": "Name of the population of the cell",
     "node_id": "Id of the cell in its population",
     "spike_times": "Times of the spikes of the cell, in seconds",
+    "obs_intervals": "When the cell was recorded, start and stop in seconds",
     SOURCE_POSITION: "Position of each spike among those of its population in the source",
     "source_rounding": "Units in the last place from the time in milliseconds, computed from "
     "spike_times, to the number in the source",
 }
 UNITS_COLUMNS = {"population", "node_id", "spike_times", SOURCE_POSITION, "source_rounding"}
+UNITS_COLUMNS |= {"obs_intervals"}
 """Columns that a description of spikes holds."""
 
 
@@ -59,6 +61,7 @@ def make_units(
     for name, values in _ragged(populations, sorted_spikes).items():
         data = _column(name, values)
         columns += [data, VectorIndex(name=f"{name}_index", data=ends, target=data)]
+    columns += _intervals(populations, sorted_spikes)
     units = Units(
         name="units",
         description="Spikes of the simulated cells",
@@ -97,6 +100,11 @@ def read_units(units: Any, facts: Iterable[dict[str, Any]]) -> list[Spikes]:
 def _sort(spikes: Spikes) -> _Sorted:
     order = np.lexsort((spikes.times, spikes.node_ids))
     cells, counts = np.unique(spikes.node_ids, return_counts=True)
+    if spikes.silent is not None and len(spikes.silent):
+        recorded = np.union1d(cells, spikes.silent)
+        all_counts = np.zeros(len(recorded), np.intp)
+        all_counts[np.searchsorted(recorded, cells)] = counts
+        cells, counts = recorded, all_counts
     return _Sorted(cells, counts, order, _source_order(spikes, order))
 
 
@@ -125,6 +133,21 @@ def _ragged(
             for spikes, part in pairs
         )
     return ragged
+
+
+def _intervals(populations: Sequence[Spikes], sorted_spikes: Sequence[_Sorted]) -> list[VectorData]:
+    """Give the column of when each cell was recorded, if that is known of any."""
+    if all(spikes.intervals is None for spikes in populations):
+        return []
+    known = [
+        np.zeros((0, 2)) if spikes.intervals is None else spikes.intervals for spikes in populations
+    ]
+    pairs = list(zip(known, sorted_spikes, strict=True))
+    data = _column(
+        "obs_intervals", np.concatenate([np.tile(own, (len(part.cells), 1)) for own, part in pairs])
+    )
+    ends = np.cumsum(np.concatenate([np.full(len(part.cells), len(own)) for own, part in pairs]))
+    return [data, VectorIndex(name="obs_intervals_index", data=ends, target=data)]
 
 
 def _zeros(part: _Sorted, name: str, pairs: Sequence[tuple[Spikes, _Sorted]]) -> NDArray[Any]:
@@ -160,7 +183,31 @@ def _read_population(
         key: values[key][order] for key in ragged if key not in {"spike_times", SOURCE_POSITION}
     }
     columns = {key: column for key, column in columns.items() if column.any()}
-    return Spikes(name, ids[order], values["spike_times"][order], columns, known.get(name, {}))
+    silent = cells[rows][counts == 0]
+    return Spikes(
+        name,
+        ids[order],
+        values["spike_times"][order],
+        columns,
+        known.get(name, {}),
+        silent=silent if len(silent) and "spike_times" in ragged else None,
+        intervals=_read_intervals(units, rows),
+    )
+
+
+def _read_intervals(units: Any, rows: NDArray[np.intp]) -> NDArray[np.float64] | None:
+    """Read when cells were recorded, if all of a population were at the same time."""
+    if "obs_intervals" not in units.colnames or not len(rows):
+        return None
+    ends = np.asarray(units["obs_intervals"].data[:], np.int64)
+    starts = np.concatenate([np.zeros(1, np.int64), ends[:-1]])
+    lengths = (ends - starts)[rows]
+    if lengths.min() != lengths.max() or not lengths[0]:
+        return None
+    values = np.asarray(units["obs_intervals"].target.data[:], np.float64)
+    places = starts[rows][:, np.newaxis] + np.arange(lengths[0])
+    found: NDArray[np.float64] = values[places[0]]
+    return found if (values[places] == found).all() else None
 
 
 def _gather(

@@ -8,6 +8,7 @@ from typing import Any
 
 from pynwb import NWBHDF5IO
 
+from ndx_simulation_output.engine.columns import write_columns
 from ndx_simulation_output.engine.datasets import create_dataset, replace_dataset
 from ndx_simulation_output.engine.layout import Storage
 from ndx_simulation_output.engine.links import link_dataset
@@ -18,6 +19,7 @@ from ndx_simulation_output.files import check_target, names_store, naming_target
 from ndx_simulation_output.nwb.exports import HowStored
 from ndx_simulation_output.nwb.exports_writing import bytes_of, write_exports
 from ndx_simulation_output.nwb.mapping import map_output, matrices
+from ndx_simulation_output.nwb.state_columns import PlacedColumns, in_memory
 from ndx_simulation_output.nwb.zarr import write_store
 from ndx_simulation_output.recording import SimulationOutput
 from ndx_simulation_output.recording.arrays import Progress, size_in_bytes
@@ -94,13 +96,22 @@ def write(
             for source in [] if storage.link else matrices(output):
                 write_matrix_together(team, source, workers=workers)
         return
-    mapped = map_output(output, metadata, when=when, storage=storage, workers=workers)
+    placed = PlacedColumns()
+    mapped = map_output(
+        output,
+        metadata,
+        when=when,
+        storage=storage,
+        workers=workers,
+        place_column=in_memory if storage.compression == "none" else placed.place,
+    )
     with whole_hdf5(target, overwrite=overwrite) as file:
         # It is not closed here: that is for the file, which may be full.
         io = NWBHDF5IO(mode="w", file=file)
         io.write(mapped.nwbfile)
         total = sum(size_in_bytes(fill.source) for fill in mapped.fills)
-        total += bytes_of(output.exports)
+        columns = placed.columns()
+        total += bytes_of(output.exports) + sum(size_in_bytes(one.source) for one in columns)
         done = (lambda n_bytes: progress(n_bytes, total)) if progress else None
         for fill in mapped.fills:
             placeholder = fill.series.fields["data"].dataset
@@ -113,6 +124,7 @@ def write(
             write_matrix_together(
                 team, fill.source, dataset, fill.layout, file.path, workers=workers, progress=done
             )
+        write_columns(columns, workers=workers, progress=done)
         if output.exports:
             level = _GZIP_LEVEL if storage.compression == "gzip" else 0
             write_exports(file, output.exports, HowStored(level), done)

@@ -2,182 +2,26 @@
 
 import copy
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from enum import Enum
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ndx_simulation_output.errors import MissingDependencyError, ShapeMismatchError
+from ndx_simulation_output.errors import ShapeMismatchError
+from ndx_simulation_output.pymodaq.axes import Axis
+from ndx_simulation_output.pymodaq.choices import DataDim, DataDistribution, DataSource
+from ndx_simulation_output.pymodaq.genuine import pymodaq_data
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
-__all__ = [
-    "Axis",
-    "DataCalculated",
-    "DataDim",
-    "DataDistribution",
-    "DataRaw",
-    "DataSource",
-    "DataToExport",
-    "DataWithAxes",
-]
-
-
-class _Named(Enum):
-    """A choice that equals the text of its name."""
-
-    def __eq__(self, other: object) -> bool:
-        """Tell whether the names are equal, in small or capital letters."""
-        name = getattr(other, "name", other)
-        return isinstance(name, str) and name.casefold() == self.name.casefold()
-
-    def __hash__(self) -> int:
-        """Hash the name."""
-        return hash(self.name)
-
-    @classmethod
-    def of(cls, value: Any) -> "Self":
-        """Give the choice of a name, of this or another enumeration.
-
-        Raises
-        ------
-        ValueError
-            If there is none of this name.
-
-        """
-        for choice in cls:
-            if choice == value:
-                return choice
-        msg = f"{value!r} is no {cls.__name__}; expected one of {', '.join(cls.__members__)}"
-        raise ValueError(msg)
-
-
-class DataDim(_Named):
-    """How many dimensions the signal has."""
-
-    Data0D = 0
-    Data1D = 1
-    Data2D = 2
-    DataND = 3
-
-
-class DataSource(_Named):
-    """Whether data are as recorded, or calculated from others."""
-
-    raw = 0
-    calculated = 1
-
-
-class DataDistribution(_Named):
-    """Whether navigation axes are those of a grid, or list the points that were measured."""
-
-    uniform = 0
-    spread = 1
-
-
-class Axis:
-    """Values of an independent variable, shape (value,), along dimension ``index`` of arrays.
-
-    The values are kept as they are given, or made of ``offset``, ``scaling`` and ``size``.
-
-    Example
-    -------
-    >>> Axis("myaxis", units="seconds", data=np.array([3, 7, 11, 15]))
-    Axis: <label: myaxis> - <units: seconds> - <index: 0>
-
-    """
-
-    def __init__(
-        self,
-        label: str = "",
-        units: str = "",
-        data: NDArray[Any] | None = None,
-        index: int = 0,
-        scaling: float | None = None,
-        offset: float | None = None,
-        size: int | None = None,
-        spread_order: int = 0,
-    ) -> None:
-        """Make an axis.
-
-        Raises
-        ------
-        TypeError
-            If there are neither values nor a size, or the values are no array.
-        ValueError
-            If the values do not have one dimension, or ``index`` is negative.
-
-        """
-        if data is None:
-            if size is None:
-                msg = "an axis has neither data nor size; expected one of them"
-                raise TypeError(msg)
-            data = (offset or 0.0) + (1.0 if scaling is None else scaling) * np.arange(size)
-        if not isinstance(data, np.ndarray):
-            msg = f"the data of axis {label!r} are {type(data).__name__}; expected a numpy array"
-            raise TypeError(msg)
-        if data.ndim != 1 or index < 0:
-            msg = (
-                f"axis {label!r} has data of shape {data.shape} and index {index}; expected one "
-                "dimension, and 0 or more"
-            )
-            raise ValueError(msg)
-        self.label, self.units, self.data = label, units, data
-        self.index, self.spread_order = int(index), int(spread_order or 0)
-
-    @classmethod
-    def of(cls, axis: Any) -> "Axis":
-        """Give a light axis of one of any kind."""
-        if isinstance(axis, cls):
-            return axis
-        values = np.asarray(axis.get_data())
-        return cls(axis.label, axis.units, values, axis.index, spread_order=axis.spread_order)
-
-    @property
-    def size(self) -> int:
-        """Number of values."""
-        return len(self.data)
-
-    def get_data(self) -> NDArray[Any]:
-        """Give the values."""
-        return self.data
-
-    def to_pymodaq(self) -> Any:
-        """Give it as an axis of ``pymodaq_data``, which keeps linear values as a step.
-
-        Raises
-        ------
-        MissingDependencyError
-            If pymodaq_data is not installed.
-
-        """
-        return _pymodaq().Axis(
-            self.label, self.units, self.data, self.index, spread_order=self.spread_order
-        )
-
-    def __eq__(self, other: object) -> bool:
-        """Tell whether label, units, index and all values are equal."""
-        if not hasattr(other, "get_data"):
-            return NotImplemented
-        axis = Axis.of(other)
-        same = (self.label, self.units, self.index) == (axis.label, axis.units, axis.index)
-        return same and np.array_equal(self.data, axis.data)
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        """Show it as PyMoDAQ does."""
-        return f"Axis: <label: {self.label}> - <units: {self.units}> - <index: {self.index}>"
+__all__ = ["DataCalculated", "DataRaw", "DataWithAxes"]
 
 
 class DataWithAxes:
     """Arrays of one shape, ``data``, with their axes, and perhaps ``errors`` of the same shape.
 
     Further arguments become attributes, which ``extra_attributes`` names. ``timestamp`` is in
-    seconds since 1970.
+    seconds since 1970, and so are ``times``, which data that are loaded have if the time of each
+    of their elements was saved; those of points of a scan that were not reached are NaN.
 
     Example
     -------
@@ -227,6 +71,7 @@ class DataWithAxes:
         given = DataDistribution.of(distribution)
         self.distribution = given if self.nav_indexes else DataDistribution.uniform
         self.timestamp = time.time() if timestamp is None else float(timestamp)
+        self.times: NDArray[np.float64] | None = None
         self.extra_attributes = list(extra)
         for key, value in extra.items():
             setattr(self, key, value)
@@ -300,7 +145,7 @@ class DataWithAxes:
             If pymodaq_data is not installed.
 
         """
-        made = _pymodaq().DataWithAxes(
+        made = pymodaq_data().DataWithAxes(
             self.name,
             source=self.source.name,
             distribution=self.distribution.name,
@@ -362,93 +207,6 @@ class DataCalculated(DataWithAxes):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Make data; the arguments are those of :class:`DataWithAxes`, without the source."""
         super().__init__(*args, **{**kwargs, "source": DataSource.calculated})
-
-
-class DataToExport:
-    """Data of any shapes that belong together.
-
-    Example
-    -------
-    >>> DataToExport("all", [DataRaw("temperature", data=[np.array([21.5])], units="degC")])
-    DataToExport: all <len:1>
-        * <DataRaw, temperature, (|1)>
-
-    """
-
-    def __init__(
-        self, name: str, data: Iterable[Any] = (), *, timestamp: float | None = None
-    ) -> None:
-        """Make it of data, which are not changed."""
-        self.name, self.data = name, [DataWithAxes.of(some) for some in data]
-        self.timestamp = time.time() if timestamp is None else float(timestamp)
-
-    @classmethod
-    def of(cls, export: Any) -> "DataToExport":
-        """Give a light one of one of any kind."""
-        if isinstance(export, cls):
-            return export
-        return cls(export.name, export.data, timestamp=export.timestamp)
-
-    def append(self, data: Any) -> None:
-        """Add data, or all of another, also where some of the same name are there."""
-        added = data.data if isinstance(data, DataToExport) else [DataWithAxes.of(data)]
-        self.data.extend(added)
-
-    def get_data_from_dim(self, dim: Any) -> "DataToExport":
-        """Give those of a dimension."""
-        found = [data for data in self.data if data.dim == DataDim.of(dim)]
-        return DataToExport(self.name, found, timestamp=self.timestamp)
-
-    def get_data_from_name(self, name: str) -> DataWithAxes | None:
-        """Give the first of a name, or None."""
-        return next((data for data in self.data if data.name == name), None)
-
-    def get_full_names(self) -> list[str]:
-        """Give the names as ``origin/name``."""
-        return [f"{data.origin}/{data.name}" for data in self.data]
-
-    def get_names(self) -> list[str]:
-        """Give the names."""
-        return [data.name for data in self.data]
-
-    def to_pymodaq(self) -> Any:
-        """Give it as one of ``pymodaq_data``, which gives its name as origin to data without one.
-
-        Raises
-        ------
-        MissingDependencyError
-            If pymodaq_data is not installed.
-
-        """
-        made = _pymodaq().DataToExport(self.name, data=[data.to_pymodaq() for data in self.data])
-        made.timestamp = self.timestamp
-        return made
-
-    def __getitem__(self, index: int) -> DataWithAxes:
-        """Give one of the data."""
-        return self.data[index]
-
-    def __iter__(self) -> Iterator[DataWithAxes]:
-        """Give the data."""
-        return iter(self.data)
-
-    def __len__(self) -> int:
-        """Give how many there are."""
-        return len(self.data)
-
-    def __repr__(self) -> str:
-        """Show it as PyMoDAQ does."""
-        lines = "".join(f"\n    * {data}" for data in self.data)
-        return f"DataToExport: {self.name} <len:{len(self)}>{lines}"
-
-
-def _pymodaq() -> Any:
-    try:
-        from pymodaq_data import data
-    except ImportError as error:
-        msg = "this needs pymodaq_data: pip install 'ndx-simulation-output[pymodaq]'"
-        raise MissingDependencyError(msg) from error
-    return data
 
 
 def _arrays(name: str, data: Any) -> list[NDArray[Any]]:

@@ -2,92 +2,59 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from ndx_simulation_output.pymodaq.data import DataToExport, DataWithAxes
-from ndx_simulation_output.pymodaq.files import H5SaverLowLevel, Node
+from ndx_simulation_output.pymodaq.data import DataWithAxes
+from ndx_simulation_output.pymodaq.files import H5SaverLowLevel
 from ndx_simulation_output.pymodaq.loading import assemble, assemble_all, axis_as_data
-from ndx_simulation_output.recording import ExportAxis, ExportGroup
+from ndx_simulation_output.pymodaq.nodes import Node
+from ndx_simulation_output.pymodaq.sets import DataToExport
+from ndx_simulation_output.pymodaq.trees import ReadTree, SavedTree, Tree, path_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["DataLoader", "SavedTree", "Tree", "load_node", "path_of"]
-
-_NAV_AXES = "navaxes"
+__all__ = ["DataLoader", "LoadsArrays"]
 
 
-class Tree(Protocol):
-    """Groups by their paths, such as ``/RawData/Detector000``."""
+class LoadsArrays:
+    """Loads arrays of the groups of a file, ``with_nav``: with navigation axes too."""
 
-    def group(self, path: str) -> ExportGroup:
-        """Give a group and what is below it; KeyError if there is none."""
+    def __init__(self, tree: Tree, *, with_nav: bool) -> None:
+        self.tree, self._with_nav = tree, with_nav
 
-    def nav_axes(self, path: str) -> tuple[ExportAxis, ...]:
-        """Give the navigation axes of a group: those of the next ``NavAxes`` around it."""
+    def load_data(
+        self,
+        where: str | Node,
+        with_bkg: bool = False,  # noqa: FBT001, FBT002 - the arguments of PyMoDAQ
+        load_all: bool = False,  # noqa: FBT001, FBT002
+    ) -> DataWithAxes:
+        """Load an array, or all arrays that belong to it, with their axes and errors.
 
-
-class SavedTree:
-    """The groups of a file that is open to be added to."""
-
-    def __init__(self, saver: H5SaverLowLevel) -> None:
-        """Take an object with an open file."""
-        self._saver = saver
-
-    def group(self, path: str) -> ExportGroup:
-        """Give a group and what is below it.
+        ``with_bkg`` subtracts from each the background of its number. The values of an axis are
+        data too.
 
         Raises
         ------
         KeyError
-            If there is none.
+            If there is no such array.
 
         """
-        from ndx_simulation_output.nwb.exports_reading import group_from
-
-        if not self._saver.get_node(path).is_group:
-            msg = f"{path} of {self._saver.file_path} is not a group"
-            raise KeyError(msg)
-        return group_from(self._saver.h5(path))
-
-    def nav_axes(self, path: str) -> tuple[ExportAxis, ...]:
-        """Give the navigation axes of a group."""
-        for around in _around(path):
-            for name in self._saver.h5(around):
-                if name.casefold() == _NAV_AXES:
-                    return self.group(f"{around}/{name}").axes
-        return ()
+        path = path_of(where)
+        above, _, name = path.rpartition("/")
+        group = self.tree.group(above or "/")
+        if any(array.name == name for array in group.arrays):
+            nav = self.tree.nav_axes(above) if self._with_nav else ()
+            return assemble(group, name, path, nav, load_all=load_all, with_bkg=with_bkg)
+        for axis in group.axes:
+            if axis.name == name:
+                return axis_as_data(axis, path)
+        names = [array.name for array in group.arrays] + [axis.name for axis in group.axes]
+        msg = f"no array {path}; {above or '/'} has: {', '.join(names) or 'nothing'}"
+        raise KeyError(msg)
 
 
-class _ReadTree:
-    """The groups of a file that is open for reading."""
-
-    def __init__(self, path: Path) -> None:
-        from ndx_simulation_output.adapters import pymodaq
-        from ndx_simulation_output.nwb import reader
-
-        self._path = path
-        self.output = reader.read(path) if reader.is_nwb(path) else pymodaq.read(path)
-        self._groups = {
-            where: group for export in self.output.exports for where, group in export.walk()
-        }
-        self._groups["/"] = ExportGroup("", groups=self.output.exports)
-
-    def group(self, path: str) -> ExportGroup:
-        if path not in self._groups:
-            msg = f"no group {path} in {self._path}; there are: {', '.join(self._groups)}"
-            raise KeyError(msg)
-        return self._groups[path]
-
-    def nav_axes(self, path: str) -> tuple[ExportAxis, ...]:
-        for around in _around(path):
-            inner = {group.name.casefold(): group for group in self.group(around).groups}
-            if _NAV_AXES in inner:
-                return inner[_NAV_AXES].axes
-        return ()
-
-
-class DataLoader:
+class DataLoader(LoadsArrays):
     """Loads data with their navigation axes, and all data of a group at once.
 
     It takes an object with an open file, or the path of an NWB file or of a file of PyMoDAQ, which
@@ -109,33 +76,14 @@ class DataLoader:
             If it cannot be read.
 
         """
-        self._read: _ReadTree | None = None
+        self._read: ReadTree | None = None
         self._saver: H5SaverLowLevel | None = None
-        self.tree: Tree
+        tree: Tree
         if isinstance(h5saver, H5SaverLowLevel):
-            self._saver = h5saver
-            self.tree = SavedTree(h5saver)
+            self._saver, tree = h5saver, SavedTree(h5saver)
         else:
-            self._read = _ReadTree(Path(h5saver))
-            self.tree = self._read
-
-    def load_data(
-        self,
-        where: str | Node,
-        with_bkg: bool = False,  # noqa: FBT001, FBT002 - the arguments of PyMoDAQ
-        load_all: bool = False,  # noqa: FBT001, FBT002
-    ) -> DataWithAxes:
-        """Load an array, or all arrays that belong to it, with their axes and errors.
-
-        ``with_bkg`` subtracts from each the background of its number.
-
-        Raises
-        ------
-        KeyError
-            If there is no such array.
-
-        """
-        return load_node(self.tree, where, with_bkg=with_bkg, load_all=load_all, with_nav=True)
+            tree = self._read = ReadTree(Path(h5saver))
+        super().__init__(tree, with_nav=True)
 
     def load_all(
         self,
@@ -180,7 +128,7 @@ class DataLoader:
     def close_file(self) -> None:
         """Close a file that was opened for reading."""
         if self._read is not None:
-            self._read.output.close()
+            self._read.close()
 
     def __enter__(self) -> "Self":
         """Give this loader."""
@@ -189,45 +137,3 @@ class DataLoader:
     def __exit__(self, *_: object) -> None:
         """Close a file that was opened for reading."""
         self.close_file()
-
-
-def load_node(
-    tree: Tree,
-    where: str | Node,
-    *,
-    with_bkg: bool = False,
-    load_all: bool = False,
-    with_nav: bool = False,
-) -> DataWithAxes:
-    """Load an array of a tree, or the values of an axis as data.
-
-    Raises
-    ------
-    KeyError
-        If there is no such array.
-
-    """
-    path = path_of(where)
-    above, _, name = path.rpartition("/")
-    group = tree.group(above or "/")
-    if any(array.name == name for array in group.arrays):
-        nav = tree.nav_axes(above) if with_nav else ()
-        return assemble(group, name, path, nav, load_all=load_all, with_bkg=with_bkg)
-    for axis in group.axes:
-        if axis.name == name:
-            return axis_as_data(axis, path)
-    names = [array.name for array in group.arrays] + [axis.name for axis in group.axes]
-    msg = f"no array {path}; {above or '/'} has: {', '.join(names) or 'nothing'}"
-    raise KeyError(msg)
-
-
-def path_of(where: str | Node) -> str:
-    """Give the path of a node or path, without a slash at its end."""
-    return f"/{(where.path if isinstance(where, Node) else where).strip('/')}"
-
-
-def _around(path: str) -> Iterator[str]:
-    """Give a path and those above it, without the root."""
-    while path.strip("/"):
-        yield path
-        path = path.rpartition("/")[0]

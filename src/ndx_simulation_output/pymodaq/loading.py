@@ -7,14 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ndx_simulation_output.pymodaq.data import Axis, DataToExport, DataWithAxes
+from ndx_simulation_output.pymodaq.axes import Axis
+from ndx_simulation_output.pymodaq.data import DataWithAxes
+from ndx_simulation_output.pymodaq.sets import DataToExport
 from ndx_simulation_output.recording import ExportArray, ExportAxis, ExportGroup
 from ndx_simulation_output.recording.json_values import from_json
 
 __all__ = ["assemble", "assemble_all", "axis_as_data", "light_axis"]
 
 _SPREAD = "spread"
-_NAV_AXES = "navaxes"
+_NAV_AXES, _TIMES = "navaxes", "Times00"
 
 
 def light_axis(axis: ExportAxis) -> Axis:
@@ -120,7 +122,7 @@ def _made(
     spread = first.distribution == _SPREAD and bool(nav)
     extra = {key: from_json(value) for key, value in first.extra.items()}
     reserved = {"name", "data", "path"}
-    return DataWithAxes(
+    made = DataWithAxes(
         first.title,
         source=first.source or "raw",
         distribution=_SPREAD if spread else "uniform",
@@ -135,6 +137,9 @@ def _made(
         path=path,
         **{key: value for key, value in extra.items() if key not in reserved},
     )
+    if _TIMES in by_name:
+        made.times = np.asarray(by_name[_TIMES].values[()])
+    return made
 
 
 def _other(by_name: dict[str, ExportArray], array: ExportArray, prefix: str) -> ExportArray | None:

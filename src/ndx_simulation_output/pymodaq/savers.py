@@ -1,6 +1,5 @@
 """Save data of known shape: axes, data, their backgrounds, and whole sets of data."""
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -9,10 +8,15 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from ndx_simulation_output.pymodaq.data import Axis, DataToExport, DataWithAxes
-from ndx_simulation_output.pymodaq.files import H5SaverLowLevel, Node
-from ndx_simulation_output.pymodaq.loaders import SavedTree, load_node, path_of
+from ndx_simulation_output.pymodaq.axes import Axis
+from ndx_simulation_output.pymodaq.data import DataWithAxes
+from ndx_simulation_output.pymodaq.files import H5SaverLowLevel
+from ndx_simulation_output.pymodaq.loaders import LoadsArrays
 from ndx_simulation_output.pymodaq.loading import light_axis
+from ndx_simulation_output.pymodaq.nodes import Node
+from ndx_simulation_output.pymodaq.numbering import next_number
+from ndx_simulation_output.pymodaq.sets import DataToExport
+from ndx_simulation_output.pymodaq.trees import SavedTree, path_of
 from ndx_simulation_output.recording import ExportArray, ExportAxis
 from ndx_simulation_output.recording.json_values import to_json
 
@@ -23,7 +27,6 @@ __all__ = [
     "DataToExportSaver",
     "channel_of",
     "described",
-    "next_number",
     "saver_of",
 ]
 
@@ -89,7 +92,7 @@ class AxisSaverLoader:
         return [light_axis(axis) for axis in SavedTree(self.h5saver).group(path).axes]
 
 
-class DataSaverLoader:
+class DataSaverLoader(LoadsArrays):
     """Saves and loads data, as ``Data00``, ``Data01`` and so on, with their axes and errors."""
 
     _prefix = "Data"
@@ -99,6 +102,7 @@ class DataSaverLoader:
     def __init__(self, h5saver: H5SaverLowLevel | str | Path) -> None:
         """Take an object with an open file, or the path of a file to add to."""
         self.h5saver = saver_of(h5saver)
+        super().__init__(SavedTree(self.h5saver), with_nav=False)
         self._axes = AxisSaverLoader(self.h5saver)
 
     def add_data(
@@ -126,25 +130,6 @@ class DataSaverLoader:
         for number, values in enumerate(light.errors or ()):
             name = f"{self._errors}{first + number:02d}"
             self._write(group, described(light, name, number, "error"), values)
-
-    def load_data(
-        self,
-        where: str | Node,
-        with_bkg: bool = False,  # noqa: FBT001, FBT002
-        load_all: bool = False,  # noqa: FBT001, FBT002
-    ) -> DataWithAxes:
-        """Load an array, or all arrays that belong to it, with the axes of its group.
-
-        ``with_bkg`` subtracts from each the background of its number.
-
-        Raises
-        ------
-        KeyError
-            If there is no such array.
-
-        """
-        tree = SavedTree(self.h5saver)
-        return load_node(tree, where, with_bkg=with_bkg, load_all=load_all)
 
     def _write(self, group: h5py.Group, array: ExportArray, values: NDArray[Any]) -> None:
         from ndx_simulation_output.nwb.exports import as_stored, create_array, encoded
@@ -270,15 +255,6 @@ def channel_of(
     name = f"CH{next_number(saver.h5(place), 'CH'):02d}"
     origin = {"origin": data.origin} if data.origin else {}
     return saver.add_group(name, "", place, data.name, settings, {**(metadata or {}), **origin})
-
-
-def next_number(group: h5py.Group, prefix: str) -> int:
-    """Give the number after the highest of a prefix in a group.
-
-    PyMoDAQ counts those in groups below too: they take names that are free anyway.
-    """
-    found = (re.fullmatch(rf"{prefix}(\d+)", name) for name in group)
-    return max((int(match[1]) for match in found if match), default=-1) + 1
 
 
 def _as_axis(values: NDArray[Any]) -> NDArray[Any]:

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ndx_simulation_output.errors import (
     CellNotFoundError,
@@ -69,6 +69,13 @@ class CompartmentTable:
         """
         ends = np.cumsum(counts, dtype=np.int64)
         return cls(population, cell_ids, ends, dict(columns), dict(cell_columns or {}))
+
+    @classmethod
+    def from_cells(cls, population: str, cell_ids: ArrayLike) -> "CompartmentTable":
+        """Make a table of cells without parts, ``cell_ids`` of shape (cell,): each its number 0."""
+        ids = np.asarray(cell_ids)
+        one, zero = np.ones(len(ids), np.int64), np.zeros(len(ids), np.int64)
+        return cls.from_counts(population, ids, one, {"number": zero})
 
     def __len__(self) -> int:
         """Give the number of cells."""

@@ -7,7 +7,7 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from ndx_simulation_output.errors import MissingDependencyError
+from ndx_simulation_output.optional import import_optional
 from ndx_simulation_output.recording.arrays import (
     LazyArray,
     chunks_of,
@@ -51,11 +51,7 @@ def to_dask(
     array([0.004, 0.004, 0.004], dtype=float32)
 
     """
-    try:
-        import dask.array as da
-    except ImportError as error:
-        msg = "to_dask needs dask: pip install 'ndx-simulation-output[dask]'"
-        raise MissingDependencyError(msg) from error
+    da = import_optional("dask.array", "to_dask", "dask")
     source = _Values(detached(array), columns, unit)
     if chunks is None:
         # Columns that are chosen may be anywhere: those of a stored chunk stay in one block.

@@ -30,8 +30,9 @@ class ExportAxis:
 class ExportArray:
     """An array of any type and shape, and what its source says of it.
 
-    ``role`` is ``data``, ``background``, ``error``, ``log``, or empty for anything else. The
-    dimensions ``nav_indexes`` are those of navigation. ``timestamp`` is in seconds since 1970.
+    ``role`` is ``data``, ``background``, ``error``, ``log``, ``times`` of the elements of others,
+    or anything else that a source has. The dimensions ``nav_indexes`` are those of navigation.
+    ``timestamp`` is in seconds since 1970.
     ``extra`` is what no field holds: JSON values.
     """
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ndx_simulation_output.errors import MissingDependencyError
+from ndx_simulation_output.optional import import_optional
 from ndx_simulation_output.recording.exports import ExportArray, ExportAxis
 
 if TYPE_CHECKING:
@@ -29,11 +29,7 @@ def to_xarray(arrays: Sequence[ExportArray], axes: Sequence[ExportAxis]) -> "xr.
         If xarray is not installed.
 
     """
-    try:
-        import xarray as xr
-    except ImportError as error:
-        msg = "to_xarray needs xarray: pip install 'ndx-simulation-output[xarray]'"
-        raise MissingDependencyError(msg) from error
+    xr = import_optional("xarray", "to_xarray", "xarray")
     taken: set[str] = set()
     along: dict[tuple[int, int], list[ExportAxis]] = {}
     for axis in sorted(axes, key=lambda axis: (axis.index, axis.spread_order)):

@@ -13,6 +13,8 @@ __all__ = ["MOST_IDS", "count_distinct", "format_ids", "parse_ids", "runs_of"]
 MOST_IDS = 5_000_000
 """So many ids are taken at most: a slip of the finger is not to fill the memory."""
 
+_BLOCK = 2**20
+
 
 def parse_ids(text: str) -> NDArray[np.int64]:
     """Read ids and ranges of ids, last ids included, in the order of the text; shape (id,).
@@ -60,13 +62,16 @@ def count_distinct(ids: NDArray[Any]) -> int:
     2
 
     """
-    if not len(ids) or ids.dtype.kind not in "iu":
-        return len(np.unique(ids))
+    if not len(ids):
+        return 0
     lowest, highest = int(ids.min()), int(ids.max())
-    if highest - lowest >= 8 * len(ids) + 1024:
+    if ids.dtype.kind not in "iu" or highest - lowest > max(8 * len(ids), _BLOCK):
         return len(np.unique(ids))
     seen = np.zeros(highest - lowest + 1, bool)
-    seen[ids - ids.dtype.type(lowest)] = True
+    for begin in range(0, len(ids), _BLOCK):
+        block = ids[begin : begin + _BLOCK]
+        # Differences to the lowest fit into an index, whatever the ids are.
+        seen[(block - block.dtype.type(lowest)).astype(np.intp)] = True
     return int(np.count_nonzero(seen))
 
 

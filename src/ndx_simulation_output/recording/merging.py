@@ -212,7 +212,7 @@ def _join_spikes(parts: _Parts[Spikes], notes: list[str]) -> Spikes:
         return parts[0][1]
     spikes = [some for _, some in parts]
     where = f"population {spikes[0].population!r}"
-    _check_cells(f"the spikes of {where}", [(name, some.node_ids) for name, some in parts])
+    _check_cells(f"the spikes of {where}", [(name, _recorded(some)) for name, some in parts])
     _note_provenance(f"the spikes of {where}", (some.provenance for some in spikes), notes)
     ids = np.concatenate([some.node_ids for some in spikes])
     times = np.concatenate([some.times for some in spikes])
@@ -223,7 +223,30 @@ def _join_spikes(parts: _Parts[Spikes], notes: list[str]) -> Spikes:
         order = np.argsort(times, kind="stable")
     names = dict.fromkeys(name for some in spikes for name in some.columns)
     columns = {name: _column(name, spikes)[order] for name in names}
-    return Spikes(spikes[0].population, ids[order], times[order], columns)
+    intervals = spikes[0].intervals
+    if any(not _same(some.intervals, intervals) for some in spikes):
+        notes.append(f"left out: when cells of {where} were recorded, which differs between files")
+        intervals = None
+    silent = [some.silent for some in spikes if some.silent is not None]
+    return Spikes(
+        spikes[0].population,
+        ids[order],
+        times[order],
+        columns,
+        silent=np.concatenate(silent) if silent else None,
+        intervals=intervals,
+    )
+
+
+def _recorded(spikes: Spikes) -> NDArray[Any]:
+    """Give the ids of cells, some more than once."""
+    return spikes.node_ids if spikes.silent is None else np.append(spikes.node_ids, spikes.silent)
+
+
+def _same(first: NDArray[Any] | None, second: NDArray[Any] | None) -> bool:
+    if first is None or second is None:
+        return first is second
+    return np.array_equal(first, second)
 
 
 def _column(name: str, spikes: Sequence[Spikes]) -> NDArray[Any]:

@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from ndx_simulation_output.errors import ShapeMismatchError
 from ndx_simulation_output.recording.arrays import LazyArray
 
@@ -119,6 +122,66 @@ class ProjectionSnapshot:
                 msg = f"{name} of {where} have shape {delays.shape}; expected () or {synapses}"
                 raise ShapeMismatchError(msg)
 
+    @classmethod
+    def from_synapses(
+        cls,
+        name: str,
+        pre_ranks: ArrayLike,
+        post_ranks: ArrayLike,
+        values: Mapping[str, ArrayLike],
+        *,
+        pre: str | None = None,
+        post: str | None = None,
+        delays: ArrayLike | None = None,
+        weight: str | None = None,
+    ) -> "ProjectionSnapshot":
+        """Describe a projection whose synapses come in any order, as most simulators list them.
+
+        ``pre_ranks``, ``post_ranks``, each of the ``values`` by name, and ``delays`` (s) have shape
+        (synapse,); one delay is that of all. Synapses of a post-synaptic neuron keep their order.
+
+        Raises
+        ------
+        ShapeMismatchError
+            If they differ in their lengths.
+
+        Example
+        -------
+        >>> found = ProjectionSnapshot.from_synapses(
+        ...     "e_to_i", [0, 1, 2], [5, 3, 5], {"w": [0.1, 0.2, 0.3]}, weight="w"
+        ... )
+        >>> found.post_ranks.tolist(), found.ends.tolist(), found.pre_ranks.tolist()
+        ([3, 5], [1, 3], [1, 0, 2])
+
+        """
+        targets = np.asarray(post_ranks)
+        order = np.argsort(targets, kind="stable")
+
+        def in_rows(what: str, array: ArrayLike) -> NDArray[Any]:
+            found = np.asarray(array)
+            if found.shape != targets.shape:
+                msg = (
+                    f"{what} of projection {name!r} have shape {found.shape}; expected "
+                    f"{targets.shape}, that of post_ranks"
+                )
+                raise ShapeMismatchError(msg)
+            return found[order]
+
+        if delays is not None:
+            delays = in_rows("delays", delays) if np.ndim(delays) else np.asarray(delays)
+        rows, counts = np.unique(targets, return_counts=True)
+        return cls(
+            name=name,
+            post_ranks=rows,
+            ends=np.cumsum(counts),
+            pre_ranks=in_rows("pre_ranks", pre_ranks),
+            quantities=tuple(Quantity(key, in_rows(key, array)) for key, array in values.items()),
+            pre=pre,
+            post=post,
+            delays=delays,
+            weight=weight,
+        )
+
 
 @dataclass(frozen=True)
 class NetworkSnapshot:
@@ -140,6 +203,11 @@ class NetworkSnapshot:
     simulator_version: str | None = None
     not_contained: str = NOT_CONTAINED
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def parts(self) -> tuple[PopulationSnapshot | ProjectionSnapshot, ...]:
+        """The populations, and after them the projections."""
+        return (*self.populations, *self.projections)
 
 
 _OF_ALL: tuple[Locality, ...] = ("shared", "global")

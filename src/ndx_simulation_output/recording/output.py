@@ -185,7 +185,9 @@ class Report:
 class Spikes:
     """Spikes of one population in the order of the source.
 
-    ``node_ids``, ``times`` (s) and each of ``columns`` have shape (spike,).
+    ``node_ids``, ``times`` (s) and each of ``columns`` have shape (spike,). ``silent`` are the ids
+    of cells that were recorded and had no spike, ``intervals`` when the cells were recorded, shape
+    (interval, 2) in seconds; both are None where that is not known.
     """
 
     population: str
@@ -193,9 +195,17 @@ class Spikes:
     times: NDArray[np.float64]
     columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     provenance: Provenance = field(default_factory=dict)
+    silent: NDArray[Any] | None = None
+    intervals: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse times that do not fit the ids."""
+        """Refuse times that do not fit the ids, and intervals that are none."""
+        if self.intervals is not None and self.intervals.shape[1:] != (2,):
+            msg = (
+                f"population {self.population!r} was recorded in intervals of shape "
+                f"{self.intervals.shape}; expected (interval, 2)"
+            )
+            raise ShapeMismatchError(msg)
         if self.node_ids.shape != self.times.shape or self.times.ndim != 1:
             msg = (
                 f"population {self.population!r} has spikes of {self.node_ids.shape} node ids "

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ndx_simulation_output.errors import MissingDependencyError
+from ndx_simulation_output.optional import import_optional
 from ndx_simulation_output.recording.arrays import LazyArray, read_columns
 from ndx_simulation_output.recording.units import Unit
 
@@ -51,11 +51,7 @@ class Traces:
             If xarray is not installed.
 
         """
-        try:
-            import xarray as xr
-        except ImportError as error:
-            msg = "to_xarray needs xarray: pip install 'ndx-simulation-output[xarray]'"
-            raise MissingDependencyError(msg) from error
+        xr = import_optional("xarray", "to_xarray", "xarray")
         coordinates = {
             "time": ("time", self.times, {"units": "s"}),
             "cell": ("compartment", self.cells),

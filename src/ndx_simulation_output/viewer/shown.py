@@ -29,6 +29,7 @@ __all__ = [
     "ShownHeatMap",
     "ShownSpikes",
     "ShownTraces",
+    "names_of",
     "python_of",
     "rows_of",
     "table_of",

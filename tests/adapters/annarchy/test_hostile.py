@@ -169,6 +169,109 @@ def test_a_file_that_inflates_without_end_is_refused(tmp_path, monkeypatch):
         open_output(path)
 
 
+def array_of(shape, descr="<f8", data=b"") -> bytes:
+    """Give a .npy whose header says what it likes."""
+    made = io.BytesIO()
+    described = {"descr": descr, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(made, described)
+    return made.getvalue() + data
+
+
+def archive_of(members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", method) as archive:
+        for name, content in members.items():
+            archive.writestr(f"{name}.npy", content)
+    return made.getvalue()
+
+
+LARGE = (2**40, 2**20)
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"v": array_of(LARGE)}, "v is damaged or cut"),
+        ({"v": array_of((-1,))}, "neither a population"),
+        ({"v": array_of(LARGE, "|O", pickle.dumps(np.zeros(2, object)))}, "neither a population"),
+        ({"v": array_of((3,), "<f8", b"12345")}, "v is damaged or cut"),
+        ({"v": b"no array"}, "v is damaged or cut"),
+        ({"v": array_of((), "|O", b"\x80\x04cos\nsystem\n.")}, "asks for os.system"),
+        ({"v": array_of((3,), "<M8[s]", bytes(24))}, "neither a population"),
+    ],
+)
+def test_an_archive_that_is_none_of_annarchy_is_refused(tmp_path, members, message):
+    path = tmp_path / "network.npz"
+    path.write_bytes(archive_of(members))
+
+    with pytest.raises(SourceError, match=message) as caught:
+        open_output(path, dt=0.5)
+
+    assert str(path) in str(caught.value)
+
+
+def test_an_archive_that_inflates_without_end_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(containers, "_LIMIT", 1000)
+    path = tmp_path / "saved.npz"
+    path.write_bytes(archive_of({"v": array_of((1000,), "<f8", bytes(8000))}))
+
+    with pytest.raises(UnsupportedSourceError, match=r"bytes when it is inflated"):
+        open_output(path)
+
+
+def test_an_archive_that_lies_about_its_size_takes_no_memory(tmp_path):
+    """The size in its directory is what is read at most."""
+    content = bytearray(archive_of({"v": array_of((100_000,), "<f8", bytes(800_000))}))
+    directory = content.rindex(b"PK\x01\x02")
+    struct.pack_into("<I", content, directory + 24, 10)
+    path = tmp_path / "saved.npz"
+    path.write_bytes(content)
+
+    with pytest.raises(SourceError, match="damaged or cut"):
+        open_output(path)
+
+
+def test_a_pickled_array_of_a_large_shape_takes_no_memory(tmp_path):
+    made = bytearray(pickle.dumps(population(v=np.zeros(3)), 4))
+    place = made.index(b"K\x03\x85")  # its shape, (3,), which becomes (2**31 - 1,)
+    path = tmp_path / "saved.txt"
+    path.write_bytes(made[:place] + b"J" + struct.pack("<i", 2**31 - 1) + made[place + 2 :])
+
+    with pytest.raises(SourceError, match=r"saved\.txt"):
+        open_output(path)
+
+
+@pytest.mark.parametrize("cut", [1, 20, 100, -1])
+@pytest.mark.parametrize("container", ["pickle", "gzip", "npz"])
+def test_a_file_that_was_cut_is_refused(tmp_path, container, cut):
+    content = in_containers({"exc": population()}, 4)[container]
+    path = tmp_path / "network.txt"
+    path.write_bytes(content[:cut])
+
+    with pytest.raises(SimulationOutputError, match=r"network\.txt"):
+        open_output(path, dt=0.5)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"{}", b"\x93NUMPY", b"PK\x05\x06" + bytes(18)])
+def test_a_file_of_another_format_is_refused(tmp_path, content):
+    path = tmp_path / "network.npz"
+    path.write_bytes(content)
+
+    with pytest.raises(SimulationOutputError, match=r"network\.npz"):
+        open_output(path, dt=0.5)
+
+
+@pytest.mark.parametrize("cut", [100, 200, 300, -1])
+def test_a_matlab_file_that_was_cut_is_refused(tmp_path, cut):
+    savemat = pytest.importorskip("scipy.io", reason="SciPy is not installed").savemat
+    savemat(tmp_path / "whole.mat", {"exc": population()})
+    path = tmp_path / "cut.mat"
+    path.write_bytes((tmp_path / "whole.mat").read_bytes()[:cut])
+
+    with pytest.raises(SourceError, match=r"cut\.mat"):
+        open_output(path)
+
+
 WHOLE = pickle.dumps({"time_step": 3, "exc": population(), "rec": projection()})
 
 

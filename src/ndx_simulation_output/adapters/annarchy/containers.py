@@ -20,7 +20,7 @@ from ndx_simulation_output.errors import (
     UnsupportedSourceError,
 )
 
-__all__ = ["Loaded", "is_container", "load"]
+__all__ = ["Loaded", "is_container", "load", "load_array"]
 
 _LIMIT = 8 * 2**30
 _ZIP, _GZIP, _MATLAB = b"PK\x03\x04", b"\x1f\x8b", b"MATLAB 5.0"
@@ -92,6 +92,24 @@ def load(path: Path) -> Loaded:
     raise SourceError(msg)
 
 
+def load_array(path: Path) -> NDArray[Any]:
+    """Read a .npy: numbers stay in the file, objects are numbers and lists of them.
+
+    Raises
+    ------
+    UnsupportedSourceError
+        If it holds what could run code.
+    SourceError
+        If it is damaged.
+
+    """
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+    except ValueError:
+        # Objects are not mapped, nor is what is damaged, of which reading says more.
+        return np.asarray(_array(path.read_bytes(), str(path)))
+
+
 def _read(stream: Any, path: Path) -> bytes:
     content: bytes = stream.read(_LIMIT + 1)
     if len(content) > _LIMIT:
@@ -156,7 +174,8 @@ def _load_matlab(file: IO[bytes], path: Path) -> Loaded:
     try:
         from scipy.io import loadmat
     except ImportError as error:
-        msg = f"{path} is a MATLAB file, which takes SciPy: pip install scipy"
+        extra = "pip install 'ndx-simulation-output[matlab]'"
+        msg = f"{path} is a MATLAB file, which takes SciPy: {extra}"
         raise MissingDependencyError(msg) from error
     size = path.stat().st_size
     try:

@@ -217,14 +217,15 @@ class _Reading:
 
     def _listed(self, where: str, content: Mapping[str, Any]) -> list[tuple[str, Kind]]:
         """Give the quantities that are listed and there, with their kinds."""
-        variables = texts_of(content.get("variables", []))
+        kinds: dict[str, Kind] = dict.fromkeys(texts_of(content.get("parameters", [])), "parameter")
+        kinds |= dict.fromkeys(texts_of(content.get("variables", [])), "variable")
         listed = texts_of(content.get("attributes", []))
         found: list[tuple[str, Kind]] = []
-        for name in listed or [*texts_of(content.get("parameters", [])), *variables]:
+        for name in listed or kinds:
             if name not in content:
                 self.notes.append(f"left out: {name} of {where} is listed, but has no value")
                 continue
-            found.append((name, "variable" if name in variables else "parameter"))
+            found.append((name, kinds.get(name, "")))
         return found
 
 

@@ -122,8 +122,9 @@ class _Dtype:
 class _Array:
     """A numpy array as a pickle describes it."""
 
-    def __init__(self, kind: type, *_: Any) -> None:
-        if kind is not _Array:
+    def __init__(self, kind: Any, *_: Any) -> None:
+        # ``_reconstruct`` gives the class first, the class itself the shape.
+        if kind is not _Array and kind != (0,):
             msg = f"has an array of kind {kind!r}"
             raise UnsupportedSourceError(msg)
         self.state: tuple[Any, ...] = ()

@@ -99,6 +99,11 @@ def write(
     total = sum(size_in_bytes(report.data) for report in output.reports)
     total += sum(size_in_bytes(potential.data) for potential in output.potentials)
     done = (lambda n_bytes: progress(n_bytes, total)) if progress else None
+    written.left_out += [
+        f"spikes of {spikes.population}: cells without spikes, and when cells were recorded"
+        for spikes in output.spikes
+        if spikes.silent is not None or spikes.intervals is not None
+    ]
     for part in _parts(output, dialect, dtype, written.left_out, done):
         plan.setdefault(directory / part.file_name, []).append(part)
     _check_clashes(output)

@@ -1,6 +1,6 @@
 """The state of a network: tables of neurons and of synapses."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -115,7 +115,7 @@ class PopulationState(_PopulationState):  # type: ignore[misc]
             name=name,
             geometry=np.asarray(geometry, np.int64),
             id=np.arange(neurons),
-            columns=_columns(columns, {}, descriptions or {}, None),
+            columns=_columns(columns, {}, descriptions or {}),
             colnames=list(columns),
             **fields,
         )
@@ -158,6 +158,7 @@ class ProjectionState(_ProjectionState):  # type: ignore[misc]
         name: str,
         row_columns: Mapping[str, NDArray[Any]] | None = None,
         descriptions: Mapping[str, str] | None = None,
+        hold: Callable[[NDArray[Any]], Any] = np.asarray,
         **fields: Any,
     ) -> "ProjectionState":
         """Make a table of arrays, without a Python loop over synapses.
@@ -176,6 +177,8 @@ class ProjectionState(_ProjectionState):  # type: ignore[misc]
             Values of each row, shape (row,).
         descriptions
             What columns are.
+        hold
+            Gives what holds the ends of rows for each ragged column: by default the array itself.
         fields
             Other parts of the type, such as ``pre``, ``post`` and ``quantity_name``.
 
@@ -201,10 +204,11 @@ class ProjectionState(_ProjectionState):  # type: ignore[misc]
             raise ShapeMismatchError(msg)
         _check_lengths(name, columns, int(edges[-1]) if len(edges) else 0)
         _check_lengths(name, row_columns, len(ranks))
+        stored = edges.astype(np.min_scalar_type(int(edges[-1]) if len(edges) else 0))
         made: ProjectionState = cls(
             name=name,
             id=ranks,
-            columns=_columns(row_columns, columns, descriptions or {}, edges.astype(np.uint64)),
+            columns=_columns(row_columns, columns, descriptions or {}, lambda: hold(stored)),
             colnames=[*row_columns, *columns],
             **fields,
         )
@@ -237,14 +241,14 @@ def _columns(
     plain: Mapping[str, Any],
     ragged: Mapping[str, Any],
     descriptions: Mapping[str, str],
-    ends: NDArray[np.uint64] | None,
+    ends: Callable[[], Any] = tuple,
 ) -> list[VectorData]:
     made = []
     for name, values in plain.items():
         made.append(VectorData(name=name, description=descriptions.get(name, name), data=values))
     for name, values in ragged.items():
         data = VectorData(name=name, description=descriptions.get(name, name), data=values)
-        made += [data, VectorIndex(name=f"{name}_index", data=ends, target=data)]
+        made += [data, VectorIndex(name=f"{name}_index", data=ends(), target=data)]
     return made
 
 

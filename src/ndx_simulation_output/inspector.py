@@ -1,0 +1,38 @@
+"""Our checks for nwbinspector: ``nwbinspector run.nwb --modules ndx_simulation_output.inspector``.
+
+Importing this module registers them, as ``check_simulation_ids_unique`` and so on. What breaks a
+rule of :mod:`ndx_simulation_output.nwb.checks` is critical, or where that only warns a violation of
+best practice.
+"""
+
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import Any
+
+from ndx_simulation_output.errors import MissingDependencyError
+from ndx_simulation_output.nwb.checks import PREFIX, RULES, severity_of
+
+try:
+    from nwbinspector import Importance, InspectorMessage, register_check
+except ImportError as error:
+    msg = "its checks need nwbinspector: pip install 'ndx-simulation-output[check]'"
+    raise MissingDependencyError(msg) from error
+
+__all__ = ["CHECKS"]
+
+
+def _registered(rule: Callable[[Any], Iterable[str]], kind: type) -> Any:
+    is_error = severity_of(rule) == "error"
+
+    @wraps(rule)
+    def check(item: Any) -> Any:
+        return [InspectorMessage(message=message) for message in rule(item)] or None
+
+    # nwbinspector has a check_ids_unique of its own, for tables of any kind.
+    check.__name__ = PREFIX + rule.__name__.removeprefix("check_")
+    importance = Importance.CRITICAL if is_error else Importance.BEST_PRACTICE_VIOLATION
+    return register_check(importance=importance, neurodata_type=kind)(check)
+
+
+CHECKS = tuple(_registered(rule, kind) for kind, rules in RULES.items() for rule in rules)
+"""The checks as they are registered, in the order of their rules."""

@@ -1,0 +1,168 @@
+"""Networks of ANNarchy 5, and the same in 4, for tests in processes of their own."""
+
+import json
+import warnings
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import ANNarchy
+import numpy as np
+import pytest
+from scipy.sparse import lil_matrix
+
+__all__ = [
+    "DT",
+    "FIVE",
+    "Model",
+    "delayed",
+    "facts",
+    "plain",
+    "read_facts",
+    "refused",
+    "warned",
+    "write_facts",
+]
+
+FIVE = version("ANNarchy").startswith("5")
+DT = 0.5
+
+
+class Model:
+    """A network, ``network`` being None for the implicit one of ANNarchy 4."""
+
+    def __init__(self, dt: float = DT, seed: int = 11) -> None:
+        self.dt = dt
+        self.network = ANNarchy.Network(dt=dt, seed=seed) if FIVE else None
+        if not FIVE:
+            ANNarchy.setup(dt=dt, seed=seed)
+        self.constant = self.network.constant("KC", 2.5) if FIVE else ANNarchy.Constant("KC", 2.5)
+
+    def population(self, geometry: Any, neuron: Any, name: str) -> Any:
+        if FIVE:
+            return self.network.create(geometry, neuron, name=name)
+        return ANNarchy.Population(geometry, neuron, name=name)
+
+    def projection(self, pre: Any, post: Any, name: str, synapse: Any = None) -> Any:
+        connect = self.network.connect if FIVE else ANNarchy.Projection
+        return connect(pre, post, "exc", synapse, name=name)
+
+    def monitor(self, *what: Any, **how: Any) -> Any:
+        return (self.network.monitor if FIVE else ANNarchy.Monitor)(*what, **how)
+
+    def compile(self) -> None:
+        (self.network or ANNarchy).compile()
+
+    def simulate(self, duration: float) -> None:
+        (self.network or ANNarchy).simulate(duration)
+
+    @property
+    def step(self) -> int:
+        return self.network.current_step if FIVE else ANNarchy.get_current_step()
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        source = self.network
+        populations = source.get_populations() if FIVE else ANNarchy.populations()
+        projections = source.get_projections() if FIVE else ANNarchy.projections()
+        return {part.name: part for part in (*populations, *projections)}
+
+
+def neuron() -> Any:
+    """A leaky neuron that counts its time steps, without a refractory period or noise."""
+    return ANNarchy.Neuron(
+        parameters="tau = 10.0 : population\nI = 25.0\nk = 3 : int\ngate = True : bool",
+        equations="tau * dv/dt = -v + I + g_exc\nn += 1 : int\nhigh = v > 5.0 : bool",
+        spike="v > 15.0",
+        reset="v = 0.0",
+    )
+
+
+def synapse() -> Any:
+    """A plastic synapse of differential equations, with values of every kind."""
+    return ANNarchy.Synapse(
+        parameters="eta = 0.01 : projection\nth = 2.0 : postsynaptic\nm = 2 : int",
+        equations="dx/dt = -x/20.0\ns = s + 0.125 : postsynaptic\nw += eta * x",
+        pre_spike="g_target += w\nx += 1.0",
+    )
+
+
+def delayed(*, connect: bool = True, seed: int = 11) -> Model:
+    """A random network with delays, a view, a single weight, and names with blanks and slashes.
+
+    Without ``connect``, its random projections are left to be connected.
+    """
+    model = Model(seed=seed)
+    exc = model.population((3, 2), neuron(), "exc")
+    inh = model.population(4, ANNarchy.Izhikevich, "L2/3 inh")
+    ragged = model.projection(exc, exc, "ragged", synapse())
+    stdp = model.projection(exc, inh, "exc_to_inh", ANNarchy.STDP())
+    weak = model.projection(exc[1:5], inh[1:], "weak")
+    single = model.projection(inh[:2], exc, "single/weight")
+    single.connect_all_to_all(weights=0.5, delays=2.0)
+    if connect:
+        weights, delays = ANNarchy.Uniform(0.0, 1.0), ANNarchy.Uniform(0.5, 4.0)
+        ragged.connect_fixed_probability(0.5, weights=weights, delays=delays)
+        stdp.connect_fixed_number_pre(3, weights=weights, delays=1.5)
+        weak.connect_fixed_probability(0.7, weights=weights)
+    return model
+
+
+def plain(n_rows: int = 6) -> Model:
+    """A plastic network without delays; the last neurons of ``inh`` have no synapses."""
+    model = Model()
+    exc = model.population((3, 2), neuron(), "exc")
+    inh = model.population(8, neuron(), "inh")
+    exc.I = np.linspace(12.0, 30.0, 6).reshape(3, 2)
+    inh.I = np.linspace(10.0, 20.0, 8)
+    matrix = lil_matrix((6, 8))
+    for pre in range(6):
+        # The neuron with rank 1 has no synapses either.
+        posts = [post for post in range(n_rows) if post != 1 and (pre + post) % 3]
+        matrix.rows[pre], matrix.data[pre] = posts, [0.1 * (pre + post) for post in posts]
+    model.projection(exc, inh, "forward", synapse()).connect_from_sparse(matrix)
+    back = model.projection(inh, exc, "back", synapse())
+    back.connect_all_to_all(weights=0.125)
+    return model
+
+
+def facts(model: Model) -> dict[str, Any]:
+    """Give every value of a network, read one by one and not by the code under test."""
+    found: dict[str, Any] = {"step": model.step}
+    for name, part in model.parts.items():
+        values = {key: getattr(part, key) for key in {*part.parameters, *part.variables}}
+        if hasattr(part, "post_ranks"):
+            values["delay"] = part.delay
+            values["pre_ranks"] = {d.post_rank: list(d.pre_ranks) for d in part.dendrites}
+        found[name] = {
+            key: np.asarray(one).tolist() if _plain(one) else one for key, one in values.items()
+        }
+    return json.loads(json.dumps(found))
+
+
+def _plain(value: Any) -> bool:
+    return isinstance(value, (np.ndarray, np.generic))
+
+
+def write_facts(model: Model, path: str) -> None:
+    Path(path).write_text(json.dumps(facts(model)), encoding="utf-8")
+
+
+def read_facts(path: str) -> dict[str, Any]:
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def refused(error, words, call, *given, **options) -> None:
+    """Check that a call is refused, and that the message says why."""
+    with pytest.raises(error) as caught:
+        call(*given, **options)
+    assert words in str(caught.value), caught.value
+
+
+def warned(words, call, *given, **options):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = call(*given, **options)
+    texts = [str(one.message) for one in caught]
+    assert any(words in text for text in texts), texts
+    return result

@@ -1,0 +1,185 @@
+"""Each rule about states of networks finds what it is for, in files that the schema allows."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pynwb
+import pytest
+
+from ndx_simulation_output.nwb import checks, writer
+from ndx_simulation_output.nwb.checks import check_file
+from ndx_simulation_output.nwb.metadata import read_metadata
+from ndx_simulation_output.recording import (
+    NetworkSnapshot,
+    PopulationSnapshot,
+    ProjectionSnapshot,
+    Quantity,
+    SimulationOutput,
+)
+from tests.adapters.sonata.making import SESSION
+
+
+def network() -> NetworkSnapshot:
+    steps = np.array([1, 3, 2])
+    exc = PopulationSnapshot(
+        "exc",
+        (2, 2),
+        (
+            Quantity("v", np.zeros(4), "local", "variable"),
+            Quantity("tau", np.array(20.0), "global", "parameter"),
+        ),
+    )
+    rec = ProjectionSnapshot(
+        "rec",
+        post_ranks=np.array([0, 3]),
+        ends=np.array([2, 3]),
+        pre_ranks=np.array([1, 2, 0]),
+        quantities=(
+            Quantity("w", np.ones(3), "local", "variable"),
+            Quantity("theta", np.ones(2), "semiglobal", "variable"),
+        ),
+        pre="exc",
+        post="exc",
+        targets=("exc",),
+        delays=steps * 5e-4,
+        delay_steps=steps,
+        weight="w",
+    )
+    inh = PopulationSnapshot("inh", (1,))
+    return NetworkSnapshot("state", (exc, inh), (rec,), time=0.1, step=200, time_step=5e-4)
+
+
+@pytest.fixture
+def path(tmp_path) -> Path:
+    target = tmp_path / "state.nwb"
+    output = SimulationOutput(networks=(network(),))
+    writer.write(output, target, metadata=read_metadata(SESSION))
+    return target
+
+
+def found_by(rule: str, path: Path, where: str) -> list[str]:
+    """Give what a rule says of the state, or of a part of it."""
+    with pynwb.NWBHDF5IO(path, "r") as io:
+        state = io.read().acquisition["state"]
+        parts = {"": state, **state.population_states, **state.projection_states}
+        return list(getattr(checks, rule)(parts[where]))
+
+
+def test_a_state_in_order_has_no_findings(path):
+    assert [finding for finding in check_file(path) if "state" in finding.where] == []
+
+
+def test_checking_a_file_asks_the_rules(path):
+    with h5py.File(path, "r+") as file:
+        file["acquisition/state/rec/pre_rank"][...] = [1, 1, 7]
+        file["acquisition/state/time"][...] = 0.2
+
+    found = [finding for finding in check_file(path) if finding.rule.startswith("check_")]
+
+    assert {(one.severity, one.rule, one.where) for one in found if "state" in one.where} == {
+        ("error", "check_time_fits_step", "state"),
+        ("error", "check_pre_ranks", "state/rec"),
+        ("warning", "check_synapses_are_single", "state/rec"),
+    }
+
+
+def put(name: str, values) -> Callable[[h5py.Group], None]:
+    def change(state: h5py.Group) -> None:
+        state[name][...] = values
+
+    return change
+
+
+def shorter(name: str) -> Callable[[h5py.Group], None]:
+    def change(state: h5py.Group) -> None:
+        values, facts = state[name][:-1], dict(state[name].attrs)
+        del state[name]
+        state[name] = values
+        state[name].attrs.update(facts)
+
+    return change
+
+
+def said(part: str, name: str, value) -> Callable[[h5py.Group], None]:
+    def change(state: h5py.Group) -> None:
+        state[part].attrs[name] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("rule", "change", "where", "message"),
+    [
+        ("check_ranks_count_neurons", put("exc/id", [0, 1, 2, 2]), "exc", "are not 0 to 3"),
+        (
+            "check_ranks_count_neurons",
+            said("exc", "geometry", [2, 3]),
+            "exc",
+            r"its 4 rows are not 0 to 5, as of \(2, 3\)",
+        ),
+        (
+            "check_rows_of_synapses",
+            put("rec/weight_index", [1, 3]),
+            "rec",
+            "'weight' end elsewhere",
+        ),
+        (
+            "check_ends_fit_values",
+            put("rec/pre_rank_index", [2, 2]),
+            "rec",
+            "do not ascend to its 3",
+        ),
+        ("check_post_ranks", put("rec/id", [3, 3]), "rec", "rank 3 has more than one row"),
+        ("check_post_ranks", put("rec/id", [0, 4]), "rec", "rank 4, but 'exc' has 4 neurons"),
+        ("check_pre_ranks", put("rec/pre_rank", [1, 2, 7]), "rec", "rank 7, but 'exc' has 4"),
+        ("check_pre_ranks", put("rec/pre_rank", [1, 2, -1]), "rec", "rank -1 is negative"),
+        (
+            "check_synapses_are_single",
+            put("rec/pre_rank", [1, 1, 1]),
+            "rec",
+            "neuron 1 is connected to neuron 0 more than once",
+        ),
+        ("check_delays_fit_steps", put("rec/delay", [5e-4, 7e-4, 1e-3]), "rec", "no multiple of"),
+        ("check_delays_fit_steps", put("rec/delay", [np.nan] * 3), "rec", "no multiple of"),
+        ("check_delays_fit_steps", put("rec/delay_steps", [1, 2, 2]), "rec", "contradict"),
+        ("check_delays_fit_steps", put("rec/delay_steps", [0, 3, 2]), "rec", "a delay of 0 time"),
+        ("check_populations_are_there", said("rec", "pre", "gone"), "", "'rec' is of 'gone'"),
+        ("check_parts_have_names_of_their_own", said("inh", "title", "exc"), "", "2 populations"),
+        ("check_time_fits_step", put("time", 0.2), "", "is 0.2 s, but step 200 is at 0.1 s"),
+        (
+            "check_quantities_have_values",
+            put("exc/quantity_locality", [b"local", b"everywhere"]),
+            "exc",
+            "'tau' is 'everywhere'; expected one of",
+        ),
+        (
+            "check_quantities_have_values",
+            put("exc/quantity_column", [b"u", b""]),
+            "exc",
+            "'v' has no column 'u'",
+        ),
+        (
+            "check_quantities_have_values",
+            put("rec/quantity_value", [1.5, np.nan]),
+            "rec",
+            "'w' has column 'weight', and the single value 1.5 too",
+        ),
+        (
+            "check_quantities_have_values",
+            shorter("rec/quantity_value"),
+            "rec",
+            "the quantities differ in number",
+        ),
+    ],
+)
+def test_a_rule_finds_what_it_is_for(path, rule, change, where, message):
+    assert found_by(rule, path, where) == []
+    with h5py.File(path, "r+") as file:
+        change(file["acquisition/state"])
+
+    found = found_by(rule, path, where)
+
+    assert re.search(message, "; ".join(found)), found

@@ -1,0 +1,79 @@
+"""Cells without spikes, and when cells were recorded, are in the table of units and come back."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from pynwb import NWBHDF5IO, validate
+
+from ndx_simulation_output import convert, open_output
+from ndx_simulation_output.errors import ShapeMismatchError
+from ndx_simulation_output.nwb import reader, writer
+from ndx_simulation_output.nwb.metadata import read_metadata
+from ndx_simulation_output.recording import SimulationOutput, Spikes
+from tests.adapters.sonata.making import SESSION
+
+
+def spikes_of(population: str, ids, **others) -> Spikes:
+    return Spikes(population, np.array(ids, np.int64), np.arange(len(ids)) / 10, **others)
+
+
+PAUSED = np.array([[0.0, 0.2], [0.3, 0.5]])
+EXC = spikes_of("exc", [4, 1, 4], silent=np.array([2, 0]), intervals=PAUSED)
+INH = spikes_of("inh", [], silent=np.array([0, 1]), intervals=PAUSED[:1])
+OTHER = spikes_of("other", [3])
+
+
+@pytest.fixture
+def file(tmp_path):
+    writer.write(
+        SimulationOutput(spikes=(EXC, INH, OTHER)),
+        tmp_path / "run.nwb",
+        metadata=read_metadata(SESSION),
+    )
+    return tmp_path / "run.nwb"
+
+
+def test_a_silent_cell_is_a_unit_without_spikes(file):
+    with NWBHDF5IO(file, "r") as io:
+        units = io.read().units
+        assert units["node_id"][:].tolist() == [0, 1, 2, 4, 0, 1, 3]
+        assert [len(units["spike_times"][row]) for row in range(7)] == [0, 1, 0, 2, 0, 0, 1]
+        intervals = [np.asarray(units["obs_intervals"][row]).tolist() for row in range(7)]
+        assert intervals == [PAUSED.tolist()] * 4 + [PAUSED[:1].tolist()] * 2 + [[]]
+    assert validate(path=str(file)) == []
+
+
+def test_they_come_back(file):
+    with reader.read(file) as output:
+        exc, inh, other = output.spikes
+
+    assert (exc.node_ids.tolist(), exc.times.tolist()) == ([4, 1, 4], [0.0, 0.1, 0.2])
+    assert exc.silent.tolist() == [0, 2]
+    assert np.array_equal(exc.intervals, PAUSED)
+    assert (len(inh.times), inh.silent.tolist()) == (0, [0, 1])
+    assert np.array_equal(inh.intervals, PAUSED[:1])
+    assert (other.silent, other.intervals) == (None, None)
+
+
+def test_files_of_other_cells_are_joined(file, tmp_path):
+    more = replace(EXC, node_ids=EXC.node_ids + 10, silent=EXC.silent + 10)
+    late = replace(INH, silent=INH.silent + 10, intervals=PAUSED[1:])
+    writer.write(
+        SimulationOutput(spikes=(more, late)), tmp_path / "2.nwb", metadata=read_metadata(SESSION)
+    )
+
+    converted = convert([file, tmp_path / "2.nwb"], tmp_path / "all.nwb", metadata=SESSION)
+
+    with open_output(converted.path) as output:
+        exc, inh, _ = output.spikes
+    assert exc.silent.tolist() == [0, 2, 10, 12]
+    assert np.array_equal(exc.intervals, PAUSED)
+    assert inh.silent.tolist() == [0, 1, 10, 11]
+    assert inh.intervals is None
+    assert any("when cells of population 'inh' were recorded" in note for note in converted.notes)
+
+
+def test_intervals_have_a_start_and_a_stop():
+    with pytest.raises(ShapeMismatchError, match=r"expected \(interval, 2\)"):
+        spikes_of("exc", [], intervals=np.zeros(3))

@@ -1,0 +1,84 @@
+"""Synapses in any order become rows of post-synaptic neurons."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ndx_simulation_output import open_output, write_output
+from ndx_simulation_output.errors import MetadataError, ShapeMismatchError, TargetExistsError
+from ndx_simulation_output.recording import (
+    CompartmentTable,
+    NetworkSnapshot,
+    PopulationSnapshot,
+    ProjectionSnapshot,
+    Quantity,
+    SimulationOutput,
+)
+
+SYNAPSES = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9), st.floats(0, 1)), max_size=40)
+
+
+@given(SYNAPSES)
+def test_every_synapse_is_in_the_row_of_its_neuron_in_the_order_given(synapses):
+    pre, post, weights = (np.array([one[place] for one in synapses]) for place in range(3))
+
+    found = ProjectionSnapshot.from_synapses("p", pre, post, {"w": weights}, delays=weights)
+
+    rows = np.repeat(found.post_ranks, np.diff(found.ends, prepend=0))
+    expected = sorted(synapses, key=lambda one: one[1])
+    assert list(zip(found.pre_ranks, rows, found.quantities[0].values, strict=True)) == expected
+    np.testing.assert_array_equal(found.delays, found.quantities[0].values)
+
+
+def test_one_delay_is_that_of_all_synapses():
+    found = ProjectionSnapshot.from_synapses("p", [0, 1], [1, 0], {}, delays=0.001)
+
+    assert found.delays is not None
+    assert found.delays.shape == ()
+
+
+def test_arrays_of_other_lengths_are_refused():
+    with pytest.raises(
+        ShapeMismatchError, match=r"w of projection 'p' have shape \(1,\); expected"
+    ):
+        ProjectionSnapshot.from_synapses("p", [0, 1], [1, 0], {"w": [0.5]})
+
+
+def test_cells_without_parts_have_one_compartment_each():
+    table = CompartmentTable.from_cells("exc", [7, 3])
+
+    assert table.find(cells=3, numbers=0).tolist() == [1]
+    assert table.n_compartments == 2
+
+
+@pytest.fixture
+def state():
+    cells = PopulationSnapshot("exc", (2,), (Quantity("v", np.array([-0.07, -0.06])),))
+    return SimulationOutput(networks=(NetworkSnapshot("end", (cells,), time=0.1),))
+
+
+METADATA = {"NWBFile": {"session_start_time": "2026-01-31T12:00:00+01:00"}}
+
+
+def test_what_is_described_by_hand_is_written(state, tmp_path):
+    write_output(state, tmp_path / "state.nwb", metadata=METADATA, compression="gzip")
+
+    with open_output(tmp_path / "state.nwb") as output:
+        (network,) = output.networks
+        assert network.populations[0].quantities[0].values[:].tolist() == [-0.07, -0.06]
+        assert (
+            output.session["NWBFile"]["session_start_time"].isoformat()
+            == (METADATA["NWBFile"]["session_start_time"])
+        )
+
+
+def test_what_is_written_by_hand_replaces_no_file_unasked(state, tmp_path):
+    target = tmp_path / "state.nwb"
+    write_output(state, target, metadata=METADATA)
+
+    with pytest.raises(TargetExistsError, match="exists already"):
+        write_output(state, target, metadata=METADATA)
+    with pytest.raises(MetadataError, match="sections Nothing"):
+        write_output(state, target, metadata={"Nothing": {}}, overwrite=True)
+    write_output(state, target, metadata=METADATA, overwrite=True)
