@@ -192,7 +192,7 @@ def test_zooming_with_the_wheel_reads_again(look, runs):
 def test_a_neuron_turns_and_is_coloured_by_time(look, runs):
     page = look(runs / "one.nwb")
     page.tab("Neuron", "drag to turn")
-    places, values = page.plotted("xs")[0], page.plotted("value")
+    places, depths, values = (page.plotted(name) for name in ("xs", "z", "value"))
 
     box = page.page.locator(".bk-Figure canvas").locator("visible=true").first.bounding_box()
     page.page.mouse.move(box["x"] + 300, box["y"] + 200)
@@ -204,7 +204,8 @@ def test_a_neuron_turns_and_is_coloured_by_time(look, runs):
     page.page.get_by_text("Play", exact=True).click()
     page.shot("neuron")
 
-    assert page.plotted("xs")[0] != places
+    assert page.plotted("xs") != places
+    assert page.plotted("z") == depths
     assert page.plotted("value") != values
     assert page.complaints == []
 

@@ -11,6 +11,7 @@ pytest.importorskip("bokeh", reason="the viewer needs Bokeh: the extra view")
 
 from ndx_simulation_output.errors import CellNotFoundError, ShapeMismatchError
 from ndx_simulation_output.recording import RegularTimes, Report, Timestamps, Unit
+from ndx_simulation_output.viewer import downloads
 from ndx_simulation_output.viewer.compare import ShownDifference
 from ndx_simulation_output.viewer.difference import difference_of
 from ndx_simulation_output.viewer.downloads import csv_pieces
@@ -183,3 +184,13 @@ def test_rows_are_read_in_blocks(tmp_path, monkeypatch):
 
     assert len(numbers) == ROWS
     np.testing.assert_array_equal(numbers[:, 1:], values() * np.float32(1e-3))
+
+
+def test_rows_are_sent_in_pieces_however_long_they_are(monkeypatch):
+    monkeypatch.setattr(downloads, "_PIECE", 10)
+    rows = iter([("a", "b"), (1.5, 2), ("long " * 5, 3), (4, 5)])
+
+    pieces = list(csv_pieces(rows))
+
+    assert len(pieces) == 2
+    assert "".join(pieces).splitlines() == ["a,b", "1.5,2", f"{'long ' * 5},3", "4,5"]

@@ -4,8 +4,6 @@ import csv
 import io
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
-from typing import Any
 
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler
@@ -17,7 +15,7 @@ __all__ = ["Download", "Downloads", "Rows", "csv_pieces"]
 Rows = Iterator[Sequence[object]]
 """Rows of a table, the names of its columns first."""
 
-_TOGETHER = 1000
+_PIECE = 2**20
 
 
 class Downloads:
@@ -57,7 +55,7 @@ class Download(RequestHandler):
         try:
             pieces = csv_pieces(make())
             first = next(pieces, "")
-        except (SimulationOutputError, OSError) as error:
+        except (SimulationOutputError, OSError, KeyError) as error:
             self.set_status(409)
             self.set_header("Content-Type", "text/plain; charset=utf-8")
             self.finish(f"{error}\n")
@@ -76,7 +74,7 @@ class Download(RequestHandler):
 
 
 def csv_pieces(rows: Rows) -> Iterator[str]:
-    """Write rows as CSV, a thousand at a time.
+    """Write rows as CSV, in pieces of about a mebibyte, however long a row is.
 
     Example
     -------
@@ -84,11 +82,12 @@ def csv_pieces(rows: Rows) -> Iterator[str]:
     [['time_s,v', '0.5,1']]
 
     """
-    while some := list(islice(rows, _TOGETHER)):
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(map(_plain, some))
-        yield text.getvalue()
-
-
-def _plain(row: Sequence[object]) -> list[Any]:
-    return [value.item() if hasattr(value, "item") else value for value in row]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    for row in rows:
+        writer.writerow(row)
+        if text.tell() > _PIECE:
+            yield text.getvalue()
+            text.seek(0)
+            text.truncate()
+    yield text.getvalue()

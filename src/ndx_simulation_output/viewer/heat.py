@@ -7,6 +7,7 @@ from bokeh.layouts import column, row
 from bokeh.models import (
     ColorBar,
     ColumnDataSource,
+    HoverTool,
     LinearColorMapper,
     Range1d,
     Select,
@@ -20,7 +21,7 @@ from ndx_simulation_output.recording.reduced.pixels import How
 from ndx_simulation_output.viewer.controls import CompartmentChoice, Saving
 from ndx_simulation_output.viewer.session import Session
 from ndx_simulation_output.viewer.shown import ShownHeatMap
-from ndx_simulation_output.viewer.theme import new_figure, new_text, small, tooltip
+from ndx_simulation_output.viewer.theme import new_figure, new_text, small
 from ndx_simulation_output.viewer.zoom import Window, pixels_of, span_of
 
 __all__ = ["HeatView", "limits", "on_even_pixels", "row_window", "show_rows"]
@@ -47,7 +48,8 @@ class HeatView:
         self.figure.image(
             "image", "x", "y", "dw", "dh", color_mapper=self.colors, source=self.pixels
         )
-        self.figure.add_tools(tooltip(("time", "$x"), ("compartment", "$y"), ("value", "@image")))
+        pointed = [("time", "$x"), ("compartment", "$y"), ("value", "@image")]
+        self.figure.add_tools(HoverTool(tooltips=pointed))
         self.figure.add_layout(ColorBar(color_mapper=self.colors, width=12), "right")
         self.window = Window(self.session, self.figure, self.update)
         self._count = 0

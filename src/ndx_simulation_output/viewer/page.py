@@ -95,7 +95,7 @@ def _empty() -> Any:
     return column(new_text(), sizing_mode="stretch_width", min_height=420)
 
 
-def open_page(document: Document, sources: Sequence[Source], downloads: Downloads) -> Session:
+def open_page(document: Document, sources: Sequence[Source], downloads: Downloads) -> None:
     """Make the page of one browser; all pages read from the same open files."""
     session = Session(document, list(sources), downloads)
     page = Page(session)
@@ -104,4 +104,3 @@ def open_page(document: Document, sources: Sequence[Source], downloads: Download
     document.add_root(page.layout)
     document.on_session_destroyed(lambda _: session.end())
     page.start()
-    return session

@@ -4,7 +4,7 @@ import asyncio
 import secrets
 from collections.abc import Callable, Sequence
 from socket import gethostname
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from bokeh.application import Application
@@ -22,9 +22,6 @@ from tornado.web import RequestHandler
 from ndx_simulation_output.viewer.downloads import Download, Downloads
 from ndx_simulation_output.viewer.page import open_page
 from ndx_simulation_output.viewer.sources import Source
-
-if TYPE_CHECKING:
-    from ndx_simulation_output.viewer.session import Session
 
 __all__ = ["LOOPBACK", "serve"]
 
@@ -115,10 +112,8 @@ async def serve(
     port = sockets[0].getsockname()[1]
     guard, downloads = _Guard(secrets.token_urlsafe(24), port), Downloads()
 
-    sessions: list[Session] = []
-
     def make_page(document: Any) -> None:
-        sessions.append(open_page(document, sources, downloads))
+        open_page(document, sources, downloads)
 
     own = [f"{host}:{port}" for host in (LOOPBACK, "localhost")]
     application = BokehTornado(
@@ -143,6 +138,6 @@ async def serve(
         await asyncio.Event().wait()
     finally:
         server.stop(wait=False)
-        for session in sessions:
-            session.end()
+        for source in sources:
+            source.close()
         await http.close_all_connections()

@@ -268,9 +268,9 @@ def table_of(
     for rows in row_blocks(recorded.data, window, len(columns)):
         values = read_in_unit(recorded.data, rows, columns, recorded.unit)
         times = recorded.times.seconds(rows)
-        yield from (
-            (time, *line) for time, line in zip(times.tolist(), values.tolist(), strict=True)
-        )
+        # Row by row: a number of Python takes several times what it takes in an array.
+        for time, line in zip(times.tolist(), values, strict=True):
+            yield time, *line.tolist()
 
 
 def names_of(report: Report, columns: NDArray[np.intp]) -> list[str]:

@@ -9,6 +9,7 @@ from bokeh.models import (
     ColorBar,
     ColumnDataSource,
     CustomJS,
+    HoverTool,
     LinearColorMapper,
     Range1d,
     ResetTool,
@@ -31,7 +32,7 @@ from ndx_simulation_output.recording.scales import Scale, time_scale
 from ndx_simulation_output.viewer.controls import CompartmentChoice, Saving
 from ndx_simulation_output.viewer.session import Session, on_value
 from ndx_simulation_output.viewer.shown import ShownFrame
-from ndx_simulation_output.viewer.theme import dress, new_text, small, tooltip
+from ndx_simulation_output.viewer.theme import dress, new_text, small
 from ndx_simulation_output.viewer.zoom import span_of
 
 __all__ = ["MOST_COMPARTMENTS", "SpaceView"]
@@ -116,8 +117,8 @@ class SpaceView:
         spots = self.figure.scatter(
             "xs", "ys", size="size", fill_color=color, line_color=None, source=self.spots
         )
-        lines = ("cell", "@cell"), ("value", "@value")
-        self.figure.add_tools(tooltip(*lines, renderers=[drawn, spots]))
+        pointed = [("cell", "@cell"), ("value", "@value")]
+        self.figure.add_tools(HoverTool(tooltips=pointed, renderers=[drawn, spots]))
         self.figure.add_layout(ColorBar(color_mapper=self.colors, width=12), "right")
         self.figure.add_layout(
             ScaleBar(
@@ -128,8 +129,8 @@ class SpaceView:
                 border_line_color=None,
             )
         )
-        sources = {"parts": [self.grey, self.lines, self.spots]}
-        self.figure.js_on_event(Pan, CustomJS(args=sources, code=_TURN))
+        turned = {"figure": self.figure, "parts": [self.grey, self.lines, self.spots]}
+        self.figure.js_on_event(Pan, CustomJS(args=turned, code=_TURN))
 
     def shown(self) -> ShownFrame:
         """Give what is shown."""
@@ -186,6 +187,7 @@ class SpaceView:
         for shown, reach in ((self.figure.x_range, wide), (self.figure.y_range, radius)):
             shown.start = shown.reset_start = -reach
             shown.end = shown.reset_end = reach
+        self.figure.tags = [0.0, 0.0]
         is_known = shape.owners >= 0
         self.owners = shape.owners[is_known]
         for source, chosen in ((self.grey, ~is_known), (self.lines, is_known)):
@@ -236,25 +238,20 @@ def _turned(x: Any, y: Any, z: Any) -> dict[str, Any]:
 
 
 _TURN = """
-    const turned = window.ndx_turned ??= {about: 0, over: 0};
-    turned.about += cb_obj.delta_x * 0.01;
-    turned.over += cb_obj.delta_y * 0.01;
-    const [ca, sa] = [Math.cos(turned.about), Math.sin(turned.about)];
-    const [ce, se] = [Math.cos(turned.over), Math.sin(turned.over)];
-    const right = (x, z) => x * ca + z * sa;
+    const about = figure.tags[0] + cb_obj.delta_x / 100;
+    const over = figure.tags[1] + cb_obj.delta_y / 100;
+    figure.tags = [about, over];
+    const [ca, sa, ce, se] = [Math.cos(about), Math.sin(about), Math.cos(over), Math.sin(over)];
+    const right = (x, y, z) => x * ca + z * sa;
     const up = (x, y, z) => y * ce - (z * ca - x * sa) * se;
+    // Of a spot, x, y and z are numbers; of a line they are arrays.
+    const turned = (to, x, y, z) => typeof x == "number" ? to(x, y, z)
+        : Float64Array.from(x, (_, k) => to(x[k], y[k], z[k]));
     for (const source of parts) {
-        const {x, y, z, xs, ys} = source.data;
-        for (let i = 0; i < x.length; i++) {
-            if (typeof x[i] == "number") {
-                xs[i] = right(x[i], z[i]);
-                ys[i] = up(x[i], y[i], z[i]);
-            } else {
-                const [px, py, pz] = [x[i], y[i], z[i]];
-                xs[i] = Float64Array.from(px, (_, k) => right(px[k], pz[k]));
-                ys[i] = Float64Array.from(px, (_, k) => up(px[k], py[k], pz[k]));
-            }
-        }
+        const {x, y, z} = source.data;
+        source.data.xs = Array.from(x, (_, i) => turned(right, x[i], y[i], z[i]));
+        source.data.ys = Array.from(x, (_, i) => turned(up, x[i], y[i], z[i]));
         source.change.emit();
     }
 """
+"""Turn everything about the vertical and the horizontal; the angles are the tags of the figure."""

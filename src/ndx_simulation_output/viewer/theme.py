@@ -3,10 +3,10 @@
 from html import escape
 from typing import Any
 
-from bokeh.models import BoxZoomTool, Div, HoverTool, PanTool, ResetTool, SaveTool, WheelZoomTool
+from bokeh.models import BoxZoomTool, Div, PanTool, ResetTool, SaveTool, WheelZoomTool
 from bokeh.plotting import figure
 
-__all__ = ["COLORS", "PAGE", "SHEET", "dress", "new_figure", "new_text", "small", "tooltip"]
+__all__ = ["COLORS", "PAGE", "SHEET", "dress", "new_figure", "new_text", "small"]
 
 COLORS = (
     "#1f6fb2",
@@ -47,9 +47,8 @@ PAGE = """
 {% block preamble %}
 <link rel="icon" href="data:,">
 <style>
-  html, body { margin: 0; background: #fbfcfd; color: #1c2733;
+  html, body { background: #fbfcfd; color: #1c2733;
     font-family: system-ui, "Segoe UI", "DejaVu Sans", Helvetica, Arial, sans-serif; }
-  body { max-width: 1400px; margin: 0 auto; padding: 8px 20px 40px; box-sizing: border-box; }
 </style>
 {% endblock %}
 """
@@ -71,7 +70,6 @@ def new_figure(x: str, y: str, *, height: int = 420, zoom: Any = "width", **opti
             SaveTool(),
         ],
         toolbar_location="above",
-        output_backend="canvas",
         **options,
     )
     dress(made)
@@ -103,8 +101,3 @@ def dress(made: Any) -> None:
         axis.formatter.use_scientific = False
     made.grid.grid_line_color = "#edf0f3"
     made.outline_line_color = _LINE
-
-
-def tooltip(*lines: tuple[str, str], **options: Any) -> HoverTool:
-    """Give what shows values beneath the pointer."""
-    return HoverTool(tooltips=list(lines), **options)
