@@ -22,20 +22,21 @@ from ndx_simulation_output.cli_options import (
 from ndx_simulation_output.cli_plot import plot
 from ndx_simulation_output.cli_view import view
 from ndx_simulation_output.convert import convert as convert_sources
-from ndx_simulation_output.convert import export_sonata, open_output, plan_layouts
+from ndx_simulation_output.convert import plan_layouts
 from ndx_simulation_output.demo import run_demo
 from ndx_simulation_output.errors import (
     MissingDependencyError,
     SimulationOutputError,
     SimulationOutputWarning,
 )
-from ndx_simulation_output.exporting import export_annarchy
+from ndx_simulation_output.exporting import export_annarchy, export_sonata
 from ndx_simulation_output.files import names_store
 from ndx_simulation_output.info import describe
 from ndx_simulation_output.info_facts import json_of
 from ndx_simulation_output.nwb.checks import check_file
 from ndx_simulation_output.nwb.recover import recover as recover_file
 from ndx_simulation_output.nwb.zarr import DEFAULT_COMPRESSION
+from ndx_simulation_output.opening import open_output
 
 __all__ = ["main"]
 

@@ -6,8 +6,8 @@ from typing import Any, get_args
 import click
 
 from ndx_simulation_output.cli_options import reading_options
-from ndx_simulation_output.convert import open_output
 from ndx_simulation_output.errors import SelectionError
+from ndx_simulation_output.opening import open_output
 from ndx_simulation_output.plots import KINDS, Selection, save, save_animation
 from ndx_simulation_output.recording.ids import parse_ids
 from ndx_simulation_output.recording.reduced.pixels import How

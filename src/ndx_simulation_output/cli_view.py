@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ndx_simulation_output.cli_options import source_options
-from ndx_simulation_output.errors import MissingDependencyError
+from ndx_simulation_output.optional import import_optional
 
 __all__ = ["view"]
 
@@ -39,12 +39,9 @@ def view(
       ndx-sim view run.nwb
       ndx-sim view before.nwb after.nwb --no-browser --port 5006
     """
-    try:
-        from ndx_simulation_output.viewer.server import LOOPBACK, serve
-        from ndx_simulation_output.viewer.sources import Source
-    except ImportError as error:
-        msg = f"view needs Bokeh: pip install 'ndx-simulation-output[view]' ({error})"
-        raise MissingDependencyError(msg) from error
+    import_optional("bokeh", "view", "view")
+    from ndx_simulation_output.viewer.server import LOOPBACK, serve
+    from ndx_simulation_output.viewer.sources import Source
 
     def ready(address: str) -> None:
         click.echo(f"look at {address} (Ctrl-C ends it)")

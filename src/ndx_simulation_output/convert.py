@@ -1,14 +1,13 @@
-"""The whole way in one call, both directions."""
+"""The whole way into NWB in one call."""
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ndx_simulation_output.engine.journal import is_being_written, left_behind, undisturbed
 from ndx_simulation_output.engine.layout import (
     DEFAULT_MEMORY,
     Access,
@@ -22,23 +21,16 @@ from ndx_simulation_output.engine.workers import default_workers
 from ndx_simulation_output.errors import (
     LayoutError,
     SimulationOutputWarning,
-    SourceError,
     TargetExistsError,
 )
 from ndx_simulation_output.files import check_target
-from ndx_simulation_output.formats import read_source
+from ndx_simulation_output.opening import open_output
 from ndx_simulation_output.recording import SimulationOutput
 from ndx_simulation_output.recording.arrays import Progress
-from ndx_simulation_output.remote import is_url, open_url, refuse_url
-
-if TYPE_CHECKING:
-    from ndx_simulation_output.adapters.sonata import Dialect, Written
 
 __all__ = [
     "Converted",
     "convert",
-    "export_sonata",
-    "open_output",
     "plan_layouts",
     "write_output",
 ]
@@ -249,126 +241,6 @@ def plan_layouts(
     return plan_output(_rounded(output, quantize, workers, link=link), storage, workers)
 
 
-def export_sonata(
-    path: str | Path,
-    directory: str | Path,
-    *,
-    dialect: "Dialect | None" = None,
-    dtype: str | None = None,
-    overwrite: bool = False,
-    progress: Progress | None = None,
-) -> "Written":
-    """Write the reports, spikes and extracellular potentials of an NWB file as SONATA files.
-
-    What came from SONATA goes out with the same values, ids, order, populations, times, units,
-    types and extra columns. The result lists the files, and what SONATA cannot say.
-
-    Parameters
-    ----------
-    path
-        An NWB file, of this package or any other.
-    directory
-        Where the files go; made if it does not exist.
-    dialect
-        ``allen`` (bmtk) or ``bbp`` (libsonata); by default that of the source, else ``bbp``.
-    dtype
-        Type of the data of reports, such as ``float32``; by default the recorded one.
-    overwrite
-        Whether existing files are replaced.
-    progress
-        Called with the number of bytes done since the last call, and that of all.
-
-    Raises
-    ------
-    SourceError
-        If the NWB file cannot be read.
-    ExportError
-        If nothing in it can be said in SONATA.
-    TargetExistsError
-        If a file exists and ``overwrite`` is false.
-    WriteError
-        If a file cannot be written.
-
-    Example
-    -------
-    >>> export_sonata("run.nwb", "sonata/", dialect="bbp")  # doctest: +SKIP
-
-    """
-    from ndx_simulation_output.adapters import sonata
-    from ndx_simulation_output.nwb import reader
-
-    reader.check_nwb(_existing(path))
-    with reader.read(Path(path)) as output:
-        written = sonata.write(
-            output,
-            Path(directory),
-            dialect=dialect,
-            dtype=dtype,
-            overwrite=overwrite,
-            progress=progress,
-        )
-        written.left_out[:0] = output.notes
-    return written
-
-
-def open_output(
-    path: str | Path | Iterable[str | Path],
-    *,
-    unit: Mapping[str, str] | None = None,
-    time_unit: Mapping[str, str] | None = None,
-    compartments: Mapping[str, str] | None = None,
-    population: str | None = None,
-    dt: float | None = None,
-    storage_options: Mapping[str, Any] | None = None,
-) -> SimulationOutput:
-    """Open an NWB file, or anything that ``convert`` takes, to read from it without converting.
-
-    The file of a stream that goes on can be read at its ``path``: it is as it was flushed last.
-
-    An NWB file may lie on a server: ``https://…``, ``s3://…``, and what else fsspec knows. It is
-    read in parts, and ``storage_options`` are what fsspec needs for it, such as credentials. The
-    other options are those of ``convert``; an NWB file takes none. Several NWB files are read as
-    one, as ``convert`` merges them.
-
-    Raises
-    ------
-    SourceError
-        If it cannot be read.
-    ShapeMismatchError
-        If a mapping does not fit its data, or a report of one NWB file that of another.
-    MissingDependencyError
-        If what reading from the server needs is not installed.
-
-    Example
-    -------
-    >>> with open_output("v_report.h5") as output:  # doctest: +SKIP
-    ...     output["v_report"].get_traces(cells=3, start=0.1, stop=0.2)
-    >>> with open_output("s3://bucket/run.nwb", storage_options={"anon": True}) as output:
-    ...     output["v_report"].get_traces(cells=3)  # doctest: +SKIP
-
-    """
-    from ndx_simulation_output.nwb import reader
-
-    if is_url(path):
-        return reader.read(open_url(path, storage_options))
-    paths = [path] if isinstance(path, (str, Path)) else list(path)
-    with ExitStack() as stack:
-        for one in paths:
-            stack.enter_context(undisturbed(_existing(one)))
-        in_nwb = [one for one in paths if reader.is_nwb(Path(one))]
-        if in_nwb:
-            _refuse_options(in_nwb[0], unit, time_unit, compartments, population, dt)
-            return reader.read_all([Path(one) for one in paths])
-    return read_source(
-        paths,
-        unit=unit,
-        time_unit=time_unit,
-        compartments=compartments,
-        population=population,
-        dt=dt,
-    )
-
-
 def write_output(
     output: SimulationOutput,
     target: str | Path,
@@ -418,15 +290,6 @@ def write_output(
     )
 
 
-def _refuse_options(path: str | Path, *given: object) -> None:
-    if any(given):
-        msg = (
-            f"{path} is an NWB file, which says units, times and cells itself: leave out unit, "
-            "time_unit, compartments, population and dt"
-        )
-        raise SourceError(msg)
-
-
 def _rounded(
     output: SimulationOutput,
     quantize: str | Mapping[str, str] | None,
@@ -442,25 +305,6 @@ def _rounded(
     from ndx_simulation_output.engine.quantize import quantize_output
 
     return quantize_output(output, quantize, workers)
-
-
-def _existing(path: str | Path) -> Path:
-    refuse_url(path)
-    if not Path(path).exists():
-        msg = f"{path} does not exist{_left_of(Path(path))}"
-        raise SourceError(msg)
-    return Path(path)
-
-
-def _left_of(target: Path) -> str:
-    """Say whether a file is being written, or was when a process died."""
-    said = [
-        f"; it is being written, as {partial}"
-        if is_being_written(partial)
-        else f"; {partial} was left by a crash: ndx-sim recover {target} makes it whole"
-        for partial in left_behind(target)
-    ]
-    return "".join(said)
 
 
 def _modified(sources: Iterable[str | Path]) -> datetime | None:

@@ -1,15 +1,83 @@
-"""Export the state of a network from an NWB file to ANNarchy's own files."""
+"""The way back from an NWB file: to SONATA, and to ANNarchy's own files."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ndx_simulation_output.adapters import annarchy
-from ndx_simulation_output.convert import Converted, open_output
+from ndx_simulation_output.convert import Converted
 from ndx_simulation_output.errors import ExportError
+from ndx_simulation_output.opening import existing, open_output
 from ndx_simulation_output.recording import NetworkSnapshot, SimulationOutput
+from ndx_simulation_output.recording.arrays import Progress
 
-__all__ = ["export_annarchy"]
+if TYPE_CHECKING:
+    from ndx_simulation_output.adapters.annarchy import DelayUnit, Form
+    from ndx_simulation_output.adapters.sonata import Dialect, Written
+
+__all__ = ["export_annarchy", "export_sonata"]
+
+
+def export_sonata(
+    path: str | Path,
+    directory: str | Path,
+    *,
+    dialect: "Dialect | None" = None,
+    dtype: str | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> "Written":
+    """Write the reports, spikes and extracellular potentials of an NWB file as SONATA files.
+
+    What came from SONATA goes out with the same values, ids, order, populations, times, units,
+    types and extra columns. The result lists the files, and what SONATA cannot say.
+
+    Parameters
+    ----------
+    path
+        An NWB file, of this package or any other.
+    directory
+        Where the files go; made if it does not exist.
+    dialect
+        ``allen`` (bmtk) or ``bbp`` (libsonata); by default that of the source, else ``bbp``.
+    dtype
+        Type of the data of reports, such as ``float32``; by default the recorded one.
+    overwrite
+        Whether existing files are replaced.
+    progress
+        Called with the number of bytes done since the last call, and that of all.
+
+    Raises
+    ------
+    SourceError
+        If the NWB file cannot be read.
+    ExportError
+        If nothing in it can be said in SONATA.
+    TargetExistsError
+        If a file exists and ``overwrite`` is false.
+    WriteError
+        If a file cannot be written.
+
+    Example
+    -------
+    >>> export_sonata("run.nwb", "sonata/", dialect="bbp")  # doctest: +SKIP
+
+    """
+    from ndx_simulation_output.adapters import sonata
+    from ndx_simulation_output.nwb import reader
+
+    reader.check_nwb(existing(path))
+    with reader.read(Path(path)) as output:
+        written = sonata.write(
+            output,
+            Path(directory),
+            dialect=dialect,
+            dtype=dtype,
+            overwrite=overwrite,
+            progress=progress,
+        )
+        written.left_out[:0] = output.notes
+    return written
 
 
 def export_annarchy(
@@ -19,7 +87,7 @@ def export_annarchy(
     state: str | None = None,
     part: str | None = None,
     connectivity: bool = False,
-    delay_unit: annarchy.DelayUnit = "ms",
+    delay_unit: "DelayUnit" = "ms",
     overwrite: bool = False,
 ) -> Converted:
     """Write the state of a network as a file that ANNarchy 4.8 and 5.0 load.
@@ -66,9 +134,11 @@ def export_annarchy(
     >>> export_annarchy("state.nwb", "network.npz")  # doctest: +SKIP
 
     """
+    from ndx_simulation_output.adapters import annarchy
+
     with open_output(path) as output:
         network = _state_of(output, state, path)
-        form: annarchy.Form = "network"
+        form: Form = "network"
         if part is not None or connectivity:
             form = "connectivity" if connectivity else "part"
             network = _part_of(network, part, only_projections=connectivity)

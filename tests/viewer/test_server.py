@@ -11,9 +11,11 @@ import pytest
 
 pytest.importorskip("bokeh", reason="the viewer needs Bokeh: the extra view")
 
+from click.testing import CliRunner
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 from tornado.websocket import websocket_connect
 
+from ndx_simulation_output.cli import main
 from ndx_simulation_output.viewer.server import serve
 from ndx_simulation_output.viewer.sources import Source
 from tests.viewer.making import a_run
@@ -172,3 +174,12 @@ def test_a_port_that_is_taken_is_said(tmp_path):
 
     assert result.returncode == 2
     assert f"port {port} cannot be had" in result.stderr
+
+
+def test_without_bokeh_the_command_says_what_to_install(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "bokeh", None)
+
+    result = CliRunner().invoke(main, ["view", str(tmp_path / "run.nwb")])
+
+    assert result.exit_code == 1
+    assert r"ndx-simulation-output[view]" in result.output

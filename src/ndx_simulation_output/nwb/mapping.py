@@ -181,6 +181,7 @@ def add_in_memory(nwbfile: NWBFile, output: SimulationOutput) -> None:
         If arrays hold what NWB cannot.
 
     """
+    _check_room(nwbfile, output)
     if "simulation" in nwbfile.lab_meta_data:
         msg = "the NWB file has a simulation already; add to one that has not"
         raise NameClashError(msg)

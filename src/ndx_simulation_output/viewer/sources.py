@@ -6,9 +6,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from ndx_simulation_output.convert import open_output
 from ndx_simulation_output.engine.journal import is_being_written, left_behind
 from ndx_simulation_output.errors import SimulationOutputWarning
+from ndx_simulation_output.opening import open_output
 from ndx_simulation_output.recording import SimulationOutput
 
 __all__ = ["Source"]
