@@ -37,12 +37,13 @@ class ArraysView:
 
     def build(self, output: SimulationOutput) -> UIElement:
         """Make the widgets for a file."""
-        names = [f"{grid.name}: {grid.label}" for grid in _grids(output)]
-        if not names:
+        grids = _grids(output)
+        if not grids:
             msg = f"{self.session.source.name} has no arrays besides its reports"
             raise NothingRecordedError(msg)
-        options = [(str(number), name) for number, name in enumerate(names)]
-        self.array = Select(title="Array", options=options, value="0", width=640)
+        options = [(str(place), f"{one.name}: {one.label}") for place, one in enumerate(grids)]
+        first = next((place for place, one in enumerate(grids) if one.axes), 0)
+        self.array = Select(title="Array", options=options, value=str(first), width=640)
         self.session.on_change(self.array, "value", self.update)
         self.note = new_text()
         self.drawn = column(new_text(), sizing_mode="stretch_width", min_height=420)
