@@ -20,6 +20,7 @@ from ndx_simulation_output.cli_options import (
     target_options,
 )
 from ndx_simulation_output.cli_plot import plot
+from ndx_simulation_output.cli_view import view
 from ndx_simulation_output.convert import convert as convert_sources
 from ndx_simulation_output.convert import plan_layouts
 from ndx_simulation_output.demo import run_demo
@@ -214,6 +215,7 @@ def info(sources: tuple[str, ...], *, as_json: bool, **options: Any) -> None:
 
 
 main.add_command(plot)
+main.add_command(view)
 
 
 @main.command()

@@ -6,8 +6,10 @@ from typing import Any, get_args
 import click
 
 from ndx_simulation_output.cli_options import reading_options
+from ndx_simulation_output.errors import SelectionError
 from ndx_simulation_output.opening import open_output
 from ndx_simulation_output.plots import KINDS, Selection, save, save_animation
+from ndx_simulation_output.recording.ids import parse_ids
 from ndx_simulation_output.recording.reduced.pixels import How
 
 __all__ = ["plot"]
@@ -20,14 +22,10 @@ def _ids(ctx: click.Context, parameter: click.Parameter, value: str | None) -> l
     del ctx, parameter
     if value is None:
         return None
-    ids: list[int] = []
-    for part in value.split(","):
-        first, dash, last = part.strip().partition("-")
-        try:
-            ids.extend(range(int(first), int(last if dash else first) + 1))
-        except ValueError:
-            msg = f"{part!r} is neither a number nor a range such as 10-19"
-            raise click.BadParameter(msg) from None
+    try:
+        ids: list[int] = parse_ids(value).tolist()
+    except SelectionError as error:
+        raise click.BadParameter(str(error)) from None
     return ids
 
 

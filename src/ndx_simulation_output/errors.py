@@ -14,6 +14,7 @@ __all__ = [
     "RankError",
     "RecordingError",
     "RestoreError",
+    "SelectionError",
     "ShapeMismatchError",
     "SimulationOutputError",
     "SimulationOutputWarning",
@@ -64,6 +65,10 @@ class CellNotFoundError(SimulationOutputError, LookupError):
 
 class CompartmentNotFoundError(SimulationOutputError, LookupError):
     """A compartment number or label is not among those of the chosen cells."""
+
+
+class SelectionError(SimulationOutputError, ValueError):
+    """What is to be chosen or shown is not understood, or cannot be shown."""
 
 
 class UnitError(SimulationOutputError, ValueError):

@@ -21,6 +21,7 @@ from ndx_simulation_output.recording import (
     Unit,
     unit_symbol,
 )
+from ndx_simulation_output.recording.ids import count_distinct
 
 __all__ = ["facts_of", "json_of"]
 
@@ -154,7 +155,7 @@ def _spikes(spikes: Spikes) -> _Facts:
 
 
 def _cells(spikes: Spikes) -> int:
-    return len(np.unique(spikes.node_ids))
+    return count_distinct(spikes.node_ids)
 
 
 def _group(group: ArrayGroup) -> _Facts:

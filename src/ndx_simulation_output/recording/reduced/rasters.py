@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ndx_simulation_output.recording.ids import count_distinct
+
 if TYPE_CHECKING:
     from ndx_simulation_output.recording.output import Spikes
 
@@ -115,7 +117,7 @@ def spike_rates(
         x = np.minimum((times - first) / (last - first) * bins, bins - 1).astype(np.int64)
         counts += np.bincount(x, minlength=bins)
     if n_cells is None:
-        n_cells = _count_cells(spikes.node_ids if cells is None else np.asarray(cells))
+        n_cells = count_distinct(spikes.node_ids if cells is None else np.asarray(cells))
     width = (last - first) / bins
     rates = counts / (width * max(n_cells, 1))
     return Rates(rates, counts, np.linspace(first, last, bins + 1), n_cells)
@@ -133,17 +135,6 @@ def _window(spikes: "Spikes", start: float | None, stop: float | None) -> tuple[
 
 def _bounds(ids: NDArray[Any]) -> tuple[int, int]:
     return (int(ids.min()), int(ids.max()) + 1) if len(ids) else (0, 1)
-
-
-def _count_cells(ids: NDArray[Any]) -> int:
-    """Count different ids; where they are close together, without sorting them."""
-    lowest, highest = _bounds(ids)
-    if highest - lowest > max(8 * len(ids), _BLOCK):
-        return len(np.unique(ids))
-    seen = np.zeros(highest - lowest, bool)
-    for begin in range(0, len(ids), _BLOCK):
-        seen[ids[begin : begin + _BLOCK].astype(np.int64) - lowest] = True
-    return int(np.count_nonzero(seen))
 
 
 def _chosen(

@@ -1,0 +1,63 @@
+"""Runs to look at, small and written as users write theirs."""
+
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+
+from ndx_simulation_output.nwb import writer
+from ndx_simulation_output.recording import (
+    CompartmentTable,
+    RegularTimes,
+    Report,
+    SimulationOutput,
+    Spikes,
+    Timestamps,
+    Unit,
+)
+
+__all__ = ["CELLS", "ROWS", "a_run", "table", "values"]
+
+CELLS = np.array([3, 7, 12])
+ROWS = 2000
+
+
+def table(*, with_places: bool = True, population: str = "exc") -> CompartmentTable:
+    """Three cells of four compartments each, two in each of two sections."""
+    columns = {
+        "number": np.tile([0, 0, 1, 1], 3),
+        "position": np.tile([0.25, 0.75, 0.25, 0.75], 3),
+    }
+    if with_places:
+        columns["x"] = np.repeat([0.0, 50.0, 100.0], 4) + np.tile([0.0, 10.0, 20.0, 30.0], 3)
+        columns["y"] = np.tile([0.0, 5.0, 40.0, 80.0], 3)
+        columns["z"] = np.tile([0.0, -5.0, 10.0, 25.0], 3)
+        columns["diameter"] = np.tile([12.0, 10.0, 3.0, 1.0], 3)
+    return CompartmentTable.from_counts(population, CELLS, np.full(3, 4), columns)
+
+
+def values(shift: float = 0.0) -> np.ndarray:
+    """Waves, each a little later than the one before, and a spike of one sample."""
+    time = np.arange(ROWS)[:, np.newaxis]
+    found = -65 + 10 * np.sin(0.01 * time - 0.3 * np.arange(12)) + shift
+    found[1234, 5] = 40.0 + shift
+    return found.astype("f4")
+
+
+def a_run(
+    path: Path, *, shift: float = 0.0, with_places: bool = True, rows: int = ROWS, name: str = "v"
+) -> Path:
+    """Write a run with two reports, one at irregular times, and spikes."""
+    cells = table(with_places=with_places)
+    irregular = Timestamps(np.sqrt(np.arange(300.0)) / 10)
+    output = SimulationOutput(
+        reports=(
+            Report(name, "v", values(shift)[:rows], RegularTimes(0.0, 10_000.0, rows), cells,
+                   Unit("volts", 1e-3)),
+            Report("ca", "ca", values()[:300], irregular, cells, Unit("unknown")),
+        ),
+        spikes=(Spikes("exc", np.array([3, 12, 3, 7]), np.array([0.01, 0.02, 0.15, 0.1])),),
+    )  # fmt: skip
+    session = {"NWBFile": {"session_start_time": datetime(2026, 1, 31, tzinfo=timezone.utc)}}
+    writer.write(output, path, metadata=session, overwrite=True)
+    return path

@@ -1,0 +1,196 @@
+"""What is saved of a view: a table, and lines of Python that give the same numbers."""
+
+import csv
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("bokeh", reason="the viewer needs Bokeh: the extra view")
+
+from ndx_simulation_output.errors import CellNotFoundError, ShapeMismatchError
+from ndx_simulation_output.recording import RegularTimes, Report, Timestamps, Unit
+from ndx_simulation_output.viewer import downloads
+from ndx_simulation_output.viewer.compare import ShownDifference
+from ndx_simulation_output.viewer.difference import difference_of
+from ndx_simulation_output.viewer.downloads import csv_pieces
+from ndx_simulation_output.viewer.shown import (
+    Compartments,
+    ShownFrame,
+    ShownHeatMap,
+    ShownSpikes,
+    ShownTraces,
+    python_of,
+    rows_of,
+)
+from ndx_simulation_output.viewer.sources import Source
+from tests.viewer.making import ROWS, a_run, table, values
+
+
+def saved(shown, *paths):
+    """What a spreadsheet reads from the CSV file: names, and numbers of shape (row, column)."""
+    text = "".join(csv_pieces(rows_of(shown, [Source(path) for path in paths])))
+    names, *rows = csv.reader(io.StringIO(text))
+    return names, np.asarray(rows, float)
+
+
+def told(shown, *paths):
+    """What the lines of Python give."""
+    names = {}
+    exec(python_of(shown, [Source(path) for path in paths]), names)  # noqa: S102 - our own lines
+    return names
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        ShownTraces(Compartments("v", (12, 3), (1,)), 0.05, 0.07),
+        ShownTraces(Compartments("v", (3,))),
+        ShownTraces(Compartments("ca"), 0.31, 0.97),
+    ],
+)
+def test_saved_traces_are_those_that_the_lines_read(tmp_path, shown):
+    path = a_run(tmp_path / "run.nwb")
+
+    names, numbers = saved(shown, path)
+    lines = told(shown, path)
+
+    assert names[0] == "time_s"
+    np.testing.assert_array_equal(numbers[:, 0], lines["times"])
+    np.testing.assert_array_equal(numbers[:, 1:], lines["values"])
+    assert len(numbers) > 1
+
+
+def test_saved_traces_have_every_sample_of_the_window(tmp_path):
+    shown = ShownTraces(Compartments("v", (7,), (0,)), 0.1, 0.15)
+
+    names, numbers = saved(shown, a_run(tmp_path / "run.nwb"))
+
+    assert names == ["time_s", "cell 7: 0 (0.25)", "cell 7: 0 (0.75)"]
+    expected = (values()[1000:1500, 4:6] * np.float32(1e-3)).astype(float)
+    np.testing.assert_array_equal(numbers[:, 1:], expected)
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        ShownHeatMap(Compartments("v"), shape=(5, 30)),
+        ShownHeatMap(Compartments("v", (3, 12)), 0.02, 0.1, 2, 6, (3, 20), "max"),
+    ],
+)
+def test_a_saved_heat_map_is_that_which_the_lines_read(tmp_path, shown):
+    path = a_run(tmp_path / "run.nwb")
+
+    _, numbers = saved(shown, path)
+    lines = told(shown, path)
+
+    np.testing.assert_array_equal(numbers[:, 1:], lines["values"])
+    assert numbers[0, 0] == shown.first
+
+
+@pytest.mark.parametrize(
+    ("shown", "count"),
+    [
+        (ShownSpikes("exc"), 4),
+        (ShownSpikes("exc", (3, 7), 0.005, 0.15), 2),
+        (ShownSpikes("exc", range(10, 20), None, 0.1), 1),
+    ],
+)
+def test_saved_spikes_are_those_that_the_lines_find(tmp_path, shown, count):
+    path = a_run(tmp_path / "run.nwb")
+
+    names, numbers = saved(shown, path)
+    lines = told(shown, path)
+
+    assert names == ["time_s", "node_id"]
+    np.testing.assert_array_equal(numbers[:, 0], lines["times"])
+    np.testing.assert_array_equal(numbers[:, 1], lines["ids"])
+    assert len(numbers) == count
+
+
+def test_saved_places_and_values_are_those_that_the_lines_read(tmp_path):
+    path = a_run(tmp_path / "run.nwb")
+    shown = ShownFrame(Compartments("v", (7, 12)), 0.1234)
+
+    names, numbers = saved(shown, path)
+    lines = told(shown, path)
+
+    assert names[-1] == "v_volts"
+    np.testing.assert_array_equal(numbers[:, 2:5], lines["places"].points)
+    np.testing.assert_array_equal(numbers[:, -1], lines["values"])
+    assert numbers[1, -1] == np.float32(40) * np.float32(1e-3)
+
+
+def test_a_saved_difference_is_that_which_the_lines_read(tmp_path):
+    one, two = a_run(tmp_path / "one.nwb"), a_run(tmp_path / "two.nwb", shift=2.5, rows=1500)
+    shown = ShownDifference(Compartments("v", (12, 3), (0,)), 0.01)
+
+    _, numbers = saved(shown, one, two)
+    lines = told(shown, one, two)
+
+    np.testing.assert_array_equal(numbers[:, 0], lines["times"])
+    np.testing.assert_array_equal(numbers[:, 1:], lines["values"])
+    np.testing.assert_allclose(numbers[:, 1:], -2.5e-3, atol=1e-8)
+    assert len(numbers) == 1500 - 100
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"unit": Unit("amperes")}, "is in volts here and in amperes there"),
+        ({"times": RegularTimes(0.0, 9_000.0, 20)}, "at other times"),
+        ({"times": RegularTimes(0.001, 10_000.0, 20)}, "at other times"),
+        ({"times": Timestamps(np.arange(20) / 9_000)}, "at other times"),
+    ],
+)
+def test_runs_that_do_not_fit_each_other_have_no_difference(other, said):
+    one = Report("v", "v", values()[:20], RegularTimes(0.0, 10_000.0, 20), table(), Unit("volts"))
+    columns = np.arange(3)
+
+    with pytest.raises(ShapeMismatchError, match=said):
+        difference_of(one, replace(one, **other), columns, columns)
+
+
+def test_times_that_are_written_otherwise_are_the_same_times():
+    one = Report("v", "v", values()[:20], RegularTimes(0.0, 10_000.0, 20), table(), Unit("volts"))
+    other = replace(one, data=values()[:15], times=Timestamps(np.arange(15) / 10_000))
+
+    found = difference_of(one, other, np.array([2, 0]), np.array([1, 0]))
+
+    assert found.shape == (15, 2)
+    np.testing.assert_array_equal(found[3:5, 0:1], (values()[3:5, 2:3] - values()[3:5, 1:2]))
+
+
+def test_the_file_and_its_options_are_in_the_lines(tmp_path):
+    source = Source(tmp_path / "it's.h5", {"unit": {"v": "mV"}, "dt": None})
+
+    text = python_of(ShownTraces(Compartments("v", tuple(range(100)))), [source])
+
+    assert "it's.h5\", unit={'v': 'mV'})" in text
+    assert "cells=[*range(0, 100)]" in text
+
+
+def test_a_cell_that_is_not_there_is_said_by_its_id(tmp_path):
+    with pytest.raises(CellNotFoundError, match="cell 99"):
+        saved(ShownTraces(Compartments("v", (99,))), a_run(tmp_path / "run.nwb"))
+
+
+def test_rows_are_read_in_blocks(tmp_path, monkeypatch):
+    from ndx_simulation_output.recording.reduced import bins
+
+    monkeypatch.setattr(bins, "BLOCK_BYTES", 64)
+    _, numbers = saved(ShownTraces(Compartments("v")), a_run(tmp_path / "run.nwb"))
+
+    assert len(numbers) == ROWS
+    np.testing.assert_array_equal(numbers[:, 1:], values() * np.float32(1e-3))
+
+
+def test_rows_are_sent_in_pieces_however_long_they_are(monkeypatch):
+    monkeypatch.setattr(downloads, "_PIECE", 10)
+    rows = iter([("a", "b"), (1.5, 2), ("long " * 5, 3), (4, 5)])
+
+    pieces = list(csv_pieces(rows))
+
+    assert len(pieces) == 2
+    assert "".join(pieces).splitlines() == ["a,b", "1.5,2", f"{'long ' * 5},3", "4,5"]

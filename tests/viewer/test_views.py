@@ -1,0 +1,370 @@
+"""What the views put into their figures, without a browser."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("bokeh", reason="the viewer needs Bokeh: the extra view")
+
+from bokeh.document import Document
+from bokeh.events import RangesUpdate
+
+from ndx_simulation_output.nwb.stream import stream
+from ndx_simulation_output.recording import StreamedReport, Unit
+from ndx_simulation_output.viewer.downloads import Downloads
+from ndx_simulation_output.viewer.page import Page
+from ndx_simulation_output.viewer.session import Session
+from ndx_simulation_output.viewer.sources import Source
+from ndx_simulation_output.viewer.tree import Tree
+from tests.viewer.making import ROWS, a_run, table, values
+
+FILE, TRACES, HEAT, SPIKES, NEURON, COMPARE, ARRAYS = range(7)
+
+
+@pytest.fixture
+def page_of():
+    """Make the page of some files, with a tab opened."""
+    sessions = []
+
+    def make(tab, *paths):
+        session = Session(Document(), [Source(path) for path in paths], Downloads())
+        sessions.append(session)
+        page = Page(session)
+        page.tabs.active = tab
+        page.start()
+        return page
+
+    yield make
+    for session in sessions:
+        session.end()
+
+
+def view_of(page):
+    return page.views[page.tabs.active]
+
+
+def message(page):
+    return page.session.message.text
+
+
+def zoom(page, view, start, end):
+    """Do what the browser does, and what happens when it rests."""
+    view.figure.x_range.start, view.figure.x_range.end = start, end
+    event = RangesUpdate(view.figure, x0=start, x1=end, y0=0, y1=1)
+    view.figure._trigger_event(event)  # noqa: SLF001 - there is no other way
+    for waiting in list(page.session.waiting.values()):
+        waiting.callback()
+
+
+def test_traces_begin_with_some_cells_and_their_first_compartments(tmp_path, page_of):
+    page = page_of(TRACES, a_run(tmp_path / "run.nwb"))
+
+    view = view_of(page)
+    view.choice.report.value = "v"
+
+    assert (view.choice.cells.value, view.choice.numbers.value) == ("3, 7, 12", "0")
+    assert view.lines.data["name"][:3] == [
+        "cell 3: 0 (0.25)",
+        "cell 3: 0 (0.75)",
+        "cell 7: 0 (0.25)",
+    ]
+    np.testing.assert_allclose(view.lines.data["ys"][0], values()[:, 0], rtol=1e-6)
+    assert view.figure.yaxis[0].axis_label == "v (mV)"
+
+
+def test_another_selection_draws_other_traces(tmp_path, page_of):
+    page = page_of(TRACES, a_run(tmp_path / "run.nwb"))
+    view = view_of(page)
+    view.choice.report.value = "v"
+
+    view.choice.numbers.value = ""
+    view.choice.cells.value = "12, 3"
+
+    assert len(view.lines.data["ys"]) == 8
+    np.testing.assert_allclose(view.lines.data["ys"][0], values()[:, 8], rtol=1e-6)
+    assert not message(page)
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [("99", "cell 99 is not among the 3 recorded cells"), ("3-x", "neither a number nor a range")],
+)
+def test_a_selection_at_fault_is_said_and_what_was_drawn_stays(tmp_path, page_of, cells, said):
+    page = page_of(TRACES, a_run(tmp_path / "run.nwb"))
+    view = view_of(page)
+    before = view.lines.data
+
+    view.choice.cells.value = cells
+
+    assert said in message(page)
+    assert view.lines.data == before
+    view.choice.cells.value = "7"
+    assert not message(page)
+
+
+def test_zooming_reads_what_is_in_the_window_and_shows_every_sample(tmp_path, page_of, monkeypatch):
+    from ndx_simulation_output.viewer import zoom as zoom_module
+
+    monkeypatch.setattr(zoom_module, "_PIXELS", (40, 50))
+    page = page_of(TRACES, a_run(tmp_path / "run.nwb"))
+    view = view_of(page)
+    view.choice.report.value = "v"
+    view.choice.cells.value, view.choice.numbers.value = "7", "0"
+    reduced = view.lines.data["ys"][1]
+
+    zoom(page, view, 120, 125)
+
+    assert len(reduced) == 4 * 55
+    assert max(reduced) == pytest.approx(40)
+    times, found = view.lines.data["xs"][1], view.lines.data["ys"][1]
+    assert len(found) == 55
+    assert times[0] == pytest.approx(119.8)
+    np.testing.assert_allclose(found, values()[1198:1253, 5], rtol=1e-6)
+    shown = view.shown()
+    assert (shown.start, shown.stop) == (0.12, 0.125)
+
+
+def test_a_heat_map_shows_all_and_zooms_into_compartments(tmp_path, page_of):
+    page = page_of(HEAT, a_run(tmp_path / "run.nwb"))
+    view = view_of(page)
+    view.choice.report.value = "v"
+    assert view.pixels.data["image"][0].shape == (12, 1100)
+
+    view.figure.y_range.start, view.figure.y_range.end = 4.2, 7.9
+    zoom(page, view, 100, 110)
+
+    assert view.pixels.data["image"][0].shape == (4, 100)
+    np.testing.assert_allclose(view.pixels.data["image"][0], values()[1000:1100, 4:8].T, rtol=1e-5)
+    assert view.pixels.data["y"] == [4]
+
+
+def test_irregular_times_are_put_where_they_belong(tmp_path, page_of):
+    page = page_of(HEAT, a_run(tmp_path / "run.nwb"))
+
+    view = view_of(page)
+    view.choice.report.value = "ca"
+
+    image = view.pixels.data["image"][0]
+    row = int(np.searchsorted(np.sqrt(np.arange(300.0)), np.sqrt(299) / 2)) - 1
+    assert image.shape == (12, 1000)
+    np.testing.assert_allclose(image[:, 500], values()[row], atol=0.2)
+
+
+def test_spikes_are_marks_and_then_counts(tmp_path, page_of, monkeypatch):
+    page = page_of(SPIKES, a_run(tmp_path / "run.nwb"))
+    view = view_of(page)
+    assert view.points.data["id"].tolist() == [3, 12, 3, 7]
+    assert view.points.data["time"].tolist() == [10, 20, 150, 100]
+
+    view.cells.value = "3, 7"
+
+    assert view.points.data["id"].tolist() == [3, 3, 7]
+    assert view.shown().cells == (3, 7)
+
+
+def test_many_spikes_are_counted_in_pixels(tmp_path, page_of, monkeypatch):
+    from ndx_simulation_output.viewer import raster
+
+    def few(*arguments, **options):
+        return raster_of(*arguments, **options, most_points=2)
+
+    raster_of = raster.spike_raster
+    monkeypatch.setattr(raster, "spike_raster", few)
+    page = page_of(SPIKES, a_run(tmp_path / "run.nwb"))
+
+    view = view_of(page)
+
+    assert len(view.points.data["id"]) == 0
+    assert np.nansum(view.pixels.data["image"][0]) == 4
+
+
+def test_a_neuron_is_coloured_by_the_values_at_the_time_of_the_slider(tmp_path, page_of):
+    page = page_of(NEURON, a_run(tmp_path / "run.nwb"))
+    view = view_of(page)
+    assert len(view.lines.data["xs"]) == 12
+    report = view.choice.report
+    report.value = "v"
+
+    view.time.value = 123.4
+
+    found = view.lines.data["value"]
+    np.testing.assert_allclose(found[view.owners == 5], 40, rtol=1e-6)
+    np.testing.assert_allclose(found, values()[1234][view.owners], rtol=1e-6)
+    assert view.shown().at == pytest.approx(0.1234)
+
+
+def test_playing_moves_the_slider_and_begins_again(tmp_path, page_of):
+    page = page_of(NEURON, a_run(tmp_path / "run.nwb"))
+    view = view_of(page)
+
+    view.play.active = True
+    view.step_on()
+    assert view.time.value > view.time.start
+    view.time.value = view.time.end
+    view.step_on()
+    view.play.active = False
+
+    assert view.time.value == view.time.start
+    assert not page.session.document.session_callbacks
+
+
+def test_cells_without_places_say_so(tmp_path, page_of):
+    page = page_of(NEURON, a_run(tmp_path / "run.nwb", with_places=False))
+
+    (said,) = page.tabs.tabs[NEURON].child.children
+
+    assert "does not say where its compartments are" in said.text
+
+
+def test_two_runs_are_drawn_over_each_other_and_their_difference_below(tmp_path, page_of):
+    one, two = a_run(tmp_path / "one.nwb"), a_run(tmp_path / "two.nwb", shift=2.0)
+    page = page_of(COMPARE, one, two)
+    view = view_of(page)
+    view.choice.report.value = "v"
+
+    first, second, apart = (source.data["ys"] for source in view.sources)
+
+    assert len(first) == len(second) == len(apart) == 6
+    np.testing.assert_allclose(second[0] - first[0], 2.0, atol=1e-4)
+    np.testing.assert_allclose(apart, -2.0, atol=1e-4)
+    assert "largest difference drawn: 2 mV" in view.note.text
+
+
+def test_one_file_alone_is_compared_with_nothing(tmp_path, page_of):
+    page = page_of(COMPARE, a_run(tmp_path / "run.nwb"))
+
+    (said,) = page.tabs.tabs[COMPARE].child.children
+
+    assert "ndx-sim view ONE TWO" in said.text
+
+
+def test_the_other_file_is_shown_when_it_is_chosen(tmp_path, page_of):
+    one, two = a_run(tmp_path / "one.nwb"), a_run(tmp_path / "two.nwb", shift=2.0)
+    page = page_of(TRACES, one, two)
+
+    page.file.value = "1"
+    view = view_of(page)
+    view.choice.report.value = "v"
+
+    np.testing.assert_allclose(view.lines.data["ys"][0], values(2.0)[:, 0], rtol=1e-6)
+
+
+def test_a_file_that_was_replaced_is_opened_again(tmp_path, page_of):
+    path = a_run(tmp_path / "run.nwb")
+    page = page_of(TRACES, path)
+    view = view_of(page)
+    view.choice.report.value = "v"
+
+    a_run(path, shift=5.0)
+    view.choice.cells.value = "3"
+
+    np.testing.assert_allclose(view.lines.data["ys"][0], values(5.0)[:, 0], rtol=1e-6)
+
+
+def test_a_file_that_is_gone_is_said_and_comes_back(tmp_path, page_of):
+    path = a_run(tmp_path / "run.nwb")
+    page = page_of(TRACES, path)
+    path.rename(tmp_path / "away.nwb")
+
+    page.read_again()
+    assert "does not exist" in message(page)
+    (tmp_path / "away.nwb").rename(path)
+    page.read_again()
+
+    assert not message(page)
+
+
+def test_a_run_is_watched_while_it_is_written_and_never_held_open(tmp_path, page_of):
+    target = tmp_path / "run.nwb"
+    reports = [StreamedReport("v", table(), rate=10_000.0, unit=Unit("volts", 1e-3))]
+    session = {"NWBFile": {"session_start_time": "2026-01-31T12:00:00+01:00"}}
+    with stream(target, reports, metadata=session) as file:
+        file.append("v", values()[:500])
+        file.flush()
+        page = page_of(TRACES, target)
+        view = view_of(page)
+        seen = len(view.lines.data["xs"][0])
+        assert "is being written" in page.facts.text
+        assert not page.session.source.is_open
+        file.append("v", values()[500:1500])
+        file.flush()
+        page.read_again()
+        then = len(view.lines.data["xs"][0])
+        file.append("v", values()[1500:])
+    page.read_again()
+
+    assert (seen, then, len(view.lines.data["xs"][0])) == (500, 1500, ROWS)
+    assert not page.facts.text
+
+
+def test_what_nobody_foresaw_is_said_in_the_page_too(tmp_path, page_of, monkeypatch, capsys):
+    page = page_of(TRACES, a_run(tmp_path / "run.nwb"))
+    view = view_of(page)
+    monkeypatch.setattr(view, "shown", lambda: 1 / 0)
+
+    view.choice.cells.value = "3"
+
+    assert "ZeroDivisionError" in message(page)
+    assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_the_lines_of_python_follow_what_is_shown(tmp_path, page_of):
+    page = page_of(TRACES, a_run(tmp_path / "run.nwb"))
+    view = view_of(page)
+
+    view.saving.toggle.active = True
+    view.choice.cells.value = "7"
+
+    assert "cells=[7]" in view.saving.text.text
+
+
+def test_a_group_opens_and_closes_and_lists_more_when_asked(tmp_path, monkeypatch):
+    from ndx_simulation_output.viewer import hdf5_tree
+
+    monkeypatch.setattr(hdf5_tree, "CHILDREN", 4)
+    tree = Tree([a_run(tmp_path / "run.nwb")])
+
+    tree.toggle(0)
+    assert len(tree.lines) == 6
+    assert "more" in tree.lines[5].child.name
+    tree.toggle(5)
+    assert len(tree.lines) == 10
+    tree.toggle(1)
+    assert tree.lines[2].depth == 2
+    tree.toggle(0)
+
+    assert len(tree.lines) == 1
+
+
+def test_a_click_shows_attributes_as_text_and_never_as_markup(tmp_path, page_of):
+    import h5py
+
+    path = a_run(tmp_path / "run.nwb")
+    with h5py.File(path, "r+") as file:
+        file["acquisition/v"].attrs["comments"] = "<img src=x onerror=alert(1)>"
+    page = page_of(FILE, path)
+    view = view_of(page)
+    places = [line.child.name for line in view.tree.lines]
+    view.listed.selected.indices = [places.index("acquisition")]
+    places = [line.child.name for line in view.tree.lines]
+
+    view.listed.selected.indices = [places.index("v")]
+
+    assert "&lt;img src=x" in view.node.text
+    assert "<img" not in view.node.text
+
+
+@pytest.mark.parametrize("kind", ["sonata", "neuronvisio", "pymodaq", "nwb"])
+@pytest.mark.filterwarnings("ignore::ndx_simulation_output.SimulationOutputWarning")
+def test_genuine_files_can_be_looked_at_in_every_tab(kind, request, page_of):
+    folder = request.getfixturevalue("sonata_data").parent / kind
+    paths = [path for path in sorted(folder.rglob("*")) if path.suffix in {".h5", ".nwb"}]
+    paths = [path for path in paths if not path.name.startswith("simout020")]
+    paths = paths[:: max(1, len(paths) // 4)][:4]
+
+    assert paths
+    for path in paths:
+        page = page_of(FILE, path)
+        for tab in (TRACES, HEAT, SPIKES, NEURON, ARRAYS):
+            page.tabs.active = tab
+            assert "Error:" not in message(page), (path, tab)
+            assert page.tabs.tabs[tab].child.children
