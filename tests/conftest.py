@@ -19,7 +19,7 @@ collect_ignore_glob = ["annarchy_*.py", "neuron_*.py"]
 _STEADY = {
     "deadline": None,
     "derandomize": True,
-    "suppress_health_check": [HealthCheck.too_slow],
+    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.filter_too_much],
 }
 settings.register_profile("steady", max_examples=40, **_STEADY)
 settings.register_profile("few", max_examples=8, **_STEADY)

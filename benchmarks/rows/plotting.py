@@ -4,7 +4,6 @@ from importlib.util import find_spec
 
 from bench import Bench
 from claims import Claim, Section, at_most
-from inputs.million import write_long, write_network
 from measuring import Measured, Way
 from tables import ways_table
 
@@ -18,6 +17,9 @@ KINDS = {"trace": "traces", "raster": "raster", "rates": "rates", "heat map": "h
 
 def measure(bench: Bench) -> Section:
     """Measure opening the file and each picture of it."""
+    # It needs this package, which a process that measures an import must not have.
+    from inputs.million import write_long, write_network
+
     cells, spikes = bench.scaled(CELLS), bench.scaled(SPIKES)
     samples = bench.scaled(SAMPLES)
     title = f"Pictures: {cells:,} cells × {FRAMES} times, {spikes:,} spikes; {samples:,} samples"

@@ -63,6 +63,7 @@ def json_of(output: SimulationOutput) -> str:
 
     Example
     -------
+    >>> from ndx_simulation_output.recording import Run
     >>> json.loads(json_of(SimulationOutput(run=Run(seed=3, temperature=float("nan")))))["run"]
     {'temperature_degC': None, 'seed': 3}
 

@@ -12,7 +12,6 @@ from typing import Any, Literal, get_args
 import numpy as np
 from hdmf.data_utils import GenericDataChunkIterator
 from numpy.typing import NDArray
-from pydantic import DirectoryPath, FilePath
 from pynwb import NWBFile
 
 from ndx_simulation_output.adapters import sonata
@@ -27,6 +26,7 @@ from ndx_simulation_output.recording.arrays import read_all, size_in_bytes
 try:
     from neuroconv import BaseDataInterface
     from neuroconv.utils import DeepDict
+    from pydantic import DirectoryPath, FilePath
 except ImportError as error:
     msg = "its interfaces need neuroconv: pip install 'ndx-simulation-output[neuroconv]'"
     raise MissingDependencyError(msg) from error
