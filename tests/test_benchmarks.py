@@ -30,10 +30,6 @@ ROWS = (
 )
 
 
-# The rows are measured once, by one worker.
-pytestmark = pytest.mark.xdist_group("benchmarks")
-
-
 def run(results: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
     small = ["--gigabytes", "0.002", "--repeats", "1", "--points", "1", "--offline"]
     places = ["--scratch", str(results.parent), "--results", str(results)]
