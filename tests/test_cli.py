@@ -15,7 +15,7 @@ from ndx_simulation_output.cable import simulate
 from ndx_simulation_output.cli import main
 from ndx_simulation_output.demo import run_demo
 
-COMMANDS = ["demo", "convert", "export", "info", "check", "plot", "recover"]
+COMMANDS = ["demo", "convert", "export", "info", "check", "plot", "recover", "view"]
 # Not DeprecationWarning: libraries that pynwb uses raise it of each other at exit.
 STRICT = ("-W", "error::UserWarning", "-W", "error::FutureWarning", "-W", "error::ResourceWarning")
 SESSION = "NWBFile:\n  session_start_time: 2026-01-31T12:00:00+01:00\n"
