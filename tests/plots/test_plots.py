@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import replace
+from shutil import which
 
 import numpy as np
 import pytest
@@ -227,6 +228,14 @@ def test_an_animation_has_as_many_pictures_as_asked_for(branched, tmp_path):
     with pytest.raises(TargetExistsError, match=r"v\.gif exists already"):
         plots.save_animation(branched, path)
     assert [found.name for found in tmp_path.iterdir()] == ["v.gif"]
+
+
+@pytest.mark.skipif(which("ffmpeg") is None, reason="ffmpeg is not installed")
+def test_an_animation_can_be_a_film(branched, tmp_path):
+    path = plots.save_animation(branched, tmp_path / "v.mp4", frames=3)
+
+    assert path.read_bytes()[4:8] == b"ftyp"
+    assert [found.name for found in tmp_path.iterdir()] == ["v.mp4"]
 
 
 def test_an_animation_without_ffmpeg_says_so(branched, tmp_path, monkeypatch):
