@@ -104,8 +104,8 @@ def test_the_command_exports_to_the_container_that_the_target_names(state, tmp_p
     done = CliRunner().invoke(main, ["export", str(state), str(target)])
 
     assert done.exit_code == 0, done.output
-    assert "note: left out: time step, which such a file does not have" in done.stderr
-    assert done.stdout == f"wrote {target}\n"
+    assert "note: left out: time step, which such a file does not have" in done.output
+    assert done.output == f"wrote {target}\n"
     assert read(target, dt=0.5).networks[0].step == 200
 
 
@@ -121,4 +121,4 @@ def test_options_of_the_other_format_are_wrong_usage(state, words, message):
     done = CliRunner().invoke(main, ["export", str(state), *words])
 
     assert done.exit_code == 2
-    assert message in done.stderr
+    assert message in done.output
