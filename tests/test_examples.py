@@ -11,8 +11,9 @@ import pytest
 
 # Not DeprecationWarning: libraries that pynwb uses raise it of each other at exit.
 STRICT = ("-W", "error::UserWarning", "-W", "error::FutureWarning", "-W", "error::ResourceWarning")
-# They tell on the standard error stream what they are doing.
-TALKATIVE = {"bmtk", "netpyne"}
+# They tell on the standard error stream what they are doing; dask's cluster of processes only
+# now and then, when its end cuts off the heartbeat of a process.
+TALKATIVE = {"bmtk", "distributed", "netpyne"}
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
 
 
