@@ -8,6 +8,14 @@ import numpy as np
 from ndx_simulation_output.nwb import writer
 from ndx_simulation_output.recording import (
     CompartmentTable,
+    ExportArray,
+    ExportAxis,
+    ExportGroup,
+    ExtracellularPotential,
+    NetworkSnapshot,
+    PopulationSnapshot,
+    ProjectionSnapshot,
+    Quantity,
     RegularTimes,
     Report,
     SimulationOutput,
@@ -16,7 +24,7 @@ from ndx_simulation_output.recording import (
     Unit,
 )
 
-__all__ = ["CELLS", "ROWS", "a_run", "table", "values"]
+__all__ = ["CELLS", "ROWS", "a_mixture", "a_run", "table", "values"]
 
 CELLS = np.array([3, 7, 12])
 ROWS = 2000
@@ -57,6 +65,63 @@ def a_run(
             Report("ca", "ca", values()[:300], irregular, cells, Unit("unknown")),
         ),
         spikes=(Spikes("exc", np.array([3, 12, 3, 7]), np.array([0.01, 0.02, 0.15, 0.1])),),
+    )  # fmt: skip
+    session = {"NWBFile": {"session_start_time": datetime(2026, 1, 31, tzinfo=timezone.utc)}}
+    writer.write(output, path, metadata=session, overwrite=True)
+    return path
+
+
+def a_mixture(path: Path) -> Path:
+    """Write what is no compartment: extracellular channels, a network's state, arrays with axes."""
+    channels = values()[:, :4].astype("f8")
+    grid = np.arange(12.0).reshape(3, 4)
+    scan = (
+        ExportAxis("x", np.array([0.0, 1.0, 5.0, 2.0]), "x", "mm", spread_order=0),
+        ExportAxis("y", np.array([2.0, 3.0, 4.0, 5.0]), "y", "mm", spread_order=1),
+    )
+    exports = (
+        ExportGroup(
+            "camera",
+            (ExportArray("image", grid, label="counts", unit="V"),),
+            (
+                ExportAxis("up", np.array([0.5, 1.0, 1.5]), "up", "um", index=0),
+                ExportAxis("along", np.arange(4.0), "along", "um", index=1),
+            ),
+        ),
+        ExportGroup("line", (ExportArray("current", grid[2], label="current", unit="A"),)),
+        ExportGroup("scan", (ExportArray("power", grid[1], label="power", unit="W"),), scan),
+        ExportGroup("one", (ExportArray("level", np.array([7.5]), label="level", unit="K"),)),
+    )
+    output = SimulationOutput(
+        potentials=(
+            ExtracellularPotential(
+                "ecp", channels, RegularTimes(0.0, 10_000.0, ROWS), np.array([2, 5, 9, 4]),
+                Unit("volts"),
+            ),
+        ),
+        networks=(
+            NetworkSnapshot(
+                "net",
+                (
+                    PopulationSnapshot(
+                        "sheet", (2, 3),
+                        (Quantity("tau", np.full(6, 20.0), kind="parameter"),
+                         Quantity("v", np.arange(6.0), kind="variable")),
+                    ),
+                    PopulationSnapshot("row", (5,), (Quantity("r", np.arange(5.0)[::-1]),)),
+                ),
+                (
+                    ProjectionSnapshot(
+                        "to_row", np.array([1, 4]), np.array([2, 3]), np.array([0, 3, 5]),
+                        (Quantity("w", np.array([0.1, 0.2, 0.4])),
+                         Quantity("gain", np.float64(2.0), "shared")),
+                        pre="sheet", post="row", delays=np.array([1e-3, 2e-3, 3e-3]), weight="w",
+                    ),
+                ),
+                time=0.25,
+            ),
+        ),
+        exports=exports,
     )  # fmt: skip
     session = {"NWBFile": {"session_start_time": datetime(2026, 1, 31, tzinfo=timezone.utc)}}
     writer.write(output, path, metadata=session, overwrite=True)

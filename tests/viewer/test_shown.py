@@ -12,9 +12,12 @@ pytest.importorskip("bokeh", reason="the viewer needs Bokeh: the extra view")
 from ndx_simulation_output.errors import CellNotFoundError, ShapeMismatchError
 from ndx_simulation_output.recording import RegularTimes, Report, Timestamps, Unit
 from ndx_simulation_output.viewer import downloads
+from ndx_simulation_output.viewer.arrays import ShownArray
+from ndx_simulation_output.viewer.channels import ShownChannels
 from ndx_simulation_output.viewer.compare import ShownDifference
 from ndx_simulation_output.viewer.difference import difference_of
 from ndx_simulation_output.viewer.downloads import csv_pieces
+from ndx_simulation_output.viewer.networks import ShownQuantity
 from ndx_simulation_output.viewer.shown import (
     Compartments,
     ShownFrame,
@@ -25,7 +28,7 @@ from ndx_simulation_output.viewer.shown import (
     rows_of,
 )
 from ndx_simulation_output.viewer.sources import Source
-from tests.viewer.making import ROWS, a_run, table, values
+from tests.viewer.making import ROWS, a_mixture, a_run, table, values
 
 
 def saved(shown, *paths):
@@ -120,6 +123,70 @@ def test_saved_places_and_values_are_those_that_the_lines_read(tmp_path):
     np.testing.assert_array_equal(numbers[:, 2:5], lines["places"].points)
     np.testing.assert_array_equal(numbers[:, -1], lines["values"])
     assert numbers[1, -1] == np.float32(40) * np.float32(1e-3)
+
+
+@pytest.mark.parametrize(
+    ("shown", "names"),
+    [
+        (ShownChannels("ecp"), [f"channel {channel}" for channel in (2, 5, 9, 4)]),
+        (ShownChannels("ecp", (9, 2), 0.01, 0.02), ["channel 9", "channel 2"]),
+    ],
+)
+def test_saved_channels_are_those_that_the_lines_read(tmp_path, shown, names):
+    path = a_mixture(tmp_path / "run.nwb")
+
+    header, numbers = saved(shown, path)
+    lines = told(shown, path)
+
+    assert header == ["time_s", *names]
+    np.testing.assert_array_equal(numbers[:, 0], lines["times"])
+    np.testing.assert_array_equal(numbers[:, 1:], lines["values"])
+    assert len(numbers) == (ROWS if shown.start is None else 100)
+    if shown.channels:
+        np.testing.assert_array_equal(numbers[:, 1:], values()[100:200, [2, 0]])
+
+
+@pytest.mark.parametrize(
+    ("quantity", "expected"), [("w", [0.1, 0.2, 0.4]), ("gain", [2, 2, 2]), ("delay", [1, 2, 3])]
+)
+def test_saved_synapses_are_those_that_the_lines_read(tmp_path, quantity, expected):
+    path = a_mixture(tmp_path / "state.nwb")
+    shown = ShownQuantity("net", "to_row", quantity, "projection")
+
+    names, numbers = saved(shown, path)
+    lines = told(shown, path)
+
+    assert names == ["post_rank", "pre_rank", "delay (s)" if quantity == "delay" else quantity]
+    np.testing.assert_array_equal(numbers[:, :2], [[1, 0], [1, 3], [4, 5]])
+    np.testing.assert_allclose(
+        numbers[:, 2], np.array(expected) * (1e-3 if expected[0] == 1 else 1)
+    )
+    for column, name in enumerate(("post", "pre", "values")):
+        np.testing.assert_array_equal(numbers[:, column], lines[name])
+
+
+def test_saved_neurons_are_those_that_the_lines_read(tmp_path):
+    path = a_mixture(tmp_path / "state.nwb")
+    shown = ShownQuantity("net", "row", "r", "population")
+
+    names, numbers = saved(shown, path)
+
+    assert names == ["rank", "r"]
+    np.testing.assert_array_equal(numbers[:, 0], np.arange(5))
+    np.testing.assert_array_equal(numbers[:, 1], told(shown, path)["values"])
+    assert numbers[0, 1] == 4
+
+
+def test_saved_arrays_are_those_that_the_lines_read(tmp_path):
+    path = a_mixture(tmp_path / "arrays.nwb")
+    for place in range(4):
+        names, numbers = saved(ShownArray(place), path)
+        lines = told(ShownArray(place), path)
+        found = lines["values"]
+        ahead = len(names) - (found.shape[1] if found.ndim == 2 else 1)
+        np.testing.assert_array_equal(numbers[:, ahead:].ravel(), np.ravel(found))
+        for column, values_of_axis in enumerate(lines["places"][:ahead]):
+            np.testing.assert_array_equal(numbers[:, column], values_of_axis)
 
 
 def test_a_saved_difference_is_that_which_the_lines_read(tmp_path):

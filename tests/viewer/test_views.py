@@ -15,9 +15,9 @@ from ndx_simulation_output.viewer.page import Page
 from ndx_simulation_output.viewer.session import Session
 from ndx_simulation_output.viewer.sources import Source
 from ndx_simulation_output.viewer.tree import Tree
-from tests.viewer.making import ROWS, a_run, table, values
+from tests.viewer.making import ROWS, a_mixture, a_run, table, values
 
-FILE, TRACES, HEAT, SPIKES, NEURON, COMPARE, ARRAYS = range(7)
+FILE, TRACES, HEAT, SPIKES, NEURON, CHANNELS, NETWORK, ARRAYS, COMPARE = range(9)
 
 
 @pytest.fixture
@@ -25,8 +25,9 @@ def page_of():
     """Make the page of some files, with a tab opened."""
     sessions = []
 
-    def make(tab, *paths):
-        session = Session(Document(), [Source(path) for path in paths], Downloads())
+    def make(tab, *paths, **options):
+        sources = [Source(path, options) for path in paths]
+        session = Session(Document(), sources, Downloads())
         sessions.append(session)
         page = Page(session)
         page.tabs.active = tab
@@ -68,7 +69,7 @@ def test_traces_begin_with_some_cells_and_their_first_compartments(tmp_path, pag
         "cell 7: 0 (0.25)",
     ]
     np.testing.assert_allclose(view.lines.data["ys"][0], values()[:, 0], rtol=1e-6)
-    assert view.figure.yaxis[0].axis_label == "v (mV)"
+    assert view.figure.yaxis[0].axis_label.text == "v (mV)"
 
 
 def test_another_selection_draws_other_traces(tmp_path, page_of):
@@ -215,6 +216,98 @@ def test_cells_without_places_say_so(tmp_path, page_of):
     assert "does not say where its compartments are" in said.text
 
 
+def test_channels_stand_above_each_other_under_their_ids(tmp_path, page_of):
+    page = page_of(CHANNELS, a_mixture(tmp_path / "run.nwb"))
+    view = view_of(page)
+    assert len(view.lines.data["ys"]) == 4
+
+    view.channels.value = "9, 2"
+
+    ninth, second = view.lines.data["ys"]
+    assert ninth.mean() == pytest.approx(0, abs=0.1)
+    assert second.mean() == pytest.approx(1, abs=0.1)
+    assert view.figure.yaxis[0].major_label_overrides == {0: "9", 1: "2"}
+    wave = values()[:, 2].astype(float)
+    widest = np.ptp(values()[:, [2, 0]], axis=0).max()
+    np.testing.assert_allclose(ninth * widest + (wave.max() + wave.min()) / 2, wave, rtol=1e-9)
+    assert "20 V from one channel to the next; every sample" in view.note.text
+
+    zoom(page, view, 100, 110)
+
+    assert len(view.lines.data["ys"][0]) == 110
+    view.channels.value = "3"
+    assert "channel 3 is not among the 4 channels" in message(page)
+
+
+def test_neurons_are_drawn_on_their_grid_and_counted(tmp_path, page_of):
+    view = view_of(page_of(NETWORK, a_mixture(tmp_path / "state.nwb")))
+
+    picture, counted = view.drawn.children
+
+    assert view.quantity.options == ["v", "tau"]
+    (image,) = picture.renderers[0].data_source.data["image"]
+    np.testing.assert_array_equal(image, [[0, 1, 2], [3, 4, 5]])
+    assert counted.renderers[0].data_source.data["top"].sum() == 6
+    assert "2 × 3 neurons; at 0.25 s" in view.note.text
+
+
+def test_neurons_without_a_grid_are_drawn_by_rank(tmp_path, page_of):
+    page = page_of(NETWORK, a_mixture(tmp_path / "state.nwb"))
+    view = view_of(page)
+
+    view.part.value = "population row"
+
+    assert view.quantity.options == ["r"]
+    drawn = view.drawn.children[0].renderers[0].data_source.data
+    assert (drawn["x"].tolist(), drawn["y"].tolist()) == ([0, 1, 2, 3, 4], [4, 3, 2, 1, 0])
+    assert not message(page)
+
+
+@pytest.mark.parametrize(("quantity", "first"), [("w", 0.1), ("gain", 2.0), ("delay", 1e-3)])
+def test_synapses_are_a_matrix_of_ranks(tmp_path, page_of, quantity, first):
+    page = page_of(NETWORK, a_mixture(tmp_path / "state.nwb"))
+    view = view_of(page)
+
+    view.part.value = "projection to_row"
+    view.quantity.value = quantity
+
+    assert view.quantity.options == ["w", "gain", "delay"]
+    drawn = view.drawn.children[0].renderers[0].data_source.data
+    (image,) = drawn["image"]
+    np.testing.assert_array_equal(np.argwhere(np.isfinite(image)), [[1, 0], [1, 3], [4, 5]])
+    assert image[1, 0] == pytest.approx(first)
+    glyph = view.drawn.children[0].renderers[0].glyph
+    assert (glyph.x, glyph.dw, glyph.y, glyph.dh) == (-0.5, 6, -0.5, 5)
+    assert "3 synapses" in view.note.text
+    assert not message(page)
+
+
+def test_arrays_of_every_dimension_are_drawn(tmp_path, page_of):
+    page = page_of(ARRAYS, a_mixture(tmp_path / "arrays.nwb"))
+    view = view_of(page)
+    said = []
+
+    for place, _ in view.array.options:
+        view.array.value = place
+        said.append(view.note.text)
+        assert not message(page)
+
+    assert [len(one) > 0 for one in said] == [True] * 4
+    assert "3 × 4" in said[0]
+
+
+def test_files_without_channels_states_or_arrays_say_so(tmp_path, page_of):
+    page = page_of(CHANNELS, a_run(tmp_path / "run.nwb"))
+    for tab, what in (
+        (CHANNELS, "extracellular potentials"),
+        (NETWORK, "state of a network"),
+        (ARRAYS, "arrays"),
+    ):
+        page.tabs.active = tab
+        (said,) = page.tabs.tabs[tab].child.children
+        assert what in said.text
+
+
 def test_two_runs_are_drawn_over_each_other_and_their_difference_below(tmp_path, page_of):
     one, two = a_run(tmp_path / "one.nwb"), a_run(tmp_path / "two.nwb", shift=2.0)
     page = page_of(COMPARE, one, two)
@@ -353,18 +446,21 @@ def test_a_click_shows_attributes_as_text_and_never_as_markup(tmp_path, page_of)
     assert "<img" not in view.node.text
 
 
-@pytest.mark.parametrize("kind", ["sonata", "neuronvisio", "pymodaq", "nwb"])
+@pytest.mark.parametrize("kind", ["sonata", "neuronvisio", "annarchy", "pymodaq", "nwb"])
 @pytest.mark.filterwarnings("ignore::ndx_simulation_output.SimulationOutputWarning")
 def test_genuine_files_can_be_looked_at_in_every_tab(kind, request, page_of):
     folder = request.getfixturevalue("sonata_data").parent / kind
-    paths = [path for path in sorted(folder.rglob("*")) if path.suffix in {".h5", ".nwb"}]
+    paths = [path for path in sorted(folder.rglob("*")) if path.suffix in {".h5", ".nwb", ".npz"}]
     paths = [path for path in paths if not path.name.startswith("simout020")]
     paths = paths[:: max(1, len(paths) // 4)][:4]
 
     assert paths
     for path in paths:
-        page = page_of(FILE, path)
-        for tab in (TRACES, HEAT, SPIKES, NEURON, ARRAYS):
+        page = page_of(FILE, path, **({"dt": 0.5} if kind == "annarchy" else {}))
+        for tab in range(TRACES, COMPARE):
             page.tabs.active = tab
             assert "Error:" not in message(page), (path, tab)
             assert page.tabs.tabs[tab].child.children
+        if kind == "annarchy":
+            page.tabs.active = NETWORK
+            assert len(view_of(page).drawn.children) == 2

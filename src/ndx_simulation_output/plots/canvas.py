@@ -1,6 +1,5 @@
 """Axes to draw into, and what all pictures have: titles, images, colour bars."""
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +17,6 @@ __all__ = [
     "FINE",
     "axes_or_new",
     "color_bar",
-    "ids_of",
     "image",
     "new_figure",
     "pixels_of",
@@ -80,11 +78,6 @@ def pixels_of(ax: "Axes") -> tuple[int, int]:
     """Give the height and width of axes in pixels, at least one."""
     extent = ax.get_window_extent()
     return max(1, int(extent.height)), max(1, int(extent.width))
-
-
-def ids_of(ids: Iterable[int] | int) -> NDArray[Any]:
-    """Give one id or several as an array."""
-    return np.atleast_1d(ids if isinstance(ids, (int, np.ndarray)) else list(ids))
 
 
 def scale_of(unit: str, values: NDArray[Any]) -> Scale:

@@ -11,13 +11,7 @@ from ndx_simulation_output.errors import ExportError, NothingRecordedError
 from ndx_simulation_output.files import whole_file
 from ndx_simulation_output.plots.arrays import array
 from ndx_simulation_output.plots.canvas import new_figure
-from ndx_simulation_output.plots.networks import (
-    can_show,
-    population_state,
-    synapse_quantity,
-    weight_matrix,
-    weights,
-)
+from ndx_simulation_output.plots.networks import population_state, weight_matrix, weights
 from ndx_simulation_output.plots.neurons import neuron, report_in_space
 from ndx_simulation_output.plots.series import channels, heat_map, traces
 from ndx_simulation_output.plots.spikes import raster, rates
@@ -27,7 +21,13 @@ from ndx_simulation_output.recording import (
     SimulationOutput,
     Spikes,
 )
-from ndx_simulation_output.recording.reduced import Grid, Recorded, export_grids, own_grids
+from ndx_simulation_output.recording.reduced import (
+    Grid,
+    Recorded,
+    grids_of,
+    neuron_quantities,
+    synapse_quantity,
+)
 from ndx_simulation_output.recording.reduced.pixels import How
 
 if TYPE_CHECKING:
@@ -281,15 +281,12 @@ def _of_projections(
 def _states(output: SimulationOutput, chosen: Selection) -> Iterator[_Panel]:
     for network in output.networks:
         for population in network.populations:
-            if chosen.population in {None, population.name} and can_show(population):
+            if chosen.population in {None, population.name} and neuron_quantities(population):
                 yield _Panel(_painter(population_state, network, population.name, chosen.variable))
 
 
 def _arrays(output: SimulationOutput, chosen: Selection) -> Iterator[_Panel]:
-    grids = [grid for group in output.groups for grid in own_grids(group)]
-    grids += [grid for export in output.exports for grid in export_grids(export)]
-    if chosen.variable is not None:
-        grids = [grid for grid in grids if chosen.variable in {grid.label, grid.name}]
+    grids = [grid for grid in grids_of(output) if chosen.variable in {None, grid.label, grid.name}]
     for _, found in groupby(grids, _shared):
         yield _Panel(_painter(array, list(found)))
 

@@ -15,19 +15,22 @@ from ndx_simulation_output.plots.canvas import (
 )
 from ndx_simulation_output.plots.sources import network_of
 from ndx_simulation_output.recording import (
-    LazyArray,
     NetworkSnapshot,
     PopulationSnapshot,
     ProjectionSnapshot,
-    Quantity,
 )
-from ndx_simulation_output.recording.reduced import histogram
+from ndx_simulation_output.recording.reduced import (
+    histogram,
+    label_of,
+    neuron_quantity,
+    synapse_quantity,
+)
 from ndx_simulation_output.recording.reduced import weight_matrix as reduce_weights
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["can_show", "population_state", "synapse_quantity", "weight_matrix", "weights"]
+__all__ = ["population_state", "weight_matrix", "weights"]
 
 
 def weights(
@@ -58,8 +61,9 @@ def weights(
     """
     network = network_of(source)
     found = _projection(network, projection)
-    name, values = synapse_quantity(found, quantity)
-    counted = histogram(values, bins)
+    shown = synapse_quantity(found, quantity)
+    name = label_of(found, shown)
+    counted = histogram(shown.values, bins)
     ax = axes_or_new(ax)
     ax.stairs(counted.counts, counted.edges, fill=True)
     ax.set_xlabel(name)
@@ -96,9 +100,10 @@ def weight_matrix(
     """
     network = network_of(source)
     found = _projection(network, projection)
-    name, values = synapse_quantity(found, quantity)
+    shown = synapse_quantity(found, quantity)
+    name = label_of(found, shown)
     ax = axes_or_new(ax)
-    matrix = reduce_weights(found, values, shape=pixels_of(ax))
+    matrix = reduce_weights(found, shown.values, shape=pixels_of(ax))
     drawn = image(ax, matrix.values, matrix.pre - 0.5, matrix.post - 0.5)
     several = int(matrix.counts.max(initial=0))
     color_bar(ax, drawn, name if several <= 1 else f"mean {name}")
@@ -136,7 +141,7 @@ def population_state(
     """
     network = network_of(source)
     found = _population(network, population)
-    shown = _neuron_quantity(found, quantity)
+    shown = neuron_quantity(found, quantity)
     ax = axes_or_new(ax)
     about = f"{shown.name} of {found.name}{_when(network)}"
     if len(found.geometry) == 2 and found.size <= 10**6:
@@ -160,53 +165,6 @@ def population_state(
     ax.set_ylabel("neurons")
     title(ax, about, f"{found.size:,} neurons")
     return ax
-
-
-def synapse_quantity(projection: ProjectionSnapshot, name: str | None) -> tuple[str, LazyArray]:
-    """Give a quantity of the synapses, by default the weight, and what to call it.
-
-    Raises
-    ------
-    NothingRecordedError
-        If the projection has no such quantity with a value for each synapse.
-
-    """
-    wanted = name or projection.weight
-    for quantity in projection.quantities:
-        if quantity.name == wanted and quantity.locality in {"local", "shared"}:
-            return quantity.name, quantity.values
-    if wanted == "delay" and projection.delays is not None:
-        return "delay (s)", projection.delays
-    known = ", ".join(
-        quantity.name for quantity in projection.quantities if quantity.locality == "local"
-    )
-    msg = f"projection {projection.name!r} has no {wanted or 'weight'!r} for each synapse; it has: "
-    raise NothingRecordedError(msg + (known or "none"))
-
-
-def can_show(population: PopulationSnapshot) -> bool:
-    """Whether a population has numbers for its neurons."""
-    return bool(_numbers(population))
-
-
-def _numbers(population: PopulationSnapshot) -> list[Quantity]:
-    return [
-        quantity
-        for quantity in population.quantities
-        if quantity.locality == "local" and quantity.values.dtype.kind in "biuf"
-    ]
-
-
-def _neuron_quantity(population: PopulationSnapshot, name: str | None) -> Quantity:
-    found = _numbers(population)
-    if name is not None:
-        found = [quantity for quantity in found if quantity.name == name]
-    variables = [quantity for quantity in found if quantity.kind == "variable"]
-    if not found:
-        known = ", ".join(quantity.name for quantity in _numbers(population)) or "none"
-        msg = f"population {population.name!r} has no {name or 'value'!r} for each neuron; it has: "
-        raise NothingRecordedError(msg + known)
-    return (variables or found)[0]
 
 
 def _projection(network: NetworkSnapshot, name: str | None) -> ProjectionSnapshot:

@@ -11,7 +11,6 @@ from ndx_simulation_output.plots.canvas import (
     FINE,
     axes_or_new,
     color_bar,
-    ids_of,
     image,
     pixels_of,
     quantity_of,
@@ -21,7 +20,7 @@ from ndx_simulation_output.plots.canvas import (
 )
 from ndx_simulation_output.plots.sources import potential_of, report_of
 from ndx_simulation_output.recording import CompartmentTable, Report
-from ndx_simulation_output.recording.reduced import Lines, reduce_traces, spread
+from ndx_simulation_output.recording.reduced import Lines, reduce_traces, spread, stack_traces
 from ndx_simulation_output.recording.reduced import heat_map as reduce_map
 from ndx_simulation_output.recording.reduced.pixels import How
 from ndx_simulation_output.recording.scales import time_scale
@@ -169,16 +168,14 @@ def channels(
     potential = potential_of(source)
     ax = axes_or_new(ax)
     known = np.asarray(potential.channel_ids)
-    found = np.arange(len(known)) if ids is None else _channels(known, ids_of(ids))
+    found = potential.find(ids)
     columns = found[spread(len(found), most)]
     lines = reduce_traces(potential, columns, start=start, stop=stop, pixels=pixels_of(ax)[1])
     _refuse_nothing(potential.name, lines.values)
-    low, high = _bounds(lines)
-    step = float(np.fmax.reduce(high - low, initial=0.0)) or 1.0
+    stacked, step = stack_traces(lines.values)
     scale = scale_of(potential.unit.name, np.asarray([step]))
-    offsets = np.arange(len(columns))
-    _draw_lines(ax, lines, (lines.values - (low + high) / 2) / step + offsets, None)
-    ax.set_yticks(offsets, [str(channel) for channel in known[columns]])
+    _draw_lines(ax, lines, stacked, None)
+    ax.set_yticks(np.arange(len(columns)), [str(channel) for channel in known[columns]])
     ax.set_ylabel("channel")
     shown = "" if len(columns) == len(found) else f"{len(columns)} of {len(found)} channels, "
     apart = f"{step * scale.factor:.3g} {scale.symbol}".strip()
@@ -190,20 +187,6 @@ def _refuse_nothing(name: str, values: NDArray[Any]) -> None:
     if not values.size:
         msg = f"{name!r} has no values to draw: no compartments, or none in this window of time"
         raise NothingRecordedError(msg)
-
-
-def _bounds(lines: Lines) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Give the lowest and the highest value of each trace, NaN where it has none."""
-    low = np.fmin.reduce(lines.values, axis=0, initial=np.nan)
-    return low, np.fmax.reduce(lines.values, axis=0, initial=np.nan)
-
-
-def _channels(known: NDArray[Any], wanted: NDArray[Any]) -> NDArray[np.intp]:
-    missing = wanted[~np.isin(wanted, known)]
-    if len(missing):
-        msg = f"channel {missing[0]} is not among the {len(known)} channels"
-        raise NothingRecordedError(msg)
-    return np.asarray([int(np.flatnonzero(known == channel)[0]) for channel in wanted], np.intp)
 
 
 def _draw_lines(ax: "Axes", lines: Lines, values: NDArray[Any], names: list[str] | None) -> None:

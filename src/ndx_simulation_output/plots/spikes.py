@@ -8,13 +8,13 @@ import numpy as np
 from ndx_simulation_output.plots.canvas import (
     axes_or_new,
     color_bar,
-    ids_of,
     image,
     pixels_of,
     title,
     whole_numbers,
 )
 from ndx_simulation_output.plots.sources import spikes_of
+from ndx_simulation_output.recording.ids import as_ids
 from ndx_simulation_output.recording.reduced import spike_raster, spike_rates
 from ndx_simulation_output.recording.scales import time_scale
 
@@ -49,7 +49,7 @@ def raster(
     """
     spikes = spikes_of(source)
     ax = axes_or_new(ax)
-    chosen = None if cells is None else ids_of(cells)
+    chosen = None if cells is None else as_ids(cells)
     found = spike_raster(spikes, chosen, start=start, stop=stop, shape=pixels_of(ax))
     time = time_scale(float(found.times[-1] - found.times[0]))
     edges = found.times * time.factor
@@ -110,7 +110,7 @@ def rates(
     """
     spikes = spikes_of(source)
     ax = axes_or_new(ax)
-    chosen = None if cells is None else ids_of(cells)
+    chosen = None if cells is None else as_ids(cells)
     found = spike_rates(spikes, chosen, start=start, stop=stop, bins=bins, n_cells=n_cells)
     time = time_scale(float(found.times[-1] - found.times[0]))
     edges = found.times * time.factor

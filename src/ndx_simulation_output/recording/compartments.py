@@ -14,10 +14,9 @@ from ndx_simulation_output.errors import (
     ShapeMismatchError,
 )
 from ndx_simulation_output.recording.arrays import LazyArray
+from ndx_simulation_output.recording.ids import as_ids, some_of
 
 __all__ = ["CompartmentTable", "repeated_values"]
-
-_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -119,8 +118,8 @@ class CompartmentTable:
             missing = wanted[known[rows] != wanted] if len(known) else wanted
         if len(missing):
             msg = (
-                f"cell {_some(missing)} is not among the {len(known)} recorded cells of "
-                f"population {self.population!r} (ids {_some(known)})"
+                f"cell {some_of(missing)} is not among the {len(known)} recorded cells of "
+                f"population {self.population!r} (ids {some_of(known)})"
             )
             raise CellNotFoundError(msg)
         return rows
@@ -159,14 +158,14 @@ class CompartmentTable:
             ends = np.asarray(self.ends[:], dtype=np.int64)
             starts = np.concatenate([np.zeros(1, np.int64), ends[:-1]]) if len(ends) else ends
         else:
-            starts, ends = self._bounds(self.rows_of(_as_ids(cells)))
+            starts, ends = self._bounds(self.rows_of(as_ids(cells)))
         columns = _join_ranges(starts, ends)
         if numbers is None and labels is None:
             return columns
         owner = np.repeat(np.arange(len(starts)), ends - starts)
         ranks = [np.zeros(len(columns), np.intp)]
         if numbers is not None:
-            ranks.append(self._rank("number", columns, _as_ids(numbers)))
+            ranks.append(self._rank("number", columns, as_ids(numbers)))
         if labels is not None:
             ranks.append(self._rank("label", columns, _as_texts(labels)))
         chosen = np.all([rank >= 0 for rank in ranks], axis=0)
@@ -204,8 +203,8 @@ class CompartmentTable:
         missing = wanted[~np.isin(wanted, values)]
         if len(missing):
             msg = (
-                f"{name} {_some(missing)} is not among the compartments of the chosen cells of "
-                f"population {self.population!r} ({name}s {_some(np.unique(values))})"
+                f"{name} {some_of(missing)} is not among the compartments of the chosen cells of "
+                f"population {self.population!r} ({name}s {some_of(np.unique(values))})"
             )
             raise CompartmentNotFoundError(msg)
         unique, first = np.unique(wanted, return_index=True)
@@ -251,16 +250,6 @@ def _join_ranges(starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[
     return columns
 
 
-def _as_ids(values: Iterable[int] | int | NDArray[Any]) -> NDArray[Any]:
-    if not isinstance(values, np.ndarray):
-        values = np.asarray([values] if np.isscalar(values) else list(values))  # type: ignore[arg-type]
-    array = np.atleast_1d(values)
-    if len(array) and array.dtype.kind not in "iu":
-        msg = f"ids and numbers of compartments are integers, not {array.dtype}: {_some(array)}"
-        raise TypeError(msg)
-    return array.astype(np.int64) if not len(array) else array
-
-
 def _as_texts(values: Iterable[str] | str) -> NDArray[Any]:
     return np.asarray([values] if isinstance(values, str) else list(values), dtype=object)
 
@@ -269,8 +258,3 @@ def _decoded(values: NDArray[Any]) -> NDArray[Any]:
     if values.dtype.kind == "S" or (len(values) and isinstance(values[0], bytes)):
         return np.asarray([value.decode() for value in values], dtype=object)
     return values
-
-
-def _some(values: NDArray[Any]) -> str:
-    shown = ", ".join(str(value) for value in values[:_SHOWN])
-    return shown + (", …" if len(values) > _SHOWN else "")

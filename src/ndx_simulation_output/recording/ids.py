@@ -1,4 +1,4 @@
-"""Ids of cells and compartments as people type them: ``3, 7, 10-19``."""
+"""Ids of cells, compartments and channels, as programs give them or as people type them."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -8,12 +8,52 @@ from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import SelectionError
 
-__all__ = ["MOST_IDS", "count_distinct", "format_ids", "parse_ids", "runs_of"]
+__all__ = [
+    "MOST_IDS",
+    "as_ids",
+    "count_distinct",
+    "format_ids",
+    "parse_ids",
+    "runs_of",
+    "some_of",
+]
 
 MOST_IDS = 5_000_000
 """So many ids are taken at most: a slip of the finger is not to fill the memory."""
 
 _BLOCK = 2**20
+_SHOWN = 5
+
+
+def as_ids(ids: Iterable[int] | int | NDArray[Any]) -> NDArray[Any]:
+    """Give one id or several as an array of integers, shape (id,).
+
+    Raises
+    ------
+    TypeError
+        If they are no integers.
+
+    """
+    if not isinstance(ids, np.ndarray):
+        ids = np.asarray([ids] if np.isscalar(ids) else list(ids))  # type: ignore[arg-type]
+    array = np.atleast_1d(ids)
+    if len(array) and array.dtype.kind not in "iu":
+        msg = f"ids and numbers of compartments are integers, not {array.dtype}: {some_of(array)}"
+        raise TypeError(msg)
+    return array.astype(np.int64) if not len(array) else array
+
+
+def some_of(values: NDArray[Any]) -> str:
+    """List the first values for a message.
+
+    Example
+    -------
+    >>> some_of(np.arange(9))
+    '0, 1, 2, 3, 4, …'
+
+    """
+    shown = ", ".join(str(value) for value in values[:_SHOWN])
+    return shown + (", …" if len(values) > _SHOWN else "")
 
 
 def parse_ids(text: str) -> NDArray[np.int64]:

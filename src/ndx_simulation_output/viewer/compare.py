@@ -17,7 +17,7 @@ from ndx_simulation_output.viewer.downloads import Rows
 from ndx_simulation_output.viewer.session import Session
 from ndx_simulation_output.viewer.shown import Compartments, names_of, table_of
 from ndx_simulation_output.viewer.sources import Source
-from ndx_simulation_output.viewer.theme import COLORS, new_figure, new_text, small
+from ndx_simulation_output.viewer.theme import COLORS, new_figure, new_text, plain, small
 from ndx_simulation_output.viewer.zoom import Window, span_of
 
 __all__ = ["CompareView", "ShownDifference"]
@@ -149,7 +149,7 @@ class CompareView:
             scale = scale_of(lines.unit, lines.values)
             names = [f"{name}, {file}" for name in names_of(report, columns)]
             self._put(source, lines.times, lines.values * scale.factor, names)
-            self.figure.yaxis.axis_label = scale.label(report.variable or report.report)
+            self.figure.yaxis.axis_label = plain(scale.label(report.variable or report.report))
         self.sources[2].data = {name: [] for name in ("xs", "ys", "color", "name")}
         found = shown.find(output, other)
         drawn = spread(len(found.columns), _MOST)
@@ -157,8 +157,8 @@ class CompareView:
         scale = scale_of(lines.unit, lines.values)
         names = names_of(reports[0], found.columns[drawn])
         self._put(self.sources[2], lines.times, lines.values * scale.factor, names)
-        self.below.xaxis.axis_label = self.window.scale.label("time")
-        self.below.yaxis.axis_label = scale.label("difference")
+        self.below.xaxis.axis_label = plain(self.window.scale.label("time"))
+        self.below.yaxis.axis_label = plain(scale.label("difference"))
         most = float(np.nanmax(np.abs(lines.values), initial=0.0)) * scale.factor
         some = f"{len(drawn)} of {len(found.columns):,} compartments drawn; "
         left_out = some if len(drawn) < len(found.columns) else ""

@@ -118,7 +118,7 @@ def _first_choice(table: CompartmentTable) -> tuple[str, str]:
 class Saving:
     """Buttons that save what is shown: as CSV, as PNG, and as lines of Python.
 
-    ``shown`` gives what that is when a button is pressed.
+    ``shown`` gives what that is when a button is pressed. ``figure`` is a figure, or what holds it.
     """
 
     def __init__(
@@ -167,7 +167,10 @@ _SAVE_CSV = """
     }));
 """
 _SAVE_PNG = """
-    const tool = figure.toolbar.tools.find((one) => one.type == "SaveTool");
+    let shown = figure;
+    while (shown && !shown.toolbar) { shown = (shown.children || [])[0]; }
+    if (!shown) { return; }
+    const tool = shown.toolbar.tools.find((one) => one.type == "SaveTool");
     tool.filename = stem;
     tool.do.emit("save");
 """

@@ -21,7 +21,7 @@ from ndx_simulation_output.recording.reduced.pixels import How
 from ndx_simulation_output.viewer.controls import CompartmentChoice, Saving
 from ndx_simulation_output.viewer.session import Session
 from ndx_simulation_output.viewer.shown import ShownHeatMap
-from ndx_simulation_output.viewer.theme import new_figure, new_text, small
+from ndx_simulation_output.viewer.theme import new_figure, new_text, plain, small
 from ndx_simulation_output.viewer.zoom import Window, pixels_of, span_of
 
 __all__ = ["HeatView", "limits", "on_even_pixels", "row_window", "show_rows"]
@@ -98,7 +98,7 @@ class HeatView:
             "dh": [int(found.columns[-1])],
         }
         self.colors.low, self.colors.high = limits(values)
-        self.figure.title.text = scale.label(report.variable or report.report)
+        self.figure.title.text = plain(scale.label(report.variable or report.report))
         self.note.text = small(found.note or "each value has a pixel")
         self.saving.refresh()
 

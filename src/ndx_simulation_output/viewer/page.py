@@ -11,9 +11,11 @@ from bokeh.models import Button, Select, TabPanel, Tabs
 from ndx_simulation_output.errors import NothingRecordedError
 from ndx_simulation_output.recording import SimulationOutput
 from ndx_simulation_output.viewer.arrays import ArraysView
+from ndx_simulation_output.viewer.channels import ChannelsView
 from ndx_simulation_output.viewer.compare import CompareView
 from ndx_simulation_output.viewer.downloads import Downloads
 from ndx_simulation_output.viewer.heat import HeatView
+from ndx_simulation_output.viewer.networks import NetworkView
 from ndx_simulation_output.viewer.raster import RasterView
 from ndx_simulation_output.viewer.session import Session, View, on_value
 from ndx_simulation_output.viewer.sources import Source
@@ -24,7 +26,17 @@ from ndx_simulation_output.viewer.tree import TreeView
 
 __all__ = ["Page", "open_page"]
 
-_VIEWS = (TreeView, TracesView, HeatView, RasterView, SpaceView, CompareView, ArraysView)
+_VIEWS = (
+    TreeView,
+    TracesView,
+    HeatView,
+    RasterView,
+    SpaceView,
+    ChannelsView,
+    NetworkView,
+    ArraysView,
+    CompareView,
+)
 
 
 class Page:

@@ -29,10 +29,12 @@ __all__ = [
     "ShownHeatMap",
     "ShownSpikes",
     "ShownTraces",
+    "ids_code",
     "names_of",
     "python_of",
     "rows_of",
     "table_of",
+    "window_code",
 ]
 
 _REDUCED = "ndx_simulation_output.recording.reduced"
@@ -108,7 +110,7 @@ class Compartments:
     def code(self) -> str:
         """The arguments that choose them."""
         given = [("cells", self.cells), ("numbers", self.numbers)]
-        return ", ".join(f"{name}={_ids_code(ids)}" for name, ids in given if ids is not None)
+        return ", ".join(f"{name}={ids_code(ids)}" for name, ids in given if ids is not None)
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ class ShownTraces:
 
     def code(self, *names: str) -> Iterator[str]:
         """Give lines that read ``traces.times`` and ``traces.values``."""
-        window = _window_code(self.start, self.stop)
+        window = window_code(self.start, self.stop)
         arguments = ", ".join(part for part in (self.compartments.code, window) if part)
         yield f"traces = {names[0]}[{self.compartments.report!r}].select({arguments})"
         yield "times, values = traces.times, traces.values  # s, and as traces.unit says"
@@ -170,7 +172,7 @@ class ShownHeatMap:
         if self.first or self.last is not None:
             columns += f"[{self.first}:{'' if self.last is None else self.last}]"
         yield f"columns = {columns}"
-        options = [_window_code(self.start, self.stop), f"shape={self.shape}", f"how={self.how!r}"]
+        options = [window_code(self.start, self.stop), f"shape={self.shape}", f"how={self.how!r}"]
         yield f"shown = heat_map(report, columns, {', '.join(part for part in options if part)})"
         yield "values = shown.values"
 
@@ -226,7 +228,7 @@ class ShownSpikes:
         if self.stop is not None:
             yield f"shown &= spikes.times < {self.stop!r}"
         if self.cells is not None:
-            yield f"shown &= np.isin(spikes.node_ids, {_ids_code(self.cells)})"
+            yield f"shown &= np.isin(spikes.node_ids, {ids_code(self.cells)})"
         yield "times, ids = spikes.times[shown], spikes.node_ids[shown]  # s"
 
 
@@ -289,12 +291,14 @@ def names_of(report: Report, columns: NDArray[np.intp]) -> list[str]:
     ]
 
 
-def _window_code(start: float | None, stop: float | None) -> str:
+def window_code(start: float | None, stop: float | None) -> str:
+    """Give the arguments that choose a window of time (s)."""
     given = [("start", start), ("stop", stop)]
     return ", ".join(f"{name}={value!r}" for name, value in given if value is not None)
 
 
-def _ids_code(ids: Sequence[int]) -> str:
+def ids_code(ids: Sequence[int]) -> str:
+    """Give ids as a list, runs of them as ranges."""
     runs = runs_of(ids)
     parts = [
         str(run.start) if len(run) == 1 else f"*range({run.start}, {run.stop})" for run in runs

@@ -32,7 +32,7 @@ from ndx_simulation_output.recording.scales import Scale, time_scale
 from ndx_simulation_output.viewer.controls import CompartmentChoice, Saving
 from ndx_simulation_output.viewer.session import Session, on_value
 from ndx_simulation_output.viewer.shown import ShownFrame
-from ndx_simulation_output.viewer.theme import dress, new_text, small
+from ndx_simulation_output.viewer.theme import dress, new_text, plain, small
 from ndx_simulation_output.viewer.zoom import span_of
 
 __all__ = ["MOST_COMPARTMENTS", "SpaceView"]
@@ -170,7 +170,7 @@ class SpaceView:
         low, high = limits_of(frames)
         self.values: Scale = scale_of(frames.unit, np.asarray([low, high]))
         self.colors.low, self.colors.high = low * self.values.factor, high * self.values.factor
-        self.figure.title.text = self.values.label(report.variable or report.report)
+        self.figure.title.text = plain(self.values.label(report.variable or report.report))
         self._put(self.shape, self.places)
         notes = [f"{len(self.places.columns):,} of {len(found):,} compartments"]
         notes += [f"{self.places.left_out:,} have no place"] if self.places.left_out else []

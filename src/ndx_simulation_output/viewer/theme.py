@@ -3,10 +3,10 @@
 from html import escape
 from typing import Any
 
-from bokeh.models import BoxZoomTool, Div, PanTool, ResetTool, SaveTool, WheelZoomTool
+from bokeh.models import BoxZoomTool, Div, PanTool, PlainText, ResetTool, SaveTool, WheelZoomTool
 from bokeh.plotting import figure
 
-__all__ = ["COLORS", "PAGE", "SHEET", "dress", "new_figure", "new_text", "small"]
+__all__ = ["COLORS", "PAGE", "SHEET", "dress", "new_figure", "new_text", "plain", "small"]
 
 COLORS = (
     "#1f6fb2",
@@ -60,8 +60,8 @@ def new_figure(x: str, y: str, *, height: int = 420, zoom: Any = "width", **opti
     made = figure(
         height=height,
         sizing_mode="stretch_width",
-        x_axis_label=x,
-        y_axis_label=y,
+        x_axis_label=plain(x),
+        y_axis_label=plain(y),
         tools=[
             PanTool(dimensions=zoom),
             BoxZoomTool(dimensions=zoom),
@@ -81,6 +81,11 @@ def new_text(text: str = "", **options: Any) -> Div:
     options = {"sizing_mode": "stretch_width", **options}
     # Dollar signs are no formulas: the page would ask for what draws them.
     return Div(text=text, stylesheets=[SHEET], disable_math=True, **options)
+
+
+def plain(text: str) -> PlainText:
+    """Give text for an axis or title of a figure, whose dollar signs are no formulas either."""
+    return PlainText(text=text)
 
 
 def small(text: str) -> str:

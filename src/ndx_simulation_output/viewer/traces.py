@@ -10,7 +10,7 @@ from ndx_simulation_output.recording.reduced import reduce_traces, spread
 from ndx_simulation_output.viewer.controls import CompartmentChoice, Saving
 from ndx_simulation_output.viewer.session import Session
 from ndx_simulation_output.viewer.shown import ShownTraces, names_of
-from ndx_simulation_output.viewer.theme import COLORS, new_figure, new_text, small
+from ndx_simulation_output.viewer.theme import COLORS, new_figure, new_text, plain, small
 from ndx_simulation_output.viewer.zoom import Window, span_of
 
 __all__ = ["MOST_TRACES", "TracesView"]
@@ -68,7 +68,7 @@ class TracesView:
             "name": names_of(report, columns),
         }
         self.legend.visible = len(columns) <= len(COLORS)
-        self.figure.yaxis.axis_label = scale.label(report.variable or report.report)
+        self.figure.yaxis.axis_label = plain(scale.label(report.variable or report.report))
         some = f"{len(columns)} of {len(found):,} compartments drawn; "
         exact = "every sample" if lines.is_exact else "the lowest and the highest of each pixel"
         self.note.text = small(f"{some if len(columns) < len(found) else ''}{exact}")

@@ -10,6 +10,7 @@ from ndx_simulation_output.recording import SimulationOutput
 from ndx_simulation_output.recording.scales import Scale, time_scale
 from ndx_simulation_output.recording.times import Times
 from ndx_simulation_output.viewer.session import Session
+from ndx_simulation_output.viewer.theme import plain
 
 __all__ = ["Window", "pixels_of", "span_of"]
 
@@ -65,7 +66,7 @@ class Window:
             ends = first * scale.factor, last * scale.factor
             shown = self.figure.x_range
             shown.start, shown.end = shown.reset_start, shown.reset_end = ends
-            self.figure.xaxis.axis_label = scale.label("time")
+            self.figure.xaxis.axis_label = plain(scale.label("time"))
         else:
             self.figure.x_range.reset_start = first * scale.factor
             self.figure.x_range.reset_end = last * scale.factor

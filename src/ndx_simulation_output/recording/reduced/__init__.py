@@ -6,12 +6,23 @@ result.
 """
 
 from ndx_simulation_output.recording.reduced.frames import Frame, Places, read_frames, read_places
-from ndx_simulation_output.recording.reduced.grids import Grid, GridAxis, export_grids, own_grids
+from ndx_simulation_output.recording.reduced.grids import (
+    Grid,
+    GridAxis,
+    export_grids,
+    grids_of,
+    own_grids,
+)
 from ndx_simulation_output.recording.reduced.heat import HeatMap, heat_map
 from ndx_simulation_output.recording.reduced.networks import (
     Histogram,
     Matrix,
     histogram,
+    label_of,
+    neuron_quantities,
+    neuron_quantity,
+    synapse_quantities,
+    synapse_quantity,
     weight_matrix,
 )
 from ndx_simulation_output.recording.reduced.rasters import Raster, Rates, spike_raster, spike_rates
@@ -22,6 +33,7 @@ from ndx_simulation_output.recording.reduced.series import (
     reduce_traces,
     sample,
     spread,
+    stack_traces,
 )
 
 __all__ = [
@@ -37,8 +49,12 @@ __all__ = [
     "Rates",
     "Recorded",
     "export_grids",
+    "grids_of",
     "heat_map",
     "histogram",
+    "label_of",
+    "neuron_quantities",
+    "neuron_quantity",
     "own_grids",
     "read_frames",
     "read_places",
@@ -48,5 +64,8 @@ __all__ = [
     "spike_raster",
     "spike_rates",
     "spread",
+    "stack_traces",
+    "synapse_quantities",
+    "synapse_quantity",
     "weight_matrix",
 ]

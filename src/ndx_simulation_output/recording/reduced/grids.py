@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,10 @@ from ndx_simulation_output.recording.reduced.pixels import Pixels
 from ndx_simulation_output.recording.reduced.series import Lines, reduce_columns
 from ndx_simulation_output.recording.views import Matrix
 
-__all__ = ["Grid", "GridAxis", "export_grids", "own_grids"]
+if TYPE_CHECKING:
+    from ndx_simulation_output.recording.output import SimulationOutput
+
+__all__ = ["Grid", "GridAxis", "export_grids", "grids_of", "own_grids"]
 
 _NAV_AXES = "navaxes"
 _SHOWN = frozenset({"data", "background", "error", ""})
@@ -66,6 +69,14 @@ class Grid:
             inside, tops = parts_of(down, rows)
             found.add(inside, np.asarray(self.values[rows, :], np.float64), tops, across[:-1])
         return found.image().T, down, across
+
+
+def grids_of(output: "SimulationOutput") -> Iterator[Grid]:
+    """Give the arrays of an output that no report holds: its own, then those of instruments."""
+    for group in output.groups:
+        yield from own_grids(group)
+    for export in output.exports:
+        yield from export_grids(export)
 
 
 def export_grids(export: ExportGroup) -> Iterator[Grid]:

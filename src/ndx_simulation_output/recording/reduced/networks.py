@@ -1,16 +1,32 @@
 """Weights of synapses and values of neurons as histograms and images."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ndx_simulation_output.errors import NothingRecordedError
 from ndx_simulation_output.recording.arrays import LazyArray
-from ndx_simulation_output.recording.network import ProjectionSnapshot
+from ndx_simulation_output.recording.network import (
+    Locality,
+    PopulationSnapshot,
+    ProjectionSnapshot,
+    Quantity,
+)
 from ndx_simulation_output.recording.reduced.bins import column_edges
 
-__all__ = ["Histogram", "Matrix", "histogram", "weight_matrix"]
+__all__ = [
+    "Histogram",
+    "Matrix",
+    "histogram",
+    "label_of",
+    "neuron_quantities",
+    "neuron_quantity",
+    "synapse_quantities",
+    "synapse_quantity",
+    "weight_matrix",
+]
 
 _BLOCK = 2**20
 
@@ -38,6 +54,74 @@ class Matrix:
     counts: NDArray[np.int64]
     post: NDArray[np.intp]
     pre: NDArray[np.intp]
+
+
+def neuron_quantities(population: PopulationSnapshot) -> tuple[Quantity, ...]:
+    """Give the quantities that are numbers, one for each neuron: variables first."""
+    found = [
+        quantity
+        for quantity in population.quantities
+        if quantity.locality == "local" and quantity.values.dtype.kind in "biuf"
+    ]
+    return tuple(sorted(found, key=lambda quantity: quantity.kind != "variable"))
+
+
+def synapse_quantities(projection: ProjectionSnapshot) -> tuple[Quantity, ...]:
+    """Give the quantities of synapses: the weight first, and delays (s) among them.
+
+    Their values have shape (synapse,), or () where all synapses have the one.
+    """
+    found = [one for one in projection.quantities if one.locality in {"local", "shared"}]
+    if projection.delays is not None and "delay" not in {one.name for one in found}:
+        locality: Locality = "local" if projection.delays.shape else "shared"
+        found.append(Quantity("delay", projection.delays, locality))
+    return tuple(sorted(found, key=lambda quantity: quantity.name != projection.weight))
+
+
+def neuron_quantity(population: PopulationSnapshot, name: str | None = None) -> Quantity:
+    """Give one of the quantities of neurons, by default the first.
+
+    Raises
+    ------
+    NothingRecordedError
+        If the population has no such quantity with a number for each neuron.
+
+    """
+    found = neuron_quantities(population)
+    for quantity in found:
+        if name in {None, quantity.name}:
+            return quantity
+    what = f"population {population.name!r} has no {name or 'value'!r} for each neuron"
+    msg = f"{what}; it has: {_names(found)}"
+    raise NothingRecordedError(msg)
+
+
+def synapse_quantity(projection: ProjectionSnapshot, name: str | None = None) -> Quantity:
+    """Give one of the quantities of synapses, by default the weight.
+
+    Raises
+    ------
+    NothingRecordedError
+        If the projection has no such quantity with a value for each synapse.
+
+    """
+    wanted = name or projection.weight
+    found = synapse_quantities(projection)
+    for quantity in found:
+        if quantity.name == wanted:
+            return quantity
+    what = f"projection {projection.name!r} has no {wanted or 'weight'!r} for each synapse"
+    msg = f"{what}; it has: {_names(found)}"
+    raise NothingRecordedError(msg)
+
+
+def label_of(projection: ProjectionSnapshot, quantity: Quantity) -> str:
+    """Name a quantity of synapses with its unit, if that is known: only that of delays is."""
+    return f"{quantity.name} (s)" if quantity.values is projection.delays else quantity.name
+
+
+def _names(quantities: Iterable[Quantity]) -> str:
+    return ", ".join(quantity.name for quantity in quantities) or "none"
 
 
 def histogram(values: LazyArray, bins: int = 50) -> Histogram:

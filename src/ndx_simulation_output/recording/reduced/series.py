@@ -20,7 +20,15 @@ from ndx_simulation_output.recording.times import RegularTimes, Times, Timestamp
 from ndx_simulation_output.recording.traces import dtype_in_unit, read_in_unit
 from ndx_simulation_output.recording.units import Unit
 
-__all__ = ["Lines", "Recorded", "reduce_columns", "reduce_traces", "sample", "spread"]
+__all__ = [
+    "Lines",
+    "Recorded",
+    "reduce_columns",
+    "reduce_traces",
+    "sample",
+    "spread",
+    "stack_traces",
+]
 
 _POINTS = 4
 """Points of a bin: its first value, its lowest, its highest, its last."""
@@ -97,6 +105,24 @@ def reduce_traces(
         times = _times_of(recorded.times, edges)
     release(recorded.data)
     return Lines(times, values, recorded.unit.name, count, is_exact)
+
+
+def stack_traces(values: NDArray[Any]) -> tuple[NDArray[np.float64], float]:
+    """Put traces, shape (point, trace), above each other: the k-th around k.
+
+    Gives them, and how much of their unit is 1: the widest trace reaches from k - 1/2 to k + 1/2.
+
+    Example
+    -------
+    >>> stack_traces(np.array([[0.0, 10.0], [4.0, 12.0]]))
+    (array([[-0.5 ,  0.75],
+           [ 0.5 ,  1.25]]), 4.0)
+
+    """
+    low = np.fmin.reduce(values, axis=0, initial=np.nan)
+    high = np.fmax.reduce(values, axis=0, initial=np.nan)
+    step = float(np.fmax.reduce(high - low, initial=0.0)) or 1.0
+    return (values - (low + high) / 2) / step + np.arange(values.shape[1]), step
 
 
 @dataclass(frozen=True)
