@@ -4,13 +4,28 @@ from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import numpy as np
+import pytest
+from pynwb import NWBHDF5IO
 
 from ndx_simulation_output import Compartments, CompartmentSeries, open_output
 from ndx_simulation_output.adapters import sonata
 from ndx_simulation_output.cable import simulate
-from ndx_simulation_output.nwb.types import ProjectionState
+from ndx_simulation_output.nwb.types import (
+    Axis,
+    DataToExport,
+    DataWithAxes,
+    LabeledArray,
+    NetworkState,
+    PopulationState,
+    ProjectionState,
+)
 from ndx_simulation_output.recording import (
+    ArrayGroup,
+    ExportArray,
+    ExportGroup,
     NetworkSnapshot,
+    OwnArray,
+    PopulationSnapshot,
     ProjectionSnapshot,
     Quantity,
     RegularTimes,
@@ -19,6 +34,7 @@ from ndx_simulation_output.recording import (
 )
 from ndx_simulation_output.recording.summaries import MOST_BYTES
 from tests.recording.test_reduced import a_report
+from tests.viewer.making import a_mixture
 
 
 class Counted:
@@ -32,6 +48,17 @@ class Counted:
         values = np.zeros((len(rows), len(columns)))
         self.read += values.nbytes
         return values
+
+
+class Frames:
+    """Images that remember which of them are read."""
+
+    def __init__(self):
+        self.shape, self.dtype, self.read = (1000, 3, 4), np.dtype(np.float64), []
+
+    def __getitem__(self, key):
+        self.read.append(key[0])
+        return np.zeros(self.shape)[key]
 
 
 def pictures(html):
@@ -102,12 +129,86 @@ def test_a_network_shows_a_histogram_of_weights():
     assert len(pictures(html)) == 1
 
 
-def test_types_of_nwb_show_pictures_too():
-    table = Compartments.from_arrays(number=[0, 0], counts=[1, 1])
-    series = CompartmentSeries("v", np.eye(5, 2), compartments=table, unit="volts", rate=10.0)
-    columns = {"pre_rank": np.array([0, 1]), "weight": np.array([0.5, 0.7])}
-    state = ProjectionState.from_arrays([4], [2], columns, name="p")
+def test_a_population_shows_a_histogram_of_its_first_variable():
+    quantities = (
+        Quantity("tau", np.full(6, 20.0), kind="parameter"),
+        Quantity("v", np.arange(6.0), kind="variable"),
+    )
+    network = NetworkSnapshot("s", (PopulationSnapshot("exc", (2, 3), quantities),))
 
-    assert "<svg" in series._repr_html_()
-    assert "report v" in series._repr_html_()
-    assert "<svg" in state._repr_html_()
+    html = SimulationOutput(networks=(network,))._repr_html_()
+
+    (picture,) = pictures(html)
+    assert sum(float(bar.get("height")) > 0 for bar in picture) == 6
+
+
+def test_arrays_with_axes_show_lines_images_and_numbers():
+    arrays = (
+        ExportArray("line", np.arange(5.0), label="current"),
+        ExportArray("image", np.arange(12.0).reshape(3, 4), label="counts"),
+        ExportArray("stack", np.zeros((2, 3, 4)), label="frames"),
+        ExportArray("one", np.array([7.5]), label="level", unit="K"),
+    )
+    groups = (ArrayGroup("VecRef", (OwnArray("soma", "v", np.arange(9.0)),)),)
+
+    html = SimulationOutput(exports=(ExportGroup("cam", arrays),), groups=groups)._repr_html_()
+
+    kinds = [picture.get("aria-label") for picture in pictures(html)]
+    assert kinds == ["traces", "traces", "image", "image"]
+    assert "7.5 K" in html
+    assert "3 × 4" in html
+
+
+def test_only_what_is_shown_of_many_dimensions_is_read():
+    frames = Frames()
+    output = SimulationOutput(exports=(ExportGroup("cam", (ExportArray("stack", frames),)),))
+
+    assert len(pictures(output._repr_html_())) == 1
+    assert set(frames.read) == {0}
+
+
+TABLE = Compartments.from_arrays(number=[0, 0], counts=[1, 1])
+EXC = PopulationState.from_arrays((3,), {"v": np.arange(3.0)}, name="exc")
+SYNAPSES = {"pre_rank": np.array([0, 1]), "weight": np.array([0.5, 0.7])}
+TO_EXC = ProjectionState.from_arrays([4], [2], SYNAPSES, name="to_exc")
+ARRAYS = DataWithAxes(
+    name="CH00",
+    labeled_arrays=[LabeledArray(name="y", data=np.arange(3.0))],
+    axis=[Axis(name="x", data=np.arange(3.0), index=0)],
+)
+
+
+@pytest.mark.parametrize(
+    ("made", "count", "said"),
+    [
+        (
+            CompartmentSeries("v", np.eye(5, 2), compartments=TABLE, unit="volts", rate=10.0),
+            1,
+            "report v",
+        ),
+        (TABLE, 1, "compartments per cell"),
+        (EXC, 1, "v"),
+        (TO_EXC, 1, "weight"),
+        (
+            NetworkState(name="state", population_states=[EXC], projection_states=[TO_EXC]),
+            2,
+            "to_exc weight",
+        ),
+        (ARRAYS, 1, "CH00"),
+        (DataToExport(name="Detector", nwb_data_interfaces=[ARRAYS]), 1, "/Detector/CH00"),
+    ],
+    ids=lambda value: type(value).__name__ if hasattr(value, "fields") else None,
+)
+def test_types_of_nwb_show_pictures_too(made, count, said):
+    html = made._repr_html_()
+
+    assert html.count("<svg") == count
+    assert said in html
+
+
+def test_a_state_read_from_a_file_shows_pictures(tmp_path):
+    path = a_mixture(tmp_path / "state.nwb")
+    with NWBHDF5IO(path, "r") as io:
+        (state,) = [one for one in io.read().acquisition.values() if isinstance(one, NetworkState)]
+
+        assert state._repr_html_().count("<svg") == 3

@@ -10,7 +10,7 @@ from ndx_simulation_output.recording.reduced.networks import Histogram
 from ndx_simulation_output.recording.reduced.rasters import Raster
 from ndx_simulation_output.recording.reduced.series import Lines
 
-__all__ = ["SIZE", "sketch_histogram", "sketch_lines", "sketch_raster"]
+__all__ = ["SIZE", "sketch_histogram", "sketch_image", "sketch_lines", "sketch_raster"]
 
 SIZE = (80, 320)
 """Height and width of a sketch, in pixels."""
@@ -37,20 +37,17 @@ def sketch_lines(lines: Lines) -> str:
 
 def sketch_raster(raster: Raster) -> str:
     """Draw a mark for each pixel that has spikes, the darker the more."""
-    rows, columns = np.nonzero(raster.counts)
-    if not len(rows):
+    counts = np.asarray(raster.counts, np.float64)
+    shades = 0.4 + 0.6 * counts / (counts.max(initial=0) or 1.0)
+    return _pixels(np.where(counts, shades, np.nan), "spikes")
+
+
+def sketch_image(values: NDArray[np.float64]) -> str:
+    """Draw an image (row, column), row 0 lowest, the darker the higher; NaN is left out."""
+    finite = values[np.isfinite(values)]
+    if not len(finite):
         return ""
-    most = raster.counts.max()
-    height, width = (full / count for full, count in zip(SIZE, raster.counts.shape, strict=True))
-    shades = 0.4 + 0.6 * raster.counts[rows, columns] / most
-    return _picture(
-        (
-            f'<rect x="{column * width:.1f}" y="{SIZE[0] - (row + 1) * height:.1f}" '
-            f'width="{max(width, 1):.1f}" height="{max(height, 1):.1f}" opacity="{shade:.2f}"/>'
-            for row, column, shade in zip(rows, columns, shades, strict=True)
-        ),
-        "spikes",
-    )
+    return _pixels(_scaled(values, float(finite.min()), float(finite.max()), 1), "image")
 
 
 def sketch_histogram(histogram: Histogram) -> str:
@@ -67,6 +64,22 @@ def sketch_histogram(histogram: Histogram) -> str:
             for place, height in enumerate(heights)
         ),
         "histogram",
+    )
+
+
+def _pixels(shades: NDArray[np.float64], what: str) -> str:
+    """Draw pixels (row, column) of a darkness from 0 to 1, none where it is NaN."""
+    rows, columns = np.nonzero(np.isfinite(shades))
+    if not len(rows):
+        return ""
+    height, width = (full / count for full, count in zip(SIZE, shades.shape, strict=True))
+    return _picture(
+        (
+            f'<rect x="{column * width:.1f}" y="{SIZE[0] - (row + 1) * height:.1f}" '
+            f'width="{max(width, 1):.1f}" height="{max(height, 1):.1f}" opacity="{shade:.2f}"/>'
+            for row, column, shade in zip(rows, columns, shades[rows, columns], strict=True)
+        ),
+        what,
     )
 
 

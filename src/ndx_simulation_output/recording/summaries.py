@@ -3,26 +3,47 @@
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from html import escape
+from itertools import islice
+from math import prod
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ndx_simulation_output.errors import SourceError
 from ndx_simulation_output.recording.arrays import LazyArray, chunks_of
-from ndx_simulation_output.recording.reduced.networks import histogram
+from ndx_simulation_output.recording.reduced.grids import Grid, export_grids, own_grids
+from ndx_simulation_output.recording.reduced.networks import (
+    histogram,
+    neuron_quantities,
+    synapse_quantities,
+)
 from ndx_simulation_output.recording.reduced.rasters import spike_raster
 from ndx_simulation_output.recording.reduced.series import Recorded, reduce_traces, spread
 from ndx_simulation_output.recording.sketches import (
     SIZE,
     sketch_histogram,
+    sketch_image,
     sketch_lines,
     sketch_raster,
 )
 from ndx_simulation_output.recording.units import unit_symbol
 
 if TYPE_CHECKING:
-    from ndx_simulation_output.recording.network import NetworkSnapshot, ProjectionSnapshot
+    from ndx_simulation_output.recording.array_groups import ArrayGroup
+    from ndx_simulation_output.recording.exports import ExportGroup
+    from ndx_simulation_output.recording.network import NetworkSnapshot, Quantity
     from ndx_simulation_output.recording.output import Report, SimulationOutput, Spikes
 
-__all__ = ["MOST_BYTES", "column_html", "network_html", "output_html", "report_html", "spikes_html"]
+__all__ = [
+    "MOST_BYTES",
+    "column_html",
+    "export_html",
+    "group_html",
+    "network_html",
+    "output_html",
+    "report_html",
+    "spikes_html",
+]
 
 MOST_BYTES = 2**24
 """A picture reads so many bytes at most; what would need more begins later or is left out."""
@@ -38,16 +59,11 @@ def output_html(output: "SimulationOutput") -> str:
         (output.potentials, partial(_recorded, what="potential")),
         (output.spikes, spikes_html),
         (output.networks, network_html),
+        (output.groups, group_html),
+        (output.exports, export_html),
     )
     parts = [_tried(tell, one) for things, tell in shown for one in things[:_SHOWN]]
-    named = (("arrays of", output.groups), ("data of", output.exports))
-    parts += [
-        _line(f"{what} {group.name}", f"{len(group.arrays)} arrays")
-        for what, groups in named
-        for group in groups[:_SHOWN]
-    ]
-    all_things = (*(things for things, _ in shown), output.groups, output.exports)
-    left_out = sum(max(0, len(things) - _SHOWN) for things in all_things)
+    left_out = sum(max(0, len(things) - _SHOWN) for things, _ in shown)
     if left_out:
         parts.append(_line("and", f"{left_out} more"))
     return _whole("SimulationOutput", parts or [_line("nothing", "was recorded")])
@@ -76,34 +92,66 @@ def spikes_html(spikes: "Spikes") -> str:
 
 
 def network_html(network: "NetworkSnapshot") -> str:
-    """Summarise the state of a network, with a histogram of the weights of each projection."""
+    """Summarise the state of a network, with histograms of a variable and of weights."""
     time = "" if network.time is None else f"at {network.time:g} s"
     parts = [_line(f"state {network.name}", time)]
     for population in network.populations[:_SHOWN]:
         names = ", ".join(quantity.name for quantity in population.quantities[:_SHOWN])
-        parts.append(
-            _line(f"population {population.name}", f"{population.size:,} neurons: {names}")
-        )
+        text = f"{population.size:,} neurons: {names}"
+        picture = _first_histogram(neuron_quantities(population))
+        parts.append(_line(f"population {population.name}", text, picture))
     for projection in network.projections[:_SHOWN]:
         synapses = f"{projection.pre_ranks.shape[0]:,} synapses"
-        parts.append(_line(f"projection {projection.name}", synapses, _weights(projection)))
+        picture = _first_histogram(synapse_quantities(projection))
+        parts.append(_line(f"projection {projection.name}", synapses, picture))
     return "".join(parts)
+
+
+def group_html(group: "ArrayGroup") -> str:
+    """Summarise arrays, with pictures of some."""
+    text = f"{len(group.arrays)} arrays"
+    return _line(f"arrays of {group.name}", text) + _grids(own_grids(group))
+
+
+def export_html(export: "ExportGroup") -> str:
+    """Summarise a group of arrays with axes and those below it, with pictures of some."""
+    count = sum(len(group.arrays) for _, group in export.walk())
+    return _line(f"data of {export.name}", f"{count} arrays") + _grids(export_grids(export))
 
 
 def column_html(name: str, values: LazyArray) -> str:
     """Summarise a column of numbers, shape (value,), with a histogram if it is small enough."""
-    count = values.shape[0]
-    small = count * values.dtype.itemsize <= MOST_BYTES and values.dtype.kind in "biuf"
-    return _line(name, f"{count:,} values", sketch_histogram(histogram(values)) if small else "")
+    return _line(name, f"{values.shape[0]:,} values", _histogram(values))
 
 
-def _weights(projection: "ProjectionSnapshot") -> str:
-    for quantity in projection.quantities:
-        values = quantity.values
-        is_small = bool(values.shape) and values.shape[0] * values.dtype.itemsize <= MOST_BYTES
-        if quantity.name == projection.weight and is_small:
-            return sketch_histogram(histogram(values))
-    return ""
+def _first_histogram(quantities: Iterable["Quantity"]) -> str:
+    return next((_histogram(one.values) for one in quantities if one.values.shape), "")
+
+
+def _histogram(values: LazyArray) -> str:
+    is_drawn = _is_small(values) and values.dtype.kind in "biuf"
+    return sketch_histogram(histogram(values)) if is_drawn else ""
+
+
+def _grids(grids: Iterable[Grid]) -> str:
+    return "".join(_tried(_grid, grid) for grid in islice(grids, _SHOWN))
+
+
+def _grid(grid: Grid) -> str:
+    """Draw a line or an image; one value is written."""
+    name = " ".join(text for text in (grid.name, grid.label) if text)
+    if not grid.axes:
+        return _line(name, f"{np.asarray(grid.values[()]).ravel()[0]:.6g} {grid.unit}")
+    text = " × ".join(f"{len(axis.values):,}" for axis in grid.axes)
+    if not _is_small(grid.values):
+        return _line(name, text)
+    if len(grid.axes) == 1:
+        return _line(name, text, sketch_lines(grid.line(SIZE[1] // 4)))
+    return _line(name, text, sketch_image(grid.image((SIZE[0] // 4, SIZE[1] // 4))[0]))
+
+
+def _is_small(values: LazyArray) -> bool:
+    return prod(values.shape) * values.dtype.itemsize <= MOST_BYTES
 
 
 def _recorded(recorded: Recorded, what: str, more: str = "") -> str:

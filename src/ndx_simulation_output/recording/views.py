@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ColumnRange",
     "Columns",
+    "FirstIndex",
     "Matrix",
     "Quantized",
     "Scaled",
@@ -99,6 +100,33 @@ class Matrix(_View):
     def __getitem__(self, key: tuple[slice, slice]) -> NDArray[Any]:
         """Read rows and columns."""
         return np.asarray(self.array[key[0]])[:, np.newaxis][:, key[1]]
+
+
+@dataclass(frozen=True)
+class FirstIndex:
+    """An array of which only the dimensions ``kept`` are seen, ascending; the others at index 0."""
+
+    array: LazyArray
+    kept: tuple[int, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of each dimension that is seen."""
+        return tuple(self.array.shape[dim] for dim in self.kept)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the values."""
+        return self.array.dtype
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        """Read a slice of each of the first dimensions that are seen, or all with ``()``."""
+        wanted = dict(zip(self.kept, key if isinstance(key, tuple) else (key,), strict=False))
+        rest = (
+            wanted.get(dim, slice(None)) if dim in self.kept else 0
+            for dim in range(len(self.array.shape))
+        )
+        return np.asarray(self.array[tuple(rest)])
 
 
 @dataclass(frozen=True)

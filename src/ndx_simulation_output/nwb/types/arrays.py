@@ -9,8 +9,9 @@ from hdmf.utils import AllowPositional, get_docval
 from pynwb import TimeSeries, register_class
 
 from ndx_simulation_output.nwb.types.namespace import NAMESPACE, declare, generated, optional
-from ndx_simulation_output.recording import ExportArray, ExportAxis, LazyArray
+from ndx_simulation_output.recording import ExportArray, ExportAxis, ExportGroup, LazyArray
 from ndx_simulation_output.recording.exports_xarray import to_xarray
+from ndx_simulation_output.recording.summaries import export_html
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -82,6 +83,10 @@ class DataWithAxes(_DataWithAxes):  # type: ignore[misc]
         """Make a container of arrays and axes."""
         super().__init__(**kwargs)
 
+    def _repr_html_(self) -> str:
+        """Show pictures of some arrays above what pynwb shows; at most 16 MiB of each are read."""
+        return export_html(_group(self)) + str(super()._repr_html_())
+
     def to_xarray(self) -> "xr.Dataset":
         """Give the arrays as variables and their axes as coordinates, all of them read.
 
@@ -103,14 +108,9 @@ class DataWithAxes(_DataWithAxes):  # type: ignore[misc]
         ('time',)
 
         """
-        arrays = [array for name, array in (self.labeled_arrays or {}).items()]
-        axes = list((self.axis or {}).values())
-        series = getattr(self, "nwb_data_interfaces", None) or {}
-        arrays += [item for item in series.values() if isinstance(item, TimeSeries)]
-        return to_xarray(
-            [_array(array) for array in arrays if array.fields.get("role") != "log"],
-            [_axis(axis) for axis in (*axes, *_nav_axes(self))],
-        )
+        own = _group(self)
+        nav_axes = tuple(_axis(axis) for axis in _nav_axes(self))
+        return to_xarray([one for one in own.arrays if one.role != "log"], [*own.axes, *nav_axes])
 
 
 _DataToExport: Any = generated("DataToExport")
@@ -167,6 +167,19 @@ def _nav_axes(data: Any) -> Iterator[Any]:
                 yield from (found.axis or {}).values()
                 return
         around = around.parent
+
+
+def _group(data: Any) -> ExportGroup:
+    """Describe arrays with axes, and all that lie within."""
+    inside = (getattr(data, "nwb_data_interfaces", None) or {}).values()
+    series = [item for item in inside if isinstance(item, TimeSeries)]
+    arrays = [*(data.labeled_arrays or {}).values(), *series]
+    return ExportGroup(
+        data.name,
+        tuple(_array(array) for array in arrays),
+        tuple(_axis(axis) for axis in (data.axis or {}).values()),
+        tuple(_group(item) for item in inside if isinstance(item, DataWithAxes)),
+    )
 
 
 def _array(array: Any) -> ExportArray:

@@ -13,6 +13,7 @@ from ndx_simulation_output.errors import ShapeMismatchError
 from ndx_simulation_output.nwb.described import describe_table
 from ndx_simulation_output.nwb.types.namespace import NAMESPACE, declare, generated, optional
 from ndx_simulation_output.recording.compartments import repeated_values
+from ndx_simulation_output.recording.summaries import column_html
 
 __all__ = ["Compartments"]
 
@@ -47,6 +48,11 @@ class Compartments(_Generated):  # type: ignore[misc]
     def __init__(self, **kwargs: Any) -> None:
         """Make an empty table, or one of the given columns."""
         super().__init__(**kwargs)
+
+    def _repr_html_(self) -> str:
+        """Show a histogram of the compartments of a cell above what hdmf shows."""
+        own = column_html("compartments per cell", describe_table(self).counts())
+        return own + str(super()._repr_html_())
 
     @classmethod
     def from_arrays(

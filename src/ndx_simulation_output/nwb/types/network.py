@@ -15,6 +15,8 @@ from ndx_simulation_output.recording.summaries import column_html
 
 __all__ = ["NetworkState", "PopulationState", "ProjectionState", "StateTable"]
 
+_SHOWN = 8
+
 _StateTable: Any = generated("StateTable")
 
 
@@ -71,6 +73,10 @@ class PopulationState(_PopulationState):  # type: ignore[misc]
                 f"geometry {tuple(self.geometry)}"
             )
             raise ShapeMismatchError(msg)
+
+    def _repr_html_(self) -> str:
+        """Show a histogram of the first column above what hdmf shows; at most 16 MiB are read."""
+        return _picture(self) + str(super()._repr_html_())
 
     @classmethod
     def from_arrays(
@@ -143,10 +149,7 @@ class ProjectionState(_ProjectionState):  # type: ignore[misc]
 
     def _repr_html_(self) -> str:
         """Show a histogram of the weights above what hdmf shows; at most 16 MiB are read."""
-        own = ""
-        if "weight" in self.colnames and isinstance(self["weight"], VectorIndex):
-            own = column_html("weight", np.asarray(self["weight"].target.data))
-        return own + str(super()._repr_html_())
+        return _picture(self) + str(super()._repr_html_())
 
     @classmethod
     def from_arrays(
@@ -235,6 +238,22 @@ class NetworkState(_NetworkState):  # type: ignore[misc]
     def __init__(self, **kwargs: Any) -> None:
         """Make a state of its parts."""
         super().__init__(**kwargs)
+
+    def _repr_html_(self) -> str:
+        """Show the pictures of some of its parts above what pynwb shows."""
+        parts = [*(self.population_states or {}).values(), *(self.projection_states or {}).values()]
+        own = "".join(_picture(part, f"{part.name} ") for part in parts[:_SHOWN])
+        return own + str(super()._repr_html_())
+
+
+def _picture(table: Any, prefix: str = "") -> str:
+    """Draw how often values of a table occur: weights, else those of its first column."""
+    for name in ("weight", *table.colnames):
+        if name in table.colnames and name != "pre_rank":
+            column = table[name]
+            data = column.target.data if isinstance(column, VectorIndex) else column.data
+            return column_html(prefix + name, data if hasattr(data, "dtype") else np.asarray(data))
+    return ""
 
 
 def _columns(

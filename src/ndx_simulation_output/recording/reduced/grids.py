@@ -13,7 +13,7 @@ from ndx_simulation_output.recording.exports import ExportArray, ExportAxis, Exp
 from ndx_simulation_output.recording.reduced.bins import Indices, column_edges, parts_of, row_blocks
 from ndx_simulation_output.recording.reduced.pixels import Pixels
 from ndx_simulation_output.recording.reduced.series import Lines, reduce_columns
-from ndx_simulation_output.recording.views import Matrix
+from ndx_simulation_output.recording.views import FirstIndex, Matrix
 
 if TYPE_CHECKING:
     from ndx_simulation_output.recording.output import SimulationOutput
@@ -128,9 +128,7 @@ def _grid(name: str, array: ExportArray, axes: Iterable[ExportAxis]) -> Grid | N
         found.sort(key=lambda axis: axis.spread_order)
     long = [dim for dim, length in enumerate(shape) if length > 1]
     shown = long[-2:]
-    key = tuple(slice(None) if dim in shown else 0 for dim in range(len(shape)))
-    # What is shown of more than two dimensions is read at once: an image of the last two.
-    values = array.values if len(shown) == len(shape) else np.asarray(array.values[key])
+    values = array.values if len(shown) == len(shape) else FirstIndex(array.values, tuple(shown))
     hidden = [shape[dim] for dim in long[:-2]]
     label = array.label or array.title or array.name
     role = f" ({array.role})" if array.role in {"background", "error"} else ""
