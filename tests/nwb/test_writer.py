@@ -15,7 +15,6 @@ from ndx_simulation_output.recording import (
     Unit,
 )
 
-
 NUMBER = {"number": np.zeros(2, np.int64)}
 
 
