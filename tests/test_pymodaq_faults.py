@@ -5,12 +5,14 @@ import shutil
 import h5py
 import numpy as np
 import pytest
+from pynwb import validate
 
 from ndx_simulation_output import convert
-from ndx_simulation_output.errors import SimulationOutputWarning
+from ndx_simulation_output.errors import ShapeMismatchError, SimulationOutputWarning
 from ndx_simulation_output.pymodaq import (
     Axis,
     AxisSaverLoader,
+    BkgSaver,
     DataEnlargeableSaver,
     DataExtendedSaver,
     DataLoader,
@@ -172,3 +174,58 @@ def test_a_set_that_was_saved_twice_has_both(h5saver):
     loaded = DataLoader(h5saver).load_all(AT)
 
     assert [data.data[0][:, 0].tolist() for data in loaded] == [[0, 0], [5, 5]]
+
+
+def test_errors_that_pymodaq_counts_by_themselves_belong_to_their_data(tmp_path):
+    with make_file(tmp_path / "old.h5") as file:
+        make_array(file["RawData"], "Data00", [1.0], "plain")
+        make_array(file["RawData"], "Data01", [2.0], "rough")
+        make_array(file["RawData"], "ErrorBar00", [0.5], "rough_errors", data_type="error")
+
+    with DataLoader(convert(tmp_path / "old.h5", tmp_path / "old.nwb").path) as loader:
+        plain, rough = loader.load_all("/RawData")
+        itself = loader.load_data("/RawData/ErrorBar00")
+
+    assert (plain.errors, rough.errors) == (None, [np.array([0.5])])
+    assert itself.errors is None
+
+
+def test_data_of_one_name_and_different_units_stay_apart(h5saver):
+    saver = DataSaverLoader(h5saver)
+    for unit in ("V", "A"):
+        saver.add_data(AT, spectrum(units=unit))
+
+    loaded = DataLoader(h5saver).load_all(AT)
+
+    assert [(data.units, len(data)) for data in loaded] == [("V", 1), ("A", 1)]
+
+
+def test_a_background_of_another_shape_is_refused(h5saver):
+    DataSaverLoader(h5saver).add_data(AT, spectrum())
+    BkgSaver(h5saver).add_data(AT, DataRaw("dark", data=[np.ones(2)]))
+
+    with pytest.raises(ShapeMismatchError, match=r"Data00 has shape \(3,\) and Bkg00 \(2,\)"):
+        DataLoader(h5saver).load_data(f"{AT}/Data00", with_bkg=True)
+
+
+@pytest.mark.parametrize("name", ["labels", "axes", "dim", "shape", "length", "__class__"])
+def test_an_attribute_that_has_the_name_of_something_else_is_that_of_the_node(h5saver, name):
+    node = h5saver.add_array(AT, "Data00", "data", np.ones(3), metadata={name: "mine"})
+
+    loaded = DataLoader(h5saver).load_data(f"{AT}/Data00")
+
+    assert node.attrs[name] == "mine"
+    assert (loaded.data[0].tolist(), loaded.labels) == ([1, 1, 1], [""])
+
+
+@pytest.mark.parametrize("text", ["a\0b", "\ud800"])
+def test_texts_that_hdf5_does_not_take_leave_a_valid_file(h5saver, text):
+    axis = Axis(text, text, np.arange(3.0))
+    data = spectrum(labels=[text], units=text, origin=text, axes=[axis])
+
+    DataSaverLoader(h5saver).add_data(AT, data)
+    DataToExportTimedSaver(h5saver).add_data(AT, DataToExport(text, [data]))
+    h5saver.add_log(text)
+    h5saver.close_file()
+
+    assert validate(path=str(h5saver.file_path)) == []

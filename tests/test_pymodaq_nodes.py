@@ -42,6 +42,13 @@ def test_an_array_is_added_with_what_is_told_of_it(h5saver):
     assert (node.attrs["data_type"], node.attrs["units"]) == ("data", "V")
 
 
+@pytest.mark.parametrize("name", ["unit", "title", "role", "values", "name", "extra"])
+def test_all_that_is_told_of_an_array_is_kept(h5saver, name):
+    node = h5saver.add_array(AT, "Data00", "data", np.ones(2), metadata={name: "mine"})
+
+    assert node.attrs[name] == "mine"
+
+
 def test_an_axis_is_added_as_an_array(h5saver):
     h5saver.add_array(AT, "Data00", "data", np.ones(3))
     facts = {"label": "x", "units": "um", "index": 0}

@@ -140,7 +140,7 @@ def create_axis(
     options = HowStored().options(shape, dtype.itemsize, grows=axis.grows)
     made = group.create_dataset(axis.name, shape, dtype.newbyteorder("="), **options)
     _mark(made, "Axis")
-    made.attrs["description"] = axis.label or "An independent variable"
+    made.attrs["description"] = clean_text(axis.label) or "An independent variable"
     _set(made, label=axis.label, unit=axis.unit)
     made.attrs["index"] = np.int32(axis.index)
     made.attrs["spread_order"] = np.int32(axis.spread_order)
@@ -180,10 +180,10 @@ def create_series(
     """Make a time series of an array without its values and timestamps."""
     made = create_group(group, ExportGroup(array.name), "AxesTimeSeries")
     _describe(made, array)
-    made.attrs["description"] = array.title or "no description"
+    made.attrs["description"] = clean_text(array.title) or "no description"
     made.attrs["comments"] = "no comments"
     data = _dataset(made, "data", array, shape, dtype, how, None)
-    data.attrs["unit"] = array.unit or _UNKNOWN
+    data.attrs["unit"] = clean_text(array.unit) or _UNKNOWN
     data.attrs["conversion"] = np.float32(1.0)
     data.attrs["resolution"] = np.float32(-1.0)
     data.attrs["offset"] = np.float32(0.0)

@@ -1,7 +1,7 @@
 """Arrays that are added by name, type and attributes, as PyMoDAQ's file object takes them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import h5py
@@ -27,6 +27,7 @@ ROLES = {
 """What arrays of PyMoDAQ's types are for; those of other types keep the name of theirs."""
 
 _TOLD = {"label", "source", "distribution", "origin", "timestamp"}
+_FIELDS = {*_TOLD, "units", "nav_indexes"}
 _AXIS = {"label", "units", "index", "spread_order"}
 
 
@@ -92,7 +93,6 @@ def _described(
     name: str, kind: str, title: str, metadata: Mapping[str, Any], *, grows: bool
 ) -> ExportArray:
     told = {key: metadata[key] for key in _TOLD & set(metadata)}
-    known = {field.name for field in fields(ExportArray)} | {"units"}
     return ExportArray(
         name,
         np.zeros(0),
@@ -101,6 +101,6 @@ def _described(
         unit=metadata.get("units", ""),
         nav_indexes=tuple(metadata.get("nav_indexes", ())),
         grows=grows,
-        extra={key: to_json(value) for key, value in metadata.items() if key not in known},
+        extra={key: to_json(value) for key, value in metadata.items() if key not in _FIELDS},
         **told,
     )

@@ -13,7 +13,12 @@ from ndx_simulation_output.pymodaq.axes import Axis
 from ndx_simulation_output.pymodaq.choices import DataDim, DataDistribution, DataSource
 from ndx_simulation_output.pymodaq.genuine import pymodaq_data
 
-__all__ = ["DataCalculated", "DataRaw", "DataWithAxes"]
+__all__ = ["OWN_NAMES", "DataCalculated", "DataRaw", "DataWithAxes"]
+
+OWN_NAMES = {"name", "source", "dim", "distribution", "data", "labels", "origin", "units", "axes"}
+OWN_NAMES |= {"nav_indexes", "errors", "timestamp", "extra_attributes", "path"}
+OWN_NAMES |= {"shape", "length", "sig_indexes"}
+"""What data have by these names cannot be a further attribute."""
 
 
 class DataWithAxes:

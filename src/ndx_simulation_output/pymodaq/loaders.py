@@ -38,6 +38,8 @@ class LoadsArrays:
         ------
         KeyError
             If there is no such array.
+        ShapeMismatchError
+            If a background is not of the shape of its data.
 
         """
         path = path_of(where)
@@ -99,6 +101,8 @@ class DataLoader(LoadsArrays):
         ------
         KeyError
             If there is no such group.
+        ShapeMismatchError
+            If a background is not of the shape of its data.
 
         """
         path = path_of(where)

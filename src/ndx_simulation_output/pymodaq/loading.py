@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ndx_simulation_output.errors import ShapeMismatchError
 from ndx_simulation_output.pymodaq.axes import Axis
-from ndx_simulation_output.pymodaq.data import DataWithAxes
+from ndx_simulation_output.pymodaq.data import OWN_NAMES, DataWithAxes
 from ndx_simulation_output.pymodaq.sets import DataToExport
 from ndx_simulation_output.recording import ExportArray, ExportAxis, ExportGroup
 from ndx_simulation_output.recording.json_values import from_json
@@ -57,6 +58,8 @@ def assemble(
     ------
     KeyError
         If there is no such array.
+    ShapeMismatchError
+        If a background is not of the shape of its data.
 
     """
     by_name = {array.name: array for array in group.arrays}
@@ -94,7 +97,8 @@ def _alike(group: ExportGroup, first: ExportArray) -> list[ExportArray]:
     """Give the arrays that belong together with one, by their names."""
 
     def kind(array: ExportArray) -> tuple[Any, ...]:
-        return array.role, array.title, array.grows, tuple(array.values.shape)
+        whose = array.role, array.title, array.origin, array.source, array.unit
+        return *whose, array.grows, tuple(array.values.shape)
 
     found = [array for array in group.arrays if kind(array) == kind(first)]
     return sorted(found, key=lambda array: array.name)
@@ -110,18 +114,16 @@ def _made(
 ) -> DataWithAxes:
     first = arrays[0]
     values = [np.asarray(array.values[()]) for array in arrays]
-    prefix = "BkgErrorBar" if first.role == "background" else "ErrorBar"
-    found = [_other(by_name, array, prefix) for array in arrays]
+    found = [_error(by_name, array) for array in arrays]
     errors = [np.asarray(error.values[()]) for error in found if error is not None]
     if with_bkg:
         values = [
-            _subtracted(own, _other(by_name, array, "Bkg"))
+            _subtracted(own, _other(by_name, array, "Bkg"), path)
             for own, array in zip(values, arrays, strict=True)
         ]
     nav = first.nav_indexes
     spread = first.distribution == _SPREAD and bool(nav)
     extra = {key: from_json(value) for key, value in first.extra.items()}
-    reserved = {"name", "data", "path"}
     made = DataWithAxes(
         first.title,
         source=first.source or "raw",
@@ -135,11 +137,33 @@ def _made(
         errors=errors if len(errors) == len(values) else None,
         timestamp=first.timestamp,
         path=path,
-        **{key: value for key, value in extra.items() if key not in reserved},
+        **{key: value for key, value in extra.items() if not _is_own(key)},
     )
     if _TIMES in by_name:
         made.times = np.asarray(by_name[_TIMES].values[()])
     return made
+
+
+def _is_own(name: str) -> bool:
+    """Tell whether data have something else by the name of an attribute of the file."""
+    return name in OWN_NAMES or name.startswith("__")
+
+
+def _error(by_name: dict[str, ExportArray], array: ExportArray) -> ExportArray | None:
+    """Give the error of an array, which has its number and the title of its data.
+
+    PyMoDAQ counts errors by themselves: those of data after some without any have lower numbers.
+    """
+    if array.role == "error":
+        return None
+    prefix = "BkgErrorBar" if array.role == "background" else "ErrorBar"
+    numbered, title = _other(by_name, array, prefix), f"{array.title}_errors"
+    if numbered is not None and numbered.title in {"", title}:
+        return numbered
+    titled = [n for n in sorted(by_name) if n.startswith(prefix) and by_name[n].title == title]
+    alike = (array.role, array.title)
+    own = [n for n in sorted(by_name) if (by_name[n].role, by_name[n].title) == alike]
+    return by_name[titled[own.index(array.name)]] if len(titled) == len(own) else None
 
 
 def _other(by_name: dict[str, ExportArray], array: ExportArray, prefix: str) -> ExportArray | None:
@@ -148,11 +172,16 @@ def _other(by_name: dict[str, ExportArray], array: ExportArray, prefix: str) -> 
     return by_name.get(f"{prefix}{number[0] if number else ''}")
 
 
-def _subtracted(values: NDArray[Any], background: ExportArray | None) -> NDArray[Any]:
+def _subtracted(values: NDArray[Any], background: ExportArray | None, path: str) -> NDArray[Any]:
     """Subtract a background; integers without sign get one, so that none wraps around."""
     if background is None:
         return values
     other = np.asarray(background.values[()])
+    try:
+        np.broadcast_shapes(values.shape, other.shape)
+    except ValueError:
+        msg = f"{path} has shape {values.shape} and {background.name} {other.shape}; expected one"
+        raise ShapeMismatchError(msg) from None
     dtype = np.result_type(values, other)
     if dtype.kind in "bu":
         dtype = np.result_type(dtype, np.int8)

@@ -128,10 +128,10 @@ class Node:
 
     def _stored(self, values: Any) -> Any:
         """Give values as they are stored."""
-        from ndx_simulation_output.nwb.exports import as_stored, encoded
+        from ndx_simulation_output.nwb.exports import as_stored, clean_text, encoded
 
         if h5py.check_string_dtype(self._data.dtype):
-            return values.replace("\0", "") if isinstance(values, str) else values
+            return (clean_text(values) or "") if isinstance(values, str) else values
         array = np.asarray(values, self.dtype)
         stored, added, _ = encoded(self.dtype, self.path)
         return as_stored(array, stored, added)

@@ -34,7 +34,7 @@ def to_json(value: Any) -> Any:  # noqa: C901, PLR0911 - a line for each type
     if value is None or isinstance(value, bool | int | float | str):
         return value.item() if isinstance(value, np.generic) else value
     if isinstance(value, np.generic):
-        return to_json(value.item()) if value.dtype.kind in "biufcSU" else str(value)
+        return to_json(_item(value)) if value.dtype.kind in "biufcSU" else str(value)
     if isinstance(value, Mapping):
         if all(isinstance(key, str) for key in value) and not (len(value) == 1 and _tag(value)):
             return {key: to_json(item) for key, item in value.items()}
@@ -47,11 +47,21 @@ def to_json(value: Any) -> Any:  # noqa: C901, PLR0911 - a line for each type
         return {"bytes": base64.b64encode(value).decode()}
     if isinstance(value, complex):
         return {"complex": [value.real, value.imag]}
-    if isinstance(value, datetime | date | time):
-        return {type(value).__name__: value.isoformat()}
-    if isinstance(value, np.ndarray) and value.dtype.kind in "biufcSU":
+    for kind in (datetime, date, time):
+        # Other packages have types of their own under these.
+        if isinstance(value, kind):
+            return {kind.__name__: value.isoformat()}
+    is_array = isinstance(value, np.ndarray) and not isinstance(value, np.ma.MaskedArray)
+    if is_array and value.dtype.kind in "biufcSU":
         return {"array": [value.dtype.str, to_json(value.tolist())]}
     return str(value)
+
+
+def _item(value: np.generic) -> Any:
+    """Give a value of numpy as one of Python, which has none for long floating-point numbers."""
+    if isinstance(value, np.longdouble | np.clongdouble):
+        return complex(value) if value.dtype.kind == "c" else float(value)
+    return value.item()
 
 
 def from_json(value: Any) -> Any:

@@ -42,6 +42,9 @@ def test_attributes_are_values_and_never_run(path):
         "nothing": '{"module": "builtins", "type": "float", "data": "nan"}',
         "taken": packed(datetime(2026, 11, 20, 17, 28)),  # noqa: DTZ001
         "phase": packed(1 + 2j),
+        "is_on": '{"module": "numpy", "type": "bool", "data": "np.False_"}',
+        "were_on": '{"module": "builtins", "type": "tuple", "data": "(np.True_, np.int64(1))"}',
+        "type": packed("lock-in"),
         "plain": "{no json",
     }
     with make_file(path) as file:
@@ -61,6 +64,9 @@ def test_attributes_are_values_and_never_run(path):
         "bad": "RAN.append(1)",
         "taken": {"datetime": "2026-11-20T17:28:00"},
         "phase": {"complex": [1.0, 2.0]},
+        "is_on": False,
+        "were_on": {"tuple": [True, 1]},
+        "type": "lock-in",
         "plain": "{no json",
     }
 

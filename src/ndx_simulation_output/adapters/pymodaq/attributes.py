@@ -14,6 +14,7 @@ __all__ = ["attributes", "integer_of", "integers_of", "number_of", "text_of"]
 
 _KEYS = {"module", "type", "data"}
 _NUMPY = re.compile(r"\b(?:np|numpy)\.\w+\(([^()]*)\)")
+_TRUTH = re.compile(r"\b(?:np|numpy)\.(True|False)_")
 _DATE = re.compile(r"datetime\.(datetime|date|time)\(([\d, ]+)\)")
 _DATES = {"datetime": datetime, "date": date, "time": time}
 _NAMES = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}
@@ -70,8 +71,8 @@ def _literal(text: str) -> Any:
     try:
         if found := _DATE.fullmatch(text):
             return _DATES[found[1]](*map(int, found[2].split(",")))
-        # numpy 2 shows its numbers as np.float64(1.0), also within tuples.
-        bare = _NUMPY.sub(r"\1", text)
+        # numpy 2 shows its numbers as np.float64(1.0) and np.True_, also within tuples.
+        bare = _TRUTH.sub(r"\1", _NUMPY.sub(r"\1", text))
         return _NAMES[bare] if bare in _NAMES else ast.literal_eval(bare)
     except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
         return text

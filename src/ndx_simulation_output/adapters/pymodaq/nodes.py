@@ -26,6 +26,7 @@ _ROLES = {
     "log": "log",
     "strings": "log",
 }
+_LOGS = {"log", "strings"}
 _HELD = {
     "CLASS",
     "EXTDIM",
@@ -99,8 +100,10 @@ class _Column:
 def array_of(name: str, node: h5py.Dataset, found: Mapping[str, Any]) -> ExportArray:
     """Describe an array, whatever it is for."""
     kind = text_of(found, "data_type", "type")
+    # Since 4.0, only the log has a type besides its data_type: what others have is their own.
+    held = _HELD - {"type"} if "data_type" in found and kind not in _LOGS else _HELD
     values: LazyArray = node
-    if kind in {"log", "strings"} and len(node.shape) == 1 and node.dtype.kind == "O":
+    if kind in _LOGS and len(node.shape) == 1 and node.dtype.kind == "O":
         values = log_lines(node)
     elif text_of(found, "data_dimension") == "Data0D" and node.shape[1:] == (1,):
         # Values without dimension that are recorded one by one, which 4.0 stores as they are.
@@ -118,5 +121,5 @@ def array_of(name: str, node: h5py.Dataset, found: Mapping[str, Any]) -> ExportA
         nav_indexes=integers_of(found, "nav_indexes"),
         timestamp=number_of(found, "timestamp"),
         grows=text_of(found, "CLASS") == "EARRAY",
-        extra={key: to_json(value) for key, value in found.items() if key not in _HELD},
+        extra={key: to_json(value) for key, value in found.items() if key not in held},
     )
