@@ -106,9 +106,9 @@ def convert(
 ) -> None:
     """Convert what a simulation left behind to one NWB file, or merge NWB files.
 
-    SOURCES are SONATA files, a directory, or a simulation_config.json; or one storage.h5 of
-    Neuronvisio; or one file that ANNarchy saved; or NWB files, such as those of the ranks of a
-    job, each with its own cells. TARGET ends in .nwb, or in .nwb.zarr for a Zarr store.
+    SOURCES are SONATA files, a directory, or a simulation_config.json; or one file of
+    Neuronvisio, PyMoDAQ or ANNarchy; or NWB files, such as those of the ranks of a job, each with
+    its own cells. TARGET ends in .nwb, or in .nwb.zarr for a Zarr store.
 
     \b
     Example:

@@ -262,6 +262,8 @@ def write_output(
         If the metadata do not fit NWB.
     ExportError
         If arrays hold what NWB cannot.
+    LayoutError
+        If data cannot be stored as asked.
     TargetExistsError
         If the target exists and ``overwrite`` is false.
     WriteError

@@ -25,9 +25,10 @@ from ndx_simulation_output.adapters.neuron import (
 )
 from ndx_simulation_output.engine.layout import Storage
 from ndx_simulation_output.engine.team import Communicator, Team, together
-from ndx_simulation_output.errors import MissingDependencyError, RecordingError
+from ndx_simulation_output.errors import RecordingError
 from ndx_simulation_output.nwb.metadata import begun_now
 from ndx_simulation_output.nwb.stream import Stream, stream
+from ndx_simulation_output.optional import import_optional
 from ndx_simulation_output.recording import CompartmentTable, Run, StreamedReport
 
 __all__ = ["Recorder", "Variable", "record"]
@@ -120,7 +121,7 @@ def record(
     ...     recorder.run(1000.0)
 
     """
-    h = _hoc()
+    h = import_optional("neuron", "recording", "neuron").h
     with together(comm) as team:
         clock = Clock(h)
         populations = find_populations(h, sections, cells, population)
@@ -264,15 +265,6 @@ class Recorder:
         """Whether the file should be brought up to date; the same on all ranks."""
         late = time.monotonic() - self._flushed > self._flush_every
         return bool(self._team.tell(late if self._team.rank == 0 else None))
-
-
-def _hoc() -> Any:
-    try:
-        from neuron import h  # noqa: PLC0415 - optional
-    except ImportError as error:
-        msg = "NEURON is not installed: pip install 'ndx-simulation-output[neuron]'"
-        raise MissingDependencyError(msg) from error
-    return h
 
 
 def _report(recorded: Recorded, schedule: Schedule, table: CompartmentTable) -> StreamedReport:

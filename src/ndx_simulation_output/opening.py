@@ -39,6 +39,10 @@ def open_output(
         If it cannot be read.
     ShapeMismatchError
         If a mapping does not fit its data, or a report of one NWB file that of another.
+    UnitError
+        If a unit is not understood, or given for a name that does not occur.
+    NameClashError
+        If two NWB files have something of the same name that cannot be joined.
     MissingDependencyError
         If what reading from the server needs is not installed.
 

@@ -18,7 +18,6 @@ from ndx_simulation_output.engine.datasets import create_dataset
 from ndx_simulation_output.engine.layout import Layout, Storage, plan_layout
 from ndx_simulation_output.engine.reading import HDF5Array
 from ndx_simulation_output.engine.writing import write_matrix
-from ndx_simulation_output.errors import LayoutError
 from ndx_simulation_output.recording.arrays import LazyArray, copy_array
 from ndx_simulation_output.recording.views import ColumnRange, Columns, Scaled, Transposed
 from tests.engine.making import DTYPES, Spy, directory, matrix, storage_options
@@ -127,58 +126,6 @@ def test_a_matrix_from_any_source_in_any_layout_is_what_h5py_would_have_written(
                 assert raw_chunks(direct) == raw_chunks(plain)
         assert sum(done) == expected.nbytes
         assert [path.name for path in folder.iterdir() if path.suffix != ".h5"] == []
-
-
-@given(
-    shape=st.tuples(st.integers(1, 24), st.integers(1, 24)),
-    mapped=st.booleans(),
-    with_path=st.booleans(),
-    workers=WORKERS,
-    data=st.data(),
-)
-def test_parts_of_the_columns_make_the_whole_and_touch_no_other(
-    shape, mapped, with_path, workers, data
-):
-    values = matrix(shape, "i4") | 1
-    source = Spy(values, (3, 4), is_mapped=mapped)
-    layout = data.draw(layouts(shape, 4), "layout")
-    width = layout.chunks[1] if layout.chunks else 1
-    edge = data.draw(st.sampled_from([*range(0, shape[1], width), shape[1]]), "edge")
-    done: list[int] = []
-
-    with directory() as folder:
-        for number, part in enumerate([slice(edge), slice(edge, None)]):
-            path = folder / "v.h5"
-            with h5py.File(path, "a") as file:
-                if not number:
-                    create_dataset(file, "data", layout, source.dtype)
-                write_matrix(
-                    source,
-                    file["data"],
-                    layout,
-                    path=path if with_path else None,
-                    workers=workers,
-                    columns=part,
-                    progress=done.append,
-                )
-            with h5py.File(path) as file:
-                stop = shape[1] if number else edge
-                np.testing.assert_array_equal(file["data"][:, :stop], values[:, :stop])
-                assert not file["data"][:, stop:].any()
-            assert sum(done) == values[:, :stop].nbytes
-
-    assert (source.reads() == 1).all()
-
-
-@pytest.mark.parametrize("part", [slice(2), slice(1, 3), slice(3, 5), slice(0, 6, 2)], ids=str)
-def test_parts_of_chunks_are_refused(part, tmp_path: Path):
-    values = matrix((4, 8), "i4")
-    layout = plan_layout((4, 8), 4, 1, Storage(chunks=(4, 3)))
-
-    with h5py.File(tmp_path / "v.h5", "w") as file:
-        dataset = create_dataset(file, "data", layout, values.dtype)
-        with pytest.raises(LayoutError, match=r"are range\(.*expected .* multiple of 3"):
-            write_matrix(values, dataset, layout, columns=part)
 
 
 @pytest.mark.parametrize("workers", [0, 2])

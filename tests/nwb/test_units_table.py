@@ -44,7 +44,7 @@ def test_a_silent_cell_is_a_unit_without_spikes(file):
     assert validate(path=str(file)) == []
 
 
-def test_they_come_back(file):
+def test_silent_cells_and_intervals_come_back(file):
     with reader.read(file) as output:
         exc, inh, other = output.spikes
 

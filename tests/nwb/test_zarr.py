@@ -361,7 +361,7 @@ class TestRefused:
     def test_a_store_of_something_else(self, tmp_path):
         zarr.open_group(str(tmp_path / "a.zarr"), mode="w")
 
-        with pytest.raises(SourceError):
+        with pytest.raises(SourceError, match=r"a\.zarr"):
             open_output(tmp_path / "a.zarr")
 
     @pytest.mark.skipif(int(zarr.__version__[0]) >= 3, reason="this zarr-python reads Zarr 3")

@@ -23,6 +23,7 @@ from ndx_simulation_output.recording.views import (
     Scaled,
     Transposed,
 )
+from tests.engine.making import keys
 
 SHAPES = npst.array_shapes(min_dims=2, max_dims=2, min_side=0, max_side=8)
 MATRICES = npst.arrays(np.dtype("f8"), SHAPES, elements=st.integers(-1000, 1000).map(float))
@@ -51,16 +52,6 @@ class Spy:
         """Bytes of each read."""
         empty = np.broadcast_to(self.array.dtype.type(0), self.shape)
         return [empty[key].nbytes for key in self.keys]
-
-
-@st.composite
-def keys(draw: st.DrawFn, shape: tuple[int, int]) -> tuple[slice, slice]:
-    """Two slices that go forwards: HDF5 knows no others."""
-    parts = []
-    for length in shape:
-        limit = st.none() | st.integers(-length - 1, length + 1)
-        parts.append(slice(draw(limit), draw(limit), draw(st.none() | st.integers(1, 3))))
-    return parts[0], parts[1]
 
 
 def assert_is(view: LazyArray, expected: np.ndarray, key: tuple[slice, slice]) -> None:

@@ -8,9 +8,9 @@ import numpy as np
 
 from ndx_simulation_output.engine.layout import Layout
 
-__all__ = ["create_dataset", "replace_dataset"]
+__all__ = ["GZIP_LEVEL", "create_dataset", "replace_dataset"]
 
-_GZIP_LEVEL = 4
+GZIP_LEVEL = 4
 """What the file says; the bytes are plain deflate whatever compressed them."""
 
 
@@ -29,7 +29,7 @@ def create_dataset(
         maxshape = (None, layout.shape[1])
     if layout.compression is not None:
         facts.set_shuffle()
-        facts.set_deflate(_GZIP_LEVEL)
+        facts.set_deflate(GZIP_LEVEL)
     elif layout.chunks is not None or all(layout.shape):
         facts.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
         facts.set_fill_time(h5py.h5d.FILL_TIME_NEVER)

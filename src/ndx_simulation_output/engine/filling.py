@@ -14,7 +14,7 @@ from typing import Any
 from ndx_simulation_output.engine.layout import Layout
 from ndx_simulation_output.engine.reading import StoredArray
 from ndx_simulation_output.engine.sources import Region, region_shape, regions
-from ndx_simulation_output.errors import MissingDependencyError
+from ndx_simulation_output.optional import import_optional
 from ndx_simulation_output.recording.arrays import LazyArray, detached, is_mapped
 
 __all__ = ["fill_array"]
@@ -94,19 +94,16 @@ def _fill_in_threads(
     directory: Path | None,
     progress: _Progress | None,
 ) -> None:
-    try:
-        import dask
-        from dask.callbacks import Callback
-    except ImportError as error:
-        msg = "writing Zarr needs dask: pip install 'ndx-simulation-output[zarr]'"
-        raise MissingDependencyError(msg) from error
+    dask, callbacks = (
+        import_optional(name, "writing Zarr", "zarr") for name in ("dask", "dask.callbacks")
+    )
 
     def done(key: Any, n_bytes: Any, *_: Any) -> None:
         del key
         if progress is not None and isinstance(n_bytes, int):
             progress(n_bytes)
 
-    with _scheduler(workers) as scheduler, Callback(posttask=done):
+    with _scheduler(workers) as scheduler, callbacks.Callback(posttask=done):
         for region in regions(source, layout, range(layout.shape[1]), directory):
             tasks = [
                 dask.delayed(_Copy(region, target), traverse=False, pure=False)(

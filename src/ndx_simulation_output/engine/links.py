@@ -1,7 +1,6 @@
 """Matrices that stay in the file of their source: HDF5 virtual datasets with relative paths."""
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -156,17 +155,8 @@ def _runs_of(source: LazyArray) -> tuple[h5py.Dataset | None, list[Run]]:
         array = array.array
     if isinstance(array, Matrix):
         array = array.array
-    if isinstance(array, Matrix):
-        array = array.array
     # What reads a dataset as it is names it; any other view changes the values.
     array = getattr(array, "dataset", array)
     if not isinstance(array, h5py.Dataset):
         return None, []
-    return array, list(_adjacent(columns))
-
-
-def _adjacent(columns: NDArray[np.intp]) -> Iterator[Run]:
-    starts = np.flatnonzero(np.diff(columns, prepend=-2) != 1)
-    stops = np.append(starts[1:], len(columns))
-    for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
-        yield Run(int(columns[start]), int(columns[stop - 1]) + 1, start)
+    return array, Selection(range(0), columns).runs()

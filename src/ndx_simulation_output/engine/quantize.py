@@ -13,7 +13,7 @@ from ndx_simulation_output.errors import QuantizeError, UnitError
 from ndx_simulation_output.recording import LazyArray, Report, SimulationOutput, Unit, parse_unit
 from ndx_simulation_output.recording.views import Quantized
 
-__all__ = ["quantize_output", "quantize_report"]
+__all__ = ["quantize_output"]
 
 _MOST = 2**15 - 1
 
@@ -51,13 +51,13 @@ def quantize_output(
         msg = f"the step {steps} is not one of the unit of any report: {units or 'none'}"
         raise UnitError(msg)
     reports = (
-        quantize_report(report, wanted[report.name], workers) if report.name in wanted else report
+        _quantized(report, wanted[report.name], workers) if report.name in wanted else report
         for report in output.reports
     )
     return replace(output, reports=tuple(reports))
 
 
-def quantize_report(report: Report, step: Unit, workers: int = 0) -> Report:
+def _quantized(report: Report, step: Unit, workers: int = 0) -> Report:
     """Round the values of a report to multiples of ``step``, a factor and an SI unit.
 
     Raises

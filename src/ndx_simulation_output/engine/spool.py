@@ -15,7 +15,7 @@ from ndx_simulation_output.engine.frames import append_frame, read_frames
 from ndx_simulation_output.engine.journal import companions
 from ndx_simulation_output.recording import Spikes
 
-__all__ = ["Spool", "joined_spikes", "read_spools", "spools_of"]
+__all__ = ["Spool", "read_spools", "spools_of"]
 
 _LENGTH = struct.Struct("<I")
 _MANY = 2**14
@@ -66,7 +66,7 @@ class Spool:
             return
         if self._number is None:
             self._number = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
-        parts = [part for spikes in joined_spikes(self._waiting) for part in _packed(spikes)]
+        parts = [part for spikes in _joined(self._waiting) for part in _packed(spikes)]
         self._end = append_frame(self._number, self._end, parts)
         self._waiting, self._count = [], 0
 
@@ -105,10 +105,10 @@ def read_spools(paths: Iterable[Path]) -> list[Spikes]:
 
     """
     frames = (frame for path in paths for frame in read_frames(path))
-    return joined_spikes([spikes for frame in frames for spikes in _unpacked(frame)])
+    return _joined([spikes for frame in frames for spikes in _unpacked(frame)])
 
 
-def joined_spikes(some: Sequence[Spikes]) -> list[Spikes]:
+def _joined(some: Sequence[Spikes]) -> list[Spikes]:
     """Put spikes of the same population together, in the order of their coming."""
     by_population: dict[str, list[Spikes]] = {}
     for spikes in some:

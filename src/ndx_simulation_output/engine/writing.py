@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.engine.deflate import deflate, shuffle
+from ndx_simulation_output.engine.frames import write_at
 from ndx_simulation_output.engine.layout import Layout
 from ndx_simulation_output.engine.lock import hdf5_lock
 from ndx_simulation_output.engine.places import Place, place_of, take_room
 from ndx_simulation_output.engine.sources import Piece, Region, regions
 from ndx_simulation_output.engine.workers import default_workers, in_order
-from ndx_simulation_output.errors import LayoutError
 from ndx_simulation_output.recording.arrays import LazyArray
 
 __all__ = ["Target", "made_pieces", "target_of", "write_matrix"]
@@ -34,19 +34,15 @@ def write_matrix(
     *,
     path: Path | None = None,
     workers: int | None = None,
-    columns: slice = slice(None),
     progress: Callable[[int], object] | None = None,
 ) -> None:
     """Write ``source`` into ``dataset``, both of shape (time, column), in bounded memory.
 
     ``path`` is where the file lies: given that, uncompressed data are written there directly.
-    ``columns`` are those to write, from the edge of a chunk to that of another. ``progress`` is
-    called with the number of bytes of each piece of the source.
+    ``progress`` is called with the number of bytes of each piece of the source.
 
     Raises
     ------
-    LayoutError
-        If ``columns`` are not whole chunks.
     SourceError
         If the source cannot be read.
     OSError
@@ -54,32 +50,17 @@ def write_matrix(
 
     """
     workers = default_workers() if workers is None else workers
-    wanted = _whole_chunks(columns, layout)
     place = place_of(dataset)
     if place is not None and path is not None:
         take_room(place, path)
     target = target_of(place, path, dataset)
     directory = None if path is None else path.parent
-    cut = regions(source, layout, wanted, directory)
+    cut = regions(source, layout, range(layout.shape[1]), directory)
     with closing(target), closing(made_pieces(target, cut, layout, workers)) as pieces:
         for n_bytes, made in pieces:
             target.put(made)
             if progress is not None:
                 progress(n_bytes)
-
-
-def _whole_chunks(columns: slice, layout: Layout) -> range:
-    """Give columns as a range; refuse parts of chunks, which would be filled with nothing."""
-    wanted = range(*columns.indices(layout.shape[1]))
-    width = layout.chunks[1] if layout.chunks else 1
-    ends = wanted.stop % width == 0 or wanted.stop == layout.shape[1]
-    if wanted and (wanted.step != 1 or wanted.start % width or not ends):
-        msg = (
-            f"columns to write are {wanted}; expected a range from a multiple of {width}, the "
-            f"columns of a chunk, to another or to {layout.shape[1]}, the end"
-        )
-        raise LayoutError(msg)
-    return wanted
 
 
 def made_pieces(
@@ -147,10 +128,7 @@ class _Places:
 
     def write(self, values: NDArray[Any], place: int) -> None:
         """Write all of ``values``."""
-        left = values.reshape(-1).view(np.uint8).data
-        while left:
-            written = os.pwrite(self._number, left, place)
-            left, place = left[written:], place + written
+        write_at(self._number, values.reshape(-1).view(np.uint8).data, place)
 
     def close(self) -> None:
         """Close it."""

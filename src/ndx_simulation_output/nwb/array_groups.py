@@ -1,8 +1,7 @@
 """Groups of arrays as ``DataWithAxes`` and back, whatever their type and shape."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from itertools import count
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from ndx_simulation_output.errors import ExportError, SourceError
 from ndx_simulation_output.nwb.types import Axis, DataWithAxes, LabeledArray
 from ndx_simulation_output.recording import ArrayGroup, LazyArray, OwnArray
 from ndx_simulation_output.recording.arrays import read_all
+from ndx_simulation_output.recording.names import free_name
 
 __all__ = ["make_data", "read_data"]
 
@@ -109,15 +109,10 @@ def _names(group: ArrayGroup) -> list[str]:
     found = []
     for array in group.arrays:
         text = f"{array.section}_{array.variable}"
-        found.append(_free(text.replace("/", "_").replace(":", "_").replace("\0", "_"), taken))
+        allowed = text.replace("/", "_").replace(":", "_").replace("\0", "_")
+        found.append(free_name(allowed, taken))
+        taken.add(found[-1])
     return found
-
-
-def _free(name: str, taken: set[str]) -> str:
-    candidates: Iterator[str] = (name if n == 1 else f"{name}_{n}" for n in count(1))
-    free = next(candidate for candidate in candidates if candidate not in taken)
-    taken.add(free)
-    return free
 
 
 def _encode(array: LazyArray, where: str) -> tuple[NDArray[Any], _Facts]:

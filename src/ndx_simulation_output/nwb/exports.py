@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ndx_simulation_output.errors import ExportError
 from ndx_simulation_output.nwb.types import NAMESPACE
 from ndx_simulation_output.recording import ExportArray, ExportAxis, ExportGroup
+from ndx_simulation_output.recording.names import free_name
 
 __all__ = [
     "HowStored",
@@ -248,9 +249,5 @@ def unlike(names: Iterable[str], wanted: str) -> str:
     'a_b_2'
 
     """
-    taken = set(names)
-    base = wanted.replace(":", "_").replace("/", "_").replace("\0", "").strip(".") or "unnamed"
-    found, number = base, 2
-    while found in taken:
-        found, number = f"{base}_{number}", number + 1
-    return found
+    allowed = wanted.replace(":", "_").replace("/", "_").replace("\0", "").strip(".") or "unnamed"
+    return free_name(allowed, set(names))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pynwb import NWBFile
 
 from ndx_simulation_output.nwb.exports import as_stored, clean_text, encoded, json_text, unlike
-from ndx_simulation_output.nwb.exports_writing import can_be_series, is_nav_group
+from ndx_simulation_output.nwb.exports_writing import can_be_series
 from ndx_simulation_output.nwb.types import (
     AxesTimeSeries,
     Axis,
@@ -19,6 +19,7 @@ from ndx_simulation_output.nwb.types import (
 )
 from ndx_simulation_output.recording import ExportArray, ExportAxis, ExportGroup, LazyArray
 from ndx_simulation_output.recording.arrays import read_all
+from ndx_simulation_output.recording.exports import is_nav_group
 
 __all__ = ["Place", "add_exports"]
 

@@ -20,10 +20,10 @@ from ndx_simulation_output.nwb.exports import (
 )
 from ndx_simulation_output.recording import ExportArray, ExportAxis, ExportGroup, LazyArray
 from ndx_simulation_output.recording.arrays import BLOCK_BYTES, size_in_bytes
+from ndx_simulation_output.recording.exports import is_nav_group
 
-__all__ = ["bytes_of", "can_be_series", "is_nav_group", "reference_time", "write_exports"]
+__all__ = ["bytes_of", "can_be_series", "reference_time", "write_exports"]
 
-_NAV_AXES = "navaxes"
 _MOST_DIMENSIONS = 4
 """A time series has no more."""
 
@@ -55,11 +55,6 @@ def bytes_of(exports: tuple[ExportGroup, ...]) -> int:
     groups = [group for export in exports for _, group in export.walk()]
     arrays = sum(size_in_bytes(array.values) for group in groups for array in group.arrays)
     return arrays + sum(size_in_bytes(axis.values) for group in groups for axis in group.axes)
-
-
-def is_nav_group(name: str) -> bool:
-    """Tell whether a group of this name has the navigation axes of what is beside it."""
-    return name.casefold() == _NAV_AXES
 
 
 def reference_time(file: h5py.File) -> float:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from itertools import chain, count
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from ndx_simulation_output.nwb.types import Compartments, CompartmentSeries
 from ndx_simulation_output.nwb.units import make_units
 from ndx_simulation_output.recording import LazyArray, Report, SimulationOutput
 from ndx_simulation_output.recording.arrays import read_columns
+from ndx_simulation_output.recording.names import free_name
 
 __all__ = [
     "Fill",
@@ -245,9 +245,7 @@ def _add_groups(mapped: Mapped, output: SimulationOutput) -> dict[str, Any]:
 
 def _free_name(mapped: Mapped, name: str) -> str:
     """Give a name that NWB allows, and nothing in the acquisition has."""
-    named = nwb_name(name).strip(".") or "arrays"
-    candidates = chain([named], (f"{named}_{number}" for number in count(2)))
-    return next(name for name in candidates if name not in mapped.nwbfile.acquisition)
+    return free_name(nwb_name(name).strip(".") or "arrays", mapped.nwbfile.acquisition)
 
 
 def _series_names(output: SimulationOutput) -> list[str]:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Collection, Iterable, Mapping
-from itertools import chain, count
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,6 +18,7 @@ from ndx_simulation_output.recording import (
     ProjectionSnapshot,
     Quantity,
 )
+from ndx_simulation_output.recording.names import free_name
 
 __all__ = ["make_state", "read_state"]
 
@@ -187,11 +187,7 @@ def _uniform(values: LazyArray | None, kind: type) -> Any:
 def _free(name: str, taken: set[str]) -> str:
     """Give a name that NWB allows and nothing else has."""
     named = name.replace("/", "_").replace(":", "_").replace("\0", "_").strip(".") or "unnamed"
-    found = next(
-        free
-        for free in chain([named], (f"{named}_{number}" for number in count(2)))
-        if free not in taken
-    )
+    found = free_name(named, taken)
     taken.add(found)
     return found
 

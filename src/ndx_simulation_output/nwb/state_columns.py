@@ -7,6 +7,7 @@ import numpy as np
 from hdmf.backends.hdf5 import H5DataIO
 
 from ndx_simulation_output.engine.columns import Column, ColumnLayout, plan_column
+from ndx_simulation_output.engine.datasets import GZIP_LEVEL
 from ndx_simulation_output.recording import LazyArray
 from ndx_simulation_output.recording.arrays import size_in_bytes
 
@@ -16,8 +17,6 @@ ColumnPlace = Callable[[LazyArray], Any]
 """Gives what stands for the values of a column, shape (row,): an array, or a place in a file."""
 
 _SMALL = 2**13
-_GZIP_LEVEL = 4
-"""What the file says; the bytes are plain deflate whatever compressed them."""
 
 
 def in_memory(values: LazyArray) -> Any:
@@ -41,7 +40,7 @@ class PlacedColumns:
             dtype=values.dtype,
             chunks=(layout.chunk,),
             compression="gzip",
-            compression_opts=_GZIP_LEVEL,
+            compression_opts=GZIP_LEVEL,
             shuffle=layout.is_shuffled,
         )
         self._placed.append((made, values, layout))

@@ -58,6 +58,8 @@ def write(
         If two recordings have the same name.
     MetadataError
         If ``metadata`` do not fit NWB.
+    ExportError
+        If arrays hold what NWB cannot.
     LayoutError
         If data cannot be stored as asked.
     MissingDependencyError

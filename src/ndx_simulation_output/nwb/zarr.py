@@ -24,7 +24,6 @@ from ndx_simulation_output.recording.arrays import Progress, size_in_bytes
 
 __all__ = [
     "DEFAULT_COMPRESSION",
-    "check_storage",
     "is_nwb_store",
     "open_store",
     "write_store",
@@ -36,7 +35,7 @@ _BLOSC = {"zstd": ("zstd", 3), "gzip": ("zlib", 4)}
 _METADATA = (".zattrs", "zarr.json")
 
 
-def check_storage(storage: Storage) -> None:
+def _check_storage(storage: Storage) -> None:
     """Refuse what cannot be stored in Zarr.
 
     Raises
@@ -84,9 +83,11 @@ def write_store(
         If two recordings have the same name.
     MetadataError
         If ``metadata`` do not fit NWB.
+    ExportError
+        If arrays hold what NWB cannot.
 
     """
-    check_storage(storage)
+    _check_storage(storage)
     check_target(target, overwrite=overwrite)
     zarr = _library("zarr")
     workers = default_workers() if workers is None else workers

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ndx_simulation_output.errors import MissingDependencyError
+from ndx_simulation_output.optional import import_optional
 from ndx_simulation_output.recording import Report
 from ndx_simulation_output.recording.scales import Scale, display_scale
 
@@ -41,12 +41,9 @@ def new_figure(width: float, height: float) -> "Figure":
         If matplotlib is not installed.
 
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        msg = "plots need matplotlib: pip install 'ndx-simulation-output[plot]'"
-        raise MissingDependencyError(msg) from error
-    return Figure(figsize=(width, height), layout="constrained")
+    library = import_optional("matplotlib.figure", "a picture", "plot")
+    figure: Figure = library.Figure(figsize=(width, height), layout="constrained")
+    return figure
 
 
 def axes_or_new(

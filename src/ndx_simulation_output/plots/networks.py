@@ -172,7 +172,8 @@ def _projection(network: NetworkSnapshot, name: str | None) -> ProjectionSnapsho
         if name in {None, projection.name}:
             return projection
     known = ", ".join(projection.name for projection in network.projections) or "none"
-    msg = f"state {network.name!r} has no projection {name or 'at all'!r}; it has: {known}"
+    wanted = "projection" if name is None else f"projection {name!r}"
+    msg = f"state {network.name!r} has no {wanted}; it has: {known}"
     raise NothingRecordedError(msg)
 
 
@@ -181,7 +182,8 @@ def _population(network: NetworkSnapshot, name: str | None) -> PopulationSnapsho
         if name in {None, population.name}:
             return population
     known = ", ".join(population.name for population in network.populations) or "none"
-    msg = f"state {network.name!r} has no population {name or 'at all'!r}; it has: {known}"
+    wanted = "population" if name is None else f"population {name!r}"
+    msg = f"state {network.name!r} has no {wanted}; it has: {known}"
     raise NothingRecordedError(msg)
 
 

@@ -142,7 +142,14 @@ def draw_frame(
     limits: tuple[float, float],
     note: str,
 ) -> Drawn:
-    """Draw the shape of compartments, to be coloured; ``limits`` are in the unit of the report."""
+    """Draw the shape of compartments, to be coloured; ``limits`` are in the unit of the report.
+
+    Raises
+    ------
+    ShapeMismatchError
+        If ``ax`` is not three-dimensional.
+
+    """
     if not hasattr(ax, "get_zlim"):
         msg = "a neuron needs axes in three dimensions: add_subplot(projection='3d')"
         raise ShapeMismatchError(msg)

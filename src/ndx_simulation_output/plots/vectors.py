@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 
 __all__ = ["vectors", "vectors_along"]
 
+_TIME = "time (ms)"
+
 
 def vectors(
     named: Mapping[str, NDArray[Any]],
     x: NDArray[Any] | None = None,
     *,
-    x_label: str = "time (ms)",
     legend: bool = True,
     points: bool = False,
     ax: "Axes | None" = None,
@@ -45,7 +46,7 @@ def vectors(
         style = {"linestyle": "none", "marker": "o"} if points else style
         ax.plot(lines.times, lines.values[:, 0], label=name, **style)
     some = len(by_index) < len(named)
-    ax.set_xlabel(x_label if not by_index else f"{x_label}, or index" if some else "index")
+    ax.set_xlabel(_TIME if not by_index else f"{_TIME}, or index" if some else "index")
     if legend and named:
         ax.legend(fontsize="small")
     return ax
@@ -78,7 +79,7 @@ def vectors_along(
         lines = reduce_columns(time, named[name][:, np.newaxis], pixels=pixels_of(space)[1])
         away = np.full(len(lines.times), distances[name])
         space.plot(lines.times, away, lines.values[:, 0], linewidth=FINE, label=name)
-    space.set_xlabel("time (ms)")
+    space.set_xlabel(_TIME)
     space.set_ylabel("distance (µm)")
     space.set_zlabel(label)
     drawn: Axes = space

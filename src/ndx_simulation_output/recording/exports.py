@@ -6,7 +6,14 @@ from typing import Any
 
 from ndx_simulation_output.recording.arrays import LazyArray
 
-__all__ = ["ExportArray", "ExportAxis", "ExportGroup"]
+__all__ = ["ExportArray", "ExportAxis", "ExportGroup", "is_nav_group"]
+
+_NAV_AXES = "navaxes"
+
+
+def is_nav_group(name: str) -> bool:
+    """Tell whether a group of this name has the navigation axes of what is beside it."""
+    return name.casefold() == _NAV_AXES
 
 
 @dataclass(frozen=True)

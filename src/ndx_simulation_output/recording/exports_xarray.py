@@ -1,13 +1,13 @@
 """Arrays with their axes as a dataset of xarray."""
 
-from collections.abc import Iterable, Sequence
-from itertools import count
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ndx_simulation_output.optional import import_optional
 from ndx_simulation_output.recording.exports import ExportArray, ExportAxis
+from ndx_simulation_output.recording.names import free_name
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -64,7 +64,6 @@ def _facts(array: ExportArray) -> dict[str, Any]:
 
 
 def _free(wanted: str, taken: set[str]) -> str:
-    candidates: Iterable[str] = (wanted if n == 1 else f"{wanted}_{n}" for n in count(1))
-    found = next(candidate for candidate in candidates if candidate not in taken)
+    found = free_name(wanted, taken)
     taken.add(found)
     return found

@@ -15,7 +15,7 @@ from ndx_simulation_output.viewer.controls import CompartmentChoice, Saving
 from ndx_simulation_output.viewer.difference import Difference, difference_of
 from ndx_simulation_output.viewer.downloads import Rows
 from ndx_simulation_output.viewer.session import Session
-from ndx_simulation_output.viewer.shown import Compartments, names_of, table_of
+from ndx_simulation_output.viewer.shown import Compartments, names_of, table_of, window_code
 from ndx_simulation_output.viewer.sources import Source
 from ndx_simulation_output.viewer.theme import COLORS, new_figure, new_text, plain, small
 from ndx_simulation_output.viewer.zoom import Window, span_of
@@ -60,9 +60,8 @@ class ShownDifference:
 
     def code(self, *names: str) -> Iterator[str]:
         """Give lines that read ``times`` and ``values``."""
-        window = [("start", self.start), ("stop", self.stop)]
-        given = [f"{name}={value!r}" for name, value in window if value is not None]
-        arguments = ", ".join(part for part in (self.compartments.code, *given) if part)
+        window = window_code(self.start, self.stop)
+        arguments = ", ".join(part for part in (self.compartments.code, window) if part)
         yield from (
             f"{name} = {output}[{self.compartments.report!r}].select({arguments})"
             for name, output in zip(("one", "two"), names, strict=True)

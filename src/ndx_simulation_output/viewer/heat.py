@@ -24,7 +24,7 @@ from ndx_simulation_output.viewer.shown import ShownHeatMap
 from ndx_simulation_output.viewer.theme import new_figure, new_text, plain, small
 from ndx_simulation_output.viewer.zoom import Window, pixels_of, span_of
 
-__all__ = ["HeatView", "limits", "on_even_pixels", "row_window", "show_rows"]
+__all__ = ["HeatView", "limits", "row_window", "show_rows"]
 
 
 class HeatView:
@@ -91,7 +91,7 @@ class HeatView:
         times = found.times * self.window.scale.factor
         low = shown.first
         self.pixels.data = {
-            "image": [on_even_pixels(values, times)],
+            "image": [_on_even_pixels(values, times)],
             "x": times[:1],
             "y": [low],
             "dw": times[-1:] - times[:1],
@@ -125,7 +125,7 @@ def limits(values: NDArray[Any]) -> tuple[float, float]:
     return (low, high) if low < high else (low - 0.5, high + 0.5)
 
 
-def on_even_pixels(values: NDArray[Any], edges: NDArray[np.float64]) -> NDArray[np.float32]:
+def _on_even_pixels(values: NDArray[Any], edges: NDArray[np.float64]) -> NDArray[np.float32]:
     """Put bins that are not equally wide on pixels that are, for a browser that knows no others.
 
     ``values`` has shape (row, bin), ``edges`` (bin + 1,). Each pixel shows the bin at its middle.

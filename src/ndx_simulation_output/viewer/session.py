@@ -27,7 +27,14 @@ class View(Protocol):
     title: str
 
     def build(self, output: SimulationOutput) -> UIElement:
-        """Make the widgets for a file."""
+        """Make the widgets for a file.
+
+        Raises
+        ------
+        NothingRecordedError
+            If the file has nothing to show here.
+
+        """
 
     def update(self, output: SimulationOutput) -> None:
         """Read anew what is shown."""

@@ -35,9 +35,9 @@ from ndx_simulation_output.viewer.shown import ShownFrame
 from ndx_simulation_output.viewer.theme import dress, new_text, plain, small
 from ndx_simulation_output.viewer.zoom import span_of
 
-__all__ = ["MOST_COMPARTMENTS", "SpaceView"]
+__all__ = ["SpaceView"]
 
-MOST_COMPARTMENTS = 20_000
+_MOST_COMPARTMENTS = 20_000
 """So many compartments are drawn; of more, some that are evenly spread."""
 
 _FRAMES, _SAMPLED = 25, 1000
@@ -160,7 +160,7 @@ class SpaceView:
         for source, names in ((self.grey, _LINES), (self.lines, _LINES), (self.spots, _SPOTS)):
             source.data = {name: [] for name in names}
         found = self.choice.compartments().columns(report)
-        columns = found[spread(len(found), MOST_COMPARTMENTS)]
+        columns = found[spread(len(found), _MOST_COMPARTMENTS)]
         self.places = read_places(report.compartments, columns)
         cells = set(np.unique(self.places.cells).tolist())
         sections = {key: one for key, one in sections_of(output, report).items() if key[0] in cells}

@@ -6,7 +6,7 @@ from typing import Any
 from bokeh.models import BoxZoomTool, Div, PanTool, PlainText, ResetTool, SaveTool, WheelZoomTool
 from bokeh.plotting import figure
 
-__all__ = ["COLORS", "PAGE", "SHEET", "dress", "new_figure", "new_text", "plain", "small"]
+__all__ = ["COLORS", "PAGE", "dress", "new_figure", "new_text", "plain", "small"]
 
 COLORS = (
     "#1f6fb2",
@@ -24,7 +24,7 @@ COLORS = (
 
 _INK, _PALE, _LINE = "#1c2733", "#5b6875", "#dfe4ea"
 
-SHEET = """
+_SHEET = """
     .error { display: block; padding: 8px 12px; border-radius: 6px; background: #fdecea;
              color: #8f1d14; border: 1px solid #f3c3be; white-space: pre-wrap; }
     .note { display: block; padding: 8px 12px; border-radius: 6px; background: #eef4fa;
@@ -80,7 +80,7 @@ def new_text(text: str = "", **options: Any) -> Div:
     """Give a piece of the page with text, which is HTML: what files say must be escaped."""
     options = {"sizing_mode": "stretch_width", **options}
     # Dollar signs are no formulas: the page would ask for what draws them.
-    return Div(text=text, stylesheets=[SHEET], disable_math=True, **options)
+    return Div(text=text, stylesheets=[_SHEET], disable_math=True, **options)
 
 
 def plain(text: str) -> PlainText:

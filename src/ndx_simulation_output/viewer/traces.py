@@ -13,9 +13,9 @@ from ndx_simulation_output.viewer.shown import ShownTraces, names_of
 from ndx_simulation_output.viewer.theme import COLORS, new_figure, new_text, plain, small
 from ndx_simulation_output.viewer.zoom import Window, span_of
 
-__all__ = ["MOST_TRACES", "TracesView"]
+__all__ = ["TracesView"]
 
-MOST_TRACES = 50
+_MOST = 50
 """So many traces are drawn; of more, some that are evenly spread."""
 
 
@@ -56,7 +56,7 @@ class TracesView:
         self.window.show_all(*span_of(report.times))
         shown = self.shown()
         found = shown.compartments.columns(report)
-        columns = found[spread(len(found), MOST_TRACES)]
+        columns = found[spread(len(found), _MOST)]
         lines = reduce_traces(report, columns, **self.window.drawn)
         scale = scale_of(lines.unit, lines.values)
         times = lines.times * self.window.scale.factor

@@ -10,6 +10,7 @@ from pynwb import TimeSeries, register_class
 
 from ndx_simulation_output.nwb.types.namespace import NAMESPACE, declare, generated, optional
 from ndx_simulation_output.recording import ExportArray, ExportAxis, ExportGroup, LazyArray
+from ndx_simulation_output.recording.exports import is_nav_group
 from ndx_simulation_output.recording.exports_xarray import to_xarray
 from ndx_simulation_output.recording.summaries import export_html
 
@@ -155,15 +156,12 @@ class AxesTimeSeries(_AxesTimeSeries):  # type: ignore[misc]
         super().__init__(**kwargs)
 
 
-_NAV_AXES = "navaxes"
-
-
 def _nav_axes(data: Any) -> Iterator[Any]:
     """Give the axes of the next group of navigation axes around some data."""
     around = data
     while isinstance(around, DataWithAxes):
         for name, found in (getattr(around, "nwb_data_interfaces", None) or {}).items():
-            if name.casefold() == _NAV_AXES and isinstance(found, DataWithAxes):
+            if is_nav_group(name) and isinstance(found, DataWithAxes):
                 yield from (found.axis or {}).values()
                 return
         around = around.parent

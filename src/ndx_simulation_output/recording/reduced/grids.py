@@ -9,7 +9,12 @@ from numpy.typing import NDArray
 
 from ndx_simulation_output.recording.array_groups import ArrayGroup
 from ndx_simulation_output.recording.arrays import LazyArray, read_all
-from ndx_simulation_output.recording.exports import ExportArray, ExportAxis, ExportGroup
+from ndx_simulation_output.recording.exports import (
+    ExportArray,
+    ExportAxis,
+    ExportGroup,
+    is_nav_group,
+)
 from ndx_simulation_output.recording.reduced.bins import Indices, column_edges, parts_of, row_blocks
 from ndx_simulation_output.recording.reduced.pixels import Pixels
 from ndx_simulation_output.recording.reduced.series import Lines, reduce_columns
@@ -20,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Grid", "GridAxis", "export_grids", "grids_of", "own_grids"]
 
-_NAV_AXES = "navaxes"
 _SHOWN = frozenset({"data", "background", "error", ""})
 
 
@@ -103,7 +107,7 @@ def own_grids(group: ArrayGroup) -> Iterator[Grid]:
 
 def _grids(group: ExportGroup, path: str, around: tuple[ExportAxis, ...]) -> Iterator[Grid]:
     path = f"{path}/{group.name}"
-    beside = [one for one in group.groups if one.name.casefold() == _NAV_AXES]
+    beside = [one for one in group.groups if is_nav_group(one.name)]
     around = tuple(axis for one in beside for axis in one.axes) or around
     for array in group.arrays:
         if array.role in _SHOWN:
