@@ -117,6 +117,17 @@ class TestLink:
 
         np.testing.assert_array_equal(values_of(tmp_path / "there" / "v.nwb"), expected)
 
+    @pytest.mark.parametrize("name", ["50%", "%b", "%%", "ü #1 %20"])
+    def test_the_source_and_its_population_may_have_any_name(self, name, tmp_path):
+        path = source(tmp_path / f"{name}.h5", report(population=name))
+
+        target = converted(path, tmp_path / "v.nwb", link=True)
+
+        np.testing.assert_array_equal(values_of(target), values_of(path))
+        with h5py.File(target) as file, h5py.File(path) as original:
+            (series,) = file["acquisition"].values()
+            np.testing.assert_array_equal(series["data"][:], original[f"report/{name}/data"][:])
+
     def test_a_source_that_has_moved_is_named(self, tmp_path):
         report = source(tmp_path / "v.h5")
         target = converted(report, tmp_path / "v.nwb", link=True)

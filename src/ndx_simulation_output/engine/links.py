@@ -39,7 +39,8 @@ def link_dataset(group: h5py.Group, name: str, source: LazyArray, directory: Pat
         msg = f"{name} cannot be linked to its source, as {why} there; convert it without link"
         raise LayoutError(msg)
     path = os.path.relpath(Path(dataset.file.filename).resolve(), directory.resolve())
-    virtual = h5py.VirtualSource(path, dataset.name, dataset.shape, dataset.dtype)
+    names = _escaped(path), _escaped(dataset.name)
+    virtual = h5py.VirtualSource(*names, dataset.shape, dataset.dtype)
     layout = h5py.VirtualLayout(source.shape, dataset.dtype)
     for run in runs:
         # A dataset with one dimension is the only column.
@@ -59,10 +60,10 @@ def linked_storage(dataset: h5py.Dataset) -> Storage:
 
     """
     maps = dataset.virtual_sources()
-    paths = [_find(dataset, found.file_name) for found in maps]
+    paths = [_find(dataset, _unescaped(found.file_name)) for found in maps]
     if _is_one(maps, dataset) and dataset.file.mode == "r":
         shift = maps[0].src_space.get_select_bounds()[0][-1]
-        return _Linked(dataset, paths[0], maps[0].dset_name, shift)
+        return _Linked(dataset, paths[0], _unescaped(maps[0].dset_name), shift)
     return Plain(dataset)
 
 
@@ -118,6 +119,15 @@ class _Linked:
             )
             raise SourceError(msg)
         return source
+
+
+def _escaped(name: str) -> str:
+    """Spell a name as HDF5 wants those of sources: it fills in what follows a single ``%``."""
+    return name.replace("%", "%%")
+
+
+def _unescaped(name: str) -> str:
+    return name.replace("%%", "%")
 
 
 def _find(dataset: h5py.Dataset, path: str) -> Path:

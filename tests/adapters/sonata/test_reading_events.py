@@ -13,6 +13,7 @@ from ndx_simulation_output.errors import (
     NothingRecordedError,
     ShapeMismatchError,
     SourceError,
+    UnsupportedSourceError,
 )
 from ndx_simulation_output.recording import Spikes
 from tests.adapters.sonata.making import SESSION, File, ecp, report, spikes
@@ -170,6 +171,43 @@ def test_spikes_as_text_are_read(tmp_path: Path) -> None:
     assert found == {"a": ([3, 4], [0.0005, 0.0025]), "b": ([1], [0.0015])}
 
 
+@pytest.mark.parametrize(
+    ("line", "population"),
+    [
+        ('0.1 "thal 2" 3', "thal 2"),
+        ("0.1 NA 3", "NA"),
+        ("0.1 01 3", "01"),
+        (" 0.1  pop 3 ", "pop"),
+    ],
+)
+def test_populations_of_spikes_as_text_keep_their_names(
+    line: str, population: str, tmp_path: Path
+) -> None:
+    source = tmp_path / "spikes.csv"
+    source.write_text(f"timestamps population node_ids\n{line}\n")
+
+    with open_output(source) as output:
+        (found,) = output.spikes
+        assert (found.population, found.node_ids.tolist()) == (population, [3])
+
+
+def test_spikes_as_text_without_a_population_are_of_an_unknown_one(tmp_path: Path) -> None:
+    source = tmp_path / "spikes.csv"
+    source.write_text("timestamps, population, node_ids\n0.30000000000000004,,3\n")
+
+    with open_output(source, time_unit={"spikes": "s"}) as output:
+        (found,) = output.spikes
+        assert (found.population, found.times.tolist()) == ("unknown", [0.30000000000000004])
+
+
+def test_a_run_without_spikes_says_so_as_text(tmp_path: Path) -> None:
+    source = tmp_path / "spikes.csv"
+    source.write_text("timestamps population node_ids\n")
+
+    with pytest.raises(NothingRecordedError, match=r"spikes\.csv lists no spikes"):
+        open_output(source)
+
+
 def test_the_caller_sets_the_unit_of_spikes_as_text(tmp_path: Path) -> None:
     source = tmp_path / "spikes.csv"
     source.write_text("timestamps population node_ids\n0.5 a 3\n")
@@ -187,7 +225,7 @@ def test_spikes_as_text_that_are_also_in_hdf5_are_read_once(tmp_path: Path) -> N
         assert any("spikes.csv, as the spikes were read from HDF5" in note for note in output.notes)
 
 
-@pytest.mark.parametrize("line", ["x a 3", "0.5 a y", "0.5 a 3.5", "0.5"])
+@pytest.mark.parametrize("line", ["x a 3", "0.5 a y", "0.5 a 3.5", "0.5", "0.5 a 3 4"])
 def test_spikes_as_text_that_are_no_numbers_are_refused(line: str, tmp_path: Path) -> None:
     source = tmp_path / "spikes.csv"
     source.write_text(f"timestamps population node_ids\n{line}\n")
@@ -313,7 +351,7 @@ def test_the_contribution_of_one_cell_is_refused(tmp_path: Path) -> None:
     source = File({"ecp/data": np.zeros((5, 2))}).write(tmp_path / "12.h5")
 
     with pytest.raises(
-        SourceError, match=r"ecp of 12\.h5 has only data: the contribution of one c"
+        UnsupportedSourceError, match=r"12\.h5 has only data in ecp: the contribution of one c"
     ):
         open_output(source)
 

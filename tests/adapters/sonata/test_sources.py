@@ -57,6 +57,23 @@ def test_what_is_no_output_in_a_directory_is_noted(run: Path) -> None:
     assert any("log.txt is neither" in note for note in notes)
 
 
+def test_what_single_cells_add_to_a_potential_is_noted_in_a_directory(run: Path) -> None:
+    File({"ecp/data": np.zeros((5, 2))}).write(run / "output" / "tmp_0_ecp.h5")
+
+    with open_output(run / "output") as output:
+        assert _names(output) == (["soma"], ["pop"])
+        assert any("the contribution of one cell" in note for note in output.notes)
+
+
+def test_text_without_spikes_beside_a_run_that_had_none_is_noted(run: Path) -> None:
+    File(groups=["spikes"]).write(run / "output" / "out.h5")
+    (run / "output" / "spikes.csv").write_text("timestamps population node_ids\n")
+
+    with open_output(run / "output") as output:
+        assert _names(output) == (["soma"], [])
+        assert any("spikes.csv lists no spikes" in note for note in output.notes)
+
+
 def test_what_is_no_output_is_refused_when_it_is_named(run: Path) -> None:
     network = File(groups=["nodes/pop"]).write(run / "output" / "nodes.h5")
 
@@ -210,6 +227,31 @@ def test_a_configuration_may_point_to_the_simulation_with_a_variable(run: Path) 
 
     with open_output(run / "config.json") as output:
         assert _names(output)[0] == ["soma"]
+
+
+def test_a_relative_configuration_may_name_its_files_from_its_own_directory(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = {"$BASE": "${configdir}", "$OUTPUT_DIR": "$BASE/output"}
+    config = _configured(
+        run,
+        manifest=manifest,
+        output={"output_dir": "$OUTPUT_DIR", "spikes_file": "$OUTPUT_DIR/out.h5"},
+        reports={"soma": {"file_name": "$OUTPUT_DIR/soma.h5"}},
+    )
+    monkeypatch.chdir(run)
+
+    with open_output(config.name) as output:
+        assert _names(output) == (["soma"], ["pop"])
+
+
+def test_spikes_may_be_named_with_their_relative_directory_as_bmtk_takes_it(run: Path) -> None:
+    manifest = {"$BASE": ".", "$OUTPUT_DIR": "$BASE/output"}
+    files = {"output_dir": "$OUTPUT_DIR", "spikes_file": "$OUTPUT_DIR/out.h5"}
+    config = _configured(run, manifest=manifest, output=files, reports={"soma": {}})
+
+    with open_output(config) as output:
+        assert _names(output) == (["soma"], ["pop"])
 
 
 def test_variables_of_the_environment_are_filled_in(

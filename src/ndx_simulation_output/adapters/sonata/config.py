@@ -68,7 +68,7 @@ def read_config(path: Path, seen: tuple[Path, ...] = ()) -> SimulationConfig:
     if path.resolve() in seen:
         msg = f"{path} points to itself by way of its key simulation"
         raise ConfigurationError(msg)
-    names = _Names(path.parent, _mapping(config.get("manifest")))
+    names = _Names(path.parent.absolute(), _mapping(config.get("manifest")))
     if isinstance(config.get("simulation"), str) and "output" not in config:
         return read_config(names.path(config["simulation"], path.parent), (*seen, path.resolve()))
     if not {"output", "reports", "run"} & set(config):
@@ -114,6 +114,14 @@ class _Names:
     def path(self, value: Any, base: Path) -> Path:
         text = self.fill(str(value))
         return Path(os.path.normpath(base / text))
+
+    def recorded(self, value: Any, output: Path) -> Path:
+        """Find a file in the directory ``output``, or where bmtk has it if it is there only.
+
+        A name that begins with that of ``output`` is to bmtk already the whole name.
+        """
+        inside, whole = self.path(value, output), self.path(value, self.directory)
+        return whole if whole.exists() and not inside.exists() else inside
 
     def fill(self, text: str) -> str:
         for _ in range(len(self.manifest) + 1):
@@ -173,7 +181,7 @@ def _with_suffix(path: Path) -> Path:
 def _spike_files(output: Mapping[str, Any], names: _Names, directory: Path) -> tuple[Path, ...]:
     keys = ("spikes_file", "spikes_h5")
     stated = [output[key] for key in keys if isinstance(output.get(key), str)]
-    candidates = [names.path(name, directory) for name in stated or _DEFAULT_SPIKES]
+    candidates = [names.recorded(name, directory) for name in stated or _DEFAULT_SPIKES]
     if not stated:
         candidates = [path for path in candidates if path.exists()]
     return tuple(dict.fromkeys(candidates))

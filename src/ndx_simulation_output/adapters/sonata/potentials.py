@@ -5,10 +5,10 @@ from typing import Any
 
 import h5py
 import numpy as np
-import pandas as pd
 
 from ndx_simulation_output.adapters.sonata.hdf5 import (
     attribute_text,
+    child,
     child_group,
     describe_group,
     first_dataset,
@@ -16,7 +16,12 @@ from ndx_simulation_output.adapters.sonata.hdf5 import (
     read_ids,
 )
 from ndx_simulation_output.adapters.sonata.options import ReadOptions
-from ndx_simulation_output.adapters.sonata.spikes import integer_column
+from ndx_simulation_output.adapters.sonata.text import (
+    float_column,
+    integer_column,
+    read_text_table,
+    typed_column,
+)
 from ndx_simulation_output.adapters.sonata.times import (
     TRIPLE,
     implied_rows,
@@ -33,7 +38,7 @@ from ndx_simulation_output.recording import (
 )
 from ndx_simulation_output.recording.views import Transposed
 
-__all__ = ["read_electrodes", "read_potential"]
+__all__ = ["is_contribution", "read_electrodes", "read_potential"]
 
 _POSITIONS = ("x_pos", "y_pos", "z_pos")
 
@@ -56,12 +61,6 @@ def read_potential(
     """
     group = child_group(file, "ecp")
     data = first_dataset(group, "data")
-    if "channel_id" not in group and "time" not in group:
-        msg = (
-            f"{place(group)} has only data: the contribution of one cell, without channels and "
-            "time; give the file of the summed potential"
-        )
-        raise SourceError(msg)
     channels = read_ids(first_dataset(group, "channel_id"))
     oriented = _as_time_by_channel(data, len(channels))
     times, facts = _times(group, oriented.shape[0], name, options)
@@ -75,6 +74,12 @@ def read_potential(
     return ExtracellularPotential(name, oriented, times, channels, unit, electrodes, provenance)
 
 
+def is_contribution(file: h5py.File) -> bool:
+    """Tell whether ``/ecp`` is what one cell adds, which bmtk writes without channels and time."""
+    group = child(file, "ecp")
+    return isinstance(group, h5py.Group) and not {"channel_id", "time"} & set(group)
+
+
 def read_electrodes(path: Path) -> Electrodes:
     """Read a text file with a header ``channel x_pos y_pos z_pos``, positions in micrometres.
 
@@ -85,9 +90,9 @@ def read_electrodes(path: Path) -> Electrodes:
 
     """
     try:
-        frame = pd.read_csv(path, sep=r"[\s,]+", engine="python")
+        frame = read_text_table(path)
         ids = integer_column(frame, "channel")
-        positions = frame[list(_POSITIONS)].to_numpy(np.float64)
+        positions = np.stack([float_column(frame, name) for name in _POSITIONS], axis=1)
     except (ValueError, KeyError) as error:
         msg = f"{path} cannot be read as electrodes (channel x_pos y_pos z_pos): {error}"
         raise SourceError(msg) from error
@@ -95,7 +100,7 @@ def read_electrodes(path: Path) -> Electrodes:
         msg = f"{path} lists a channel more than once"
         raise SourceError(msg)
     extras = [column for column in frame.columns if column not in {"channel", *_POSITIONS}]
-    columns = {str(column): frame[column].to_numpy() for column in extras}
+    columns = {column: typed_column(frame, column) for column in extras}
     return Electrodes(ids, positions, columns, {"file": path.name})
 
 

@@ -11,7 +11,11 @@ import numpy as np
 from ndx_simulation_output.adapters.sonata.config import ReportConfig
 from ndx_simulation_output.adapters.sonata.hdf5 import note_others, open_file
 from ndx_simulation_output.adapters.sonata.options import ReadOptions
-from ndx_simulation_output.adapters.sonata.potentials import read_electrodes, read_potential
+from ndx_simulation_output.adapters.sonata.potentials import (
+    is_contribution,
+    read_electrodes,
+    read_potential,
+)
 from ndx_simulation_output.adapters.sonata.reports import ROOTS, read_old_report, read_reports
 from ndx_simulation_output.adapters.sonata.sources import SourceFile, Sources, find_sources
 from ndx_simulation_output.adapters.sonata.spikes import (
@@ -40,6 +44,17 @@ __all__ = ["read"]
 
 _ROOTS = {*ROOTS, "spikes", "ecp"}
 _COMPARTMENTS = {"all", "center"}
+_NETWORK = "holds a network (nodes or edges), not recorded activity"
+# What a file holds that has a group of this name and no recorded activity.
+_REFUSED = {
+    "electrodes": "holds the weights of electrodes, an input of the simulation, and no recorded "
+    "signal; give the lfp report that was made with it",
+    "nodes": _NETWORK,
+    "edges": _NETWORK,
+    "firing_rates": "holds firing rates of FilterNet, which are an input and not recorded activity",
+    "ecp": "has only data in ecp: the contribution of one cell, without channels and time; give "
+    "the file of the summed potential",
+}
 
 
 def read(
@@ -134,7 +149,8 @@ class _Collected:
         return True
 
     def _add_events(self, file: h5py.File, config: ReportConfig) -> bool:
-        if "ecp" in file:
+        has_potential = "ecp" in file and not is_contribution(file)
+        if has_potential:
             electrodes = self._electrodes_of(config)
             # A file may hold a report too, which has the name already.
             both = any(root in file for root in ROOTS)
@@ -149,7 +165,7 @@ class _Collected:
         nwb1 = "processing" in file and "specifications" not in file
         if nwb1:
             self.spikes += read_nwb1_spikes(file, self.options)
-        return nwb1 or "ecp" in file or "spikes" in file
+        return nwb1 or has_potential or "spikes" in file
 
     def _electrodes_of(self, config: ReportConfig) -> Electrodes | None:
         if config.electrodes in self.electrodes:
@@ -162,7 +178,10 @@ class _Collected:
             if self.spikes:
                 self.notes.append(f"left out: {path}, as the spikes were read from HDF5")
             else:
-                self.spikes += read_text_spikes(path, self.options)
+                spikes = read_text_spikes(path, self.options)
+                self.spikes += spikes
+                if not spikes:
+                    self.notes.append(f"{path} lists no spikes")
 
     def output(self, sources: Sources, close: Callable[[], None]) -> SimulationOutput:
         notes = (*sources.notes, *self.notes)
@@ -184,15 +203,9 @@ def _why_refused(file: h5py.File) -> str:
     """Say what a file without recorded activity holds instead."""
     if "specifications" in file or "nwb_version" in file.attrs:
         return "is an NWB file, not one of SONATA"
-    if "electrodes" in file:
-        return (
-            "holds the weights of electrodes, an input of the simulation, and no recorded signal; "
-            "give the lfp report that was made with it"
-        )
-    if {"nodes", "edges"} & set(file):
-        return "holds a network (nodes or edges), not recorded activity"
-    if "firing_rates" in file:
-        return "holds firing rates of FilterNet, which are an input and not recorded activity"
+    for name, why in _REFUSED.items():
+        if name in file:
+            return why
     if isinstance(file.get("data"), h5py.Dataset):
         return "holds data without times and without what the columns are (a clamp report)"
     return f"has none of report, reports, spikes, ecp; found: {', '.join(file) or 'nothing'}"

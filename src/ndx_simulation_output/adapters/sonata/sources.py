@@ -79,7 +79,7 @@ def text_kind(path: Path) -> str:
 
     """
     try:
-        with path.open(encoding="utf-8", errors="replace") as file:
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
             header = set(file.readline().replace(",", " ").split())
     except OSError as error:
         msg = f"{path} cannot be read as text: {error}"

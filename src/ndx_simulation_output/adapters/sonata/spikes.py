@@ -6,7 +6,6 @@ from typing import Any
 
 import h5py
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from ndx_simulation_output.adapters.sonata.hdf5 import (
@@ -22,13 +21,17 @@ from ndx_simulation_output.adapters.sonata.hdf5 import (
     read_numbers,
 )
 from ndx_simulation_output.adapters.sonata.options import ReadOptions
+from ndx_simulation_output.adapters.sonata.text import (
+    float_column,
+    integer_column,
+    read_text_table,
+)
 from ndx_simulation_output.errors import ShapeMismatchError, SourceError
 from ndx_simulation_output.recording import Spikes
 
 __all__ = [
     "ROUNDING",
     "from_source_times",
-    "integer_column",
     "read_nwb1_spikes",
     "read_spikes",
     "read_text_spikes",
@@ -96,15 +99,15 @@ def read_text_spikes(path: Path, options: ReadOptions) -> list[Spikes]:
 
     """
     try:
-        frame = pd.read_csv(path, sep=r"[\s,]+", engine="python")
-        times = frame["timestamps"].to_numpy(np.float64)
+        frame = read_text_table(path)
+        times = float_column(frame, "timestamps")
         ids = integer_column(frame, "node_ids")
     except (ValueError, KeyError) as error:
         msg = f"{path} cannot be read as spikes (timestamps population node_ids): {error}"
         raise SourceError(msg) from error
     default = options.population or _UNKNOWN
-    names = frame["population"].astype(str).to_numpy() if "population" in frame else None
-    names = np.full(len(ids), default) if names is None else names
+    names = frame["population"].to_numpy(dtype=object) if "population" in frame else None
+    names = np.full(len(ids), default) if names is None else np.where(names == "", default, names)
     seconds = options.seconds(("spikes",), "ms", path.name, expected=True)
     spikes = []
     for population in dict.fromkeys(names):
@@ -114,21 +117,6 @@ def read_text_spikes(path: Path, options: ReadOptions) -> list[Spikes]:
             from_source_times(str(population), ids[chosen], times[chosen], seconds, facts)
         )
     return spikes
-
-
-def integer_column(frame: pd.DataFrame, name: str) -> NDArray[np.int64]:
-    """Give a column of integers.
-
-    Raises
-    ------
-    ValueError
-        If it holds anything else.
-
-    """
-    if frame[name].dtype.kind not in "iu":
-        msg = f"{name} is of type {frame[name].dtype}, expected integers"
-        raise ValueError(msg)
-    return np.asarray(frame[name].to_numpy(np.int64))
 
 
 def from_source_times(
