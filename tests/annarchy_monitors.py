@@ -218,6 +218,19 @@ def fresh_after_loading() -> None:
         assert 40.0 <= in_ms(found)[0] < 41.5
 
 
+def not_recordable() -> None:
+    """Spikes of axons that neurons have not are left out by name, and are in no one's way."""
+    model, _ = monitored()
+    axons = model.monitor(model.parts["exc"], ["n", "axon_spike"])
+    model.simulate(4.0)
+
+    notes = annarchy.add_recordings(nwb_file(), axons, unit={"n": "1"})
+
+    assert notes == ("left out: axon_spike of exc, which was not recorded",)
+    axons.get()
+    assert not annarchy.load("later.nwb", model.network).mismatched
+
+
 def refusals() -> None:
     model, monitors = monitored()
     forward = model.parts["forward"]

@@ -188,6 +188,11 @@ def load_parts(model: Model, expected) -> None:
         model.simulate(7.0)
         annarchy.load(source, model.parts["ragged"])
         assert facts(model)["ragged"] == expected["ragged"], source
+    # The clock of the file is behind that of the network, whose events are still to come.
+    restored = annarchy.load("state.nwb", model.network)
+    assert [note.partition(": the clock")[0] for note in restored.notes] == [
+        "projection exc_to_inh: x, y"
+    ]
     # Other names are taken where both are a single part; other sizes are not.
     inh = model.parts["L2/3 inh"]
     refused(RestoreError, "the geometry is (3, 2)", annarchy.load, "exc.nwb", inh)

@@ -35,6 +35,7 @@ MONITORS = [
     "made_later",
     "after_loading",
     "fresh_after_loading",
+    "not_recordable",
     "refusals",
     "files",
 ]

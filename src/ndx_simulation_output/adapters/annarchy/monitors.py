@@ -144,7 +144,12 @@ class _Said:
         return cls(recorded, sampling, said, late)
 
     def is_empty(self, variable: str) -> bool:
-        """Tell whether nothing was recorded; no spikes are nothing only beside no samples."""
+        """Tell whether nothing was recorded; no spikes are nothing only beside no samples.
+
+        What ANNarchy cannot record, such as ``axon_spike`` without a condition, is an empty list.
+        """
+        if variable in _SPIKES and not isinstance(self.recorded[variable], Mapping):
+            return True
         counted = [name for name in self.recorded if name not in _SPIKES]
         names = counted if variable in _SPIKES else [variable]
         return bool(names) and not any(len(self.recorded[name]) for name in names)
@@ -249,4 +254,5 @@ def _named(reports: Sequence[Report]) -> Iterator[Report]:
 
 
 def _n_recorded(variable: str, values: Any) -> int:
-    return sum(map(len, values.values())) if variable in _SPIKES else len(values)
+    is_spikes = variable in _SPIKES and isinstance(values, Mapping)
+    return sum(map(len, values.values())) if is_spikes else len(values)
