@@ -231,6 +231,31 @@ def not_recordable() -> None:
     assert not annarchy.load("later.nwb", model.network).mismatched
 
 
+def some_spikes_twice() -> None:
+    """Of two monitors the one that has all is taken, in any order; none is if each has some."""
+    model, monitors = monitored()
+    exc = monitors["exc"]
+    model.simulate(10.0)
+    later = model.monitor(model.parts["exc"], ["n", "spike"])
+    model.simulate(30.0)
+    for given in ([exc, later], [later, exc]):
+        output = adapter.recordings(given, unit=UNITS_OF_EXC)
+        assert output.notes == ("left out: spikes of exc that another monitor has too",)
+        assert output.spikes[0].intervals.tolist() == [[0.0, 0.04]]
+    exc.pause()
+    model.simulate(20.0)
+    known = {exc: [(0.0, 40.0)]}
+    for given in ([exc, later], [later, exc]):
+        refused(
+            NameClashError,
+            "two monitors have spikes",
+            adapter.recordings,
+            given,
+            intervals=known,
+            unit=UNITS_OF_EXC,
+        )
+
+
 def refusals() -> None:
     model, monitors = monitored()
     forward = model.parts["forward"]

@@ -36,6 +36,7 @@ MONITORS = [
     "after_loading",
     "fresh_after_loading",
     "not_recordable",
+    "some_spikes_twice",
     "refusals",
     "files",
 ]

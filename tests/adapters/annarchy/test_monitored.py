@@ -1,10 +1,13 @@
-"""Samples of synapses are only taken for those that are there."""
+"""Recordings are only taken for the synapses that are there, and of one network."""
+
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from ndx_simulation_output.adapters.annarchy.monitored import Monitored, population_table
-from ndx_simulation_output.errors import RecordingError
+from ndx_simulation_output.adapters.annarchy.monitors import recordings
+from ndx_simulation_output.errors import NameClashError, RecordingError
 from ndx_simulation_output.recording import CompartmentTable
 
 
@@ -41,3 +44,10 @@ def test_samples_of_synapses_lie_one_after_the_other(variable, lengths, samples,
 def test_samples_of_other_synapses_are_refused_though_they_are_as_many(samples):
     with pytest.raises(RecordingError, match="some were made or pruned"):
         projection(2, 1).values("w", samples)
+
+
+def test_monitors_of_two_networks_are_refused():
+    first, second = (SimpleNamespace(net_id=number) for number in (1, 2))
+
+    with pytest.raises(NameClashError, match="are of 2 networks"):
+        recordings([first, second])
