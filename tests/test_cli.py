@@ -99,6 +99,8 @@ def test_the_version_is_that_of_the_distribution():
         ["convert", "v.h5", "v.nwb", "--unit", "mV"],
         ["convert", "v.h5", "v.nwb", "--dt", "0"],
         ["convert", "v.h5", "v.nwb", "--compression", "szip"],
+        ["convert", "v.h5", "v.nwb", "--chunks", "0,5"],
+        ["convert", "v.h5", "v.nwb", "--chunks", "5"],
         ["convert", "v.h5", "v.nwb", "--colour"],
         ["export", "v.nwb"],
         ["export", "v.nwb", "out", "--dialect", "neuroml"],

@@ -66,6 +66,7 @@ def test_an_existing_picture_is_not_replaced_unless_asked(output):
         ("--kind", "raster", "--population", "inh", "--time", "0", "0.01"),
         ("--variable", "v", "--time", "0.001", "0.002"),
         ("--kind", "channels", "--dpi", "30"),
+        ("--kind", "channels", "--channels", "3,0-1"),
     ],
 )
 def test_options_choose_what_is_drawn(output, tmp_path, options):
@@ -79,6 +80,7 @@ def test_options_choose_what_is_drawn(output, tmp_path, options):
     ("options", "message"),
     [
         (("--cells", "99", "--kind", "traces"), "cell 99 is not among the 8 recorded cells"),
+        (("--channels", "9", "--kind", "channels"), "channel 9 is not among the 4 channels"),
         (("--kind", "weights"), "nothing to draw as weights: there are report"),
         (("--kind", "neuron"), "no places, columns x, y and z: they cannot be drawn in space"),
         (("--report", "w"), "nothing to draw: there are report"),

@@ -81,6 +81,9 @@ def _chunks(ctx: click.Context, parameter: click.Parameter, value: str | None) -
     except ValueError:
         msg = f"{value!r} is neither ROWS,COLUMNS nor 'contiguous'"
         raise click.BadParameter(msg) from None
+    if rows < 1 or columns < 1:
+        msg = f"{value!r} is no size of a chunk: both numbers are at least 1"
+        raise click.BadParameter(msg)
     return rows, columns
 
 

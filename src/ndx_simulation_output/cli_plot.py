@@ -47,6 +47,7 @@ def _ids(ctx: click.Context, parameter: click.Parameter, value: str | None) -> l
 )
 @click.option("--cells", callback=_ids, metavar="IDS", help="Ids of cells, such as 3,7,10-19.")
 @click.option("--numbers", callback=_ids, metavar="NUMBERS", help="Numbers of compartments.")
+@click.option("--channels", callback=_ids, metavar="IDS", help="Ids of extracellular channels.")
 @click.option("--report", metavar="NAME", help="Only this report or potential.")
 @click.option("--population", metavar="NAME", help="Only this population or projection.")
 @click.option("--variable", metavar="NAME", help="Only this variable, or quantity of a network.")
@@ -92,7 +93,7 @@ def plot(
       ndx-sim plot storage.h5 --kind neuron --variable v --at 0.005 -o neuron.png
       ndx-sim plot storage.h5 --kind neuron -o neuron.gif
     """
-    names = ("cells", "numbers", "report", "population", "variable", "at")
+    names = ("cells", "numbers", "channels", "report", "population", "variable", "at")
     start, stop = time or (None, None)
     if time is not None and not time[0] < time[1]:
         msg = f"--time wants a START before its STOP; found {time[0]:g} and {time[1]:g}"

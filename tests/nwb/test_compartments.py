@@ -106,6 +106,18 @@ def test_labels_may_be_lists_or_arrays(label, write_nwb):
         assert rows(io.read().acquisition["compartments"], "label") == [["a", "µ"]]
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.uint32, np.uint64])
+@pytest.mark.filterwarnings("error")
+def test_unsigned_ids_and_numbers_are_written_without_a_warning(kind, write_nwb):
+    ids, number = np.array([7, 3], kind), np.array([0, 1, 0], kind)
+    table = Compartments.from_arrays(number=number, counts=[2, 1], id=ids)
+
+    with NWBHDF5IO(str(write_nwb(table)), "r") as io:
+        found = io.read().acquisition["compartments"]
+        assert list(found.id[:]) == [7, 3]
+        assert rows(found, "number") == [[0, 1], [0]]
+
+
 def test_labels_of_bytes_are_found_as_text():
     table = small_table(label=np.array([b"soma", b"dend", b"soma"]))
 

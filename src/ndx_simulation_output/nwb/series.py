@@ -17,5 +17,5 @@ def nwb_name(name: str) -> str:
 def time_arguments(times: Times) -> dict[str, Any]:
     """Give the arguments of a ``TimeSeries`` that say when its rows were recorded, in seconds."""
     if isinstance(times, RegularTimes):
-        return {"starting_time": times.start, "rate": times.rate}
+        return {"starting_time": float(times.start), "rate": float(times.rate)}
     return {"timestamps": np.asarray(times.values[:], np.float64)}

@@ -62,14 +62,16 @@ class Selection:
     """What of an output is drawn; all of it where a field is None.
 
     ``cells``, ``numbers`` and ``labels`` choose compartments as ``Report.select`` does, and
-    ``cells`` also spikes and channels. ``report`` is a name, as is ``population``; ``variable`` is
-    that of reports, or a quantity of a network. Times are in seconds: ``start`` and ``stop`` of a
-    window, ``at`` of a neuron in space. ``how`` is what a pixel of a heat map shows.
+    ``cells`` also spikes; ``channels`` are ids of extracellular channels. ``report`` is a name, as
+    is ``population``; ``variable`` is that of reports, or a quantity of a network. Times are in
+    seconds: ``start`` and ``stop`` of a window, ``at`` of a neuron in space. ``how`` is what a
+    pixel of a heat map shows.
     """
 
     cells: Sequence[int] | None = None
     numbers: Sequence[int] | None = None
     labels: Sequence[str] | None = None
+    channels: Sequence[int] | None = None
     report: str | None = None
     population: str | None = None
     variable: str | None = None
@@ -253,7 +255,7 @@ def _rates(output: SimulationOutput, chosen: Selection) -> Iterator[_Panel]:
 
 def _channels(output: SimulationOutput, chosen: Selection) -> Iterator[_Panel]:
     for potential in chosen.potentials(output):
-        yield _Panel(_painter(channels, potential, **chosen.window))
+        yield _Panel(_painter(channels, potential, chosen.channels, **chosen.window))
 
 
 def _weights(output: SimulationOutput, chosen: Selection) -> Iterator[_Panel]:

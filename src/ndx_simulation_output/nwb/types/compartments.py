@@ -102,9 +102,9 @@ class Compartments(_Generated):  # type: ignore[misc]
 
         """
         counts = np.asarray(counts)
-        ids = np.arange(len(counts)) if id is None else np.asarray(id)
+        ids = np.arange(len(counts)) if id is None else _signed(np.asarray(id))
         # The schema has integers of at least 32 bits; an empty list has no integers at all.
-        numbers = np.asarray(number)
+        numbers = _signed(np.asarray(number))
         narrow = numbers.dtype.itemsize < _INT32 or not numbers.size
         ragged = {"number": numbers.astype(np.int32) if narrow else numbers, **columns}
         _check_arrays(name, ids, counts, ragged, cell_columns or {})
@@ -161,6 +161,12 @@ class Compartments(_Generated):  # type: ignore[misc]
 
         """
         return describe_table(self).find(cell, compartment_numbers, compartment_labels)
+
+
+def _signed(values: NDArray[Any]) -> NDArray[Any]:
+    """Give unsigned integers as the schema has them, of which hdmf would warn."""
+    fits = values.dtype.kind == "u" and values.max(initial=0) <= np.iinfo(np.int64).max
+    return values.astype(np.int64) if fits else values
 
 
 def _plain(values: Any) -> Any:
