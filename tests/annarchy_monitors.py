@@ -218,6 +218,44 @@ def fresh_after_loading() -> None:
         assert 40.0 <= in_ms(found)[0] < 41.5
 
 
+def not_recordable() -> None:
+    """Spikes of axons that neurons have not are left out by name, and are in no one's way."""
+    model, _ = monitored()
+    axons = model.monitor(model.parts["exc"], ["n", "axon_spike"])
+    model.simulate(4.0)
+
+    notes = annarchy.add_recordings(nwb_file(), axons, unit={"n": "1"})
+
+    assert notes == ("left out: axon_spike of exc, which was not recorded",)
+    axons.get()
+    assert not annarchy.load("later.nwb", model.network).mismatched
+
+
+def some_spikes_twice() -> None:
+    """Of two monitors the one that has all is taken, in any order; none is if each has some."""
+    model, monitors = monitored()
+    exc = monitors["exc"]
+    model.simulate(10.0)
+    later = model.monitor(model.parts["exc"], ["n", "spike"])
+    model.simulate(30.0)
+    for given in ([exc, later], [later, exc]):
+        output = adapter.recordings(given, unit=UNITS_OF_EXC)
+        assert output.notes == ("left out: spikes of exc that another monitor has too",)
+        assert output.spikes[0].intervals.tolist() == [[0.0, 0.04]]
+    exc.pause()
+    model.simulate(20.0)
+    known = {exc: [(0.0, 40.0)]}
+    for given in ([exc, later], [later, exc]):
+        refused(
+            NameClashError,
+            "two monitors have spikes",
+            adapter.recordings,
+            given,
+            intervals=known,
+            unit=UNITS_OF_EXC,
+        )
+
+
 def refusals() -> None:
     model, monitors = monitored()
     forward = model.parts["forward"]

@@ -64,6 +64,8 @@ def save_network() -> None:
     write_facts(model, "state.json")
     refused(TargetExistsError, "overwrite=True", annarchy.save, "state.nwb", model.network)
     refused(RecordingError, "expected a Network", annarchy.save, "view.nwb", exc[1:3])
+    if FIVE:  # Where there is a Network, the implicit one is empty.
+        refused(RecordingError, "no populations", annarchy.save, "nothing.nwb")
 
 
 def check_state() -> None:
@@ -188,11 +190,17 @@ def load_parts(model: Model, expected) -> None:
         model.simulate(7.0)
         annarchy.load(source, model.parts["ragged"])
         assert facts(model)["ragged"] == expected["ragged"], source
+    # The clock of the file is behind that of the network, whose events are still to come.
+    restored = annarchy.load("state.nwb", model.network)
+    assert [note.partition(": the clock")[0] for note in restored.notes] == [
+        "projection exc_to_inh: x, y"
+    ]
     # Other names are taken where both are a single part; other sizes are not.
     inh = model.parts["L2/3 inh"]
     refused(RestoreError, "the geometry is (3, 2)", annarchy.load, "exc.nwb", inh)
     refused(SourceError, "does not exist", annarchy.load, "nothing.nwb", model.network)
-    refused(SourceError, "expected a state 'other'", annarchy.load, "state.nwb", state="other")
+    other = {"network": model.network, "state": "other"}
+    refused(SourceError, "expected a state 'other'", annarchy.load, "state.nwb", **other)
 
 
 def load_what_differs(model: Model) -> None:

@@ -35,6 +35,8 @@ MONITORS = [
     "made_later",
     "after_loading",
     "fresh_after_loading",
+    "not_recordable",
+    "some_spikes_twice",
     "refusals",
     "files",
 ]

@@ -26,7 +26,7 @@ def save_parameters(
     Raises
     ------
     RecordingError
-        If it is no network or part of one.
+        If it is no network with populations, or part of one.
     NameClashError
         If two parts have the same name.
     TargetExistsError
@@ -60,7 +60,7 @@ def load_parameters(
     SourceError
         If the file cannot be read, or is no such JSON.
     RecordingError
-        If it is no network or part of one.
+        If it is no network with populations, or part of one.
     NameClashError
         If two parts have the same name.
     MissingDependencyError

@@ -44,7 +44,7 @@ def add_recordings(
         than it says.
     NameClashError
         If ``nwbfile`` has a simulation, or something of the same name, or monitors contradict each
-        other.
+        other or are of several networks.
     UnitError
         If a unit is not understood, or of no variable.
     MissingDependencyError

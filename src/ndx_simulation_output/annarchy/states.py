@@ -59,7 +59,7 @@ def save(
     Raises
     ------
     RecordingError
-        If it is no network or part of one, or not compiled.
+        If it is no network with populations, or part of one, or not compiled.
     TargetExistsError
         If the file exists and ``overwrite`` is false.
     WriteError
@@ -132,7 +132,7 @@ def load(
     NameClashError
         If two parts have the same name.
     RecordingError
-        If it is no network or part of one.
+        If it is no network with populations, or part of one.
     MissingDependencyError
         If ANNarchy is not installed.
 
@@ -201,7 +201,7 @@ def add_state(nwbfile: NWBFile, network: Any = None, *, name: str | None = None)
     Raises
     ------
     RecordingError
-        If it is no network or part of one, or not compiled.
+        If it is no network with populations, or part of one, or not compiled.
     MissingDependencyError
         If ANNarchy is not installed.
 

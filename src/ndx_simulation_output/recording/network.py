@@ -32,9 +32,10 @@ Locality = Literal["local", "shared", "semiglobal", "global"]
 """
 
 NOT_CONTAINED = (
-    "Not contained: spikes in flight, what is left of refractory periods, times of last events, "
-    "the state of random generators, schedules of inputs. A run that continues from this state is "
-    "the uninterrupted run only where none of these matter."
+    "Not contained: spikes in flight, earlier rates that delays bring later, what is left of "
+    "refractory periods, times of last events, the state of random generators, schedules of "
+    "inputs. A run that continues from this state is the uninterrupted run only where none of "
+    "these matter."
 )
 """What no state has, in words for who reads a file."""
 

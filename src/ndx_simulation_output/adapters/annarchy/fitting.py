@@ -16,6 +16,7 @@ __all__ = [
     "check_topology",
     "delays_to_set",
     "in_rows",
+    "is_rounded",
     "value_to_set",
 ]
 
@@ -97,6 +98,12 @@ def check_quantity(part: Any, quantity: Quantity, facts: Mapping[str, Any]) -> N
     if not is_number or (kind != "f" and typed(values, declared_type).dtype.kind != kind):
         msg = f"holds {values.dtype} in the file, not all of which are {declared_type}"
         raise MisfitError(msg)
+
+
+def is_rounded(quantity: Quantity, facts: Mapping[str, Any]) -> bool:
+    """Tell whether a network of 32 bits cannot hold the values as they are."""
+    values = np.asarray(quantity.values[()])
+    return facts.get("ctype") == "float" and typed(values, "float").dtype != np.float32
 
 
 def value_to_set(part: Any, quantity: Quantity, ends: Any, facts: Mapping[str, Any]) -> Any:

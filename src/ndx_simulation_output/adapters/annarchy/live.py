@@ -102,7 +102,7 @@ def find_network(found: Any = None) -> LiveNetwork:
     Raises
     ------
     RecordingError
-        If it is none of these.
+        If it is none of these, or a network without populations.
     MissingDependencyError
         If ANNarchy is not installed.
 
@@ -110,9 +110,9 @@ def find_network(found: Any = None) -> LiveNetwork:
     annarchy = simulator()
     if found is None:
         has_implicit = hasattr(annarchy, "magic_network")
-        return _of_5(annarchy.magic_network()) if has_implicit else _implicit(annarchy)
+        return _filled(_of_5(annarchy.magic_network()) if has_implicit else _implicit(annarchy))
     if hasattr(found, "get_populations"):
-        return _of_5(found) if hasattr(found, "current_step") else _of_4(annarchy, found)
+        return _filled(_of_5(found) if hasattr(found, "current_step") else _of_4(annarchy, found))
     is_population = hasattr(found, "neuron_type") and not hasattr(found, "population")
     if is_population or hasattr(found, "synapse_type"):
         return _part(found, is_population=is_population)
@@ -121,6 +121,17 @@ def find_network(found: Any = None) -> LiveNetwork:
         "ANNarchy, or None for the implicit network"
     )
     raise RecordingError(msg)
+
+
+def _filled(live: LiveNetwork) -> LiveNetwork:
+    """Refuse a network of nothing, as the implicit one is where a script has a ``Network``."""
+    if not live.populations:
+        msg = (
+            "this network has no populations; expected the Network that has them (without one, the "
+            "implicit network is meant)"
+        )
+        raise RecordingError(msg)
+    return live
 
 
 def declared(part: Any) -> dict[str, dict[str, Any]]:

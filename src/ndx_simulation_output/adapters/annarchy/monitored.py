@@ -14,6 +14,7 @@ from ndx_simulation_output.recording import CompartmentTable, Unit
 
 __all__ = ["Monitored", "flat", "monitored", "population_table"]
 
+_MANY = (list, np.ndarray)
 _POTENTIALS = ("Izhikevich", "IF_", "EIF_", "HH_", "GIF_")
 
 
@@ -46,14 +47,29 @@ class Monitored:
             If they do not fit the table, as when synapses were made or pruned.
 
         """
-        width = self.table(variable).n_compartments
+        table = self.table(variable)
+        width = table.n_compartments
         if self.synapses is not None:
+            self._check_rows(variable, recorded, table)
             recorded = [flat(sample) for sample in recorded]
         try:
             return np.reshape(np.asarray(recorded), (-1, width) if width else (len(recorded), 0))
         except ValueError as error:
             msg = f"{variable} of {self.name!r} does not fit its {width} columns: {error}"
             raise RecordingError(msg) from error
+
+    def _check_rows(self, variable: str, recorded: Any, table: CompartmentTable) -> None:
+        """Refuse samples of other synapses, which may be as many in all."""
+        lengths = np.diff(np.asarray(table.ends), prepend=0).tolist()
+        for sample in recorded:
+            rows = sample if isinstance(sample, _MANY) else ()
+            found = [len(row) for row in rows if isinstance(row, _MANY)]
+            if found and found != lengths:
+                msg = (
+                    f"{variable} of {self.name!r} was recorded with other synapses than there are "
+                    "now: some were made or pruned; take recordings before that"
+                )
+                raise RecordingError(msg)
 
 
 def monitored(found: Any) -> Monitored:
@@ -120,11 +136,11 @@ def flat(sample: Any) -> list[Any]:
     [0.1, 0.2, 0.3]
 
     """
-    if not isinstance(sample, (list, np.ndarray)):
+    if not isinstance(sample, _MANY):
         return [sample]
     found: list[Any] = []
     for row in sample:
-        found.extend(row if isinstance(row, (list, np.ndarray)) else [row])
+        found.extend(row if isinstance(row, _MANY) else [row])
     return found
 
 

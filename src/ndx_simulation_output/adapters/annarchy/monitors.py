@@ -72,13 +72,15 @@ def recordings(
         If the samples of a monitor are not as many as its intervals have, or are of another object
         than it says.
     NameClashError
-        If two monitors have spikes of some of the same neurons, at other times.
+        If monitors are of several networks, or two have spikes of some of the same neurons, at
+        other times.
     UnitError
         If a unit is not understood.
 
     """
     given = parsed_units(unit)
     listed: list[LiveMonitor] = [monitors] if hasattr(monitors, "times") else list(monitors)
+    _check_networks(listed)
     reports: list[Report] = []
     spikes: dict[str, Spikes] = {}
     notes: list[str] = []
@@ -102,6 +104,14 @@ def recordings(
         notes=tuple(notes),
         provenance={"format": "annarchy", "files": []},
     )
+
+
+def _check_networks(monitors: Sequence[LiveMonitor]) -> None:
+    """Refuse monitors of several networks: names and clocks of one say nothing of another."""
+    count = len({getattr(monitor, "net_id", 0) for monitor in monitors})
+    if count > 1:
+        msg = f"these monitors are of {count} networks; expected those of one, to a file each"
+        raise NameClashError(msg)
 
 
 def forget_times(monitor: LiveMonitor) -> bool:
@@ -144,7 +154,12 @@ class _Said:
         return cls(recorded, sampling, said, late)
 
     def is_empty(self, variable: str) -> bool:
-        """Tell whether nothing was recorded; no spikes are nothing only beside no samples."""
+        """Tell whether nothing was recorded; no spikes are nothing only beside no samples.
+
+        What ANNarchy cannot record, such as ``axon_spike`` without a condition, is an empty list.
+        """
+        if variable in _SPIKES and not isinstance(self.recorded[variable], Mapping):
+            return True
         counted = [name for name in self.recorded if name not in _SPIKES]
         names = counted if variable in _SPIKES else [variable]
         return bool(names) and not any(len(self.recorded[name]) for name in names)
@@ -222,15 +237,29 @@ def _add_spikes(known: dict[str, Spikes], new: Spikes, notes: list[str]) -> None
     if old is None:
         known[new.population] = new
         return
-    cells = [_cells(spikes) for spikes in (old, new)]
-    if cells[1] <= cells[0]:
-        notes.append(f"left out: spikes of {new.population} that another monitor has too")
-    elif cells[0] < cells[1]:
+    if _has_all(new, old) and not _has_all(old, new):
         known[new.population] = new
-        notes.append(f"left out: spikes of {new.population} that another monitor has too")
-    else:
+    elif not _has_all(old, new):
         msg = f"two monitors have spikes of population {new.population!r}; give one of them"
         raise NameClashError(msg)
+    notes.append(f"left out: spikes of {new.population} that another monitor has too")
+
+
+def _has_all(one: Spikes, other: Spikes) -> bool:
+    """Tell whether one has the neurons and spikes of another, and was recorded when that was."""
+    found, wanted = (
+        set(zip(spikes.node_ids.tolist(), spikes.times.tolist(), strict=True))
+        for spikes in (one, other)
+    )
+    if one.intervals is None or other.intervals is None:
+        is_covered = True
+    else:
+        known = one.intervals.tolist()
+        is_covered = all(
+            any(start <= first and last <= stop for start, stop in known)
+            for first, last in other.intervals.tolist()
+        )
+    return is_covered and wanted <= found and _cells(other) <= _cells(one)
 
 
 def _cells(spikes: Spikes) -> set[int]:
@@ -249,4 +278,5 @@ def _named(reports: Sequence[Report]) -> Iterator[Report]:
 
 
 def _n_recorded(variable: str, values: Any) -> int:
-    return sum(map(len, values.values())) if variable in _SPIKES else len(values)
+    is_spikes = variable in _SPIKES and isinstance(values, Mapping)
+    return sum(map(len, values.values())) if is_spikes else len(values)

@@ -1,7 +1,7 @@
 """A saved state set in a network of ANNarchy that is in memory: all of it, or nothing."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,6 +12,7 @@ from ndx_simulation_output.adapters.annarchy.fitting import (
     check_quantity,
     check_topology,
     delays_to_set,
+    is_rounded,
     value_to_set,
 )
 from ndx_simulation_output.adapters.annarchy.live import LiveNetwork, declared
@@ -35,7 +36,8 @@ class Restored:
 
     ``skipped`` is in the file, but not in the network. ``missing`` is in the network, but not in
     the file, and keeps its value. ``mismatched`` says what is in both, and why it does not fit; it
-    was not set either. ``notes`` are on recordings that were made before.
+    was not set either. ``notes`` are on what is set, but not as it was, and on recordings that were
+    made before.
     """
 
     set: tuple[str, ...] = ()
@@ -61,10 +63,12 @@ class _Plan:
     skipped: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     mismatched: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def restored(self) -> Restored:
         """Give what is said of it."""
-        return Restored(*map(tuple, (self.set, self.skipped, self.missing, self.mismatched)))
+        said = (self.set, self.skipped, self.missing, self.mismatched, self.notes)
+        return Restored(*map(tuple, said))
 
 
 def restore(
@@ -112,7 +116,9 @@ def restore(
         msg = f"nothing in the file is of {live.name!r}; it has {', '.join(plan.skipped) or 'none'}"
         raise RestoreError(msg)
     _apply(plan)
-    return replace(plan.restored(), notes=tuple(_forget_times(live)) if "time" in plan.set else ())
+    if "time" in plan.set:
+        plan.notes += _forget_times(live)
+    return plan.restored()
 
 
 def _check_compiled(live: LiveNetwork) -> None:
@@ -200,6 +206,8 @@ def _plan_quantities(
         except MisfitError as error:
             plan.mismatched.append(f"{what} {error}")
             continue
+        if is_rounded(quantity, own):
+            plan.notes.append(f"{what} is rounded to the 32 bits that the network has")
         plan.set[what] = _setter(part, quantity, ends, own)
 
 
@@ -222,7 +230,25 @@ def _plan_clock(plan: _Plan, live: LiveNetwork, saved: NetworkSnapshot) -> None:
         msg = f"time: a step is {found:g} ms in the file and {live.dt:g} ms in the network"
         plan.mismatched.append(msg)
         return
+    if step < live.step():
+        plan.notes += _events_to_come(live)
     plan.set["time"] = lambda: set_step(step)
+
+
+def _events_to_come(live: LiveNetwork) -> Iterator[str]:
+    """Name what ANNarchy computes since a last event, which is now after the clock."""
+    for projection in live.projections:
+        names = [
+            name
+            for name, facts in declared(projection).items()
+            if facts.get("method") == "event-driven"
+        ]
+        if names:
+            yield (
+                f"projection {projection.name}: {', '.join(names)}: the clock goes back, and "
+                "ANNarchy computes these since their last event, which it keeps, even by reset(): "
+                "they may grow without bounds; load into a network that has not run"
+            )
 
 
 def _forget_times(live: LiveNetwork) -> Iterator[str]:
