@@ -21,8 +21,8 @@ _STEADY = {
     "derandomize": True,
     "suppress_health_check": [HealthCheck.too_slow, HealthCheck.filter_too_much],
 }
-settings.register_profile("steady", max_examples=20, **_STEADY)
-settings.register_profile("few", max_examples=8, **_STEADY)
+settings.register_profile("steady", max_examples=12, **_STEADY)
+settings.register_profile("few", max_examples=6, **_STEADY)
 settings.register_profile("explore", deadline=None, max_examples=1000)
 settings.load_profile("steady")
 
