@@ -10,14 +10,8 @@ from ndx_simulation_output.recording.network import (
     ProjectionSnapshot,
     Quantity,
 )
-from ndx_simulation_output.recording.output import (
-    Electrodes,
-    ExtracellularPotential,
-    Report,
-    Run,
-    SimulationOutput,
-    Spikes,
-)
+from ndx_simulation_output.recording.output import Report, Run, SimulationOutput, Spikes
+from ndx_simulation_output.recording.potentials import Electrodes, ExtracellularPotential
 from ndx_simulation_output.recording.streamed import StreamedReport
 from ndx_simulation_output.recording.times import RegularTimes, Times, Timestamps
 from ndx_simulation_output.recording.traces import Traces

@@ -19,13 +19,8 @@ from ndx_simulation_output.recording.array_groups import ArrayGroup
 from ndx_simulation_output.recording.compartments import CompartmentTable
 from ndx_simulation_output.recording.joined import Joined
 from ndx_simulation_output.recording.network import NetworkSnapshot
-from ndx_simulation_output.recording.output import (
-    ExtracellularPotential,
-    Report,
-    Run,
-    SimulationOutput,
-    Spikes,
-)
+from ndx_simulation_output.recording.output import Report, Run, SimulationOutput, Spikes
+from ndx_simulation_output.recording.potentials import ExtracellularPotential
 from ndx_simulation_output.recording.times import RegularTimes, Times
 
 __all__ = ["join_tables", "merge_outputs"]

@@ -204,7 +204,16 @@ def test_a_run_without_spikes_says_so_as_text(tmp_path: Path) -> None:
     source = tmp_path / "spikes.csv"
     source.write_text("timestamps population node_ids\n")
 
-    with pytest.raises(NothingRecordedError, match=r"spikes\.csv lists no spikes"):
+    with pytest.raises(NothingRecordedError, match=r"^nothing was.*spikes\.csv lists no spikes"):
+        open_output(source)
+
+
+@pytest.mark.parametrize("row", ["1_0.5 exc 3", "0.5 exc 1_0"])
+def test_texts_that_only_python_takes_for_numbers_are_refused(row: str, tmp_path: Path) -> None:
+    source = tmp_path / "spikes.csv"
+    source.write_text(f"timestamps population node_ids\n{row}\n")
+
+    with pytest.raises(SourceError, match=r"spikes\.csv.*has a value with _, which is no number"):
         open_output(source)
 
 

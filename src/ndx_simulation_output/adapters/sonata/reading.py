@@ -231,8 +231,10 @@ def _warn_of_channels(potential: ExtracellularPotential) -> None:
 
 def _check_names(output: SimulationOutput, options: ReadOptions) -> None:
     if not (output.reports or output.spikes or output.potentials):
-        notes = "; ".join(output.notes)
-        msg = f"{', '.join(output.provenance['files'])}: nothing was recorded ({notes})"
+        # Of files of text, only the notes say the names.
+        files = ", ".join(output.provenance["files"])
+        said = f"nothing was recorded ({'; '.join(output.notes)})"
+        msg = f"{files}: {said}" if files else said
         raise NothingRecordedError(msg)
     recorded = [report.name for report in output.reports]
     recorded += [potential.name for potential in output.potentials]

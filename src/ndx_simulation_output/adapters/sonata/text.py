@@ -48,7 +48,7 @@ def integer_column(frame: pd.DataFrame, name: str) -> NDArray[np.int64]:
 
     """
     try:
-        return np.asarray(frame[name].to_numpy(object), np.int64)
+        return np.asarray(_numbers(frame, name), np.int64)
     except OverflowError as error:
         msg = f"{name} has a number that is too large"
         raise ValueError(msg) from error
@@ -63,7 +63,7 @@ def float_column(frame: pd.DataFrame, name: str) -> NDArray[np.float64]:
         If it holds anything else.
 
     """
-    return np.asarray(frame[name].to_numpy(object), np.float64)
+    return np.asarray(_numbers(frame, name), np.float64)
 
 
 def typed_column(frame: pd.DataFrame, name: str) -> NDArray[Any]:
@@ -74,3 +74,12 @@ def typed_column(frame: pd.DataFrame, name: str) -> NDArray[Any]:
         except ValueError:
             continue
     return np.asarray(frame[name].to_numpy(object))
+
+
+def _numbers(frame: pd.DataFrame, name: str) -> NDArray[Any]:
+    """Give texts that Python may read as numbers: what it takes for 10 in ``1_0`` is none."""
+    texts = frame[name]
+    if texts.str.contains("_", regex=False).any():
+        msg = f"{name} has a value with _, which is no number"
+        raise ValueError(msg)
+    return np.asarray(texts.to_numpy(object))
