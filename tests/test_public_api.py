@@ -1,37 +1,65 @@
-"""Public means listed: what each module offers is in its sorted ``__all__``, and documented."""
+"""The modules that users import: the Python reference describes what is in their ``__all__``."""
 
 import ast
 import importlib
 import inspect
 import pkgutil
+import re
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
-import click
-import pytest
 from hdmf.container import AbstractContainer
 
 import ndx_simulation_output
 import nwbext_simulation_output
 
+REFERENCE = Path(__file__).parents[1] / "docs" / "reference" / "python.md"
+DIRECTIVE = re.compile(
+    r"^\.\. (?P<kind>\w+):: (?P<name>[\w.]+)(?:\(\))?\n(?P<options>(?:[ ]+:?.*\n)*)", re.MULTILINE
+)
+ELSEWHERE = {"ndx_simulation_output.errors", "nwbext_simulation_output"}
+"""Modules that users import and other pages describe."""
 WITH_OTHERS = {"ndx_simulation_output.neuroconv": "neuroconv"}
 """Modules that can be imported only where another package is installed."""
 
 
-def public_modules() -> list[ModuleType]:
+def all_modules() -> dict[str, ModuleType]:
     found = pkgutil.walk_packages(ndx_simulation_output.__path__, "ndx_simulation_output.")
-    names = [info.name for info in found if "._" not in info.name]
-    modules = [
-        importlib.import_module(name)
+    names = ["ndx_simulation_output", "nwbext_simulation_output", *(info.name for info in found)]
+    return {
+        name: importlib.import_module(name)
         for name in names
+        if "._" not in name
         if name not in WITH_OTHERS or find_spec(WITH_OTHERS[name]) is not None
-    ]
-    return [ndx_simulation_output, nwbext_simulation_output, *modules]
+    }
 
 
-MODULES = public_modules()
-WITH_NAMES = [module for module in MODULES if hasattr(module, "__all__")]
+def names_of_the_reference() -> dict[str, set[str]]:
+    """Return the names that the reference describes, by module."""
+    names: dict[str, set[str]] = {}
+    current = ""
+    for found in DIRECTIVE.finditer(REFERENCE.read_text(encoding="utf-8")):
+        kind, name, options = found["kind"], found["name"], found["options"]
+        if kind == "currentmodule":
+            current = name
+        elif kind == "automodule":
+            current = name
+            members = re.search(r":members:([\w,\s]+)", options)
+            names.setdefault(name, set()).update(
+                re.findall(r"\w+", members[1] if members is not None else "")
+            )
+        else:
+            module, _, last = name.rpartition(".")
+            names.setdefault(module or current, set()).add(last)
+    return names
+
+
+MODULES = all_modules()
+DESCRIBED = names_of_the_reference()
+PUBLIC = {
+    name: module for name, module in MODULES.items() if name in DESCRIBED or name in ELSEWHERE
+}
 
 
 def by_kind(name: str) -> tuple[int, str]:
@@ -40,7 +68,7 @@ def by_kind(name: str) -> tuple[int, str]:
 
 
 def defined_names(module: ModuleType) -> set[str]:
-    """Names that a module defines at its top level, without those it imports."""
+    """Return the names that a module defines at its top level, without those it imports."""
     tree = ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8"))
     names: set[str] = set()
     for node in tree.body:
@@ -52,70 +80,60 @@ def defined_names(module: ModuleType) -> set[str]:
     return names
 
 
-def id_of(module: ModuleType) -> str:
-    return module.__name__
-
-
 def test_the_top_level_offers_what_the_design_promises():
     promised = {"CompartmentSeries", "Compartments", "SimulationMetaData"}
     promised |= {"SimulationOutputError", "convert", "export_sonata", "open_output"}
 
     assert promised <= set(ndx_simulation_output.__all__)
     assert set(nwbext_simulation_output.__all__) >= {"CompartmentSeries", "Compartments"}
+    for name in ("CompartmentSeries", "Compartments", "SimulationMetaData"):
+        assert getattr(nwbext_simulation_output, name) is getattr(ndx_simulation_output, name)
 
 
-@pytest.mark.parametrize("module", MODULES, ids=id_of)
-def test_every_module_says_what_it_is(module):
-    assert inspect.getdoc(module)
+def test_every_module_has_a_docstring():
+    assert [name for name, module in MODULES.items() if not inspect.getdoc(module)] == []
 
 
-@pytest.mark.parametrize("module", MODULES, ids=id_of)
-def test_a_module_that_defines_public_names_lists_them(module):
-    public = {name for name in defined_names(module) if not name.startswith("_")}
-    # Subcommands are reached through their group, which is listed.
-    public -= {name for name in public if isinstance(getattr(module, name), click.Command)}
+def test_every_name_of_the_reference_is_in_all_of_its_module():
+    assert {"ndx_simulation_output", "ndx_simulation_output.plots"} <= set(DESCRIBED)
+    assert {*DESCRIBED, *ELSEWHERE} - set(PUBLIC) <= set(WITH_OTHERS)
 
-    unlisted = public - set(getattr(module, "__all__", ()))
-
-    assert unlisted == set()
+    for name, module in PUBLIC.items():
+        assert DESCRIBED.get(name, set()) - set(module.__all__) == set(), name
 
 
-@pytest.mark.parametrize("module", WITH_NAMES, ids=id_of)
-def test_names_are_listed_in_order_and_exist(module):
-    names = list(module.__all__)
+def test_all_is_in_order_and_holds_every_public_name_that_its_module_defines():
+    for name, module in PUBLIC.items():
+        listed = list(module.__all__)
+        public = {defined for defined in defined_names(module) if not defined.startswith("_")}
 
-    assert names == sorted(set(names), key=by_kind)
-    assert [name for name in names if not hasattr(module, name)] == []
-
-
-@pytest.mark.parametrize("module", WITH_NAMES, ids=id_of)
-def test_every_listed_class_and_function_has_a_docstring(module):
-    listed = {name: getattr(module, name) for name in module.__all__}
-
-    silent = [
-        name
-        for name, value in listed.items()
-        if (inspect.isclass(value) or inspect.isroutine(value)) and not vars(value).get("__doc__")
-        if not (inspect.isroutine(value) and value.__doc__)
-    ]
-
-    assert silent == []
+        assert listed == sorted(set(listed), key=by_kind), name
+        assert public - set(listed) == set(), name
 
 
-@pytest.mark.parametrize("module", MODULES, ids=id_of)
-def test_no_module_exposes_a_generated_class(module):
-    generated = [
-        name
-        for name, value in vars(module).items()
-        if not name.startswith("_")
-        and inspect.isclass(value)
-        and issubclass(value, AbstractContainer)
-        and value.__module__ == "abc"
-    ]
+def test_every_public_class_and_function_has_a_docstring():
+    for name, module in PUBLIC.items():
+        values = {listed: getattr(module, listed) for listed in module.__all__}
+        silent = [
+            listed
+            for listed, value in values.items()
+            if (inspect.isclass(value) or inspect.isroutine(value))
+            and not vars(value).get("__doc__")
+            if not (inspect.isroutine(value) and value.__doc__)
+        ]
 
-    assert generated == []
+        assert silent == [], name
 
 
-@pytest.mark.parametrize("name", ["CompartmentSeries", "Compartments", "SimulationMetaData"])
-def test_both_import_names_give_the_same_class(name):
-    assert getattr(nwbext_simulation_output, name) is getattr(ndx_simulation_output, name)
+def test_no_module_exposes_a_generated_class():
+    for name, module in MODULES.items():
+        generated = [
+            exposed
+            for exposed, value in vars(module).items()
+            if not exposed.startswith("_")
+            and inspect.isclass(value)
+            and issubclass(value, AbstractContainer)
+            and value.__module__ == "abc"
+        ]
+
+        assert generated == [], name
