@@ -1,9 +1,9 @@
-"""Answers queries until told no more: `python answer.py module:function FILE`.
+"""Answer queries until standard input ends: `python answer.py module:function FILE`.
 
-The function, of a module under `ways/`, opens the file, and gives what makes of a query the work
-that answers it. Each line of the standard input is a query in JSON, and where to save the values
-or null; for each one the wall seconds of the work are printed. It also runs in environments of
-others, so it imports only what the chosen work needs.
+The function is in a module under `ways/`. It opens the file and returns a function from a query to
+a callable that answers it. Each line of standard input is a query in JSON, with the file to which
+values are saved or null. For each query the wall time in seconds is printed. The script also runs
+in environments without this package, so it imports only what the function needs.
 """
 
 import json
@@ -30,11 +30,11 @@ def main(name: str, path: str) -> None:
         _say(str(perf_counter() - start))
         if save is not None:
             _save(save, values)
-        del values  # or the next answer would not find its memory
+        del values  # frees its memory for the next answer
 
 
 def _save(path: str, values: Any) -> None:
-    import numpy as np  # noqa: PLC0415 - for few queries
+    import numpy as np  # noqa: PLC0415 - needed by few queries
 
     np.save(path, values)
     _say("saved")

@@ -1,4 +1,4 @@
-"""Ask processes that keep a file open, and time their answers."""
+"""Send queries to processes that keep a file open, and time the answers."""
 
 import json
 import subprocess
@@ -22,13 +22,13 @@ ANSWER = Path(__file__).with_name("answer.py")
 
 
 class Answerer:
-    """A process that has opened a file and answers queries; use it in a ``with`` block."""
+    """A process that keeps a file open and answers queries; a context manager."""
 
     def __init__(self, work: str, path: Path, python: Callable[[], Path] = here) -> None:
         interpreter = python()
         command = [str(interpreter), *([] if interpreter == here() else ["-E"])]
         self._errors: IO[str] = tempfile.TemporaryFile("w+")  # noqa: SIM115 - see __exit__
-        # Our own script and the Python that the caller chose.
+        # The command is our script and an interpreter chosen by the caller.
         self._process = subprocess.Popen(  # noqa: S603
             [*command, str(ANSWER), work, str(path)],
             stdin=subprocess.PIPE,
@@ -61,17 +61,17 @@ class Answerer:
         self._errors.close()
 
     def ask(self, query: Query, save: Path | None = None) -> float:
-        """Give the seconds that the answer took; ``save`` is where to put its values.
+        """Return the seconds that the answer took; save its values to ``save``.
 
         Raises
         ------
         WorkError
-            If there is no answer.
+            If the process does not answer.
 
         """
         question = {**asdict(query), "save": str(save) if save else None}
         if self._process.stdin is not None:
-            with suppress(BrokenPipeError):  # it has ended, and there will be no line
+            with suppress(BrokenPipeError):  # the process has ended; _line raises
                 self._process.stdin.write(json.dumps(question) + "\n")
                 self._process.stdin.flush()
         seconds = float(self._line())

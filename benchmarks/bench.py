@@ -1,4 +1,4 @@
-"""Where, how large and how often to measure, and the inputs that several rows share."""
+"""Settings of a benchmark run, and the inputs that several rows share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ MARGIN_BYTES = 2**29
 
 @dataclass(frozen=True)
 class Bench:
-    """What the command line asks for, and directories for large files, results and a picture."""
+    """Command line options, and paths of large files, results and the plot."""
 
     scratch: Path
     results: Path
@@ -32,29 +32,29 @@ class Bench:
 
     @property
     def size(self) -> Size:
-        """How large the report is."""
+        """Size of the report."""
         return Size.of(self.gigabytes)
 
     def scaled(self, number: int) -> int:
-        """Give a number that goes with a report of 1.6 GB for the report that is asked for."""
+        """Scale a number chosen for a report of 1.6 GB to the requested size."""
         return max(1, round(number * self.gigabytes / WHOLE_GIGABYTES))
 
     def rounds(self, spare: int = 0, check: Callable[[Path, Path], None] | None = None) -> Rounds:
-        """Give rounds in which so many bytes are ready, and some more for whatever else."""
+        """Return rounds that hold ``spare`` bytes of memory ready, plus a margin."""
         return Rounds(
             self.scratch, self.repeats, self.tell, spare + self.scaled(MARGIN_BYTES), check
         )
 
     def python_of(self, environment: Environment) -> Callable[[], Path]:
-        """Give what finds the Python of an environment."""
+        """Return a function that finds the interpreter of an environment."""
         return lambda: environment.python(make=not self.offline)
 
     def report(self) -> Path:
-        """Give the report that most rows are about."""
+        """Return the path of the report that most rows use."""
         return self.made("voltage.h5", lambda path: write_report(path, self.size))
 
     def converted(self, compression: str | None = None) -> Path:
-        """Give the same as an NWB file, as this package converts it."""
+        """Return the path of the report converted to NWB by this package."""
         options = {"compression": compression} if compression else {}
         way = Way("ours:convert", self.report(), options=options)
         return self.made(
@@ -62,7 +62,7 @@ class Bench:
         )
 
     def made(self, name: str, make: Callable[[Path], object]) -> Path:
-        """Give an input, which is made the first time it is asked for."""
+        """Return the path of an input, created at the first call."""
         if name not in self._made:
             self.tell(f"making {name}")
             path = self.scratch / name

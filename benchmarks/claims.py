@@ -1,4 +1,4 @@
-"""What must be reached, and whether it was: arithmetic on numbers that were measured."""
+"""Goals, and whether measurements reach them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,41 +11,41 @@ __all__ = ["Claim", "Goal", "Section", "at_least", "at_most", "compare", "compar
 
 @dataclass(frozen=True)
 class Goal:
-    """A bound of the ratio: of the other to ours, which must reach it, or of ours to the other."""
+    """A lower bound of the ratio other ÷ ours, or an upper bound of ours ÷ other."""
 
     number: float
     is_least: bool
 
     def ratio(self, ours: float, other: float) -> float:
-        """Give the ratio that is bounded."""
+        """Return the bounded ratio."""
         return other / ours if self.is_least else ours / other
 
     def is_reached(self, ratio: float) -> bool:
-        """Tell whether a ratio is good enough."""
+        """Return True if the ratio reaches the goal."""
         return ratio >= self.number if self.is_least else ratio <= self.number
 
     def __str__(self) -> str:
-        """Say what must hold."""
+        """Return the goal as text."""
         if self.is_least:
             return f"other ÷ ours ≥ {self.number:.3g}"
         return f"ours ÷ other ≤ {self.number:.3g}"
 
 
 def at_least(number: float) -> Goal:
-    """Ask that the other takes so many times what ours takes."""
+    """Return the goal that other ÷ ours is at least this number."""
     return Goal(number, is_least=True)
 
 
 def at_most(number: float) -> Goal:
-    """Ask that ours takes at most so many times what the other takes."""
+    """Return the goal that ours ÷ other is at most this number."""
     return Goal(number, is_least=False)
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One row: numbers of ours and of the other, one for each round, and the goal of their ratio.
+    """One row of a table: numbers of both methods for each round, and the goal of their ratio.
 
-    ``problem`` says why there are no numbers.
+    ``problem`` states why there are no numbers.
     """
 
     what: str
@@ -58,26 +58,26 @@ class Claim:
 
     @property
     def ratios(self) -> list[float]:
-        """Ratio of each round in which both ran."""
+        """Ratio of each round in which both methods ran."""
         pairs = zip(self.ours, self.others, strict=False)
         return [self.goal.ratio(ours, other) for ours, other in pairs]
 
     @property
     def is_reached(self) -> bool:
-        """Whether the median ratio is good enough."""
+        """True if the median ratio reaches the goal."""
         return not self.problem and self.goal.is_reached(median(self.ratios))
 
     @property
     def has_failed(self) -> bool:
-        """Whether something went wrong, rather than was missing."""
+        """True if a method failed, False if it was only missing."""
         return self.problem.startswith("failed")
 
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the results: its claims, and more text below them.
+    """A section of the results: its claims, and text below them.
 
-    ``has_broken`` if there are no claims because something went wrong.
+    ``has_broken`` is True if there are no claims because of an error.
     """
 
     title: str
@@ -87,25 +87,25 @@ class Section:
 
     @property
     def has_failed(self) -> bool:
-        """Whether something went wrong, rather than was missing."""
+        """True if a method failed, False if it was only missing."""
         return self.has_broken or any(claim.has_failed for claim in self.claims)
 
 
 def compare(
     measured: Measured, what: str, ours: str, other: str, goal: Goal, unit: str = "s"
 ) -> Claim:
-    """Claim about the wall seconds of two ways."""
+    """Compare the wall times of two methods."""
     problem = measured.problem(ours, other)
     seconds = [[run.seconds for run in measured.runs.get(label, ())] for label in (ours, other)]
     return Claim(what, other, goal, *seconds, unit=unit, problem=problem)
 
 
 def compare_memory(measured: Measured, ours: str, other: str, goal: Goal) -> Claim:
-    """Claim about the most memory, in MB, that two ways were seen to hold."""
+    """Compare the peak memory of two methods in MB, not counting mapped files."""
     what = f"memory of {ours}"
     problem = measured.problem(ours, other)
     if not problem and not {ours, other} <= set(measured.peaks):
-        problem = "not measured: the system does not tell"
+        problem = "not measured: not available on this system"
     if problem:
         return Claim(what, other, goal, unit="MB", problem=problem)
     megabytes = [[measured.peaks[label] / 1e6] for label in (ours, other)]

@@ -1,4 +1,4 @@
-"""The Pythons of the others: this one where it will do, else environments of their own."""
+"""Interpreters for the compared packages: this one if suitable, or separate environments."""
 
 import subprocess
 import sys
@@ -12,24 +12,24 @@ PLACE = Path(__file__).with_name(".environments")
 
 
 class MissingError(Exception):
-    """Something to compare with is not there."""
+    """A package to compare with is not installed."""
 
 
 @dataclass(frozen=True)
 class Environment:
-    """A virtual environment of this Python with some requirements, the first of them the point."""
+    """A virtual environment with some requirements; the first is the compared package."""
 
     name: str
     requirements: tuple[str, ...]
     last_python: tuple[int, int] = (99, 0)
 
     def python(self, *, make: bool) -> Path:
-        """Give its Python; where it is missing, make it with `venv` and `pip` if told to.
+        """Return its interpreter; create it with `venv` and `pip` if ``make`` is set.
 
         Raises
         ------
         MissingError
-            If it is not there and not to be made, or cannot be.
+            If it does not exist and is not or cannot be created.
 
         """
         if _is_here(self.requirements[0]):
@@ -55,7 +55,7 @@ class Environment:
             [str(interpreter), "-m", "pip", "install", "--quiet", *self.requirements],
         ]
         for command in commands:
-            # Our own commands; pip's chatter belongs to the progress.
+            # The commands are our own; pip's output is part of the progress messages.
             done = subprocess.run(command, check=False, stdout=sys.stderr)  # noqa: S603
             if done.returncode != 0:
                 msg = f"{self.requirements[0]} could not be installed"
@@ -63,7 +63,7 @@ class Environment:
 
 
 def _is_here(requirement: str) -> bool:
-    """Whether this Python has exactly this version."""
+    """Return True if this environment has exactly this version."""
     name, _, wanted = requirement.partition("==")
     try:
         return version(name) == wanted
@@ -72,8 +72,8 @@ def _is_here(requirement: str) -> bool:
 
 
 LIBSONATA = Environment("libsonata", ("libsonata==0.2.2", "numpy"))
-# 0.2.6 asks for any pynwb from 1.1.2 on, but imports what hdmf 4 removed; numpy 1 is not built
-# for later Pythons.
+# 0.2.6 requires pynwb 1.1.2 or newer, but imports names that hdmf 4 removed. numpy 1 has no
+# wheels for later Pythons.
 PREDECESSOR = Environment(
     "predecessor",
     ("ndx-simulation-output==0.2.6", "pynwb==2.8.3", "hdmf==3.14.6", "numpy<2", "h5py"),

@@ -1,4 +1,4 @@
-"""The machine and its software in one paragraph, without names of hosts or directories."""
+"""Describe the machine and its software, without names of hosts or directories."""
 
 import os
 import platform
@@ -24,7 +24,7 @@ def describe_machine(scratch: Path) -> str:
 
 
 def describe_briefly() -> str:
-    """Describe what decides most: the processor, and the versions of what writes."""
+    """Describe the processor and the versions of the libraries that write."""
     software = ", ".join(f"{name} {_version(name)}" for name in BRIEFLY)
     return f"{os.cpu_count()} × {_processor()}; {software}; load average {os.getloadavg()[0]:.1f}"
 
@@ -46,7 +46,7 @@ def _memory() -> str:
 
 
 def _field(path: Path, name: str) -> str | None:
-    """Give the value of the first `name: value` line of a file under /proc, if there is one."""
+    """Return the value of the first `name: value` line of a file under /proc, or None."""
     try:
         lines = path.read_text().splitlines()
     except OSError:
@@ -56,7 +56,7 @@ def _field(path: Path, name: str) -> str | None:
 
 
 def _filesystem(directory: Path) -> str:
-    """Give the type of the file system that holds a directory."""
+    """Return the type of the file system of a directory."""
     try:
         mounts = Path("/proc/self/mounts").read_text().splitlines()
     except OSError:

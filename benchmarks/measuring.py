@@ -1,4 +1,4 @@
-"""Several ways to do one thing, each run in a process of its own, in interleaved rounds."""
+"""Run several methods for one task, each in its own process, in interleaved rounds."""
 
 import json
 import subprocess
@@ -22,20 +22,20 @@ WORK = Path(__file__).with_name("work.py")
 
 
 class WorkError(RuntimeError):
-    """A way failed; the message is the last line of what it said."""
+    """A method failed; the message is the last line of its output."""
 
 
 def here() -> Path:
-    """Give this Python."""
+    """Return this interpreter."""
     return Path(sys.executable)
 
 
 @dataclass(frozen=True)
 class Way:
-    """A `module:function` under `ways/`, what it works on, and the Python that runs it.
+    """A method: a `module:function` under `ways/`, its input, and its interpreter.
 
-    ``suffix`` is the ending of the file it writes, empty if it writes none. ``rounds`` bounds how
-    often a slow way runs; its first run then counts too.
+    ``suffix`` is the suffix of the file that it writes, or empty. ``rounds`` limits the number of
+    runs of a slow method; its first run then counts too.
     """
 
     work: str
@@ -47,16 +47,16 @@ class Way:
 
     @property
     def is_another_program(self) -> bool:
-        """Whether the memory of our process tells nothing."""
+        """True if the method is another program, whose memory is unknown."""
         return self.work == "system:cp"
 
 
 @dataclass(frozen=True)
 class Run:
-    """What one run took; memory is None where it is not known.
+    """Time and memory of one run; memory is None if unknown.
 
-    `anonymous_bytes` is a sampled peak of memory that is not backed by files, over the process
-    and those that it started. `written_bytes` is the size of the file it wrote.
+    `anonymous_bytes` is the sampled peak of memory not backed by files, summed over the process
+    and its descendants. `written_bytes` is the size of the output file.
     """
 
     seconds: float
@@ -70,9 +70,9 @@ class Run:
 
 @dataclass
 class Measured:
-    """The runs of each way in the order of the rounds, and why some ways have none.
+    """The runs of each method in the order of the rounds, and why some methods have none.
 
-    ``peaks`` are the most bytes not backed by files that any run was seen to hold.
+    ``peaks`` are the maxima over all runs of memory not backed by files, in bytes.
     """
 
     runs: dict[str, list[Run]] = field(default_factory=dict)
@@ -80,21 +80,21 @@ class Measured:
     problems: dict[str, str] = field(default_factory=dict)
 
     def problem(self, *labels: str) -> str:
-        """Say why one of these ways cannot be told about; empty if all can."""
+        """Return why one of these methods has no results, or an empty string."""
         return next((self.problems[label] for label in labels if label in self.problems), "")
 
 
 @dataclass(frozen=True)
 class Rounds:
-    """How often ways run, what is held ready for them, and who looks at what they wrote.
+    """Number of rounds, memory held ready for each run, and the check of outputs.
 
-    Each round begins with another way, so that none always follows the same one. The sources are
-    in the page cache, and before each run nothing waits to be written to disk. With more than one
-    round, a first one is not counted: memory is looked at more closely in it than would be fair
-    to time. The first output of each way is checked.
+    Each round begins with another method, so that none always follows the same one. The sources
+    are in the page cache, and no data are waiting to be written to disk. With more than one round,
+    the first is not counted, because frequent memory sampling slows it down. The first output of
+    each method is checked.
 
-    A virtual machine gives memory that is free for seconds back to its host, and writing to such
-    memory again is ten times slower, now and then. So ``spare`` bytes are held until the work
+    A virtual machine returns memory that is free for seconds to its host, and writing to such
+    memory again can be ten times slower. Therefore ``spare`` bytes are held until the work
     begins.
     """
 
@@ -105,7 +105,7 @@ class Rounds:
     check: Callable[[Path, Path], None] | None = None
 
     def measure(self, ways: Mapping[str, Way]) -> Measured:
-        """Run every way in every round."""
+        """Run every method in every round."""
         measured = Measured({label: [] for label in ways})
         for source in {way.source for way in ways.values()}:
             if source is not None:
@@ -165,18 +165,18 @@ def run_once(
     spare: int = 0,
     interval: float = SAMPLING_SECONDS,
 ) -> Run:
-    """Run a way in a process of its own.
+    """Run a method in its own process.
 
     Raises
     ------
     WorkError
         If it fails.
     MissingError
-        If its Python is missing.
+        If its interpreter is missing.
 
     """
     python = way.python()
-    # Where this environment finds its modules is nothing to another one.
+    # PYTHONPATH and the like apply to this environment only.
     interpreter = [str(python)] if python == here() else [str(python), "-E"]
     with held_memory(spare, scratch) as ballast:
         paths = [str(path) for path in (way.source, target) if path is not None]
@@ -195,10 +195,10 @@ def run_once(
 
 
 def _run(command: list[str], interval: float) -> tuple[dict[str, Any], int | None, float]:
-    """Run a command; give the JSON of its last line, its peak of memory, and its seconds."""
+    """Run a command; return the JSON of its last line, its peak memory, and its seconds."""
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
         start = perf_counter()
-        # Our own script and the Python that the way chose.
+        # The command is our script and the interpreter of the method.
         process = subprocess.Popen(command, stdout=output, stderr=errors, text=True)  # noqa: S603
         peak = sampled_peak(process, interval)
         seconds = perf_counter() - start
@@ -207,5 +207,5 @@ def _run(command: list[str], interval: float) -> tuple[dict[str, Any], int | Non
         if process.returncode != 0:
             lines = errors.read().strip().splitlines() or [f"exit status {process.returncode}"]
             raise WorkError(lines[-1])
-        # A converter may print too; ours is the last line.
+        # A converter may print too; the result is the last line.
         return json.loads(output.read().splitlines()[-1]), peak, seconds

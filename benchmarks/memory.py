@@ -1,4 +1,4 @@
-"""How much memory processes hold that no file backs."""
+"""Measure the memory of processes that is not backed by files."""
 
 from pathlib import Path
 from time import sleep
@@ -11,10 +11,10 @@ __all__ = ["sampled_peak"]
 
 
 def sampled_peak(process: "subprocess.Popen[str]", interval: float) -> int | None:
-    """Wait for the process; give the most memory not backed by files that it was seen to hold.
+    """Wait for the process; return its peak memory that is not backed by files.
 
-    Looks every ``interval`` seconds, at the process and those that it started. None where the
-    system does not tell.
+    Samples the process and its descendants every ``interval`` seconds. Returns None on systems
+    without this information.
     """
     most = 0
     while process.poll() is None:
@@ -24,7 +24,7 @@ def sampled_peak(process: "subprocess.Popen[str]", interval: float) -> int | Non
 
 
 def _family(process: int) -> list[int]:
-    """Give the process and those that it started, empty where there is no /proc."""
+    """Return the process and its descendants, or nothing without /proc."""
     try:
         listed = [path.read_text() for path in Path(f"/proc/{process}/task").glob("*/children")]
     except OSError:

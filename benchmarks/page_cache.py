@@ -1,4 +1,4 @@
-"""The system's page cache: bring a file in, drop it, and hold memory ready for what comes next."""
+"""Read files into the page cache, remove them from it, and hold memory ready."""
 
 import ctypes
 import mmap
@@ -15,7 +15,7 @@ SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a file system in memory
 
 
 def read_once(path: Path) -> None:
-    """Bring the file into the page cache."""
+    """Read the file into the page cache."""
     buffer = bytearray(BLOCK_BYTES)
     with path.open("rb", buffering=0) as file:
         while file.readinto(buffer):
@@ -23,20 +23,20 @@ def read_once(path: Path) -> None:
 
 
 def drop(path: Path) -> None:
-    """Let the page cache forget the file, after what waits is on the disk."""
+    """Remove the file from the page cache after pending data are written."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def cached_share(path: Path) -> float:
-    """Give the share of the file's pages, 0 to 1, that are in the page cache."""
+    """Return the fraction of the file's pages that are in the page cache."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) as mapped:
         pages = (ctypes.c_ubyte * -(-len(mapped) // mmap.PAGESIZE))()
         first = ctypes.c_ubyte.from_buffer(mapped)
         size = ctypes.c_size_t(len(mapped))
         failed = ctypes.CDLL(None).mincore(ctypes.byref(first), size, pages)
-        del first  # or the mapping cannot be closed
+        del first  # the mapping cannot be closed while this refers to it
     if failed:
         msg = f"the system does not tell which pages of {path.name} are in memory"
         raise OSError(msg)
@@ -46,12 +46,12 @@ def cached_share(path: Path) -> float:
 
 @contextmanager
 def held_memory(size: int, scratch: Path) -> Iterator[list[Path]]:
-    """Hold memory by two files of so many bytes, which the work removes when it begins.
+    """Hold memory by two files of this size, which the task removes when it begins.
 
-    One is in the page cache, and is never written to disk; Linux gives it memory in large pieces.
-    The other is in a file system in memory, where there is one, and takes it page by page.
-    Measured: after both, writing in pieces of any size finds memory that is ready, which after
-    one of them it often does not. Nothing else waits to be written to disk when the block begins.
+    One is in the page cache and never written to disk; Linux allocates it in large blocks. The
+    other is in a file system in memory, if there is one, and is allocated page by page. Measured:
+    with both, writes of any size find memory ready; with one of them they often do not. No other
+    data are waiting to be written to disk when the block begins.
     """
     os.sync()
     with ExitStack() as stack:
@@ -65,7 +65,7 @@ def held_memory(size: int, scratch: Path) -> Iterator[list[Path]]:
 
 
 def _has_space(size: int) -> bool:
-    """Whether the file system in memory is there and has room."""
+    """Return True if the file system in memory exists and has space."""
     try:
         space = os.statvfs(SHARED_MEMORY)
     except OSError:

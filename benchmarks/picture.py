@@ -1,4 +1,4 @@
-"""A picture of how time and memory grow."""
+"""Plot time and memory against size."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ COLOR = "#2a6f97"
 
 @dataclass(frozen=True)
 class Point:
-    """Seconds of each round and MB of memory at one place of a curve."""
+    """Seconds of each round and memory in MB at one point of a curve."""
 
     at: int
     seconds: tuple[float, ...]
@@ -22,7 +22,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Curve:
-    """Points along one axis; ``is_size`` if it goes from small to large by factors."""
+    """Points along one axis; ``is_size`` selects a logarithmic axis."""
 
     name: str
     points: Sequence[Point]
@@ -30,14 +30,14 @@ class Curve:
 
 
 def draw(curves: Sequence[Curve], path: Path) -> bool:
-    """Draw seconds above memory, a column for each curve; tell whether matplotlib is there."""
+    """Plot seconds above memory, with a column for each curve; return True if matplotlib exists."""
     if find_spec("matplotlib") is None:
         return False
     import matplotlib as mpl  # noqa: PLC0415 - optional
     from matplotlib.figure import Figure  # noqa: PLC0415
     from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
 
-    # Text stays text, and the same numbers give the same file.
+    # Text stays text, and equal numbers produce equal files.
     mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "growth", "font.size": 9})
     figure = Figure(figsize=(2.6 * len(curves), 4.4), layout="constrained")
     axes = figure.subplots(2, len(curves), sharex="col", sharey="row", squeeze=False)

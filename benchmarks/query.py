@@ -7,7 +7,7 @@ __all__ = ["Query"]
 
 @dataclass(frozen=True)
 class Query:
-    """The cells of these ids, all of them if None, and the frames ``[first, first + frames)``."""
+    """The cells with these ids, or all if None, and the frames ``[first, first + frames)``."""
 
     cells: tuple[int, ...] | None
     first: int

@@ -1,4 +1,4 @@
-"""A server on this machine that sends ranges of files, late, and counts what it was asked for."""
+"""A local server that sends byte ranges of files with a delay, and counts requests."""
 
 import re
 import time
@@ -19,13 +19,13 @@ PIECE_BYTES = 2**18
 
 @dataclass
 class Traffic:
-    """What was asked for since the last reset."""
+    """Requests since the last reset."""
 
     requests: int = 0
     sent_bytes: int = 0
 
     def reset(self) -> None:
-        """Begin to count anew."""
+        """Set the counts to 0."""
         self.requests = self.sent_bytes = 0
 
 
@@ -46,7 +46,7 @@ class _Handler(BaseHTTPRequestHandler):
         super().__init__(*connection)  # type: ignore[arg-type]
 
     def do_HEAD(self) -> None:
-        """Say how long a file is."""
+        """Send the size of a file."""
         self._answer(with_body=False)
 
     def do_GET(self) -> None:
@@ -54,7 +54,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(with_body=True)
 
     def log_message(self, *arguments: object) -> None:
-        """Keep quiet."""
+        """Log nothing."""
 
     def _answer(self, *, with_body: bool) -> None:
         time.sleep(self.latency)
@@ -79,7 +79,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(file, stop - start)
 
     def _send(self, file: IO[bytes], size: int) -> None:
-        """Send so many bytes, or until the client has had enough."""
+        """Send this many bytes, or until the client disconnects."""
         for first in range(0, size, PIECE_BYTES):
             try:
                 self.wfile.write(file.read(min(PIECE_BYTES, size - first)))
@@ -91,7 +91,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _range(header: str, size: int) -> tuple[int, int, bool]:
-    """Give the bounds [start, stop) that a Range header asks for, and whether it asks for any."""
+    """Return the bounds [start, stop) of a Range header, and whether it requests a range."""
     asked = re.fullmatch(r"bytes=(\d*)-(\d*)", header.strip())
     if asked is None or not any(asked.groups()):
         return 0, size, False
@@ -103,9 +103,9 @@ def _range(header: str, size: int) -> tuple[int, int, bool]:
 
 @contextmanager
 def serve(directory: Path, latency: float) -> Iterator[tuple[str, Traffic]]:
-    """Serve the files of a directory, each answer after ``latency`` seconds.
+    """Serve the files of a directory; delay each response by ``latency`` seconds.
 
-    Gives the address that file names are appended to, and the traffic.
+    Yields the base URL and the traffic.
     """
     traffic = Traffic()
     handler = partial(_Handler, directory=directory, latency=latency, traffic=traffic, lock=Lock())

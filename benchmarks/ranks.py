@@ -1,7 +1,8 @@
-"""Two ways to a file from several MPI processes, and how fast they can write at all.
+"""Two methods to write a file from several MPI ranks, and their raw write speed.
 
-`mpirun -n 2 python ranks.py …`: the root prints one line of JSON, the seconds of each, from
-barrier to barrier, by round. The first round is not counted unless there is only one.
+`mpirun -n 2 python ranks.py …`: rank 0 prints one line of JSON: the seconds of
+each method from barrier to barrier, by round. The first round is not counted unless it is the only
+one.
 """
 
 import json
@@ -25,7 +26,7 @@ WORLD = MPI.COMM_WORLD
 
 
 def main(source: str, ours: str, gathered: str, written: str, repeats: str) -> None:
-    """Time all by turns."""
+    """Time all methods alternately."""
     works: dict[str, tuple[Callable[[], object], Path]] = {
         "ours": (lambda: convert(source, ours, comm=WORLD), Path(ours)),
         "gathered": (lambda: gather(source, gathered), Path(gathered)),
@@ -54,7 +55,7 @@ def _timed(work: Callable[[], object], target: Path) -> float:
 
 
 def gather(source: str, target: str) -> None:
-    """Read some columns on each rank, send them to the root block by block, and write them there.
+    """Read columns on each rank, send them to rank 0 block by block, and write them there.
 
     The target is contiguous, which is what h5py writes fastest.
     """
@@ -81,7 +82,7 @@ def gather(source: str, target: str) -> None:
 
 
 def write_share(source: str, target: str) -> None:
-    """Write as many bytes as the source has, each rank its part: what the system can do."""
+    """Write as many bytes as the source has, each rank its part, as a reference."""
     size = Path(source).stat().st_size
     block = np.ones(BLOCK_BYTES, np.uint8).data
     start, stop = (size * rank // WORLD.size for rank in (WORLD.rank, WORLD.rank + 1))

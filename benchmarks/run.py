@@ -1,6 +1,6 @@
-"""What this package takes, beside what others take for the same, and whether goals are reached.
+"""Measure this package and compare it with others.
 
-`python benchmarks/run.py --help` tells the options; `README.md` beside this file tells what is
+`python benchmarks/run.py --help` prints the options. `README.md` describes what is
 measured, how to read it, and what came out.
 """
 
@@ -68,20 +68,20 @@ File = click.Path(dir_okay=False, path_type=Path)
     "--gigabytes",
     default=WHOLE_GIGABYTES,
     show_default=True,
-    help="Size of the report; all other sizes go with it.",
+    help="Size of the report; all other sizes are scaled with it.",
 )
 @click.option("--repeats", default=5, show_default=True, help="Number of rounds.")
-@click.option("--points", default=4, show_default=True, help="Sizes along each curve of growth.")
-@click.option("--big", type=float, help="GB of a larger report, to see whether memory grows.")
-@click.option("--offline", is_flag=True, help="Install nothing: leave out who is missing.")
-@click.option("--scratch", type=Directory, help="Where large files may be written.")
+@click.option("--points", default=4, show_default=True, help="Points on each scaling curve.")
+@click.option("--big", type=float, help="Size in GB of a larger report, to compare memory.")
+@click.option("--offline", is_flag=True, help="Install nothing; skip what is missing.")
+@click.option("--scratch", type=Directory, help="Directory for large files.")
 @click.option(
     "--results",
     type=File,
     default=README,
-    help="File for the tables, which replace what its marker comments enclose.",
+    help="File whose marker comments enclose the tables.",
 )
-@click.option("--picture", type=File, default=PICTURE, help="File for the curves of growth.")
+@click.option("--picture", type=File, default=PICTURE, help="File for the scaling plot.")
 def main(
     *,
     only: tuple[str, ...],
@@ -94,11 +94,11 @@ def main(
     results: Path,
     picture: Path,
 ) -> None:
-    """Measure this package beside others, on inputs that are made up here."""
+    """Measure this package and others on generated inputs."""
     names = [name for name in ROWS if name in only or not only]
-    # Modules are compiled once, as pip does it: a first round, which is not counted, is for that.
+    # Let Python compile modules once, as pip does, in the first round, which is not counted.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    tables.begin(results, [MACHINE, *names])  # before the work rather than after it
+    tables.begin(results, [MACHINE, *names])  # Fail before the measurements rather than after them.
     clock = perf_counter()
 
     def tell(line: str) -> None:
@@ -127,7 +127,7 @@ def main(
 
 
 def _sections(bench: Bench, names: Iterable[str]) -> Iterable[Section]:
-    """Measure some rows, and put each into the results at once."""
+    """Measure some rows, and write each to the results at once."""
     for name in names:
         bench.tell(f"== {name}")
         made = f"{datetime.now(timezone.utc).date()}; {describe_briefly()} before"
@@ -140,12 +140,12 @@ def _sections(bench: Bench, names: Iterable[str]) -> Iterable[Section]:
 
 
 def _command() -> str:
-    """Give the command, for the machine of someone else."""
+    """Return the command line without local directories."""
     return shlex.join(["python", "benchmarks/run.py", *_public_arguments(sys.argv[1:])])
 
 
 def _public_arguments(arguments: list[str]) -> list[str]:
-    """Leave out directories, which mean nothing on another machine."""
+    """Remove options that name local directories."""
     private = ("--scratch", "--results", "--picture")
     kept, skip = [], False
     for argument in arguments:

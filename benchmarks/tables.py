@@ -1,4 +1,4 @@
-"""Results as Markdown, between marker comments of a file."""
+"""Write results as Markdown between the marker comments of a file."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,12 +14,12 @@ UNITS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6))
 
 
 def begin(path: Path, names: Iterable[str]) -> None:
-    """Make sure that the file holds both markers of each name; write it if it does not exist.
+    """Check that the file contains both markers of each name; create it if it does not exist.
 
     Raises
     ------
     ValueError
-        If it exists and lacks some of them.
+        If the file exists and lacks a marker.
 
     """
     if not path.exists():
@@ -29,15 +29,15 @@ def begin(path: Path, names: Iterable[str]) -> None:
 
 
 def check_markers(path: Path, name: str) -> None:
-    """Fail if the file does not hold both markers of this name."""
+    """Raise ValueError if the file lacks a marker of this name."""
     first, last = _markers(name)
     if last not in path.read_text().partition(first)[2]:
-        msg = f"{path} lacks the comments {first} and {last}, between which the results belong"
+        msg = f"{path} lacks the comments {first} and {last} that enclose the results"
         raise ValueError(msg)
 
 
 def write(path: Path, name: str, text: str) -> None:
-    """Put the text between the two markers of this name."""
+    """Write the text between the two markers of this name."""
     check_markers(path, name)
     first, last = _markers(name)
     before, _, rest = path.read_text().partition(first)
@@ -50,8 +50,8 @@ def _markers(name: str) -> tuple[str, str]:
 
 
 def section_text(section: Section, made: str) -> str:
-    """Give a part of the results; ``made`` tells when and how."""
-    head = ["what", "ours", "beside", "takes", "must be", "is", "reached"]
+    """Return a section of the results; ``made`` states when and where it was measured."""
+    head = ["measurement", "ours", "compared with", "its value", "goal", "ratio", "reached"]
     parts = [f"### {section.title}"]
     if section.claims:
         parts.append(table(head, [_claim_row(claim) for claim in section.claims]))
@@ -72,15 +72,15 @@ def _in_cell(text: str) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Give a Markdown table."""
+    """Return a Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def ways_table(measured: Measured) -> str:
-    """Give a table of what each way took."""
-    head = ["way", "seconds", "processor s", "whole process s", "memory before, MB", "peak, MB"]
-    head += ["of it not files, MB", "file written, MB"]
+    """Return a table of the time and memory of each method."""
+    head = ["method", "seconds", "CPU s", "whole process s", "memory at start, MB", "peak, MB"]
+    head += ["peak without files, MB", "file written, MB"]
     rows = [
         _way_row(label, runs, measured.peaks.get(label))
         for label, runs in measured.runs.items()
@@ -103,13 +103,13 @@ def _way_row(label: str, runs: Sequence[Run], peak: int | None) -> list[str]:
 
 
 def _megabytes(numbers: Sequence[int | None]) -> str:
-    """Give the highest number of bytes in MB (10⁶ bytes), "n/a" where it is not known."""
+    """Return the maximum in MB (10⁶ bytes), "n/a" if unknown."""
     known = [number for number in numbers if number is not None]
     return f"{max(known) / 1e6:.0f}" if known else UNKNOWN
 
 
 def spread(numbers: Sequence[float]) -> str:
-    """Give median and, of several, the lowest and the highest."""
+    """Return the median and, for several numbers, the minimum and maximum."""
     if len(numbers) == 1:
         return f"**{_number(numbers[0])}**"
     middle, lowest, highest = map(_number, (median(numbers), min(numbers), max(numbers)))
@@ -117,7 +117,7 @@ def spread(numbers: Sequence[float]) -> str:
 
 
 def _quantity(numbers: Sequence[float], unit: str) -> str:
-    """Give the median with its unit, seconds in a handy one."""
+    """Return the median with its unit; seconds are scaled to s, ms or µs."""
     middle = median(numbers)
     if unit != "s":
         return f"{_number(middle)} {unit}"
@@ -126,5 +126,5 @@ def _quantity(numbers: Sequence[float], unit: str) -> str:
 
 
 def _number(number: float) -> str:
-    """Give three digits, never in scientific notation."""
+    """Return the number with three digits, never in scientific notation."""
     return f"{number:.0f}" if number >= 100 else f"{number:#.3g}".rstrip(".")

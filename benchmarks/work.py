@@ -1,10 +1,10 @@
-"""One piece of work in a process of its own: `python work.py '{"work": "module:function", …}'`.
+"""Run one task in its own process: `python work.py '{"work": "module:function", …}'`.
 
-The function, of a module under `ways/`, prepares the work and gives what does it. Just before the
-work the files `ballast` are removed, see `page_cache.py`. Prints one line of JSON: the wall and
-processor seconds of the work itself, without the start of the interpreter, the imports and the
-preparation, and the resident memory before it and at its peak. It also runs in environments of
-others, so it imports only what the chosen work needs.
+The function is in a module under `ways/`. It prepares the task and returns a callable that runs
+it. The files `ballast` are removed just before the run, see `page_cache.py`. Prints one line of
+JSON: wall and CPU seconds of the task, without starting the interpreter, imports and preparation,
+and resident memory before the task and at its peak. The script also runs in environments without
+this package, so it imports only what the function needs.
 """
 
 import json
@@ -18,16 +18,16 @@ __all__ = ["function"]
 
 
 def function(name: str) -> object:
-    """Find `module:function` under `ways/`."""
+    """Return `module:function` of the modules under `ways/`."""
     module, _, attribute = name.partition(":")
     found: object = getattr(import_module(f"ways.{module}"), attribute)
     return found
 
 
 def resident() -> dict[str, int]:
-    """Give resident bytes now and at the peak so far; where there is no /proc, the peak only.
+    """Return resident bytes now and at the peak; without /proc, only the peak.
 
-    Not `ru_maxrss` on Linux: a new process inherits there the peak of the one that started it.
+    `ru_maxrss` is not used on Linux, because a new process inherits the peak of its parent.
     """
     try:
         status = Path("/proc/self/status").read_text()
@@ -43,13 +43,13 @@ def resident() -> dict[str, int]:
 
 
 def processor_seconds() -> float:
-    """Give user and system seconds of this process, its threads and its finished children."""
+    """Return user and system seconds of this process, its threads and finished children."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in used)
 
 
 def main(task: str) -> None:
-    """Do the work once and print what it took."""
+    """Run the task once and print its time and memory."""
     given = json.loads(task)
     work = function(given["work"])(*given["paths"], **given["options"])
     removing = perf_counter()

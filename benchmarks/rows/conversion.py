@@ -56,7 +56,7 @@ def _memory_claims(bench: Bench, measured: Measured) -> list[Claim]:
 
 
 def _bounded(what: str, megabytes: float, problem: str) -> Claim:
-    bound = f"a bound of {BOUND_MEGABYTES} MB"
+    bound = f"limit of {BOUND_MEGABYTES} MB"
     return Claim(what, bound, at_most(1), [megabytes], [BOUND_MEGABYTES], "MB", problem)
 
 
@@ -76,5 +76,5 @@ def _peak(measured: Measured) -> tuple[float, str]:
     """Give the most memory that our conversion held, in MB, and why it is not known."""
     problem = measured.problem(OURS)
     if not problem and OURS not in measured.peaks:
-        problem = "not measured: the system does not tell"
+        problem = "not measured: not available on this system"
     return measured.peaks.get(OURS, 0) / 1e6, problem

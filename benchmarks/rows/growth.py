@@ -26,14 +26,14 @@ def measure(bench: Bench) -> Section:
     """Measure along each axis, and draw it."""
     middle = Size.of(bench.scaled(round(GIGABYTES * 1e9)) / 1e9)
     curves = list(_curves(bench, middle))
-    head = ["grows", "to", "seconds", "memory, MB"]
+    head = ["dimension", "size", "seconds", "memory, MB"]
     rows = [
         [curve.name, f"{point.at:,}", spread(point.seconds), f"{point.megabytes:.0f}"]
         for curve in curves
         for point in curve.points
     ]
     notes = [_picture(bench, curves), table(head, rows)]
-    return Section(f"Growth of conversion, about {middle}", [], notes)
+    return Section(f"Scaling of conversion, about {middle}", [], notes)
 
 
 def _curves(bench: Bench, middle: Size) -> Iterator[Curve]:
@@ -53,7 +53,7 @@ def _curves(bench: Bench, middle: Size) -> Iterator[Curve]:
 def _convert(bench: Bench, size: Size, workers: Sequence[int]) -> Measured:
     """Convert a report of this size with so many workers; raise WorkError if that fails."""
     source = bench.scratch / "growth.h5"
-    bench.tell(f"writing a report of {size} for growth")
+    bench.tell(f"writing a report of {size} for scaling")
     write_report(source, size)
     ways = {
         f"{number} workers": Way("ours:convert", source, ".nwb", {"workers": number})

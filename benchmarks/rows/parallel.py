@@ -40,7 +40,7 @@ def measure(bench: Bench) -> Section:
         problem = f"failed: {error}"
     claim = Claim(OURS, GATHER, at_least(2), seconds[OURS], seconds[GATHER], problem=problem)
     rows = [[label, spread(taken)] for label, taken in seconds.items() if taken]
-    notes = [table(["way", "seconds"], rows)] if rows else []
+    notes = [table(["method", "seconds"], rows)] if rows else []
     return Section(f"MPI, {RANKS} ranks, files in memory: {size}", [claim], notes)
 
 

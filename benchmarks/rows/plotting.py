@@ -10,7 +10,7 @@ from tables import ways_table
 __all__ = ["measure"]
 
 CELLS, FRAMES, SPIKES, SAMPLES = 1_000_000, 400, 10_000_000, 10_000_000
-OPEN, LONG = "open", "trace, very long"
+OPEN, LONG = "open", "long trace"
 BOUNDS = {OPEN: 10, "trace": 2, LONG: 2, "raster": 3, "rates": 3, "heat map": 4, "neuron in 3-D": 5}
 KINDS = {"trace": "traces", "raster": "raster", "rates": "rates", "heat map": "heat"}
 
@@ -22,7 +22,7 @@ def measure(bench: Bench) -> Section:
 
     cells, spikes = bench.scaled(CELLS), bench.scaled(SPIKES)
     samples = bench.scaled(SAMPLES)
-    title = f"Pictures: {cells:,} cells × {FRAMES} times, {spikes:,} spikes; {samples:,} samples"
+    title = f"Plots: {cells:,} cells × {FRAMES} times, {spikes:,} spikes; {samples:,} samples"
     if find_spec("matplotlib") is None:
         problem = "not measured: matplotlib is not installed"
         return Section(title, [_claim(what, Measured(), problem) for what in BOUNDS])
@@ -43,4 +43,4 @@ def _claim(what: str, measured: Measured, problem: str = "") -> Claim:
     seconds = [run.seconds for run in measured.runs.get(what, ())]
     bound = BOUNDS[what]
     bounds = [float(bound)] * len(seconds)
-    return Claim(what, f"a bound of {bound} s", at_most(1), seconds, bounds, problem=problem)
+    return Claim(what, f"limit of {bound} s", at_most(1), seconds, bounds, problem=problem)

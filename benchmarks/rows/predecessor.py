@@ -34,7 +34,7 @@ def measure_reports(bench: Bench) -> Section:
         compare(measured, OURS, OURS, OLD, at_least(12)),
         compare_memory(measured, OURS, OLD, at_most(1 / 6)),
     ]
-    title = f"Conversion beside the predecessor: {bench.size}"
+    title = f"Conversion compared with the predecessor: {bench.size}"
     return Section(title, claims, [ways_table(measured)])
 
 

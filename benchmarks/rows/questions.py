@@ -26,7 +26,7 @@ __all__ = [
 
 SONATA, NWB = "ours, SONATA file", "ours, NWB file"
 OTHER = "libsonata, SONATA file"
-LIMIT = "numpy, mapped SONATA file"
+LIMIT = "numpy, memory-mapped SONATA file"
 MANY, WINDOW = 100, 100
 MILLI = np.float32(1e-3)
 

@@ -60,7 +60,7 @@ def measure(bench: Bench) -> Section:
     for path in (chunked, contiguous):
         path.unlink()
     claims = [_claim(visits, label) for label in OTHERS]
-    return Section(f"Over a link of {LATENCY * 1000:g} ms: {size}", claims, [_table(visits)])
+    return Section(f"Remote file, latency {LATENCY * 1000:g} ms: {size}", claims, [_table(visits)])
 
 
 def _way(work: str, **options: Any) -> Way:
@@ -110,4 +110,4 @@ def _table(visits: dict[str, Visit]) -> str:
         for label, visit in visits.items()
         if visit.seconds
     ]
-    return table(["way", "seconds", "requests", "MB sent"], rows)
+    return table(["method", "seconds", "requests", "MB sent"], rows)

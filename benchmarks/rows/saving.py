@@ -10,7 +10,7 @@ from tables import ways_table
 
 __all__ = ["measure"]
 
-TITLE = "Continuous saving: frames of a camera, uint16, with a power and the time of each"
+TITLE = "Continuous saving: uint16 camera frames, each with a power and a time"
 SIZES = {"frames of 64 × 64": ((64, 64), 500), "frames of 512 × 512": ((512, 512), 20)}
 """Shape of a frame, and how many are saved."""
 ROUNDS = 2  # PyMoDAQ takes seconds for a compressed frame of the larger ones
@@ -33,7 +33,7 @@ def _measure(
     bench: Bench, what: str, shape: tuple[int, ...], steps: int, level: int
 ) -> tuple[list[Claim], str]:
     told = f"{steps:,} {what}" + (f", gzip {level}" if level else "")
-    ours, other = f"DataToExportTimedSaver: {told}", f"that of pymodaq_data 5.3: {told}"
+    ours, other = f"DataToExportTimedSaver: {told}", f"pymodaq_data 5.3: {told}"
     options = {"shape": shape, "steps": steps, "level": level}
     way = Way("saving:save", suffix=".nwb", options=options, rounds=ROUNDS)
     ways = {

@@ -66,7 +66,7 @@ def _limit(path: Path) -> str:
     start = perf_counter()
     read_once(path)
     megabytes = path.stat().st_size / 1e6 / (perf_counter() - start)
-    return f"The whole NWB file, read from its beginning to its end: {megabytes:,.0f} MB/s."
+    return f"Sequential read of the whole NWB file: {megabytes:,.0f} MB/s."
 
 
 def _ask_by_turns(
