@@ -1,4 +1,4 @@
-"""How Sphinx builds these pages; nothing is fetched."""
+"""Sphinx configuration. Building these pages needs no network."""
 
 import sys
 from importlib.metadata import version as installed_version

@@ -1,4 +1,4 @@
-"""The pictures of the gallery, made by the commands that stand on its page."""
+"""Make the images of the gallery by running the commands on its page."""
 
 import os
 import re
@@ -23,9 +23,9 @@ _PICTURES = {".png", ".gif"}
 
 
 def make_pictures(page: Path, target: Path) -> None:
-    """Run the blocks of a page in their order, and put the pictures that they make into ``target``.
+    """Run the blocks of a page in order, and copy the images that they make to ``target``.
 
-    What was there before goes.
+    Existing files in ``target`` are removed.
     """
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir()
@@ -44,7 +44,7 @@ def make_pictures(page: Path, target: Path) -> None:
 
 @contextmanager
 def _elsewhere() -> Iterator[None]:
-    """Work in a directory that is gone afterwards."""
+    """Change to a temporary directory."""
     before = Path.cwd()
     with tempfile.TemporaryDirectory() as directory:
         os.chdir(directory)

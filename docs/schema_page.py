@@ -1,4 +1,4 @@
-"""The reference page of the schema, made from the YAML under ``spec/``."""
+"""Make the reference page of the schema from the YAML under ``spec/``."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,20 +12,20 @@ _QUANTITIES = {None: "one", "?": "optional", "*": "any number", "+": "one or mor
 
 
 def write_schema_page(spec: Path, target: Path) -> None:
-    """Write the page about the YAML in the directory ``spec`` to ``target``."""
+    """Write the page for the YAML files in the directory ``spec`` to ``target``."""
     target.write_text(schema_page(spec), encoding="utf-8")
 
 
 def schema_page(spec: Path) -> str:
-    """Give the page, in Markdown: a section for each type, a table row for each of its parts."""
+    """Return the page as Markdown, with a section for each type and a table row for each part."""
     (namespace,) = _load(next(spec.glob("*.namespace.yaml")))["namespaces"]
     lines = [
         f"# Schema: `{namespace['name']}` {namespace['version']}",
         "",
         f"{namespace['doc']}",
         "",
-        "This page is made from the YAML under `spec/`, the only definition of the types.",
-        "Parts that a type inherits are described by the NWB and HDMF schemas.",
+        "This page is generated from the YAML under `spec/`, the only definition of the types.",
+        "Inherited parts are described in the NWB and HDMF schemas.",
     ]
     for source in namespace["schema"]:
         if "source" in source:
@@ -43,7 +43,11 @@ def _type(kind: Mapping[str, Any]) -> Iterator[str]:
     yield from ("", f"## {kind['neurodata_type_def']}", "")
     named = f" Its name is always `{kind['name']}`." if "name" in kind else ""
     yield f"Extends `{kind['neurodata_type_inc']}`.{named} {_line(kind['doc'])}"
-    yield from ("", "| part | what | type | quantity | |", "| --- | --- | --- | --- | --- |")
+    yield from (
+        "",
+        "| name | kind | type | quantity | description |",
+        "| --- | --- | --- | --- | --- |",
+    )
     for what in ("attributes", "datasets", "links", "groups"):
         for part in kind.get(what, []):
             if part.get("neurodata_type_inc") != "VectorIndex":

@@ -1,4 +1,4 @@
-"""Compute statistics of every compartment on a cluster of several processes, with dask."""
+"""Compute statistics of every compartment with dask, on a cluster of several processes."""
 
 from pathlib import Path
 
@@ -14,14 +14,14 @@ def main() -> None:
     for line in run_demo(Path("demo")):
         print(line)
 
-    # Processes on this machine; Client("tcp://…") connects to a cluster that runs elsewhere.
+    # Processes on this machine; Client("tcp://…") connects to a remote cluster.
     cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0")
     with cluster, Client(cluster):
         with open_output("demo/run.nwb") as output:
             report = output["v_exc"]
             voltages = report.to_dask(chunks=(500, -1))
             read_here = report.get_traces()
-        # The file is closed: each process opens it for the blocks that it computes.
+        # The file is closed here. Each process opens it for the blocks that it computes.
         mean = voltages.mean(axis=0).compute()
         variance = voltages.var(axis=0).compute()
         depolarized = (voltages > -0.04).any(axis=0).sum().compute()
@@ -35,4 +35,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()  # processes of the cluster import this file, and must not start a cluster
+    main()  # the cluster processes import this file and must not start a cluster

@@ -1,4 +1,4 @@
-"""Convert the SONATA files of a run to a Zarr store, and read it with nothing but zarr."""
+"""Convert the SONATA files of a run to a Zarr store, and read it with zarr alone."""
 
 from pathlib import Path
 

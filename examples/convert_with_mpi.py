@@ -1,6 +1,6 @@
-"""Convert the SONATA files of a run with all processes of an MPI job.
+"""Convert the SONATA files of a run in the ranks of an MPI job.
 
-Run it as it stands, or with ``mpirun -n 4 python convert_with_mpi.py``.
+Run it directly, or with ``mpirun -n 4 python convert_with_mpi.py``.
 """
 
 from pathlib import Path
@@ -12,17 +12,17 @@ from ndx_simulation_output.cable import simulate
 try:
     from mpi4py import MPI
 except (ImportError, RuntimeError):
-    comm, rank = None, 0  # without MPI, one process does it
+    comm, rank = None, 0  # without MPI, one process converts
 else:
     comm, rank = MPI.COMM_WORLD, MPI.COMM_WORLD.rank
 
-# Stand-in for your simulation: a directory of SONATA files, on a file system that all ranks see.
+# Stand-in for your simulation: a directory of SONATA files that all ranks can read.
 if rank == 0:
     sonata.write(simulate(duration=0.05), Path("output"), dialect="bbp")
 if comm is not None:
     comm.Barrier()
 
-# Every rank calls it with the same arguments, and has the file when it returns.
+# Every rank calls convert with the same arguments. The file exists when it returns.
 metadata = {"NWBFile": {"session_start_time": "2026-01-31T12:00:00+01:00"}}
 converted = convert("output", "run.nwb", metadata=metadata, compression="gzip", comm=comm)
 

@@ -1,4 +1,4 @@
-"""Write the recordings of an NWB file as SONATA files, for bmtk or libsonata."""
+"""Export an NWB file to SONATA files for bmtk or libsonata."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Read the traces of one cell from an NWB file on a server, and little else of it."""
+"""Read the traces of one cell from an NWB file on a server without downloading the file."""
 
 import sys
 from pathlib import Path
@@ -10,7 +10,7 @@ from ndx_simulation_output.demo import run_demo
 
 
 def stand_in() -> str:
-    """Put run.nwb of the demo where fsspec finds it: in memory, as if on a server."""
+    """Store run.nwb of the demo in the memory file system of fsspec, in place of a server."""
     for line in run_demo(Path("demo")):
         print(line)
     fsspec.filesystem("memory").put("demo/run.nwb", "/run.nwb")

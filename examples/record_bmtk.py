@@ -1,6 +1,6 @@
-"""Record a network of bmtk's BioNet into an NWB file while it runs.
+"""Record a network of bmtk's BioNet to an NWB file while it runs.
 
-Without this, ``convert`` takes the SONATA reports and spikes that BioNet writes.
+Alternatively, ``convert`` converts the SONATA reports and spikes that BioNet writes.
 """
 
 from pathlib import Path
@@ -15,21 +15,21 @@ from ndx_simulation_output.neuron import Recorder, record
 
 
 class Recording(SimulatorMod):
-    """What BioNet calls after each time step."""
+    """A module that BioNet calls after each time step."""
 
     def __init__(self, recorder: Recorder) -> None:
         self.recorder = recorder
 
     def initialize(self, sim: Any) -> None:  # noqa: ARG002 - what BioNet gives
-        """Take what there is at the start."""
+        """Record the initial values."""
         self.recorder.sample()
 
     def step(self, sim: Any, tstep: int) -> None:  # noqa: ARG002
-        """Take what there is now."""
+        """Record the current values."""
         self.recorder.sample()
 
 
-# Stand-in for your network: four cells of two sections, the first two of which are stimulated.
+# Stand-in for your network: four cells of two sections; the first two cells are stimulated.
 Path("templates").mkdir()
 Path("templates/stick.hoc").write_text(
     """

@@ -56,7 +56,7 @@ spikes = SpikeMonitor(cells)
 net = Network(cells, synapses, potentials, spikes)
 net.run(200 * ms)
 
-# What it left, in the words of NWB. Brian2 gives numbers in SI units.
+# The results as NWB objects. Brian2 returns numbers in SI units.
 states = net.get_states(units=False, read_only_variables=False)
 local = {
     name: values for name, values in states["exc"].items() if np.shape(values) == (len(cells),)

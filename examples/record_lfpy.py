@@ -37,7 +37,7 @@ electrode = RecExtElectrode(
     method="pointsource",
 )
 
-# LFPy owns the loop; NEURON calls us after each time step. One thread, no CVode.
+# LFPy runs the loop; NEURON calls this after each time step. Use one thread and no CVode.
 h.dt, cvode = cell.dt, h.CVode()
 cvode.use_fast_imem(1)
 with record("run.nwb", variables=["v", "i_membrane_"]) as recorder:
@@ -49,10 +49,10 @@ with record("run.nwb", variables=["v", "i_membrane_"]) as recorder:
 
     handler = h.FInitializeHandler(2, sample)
     cell.simulate(probes=[electrode])
-    del handler  # or the next run is sampled as well
+    del handler  # otherwise the next run is sampled as well
 
-# Now from the file alone: V is the sum of I / (4 pi sigma r), where r is at least the radius of the
-# segment. LFPy's line sources need the ends of segments, and the file has their centres.
+# Compute the LFP from the file: V is the sum of I / (4 pi sigma r), where r is at least the radius
+# of the segment. LFPy's line sources would need the ends of segments; the file has their centres.
 with open_output("run.nwb") as output:
     report = output["i_membrane_"]
     currents = report.get_traces()  # amperes
@@ -63,7 +63,7 @@ distances = np.linalg.norm(sites[:, None] - centres, axis=2)
 distances = np.maximum(distances, columns["diameter"] / 2) * 1e-6  # meters
 potentials = currents @ (1 / (4 * np.pi * SIGMA * distances)).T * 1000.0  # millivolts
 
-# At t = 0 no step was computed: NEURON has no currents yet, and LFPy takes densities for them.
+# Skip t = 0: NEURON has computed no currents yet, and LFPy uses densities instead.
 theirs = electrode.data.T[1:]
 difference = np.abs(potentials[1:] - theirs).max()
 print(f"{len(currents)} times × {currents.shape[1]} segments, {len(sites)} electrodes")

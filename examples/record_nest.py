@@ -35,7 +35,7 @@ nest.Connect(multimeter, exc[[3, 7, 50]])
 nest.Connect(exc, recorder)
 nest.Simulate(200.0)
 
-# What it left, in the words of NWB. NEST counts all nodes from 1, and gives ms, mV and pA.
+# The results as NWB objects. NEST counts all nodes from 1 and returns ms, mV and pA.
 first = exc[0].global_id
 recorded = multimeter.events
 order = np.lexsort((recorded["senders"], recorded["times"]))

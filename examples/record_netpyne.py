@@ -1,11 +1,11 @@
-"""Record a NetPyNE network into an NWB file while it runs, with its populations and gids."""
+"""Record a NetPyNE network with its populations and gids to an NWB file while it runs."""
 
 from netpyne import sim, specs
 
 from ndx_simulation_output import open_output
 from ndx_simulation_output.neuron import record
 
-# Stand-in for your network: two populations, the first of which is stimulated.
+# Stand-in for your network: two populations; the first is stimulated.
 network = specs.NetParams()
 network.cellParams["ball and stick"] = {
     "secs": {
@@ -45,7 +45,7 @@ cells = {
     name: {gid: sim.net.cells[sim.net.gid2lid[gid]] for gid in population.cellGids}
     for name, population in sim.net.pops.items()
 }
-sim.preRun()  # as sim.simulate() would: it sets h.dt and the random streams
+sim.preRun()  # as in sim.simulate(): sets h.dt and the random streams
 with record(
     "run.nwb",
     cells=cells,
@@ -54,7 +54,7 @@ with record(
     spikes=True,
 ) as recorder:
     recorder.run(config.duration, v_init=config.hParams["v_init"])
-sim.gatherData()  # NetPyNE has what it recorded itself
+sim.gatherData()  # NetPyNE has its own recordings
 
 with open_output("run.nwb") as output:
     for report in output.reports:

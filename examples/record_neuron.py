@@ -1,4 +1,4 @@
-"""Record a NEURON model into an NWB file while it runs: potentials, currents, spikes."""
+"""Record potentials, currents and spikes of a NEURON model to an NWB file while it runs."""
 
 from itertools import pairwise
 
@@ -24,7 +24,7 @@ class Cell:
         self.synapse.tau = 2
 
 
-# A chain of three cells: each excites the next, and the first is stimulated.
+# A chain of three cells. Each excites the next, and the first is stimulated.
 cells = [Cell() for _ in range(3)]
 stimulus = h.NetStim()
 stimulus.start, stimulus.number, stimulus.interval = 5, 3, 15

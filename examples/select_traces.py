@@ -1,4 +1,4 @@
-"""Read the traces of some compartments of some cells, and nothing else, from an NWB file."""
+"""Read the traces of selected compartments and cells from an NWB file."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ for line in run_demo(Path("demo")):
 with NWBHDF5IO("demo/run.nwb", "r") as io:
     series = io.read().acquisition["v_exc"]
 
-    # Somata are section 0. Only these columns of these 500 rows are read.
+    # Somata are section 0. Only the selected columns of 500 rows are read.
     somata = series.get_traces(cells=[3, 0], numbers=0, start=0.1, stop=0.15)
     print(f"two somata: {somata.shape}, {somata.min():.3f} to {somata.max():.3f} {series.unit}")
 

@@ -1,4 +1,4 @@
-"""Write a file while a simulation runs: the values of each time step as they come."""
+"""Write a file while a simulation runs, one time step at a time."""
 
 import numpy as np
 
@@ -42,7 +42,7 @@ with stream("run.nwb", reports, run=run, metadata=METADATA, overwrite=True) as f
             file.add_spikes(Spikes("exc", spiking, np.full(len(spiking), step * STEP)))
             v[spiking] = -65.0
         if step % 1000 == 0:
-            file.flush()  # what is there so far can be read at file.path
+            file.flush()  # the data so far can be read from file.path
 
 with open_output("run.nwb") as output:
     for report in output.reports:

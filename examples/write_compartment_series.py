@@ -1,4 +1,4 @@
-"""Write a CompartmentSeries by hand: the usage of the original extension."""
+"""Write a CompartmentSeries with pynwb, as with version 0.2.6."""
 
 from datetime import datetime
 
