@@ -6,9 +6,12 @@ import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import h5py
+import pynwb.validation
 import pytest
+from hdmf.build import BuildManager
 from hypothesis import HealthCheck, settings
 
 # They import simulators, which may not be there, and have no doctests.
@@ -45,6 +48,38 @@ def no_open_file() -> Iterator[None]:
     if _open_files() > before:
         gc.collect()
         pytest.fail(f"{_open_files() - before} HDF5 files stayed open")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def specifications_loaded_once() -> Iterator[None]:
+    """Let files with the same cached specifications share what `pynwb.validate` makes of them.
+
+    To make it takes half a second for each file.
+    """
+    load = pynwb.validation.get_cached_namespaces_to_validate
+    known: dict[bytes, tuple[Any, ...]] = {}
+
+    def load_once(path: str | None = None, *words: Any, **options: Any) -> tuple[Any, ...]:
+        if path is None or not Path(path).is_file() or words or any(options.values()):
+            return load(path, *words, **options)
+        key = _cached_specifications(path)
+        if key not in known:
+            known[key] = load(path)
+        names, manager, dependencies = known[key]
+        return names, manager and BuildManager(manager.type_map), dependencies
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pynwb.validation, "get_cached_namespaces_to_validate", load_once)
+        yield
+
+
+def _cached_specifications(path: str) -> bytes:
+    found = []
+    with h5py.File(path) as file:
+        file["specifications"].visititems(
+            lambda name, item: found.append((name, item[()] if hasattr(item, "dtype") else None))
+        )
+    return repr(found).encode()
 
 
 def _genuine(name: str) -> Path:

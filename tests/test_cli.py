@@ -1,5 +1,7 @@
-"""The command line, tried as a user does: a process of its own, its status and both its streams."""
+"""The command line: its exit status and both its streams, some in a process of its own."""
 
+import contextlib
+import io
 import json
 import shutil
 import subprocess
@@ -22,6 +24,20 @@ SESSION = "NWBFile:\n  session_start_time: 2026-01-31T12:00:00+01:00\n"
 
 
 def run(*words: object) -> subprocess.CompletedProcess[str]:
+    """Run ``ndx-sim`` in this process, in which every warning that is not ours is an error."""
+    command, status = [*map(str, words)], 0
+    with (
+        contextlib.redirect_stdout(io.StringIO()) as output,
+        contextlib.redirect_stderr(io.StringIO()) as errors,
+    ):
+        try:
+            main(command, prog_name="ndx-sim")
+        except SystemExit as end:
+            status = int(end.code or 0)
+    return subprocess.CompletedProcess(command, status, output.getvalue(), errors.getvalue())
+
+
+def run_process(*words: object) -> subprocess.CompletedProcess[str]:
     """Run ``ndx-sim`` as the shell does, with every warning that is not ours an error."""
     code = "from ndx_simulation_output.cli import main; main(prog_name='ndx-sim')"
     command = [sys.executable, *STRICT, "-c", code, *map(str, words)]
@@ -119,7 +135,7 @@ def test_wrong_usage_exits_with_2_and_says_how_it_is_used(words):
 
 
 def test_convert_refuses_a_target_that_does_not_end_in_nwb(demo):
-    finished = run("convert", demo / "sonata", "run.h5")
+    finished = run_process("convert", demo / "sonata", "run.h5")
 
     assert finished.returncode == 2
     assert "NAME.nwb; found run.h5" in finished.stderr
@@ -168,7 +184,7 @@ def test_metadata_that_are_no_yaml_are_refused_in_one_line(demo):
 
 
 def test_export_refuses_what_is_no_nwb_file(demo):
-    finished = run("export", demo / "sonata" / "v.h5", "out")
+    finished = run_process("export", demo / "sonata" / "v.h5", "out")
 
     assert finished.returncode == 1
     assert "v.h5 is not an NWB file of version 2" in said_in_one_line(finished, "error: ")
@@ -188,7 +204,7 @@ def test_info_says_the_same_as_json(demo):
 
 
 def test_convert_says_on_stdout_what_it_wrote_and_nothing_else(demo, session):
-    finished = run("convert", demo / "sonata", "run.nwb", "--metadata", session)
+    finished = run_process("convert", demo / "sonata", "run.nwb", "--metadata", session)
 
     assert finished.returncode == 0
     assert finished.stdout == "wrote run.nwb\n"
@@ -223,7 +239,7 @@ def test_the_option_that_the_warning_names_sets_the_unit(report_without_unit, se
 
 
 def test_a_warning_of_the_session_names_the_option_that_gives_it(demo):
-    finished = run("convert", demo / "sonata" / "v.h5", "v.nwb")
+    finished = run_process("convert", demo / "sonata" / "v.h5", "v.nwb")
 
     assert finished.returncode == 0
     assert "--metadata FILE.yaml" in said_in_one_line(finished, "warning: session_start_time")
@@ -280,7 +296,7 @@ def test_a_target_survives_an_overwrite_that_fails(demo, session):
 
 
 def test_info_says_the_same_of_the_sonata_files_and_of_the_nwb_file_made_of_them(demo):
-    source, target = run("info", demo / "sonata"), run("info", demo / "run.nwb")
+    source, target = run_process("info", demo / "sonata"), run("info", demo / "run.nwb")
 
     assert source.returncode == target.returncode == 0
     assert not source.stderr + target.stderr
@@ -307,7 +323,7 @@ def test_check_exits_with_1_for_a_file_that_lacks_a_column(demo):
         series["data"] = values
         series["data"].attrs.update(attributes)
 
-    finished = run("check", demo / "run.nwb")
+    finished = run_process("check", demo / "run.nwb")
 
     assert finished.returncode == 1
     assert "v_inh: the data have 43 columns but the table describes 44" in finished.stdout
@@ -343,7 +359,7 @@ def test_export_refuses_existing_files_unless_told_to_overwrite(demo):
 
 
 def test_a_demo_says_what_it_did_and_where_to_look(tmp_path):
-    finished = run("demo", tmp_path / "demo")
+    finished = run_process("demo", tmp_path / "demo")
 
     assert finished.returncode == 0
     assert not finished.stderr
