@@ -1,33 +1,22 @@
 """The demo network obeys its equations, and is described as promised."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from ndx_simulation_output.cable import simulate
-from ndx_simulation_output.cable.morphology import Cables, axial_conductances
-from ndx_simulation_output.cable.network import advance, build, initial_state
-from ndx_simulation_output.cable.parameters import Parameters
+from ndx_simulation_output import open_output
+from ndx_simulation_output.cable import Network, Parameters, axial_conductances, simulate
+from ndx_simulation_output.demo import run_demo
 from ndx_simulation_output.recording import SimulationOutput, Unit
 
 
 @pytest.fixture(scope="module")
 def output() -> SimulationOutput:
     return simulate()
-
-
-def _straight_cable(*, count: int, length: float, diameter: float) -> Cables:
-    centers = (np.arange(count) + 0.5) * length
-    return Cables(
-        cells=np.zeros(count, np.int64),
-        sections=np.zeros(count, np.int64),
-        positions=(np.arange(count) + 0.5) / count,
-        parents=np.arange(count) - 1,
-        lengths=np.full(count, length),
-        diameters=np.full(count, diameter),
-        centers=np.column_stack([centers, np.zeros((count, 2))]),
-    )
 
 
 def test_both_populations_spike_and_their_spikes_are_ordered_by_time(
@@ -100,44 +89,95 @@ def test_the_transmembrane_currents_of_a_cell_sum_to_zero(output: SimulationOutp
 
 
 def test_the_membrane_passes_what_the_axial_currents_bring() -> None:
-    parameters = Parameters()
-    network = build(np.random.default_rng(3), parameters)
-    axial = axial_conductances(network.cables, parameters.axial_resistivity)
-    arrivals = np.ones(len(network.cables.somata), np.bool_)
-    drive = np.ones(len(network.cables), np.int64)
+    network = Network(np.random.default_rng(3), Parameters())
+    axial = axial_conductances(network.compartments, network.parameters.axial_resistivity)
+    arrivals = np.ones(len(network.somata), np.bool_)
+    drive = np.ones(len(network.compartments), np.int64)
 
-    state = advance(network, initial_state(network), arrivals, drive)
+    network.advance(arrivals, drive)
 
-    assert np.abs(state.current).max() > 0
-    np.testing.assert_allclose(state.current, axial @ state.voltage, atol=1e-12)
+    assert np.abs(network.current).max() > 0
+    np.testing.assert_allclose(network.current, axial @ network.voltage, atol=1e-12)
 
 
 def test_a_network_without_drive_stays_silent() -> None:
-    network = build(np.random.default_rng(3), Parameters())
-    state = initial_state(network)
-    arrivals = np.zeros(len(network.cables.somata), np.bool_)
-    drive = np.zeros(len(network.cables), np.int64)
+    network = Network(np.random.default_rng(3), Parameters())
+    arrivals = np.zeros(len(network.somata), np.bool_)
+    drive = np.zeros(len(network.compartments), np.int64)
 
     for _ in range(400):
-        state = advance(network, state, arrivals, drive)
+        network.advance(arrivals, drive)
 
-    np.testing.assert_allclose(state.voltage, network.parameters.leak_reversal, atol=2)
+    np.testing.assert_allclose(network.voltage, network.parameters.leak_reversal, atol=2)
 
 
 def test_the_steady_potential_of_a_passive_cable_decays_as_cable_theory_says() -> None:
     # Rall (1959): cosh((l - x) / lambda) for a cable of length l that is sealed at its end.
     p = Parameters()
-    cable = _straight_cable(count=200, length=5.0, diameter=2.0)
-    injected = np.zeros(200)
+    diameter, length, count = 2.0, 5.0, 200
+    cable = np.zeros(count, [("parent", int), ("length", float), ("diameter", float)])
+    cable["parent"], cable["length"], cable["diameter"] = np.arange(count) - 1, length, diameter
+    injected = np.zeros(count)
     injected[0] = 0.01
     length_constant = 1e4 * np.sqrt(2e-4 / (4 * p.axial_resistivity * p.leak * 1e-3))
 
-    leak = np.diag(p.leak * cable.areas * 1e3)
-    voltage = np.linalg.solve(leak - axial_conductances(cable, p.axial_resistivity), injected)
+    leak = p.leak * np.pi * diameter * length * 1e-8 * 1e3
+    conductances = leak * np.eye(count) - axial_conductances(cable, p.axial_resistivity)
+    voltage = np.linalg.solve(conductances, injected)
 
-    expected = np.cosh((1000 - cable.centers[:, 0]) / length_constant)
+    centers = (np.arange(count) + 0.5) * length
+    expected = np.cosh((1000 - centers) / length_constant)
     assert np.all(np.diff(voltage) < 0)
     np.testing.assert_allclose(voltage / voltage[0], expected / expected[0], rtol=1e-3)
+
+
+def _places(columns: Any) -> NDArray[np.float64]:
+    return np.column_stack([columns[axis][:] for axis in "xyz"])
+
+
+def test_every_compartment_touches_its_parent_in_space() -> None:
+    network = Network(np.random.default_rng(3), Parameters())
+    compartments = network.compartments
+    dendrites = np.flatnonzero(compartments["parent"] >= 0)
+    parents = compartments["parent"][dendrites]
+
+    gaps = np.linalg.norm(
+        compartments["center"][dendrites] - compartments["center"][parents], axis=1
+    )
+
+    # From a soma a dendrite begins at the centre, else at the end of its parent; it may bend.
+    length = network.parameters.compartment_length
+    from_soma = np.isin(parents, network.somata)
+    np.testing.assert_allclose(gaps[from_soma], length / 2)
+    assert np.all(gaps[~from_soma] <= length * (1 + 1e-9))
+    assert np.all(gaps[~from_soma] > 0.5 * length)
+    np.testing.assert_array_equal(compartments["cell"][dendrites], compartments["cell"][parents])
+
+
+def test_apical_dendrites_rise_and_basal_dendrites_do_not(output: SimulationOutput) -> None:
+    table = output["v_exc"].compartments
+    z = np.asarray(table.columns["z"])
+
+    for cell in table.cell_ids[:].tolist():
+        (soma,) = table.find(cells=cell, numbers=0)
+        trunk, branches = (table.find(cells=cell, numbers=which) for which in (1, [2, 3]))
+
+        assert np.all(np.diff(z[trunk], prepend=z[soma]) > 0)
+        assert z[branches].min() > z[trunk].max()
+
+
+def test_places_of_the_demo_survive_sonata_and_nwb(
+    output: SimulationOutput, tmp_path: Path
+) -> None:
+    list(run_demo(tmp_path))
+
+    for source in ("sonata", "run.nwb", "sonata-again"):
+        with open_output(tmp_path / source) as opened:
+            for name in ("v_exc", "v_inh", "i_membrane"):
+                columns = opened[name].compartments.columns
+                expected = output[name].compartments.columns
+                np.testing.assert_array_equal(_places(columns), _places(expected))
+                np.testing.assert_array_equal(columns["diameter"][:], expected["diameter"])
 
 
 def test_a_far_electrode_sees_less_than_a_near_one(output: SimulationOutput) -> None:

@@ -66,6 +66,7 @@ def test_an_existing_picture_is_not_replaced_unless_asked(output):
         ("--kind", "raster", "--population", "inh", "--time", "0", "0.01"),
         ("--variable", "v", "--time", "0.001", "0.002"),
         ("--kind", "channels", "--dpi", "30"),
+        ("--kind", "neuron", "--report", "v_inh", "--cells", "100", "--at", "0.01"),
         ("--kind", "channels", "--channels", "3,0-1"),
     ],
 )
@@ -82,11 +83,9 @@ def test_options_choose_what_is_drawn(output, tmp_path, options):
         (("--cells", "99", "--kind", "traces"), "cell 99 is not among the 8 recorded cells"),
         (("--channels", "9", "--kind", "channels"), "channel 9 is not among the 4 channels"),
         (("--kind", "weights"), "nothing to draw as weights: there are report"),
-        (("--kind", "neuron"), "no places, columns x, y and z: they cannot be drawn in space"),
         (("--report", "w"), "nothing to draw: there are report"),
         (("-o", "p.doc"), "p.doc is no name of a picture"),
         (("-o", "none/p.png"), "the directory none does not exist"),
-        (("-o", "p.gif"), "no places, columns x, y and z"),
     ],
 )
 def test_what_cannot_be_drawn_is_one_message_and_status_1(output, tmp_path, options, message):
@@ -97,6 +96,23 @@ def test_what_cannot_be_drawn_is_one_message_and_status_1(output, tmp_path, opti
     assert done.output.startswith("error: ")
     assert len(done.output.splitlines()) == 1
     assert list(tmp_path.glob("*")) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--kind", "neuron"), "no places, columns x, y and z: they cannot be drawn in space"),
+        (("-o", "p.gif"), "no places, columns x, y and z"),
+    ],
+)
+def test_compartments_without_places_are_not_drawn_in_space(storage, tmp_path, options, message):
+    done = run(storage, *options)
+
+    assert done.exit_code == 1
+    assert message in done.output
+    assert done.output.startswith("error: ")
+    assert len(done.output.splitlines()) == 1
+    assert list(tmp_path.glob("*")) == [storage]
 
 
 @pytest.mark.parametrize(

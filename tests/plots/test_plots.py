@@ -178,9 +178,11 @@ def test_a_neuron_has_the_colour_of_its_value_in_each_compartment(branched, spac
     assert space.get_xlabel() == "x (µm)"
 
 
-def test_a_neuron_needs_places_and_space(output, branched, ax, space):
+def test_a_neuron_needs_places_and_space(branched, ax, space):
+    columns = {"number": branched.compartments.columns["number"]}
+    placeless = replace(branched, compartments=replace(branched.compartments, columns=columns))
     with pytest.raises(NothingRecordedError, match="no places, columns x, y and z"):
-        plots.neuron(output["v_exc"], ax=space)
+        plots.neuron(placeless, ax=space)
     with pytest.raises(ShapeMismatchError, match="three dimensions"):
         plots.neuron(branched, ax=ax)
     with pytest.raises(CellNotFoundError, match="cell 8"):
