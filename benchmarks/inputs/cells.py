@@ -11,7 +11,7 @@ Columns = dict[str, NDArray[np.generic]]
 def flat_arrays(
     cells: int, compartments: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], Columns]:
-    """Give ids (cell,), counts (cell,), and columns (compartment,) of cells of equal size."""
+    """Return ids (cell,), counts (cell,), and columns (compartment,) of cells of equal size."""
     counts = np.full(cells, compartments)
     columns: Columns = {
         "number": np.tile(np.arange(compartments, dtype=np.int32), cells),

@@ -1,4 +1,4 @@
-"""SONATA compartment reports in both dialects, and the check of what is made of them."""
+"""Write SONATA compartment reports in both dialects, and check conversions of them."""
 
 from pathlib import Path
 
@@ -75,7 +75,7 @@ def check_same_values(source: Path, target: Path) -> None:
 
 
 def _rows_in(dataset: h5py.Dataset) -> int:
-    """Give how many rows of this dataset fit in a block, at least one."""
+    """Return the number of rows of this dataset in a block, at least one."""
     return max(1, BLOCK_BYTES // (dataset.shape[1] * dataset.dtype.itemsize))
 
 
@@ -105,7 +105,7 @@ def _pointers(size: Size) -> np.ndarray:
 
 
 def _elements(size: Size) -> tuple[np.ndarray, np.ndarray]:
-    """Give section ids (soma 0, then sections of five segments) and positions of one cell."""
+    """Return section ids (soma 0, then sections of five segments) and positions of one cell."""
     dendritic = np.arange(size.compartments - 1)
     sections, counts = np.unique(1 + dendritic // SEGMENTS, return_counts=True)
     positions = [(np.arange(count) + 0.5) / count for count in counts]

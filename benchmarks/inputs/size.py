@@ -19,7 +19,7 @@ class Size:
 
     @classmethod
     def of(cls, gigabytes: float) -> "Size":
-        """Give the size nearest to so many GB (10⁹ bytes), of at least one cell."""
+        """Return the size nearest to this many GB (10⁹ bytes), of at least one cell."""
         return cls(max(1, round(gigabytes * 1e9 / cls(1).data_bytes)))
 
     @property

@@ -46,7 +46,7 @@ def make_state(synapses: int) -> NetworkSnapshot:
 
 
 def rows_of(values: NDArray[Any], ends: NDArray[np.int64]) -> list[list[Any]]:
-    """Give the values of each row as ANNarchy gives them: new lists, for there are no arrays."""
+    """Return the values of each row as ANNarchy does, as new lists."""
     flat = values.tolist()
     edges = ends.tolist()
     return [flat[start:stop] for start, stop in zip([0, *edges[:-1]], edges, strict=True)]

@@ -28,7 +28,7 @@ Floats = NDArray[np.float32]
 
 
 def blocks(size: Size, rows: int, seed: int = 0) -> Iterator[Floats]:
-    """Give membrane potentials in mV, ``rows`` time steps at a time.
+    """Yield membrane potentials in mV, ``rows`` time steps at a time.
 
     Each block has the shape (time, compartment): the compartments of the first cell, a soma and
     four branches, then those of the second, and so on. The last block may be shorter. The values
@@ -44,7 +44,7 @@ def blocks(size: Size, rows: int, seed: int = 0) -> Iterator[Floats]:
 
 
 def _sources(cells: int, rng: np.random.Generator) -> Iterator[Floats]:
-    """Give for each time step the sources, shape (cell, delays of the soma + branches), in mV."""
+    """Yield the sources of each time step, shape (cell, delays of soma + branches), in mV."""
     fluctuations = _fluctuations((cells, 1 + BRANCHES), rng)
     spikes = _spikes(cells, rng)
     soma: deque[Floats] = deque(maxlen=max(DELAYS) + 1)
@@ -56,7 +56,7 @@ def _sources(cells: int, rng: np.random.Generator) -> Iterator[Floats]:
 
 
 def _fluctuations(shape: tuple[int, int], rng: np.random.Generator) -> Iterator[Floats]:
-    """Give white noise behind two low passes, one synapse's and one membrane's, about 0 mV."""
+    """Yield white noise, filtered by synaptic and membrane low passes, about 0 mV."""
     slow = FLUCTUATION_MV * rng.standard_normal(shape, dtype=np.float32)
     smooth = slow.copy()
     kick = FLUCTUATION_MV * np.sqrt(2 * STEP_MS / MEMBRANE_MS)
@@ -68,7 +68,7 @@ def _fluctuations(shape: tuple[int, int], rng: np.random.Generator) -> Iterator[
 
 
 def _spikes(cells: int, rng: np.random.Generator) -> Iterator[Floats]:
-    """Give what the action potentials of each cell add at the soma, in mV."""
+    """Yield the contribution of action potentials at the soma of each cell, in mV."""
     shape = _action_potential()
     last = len(shape) - 1
     since = rng.integers(0, 10 * last, cells)
@@ -80,7 +80,7 @@ def _spikes(cells: int, rng: np.random.Generator) -> Iterator[Floats]:
 
 
 def _action_potential() -> Floats:
-    """Give one spike: a peak of 100 mV after 0.6 ms and an after-hyperpolarisation; ends in 0."""
+    """Return one spike: a peak of 100 mV after 0.6 ms and an after-hyperpolarisation; ends in 0."""
     t = np.arange(0, 40, STEP_MS)
     peak = 100 * np.exp(-(((t - 0.6) / 0.35) ** 2))
     after = -8 * np.exp(-t / 6) * (1 - np.exp(-t))
@@ -90,7 +90,7 @@ def _action_potential() -> Floats:
 
 
 def _mixing(compartments: int) -> Floats:
-    """Give how much of each source each compartment shows, shape (source, compartment)."""
+    """Return the weight of each source in each compartment, shape (source, compartment)."""
     dendritic = np.arange(compartments - 1)
     per_branch = -(-len(dendritic) // BRANCHES)
     distance = np.append(0, (dendritic % per_branch + 1) / per_branch)

@@ -1,1 +1,1 @@
-"""What is claimed: each module measures some rows of the results."""
+"""Rows of the results; each module measures some of them."""

@@ -14,7 +14,7 @@ OPEN, EMPTY = "NWBHDF5IO and one cell", "pynwb, an empty file"
 
 
 def measure_writing(bench: Bench) -> Section:
-    """Measure writing a large table, beside its arrays alone."""
+    """Measure writing a large table, compared with its arrays alone."""
     options = {"cells": bench.scaled(CELLS), "compartments": COMPARTMENTS}
     ways = {
         WRITE: Way("ours:write_table", suffix=".nwb", options=options),

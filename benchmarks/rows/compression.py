@@ -20,7 +20,7 @@ BANDS = "h5py bands of whole chunks"
 
 
 def measure(bench: Bench) -> Section:
-    """Measure compressed conversion beside HDF5's own filters, into the same chunks."""
+    """Measure compressed conversion, compared with HDF5's filters and the same chunks."""
     source = bench.report()
     with h5py.File(bench.converted("gzip")) as file:
         (series,) = file["acquisition"].values()

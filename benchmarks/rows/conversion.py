@@ -1,4 +1,4 @@
-"""Convert a report uncompressed, beside plain copies; or only link to it."""
+"""Convert a report uncompressed, or link to it, compared with plain copies."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ LIMIT_ROUNDS = 3
 
 
 def measure(bench: Bench) -> Section:
-    """Measure conversion, copies and what the machine can do, on one report."""
+    """Measure conversion, copies and raw reads and writes of one report."""
     source = bench.report()
     ways = {
         "write blocks": Way("system:write_blocks", source, ".raw", rounds=LIMIT_ROUNDS),
@@ -61,7 +61,7 @@ def _bounded(what: str, megabytes: float, problem: str) -> Claim:
 
 
 def _measure_big(bench: Bench, size: Size) -> Measured:
-    """Convert a larger report once; its seconds would tell of the disk."""
+    """Convert a larger report once, for its memory; its time depends on the disk."""
     source = bench.scratch / "big.h5"
     bench.tell(f"writing a report of {size}")
     write_report(source, size)
@@ -73,7 +73,7 @@ def _measure_big(bench: Bench, size: Size) -> Measured:
 
 
 def _peak(measured: Measured) -> tuple[float, str]:
-    """Give the most memory that our conversion held, in MB, and why it is not known."""
+    """Return the peak memory of our conversion in MB, and why it is unknown."""
     problem = measured.problem(OURS)
     if not problem and OURS not in measured.peaks:
         problem = "not measured: not available on this system"

@@ -76,7 +76,7 @@ def _point(measured: Measured, workers: int, at: int) -> Point:
 
 
 def _picture(bench: Bench, curves: Sequence[Curve]) -> str:
-    """Draw the curves and give the link to the picture, or say why there is none."""
+    """Plot the curves and return a link to the image, or why there is none."""
     if not draw(curves, bench.picture):
         return "Not drawn: matplotlib is not installed."
     link = os.path.relpath(bench.picture, bench.results.parent)

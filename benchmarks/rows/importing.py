@@ -1,4 +1,4 @@
-"""Import this package, beside pynwb."""
+"""Import this package, compared with pynwb."""
 
 from bench import Bench
 from claims import Section, at_most, compare

@@ -1,4 +1,4 @@
-"""Convert with two MPI processes, beside gathering to one that writes."""
+"""Convert with two MPI ranks, compared with gathering to one that writes."""
 
 import json
 import os
@@ -65,7 +65,7 @@ def _run(bench: Bench, size: Size) -> dict[str, list[float]]:
 
 
 def _launcher() -> list[str]:
-    """Give the command that starts two ranks on this machine."""
+    """Return the command that starts two ranks on this machine."""
     mpirun = shutil.which("mpirun")
     if mpirun is None:
         msg = "mpirun is not installed"
@@ -80,6 +80,6 @@ def _launcher() -> list[str]:
 
 
 def _complaint(text: str) -> str:
-    """Give the line that names the error; what MPI says about its end comes after it."""
+    """Return the line that names the error; messages of MPI follow it."""
     lines = [line.strip() for line in text.splitlines() if "Error" in line]
     return lines[0] if lines else "mpirun ended with an error"

@@ -1,4 +1,4 @@
-"""Pictures of a million cells, and of a very long trace, beside what a person waits for."""
+"""Plot a million cells and a long trace, compared with time limits for interactive use."""
 
 from importlib.util import find_spec
 

@@ -1,4 +1,4 @@
-"""Convert reports and spikes, beside version 0.2.6 of this package."""
+"""Convert reports and spikes, compared with version 0.2.6 of this package."""
 
 from pathlib import Path
 

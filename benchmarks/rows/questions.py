@@ -1,4 +1,4 @@
-"""The queries, those who answer them, and the comparison of their answers."""
+"""Queries, the processes that answer them, and the comparison of the answers."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ MILLI = np.float32(1e-3)
 
 @dataclass(frozen=True)
 class Question:
-    """A kind of query: how many cells and frames at random, and what ours must reach."""
+    """A kind of query: numbers of random cells and frames, and our goals."""
 
     name: str
     cells: int | None
@@ -42,7 +42,7 @@ class Question:
     goals: Mapping[str, Goal] = field(compare=False)
 
     def queries(self, bench: Bench) -> Iterator[Query]:
-        """Give queries of this kind: as many as are counted, and one before."""
+        """Yield queries of this kind: those that are counted, and one before them."""
         rng = np.random.default_rng(self.repetitions)
         size = bench.size
         frames = min(self.frames or size.frames, size.frames)
@@ -74,7 +74,7 @@ COLD = (
 
 @dataclass
 class Answers:
-    """Seconds of each answerer, one for each query, and what kept some from answering."""
+    """Seconds of each answerer for each query, and the errors of those that failed."""
 
     seconds: dict[str, list[float]] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
@@ -88,7 +88,7 @@ class Answers:
 
 
 def answerers(bench: Bench) -> dict[str, tuple[Path, Callable[[], Answerer]]]:
-    """Give the file of each and how it starts."""
+    """Return the file of each answerer and how to start it."""
     report, converted = bench.report(), bench.converted()
     libsonata = bench.python_of(LIBSONATA)
     return {
@@ -100,7 +100,7 @@ def answerers(bench: Bench) -> dict[str, tuple[Path, Callable[[], Answerer]]]:
 
 
 def check_equal(scratch: Path, one: Answerer, other: Answerer, query: Query) -> None:
-    """Fail unless both give the same values: ours in volts, the others in mV.
+    """Raise an error unless both return the same values: ours in volts, the others in mV.
 
     Raises
     ------

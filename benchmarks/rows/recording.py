@@ -1,4 +1,4 @@
-"""Record a running NEURON model, beside NEURON's own vectors and the simulation alone."""
+"""Record a running NEURON model, compared with NEURON's own vectors and the simulation alone."""
 
 from importlib.util import find_spec
 

@@ -1,4 +1,4 @@
-"""Open a file on a server and read one cell, beside the layout that pynwb chooses."""
+"""Open a file on a server and read one cell, compared with pynwb's default layout."""
 
 import os
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ OTHERS = {
 
 @dataclass
 class Visit:
-    """What each round of one way took, and what kept it from ending."""
+    """Results of each round of one method, and its error."""
 
     seconds: list[float] = field(default_factory=list)
     requests: int = 0

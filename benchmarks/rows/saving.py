@@ -1,4 +1,4 @@
-"""Save what a camera gives, a frame at a time, beside PyMoDAQ's own saver."""
+"""Save camera frames one at a time, compared with PyMoDAQ's own saver."""
 
 from dataclasses import replace
 

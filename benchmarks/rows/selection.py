@@ -1,4 +1,4 @@
-"""Select cells and times from a report and from its NWB file, beside libsonata."""
+"""Select cells and times from a report and from its NWB file, compared with libsonata."""
 
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -61,7 +61,7 @@ def measure_cold(bench: Bench) -> Section:
 
 
 def _limit(path: Path) -> str:
-    """Tell how fast the machine reads what it has forgotten."""
+    """Return the speed of a sequential read from disk, as text."""
     drop(path)
     start = perf_counter()
     read_once(path)
@@ -124,7 +124,7 @@ def _worded(problem: Exception) -> str:
 
 
 def _milliseconds(asked: Mapping[Question, Answers], labels: tuple[str, ...]) -> str:
-    """Give a table of the medians of all who answered."""
+    """Return a table of the medians of all answerers."""
     head = ["median ms", *(question.name for question in asked)]
     rows = []
     for label in labels:

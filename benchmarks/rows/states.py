@@ -1,4 +1,4 @@
-"""Save and load the state of a network, beside ANNarchy's own files."""
+"""Save and load the state of a network, compared with ANNarchy's own files."""
 
 from bench import Bench
 from claims import Claim, Section, at_most, compare, compare_memory
@@ -15,7 +15,7 @@ BEHIND = (".npz", ".gz")
 
 
 def measure(bench: Bench) -> Section:
-    """Measure a million synapses, and ten million if a larger report is asked for."""
+    """Measure a million synapses, and ten million if a larger report is requested."""
     synapses, many = bench.scaled(SYNAPSES), bench.scaled(MANY_SYNAPSES)
     saved, loaded = _measured(bench, synapses, None)
     claims = [_compared(saved, "save", other) for other in BEHIND]

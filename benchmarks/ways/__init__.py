@@ -1,1 +1,1 @@
-"""What is measured: each function prepares one piece of work, and gives what does it."""
+"""Measured tasks: each function prepares a task and returns a callable that runs it."""

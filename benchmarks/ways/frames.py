@@ -1,4 +1,4 @@
-"""What a camera and a power meter give at each step, for those who save it."""
+"""Synthetic data of a camera and a power meter at each step."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ START = 1769860800.0
 
 
 def frames(shape: tuple[int, ...], steps: int) -> list[NDArray[np.uint16]]:
-    """Give a frame of counts for each step."""
+    """Yield a frame of counts for each step."""
     random = np.random.default_rng(0)
     return [random.poisson(100, shape).astype(np.uint16) for _ in range(steps)]
 

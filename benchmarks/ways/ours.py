@@ -1,4 +1,4 @@
-"""What this package does."""
+"""Tasks with this package."""
 
 from collections.abc import Callable
 from typing import Any

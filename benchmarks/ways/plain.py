@@ -1,4 +1,4 @@
-"""What one would write with h5py alone."""
+"""Tasks with h5py alone."""
 
 from collections.abc import Callable, Iterator
 
@@ -87,6 +87,6 @@ def _blocks(data: h5py.Dataset) -> Iterator[tuple[slice, slice]]:
 
 
 def _width(data: h5py.Dataset, rows: int) -> int:
-    """Give how many columns of whole chunks make a block of so many rows."""
+    """Return the number of columns of whole chunks in a block of this many rows."""
     chunk = data.chunks[1]
     return chunk * max(1, BLOCK_BYTES // (rows * chunk * data.dtype.itemsize))

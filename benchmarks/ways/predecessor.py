@@ -1,4 +1,4 @@
-"""What version 0.2.6 of this package does; it runs in an environment of its own."""
+"""Tasks with version 0.2.6 of this package, in a separate environment."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""What pynwb does by itself, locally and over a network."""
+"""Tasks with pynwb alone, locally and over a network."""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,7 +24,7 @@ def write_empty(target: str) -> Work:
 
 
 def open_file(source: str) -> Work:
-    """Open a file and read what is in it, without data."""
+    """Open a file and read its objects, without data."""
 
     def work() -> None:
         with NWBHDF5IO(source, "r") as io:

@@ -1,4 +1,4 @@
-"""Save what a camera and a power meter give, a set of data at a time; the file is made before."""
+"""Save camera and power meter data, one set at a time, to a file that exists."""
 
 from collections.abc import Callable
 

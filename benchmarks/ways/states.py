@@ -124,7 +124,7 @@ def _unpickling(source: str, opened: Callable[..., Any]) -> Work:
 
 
 def _through_lists(state: NetworkSnapshot) -> NetworkSnapshot:
-    """Give a state of the lists of rows that the simulator gives, each made an array at once."""
+    """Return a state made from the simulator's lists of rows, each converted to one array."""
     (projection,) = state.projections
     ends = np.asarray(projection.ends[:])
 

@@ -1,4 +1,4 @@
-"""What the machine itself can do with files: the limits of all other ways."""
+"""Raw file operations, as limits for all other methods."""
 
 import shutil
 import subprocess
@@ -13,7 +13,7 @@ BLOCK_BYTES = 2**26
 
 
 def cp(source: str, target: str) -> Work:
-    """Copy the file with the system's `cp`, or what Python has in its place."""
+    """Copy the file with the system's `cp`, or with Python if there is none."""
     command = shutil.which("cp")
     if command is None:
         return lambda: shutil.copyfile(source, target)
