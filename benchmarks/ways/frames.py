@@ -10,7 +10,7 @@ START = 1769860800.0
 
 
 def frames(shape: tuple[int, ...], steps: int) -> list[NDArray[np.uint16]]:
-    """Yield a frame of counts for each step."""
+    """Return a frame of counts for each step."""
     random = np.random.default_rng(0)
     return [random.poisson(100, shape).astype(np.uint16) for _ in range(steps)]
 
