@@ -1,5 +1,6 @@
 """The network of ANNarchy 5 whose state and recordings are golden files."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,14 @@ __all__ = ["DT", "build", "facts"]
 DT = 0.5
 
 
-def build() -> tuple[Any, dict[str, Any]]:
-    """Return a compiled network and its monitors: delays, a view, a grid, values of each kind."""
+def build(source: Path | None = None) -> tuple[Any, dict[str, Any]]:
+    """Return a compiled network and its monitors: delays, a view, a grid, values of each kind.
+
+    The random projection has the synapses that it has in ``source``, or new ones without that.
+    """
     import ANNarchy
+
+    from ndx_simulation_output import annarchy
 
     network = ANNarchy.Network(dt=DT, seed=11)
     network.constant("KC", 2.5)
@@ -31,9 +37,11 @@ def build() -> tuple[Any, dict[str, Any]]:
     exc.I = np.linspace(12.0, 30.0, 6).reshape(3, 2)
     inh.I = np.array([10.0, 20.0, 0.0, 18.0])
     ragged = network.connect(exc, inh, "exc", synapse, name="ragged")
-    ragged.connect_fixed_probability(
-        0.6, weights=ANNarchy.Uniform(0.0, 1.0), delays=ANNarchy.Uniform(0.5, 4.0)
-    )
+    if source is None:
+        delays = ANNarchy.Uniform(0.5, 4.0)
+        ragged.connect_fixed_probability(0.6, weights=ANNarchy.Uniform(0.0, 1.0), delays=delays)
+    else:
+        annarchy.connect(ragged, source)
     view = network.connect(exc[1:5], inh[1:], "exc", name="of_a_view")
     view.connect_all_to_all(weights=0.125, delays=1.5)
     single = network.connect(inh[:2], exc, "exc", name="single/weight")
