@@ -4,6 +4,7 @@ against files left open.
 
 import gc
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,15 @@ def no_open_file() -> Iterator[None]:
     if _open_files() > before:
         gc.collect()
         pytest.fail(f"{_open_files() - before} HDF5 files stayed open")
+
+
+@pytest.fixture
+def in_memory() -> Iterator[Path]:
+    """Return a directory, in memory if there can be one, for a test that copies many small files."""
+    memory = Path("/dev/shm")  # noqa: S108 - a file system in memory
+    place = memory if os.access(memory, os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=place) as directory:
+        yield Path(directory)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,6 +6,9 @@ for, once: a golden file is never rewritten. The others came from the writers in
 - ``p026_*``: ndx-simulation-output 0.2.6 with pynwb 1.1.2 and 2.0.0, the table in acquisition
   (``acq``) or in the metadata of the simulation (``lab``);
 - ``simout020_*``: the older namespace ``simulation_output`` 0.2.0 with pynwb 1.0.1.
+
+These hold the types of the namespace alone. What converters, streams, savers and simulators of
+0.3.0 write is in ``golden/v030/``, from the scripts ``write_v030*.py``; see ``README.md``.
 """
 
 from collections.abc import Iterable

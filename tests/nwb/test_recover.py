@@ -122,7 +122,7 @@ def simulate(directory: Path, storage: Storage, seed: int, recording: Recording)
         directory / "run.nwb", reports, metadata=SESSION, storage=storage, workers=0
     ) as file:
         recording.commits.append((len(recording.steps), state()))
-        for _ in range(120):
+        for _ in range(80):
             name, count = chance.choice("vw"), chance.choice([1, 2, 9])
             part = slice(rows[name], rows[name] + count)
             if name == "v":
@@ -149,11 +149,11 @@ def simulate(directory: Path, storage: Storage, seed: int, recording: Recording)
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files have no names here")
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("storage", STORAGES)
-def test_a_crash_after_any_write_leaves_a_committed_state(storage, seed, tmp_path, monkeypatch):
-    (tmp_path / "made").mkdir()
+def test_a_crash_after_any_write_leaves_a_committed_state(storage, seed, in_memory, monkeypatch):
+    (in_memory / "made").mkdir()
     with recorded(monkeypatch) as recording:
-        simulate(tmp_path / "made", STORAGES[storage], seed, recording)
-    left, tried = tmp_path / "left", tmp_path / "tried"
+        simulate(in_memory / "made", STORAGES[storage], seed, recording)
+    left, tried = in_memory / "left", in_memory / "tried"
     left.mkdir()
     partial = f".run.{os.getpid()}.part.nwb"
     begun = recording.commits[0][0]
@@ -161,7 +161,8 @@ def test_a_crash_after_any_write_leaves_a_committed_state(storage, seed, tmp_pat
     for number, step in enumerate(recording.steps):
         if number >= begun:
             # The system may have done the first half of what it was told.
-            for done in (None, step[2][: len(step[2]) // 2] if step[2] else None):
+            halves = [None, step[2][: len(step[2]) // 2]] if step[2] else [None]
+            for done in halves:
                 shutil.copytree(left, tried)
                 if done is not None:
                     do(tried, (*step[:2], done))
@@ -217,6 +218,22 @@ def killed(tmp_path: Path, *words: str, after: int = 0) -> int:
     return flushed
 
 
+@pytest.fixture(scope="module")
+def killed_once(tmp_path_factory) -> Path:
+    """Return a directory in which a process was killed that streamed without compression."""
+    directory = tmp_path_factory.mktemp("killed")
+    killed(directory, "none")
+    return directory
+
+
+@pytest.fixture
+def left(killed_once, tmp_path) -> Path:
+    """Return a copy of what the killed process left: its temporary file."""
+    shutil.copytree(killed_once, tmp_path, dirs_exist_ok=True)
+    (partial,) = left_behind(tmp_path / "run.nwb")
+    return partial
+
+
 @pytest.mark.parametrize("compression", ["none", "gzip"])
 @pytest.mark.parametrize("after", [0, 3, 40])
 def test_a_killed_process_loses_only_what_was_not_flushed(compression, after, tmp_path):
@@ -251,11 +268,8 @@ def test_nothing_flushed_is_nothing_to_recover(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_the_command_says_what_was_recovered(tmp_path):
-    killed(tmp_path, "none")
-    (partial,) = left_behind(tmp_path / "run.nwb")
-
-    done = CliRunner().invoke(main, ["recover", str(partial), "-o", str(tmp_path / "other.nwb")])
+def test_the_command_says_what_was_recovered(left, tmp_path):
+    done = CliRunner().invoke(main, ["recover", str(left), "-o", str(tmp_path / "other.nwb")])
 
     assert done.exit_code == 0, done.output
     lines = done.output.splitlines()
@@ -265,8 +279,8 @@ def test_the_command_says_what_was_recovered(tmp_path):
     assert list(tmp_path.iterdir()) == [tmp_path / "other.nwb"]
 
 
+@pytest.mark.usefixtures("left")
 def test_an_existing_target_is_replaced_only_when_asked(tmp_path):
-    killed(tmp_path, "none")
     target = tmp_path / "run.nwb"
     target.write_text("old")
 
@@ -278,8 +292,8 @@ def test_an_existing_target_is_replaced_only_when_asked(tmp_path):
     assert list(tmp_path.iterdir()) == [target]
 
 
+@pytest.mark.usefixtures("left")
 def test_another_file_system_gets_a_copy(tmp_path, monkeypatch):
-    killed(tmp_path, "none")
     (tmp_path / "other").mkdir()
     replace = Path.replace
 
@@ -295,8 +309,8 @@ def test_another_file_system_gets_a_copy(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [tmp_path / "other"]
 
 
+@pytest.mark.usefixtures("left")
 def test_several_that_are_left_are_listed(tmp_path):
-    killed(tmp_path, "none")
     killed(tmp_path, "none")
     first, second = left_behind(tmp_path / "run.nwb")
 
@@ -345,18 +359,16 @@ def test_what_a_dead_process_left_stays_when_its_number_comes_again(tmp_path):
     assert left.read_text() == "left"
 
 
-def test_a_damaged_file_is_an_error_and_stays(tmp_path):
-    killed(tmp_path, "none")
-    (partial,) = left_behind(tmp_path / "run.nwb")
-    data = bytearray(partial.read_bytes())
+def test_a_damaged_file_is_an_error_and_stays(left):
+    data = bytearray(left.read_bytes())
     data[:8] = b"damaged!"
-    partial.write_bytes(data)
+    left.write_bytes(data)
 
     with pytest.raises(SourceError, match="cannot be recovered"):
-        recover(partial)
+        recover(left)
 
-    assert partial.exists()
-    assert journal_of(partial).exists()
+    assert left.exists()
+    assert journal_of(left).exists()
 
 
 def test_a_recovery_that_fails_can_be_done_again(tmp_path, monkeypatch):
@@ -382,16 +394,14 @@ def test_a_recovery_that_fails_can_be_done_again(tmp_path, monkeypatch):
         assert len(output.spikes[0].times) >= output["w"].times.count
 
 
-def test_what_a_crash_left_half_changed_is_not_opened(tmp_path):
-    killed(tmp_path, "none")
-    (partial,) = left_behind(tmp_path / "run.nwb")
-    journal, overlay = Journal(journal_of(partial)), Overlay()
-    overlay.put(0, partial.read_bytes()[:100])
+def test_what_a_crash_left_half_changed_is_not_opened(left):
+    journal, overlay = Journal(journal_of(left)), Overlay()
+    overlay.put(0, left.read_bytes()[:100])
     journal.append(overlay)
     journal.close()
 
     with pytest.raises(SourceError, match=r"part\.nwb was left by a crash; ndx-sim recover .*part"):
-        open_output(partial)
+        open_output(left)
 
 
 _WATCH = """

@@ -41,7 +41,7 @@ NORMALISED = {
 FILES = sorted(set(INDEX) - OTHERS)
 
 relaxed = settings(
-    max_examples=40,
+    max_examples=25,
     phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
 )
 
