@@ -62,7 +62,7 @@ class Axis:
 
     @classmethod
     def of(cls, axis: Any) -> "Axis":
-        """Give a light axis of one of any kind."""
+        """Return an axis of this class, from one of PyMoDAQ for instance."""
         if isinstance(axis, cls):
             return axis
         values = np.asarray(axis.get_data())
@@ -74,29 +74,22 @@ class Axis:
         return len(self.data)
 
     def get_data(self) -> NDArray[Any]:
-        """Give the values."""
+        """Return the values."""
         return self.data
 
     def moved(self, dimensions: int) -> "Axis":
-        """Give it for arrays that have so many more ``dimensions`` before its own."""
+        """Return the axis for arrays with ``dimensions`` more before its own."""
         index = self.index + dimensions
         return Axis(self.label, self.units, self.data, index, spread_order=self.spread_order)
 
     def to_pymodaq(self) -> Any:
-        """Give it as an axis of ``pymodaq_data``, which keeps linear values as a step.
-
-        Raises
-        ------
-        MissingDependencyError
-            If pymodaq_data is not installed.
-
-        """
+        """Return an axis of ``pymodaq_data``, which keeps linear values as offset and step."""
         return pymodaq_data().Axis(
             self.label, self.units, self.data, self.index, spread_order=self.spread_order
         )
 
     def __eq__(self, other: object) -> bool:
-        """Tell whether label, units, index and all values are equal."""
+        """Return True if label, units, index and all values are equal."""
         if not hasattr(other, "get_data"):
             return NotImplemented
         axis = Axis.of(other)
@@ -106,5 +99,5 @@ class Axis:
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        """Show it as PyMoDAQ does."""
+        """Return the text that PyMoDAQ shows."""
         return f"Axis: <label: {self.label}> - <units: {self.units}> - <index: {self.index}>"

@@ -1,4 +1,4 @@
-"""The choices that data with axes have: they equal the texts of their names, as in PyMoDAQ."""
+"""Enumerations of data with axes, whose members equal the text of their names as in PyMoDAQ."""
 
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -10,27 +10,20 @@ __all__ = ["DataDim", "DataDistribution", "DataSource"]
 
 
 class _Named(Enum):
-    """A choice that equals the text of its name."""
+    """An enumeration whose members equal the text of their names."""
 
     def __eq__(self, other: object) -> bool:
-        """Tell whether the names are equal, in small or capital letters."""
+        """Return True if the names are equal, in small or capital letters."""
         name = getattr(other, "name", other)
         return isinstance(name, str) and name.casefold() == self.name.casefold()
 
     def __hash__(self) -> int:
-        """Hash the name."""
+        """Return the hash of the name."""
         return hash(self.name)
 
     @classmethod
     def of(cls, value: Any) -> "Self":
-        """Give the choice of a name, of this or another enumeration.
-
-        Raises
-        ------
-        ValueError
-            If there is none of this name.
-
-        """
+        """Return the member of a name, or with the name of a member of another enumeration."""
         for choice in cls:
             if choice == value:
                 return choice
@@ -39,7 +32,7 @@ class _Named(Enum):
 
 
 class DataDim(_Named):
-    """How many dimensions the signal has."""
+    """Number of dimensions of the signal."""
 
     Data0D = 0
     Data1D = 1
@@ -48,14 +41,14 @@ class DataDim(_Named):
 
 
 class DataSource(_Named):
-    """Whether data are as recorded, or calculated from others."""
+    """Whether data were recorded, or calculated from others."""
 
     raw = 0
     calculated = 1
 
 
 class DataDistribution(_Named):
-    """Whether navigation axes are those of a grid, or list the points that were measured."""
+    """Whether navigation axes span a grid, or list the points that were measured."""
 
     uniform = 0
     spread = 1

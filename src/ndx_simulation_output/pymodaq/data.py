@@ -1,4 +1,4 @@
-"""Data with axes in memory: light values with the names and arguments of PyMoDAQ's."""
+"""Data with axes in memory, with the names and arguments of PyMoDAQ's."""
 
 import copy
 import time
@@ -18,15 +18,15 @@ __all__ = ["OWN_NAMES", "DataCalculated", "DataRaw", "DataWithAxes"]
 OWN_NAMES = {"name", "source", "dim", "distribution", "data", "labels", "origin", "units", "axes"}
 OWN_NAMES |= {"nav_indexes", "errors", "timestamp", "extra_attributes", "path"}
 OWN_NAMES |= {"shape", "length", "sig_indexes"}
-"""What data have by these names cannot be a further attribute."""
+"""Names that a further attribute cannot have."""
 
 
 class DataWithAxes:
-    """Arrays of one shape, ``data``, with their axes, and perhaps ``errors`` of the same shape.
+    """Arrays of one shape, ``data``, with their axes and optional ``errors`` of the same shape.
 
-    Further arguments become attributes, which ``extra_attributes`` names. ``timestamp`` is in
-    seconds since 1970, and so are ``times``, which data that are loaded have if the time of each
-    of their elements was saved; those of points of a scan that were not reached are NaN.
+    Further arguments become attributes, listed in ``extra_attributes``. ``timestamp`` is in seconds
+    since 1970. Loaded data have ``times`` too if the time of each element was saved: in seconds
+    since 1970, NaN for points of a scan that were not reached.
 
     Example
     -------
@@ -51,7 +51,7 @@ class DataWithAxes:
         timestamp: float | None = None,
         **extra: Any,
     ) -> None:
-        """Make data. ``dim`` is told by shape, axes and navigation, whatever is given.
+        """Make data. A given ``dim`` is ignored: shape, axes and navigation determine it.
 
         Raises
         ------
@@ -83,24 +83,16 @@ class DataWithAxes:
 
     @classmethod
     def of(cls, data: Any) -> "DataWithAxes":
-        """Give light data of some of any kind, without copying the arrays."""
+        """Return data of this class, from those of PyMoDAQ for instance; arrays are not copied."""
         if isinstance(data, DataWithAxes):
             return data
-        errors = data.errors
-        extra = {name: getattr(data, name) for name in data.extra_attributes}
+        names = ("source", "distribution", "labels", "origin", "axes", "nav_indexes", "timestamp")
         return DataWithAxes(
             data.name,
-            source=data.source,
-            distribution=data.distribution,
             data=list(data.data),
-            labels=data.labels,
-            origin=data.origin,
             units=str(data.units or ""),
-            axes=data.axes,
-            nav_indexes=data.nav_indexes,
-            errors=getattr(errors, "data", errors),
-            timestamp=data.timestamp,
-            **extra,
+            errors=getattr(data.errors, "data", data.errors),
+            **{name: getattr(data, name) for name in (*names, *data.extra_attributes)},
         )
 
     @property
@@ -115,12 +107,12 @@ class DataWithAxes:
 
     @property
     def sig_indexes(self) -> tuple[int, ...]:
-        """Give the dimensions that are not navigation."""
+        """Dimensions that are not navigation."""
         return tuple(n for n in range(len(self.shape)) if n not in self.nav_indexes)
 
     @property
     def dim(self) -> DataDim:
-        """How many dimensions the data have."""
+        """Number of dimensions of the data."""
         rank = len(self.shape)
         if self.nav_indexes or rank > 2:
             return DataDim.DataND
@@ -129,53 +121,42 @@ class DataWithAxes:
         return DataDim(rank)
 
     def get_axis_from_index(self, index: int) -> list[Axis]:
-        """Give the axes of a dimension, in their order."""
+        """Return the axes of a dimension, in their order."""
         found = [axis for axis in self.axes if axis.index == index]
         return sorted(found, key=lambda axis: axis.spread_order)
 
     def get_nav_axes(self) -> list[Axis]:
-        """Give the axes of navigation."""
+        """Return the navigation axes."""
         return [axis for axis in self.axes if axis.index in self.nav_indexes]
 
     def deepcopy(self) -> "DataWithAxes":
-        """Give a copy that shares nothing."""
+        """Return a copy that shares nothing."""
         return copy.deepcopy(self)
 
     def to_pymodaq(self) -> Any:
-        """Give it as data of ``pymodaq_data``.
-
-        Raises
-        ------
-        MissingDependencyError
-            If pymodaq_data is not installed.
-
-        """
+        """Return data of ``pymodaq_data`` (extra ``pymodaq``)."""
+        names = ("data", "origin", "units", "nav_indexes", "errors", *self.extra_attributes)
         made = pymodaq_data().DataWithAxes(
             self.name,
             source=self.source.name,
             distribution=self.distribution.name,
-            data=self.data,
             labels=list(self.labels),
-            origin=self.origin,
-            units=self.units,
             axes=[axis.to_pymodaq() for axis in self.axes],
-            nav_indexes=self.nav_indexes,
-            errors=self.errors,
-            **{name: getattr(self, name) for name in self.extra_attributes},
+            **{name: getattr(self, name) for name in names},
         )
         made.timestamp = self.timestamp
         return made
 
     def __getitem__(self, index: int) -> NDArray[Any]:
-        """Give an array."""
+        """Return the array at an index."""
         return self.data[index]
 
     def __len__(self) -> int:
-        """Give the number of arrays."""
+        """Return the number of arrays."""
         return len(self.data)
 
     def __eq__(self, other: object) -> bool:
-        """Tell whether names, units, arrays, errors and axes are equal."""
+        """Return True if names, units, arrays, errors and axes are equal."""
         if not hasattr(other, "nav_indexes"):
             return NotImplemented
         data = DataWithAxes.of(other)
@@ -192,7 +173,7 @@ class DataWithAxes:
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        """Show it as PyMoDAQ does."""
+        """Return the text that PyMoDAQ shows."""
         nav = ", ".join(str(self.shape[index]) for index in self.nav_indexes)
         signal = ", ".join(str(self.shape[index]) for index in self.sig_indexes)
         return f"<{type(self).__name__}, {self.name}, ({nav}|{signal})>"

@@ -1,4 +1,4 @@
-"""PyMoDAQ's own objects, which are made only when they are asked for."""
+"""Access to ``pymodaq_data``, which is imported on request only."""
 
 from typing import Any
 
@@ -8,12 +8,5 @@ __all__ = ["pymodaq_data"]
 
 
 def pymodaq_data() -> Any:
-    """Give PyMoDAQ's module of data objects.
-
-    Raises
-    ------
-    MissingDependencyError
-        If pymodaq_data is not installed.
-
-    """
+    """Return PyMoDAQ's module of data objects."""
     return import_optional("pymodaq_data.data", "to_pymodaq", "pymodaq")

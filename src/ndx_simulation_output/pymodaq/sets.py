@@ -27,47 +27,43 @@ class DataToExport:
     def __init__(
         self, name: str, data: Iterable[Any] = (), *, timestamp: float | None = None
     ) -> None:
-        """Make it of data, which are not changed."""
+        """Make a set of data, which are not changed."""
         self.name, self.data = name, [DataWithAxes.of(some) for some in data]
         self.timestamp = time.time() if timestamp is None else float(timestamp)
 
     @classmethod
     def of(cls, export: Any) -> "DataToExport":
-        """Give a light one of one of any kind."""
+        """Return a set of this class, from one of PyMoDAQ for instance."""
         if isinstance(export, cls):
             return export
         return cls(export.name, export.data, timestamp=export.timestamp)
 
     def append(self, data: Any) -> None:
-        """Add data, or all of another, also where some of the same name are there."""
+        """Add data, or all data of a set. Data of the same name are kept."""
         added = data.data if isinstance(data, DataToExport) else [DataWithAxes.of(data)]
         self.data.extend(added)
 
     def get_data_from_dim(self, dim: Any) -> "DataToExport":
-        """Give those of a dimension."""
+        """Return the data of a dimension."""
         found = [data for data in self.data if data.dim == DataDim.of(dim)]
         return DataToExport(self.name, found, timestamp=self.timestamp)
 
     def get_data_from_name(self, name: str) -> DataWithAxes | None:
-        """Give the first of a name, or None."""
+        """Return the first data of a name, or None."""
         return next((data for data in self.data if data.name == name), None)
 
     def get_full_names(self) -> list[str]:
-        """Give the names as ``origin/name``."""
+        """Return the names as ``origin/name``."""
         return [f"{data.origin}/{data.name}" for data in self.data]
 
     def get_names(self) -> list[str]:
-        """Give the names."""
+        """Return the names."""
         return [data.name for data in self.data]
 
     def to_pymodaq(self) -> Any:
-        """Give it as one of ``pymodaq_data``, which gives its name as origin to data without one.
+        """Return a set of ``pymodaq_data`` (extra ``pymodaq``).
 
-        Raises
-        ------
-        MissingDependencyError
-            If pymodaq_data is not installed.
-
+        Its name becomes the origin of data without one.
         """
         made = pymodaq_data().DataToExport(
             self.name, data=[data.to_pymodaq() for data in self.data]
@@ -76,18 +72,18 @@ class DataToExport:
         return made
 
     def __getitem__(self, index: int) -> DataWithAxes:
-        """Give one of the data."""
+        """Return the data at an index."""
         return self.data[index]
 
     def __iter__(self) -> Iterator[DataWithAxes]:
-        """Give the data."""
+        """Iterate over the data."""
         return iter(self.data)
 
     def __len__(self) -> int:
-        """Give how many there are."""
+        """Return the number of data."""
         return len(self.data)
 
     def __repr__(self) -> str:
-        """Show it as PyMoDAQ does."""
+        """Return the text that PyMoDAQ shows."""
         lines = "".join(f"\n    * {data}" for data in self.data)
         return f"DataToExport: {self.name} <len:{len(self)}>{lines}"

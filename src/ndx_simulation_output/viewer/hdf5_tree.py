@@ -1,9 +1,9 @@
-"""What an HDF5 file holds, whoever wrote it, read a little at a time and bounded."""
+"""Read the tree, attributes and tables of any HDF5 file in bounded parts."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,10 @@ __all__ = [
 ]
 
 CHILDREN = 200
-"""So many members of a group are listed at a time."""
+"""Number of members of a group listed at a time."""
 
 PAGE_ROWS = 50
-"""So many rows of a table are read at a time."""
+"""Number of rows of a table read at a time."""
 
 _COLUMNS = 20
 _CHARACTERS = 100_000
@@ -49,9 +49,9 @@ class Child:
 
 @dataclass(frozen=True)
 class Node:
-    """A group or dataset: ``facts`` on how it is stored, ``attributes`` as text, each a pair.
+    """A group or dataset: pairs of name and text for ``facts`` of its storage and ``attributes``.
 
-    ``rows`` is how many rows its table has, None where it has no table.
+    ``rows`` is the number of rows of its table, None without a table.
     """
 
     path: str
@@ -63,7 +63,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Table:
-    """Some rows of a table as text: ``names`` (column,), ``rows`` (row, column) from ``first``."""
+    """Rows of a table as text from row ``first``: ``names`` (column,), ``rows`` (row, column)."""
 
     names: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -73,14 +73,7 @@ class Table:
 
 @contextmanager
 def opened(path: Path) -> Iterator[h5py.File]:
-    """Open an HDF5 file to be read, also one that is written in SWMR mode.
-
-    Raises
-    ------
-    SourceError
-        If it is none, or cannot be read just now.
-
-    """
+    """Open an HDF5 file for reading, also while it is written in SWMR mode."""
     if not path.is_file() or not h5py.is_hdf5(path):
         msg = f"{path} is not an HDF5 file: it has no tree"
         raise SourceError(msg)
@@ -102,14 +95,7 @@ def opened(path: Path) -> Iterator[h5py.File]:
 
 
 def read_children(file: h5py.File, path: str, first: int = 0) -> tuple[list[Child], int]:
-    """List ``CHILDREN`` members of a group from the ``first`` on, and count all.
-
-    Raises
-    ------
-    SourceError
-        If there is no such group.
-
-    """
+    """Return at most ``CHILDREN`` members of a group from ``first``, and the number of all."""
     group = _at(file, path)
     if not isinstance(group, h5py.Group):
         return [], 0
@@ -138,18 +124,12 @@ def _child(group: h5py.Group, name: str) -> Child:
 
 
 def read_node(file: h5py.File, path: str) -> Node:
-    """Describe a group or dataset.
-
-    Raises
-    ------
-    SourceError
-        If there is none.
-
-    """
+    """Describe a group or dataset."""
     found = _at(file, path)
     attributes = tuple((name, _attribute(found, name)) for name in found.attrs)
     if isinstance(found, h5py.Dataset):
-        return Node(path, "dataset", tuple(_facts(found)), attributes, _dataset_rows(found))
+        rows = found.shape[0] if found.shape else None
+        return Node(path, "dataset", tuple(_facts(found)), attributes, rows)
     if isinstance(found, h5py.Group):
         facts = (("members", f"{len(found):,}"),)
         return Node(path, "group", facts, attributes, _group_rows(found))
@@ -157,22 +137,16 @@ def read_node(file: h5py.File, path: str) -> Node:
 
 
 def read_table(file: h5py.File, path: str, first: int = 0) -> Table:
-    """Read ``PAGE_ROWS`` rows of a dataset, or of the columns of a table of NWB.
-
-    Raises
-    ------
-    SourceError
-        If there is no such thing, or it is no table.
-
-    """
+    """Read ``PAGE_ROWS`` rows of a dataset, or of the columns of an NWB table."""
     found = _at(file, path)
     if isinstance(found, h5py.Dataset):
         return _dataset_table(found, first)
-    names = [name for name in _columns_of(found) if isinstance(found.get(name), h5py.Dataset)]
+    listed = found.attrs.get("colnames")
+    names = ["id", *map(_text, listed if isinstance(listed, np.ndarray) else ())]
+    names = [name for name in names if isinstance(found.get(name), h5py.Dataset)]
     rows = slice(first, min(first + PAGE_ROWS, _group_rows(found) or 0))
-    columns = [_column(found, name, rows) for name in ("id", *names) if name in found]
-    shown = [name for name in ("id", *names) if name in found]
-    return Table(tuple(shown), tuple(zip(*columns, strict=True)), first)
+    columns = [_column(found, name, rows) for name in names]
+    return Table(tuple(names), tuple(zip(*columns, strict=True)), first)
 
 
 def _at(file: h5py.File, path: str) -> Any:
@@ -211,7 +185,7 @@ def _facts(dataset: h5py.Dataset) -> Iterator[tuple[str, str]]:
 
 
 def _attribute(found: Any, name: str) -> str:
-    """Read an attribute as text; what of it cannot be read says so."""
+    """Read an attribute as text, or return why it cannot be read."""
     try:
         count = h5py.h5a.open(found.id, name.encode()).get_space().get_simple_extent_npoints()
         if count > _MOST_VALUES:
@@ -236,15 +210,6 @@ def _text(value: Any, most: int = _CHARACTERS) -> str:
     return text if len(text) <= most else f"{text[:most]}… ({len(text):,} characters)"
 
 
-def _dataset_rows(dataset: h5py.Dataset) -> int | None:
-    return int(dataset.shape[0]) if dataset.shape else None
-
-
-def _columns_of(group: h5py.Group) -> Sequence[str]:
-    names = group.attrs.get("colnames", ())
-    return [_text(name) for name in names] if isinstance(names, np.ndarray) else []
-
-
 def _group_rows(group: h5py.Group) -> int | None:
     ids = group.get("id")
     if "colnames" in group.attrs and isinstance(ids, h5py.Dataset) and ids.shape:
@@ -257,42 +222,35 @@ def _dataset_table(dataset: h5py.Dataset, first: int) -> Table:
         msg = f"{dataset.name} is one value, no table"
         raise SourceError(msg)
     rows = slice(first, min(first + PAGE_ROWS, dataset.shape[0]))
+    notes = []
     if dataset.dtype.names:
-        values = dataset[rows]
         names = dataset.dtype.names[:_COLUMNS]
-        lines = [[_text(row[name], _CELL) for name in names] for row in values]
-        return Table(("row", *names), _numbered(lines, first), first)
-    if len(dataset.shape) == 1:
-        return Table(
-            ("row", "value"),
-            _numbered([[_text(one, _CELL)] for one in dataset[rows]], first),
-            first,
-        )
-    inner = (0,) * (len(dataset.shape) - 2)
-    width = min(dataset.shape[1], _COLUMNS)
-    values = dataset[(rows, slice(0, width), *inner)]
-    notes = [f"{width} of {dataset.shape[1]:,} columns"] if width < dataset.shape[1] else []
-    notes += ["the first of all further dimensions"] if inner else []
-    lines = [[_text(one, _CELL) for one in row] for row in values]
-    names = tuple(map(str, range(width)))
-    return Table(("row", *names), _numbered(lines, first), first, ", ".join(notes))
-
-
-def _numbered(lines: list[list[str]], first: int) -> tuple[tuple[str, ...], ...]:
-    return tuple((str(first + row), *line) for row, line in enumerate(lines))
+        lines = [[row[name] for name in names] for row in dataset[rows]]
+    elif len(dataset.shape) == 1:
+        names = ("value",)
+        lines = [[one] for one in dataset[rows]]
+    else:
+        inner = (0,) * (len(dataset.shape) - 2)
+        width = min(dataset.shape[1], _COLUMNS)
+        names = tuple(map(str, range(width)))
+        lines = dataset[(rows, slice(0, width), *inner)]
+        notes += [f"{width} of {dataset.shape[1]:,} columns"] if width < dataset.shape[1] else []
+        notes += ["the first of all further dimensions"] if inner else []
+    texts = (
+        (str(row), *(_text(one, _CELL) for one in line)) for row, line in enumerate(lines, first)
+    )
+    return Table(("row", *names), tuple(texts), first, ", ".join(notes))
 
 
 def _column(group: h5py.Group, name: str, rows: slice) -> list[str]:
-    """Read a column of a table of NWB; of a ragged one, a few values of each row."""
+    """Read a column of an NWB table as text: of a ragged one, the first values of each row."""
     column, index = group[name], group.get(f"{name}_index")
     if not isinstance(index, h5py.Dataset):
         return [_text(one, _CELL) for one in column[rows]]
-    ends = np.asarray(index[max(rows.start - 1, 0) : rows.stop], np.int64)
-    starts = ends[:-1] if rows.start else np.concatenate([[0], ends[:-1]])
-    ends = ends[1:] if rows.start else ends
+    ends = np.asarray(index[max(rows.start - 1, 0) : rows.stop], np.int64).tolist()
     few = _VALUES // 4
     texts = []
-    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+    for start, end in pairwise(ends if rows.start else [0, *ends]):
         parts = [_text(one, _CELL) for one in column[start : min(end, start + few)]]
         more = [f"… ({end - start:,})"] if end - start > few else []
         texts.append(", ".join([*parts, *more]))

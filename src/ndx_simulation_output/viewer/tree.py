@@ -1,5 +1,6 @@
-"""The tree of a file, with all attributes and settings, and its tables page by page."""
+"""View of a file as a tree, with all attributes, and its tables page by page."""
 
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
@@ -31,35 +32,34 @@ from ndx_simulation_output.viewer.theme import new_text, small
 __all__ = ["Line", "Tree", "TreeView"]
 
 
+@dataclass
 class Line:
-    """A line of the tree: a file, a member of a group, or what stands for those not listed yet."""
+    """A line of the tree: a file, a member of a group, or the number of members not listed yet.
 
-    def __init__(self, file: Path, child: Child, depth: int, more: int | None = None) -> None:
-        self.file, self.child, self.depth, self.more = file, child, depth, more
-        self.is_open = False
+    ``more`` is the first of those members.
+    """
+
+    file: Path
+    child: Child
+    depth: int
+    more: int | None = None
+    is_open: bool = False
 
     @property
     def label(self) -> str:
-        """Its name with a mark for what it is, set in by its depth."""
+        """Name with a mark for its kind, indented by its depth."""
         mark = {"group": "▾" if self.is_open else "▸", "dataset": "▪"}.get(self.child.kind, "·")
         return "\u2003" * self.depth + f"{mark} {self.child.name}"
 
 
 class Tree:
-    """The lines of the tree that are to be seen; members are read when a group is opened."""
+    """Visible lines of the tree. Members are read when a group is opened."""
 
     def __init__(self, files: list[Path]) -> None:
         self.lines = [Line(file, Child(file.name, "/", "group", ""), 0) for file in files]
 
     def toggle(self, place: int) -> None:
-        """Open or close a group, or list more of its members.
-
-        Raises
-        ------
-        SourceError
-            If it cannot be read.
-
-        """
+        """Open or close a group, or list more of its members."""
         line = self.lines[place]
         if line.more is not None:
             self.lines[place : place + 1] = self._members(line, line.depth, line.more)
@@ -85,7 +85,7 @@ class Tree:
 
 
 class TreeView:
-    """What the file holds, in words and as a tree."""
+    """View of the content of a file: a description and a tree."""
 
     title = "File"
 
@@ -125,11 +125,10 @@ class TreeView:
         return column(self.words, parts, sizing_mode="stretch_width")
 
     def update(self, output: SimulationOutput) -> None:
-        """Read anew what is shown."""
+        """Read the file again."""
         lines = [*describe(output), *(f"warning: {text}" for text in self.session.source.warnings)]
         self.words.text = f"<pre class='short'>{escape(chr(10).join(lines))}</pre>"
         self.tree = Tree(self.session.source.files())
-        self.tree.lines[0].is_open = False
         if len(self.tree.lines) == 1:
             self.tree.toggle(0)
         self._list()
