@@ -9,6 +9,7 @@ import re
 import shutil
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from queue import Queue
 
@@ -20,7 +21,10 @@ pytest.importorskip("playwright", reason="Playwright is not installed")
 
 from playwright.sync_api import sync_playwright
 
+from ndx_simulation_output.adapters import sonata
+from ndx_simulation_output.cable import simulate
 from ndx_simulation_output.demo import run_demo
+from ndx_simulation_output.recording import SimulationOutput
 from ndx_simulation_output.viewer.server import serve
 from ndx_simulation_output.viewer.sources import Source
 from tests.viewer.making import a_mixture, a_run
@@ -166,9 +170,22 @@ def test_the_tabs_of_a_run_show_it_without_a_complaint(look, runs):
     page.shot("heat-map")
     page.tab("Spikes", "each a mark")
     page.shot("spikes")
-    page.tab("Neuron", "does not say where its compartments are")
+    page.tab("Neuron", "drag to turn")
+    page.shot("demo-neuron")
 
     assert len(before[0]) == 5
+    assert page.complaints == []
+
+
+def test_a_run_without_places_has_no_neuron(look, tmp_path):
+    report = simulate(duration=0.01)["v_exc"]
+    columns = {"number": report.compartments.columns["number"]}
+    placeless = replace(report, compartments=replace(report.compartments, columns=columns))
+    sonata.write(SimulationOutput(reports=(placeless,)), tmp_path / "sonata")
+
+    page = look(tmp_path / "sonata")
+    page.tab("Neuron", "does not say where its compartments are")
+
     assert page.complaints == []
 
 
