@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from ndx_simulation_output import convert, open_output
-from ndx_simulation_output.adapters import sonata
+from ndx_simulation_output import convert, open_output, sonata
 from ndx_simulation_output.cable import simulate
 
 METADATA = {

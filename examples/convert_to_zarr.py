@@ -4,8 +4,7 @@ from pathlib import Path
 
 import zarr
 
-from ndx_simulation_output import convert, open_output
-from ndx_simulation_output.adapters import sonata
+from ndx_simulation_output import convert, open_output, sonata
 from ndx_simulation_output.cable import simulate
 
 # Stand-in for your simulation: a directory of SONATA files.

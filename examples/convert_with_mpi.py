@@ -5,8 +5,7 @@ Run it directly, or with ``mpirun -n 4 python convert_with_mpi.py``.
 
 from pathlib import Path
 
-from ndx_simulation_output import convert, open_output
-from ndx_simulation_output.adapters import sonata
+from ndx_simulation_output import convert, open_output, sonata
 from ndx_simulation_output.cable import simulate
 
 try:

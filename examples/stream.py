@@ -4,13 +4,7 @@ import numpy as np
 
 from ndx_simulation_output import open_output
 from ndx_simulation_output.nwb.stream import stream
-from ndx_simulation_output.recording import (
-    CompartmentTable,
-    Run,
-    Spikes,
-    StreamedReport,
-    Unit,
-)
+from ndx_simulation_output.recording import CompartmentTable, Run, Spikes, StreamedReport, Unit
 
 CELLS, STEP, STEPS = 50, 1e-4, 2000
 METADATA = {"NWBFile": {"session_start_time": "2026-01-31T12:00:00+01:00"}}

@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tests.adapters.sonata.making import SORTING, File
+from tests.sonata.making import SORTING, File
 
 __all__ = ["ecp_files", "report_files", "spike_files"]
 

@@ -127,7 +127,7 @@ def alone():
     """Leave no model of NEURON to the next page."""
     yield
     if "neuron" in sys.modules:
-        from tests.neuron_models import clean
+        from tests.neuron.models import clean
 
         with clean():
             gc.collect()

@@ -12,8 +12,7 @@ import pytest
 from hdmf.data_utils import GenericDataChunkIterator
 from pynwb import NWBHDF5IO
 
-from ndx_simulation_output import convert, open_output
-from ndx_simulation_output.adapters import sonata
+from ndx_simulation_output import convert, open_output, sonata
 from ndx_simulation_output.cable import simulate
 from ndx_simulation_output.errors import NameClashError, SourceError
 from ndx_simulation_output.nwb.checks import check_file

@@ -26,11 +26,10 @@ from ndx_simulation_output import (
     convert,
     export_sonata,
     open_output,
+    sonata,
 )
-from ndx_simulation_output.adapters import sonata
 from ndx_simulation_output.cable import simulate
 from ndx_simulation_output.cli import main
-from ndx_simulation_output.engine.layout import Storage
 from ndx_simulation_output.errors import MissingDependencyError, SourceError
 from ndx_simulation_output.nwb import writer
 from ndx_simulation_output.recording import (
@@ -41,6 +40,7 @@ from ndx_simulation_output.recording import (
     parse_unit,
 )
 from ndx_simulation_output.remote import is_url, open_url
+from ndx_simulation_output.storage.layout import Storage
 
 fsspec = pytest.importorskip("fsspec", reason="fsspec is not installed")
 pytest.importorskip("aiohttp", reason="aiohttp, which fsspec[http] brings, is not installed")

@@ -18,7 +18,7 @@ from inputs.states import make_state, rows_of
 from numpy.typing import NDArray
 
 from ndx_simulation_output import open_output
-from ndx_simulation_output.adapters.annarchy.saved import network_dictionary
+from ndx_simulation_output.annarchy.writing import network_dictionary
 from ndx_simulation_output.nwb import writer
 from ndx_simulation_output.recording import NetworkSnapshot, SimulationOutput
 

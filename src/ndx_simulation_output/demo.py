@@ -7,13 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ndx_simulation_output.adapters import sonata
+from ndx_simulation_output import sonata
+from ndx_simulation_output.api import convert, export_sonata, open_output
 from ndx_simulation_output.cable import simulate
-from ndx_simulation_output.convert import convert
 from ndx_simulation_output.errors import SimulationOutputError
-from ndx_simulation_output.exporting import export_sonata
 from ndx_simulation_output.nwb.checks import check_file
-from ndx_simulation_output.opening import open_output
 from ndx_simulation_output.recording import SimulationOutput
 
 __all__ = ["run_demo"]

@@ -30,27 +30,27 @@ class Format:
 
 
 def _is_storage(path: Path) -> bool:
-    from ndx_simulation_output.adapters import neuronvisio
+    from ndx_simulation_output.neuronvisio.storage import is_storage
 
-    return neuronvisio.is_storage(path)
+    return is_storage(path)
 
 
 def _read_storage(path: Path, **options: Any) -> SimulationOutput:
-    from ndx_simulation_output.adapters import neuronvisio
+    from ndx_simulation_output.neuronvisio.storage import read as storage_read
 
-    return neuronvisio.read(path, **options)
+    return storage_read(path, **options)
 
 
 def _is_pymodaq(path: Path) -> bool:
-    from ndx_simulation_output.adapters import pymodaq
+    from ndx_simulation_output.pymodaq.reading import is_pymodaq
 
-    return pymodaq.is_pymodaq(path)
+    return is_pymodaq(path)
 
 
 def _read_pymodaq(path: Path, **_: Any) -> SimulationOutput:
-    from ndx_simulation_output.adapters import pymodaq
+    from ndx_simulation_output.pymodaq.reading import read as reading_read
 
-    return pymodaq.read(path)
+    return reading_read(path)
 
 
 def _is_sqlite(path: Path) -> bool:
@@ -70,15 +70,15 @@ def _refuse_sqlite(path: Path, **_: Any) -> SimulationOutput:
 
 
 def _is_annarchy(path: Path) -> bool:
-    from ndx_simulation_output.adapters import annarchy
+    from ndx_simulation_output.annarchy.reading import is_saved
 
-    return annarchy.is_saved(path)
+    return is_saved(path)
 
 
 def _read_annarchy(path: Path, **options: Any) -> SimulationOutput:
-    from ndx_simulation_output.adapters import annarchy
+    from ndx_simulation_output.annarchy.reading import read as reading_read
 
-    return annarchy.read(path, **options)
+    return reading_read(path, **options)
 
 
 FORMATS: tuple[Format, ...] = (
@@ -110,7 +110,7 @@ def read_source(
                     msg = f"{path} is a file of {known.name}, which has no option {others[0]}"
                     raise SourceError(msg)
                 return known.read(path, **given)
-    from ndx_simulation_output.adapters import sonata
+    from ndx_simulation_output import sonata
 
     return sonata.read(source if isinstance(source, (str, Path)) else paths, **options)  # type: ignore[arg-type]
 

@@ -14,14 +14,14 @@ from hdmf.data_utils import GenericDataChunkIterator
 from numpy.typing import NDArray
 from pynwb import NWBFile
 
-from ndx_simulation_output.adapters import sonata
-from ndx_simulation_output.engine.layout import Layout, Storage
+from ndx_simulation_output import sonata
 from ndx_simulation_output.errors import MissingDependencyError, SourceError
 from ndx_simulation_output.formats import read_as
-from ndx_simulation_output.nwb.exports_objects import add_exports
+from ndx_simulation_output.nwb.arrays import add_exports
 from ndx_simulation_output.nwb.mapping import add_output, describe_session, plan_output
 from ndx_simulation_output.recording import LazyArray, Run, SimulationOutput
 from ndx_simulation_output.recording.arrays import read_all, size_in_bytes
+from ndx_simulation_output.storage.layout import Layout, Storage
 
 try:
     from neuroconv import BaseDataInterface

@@ -8,11 +8,7 @@ from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from typing import Any, TypeGuard
 
-from ndx_simulation_output.errors import (
-    MissingDependencyError,
-    SimulationOutputError,
-    SourceError,
-)
+from ndx_simulation_output.errors import MissingDependencyError, SimulationOutputError, SourceError
 
 __all__ = ["RemoteFile", "is_url", "open_url", "refuse_url"]
 

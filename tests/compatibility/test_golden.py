@@ -16,7 +16,7 @@ from pynwb import NWBHDF5IO, NWBFile
 
 from ndx_simulation_output import Compartments, CompartmentSeries, open_output
 from ndx_simulation_output.errors import SourceError
-from ndx_simulation_output.nwb.old_namespace import read_old_namespace
+from ndx_simulation_output.nwb.reader import read_old_namespace
 
 GOLDEN = Path(__file__).parent / "golden"
 OF_026 = ["p026_pynwb112_acq", "p026_pynwb112_lab", "p026_pynwb200_acq", "p026_pynwb200_lab"]
@@ -229,7 +229,7 @@ def test_opening_a_file_of_the_older_namespace_says_what_it_is():
 READ_OLD_NAMESPACE = """
 import json, sys
 from ndx_simulation_output import CompartmentSeries, open_output
-from ndx_simulation_output.nwb.old_namespace import read_old_namespace
+from ndx_simulation_output.nwb.reader import read_old_namespace
 from pynwb import NWBHDF5IO
 
 read_old_namespace(sys.argv[1])

@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 from pynwb import NWBHDF5IO
 
 from ndx_simulation_output import CompartmentSeries, convert, open_output
-from ndx_simulation_output.engine import chunks as engine_chunks
-from ndx_simulation_output.engine import reading
 from ndx_simulation_output.errors import CellNotFoundError, MissingDependencyError, SourceError
 from ndx_simulation_output.recording import CompartmentTable, RegularTimes, Report, Unit
-from ndx_simulation_output.recording.dask_arrays import block_shape
+from ndx_simulation_output.recording.traces import block_shape
 from ndx_simulation_output.recording.views import Columns, Transposed
-from tests.adapters.sonata.making import SESSION, report
+from ndx_simulation_output.storage import datasets as engine_chunks
+from ndx_simulation_output.storage import reading
+from tests.sonata.making import SESSION, report
 
 da = pytest.importorskip("dask.array", reason="dask is not installed: pip install dask[array]")
 
@@ -145,7 +145,7 @@ def test_each_stored_chunk_is_read_once(sonata, monkeypatch, chosen):
         return read(array, row, column)
 
     monkeypatch.setattr(engine_chunks.Deflated, "_stored", counted)
-    monkeypatch.setattr("ndx_simulation_output.recording.dask_arrays.BLOCK_BYTES", 10 * 7 * 4 * 3)
+    monkeypatch.setattr("ndx_simulation_output.recording.traces.BLOCK_BYTES", 10 * 7 * 4 * 3)
     with open_output(path) as output:
         lazy = output.reports[0].to_dask(**chosen)
     assert lazy.npartitions > 1

@@ -9,12 +9,12 @@ from hdmf.data_utils import DataChunkIterator
 from pynwb import NWBHDF5IO
 
 from ndx_simulation_output import Compartments, CompartmentSeries
-from ndx_simulation_output.engine.storages import Contiguous
 from ndx_simulation_output.errors import (
     CellNotFoundError,
     CompartmentNotFoundError,
     ShapeMismatchError,
 )
+from ndx_simulation_output.storage.datasets import Contiguous
 
 VALUES = np.arange(50.0).reshape(10, 5)
 

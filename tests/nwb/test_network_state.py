@@ -11,7 +11,6 @@ import pytest
 from hypothesis import Phase, given, settings
 
 from ndx_simulation_output import open_output
-from ndx_simulation_output.engine.layout import Storage
 from ndx_simulation_output.errors import ExportError, NameClashError, ShapeMismatchError
 from ndx_simulation_output.info import describe
 from ndx_simulation_output.nwb import writer
@@ -25,8 +24,9 @@ from ndx_simulation_output.recording import (
     Quantity,
     SimulationOutput,
 )
-from tests.adapters.sonata.making import SESSION
+from ndx_simulation_output.storage.layout import Storage
 from tests.network_strategies import facts_of, networks
+from tests.sonata.making import SESSION
 
 
 def ragged(**changes) -> ProjectionSnapshot:

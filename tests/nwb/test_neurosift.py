@@ -5,8 +5,7 @@ import json
 import h5py
 import pytest
 
-from ndx_simulation_output import convert
-from ndx_simulation_output.adapters import sonata
+from ndx_simulation_output import convert, sonata
 from ndx_simulation_output.cable import simulate
 
 MOST = 4 * 2**20

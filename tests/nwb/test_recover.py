@@ -20,10 +20,6 @@ from numpy.typing import NDArray
 
 from ndx_simulation_output import open_output
 from ndx_simulation_output.cli import main
-from ndx_simulation_output.engine.journal import Journal, journal_of, left_behind, replay
-from ndx_simulation_output.engine.layout import Storage
-from ndx_simulation_output.engine.overlay import Overlay
-from ndx_simulation_output.engine.spool import read_spools, spools_of
 from ndx_simulation_output.errors import (
     NothingRecordedError,
     SourceError,
@@ -34,6 +30,9 @@ from ndx_simulation_output.nwb.checks import check_file
 from ndx_simulation_output.nwb.recover import RecoveredReport, recover
 from ndx_simulation_output.nwb.stream import stream
 from ndx_simulation_output.recording import Spikes, StreamedReport
+from ndx_simulation_output.storage.growing import read_spools, spools_of
+from ndx_simulation_output.storage.journal import Journal, Overlay, journal_of, left_behind, replay
+from ndx_simulation_output.storage.layout import Storage
 from tests.nwb.test_stream import SESSION, report
 
 STORAGES = {
@@ -185,7 +184,7 @@ def test_a_crash_after_any_write_leaves_a_committed_state(storage, seed, in_memo
 _STREAM = """
     import itertools, sys
     import numpy as np
-    from ndx_simulation_output.engine.layout import Storage
+    from ndx_simulation_output.storage.layout import Storage
     from ndx_simulation_output.nwb.stream import stream
     from ndx_simulation_output.recording import Spikes
     from tests.nwb.test_stream import SESSION, report

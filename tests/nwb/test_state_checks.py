@@ -19,7 +19,7 @@ from ndx_simulation_output.recording import (
     Quantity,
     SimulationOutput,
 )
-from tests.adapters.sonata.making import SESSION
+from tests.sonata.making import SESSION
 
 
 def network() -> NetworkSnapshot:

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from pynwb import NWBHDF5IO
 
 from ndx_simulation_output import open_output
-from ndx_simulation_output.engine.layout import Storage
 from ndx_simulation_output.errors import (
     LayoutError,
     NameClashError,
@@ -26,6 +25,7 @@ from ndx_simulation_output.errors import (
 from ndx_simulation_output.nwb.checks import check_file
 from ndx_simulation_output.nwb.stream import stream
 from ndx_simulation_output.recording import CompartmentTable, Run, Spikes, StreamedReport, Unit
+from ndx_simulation_output.storage.layout import Storage
 
 SESSION = {
     "NWBFile": {"session_start_time": "2026-01-31T12:00:00+01:00"},
@@ -344,7 +344,7 @@ def test_an_existing_file_is_replaced_only_when_asked(target):
 _FULL = """
     import resource, sys
     import numpy as np
-    from ndx_simulation_output.engine.layout import Storage
+    from ndx_simulation_output.storage.layout import Storage
     from ndx_simulation_output.errors import WriteError
     from ndx_simulation_output.nwb.stream import stream
     from tests.nwb.test_stream import SESSION, report

@@ -11,7 +11,7 @@ from ndx_simulation_output.errors import ShapeMismatchError
 from ndx_simulation_output.nwb import reader, writer
 from ndx_simulation_output.nwb.metadata import read_metadata
 from ndx_simulation_output.recording import SimulationOutput, Spikes
-from tests.adapters.sonata.making import SESSION
+from tests.sonata.making import SESSION
 
 
 def spikes_of(population: str, ids, **others) -> Spikes:

@@ -18,11 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pynwb import NWBHDF5IO
 
-from ndx_simulation_output import convert, export_sonata, open_output
-from ndx_simulation_output.adapters import sonata
+from ndx_simulation_output import convert, export_sonata, open_output, sonata
 from ndx_simulation_output.cable import simulate
 from ndx_simulation_output.cli import main
-from ndx_simulation_output.engine.sources import Region
 from ndx_simulation_output.errors import (
     LayoutError,
     MissingDependencyError,
@@ -34,7 +32,8 @@ from ndx_simulation_output.info import describe
 from ndx_simulation_output.nwb.checks import check_file
 from ndx_simulation_output.nwb.writer import write
 from ndx_simulation_output.recording import SimulationOutput
-from tests.adapters.sonata.making import SESSION, differences, report
+from ndx_simulation_output.storage.partitions import Region
+from tests.sonata.making import SESSION, differences, report
 from tests.strategies import report_files
 
 hdmf_zarr = pytest.importorskip("hdmf_zarr", reason="hdmf-zarr is not installed")
@@ -401,14 +400,14 @@ ON_A_CLUSTER = """
     from distributed import Client, LocalCluster
     from ndx_simulation_output import convert
     from ndx_simulation_output.errors import SourceError
-    from tests.adapters.sonata.making import SESSION
+    from tests.sonata.making import SESSION
 
     def main(source, damaged, target):
         cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0")
         with cluster, Client(cluster) as client:
             convert(source, target, metadata=SESSION, chunks=(5, 7), progress=print)
             # Each worker has opened the source; nobody here has written a chunk.
-            loaded = client.run(lambda: "ndx_simulation_output.engine.filling" in sys.modules)
+            loaded = client.run(lambda: "ndx_simulation_output.storage.zarr_writing" in sys.modules)
             assert all(loaded.values()), loaded
             try:
                 convert(damaged, target, metadata=SESSION, chunks=(5, 7), overwrite=True)

@@ -18,6 +18,7 @@ from ndx_simulation_output.errors import (
     ShapeMismatchError,
     TargetExistsError,
 )
+from ndx_simulation_output.plots.arrays import Grid, GridAxis
 from ndx_simulation_output.plots.figures import KINDS, Selection
 from ndx_simulation_output.recording import (
     CompartmentTable,
@@ -32,7 +33,6 @@ from ndx_simulation_output.recording import (
     Spikes,
     Unit,
 )
-from ndx_simulation_output.recording.reduced import Grid, GridAxis
 
 
 @pytest.fixture(scope="module")
@@ -360,7 +360,7 @@ def test_a_selection_chooses_by_name_variable_and_population(output):
 
 
 def test_pictures_of_an_nwb_file_are_those_of_its_source(output, tmp_path):
-    from ndx_simulation_output.adapters import sonata
+    from ndx_simulation_output import sonata
 
     sonata.write(output, tmp_path / "sonata")
     convert(tmp_path / "sonata", tmp_path / "run.nwb", metadata=SESSION)

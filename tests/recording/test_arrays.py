@@ -12,18 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from ndx_simulation_output.engine.reading import HDF5Array
 from ndx_simulation_output.errors import SourceError
 from ndx_simulation_output.recording import arrays, views
 from ndx_simulation_output.recording.arrays import LazyArray, copy_array, plan_blocks, read_block
-from ndx_simulation_output.recording.views import (
-    ColumnRange,
-    Columns,
-    Matrix,
-    Scaled,
-    Transposed,
-)
-from tests.engine.making import keys
+from ndx_simulation_output.recording.views import ColumnRange, Columns, Matrix, Scaled, Transposed
+from ndx_simulation_output.storage.reading import HDF5Array
+from tests.storage.making import keys
 
 SHAPES = npst.array_shapes(min_dims=2, max_dims=2, min_side=0, max_side=8)
 MATRICES = npst.arrays(np.dtype("f8"), SHAPES, elements=st.integers(-1000, 1000).map(float))

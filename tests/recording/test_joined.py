@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ndx_simulation_output.engine.reading import HDF5Array
 from ndx_simulation_output.errors import ShapeMismatchError
 from ndx_simulation_output.recording.arrays import detached, read_block, read_columns
-from ndx_simulation_output.recording.joined import Joined
-from tests.engine.making import Spy, assert_same, directory, keys, matrix, storage_options
+from ndx_simulation_output.recording.views import Joined
+from ndx_simulation_output.storage.reading import HDF5Array
+from tests.storage.making import Spy, assert_same, directory, keys, matrix, storage_options
 
 
 @st.composite

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ndx_simulation_output.errors import SourceError
-from ndx_simulation_output.viewer.hdf5_tree import (
+from ndx_simulation_output.viewer.tree import (
     CHILDREN,
     PAGE_ROWS,
     opened,

@@ -17,7 +17,7 @@ from tornado.websocket import websocket_connect
 
 from ndx_simulation_output.cli import main
 from ndx_simulation_output.viewer.server import serve
-from ndx_simulation_output.viewer.sources import Source
+from ndx_simulation_output.viewer.session import Source
 from tests.viewer.making import a_run
 
 

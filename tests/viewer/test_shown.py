@@ -13,11 +13,10 @@ from ndx_simulation_output.errors import CellNotFoundError, ShapeMismatchError
 from ndx_simulation_output.recording import RegularTimes, Report, Timestamps, Unit
 from ndx_simulation_output.viewer import downloads
 from ndx_simulation_output.viewer.arrays import ShownArray
-from ndx_simulation_output.viewer.channels import ShownChannels
-from ndx_simulation_output.viewer.compare import ShownDifference
-from ndx_simulation_output.viewer.difference import difference_of
+from ndx_simulation_output.viewer.compare import ShownDifference, difference_of
 from ndx_simulation_output.viewer.downloads import csv_pieces
 from ndx_simulation_output.viewer.networks import ShownQuantity
+from ndx_simulation_output.viewer.session import Source
 from ndx_simulation_output.viewer.shown import (
     Compartments,
     ShownFrame,
@@ -27,7 +26,7 @@ from ndx_simulation_output.viewer.shown import (
     python_of,
     rows_of,
 )
-from ndx_simulation_output.viewer.sources import Source
+from ndx_simulation_output.viewer.traces import ShownChannels
 from tests.viewer.making import ROWS, a_mixture, a_run, table, values
 
 
@@ -244,7 +243,7 @@ def test_a_cell_that_is_not_there_is_said_by_its_id(tmp_path):
 
 
 def test_rows_are_read_in_blocks(tmp_path, monkeypatch):
-    from ndx_simulation_output.recording.reduced import bins
+    from ndx_simulation_output.plots import downsampling as bins
 
     monkeypatch.setattr(bins, "BLOCK_BYTES", 64)
     _, numbers = saved(ShownTraces(Compartments("v")), a_run(tmp_path / "run.nwb"))

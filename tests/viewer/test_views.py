@@ -12,8 +12,7 @@ from ndx_simulation_output.nwb.stream import stream
 from ndx_simulation_output.recording import StreamedReport, Unit
 from ndx_simulation_output.viewer.downloads import Downloads
 from ndx_simulation_output.viewer.page import Page
-from ndx_simulation_output.viewer.session import Session
-from ndx_simulation_output.viewer.sources import Source
+from ndx_simulation_output.viewer.session import Session, Source
 from ndx_simulation_output.viewer.tree import Tree
 from tests.viewer.making import ROWS, a_mixture, a_run, table, values
 
@@ -103,7 +102,7 @@ def test_a_selection_at_fault_is_said_and_what_was_drawn_stays(tmp_path, page_of
 
 
 def test_zooming_reads_what_is_in_the_window_and_shows_every_sample(tmp_path, page_of, monkeypatch):
-    from ndx_simulation_output.viewer import zoom as zoom_module
+    from ndx_simulation_output.viewer import controls as zoom_module
 
     monkeypatch.setattr(zoom_module, "_PIXELS", (40, 50))
     page = page_of(TRACES, a_run(tmp_path / "run.nwb"))
@@ -411,7 +410,7 @@ def test_the_lines_of_python_follow_what_is_shown(tmp_path, page_of):
 
 
 def test_a_group_opens_and_closes_and_lists_more_when_asked(tmp_path, monkeypatch):
-    from ndx_simulation_output.viewer import hdf5_tree
+    from ndx_simulation_output.viewer import tree as hdf5_tree
 
     monkeypatch.setattr(hdf5_tree, "CHILDREN", 4)
     tree = Tree([a_run(tmp_path / "run.nwb")])

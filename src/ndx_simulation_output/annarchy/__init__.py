@@ -4,10 +4,16 @@
 scripts for ANNarchy 4. ANNarchy is only needed when something is called.
 """
 
-from ndx_simulation_output.adapters.annarchy import Restored
 from ndx_simulation_output.annarchy.parameters import load_parameters, save_parameters
-from ndx_simulation_output.annarchy.recordings import add_recordings, add_saved_recordings
-from ndx_simulation_output.annarchy.states import add_state, connect, load, save
+from ndx_simulation_output.annarchy.restoring import Restored
+from ndx_simulation_output.annarchy.states import (
+    add_recordings,
+    add_saved_recordings,
+    add_state,
+    connect,
+    load,
+    save,
+)
 
 __all__ = [
     "Restored",

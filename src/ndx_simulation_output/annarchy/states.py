@@ -1,16 +1,22 @@
-"""Save and load the state of a network of ANNarchy that is in memory."""
+"""Save and load networks and recordings in NWB files."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pynwb import NWBFile
 
-from ndx_simulation_output.adapters import annarchy as adapter
-from ndx_simulation_output.adapters.annarchy import Restored
+from ndx_simulation_output.annarchy.monitor_files import read_recordings
+from ndx_simulation_output.annarchy.monitors import recordings
+from ndx_simulation_output.annarchy.network import find_network, snapshot
+from ndx_simulation_output.annarchy.reading import read
+from ndx_simulation_output.annarchy.restoring import Restored, restore
+from ndx_simulation_output.annarchy.restoring import connect as restoring_connect
+from ndx_simulation_output.annarchy.writing import write
 from ndx_simulation_output.errors import SourceError
 from ndx_simulation_output.nwb import reader, writer
+from ndx_simulation_output.nwb.mapping import add_in_memory
 from ndx_simulation_output.nwb.metadata import begun_now
 from ndx_simulation_output.nwb.network_state import make_state
 from ndx_simulation_output.recording import (
@@ -20,7 +26,7 @@ from ndx_simulation_output.recording import (
     SimulationOutput,
 )
 
-__all__ = ["add_state", "connect", "load", "save"]
+# Save and load the state of a network of ANNarchy that is in memory.
 
 _NWB = {".nwb", ".zarr"}
 
@@ -78,11 +84,11 @@ def save(
 
     """
     target = Path(target)
-    live = adapter.find_network(network)
-    taken = adapter.snapshot(live, populations=populations, projections=projections)
+    live = find_network(network)
+    taken = snapshot(live, populations=populations, projections=projections)
     if target.suffix not in _NWB:
         form: Any = "part" if live.set_step is None else "network"
-        return adapter.write(target, taken, form=form, overwrite=overwrite)
+        return write(target, taken, form=form, overwrite=overwrite)
     output = SimulationOutput(
         networks=(taken,),
         run=Run(taken.simulator, taken.simulator_version, taken.time_step, seed=taken.seed),
@@ -141,9 +147,9 @@ def load(
     >>> print(load("state.nwb", network))  # doctest: +SKIP
 
     """
-    live = adapter.find_network(network)
+    live = find_network(network)
     with _open(Path(source), live.dt) as output:
-        return adapter.restore(
+        return restore(
             live,
             _state(output, state, source),
             populations=populations,
@@ -187,10 +193,10 @@ def connect(
     >>> connect(projection, "state.nwb")  # doctest: +SKIP
 
     """
-    live = adapter.find_network(projection)
+    live = find_network(projection)
     with _open(Path(source), live.dt) as output:
         saved = _state(output, state, source)
-        adapter.connect(projection, _projection(saved, name or projection.name, source), live.dt)
+        restoring_connect(projection, _projection(saved, name or projection.name, source), live.dt)
 
 
 def add_state(nwbfile: NWBFile, network: Any = None, *, name: str | None = None) -> None:
@@ -210,7 +216,7 @@ def add_state(nwbfile: NWBFile, network: Any = None, *, name: str | None = None)
     >>> add_state(nwbfile, network, name="after_learning")  # doctest: +SKIP
 
     """
-    taken = adapter.snapshot(adapter.find_network(network))
+    taken = snapshot(find_network(network))
     taken = replace(taken, name=name or taken.name)
     nwbfile.add_acquisition(make_state(taken, taken.name))
 
@@ -221,7 +227,7 @@ def _open(source: Path, dt: float) -> SimulationOutput:
         raise SourceError(msg)
     if reader.is_nwb(source):
         return reader.read(source)
-    return adapter.read(source, dt=dt)
+    return read(source, dt=dt)
 
 
 def _state(output: SimulationOutput, name: str | None, source: str | Path) -> NetworkSnapshot:
@@ -241,3 +247,124 @@ def _projection(saved: NetworkSnapshot, name: str, source: str | Path) -> Projec
         msg = f"{source} has the projections {names}; expected {name!r} (say which with name=)"
         raise SourceError(msg)
     return found[0]
+
+
+# What monitors of ANNarchy have recorded, added to an NWB file in memory.
+
+
+def add_recordings(
+    nwbfile: NWBFile,
+    monitors: Any,
+    *,
+    intervals: Mapping[Any, Sequence[tuple[float, float]]] | None = None,
+    unit: Mapping[str, str] | None = None,
+) -> tuple[str, ...]:
+    """Add what monitors have recorded to ``nwbfile``; give notes on what was left out.
+
+    Variables of populations become ``CompartmentSeries`` in the acquisition, with a cell for each
+    neuron, its rank and place in the grid; those of projections have the synapses of each neuron.
+    Spikes become units, silent neurons too, with the intervals of recording. The monitors keep
+    what they have.
+
+    Parameters
+    ----------
+    nwbfile
+        A file in memory without a simulation yet: give all monitors at once.
+    monitors
+        A monitor, or several.
+    intervals
+        When a monitor ran, ``{monitor: [(start, stop), ...]}`` in ms, if it says it wrongly.
+    unit
+        Units of variables, such as ``{"v": "mV"}``, ``"1"`` for none.
+
+    Raises
+    ------
+    RecordingError
+        If the samples of a monitor are not as many as its intervals have, or are of another object
+        than it says.
+    NameClashError
+        If ``nwbfile`` has a simulation, or something of the same name, or monitors contradict each
+        other or are of several networks.
+    UnitError
+        If a unit is not understood, or of no variable.
+    MissingDependencyError
+        If ANNarchy is not installed.
+
+    Example
+    -------
+    >>> add_recordings(nwbfile, network.get_monitors(), unit={"v": "mV"})  # doctest: +SKIP
+
+    """
+    output = recordings(monitors, intervals=intervals, unit=unit)
+    add_in_memory(nwbfile, output)
+    return output.notes
+
+
+def add_saved_recordings(
+    nwbfile: NWBFile,
+    path: str | Path,
+    *,
+    dt: float,
+    population: str | None = None,
+    variable: str | None = None,
+    period: float | None = None,
+    start: float = 0.0,
+    geometry: Sequence[int] | None = None,
+    unit: Mapping[str, str] | None = None,
+) -> None:
+    """Add what is in a file of ``Monitor.save`` or ``MonitorList.save_all`` to ``nwbfile``.
+
+    Such files have values only; what they do not say is asked for. Spikes, and what was to be
+    written after them, are never in them.
+
+    Parameters
+    ----------
+    nwbfile
+        A file in memory without a simulation yet.
+    path
+        A ``.hdf5`` or ``.npy`` file.
+    dt
+        The time step in ms.
+    population
+        Name of what was monitored; not needed where variables are in groups of such names.
+    variable
+        Name of the variable of a ``.npy`` file.
+    period
+        What the monitor was asked for, in ms.
+    start
+        Time of the first sample in ms.
+    geometry
+        Shape of the population, if all of it was recorded.
+    unit
+        Units of variables, such as ``{"v": "mV"}``, ``"1"`` for none.
+
+    Raises
+    ------
+    SourceError
+        If it is no such file, or does not say a name that is not given either.
+    NothingRecordedError
+        If there is no variable in it.
+    ShapeMismatchError
+        If ``geometry`` has not as many neurons.
+    NameClashError
+        If ``nwbfile`` has a simulation, or something of the same name.
+    UnitError
+        If a unit is not understood, or of no variable.
+
+    Example
+    -------
+    >>> add_saved_recordings(nwbfile, "exc.hdf5", dt=0.5, population="exc")  # doctest: +SKIP
+
+    """
+    output = read_recordings(
+        path,
+        dt=dt,
+        population=population,
+        variable=variable,
+        period=period,
+        start=start,
+        geometry=geometry,
+        unit=unit,
+    )
+    with output:
+        add_in_memory(nwbfile, output)

@@ -1,4 +1,4 @@
-"""The manager: it keeps what is recorded, and writes and reads it."""
+"""The manager: records, plots, writes and reads."""
 
 import logging
 import os
@@ -12,18 +12,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ndx_simulation_output.adapters import neuronvisio as storage
-from ndx_simulation_output.errors import SimulationOutputWarning
-from ndx_simulation_output.neuronvisio import live
+from ndx_simulation_output.errors import MissingDependencyError, SimulationOutputWarning
+from ndx_simulation_output.neuronvisio.description import describe, restore
+from ndx_simulation_output.neuronvisio.model import read_geometry
 from ndx_simulation_output.neuronvisio.refs import (
+    VECTORS,
+    Contents,
+    RefGroup,
     SynVecRef,
     VecRef,
     described,
     restored,
     values_of,
 )
+from ndx_simulation_output.neuronvisio.storage import read, write
 from ndx_simulation_output.recording import SimulationOutput
 from ndx_simulation_output.recording.arrays import read_all
+from ndx_simulation_output.recording.morphology import Geometry, Section, sanitized
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,7 +36,59 @@ if TYPE_CHECKING:
     from pynwb import NWBFile
     from typing_extensions import Self
 
-__all__ = ["Manager"]
+# What a manager asks of NEURON, which is imported when it is first needed.
+
+
+def _neuron() -> Any:
+    """Give NEURON's ``h``, with the functions that run a model.
+
+    Raises
+    ------
+    MissingDependencyError
+        If NEURON is not installed.
+
+    """
+    try:
+        from neuron import h
+    except ImportError as error:
+        msg = "recording needs NEURON: pip install 'ndx-simulation-output[neuron]'"
+        raise MissingDependencyError(msg) from error
+    h.load_file("stdrun.hoc")
+    return h
+
+
+def _recording_vectors(reference: Any, interval: float | None, point_process: Any) -> Any:
+    """Give a vector that records what ``reference`` refers to, each ``interval`` ms if given.
+
+    ``point_process`` tells NEURON which thread that is in.
+    """
+    h = _neuron()
+    if interval and h.ParallelContext().nthread() > 1:
+        warnings.warn(
+            "NEURON samples at wrong times if it records at an interval in several threads; leave "
+            "out time_interval_recording, or use one thread",
+            SimulationOutputWarning,
+            stacklevel=2,
+        )
+    hint = () if point_process is None else (point_process,)
+    steps = (interval,) if interval else ()
+    return h.Vector().record(*hint, reference, *steps)
+
+
+def _first_point_process(section: Any) -> Any:
+    """Give the first point process of a section, or None."""
+    return next((process for segment in section for process in segment.point_processes()), None)
+
+
+def _subtree(section: Any) -> list[Any]:
+    """Give a section, its parent, and so on to the root."""
+    found = [section]
+    while (parent := found[-1].parentseg()) is not None:
+        found.append(parent.sec)
+    return found
+
+
+# The manager: it keeps what is recorded, and writes and reads it.
 
 _TIME = "t"
 _logger = logging.getLogger(__name__)
@@ -64,7 +121,7 @@ class Manager:
         self.geometry_root = "geometry"
         self.geometry_node_name = "geom"
         self.dirRoot: str | None = None
-        self._geometry = storage.Geometry()
+        self._geometry = Geometry()
 
     # What is recorded
 
@@ -86,7 +143,7 @@ class Manager:
             If NEURON is not installed.
 
         """
-        known = [ref for ref in self.refs.get(storage.VECTORS, ()) if ref.sec_name == sec.name()]
+        known = [ref for ref in self.refs.get(VECTORS, ()) if ref.sec_name == sec.name()]
         return self._record(var, sec, known, time_interval_recording, point_process)
 
     def add_all_vecRef(  # noqa: N802
@@ -101,11 +158,11 @@ class Manager:
 
         """
         known: dict[str, list[Any]] = {}
-        for ref in self.refs.get(storage.VECTORS, ()):
+        for ref in self.refs.get(VECTORS, ()):
             known.setdefault(ref.sec_name, []).append(ref)
         skipped = [
             sec
-            for sec in live.neuron().allsec()
+            for sec in _neuron().allsec()
             if not self._record(
                 var, sec, known.get(sec.name(), []), time_interval_recording, point_process
             )
@@ -145,19 +202,19 @@ class Manager:
         """Give a vector of NEURON that records a variable of a section at its position 0.5."""
         reference = getattr(sec(0.5), f"_ref_{var}")
         hint = self.find_point_process(sec)
-        return live.recording(reference, time_interval_recording, hint)
+        return _recording_vectors(reference, time_interval_recording, hint)
 
     def create_time_record(
         self, time_interval_recording: float | None = None, point_process: Any = None
     ) -> Any:
         """Record the time, keep it as ``groups["t"]``, and give its vector."""
-        h = live.neuron()
-        self.groups[_TIME] = live.recording(h._ref_t, time_interval_recording, point_process)  # noqa: SLF001
+        h = _neuron()
+        self.groups[_TIME] = _recording_vectors(h._ref_t, time_interval_recording, point_process)  # noqa: SLF001
         return self.groups[_TIME]
 
     def find_point_process(self, sec: Any) -> Any:
         """Give the first point process of a section, or None."""
-        return live.first_point_process(sec)
+        return _first_point_process(sec)
 
     def _record(
         self, var: str, sec: Any, known: list[Any], interval: float | None, point_process: Any
@@ -178,7 +235,7 @@ class Manager:
 
     # Looking at it
 
-    def get_vector(self, sec: Any, var: str, group: str = storage.VECTORS) -> Any:
+    def get_vector(self, sec: Any, var: str, group: str = VECTORS) -> Any:
         """Give the vector of a variable of a section, given by itself or by name, or None.
 
         A name may be the full one or that in a storage, such as ``dend_1``.
@@ -191,7 +248,7 @@ class Manager:
         """
         name = sec if isinstance(sec, str) else sec.name()
         refs = self.refs[group]
-        for known in (lambda ref: ref.sec_name, lambda ref: storage.sanitized(ref.sec_name)):
+        for known in (lambda ref: ref.sec_name, lambda ref: sanitized(ref.sec_name)):
             for ref in refs:
                 if known(ref) == name and var in ref.vecs:
                     return ref.vecs[var]
@@ -219,11 +276,11 @@ class Manager:
 
     def get_tree(self, sec: Any) -> list[Any]:
         """Give a section, its parent, and so on to the root."""
-        return live.tree(sec)
+        return _subtree(sec)
 
     def get_distance(self, sections: Iterable[Any], base_sec: Any) -> dict[str, float]:
         """Give by name how far the end of each section is from that of ``base_sec``, in um."""
-        return {sec.name(): sum(part.L for part in live.tree(sec)) - base_sec.L for sec in sections}
+        return {sec.name(): sum(part.L for part in _subtree(sec)) - base_sec.L for sec in sections}
 
     def create_3d_grid(
         self, distance_dic: Mapping[str, float], time: Any, variable_dic: Mapping[str, Any]
@@ -254,7 +311,7 @@ class Manager:
 
         """
         from ndx_simulation_output.plots.canvas import axes_or_new
-        from ndx_simulation_output.plots.vectors import vectors
+        from ndx_simulation_output.plots.traces import vectors
 
         named = {name: values_of(vector) for name, vector in vecs_dic.items() if vector is not None}
         x = self.groups.get(_TIME) if x is None else x
@@ -276,7 +333,7 @@ class Manager:
             If matplotlib is not installed.
 
         """
-        from ndx_simulation_output.plots.vectors import vectors_along
+        from ndx_simulation_output.plots.traces import vectors_along
 
         sections = list(sections)
         found = self.get_vectors(sections, var)
@@ -304,7 +361,7 @@ class Manager:
 
     def sanitized_sec(self, name: str) -> str:
         """Give the name that a section has in a storage, such as ``dend_1`` for ``dend[1]``."""
-        return storage.sanitized(name)
+        return sanitized(name)
 
     def save_to_hdf(self, filename: str | Path) -> None:
         """Write a ``storage.h5`` in the layout of Neuronvisio; an existing file is replaced.
@@ -320,7 +377,7 @@ class Manager:
 
         """
         if self._holds_something():
-            storage.write(self._contents(), Path(filename))
+            write(self._contents(), Path(filename))
 
     def load_from_hdf(self, filename: str | Path) -> None:
         """Add what a ``storage.h5`` holds; values are read into memory.
@@ -334,7 +391,7 @@ class Manager:
         with warnings.catch_warnings():
             # Units are asked for when an NWB file is written.
             warnings.simplefilter("ignore", SimulationOutputWarning)
-            output = storage.read(filename)
+            output = read(filename)
         with output:
             self._add(output)
 
@@ -376,7 +433,7 @@ class Manager:
             If a unit is not understood, or given for a name that does not occur.
 
         """
-        return storage.describe(self._contents(), unit or {}, time_unit or {})
+        return describe(self._contents(), unit or {}, time_unit or {})
 
     def to_nwb(
         self,
@@ -443,29 +500,29 @@ class Manager:
             )
         return bool(self.refs)
 
-    def _contents(self) -> storage.Contents:
+    def _contents(self) -> Contents:
         """Take what was recorded so far out of NEURON, and look at its sections."""
-        geometry, places = self._geometry, dict[Any, storage.Section]()
+        geometry, places = self._geometry, dict[Any, Section]()
         sections = (getattr(ref, "sec", None) for refs in self.refs.values() for ref in refs)
         if any(section is not None for section in sections):
-            h = live.neuron()
-            geometry, places = storage.read_geometry(h.allsec(), str(h.nrnversion(0)))
+            h = _neuron()
+            geometry, places = read_geometry(h.allsec(), str(h.nrnversion(0)))
         groups = [
-            storage.RefGroup(
+            RefGroup(
                 name,
                 None if self.groups.get(name) is None else values_of(self.groups[name]),
                 tuple(described(ref, geometry, places) for ref in refs),
             )
             for name, refs in self.refs.items()
         ]
-        return storage.Contents(tuple(groups), geometry)
+        return Contents(tuple(groups), geometry)
 
     def _add(self, output: SimulationOutput) -> None:
-        contents = storage.restore(output)
+        contents = restore(output)
         for group in contents.groups:
             if group.x is not None:
                 self.groups[group.name] = read_all(group.x)
-            if group.name == storage.VECTORS and group.name in self.groups:
+            if group.name == VECTORS and group.name in self.groups:
                 self.groups[_TIME] = self.groups[group.name]
             self.refs.setdefault(group.name, []).extend(
                 restored(group.name, ref) for ref in group.refs

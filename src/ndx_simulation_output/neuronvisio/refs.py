@@ -1,16 +1,59 @@
-"""The references that a manager keeps: what was recorded in one section or synapse."""
+"""References to what was recorded in a section or synapse."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ndx_simulation_output.adapters import neuronvisio as storage
 from ndx_simulation_output.errors import ShapeMismatchError
+from ndx_simulation_output.recording import LazyArray
 from ndx_simulation_output.recording.arrays import read_all
+from ndx_simulation_output.recording.morphology import Geometry, Section
 
-__all__ = ["BaseRef", "SynVecRef", "VecRef", "described", "restored", "values_of"]
+# What a Neuronvisio storage or Manager holds: groups of references, each with its vectors.
+
+VECTORS = "VecRef"
+"""The group of what was recorded in sections, all at position 0.5."""
+SYNAPSES = "SynVecRef"
+"""The group of what was recorded in synapses."""
+
+
+@dataclass(frozen=True)
+class Ref:
+    """The vectors of one section, by the names of their variables.
+
+    ``section`` is the full name of the section, ``stored`` what the file calls it, and ``place``
+    what the geometry says of it, None where that does not know it.
+    """
+
+    section: str
+    vecs: Mapping[str, LazyArray]
+    detail: str = ""
+    stored: str = ""
+    place: Section | None = None
+
+
+@dataclass(frozen=True)
+class RefGroup:
+    """References that share the independent variable ``x``, None where the source has lost it."""
+
+    name: str
+    x: LazyArray | None
+    refs: tuple[Ref, ...] = ()
+
+
+@dataclass(frozen=True)
+class Contents:
+    """All groups, and the geometry of the model. ``notes`` say what was odd in the source."""
+
+    groups: tuple[RefGroup, ...]
+    geometry: Geometry = field(default_factory=Geometry)
+    notes: tuple[str, ...] = ()
+
+
+# The references that a manager keeps: what was recorded in one section or synapse.
 
 
 class BaseRef:
@@ -49,7 +92,7 @@ class VecRef(BaseRef):
         self.sec = None if isinstance(sec, str) else sec
         self.sec_name = sec if isinstance(sec, str) else sec.name()
         self.pickable = False
-        self.group_id = storage.VECTORS
+        self.group_id = VECTORS
 
 
 class SynVecRef(BaseRef):
@@ -66,7 +109,7 @@ class SynVecRef(BaseRef):
         self.detail = chan_type
         self.sec_name = section_name or ""
         self.vecs = {} if vecs is None else vecs
-        self.group_id = storage.SYNAPSES
+        self.group_id = SYNAPSES
 
 
 def values_of(vector: Any, what: str = "a vector") -> NDArray[Any]:
@@ -88,9 +131,7 @@ def values_of(vector: Any, what: str = "a vector") -> NDArray[Any]:
         raise ShapeMismatchError(msg) from error
 
 
-def described(
-    ref: Any, geometry: storage.Geometry, places: Mapping[Any, storage.Section]
-) -> storage.Ref:
+def described(ref: Any, geometry: Geometry, places: Mapping[Any, Section]) -> Ref:
     """Give what a reference holds now; ``places`` are those of sections of NEURON."""
     name = ref.sec_name or ""
     live = getattr(ref, "sec", None)
@@ -99,15 +140,15 @@ def described(
         str(variable): values_of(vector, f"{variable} of {name}")
         for variable, vector in (ref.vecs or {}).items()
     }
-    return storage.Ref(name, vecs, ref.detail or "", place=place)
+    return Ref(name, vecs, ref.detail or "", place=place)
 
 
-def restored(group: str, ref: storage.Ref) -> BaseRef:
+def restored(group: str, ref: Ref) -> BaseRef:
     """Make a reference of what was read; values are read into memory."""
     made: BaseRef
-    if group == storage.VECTORS:
+    if group == VECTORS:
         made = VecRef(ref.section)
-    elif group == storage.SYNAPSES:
+    elif group == SYNAPSES:
         made = SynVecRef(section_name=ref.section)
     else:
         made = BaseRef()

@@ -1,4 +1,4 @@
-"""NWB objects in the neutral description; their data stay where they are."""
+"""Series and tables of NWB as reports and compartments; data are not read."""
 
 from typing import Any
 
@@ -8,7 +8,6 @@ from hdmf.common import VectorIndex
 from hdmf.data_utils import DataIO
 from pynwb import TimeSeries
 
-from ndx_simulation_output.engine.reading import as_array
 from ndx_simulation_output.errors import ShapeMismatchError
 from ndx_simulation_output.recording import (
     CompartmentTable,
@@ -21,17 +20,24 @@ from ndx_simulation_output.recording import (
 )
 from ndx_simulation_output.recording.compartments import repeated_values
 from ndx_simulation_output.recording.views import Matrix
+from ndx_simulation_output.storage.reading import as_array
 
-__all__ = [
-    "data_shape",
-    "describe_series",
-    "describe_table",
-    "describe_times",
-    "repeated_ids",
-    "table_size",
-    "undescribed_columns",
-    "uneven_columns",
-]
+# What every series of NWB is made with: a name that NWB allows, and times.
+
+
+def nwb_name(name: str) -> str:
+    """Replace the characters that NWB does not allow in the name of an object."""
+    return name.replace("/", "_").replace(":", "_")
+
+
+def time_arguments(times: Times) -> dict[str, Any]:
+    """Give the arguments of a ``TimeSeries`` that say when its rows were recorded, in seconds."""
+    if isinstance(times, RegularTimes):
+        return {"starting_time": float(times.start), "rate": float(times.rate)}
+    return {"timestamps": np.asarray(times.values[:], np.float64)}
+
+
+# NWB objects in the neutral description; their data stay where they are.
 
 
 def table_size(table: Any) -> int:

@@ -1,8 +1,10 @@
-"""A recording as NWB objects. Data are only placed: the writer fills them in."""
+"""Map a recording to NWB objects. Data are placeholders that the writer fills."""
 
-from collections.abc import Callable, Mapping
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from itertools import chain, count
 from typing import Any
 
 import numpy as np
@@ -11,33 +13,76 @@ from hdmf.data_utils import DataIO
 from numpy.typing import NDArray
 from pynwb import NWBFile, TimeSeries
 
-from ndx_simulation_output.engine.layout import Layout, Storage, plan_layout
 from ndx_simulation_output.errors import NameClashError
-from ndx_simulation_output.nwb.array_groups import make_data
+from ndx_simulation_output.nwb.arrays import make_data
+from ndx_simulation_output.nwb.described import nwb_name, time_arguments
 from ndx_simulation_output.nwb.metadata import add_simulation_metadata, make_nwbfile, overlaid
-from ndx_simulation_output.nwb.network_state import make_state
+from ndx_simulation_output.nwb.network_state import ColumnPlace, in_memory, make_state
 from ndx_simulation_output.nwb.potentials import add_electrodes, make_potential
-from ndx_simulation_output.nwb.series import nwb_name, time_arguments
-from ndx_simulation_output.nwb.state_columns import ColumnPlace, in_memory
-from ndx_simulation_output.nwb.tables import Tables
 from ndx_simulation_output.nwb.types import Compartments, CompartmentSeries
 from ndx_simulation_output.nwb.units import make_units
-from ndx_simulation_output.recording import LazyArray, Report, SimulationOutput
+from ndx_simulation_output.recording import CompartmentTable, LazyArray, Report, SimulationOutput
 from ndx_simulation_output.recording.arrays import read_columns
-from ndx_simulation_output.recording.names import free_name
+from ndx_simulation_output.recording.ids import free_name
+from ndx_simulation_output.storage.layout import Layout, Storage, plan_layout
 
-__all__ = [
-    "Fill",
-    "Mapped",
-    "Placeholder",
-    "add_in_memory",
-    "add_output",
-    "describe_session",
-    "in_hdf5",
-    "map_output",
-    "matrices",
-    "plan_output",
-]
+# Tables of compartments as NWB objects: one for each population and distinct mapping.
+
+
+class Tables:
+    """One table for each population and distinct mapping, shared by the reports that have it.
+
+    Tables of a file have the names ``taken`` already.
+    """
+
+    def __init__(self, taken: Iterable[str] = ()) -> None:
+        self.by_digest: dict[str, Compartments] = {}
+        self._taken = set(taken)
+
+    def of(self, report: Report) -> Compartments:
+        """Give the table of a report, made when it is asked for first."""
+        digest = _digest(report.compartments)
+        if digest not in self.by_digest:
+            name = self._name(report)
+            self._taken.add(name)
+            self.by_digest[digest] = _make_table(report.compartments, name)
+        return self.by_digest[digest]
+
+    def _name(self, report: Report) -> str:
+        """``compartments`` as in version 0.2.6; further tables say whose they are."""
+        population = nwb_name(f"compartments_{report.population}")
+        named = nwb_name(f"compartments_{report.name}")
+        counted = (f"{named}_{number}" for number in count(2))
+        candidates = chain(["compartments", population, named], counted)
+        return next(name for name in candidates if name not in self._taken)
+
+
+def _digest(table: CompartmentTable) -> str:
+    digest = hashlib.sha256(table.population.encode())
+    arrays = {"id": table.cell_ids, "ends": table.ends, **table.columns, **table.cell_columns}
+    for name, array in sorted(arrays.items()):
+        values = np.ascontiguousarray(array[:])
+        digest.update(f"{name} {values.dtype} {values.shape}".encode())
+        digest.update(repr(values.tolist()).encode() if values.dtype == object else values.data)
+    return digest.hexdigest()
+
+
+def _make_table(table: CompartmentTable, name: str) -> Compartments:
+    columns = {column: np.asarray(values[:]) for column, values in table.columns.items()}
+    made: Compartments = Compartments.from_arrays(
+        columns.pop("number"),
+        table.counts(),
+        id=np.asarray(table.cell_ids[:]),
+        name=name,
+        description=f"The recorded compartments of the cells of population {table.population}",
+        population=table.population,
+        cell_columns={key: np.asarray(values[:]) for key, values in table.cell_columns.items()},
+        **columns,
+    )
+    return made
+
+
+# A recording as NWB objects. Data are only placed: the writer fills them in.
 
 Placeholder = Callable[[LazyArray, Layout], DataIO | NDArray[Any]]
 """Gives an empty place for data in a file of some format, laid out as planned, or the data."""

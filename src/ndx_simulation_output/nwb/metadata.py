@@ -1,4 +1,4 @@
-"""Session and subject, in the key structure of neuroconv: ``NWBFile:``, ``Subject:``."""
+"""Metadata of session and subject."""
 
 import json
 import uuid
@@ -16,14 +16,7 @@ from ruamel.yaml.error import YAMLError
 from ndx_simulation_output.errors import MetadataError, SimulationOutputWarning
 from ndx_simulation_output.nwb.types import Compartments, SimulationMetaData
 
-__all__ = [
-    "add_simulation_metadata",
-    "begun_now",
-    "make_nwbfile",
-    "overlaid",
-    "read_metadata",
-    "read_session",
-]
+# Session and subject, in the key structure of neuroconv: ``NWBFile:``, ``Subject:``.
 
 _SECTIONS = ("NWBFile", "Subject", "SimulationMetaData")
 _SESSION = (

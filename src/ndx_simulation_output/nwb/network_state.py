@@ -1,15 +1,15 @@
-"""The state of a network as NWB objects, and read back as it was."""
+"""The state of a network as NWB objects, and back."""
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
+from hdmf.backends.hdf5 import H5DataIO
 from hdmf.common import VectorIndex
 from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import ExportError, ShapeMismatchError, SourceError
-from ndx_simulation_output.nwb.state_columns import ColumnPlace, in_memory
 from ndx_simulation_output.nwb.types import NetworkState, PopulationState, ProjectionState
 from ndx_simulation_output.recording import (
     LazyArray,
@@ -18,9 +18,52 @@ from ndx_simulation_output.recording import (
     ProjectionSnapshot,
     Quantity,
 )
-from ndx_simulation_output.recording.names import free_name
+from ndx_simulation_output.recording.arrays import size_in_bytes
+from ndx_simulation_output.recording.ids import free_name
+from ndx_simulation_output.storage.columns import Column, ColumnLayout, plan_column
+from ndx_simulation_output.storage.writing import GZIP_LEVEL
 
-__all__ = ["make_state", "read_state"]
+# Where the columns of a state go: into memory, or into a file, which is filled in later.
+
+ColumnPlace = Callable[[LazyArray], Any]
+"""Gives what stands for the values of a column, shape (row,): an array, or a place in a file."""
+
+_SMALL = 2**13
+
+
+def in_memory(values: LazyArray) -> Any:
+    """Give the values themselves."""
+    return np.asarray(values[:])
+
+
+class PlacedColumns:
+    """Makes places for the columns of an HDF5 file, and knows afterwards what belongs there."""
+
+    def __init__(self) -> None:
+        self._placed: list[tuple[H5DataIO, LazyArray, ColumnLayout]] = []
+
+    def place(self, values: LazyArray) -> Any:
+        """Give a place for a column, shape (row,), or its values if they are few."""
+        if size_in_bytes(values) < _SMALL:
+            return in_memory(values)
+        layout = plan_column(values)
+        made = H5DataIO(
+            shape=tuple(values.shape),
+            dtype=values.dtype,
+            chunks=(layout.chunk,),
+            compression="gzip",
+            compression_opts=GZIP_LEVEL,
+            shuffle=layout.is_shuffled,
+        )
+        self._placed.append((made, values, layout))
+        return made
+
+    def columns(self) -> list[Column]:
+        """Give what is to be filled in, once the file has its datasets."""
+        return [Column(place.dataset, values, layout) for place, values, layout in self._placed]
+
+
+# The state of a network as NWB objects, and read back as it was.
 
 _EXACT = 2**53
 """Integers up to here are the same in float64."""

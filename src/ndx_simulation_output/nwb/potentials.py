@@ -1,4 +1,4 @@
-"""Extracellular potentials and their electrodes as NWB objects, and back."""
+"""Extracellular potentials and electrodes as NWB objects, and back."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 from pynwb import NWBFile, TimeSeries
 from pynwb.ecephys import ElectricalSeries
 
-from ndx_simulation_output.engine.reading import as_array
-from ndx_simulation_output.nwb.described import describe_times
-from ndx_simulation_output.nwb.series import nwb_name, time_arguments
+from ndx_simulation_output.nwb.described import describe_times, nwb_name, time_arguments
 from ndx_simulation_output.recording import Electrodes, ExtracellularPotential, Unit
 from ndx_simulation_output.recording.views import Matrix
+from ndx_simulation_output.storage.reading import as_array
 
-__all__ = ["add_electrodes", "make_potential", "read_potential"]
+# Extracellular potentials and their electrodes as NWB objects, and back.
 
 # Column of the electrodes: the id of the channel in the source.
 _CHANNEL = "channel"

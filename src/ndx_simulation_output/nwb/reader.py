@@ -1,10 +1,11 @@
-"""Read an NWB file, of this package or any other, into the neutral description."""
+"""Read an NWB file into the neutral description."""
 
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import h5py
@@ -12,18 +13,15 @@ from hdmf.backends.io import HDMFIO
 from hdmf.build import ConstructError
 from hdmf.common import DynamicTable
 from hdmf.container import MultiContainerInterface
-from pynwb import NWBHDF5IO, NWBFile, TimeSeries
+from pynwb import NWBHDF5IO, NWBFile, TimeSeries, get_class, load_namespaces, register_class
 from pynwb.core import NWBDataInterface
 from pynwb.ecephys import ElectricalSeries
 from pynwb.file import LabMetaData
 
 from ndx_simulation_output.errors import ShapeMismatchError, SourceError
-from ndx_simulation_output.nwb.array_groups import read_data
-from ndx_simulation_output.nwb.described import (
-    describe_series,
-    undescribed_columns,
-)
-from ndx_simulation_output.nwb.exports_reading import find_exports
+from ndx_simulation_output.nwb.arrays import read_data
+from ndx_simulation_output.nwb.arrays_reading import find_exports
+from ndx_simulation_output.nwb.described import describe_series, undescribed_columns
 from ndx_simulation_output.nwb.metadata import read_session
 from ndx_simulation_output.nwb.network_state import read_state
 from ndx_simulation_output.nwb.potentials import read_potential
@@ -38,17 +36,60 @@ from ndx_simulation_output.nwb.types import (
 )
 from ndx_simulation_output.nwb.units import UNITS_COLUMNS, read_units
 from ndx_simulation_output.nwb.zarr import is_nwb_store, open_store
-from ndx_simulation_output.recording import (
-    ArrayGroup,
-    Report,
-    Run,
-    SimulationOutput,
-    Spikes,
-)
+from ndx_simulation_output.recording import ArrayGroup, Report, Run, SimulationOutput, Spikes
 from ndx_simulation_output.recording.merging import merge_outputs
 from ndx_simulation_output.remote import RemoteFile
 
-__all__ = ["check_nwb", "is_nwb", "open_nwb", "read", "read_all", "read_contents"]
+# Reading files of the namespace that came before: ``simulation_output``, up to version 0.2.0.
+
+OLD_NAMESPACE = "simulation_output"
+
+
+def read_old_namespace(path: str | Path) -> None:
+    """Let this process read files of the namespace ``simulation_output``, as the file defines it.
+
+    pynwb finds types by name in all namespaces, so that ours hide those of the same name. Call
+    this once, with any such file. It is not done by itself as it lasts: every file that is
+    written afterwards caches the old namespace too.
+
+    Raises
+    ------
+    SourceError
+        If the file does not define that namespace.
+
+    Example
+    -------
+    >>> read_old_namespace("of_2018.nwb")  # doctest: +SKIP
+
+    """
+    with TemporaryDirectory() as directory:
+        load_namespaces(str(_unpack(Path(path), Path(directory))))
+    for ours in (Compartments, CompartmentSeries):
+        get_class(ours.__name__, OLD_NAMESPACE)
+        register_class(ours.__name__, OLD_NAMESPACE, type(ours.__name__, (ours,), {}))
+
+
+def _unpack(path: Path, directory: Path) -> Path:
+    """Write the definitions that a file caches to files (JSON is YAML); give the namespace's."""
+    try:
+        with h5py.File(path, "r") as file:
+            versions = file["specifications"][OLD_NAMESPACE]
+            cached = {name: text[()] for name, text in versions[max(versions)].items()}
+    except (OSError, KeyError) as error:
+        msg = f"{path} does not define the namespace {OLD_NAMESPACE}"
+        raise SourceError(msg) from error
+    for name, text in cached.items():
+        (directory / f"{name}.yaml").write_bytes(text)
+    namespace = json.loads(cached["namespace"])
+    for schema in namespace["namespaces"][0]["schema"]:
+        if "source" in schema:
+            schema["source"] += ".yaml"
+    target = directory / "namespace.yaml"
+    target.write_text(json.dumps(namespace), encoding="utf-8")
+    return target
+
+
+# Read an NWB file, of this package or any other, into the neutral description.
 
 
 def is_nwb(path: Path) -> bool:
@@ -184,7 +225,7 @@ def read_contents(io: HDMFIO, path: Path | RemoteFile) -> NWBFile:
     except ConstructError as error:
         msg = (
             f"{path} cannot be read as NWB: {str(error)[:200]}…; if it is of the namespace "
-            "simulation_output, call ndx_simulation_output.nwb.old_namespace.read_old_namespace"
+            "simulation_output, call ndx_simulation_output.nwb.reader.read_old_namespace"
         )
         raise SourceError(msg) from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:

@@ -1,30 +1,84 @@
-"""Make whole what a process that died while it streamed has left."""
+"""Recover the data of a stream whose process died."""
 
 import errno
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import h5py
 from pynwb import NWBHDF5IO, NWBFile
 
-from ndx_simulation_output.engine.appended import is_appended, recover_appended
-from ndx_simulation_output.engine.journal import (
-    journal_of,
-    left_behind,
-    replay,
-    taken_journal,
-)
-from ndx_simulation_output.engine.journaled import Journaled
-from ndx_simulation_output.engine.spool import read_spools, spools_of
 from ndx_simulation_output.errors import NothingRecordedError, SourceError
-from ndx_simulation_output.files import check_target, name_of_partial, naming_target, whole_file
-from ndx_simulation_output.nwb.skeleton import add_units
+from ndx_simulation_output.files import (
+    WholeFile,
+    check_target,
+    name_of_partial,
+    naming_target,
+    whole_file,
+)
+from ndx_simulation_output.nwb.mapping import map_output
 from ndx_simulation_output.nwb.types import CompartmentSeries
+from ndx_simulation_output.nwb.units import make_units
+from ndx_simulation_output.recording import Run, SimulationOutput, Spikes
+from ndx_simulation_output.storage.growing import Streamed, create_stamps, read_spools, spools_of
+from ndx_simulation_output.storage.journal import journal_of, left_behind, replay, taken_journal
+from ndx_simulation_output.storage.journaled import Journaled, is_appended, recover_appended
+from ndx_simulation_output.storage.writing import create_dataset, replace_dataset
 
-__all__ = ["Recovered", "RecoveredReport", "recover"]
+# The NWB file of a stream without its data.
+
+
+class Skeleton:
+    """What a stream writes before its data come: ``datasets`` and ``stamps`` are of its reports.
+
+    ``stamps`` are None for reports that are sampled regularly.
+    """
+
+    def __init__(
+        self,
+        file: WholeFile,
+        plan: Streamed,
+        run: Run,
+        sections: Mapping[str, Mapping[str, Any]],
+    ) -> None:
+        self.file, self.path = file, Path(file.path)
+        output = SimulationOutput(reports=tuple(report.empty for report in plan.reports), run=run)
+        mapped = map_output(output, sections)
+        self._nwbfile = mapped.nwbfile
+        # It is not closed here: that is for the file, which may be full.
+        self._io = NWBHDF5IO(mode="w", file=file)
+        self._io.write(self._nwbfile)
+        self.datasets = [
+            replace_dataset(
+                fill.series.fields["data"].dataset,
+                partial(create_dataset, layout=layout, dtype=fill.source.dtype),
+            )
+            for fill, layout in zip(mapped.fills, plan.layouts, strict=True)
+        ]
+        self.stamps = [
+            replace_dataset(dataset.parent["timestamps"], create_stamps)
+            if report.rate is None
+            else None
+            for dataset, report in zip(self.datasets, plan.reports, strict=True)
+        ]
+
+    def add_units(self, spikes: Sequence[Spikes]) -> None:
+        """Add spikes to the file."""
+        add_units(self._io, self._nwbfile, spikes)
+
+
+def add_units(io: NWBHDF5IO, nwbfile: NWBFile, spikes: Sequence[Spikes]) -> None:
+    """Add spikes, of each population together, to a file that has none."""
+    metadata = nwbfile.lab_meta_data["simulation"]
+    nwbfile.units, _ = make_units(spikes, metadata.time_step)
+    io.write(nwbfile)
+
+
+# Make whole what a process that died while it streamed has left.
 
 
 @dataclass(frozen=True)

@@ -8,22 +8,57 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ndx_simulation_output.engine.growing import Growing, Owned
-from ndx_simulation_output.engine.journaled import Journaled, journaled_hdf5
-from ndx_simulation_output.engine.layout import Storage
-from ndx_simulation_output.engine.spool import Spool, read_spools, spools_of
-from ndx_simulation_output.engine.stamps import Stamps
-from ndx_simulation_output.engine.streamed import Streamed, plan_streamed
-from ndx_simulation_output.engine.team import Communicator, Team, together
 from ndx_simulation_output.errors import ShapeMismatchError, SimulationOutputError
 from ndx_simulation_output.files import check_target, naming_target
-from ndx_simulation_output.nwb.callers import packed, unpacked
 from ndx_simulation_output.nwb.metadata import read_metadata
-from ndx_simulation_output.nwb.recover import recover
-from ndx_simulation_output.nwb.skeleton import Skeleton
+from ndx_simulation_output.nwb.recover import Skeleton, recover
 from ndx_simulation_output.recording import Run, Spikes, StreamedReport
+from ndx_simulation_output.storage.growing import (
+    Growing,
+    Owned,
+    Spool,
+    Stamps,
+    Streamed,
+    plan_streamed,
+    read_spools,
+    spools_of,
+)
+from ndx_simulation_output.storage.journaled import Journaled, journaled_hdf5
+from ndx_simulation_output.storage.layout import Storage
+from ndx_simulation_output.storage.mpi import Communicator, Team, together
 
-__all__ = ["Stream", "stream"]
+__all__ = ["CallersError", "Stream", "packed", "stream", "unpacked"]
+
+# Errors that a caller raises in a block of ours, told from our own.
+
+
+class CallersError(SimulationOutputError):
+    """Takes an error of the caller past those who would blame the file for it."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+@contextmanager
+def packed() -> Iterator[None]:
+    """Pack what the caller raises in the block."""
+    try:
+        yield
+    except Exception as error:
+        raise CallersError(error) from error
+
+
+@contextmanager
+def unpacked() -> Iterator[None]:
+    """Raise what was packed in the block as it was."""
+    try:
+        yield
+    except CallersError as caught:
+        raise caught.error from caught.error.__cause__
+
+
+# Write an NWB file while a simulation runs.
 
 
 @contextmanager

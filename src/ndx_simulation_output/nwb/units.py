@@ -1,4 +1,4 @@
-"""Spikes as NWB's ``Units``: a row for each cell, with its population and node id."""
+"""Spikes as the NWB table ``Units``, and back."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from pynwb.misc import Units
 
 from ndx_simulation_output.recording import Spikes
 
-__all__ = ["SOURCE_POSITION", "UNITS_COLUMNS", "make_units", "read_units"]
+# Spikes as NWB's ``Units``: a row for each cell, with its population and node id.
 
 SOURCE_POSITION = "source_position"
 """Ragged column: where in its source each spike stood, if sorting cannot tell."""

@@ -8,23 +8,21 @@ from typing import Any
 
 from pynwb import NWBHDF5IO
 
-from ndx_simulation_output.engine.columns import write_columns
-from ndx_simulation_output.engine.datasets import create_dataset, replace_dataset
-from ndx_simulation_output.engine.layout import Storage
-from ndx_simulation_output.engine.links import link_dataset
-from ndx_simulation_output.engine.parallel import write_matrix_together
-from ndx_simulation_output.engine.team import Team
 from ndx_simulation_output.errors import LayoutError, SourceError
 from ndx_simulation_output.files import check_target, names_store, naming_target, whole_hdf5
-from ndx_simulation_output.nwb.exports import HowStored
-from ndx_simulation_output.nwb.exports_writing import bytes_of, write_exports
+from ndx_simulation_output.nwb.arrays import HowStored, bytes_of, write_exports
 from ndx_simulation_output.nwb.mapping import map_output, matrices
-from ndx_simulation_output.nwb.state_columns import PlacedColumns, in_memory
+from ndx_simulation_output.nwb.network_state import PlacedColumns, in_memory
 from ndx_simulation_output.nwb.zarr import write_store
 from ndx_simulation_output.recording import SimulationOutput
 from ndx_simulation_output.recording.arrays import Progress, size_in_bytes
+from ndx_simulation_output.storage.columns import write_columns
+from ndx_simulation_output.storage.layout import Storage
+from ndx_simulation_output.storage.links import link_dataset
+from ndx_simulation_output.storage.mpi import Team, write_matrix_together
+from ndx_simulation_output.storage.writing import create_dataset, replace_dataset
 
-__all__ = ["write"]
+# Write a finished recording to an NWB file.
 
 _GZIP_LEVEL = 4
 

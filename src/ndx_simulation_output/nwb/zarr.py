@@ -1,4 +1,4 @@
-"""NWB files as Zarr stores, through hdmf-zarr: written with dask, and opened."""
+"""Write and open NWB files in Zarr stores."""
 
 import json
 import warnings
@@ -13,21 +13,16 @@ from hdmf.build import BuildManager
 from hdmf.data_utils import DataChunkIterator, DataIO
 from pynwb import NWBFile, get_manager
 
-from ndx_simulation_output.engine.filling import fill_array
-from ndx_simulation_output.engine.layout import Compression, Layout, Storage
-from ndx_simulation_output.engine.workers import default_workers
 from ndx_simulation_output.errors import LayoutError, MissingDependencyError, SourceError
 from ndx_simulation_output.files import check_target, is_store, whole_directory
 from ndx_simulation_output.nwb.mapping import map_output
 from ndx_simulation_output.recording import LazyArray, SimulationOutput
 from ndx_simulation_output.recording.arrays import Progress, size_in_bytes
+from ndx_simulation_output.storage.layout import Compression, Layout, Storage
+from ndx_simulation_output.storage.partitions import default_workers
+from ndx_simulation_output.storage.zarr_writing import fill_array
 
-__all__ = [
-    "DEFAULT_COMPRESSION",
-    "is_nwb_store",
-    "open_store",
-    "write_store",
-]
+# NWB files as Zarr stores, through hdmf-zarr: written with dask, and opened.
 
 DEFAULT_COMPRESSION: Compression = "zstd"
 _BLOSC = {"zstd": ("zstd", 3), "gzip": ("zlib", 4)}

@@ -6,11 +6,10 @@ if None, and returns them. Only what is shown is read: see ``recording.reduced``
 
 from ndx_simulation_output.plots.arrays import array
 from ndx_simulation_output.plots.figures import KINDS, Kind, Selection, draw, save
-from ndx_simulation_output.plots.moving import save_animation
 from ndx_simulation_output.plots.networks import population_state, weight_matrix, weights
-from ndx_simulation_output.plots.neurons import neuron
-from ndx_simulation_output.plots.series import channels, heat_map, traces
+from ndx_simulation_output.plots.neurons import neuron, save_animation
 from ndx_simulation_output.plots.spikes import raster, rates
+from ndx_simulation_output.plots.traces import channels, heat_map, traces
 
 __all__ = [
     "KINDS",

@@ -1,4 +1,4 @@
-"""Figures of whole outputs: a picture for each thing that was recorded, of the kind that fits."""
+"""Draw a figure of a whole output: one panel for each thing recorded."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -9,32 +9,26 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from ndx_simulation_output.errors import ExportError, NothingRecordedError
 from ndx_simulation_output.files import whole_file
-from ndx_simulation_output.plots.arrays import array
+from ndx_simulation_output.plots.arrays import Grid, array, grids_of
 from ndx_simulation_output.plots.canvas import new_figure
-from ndx_simulation_output.plots.networks import population_state, weight_matrix, weights
-from ndx_simulation_output.plots.neurons import neuron, report_in_space
-from ndx_simulation_output.plots.series import channels, heat_map, traces
-from ndx_simulation_output.plots.spikes import raster, rates
-from ndx_simulation_output.recording import (
-    ExtracellularPotential,
-    Report,
-    SimulationOutput,
-    Spikes,
-)
-from ndx_simulation_output.recording.reduced import (
-    Grid,
-    Recorded,
-    grids_of,
+from ndx_simulation_output.plots.downsampling import How, Recorded
+from ndx_simulation_output.plots.networks import (
     neuron_quantities,
+    population_state,
     synapse_quantity,
+    weight_matrix,
+    weights,
 )
-from ndx_simulation_output.recording.reduced.pixels import How
+from ndx_simulation_output.plots.neurons import neuron, report_in_space
+from ndx_simulation_output.plots.spikes import raster, rates
+from ndx_simulation_output.plots.traces import channels, heat_map, traces
+from ndx_simulation_output.recording import ExtracellularPotential, Report, SimulationOutput, Spikes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["KINDS", "Kind", "Selection", "draw", "save"]
+# Figures of whole outputs: a picture for each thing that was recorded, of the kind that fits.
 
 Kind = Literal[
     "traces",

@@ -1,47 +1,254 @@
-"""Neurons in space, their compartments coloured by a variable at a time."""
+"""Draw neurons in space, coloured by a variable."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ndx_simulation_output.adapters.neuronvisio import Section
-from ndx_simulation_output.adapters.neuronvisio.describing import FORMAT
-from ndx_simulation_output.adapters.neuronvisio.geometry import read_neuroml
-from ndx_simulation_output.errors import NothingRecordedError, ShapeMismatchError
+from ndx_simulation_output.errors import (
+    ExportError,
+    MissingDependencyError,
+    NothingRecordedError,
+    ShapeMismatchError,
+)
+from ndx_simulation_output.files import check_target, whole_file
 from ndx_simulation_output.plots.canvas import (
     axes_or_new,
     color_bar,
+    new_figure,
     quantity_of,
+    report_of,
     scale_of,
     title,
 )
-from ndx_simulation_output.plots.shapes import Shape, shape_of
-from ndx_simulation_output.plots.sources import report_of
+from ndx_simulation_output.plots.downsampling import sample, seconds_at
 from ndx_simulation_output.recording import Report, SimulationOutput
-from ndx_simulation_output.recording.reduced import (
-    Frame,
-    Places,
-    read_frames,
-    read_places,
-    sample,
-)
-from ndx_simulation_output.recording.scales import Scale, time_scale
+from ndx_simulation_output.recording.arrays import release
+from ndx_simulation_output.recording.morphology import FORMAT, Section, read_neuroml
+from ndx_simulation_output.recording.times import Times
+from ndx_simulation_output.recording.traces import read_in_unit
+from ndx_simulation_output.recording.units import Scale, time_scale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = [
-    "Drawn",
-    "draw_frame",
-    "limits_of",
-    "neuron",
-    "places_to_draw",
-    "report_in_space",
-    "sections_of",
-]
+    from ndx_simulation_output.recording.compartments import CompartmentTable
+
+# Where compartments are, and their values at some times.
+
+_AXES = ("x", "y", "z")
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where compartments are: ``points`` x, y, z in µm, shape (compartment, 3).
+
+    ``columns`` are their columns of the report, ``cells`` the ids of their cells, ``numbers`` those
+    of their sections, ``diameters`` (µm), NaN where unknown; all of shape (compartment,). Only
+    compartments with a known place are there; ``left_out`` counts the others.
+    """
+
+    columns: NDArray[np.intp]
+    points: NDArray[np.float64]
+    diameters: NDArray[np.float64]
+    cells: NDArray[Any]
+    numbers: NDArray[Any]
+    positions: NDArray[np.float64]
+    left_out: int
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Values of compartments at some ``times`` (s): shape (time, compartment), in ``unit``."""
+
+    times: NDArray[np.float64]
+    values: NDArray[Any]
+    unit: str
+
+
+def read_places(table: "CompartmentTable", columns: NDArray[np.intp]) -> Places:
+    """Read where the compartments ``columns`` of a table are.
+
+    Raises
+    ------
+    NothingRecordedError
+        If the table has no coordinates, or none for any of these compartments.
+
+    """
+    if not set(_AXES) <= set(table.columns):
+        msg = (
+            f"the compartments of population {table.population!r} have no places, columns x, y and "
+            "z: they cannot be drawn in space; a heat map shows their values"
+        )
+        raise NothingRecordedError(msg)
+    points = np.column_stack([table.values(axis, columns) for axis in _AXES]).astype(np.float64)
+    known = np.isfinite(points).all(axis=1)
+    if not known.any():
+        msg = (
+            f"none of the {len(columns)} chosen compartments of population {table.population!r} "
+            "has a known place: x, y and z are not numbers"
+        )
+        raise NothingRecordedError(msg)
+    columns = columns[known]
+    unknown = np.full(len(columns), np.nan)
+    optional = {
+        name: table.values(name, columns) if name in table.columns else unknown
+        for name in ("diameter", "position")
+    }
+    return Places(
+        columns,
+        points[known],
+        optional["diameter"].astype(np.float64),
+        table.cells_of(columns),
+        table.values("number", columns),
+        optional["position"].astype(np.float64),
+        int(np.count_nonzero(~known)),
+    )
+
+
+def read_frames(
+    report: "Report",
+    columns: NDArray[np.intp],
+    *,
+    at: float | None = None,
+    start: float | None = None,
+    stop: float | None = None,
+    count: int = 1,
+) -> Frame:
+    """Read values at the row nearest to ``at`` (s), or at ``count`` rows spread over a window.
+
+    Raises
+    ------
+    NothingRecordedError
+        If no row lies in the window.
+
+    """
+    if at is not None:
+        rows = np.asarray([_nearest(report.times, at)])
+    else:
+        window = report.times.window(start, stop)
+        length = window.stop - window.start
+        chosen = min(count, length)
+        rows = window.start + np.arange(chosen) * length // max(chosen, 1)
+    if not report.times.count or not len(rows):
+        msg = f"report {report.name!r} has no values in this window of time"
+        raise NothingRecordedError(msg)
+    values = [
+        read_in_unit(report.data, slice(int(row), int(row) + 1), columns, report.unit)[0]
+        for row in rows
+    ]
+    release(report.data)
+    return Frame(seconds_at(report.times, rows), np.stack(values), report.unit.name)
+
+
+def _nearest(times: Times, at: float) -> int:
+    after = int(min(times.window(at, None).start, times.count - 1))
+    before = max(after - 1, 0)
+    around = seconds_at(times, np.asarray([before, after]))
+    return before if bool(at - around[0] <= around[1] - at) else after
+
+
+# The shape of neurons as lines: a compartment is drawn as far as it is known to reach.
+
+_THINNEST, _THICKEST = 1.0, 8.0
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Lines and spots in space, in µm: each ``line`` has shape (point, 3).
+
+    ``owners`` are indices of compartments, -1 for what was not recorded; ``widths`` are in points
+    on paper. ``spots`` are indices of compartments that are drawn as points.
+    """
+
+    lines: tuple[NDArray[np.float64], ...]
+    owners: NDArray[np.intp]
+    widths: NDArray[np.float64]
+    spots: NDArray[np.intp]
+
+
+def shape_of(places: Places, sections: Mapping[tuple[int, int], Section]) -> Shape:
+    """Give the shape of compartments, with their sections, by cell and number, where known.
+
+    A section with a known course is drawn along it, each part in the colour of the recorded
+    compartment that is nearest along the section. Else compartments of a section are joined: each
+    reaches halfway to the next. Single ones are spots, for nothing says how long they are. Sections
+    are not joined to each other: a table does not say which begins where.
+    """
+    lines: list[NDArray[np.float64]] = []
+    owners: list[int] = []
+    spots: list[int] = []
+    diameters: list[float] = []
+    drawn = set()
+    for key, members in _by_section(places):
+        section = sections.get(key)
+        parts = list(
+            _joined(places, members) if section is None else _along(section, places, members)
+        )
+        if not parts:
+            spots.extend(members.tolist())
+        for owner, line in parts:
+            lines.append(line)
+            owners.append(owner)
+            diameters.append(places.diameters[owner])
+        drawn.add(key)
+    for key in sections.keys() - drawn:
+        points = sections[key].points
+        if len(points) > 1:
+            lines.append(points[:, :3])
+            owners.append(-1)
+            diameters.append(float(np.mean(points[:, 3])))
+    widths = np.clip(np.nan_to_num(np.asarray(diameters), nan=1.5), _THINNEST, _THICKEST)
+    return Shape(tuple(lines), np.asarray(owners, np.intp), widths, np.asarray(spots, np.intp))
+
+
+def _by_section(places: Places) -> Iterator[tuple[tuple[int, int], NDArray[np.intp]]]:
+    """Give the compartments of each section of each cell, in the order of their positions."""
+    order = np.lexsort((places.positions, places.numbers, places.cells))
+    cells, numbers = places.cells[order], places.numbers[order]
+    edges = np.flatnonzero((np.diff(cells) != 0) | (np.diff(numbers) != 0)) + 1
+    for members in np.split(order, edges):
+        if len(members):
+            yield (int(places.cells[members[0]]), int(places.numbers[members[0]])), members
+
+
+def _joined(places: Places, members: NDArray[np.intp]) -> Iterator[tuple[int, Any]]:
+    """Give for each compartment the way from halfway before it to halfway behind it.
+
+    The first and the last reach as far beyond their middle as they do towards the next.
+    """
+    points = places.points[members]
+    if len(members) < 2:
+        return
+    halves = (points[1:] + points[:-1]) / 2
+    ends = np.vstack([2 * points[0] - halves[0], halves, 2 * points[-1] - halves[-1]])
+    for place, member in enumerate(members):
+        yield int(member), np.stack([ends[place], points[place], ends[place + 1]])
+
+
+def _along(
+    section: Section, places: Places, members: NDArray[np.intp]
+) -> Iterator[tuple[int, Any]]:
+    """Cut the course of a section halfway between the positions of recorded compartments."""
+    points = section.points[:, :3]
+    if len(points) < 2:
+        return
+    at = np.nan_to_num(places.positions[members], nan=0.5)
+    borders = np.concatenate([[0.0], (at[1:] + at[:-1]) / 2, [1.0]])
+    steps = np.linalg.norm(np.diff(points, axis=0), axis=1)
+    arc = np.concatenate([[0.0], np.cumsum(steps)])
+    arc = arc / (arc[-1] or 1.0)
+    for place, member in enumerate(members):
+        first, last = borders[place], borders[place + 1]
+        inner = arc[(arc > first) & (arc < last)]
+        ways = np.concatenate([[first], inner, [last]])
+        yield int(member), np.column_stack([np.interp(ways, arc, axis) for axis in points.T])
+
+
+# Neurons in space, their compartments coloured by a variable at a time.
 
 _MOST_COMPARTMENTS = 20_000
 _FEW = 500
@@ -251,3 +458,81 @@ def _frame_space(ax: Any, parts: list[NDArray[np.float64]]) -> None:
         ax.view_init(elev=90, azim=-90)
         ax.set_zticks([])
         ax.set_zlabel("")
+
+
+# Neurons over time, as an animation.
+
+_MOST_FRAMES = 1000
+
+
+def save_animation(
+    source: Any,
+    path: str | Path,
+    cells: Iterable[int] | int | None = None,
+    *,
+    start: float | None = None,
+    stop: float | None = None,
+    frames: int = 60,
+    fps: int = 20,
+    overwrite: bool = False,
+) -> Path:
+    """Write neurons in space over time to a GIF, or an MP4 where ffmpeg is installed.
+
+    ``frames`` rows are shown, evenly spread over the window, each in one picture of which there are
+    ``fps`` a second. Colours reach from the lowest to the highest value shown. The cells are those
+    of :func:`neuron`.
+
+    Raises
+    ------
+    ExportError
+        If the name ends neither in ``.gif`` nor in ``.mp4``.
+    NothingRecordedError
+        If nothing says where the compartments are.
+    CellNotFoundError
+        If a cell id is not in the table.
+    TargetExistsError
+        If the target exists and ``overwrite`` is false.
+    WriteError
+        If the target cannot be written.
+    MissingDependencyError
+        If matplotlib is not installed, or ffmpeg for an MP4.
+
+    Example
+    -------
+    >>> with open_output("run.nwb") as output:  # doctest: +SKIP
+    ...     save_animation(output["v"], "neuron.gif", cells=3, stop=0.05)
+
+    """
+    path = Path(path)
+    check_target(path, overwrite=overwrite)
+    figure = new_figure(6.4, 4.8)
+    writer = _writer(path, fps)
+    report = report_in_space(source)
+    places, note = places_to_draw(report, cells)
+    shown = read_frames(
+        report, places.columns, start=start, stop=stop, count=min(frames, _MOST_FRAMES)
+    )
+    ax = figure.add_subplot(projection="3d")
+    drawn = draw_frame(ax, report, places, sections_of(source, report), limits_of(shown), note)
+    with (
+        whole_file(path, overwrite=overwrite) as temporary,
+        writer.saving(figure, str(temporary), dpi=100),
+    ):
+        for time, values in zip(shown.times, shown.values, strict=True):
+            drawn.show(ax, report, float(time), values)
+            writer.grab_frame()
+    return path
+
+
+def _writer(path: Path, fps: int) -> Any:
+    from matplotlib import animation
+
+    if path.suffix == ".gif":
+        return animation.PillowWriter(fps=fps)
+    if path.suffix != ".mp4":
+        msg = f"{path} is no name of an animation; expected one that ends in .gif or .mp4"
+        raise ExportError(msg)
+    if not animation.FFMpegWriter.isAvailable():
+        msg = f"{path} needs ffmpeg, which is not installed; a name that ends in .gif needs nothing"
+        raise MissingDependencyError(msg)
+    return animation.FFMpegWriter(fps=fps)

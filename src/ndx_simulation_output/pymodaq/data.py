@@ -1,19 +1,173 @@
-"""Data with axes in memory, with the names and arguments of PyMoDAQ's."""
+"""Axes, data with axes and sets of data in memory, with PyMoDAQ's names."""
 
 import copy
 import time
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from enum import Enum
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import ShapeMismatchError
-from ndx_simulation_output.pymodaq.axes import Axis
-from ndx_simulation_output.pymodaq.choices import DataDim, DataDistribution, DataSource
-from ndx_simulation_output.pymodaq.genuine import pymodaq_data
+from ndx_simulation_output.optional import import_optional
 
-__all__ = ["OWN_NAMES", "DataCalculated", "DataRaw", "DataWithAxes"]
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+# Access to ``pymodaq_data``, which is imported on request only.
+
+
+def pymodaq_data() -> Any:
+    """Return PyMoDAQ's module of data objects."""
+    return import_optional("pymodaq_data.data", "to_pymodaq", "pymodaq")
+
+
+# Enumerations of data with axes, whose members equal the text of their names as in PyMoDAQ.
+
+
+class _Named(Enum):
+    """An enumeration whose members equal the text of their names."""
+
+    def __eq__(self, other: object) -> bool:
+        """Return True if the names are equal, in small or capital letters."""
+        name = getattr(other, "name", other)
+        return isinstance(name, str) and name.casefold() == self.name.casefold()
+
+    def __hash__(self) -> int:
+        """Return the hash of the name."""
+        return hash(self.name)
+
+    @classmethod
+    def of(cls, value: Any) -> "Self":
+        """Return the member of a name, or with the name of a member of another enumeration."""
+        for choice in cls:
+            if choice == value:
+                return choice
+        msg = f"{value!r} is no {cls.__name__}; expected one of {', '.join(cls.__members__)}"
+        raise ValueError(msg)
+
+
+class DataDim(_Named):
+    """Number of dimensions of the signal."""
+
+    Data0D = 0
+    Data1D = 1
+    Data2D = 2
+    DataND = 3
+
+
+class DataSource(_Named):
+    """Whether data were recorded, or calculated from others."""
+
+    raw = 0
+    calculated = 1
+
+
+class DataDistribution(_Named):
+    """Whether navigation axes span a grid, or list the points that were measured."""
+
+    uniform = 0
+    spread = 1
+
+
+# Axes in memory, with the names and arguments of PyMoDAQ's.
+
+
+class Axis:
+    """Values of an independent variable, shape (value,), along dimension ``index`` of arrays.
+
+    The values are kept as they are given, or made of ``offset``, ``scaling`` and ``size``.
+
+    Example
+    -------
+    >>> Axis("myaxis", units="seconds", data=np.array([3, 7, 11, 15]))
+    Axis: <label: myaxis> - <units: seconds> - <index: 0>
+
+    """
+
+    def __init__(
+        self,
+        label: str = "",
+        units: str = "",
+        data: NDArray[Any] | None = None,
+        index: int = 0,
+        scaling: float | None = None,
+        offset: float | None = None,
+        size: int | None = None,
+        spread_order: int = 0,
+    ) -> None:
+        """Make an axis.
+
+        Raises
+        ------
+        TypeError
+            If there are neither values nor a size, or the values are no array.
+        ValueError
+            If the values do not have one dimension, or ``index`` is negative.
+
+        """
+        if data is None:
+            if size is None:
+                msg = "an axis has neither data nor size; expected one of them"
+                raise TypeError(msg)
+            data = (offset or 0.0) + (1.0 if scaling is None else scaling) * np.arange(size)
+        if not isinstance(data, np.ndarray):
+            msg = f"the data of axis {label!r} are {type(data).__name__}; expected a numpy array"
+            raise TypeError(msg)
+        if data.ndim != 1 or index < 0:
+            msg = (
+                f"axis {label!r} has data of shape {data.shape} and index {index}; expected one "
+                "dimension, and 0 or more"
+            )
+            raise ValueError(msg)
+        self.label, self.units, self.data = label, units, data
+        self.index, self.spread_order = int(index), int(spread_order or 0)
+
+    @classmethod
+    def of(cls, axis: Any) -> "Axis":
+        """Return an axis of this class, from one of PyMoDAQ for instance."""
+        if isinstance(axis, cls):
+            return axis
+        values = np.asarray(axis.get_data())
+        return cls(axis.label, axis.units, values, axis.index, spread_order=axis.spread_order)
+
+    @property
+    def size(self) -> int:
+        """Number of values."""
+        return len(self.data)
+
+    def get_data(self) -> NDArray[Any]:
+        """Return the values."""
+        return self.data
+
+    def moved(self, dimensions: int) -> "Axis":
+        """Return the axis for arrays with ``dimensions`` more before its own."""
+        index = self.index + dimensions
+        return Axis(self.label, self.units, self.data, index, spread_order=self.spread_order)
+
+    def to_pymodaq(self) -> Any:
+        """Return an axis of ``pymodaq_data``, which keeps linear values as offset and step."""
+        return pymodaq_data().Axis(
+            self.label, self.units, self.data, self.index, spread_order=self.spread_order
+        )
+
+    def __eq__(self, other: object) -> bool:
+        """Return True if label, units, index and all values are equal."""
+        if not hasattr(other, "get_data"):
+            return NotImplemented
+        axis = Axis.of(other)
+        same = (self.label, self.units, self.index) == (axis.label, axis.units, axis.index)
+        return same and np.array_equal(self.data, axis.data)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        """Return the text that PyMoDAQ shows."""
+        return f"Axis: <label: {self.label}> - <units: {self.units}> - <index: {self.index}>"
+
+
+# Data with axes in memory, with the names and arguments of PyMoDAQ's.
 
 OWN_NAMES = {"name", "source", "dim", "distribution", "data", "labels", "origin", "units", "axes"}
 OWN_NAMES |= {"nav_indexes", "errors", "timestamp", "extra_attributes", "path"}
@@ -220,3 +374,84 @@ def _are_equal(some: Sequence[NDArray[Any]] | None, other: Sequence[NDArray[Any]
         np.array_equal(one, two, equal_nan=one.dtype.kind in "fc" and two.dtype.kind in "fc")
         for one, two in zip(some, other, strict=True)
     )
+
+
+# Sets of data in memory, with the names and arguments of PyMoDAQ's.
+
+
+class DataToExport:
+    """Data of any shapes that belong together.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from ndx_simulation_output.pymodaq import DataRaw
+    >>> DataToExport("all", [DataRaw("temperature", data=[np.array([21.5])], units="degC")])
+    DataToExport: all <len:1>
+        * <DataRaw, temperature, (|1)>
+
+    """
+
+    def __init__(
+        self, name: str, data: Iterable[Any] = (), *, timestamp: float | None = None
+    ) -> None:
+        """Make a set of data, which are not changed."""
+        self.name, self.data = name, [DataWithAxes.of(some) for some in data]
+        self.timestamp = time.time() if timestamp is None else float(timestamp)
+
+    @classmethod
+    def of(cls, export: Any) -> "DataToExport":
+        """Return a set of this class, from one of PyMoDAQ for instance."""
+        if isinstance(export, cls):
+            return export
+        return cls(export.name, export.data, timestamp=export.timestamp)
+
+    def append(self, data: Any) -> None:
+        """Add data, or all data of a set. Data of the same name are kept."""
+        added = data.data if isinstance(data, DataToExport) else [DataWithAxes.of(data)]
+        self.data.extend(added)
+
+    def get_data_from_dim(self, dim: Any) -> "DataToExport":
+        """Return the data of a dimension."""
+        found = [data for data in self.data if data.dim == DataDim.of(dim)]
+        return DataToExport(self.name, found, timestamp=self.timestamp)
+
+    def get_data_from_name(self, name: str) -> DataWithAxes | None:
+        """Return the first data of a name, or None."""
+        return next((data for data in self.data if data.name == name), None)
+
+    def get_full_names(self) -> list[str]:
+        """Return the names as ``origin/name``."""
+        return [f"{data.origin}/{data.name}" for data in self.data]
+
+    def get_names(self) -> list[str]:
+        """Return the names."""
+        return [data.name for data in self.data]
+
+    def to_pymodaq(self) -> Any:
+        """Return a set of ``pymodaq_data`` (extra ``pymodaq``).
+
+        Its name becomes the origin of data without one.
+        """
+        made = pymodaq_data().DataToExport(
+            self.name, data=[data.to_pymodaq() for data in self.data]
+        )
+        made.timestamp = self.timestamp
+        return made
+
+    def __getitem__(self, index: int) -> DataWithAxes:
+        """Return the data at an index."""
+        return self.data[index]
+
+    def __iter__(self) -> Iterator[DataWithAxes]:
+        """Iterate over the data."""
+        return iter(self.data)
+
+    def __len__(self) -> int:
+        """Return the number of data."""
+        return len(self.data)
+
+    def __repr__(self) -> str:
+        """Return the text that PyMoDAQ shows."""
+        lines = "".join(f"\n    * {data}" for data in self.data)
+        return f"DataToExport: {self.name} <len:{len(self)}>{lines}"

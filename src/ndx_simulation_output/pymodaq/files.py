@@ -1,27 +1,123 @@
-"""An NWB file with the calls of PyMoDAQ's file object: nodes, groups, a log, compression."""
+"""An NWB file with the calls of PyMoDAQ's file object."""
 
+import re
+import uuid
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import h5py
+import numpy as np
 from numpy.typing import NDArray
 
-from ndx_simulation_output.engine.appended import Appended
-from ndx_simulation_output.errors import SimulationOutputError
-from ndx_simulation_output.pymodaq.arrays import ArrayToAdd
-from ndx_simulation_output.pymodaq.making import LOG, create_log, open_file
-from ndx_simulation_output.pymodaq.nodes import PLACE, Node
-from ndx_simulation_output.pymodaq.numbering import KINDS, next_number, numbers_of, stem_of
-from ndx_simulation_output.recording import ExportGroup
+from ndx_simulation_output.errors import SimulationOutputError, SourceError
+from ndx_simulation_output.files import naming_target, whole_hdf5
+from ndx_simulation_output.pymodaq.nodes import (
+    KINDS,
+    PLACE,
+    ArrayToAdd,
+    Node,
+    next_number,
+    numbers_of,
+    stem_of,
+)
+from ndx_simulation_output.recording import ExportArray, ExportGroup
 from ndx_simulation_output.recording.json_values import to_json
+from ndx_simulation_output.storage.journaled import Appended, forget_journal
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from ndx_simulation_output.nwb.exports import HowStored
+    from ndx_simulation_output.nwb.arrays import HowStored
 
-__all__ = ["H5SaverLowLevel"]
+# Make what PyMoDAQ's file object finds in each file: the group of all data, and the log.
+
+LOG = "Logger"
+
+
+def open_file(
+    path: Path,
+    raw: ExportGroup,
+    session: Mapping[str, Any],
+    *,
+    new_file: bool,
+) -> Appended:
+    """Open a file to add to it, or make it, with the group of all data.
+
+    Raises
+    ------
+    SourceError
+        If a file is there and is not an NWB file, or one without the types of this package.
+    MetadataError
+        If ``session`` does not fit NWB.
+    WriteError
+        If the file cannot be written.
+
+    """
+    with naming_target(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if new_file or not path.exists():
+            forget_journal(path)
+            _make(path, raw, session)
+    made = Appended(path)
+    try:
+        _complete(made.file, path, raw)
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def _make(path: Path, raw: ExportGroup, session: Mapping[str, Any]) -> None:
+    from pynwb import NWBHDF5IO
+
+    from ndx_simulation_output.nwb.metadata import make_nwbfile, read_metadata
+
+    start = {"session_start_time": datetime.now().astimezone()}
+    given = read_metadata({"NWBFile": {**start, "identifier": str(uuid.uuid4()), **session}})
+    nwbfile = make_nwbfile(given, "Data of instruments", None)
+    with whole_hdf5(path, overwrite=True) as file:
+        NWBHDF5IO(mode="w", file=file).write(nwbfile)
+        _add_raw(file, raw)
+
+
+def _add_raw(file: h5py.File, raw: ExportGroup) -> None:
+    from ndx_simulation_output.nwb.arrays import create_group
+
+    create_log(create_group(file[PLACE], raw), LOG)
+
+
+def _complete(file: h5py.File, path: Path, raw: ExportGroup) -> None:
+    """Add the group of all data to an NWB file that has none, if it knows our types."""
+    from ndx_simulation_output.nwb.types import NAMESPACE
+
+    if "nwb_version" not in file.attrs:
+        msg = f"{path} is not an NWB file; expected one, or a name that is free"
+        raise SourceError(msg)
+    if raw.name in file[PLACE]:
+        return
+    if f"specifications/{NAMESPACE}" not in file:
+        msg = (
+            f"{path} has no group {raw.name} and does not know the types of {NAMESPACE}; "
+            "expected a file of this package, or a name that is free"
+        )
+        raise SourceError(msg)
+    _add_raw(file, raw)
+
+
+def create_log(
+    group: h5py.Group, name: str, title: str = "", metadata: Mapping[str, Any] | None = None
+) -> h5py.Dataset:
+    """Make an array of texts that grows."""
+    from ndx_simulation_output.nwb.arrays import create_array
+
+    extra = {key: to_json(value) for key, value in (metadata or {}).items()}
+    log = ExportArray(name, np.zeros(0, object), role="log", title=title, grows=True, extra=extra)
+    return create_array(group, log, (0,), np.dtype(object))
+
+
+# An NWB file with the calls of PyMoDAQ's file object: nodes, groups, a log, compression.
 
 _RAW_TITLE = "Data from PyMoDAQ modules"
 
@@ -122,7 +218,7 @@ class H5SaverLowLevel:
     @property
     def how(self) -> "HowStored":
         """How arrays are compressed."""
-        from ndx_simulation_output.nwb.exports import HowStored
+        from ndx_simulation_output.nwb.arrays import HowStored
 
         return HowStored(self._level)
 
@@ -243,7 +339,7 @@ class H5SaverLowLevel:
             If there is no such place.
 
         """
-        from ndx_simulation_output.nwb import exports
+        from ndx_simulation_output.nwb import arrays as exports
 
         parent = self.h5(where)
         if name in parent:
@@ -369,3 +465,95 @@ class H5SaverLowLevel:
     def __exit__(self, *_: object) -> None:
         """Close the file."""
         self.close_file()
+
+
+# Names of the files of continuous saving and of scans, in folders of the year and the day.
+
+_SUFFIX = ".nwb"
+
+
+def continuous_path(
+    base_path: str | Path, base_name: str = "Data", when: datetime | None = None
+) -> Path:
+    """Give the path of a file that is begun ``when``, by default now.
+
+    Example
+    -------
+    >>> continuous_path("D", when=datetime(2018, 12, 20, 16, 58, 48)).as_posix()
+    'D/2018/20181220/Data_20181220_16_58_48.nwb'
+
+    """
+    when = when or datetime.now().astimezone()
+    return _day(base_path, when) / f"{base_name}_{when:%Y%m%d_%H_%M_%S}{_SUFFIX}"
+
+
+def dataset_path(
+    base_path: str | Path, base_name: str = "Dataset", when: datetime | None = None
+) -> Path:
+    """Give the path of the next file of scans of a day: its number is one above the highest.
+
+    Example
+    -------
+    >>> dataset_path("D", when=datetime(2026, 11, 20)).as_posix()
+    'D/2026/20261120/Dataset_20261120_000.nwb'
+
+    """
+    when = when or datetime.now().astimezone()
+    day, stem = _day(base_path, when), f"{base_name}_{when:%Y%m%d}"
+    pattern = re.compile(rf"{re.escape(stem)}_(\d{{3,}})\.(?:nwb|h5)")
+    names = [path.name for path in day.iterdir()] if day.is_dir() else []
+    numbers = [int(found[1]) for name in names if (found := pattern.fullmatch(name))]
+    return day / f"{stem}_{max(numbers, default=-1) + 1:03d}{_SUFFIX}"
+
+
+class H5Saver(H5SaverLowLevel):
+    """A file object that names its files: of scans as datasets, of all else by the time.
+
+    Example
+    -------
+    >>> with H5Saver("detector", base_path="data") as saver:  # doctest: +SKIP
+    ...     print(saver.start().name)
+    Data_20261120_17_28_52.nwb
+
+    """
+
+    def __init__(
+        self,
+        save_type: str = "scan",
+        backend: str | None = None,
+        *,
+        base_path: str | Path = ".",
+        base_name: str | None = None,
+    ) -> None:
+        """Make a file object without a file; files are named ``base_name``, ``Data`` by default."""
+        super().__init__(save_type, backend)
+        self.base_path, self.base_name = Path(base_path), base_name
+
+    def start(self) -> Path:
+        """Close the file, if one is open, and begin a new one; give its path.
+
+        Two files begun in one second have different names. Folders that do not exist are made.
+
+        Raises
+        ------
+        WriteError
+            If the file cannot be written.
+
+        """
+        if self.save_type == "scan":
+            path = dataset_path(self.base_path, self.base_name or "Dataset")
+        else:
+            path = _free(continuous_path(self.base_path, self.base_name or "Data"))
+        self.init_file(path, new_file=True)
+        return path
+
+
+def _day(base_path: str | Path, when: datetime) -> Path:
+    return Path(base_path) / f"{when:%Y}" / f"{when:%Y%m%d}"
+
+
+def _free(path: Path) -> Path:
+    found, number = path, 2
+    while found.exists():
+        found, number = path.with_stem(f"{path.stem}_{number}"), number + 1
+    return found

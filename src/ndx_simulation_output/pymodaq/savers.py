@@ -1,4 +1,4 @@
-"""Save data of known shape: axes, data, their backgrounds, and whole sets of data."""
+"""Save axes, data, backgrounds and sets of data of known shape."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,27 +8,14 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from ndx_simulation_output.pymodaq.axes import Axis
-from ndx_simulation_output.pymodaq.data import DataWithAxes
+from ndx_simulation_output.pymodaq.data import Axis, DataToExport, DataWithAxes
 from ndx_simulation_output.pymodaq.files import H5SaverLowLevel
-from ndx_simulation_output.pymodaq.loaders import LoadsArrays
-from ndx_simulation_output.pymodaq.loading import light_axis
-from ndx_simulation_output.pymodaq.nodes import Node
-from ndx_simulation_output.pymodaq.numbering import next_number
-from ndx_simulation_output.pymodaq.sets import DataToExport
-from ndx_simulation_output.pymodaq.trees import SavedTree, path_of
+from ndx_simulation_output.pymodaq.loaders import LoadsArrays, SavedTree, light_axis, path_of
+from ndx_simulation_output.pymodaq.nodes import Node, next_number
 from ndx_simulation_output.recording import ExportArray, ExportAxis
 from ndx_simulation_output.recording.json_values import to_json
 
-__all__ = [
-    "AxisSaverLoader",
-    "BkgSaver",
-    "DataSaverLoader",
-    "DataToExportSaver",
-    "channel_of",
-    "described",
-    "saver_of",
-]
+# Save data of known shape: axes, data, their backgrounds, and whole sets of data.
 
 _DIMENSIONS = ("Data0D", "Data1D", "Data2D", "DataND")
 _EXACT = 2**53
@@ -51,7 +38,7 @@ class AxisSaverLoader:
             If there is no such group.
 
         """
-        from ndx_simulation_output.nwb.exports import create_axis
+        from ndx_simulation_output.nwb.arrays import create_axis
 
         light, group = Axis.of(axis), self.h5saver.h5(where)
         values = _as_axis(light.data)
@@ -132,7 +119,7 @@ class DataSaverLoader(LoadsArrays):
             self._write(group, described(light, name, number, "error"), values)
 
     def _write(self, group: h5py.Group, array: ExportArray, values: NDArray[Any]) -> None:
-        from ndx_simulation_output.nwb.exports import as_stored, create_array, encoded
+        from ndx_simulation_output.nwb.arrays import as_stored, create_array, encoded
 
         stored, added, _ = encoded(values.dtype, array.name)
         made = create_array(group, array, values.shape, values.dtype, self.h5saver.how)

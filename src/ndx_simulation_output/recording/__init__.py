@@ -1,18 +1,29 @@
 """What a run recorded, in one neutral description: numpy arrays and frozen dataclasses."""
 
-from ndx_simulation_output.recording.array_groups import ArrayGroup, OwnArray
 from ndx_simulation_output.recording.arrays import LazyArray
 from ndx_simulation_output.recording.compartments import CompartmentTable
-from ndx_simulation_output.recording.exports import ExportArray, ExportAxis, ExportGroup
+from ndx_simulation_output.recording.labeled_arrays import (
+    ArrayGroup,
+    ExportArray,
+    ExportAxis,
+    ExportGroup,
+    OwnArray,
+)
 from ndx_simulation_output.recording.network import (
     NetworkSnapshot,
     PopulationSnapshot,
     ProjectionSnapshot,
     Quantity,
 )
-from ndx_simulation_output.recording.output import Report, Run, SimulationOutput, Spikes
-from ndx_simulation_output.recording.potentials import Electrodes, ExtracellularPotential
-from ndx_simulation_output.recording.streamed import StreamedReport
+from ndx_simulation_output.recording.output import (
+    Electrodes,
+    ExtracellularPotential,
+    Report,
+    Run,
+    SimulationOutput,
+    Spikes,
+    StreamedReport,
+)
 from ndx_simulation_output.recording.times import RegularTimes, Times, Timestamps
 from ndx_simulation_output.recording.traces import Traces
 from ndx_simulation_output.recording.units import UNKNOWN, Unit, parse_unit, unit_symbol

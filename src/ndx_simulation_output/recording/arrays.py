@@ -1,4 +1,4 @@
-"""Arrays that are described, not loaded, and the plain ways to read and copy them."""
+"""Lazy arrays: the protocol, and the plain ways to read and copy them."""
 
 from collections.abc import Callable, Iterator
 from math import prod
@@ -10,24 +10,7 @@ from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import SourceError
 
-__all__ = [
-    "BLOCK_BYTES",
-    "LazyArray",
-    "Progress",
-    "Put",
-    "chunks_of",
-    "copy_array",
-    "detached",
-    "is_mapped",
-    "place_in_file",
-    "plan_blocks",
-    "read_all",
-    "read_block",
-    "read_columns",
-    "read_runs",
-    "release",
-    "size_in_bytes",
-]
+# Arrays that are described, not loaded, and the plain ways to read and copy them.
 
 BLOCK_BYTES = 32 * 2**20
 

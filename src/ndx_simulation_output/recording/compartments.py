@@ -1,4 +1,4 @@
-"""Which compartments of which cells were recorded."""
+"""The table of recorded compartments."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from ndx_simulation_output.errors import (
 from ndx_simulation_output.recording.arrays import LazyArray
 from ndx_simulation_output.recording.ids import as_ids, some_of
 
-__all__ = ["CompartmentTable", "repeated_values"]
+# Which compartments of which cells were recorded.
 
 
 @dataclass(frozen=True)

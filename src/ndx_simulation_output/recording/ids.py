@@ -1,6 +1,7 @@
-"""Ids of cells, compartments and channels, as programs give them or as people type them."""
+"""Ids of cells, compartments and channels, and unique names."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from itertools import chain, count
 from typing import Any
 
 import numpy as np
@@ -8,15 +9,7 @@ from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import SelectionError
 
-__all__ = [
-    "MOST_IDS",
-    "as_ids",
-    "count_distinct",
-    "format_ids",
-    "parse_ids",
-    "runs_of",
-    "some_of",
-]
+# Ids of cells, compartments and channels, as programs give them or as people type them.
 
 MOST_IDS = 5_000_000
 """So many ids are taken at most: a slip of the finger is not to fill the memory."""
@@ -132,3 +125,19 @@ def _range_of(part: str) -> range:
         msg = f"{part!r} is neither a number nor a range such as 10-19"
         raise SelectionError(msg)
     return found
+
+
+# Names that nothing else has.
+
+
+def free_name(wanted: str, taken: Collection[str]) -> str:
+    """Give a name that is not ``taken``: the ``wanted`` one, or that with a number.
+
+    Example
+    -------
+    >>> free_name("v", {"v", "v_2"})
+    'v_3'
+
+    """
+    numbered = (f"{wanted}_{number}" for number in count(2))
+    return next(name for name in chain([wanted], numbered) if name not in taken)

@@ -1,4 +1,4 @@
-"""Python values as JSON and back, of the types that attributes have; no type by its own name."""
+"""Python values as JSON, and back."""
 
 import base64
 from collections.abc import Callable, Mapping
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["from_json", "to_json"]
+# Python values as JSON and back, of the types that attributes have; no type by its own name.
 
 _DICT = "dict"
 _TAGS: Mapping[str, Callable[[Any], Any]] = {

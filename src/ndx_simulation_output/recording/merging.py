@@ -1,4 +1,4 @@
-"""What the ranks of a parallel run wrote, each of its own cells, joined into one description."""
+"""Merge the outputs of the ranks of a parallel run."""
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,15 +15,20 @@ from ndx_simulation_output.errors import (
     SimulationOutputWarning,
     SourceError,
 )
-from ndx_simulation_output.recording.array_groups import ArrayGroup
 from ndx_simulation_output.recording.compartments import CompartmentTable
-from ndx_simulation_output.recording.joined import Joined
+from ndx_simulation_output.recording.labeled_arrays import ArrayGroup
 from ndx_simulation_output.recording.network import NetworkSnapshot
-from ndx_simulation_output.recording.output import Report, Run, SimulationOutput, Spikes
-from ndx_simulation_output.recording.potentials import ExtracellularPotential
+from ndx_simulation_output.recording.output import (
+    ExtracellularPotential,
+    Report,
+    Run,
+    SimulationOutput,
+    Spikes,
+)
 from ndx_simulation_output.recording.times import RegularTimes, Times
+from ndx_simulation_output.recording.views import Joined
 
-__all__ = ["join_tables", "merge_outputs"]
+# What the ranks of a parallel run wrote, each of its own cells, joined into one description.
 
 _Item = TypeVar("_Item")
 _Named = TypeVar("_Named", ExtracellularPotential, ArrayGroup, NetworkSnapshot)

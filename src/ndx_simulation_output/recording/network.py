@@ -1,4 +1,4 @@
-"""The state of a network at one time: every quantity of its neurons and synapses."""
+"""The state of a network at one time."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,15 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from ndx_simulation_output.errors import ShapeMismatchError
 from ndx_simulation_output.recording.arrays import LazyArray
 
-__all__ = [
-    "NOT_CONTAINED",
-    "Kind",
-    "Locality",
-    "NetworkSnapshot",
-    "PopulationSnapshot",
-    "ProjectionSnapshot",
-    "Quantity",
-]
+# The state of a network at one time: every quantity of its neurons and synapses.
 
 Kind = Literal["parameter", "variable", ""]
 """Whether the equations change a quantity; empty where that is not known."""

@@ -1,4 +1,4 @@
-"""What a run recorded: reports, spikes, extracellular potentials, and how it was run."""
+"""What a run recorded: reports, spikes, extracellular potentials, and run parameters."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -6,32 +6,105 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
-from ndx_simulation_output.errors import ShapeMismatchError
-from ndx_simulation_output.recording.array_groups import ArrayGroup
+from ndx_simulation_output.errors import NothingRecordedError, ShapeMismatchError
 from ndx_simulation_output.recording.arrays import LazyArray
 from ndx_simulation_output.recording.compartments import CompartmentTable
-from ndx_simulation_output.recording.dask_arrays import to_dask
-from ndx_simulation_output.recording.exports import ExportGroup
+from ndx_simulation_output.recording.display import html_summary
+from ndx_simulation_output.recording.ids import as_ids, some_of
+from ndx_simulation_output.recording.labeled_arrays import ArrayGroup, ExportGroup
 from ndx_simulation_output.recording.network import NetworkSnapshot
-from ndx_simulation_output.recording.potentials import ExtracellularPotential
-from ndx_simulation_output.recording.summaries import output_html, report_html, spikes_html
-from ndx_simulation_output.recording.times import Times
-from ndx_simulation_output.recording.traces import Traces, read_in_unit
-from ndx_simulation_output.recording.units import Unit
+from ndx_simulation_output.recording.times import RegularTimes, Times, Timestamps
+from ndx_simulation_output.recording.traces import Traces, read_in_unit, to_dask
+from ndx_simulation_output.recording.units import UNKNOWN, Unit
 
 if TYPE_CHECKING:
     import dask.array as da
     from typing_extensions import Self
 
-__all__ = [
-    "Provenance",
-    "Report",
-    "Run",
-    "SimulationOutput",
-    "Spikes",
-]
+# Potentials outside of cells, and where they were recorded.
+
+
+@dataclass(frozen=True)
+class Electrodes:
+    """Where electrodes are: ``ids`` (electrode,), ``positions`` (electrode, 3) in micrometres."""
+
+    ids: NDArray[Any]
+    positions: NDArray[np.float64]
+    columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ExtracellularPotential:
+    """Potentials at electrodes: ``data`` (time, channel), ``channel_ids`` (channel,)."""
+
+    name: str
+    data: LazyArray
+    times: Times
+    channel_ids: NDArray[Any]
+    unit: Unit
+    electrodes: Electrodes | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse data that fit neither the channels nor the times."""
+        expected = (self.times.count, len(self.channel_ids))
+        if tuple(self.data.shape) != expected:
+            msg = (
+                f"the extracellular data {self.name!r} have shape {tuple(self.data.shape)}; "
+                f"expected (time, channel) = {expected}"
+            )
+            raise ShapeMismatchError(msg)
+
+    def find(self, channels: Iterable[int] | int | None = None) -> NDArray[np.intp]:
+        """Find the columns of channels by their ids, in the order given; by default of all.
+
+        Raises
+        ------
+        NothingRecordedError
+            If there is no such channel.
+        TypeError
+            If ids are no integers.
+
+        """
+        known = np.asarray(self.channel_ids)
+        if channels is None:
+            return np.arange(len(known))
+        wanted = as_ids(channels)
+        missing = wanted[~np.isin(wanted, known)]
+        if len(missing):
+            msg = (
+                f"channel {some_of(missing)} is not among the {len(known)} channels of "
+                f"{self.name!r} (ids {some_of(known)})"
+            )
+            raise NothingRecordedError(msg)
+        order = np.argsort(known, kind="stable")
+        return np.asarray(order[np.searchsorted(known, wanted, sorter=order)], np.intp)
+
+    def get_traces(
+        self,
+        channels: Iterable[int] | int | None = None,
+        *,
+        start: float | None = None,
+        stop: float | None = None,
+    ) -> NDArray[Any]:
+        """Read the rows with ``start <= time < stop`` (s) of channels, by default of all.
+
+        Gives values of shape (time, channel) in the unit of the potential.
+
+        Raises
+        ------
+        NothingRecordedError
+            If there is no such channel.
+
+        """
+        columns = None if channels is None else self.find(channels)
+        return read_in_unit(self.data, self.times.window(start, stop), columns, self.unit)
+
+
+# What a run recorded: reports, spikes, extracellular potentials, and how it was run.
 
 Provenance = Mapping[str, Any]
 """What a source carried and no field holds: JSON values, for the way back to its format."""
@@ -72,7 +145,7 @@ class Report:
 
     def _repr_html_(self) -> str:
         """Summarise the report for a notebook; at most 16 MiB are read."""
-        return report_html(self)
+        return html_summary(self)
 
     def select(
         self,
@@ -214,7 +287,7 @@ class Spikes:
 
     def _repr_html_(self) -> str:
         """Summarise the spikes for a notebook."""
-        return spikes_html(self)
+        return html_summary(self)
 
 
 @dataclass(frozen=True)
@@ -271,7 +344,7 @@ class SimulationOutput:
 
     def _repr_html_(self) -> str:
         """Summarise the output for a notebook; of each thing at most 16 MiB are read."""
-        return output_html(self)
+        return html_summary(self)
 
     def __enter__(self) -> "Self":
         """Give this output."""
@@ -295,3 +368,76 @@ def _labels(table: CompartmentTable, columns: NDArray[np.intp]) -> dict[str, NDA
         for name, array in table.columns.items()
         if len(array.shape) == 1
     }
+
+
+# What will be recorded while a simulation runs, told before its first time step.
+
+
+@dataclass(frozen=True)
+class StreamedReport:
+    """Values of many compartments of one population that are to come, a time step after another.
+
+    The time steps are at ``start`` (s) and from there on at ``rate`` (Hz); without a rate, each
+    comes with its time. Each has a value of type ``dtype`` for each compartment of
+    ``compartments``, in their order. Where it is known how many ``steps`` there will be, the file
+    is laid out for them; there may be more or fewer.
+
+    Raises
+    ------
+    ShapeMismatchError
+        If the start is not finite or the rate not positive, or there is a start and no rate.
+    TypeError
+        If the type is not one of integers or floats.
+
+    Example
+    -------
+    >>> table = CompartmentTable.from_counts(
+    ...     "cortex", np.array([7, 3]), np.array([2, 1]), {"number": np.array([0, 1, 0])}
+    ... )
+    >>> StreamedReport("v", table, rate=40_000.0, unit=Unit("volts", 1e-3)).empty.data.shape
+    (0, 3)
+
+    """
+
+    name: str
+    compartments: CompartmentTable
+    rate: float | None = None
+    unit: Unit = UNKNOWN
+    start: float = 0.0
+    dtype: DTypeLike = "f4"
+    steps: int | None = None
+    variable: str | None = None
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be recorded."""
+        if self.rate is None and self.start:
+            msg = (
+                f"report {self.name!r} starts at {self.start} s and has no rate; expected both, or "
+                "neither and a time with each time step"
+            )
+            raise ShapeMismatchError(msg)
+        _ = self._times
+        if np.dtype(self.dtype).kind not in "iuf":
+            msg = f"report {self.name!r} is of {self.dtype}; expected integers or floats"
+            raise TypeError(msg)
+
+    @property
+    def empty(self) -> Report:
+        """The report before the first time step."""
+        return Report(
+            name=self.name,
+            report=self.name,
+            data=np.empty((0, self.compartments.n_compartments), self.dtype),
+            times=self._times,
+            compartments=self.compartments,
+            unit=self.unit,
+            variable=self.variable,
+            description=self.description,
+        )
+
+    @property
+    def _times(self) -> Times:
+        if self.rate is None:
+            return Timestamps(np.empty(0))
+        return RegularTimes(self.start, self.rate, 0)

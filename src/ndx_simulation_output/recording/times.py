@@ -1,4 +1,4 @@
-"""When the rows of a recording were taken, in seconds."""
+"""Times of the rows of a recording, in seconds."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ndx_simulation_output.errors import ShapeMismatchError
 from ndx_simulation_output.recording.arrays import LazyArray
 
-__all__ = ["RegularTimes", "Times", "Timestamps"]
+# When the rows of a recording were taken, in seconds.
 
 # A step of a millionth of a sample decides whether a time lies on a sample: times that users
 # write, such as 0.3, are not exact multiples of a step such as 0.0001.

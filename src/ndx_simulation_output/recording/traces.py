@@ -1,21 +1,29 @@
-"""A selection of a report: the traces of some compartments in some time window."""
+"""Selections of a report: traces in memory, and as dask arrays."""
 
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.optional import import_optional
-from ndx_simulation_output.recording.arrays import LazyArray, read_columns
+from ndx_simulation_output.recording.arrays import (
+    LazyArray,
+    chunks_of,
+    detached,
+    plan_blocks,
+    read_columns,
+)
 from ndx_simulation_output.recording.units import Unit
 
 if TYPE_CHECKING:
+    import dask.array as da
     import pandas as pd
     import xarray as xr
 
-__all__ = ["Traces", "dtype_in_unit", "read_in_unit"]
+# A selection of a report: the traces of some compartments in some time window.
 
 
 @dataclass(frozen=True)
@@ -93,3 +101,120 @@ def _put_in_unit(target: NDArray[Any], values: Any, unit: Unit) -> None:
     np.multiply(values, target.dtype.type(unit.conversion), out=target)
     if unit.offset:
         target += target.dtype.type(unit.offset)
+
+
+# Recordings as dask arrays: blocks that are read where they are computed, in any process.
+
+BLOCK_BYTES = 2**26
+"""A block is read at once: large enough that finding it costs nothing, small enough for a laptop.
+"""
+
+
+def to_dask(
+    array: LazyArray,
+    unit: Unit,
+    *,
+    columns: NDArray[np.intp] | None = None,
+    chunks: Any = None,
+    name: str = "traces",
+) -> "da.Array":
+    """Give some ``columns`` of an array (time, column) in ``unit``, as an array of dask.
+
+    ``chunks`` are those of the dask array, in any form that dask takes; by default as
+    ``block_shape`` plans them.
+
+    Raises
+    ------
+    MissingDependencyError
+        If dask is not installed.
+
+    Example
+    -------
+    >>> to_dask(np.ones((4, 3), "f4"), Unit("volts", 1e-3)).sum(axis=0).compute()
+    array([0.004, 0.004, 0.004], dtype=float32)
+
+    """
+    da = import_optional("dask.array", "to_dask", "dask")
+    source = _Values(detached(array), columns, unit)
+    if chunks is None:
+        # Columns that are chosen may be anywhere: those of a stored chunk stay in one block.
+        height, width = chunks_of(array)
+        width = width if columns is None else max(1, len(columns))
+        chunks = block_shape(source.shape, array.dtype.itemsize, (height, width), BLOCK_BYTES)
+    return da.from_array(
+        source,
+        chunks=chunks,
+        name=f"{name}-{uuid4().hex}",
+        meta=np.empty((0, 0), source.dtype),
+    )
+
+
+def block_shape(
+    shape: tuple[int, int],
+    itemsize: int,
+    chunks: tuple[int, int] = (1, 1),
+    block_bytes: int = BLOCK_BYTES,
+) -> tuple[int, int]:
+    """Plan blocks of at most ``block_bytes``, or of one of the ``chunks`` if that is more.
+
+    They are whole chunks, and as long in time as they can be, so that a trace is in few of them.
+    Where nothing is chunked a row lies after the other, and they are as wide as they can be.
+
+    Example
+    -------
+    >>> block_shape((40000, 100_000), itemsize=4, chunks=(500, 200))
+    (40000, 400)
+    >>> block_shape((40000, 100_000), itemsize=4)
+    (167, 100000)
+
+    """
+    rows, columns = (max(1, length) for length in shape)
+    if chunks == (1, 1):
+        block = next(plan_blocks((rows, columns), itemsize, chunks, block_bytes))
+        return block[0].stop, block[1].stop
+    height, width = chunks
+    beside = max(1, block_bytes // (itemsize * width * height))
+    tall = min(height * beside, -(-rows // height) * height)
+    wide = width * max(1, block_bytes // (itemsize * width * tall))
+    return min(tall, rows), min(wide, columns)
+
+
+@dataclass(frozen=True)
+class _Values:
+    """Values of columns in a unit, as dask asks for them: with slices, numbers or lists."""
+
+    array: LazyArray
+    columns: NDArray[np.intp] | None
+    unit: Unit
+
+    ndim = 2
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        rows, columns = self.array.shape
+        return rows, columns if self.columns is None else len(self.columns)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return dtype_in_unit(self.array.dtype, self.unit)
+
+    def __getitem__(self, key: tuple[Any, Any]) -> NDArray[Any]:
+        rows, local_rows = _slice_and_rest(key[0], self.shape[0])
+        order = np.arange(self.shape[1]) if self.columns is None else self.columns
+        columns = np.asarray(order[key[1]])
+        values = read_in_unit(self.array, rows, np.atleast_1d(columns), self.unit)
+        found: NDArray[Any] = values[local_rows][..., slice(None) if columns.ndim else 0]
+        return found
+
+
+def _slice_and_rest(part: Any, length: int) -> tuple[slice, Any]:
+    """Give an ascending slice that has all of ``part``, and how to get that from it."""
+    if not isinstance(part, slice):
+        wanted = np.arange(length)[part]
+        first = int(wanted.min(initial=length)) if np.ndim(wanted) else int(wanted)
+        return slice(first, int(np.max(wanted, initial=first - 1)) + 1), wanted - first
+    if part.step is None or part.step > 0:
+        return part, slice(None)
+    wanted = range(length)[part][::-1]
+    end = wanted[-1] + 1 if wanted else wanted.start
+    return slice(wanted.start, end, wanted.step), slice(None, None, -1)

@@ -1,4 +1,4 @@
-"""What a page offers to be saved, as CSV: made when it is asked for, piece by piece."""
+"""Downloads of a page as CSV, made in pieces."""
 
 import csv
 import io
@@ -10,7 +10,7 @@ from tornado.web import HTTPError, RequestHandler
 
 from ndx_simulation_output.errors import SimulationOutputError
 
-__all__ = ["Download", "Downloads", "Rows", "csv_pieces"]
+# What a page offers to be saved, as CSV: made when it is asked for, piece by piece.
 
 Rows = Iterator[Sequence[object]]
 """Rows of a table, the names of its columns first."""

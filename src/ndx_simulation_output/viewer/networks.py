@@ -1,4 +1,4 @@
-"""The state of a network: values of neurons and of synapses."""
+"""View of the state of a network."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,6 +9,16 @@ from bokeh.layouts import column, row
 from bokeh.models import Select, UIElement
 
 from ndx_simulation_output.errors import NothingRecordedError
+from ndx_simulation_output.plots.arrays import Grid, GridAxis
+from ndx_simulation_output.plots.networks import (
+    histogram,
+    label_of,
+    mean_weights,
+    neuron_quantities,
+    neuron_quantity,
+    synapse_quantities,
+    synapse_quantity,
+)
 from ndx_simulation_output.recording import (
     NetworkSnapshot,
     PopulationSnapshot,
@@ -16,24 +26,13 @@ from ndx_simulation_output.recording import (
     Quantity,
     SimulationOutput,
 )
-from ndx_simulation_output.recording.reduced import (
-    Grid,
-    GridAxis,
-    histogram,
-    label_of,
-    neuron_quantities,
-    neuron_quantity,
-    synapse_quantities,
-    synapse_quantity,
-    weight_matrix,
-)
+from ndx_simulation_output.viewer.arrays import draw_grid, draw_image
 from ndx_simulation_output.viewer.controls import Saving
 from ndx_simulation_output.viewer.downloads import Rows
-from ndx_simulation_output.viewer.grids import draw_grid, draw_image
 from ndx_simulation_output.viewer.session import Session
 from ndx_simulation_output.viewer.theme import COLORS, new_figure, new_text, small
 
-__all__ = ["Kind", "NetworkView", "ShownQuantity"]
+# The state of a network: values of neurons and of synapses.
 
 _SHAPE = 400, 400
 _MOST_OF_GRID = 10**6
@@ -57,7 +56,7 @@ class ShownQuantity:
     @property
     def imports(self) -> tuple[str, ...]:
         """Lines that import what the other lines need."""
-        ours = "from ndx_simulation_output.recording.reduced import "
+        ours = "from ndx_simulation_output.plots import "
         if self.kind == "population":
             return (ours + "neuron_quantity",)
         return ("import numpy as np", ours + "synapse_quantity")
@@ -233,7 +232,7 @@ def _quantities(part: PopulationSnapshot | ProjectionSnapshot) -> tuple[Quantity
 
 def _matrix(projection: ProjectionSnapshot, quantity: Quantity) -> tuple[Any, str]:
     """Draw the synapses by their ranks; the mean where a pixel has several."""
-    found = weight_matrix(projection, quantity.values, shape=_SHAPE)
+    found = mean_weights(projection, quantity.values, shape=_SHAPE)
     across, up = (
         (float(edges[0]) - 0.5, float(edges[-1]) - 0.5) for edges in (found.pre, found.post)
     )

@@ -1,4 +1,4 @@
-"""The page: which file, what happened, and a tab for each view."""
+"""The page: file, messages, and a tab for each view."""
 
 from collections.abc import Sequence
 from html import escape
@@ -11,20 +11,17 @@ from bokeh.models import Button, Select, TabPanel, Tabs
 from ndx_simulation_output.errors import NothingRecordedError
 from ndx_simulation_output.recording import SimulationOutput
 from ndx_simulation_output.viewer.arrays import ArraysView
-from ndx_simulation_output.viewer.channels import ChannelsView
 from ndx_simulation_output.viewer.compare import CompareView
 from ndx_simulation_output.viewer.downloads import Downloads
-from ndx_simulation_output.viewer.heat import HeatView
 from ndx_simulation_output.viewer.networks import NetworkView
 from ndx_simulation_output.viewer.raster import RasterView
-from ndx_simulation_output.viewer.session import Session, View, on_value
-from ndx_simulation_output.viewer.sources import Source
+from ndx_simulation_output.viewer.session import Session, Source, View, on_value
 from ndx_simulation_output.viewer.space import SpaceView
 from ndx_simulation_output.viewer.theme import PAGE, new_text, small
-from ndx_simulation_output.viewer.traces import TracesView
+from ndx_simulation_output.viewer.traces import ChannelsView, HeatView, TracesView
 from ndx_simulation_output.viewer.tree import TreeView
 
-__all__ = ["Page", "open_page"]
+# The page: which file, what happened, and a tab for each view.
 
 _VIEWS = (
     TreeView,

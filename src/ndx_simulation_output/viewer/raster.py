@@ -1,4 +1,4 @@
-"""Spikes: a raster, and the rate beneath it."""
+"""View of spikes: raster and rate."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -15,19 +15,18 @@ from bokeh.models import (
 )
 
 from ndx_simulation_output.errors import NothingRecordedError
+from ndx_simulation_output.plots.spikes import Raster, spike_raster, spike_rates
 from ndx_simulation_output.recording import SimulationOutput, Spikes
-from ndx_simulation_output.recording.reduced import Raster, spike_raster, spike_rates
-from ndx_simulation_output.viewer.controls import Saving, ids_of
-from ndx_simulation_output.viewer.heat import row_window, show_rows
+from ndx_simulation_output.viewer.controls import Saving, Window, ids_of, pixels_of
 from ndx_simulation_output.viewer.session import Session
 from ndx_simulation_output.viewer.shown import ShownSpikes
 from ndx_simulation_output.viewer.theme import COLORS, new_figure, new_text, small
-from ndx_simulation_output.viewer.zoom import Window, pixels_of
+from ndx_simulation_output.viewer.traces import row_window, show_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["RasterView"]
+# Spikes: a raster, and the rate beneath it.
 
 _BINS = 200
 

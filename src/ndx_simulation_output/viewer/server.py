@@ -1,4 +1,4 @@
-"""The server of the page: for this machine alone, and only for who has the token."""
+"""The server of the page."""
 
 import asyncio
 import secrets
@@ -21,9 +21,9 @@ from tornado.web import RequestHandler
 
 from ndx_simulation_output.viewer.downloads import Download, Downloads
 from ndx_simulation_output.viewer.page import open_page
-from ndx_simulation_output.viewer.sources import Source
+from ndx_simulation_output.viewer.session import Source
 
-__all__ = ["LOOPBACK", "serve"]
+# The server of the page: for this machine alone, and only for who has the token.
 
 LOOPBACK = "127.0.0.1"
 

@@ -1,7 +1,4 @@
-"""What a view shows: a selection that can be read as a table, and told as lines of Python.
-
-The lines give the numbers of the table.
-"""
+"""Selections that a view shows, as tables and as lines of Python."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -12,32 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import NothingRecordedError
+from ndx_simulation_output.plots.downsampling import HeatMap, How, Recorded, heat_map, row_blocks
+from ndx_simulation_output.plots.neurons import read_frames, read_places
 from ndx_simulation_output.recording import Report, SimulationOutput, Spikes
 from ndx_simulation_output.recording.ids import runs_of
-from ndx_simulation_output.recording.reduced import HeatMap, heat_map, read_frames, read_places
-from ndx_simulation_output.recording.reduced.bins import row_blocks
-from ndx_simulation_output.recording.reduced.pixels import How
-from ndx_simulation_output.recording.reduced.series import Recorded
 from ndx_simulation_output.recording.traces import read_in_unit
 from ndx_simulation_output.viewer.downloads import Rows
-from ndx_simulation_output.viewer.sources import Source
+from ndx_simulation_output.viewer.session import Source
 
-__all__ = [
-    "Compartments",
-    "Shown",
-    "ShownFrame",
-    "ShownHeatMap",
-    "ShownSpikes",
-    "ShownTraces",
-    "ids_code",
-    "names_of",
-    "python_of",
-    "rows_of",
-    "table_of",
-    "window_code",
-]
+# What a view shows: a selection that can be read as a table, and told as lines of Python.
+#
+# The lines give the numbers of the table.
 
-_REDUCED = "ndx_simulation_output.recording.reduced"
+_REDUCED = "ndx_simulation_output.plots"
 
 
 class Shown(Protocol):

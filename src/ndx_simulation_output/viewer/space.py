@@ -1,4 +1,4 @@
-"""Neurons in space, turned with the mouse, coloured by their values at a time."""
+"""View of neurons in space."""
 
 from typing import Any
 
@@ -24,18 +24,24 @@ from bokeh.plotting import figure
 
 from ndx_simulation_output.errors import NothingRecordedError
 from ndx_simulation_output.plots.canvas import scale_of
-from ndx_simulation_output.plots.neurons import limits_of, sections_of
-from ndx_simulation_output.plots.shapes import Shape, shape_of
+from ndx_simulation_output.plots.downsampling import spread
+from ndx_simulation_output.plots.neurons import (
+    Places,
+    Shape,
+    limits_of,
+    read_frames,
+    read_places,
+    sections_of,
+    shape_of,
+)
 from ndx_simulation_output.recording import Report, SimulationOutput
-from ndx_simulation_output.recording.reduced import Places, read_frames, read_places, spread
-from ndx_simulation_output.recording.scales import Scale, time_scale
-from ndx_simulation_output.viewer.controls import CompartmentChoice, Saving
+from ndx_simulation_output.recording.units import Scale, time_scale
+from ndx_simulation_output.viewer.controls import CompartmentChoice, Saving, span_of
 from ndx_simulation_output.viewer.session import Session, on_value
 from ndx_simulation_output.viewer.shown import ShownFrame
 from ndx_simulation_output.viewer.theme import dress, new_text, plain, small
-from ndx_simulation_output.viewer.zoom import span_of
 
-__all__ = ["SpaceView"]
+# Neurons in space, turned with the mouse, coloured by their values at a time.
 
 _MOST_COMPARTMENTS = 20_000
 """So many compartments are drawn; of more, some that are evenly spread."""

@@ -1,4 +1,4 @@
-"""How the page looks: colours, figures, the frame of the page."""
+"""Colours, figures and frame of the page."""
 
 from html import escape
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from bokeh.models import BoxZoomTool, Div, PanTool, PlainText, ResetTool, SaveTool, WheelZoomTool
 from bokeh.plotting import figure
 
-__all__ = ["COLORS", "PAGE", "dress", "new_figure", "new_text", "plain", "small"]
+# How the page looks: colours, figures, the frame of the page.
 
 COLORS = (
     "#1f6fb2",

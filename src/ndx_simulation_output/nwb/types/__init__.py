@@ -7,7 +7,11 @@ from ndx_simulation_output.nwb.types.arrays import (
     DataWithAxes,
     LabeledArray,
 )
-from ndx_simulation_output.nwb.types.compartments import Compartments
+from ndx_simulation_output.nwb.types.compartments import (
+    Compartments,
+    CompartmentSeries,
+    SimulationMetaData,
+)
 from ndx_simulation_output.nwb.types.namespace import NAMESPACE
 from ndx_simulation_output.nwb.types.network import (
     NetworkState,
@@ -15,8 +19,6 @@ from ndx_simulation_output.nwb.types.network import (
     ProjectionState,
     StateTable,
 )
-from ndx_simulation_output.nwb.types.series import CompartmentSeries
-from ndx_simulation_output.nwb.types.simulation import SimulationMetaData
 
 __all__ = [
     "NAMESPACE",

@@ -1,4 +1,4 @@
-"""Arrays with axes: data that are no time series of compartments."""
+"""The types of arrays with axes."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -10,14 +10,13 @@ from pynwb import TimeSeries, register_class
 
 from ndx_simulation_output.nwb.types.namespace import NAMESPACE, declare, generated, optional
 from ndx_simulation_output.recording import ExportArray, ExportAxis, ExportGroup, LazyArray
-from ndx_simulation_output.recording.exports import is_nav_group
-from ndx_simulation_output.recording.exports_xarray import to_xarray
-from ndx_simulation_output.recording.summaries import export_html
+from ndx_simulation_output.recording.display import html_summary
+from ndx_simulation_output.recording.labeled_arrays import is_nav_group, to_xarray
 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["AxesTimeSeries", "Axis", "DataToExport", "DataWithAxes", "LabeledArray"]
+# Arrays with axes: data that are no time series of compartments.
 
 _Axis: Any = generated("Axis")
 _LabeledArray: Any = generated("LabeledArray")
@@ -86,7 +85,7 @@ class DataWithAxes(_DataWithAxes):  # type: ignore[misc]
 
     def _repr_html_(self) -> str:
         """Show pictures of some arrays above what pynwb shows; at most 16 MiB of each are read."""
-        return export_html(_group(self)) + str(super()._repr_html_())
+        return html_summary(_group(self)) + str(super()._repr_html_())
 
     def to_xarray(self) -> "xr.Dataset":
         """Give the arrays as variables and their axes as coordinates, all of them read.

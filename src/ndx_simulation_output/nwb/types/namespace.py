@@ -1,4 +1,4 @@
-"""The namespace, loaded from the YAML under ``spec/``, and how its constructors are declared."""
+"""Load the namespace from the YAML under ``spec/``."""
 
 from importlib import resources
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 from hdmf.utils import docval, get_docval
 from pynwb import get_class, load_namespaces
 
-__all__ = ["NAMESPACE", "accepting", "declare", "generated", "optional"]
+# The namespace, loaded from the YAML under ``spec/``, and how its constructors are declared.
 
 NAMESPACE = "ndx-simulation-output"
 

@@ -1,4 +1,4 @@
-"""The state of a network: tables of neurons and of synapses."""
+"""The types of the state of a network."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -11,9 +11,9 @@ from pynwb import register_class
 
 from ndx_simulation_output.errors import ShapeMismatchError
 from ndx_simulation_output.nwb.types.namespace import NAMESPACE, declare, generated, optional
-from ndx_simulation_output.recording.summaries import column_html
+from ndx_simulation_output.recording.display import html_summary
 
-__all__ = ["NetworkState", "PopulationState", "ProjectionState", "StateTable"]
+# The state of a network: tables of neurons and of synapses.
 
 _SHOWN = 8
 
@@ -252,7 +252,7 @@ def _picture(table: Any, prefix: str = "") -> str:
         if name in table.colnames and name != "pre_rank":
             column = table[name]
             data = column.target.data if isinstance(column, VectorIndex) else column.data
-            return column_html(prefix + name, data if hasattr(data, "dtype") else np.asarray(data))
+            return html_summary(data if hasattr(data, "dtype") else np.asarray(data), prefix + name)
     return ""
 
 

@@ -1,1 +1,0 @@
-"""One format or simulator each: ``read`` describes what it left behind, ``write`` gives it back."""

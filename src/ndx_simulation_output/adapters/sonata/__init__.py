@@ -1,6 +1,0 @@
-"""SONATA's output: compartment reports, spikes, extracellular potentials, in both dialects."""
-
-from ndx_simulation_output.adapters.sonata.reading import read
-from ndx_simulation_output.adapters.sonata.writing import Dialect, Written, write
-
-__all__ = ["Dialect", "Written", "read", "write"]

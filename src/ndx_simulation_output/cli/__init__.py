@@ -1,0 +1,49 @@
+"""The command line, ``ndx-sim``: the same calls and names as in Python."""
+
+import warnings
+from typing import Any
+
+import click
+
+from ndx_simulation_output.cli.check import check
+from ndx_simulation_output.cli.convert import convert
+from ndx_simulation_output.cli.demo import demo
+from ndx_simulation_output.cli.export import export
+from ndx_simulation_output.cli.info import info
+from ndx_simulation_output.cli.output import print_warning
+from ndx_simulation_output.cli.plot import plot
+from ndx_simulation_output.cli.recover import recover
+from ndx_simulation_output.cli.view import view
+from ndx_simulation_output.errors import SimulationOutputError, SimulationOutputWarning
+
+__all__ = ["main"]
+
+
+class _Commands(click.Group):
+    """A group whose commands show our errors and warnings as one line each."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", SimulationOutputWarning)
+            warnings.showwarning = print_warning
+            try:
+                return super().invoke(ctx)
+            except SimulationOutputError as error:
+                # Such as those of YAML have several lines.
+                click.echo(f"error: {' '.join(str(error).split())}", err=True)
+                ctx.exit(1)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="ndx-simulation-output")
+def main() -> None:
+    """Simulated neural activity in NWB: convert into it and back, look, check.
+
+    \b
+    Example:
+      ndx-sim demo
+    """
+
+
+for _command in (convert, export, info, plot, view, check, recover, demo):
+    main.add_command(_command)

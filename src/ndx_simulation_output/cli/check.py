@@ -1,0 +1,29 @@
+"""The command ``ndx-sim check``."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from ndx_simulation_output.cli.options import LOCAL_PATH
+from ndx_simulation_output.nwb.checks import check_file
+
+
+@click.command()
+@click.argument("file", type=LOCAL_PATH)
+def check(file: Path) -> None:
+    """Check an NWB FILE against the schema, our own rules and nwbinspector.
+
+    The exit status is 1 if anything is wrong; warnings and notes do not count.
+
+    \b
+    Example:
+      ndx-sim check run.nwb
+    """
+    findings = check_file(file)
+    for finding in findings:
+        where = f"{finding.where}: " if finding.where else ""
+        click.echo(f"{finding.severity}: {where}{finding.message} ({finding.rule})")
+    errors = sum(finding.severity == "error" for finding in findings)
+    click.echo(f"{file}: {errors or 'no'} error{'' if errors == 1 else 's'}")
+    sys.exit(1 if errors else 0)

@@ -1,0 +1,23 @@
+"""The command ``ndx-sim demo``."""
+
+from pathlib import Path
+
+import click
+
+from ndx_simulation_output.cli.options import LOCAL_PATH
+from ndx_simulation_output.demo import run_demo
+
+
+@click.command()
+@click.argument("directory", type=LOCAL_PATH, default="ndx-sim-demo")
+@click.option("--overwrite", is_flag=True, help="Replace the files of an earlier demo.")
+def demo(directory: Path, *, overwrite: bool) -> None:
+    """Simulate a small network, convert its SONATA files, check the result, export it back.
+
+    \b
+    Example:
+      ndx-sim demo
+    """
+    for line in run_demo(directory, overwrite=overwrite):
+        click.echo(line)
+    click.echo(f"look at it:  ndx-sim info {directory / 'run.nwb'}")

@@ -1,0 +1,48 @@
+"""The command ``ndx-sim export``."""
+
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ndx_simulation_output.annarchy.writing import EXTENSIONS
+from ndx_simulation_output.api import export_annarchy, export_sonata
+from ndx_simulation_output.cli.options import LOCAL_PATH, export_options
+from ndx_simulation_output.cli.output import print_notes, progress_bar
+
+
+@click.command()
+@click.argument("file", type=LOCAL_PATH)
+@click.argument("target", type=LOCAL_PATH)
+@export_options
+@click.option("--overwrite", is_flag=True, help="Replace existing files.")
+def export(file: Path, target: Path, *, overwrite: bool, **options: Any) -> None:
+    """Write the recordings of an NWB FILE as SONATA files, or the state of a network for ANNarchy.
+
+    TARGET is a directory for SONATA's files. If it ends in .npz, .gz, .txt or .mat, it is one file
+    of ANNarchy, with the state.
+
+    \b
+    Example:
+      ndx-sim export run.nwb sonata/ --dialect bbp
+      ndx-sim export state.nwb network.npz
+      ndx-sim export state.nwb exc_to_inh.txt --part exc_to_inh
+    """
+    is_state = target.suffix in EXTENSIONS
+    taken = signature(export_annarchy if is_state else export_sonata).parameters
+    if others := [name for name in options if name not in taken and options[name]]:
+        option = others[0].replace("_", "-")
+        msg = f"--{option} is for files of {'SONATA' if is_state else 'ANNarchy'}, not {target}"
+        raise click.UsageError(msg)
+    options = {name: value for name, value in options.items() if value}
+    if is_state:
+        exported = export_annarchy(file, target, overwrite=overwrite, **options)
+        print_notes(exported.notes)
+        click.echo(f"wrote {exported.path}")
+        return
+    with progress_bar("export") as progress:
+        written = export_sonata(file, target, progress=progress, overwrite=overwrite, **options)
+    print_notes(written.left_out)
+    for path in written.files:
+        click.echo(f"wrote {path}")

@@ -1,0 +1,32 @@
+"""The command ``ndx-sim info``."""
+
+from typing import Any
+
+import click
+
+from ndx_simulation_output.api import open_output
+from ndx_simulation_output.cli.options import source_options
+from ndx_simulation_output.info import describe, json_of
+
+
+@click.command()
+@click.argument("sources", nargs=-1, required=True, type=click.Path())
+@source_options
+@click.option("--json", "as_json", is_flag=True, help="Say the same as one JSON object.")
+def info(sources: tuple[str, ...], *, as_json: bool, **options: Any) -> None:
+    """Show what an NWB file, or the output of a simulation, holds.
+
+    SOURCES are what ``convert`` takes, an NWB file, or the URL of one.
+
+    \b
+    Example:
+      ndx-sim info run.nwb
+      ndx-sim info run.nwb --json
+      ndx-sim info https://example.org/run.nwb
+    """
+    with open_output(sources[0] if len(sources) == 1 else sources, **options) as output:
+        if as_json:
+            click.echo(json_of(output))
+            return
+        for line in describe(output):
+            click.echo(line)

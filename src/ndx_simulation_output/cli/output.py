@@ -1,0 +1,40 @@
+"""What commands print: progress, notes and warnings."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+import click
+from tqdm import tqdm
+
+
+def print_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print a warning as one line, in the form of ``warnings.showwarning``."""
+    del category, filename, lineno, file, line
+    # Other libraries write several lines; the first says what it is about.
+    click.echo(f"warning: {str(message).splitlines()[0]}", err=True)
+
+
+@contextmanager
+def progress_bar(label: str) -> Iterator[Callable[[int, int], object]]:
+    """Show progress on a terminal once it takes more than a second."""
+    with tqdm(desc=label, unit="B", unit_scale=True, disable=None, delay=1, leave=False) as bar:
+
+        def update(n_bytes: int, total: int) -> None:
+            bar.total = total
+            bar.update(n_bytes)
+
+        yield update
+
+
+def print_notes(notes: Iterable[str]) -> None:
+    """Print notes, one line each."""
+    for note in notes:
+        click.echo(f"note: {note}", err=True)

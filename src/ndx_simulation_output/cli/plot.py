@@ -1,0 +1,122 @@
+"""The command ``ndx-sim plot``."""
+
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+
+from ndx_simulation_output.api import open_output
+from ndx_simulation_output.cli.options import reading_options
+from ndx_simulation_output.errors import SelectionError
+from ndx_simulation_output.plots import KINDS, Selection, save, save_animation
+from ndx_simulation_output.plots.downsampling import How
+from ndx_simulation_output.recording.ids import parse_ids
+
+# The command ``ndx-sim plot``: options, and what they mean.
+
+_MOVING = (".gif", ".mp4")
+
+
+def _ids(ctx: click.Context, parameter: click.Parameter, value: str | None) -> list[int] | None:
+    """Read ids and ranges of ids, such as ``3,7,10-19``."""
+    del ctx, parameter
+    if value is None:
+        return None
+    try:
+        ids: list[int] = parse_ids(value).tolist()
+    except SelectionError as error:
+        raise click.BadParameter(str(error)) from None
+    return ids
+
+
+@click.command()
+@click.argument("sources", nargs=-1, required=True, type=click.Path())
+@click.option(
+    "-o",
+    "--output",
+    "target",
+    type=click.Path(path_type=Path),
+    metavar="PICTURE",
+    help="PNG, SVG or PDF to write; GIF or MP4 for a neuron over time. By default the name of the "
+    "source with .png, in this directory.",
+)
+@click.option(
+    "--kind",
+    type=click.Choice(KINDS),
+    help="What to draw; by default a picture of each thing that there is.",
+)
+@click.option("--cells", callback=_ids, metavar="IDS", help="Ids of cells, such as 3,7,10-19.")
+@click.option("--numbers", callback=_ids, metavar="NUMBERS", help="Numbers of compartments.")
+@click.option("--channels", callback=_ids, metavar="IDS", help="Ids of extracellular channels.")
+@click.option("--report", metavar="NAME", help="Only this report or potential.")
+@click.option("--population", metavar="NAME", help="Only this population or projection.")
+@click.option("--variable", metavar="NAME", help="Only this variable, or quantity of a network.")
+@click.option("--time", nargs=2, type=float, metavar="START STOP", help="Window of time, in s.")
+@click.option("--at", type=float, metavar="TIME", help="Time of a neuron in space, in s.")
+@click.option(
+    "--pixel",
+    type=click.Choice(get_args(How)),
+    default="mean",
+    show_default=True,
+    help="What a pixel of a heat map shows of several values.",
+)
+@click.option(
+    "--frames",
+    type=click.IntRange(2, 1000),
+    default=60,
+    show_default=True,
+    help="Number of pictures of a GIF or MP4.",
+)
+@click.option("--dpi", type=click.IntRange(20, 1200), default=150, show_default=True)
+@click.option("--overwrite", is_flag=True, help="Replace an existing picture.")
+@reading_options
+def plot(
+    sources: tuple[str, ...],
+    target: Path | None,
+    kind: Any,
+    time: tuple[float, float] | None,
+    pixel: How,
+    frames: int,
+    dpi: int,
+    *,
+    overwrite: bool,
+    **options: Any,
+) -> None:
+    """Draw what an NWB file, or the output of a simulation, holds.
+
+    SOURCES are what ``info`` takes. Only what is shown is read.
+
+    \b
+    Example:
+      ndx-sim plot run.nwb
+      ndx-sim plot run.nwb --kind heat --report v_exc --time 0 0.1 -o heat.png
+      ndx-sim plot storage.h5 --kind neuron --variable v --at 0.005 -o neuron.png
+      ndx-sim plot storage.h5 --kind neuron -o neuron.gif
+    """
+    names = ("cells", "numbers", "channels", "report", "population", "variable", "at")
+    start, stop = time or (None, None)
+    if time is not None and not time[0] < time[1]:
+        msg = f"--time wants a START before its STOP; found {time[0]:g} and {time[1]:g}"
+        raise click.UsageError(msg)
+    chosen = Selection(
+        **{name: options.pop(name) for name in names}, start=start, stop=stop, how=pixel
+    )
+    target = Path(f"{Path(sources[0]).stem}.png") if target is None else target
+    moves = target.suffix in _MOVING
+    if moves and kind not in {None, "neuron"}:
+        msg = f"{target} is the name of an animation, which only --kind neuron has"
+        raise click.UsageError(msg)
+    with open_output(sources[0] if len(sources) == 1 else sources, **options) as output:
+        if moves:
+            save_animation(
+                chosen.in_space(output),
+                target,
+                chosen.cells,
+                start=start,
+                stop=stop,
+                frames=frames,
+                overwrite=overwrite,
+            )
+        else:
+            save(output, target, kind, chosen, dpi=dpi, overwrite=overwrite)
+    click.echo(f"wrote {target}")

@@ -1,0 +1,38 @@
+"""The command ``ndx-sim recover``."""
+
+from pathlib import Path
+
+import click
+
+from ndx_simulation_output.cli.options import LOCAL_PATH
+from ndx_simulation_output.cli.output import print_notes
+from ndx_simulation_output.nwb.recover import recover as recover_file
+
+
+@click.command()
+@click.argument("file", type=LOCAL_PATH)
+@click.option(
+    "-o",
+    "--output",
+    "target",
+    type=LOCAL_PATH,
+    metavar="TARGET",
+    help="The file to make; by default the one that was being written.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace an existing target.")
+def recover(file: Path, target: Path | None, *, overwrite: bool) -> None:
+    """Make whole what a process that died has left of a run that it streamed.
+
+    FILE is the name that it was to get, or the temporary file, such as .run.1234.part.nwb.
+
+    \b
+    Example:
+      ndx-sim recover run.nwb
+    """
+    recovered = recover_file(file, target, overwrite=overwrite)
+    for report in recovered.reports:
+        last = "" if report.last is None else f", the last at {report.last:g} s"
+        click.echo(f"report {report.name}: {report.steps} time steps{last}")
+    click.echo(f"spikes: {recovered.spikes}")
+    print_notes(recovered.notes)
+    click.echo(f"wrote {recovered.path}")

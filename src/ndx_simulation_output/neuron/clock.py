@@ -1,0 +1,188 @@
+"""Times at which values are taken from a running NEURON model."""
+
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+from ndx_simulation_output.errors import RecordingError, SimulationOutputWarning
+from ndx_simulation_output.neuron.variables import Variable
+
+# When values are taken from a running NEURON model, and what makes them wrong.
+
+_SLACK = 1e-6
+"""Part of an interval by which a number of steps may differ from a whole one."""
+_LONG_STEP = 0.1
+
+
+class Clock:
+    """The time of the simulation, and how it goes on."""
+
+    def __init__(self, h: Any) -> None:
+        self._h, self._context, self._cvode = h, h.ParallelContext(), h.CVode()
+        self.is_fixed = not self._cvode.active()
+        self.dt = float(h.dt)
+        self._nsegs = {section: section.nseg for section in h.allsec()}
+        self._changes = self._cvode.structure_change_count()
+        if not self.is_fixed and self._cvode.use_local_dt():
+            msg = (
+                "each cell has its own time step (CVode.use_local_dt), so that there is no time at "
+                "which to record all; expected h.CVode().use_local_dt(False)"
+            )
+            raise RecordingError(msg)
+        if self.is_fixed and (self.dt > _LONG_STEP or abs(round(self.dt, 6) - self.dt) > 1e-12):
+            msg = (
+                f"h.dt is {self.dt} ms: switching CVode off leaves its last step there; set h.dt "
+                "before recording if that is not meant"
+            )
+            warnings.warn(msg, SimulationOutputWarning, stacklevel=4)
+
+    @property
+    def time(self) -> float:
+        """The time of the simulation in ms."""
+        return float(self._context.t(0))
+
+    @property
+    def slack(self) -> float:
+        """How far in ms the time of a step may lie from where it belongs."""
+        return self.dt / 4 if self.is_fixed else _SLACK
+
+    def is_before(self, stop: float) -> bool:
+        """Whether there is a time step to make until ``stop`` (ms)."""
+        if self.is_fixed:
+            return self.time + self.dt <= stop + self.slack
+        return self.time < stop - self.slack
+
+    def initialize(self, v_init: float | None) -> None:
+        """Begin the simulation, at ``v_init`` (mV) or where the model says."""
+        self._context.set_maxstep(10)
+        self._h.finitialize(getattr(self._h, "v_init", -65.0) if v_init is None else v_init)
+
+    def advance(self, time: float) -> None:
+        """Simulate until ``time`` (ms)."""
+        # A little later, so that the last of all time steps is not lost to rounding.
+        self._context.psolve(time + self.slack if self.is_fixed else time)
+
+    def step(self) -> None:
+        """Simulate one time step."""
+        self._h.fadvance()
+
+    def check(self) -> None:
+        """Refuse a model or time step that is no longer that for which the recording was set up.
+
+        Raises
+        ------
+        RecordingError
+            If it is another.
+
+        """
+        if self.is_fixed == bool(self._cvode.active()):
+            msg = "CVode was switched on or off after the recording was set up"
+            raise RecordingError(msg)
+        if self.is_fixed and self._h.dt != self.dt:
+            msg = f"h.dt is {self._h.dt} ms; expected {self.dt} ms, as the recording was set up"
+            raise RecordingError(msg)
+        changes = self._cvode.structure_change_count()
+        if changes == self._changes:
+            return
+        self._changes = changes
+        for section, nseg in self._nsegs.items():
+            if _nseg(section) != nseg:
+                msg = (
+                    f"section {section} has {_nseg(section)} segments; expected {nseg}, as when "
+                    "the recording was set up: change a model before recording it"
+                )
+                raise RecordingError(msg)
+
+
+def _nseg(section: Any) -> int:
+    try:
+        return int(section.nseg)
+    except ReferenceError:  # It was deleted.
+        return 0
+
+
+class Schedule:
+    """When one variable is taken, in ms: from ``start`` on at each ``every``, or at each step.
+
+    Raises
+    ------
+    RecordingError
+        If the times are not those of time steps.
+
+    """
+
+    def __init__(self, variable: Variable, clock: Clock) -> None:
+        self._name, self._clock = variable.name, clock
+        self._start, self._stop = variable.start, variable.stop
+        self.every = variable.every
+        if self.every is None and clock.is_fixed:
+            self.every = clock.dt
+        if self.every is not None and not self.every > 0:
+            msg = f"the interval of {variable.name} is {self.every} ms; expected more than 0"
+            raise RecordingError(msg)
+        if clock.is_fixed:
+            self._check_steps("interval", self.every)
+            self._check_steps("start", self._start)
+        self._taken, self._last = 0, float("-inf")
+
+    @property
+    def rate(self) -> float | None:
+        """Samples in a second, or None for those of CVode's own steps."""
+        return None if self.every is None else 1000.0 / self.every
+
+    @property
+    def next(self) -> float | None:
+        """The next time, or None at each step. It is infinite when all is taken."""
+        if self.every is None:
+            return None
+        time = self._start + self._taken * self.every
+        late = self._stop is not None and time > self._stop + self._clock.slack
+        return float("inf") if late else time
+
+    def is_due(self, time: float) -> bool:
+        """Whether the variable is to be taken at this time, which is noted.
+
+        Raises
+        ------
+        RecordingError
+            If it should have been taken before.
+
+        """
+        expected = self.next
+        if expected is None:
+            return self._is_new(time)
+        if time < expected - self._clock.slack:
+            return False
+        if time > expected + self._clock.slack:
+            msg = (
+                f"{self._name} should have been taken at {expected} ms, and the time is {time} ms: "
+                "call sample() after finitialize() and after each time step"
+                + ("" if self._clock.is_fixed else ", or use run(): steps of CVode vary")
+            )
+            raise RecordingError(msg)
+        self._taken += 1
+        return True
+
+    def _is_new(self, time: float) -> bool:
+        """Whether a step of CVode goes on in time: at an event it makes one that does not."""
+        is_new = self._last < time and self._start <= time
+        if is_new and self._stop is not None:
+            is_new = time <= self._stop
+        if is_new:
+            self._last = time
+        return is_new
+
+    def _check_steps(self, what: str, time: float | None) -> None:
+        steps = (time or 0.0) / self._clock.dt
+        if abs(steps - round(steps)) > _SLACK:
+            msg = (
+                f"the {what} of {self._name} is {time} ms; expected a multiple of the time step, "
+                f"h.dt = {self._clock.dt} ms (CVode leaves its last step there)"
+            )
+            raise RecordingError(msg)
+
+
+def next_time(schedules: Iterable[Schedule], stop: float) -> float | None:
+    """Give the next time at which any variable is taken, at most ``stop``; None at each step."""
+    times = [schedule.next for schedule in schedules]
+    return None if None in times else min([stop, *(time for time in times if time is not None)])

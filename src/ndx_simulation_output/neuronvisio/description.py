@@ -1,0 +1,411 @@
+"""Convert the contents of a storage to the neutral description, and back."""
+
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ndx_simulation_output.errors import UnitError, UnitWarning, UnsupportedSourceError
+from ndx_simulation_output.neuronvisio.refs import SYNAPSES, VECTORS, Contents, Ref, RefGroup
+from ndx_simulation_output.recording import (
+    UNKNOWN,
+    ArrayGroup,
+    CompartmentTable,
+    LazyArray,
+    OwnArray,
+    RegularTimes,
+    Report,
+    Run,
+    SimulationOutput,
+    Times,
+    Timestamps,
+    Unit,
+    parse_unit,
+)
+from ndx_simulation_output.recording.arrays import read_all
+from ndx_simulation_output.recording.morphology import FORMAT, Geometry, read_neuroml
+from ndx_simulation_output.recording.views import Stacked
+
+# Units of what NEURON records: the storage holds none, but NEURON defines those of its names.
+
+_ION = "(?:na|k|ca|cl)"
+_KNOWN = {
+    VECTORS: (
+        ("v|e_pas|el_hh", "mV"),
+        (f"e{_ION}", "mV"),
+        (f"i{_ION}|i_cap|i_pas|il_hh|i_membrane", "mA/cm2"),
+        ("i_membrane_", "nA"),
+        (f"{_ION}[io]", "mM"),
+        ("g_pas|gl_hh|gna_hh|gk_hh|gnabar_hh|gkbar_hh", "S/cm2"),
+        ("[mhn]_hh", "1"),
+        ("cm", "uF/cm2"),
+        ("diam", "um"),
+    ),
+    SYNAPSES: (("v|e", "mV"), ("i", "nA"), ("g", "uS")),
+}
+
+
+def unit_of(group: str, variable: str, names: tuple[str, ...], given: Mapping[str, str]) -> Unit:
+    """Decide the unit of a variable: the caller's, else NEURON's, else unknown with a warning.
+
+    ``names`` are those by which the caller may set it.
+
+    Raises
+    ------
+    UnitError
+        If the caller's unit is not understood.
+
+    """
+    for name in names:
+        if name in given:
+            return _parsed(name, given[name])
+    for pattern, symbol in _KNOWN.get(group, ()):
+        if re.fullmatch(pattern, variable):
+            return parse_unit(symbol) or UNKNOWN
+    warnings.warn(
+        f"variable {variable!r} of group {group!r} has no unit; set it with --unit "
+        f"{names[0]}=UNIT (unit={{{names[0]!r}: UNIT}}); stored as 'unknown'",
+        UnitWarning,
+        stacklevel=2,
+    )
+    return UNKNOWN
+
+
+def seconds_of(group: str, given: Mapping[str, str], *, is_neurons: bool) -> float:
+    """Give the factor from the unit of x of a group to seconds.
+
+    It is NEURON's ms where x is NEURON's time; for another x there is a warning that it is assumed.
+
+    Raises
+    ------
+    UnitError
+        If the caller's unit is not one of time.
+
+    """
+    if group in given:
+        unit = _parsed(group, given[group])
+        if unit.name != "seconds":
+            msg = f"the time unit of {group!r} is given as {given[group]!r}; expected s, ms or such"
+            raise UnitError(msg)
+        return unit.conversion
+    if not is_neurons:
+        warnings.warn(
+            f"x of group {group!r} is taken for times in ms, as those of NEURON are; else set "
+            f"--time-unit {group}=UNIT (time_unit={{{group!r}: UNIT}})",
+            UnitWarning,
+            stacklevel=2,
+        )
+    return 1e-3
+
+
+def check_names(what: str, given: Mapping[str, str], known: set[str]) -> None:
+    """Refuse options for names that do not occur.
+
+    Raises
+    ------
+    UnitError
+        If one does not.
+
+    """
+    for name in given:
+        if name not in known:
+            there = ", ".join(sorted(known)) or "none"
+            msg = f"there is no {name!r} whose {what} could be set; there are: {there}"
+            raise UnitError(msg)
+
+
+def _parsed(name: str, text: str) -> Unit:
+    unit = parse_unit(text)
+    if unit is None:
+        msg = f"the unit of {name!r} is given as {text!r}, which is not one that is known"
+        raise UnitError(msg)
+    return unit
+
+
+# The contents of a storage or Manager in the neutral description.
+
+_POPULATION = "cells"
+_UNKNOWN_CELL = "unknown"
+_REGULAR = 1e-6
+"""Part of a step by which regular times may be off: NEURON adds up its time."""
+
+
+@dataclass(frozen=True)
+class _Trace:
+    """A vector that is as long as x: the reference of number ``rank`` in its group has it."""
+
+    rank: int
+    ref: Ref
+    values: LazyArray
+
+
+def describe(
+    contents: Contents,
+    unit: Mapping[str, str],
+    time_unit: Mapping[str, str],
+    files: tuple[str, ...] = (),
+) -> SimulationOutput:
+    """Make reports of the traces that share a group, a variable and x, and groups of all others.
+
+    Every group keeps its x and the references that have no vectors.
+
+    Raises
+    ------
+    UnitError
+        If a unit is not understood, or given for a name that does not occur.
+
+    """
+    reports: list[Report] = []
+    groups: list[ArrayGroup] = []
+    names = _Names()
+    neurons = next((group.x for group in contents.groups if group.name == VECTORS), None)
+    variables: set[str] = set()
+    for group in contents.groups:
+        traces, own = _sorted_out(group)
+        is_neurons = group.name in {VECTORS, SYNAPSES} or _are_same(group.x, neurons)
+        variables |= {variable for variable, _ in traces}
+        if traces:
+            factor = seconds_of(group.name, time_unit, is_neurons=is_neurons)
+            times = _times(np.asarray(group.x[:], np.float64), factor)  # type: ignore[index]
+        for (variable, _), unsorted in traces.items():
+            found, table = _by_cell(group.name, unsorted, contents.geometry)
+            reports.append(
+                Report(
+                    name=(name := names.of(group.name, variable)),
+                    report=name,
+                    data=Stacked(tuple(trace.values for trace in found)),
+                    times=times,
+                    compartments=table,
+                    unit=unit_of(group.name, variable, (name, variable), unit),
+                    variable=variable,
+                    provenance={"format": FORMAT, "group": group.name},
+                )
+            )
+        groups.append(_array_group(group, own, "ms" if is_neurons else ""))
+    check_names("unit", unit, {report.name for report in reports} | variables)
+    check_names("time unit", time_unit, {group.name for group in contents.groups})
+    geometry = contents.geometry
+    return SimulationOutput(
+        reports=tuple(reports),
+        groups=tuple(groups),
+        run=Run("NEURON", geometry.version, morphology=geometry.text),
+        notes=contents.notes,
+        provenance={"format": FORMAT, "files": list(files)},
+    )
+
+
+class _Names:
+    """Names of reports: that of the variable for sections, ``group_variable`` for others."""
+
+    def __init__(self) -> None:
+        self.taken: set[str] = set()
+
+    def of(self, group: str, variable: str) -> str:
+        # A path of dots alone is no name in HDF5.
+        alone = group == VECTORS and variable.strip(".")
+        wanted = variable if alone else f"{group}_{variable}"
+        name, count = wanted, 1
+        while _comparable(name) in self.taken:
+            count += 1
+            name = f"{wanted}_{count}"
+        self.taken.add(_comparable(name))
+        return name
+
+
+def _comparable(name: str) -> str:
+    """Names that differ in these characters only would be one in NWB."""
+    return name.replace("/", "_").replace(":", "_")
+
+
+def _sorted_out(
+    group: RefGroup,
+) -> tuple[dict[tuple[str, str], list[_Trace]], list[OwnArray]]:
+    """Part the vectors into traces, by variable and type, and arrays that are none."""
+    traces: dict[tuple[str, str], list[_Trace]] = {}
+    own: list[OwnArray] = []
+    count = _count_of_times(group.x)
+    for rank, ref in enumerate(group.refs):
+        for variable, values in ref.vecs.items():
+            if count and values.shape == (count,) and values.dtype.kind == "f" and variable:
+                key = variable, values.dtype.str
+                traces.setdefault(key, []).append(_Trace(rank, ref, values))
+            else:
+                facts = {"ref": rank, "stored": ref.stored}
+                own.append(OwnArray(ref.section, variable, values, ref.detail, facts))
+    return traces, own
+
+
+def _count_of_times(x: LazyArray | None) -> int:
+    """Count the values of x if they can be times: finite and ascending; else 0."""
+    if x is None or len(x.shape) != 1 or x.dtype.kind not in "iuf" or not x.shape[0]:
+        return 0
+    values = np.asarray(x[:], np.float64)
+    ascends = bool(np.isfinite(values).all()) and not (np.diff(values) < 0).any()
+    return len(values) if ascends else 0
+
+
+def _are_same(x: LazyArray | None, other: LazyArray | None) -> bool:
+    if x is None or other is None or x.shape != other.shape:
+        return False
+    return np.array_equal(read_all(x), read_all(other))
+
+
+def _times(x: NDArray[np.float64], factor: float) -> Times:
+    step = (x[-1] - x[0]) / max(len(x) - 1, 1)
+    # A step such as 0.025 comes out as it was meant, though NEURON has added it up.
+    for regular in (float(f"{step:.9g}"), float(step)):
+        expected = x[0] + np.arange(len(x)) * regular
+        if regular > 0 and np.abs(x - expected).max() < _REGULAR * regular:
+            return RegularTimes(float(x[0]) * factor, 1 / factor / regular, len(x))
+    return Timestamps(x * factor)
+
+
+def _by_cell(
+    group: str, traces: list[_Trace], geometry: Geometry
+) -> tuple[list[_Trace], CompartmentTable]:
+    """Order traces by cell, those of sections that the geometry does not know last.
+
+    Give them with their table: a row for each cell.
+    """
+    cells = {name: number for number, name in enumerate(geometry.cells)}
+    ids = [cells[trace.ref.place.cell] if trace.ref.place else len(cells) for trace in traces]
+    order = np.argsort(ids, kind="stable")
+    traces = [traces[index] for index in order]
+    cell_ids, counts = np.unique(np.asarray(ids), return_counts=True)
+    names = [*cells, _UNKNOWN_CELL]
+    return traces, CompartmentTable.from_counts(
+        _POPULATION,
+        cell_ids,
+        counts,
+        _columns(group, traces),
+        {"cell_name": np.asarray([names[number] for number in cell_ids], object)},
+    )
+
+
+def _columns(group: str, traces: Sequence[_Trace]) -> dict[str, NDArray[Any]]:
+    refs = [trace.ref for trace in traces]
+    positions, points = _places(group, refs)
+    columns: dict[str, NDArray[Any]] = {
+        "number": np.asarray(list(_numbers(refs)), np.int32),
+        "position": positions,
+        "label": _texts(ref.section for ref in refs),
+    }
+    if np.isfinite(points).any():
+        columns |= dict(zip(("x", "y", "z", "diameter"), points.T, strict=True))
+    columns["ref"] = np.asarray([trace.rank for trace in traces], np.int32)
+    if any(ref.stored not in {"", ref.section} for ref in refs):
+        columns["stored"] = _texts(ref.stored for ref in refs)
+    if any(ref.detail for ref in refs):
+        columns["detail"] = _texts(ref.detail for ref in refs)
+    return columns
+
+
+def _places(group: str, refs: Sequence[Ref]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Give positions (ref,) and x, y, z, diameter (ref, 4); only sections say where they were."""
+    positions = np.full(len(refs), np.nan)
+    points = np.full((len(refs), 4), np.nan)
+    if group != VECTORS:
+        return positions, points
+    for index, ref in enumerate(refs):
+        if ref.place is None:
+            positions[index] = 0.5
+        else:
+            positions[index] = ref.place.recorded_position()
+            points[index] = ref.place.place(positions[index])
+    return positions, points
+
+
+def _numbers(refs: Sequence[Ref]) -> Iterator[int]:
+    """Give the number of each section in its cell; those not known count from 0."""
+    unknown: dict[str, int] = {}
+    for ref in refs:
+        yield ref.place.number if ref.place else unknown.setdefault(ref.section, len(unknown))
+
+
+def _texts(values: Any) -> NDArray[Any]:
+    return np.asarray([*values, None], object)[:-1]
+
+
+def _array_group(group: RefGroup, own: list[OwnArray], x_unit: str) -> ArrayGroup:
+    empty = [
+        {"ref": rank, "section": ref.section, "stored": ref.stored, "detail": ref.detail}
+        for rank, ref in enumerate(group.refs)
+        if not ref.vecs
+    ]
+    facts: dict[str, Any] = {"format": FORMAT, **({"empty": empty} if empty else {})}
+    return ArrayGroup(group.name, tuple(own), group.x, x_unit, facts)
+
+
+# The way back: a neutral description as the contents of a storage or Manager.
+
+
+@dataclass
+class _Found:
+    """What is known so far of a reference."""
+
+    section: str
+    detail: str
+    stored: str
+    vecs: dict[str, LazyArray] = field(default_factory=dict)
+
+
+def restore(output: SimulationOutput) -> Contents:
+    """Give the groups of references that ``describe`` has made an output of; values are read.
+
+    Raises
+    ------
+    UnsupportedSourceError
+        If the output was made of something else.
+
+    """
+    if not all(group.provenance.get("format") == FORMAT for group in output.groups) or not (
+        output.groups
+    ):
+        msg = "it was not written from references of Neuronvisio; open it with open_output"
+        raise UnsupportedSourceError(msg)
+    found: dict[str, dict[int, _Found]] = {group.name: {} for group in output.groups}
+    for report in output.reports:
+        if report.provenance.get("format") == FORMAT:
+            refs = found.setdefault(report.provenance["group"], {})
+            for rank, ref in _traces(report):
+                refs.setdefault(rank, ref).vecs.update(ref.vecs)
+    for group in output.groups:
+        refs = found[group.name]
+        for array in group.arrays:
+            facts = array.provenance
+            ref = _Found(array.section, array.detail, facts.get("stored", ""))
+            refs.setdefault(facts.get("ref", len(refs)), ref).vecs[array.variable] = array.values
+        for facts in group.provenance.get("empty", []):
+            refs[facts["ref"]] = _Found(facts["section"], facts["detail"], facts["stored"])
+    text = output.run.morphology
+    geometry = read_neuroml(text, "the morphology") if text else Geometry()
+    xs = {group.name: group.x for group in output.groups}
+    groups = [
+        RefGroup(name, xs.get(name), tuple(_ref(refs[rank], geometry) for rank in sorted(refs)))
+        for name, refs in found.items()
+    ]
+    return Contents(tuple(groups), geometry, output.notes)
+
+
+def _ref(found: _Found, geometry: Geometry) -> Ref:
+    place = geometry.by_name.get(found.section)
+    return Ref(found.section, found.vecs, found.detail, found.stored, place)
+
+
+def _traces(report: Report) -> Iterator[tuple[int, _Found]]:
+    """Give the number of the reference of each column, and the reference with that vector."""
+    columns = np.arange(report.compartments.n_compartments)
+    table = report.compartments
+    ranks = table.values("ref", columns).tolist()
+    texts: dict[str, list[Any]] = {
+        name: table.values(name, columns).tolist() if name in table.columns else [""] * len(columns)
+        for name in ("label", "detail", "stored")
+    }
+    values = np.ascontiguousarray(np.asarray(report.data[:, :]).T)
+    for column, rank in enumerate(ranks):
+        label, detail, stored = (texts[name][column] for name in ("label", "detail", "stored"))
+        yield rank, _Found(label, detail, stored, {report.variable or report.name: values[column]})

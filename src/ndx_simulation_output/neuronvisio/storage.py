@@ -1,0 +1,412 @@
+"""Read and write ``storage.h5`` files."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from h5py import h5a, h5d, h5s, h5t
+from numpy.typing import NDArray
+
+from ndx_simulation_output.errors import ExportError, NothingRecordedError, SourceError
+from ndx_simulation_output.files import whole_hdf5
+from ndx_simulation_output.neuronvisio.description import describe
+from ndx_simulation_output.neuronvisio.refs import Contents, Ref, RefGroup
+from ndx_simulation_output.recording import LazyArray, SimulationOutput
+from ndx_simulation_output.recording.arrays import read_all
+from ndx_simulation_output.recording.morphology import Geometry, Section, read_neuroml, sanitized
+
+# HDF5 as PyTables writes it: the names and attributes of a storage.
+
+FULL_NAME = "full_name"
+"""Attribute that keeps the name of a group, section or variable that HDF5 calls otherwise."""
+DETAIL = "detail"
+"""Attribute that keeps the detail of a reference without vectors."""
+_KINDS = "biufcS"
+
+
+def open_storage(path: Path) -> h5py.File:
+    """Open a storage for reading.
+
+    Raises
+    ------
+    SourceError
+        If it does not exist, is truncated, or is not an HDF5 file.
+
+    """
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        msg = f"{path} cannot be read as HDF5: {error}"
+        raise SourceError(msg) from error
+
+
+def text_of(node: h5py.Group | h5py.Dataset, name: str) -> str:
+    """Text of an attribute, in any spelling that PyTables has for text; empty if it has none."""
+    try:
+        value = node.attrs.get(name)
+    except (OSError, RuntimeError, TypeError):
+        return ""
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    return value if isinstance(value, str) else ""
+
+
+def full_name(node: h5py.Group | h5py.Dataset, name: str) -> str:
+    """Give the name that an object had in memory: ``name``, unless it says otherwise."""
+    return text_of(node, FULL_NAME) if FULL_NAME in node.attrs else name
+
+
+def children(
+    group: h5py.Group, notes: list[str]
+) -> Iterator[tuple[str, h5py.Group | h5py.Dataset]]:
+    """Give what is in a group, but links and what cannot be opened, which are noted."""
+    for name in group:
+        where = f"{name} in {group.name.strip('/')}"
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            notes.append(f"left out: {where} is a link, which Neuronvisio does not write")
+            continue
+        try:
+            node = group[name]
+        except (KeyError, OSError, RuntimeError) as error:
+            notes.append(f"left out: {where} cannot be opened: {error}")
+            continue
+        if isinstance(node, h5py.Group | h5py.Dataset):
+            yield name, node
+
+
+def values_of(dataset: h5py.Dataset, notes: list[str]) -> LazyArray | None:
+    """Give the values of an array; None, with a note, where they are of no type that we know."""
+    if dataset.shape is None or dataset.dtype.kind not in _KINDS:
+        notes.append(
+            f"left out: {dataset.name.strip('/')} is of type {dataset.dtype}; expected numbers, "
+            "truth values or bytes"
+        )
+        return None
+    if isinstance(dataset.id.get_type(), h5py.h5t.TypeBitfieldID):
+        # h5py gives the bits of truth values as integers.
+        values: Any = np.asarray(dataset[()]).astype(bool)
+        return np.asarray(values)
+    return dataset  # type: ignore[no-any-return]
+
+
+# Read a ``storage.h5`` of any version of Neuronvisio, or of this package.
+
+_ROOT = "results"
+_GEOMETRY = "geometry/geom"
+_GEOMETRY_BYTES = 2**30
+
+
+def is_storage(path: Path) -> bool:
+    """Tell whether a file is a storage: groups of results, and a geometry or PyTables' mark."""
+    if not path.is_file() or not h5py.is_hdf5(path):
+        return False
+    try:
+        with h5py.File(path, "r") as file:
+            marked = "geometry" in file or "PYTABLES_FORMAT_VERSION" in file.attrs
+            return marked and isinstance(file.get(_ROOT), h5py.Group)
+    except (KeyError, OSError, RuntimeError):
+        return False
+
+
+def read(
+    source: str | Path,
+    *,
+    unit: Mapping[str, str] | None = None,
+    time_unit: Mapping[str, str] | None = None,
+) -> SimulationOutput:
+    """Describe what a ``storage.h5`` holds: traces of sections as reports, the rest as groups.
+
+    Data stay in the file, which is open until the output is closed.
+
+    Parameters
+    ----------
+    source
+        A ``storage.h5`` of Neuronvisio 0.5.0 to 0.9.1.
+    unit
+        Unit of traces by the name of their report or variable, such as ``{"cai": "mM"}``. Names
+        that NEURON defines, such as ``v``, have theirs.
+    time_unit
+        Unit of the independent variable of a group, such as ``{"TimeSeries": "s"}``; by default
+        it is NEURON's time in ms.
+
+    Raises
+    ------
+    SourceError
+        If the file cannot be read or contradicts the format.
+    UnitError
+        If a unit is not understood, or given for a name that does not occur.
+
+    Example
+    -------
+    >>> with read("storage.h5") as output:  # doctest: +SKIP
+    ...     output["v"].get_traces(labels="soma")
+
+    """
+    path = Path(source)
+    with ExitStack() as stack:
+        file = stack.enter_context(open_storage(path))
+        try:
+            contents = read_contents(file)
+            output = describe(contents, unit or {}, time_unit or {}, files=(path.name,))
+        except (OSError, RuntimeError, KeyError, UnicodeDecodeError) as error:
+            msg = f"{path} cannot be read: {error}"
+            raise SourceError(msg) from error
+        return replace(output, close=stack.pop_all().close)
+
+
+def read_contents(file: h5py.File) -> Contents:
+    """Read the groups of a storage, their references and the geometry; arrays stay in the file.
+
+    Raises
+    ------
+    SourceError
+        If it has no groups of results, or a geometry that cannot be read.
+    NothingRecordedError
+        If there is no group.
+
+    """
+    notes: list[str] = []
+    geometry = _geometry(file, notes)
+    results = file.get(_ROOT)
+    if not isinstance(results, h5py.Group):
+        msg = f"{file.filename} has no group {_ROOT}; found: {', '.join(file) or 'nothing'}"
+        raise SourceError(msg)
+    groups: list[RefGroup] = []
+    for name, node in children(results, notes):
+        if isinstance(node, h5py.Group):
+            groups += _Groups(geometry, notes).read(name, node)
+        else:
+            notes.append(f"left out: {_ROOT}/{name} is an array where groups are expected")
+    if not groups:
+        msg = f"{file.filename}: nothing was recorded: {_ROOT} holds no group"
+        raise NothingRecordedError(msg)
+    return Contents(tuple(groups), geometry, tuple(notes))
+
+
+def _geometry(file: h5py.File, notes: list[str]) -> Geometry:
+    node = file.get(_GEOMETRY)
+    if not isinstance(node, h5py.Dataset) or node.size != 1:
+        notes.append("there is no geometry: sections have the names that the file gives them")
+        return Geometry()
+    where = f"{_GEOMETRY} of {Path(file.filename).name}"
+    if node.nbytes > _GEOMETRY_BYTES:
+        msg = f"{where} is a text of {node.nbytes} bytes; expected less than {_GEOMETRY_BYTES}"
+        raise SourceError(msg)
+    # Version 0.5 writes an array of one text, later ones the text.
+    (value,) = np.atleast_1d(np.asarray(node[()])).ravel().tolist()
+    if not isinstance(value, bytes | str):
+        msg = f"{where} is of type {node.dtype}; expected NeuroML text"
+        raise SourceError(msg)
+    text = value if isinstance(value, str) else value.decode()
+    return read_neuroml(text, where) if text.strip("\0 ") else Geometry()
+
+
+class _Groups:
+    """Reads a group of results, and those that the search for names has put into its sections."""
+
+    def __init__(self, geometry: Geometry, notes: list[str]) -> None:
+        self.geometry = geometry
+        self.notes = notes
+
+    def read(self, name: str, group: h5py.Group) -> Iterator[RefGroup]:
+        name = full_name(group, name)
+        refs: list[Ref] = []
+        strays: dict[str, list[Ref]] = {}
+        here: dict[str, h5py.Dataset] = {}
+        x: LazyArray | None = None
+        for child, node in children(group, self.notes):
+            if isinstance(node, h5py.Group):
+                arrays, inside = self._section(node)
+                if arrays or not inside:
+                    refs += self._refs(node, child, arrays)
+                for section, stray in inside.items():
+                    found = self._refs(stray, section, self._section(stray)[0])
+                    strays.setdefault(child, []).extend(found)
+            elif child == "x":
+                x = values_of(node, self.notes)
+            else:
+                here[child] = node
+        if here:
+            # A section of the name of its group: its arrays stand beside x.
+            refs += self._refs(group, name, here)
+        yield RefGroup(name, x, tuple(refs))
+        for other, stray_refs in strays.items():
+            self.notes.append(
+                f"group {other} was found in a section of group {name}, where Neuronvisio puts it "
+                "if it has the name of that section; its x was not stored"
+            )
+            yield RefGroup(other, None, tuple(stray_refs))
+
+    def _section(
+        self, section: h5py.Group
+    ) -> tuple[dict[str, h5py.Dataset], dict[str, h5py.Group]]:
+        arrays: dict[str, h5py.Dataset] = {}
+        groups: dict[str, h5py.Group] = {}
+        for name, node in children(section, self.notes):
+            if isinstance(node, h5py.Dataset):
+                arrays[name] = node
+            else:
+                groups[name] = node
+        return arrays, groups
+
+    def _refs(
+        self, node: h5py.Group, stored: str, arrays: Mapping[str, h5py.Dataset]
+    ) -> Iterator[Ref]:
+        """Give a reference for each detail: several of one section share a group."""
+        section, place = self._find(node, stored)
+        by_detail: dict[str, dict[str, LazyArray]] = {}
+        for name, array in arrays.items():
+            values = values_of(array, self.notes)
+            if values is not None:
+                vecs = by_detail.setdefault(text_of(array, "TITLE"), {})
+                vecs[full_name(array, name)] = values
+        for detail, vecs in (by_detail or {text_of(node, DETAIL): {}}).items():
+            yield Ref(section, vecs, detail, stored, place)
+
+    def _find(self, node: h5py.Group, stored: str) -> tuple[str, Section | None]:
+        """Give the full name of a section, and what the geometry says of it."""
+        if FULL_NAME in node.attrs:
+            name = text_of(node, FULL_NAME)
+            return name, self.geometry.by_name.get(name)
+        sections = self.geometry.by_stored_name.get(stored, ())
+        if len(sections) > 1:
+            names = ", ".join(section.name for section in sections[:5])
+            self.notes.append(
+                f"{node.name.strip('/')} may be any of the {len(sections)} sections {names}; the "
+                "name stays as it is"
+            )
+        return (sections[0].name, sections[0]) if len(sections) == 1 else (stored, None)
+
+
+# Write references as a ``storage.h5`` that readers of the original layout open.
+
+_RESERVED = re.compile(r"_[cfgiv]_")
+"""PyTables keeps names that begin so for itself."""
+_GROUP = (("CLASS", "GROUP"), ("TITLE", ""), ("VERSION", "1.0"))
+_LONGEST = 60_000
+"""Bytes of text that an attribute holds."""
+
+
+def write(contents: Contents, target: Path) -> None:
+    """Write all groups to ``target``, which is replaced whole or not at all.
+
+    Names that HDF5 or PyTables do not take, and those of sections of several cells, are kept in
+    attributes. Time is linear in the number of vectors.
+
+    Raises
+    ------
+    ExportError
+        If a vector is of a type that PyTables does not store, or a text is too long.
+    WriteError
+        If the file cannot be written. An existing one is then as it was.
+
+    """
+    with whole_hdf5(target, overwrite=True) as file:
+        root = file["/"].id
+        for key, text in _GROUP:
+            _attribute(root, key, text)
+        _attribute(root, "PYTABLES_FORMAT_VERSION", "2.1")
+        geometry = _group(root, "geometry")
+        neuroml = (contents.geometry.text or "\0").encode()
+        _array(geometry, "geom", np.asarray(np.bytes_(neuroml)), "python", "")
+        results = _group(root, "results")
+        names = unique_names([group.name for group in contents.groups])
+        for name, group in zip(names, contents.groups, strict=True):
+            made = _group(results, name, group.name)
+            if group.x is not None:
+                _array(made, "x", read_all(group.x), "numpy", "")
+            _write_refs(made, group.refs)
+
+
+def unique_names(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
+    """Give a name that HDF5 and PyTables take for each of ``names``, no two the same.
+
+    Example
+    -------
+    >>> unique_names(["soma", "soma", "a/b", ""])
+    ['soma', 'soma_2', 'a_b', 'unnamed']
+
+    """
+    used = set(taken)
+    counts: dict[str, int] = {}
+    found = []
+    for name in names:
+        safe = re.sub(r"[/\0]", "_", name)
+        if not safe.strip(".") or _RESERVED.match(safe):
+            safe = f"n{safe}" if safe else "unnamed"
+        candidate = safe
+        while candidate in used:
+            counts[safe] = counts.get(safe, 1) + 1
+            candidate = f"{safe}_{counts[safe]}"
+        used.add(candidate)
+        found.append(candidate)
+    return found
+
+
+def _write_refs(group: h5py.h5g.GroupID, refs: Iterable[Ref]) -> None:
+    """Write a group for each reference: another name tells those of one section apart."""
+    refs = list(refs)
+    wanted = [ref.place.stored if ref.place else "" for ref in refs]
+    wanted = [name or sanitized(ref.section) for name, ref in zip(wanted, refs, strict=True)]
+    for name, ref in zip(unique_names(wanted, {"x"}), refs, strict=True):
+        made = _group(group, name, ref.section)
+        if ref.detail and not ref.vecs:
+            _attribute(made, DETAIL, ref.detail)
+        names = unique_names(ref.vecs)
+        for array, (variable, values) in zip(names, ref.vecs.items(), strict=True):
+            _array(made, array, read_all(values), "numpy", ref.detail, variable)
+
+
+def _group(parent: h5py.h5g.GroupID, name: str, full_name: str | None = None) -> Any:
+    made = h5py.h5g.create(parent, name.encode())
+    for key, text in _GROUP:
+        _attribute(made, key, text)
+    if full_name not in {None, name}:
+        _attribute(made, FULL_NAME, str(full_name))
+    return made
+
+
+def _array(
+    parent: Any,
+    name: str,
+    values: NDArray[Any],
+    flavor: str,
+    detail: str,
+    full_name: str | None = None,
+) -> None:
+    if values.dtype.kind not in "biufcS":
+        msg = (
+            f"{full_name or name} is of type {values.dtype}; a storage takes numbers, truth values "
+            "and bytes"
+        )
+        raise ExportError(msg)
+    values = np.ascontiguousarray(values).reshape(values.shape)
+    is_truth = values.dtype.kind == "b"
+    kind = h5t.NATIVE_B8 if is_truth else h5t.py_create(values.dtype, logical=True)
+    space = h5s.create_simple(values.shape) if values.shape else h5s.create(h5s.SCALAR)
+    made = h5d.create(parent, name.encode(), kind, space)
+    if values.size:
+        made.write(h5s.ALL, h5s.ALL, values.view(np.uint8) if is_truth else values, mtype=kind)
+    facts = (("CLASS", "ARRAY"), ("FLAVOR", flavor), ("TITLE", detail), ("VERSION", "2.4"))
+    for key, text in facts:
+        _attribute(made, key, text)
+    if full_name not in {None, name}:
+        _attribute(made, FULL_NAME, str(full_name))
+
+
+def _attribute(node: Any, name: str, text: str) -> None:
+    """Write text of fixed length: with h5py's own way, this would take most of the time."""
+    encoded = text.encode()
+    if len(encoded) > _LONGEST:
+        msg = f"a text of {len(encoded)} bytes begins {text[:40]!r}; a storage takes {_LONGEST}"
+        raise ExportError(msg)
+    kind = h5t.C_S1.copy()
+    kind.set_size(max(1, len(encoded)))
+    kind.set_cset(h5t.CSET_UTF8)
+    made = h5a.create(node, name.encode(), kind, h5s.create(h5s.SCALAR))
+    made.write(np.asarray(np.bytes_(encoded or b"\0")), mtype=kind)

@@ -1,0 +1,189 @@
+"""The shape of neurons: sections, their points and diameters."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from xml.parsers import expat
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ndx_simulation_output.errors import SourceError
+
+# The sections of a model, as the NeuroML text of a storage or NEURON itself describes them.
+
+_BRACKETS = re.compile(r"(\w+)\[(\d+)\]")
+_SECTION = re.compile(r"\s*Section: (.*) which has (\d+) 3D point")
+_VERSION = re.compile(r"NEURON -- VERSION (\S+)")
+_NSEG = "numberInternalDivisions"
+FORMAT = "Neuronvisio"
+"""Format in the provenance of reports whose ``geometry`` is NeuroML text."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section: its full ``name``, the name of its ``cell``, and its number of segments.
+
+    ``number`` counts the sections of the cell. ``points`` are x, y, z and diameter in micrometres,
+    shape (point, 4), perhaps none. ``stored`` is the name in NeuroML and storages.
+    """
+
+    name: str
+    cell: str
+    number: int
+    nseg: int = 1
+    points: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 4)))
+    stored: str = ""
+
+    def recorded_position(self) -> float:
+        """Give the centre of the segment that NEURON takes for 0.5, from 0 to 1."""
+        return (min(int(0.5 * self.nseg), self.nseg - 1) + 0.5) / self.nseg
+
+    def place(self, position: float) -> NDArray[np.float64]:
+        """Give x, y, z and diameter at a position, NaN where there are no points; shape (4,)."""
+        if not len(self.points) or np.isnan(position):
+            return np.full(4, np.nan)
+        with np.errstate(all="ignore"):
+            steps = np.linalg.norm(np.diff(self.points[:, :3], axis=0), axis=1)
+            arc = np.concatenate([[0.0], np.cumsum(steps)])
+        return np.array([np.interp(position * arc[-1], arc, column) for column in self.points.T])
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The sections of all cells, and the NeuroML text that describes them, if there is one."""
+
+    sections: tuple[Section, ...] = ()
+    text: str | None = None
+    version: str | None = None
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Section]:
+        """The sections by their full names, as far as these are unique."""
+        counts = Counter(section.name for section in self.sections)
+        return {section.name: section for section in self.sections if counts[section.name] == 1}
+
+    @cached_property
+    def by_stored_name(self) -> Mapping[str, tuple[Section, ...]]:
+        """The sections by each name that a version of Neuronvisio gives them in a storage."""
+        found: dict[str, list[Section]] = {}
+        for section in self.sections:
+            for name in {section.name, sanitized(section.name), section.stored}:
+                found.setdefault(name, []).append(section)
+        return {name: tuple(sections) for name, sections in found.items()}
+
+    @cached_property
+    def cells(self) -> tuple[str, ...]:
+        """The names of the cells, in order."""
+        return tuple(dict.fromkeys(section.cell for section in self.sections))
+
+
+def sanitized(name: str) -> str:
+    """Give the name that a section has in a storage: without its cell, ``dend_1`` for ``dend[1]``.
+
+    Example
+    -------
+    >>> sanitized("MSP_Cell[0].dend1_1[1]")
+    'dend1_1_1'
+
+    """
+    name = name.rpartition(".")[2]
+    found = _BRACKETS.match(name)
+    return f"{found[1]}_{found[2]}" if found else name
+
+
+def read_neuroml(text: str, where: str) -> Geometry:
+    """Read the sections from NeuroML 1 as NEURON writes it; the text is kept as it is.
+
+    Full names of sections stand in comments; where these are missing, names are those of the
+    cables. ``where`` is for messages.
+
+    Raises
+    ------
+    SourceError
+        If it is not XML, or declares a document type: those can hold entities without bound.
+
+    """
+    reader = _Reader(where)
+    try:
+        reader.parser.Parse(text.encode(), True)  # noqa: FBT003 - expat takes no keywords
+    except (expat.ExpatError, ValueError, RecursionError) as error:
+        msg = f"{where} cannot be read as NeuroML: {error}"
+        raise SourceError(msg) from error
+    return Geometry(tuple(reader.sections), text, reader.version)
+
+
+@dataclass
+class _Cable:
+    stored: str = ""
+    name: str | None = None
+    nseg: int = 1
+    is_drawn: bool = True
+    points: list[tuple[float, ...]] = field(default_factory=list)
+
+
+class _Reader:
+    """Follows the text from tag to tag."""
+
+    def __init__(self, where: str) -> None:
+        self.sections: list[Section] = []
+        self.version: str | None = None
+        self._where = where
+        self._cell = ""
+        self._cables: dict[str, _Cable] = {}
+        self._cable = _Cable()
+        self._announced: tuple[str, bool] | None = None
+        self._text: list[str] = []
+        self._tag = ""
+        self.parser = expat.ParserCreate(namespace_separator=" ")
+        self.parser.StartDoctypeDeclHandler = self._refuse
+        self.parser.StartElementHandler = self._start
+        self.parser.EndElementHandler = self._end
+        self.parser.CommentHandler = self._comment
+        self.parser.CharacterDataHandler = self._text.append
+
+    def _refuse(self, *_: object) -> None:
+        msg = f"{self._where} declares a document type, which NeuroML has not: it is not read"
+        raise SourceError(msg)
+
+    def _start(self, name: str, attributes: Mapping[str, str]) -> None:
+        self._text.clear()
+        tag = name.rpartition(" ")[2]
+        if tag == "cell":
+            self._cell, self._cables = attributes.get("name", ""), {}
+        elif tag in {"segment", "cable"}:
+            key = attributes.get("cable" if tag == "segment" else "id", "")
+            self._cable = self._cables.setdefault(key, _Cable())
+            if tag == "cable":
+                self._cable.stored = attributes.get("name", "")
+            elif self._announced is not None:
+                (self._cable.name, self._cable.is_drawn), self._announced = self._announced, None
+        elif tag in {"proximal", "distal"}:
+            values = (attributes.get(key, "nan") for key in ("x", "y", "z", "diameter"))
+            self._cable.points.append(tuple(map(float, values)))
+
+    def _end(self, name: str) -> None:
+        tag, text = name.rpartition(" ")[2], "".join(self._text).strip()
+        if tag == "tag":
+            self._tag = text
+        elif tag == "value" and self._tag == _NSEG:
+            self._cable.nseg = max(1, int(text))
+        elif tag == "notes" and self.version is None and (found := _VERSION.search(text)):
+            self.version = found[1]
+        elif tag == "cell":
+            for number, cable in enumerate(self._cables.values()):
+                points = np.asarray(cable.points if cable.is_drawn else [], np.float64).reshape(
+                    -1, 4
+                )
+                name = cable.name or cable.stored
+                self.sections.append(
+                    Section(name, self._cell, number, cable.nseg, points, cable.stored)
+                )
+            self._cables = {}
+
+    def _comment(self, text: str) -> None:
+        if found := _SECTION.match(text):
+            # Sections that NEURON has not drawn are lines in what this package writes.
+            self._announced = found[1], found[2] != "0"

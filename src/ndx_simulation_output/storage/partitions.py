@@ -1,0 +1,267 @@
+"""Partition a source into regions and pieces, and process them in threads."""
+
+import errno
+import os
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import product
+from math import ceil
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ndx_simulation_output.recording.arrays import (
+    LazyArray,
+    chunks_of,
+    is_mapped,
+    read_block,
+    read_columns,
+    release,
+)
+from ndx_simulation_output.recording.views import Columns, reordered
+from ndx_simulation_output.storage.layout import Layout
+
+# Work in threads. What takes long here, copying and compressing, leaves Python to the others.
+
+_MOST = 8
+"""More threads than this wait for the memory, not for a processor."""
+
+_THREAD_BYTES = 2**22
+"""Less than this is done before a thread has begun."""
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+def default_workers(sharing: int = 1) -> int:
+    """Give how many threads work unless told: one for each processor, or none if there is one.
+
+    ``sharing`` is how many processes like this one share the processors.
+    """
+    available = getattr(os, "sched_getaffinity", None)
+    processors = (len(available(0)) if available else os.cpu_count() or 1) // sharing
+    return min(processors, _MOST) if processors > 1 else 0
+
+
+def in_order(
+    function: Callable[[_Item], _Result], items: Iterable[_Item], workers: int
+) -> Iterator[_Result]:
+    """Give the results of ``function`` for all items in their order, few of them ahead of time.
+
+    With no workers it is ``map``.
+
+    Example
+    -------
+    >>> list(in_order(abs, [-1, 2, -3], workers=2))
+    [1, 2, 3]
+
+    """
+    if workers <= 0:
+        yield from map(function, items)
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        ahead: deque[Future[_Result]] = deque()
+        try:
+            for item in items:
+                ahead.append(pool.submit(function, item))
+                if len(ahead) > 2 * workers:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            for waiting in ahead:
+                waiting.cancel()
+
+
+def run_all(function: Callable[[_Item], None], jobs: list[_Item], workers: int) -> None:
+    """Do all jobs, several at a time for each worker: handing one over takes time too."""
+    size = max(1, len(jobs) // (8 * max(workers, 1)))
+    batches = [jobs[first : first + size] for first in range(0, len(jobs), size)]
+
+    def work(batch: list[_Item]) -> None:
+        for job in batch:
+            function(job)
+
+    for _ in in_order(work, batches, workers if len(batches) > 1 else 0):
+        pass
+
+
+def worth(n_bytes: int, workers: int) -> int:
+    """Give how many workers it is worth to have for so many bytes."""
+    return workers if n_bytes > _THREAD_BYTES else 0
+
+
+# Cut a source into regions that are read once, and pieces of them that a worker takes.
+#
+# Where any part of a source can be read for the price of that part, a region is only a place.
+# Else, such as from deflated chunks, it is read into memory; or, where chunks are so wide or long
+# that it would not fit, into a temporary file.
+
+_RELEASE_BYTES = 2**28
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some rows and columns of a region, for one worker."""
+
+    region: "Region"
+    rows: slice
+    columns: slice
+
+    def read(self) -> NDArray[Any]:
+        """Give the values, to be used at once: they may still be in the file of the source."""
+        return self.region.read(self.rows, self.columns)
+
+
+@dataclass(frozen=True)
+class Region:
+    """Rows and columns of a source; ``values`` are those in memory, if they had to be read."""
+
+    source: LazyArray
+    rows: slice
+    columns: slice
+    values: NDArray[Any] | None = None
+
+    def read(self, rows: slice, columns: slice) -> NDArray[Any]:
+        """Give some values, by their place in the source."""
+        if self.values is None:
+            return read_block(self.source, rows, columns)
+        return self.values[_within(rows, self.rows), _within(columns, self.columns)]
+
+    def pieces(self, layout: Layout) -> Iterator[Piece]:
+        """Cut it into what one worker takes at a time."""
+        height, width = layout.piece
+        for top in range(self.rows.start, self.rows.stop, height):
+            rows = slice(top, min(top + height, self.rows.stop))
+            for left in range(self.columns.start, self.columns.stop, width):
+                yield Piece(self, rows, slice(left, min(left + width, self.columns.stop)))
+
+    def release(self) -> None:
+        """Let go of what was read."""
+        release(self.source)
+
+
+def regions(
+    source: LazyArray,
+    layout: Layout,
+    columns: range,
+    directory: Path | None = None,
+    rows: range | None = None,
+) -> Iterator[Region]:
+    """Cut the ``columns`` of a source, shape (time, column), into regions of whole pieces.
+
+    A temporary file, where one is needed, lies in ``directory``. ``rows``, all by default, begin
+    with a chunk.
+    """
+    rows = range(source.shape[0]) if rows is None else rows
+    if not columns or not rows:
+        return
+    if is_mapped(source):
+        row_bytes = source.dtype.itemsize * len(columns)
+        height = _up(max(1, _RELEASE_BYTES // row_bytes), layout.piece[0])
+        for block in _blocks(rows, columns, height, len(columns)):
+            yield Region(source, *block)
+        return
+    height, width = region_shape(source, layout, len(columns))
+    if height * width * source.dtype.itemsize <= layout.memory:
+        for block in _blocks(rows, columns, height, width):
+            yield Region(source, *block, read_block(source, *block))
+        return
+    with tempfile.TemporaryFile(dir=directory) as file:
+        for block in _blocks(rows, columns, height, width):
+            yield Region(source, *block, _spooled(source, *block, file, layout.memory))
+
+
+def _blocks(rows: range, columns: range, height: int, width: int) -> Iterator[tuple[slice, slice]]:
+    for top in range(rows.start, rows.stop, height):
+        for left in range(columns.start, columns.stop, width):
+            some = slice(top, min(top + height, rows.stop))
+            yield some, slice(left, min(left + width, columns.stop))
+
+
+def region_shape(source: LazyArray, layout: Layout, n_columns: int) -> tuple[int, int]:
+    """Give rows and columns of a region: whole chunks of the source, and whole pieces."""
+    source_height, source_width = chunks_of(source)
+    height = min(_up(source_height, layout.piece[0]), _up(source.shape[0], layout.piece[0]))
+    step = layout.chunks[1] if layout.chunks else n_columns
+    most = layout.memory // (height * source.dtype.itemsize)
+    wanted = max(source_width, step)
+    width = max(most // wanted * wanted, wanted)
+    return height, min(_up(width, step), n_columns)
+
+
+def _spooled(
+    source: LazyArray, rows: slice, columns: slice, file: Any, memory: int
+) -> NDArray[Any]:
+    """Read a region into a temporary file, some whole chunks of the source at a time."""
+    shape = rows.stop - rows.start, columns.stop - columns.start
+    _reserve(file, shape[0] * shape[1] * source.dtype.itemsize)
+    values = np.memmap(file, source.dtype.newbyteorder("="), "w+", shape=shape)
+    scattered = reordered(source)
+    if scattered is not None:
+        _gather(source, scattered, rows, columns, values, memory)
+        return values
+    height, width = _sides(chunks_of(source), shape[1], memory // source.dtype.itemsize)
+    for part in product(_parts(rows, height), _parts(columns, width)):
+        # What is read has no name, so that it is gone before more is read.
+        values[_within(part[0], rows), _within(part[1], columns)] = read_block(source, *part)
+    return values
+
+
+def _gather(
+    source: LazyArray,
+    scattered: Columns,
+    rows: slice,
+    columns: slice,
+    values: NDArray[Any],
+    memory: int,
+) -> None:
+    """Read columns from all over an array: those of some whole chunks of it together."""
+    below = scattered.array
+    height, width = _sides(chunks_of(below), below.shape[1], memory // below.dtype.itemsize)
+    for some in _parts(rows, height):
+        for group in scattered.groups(columns, width):
+            to = _within(some, rows), group - columns.start
+            values[to] = read_columns(source, some, group)
+
+
+def _sides(chunks: tuple[int, int], n_columns: int, n_values: int) -> tuple[int, int]:
+    """Give rows and columns of whole chunks that have ``n_values``, as wide as they can be."""
+    height, width = chunks
+    wide = min(_down(n_values // height, width), _up(n_columns, width))
+    return _down(n_values // wide, height), wide
+
+
+def _reserve(file: Any, n_bytes: int) -> None:
+    """Take the room of a file: who writes to a mapped file on a full disk is killed."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        os.posix_fallocate(file.fileno(), 0, n_bytes)
+    except OSError as error:
+        if error.errno not in {errno.EOPNOTSUPP, errno.EINVAL}:  # Some file systems cannot.
+            raise
+
+
+def _parts(part: slice, step: int) -> Iterator[slice]:
+    """Cut rows or columns at multiples of ``step``."""
+    edges = [part.start, *range(_up(part.start + 1, step), part.stop, step), part.stop]
+    return map(slice, edges, edges[1:])
+
+
+def _within(part: slice, whole: slice) -> slice:
+    return slice(part.start - whole.start, part.stop - whole.start)
+
+
+def _down(size: int, step: int) -> int:
+    """Give the largest multiple of ``step`` up to ``size``, or ``step`` if there is none."""
+    return max(1, size // step) * step
+
+
+def _up(size: int, step: int) -> int:
+    return ceil(size / step) * step

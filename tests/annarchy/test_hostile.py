@@ -1,0 +1,286 @@
+"""Files that are damaged or mean harm end in an error that says where, and run nothing."""
+
+import gzip
+import io
+import os
+import pickle
+import struct
+import zipfile
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ndx_simulation_output import open_output
+from ndx_simulation_output.annarchy import containers
+from ndx_simulation_output.errors import (
+    NothingRecordedError,
+    SimulationOutputError,
+    SourceError,
+    UnsupportedSourceError,
+)
+
+
+class Harm:
+    """What touches a file when it is unpickled."""
+
+    def __init__(self, path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def population(**changes) -> dict:
+    parts = {"name": "exc", "geometry": (4,), "attributes": ["v"], "variables": ["v"]}
+    return {**parts, "parameters": [], "v": np.arange(4.0), **changes}
+
+
+def projection(**changes) -> dict:
+    parts = {"name": "rec", "pre": "exc", "post": "exc", "target": "exc", "attributes": ["w"]}
+    parts |= {"variables": ["w"], "post_ranks": [0, 3], "pre_ranks": [[1, 2], [0]]}
+    return {**parts, "delays": 0.5, "w": [[0.1, 0.2], [0.3]], **changes}
+
+
+def saved(path, content) -> None:
+    path.write_bytes(content if isinstance(content, bytes) else pickle.dumps(content))
+
+
+def in_containers(content, protocol: int) -> dict[str, bytes]:
+    """Give the content as a pickle, gzipped, and in an array of objects of an archive."""
+    plain = pickle.dumps(content, protocol)
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as made:
+        header = io.BytesIO()
+        described = {"descr": "|O", "fortran_order": False, "shape": ()}
+        np.lib.format.write_array_header_1_0(header, described)
+        made.writestr("exc.npy", header.getvalue() + plain)
+    return {"pickle": plain, "gzip": gzip.compress(plain), "npz": archive.getvalue()}
+
+
+@pytest.mark.parametrize("container", ["pickle", "gzip", "npz"])
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_nothing_is_run(tmp_path, container, protocol):
+    touched = tmp_path / "touched"
+    content = in_containers({"exc": population(v=Harm(touched))}, protocol)[container]
+    path = tmp_path / "network.txt"
+    saved(path, content)
+
+    with pytest.raises(UnsupportedSourceError, match="which could run code"):
+        open_output(path, dt=0.5)
+
+    assert not touched.exists()
+
+
+def test_a_file_that_would_run_something_would_do_so_elsewhere(tmp_path):
+    pickle.loads(pickle.dumps(Harm(tmp_path / "touched")))  # noqa: S301 - that it does is shown
+
+    assert (tmp_path / "touched").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\x80\x04cbuiltins\neval\n.", "asks for builtins.eval"),
+        (b"\x80\x04\x8c\x02os\x8c\x06system\x93.", "asks for os.system"),
+        (b"\x80\x04I5\n.", "opcode 0x49"),
+        (b"\x80\x04Pid\n.", "opcode 0x50"),
+        (b"\x80\x04}r" + struct.pack("<I", 2**31) + b".", "more values than its"),
+        (b"\x80\x04B" + struct.pack("<I", 2**31) + b".", "damaged or cut"),
+        (b"\x80\x04}", "damaged or cut"),
+        (b"\x80\x04K\x05.", "holds a int; expected a dict"),
+        (b"\x80\x04}K\x01K\x02s.", "expected a dict with names"),
+        (b"\x80\x04}.", "neither a population nor a projection"),
+        (gzip.compress(b"\x80\x04}.", mtime=0)[:-4], "damaged or cut"),
+        (pickle.dumps({"a": np.zeros(3, "M8[s]")}), "is not one of numbers or text"),
+        (pickle.dumps({"a": 1.5, "exc": {"dendrites": []}}), "layout of ANNarchy before 4.5.3"),
+    ],
+)
+def test_a_pickle_that_is_none_of_annarchy_is_refused(tmp_path, content, message):
+    path = tmp_path / "network.npz"
+    path.write_bytes(content)
+
+    with pytest.raises(SourceError, match=message) as caught:
+        open_output(path, dt=0.5)
+
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (population(geometry=(5,)), r"'v' of population 'exc' .*expected \(5,\)"),
+        (population(v=["a"] * 4), "v of population 'exc': .*than numbers"),
+        (population(v=np.array(["a"] * 4)), "expected numbers"),
+        (population(geometry=(-1,)), "expected"),
+        (projection(pre_ranks=[[1, 2]]), "pre_ranks has 1 rows; expected 2"),
+        (projection(w=[[0.1], [0.2, 0.3]]), "w of projection 'rec': the rows have other lengths"),
+        (projection(pre_ranks=[[0.5, 1.5], [1.0]]), "expected integers"),
+        (projection(delays=0.7), "no multiples of dt, 0.5 ms"),
+        (projection(delays=float("nan")), "no multiples of dt"),
+        (projection(delays=[0.5, 0.5]), "one for each row"),
+        ({"exc": projection(pre_ranks=[[0] * 999] * 999, post_ranks=[0] * 999)}, "than the file"),
+    ],
+)
+def test_values_that_contradict_each_other_are_refused(tmp_path, content, message):
+    path = tmp_path / "saved.txt"
+    saved(path, content)
+
+    with pytest.raises(SimulationOutputError, match=message):
+        open_output(path, dt=0.5)
+
+
+def test_a_listed_value_that_is_missing_is_noted(tmp_path):
+    path = tmp_path / "saved.txt"
+    saved(path, population(attributes=["v", "u", "v"]))
+
+    with open_output(path) as output:
+        (found,) = output.networks[0].populations
+        assert [quantity.name for quantity in found.quantities] == ["v"]
+        assert output.notes == ("left out: u of exc is listed, but has no value",)
+
+
+def test_a_population_may_have_the_name_of_an_entry(tmp_path):
+    path = tmp_path / "saved.txt"
+    saved(path, {"time_step": population(name="time_step"), "net_id": 1})
+
+    with open_output(path) as output:
+        (network,) = output.networks
+
+    assert [found.name for found in network.populations] == ["time_step"]
+    assert (network.step, network.time) == (None, None)
+
+
+def test_an_empty_network_is_no_network(tmp_path):
+    path = tmp_path / "saved.txt"
+    saved(path, {"time_step": 3, "obj_names": {"populations": [], "projections": []}})
+
+    with pytest.raises(NothingRecordedError, match="neither a population nor a projection"):
+        open_output(path, dt=0.5)
+
+
+def test_a_file_that_inflates_without_end_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(containers, "_LIMIT", 1000)
+    path = tmp_path / "saved.gz"
+    path.write_bytes(gzip.compress(pickle.dumps(population(v=np.zeros(1000)))))
+
+    with pytest.raises(UnsupportedSourceError, match="more than 1000 bytes"):
+        open_output(path)
+
+
+def array_of(shape, descr="<f8", data=b"") -> bytes:
+    """Give a .npy whose header says what it likes."""
+    made = io.BytesIO()
+    described = {"descr": descr, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(made, described)
+    return made.getvalue() + data
+
+
+def archive_of(members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", method) as archive:
+        for name, content in members.items():
+            archive.writestr(f"{name}.npy", content)
+    return made.getvalue()
+
+
+LARGE = (2**40, 2**20)
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"v": array_of(LARGE)}, "v is damaged or cut"),
+        ({"v": array_of((-1,))}, "neither a population"),
+        ({"v": array_of(LARGE, "|O", pickle.dumps(np.zeros(2, object)))}, "neither a population"),
+        ({"v": array_of((3,), "<f8", b"12345")}, "v is damaged or cut"),
+        ({"v": b"no array"}, "v is damaged or cut"),
+        ({"v": array_of((), "|O", b"\x80\x04cos\nsystem\n.")}, "asks for os.system"),
+        ({"v": array_of((3,), "<M8[s]", bytes(24))}, "neither a population"),
+    ],
+)
+def test_an_archive_that_is_none_of_annarchy_is_refused(tmp_path, members, message):
+    path = tmp_path / "network.npz"
+    path.write_bytes(archive_of(members))
+
+    with pytest.raises(SourceError, match=message) as caught:
+        open_output(path, dt=0.5)
+
+    assert str(path) in str(caught.value)
+
+
+def test_an_archive_that_inflates_without_end_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(containers, "_LIMIT", 1000)
+    path = tmp_path / "saved.npz"
+    path.write_bytes(archive_of({"v": array_of((1000,), "<f8", bytes(8000))}))
+
+    with pytest.raises(UnsupportedSourceError, match=r"bytes when it is inflated"):
+        open_output(path)
+
+
+def test_an_archive_that_lies_about_its_size_takes_no_memory(tmp_path):
+    """The size in its directory is what is read at most."""
+    content = bytearray(archive_of({"v": array_of((100_000,), "<f8", bytes(800_000))}))
+    directory = content.rindex(b"PK\x01\x02")
+    struct.pack_into("<I", content, directory + 24, 10)
+    path = tmp_path / "saved.npz"
+    path.write_bytes(content)
+
+    with pytest.raises(SourceError, match="damaged or cut"):
+        open_output(path)
+
+
+def test_a_pickled_array_of_a_large_shape_takes_no_memory(tmp_path):
+    made = bytearray(pickle.dumps(population(v=np.zeros(3)), 4))
+    place = made.index(b"K\x03\x85")  # its shape, (3,), which becomes (2**31 - 1,)
+    path = tmp_path / "saved.txt"
+    path.write_bytes(made[:place] + b"J" + struct.pack("<i", 2**31 - 1) + made[place + 2 :])
+
+    with pytest.raises(SourceError, match=r"saved\.txt"):
+        open_output(path)
+
+
+@pytest.mark.parametrize("cut", [1, 20, 100, -1])
+@pytest.mark.parametrize("container", ["pickle", "gzip", "npz"])
+def test_a_file_that_was_cut_is_refused(tmp_path, container, cut):
+    content = in_containers({"exc": population()}, 4)[container]
+    path = tmp_path / "network.txt"
+    path.write_bytes(content[:cut])
+
+    with pytest.raises(SimulationOutputError, match=r"network\.txt"):
+        open_output(path, dt=0.5)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"{}", b"\x93NUMPY", b"PK\x05\x06" + bytes(18)])
+def test_a_file_of_another_format_is_refused(tmp_path, content):
+    path = tmp_path / "network.npz"
+    path.write_bytes(content)
+
+    with pytest.raises(SimulationOutputError, match=r"network\.npz"):
+        open_output(path, dt=0.5)
+
+
+@pytest.mark.parametrize("cut", [100, 200, 300, -1])
+def test_a_matlab_file_that_was_cut_is_refused(tmp_path, cut):
+    savemat = pytest.importorskip("scipy.io", reason="SciPy is not installed").savemat
+    savemat(tmp_path / "whole.mat", {"exc": population()})
+    path = tmp_path / "cut.mat"
+    path.write_bytes((tmp_path / "whole.mat").read_bytes()[:cut])
+
+    with pytest.raises(SourceError, match=r"cut\.mat"):
+        open_output(path)
+
+
+WHOLE = pickle.dumps({"time_step": 3, "exc": population(), "rec": projection()})
+
+
+@given(st.integers(0, len(WHOLE) - 1), st.integers(0, 255))
+def test_a_changed_byte_is_read_or_refused(tmp_path_factory, place, byte):
+    path = tmp_path_factory.mktemp("changed") / "saved.txt"
+    path.write_bytes(WHOLE[:place] + bytes([byte]) + WHOLE[place + 1 :])
+
+    try:
+        open_output(path, dt=0.5).close()
+    except SimulationOutputError as error:
+        assert "saved.txt" in str(error)  # noqa: PT017 - most changes are refused, some are not

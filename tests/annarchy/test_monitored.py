@@ -1,0 +1,52 @@
+"""Recordings are only taken for the synapses that are there, and of one network."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from ndx_simulation_output.annarchy.monitors import Monitored, population_table, recordings
+from ndx_simulation_output.errors import NameClashError, RecordingError
+from ndx_simulation_output.recording import CompartmentTable
+
+
+def projection(*lengths: int) -> Monitored:
+    ranks, counts = np.arange(len(lengths)), np.array(lengths)
+    columns = {"number": np.concatenate([np.arange(length) for length in lengths])}
+    synapses = CompartmentTable.from_counts("exc", ranks, counts, columns)
+    rows = population_table("exc", (len(lengths),))
+    return Monitored("rec", rows, synapses, {"w": "local", "th": "semiglobal"}, {}, {})
+
+
+@pytest.mark.parametrize(
+    ("variable", "lengths", "samples", "expected"),
+    [
+        ("w", (2, 1), [[[0.1, 0.2], [0.3]]], [[0.1, 0.2, 0.3]]),
+        ("w", (2, 2), np.ones((1, 2, 2), object), [[1.0, 1.0, 1.0, 1.0]]),
+        ("w", (2,), [[0.1, 0.2]], [[0.1, 0.2]]),
+        ("w", (1,), [0.1], [[0.1]]),
+        ("th", (2, 1), [[0.5, 0.25]], [[0.5, 0.25]]),
+    ],
+)
+def test_samples_of_synapses_lie_one_after_the_other(variable, lengths, samples, expected):
+    assert projection(*lengths).values(variable, samples).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        [[[0.1, 0.2], [0.3]], [[0.1], [0.2, 0.3]]],
+        [[[0.1], [0.2, 0.3]], [[0.1, 0.2], [0.3]]],
+        [[[0.1, 0.2, 0.3]]],
+    ],
+)
+def test_samples_of_other_synapses_are_refused_though_they_are_as_many(samples):
+    with pytest.raises(RecordingError, match="some were made or pruned"):
+        projection(2, 1).values("w", samples)
+
+
+def test_monitors_of_two_networks_are_refused():
+    first, second = (SimpleNamespace(net_id=number) for number in (1, 2))
+
+    with pytest.raises(NameClashError, match="are of 2 networks"):
+        recordings([first, second])

@@ -1,0 +1,406 @@
+"""The command line: its exit status and both its streams, some in a process of its own."""
+
+import contextlib
+import io
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import pytest
+from click.testing import CliRunner
+
+from ndx_simulation_output import sonata
+from ndx_simulation_output.cable import simulate
+from ndx_simulation_output.cli import main
+from ndx_simulation_output.demo import run_demo
+
+COMMANDS = ["demo", "convert", "export", "info", "check", "plot", "recover", "view"]
+# Not DeprecationWarning: libraries that pynwb uses raise it of each other at exit.
+STRICT = ("-W", "error::UserWarning", "-W", "error::FutureWarning", "-W", "error::ResourceWarning")
+SESSION = "NWBFile:\n  session_start_time: 2026-01-31T12:00:00+01:00\n"
+
+
+def run(*words: object) -> subprocess.CompletedProcess[str]:
+    """Run ``ndx-sim`` in this process, in which every warning that is not ours is an error."""
+    command, status = [*map(str, words)], 0
+    with (
+        contextlib.redirect_stdout(io.StringIO()) as output,
+        contextlib.redirect_stderr(io.StringIO()) as errors,
+    ):
+        try:
+            main(command, prog_name="ndx-sim")
+        except SystemExit as end:
+            status = int(end.code or 0)
+    return subprocess.CompletedProcess(command, status, output.getvalue(), errors.getvalue())
+
+
+def run_process(*words: object) -> subprocess.CompletedProcess[str]:
+    """Run ``ndx-sim`` as the shell does, with every warning that is not ours an error."""
+    code = "from ndx_simulation_output.cli import main; main(prog_name='ndx-sim')"
+    command = [sys.executable, *STRICT, "-c", code, *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, encoding="utf-8")
+
+
+def said_in_one_line(finished: subprocess.CompletedProcess[str], prefix: str) -> str:
+    """Give the only line on stderr; there must be no other, and no traceback."""
+    (line,) = finished.stderr.splitlines()
+    assert line.startswith(prefix)
+    return line
+
+
+@pytest.fixture(scope="session")
+def made_demo(tmp_path_factory) -> Path:
+    directory = tmp_path_factory.mktemp("cli") / "demo"
+    list(run_demo(directory))
+    return directory
+
+
+@pytest.fixture
+def demo(made_demo, tmp_path, monkeypatch) -> Path:
+    """The files of the demo in the working directory, free to be changed."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(made_demo, "demo")
+    return Path("demo")
+
+
+@pytest.fixture
+def report_without_unit(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    sonata.write(simulate(duration=0.005), Path("output"))
+    with h5py.File("output/v.h5", "r+") as file:
+        for population in file["report"].values():
+            del population["data"].attrs["units"]
+    return Path("output/v.h5")
+
+
+@pytest.fixture
+def session(tmp_path) -> Path:
+    path = tmp_path / "session.yaml"
+    path.write_text(SESSION, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_command_shows_an_example_of_it(command):
+    result = CliRunner().invoke(main, [command, "--help"])
+
+    assert result.exit_code == 0
+    assert f"Example:\n    ndx-sim {command}" in result.output
+
+
+def test_the_help_lists_every_command_with_what_it_does():
+    result = CliRunner().invoke(main, ["-h"])
+
+    assert result.exit_code == 0
+    assert sorted(main.commands) == sorted(COMMANDS)
+    for command in COMMANDS:
+        assert f"\n  {command} " in result.output
+
+
+def test_the_version_is_that_of_the_distribution():
+    result = CliRunner().invoke(main, ["--version"])
+
+    assert result.exit_code == 0
+    assert "0.3.0" in result.output
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["convert"],
+        ["convert", "v.h5"],
+        ["convert", "v.h5", "v.nwb", "--unit", "mV"],
+        ["convert", "v.h5", "v.nwb", "--dt", "0"],
+        ["convert", "v.h5", "v.nwb", "--compression", "szip"],
+        ["convert", "v.h5", "v.nwb", "--chunks", "0,5"],
+        ["convert", "v.h5", "v.nwb", "--chunks", "5"],
+        ["convert", "v.h5", "v.nwb", "--colour"],
+        ["export", "v.nwb"],
+        ["export", "v.nwb", "out", "--dialect", "neuroml"],
+        ["info"],
+        ["check"],
+        ["paint", "v.nwb"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_exits_with_2_and_says_how_it_is_used(words):
+    result = CliRunner().invoke(main, words, prog_name="ndx-sim")
+
+    assert result.exit_code == 2
+    assert result.output.startswith("Usage: ndx-sim")
+    assert "Error: " in result.output
+
+
+def test_convert_refuses_a_target_that_does_not_end_in_nwb(demo):
+    finished = run_process("convert", demo / "sonata", "run.h5")
+
+    assert finished.returncode == 2
+    assert "NAME.nwb; found run.h5" in finished.stderr
+    assert not Path("run.h5").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["convert", "gone.h5", "run.nwb"], "gone.h5 does not exist"),
+        (["convert", "text.h5", "run.nwb"], "text.h5 is not an HDF5 file"),
+        (["export", "gone.nwb", "out"], "gone.nwb does not exist"),
+        (["export", "text.h5", "out"], "text.h5 cannot be read as NWB"),
+        (["info", "gone.nwb"], "gone.nwb does not exist"),
+        (["info", "text.h5"], "text.h5 is not an HDF5 file"),
+        (["check", "gone.nwb"], "gone.nwb does not exist"),
+        (["check", "text.h5"], "text.h5 cannot be read as NWB"),
+        (["check", "."], ". is a directory; expected an NWB file"),
+        (["check", "https://server/run.nwb"], "https://server/run.nwb is on a server"),
+        (["convert", "https://server/run.nwb", "x.nwb"], "https://server/run.nwb is on a server"),
+        (["convert", "text.h5", "s3://bucket/run.nwb"], "s3://bucket/run.nwb is on a server"),
+        (["info", "."], "text.h5 is not an HDF5 file"),
+        (["info", ""], "text.h5 is not an HDF5 file"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
+)
+def test_a_file_at_fault_exits_with_1_and_one_line_on_stderr(words, reason, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("text.h5").write_text("this is text")
+
+    finished = run(*words)
+
+    assert finished.returncode == 1
+    assert reason in said_in_one_line(finished, "error: ")
+    assert not finished.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["text.h5"]
+
+
+def test_metadata_that_are_no_yaml_are_refused_in_one_line(demo):
+    Path("bad.yaml").write_text("NWBFile: [1", encoding="utf-8")
+
+    finished = run("convert", demo / "sonata", "run.nwb", "--metadata", "bad.yaml")
+
+    assert finished.returncode == 1
+    assert "bad.yaml cannot be read as YAML" in said_in_one_line(finished, "error: ")
+
+
+def test_export_refuses_what_is_no_nwb_file(demo):
+    finished = run_process("export", demo / "sonata" / "v.h5", "out")
+
+    assert finished.returncode == 1
+    assert "v.h5 is not an NWB file of version 2" in said_in_one_line(finished, "error: ")
+
+
+def test_info_says_the_same_as_json(demo):
+    text, found = run("info", demo / "run.nwb").stdout, run("info", demo / "run.nwb", "--json")
+
+    facts = json.loads(found.stdout)
+    assert not found.stderr
+    (report,) = [report for report in facts["reports"] if report["name"] == "v_exc"]
+    assert {report["unit"]["symbol"], report["dtype"]} == {"mV", "float32"}
+    assert report["rate_hz"] == pytest.approx(10_000)
+    assert f"{report['times']} times × {report['columns']} columns" in text
+    assert f"{facts['spikes'][0]['spikes']} spikes of {facts['spikes'][0]['cells']} cells" in text
+    assert set(facts) == set(json.loads(run("info", demo / "sonata", "--json").stdout))
+
+
+def test_convert_says_on_stdout_what_it_wrote_and_nothing_else(demo, session):
+    finished = run_process("convert", demo / "sonata", "run.nwb", "--metadata", session)
+
+    assert finished.returncode == 0
+    assert finished.stdout == "wrote run.nwb\n"
+    assert not finished.stderr
+
+
+def test_convert_takes_several_sources(demo, session):
+    sources = [demo / "sonata" / "ecp.h5", demo / "sonata" / "ecp_electrodes.csv"]
+
+    finished = run("convert", *sources, "ecp.nwb", "--metadata", session)
+
+    assert finished.returncode == 0
+    assert "potentials ecp: 4 electrodes with positions" in run("info", "ecp.nwb").stdout
+
+
+def test_a_warning_of_a_unit_names_the_option_that_sets_it(report_without_unit, session):
+    finished = run("convert", report_without_unit, "v.nwb", "--metadata", session)
+
+    assert finished.returncode == 0
+    lines = finished.stderr.splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith("warning: ") and "--unit v=UNIT" in line for line in lines)
+    assert "unit unknown" in run("info", "v.nwb").stdout
+
+
+def test_the_option_that_the_warning_names_sets_the_unit(report_without_unit, session):
+    finished = run("convert", report_without_unit, "v.nwb", "--unit", "v=mV", "--metadata", session)
+
+    assert finished.returncode == 0
+    assert not finished.stderr
+    assert "unit mV" in run("info", "v.nwb").stdout
+
+
+def test_a_warning_of_the_session_names_the_option_that_gives_it(demo):
+    finished = run_process("convert", demo / "sonata" / "v.h5", "v.nwb")
+
+    assert finished.returncode == 0
+    assert "--metadata FILE.yaml" in said_in_one_line(finished, "warning: session_start_time")
+
+
+def test_a_unit_for_a_report_that_is_not_there_is_an_error(report_without_unit):
+    finished = run("convert", report_without_unit, "v.nwb", "--unit", "voltage=mV")
+
+    assert finished.returncode == 1
+    assert finished.stderr.splitlines()[-1].startswith(
+        "error: there is no 'voltage' whose unit could be set"
+    )
+    assert not Path("v.nwb").exists()
+
+
+def test_metadata_that_do_not_fit_are_an_error_that_names_them(demo, session):
+    session.write_text(SESSION + "  colour: blue\n", encoding="utf-8")
+
+    finished = run("convert", demo / "sonata", "run.nwb", "--metadata", session)
+
+    assert finished.returncode == 1
+    assert "colour" in said_in_one_line(finished, "error: section NWBFile of the metadata")
+    assert not Path("run.nwb").exists()
+
+
+def test_an_existing_target_is_refused_and_stays_as_it_was(demo, session):
+    Path("run.nwb").write_bytes(b"precious")
+
+    finished = run("convert", demo / "sonata", "run.nwb", "--metadata", session)
+
+    assert finished.returncode == 1
+    assert "--overwrite" in said_in_one_line(finished, "error: run.nwb exists already")
+    assert Path("run.nwb").read_bytes() == b"precious"
+
+
+def test_overwrite_replaces_an_existing_target(demo, session):
+    Path("run.nwb").write_bytes(b"not so precious")
+
+    finished = run("convert", demo / "sonata", "run.nwb", "--overwrite", "--metadata", session)
+
+    assert finished.returncode == 0
+    assert h5py.is_hdf5("run.nwb")
+
+
+def test_a_target_survives_an_overwrite_that_fails(demo, session):
+    Path("run.nwb").write_bytes(b"precious")
+    with h5py.File(demo / "sonata" / "v.h5", "r+") as file:
+        del file["report/exc/mapping/node_ids"]
+
+    finished = run("convert", demo / "sonata", "run.nwb", "--overwrite", "--metadata", session)
+
+    assert finished.returncode == 1
+    assert Path("run.nwb").read_bytes() == b"precious"
+
+
+def test_info_says_the_same_of_the_sonata_files_and_of_the_nwb_file_made_of_them(demo):
+    source, target = run_process("info", demo / "sonata"), run("info", demo / "run.nwb")
+
+    assert source.returncode == target.returncode == 0
+    assert not source.stderr + target.stderr
+    assert "report v_exc: population exc" in source.stdout
+    assert "2000 times × 139 columns, float32, unit mV" in source.stdout
+    storage = (" on disk, ", "run: ")
+    lines = [line for line in source.stdout.splitlines() if not any(s in line for s in storage)]
+    others = [line for line in target.stdout.splitlines() if not any(s in line for s in storage)]
+    assert lines == others
+
+
+def test_check_finds_nothing_wrong_with_what_convert_makes(demo):
+    finished = run("check", demo / "run.nwb")
+
+    assert finished.returncode == 0
+    assert finished.stdout.splitlines()[-1].endswith("run.nwb: no errors")
+
+
+def test_check_exits_with_1_for_a_file_that_lacks_a_column(demo):
+    with h5py.File(demo / "run.nwb", "r+") as file:
+        series = file["acquisition/v_inh"]
+        values, attributes = series["data"][:, :-1], dict(series["data"].attrs)
+        del series["data"]
+        series["data"] = values
+        series["data"].attrs.update(attributes)
+
+    finished = run_process("check", demo / "run.nwb")
+
+    assert finished.returncode == 1
+    assert "v_inh: the data have 43 columns but the table describes 44" in finished.stdout
+    assert finished.stdout.splitlines()[-1].endswith("run.nwb: 1 error")
+    assert "Traceback" not in finished.stderr
+
+
+def test_export_names_each_file_that_it_wrote(demo):
+    finished = run("export", demo / "run.nwb", "back", "--dialect", "allen")
+
+    assert finished.returncode == 0
+    written = [Path(line.removeprefix("wrote ")) for line in finished.stdout.splitlines()]
+    assert sorted(written) == sorted(Path("back").iterdir())
+    with h5py.File("back/v.h5") as file:
+        assert "index_pointer" in file["report/exc/mapping"]
+
+
+def test_export_notes_what_sonata_cannot_say(demo):
+    finished = run("export", demo / "run.nwb", "back", "--dtype", "float64")
+
+    assert finished.returncode == 0
+    assert "note: report v_exc: libsonata reads only float32" in finished.stderr
+
+
+def test_export_refuses_existing_files_unless_told_to_overwrite(demo):
+    again = ["export", demo / "run.nwb", demo / "sonata"]
+
+    refused, told = run(*again), run(*again, "--overwrite")
+
+    assert refused.returncode == 1
+    assert "--overwrite" in said_in_one_line(refused, "error: ")
+    assert told.returncode == 0
+
+
+def test_a_demo_says_what_it_did_and_where_to_look(tmp_path):
+    finished = run_process("demo", tmp_path / "demo")
+
+    assert finished.returncode == 0
+    assert not finished.stderr
+    assert finished.stdout.startswith("simulated 11 cells")
+    assert f"ndx-sim info {tmp_path / 'demo' / 'run.nwb'}" in finished.stdout
+    assert (tmp_path / "demo" / "sonata" / "v.h5").is_file()
+    assert (tmp_path / "demo" / "sonata-again" / "v.h5").is_file()
+
+
+def test_a_demo_where_one_was_made_before_is_refused(demo):
+    before = (demo / "run.nwb").read_bytes()
+
+    finished = run("demo", demo)
+
+    assert finished.returncode == 1
+    assert "--overwrite" in said_in_one_line(finished, "error: ")
+    assert (demo / "run.nwb").read_bytes() == before
+
+
+def test_a_demo_is_made_anew_when_told_to_overwrite(demo):
+    finished = run("demo", demo, "--overwrite")
+
+    assert finished.returncode == 0
+    assert not finished.stderr
+
+
+@pytest.mark.parametrize("variable", ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"])
+def test_one_of_several_processes_is_told_to_share_the_work(variable, demo, monkeypatch):
+    monkeypatch.setenv(variable, "2")
+
+    finished = run("convert", demo / "sonata", "run.nwb")
+
+    assert finished.returncode == 2
+    assert "add --mpi to share the work" in finished.stderr
+    assert not Path("run.nwb").exists()
+
+
+def test_mpi_without_mpi4py_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mpi4py", None)
+
+    result = CliRunner().invoke(main, ["convert", "v.h5", "run.nwb", "--mpi"])
+
+    assert result.exit_code == 1
+    assert "--mpi needs mpi4py: pip install 'ndx-simulation-output[mpi]'" in result.output

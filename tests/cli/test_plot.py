@@ -1,0 +1,144 @@
+"""``ndx-sim plot``, tried as a user does."""
+
+import pytest
+from click.testing import CliRunner, Result
+
+from ndx_simulation_output import sonata
+from ndx_simulation_output.cable import simulate
+from ndx_simulation_output.cli import main
+from ndx_simulation_output.neuronvisio import Manager, VecRef
+
+pytest.importorskip("matplotlib")
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(main, ["plot", *map(str, words)])
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("plot") / "output"
+    sonata.write(simulate(duration=0.02), directory)
+    return directory
+
+
+@pytest.fixture
+def output(made, tmp_path, monkeypatch):
+    """The files of a run, and a working directory of their own."""
+    monkeypatch.chdir(tmp_path)
+    return made
+
+
+@pytest.fixture
+def storage(output, tmp_path):
+    """A storage of Neuronvisio with two sections and no geometry."""
+    manager = Manager()
+    for place, name in enumerate(("soma", "dend")):
+        ref = VecRef(name)
+        ref.vecs = {"v": [-65.0 + place, 20.0, -60.0]}
+        manager.add_ref(ref, [0.0, 0.1, 0.2])
+    manager.save_to_hdf(tmp_path / "storage.h5")
+    return tmp_path / "storage.h5"
+
+
+def test_a_picture_is_named_after_its_source(output, tmp_path):
+    done = run(output)
+
+    assert (done.exit_code, done.output) == (0, "wrote output.png\n")
+    assert (tmp_path / "output.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_existing_picture_is_not_replaced_unless_asked(output):
+    run(output, "--kind", "rates")
+
+    again = run(output, "--kind", "rates")
+
+    assert again.exit_code == 1
+    assert "error: output.png exists already; pass overwrite=True (--overwrite)" in again.output
+    assert run(output, "--kind", "rates", "--overwrite").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--kind", "heat", "--report", "v", "--pixel", "max"),
+        ("--kind", "traces", "--cells", "0,3-5", "--numbers", "0", "--population", "exc"),
+        ("--kind", "raster", "--population", "inh", "--time", "0", "0.01"),
+        ("--variable", "v", "--time", "0.001", "0.002"),
+        ("--kind", "channels", "--dpi", "30"),
+        ("--kind", "neuron", "--report", "v_inh", "--cells", "100", "--at", "0.01"),
+        ("--kind", "channels", "--channels", "3,0-1"),
+    ],
+)
+def test_options_choose_what_is_drawn(output, tmp_path, options):
+    done = run(output, "-o", "p.svg", *options)
+
+    assert (done.exit_code, done.output) == (0, "wrote p.svg\n")
+    assert (tmp_path / "p.svg").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--cells", "99", "--kind", "traces"), "cell 99 is not among the 8 recorded cells"),
+        (("--channels", "9", "--kind", "channels"), "channel 9 is not among the 4 channels"),
+        (("--kind", "weights"), "nothing to draw as weights: there are report"),
+        (("--report", "w"), "nothing to draw: there are report"),
+        (("-o", "p.doc"), "p.doc is no name of a picture"),
+        (("-o", "none/p.png"), "the directory none does not exist"),
+    ],
+)
+def test_what_cannot_be_drawn_is_one_message_and_status_1(output, tmp_path, options, message):
+    done = run(output, *options)
+
+    assert done.exit_code == 1
+    assert message in done.output
+    assert done.output.startswith("error: ")
+    assert len(done.output.splitlines()) == 1
+    assert list(tmp_path.glob("*")) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--kind", "neuron"), "no places, columns x, y and z: they cannot be drawn in space"),
+        (("-o", "p.gif"), "no places, columns x, y and z"),
+    ],
+)
+def test_compartments_without_places_are_not_drawn_in_space(storage, tmp_path, options, message):
+    done = run(storage, *options)
+
+    assert done.exit_code == 1
+    assert message in done.output
+    assert done.output.startswith("error: ")
+    assert len(done.output.splitlines()) == 1
+    assert list(tmp_path.glob("*")) == [storage]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--cells", "a"), "'a' is neither a number nor a range such as 10-19"),
+        (("--time", "2", "1"), "--time wants a START before its STOP; found 2 and 1"),
+        (("--kind", "pie"), "'pie' is not one of"),
+        (("-o", "p.gif", "--kind", "heat"), "an animation, which only --kind neuron has"),
+    ],
+)
+def test_wrong_usage_is_status_2(output, options, message):
+    done = run(output, *options)
+
+    assert done.exit_code == 2
+    assert message in done.output
+
+
+def test_a_source_that_is_not_there_is_status_1(output):
+    done = run("nothing.nwb")
+
+    assert done.exit_code == 1
+    assert done.output == "error: nothing.nwb does not exist\n"
+
+
+def test_options_of_reading_work_too(storage):
+    done = run(storage, "--unit", "v=mV", "--kind", "traces")
+
+    assert done.exit_code == 0, done.output

@@ -1,0 +1,213 @@
+"""Notebooks show what there is, in a bounded time, and never what a file could smuggle in."""
+
+from dataclasses import replace
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+from pynwb import NWBHDF5IO
+
+from ndx_simulation_output import Compartments, CompartmentSeries, open_output, sonata
+from ndx_simulation_output.cable import simulate
+from ndx_simulation_output.nwb.types import (
+    Axis,
+    DataToExport,
+    DataWithAxes,
+    LabeledArray,
+    NetworkState,
+    PopulationState,
+    ProjectionState,
+)
+from ndx_simulation_output.plots.notebook import MOST_BYTES
+from ndx_simulation_output.recording import (
+    ArrayGroup,
+    ExportArray,
+    ExportGroup,
+    NetworkSnapshot,
+    OwnArray,
+    PopulationSnapshot,
+    ProjectionSnapshot,
+    Quantity,
+    RegularTimes,
+    SimulationOutput,
+    Spikes,
+)
+from tests.plots.test_numbers import a_report
+from tests.viewer.making import a_mixture
+
+
+class Counted:
+    """Values that count how many of their bytes are read."""
+
+    def __init__(self, shape, chunks):
+        self.shape, self.chunks, self.dtype, self.read = shape, chunks, np.dtype(np.float64), 0
+
+    def __getitem__(self, key):
+        rows, columns = (range(*part.indices(n)) for part, n in zip(key, self.shape, strict=True))
+        values = np.zeros((len(rows), len(columns)))
+        self.read += values.nbytes
+        return values
+
+
+class Frames:
+    """Images that remember which of them are read."""
+
+    def __init__(self):
+        self.shape, self.dtype, self.read = (1000, 3, 4), np.dtype(np.float64), []
+
+    def __getitem__(self, key):
+        self.read.append(key[0])
+        return np.zeros(self.shape)[key]
+
+
+def pictures(html):
+    return [found for found in ET.fromstring(html).iter() if found.tag.endswith("svg")]  # noqa: S314
+
+
+def test_an_output_shows_each_thing_and_pictures_of_it():
+    html = simulate(duration=0.02)._repr_html_()
+
+    assert len(pictures(html)) == 6
+    for text in ("report v_exc", "200 times × 139 columns, mV, 8 cells of population exc"):
+        assert text in html
+    assert "spikes exc" in html
+    assert "potential ecp" in html
+
+
+def test_an_output_of_nothing_says_so():
+    assert "nothing" in SimulationOutput()._repr_html_()
+
+
+def test_a_picture_of_a_huge_report_reads_a_bounded_amount():
+    data = Counted((10**7, 8), (1000, 8))
+    small = a_report(np.zeros((1, 8)))
+    report = replace(small, data=data, times=RegularTimes(0.0, 1e3, 10**7))
+
+    html = report._repr_html_()
+
+    assert 0 < data.read <= MOST_BYTES
+    assert len(pictures(html)) == 1
+
+
+def test_what_cannot_be_read_in_part_has_no_picture():
+    data = Counted((10**6, 100), (10**6, 100))
+    small = a_report(np.zeros((1, 100)))
+
+    html = replace(small, data=data, times=RegularTimes(0.0, 1e3, 10**6))._repr_html_()
+
+    assert data.read == 0
+    assert pictures(html) == []
+
+
+def test_what_was_closed_is_still_summarised(tmp_path):
+    sonata.write(simulate(duration=0.03), tmp_path / "output")
+    with open_output(tmp_path / "output") as output:
+        assert len(pictures(output._repr_html_())) == 6
+
+    assert "spikes exc" in output._repr_html_()
+
+
+def test_names_are_text_and_not_markup():
+    spikes = Spikes("<script>alert(1)</script>", np.array([1]), np.array([0.5]))
+
+    html = SimulationOutput(spikes=(spikes,))._repr_html_()
+
+    assert "<script" not in html
+    assert "&lt;script&gt;" in html
+
+
+def test_a_network_shows_a_histogram_of_weights():
+    weights = Quantity("w", np.array([0.1, 0.2, 0.3]))
+    projection = ProjectionSnapshot(
+        "p", np.array([0]), np.array([3]), np.array([0, 1, 2]), (weights,), weight="w"
+    )
+
+    html = SimulationOutput(networks=(NetworkSnapshot("s", (), (projection,)),))._repr_html_()
+
+    assert "3 synapses" in html
+    assert len(pictures(html)) == 1
+
+
+def test_a_population_shows_a_histogram_of_its_first_variable():
+    quantities = (
+        Quantity("tau", np.full(6, 20.0), kind="parameter"),
+        Quantity("v", np.arange(6.0), kind="variable"),
+    )
+    network = NetworkSnapshot("s", (PopulationSnapshot("exc", (2, 3), quantities),))
+
+    html = SimulationOutput(networks=(network,))._repr_html_()
+
+    (picture,) = pictures(html)
+    assert sum(float(bar.get("height")) > 0 for bar in picture) == 6
+
+
+def test_arrays_with_axes_show_lines_images_and_numbers():
+    arrays = (
+        ExportArray("line", np.arange(5.0), label="current"),
+        ExportArray("image", np.arange(12.0).reshape(3, 4), label="counts"),
+        ExportArray("stack", np.zeros((2, 3, 4)), label="frames"),
+        ExportArray("one", np.array([7.5]), label="level", unit="K"),
+    )
+    groups = (ArrayGroup("VecRef", (OwnArray("soma", "v", np.arange(9.0)),)),)
+
+    html = SimulationOutput(exports=(ExportGroup("cam", arrays),), groups=groups)._repr_html_()
+
+    kinds = [picture.get("aria-label") for picture in pictures(html)]
+    assert kinds == ["traces", "traces", "image", "image"]
+    assert "7.5 K" in html
+    assert "3 × 4" in html
+
+
+def test_only_what_is_shown_of_many_dimensions_is_read():
+    frames = Frames()
+    output = SimulationOutput(exports=(ExportGroup("cam", (ExportArray("stack", frames),)),))
+
+    assert len(pictures(output._repr_html_())) == 1
+    assert set(frames.read) == {0}
+
+
+TABLE = Compartments.from_arrays(number=[0, 0], counts=[1, 1])
+EXC = PopulationState.from_arrays((3,), {"v": np.arange(3.0)}, name="exc")
+SYNAPSES = {"pre_rank": np.array([0, 1]), "weight": np.array([0.5, 0.7])}
+TO_EXC = ProjectionState.from_arrays([4], [2], SYNAPSES, name="to_exc")
+ARRAYS = DataWithAxes(
+    name="CH00",
+    labeled_arrays=[LabeledArray(name="y", data=np.arange(3.0))],
+    axis=[Axis(name="x", data=np.arange(3.0), index=0)],
+)
+
+
+@pytest.mark.parametrize(
+    ("made", "count", "said"),
+    [
+        (
+            CompartmentSeries("v", np.eye(5, 2), compartments=TABLE, unit="volts", rate=10.0),
+            1,
+            "report v",
+        ),
+        (TABLE, 1, "compartments per cell"),
+        (EXC, 1, "v"),
+        (TO_EXC, 1, "weight"),
+        (
+            NetworkState(name="state", population_states=[EXC], projection_states=[TO_EXC]),
+            2,
+            "to_exc weight",
+        ),
+        (ARRAYS, 1, "CH00"),
+        (DataToExport(name="Detector", nwb_data_interfaces=[ARRAYS]), 1, "/Detector/CH00"),
+    ],
+    ids=lambda value: type(value).__name__ if hasattr(value, "fields") else None,
+)
+def test_types_of_nwb_show_pictures_too(made, count, said):
+    html = made._repr_html_()
+
+    assert html.count("<svg") == count
+    assert said in html
+
+
+def test_a_state_read_from_a_file_shows_pictures(tmp_path):
+    path = a_mixture(tmp_path / "state.nwb")
+    with NWBHDF5IO(path, "r") as io:
+        (state,) = [one for one in io.read().acquisition.values() if isinstance(one, NetworkState)]
+
+        assert state._repr_html_().count("<svg") == 3

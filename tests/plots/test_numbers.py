@@ -1,0 +1,377 @@
+"""What pictures show, in numbers: nothing is lost that a picture of this size could show."""
+
+import itertools
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from ndx_simulation_output.errors import NothingRecordedError
+from ndx_simulation_output.plots import downsampling as bins
+from ndx_simulation_output.plots.arrays import export_grids
+from ndx_simulation_output.plots.downsampling import heat_map, reduce_columns, reduce_traces, sample
+from ndx_simulation_output.plots.networks import histogram, mean_weights
+from ndx_simulation_output.plots.neurons import read_frames, read_places
+from ndx_simulation_output.plots.spikes import spike_raster, spike_rates
+from ndx_simulation_output.recording import (
+    CompartmentTable,
+    ExportArray,
+    ExportAxis,
+    ExportGroup,
+    ProjectionSnapshot,
+    Quantity,
+    RegularTimes,
+    Report,
+    Spikes,
+    Timestamps,
+    Unit,
+)
+from ndx_simulation_output.recording import arrays as array_module
+from ndx_simulation_output.storage.reading import as_array
+
+VOLTS = Unit("volts")
+VALUES = st.floats(-100, 100) | st.just(np.nan)
+
+
+def a_report(values, times=None, unit=VOLTS, **columns):
+    values = np.asarray(values)
+    cells = values.shape[1]
+    table = CompartmentTable.from_counts(
+        "net", np.arange(cells), np.ones(cells, int), {"number": np.zeros(cells, int), **columns}
+    )
+    times = times or RegularTimes(0.0, 1000.0, len(values))
+    return Report("v", "v", values, times, table, unit)
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Read a few rows at a time, so that bins lie across blocks."""
+    monkeypatch.setattr(bins, "BLOCK_BYTES", 7 * 8)
+
+
+@given(
+    arrays(np.float64, st.tuples(st.integers(1, 60), st.integers(1, 3)), elements=VALUES),
+    st.integers(1, 8),
+)
+def test_each_pixel_has_the_extremes_of_its_samples(values, pixels):
+    lines = reduce_traces(a_report(values), pixels=pixels)
+
+    if len(values) <= 4 * pixels:
+        np.testing.assert_array_equal(lines.values, values)
+        assert lines.is_exact
+        return
+    edges = np.arange(pixels + 1) * len(values) // pixels
+    parts = [values[first:last] for first, last in itertools.pairwise(edges)]
+    expected = [(part[0], np.fmin.reduce(part), np.fmax.reduce(part), part[-1]) for part in parts]
+    np.testing.assert_array_equal(lines.values.reshape(pixels, 4, -1), np.asarray(expected))
+
+
+def test_extremes_do_not_depend_on_the_size_of_blocks(small_blocks):
+    values = np.random.default_rng(0).normal(size=(1000, 2))
+
+    lines = reduce_traces(a_report(values), pixels=13)
+
+    edges = np.arange(14) * 1000 // 13
+    expected = [values[a:b].max(axis=0) for a, b in itertools.pairwise(edges)]
+    np.testing.assert_array_equal(lines.values.reshape(13, 4, 2)[:, 2], expected)
+    np.testing.assert_array_equal(lines.values.reshape(13, 4, 2)[:, 3], values[edges[1:] - 1])
+
+
+def test_a_window_and_columns_are_read_and_nothing_else():
+    report = a_report(np.arange(40.0).reshape(10, 4))
+
+    lines = reduce_traces(report, np.array([2, 0]), start=0.003, stop=0.006)
+
+    np.testing.assert_array_equal(lines.values, [[14, 12], [18, 16], [22, 20]])
+    np.testing.assert_allclose(lines.times, [0.003, 0.004, 0.005])
+
+
+def test_irregular_times_fall_into_bins_equal_in_time():
+    seconds = np.concatenate([np.linspace(0, 0.1, 90), [0.5, 0.9, 1.0]])
+    values = np.arange(93.0)[:, np.newaxis]
+
+    lines = reduce_traces(a_report(values, Timestamps(seconds)), pixels=10)
+
+    first, low, high, last = lines.values.reshape(-1, 4).T
+    # The bin from 0.1 to 0.2 has the last of the 90: linspace and the border may differ in a bit.
+    assert first[0] == low[0] == 0
+    assert high.max() == last[-1] == 92
+    assert lines.samples == 93
+    assert (np.diff(lines.times) >= 0).all()
+
+
+def test_values_are_in_the_unit_of_the_report_and_integers_too():
+    report = a_report(np.arange(100, dtype=np.int16)[:, np.newaxis], unit=Unit("volts", 1e-3))
+
+    lines = reduce_traces(report, pixels=5)
+
+    assert lines.values.max() == pytest.approx(0.099)
+    assert not lines.is_exact
+
+
+def test_a_window_without_samples_has_no_points():
+    lines = reduce_traces(a_report(np.zeros((10, 2))), start=5.0, stop=6.0)
+
+    assert lines.values.shape == (0, 2)
+    assert lines.samples == 0
+
+
+def test_columns_along_an_x_that_does_not_ascend_stand_at_their_index():
+    x = np.array([0.0, 2.0, 1.0] * 10)
+
+    few = reduce_columns(x, x[:, np.newaxis], pixels=10)
+    many = reduce_columns(x, x[:, np.newaxis], pixels=5)
+
+    np.testing.assert_array_equal(few.times, x)
+    assert many.times[-1] == 29
+
+
+@given(
+    arrays(np.float64, st.tuples(st.integers(1, 20), st.integers(1, 9)), elements=VALUES),
+    st.tuples(st.integers(1, 12), st.integers(1, 12)),
+    st.sampled_from(["mean", "max", "min"]),
+)
+@pytest.mark.filterwarnings("ignore:Mean of empty slice", "ignore:All-NaN")
+def test_each_pixel_of_a_heat_map_is_what_it_says(values, shape, how):
+    found = heat_map(a_report(values), shape=shape, how=how)
+
+    down = np.arange(min(shape[0], values.shape[1]) + 1)
+    down = down * values.shape[1] // down[-1]
+    across = np.arange(min(shape[1], len(values)) + 1)
+    across = across * len(values) // across[-1]
+    reduce = {"mean": np.nanmean, "max": np.nanmax, "min": np.nanmin}[how]
+    expected = [
+        [
+            reduce(values[across[x] : across[x + 1], down[y] : down[y + 1]])
+            for x in range(len(across) - 1)
+        ]
+        for y in range(len(down) - 1)
+    ]
+    np.testing.assert_allclose(found.values, expected, rtol=1e-9, atol=1e-9)
+    np.testing.assert_array_equal(found.columns, down)
+
+
+def test_a_heat_map_does_not_depend_on_the_size_of_blocks(small_blocks):
+    values = np.random.default_rng(0).normal(size=(100, 6))
+
+    found = heat_map(a_report(values), shape=(3, 7), how="max")
+
+    edges = np.arange(8) * 100 // 7
+    expected = [values[a:b, 2:4].max() for a, b in itertools.pairwise(edges)]
+    np.testing.assert_array_equal(found.values[1], expected)
+
+
+def test_a_heat_map_that_is_too_large_shows_columns_as_they_are():
+    values = np.arange(50)[:, np.newaxis] + 1000.0 * np.arange(40)
+
+    found = heat_map(a_report(values), shape=(4, 50), most_bytes=4 * 50 * 8)
+
+    which = found.values[:, 0] // 1000
+    assert all(
+        first <= one < last
+        for first, one, last in zip(found.columns[:-1], which, found.columns[1:], strict=True)
+    )
+    np.testing.assert_array_equal(found.values, values[:, which.astype(int)].T)
+    assert found.note == "4 of 40 compartments"
+
+
+def test_a_heat_map_of_too_many_times_shows_the_first_of_each_pixel():
+    values = np.arange(100.0)[:, np.newaxis] + np.zeros(2)
+
+    found = heat_map(a_report(values), shape=(2, 10), most_bytes=2 * 10 * 3 * 8)
+
+    np.testing.assert_array_equal(found.values[0], np.arange(10) * 10 + 1)
+    assert found.rows_read == 30
+    assert found.note == "30 of 100 times, mean of 3 values a pixel"
+
+
+def test_a_heat_map_reads_files_of_chunks(tmp_path):
+    values = np.random.default_rng(0).normal(size=(300, 50))
+    with h5py.File(tmp_path / "v.h5", "w") as file:
+        file.create_dataset("v", data=values, chunks=(64, 16), compression="gzip")
+    with h5py.File(tmp_path / "v.h5") as file:
+        plain = a_report(values)
+        stored = Report("v", "v", as_array(file["v"]), plain.times, plain.compartments, plain.unit)
+        found = heat_map(stored, shape=(7, 11))
+        lines = reduce_traces(stored, np.array([49, 3]), pixels=9)
+
+    np.testing.assert_allclose(found.values, heat_map(plain, shape=(7, 11)).values)
+    expected = reduce_traces(plain, np.array([49, 3]), pixels=9)
+    np.testing.assert_array_equal(lines.values, expected.values)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 50), st.floats(0, 2)), max_size=200),
+    st.tuples(st.integers(1, 10), st.integers(1, 10)),
+)
+def test_the_counts_of_a_raster_are_those_of_numpy(pairs, shape):
+    ids = np.asarray([one for one, _ in pairs], np.int64)
+    times = np.asarray([time for _, time in pairs], np.float64)
+    spikes = Spikes("net", ids, times)
+
+    found = spike_raster(spikes, shape=shape, start=0.0, stop=1.0)
+
+    inside = times < 1.0
+    assert found.n_spikes == np.count_nonzero(inside)
+    np.testing.assert_array_equal(np.sort(found.spike_times), np.sort(times[inside]))
+    expected, _ = np.histogram(times[inside], found.times)
+    if shape[1] in {1, 2, 4, 8}:  # borders that floating-point numbers can say
+        np.testing.assert_array_equal(found.counts.sum(axis=0), expected)
+
+
+def test_many_spikes_are_counted_and_not_kept(monkeypatch):
+    from ndx_simulation_output.plots import spikes as rasters
+
+    monkeypatch.setattr(rasters, "_BLOCK", 1000)
+    rng = np.random.default_rng(0)
+    spikes = Spikes("net", rng.integers(10, 20, 5500), rng.uniform(0, 4, 5500))
+
+    found = spike_raster(spikes, shape=(100, 8), most_points=5000)
+
+    assert found.spike_times is None
+    assert found.counts.shape == (10, 8)
+    np.testing.assert_array_equal(found.counts.sum(axis=1), np.bincount(spikes.node_ids)[10:])
+
+
+def test_a_raster_of_some_cells_has_only_their_spikes():
+    spikes = Spikes("net", np.array([1, 2, 1, 3]), np.array([0.1, 0.2, 0.3, 0.4]))
+
+    found = spike_raster(spikes, np.array([1, 3]), start=0.2)
+
+    assert found.spike_ids.tolist() == [1, 3]
+    assert found.n_spikes == 2
+
+
+def test_rates_are_spikes_per_second_and_cell():
+    spikes = Spikes("net", np.array([5, 5, 9]), np.array([0.1, 0.2, 0.9]))
+
+    found = spike_rates(spikes, start=0.0, stop=1.0, bins=2)
+    of_ten = spike_rates(spikes, start=0.0, stop=1.0, bins=2, n_cells=10)
+
+    assert found.n_cells == 2
+    np.testing.assert_allclose(found.rates, [2 / 0.5 / 2, 1 / 0.5 / 2])
+    np.testing.assert_allclose(of_ten.rates, found.rates / 5)
+
+
+def test_no_spikes_are_an_empty_raster():
+    nothing = Spikes("net", np.zeros(0, np.int64), np.zeros(0))
+
+    assert spike_raster(nothing).n_spikes == 0
+    assert spike_rates(nothing).rates.sum() == 0
+
+
+def test_frames_have_the_values_of_the_row_that_is_nearest():
+    values = np.arange(40.0).reshape(10, 4)
+    report = a_report(values)
+
+    found = read_frames(report, np.array([3, 1]), at=0.0044)
+    several = read_frames(report, np.array([0]), start=0.002, count=4)
+
+    np.testing.assert_array_equal(found.values, [values[4, [3, 1]]])
+    assert found.times == pytest.approx([0.004])
+    np.testing.assert_array_equal(several.values, values[[2, 4, 6, 8], :1])
+
+
+def test_frames_of_an_empty_window_are_refused():
+    with pytest.raises(NothingRecordedError, match="no values in this window"):
+        read_frames(a_report(np.zeros((3, 1))), np.array([0]), start=9.0, stop=9.5)
+
+
+def test_places_leave_out_what_has_none():
+    x = np.array([0.0, np.nan, 2.0])
+    report = a_report(np.zeros((2, 3)), x=x, y=x, z=x)
+
+    places = read_places(report.compartments, np.array([2, 1, 0]))
+
+    assert places.columns.tolist() == [2, 0]
+    assert places.points.tolist() == [[2, 2, 2], [0, 0, 0]]
+    assert places.left_out == 1
+    with pytest.raises(NothingRecordedError, match="no places, columns x, y and z"):
+        read_places(a_report(np.zeros((2, 3))).compartments, np.array([0]))
+
+
+@given(arrays(np.float64, st.integers(0, 50), elements=VALUES))
+def test_a_histogram_counts_every_finite_value(values):
+    found = histogram(values, bins=7)
+
+    assert found.counts.sum() + found.left_out == len(values)
+    finite = values[np.isfinite(values)]
+    if len(finite):
+        np.testing.assert_array_equal(found.counts, np.histogram(finite, 7)[0])
+
+
+def test_a_matrix_has_the_mean_weight_of_each_pixel():
+    projection = ProjectionSnapshot(
+        "p",
+        np.array([1, 3]),
+        np.array([2, 5]),
+        np.array([0, 4, 0, 1, 5]),
+        (Quantity("w", np.array([1.0, 2.0, 3.0, 5.0, 7.0])),),
+        weight="w",
+    )
+
+    whole = mean_weights(projection, projection.quantities[0].values)
+    small = mean_weights(projection, projection.quantities[0].values, shape=(2, 3))
+
+    expected = np.full((4, 6), np.nan)
+    expected[1, [0, 4]], expected[3, [0, 1, 5]] = (1, 2), (3, 5, 7)
+    np.testing.assert_array_equal(whole.values, expected)
+    np.testing.assert_array_equal(small.values, [[1, np.nan, 2], [4, np.nan, 7]])
+    assert small.counts.tolist() == [[1, 0, 1], [2, 0, 1]]
+
+
+def test_arrays_find_their_axes_and_those_of_the_scan_around_them():
+    scan = ExportAxis("Axis00", np.array([27.0, 28.0, 31.0]), "position", "mm", 0)
+    own = ExportAxis("Axis00", np.arange(5.0), "t", "ms", 1)
+    data = ExportArray("Data00", np.arange(15.0).reshape(3, 5), label="i", unit="A")
+    channel = ExportGroup("CH00", (data,), (own,))
+    nav = ExportGroup("NavAxes", axes=(scan,))
+    detector = ExportGroup("Detector000", groups=(channel, nav))
+
+    (grid,) = export_grids(detector)
+
+    assert grid.name == "/Detector000/CH00"
+    assert [(axis.label, axis.unit) for axis in grid.axes] == [("position", "mm"), ("t", "ms")]
+    image, rows, columns = grid.image((3, 2))
+    np.testing.assert_array_equal(image, [[0.5, 3], [5.5, 8], [10.5, 13]])
+    assert rows.tolist(), columns.tolist() == ([0, 1, 2, 3], [0, 2, 5])
+
+
+def test_of_many_dimensions_the_last_two_are_shown_and_it_is_said():
+    values = np.arange(24.0).reshape(2, 3, 4)
+
+    (grid,) = export_grids(ExportGroup("g", (ExportArray("a", values),)))
+
+    assert grid.note == "first of 2"
+    np.testing.assert_array_equal(grid.image()[0], values[0])
+
+
+def test_what_is_no_number_is_no_grid():
+    text = ExportArray("log", np.array(["a"], object), role="log")
+    empty = ExportArray("empty", np.zeros((0, 3)))
+
+    assert list(export_grids(ExportGroup("g", (text, empty)))) == []
+
+
+def test_a_sample_has_one_of_each_part_and_is_always_the_same():
+    found = sample(1_000_000, 100)
+
+    assert ((found // 10_000) == np.arange(100)).all()
+    assert len(np.unique(found % 10_000)) > 90
+    np.testing.assert_array_equal(found, sample(1_000_000, 100))
+    assert sample(0, 5).tolist() == []
+
+
+def test_blocks_are_whole_chunks():
+    class Chunked:
+        shape, dtype, chunks = (100, 4), np.dtype(float), (8, 4)
+
+    found = list(bins.row_blocks(Chunked(), slice(3, 100), 4))
+
+    assert found[0].start == 3
+    assert found[-1].stop == 100
+    assert all(rows.start % 8 == 0 for rows in found[1:])
+    assert max((r.stop - r.start) * 32 for r in found) <= array_module.BLOCK_BYTES

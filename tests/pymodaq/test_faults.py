@@ -1,0 +1,231 @@
+"""Each fault of PyMoDAQ that is put right, or told of, when its data are saved and loaded."""
+
+import shutil
+
+import h5py
+import numpy as np
+import pytest
+from pynwb import validate
+
+from ndx_simulation_output import convert
+from ndx_simulation_output.errors import ShapeMismatchError, SimulationOutputWarning
+from ndx_simulation_output.pymodaq import (
+    Axis,
+    AxisSaverLoader,
+    BkgSaver,
+    DataEnlargeableSaver,
+    DataExtendedSaver,
+    DataLoader,
+    DataRaw,
+    DataSaverLoader,
+    DataToExport,
+    DataToExportTimedSaver,
+    H5SaverLowLevel,
+)
+from tests.pymodaq.making import make_array, make_file, make_group
+
+AT = "/RawData/Detector000"
+
+
+@pytest.fixture
+def h5saver(tmp_path):
+    with H5SaverLowLevel() as saver:
+        saver.init_file(tmp_path / "run.nwb")
+        saver.add_det_group("/RawData", "Detector")
+        yield saver
+
+
+def spectrum(number: float = 0.0, **options) -> DataRaw:
+    return DataRaw("spectrum", data=[np.arange(3.0) + number], timestamp=number, **options)
+
+
+@pytest.mark.parametrize("values", [[0, 1e-9, 5e-9], [1, 1.00001, 1.00002001], [5e-324, 0, -1]])
+def test_axes_keep_their_values_however_small_the_steps(h5saver, values):
+    axis = Axis("t", "s", np.array(values, float))
+
+    node = AxisSaverLoader(h5saver).add_axis("/RawData", axis)
+
+    assert AxisSaverLoader(h5saver).load_axis(node).data.tolist() == values
+
+
+@pytest.mark.parametrize("name", ["123", "true", "null", "[1,2]", "a/b", "x:y", "."])
+def test_names_stay_text(h5saver, tmp_path, name):
+    DataSaverLoader(h5saver).add_data(AT, DataRaw(name, data=[np.ones(2)], labels=[name]))
+    with make_file(tmp_path / "old.h5") as file:
+        make_array(file["RawData"], "Data00", [1.0], name, label=name)
+
+    loaded = [DataLoader(h5saver).load_data(f"{AT}/Data00")]
+    with DataLoader(convert(tmp_path / "old.h5", tmp_path / "old.nwb").path) as loader:
+        loaded.append(loader.load_data("/RawData/Data00"))
+
+    assert [(data.name, data.labels) for data in loaded] == [(name, [name])] * 2
+
+
+def test_data_of_different_shapes_in_one_group_stay_apart(h5saver):
+    saver = DataSaverLoader(h5saver)
+    saver.add_data(AT, DataRaw("signal", data=[np.ones(3), np.zeros(3)]))
+    saver.add_data(AT, DataRaw("signal", data=[np.ones((2, 2))]))
+
+    loaded = DataLoader(h5saver).load_all(AT)
+
+    assert [(data.shape, data.length) for data in loaded] == [((3,), 2), ((2, 2), 1)]
+
+
+def test_data_have_the_axes_of_their_group_alone(h5saver):
+    axis = Axis("x", "um", np.array([1.0, 2.0, 4.0]))
+    DataSaverLoader(h5saver).add_data(AT, spectrum(axes=[axis]))
+    DataSaverLoader(h5saver).add_data("/RawData", spectrum())
+
+    loaded = DataLoader(h5saver).load_data("/RawData/Data00")
+
+    assert loaded.axes == []
+    assert loaded == spectrum()
+
+
+def test_dimensions_of_one_value_stay(h5saver):
+    axes = [Axis("x", "um", np.array([4.0])), Axis("y", "um", np.arange(3.0), index=1)]
+    saved = DataRaw("line", data=[np.ones((1, 3))], axes=axes)
+    DataSaverLoader(h5saver).add_data(AT, saved)
+
+    assert DataLoader(h5saver).load_data(f"{AT}/Data00") == saved
+
+
+def test_when_each_element_was_taken_is_kept(h5saver):
+    saver = DataEnlargeableSaver(h5saver, ("x",), ("mm",))
+    for number in (0.5, 7.0, 3.25):
+        saver.add_data(AT, spectrum(number), (number,))
+
+    assert DataLoader(h5saver).load_data(f"{AT}/EnlData00").times.tolist() == [0.5, 7.0, 3.25]
+
+
+@pytest.mark.parametrize("dtype", ["i8", "u1", "?", "f4"])
+def test_points_of_a_scan_that_were_not_reached_are_known(h5saver, dtype):
+    saver = DataExtendedSaver(h5saver, (2, 3))
+    for number, point in enumerate([(0, 1), (1, 2)]):
+        one = DataRaw("counts", data=[np.zeros(4, dtype)], timestamp=100.0 + number)
+        saver.add_data(AT, one, point)
+
+    loaded = DataLoader(h5saver).load_data(f"{AT}/Data00")
+
+    assert np.argwhere(np.isfinite(loaded.times)).tolist() == [[0, 1], [1, 2]]
+    assert loaded.times[1, 2] == 101.0
+    assert loaded.data[0].dtype == dtype
+
+
+@pytest.mark.parametrize("grows", [True, False])
+def test_axes_that_change_are_told_of(h5saver, grows):
+    def add(number: int, values: list[float]) -> None:
+        one = spectrum(axes=[Axis("x", "um", np.array(values))])
+        if grows:
+            DataEnlargeableSaver(h5saver).add_data(AT, one)
+        else:
+            DataExtendedSaver(h5saver, (3,)).add_data(AT, one, (number,))
+
+    add(0, [1, 2, 4])
+    add(1, [1, 2, 4])
+
+    with pytest.warns(SimulationOutputWarning, match="axis 'x' of 'spectrum' is not that of"):
+        add(2, [1, 2, 5])
+
+
+def test_channels_without_data_as_of_averaged_scans_are_read(tmp_path):
+    path = tmp_path / "scan.h5"
+    with make_file(path) as file:
+        scan = make_group(file["RawData"], "Scan000", "DAQScan", type="scan")
+        group = make_group(make_group(scan, "Detector000"), "Data1D")
+        make_group(group, "CH00", "spectrum")
+        average = np.arange(3.0)
+        make_array(make_group(scan, "NavAxes"), "Axis00", average, "Average", data_type="axis")
+
+    with DataLoader(convert(path, tmp_path / "run.nwb").path) as loader:
+        assert len(loader.load_all("/RawData/Scan000")) == 0
+        assert loader.load_data("/RawData/Scan000/NavAxes/Axis00").data[0].tolist() == [0, 1, 2]
+
+
+def test_a_file_that_is_read_is_not_changed(tmp_path):
+    path = tmp_path / "old.h5"
+    with make_file(path) as file:
+        make_array(file["RawData"], "Data00", [1.0])
+    copy = shutil.copy2(path, tmp_path / "copy.h5")
+    when = path.stat().st_mtime_ns
+
+    with DataLoader(path) as loader, h5py.File(path, "r"):
+        loader.load_all("/RawData")
+
+    assert path.read_bytes() == copy.read_bytes()
+    assert path.stat().st_mtime_ns == when
+
+
+def test_the_log_is_text_wherever_it_comes_from(h5saver):
+    h5saver.add_log("lamp on")
+
+    from_children = h5saver.get_children("/RawData")["Logger"]
+
+    assert from_children.read().tolist() == ["lamp on"]
+    assert from_children[0] == "lamp on"
+
+
+def test_a_set_that_was_saved_twice_has_both(h5saver):
+    timed = DataToExportTimedSaver(h5saver)
+    export = DataToExport("all", [spectrum(), spectrum(5)], timestamp=1.0)
+    timed.add_data(AT, export)
+    timed.add_data(AT, export)
+
+    loaded = DataLoader(h5saver).load_all(AT)
+
+    assert [data.data[0][:, 0].tolist() for data in loaded] == [[0, 0], [5, 5]]
+
+
+def test_errors_that_pymodaq_counts_by_themselves_belong_to_their_data(tmp_path):
+    with make_file(tmp_path / "old.h5") as file:
+        make_array(file["RawData"], "Data00", [1.0], "plain")
+        make_array(file["RawData"], "Data01", [2.0], "rough")
+        make_array(file["RawData"], "ErrorBar00", [0.5], "rough_errors", data_type="error")
+
+    with DataLoader(convert(tmp_path / "old.h5", tmp_path / "old.nwb").path) as loader:
+        plain, rough = loader.load_all("/RawData")
+        itself = loader.load_data("/RawData/ErrorBar00")
+
+    assert (plain.errors, rough.errors) == (None, [np.array([0.5])])
+    assert itself.errors is None
+
+
+def test_data_of_one_name_and_different_units_stay_apart(h5saver):
+    saver = DataSaverLoader(h5saver)
+    for unit in ("V", "A"):
+        saver.add_data(AT, spectrum(units=unit))
+
+    loaded = DataLoader(h5saver).load_all(AT)
+
+    assert [(data.units, len(data)) for data in loaded] == [("V", 1), ("A", 1)]
+
+
+def test_a_background_of_another_shape_is_refused(h5saver):
+    DataSaverLoader(h5saver).add_data(AT, spectrum())
+    BkgSaver(h5saver).add_data(AT, DataRaw("dark", data=[np.ones(2)]))
+
+    with pytest.raises(ShapeMismatchError, match=r"Data00 has shape \(3,\) and Bkg00 \(2,\)"):
+        DataLoader(h5saver).load_data(f"{AT}/Data00", with_bkg=True)
+
+
+@pytest.mark.parametrize("name", ["labels", "axes", "dim", "shape", "length", "__class__"])
+def test_an_attribute_that_has_the_name_of_something_else_is_that_of_the_node(h5saver, name):
+    node = h5saver.add_array(AT, "Data00", "data", np.ones(3), metadata={name: "mine"})
+
+    loaded = DataLoader(h5saver).load_data(f"{AT}/Data00")
+
+    assert node.attrs[name] == "mine"
+    assert (loaded.data[0].tolist(), loaded.labels) == ([1, 1, 1], [""])
+
+
+@pytest.mark.parametrize("text", ["a\0b", "\ud800"])
+def test_texts_that_hdf5_does_not_take_leave_a_valid_file(h5saver, text):
+    axis = Axis(text, text, np.arange(3.0))
+    data = spectrum(labels=[text], units=text, origin=text, axes=[axis])
+
+    DataSaverLoader(h5saver).add_data(AT, data)
+    DataToExportTimedSaver(h5saver).add_data(AT, DataToExport(text, [data]))
+    h5saver.add_log(text)
+    h5saver.close_file()
+
+    assert validate(path=str(h5saver.file_path)) == []

@@ -1,0 +1,272 @@
+"""SONATA to NWB to SONATA gives back the same content."""
+
+import json
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from ndx_simulation_output import SimulationOutputWarning, convert, export_sonata
+from tests.conftest import DATA
+from tests.sonata.making import SESSION, File, differences, report, spikes
+from tests.strategies import ecp_files, report_files, spike_files
+
+_INDEX = DATA / "sonata" / "INDEX.json"
+INDEX: dict[str, Any] = json.loads(_INDEX.read_text()) if _INDEX.is_file() else {}
+# What has no recorded signal, and what is not SONATA before and is afterwards.
+OTHERS = {
+    "allen_5cells_old_cellvar.h5",
+    "ext_electrodes.h5",
+    "nd_lfp_electrodes_file.h5",
+    "pysonata_spikes_nwb1.nwb",
+}
+# Empty groups are dropped; pointers of length N get their end.
+NORMALISED = {
+    "libsonata_elements.h5": [
+        "report/element1 only in the first",
+        "report/element42 only in the first",
+    ],
+    "libsonata_somas.h5": ["report/soma2 only in the first"],
+    "snap_soma_named_short_pointers.h5": [
+        f"report/{population}/mapping/index_pointers has shape (3,) and (4,)"
+        for population in ("default", "default2")
+    ],
+}
+FILES = sorted(set(INDEX) - OTHERS)
+
+relaxed = settings(
+    max_examples=25,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
+)
+
+
+def _there_and_back(
+    source: Path | list[Path], directory: Path, *, dialect: Any = None, **options: Any
+) -> list[Path]:
+    """Convert and export; give the files that came back."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SimulationOutputWarning)
+        convert(source, directory / "between.nwb", metadata=SESSION, overwrite=True, **options)
+    return export_sonata(directory / "between.nwb", directory / "back", dialect=dialect).files
+
+
+@pytest.mark.parametrize(
+    "name", FILES or [pytest.param("", marks=pytest.mark.skip(reason="no genuine files"))]
+)
+def test_a_genuine_file_comes_back_the_same(name: str, sonata_data: Path, tmp_path: Path) -> None:
+    source = sonata_data / name
+
+    back = _there_and_back(source, tmp_path)
+
+    assert [path.name for path in back] == [name]
+    assert differences(source, back[0]) == NORMALISED.get(name, [])
+
+
+def test_spikes_of_an_nwb_1_file_go_out_as_sonata_with_the_same_bits(
+    sonata_data: Path, tmp_path: Path
+) -> None:
+    source = sonata_data / "pysonata_spikes_nwb1.nwb"
+    with h5py.File(source) as file:
+        trains = file["processing/trial_0/spike_train"]
+        expected = {int(key): train["data"][:].tolist() for key, train in trains.items()}
+
+    back = _there_and_back(source, tmp_path)
+
+    with h5py.File(back[0]) as file:
+        ids, times = (file[f"spikes/unknown/{key}"][:] for key in ("node_ids", "timestamps"))
+        assert file["spikes/unknown/timestamps"].attrs["units"] == "ms"
+    assert {cell: times[ids == cell].tolist() for cell in np.unique(ids)} == {
+        cell: train for cell, train in expected.items() if train
+    }
+
+
+@pytest.mark.parametrize("unit", ["s", "ms"])
+def test_spikes_of_an_nwb_1_file_keep_their_times_whatever_their_unit(
+    unit: str, tmp_path: Path
+) -> None:
+    with h5py.File(tmp_path / "old.nwb", "w") as file:
+        train = file.create_dataset("processing/trial_0/spike_train/3/data", data=[1.5, 2.5])
+        train.attrs["unit"] = unit
+    seconds = 1.0 if unit == "s" else 1e-3
+
+    back = _there_and_back(tmp_path / "old.nwb", tmp_path)
+
+    with h5py.File(back[0]) as file:
+        times = file["spikes/unknown/timestamps"]
+        factor = {"s": 1.0, "ms": 1e-3}[times.attrs["units"]]
+        assert times[:] * factor == pytest.approx([1.5 * seconds, 2.5 * seconds])
+
+
+def test_the_electrodes_of_the_tutorial_come_back_with_the_same_positions(
+    sonata_data: Path, tmp_path: Path
+) -> None:
+    electrodes = sonata_data / "allen_tutorial_electrodes.csv"
+
+    back = _there_and_back([sonata_data / "allen_tutorial_ecp.h5", electrodes], tmp_path)
+
+    assert [path.name for path in back] == ["allen_tutorial_ecp.h5", electrodes.name]
+    assert back[1].read_text().split() == electrodes.read_text().split()
+
+
+@pytest.mark.parametrize("dialect", ["bbp", "allen"])
+@given(data=st.data())
+@relaxed
+def test_any_report_comes_back_the_same(dialect: str, data: st.DataObject) -> None:
+    file = data.draw(report_files(dialect))
+    with tempfile.TemporaryDirectory() as directory:
+        source = file.write(Path(directory) / "v.h5")
+
+        back = _there_and_back(source, Path(directory))
+
+        assert differences(source, back[0]) == [
+            f"{name} has shape {values.shape} and ({len(values) + 1},)"
+            for name, values in sorted(file.datasets.items())
+            if "index_pointer" in name
+            and len(values) == len(file.datasets[f"{name.rsplit('/', 1)[0]}/node_ids"])
+        ]
+
+
+def _compartments(path: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """Give (cell, element id, data) of each compartment of each population, cell by cell."""
+    found = {}
+    with h5py.File(path) as file:
+        root = file["reports" if "reports" in file else "report"]
+        for name, group in root.items():
+            mapping, data = group["mapping"], group["data"][:]
+            pointers = mapping["index_pointers" if "index_pointers" in mapping else "index_pointer"]
+            ends = [*pointers[1:], data.shape[1]][: len(mapping["node_ids"])]
+            elements = mapping["element_ids"][:]
+            rows = [
+                (int(cell), int(elements[column]), data[:, column].tobytes())
+                for cell, start, end in zip(mapping["node_ids"], pointers, ends, strict=False)
+                for column in range(int(start), int(end))
+            ]
+            cells = list(dict.fromkeys(int(cell) for cell in mapping["node_ids"]))
+            found[name] = [(cell, *(row[1:] for row in rows if row[0] == cell)) for cell in cells]
+    return found
+
+
+@given(file=report_files("bbp", entries_of_one=False))
+@relaxed
+def test_cells_listed_in_any_way_keep_their_compartments(file: File) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        source = file.write(Path(directory) / "v.h5")
+
+        back = _there_and_back(source, Path(directory))
+
+        assert _compartments(back[0]) == _compartments(source)
+
+
+@given(file=report_files("bbp"))
+@relaxed
+def test_a_report_keeps_values_ids_order_and_times_through_the_other_dialect(file: File) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        places = [Path(directory) / name for name in ("one", "two")]
+        for place in places:
+            place.mkdir()
+        source = file.write(Path(directory) / "v.h5")
+
+        allen = _there_and_back(source, places[0], dialect="allen")[0]
+        back = _there_and_back(allen, places[1], dialect="bbp")[0]
+
+        left = [
+            difference
+            for difference in differences(source, back, values_only=True)
+            if "element_pos only in the second" not in difference
+            and "index_pointers has shape" not in difference
+        ]
+        assert left == []
+
+
+@given(file=spike_files())
+@relaxed
+def test_any_spikes_come_back_the_same_to_the_bit(file: File) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        source = file.write(Path(directory) / "spikes.h5")
+
+        back = _there_and_back(source, Path(directory))
+
+        assert differences(source, back[0]) == []
+
+
+@given(file=spike_files().filter(lambda file: "spikes/gids" not in file.datasets))
+@relaxed
+def test_spikes_keep_their_times_and_order_through_the_other_dialect(file: File) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        places = [Path(directory) / name for name in ("one", "two")]
+        for place in places:
+            place.mkdir()
+        source = file.write(Path(directory) / "spikes.h5")
+
+        bbp = _there_and_back(source, places[0], dialect="bbp")[0]
+        allen = _there_and_back(bbp, places[1], dialect="allen")[0]
+
+        assert differences(source, allen, values_only=True) == []
+
+
+@given(made=ecp_files())
+@relaxed
+def test_any_potentials_come_back_the_same(made: tuple[File, bool, str | None]) -> None:
+    file, transposed, electrodes = made
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        sources = [file.write(directory / "ecp.h5")]
+        if electrodes is not None:
+            sources.append(directory / "electrodes.csv")
+            sources[1].write_text(electrodes)
+
+        back = _there_and_back(sources, directory)
+
+        if transposed:
+            file.datasets["ecp/data"] = file.datasets["ecp/data"].T
+            file.storage = {}
+            file.write(sources[0])
+        assert differences(sources[0], back[0]) == []
+        if electrodes is not None:
+            found, expected = (
+                [[float(value) for value in line.split()] for line in text.splitlines()[1:]]
+                for text in (back[1].read_text(), electrodes)
+            )
+            assert found == expected
+
+
+def test_data_that_were_changed_in_nwb_are_not_forced_into_the_type_of_the_source(
+    tmp_path: Path,
+) -> None:
+    source = report(data=np.zeros((3, 3), np.int16)).write(tmp_path / "v.h5")
+    convert(source, tmp_path / "o.nwb", metadata=SESSION)
+    with h5py.File(tmp_path / "o.nwb", "r+") as file:
+        attributes = dict(file["acquisition/v/data"].attrs)
+        del file["acquisition/v/data"]
+        file["acquisition/v/data"] = np.full((3, 3), 0.75)
+        file["acquisition/v/data"].attrs.update(attributes)
+
+    export_sonata(tmp_path / "o.nwb", tmp_path / "back")
+
+    with h5py.File(tmp_path / "back" / "v.h5") as back:
+        assert back["report/pop/data"][:].tolist() == [[0.75] * 3] * 3
+
+
+def test_spikes_of_cells_added_in_nwb_are_not_forced_into_the_ids_of_the_source(
+    tmp_path: Path,
+) -> None:
+    source = spikes([1, 2], [0.5, 1.5])
+    source.datasets["spikes/pop/node_ids"] = np.asarray([1, 2], np.uint8)
+    convert(source.write(tmp_path / "s.h5"), tmp_path / "o.nwb", metadata=SESSION)
+    with h5py.File(tmp_path / "o.nwb", "r+") as file:
+        ids = file["units/node_id"][:] + 300
+        attributes = dict(file["units/node_id"].attrs)
+        del file["units/node_id"]
+        file["units/node_id"] = ids
+        file["units/node_id"].attrs.update(attributes)
+
+    export_sonata(tmp_path / "o.nwb", tmp_path / "back")
+
+    with h5py.File(tmp_path / "back" / "s.h5") as back:
+        assert back["spikes/pop/node_ids"][:].tolist() == [301, 302]

@@ -1,0 +1,280 @@
+"""What the ranks of ``tests/storage/test_mpi.py`` do: ``mpirun … mpi_job.py NAME DIRECTORY``.
+
+What each rank has to say goes to ``DIRECTORY/<rank>.json``.
+"""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice, product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ndx_simulation_output import convert
+from ndx_simulation_output.nwb.stream import stream
+from ndx_simulation_output.recording import CompartmentTable, Spikes, StreamedReport, Unit
+from ndx_simulation_output.storage import mpi as parallel
+from ndx_simulation_output.storage import writing
+from ndx_simulation_output.storage.layout import Storage
+
+STORAGES: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "gzip": {"compression": "gzip"},
+    "contiguous": {"chunks": "contiguous"},
+    "frames": {"access": "frames"},
+    "small chunks": {"chunks": (7, 5)},
+    "small compressed chunks": {"chunks": (7, 5), "compression": "gzip"},
+    "threads": {"workers": 2, "compression": "gzip"},
+}
+SOURCES = ["contiguous.h5", "deflated.h5", "unsorted.h5", "one_cell.h5", "all"]
+METADATA = {
+    "NWBFile": {"session_start_time": "2026-01-31T12:00:00+01:00", "identifier": "same"},
+    "Subject": {"subject_id": "model", "species": "Mus musculus", "sex": "U", "age": "P0D"},
+}
+CELLS_OF_RANKS = {1: [[5]], 2: [[5, 3], [0, 2]], 3: [[5, 1, 3], [2, 0, 1], [0, 0, 4]]}
+"""How many cells each rank has in a stream, for each number of ranks."""
+
+
+def cases() -> list[tuple[str, str]]:
+    """Give all sources with all storages."""
+    return list(product(SOURCES, STORAGES))
+
+
+def convert_case(directory: Path, case: tuple[str, str], target: Path, comm: Any) -> None:
+    """Convert a source of ``directory``."""
+    source, storage = case
+    named = directory / source
+    sources = sorted(directory.glob("output/*")) if source == "all" else named
+    convert(sources, target, metadata=METADATA, overwrite=True, comm=comm, **STORAGES[storage])
+
+
+def stream_case(target: Path, storage: str, cells: list[int], rank: int, comm: Any) -> None:
+    """Stream two reports and spikes of as many cells as each rank has."""
+    random = np.random.default_rng(1)
+    first, own = sum(cells[:rank]), cells[rank]
+    if comm is None:
+        first, own = 0, sum(cells)
+    columns = slice(3 * first, 3 * (first + own))
+    table = CompartmentTable.from_counts(
+        "exc",
+        np.arange(first, first + own) * 2,
+        np.full(own, 3),
+        {"number": np.tile([0, 1, 1], own), "label": np.array(["soma", "a", "b"] * own, object)},
+        {"layer": np.arange(first, first + own)},
+    )
+    reports = [
+        StreamedReport("v", table, rate=1e4, unit=Unit("volts", 1e-3)),
+        StreamedReport("ca", table, rate=1e3, dtype="f8", start=0.5, steps=20),
+    ]
+    options = {key: value for key, value in STORAGES[storage].items() if key != "workers"}
+    with stream(
+        target,
+        reports,
+        metadata=METADATA,
+        storage=Storage(**options, memory=2**20),
+        overwrite=True,
+        comm=comm,
+    ) as file:
+        for step in range(25):
+            values = random.normal(size=(step % 4, 3 * sum(cells))).astype("f4")
+            file.append("v", values[:, columns])
+            file.append("ca", random.normal(size=3 * sum(cells))[columns])
+            if step in {5, 6, 24}:
+                file.flush()
+        cells_that_spike = np.arange(first, first + own) * 2
+        file.add_spikes(Spikes("exc", cells_that_spike, cells_that_spike * 0.01))
+
+
+def conversions(directory: Path, comm: Any) -> list[str]:
+    """Convert and stream everything."""
+    for case in cases():
+        convert_case(directory.parent, case, directory / f"{'-'.join(case)}.nwb", comm)
+    for storage, cells in product(STORAGES, CELLS_OF_RANKS[comm.size]):
+        if storage != "contiguous":
+            name = f"stream-{storage}-{sum(cells)}.nwb"
+            stream_case(directory / name, storage, cells, comm.rank, comm)
+    return []
+
+
+FAILING_STORAGES = ["small chunks", "small compressed chunks", "contiguous"]
+FAILURES = ["source", "other source", "piece", "full disk", "target", "rename"]
+
+
+@contextmanager
+def failing(kind: str) -> Iterator[None]:
+    """Let something fail on this rank."""
+    kept = writing.made_pieces, Path.replace
+
+    def pieces(*words: Any) -> Iterator[Any]:
+        made = kept[0](*words)
+        yield from islice(made, 1)
+        if kind == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if kind == "full disk":
+            raise OSError(28, "No space left on device")
+        if kind == "piece":
+            msg = "out of order"
+            raise ArithmeticError(msg)
+        yield from made
+
+    def replace(path: Path, target: Path) -> None:
+        raise OSError(5, "Input/output error", str(target))
+
+    writing.made_pieces = parallel.made_pieces = pieces
+    if kind == "rename":
+        Path.replace = replace
+    try:
+        yield
+    finally:
+        writing.made_pieces, Path.replace = kept
+        parallel.made_pieces = kept[0]
+
+
+def convert_failing(kind: str, directory: Path, target: Path, options: Any, comm: Any) -> str:
+    """Convert where this rank fails, or none if ``kind`` is empty; give what is raised."""
+    source = {"source": "gone.h5", "other source": "one_cell.h5"}.get(kind, "contiguous.h5")
+    if kind == "target":
+        target = target.parent / "gone" / target.name
+    try:
+        with failing(kind):
+            convert(directory.parent / source, target, metadata=METADATA, comm=comm, **options)
+    except Exception as error:  # noqa: BLE001 - that is what is tested
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def failures(directory: Path, comm: Any) -> dict[str, str]:
+    """Fail in all ways on each rank; all must go on together after that."""
+    said = {}
+    ways = product(FAILURES, range(comm.size), FAILING_STORAGES)
+    for kind, rank, storage in ways:
+        if kind in {"rename", "other source"} and rank != comm.size - 1:
+            continue
+        if kind == "other source" and comm.size == 1:
+            continue
+        rank = 0 if kind == "rename" else rank  # noqa: PLW2901 - only rank 0 renames
+        target = directory / "failed.nwb"
+        own = kind if comm.rank == rank else ""
+        error = convert_failing(own, directory, target, STORAGES[storage], comm)
+        comm.Barrier()
+        left = sorted(path.name for path in directory.glob("*failed*"))
+        comm.Barrier()
+        said[f"{kind} {rank} {storage}"] = " ".join([error, *left])
+    return said
+
+
+def killed(directory: Path, comm: Any) -> None:
+    """Let the last rank be killed."""
+    kind = "killed" if comm.rank == comm.size - 1 else ""
+    convert_failing(kind, directory, directory / "failed.nwb", {"chunks": (7, 5)}, comm)
+
+
+def stream_failures(directory: Path, comm: Any) -> dict[str, str]:
+    """Let a rank fail in the block of a stream, or not keep step."""
+    said = {}
+    columns = 3 if comm.rank else 2
+    table = CompartmentTable.from_counts(
+        "exc", np.array([comm.rank]), np.array([columns]), {"number": np.arange(columns)}
+    )
+    for kind in (
+        "caller",
+        "file of the caller",
+        "shape",
+        "steps",
+        "less",
+        "reports",
+        "tables",
+        "times",
+    ):
+        own = comm.rank == comm.size - 1
+        report = StreamedReport("w" if own and kind == "reports" else "v", table, rate=1e4)
+        if own and kind == "tables":
+            other = CompartmentTable.from_counts(
+                "inh", np.array([9]), np.array([1]), {"number": np.arange(1)}
+            )
+            report = StreamedReport("v", other, rate=1e4)
+        if kind == "times":
+            report = StreamedReport("v", table)
+        target = directory / "failed.nwb"
+        storage = Storage(chunks=(4, 2))
+        try:
+            with stream(target, [report], metadata=METADATA, storage=storage, comm=comm) as file:
+                for step in range(20):
+                    misstep(kind if own else "", step)
+                    if not (own and kind == "less" and step > 17):
+                        shape = 3 if own and kind == "steps" else 2, columns
+                        values = np.zeros(shape) if kind != "shape" or step < 9 else 0.0
+                        times = [step, step + 0.5 + own * 0.1] if kind == "times" else None
+                        file.append("v", values, times)
+        except Exception as error:  # noqa: BLE001
+            said[kind] = f"{type(error).__name__}: {error}"
+        comm.Barrier()
+        said[kind] = " ".join(
+            [said.get(kind, ""), *sorted(path.name for path in directory.glob("*failed*"))]
+        )
+        comm.Barrier()
+    return said
+
+
+def misstep(kind: str, step: int) -> None:
+    """Raise in the middle of the simulation."""
+    if step == 9 and kind == "caller":
+        msg = "the simulation has diverged"
+        raise ArithmeticError(msg)
+    if step == 9 and kind == "file of the caller":
+        Path("no-such-parameters.json").read_text(encoding="utf-8")
+
+
+def stream_failing(kind: str, directory: Path, comm: Any) -> str:
+    """Stream, flush, and let the last rank raise or be killed after some more steps."""
+    table = CompartmentTable.from_counts(
+        "exc", np.array([comm.rank]), np.array([2]), {"number": np.arange(2)}
+    )
+    reports = [StreamedReport("v", table, rate=1e4), StreamedReport("w", table)]
+    target, storage = directory / "run.nwb", Storage(chunks=(4, 3))
+    try:
+        with stream(
+            target, reports, metadata=METADATA, storage=storage, keep=True, comm=comm
+        ) as file:
+            for step in range(20):
+                if step == 15 and comm.rank == comm.size - 1:
+                    if kind == "killed":
+                        os.kill(os.getpid(), signal.SIGKILL)
+                    misstep("caller", 9)
+                file.append("v", np.full(2, step + 100 * comm.rank))
+                file.append("w", np.full(2, step), times=step**2)
+                file.add_spikes(Spikes("exc", np.array([comm.rank]), np.array([step * 0.1])))
+                if step == 9:
+                    file.flush()
+    except Exception as error:  # noqa: BLE001
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def stream_kept(directory: Path, comm: Any) -> str:
+    """Let the last rank raise where the file is to be kept."""
+    return stream_failing("raises", directory, comm)
+
+
+def stream_killed(directory: Path, comm: Any) -> str:
+    """Let the last rank be killed in a stream."""
+    return stream_failing("killed", directory, comm)
+
+
+JOBS = {
+    job.__name__: job
+    for job in (conversions, failures, killed, stream_failures, stream_kept, stream_killed)
+}
+
+if __name__ == "__main__":
+    from mpi4py import MPI
+
+    world = MPI.COMM_WORLD
+    place = Path(sys.argv[2])
+    result = JOBS[sys.argv[1]](place, world)
+    (place / f"{world.rank}.json").write_text(json.dumps(result))

@@ -1,0 +1,41 @@
+"""Frames that are whole are read, and nothing else."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ndx_simulation_output.storage.journal import FRAME_BYTES, append_frame, read_frames
+
+
+def written(path: Path, payloads: list[bytes]) -> list[int]:
+    """Write frames; give where each ends."""
+    number, ends = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC), [0]
+    for payload in payloads:
+        ends.append(append_frame(number, ends[-1], [payload[:3], payload[3:]]))
+    os.close(number)
+    return ends[1:]
+
+
+@given(st.lists(st.binary(max_size=40), max_size=5), st.data())
+def test_what_a_crash_has_cut_is_left_out(tmp_path_factory, payloads, data):
+    path = tmp_path_factory.mktemp("frames") / "frames"
+    ends = written(path, payloads)
+    length = data.draw(st.integers(0, ends[-1] if ends else 0))
+
+    os.truncate(path, length)
+
+    assert list(read_frames(path)) == payloads[: sum(end <= length for end in ends)]
+
+
+@pytest.mark.parametrize("place", [0, 5, FRAME_BYTES - 1, FRAME_BYTES + 2])
+def test_nothing_is_read_from_a_damaged_frame_on(place, tmp_path):
+    path = tmp_path / "frames"
+    (end, *_) = written(path, [b"first", b"second", b"third"])
+    data = bytearray(path.read_bytes())
+    data[end + place] ^= 1
+    path.write_bytes(data)
+
+    assert list(read_frames(path)) == [b"first"]

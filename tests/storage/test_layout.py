@@ -1,0 +1,244 @@
+"""The plan of a matrix: chunks of the size and shape that serve what is read most."""
+
+from dataclasses import replace
+from math import ceil
+from typing import get_args
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from ndx_simulation_output.errors import LayoutError
+from ndx_simulation_output.storage.layout import (
+    DEFAULT_MEMORY,
+    Access,
+    Layout,
+    Storage,
+    plan_layout,
+)
+
+MIB = 2**20
+LENGTHS = st.integers(0, 100) | st.integers(0, 10**7)
+SHAPES = st.tuples(LENGTHS, LENGTHS)
+ITEMSIZES = st.sampled_from([1, 2, 4, 8, 16])
+ACCESS = st.sampled_from(get_args(Access))
+WIDTHS = st.integers(0, 5000) | st.lists(st.integers(0, 5000), max_size=5)
+MEMORY = st.integers(MIB, 2**30)
+plans = given(
+    shape=SHAPES,
+    itemsize=ITEMSIZES,
+    widths=WIDTHS,
+    storage=st.builds(Storage, access=ACCESS, memory=MEMORY),
+    workers=st.integers(0, 16),
+)
+
+
+def chunk_bytes(layout: Layout) -> int:
+    height, width = layout.chunks
+    return height * width * layout.itemsize
+
+
+@plans
+def test_chunks_fit_the_matrix_and_are_of_bounded_size(shape, itemsize, widths, storage, workers):
+    assume(shape[1])
+    layout = plan_layout(shape, itemsize, widths, storage, workers)
+
+    for length, size in zip(shape, layout.chunks, strict=True):
+        assert 1 <= size <= max(length, 1)
+    assert chunk_bytes(layout) <= MIB
+
+
+@plans
+def test_chunks_are_not_tiny_unless_the_matrix_is(shape, itemsize, widths, storage, workers):
+    assume(all(shape))
+    layout = plan_layout(shape, itemsize, widths, storage, workers)
+
+    assert chunk_bytes(layout) >= min(MIB // 8, shape[0] * shape[1] * itemsize)
+
+
+@plans
+def test_the_last_chunk_is_as_full_as_whole_numbers_allow(
+    shape, itemsize, widths, storage, workers
+):
+    assume(all(shape))
+    layout = plan_layout(shape, itemsize, widths, storage, workers)
+
+    for length, size in zip(shape, layout.chunks, strict=True):
+        pieces = ceil(length / size)
+        # Any smaller chunks would be more chunks.
+        assert size == ceil(length / pieces)
+
+
+@plans
+def test_a_piece_is_whole_chunks_beside_each_other_within_the_memory(
+    shape, itemsize, widths, storage, workers
+):
+    assume(shape[1])
+    layout = plan_layout(shape, itemsize, widths, storage, workers)
+
+    (height, width), chunks = layout.piece, layout.chunks
+    of_all = height * width * itemsize * 2 * max(workers, 1)
+    assert height == chunks[0]
+    assert width % chunks[1] == 0
+    assert of_all <= storage.memory or width == chunks[1]
+    assert height * width * itemsize <= 8 * MIB
+    assert layout.memory == storage.memory
+
+
+@given(shape=SHAPES, itemsize=ITEMSIZES, memory=MEMORY, workers=st.integers(0, 16))
+def test_a_piece_of_contiguous_data_is_whole_rows_within_the_memory(
+    shape, itemsize, memory, workers
+):
+    layout = plan_layout(shape, itemsize, 1, Storage(chunks="contiguous", memory=memory), workers)
+
+    height, width = layout.piece
+    of_all = height * width * itemsize * 2 * max(workers, 1)
+    assert layout.chunks is None
+    assert width == shape[1]
+    assert of_all <= memory or height == 1
+
+
+@given(times=st.integers(1, 10**5), columns=st.integers(1, 10**5), itemsize=ITEMSIZES)
+def test_what_is_read_in_frames_has_wide_chunks(times, columns, itemsize):
+    chunks = plan_layout((times, columns), itemsize, 1, Storage(access="frames")).chunks
+
+    assert chunks[1] == columns or chunks[1] * itemsize > MIB // 2
+
+
+@given(times=st.integers(1, 10**5), columns=st.integers(1, 10**5), itemsize=ITEMSIZES)
+def test_what_is_read_by_cells_has_long_chunks(times, columns, itemsize):
+    chunks = plan_layout((times, columns), itemsize, 1, Storage(access="cells")).chunks
+
+    assert chunks[0] == times or chunks[0] * itemsize > MIB // 2
+
+
+@pytest.mark.parametrize(
+    ("shape", "cell_widths", "access", "expected"),
+    [
+        ((2000, 40_000), 200, "balanced", (500, 200)),
+        ((2000, 40_000), 200, "cells", (2000, 131)),
+        ((2000, 40_000), 200, "frames", (6, 40_000)),
+        ((20_000, 40_000), 200, "cells", (20_000, 13)),
+        ((2000, 40_000), [10, 200, 3000], "balanced", (500, 200)),
+        ((2000, 40_000), 1, "balanced", (2000, 64)),
+        ((2000, 40_000), 5000, "balanced", (125, 1000)),
+        ((10, 40_000), 200, "balanced", (10, 10_000)),
+        ((1_000_000, 1), 1, "balanced", (125_000, 1)),
+        ((1_000_000, 4), 1, "balanced", (32_259, 4)),
+        ((1, 1), 1, "balanced", (1, 1)),
+    ],
+)
+def test_chunks_are_as_they_were_measured_to_be_best(shape, cell_widths, access, expected):
+    layout = plan_layout(shape, 4, cell_widths, Storage(access=access))
+
+    assert layout.chunks == expected
+
+
+@given(
+    shape=SHAPES,
+    chunks=st.tuples(st.integers(1, 1000), st.integers(1, 1000)),
+    compression=st.sampled_from(["gzip", None]),
+    access=ACCESS,
+)
+def test_chunks_are_those_that_are_asked_for_within_the_matrix(shape, chunks, compression, access):
+    assume(shape[1])
+    storage = Storage(access, compression, chunks)
+
+    layout = plan_layout(shape, 4, 1, storage)
+
+    assert layout.chunks == (min(chunks[0], max(shape[0], 1)), min(chunks[1], shape[1]))
+    assert layout.compression == compression
+
+
+@pytest.mark.parametrize("chunks", [None, (7, 7), "contiguous"])
+@pytest.mark.parametrize("compression", [None, "gzip"])
+def test_no_columns_are_contiguous(chunks, compression):
+    if chunks == "contiguous":
+        compression = None
+
+    layout = plan_layout((5, 0), 4, [], Storage(chunks=chunks, compression=compression))
+
+    assert (layout.chunks, layout.compression) == (None, None)
+    assert layout.piece[0] >= 1
+
+
+@pytest.mark.parametrize("access", get_args(Access))
+def test_no_rows_have_chunks_of_a_row(access):
+    layout = plan_layout((0, 300), 4, 100, Storage(access=access, compression="gzip"))
+
+    assert layout.chunks[0] == 1
+    assert 1 <= layout.chunks[1] <= 300
+    assert layout.compression == "gzip"
+
+
+def test_more_workers_have_smaller_pieces():
+    pieces = [
+        np.prod(plan_layout((10**5, 10**5), 4, 100, Storage(memory=2**26), workers).piece)
+        for workers in (0, 1, 8, 16)
+    ]
+
+    assert pieces[0] == pieces[1] > pieces[2] > pieces[3]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "expected"),
+    [
+        ({"access": "rows"}, r"access is 'rows'; expected balanced, cells or frames"),
+        ({"compression": "lzf"}, r"compression is 'lzf'; expected gzip, zstd or none"),
+        ({"chunks": (0, 5)}, r"chunks are \(0, 5\); expected two positive numbers, rows and col"),
+        ({"chunks": (5, -1)}, r"chunks are \(5, -1\); expected two positive numbers"),
+        ({"chunks": (5,)}, r"chunks are \(5,\); expected two positive numbers"),
+        ({"chunks": (5, 5, 5)}, r"chunks are \(5, 5, 5\); expected two positive numbers"),
+        ({"chunks": ()}, r"chunks are \(\); expected two positive numbers"),
+        ({"chunks": (1.5, 3)}, r"chunks are \(1\.5, 3\); expected two positive numbers"),
+        ({"chunks": "auto"}, r"chunks are 'auto'; expected two positive numbers"),
+        ({"chunks": [0, 3]}, r"chunks are \[0, 3\]; expected two positive numbers"),
+        ({"chunks": 5}, r"chunks are 5; expected two positive numbers"),
+        (
+            {"chunks": "contiguous", "compression": "gzip"},
+            r"contiguous data cannot be compressed: leave out one of the two",
+        ),
+        ({"memory": MIB - 1}, r"memory is 1048575 bytes; expected at least 1 MiB"),
+        ({"memory": -1}, r"memory is -1 bytes; expected at least 1 MiB"),
+    ],
+)
+def test_what_cannot_be_stored_is_refused(wrong, expected):
+    with pytest.raises(LayoutError, match=expected):
+        Storage(**wrong)
+
+
+def test_numbers_of_numpy_are_numbers_of_chunks():
+    storage = Storage(chunks=(np.int64(3), np.uint8(4)))
+
+    assert plan_layout((10, 10), 4, 1, storage).chunks == (3, 4)
+
+
+def test_the_least_memory_is_allowed():
+    assert Storage(memory=MIB).memory == MIB
+    assert Storage().memory == DEFAULT_MEMORY
+
+
+def test_a_layout_says_itself_in_a_line():
+    layout = plan_layout((2000, 40_000), 4, 200)
+
+    assert str(layout) == (
+        "2000 × 40000 (305.2 MiB): chunks of 500 × 200 (390.6 KiB), uncompressed, "
+        "pieces of 500 × 4000 for each worker"
+    )
+    assert str(replace(layout, compression="gzip")).count(", gzip, ") == 1
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"),
+    [
+        ((1, 5), "20 bytes"),
+        ((256, 2), "2 KiB"),
+        ((10**5, 10**5), "37.25 GiB"),
+        ((10**7, 10**7), "363.8 TiB"),
+    ],
+)
+def test_a_contiguous_layout_says_so_and_how_large_it_is(shape, size):
+    layout = plan_layout(shape, 4, 1, Storage(chunks="contiguous"))
+
+    assert f"({size}): contiguous, a row after the other, uncompressed" in str(layout)

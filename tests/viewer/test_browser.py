@@ -1,0 +1,346 @@
+"""The page in a real browser: headless Chromium, driven by Playwright.
+
+Screenshots go to the directory that ``NDX_SCREENSHOTS`` names, if it does.
+"""
+
+import asyncio
+import os
+import re
+import shutil
+import threading
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from queue import Queue
+
+import h5py
+import pytest
+
+pytest.importorskip("bokeh", reason="the viewer needs Bokeh: the extra view")
+pytest.importorskip("playwright", reason="Playwright is not installed")
+
+from playwright.sync_api import sync_playwright
+
+from ndx_simulation_output.adapters import sonata
+from ndx_simulation_output.cable import simulate
+from ndx_simulation_output.demo import run_demo
+from ndx_simulation_output.recording import SimulationOutput
+from ndx_simulation_output.viewer.server import serve
+from ndx_simulation_output.viewer.session import Source
+from tests.viewer.making import a_mixture, a_run
+
+CHROMIUM = os.environ.get("NDX_CHROMIUM") or shutil.which("chromium")
+
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="there is no chromium; set NDX_CHROMIUM to its path"
+)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A run of the demo's network, and two small ones with places."""
+    folder = tmp_path_factory.mktemp("runs")
+    list(run_demo(folder / "demo"))
+    a_run(folder / "one.nwb")
+    a_run(folder / "two.nwb", shift=3.0)
+    return folder
+
+
+class Look:
+    """A page in the browser, and all that it complained of."""
+
+    def __init__(self, context, address):
+        self.page = context.new_page()
+        self.complaints = []
+        self.page.on("console", self._said)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", self._asked)
+        self.page.on("dialog", lambda dialog: self.complaints.append(dialog.message))
+        self.page.goto(address)
+        self.page.wait_for_function(
+            "window.Bokeh && Bokeh.documents.length && Bokeh.documents[0].is_idle"
+        )
+
+    def _said(self, message):
+        if message.type in {"error", "warning"}:
+            self.complaints.append(message.text)
+
+    def _asked(self, request):
+        if not request.url.startswith(("http://127.0.0.1:", "ws://127.0.0.1:", "data:", "blob:")):
+            self.complaints.append(f"asked for {request.url}")
+
+    def tab(self, name, shows):
+        """Open a tab and wait until it shows something."""
+        self.page.locator(".bk-tab", has_text=name).first.click()
+        self.page.get_by_text(shows).locator("visible=true").first.wait_for()
+        self.page.wait_for_timeout(400)
+
+    def fill(self, title, text):
+        """Write into the field of this title that is to be seen."""
+        field = self.page.get_by_label(title, exact=True).locator("visible=true").first
+        field.fill(text)
+        field.press("Enter")
+
+    def plotted(self, name):
+        """The values of a column of data of the first figure that is to be seen."""
+        return self.page.evaluate(_PLOTTED, name)
+
+    def shot(self, name):
+        """Keep a picture of the page, if they are wanted."""
+        folder = os.environ.get("NDX_SCREENSHOTS")
+        if folder:
+            self.page.screenshot(path=Path(folder) / f"{name}.png")
+
+
+_PLOTTED = """
+    (name) => {
+        const found = [];
+        for (const model of Bokeh.documents[0]._all_models.values()) {
+            if (model.type == "ColumnDataSource" && model.data[name]?.length) {
+                found.push(Array.from(model.data[name], (one) =>
+                    one.length === undefined ? one : Array.from(one)));
+            }
+        }
+        return found;
+    }
+"""
+
+
+class Served(threading.Thread):
+    """A server in a thread of its own, whose address comes when it is ready."""
+
+    def __init__(self, sources):
+        super().__init__()
+        self.sources, self.addresses = sources, Queue()
+        self.start()
+
+    def run(self):
+        asyncio.run(self._serve())
+
+    async def _serve(self):
+        self.loop, self.task = asyncio.get_running_loop(), asyncio.current_task()
+        with suppress(asyncio.CancelledError):
+            await serve(self.sources, ready=self.addresses.put)
+
+    def stop(self):
+        self.loop.call_soon_threadsafe(self.task.cancel)
+        self.join()
+
+
+@pytest.fixture
+def look(browser):
+    """Serve files, and open the page."""
+    servers, contexts = [], []
+
+    def at(*paths, **options):
+        servers.append(Served([Source(path, options) for path in paths]))
+        context = browser.new_context(viewport={"width": 1280, "height": 860})
+        context.set_default_timeout(30_000)
+        contexts.append(context)
+        return Look(context, servers[-1].addresses.get(timeout=60))
+
+    yield at
+    for context in contexts:
+        context.close()
+    for server in servers:
+        server.stop()
+
+
+def test_the_tabs_of_a_run_show_it_without_a_complaint(look, runs):
+    page = look(runs / "demo" / "run.nwb")
+
+    page.page.get_by_text("report v_exc").first.wait_for()
+    page.page.get_by_text("acquisition").first.click()
+    page.page.get_by_text("/acquisition", exact=True).wait_for()
+    page.shot("file")
+    page.tab("Traces", "every sample")
+    before = page.plotted("ys")
+    page.fill("Cells", "0-3")
+    page.page.wait_for_function(f"({_PLOTTED})('ys')[0].length == 4")
+    page.shot("traces")
+    page.tab("Heat map", "a pixel")
+    page.shot("heat-map")
+    page.tab("Spikes", "each a mark")
+    page.shot("spikes")
+    page.tab("Neuron", "drag to turn")
+    page.shot("demo-neuron")
+
+    assert len(before[0]) == 5
+    assert page.complaints == []
+
+
+def test_a_run_without_places_has_no_neuron(look, tmp_path):
+    report = simulate(duration=0.01)["v_exc"]
+    columns = {"number": report.compartments.columns["number"]}
+    placeless = replace(report, compartments=replace(report.compartments, columns=columns))
+    sonata.write(SimulationOutput(reports=(placeless,)), tmp_path / "sonata")
+
+    page = look(tmp_path / "sonata")
+    page.tab("Neuron", "does not say where its compartments are")
+
+    assert page.complaints == []
+
+
+def test_zooming_with_the_wheel_reads_again(look, runs):
+    page = look(runs / "one.nwb")
+    page.tab("Traces", "every sample")
+    page.page.get_by_text("Python", exact=True).first.click()
+    page.page.get_by_text("open_output").first.wait_for()
+    before = len(page.plotted("xs")[0][0])
+
+    box = page.page.locator("canvas").first.bounding_box()
+    page.page.mouse.move(box["x"] + 300, box["y"] + 200)
+    for _ in range(4):
+        page.page.mouse.wheel(0, -300)
+    page.page.get_by_text(re.compile(r"start=0\.\d+, stop=0\.\d+")).wait_for()
+
+    assert len(page.plotted("xs")[0][0]) < before
+    assert page.complaints == []
+
+
+def test_a_neuron_turns_and_is_coloured_by_time(look, runs):
+    page = look(runs / "one.nwb")
+    page.tab("Neuron", "drag to turn")
+    places, depths, values = (page.plotted(name) for name in ("xs", "z", "value"))
+
+    box = page.page.locator(".bk-Figure canvas").locator("visible=true").first.bounding_box()
+    page.page.mouse.move(box["x"] + 300, box["y"] + 200)
+    page.page.mouse.down()
+    page.page.mouse.move(box["x"] + 420, box["y"] + 260, steps=6)
+    page.page.mouse.up()
+    page.page.get_by_text("Play", exact=True).click()
+    page.page.wait_for_timeout(1500)
+    page.page.get_by_text("Play", exact=True).click()
+    page.shot("neuron")
+
+    assert page.plotted("xs") != places
+    assert page.plotted("z") == depths
+    assert page.plotted("value") != values
+    assert page.complaints == []
+
+
+def test_channels_states_and_arrays_are_drawn(look, tmp_path):
+    page = look(a_mixture(tmp_path / "mixture.nwb"))
+
+    page.tab("Channels", "from one channel to the next")
+    page.fill("Channels", "5, 2")
+    page.page.wait_for_function(f"({_PLOTTED})('ys')[0].length == 2")
+    page.shot("channels")
+    page.tab("Network", "2 × 3 neurons")
+    page.page.get_by_label("Of", exact=True).select_option("projection to_row")
+    page.page.get_by_text("3 synapses; at").wait_for()
+    page.shot("network")
+    with page.page.expect_download() as png:
+        page.page.get_by_text("PNG", exact=True).locator("visible=true").click()
+    page.tab("Arrays", "3 × 4")
+    page.page.get_by_text("Python", exact=True).locator("visible=true").click()
+    page.page.get_by_text("grids_of").first.wait_for()
+    page.shot("arrays")
+
+    assert png.value.suggested_filename == "mixture-network.png"
+    assert page.complaints == []
+
+
+def test_two_runs_are_compared(look, runs):
+    page = look(runs / "one.nwb", runs / "two.nwb")
+
+    page.tab("Compare", "largest difference drawn")
+    page.page.get_by_label("Report").locator("visible=true").first.select_option("v")
+    page.page.get_by_text("largest difference drawn: 3 mV").wait_for()
+    page.shot("compare")
+
+    assert page.complaints == []
+
+
+def test_what_is_shown_is_saved(look, runs, tmp_path):
+    page = look(runs / "one.nwb")
+    page.tab("Traces", "every sample")
+    page.page.get_by_label("Report").locator("visible=true").first.select_option("v")
+    page.page.wait_for_function(f"({_PLOTTED})('ys')[0][0][0] < -50")
+
+    with page.page.expect_download() as csv:
+        page.page.get_by_text("CSV", exact=True).locator("visible=true").click()
+    with page.page.expect_download() as png:
+        page.page.get_by_text("PNG", exact=True).locator("visible=true").click()
+    csv.value.save_as(tmp_path / "saved.csv")
+    png.value.save_as(tmp_path / "saved.png")
+
+    assert csv.value.suggested_filename == "one-traces.csv"
+    assert (tmp_path / "saved.csv").read_text(encoding="utf-8").startswith("time_s,cell 3: 0")
+    assert (tmp_path / "saved.png").read_bytes().startswith(b"\x89PNG")
+    assert page.complaints == []
+
+
+def test_a_wrong_selection_is_said_and_the_page_lives_on(look, runs):
+    page = look(runs / "one.nwb")
+    page.tab("Traces", "every sample")
+
+    page.fill("Cells", "99")
+    page.page.get_by_text("cell 99 is not among").wait_for()
+    page.shot("error")
+    page.fill("Cells", "7")
+    page.page.wait_for_function(f"({_PLOTTED})('ys')[0].length == 2")
+
+    assert page.page.get_by_text("cell 99 is not among").count() == 0
+    assert page.complaints == []
+
+
+def test_the_page_is_refused_without_the_token(look, runs, browser):
+    page = look(runs / "one.nwb")
+    stranger = browser.new_context()
+    other = stranger.new_page()
+
+    answer = other.goto(page.page.url)
+    stranger.close()
+
+    assert "token" not in page.page.url
+    assert answer.status == 403
+
+
+def test_names_in_a_file_are_never_markup_nor_formulas(look, tmp_path):
+    path = a_run(tmp_path / "<img src=x onerror=alert(1)>.nwb", name="<img src=x> $$x$$")
+    with h5py.File(path, "r+") as file:
+        file["acquisition"].attrs["$$x$$"] = "<img src=x onerror=alert(1)> $$x$$"
+        for data in ("ca", "<img src=x> $$x$$"):
+            file[f"acquisition/{data}/data"].attrs["unit"] = "$$x$$"
+
+    page = look(path)
+    page.page.get_by_text("acquisition").first.click()
+    page.page.get_by_text("$$x$$").nth(1).wait_for()
+    for name, shows in (("Traces", "every"), ("Heat map", "pixel"), ("Neuron", "drag to turn")):
+        page.tab(name, shows)
+        page.page.get_by_text("Python", exact=True).locator("visible=true").click()
+    page.fill("Cells", "<img src=x>")
+    page.page.get_by_text("neither a number").wait_for()
+
+    assert page.page.locator("img").count() == 0
+    assert page.complaints == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "pattern", "tab", "shows"),
+    [
+        ("sonata", "nd_v5_soma.h5", "Traces", "every sample"),
+        ("neuronvisio", "cvode_nv091_pt240.h5", "Neuron", "drag to turn"),
+        ("pymodaq", "v5_3_0_h5py/03_dte.h5", "Arrays", ", float64"),
+        ("sonata", "allen_tutorial_ecp.h5", "Channels", "from one channel to the next"),
+        ("annarchy", "annarchy-5.0.3/network.npz", "Network", "neurons"),
+        ("nwb", "p026_pynwb200_lab.nwb", "Heat map", "each value has a pixel"),
+    ],
+)
+def test_genuine_files_are_shown_without_a_complaint(look, request, kind, pattern, tab, shows):
+    folder = request.getfixturevalue("sonata_data").parent / kind
+
+    page = look(folder / pattern, dt=0.5 if kind == "annarchy" else None)
+    page.tab(tab, shows)
+    page.shot(f"genuine-{kind}-{tab}")
+
+    assert page.complaints == []
