@@ -21,7 +21,7 @@ pytest.importorskip("playwright", reason="Playwright is not installed")
 
 from playwright.sync_api import sync_playwright
 
-from ndx_simulation_output.adapters import sonata
+from ndx_simulation_output import sonata
 from ndx_simulation_output.cable import simulate
 from ndx_simulation_output.demo import run_demo
 from ndx_simulation_output.recording import SimulationOutput
