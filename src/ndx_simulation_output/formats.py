@@ -1,99 +1,136 @@
-"""Which format a source is in, told by what it holds; each is loaded when a file of it is met."""
+"""The table of formats: how a file is recognised, and which module reads it.
 
+A file is recognised by its first bytes or by its root group. Only the module that reads it is
+imported.
+"""
+
+import gzip
+import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+import h5py
 
 from ndx_simulation_output.errors import SourceError, UnsupportedSourceError
 from ndx_simulation_output.recording import SimulationOutput
 
-__all__ = ["FORMATS", "Format", "Source", "read_as", "read_source"]
-
-Source = str | Path | Iterable[str | Path]
+SourcePaths = str | Path | Iterable[str | Path]
 """A file, several files, or a directory."""
 
 _SQLITE = b"SQLite format 3\0"
+_ZIP, _GZIP, _MATLAB = b"PK\x03\x04", b"\x1f\x8b", b"MATLAB 5.0"
+_PICKLE_PROTOCOLS = range(2, 6)
 
 
 @dataclass(frozen=True)
 class Format:
-    """A format whose runs are one file each.
+    """A format of single files: ``read`` of ``module`` reads a file and takes the ``options``.
 
-    ``recognises`` tells whether a file is in it, ``read`` describes one and takes ``options``.
+    ``recognizes`` gets the path of a file, or its open root group if it ``is_hdf5``.
     """
 
     name: str
-    recognises: Callable[[Path], bool]
-    read: Callable[..., SimulationOutput]
-    options: frozenset[str]
+    module: str
+    recognizes: Callable[[Any], bool]
+    options: frozenset[str] = frozenset()
+    is_hdf5: bool = False
 
-
-def _is_storage(path: Path) -> bool:
-    from ndx_simulation_output.neuronvisio.storage import is_storage
-
-    return is_storage(path)
-
-
-def _read_storage(path: Path, **options: Any) -> SimulationOutput:
-    from ndx_simulation_output.neuronvisio.storage import read as storage_read
-
-    return storage_read(path, **options)
-
-
-def _is_pymodaq(path: Path) -> bool:
-    from ndx_simulation_output.pymodaq.reading import is_pymodaq
-
-    return is_pymodaq(path)
-
-
-def _read_pymodaq(path: Path, **_: Any) -> SimulationOutput:
-    from ndx_simulation_output.pymodaq.reading import read as reading_read
-
-    return reading_read(path)
+    def read(self, path: Path, options: Mapping[str, Any]) -> SimulationOutput:
+        """Read a file; raise SourceError if an option does not apply to the format."""
+        if others := sorted(set(options) - self.options):
+            msg = f"{path} is a file of {self.name}, which has no option {others[0]}"
+            raise SourceError(msg)
+        if not self.module:
+            msg = (
+                f"{path} is an SQLite file, as Neuronvisio 0.4 wrote them. Its values are pickles, "
+                "which could run code when they are read, so it is not read"
+            )
+            raise UnsupportedSourceError(msg)
+        module = import_module(f"ndx_simulation_output.{self.module}")
+        output: SimulationOutput = module.read(path, **options)
+        return output
 
 
 def _is_sqlite(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(len(_SQLITE)) == _SQLITE
-    except OSError:
-        return False
-
-
-def _refuse_sqlite(path: Path, **_: Any) -> SimulationOutput:
-    msg = (
-        f"{path} is an SQLite file, as Neuronvisio 0.4 wrote them: its values are pickles, which "
-        "can run any code when they are read, so it is not read"
-    )
-    raise UnsupportedSourceError(msg)
+    with path.open("rb") as file:
+        return file.read(len(_SQLITE)) == _SQLITE
 
 
 def _is_annarchy(path: Path) -> bool:
-    from ndx_simulation_output.annarchy.reading import is_saved
+    """Return True for a pickle, npz or MATLAB file, whatever its extension."""
+    with path.open("rb") as file:
+        start = file.read(16)
+    try:
+        if start.startswith(_GZIP):
+            with gzip.open(path) as inflated:
+                return _is_pickle(inflated.read(2))
+        if start.startswith(_ZIP):
+            with zipfile.ZipFile(path) as archive:
+                return all(name.endswith(".npy") for name in archive.namelist())
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, ValueError, NotImplementedError):
+        return True  # A damaged container: its reader names the damage.
+    return start.startswith(_MATLAB) or _is_pickle(start)
 
-    return is_saved(path)
+
+def _is_pickle(start: bytes) -> bool:
+    return len(start) > 1 and start[0] == 0x80 and start[1] in _PICKLE_PROTOCOLS
 
 
-def _read_annarchy(path: Path, **options: Any) -> SimulationOutput:
-    from ndx_simulation_output.annarchy.reading import read as reading_read
+def _is_neuronvisio(root: h5py.Group) -> bool:
+    """Return True if there is a group of results, and a geometry or the mark of PyTables."""
+    is_marked = "geometry" in root or "PYTABLES_FORMAT_VERSION" in root.attrs
+    return is_marked and isinstance(root.get("results"), h5py.Group)
 
-    return reading_read(path, **options)
+
+def _is_pymodaq(root: h5py.Group) -> bool:
+    """Return True if the root group has PyMoDAQ's title or version, and is not NWB."""
+    attributes = root.attrs
+    if "nwb_version" in attributes:
+        return False
+    if "pymodaq_version" in attributes or "pymodaq_data_version" in attributes:
+        return True
+    title = attributes.get("TITLE")
+    if isinstance(title, bytes):
+        title = title.decode("utf-8", "replace")
+    return isinstance(title, str) and title == "PyMoDAQ file"
 
 
 FORMATS: tuple[Format, ...] = (
-    Format("ANNarchy", _is_annarchy, _read_annarchy, frozenset({"dt"})),
-    Format("Neuronvisio", _is_storage, _read_storage, frozenset({"unit", "time_unit"})),
-    Format("PyMoDAQ", _is_pymodaq, _read_pymodaq, frozenset()),
-    Format("SQLite", _is_sqlite, _refuse_sqlite, frozenset()),
+    Format("ANNarchy", "annarchy.reading", _is_annarchy, frozenset({"dt"})),
+    Format("SQLite", "", _is_sqlite),
+    Format(
+        "Neuronvisio",
+        "neuronvisio.storage",
+        _is_neuronvisio,
+        frozenset({"unit", "time_unit"}),
+        is_hdf5=True,
+    ),
+    Format("PyMoDAQ", "pymodaq.reading", _is_pymodaq, is_hdf5=True),
 )
-"""Formats other than SONATA's, which is what all other sources are read as."""
+"""All formats but SONATA, which is tried for every source that is none of these."""
+
+
+def recognize(path: Path) -> Format | None:
+    """Return the format of a file, or None."""
+    if not path.is_file():
+        return None
+    try:
+        if not h5py.is_hdf5(path):
+            return next((one for one in FORMATS if not one.is_hdf5 and one.recognizes(path)), None)
+        with h5py.File(path, "r") as root:
+            return next((one for one in FORMATS if one.is_hdf5 and one.recognizes(root)), None)
+    except (KeyError, OSError, RuntimeError):
+        return None
 
 
 def read_source(
-    source: Source, **options: Mapping[str, str] | str | float | None
+    source: SourcePaths, **options: Mapping[str, str] | str | float | None
 ) -> SimulationOutput:
-    """Describe what a run recorded, in whatever format; ``options`` are those of ``convert``.
+    """Read a source of any format; ``options`` are those of ``open_output``.
 
     Raises
     ------
@@ -102,30 +139,21 @@ def read_source(
 
     """
     paths = [source] if isinstance(source, (str, Path)) else list(source)
-    given = {name: value for name, value in options.items() if value not in (None, {})}
-    if len(paths) == 1 and (path := Path(paths[0])).is_file():
-        for known in FORMATS:
-            if known.recognises(path):
-                if others := sorted(set(given) - known.options):
-                    msg = f"{path} is a file of {known.name}, which has no option {others[0]}"
-                    raise SourceError(msg)
-                return known.read(path, **given)
+    if len(paths) == 1 and (found := recognize(Path(paths[0]))) is not None:
+        return found.read(Path(paths[0]), _given(options))
     from ndx_simulation_output import sonata
 
     return sonata.read(source if isinstance(source, (str, Path)) else paths, **options)  # type: ignore[arg-type]
 
 
 def read_as(name: str, path: Path, **options: Mapping[str, str] | float | None) -> SimulationOutput:
-    """Describe what a file of the format ``name`` holds, which takes such ``options``.
-
-    Raises
-    ------
-    SourceError
-        If the file is of another format, or cannot be read.
-
-    """
-    known = next(known for known in FORMATS if known.name == name)
-    if not known.recognises(path):
+    """Read a file of the format ``name``; raise SourceError if it is in another format."""
+    found = recognize(path)
+    if found is None or found.name != name:
         msg = f"{path} is not a file of {name}"
         raise SourceError(msg)
-    return known.read(path, **{key: value for key, value in options.items() if value is not None})
+    return found.read(path, _given(options))
+
+
+def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value not in (None, {})}

@@ -217,23 +217,6 @@ class Loaded:
     n_bytes: int
 
 
-def is_container(path: Path) -> bool:
-    """Tell whether a file is a pickle, gzipped or not, arrays of numpy, or a MATLAB file."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(16)
-        if start.startswith(_GZIP):
-            with gzip.open(path) as inflated:
-                return _is_pickle(inflated.read(2))
-        if start.startswith(_ZIP):
-            with zipfile.ZipFile(path) as archive:
-                return all(name.endswith(".npy") for name in archive.namelist())
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, ValueError, NotImplementedError):
-        # It says what it is, and reading says what is wrong.
-        return start.startswith((_GZIP, _ZIP)) if path.is_file() else False
-    return start.startswith(_MATLAB) or _is_pickle(start)
-
-
 def _is_pickle(start: bytes) -> bool:
     first, last = _PROTOCOLS
     return len(start) > 1 and start[0] == 0x80 and first <= start[1] <= last

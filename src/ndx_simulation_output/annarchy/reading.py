@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ndx_simulation_output.annarchy.containers import Loaded, is_container, load, resolved
+from ndx_simulation_output.annarchy.containers import Loaded, load, resolved
 from ndx_simulation_output.errors import NothingRecordedError, SourceError, UnsupportedSourceError
 from ndx_simulation_output.recording import (
     NetworkSnapshot,
@@ -246,11 +246,6 @@ def _of_steps(values: NDArray[Any], dt: float | None) -> Delays:
 _SIMULATOR = "ANNarchy"
 _WEIGHT = "w"
 _RANKS = "post_ranks"
-
-
-def is_saved(path: Path) -> bool:
-    """Tell whether a file is in one of ANNarchy's containers, whatever its extension."""
-    return is_container(path)
 
 
 def read(source: str | Path, *, dt: float | None = None) -> SimulationOutput:

@@ -101,18 +101,6 @@ _GEOMETRY = "geometry/geom"
 _GEOMETRY_BYTES = 2**30
 
 
-def is_storage(path: Path) -> bool:
-    """Tell whether a file is a storage: groups of results, and a geometry or PyTables' mark."""
-    if not path.is_file() or not h5py.is_hdf5(path):
-        return False
-    try:
-        with h5py.File(path, "r") as file:
-            marked = "geometry" in file or "PYTABLES_FORMAT_VERSION" in file.attrs
-            return marked and isinstance(file.get(_ROOT), h5py.Group)
-    except (KeyError, OSError, RuntimeError):
-        return False
-
-
 def read(
     source: str | Path,
     *,

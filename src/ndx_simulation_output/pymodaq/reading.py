@@ -143,25 +143,10 @@ def array_of(name: str, node: h5py.Dataset, found: Mapping[str, Any]) -> ExportA
 
 # Read a file of PyMoDAQ with h5py alone. Nothing that the file holds is run.
 
-_TITLE = "PyMoDAQ file"
-_VERSIONS = ("pymodaq_version", "pymodaq_data_version")
 _ROOTS = ("RawData", "Raw_datas")
 _DEPTH = 64
 _HDF5 = {"CLASS", "TITLE", "VERSION", "PYTABLES_FORMAT_VERSION"}
 _HELD = {*_HDF5, "type", "settings"}
-
-
-def is_pymodaq(path: Path) -> bool:
-    """Tell whether a file is one of PyMoDAQ: its root says so."""
-    if not path.is_file() or not h5py.is_hdf5(path):
-        return False
-    try:
-        with h5py.File(path, "r") as file:
-            found = attributes(file)
-            known = text_of(found, "TITLE") == _TITLE or any(name in found for name in _VERSIONS)
-            return known and "nwb_version" not in found
-    except (KeyError, OSError, RuntimeError):
-        return False
 
 
 def read(source: str | Path) -> SimulationOutput:
