@@ -156,14 +156,14 @@ def test_every_compartment_touches_its_parent_in_space() -> None:
 
 def test_apical_dendrites_rise_and_basal_dendrites_do_not(output: SimulationOutput) -> None:
     table = output["v_exc"].compartments
-    z = np.asarray(table.columns["z"])
+    height = _places(table.columns) @ [0.0, 0.6, 0.8]
 
     for cell in table.cell_ids[:].tolist():
         (soma,) = table.find(cells=cell, numbers=0)
         trunk, branches = (table.find(cells=cell, numbers=which) for which in (1, [2, 3]))
 
-        assert np.all(np.diff(z[trunk], prepend=z[soma]) > 0)
-        assert z[branches].min() > z[trunk].max()
+        assert np.all(np.diff(height[trunk], prepend=height[soma]) > 0)
+        assert height[branches].min() > height[trunk].max()
 
 
 def test_places_of_the_demo_survive_sonata_and_nwb(

@@ -39,6 +39,9 @@ _PER_AREA = 1e-5  # from mS/cm² µm² to µS, and from µF/cm² µm² to nF
 _MEGOHM_UM_PER_OHM_CM = 1e-2
 _GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))
 # Section 0 is the soma. Parent is the index of the next compartment towards it, -1 at the soma.
+# Two directions along the layer of cells and the one towards its surface, which lies between y and
+# z: views along either axis show the cells from the side.
+_LAYER = np.array([[1.0, 0.0, 0.0], [0.0, -0.8, 0.6], [0.0, 0.6, 0.8]])
 _NAMES = ["cell", "section", "position", "parent", "length", "diameter", "center"]
 _COMPARTMENT = np.dtype({"names": _NAMES, "formats": ["i8", "i8", "f8", "i8", "f8", "f8", "3f8"]})
 
@@ -163,7 +166,7 @@ class Network:
 
 
 def grow_cells(rng: Generator, parameters: Parameters) -> NDArray[Any]:
-    """Draw the compartments of all cells; z is up, the direction of apical dendrites."""
+    """Draw the compartments of all cells; apical dendrites rise towards the surface."""
     p = parameters
     rows: list[tuple[Any, ...]] = []
     n_exc = len(p.exc_dendrites.split())
@@ -177,7 +180,7 @@ def grow_cells(rng: Generator, parameters: Parameters) -> NDArray[Any]:
             is_branch = cell < n_exc and section in {2, 3}
             rise = 10.0 if is_trunk else 1.0 if is_branch else rng.uniform(-1.0, 0.0)
             angle = first_angle + section * (math.pi if is_branch else _GOLDEN_ANGLE)
-            direction = np.array([math.cos(angle), math.sin(angle), rise])
+            direction = np.array([math.cos(angle), math.sin(angle), rise]) @ _LAYER
             diameter = p.trunk_diameter if is_trunk else p.dendrite_diameter
             parent, end = branching if is_branch else soma
             for place in range(count):
@@ -286,7 +289,7 @@ def simulate(*, duration: float = 0.2, seed: int = 1) -> SimulationOutput:
     )
     # Point sources in an infinite homogeneous medium, 1 / (4 pi sigma r) (Linden et al. 2014); r is
     # at least the radius of the compartment.
-    places = np.array([[0.0, 0.0, height] for height in p.electrode_heights])
+    places = np.outer(p.electrode_heights, _LAYER[2])
     distances = np.linalg.norm(network.compartments["center"][:, np.newaxis] - places, axis=2)
     distances = np.maximum(distances, network.compartments["diameter"][:, np.newaxis] / 2)
     ecp = current @ (1 / (4 * np.pi * p.extracellular_conductivity * distances))
