@@ -96,7 +96,7 @@ def test_the_command_line_of_nwbinspector_runs_them(wrong):
 
     assert "check_simulation" not in without.stdout
     assert "check_simulation_columns_match_table" in ran.stdout
-    assert "the data have 2 columns but the table describes 3 compartments" in ran.stdout
+    assert "The data have 2 columns, but the table describes 3 compartments" in ran.stdout
 
 
 def test_our_own_check_says_each_thing_once(wrong):

@@ -5,12 +5,11 @@ rule of :mod:`ndx_simulation_output.nwb.checks` is critical, or where that only 
 best practice.
 """
 
-from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any
 
 from ndx_simulation_output.errors import MissingDependencyError
-from ndx_simulation_output.nwb.checks import PREFIX, RULES, severity_of
+from ndx_simulation_output.nwb.checks import INSPECTOR_PREFIX, RULES, Rule, severity_of
 
 try:
     from nwbinspector import Importance, InspectorMessage, register_check
@@ -21,7 +20,7 @@ except ImportError as error:
 __all__ = ["CHECKS"]
 
 
-def _registered(rule: Callable[[Any], Iterable[str]], kind: type) -> Any:
+def _registered(rule: Rule, kind: type) -> Any:
     is_error = severity_of(rule) == "error"
 
     @wraps(rule)
@@ -29,7 +28,7 @@ def _registered(rule: Callable[[Any], Iterable[str]], kind: type) -> Any:
         return [InspectorMessage(message=message) for message in rule(item)] or None
 
     # nwbinspector has a check_ids_unique of its own, for tables of any kind.
-    check.__name__ = PREFIX + rule.__name__.removeprefix("check_")
+    check.__name__ = INSPECTOR_PREFIX + rule.__name__.removeprefix("check_")
     importance = Importance.CRITICAL if is_error else Importance.BEST_PRACTICE_VIOLATION
     return register_check(importance=importance, neurodata_type=kind)(check)
 

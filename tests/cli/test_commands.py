@@ -326,7 +326,7 @@ def test_check_exits_with_1_for_a_file_that_lacks_a_column(demo):
     finished = run_process("check", demo / "run.nwb")
 
     assert finished.returncode == 1
-    assert "v_inh: the data have 43 columns but the table describes 44" in finished.stdout
+    assert "v_inh: The data have 43 columns, but the table describes 44" in finished.stdout
     assert finished.stdout.splitlines()[-1].endswith("run.nwb: 1 error")
     assert "Traceback" not in finished.stderr
 

@@ -15,16 +15,16 @@ from pynwb import NWBFile, TimeSeries
 
 from ndx_simulation_output.errors import NameClashError
 from ndx_simulation_output.nwb.arrays import make_data
-from ndx_simulation_output.nwb.described import nwb_name, time_arguments
 from ndx_simulation_output.nwb.metadata import add_simulation_metadata, make_nwbfile, overlaid
 from ndx_simulation_output.nwb.network_state import ColumnPlace, in_memory, make_state
 from ndx_simulation_output.nwb.potentials import add_electrodes, make_potential
+from ndx_simulation_output.nwb.series import nwb_name, time_arguments
+from ndx_simulation_output.nwb.spikes import make_units
 from ndx_simulation_output.nwb.types import Compartments, CompartmentSeries
-from ndx_simulation_output.nwb.units import make_units
 from ndx_simulation_output.recording import CompartmentTable, LazyArray, Report, SimulationOutput
 from ndx_simulation_output.recording.arrays import read_columns
 from ndx_simulation_output.recording.ids import free_name
-from ndx_simulation_output.storage.layout import Layout, Storage, plan_layout
+from ndx_simulation_output.storage.layout import Layout, StorageOptions, plan_layout
 
 # Tables of compartments as NWB objects: one for each population and distinct mapping.
 
@@ -121,7 +121,7 @@ def map_output(
     metadata: Mapping[str, Mapping[str, Any]],
     *,
     when: datetime | None = None,
-    storage: Storage = Storage(),  # noqa: B008 - frozen
+    storage: StorageOptions = StorageOptions(),  # noqa: B008 - frozen
     workers: int = 0,
     place: Placeholder = in_hdf5,
     place_column: ColumnPlace = in_memory,
@@ -245,7 +245,7 @@ def matrices(output: SimulationOutput) -> list[LazyArray]:
 
 def plan_output(
     output: SimulationOutput,
-    storage: Storage = Storage(),  # noqa: B008 - frozen
+    storage: StorageOptions = StorageOptions(),  # noqa: B008 - frozen
     workers: int = 0,
 ) -> dict[str, Layout]:
     """Plan how the data of each report and potential are stored, by their names."""

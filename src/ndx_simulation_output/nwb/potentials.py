@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from pynwb import NWBFile, TimeSeries
 from pynwb.ecephys import ElectricalSeries
 
-from ndx_simulation_output.nwb.described import describe_times, nwb_name, time_arguments
+from ndx_simulation_output.nwb.series import nwb_name, read_times, time_arguments
 from ndx_simulation_output.recording import Electrodes, ExtracellularPotential, Unit
 from ndx_simulation_output.recording.views import Matrix
-from ndx_simulation_output.storage.reading import as_array
+from ndx_simulation_output.storage.reading import wrap_array
 
 # Extracellular potentials and their electrodes as NWB objects, and back.
 
@@ -83,7 +83,7 @@ def read_potential(series: TimeSeries, facts: dict[str, Any], table: Any) -> Ext
         If its data have not a row for each time.
 
     """
-    data = as_array(series.data)
+    data = wrap_array(series.data)
     data = data if len(data.shape) > 1 else Matrix(data)
     channels = facts.pop("channels", None)
     electrode_facts = facts.pop("electrodes", None)
@@ -97,7 +97,7 @@ def read_potential(series: TimeSeries, facts: dict[str, Any], table: Any) -> Ext
     return ExtracellularPotential(
         name=series.name,
         data=data,
-        times=describe_times(series, data.shape[0]),
+        times=read_times(series, data.shape[0]),
         channel_ids=np.asarray(channels, np.int64),
         unit=Unit(series.unit, float(series.conversion), float(series.offset)),
         electrodes=_electrodes(table, groups, electrode_facts or {}),

@@ -21,10 +21,11 @@ from pynwb.file import LabMetaData
 from ndx_simulation_output.errors import ShapeMismatchError, SourceError
 from ndx_simulation_output.nwb.arrays import read_data
 from ndx_simulation_output.nwb.arrays_reading import find_exports
-from ndx_simulation_output.nwb.described import describe_series, undescribed_columns
 from ndx_simulation_output.nwb.metadata import read_session
 from ndx_simulation_output.nwb.network_state import read_state
 from ndx_simulation_output.nwb.potentials import read_potential
+from ndx_simulation_output.nwb.series import read_series, uneven_columns
+from ndx_simulation_output.nwb.spikes import UNITS_COLUMNS, read_units
 from ndx_simulation_output.nwb.types import (
     AxesTimeSeries,
     Compartments,
@@ -34,7 +35,6 @@ from ndx_simulation_output.nwb.types import (
     NetworkState,
     StateTable,
 )
-from ndx_simulation_output.nwb.units import UNITS_COLUMNS, read_units
 from ndx_simulation_output.nwb.zarr import is_nwb_store, open_store
 from ndx_simulation_output.recording import ArrayGroup, Report, Run, SimulationOutput, Spikes
 from ndx_simulation_output.recording.merging import merge_outputs
@@ -264,7 +264,7 @@ def _describe(nwbfile: NWBFile, path: Path | RemoteFile) -> SimulationOutput:
                 notes += [
                     f"left out: column {name!r} of table {series.compartments.name!r} has not one "
                     "value for each compartment"
-                    for name in undescribed_columns(series.compartments)
+                    for name in uneven_columns(series.compartments)
                 ]
         elif isinstance(series, ElectricalSeries) or "channels" in facts:
             try:
@@ -386,7 +386,7 @@ def _groups(nwbfile: NWBFile, facts: dict[str, Any]) -> list[ArrayGroup]:
 
 
 def _report(series: CompartmentSeries, facts: dict[str, Any]) -> Report:
-    described = describe_series(series)
+    described = read_series(series)
     return Report(
         name=described.name,
         report=facts.pop("report", None) or described.name,

@@ -14,19 +14,29 @@ from pynwb import NWBHDF5IO, NWBFile
 
 from ndx_simulation_output.errors import NothingRecordedError, SourceError
 from ndx_simulation_output.files import (
-    WholeFile,
+    AtomicFile,
     check_target,
-    name_of_partial,
-    naming_target,
-    whole_file,
+    target_of_partial,
+    write_errors,
+    atomic_file,
 )
 from ndx_simulation_output.nwb.mapping import map_output
+from ndx_simulation_output.nwb.spikes import make_units
 from ndx_simulation_output.nwb.types import CompartmentSeries
-from ndx_simulation_output.nwb.units import make_units
 from ndx_simulation_output.recording import Run, SimulationOutput, Spikes
-from ndx_simulation_output.storage.growing import Streamed, create_stamps, read_spools, spools_of
-from ndx_simulation_output.storage.journal import journal_of, left_behind, replay, taken_journal
-from ndx_simulation_output.storage.journaled import Journaled, is_appended, recover_appended
+from ndx_simulation_output.storage.growing import (
+    StreamPlan,
+    create_times,
+    read_spike_spools,
+    spike_spools,
+)
+from ndx_simulation_output.storage.journal import (
+    journal_path,
+    open_journal,
+    replay,
+    unfinished_files,
+)
+from ndx_simulation_output.storage.journaled import JournaledStorage, has_journal, recover_journaled
 from ndx_simulation_output.storage.writing import create_dataset, replace_dataset
 
 # The NWB file of a stream without its data.
@@ -40,8 +50,8 @@ class Skeleton:
 
     def __init__(
         self,
-        file: WholeFile,
-        plan: Streamed,
+        file: AtomicFile,
+        plan: StreamPlan,
         run: Run,
         sections: Mapping[str, Mapping[str, Any]],
     ) -> None:
@@ -60,7 +70,7 @@ class Skeleton:
             for fill, layout in zip(mapped.fills, plan.layouts, strict=True)
         ]
         self.stamps = [
-            replace_dataset(dataset.parent["timestamps"], create_stamps)
+            replace_dataset(dataset.parent["timestamps"], create_times)
             if report.rate is None
             else None
             for dataset, report in zip(self.datasets, plan.reports, strict=True)
@@ -136,15 +146,15 @@ def recover(
     40000
 
     """
-    if is_appended(Path(path)) and name_of_partial(Path(path)) is None:
+    if has_journal(Path(path)) and target_of_partial(Path(path)) is None:
         return _recover_in_place(Path(path), Path(target or path), overwrite=overwrite)
     partial = _partial(Path(path))
-    target = partial.with_name(str(name_of_partial(partial))) if target is None else Path(target)
+    target = partial.with_name(str(target_of_partial(partial))) if target is None else Path(target)
     check_target(target, overwrite=overwrite)
     with ExitStack() as stack:
-        stack.enter_context(naming_target(target))
+        stack.enter_context(write_errors(target))
         try:
-            journal = stack.enter_context(taken_journal(partial))
+            journal = stack.enter_context(open_journal(partial))
         except BlockingIOError as error:
             msg = f"{partial} is still being written; stop the process that does, or let it end"
             raise SourceError(msg) from error
@@ -152,7 +162,7 @@ def recover(
             raise NothingRecordedError(_nothing(partial))
         replay(partial)
         journal.clear()
-        with _reopened(partial, Journaled(partial, "r+", journal)) as file:
+        with _reopened(partial, JournaledStorage(partial, "r+", journal)) as file:
             recovered = _complete(file, partial, target)
         _give_name(partial, target)
     return recovered
@@ -160,14 +170,14 @@ def recover(
 
 def _recover_in_place(path: Path, target: Path, *, overwrite: bool) -> Recovered:
     """Make whole a file to which groups of arrays were added, which has its name already."""
-    recover_appended(path, target, overwrite=overwrite)
+    recover_journaled(path, target, overwrite=overwrite)
     return Recovered(target, (), 0, ("what was added to it is there up to the last flush",))
 
 
 def _partial(path: Path) -> Path:
-    if name_of_partial(path) is not None and journal_of(path).exists() and path.exists():
+    if target_of_partial(path) is not None and journal_path(path).exists() and path.exists():
         return path
-    found = left_behind(path)
+    found = unfinished_files(path)
     if not found:
         msg = (
             f"there is nothing to recover for {path}; expected the temporary file of a stream, "
@@ -182,7 +192,7 @@ def _partial(path: Path) -> Path:
 
 
 @contextmanager
-def _reopened(path: Path, storage: Journaled) -> Iterator[h5py.File]:
+def _reopened(path: Path, storage: JournaledStorage) -> Iterator[h5py.File]:
     """Give the file, which is changed when the block has ended well, or not at all."""
     with storage:
         try:
@@ -194,7 +204,7 @@ def _reopened(path: Path, storage: Journaled) -> Iterator[h5py.File]:
             try:
                 yield file
             finally:
-                storage.tells = False
+                storage.is_closing = True
         storage.check()
         storage.finish()
 
@@ -204,7 +214,7 @@ def _complete(file: h5py.File, partial: Path, target: Path) -> Recovered:
     io = NWBHDF5IO(mode="a", file=file)
     nwbfile = io.read()
     reports = tuple(_reports(nwbfile))
-    spikes = read_spools(spools_of(partial))
+    spikes = read_spike_spools(spike_spools(partial))
     count = sum(len(some.times) for some in spikes)
     if not count and not any(report.steps for report in reports):
         raise NothingRecordedError(_nothing(partial))
@@ -240,6 +250,6 @@ def _give_name(partial: Path, target: Path) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        with whole_file(target, overwrite=True) as temporary:
+        with atomic_file(target, overwrite=True) as temporary:
             shutil.copyfile(partial, temporary)
         partial.unlink()

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import NothingRecordedError
-from ndx_simulation_output.nwb.described import describe_series
 from ndx_simulation_output.nwb.network_state import read_state
+from ndx_simulation_output.nwb.series import read_series
 from ndx_simulation_output.nwb.types import CompartmentSeries, NetworkState
 from ndx_simulation_output.optional import import_optional
 from ndx_simulation_output.recording import (
@@ -36,7 +36,7 @@ def report_of(source: Any) -> Report:
 
     """
     if isinstance(source, CompartmentSeries):
-        return describe_series(source)
+        return read_series(source)
     report: Report = _first(source, Report, "reports", "report")
     return report
 

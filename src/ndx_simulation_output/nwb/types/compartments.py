@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from pynwb import register_class
 
 from ndx_simulation_output.errors import ShapeMismatchError
-from ndx_simulation_output.nwb.described import (
+from ndx_simulation_output.nwb.series import (
     data_shape,
-    describe_series,
-    describe_table,
+    read_series,
+    read_table,
     repeated_ids,
     table_size,
-    uneven_columns,
+    uneven_schema_columns,
 )
 from ndx_simulation_output.nwb.types.namespace import (
     NAMESPACE,
@@ -72,7 +72,7 @@ class Compartments(_GeneratedTable):  # type: ignore[misc]
 
     def _repr_html_(self) -> str:
         """Show a histogram of the compartments of a cell above what hdmf shows."""
-        own = html_summary(describe_table(self).counts(), "compartments per cell")
+        own = html_summary(read_table(self).counts(), "compartments per cell")
         return own + str(super()._repr_html_())
 
     @classmethod
@@ -181,7 +181,7 @@ class Compartments(_GeneratedTable):  # type: ignore[misc]
         array([2, 0])
 
         """
-        return describe_table(self).find(cell, compartment_numbers, compartment_labels)
+        return read_table(self).find(cell, compartment_numbers, compartment_labels)
 
 
 def _signed(values: NDArray[Any]) -> NDArray[Any]:
@@ -266,7 +266,7 @@ class CompartmentSeries(_GeneratedSeries):  # type: ignore[misc]
     def _repr_html_(self) -> str:
         """Show some traces above what pynwb shows; at most 16 MiB are read."""
         try:
-            summary = html_summary(describe_series(self))
+            summary = html_summary(read_series(self))
         except ShapeMismatchError:
             summary = ""
         return summary + str(super()._repr_html_())
@@ -318,9 +318,7 @@ class CompartmentSeries(_GeneratedSeries):  # type: ignore[misc]
             If the series has no table, or one that does not fit its data.
 
         """
-        return describe_series(self).select(
-            cells, numbers, labels, start=start, stop=stop, step=step
-        )
+        return read_series(self).select(cells, numbers, labels, start=start, stop=stop, step=step)
 
     def get_traces(
         self,
@@ -333,7 +331,7 @@ class CompartmentSeries(_GeneratedSeries):  # type: ignore[misc]
         step: int | None = None,
     ) -> NDArray[Any]:
         """Read values in the unit of the series, shape (time, compartment); see ``select``."""
-        return describe_series(self).get_traces(
+        return read_series(self).get_traces(
             cells, numbers, labels, start=start, stop=stop, step=step
         )
 
@@ -402,7 +400,7 @@ class CompartmentSeries(_GeneratedSeries):  # type: ignore[misc]
         >>> series.to_dask(numbers=0).mean(axis=1).compute()  # doctest: +SKIP
 
         """
-        return describe_series(self).to_dask(
+        return read_series(self).to_dask(
             cells, numbers, labels, start=start, stop=stop, step=step, chunks=chunks
         )
 
@@ -435,7 +433,7 @@ def _check_table(series: CompartmentSeries) -> None:
     for cell in repeated_ids(table)[:1]:
         msg = f"{where} has cell id {cell} in more than one row; expected a row for each cell"
         raise ShapeMismatchError(msg)
-    for name in uneven_columns(table)[:1]:
+    for name in uneven_schema_columns(table)[:1]:
         msg = f"{where}: column {name!r} has not as many values in each row as 'number'"
         raise ShapeMismatchError(msg)
 

@@ -1,0 +1,168 @@
+"""Time series and compartment tables of NWB as reports, without reading their data."""
+
+from typing import Any
+
+import h5py
+import numpy as np
+from hdmf.common import VectorIndex
+from hdmf.data_utils import DataIO
+from pynwb import TimeSeries
+
+from ndx_simulation_output.errors import ShapeMismatchError
+from ndx_simulation_output.recording import (
+    CompartmentTable,
+    LazyArray,
+    RegularTimes,
+    Report,
+    Times,
+    Timestamps,
+    Unit,
+)
+from ndx_simulation_output.recording.compartments import repeated_values
+from ndx_simulation_output.recording.views import Matrix
+from ndx_simulation_output.storage.reading import wrap_array
+
+
+def nwb_name(name: str) -> str:
+    """Replace the characters that NWB does not allow in the name of an object."""
+    return name.replace("/", "_").replace(":", "_")
+
+
+def time_arguments(times: Times) -> dict[str, Any]:
+    """Return the arguments of ``TimeSeries`` for the times of its rows, in seconds."""
+    if isinstance(times, RegularTimes):
+        return {"starting_time": float(times.start), "rate": float(times.rate)}
+    return {"timestamps": np.asarray(times.values[:], np.float64)}
+
+
+def read_times(series: TimeSeries, count: int) -> Times:
+    """Return the times of the ``count`` rows of a series."""
+    if series.rate is not None:
+        return RegularTimes(float(series.starting_time or 0.0), float(series.rate), count)
+    return Timestamps(_array(series.timestamps))
+
+
+def read_series(series: Any) -> Report:
+    """Return a ``CompartmentSeries`` as a report, which is cached if its file is read-only.
+
+    Raises
+    ------
+    ShapeMismatchError
+        If it has no table, or one that does not fit its data.
+
+    """
+    report: Report | None = getattr(series, "_report", None)
+    if report is None:
+        report = _read_series(series)
+        if _is_read_only(series.data) and _is_read_only(series.compartments.id.data):
+            series._report = report  # noqa: SLF001 - pynwb has no place for what is computed
+    return report
+
+
+def _is_read_only(data: Any) -> bool:
+    return isinstance(data, h5py.Dataset) and bool(data.id.valid) and data.file.mode == "r"
+
+
+def _read_series(series: Any) -> Report:
+    if series.compartments is None:
+        msg = f"CompartmentSeries {series.name!r} has no table of compartments"
+        raise ShapeMismatchError(msg)
+    data = wrap_array(_array(series.data))
+    if not data.shape:
+        msg = f"CompartmentSeries {series.name!r} has no data yet; write its file first"
+        raise ShapeMismatchError(msg)
+    if len(data.shape) == 1:
+        data = Matrix(data)
+    return Report(
+        name=series.name,
+        report=series.name,
+        data=data,
+        times=read_times(series, data.shape[0]),
+        compartments=read_table(series.compartments),
+        unit=Unit(series.unit, float(series.conversion), float(series.offset)),
+        description=series.description,
+    )
+
+
+def data_shape(series: Any) -> tuple[int | None, ...] | None:
+    """Return the shape of the data of a series, or None if it is unknown before writing."""
+    data = series.fields.get("data")
+    if isinstance(data, TimeSeries):
+        return data_shape(data)
+    data = data.data if isinstance(data, DataIO) and data.data is not None else data
+    shape = getattr(data, "maxshape", None) if not hasattr(data, "shape") else data.shape
+    if shape is None and isinstance(data, DataIO):
+        shape = getattr(data, "_dataset_shape", None)
+    if shape is None and hasattr(data, "__len__"):
+        shape = np.shape(data)
+    return None if shape is None else tuple(shape)
+
+
+def read_table(table: Any) -> CompartmentTable:
+    """Return a ``Compartments`` table with the columns that fit its rows.
+
+    Raises
+    ------
+    ShapeMismatchError
+        If the columns do not have the same number of compartments for each cell.
+
+    """
+    ragged, flat = {}, {}
+    uneven = uneven_columns(table)
+    for name in table.colnames:
+        column = table[name]
+        if not isinstance(column, VectorIndex):
+            flat[name] = _array(column.data)
+        elif name not in uneven:
+            ragged[name] = _array(column.target.data)
+    ids, population = _array(table.id.data), table.population or "unknown"
+    if not isinstance(table["number"], VectorIndex):
+        # Without an index, every column has one value for each cell: its one compartment.
+        return CompartmentTable(population, ids, np.arange(1, len(table) + 1), flat)
+    return CompartmentTable(population, ids, _array(table["number"].data), ragged, flat)
+
+
+def table_size(table: Any) -> int:
+    """Return the number of compartments of a table without reading its columns."""
+    if not len(table):
+        return 0
+    number = table["number"]
+    return int(number.data[-1]) if isinstance(number, VectorIndex) else len(number.data)
+
+
+def uneven_columns(table: Any) -> list[str]:
+    """Return the names of ragged columns without exactly one value for each compartment."""
+    if "number" not in table.colnames or not isinstance(table["number"], VectorIndex):
+        return []
+    ends = np.asarray(table["number"].data[:])
+    return [
+        name
+        for name in table.colnames
+        if isinstance(column := table[name], VectorIndex)
+        and not (
+            len(column.target.data) == table_size(table)
+            and (name == "number" or np.array_equal(column.data[:], ends))
+            and not isinstance(column.target, VectorIndex)
+        )
+    ]
+
+
+def uneven_schema_columns(table: Any) -> list[str]:
+    """Return the ``uneven_columns`` of the schema; columns that users add may be uneven."""
+    in_schema = {column["name"] for column in type(table).__columns__}
+    return [name for name in uneven_columns(table) if name in in_schema]
+
+
+def repeated_ids(table: Any) -> list[int]:
+    """Return the ids that more than one row has."""
+    repeated: list[int] = repeated_values(np.asarray(table.id[:])).tolist()
+    return repeated
+
+
+def _array(data: Any) -> LazyArray:
+    if isinstance(data, DataIO):
+        data = data.data
+    array: LazyArray = (
+        data if hasattr(data, "dtype") and hasattr(data, "shape") else np.asarray(data)
+    )
+    return array
