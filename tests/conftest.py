@@ -53,7 +53,7 @@ def no_open_file() -> Iterator[None]:
 
 @pytest.fixture
 def in_memory() -> Iterator[Path]:
-    """Return a directory, in memory if there can be one, for a test that copies many small files."""
+    """Return a directory, in memory if there is such a place, to copy many small files in."""
     memory = Path("/dev/shm")  # noqa: S108 - a file system in memory
     place = memory if os.access(memory, os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=place) as directory:
