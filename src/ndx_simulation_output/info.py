@@ -12,9 +12,9 @@ from tqdm import tqdm
 from ndx_simulation_output.recording import (
     UNKNOWN,
     ArrayGroup,
-    ExportGroup,
     ExtracellularPotential,
     NetworkSnapshot,
+    OwnGroup,
     Quantity,
     RegularTimes,
     Report,
@@ -166,7 +166,7 @@ def _cells(spikes: Spikes) -> int:
     return count_distinct(spikes.node_ids)
 
 
-def _group_facts(group: ArrayGroup) -> _Facts:
+def _group_facts(group: OwnGroup) -> _Facts:
     arrays = [
         {"section": array.section, "variable": array.variable, **_array(array.values)}
         for array in group.arrays
@@ -174,7 +174,7 @@ def _group_facts(group: ArrayGroup) -> _Facts:
     return {"name": group.name, "arrays": arrays}
 
 
-def _export_facts(path: str, group: ExportGroup) -> _Facts:
+def _export_facts(path: str, group: ArrayGroup) -> _Facts:
     axes = [
         {
             "name": axis.name,

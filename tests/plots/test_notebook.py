@@ -21,10 +21,10 @@ from ndx_simulation_output.nwb.types import (
 from ndx_simulation_output.plots.notebook import MOST_BYTES
 from ndx_simulation_output.recording import (
     ArrayGroup,
-    ExportArray,
-    ExportGroup,
+    ArrayWithAxes,
     NetworkSnapshot,
     OwnArray,
+    OwnGroup,
     PopulationSnapshot,
     ProjectionSnapshot,
     Quantity,
@@ -143,14 +143,14 @@ def test_a_population_shows_a_histogram_of_its_first_variable():
 
 def test_arrays_with_axes_show_lines_images_and_numbers():
     arrays = (
-        ExportArray("line", np.arange(5.0), label="current"),
-        ExportArray("image", np.arange(12.0).reshape(3, 4), label="counts"),
-        ExportArray("stack", np.zeros((2, 3, 4)), label="frames"),
-        ExportArray("one", np.array([7.5]), label="level", unit="K"),
+        ArrayWithAxes("line", np.arange(5.0), label="current"),
+        ArrayWithAxes("image", np.arange(12.0).reshape(3, 4), label="counts"),
+        ArrayWithAxes("stack", np.zeros((2, 3, 4)), label="frames"),
+        ArrayWithAxes("one", np.array([7.5]), label="level", unit="K"),
     )
-    groups = (ArrayGroup("VecRef", (OwnArray("soma", "v", np.arange(9.0)),)),)
+    groups = (OwnGroup("VecRef", (OwnArray("soma", "v", np.arange(9.0)),)),)
 
-    html = SimulationOutput(exports=(ExportGroup("cam", arrays),), groups=groups)._repr_html_()
+    html = SimulationOutput(exports=(ArrayGroup("cam", arrays),), groups=groups)._repr_html_()
 
     kinds = [picture.get("aria-label") for picture in pictures(html)]
     assert kinds == ["traces", "traces", "image", "image"]
@@ -160,7 +160,7 @@ def test_arrays_with_axes_show_lines_images_and_numbers():
 
 def test_only_what_is_shown_of_many_dimensions_is_read():
     frames = Frames()
-    output = SimulationOutput(exports=(ExportGroup("cam", (ExportArray("stack", frames),)),))
+    output = SimulationOutput(exports=(ArrayGroup("cam", (ArrayWithAxes("stack", frames),)),))
 
     assert len(pictures(output._repr_html_())) == 1
     assert set(frames.read) == {0}

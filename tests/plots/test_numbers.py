@@ -17,10 +17,10 @@ from ndx_simulation_output.plots.networks import histogram, mean_weights
 from ndx_simulation_output.plots.neurons import read_frames, read_places
 from ndx_simulation_output.plots.spikes import spike_raster, spike_rates
 from ndx_simulation_output.recording import (
+    ArrayAxis,
+    ArrayGroup,
+    ArrayWithAxes,
     CompartmentTable,
-    ExportArray,
-    ExportAxis,
-    ExportGroup,
     ProjectionSnapshot,
     Quantity,
     RegularTimes,
@@ -30,7 +30,7 @@ from ndx_simulation_output.recording import (
     Unit,
 )
 from ndx_simulation_output.recording import arrays as array_module
-from ndx_simulation_output.storage.reading import as_array
+from ndx_simulation_output.storage.reading import wrap_array
 
 VOLTS = Unit("volts")
 VALUES = st.floats(-100, 100) | st.just(np.nan)
@@ -194,7 +194,9 @@ def test_a_heat_map_reads_files_of_chunks(tmp_path):
         file.create_dataset("v", data=values, chunks=(64, 16), compression="gzip")
     with h5py.File(tmp_path / "v.h5") as file:
         plain = a_report(values)
-        stored = Report("v", "v", as_array(file["v"]), plain.times, plain.compartments, plain.unit)
+        stored = Report(
+            "v", "v", wrap_array(file["v"]), plain.times, plain.compartments, plain.unit
+        )
         found = heat_map(stored, shape=(7, 11))
         lines = reduce_traces(stored, np.array([49, 3]), pixels=9)
 
@@ -324,12 +326,12 @@ def test_a_matrix_has_the_mean_weight_of_each_pixel():
 
 
 def test_arrays_find_their_axes_and_those_of_the_scan_around_them():
-    scan = ExportAxis("Axis00", np.array([27.0, 28.0, 31.0]), "position", "mm", 0)
-    own = ExportAxis("Axis00", np.arange(5.0), "t", "ms", 1)
-    data = ExportArray("Data00", np.arange(15.0).reshape(3, 5), label="i", unit="A")
-    channel = ExportGroup("CH00", (data,), (own,))
-    nav = ExportGroup("NavAxes", axes=(scan,))
-    detector = ExportGroup("Detector000", groups=(channel, nav))
+    scan = ArrayAxis("Axis00", np.array([27.0, 28.0, 31.0]), "position", "mm", 0)
+    own = ArrayAxis("Axis00", np.arange(5.0), "t", "ms", 1)
+    data = ArrayWithAxes("Data00", np.arange(15.0).reshape(3, 5), label="i", unit="A")
+    channel = ArrayGroup("CH00", (data,), (own,))
+    nav = ArrayGroup("NavAxes", axes=(scan,))
+    detector = ArrayGroup("Detector000", groups=(channel, nav))
 
     (grid,) = export_grids(detector)
 
@@ -343,17 +345,17 @@ def test_arrays_find_their_axes_and_those_of_the_scan_around_them():
 def test_of_many_dimensions_the_last_two_are_shown_and_it_is_said():
     values = np.arange(24.0).reshape(2, 3, 4)
 
-    (grid,) = export_grids(ExportGroup("g", (ExportArray("a", values),)))
+    (grid,) = export_grids(ArrayGroup("g", (ArrayWithAxes("a", values),)))
 
     assert grid.note == "first of 2"
     np.testing.assert_array_equal(grid.image()[0], values[0])
 
 
 def test_what_is_no_number_is_no_grid():
-    text = ExportArray("log", np.array(["a"], object), role="log")
-    empty = ExportArray("empty", np.zeros((0, 3)))
+    text = ArrayWithAxes("log", np.array(["a"], object), role="log")
+    empty = ArrayWithAxes("empty", np.zeros((0, 3)))
 
-    assert list(export_grids(ExportGroup("g", (text, empty)))) == []
+    assert list(export_grids(ArrayGroup("g", (text, empty)))) == []
 
 
 def test_a_sample_has_one_of_each_part_and_is_always_the_same():

@@ -9,7 +9,7 @@ from pynwb import NWBHDF5IO, validate
 
 from ndx_simulation_output import convert, open_output
 from ndx_simulation_output.nwb.checks import check_file
-from ndx_simulation_output.recording import ExportGroup
+from ndx_simulation_output.recording import ArrayGroup
 from tests.pymodaq.making import GENUINE, decoded
 
 NOT_IN_THE_SOURCE = {
@@ -37,7 +37,7 @@ def as_nwb(genuine, tmp_path):
     return convert(genuine[0], tmp_path / "run.nwb").path
 
 
-def without_values(group: ExportGroup) -> ExportGroup:
+def without_values(group: ArrayGroup) -> ArrayGroup:
     def items(found):
         described = [replace(item, values=(item.values.shape, item.values.dtype)) for item in found]
         return tuple(sorted(described, key=lambda item: item.name))
@@ -50,7 +50,7 @@ def without_values(group: ExportGroup) -> ExportGroup:
     )
 
 
-def values_of(group: ExportGroup) -> dict[str, np.ndarray]:
+def values_of(group: ArrayGroup) -> dict[str, np.ndarray]:
     return {
         f"{path}/{item.name}": item.values[()]
         for path, found in group.walk()

@@ -15,9 +15,9 @@ from ndx_simulation_output.errors import (
     SourceError,
 )
 from ndx_simulation_output.recording import (
-    ArrayGroup,
     CompartmentTable,
     ExtracellularPotential,
+    OwnGroup,
     RegularTimes,
     Report,
     Run,
@@ -230,7 +230,7 @@ def test_a_cell_in_two_files_is_refused_with_both():
 
 
 def test_what_cannot_be_joined_is_kept_from_one_file_and_refused_from_two():
-    potentials, group = potential("ecp"), ArrayGroup("VecRef", x=np.arange(3.0))
+    potentials, group = potential("ecp"), OwnGroup("VecRef", x=np.arange(3.0))
 
     with pytest.raises(NameClashError, match=r"'ecp' is in a\.nwb and b\.nwb"):
         merged(potentials, potentials, "potentials")

@@ -7,10 +7,10 @@ import numpy as np
 
 from ndx_simulation_output.nwb import writer
 from ndx_simulation_output.recording import (
+    ArrayAxis,
+    ArrayGroup,
+    ArrayWithAxes,
     CompartmentTable,
-    ExportArray,
-    ExportAxis,
-    ExportGroup,
     ExtracellularPotential,
     NetworkSnapshot,
     PopulationSnapshot,
@@ -76,21 +76,21 @@ def a_mixture(path: Path) -> Path:
     channels = values()[:, :4].astype("f8")
     grid = np.arange(12.0).reshape(3, 4)
     scan = (
-        ExportAxis("x", np.array([0.0, 1.0, 5.0, 2.0]), "x", "mm", spread_order=0),
-        ExportAxis("y", np.array([2.0, 3.0, 4.0, 5.0]), "y", "mm", spread_order=1),
+        ArrayAxis("x", np.array([0.0, 1.0, 5.0, 2.0]), "x", "mm", spread_order=0),
+        ArrayAxis("y", np.array([2.0, 3.0, 4.0, 5.0]), "y", "mm", spread_order=1),
     )
     exports = (
-        ExportGroup(
+        ArrayGroup(
             "camera",
-            (ExportArray("image", grid, label="counts", unit="V"),),
+            (ArrayWithAxes("image", grid, label="counts", unit="V"),),
             (
-                ExportAxis("up", np.array([0.5, 1.0, 1.5]), "up", "um", index=0),
-                ExportAxis("along", np.arange(4.0), "along", "um", index=1),
+                ArrayAxis("up", np.array([0.5, 1.0, 1.5]), "up", "um", index=0),
+                ArrayAxis("along", np.arange(4.0), "along", "um", index=1),
             ),
         ),
-        ExportGroup("line", (ExportArray("current", grid[2], label="current", unit="A"),)),
-        ExportGroup("scan", (ExportArray("power", grid[1], label="power", unit="W"),), scan),
-        ExportGroup("one", (ExportArray("level", np.array([7.5]), label="level", unit="K"),)),
+        ArrayGroup("line", (ArrayWithAxes("current", grid[2], label="current", unit="A"),)),
+        ArrayGroup("scan", (ArrayWithAxes("power", grid[1], label="power", unit="W"),), scan),
+        ArrayGroup("one", (ArrayWithAxes("level", np.array([7.5]), label="level", unit="K"),)),
     )
     output = SimulationOutput(
         potentials=(

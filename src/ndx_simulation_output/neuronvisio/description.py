@@ -13,10 +13,10 @@ from ndx_simulation_output.errors import UnitError, UnitWarning, UnsupportedSour
 from ndx_simulation_output.neuronvisio.refs import SYNAPSES, VECTORS, Contents, Ref, RefGroup
 from ndx_simulation_output.recording import (
     UNKNOWN,
-    ArrayGroup,
     CompartmentTable,
     LazyArray,
     OwnArray,
+    OwnGroup,
     RegularTimes,
     Report,
     Run,
@@ -160,7 +160,7 @@ def describe(
 
     """
     reports: list[Report] = []
-    groups: list[ArrayGroup] = []
+    groups: list[OwnGroup] = []
     names = _Names()
     neurons = next((group.x for group in contents.groups if group.name == VECTORS), None)
     variables: set[str] = set()
@@ -330,14 +330,14 @@ def _texts(values: Any) -> NDArray[Any]:
     return np.asarray([*values, None], object)[:-1]
 
 
-def _array_group(group: RefGroup, own: list[OwnArray], x_unit: str) -> ArrayGroup:
+def _array_group(group: RefGroup, own: list[OwnArray], x_unit: str) -> OwnGroup:
     empty = [
         {"ref": rank, "section": ref.section, "stored": ref.stored, "detail": ref.detail}
         for rank, ref in enumerate(group.refs)
         if not ref.vecs
     ]
     facts: dict[str, Any] = {"format": FORMAT, **({"empty": empty} if empty else {})}
-    return ArrayGroup(group.name, tuple(own), group.x, x_unit, facts)
+    return OwnGroup(group.name, tuple(own), group.x, x_unit, facts)
 
 
 # The way back: a neutral description as the contents of a storage or Manager.

@@ -22,16 +22,16 @@ from ndx_simulation_output.nwb.types import (
     LabeledArray,
 )
 from ndx_simulation_output.recording import (
+    ArrayAxis,
     ArrayGroup,
-    ExportArray,
-    ExportAxis,
-    ExportGroup,
+    ArrayWithAxes,
     LazyArray,
     OwnArray,
+    OwnGroup,
 )
+from ndx_simulation_output.recording.array_groups import is_nav_group
 from ndx_simulation_output.recording.arrays import BLOCK_BYTES, read_all, size_in_bytes
 from ndx_simulation_output.recording.ids import free_name
-from ndx_simulation_output.recording.labeled_arrays import is_nav_group
 
 # Groups of arrays as ``DataWithAxes`` and back, whatever their type and shape.
 
@@ -42,7 +42,7 @@ _GROUP_VIEWS = {"c": "f", "S": "u1", "V": "u1", "U": "u4", "M": "i8", "m": "i8"}
 """Numbers that values of other types are stored as, along a further dimension."""
 
 
-def make_data(group: ArrayGroup, name: str) -> tuple[DataWithAxes, _Facts]:
+def make_data(group: OwnGroup, name: str) -> tuple[DataWithAxes, _Facts]:
     """Make an NWB object of a group, and the facts that it takes to read it as it was.
 
     Values of types that NWB does not have are stored as the numbers they are made of.
@@ -79,7 +79,7 @@ def make_data(group: ArrayGroup, name: str) -> tuple[DataWithAxes, _Facts]:
     return made, facts
 
 
-def read_data(data: DataWithAxes, facts: Mapping[str, Any]) -> ArrayGroup:
+def read_data(data: DataWithAxes, facts: Mapping[str, Any]) -> OwnGroup:
     """Read a group of arrays as it was; of one without ``facts``, what its objects say.
 
     Raises
@@ -95,7 +95,7 @@ def read_data(data: DataWithAxes, facts: Mapping[str, Any]) -> ArrayGroup:
             OwnArray("", array.label or array.name, array.data) for array in stored.values()
         )
         x, unit = (axes[0].data, axes[0].unit or "") if axes else (None, "")
-        return ArrayGroup(data.title or data.name, arrays, x, unit)
+        return OwnGroup(data.title or data.name, arrays, x, unit)
     try:
         return _restored(data, facts)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -103,7 +103,7 @@ def read_data(data: DataWithAxes, facts: Mapping[str, Any]) -> ArrayGroup:
         raise SourceError(msg) from error
 
 
-def _restored(data: DataWithAxes, facts: Mapping[str, Any]) -> ArrayGroup:
+def _restored(data: DataWithAxes, facts: Mapping[str, Any]) -> OwnGroup:
     stored, axes = data.labeled_arrays or {}, data.axis or {}
     arrays = tuple(
         OwnArray(
@@ -115,7 +115,7 @@ def _restored(data: DataWithAxes, facts: Mapping[str, Any]) -> ArrayGroup:
         )
         for name, known in facts["arrays"].items()
     )
-    group = ArrayGroup(str(facts["name"]), arrays, provenance=dict(facts["provenance"]))
+    group = OwnGroup(str(facts["name"]), arrays, provenance=dict(facts["provenance"]))
     if "x" not in facts:
         return group
     axis = axes.get(_X)
@@ -123,7 +123,7 @@ def _restored(data: DataWithAxes, facts: Mapping[str, Any]) -> ArrayGroup:
     return replace(group, x=x, x_unit="" if axis is None else axis.unit or "")
 
 
-def _names(group: ArrayGroup) -> list[str]:
+def _names(group: OwnGroup) -> list[str]:
     """Give a name to each array, no two the same."""
     taken = {_X}
     found = []
@@ -276,7 +276,7 @@ def as_stored(values: NDArray[Any], dtype: np.dtype[Any], added: tuple[int, ...]
     return native.view(dtype).reshape(*values.shape, *added)
 
 
-def create_group(parent: h5py.Group, group: ExportGroup, kind: str = "DataToExport") -> h5py.Group:
+def create_group(parent: h5py.Group, group: ArrayGroup, kind: str = "DataToExport") -> h5py.Group:
     """Make an empty group of a type of this extension, whose children keep their order."""
     plist = h5py.h5p.create(h5py.h5p.GROUP_CREATE)
     plist.set_link_creation_order(h5py.h5p.CRT_ORDER_TRACKED | h5py.h5p.CRT_ORDER_INDEXED)
@@ -288,7 +288,7 @@ def create_group(parent: h5py.Group, group: ExportGroup, kind: str = "DataToExpo
 
 
 def create_axis(
-    group: h5py.Group, axis: ExportAxis, shape: tuple[int, ...], dtype: np.dtype[Any]
+    group: h5py.Group, axis: ArrayAxis, shape: tuple[int, ...], dtype: np.dtype[Any]
 ) -> h5py.Dataset:
     """Make an axis without its values."""
     options = HowStored().options(shape, dtype.itemsize, grows=axis.grows)
@@ -303,7 +303,7 @@ def create_axis(
 
 def create_array(
     group: h5py.Group,
-    array: ExportArray,
+    array: ArrayWithAxes,
     shape: tuple[int, ...],
     dtype: np.dtype[Any],
     how: HowStored = HowStored(),
@@ -326,13 +326,13 @@ def create_array(
 
 def create_series(
     group: h5py.Group,
-    array: ExportArray,
+    array: ArrayWithAxes,
     shape: tuple[int, ...],
     dtype: np.dtype[Any],
     how: HowStored = HowStored(),
 ) -> h5py.Group:
     """Make a time series of an array without its values and timestamps."""
-    made = create_group(group, ExportGroup(array.name), "AxesTimeSeries")
+    made = create_group(group, ArrayGroup(array.name), "AxesTimeSeries")
     _describe(made, array)
     made.attrs["description"] = clean_text(array.title) or "no description"
     made.attrs["comments"] = "no comments"
@@ -347,7 +347,7 @@ def create_series(
 def _dataset(
     group: h5py.Group,
     name: str,
-    array: ExportArray,
+    array: ArrayWithAxes,
     shape: tuple[int, ...],
     dtype: np.dtype[Any],
     how: HowStored,
@@ -367,7 +367,7 @@ def _mark(made: h5py.Group | h5py.Dataset, kind: str) -> None:
     made.attrs["object_id"] = str(uuid.uuid4())
 
 
-def _describe(made: h5py.Group | h5py.Dataset, array: ExportArray) -> None:
+def _describe(made: h5py.Group | h5py.Dataset, array: ArrayWithAxes) -> None:
     _set(made, label=array.label, title=array.title, role=array.role, source=array.source)
     _set(made, distribution=array.distribution, origin=array.origin)
     _set(made, extra_attributes=json_text(array.extra))
@@ -415,7 +415,7 @@ _MOST_DIMENSIONS = 4
 
 def write_exports(
     file: h5py.File,
-    exports: tuple[ExportGroup, ...],
+    exports: tuple[ArrayGroup, ...],
     how: HowStored = HowStored(),
     progress: Callable[[int], object] | None = None,
 ) -> None:
@@ -435,7 +435,7 @@ def write_exports(
         writer.write(place, replace(export, name=unlike(place, export.name)))
 
 
-def bytes_of(exports: tuple[ExportGroup, ...]) -> int:
+def bytes_of(exports: tuple[ArrayGroup, ...]) -> int:
     """Size of the values of all arrays and axes."""
     groups = [group for export in exports for _, group in export.walk()]
     arrays = sum(size_in_bytes(array.values) for group in groups for array in group.arrays)
@@ -448,7 +448,7 @@ def reference_time(file: h5py.File) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
-def can_be_series(array: ExportArray, nav: tuple[ExportAxis, ...]) -> ExportAxis | None:
+def can_be_series(array: ArrayWithAxes, nav: tuple[ArrayAxis, ...]) -> ArrayAxis | None:
     """Give the axis of the times of an array, if its one navigation axis is of times in seconds."""
     along = [axis for axis in nav if axis.index == 0]
     rank, kind = len(array.values.shape), array.values.dtype.kind
@@ -467,7 +467,7 @@ class _Writer:
         self._timestamps: dict[int, h5py.Dataset] = {}
 
     def write(
-        self, parent: h5py.Group, group: ExportGroup, nav: tuple[ExportAxis, ...] | None = None
+        self, parent: h5py.Group, group: ArrayGroup, nav: tuple[ArrayAxis, ...] | None = None
     ) -> None:
         """Write a group; ``nav`` are the navigation axes, None for one that is in no other."""
         top = nav is None
@@ -486,7 +486,7 @@ class _Writer:
         for child in group.groups:
             self.write(made, replace(child, name=unlike(made, child.name)), nav)
 
-    def _array(self, group: h5py.Group, array: ExportArray, time: ExportAxis | None) -> None:
+    def _array(self, group: h5py.Group, array: ArrayWithAxes, time: ArrayAxis | None) -> None:
         shape, dtype = tuple(array.values.shape), array.values.dtype
         if time is None:
             self._fill(create_array(group, array, shape, dtype, self._how), array.values)
@@ -538,7 +538,7 @@ Place = Callable[[LazyArray], Any]
 """Gives what stands for the values of an array until they are written, or the values."""
 
 
-def add_exports(nwbfile: NWBFile, exports: Sequence[ExportGroup], place: Place) -> None:
+def add_exports(nwbfile: NWBFile, exports: Sequence[ArrayGroup], place: Place) -> None:
     """Add groups and all below them to the acquisition, as ``exports_writing`` writes them.
 
     Raises
@@ -581,9 +581,7 @@ class _Maker:
         self._reference, self._place = reference, place
         self._first: dict[int, AxesTimeSeries] = {}
 
-    def group(
-        self, group: ExportGroup, name: str, nav: tuple[ExportAxis, ...] | None = None
-    ) -> Any:
+    def group(self, group: ArrayGroup, name: str, nav: tuple[ArrayAxis, ...] | None = None) -> Any:
         """Make a group; ``nav`` are the navigation axes, None for one that is in no other."""
         top = nav is None
         below = [found for found in group.groups if is_nav_group(found.name)]
@@ -612,7 +610,7 @@ class _Maker:
             return DataToExport(nwb_data_interfaces=inside, **facts)
         return DataWithAxes(**facts)
 
-    def _array(self, array: ExportArray, name: str) -> Any:
+    def _array(self, array: ArrayWithAxes, name: str) -> Any:
         stored, added, value_type = encoded(array.values.dtype, name)
         values: Any = array.values
         if values.dtype.kind == "O":
@@ -623,7 +621,7 @@ class _Maker:
         facts = _facts(array)
         return LabeledArray(name=name, data=values, unit=unit, value_type=value_type, **facts)
 
-    def _series(self, array: ExportArray, name: str, time: ExportAxis) -> Any:
+    def _series(self, array: ArrayWithAxes, name: str, time: ArrayAxis) -> Any:
         shared = self._first.get(id(time))
         made = AxesTimeSeries(
             name=name,
@@ -642,7 +640,7 @@ def _named(name: str, taken: list[str]) -> str:
     return taken[-1]
 
 
-def _axis(axis: ExportAxis, name: str) -> Any:
+def _axis(axis: ArrayAxis, name: str) -> Any:
     return Axis(
         name=name,
         data=read_all(axis.values),
@@ -654,7 +652,7 @@ def _axis(axis: ExportAxis, name: str) -> Any:
     )
 
 
-def _facts(array: ExportArray) -> dict[str, Any]:
+def _facts(array: ArrayWithAxes) -> dict[str, Any]:
     texts = {
         key: clean_text(getattr(array, key))
         for key in ("label", "title", "role", "source", "distribution", "origin")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import SourceError
-from ndx_simulation_output.recording import ExportArray, ExportAxis, ExportGroup, LazyArray
+from ndx_simulation_output.recording import ArrayAxis, ArrayGroup, ArrayWithAxes, LazyArray
 
 # Read what instruments gave from an NWB file in HDF5.
 
@@ -20,7 +20,7 @@ _UNKNOWN = "unknown"
 _PLACES = ("acquisition", "analysis", "scratch")
 
 
-def find_exports(file: h5py.File) -> tuple[ExportGroup, ...]:
+def find_exports(file: h5py.File) -> tuple[ArrayGroup, ...]:
     """Give every group of instruments that is not within another.
 
     Raises
@@ -46,7 +46,7 @@ def kind_of(node: h5py.Group | h5py.Dataset) -> str:
     return _text(node, "neurodata_type")
 
 
-def group_from(node: h5py.Group) -> ExportGroup:
+def group_from(node: h5py.Group) -> ArrayGroup:
     """Describe a group and all that is below it; values stay in the file.
 
     Raises
@@ -67,7 +67,7 @@ def group_from(node: h5py.Group) -> ExportGroup:
     return replace(group_alone(node), arrays=tuple(arrays), axes=tuple(axes), groups=tuple(groups))
 
 
-def group_alone(node: h5py.Group) -> ExportGroup:
+def group_alone(node: h5py.Group) -> ArrayGroup:
     """Describe a group without what is below it.
 
     Raises
@@ -76,7 +76,7 @@ def group_alone(node: h5py.Group) -> ExportGroup:
         If its attributes are damaged.
 
     """
-    return ExportGroup(
+    return ArrayGroup(
         node.name.rpartition("/")[2],
         title=_text(node, "title"),
         kind=_text(node, "group_type"),
@@ -85,9 +85,9 @@ def group_alone(node: h5py.Group) -> ExportGroup:
     )
 
 
-def axis_from(name: str, node: h5py.Dataset) -> ExportAxis:
+def axis_from(name: str, node: h5py.Dataset) -> ArrayAxis:
     """Describe an axis."""
-    return ExportAxis(
+    return ArrayAxis(
         name,
         node,
         label=_text(node, "label"),
@@ -98,7 +98,7 @@ def axis_from(name: str, node: h5py.Dataset) -> ExportAxis:
     )
 
 
-def array_from(name: str, node: h5py.Group | h5py.Dataset) -> ExportArray:
+def array_from(name: str, node: h5py.Group | h5py.Dataset) -> ArrayWithAxes:
     """Describe an array or a time series.
 
     Raises
@@ -110,7 +110,7 @@ def array_from(name: str, node: h5py.Group | h5py.Dataset) -> ExportArray:
     data = values_of(node)
     unit = _text(data, "unit")
     timestamp = node.attrs.get("timestamp")
-    return ExportArray(
+    return ArrayWithAxes(
         name,
         _decoded(data),
         role=_text(node, "role"),

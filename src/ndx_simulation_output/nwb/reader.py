@@ -36,7 +36,7 @@ from ndx_simulation_output.nwb.types import (
     StateTable,
 )
 from ndx_simulation_output.nwb.zarr import is_nwb_store, open_store
-from ndx_simulation_output.recording import ArrayGroup, Report, Run, SimulationOutput, Spikes
+from ndx_simulation_output.recording import OwnGroup, Report, Run, SimulationOutput, Spikes
 from ndx_simulation_output.recording.merging import merge_outputs
 from ndx_simulation_output.remote import RemoteFile
 
@@ -371,7 +371,7 @@ def _networks(nwbfile: NWBFile) -> list[NetworkState]:
     return sorted(found, key=lambda state: state.name)
 
 
-def _groups(nwbfile: NWBFile, facts: dict[str, Any]) -> list[ArrayGroup]:
+def _groups(nwbfile: NWBFile, facts: dict[str, Any]) -> list[OwnGroup]:
     """Give every group of arrays of the file: first those that are known, then by name."""
     found = [
         item

@@ -17,14 +17,14 @@ from ndx_simulation_output.plots.downsampling import (
     reduce_columns,
     row_blocks,
 )
-from ndx_simulation_output.recording.arrays import LazyArray, read_all
-from ndx_simulation_output.recording.labeled_arrays import (
+from ndx_simulation_output.recording.array_groups import (
+    ArrayAxis,
     ArrayGroup,
-    ExportArray,
-    ExportAxis,
-    ExportGroup,
+    ArrayWithAxes,
+    OwnGroup,
     is_nav_group,
 )
+from ndx_simulation_output.recording.arrays import LazyArray, read_all
 from ndx_simulation_output.recording.units import Scale
 from ndx_simulation_output.recording.views import FirstIndex, Matrix
 
@@ -93,7 +93,7 @@ def grids_of(output: "SimulationOutput") -> Iterator[Grid]:
         yield from export_grids(export)
 
 
-def export_grids(export: ExportGroup) -> Iterator[Grid]:
+def export_grids(export: ArrayGroup) -> Iterator[Grid]:
     """Give the arrays of numbers of a group and all below it, with their axes.
 
     Navigation axes are those of the next group of that name beside an array or around it. Of more
@@ -102,20 +102,20 @@ def export_grids(export: ExportGroup) -> Iterator[Grid]:
     yield from _grids(export, "", ())
 
 
-def own_grids(group: ArrayGroup) -> Iterator[Grid]:
+def own_grids(group: OwnGroup) -> Iterator[Grid]:
     """Give the arrays of numbers of a group, along its x where they are as long as that."""
     for array in group.arrays:
         name = " ".join(text for text in (group.name, array.section) if text)
         axes = []
         if group.x is not None:
-            axes.append(ExportAxis("x", group.x, "x", group.x_unit))
-        own = ExportArray(array.variable, array.values, label=array.variable)
+            axes.append(ArrayAxis("x", group.x, "x", group.x_unit))
+        own = ArrayWithAxes(array.variable, array.values, label=array.variable)
         grid = _grid(name, own, axes)
         if grid is not None:
             yield grid
 
 
-def _grids(group: ExportGroup, path: str, around: tuple[ExportAxis, ...]) -> Iterator[Grid]:
+def _grids(group: ArrayGroup, path: str, around: tuple[ArrayAxis, ...]) -> Iterator[Grid]:
     path = f"{path}/{group.name}"
     beside = [one for one in group.groups if is_nav_group(one.name)]
     around = tuple(axis for one in beside for axis in one.axes) or around
@@ -129,12 +129,12 @@ def _grids(group: ExportGroup, path: str, around: tuple[ExportAxis, ...]) -> Ite
             yield from _grids(one, path, around)
 
 
-def _grid(name: str, array: ExportArray, axes: Iterable[ExportAxis]) -> Grid | None:
+def _grid(name: str, array: ArrayWithAxes, axes: Iterable[ArrayAxis]) -> Grid | None:
     """Give an array with its axes, or None if it has no numbers."""
     shape = tuple(array.values.shape)
     if array.values.dtype.kind not in "biuf" or 0 in shape:
         return None
-    along: list[list[ExportAxis]] = [[] for _ in shape]
+    along: list[list[ArrayAxis]] = [[] for _ in shape]
     for axis in axes:
         if axis.index < len(shape) and axis.values.shape == (shape[axis.index],):
             along[axis.index].append(axis)
@@ -158,7 +158,7 @@ def _grid(name: str, array: ExportArray, axes: Iterable[ExportAxis]) -> Grid | N
     )
 
 
-def _axis(axis: ExportAxis | None, length: int) -> GridAxis:
+def _axis(axis: ArrayAxis | None, length: int) -> GridAxis:
     if axis is None or axis.values.dtype.kind not in "biuf":
         label = "index" if axis is None else axis.label or axis.name
         return GridAxis(label, "", np.arange(length))

@@ -22,8 +22,8 @@ from ndx_simulation_output.plots.networks import (
 from ndx_simulation_output.plots.spikes import Raster, spike_raster
 from ndx_simulation_output.recording import (
     ArrayGroup,
-    ExportGroup,
     NetworkSnapshot,
+    OwnGroup,
     Quantity,
     Report,
     SimulationOutput,
@@ -182,13 +182,13 @@ def network_html(network: NetworkSnapshot) -> str:
     return "".join(parts)
 
 
-def group_html(group: ArrayGroup) -> str:
+def group_html(group: OwnGroup) -> str:
     """Summarise arrays, with pictures of some."""
     text = f"{len(group.arrays)} arrays"
     return _line(f"arrays of {group.name}", text) + _grids(own_grids(group))
 
 
-def export_html(export: ExportGroup) -> str:
+def export_html(export: ArrayGroup) -> str:
     """Summarise a group of arrays with axes and those below it, with pictures of some."""
     count = sum(len(group.arrays) for _, group in export.walk())
     return _line(f"data of {export.name}", f"{count} arrays") + _grids(export_grids(export))
@@ -269,8 +269,8 @@ _SUMMARIES: dict[type, Callable[[Any], str]] = {
     Report: report_html,
     Spikes: spikes_html,
     NetworkSnapshot: network_html,
-    ArrayGroup: group_html,
-    ExportGroup: export_html,
+    OwnGroup: group_html,
+    ArrayGroup: export_html,
 }
 
 

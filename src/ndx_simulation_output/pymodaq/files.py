@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import SimulationOutputError, SourceError
-from ndx_simulation_output.files import naming_target, whole_hdf5
+from ndx_simulation_output.files import atomic_hdf5, write_errors
 from ndx_simulation_output.pymodaq.nodes import (
     KINDS,
     PLACE,
@@ -22,9 +22,9 @@ from ndx_simulation_output.pymodaq.nodes import (
     numbers_of,
     stem_of,
 )
-from ndx_simulation_output.recording import ExportArray, ExportGroup
+from ndx_simulation_output.recording import ArrayGroup, ArrayWithAxes
 from ndx_simulation_output.recording.json_values import to_json
-from ndx_simulation_output.storage.journaled import Appended, forget_journal
+from ndx_simulation_output.storage.journaled import JournaledFile, remove_journal
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -38,11 +38,11 @@ LOG = "Logger"
 
 def open_file(
     path: Path,
-    raw: ExportGroup,
+    raw: ArrayGroup,
     session: Mapping[str, Any],
     *,
     new_file: bool,
-) -> Appended:
+) -> JournaledFile:
     """Open a file to add to it, or make it, with the group of all data.
 
     Raises
@@ -55,12 +55,12 @@ def open_file(
         If the file cannot be written.
 
     """
-    with naming_target(path):
+    with write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         if new_file or not path.exists():
-            forget_journal(path)
+            remove_journal(path)
             _make(path, raw, session)
-    made = Appended(path)
+    made = JournaledFile(path)
     try:
         _complete(made.file, path, raw)
     except BaseException:
@@ -69,7 +69,7 @@ def open_file(
     return made
 
 
-def _make(path: Path, raw: ExportGroup, session: Mapping[str, Any]) -> None:
+def _make(path: Path, raw: ArrayGroup, session: Mapping[str, Any]) -> None:
     from pynwb import NWBHDF5IO
 
     from ndx_simulation_output.nwb.metadata import make_nwbfile, read_metadata
@@ -77,18 +77,18 @@ def _make(path: Path, raw: ExportGroup, session: Mapping[str, Any]) -> None:
     start = {"session_start_time": datetime.now().astimezone()}
     given = read_metadata({"NWBFile": {**start, "identifier": str(uuid.uuid4()), **session}})
     nwbfile = make_nwbfile(given, "Data of instruments", None)
-    with whole_hdf5(path, overwrite=True) as file:
+    with atomic_hdf5(path, overwrite=True) as file:
         NWBHDF5IO(mode="w", file=file).write(nwbfile)
         _add_raw(file, raw)
 
 
-def _add_raw(file: h5py.File, raw: ExportGroup) -> None:
+def _add_raw(file: h5py.File, raw: ArrayGroup) -> None:
     from ndx_simulation_output.nwb.arrays import create_group
 
     create_log(create_group(file[PLACE], raw), LOG)
 
 
-def _complete(file: h5py.File, path: Path, raw: ExportGroup) -> None:
+def _complete(file: h5py.File, path: Path, raw: ArrayGroup) -> None:
     """Add the group of all data to an NWB file that has none, if it knows our types."""
     from ndx_simulation_output.nwb.types import NAMESPACE
 
@@ -113,7 +113,7 @@ def create_log(
     from ndx_simulation_output.nwb.arrays import create_array
 
     extra = {key: to_json(value) for key, value in (metadata or {}).items()}
-    log = ExportArray(name, np.zeros(0, object), role="log", title=title, grows=True, extra=extra)
+    log = ArrayWithAxes(name, np.zeros(0, object), role="log", title=title, grows=True, extra=extra)
     return create_array(group, log, (0,), np.dtype(object))
 
 
@@ -157,7 +157,7 @@ class H5SaverLowLevel:
         del backend
         self.save_type = str(getattr(save_type, "name", save_type))
         self.file_path: Path | None = None
-        self._open: Appended | None = None
+        self._open: JournaledFile | None = None
         self._level = 0
         self._raw = "RawData"
 
@@ -190,14 +190,14 @@ class H5SaverLowLevel:
         path = Path(file_name).with_suffix(".nwb")
         self._raw = raw_group_name
         extra = {key: to_json(value) for key, value in (metadata or {}).items()}
-        raw = ExportGroup(self._raw, title=_RAW_TITLE, kind=self.save_type, extra=extra)
+        raw = ArrayGroup(self._raw, title=_RAW_TITLE, kind=self.save_type, extra=extra)
         self._open = open_file(path, raw, session or {}, new_file=new_file)
         self.file_path = path
 
     # Looking at it
 
     @property
-    def _appended(self) -> Appended:
+    def _appended(self) -> JournaledFile:
         if self._open is None:
             msg = "no file is open: call init_file first"
             raise SimulationOutputError(msg)
@@ -348,7 +348,7 @@ class H5SaverLowLevel:
         if isinstance(settings, bytes):
             settings = settings.decode(errors="replace")
         extra = {key: to_json(value) for key, value in (metadata or {}).items()}
-        group = ExportGroup(name, title=title, kind=kind, settings=settings, extra=extra)
+        group = ArrayGroup(name, title=title, kind=kind, settings=settings, extra=extra)
         return Node(exports.create_group(parent, group))
 
     def get_last_group(self, where: str | Node, group_type: Any) -> Node | None:

@@ -16,7 +16,7 @@ from ndx_simulation_output.pymodaq.data import Axis, DataDim, DataToExport, Data
 from ndx_simulation_output.pymodaq.files import H5SaverLowLevel
 from ndx_simulation_output.pymodaq.nodes import Node, append, next_number, numbers_of
 from ndx_simulation_output.pymodaq.savers import AxisSaverLoader, channel_of, described, saver_of
-from ndx_simulation_output.recording import ExportArray, ExportAxis
+from ndx_simulation_output.recording import ArrayAxis, ArrayWithAxes
 
 # The arrays of a group that elements go into, one after the other or point by point.
 
@@ -89,16 +89,16 @@ def shape_of(data: DataWithAxes) -> tuple[int, ...]:
 
 def elements_of(
     data: DataWithAxes, prefix: str
-) -> Iterator[tuple[ExportArray, np.dtype[np.generic]]]:
+) -> Iterator[tuple[ArrayWithAxes, np.dtype[np.generic]]]:
     """Describe the arrays that are to hold data of this kind, then their errors, with the types."""
     for start, role, arrays in ((prefix, "data", data.data), (ERRORS, "error", data.errors or ())):
         for number, values in enumerate(arrays):
             yield described(data, f"{start}{number:02d}", number, role), values.dtype
 
 
-def times_array(*, grows: bool) -> ExportArray:
+def times_array(*, grows: bool) -> ArrayWithAxes:
     """Describe the array of when each element was taken."""
-    return ExportArray(
+    return ArrayWithAxes(
         TIMES, np.zeros(0), role="times", label="time of each element", unit="s", grows=grows
     )
 
@@ -227,7 +227,7 @@ class Grown:
         made = []
         for order, (label, unit) in enumerate(zip(self._names, self._units, strict=True)):
             name = f"Axis{next_number(group, 'Axis'):02d}"
-            axis = ExportAxis(name, np.zeros(0), label, unit, 0, order, grows=True)
+            axis = ArrayAxis(name, np.zeros(0), label, unit, 0, order, grows=True)
             made.append(create_axis(group, axis, (0,), np.dtype(float)))
         return made
 
@@ -259,7 +259,7 @@ class Grown:
     def _create(
         self,
         group: h5py.Group,
-        array: ExportArray,
+        array: ArrayWithAxes,
         shape: tuple[int, ...],
         dtype: np.dtype[np.generic],
         place: str,

@@ -12,9 +12,9 @@ from ndx_simulation_output.errors import ShapeMismatchError
 from ndx_simulation_output.pymodaq.data import OWN_NAMES, Axis, DataToExport, DataWithAxes
 from ndx_simulation_output.pymodaq.files import H5SaverLowLevel
 from ndx_simulation_output.pymodaq.nodes import Node
-from ndx_simulation_output.recording import ExportArray, ExportAxis, ExportGroup
+from ndx_simulation_output.recording import ArrayAxis, ArrayGroup, ArrayWithAxes
 from ndx_simulation_output.recording.json_values import from_json
-from ndx_simulation_output.storage.journal import undisturbed
+from ndx_simulation_output.storage.journal import pause_writer
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 class Tree(Protocol):
     """Groups by their paths, such as ``/RawData/Detector000``."""
 
-    def group(self, path: str) -> ExportGroup:
+    def group(self, path: str) -> ArrayGroup:
         """Give a group and what is below it; KeyError if there is none."""
 
-    def nav_axes(self, path: str) -> tuple[ExportAxis, ...]:
+    def nav_axes(self, path: str) -> tuple[ArrayAxis, ...]:
         """Give the navigation axes of a group: those of the next ``NavAxes`` around it."""
 
 
@@ -39,7 +39,7 @@ class SavedTree:
         """Take an object with an open file."""
         self._saver = saver
 
-    def group(self, path: str) -> ExportGroup:
+    def group(self, path: str) -> ArrayGroup:
         """Give a group and what is below it.
 
         Raises
@@ -55,7 +55,7 @@ class SavedTree:
             raise KeyError(msg)
         return group_from(self._saver.h5(path))
 
-    def nav_axes(self, path: str) -> tuple[ExportAxis, ...]:
+    def nav_axes(self, path: str) -> tuple[ArrayAxis, ...]:
         """Give the navigation axes of a group."""
         for around in _around(path):
             for name in self._saver.h5(around):
@@ -80,17 +80,17 @@ class ReadTree:
         from ndx_simulation_output.pymodaq.reading import read
 
         self._path = path
-        with undisturbed(path):
+        with pause_writer(path):
             self._output = reader.read(path) if reader.is_nwb(path) else read(path)
         exports = self._output.exports
         self._groups = {where: group for export in exports for where, group in export.walk()}
-        self._groups["/"] = ExportGroup("", groups=exports)
+        self._groups["/"] = ArrayGroup("", groups=exports)
 
     def close(self) -> None:
         """Close the file."""
         self._output.close()
 
-    def group(self, path: str) -> ExportGroup:
+    def group(self, path: str) -> ArrayGroup:
         """Give a group and what is below it.
 
         Raises
@@ -104,7 +104,7 @@ class ReadTree:
             raise KeyError(msg)
         return self._groups[path]
 
-    def nav_axes(self, path: str) -> tuple[ExportAxis, ...]:
+    def nav_axes(self, path: str) -> tuple[ArrayAxis, ...]:
         """Give the navigation axes of a group."""
         for around in _around(path):
             inner = {group.name.casefold(): group for group in self.group(around).groups}
@@ -131,13 +131,13 @@ _SPREAD = "spread"
 _NAV_AXES, _TIMES = "navaxes", "Times00"
 
 
-def light_axis(axis: ExportAxis) -> Axis:
+def light_axis(axis: ArrayAxis) -> Axis:
     """Give an axis with its values."""
     values = np.asarray(axis.values[()])
     return Axis(axis.label, axis.unit, values, axis.index, spread_order=axis.spread_order)
 
 
-def axis_as_data(axis: ExportAxis, path: str) -> DataWithAxes:
+def axis_as_data(axis: ArrayAxis, path: str) -> DataWithAxes:
     """Give the values of an axis as data, with an axis that counts them."""
     found = light_axis(axis)
     count = Axis(found.label, found.units, np.arange(float(found.size)))
@@ -153,10 +153,10 @@ def axis_as_data(axis: ExportAxis, path: str) -> DataWithAxes:
 
 
 def assemble(
-    group: ExportGroup,
+    group: ArrayGroup,
     name: str,
     path: str,
-    nav: Iterable[ExportAxis] = (),
+    nav: Iterable[ArrayAxis] = (),
     *,
     load_all: bool = False,
     with_bkg: bool = False,
@@ -181,7 +181,7 @@ def assemble(
 
 
 def assemble_all(
-    group: ExportGroup, path: str, nav: Sequence[ExportAxis] = (), *, with_bkg: bool = False
+    group: ArrayGroup, path: str, nav: Sequence[ArrayAxis] = (), *, with_bkg: bool = False
 ) -> DataToExport:
     """Make data of all arrays below a group: those of one channel and name together."""
     made = DataToExport(group.title or group.name)
@@ -204,10 +204,10 @@ def assemble_all(
     return made
 
 
-def _alike(group: ExportGroup, first: ExportArray) -> list[ExportArray]:
+def _alike(group: ArrayGroup, first: ArrayWithAxes) -> list[ArrayWithAxes]:
     """Give the arrays that belong together with one, by their names."""
 
-    def kind(array: ExportArray) -> tuple[Any, ...]:
+    def kind(array: ArrayWithAxes) -> tuple[Any, ...]:
         whose = array.role, array.title, array.origin, array.source, array.unit
         return *whose, array.grows, tuple(array.values.shape)
 
@@ -216,8 +216,8 @@ def _alike(group: ExportGroup, first: ExportArray) -> list[ExportArray]:
 
 
 def _made(
-    by_name: dict[str, ExportArray],
-    arrays: Sequence[ExportArray],
+    by_name: dict[str, ArrayWithAxes],
+    arrays: Sequence[ArrayWithAxes],
     axes: list[Axis],
     path: str,
     *,
@@ -260,7 +260,7 @@ def _is_own(name: str) -> bool:
     return name in OWN_NAMES or name.startswith("__")
 
 
-def _error(by_name: dict[str, ExportArray], array: ExportArray) -> ExportArray | None:
+def _error(by_name: dict[str, ArrayWithAxes], array: ArrayWithAxes) -> ArrayWithAxes | None:
     """Give the error of an array, which has its number and the title of its data.
 
     PyMoDAQ counts errors by themselves: those of data after some without any have lower numbers.
@@ -277,13 +277,15 @@ def _error(by_name: dict[str, ExportArray], array: ExportArray) -> ExportArray |
     return by_name[titled[own.index(array.name)]] if len(titled) == len(own) else None
 
 
-def _other(by_name: dict[str, ExportArray], array: ExportArray, prefix: str) -> ExportArray | None:
+def _other(
+    by_name: dict[str, ArrayWithAxes], array: ArrayWithAxes, prefix: str
+) -> ArrayWithAxes | None:
     """Give the array of another prefix that has the same number."""
     number = re.search(r"\d*$", array.name)
     return by_name.get(f"{prefix}{number[0] if number else ''}")
 
 
-def _subtracted(values: NDArray[Any], background: ExportArray | None, path: str) -> NDArray[Any]:
+def _subtracted(values: NDArray[Any], background: ArrayWithAxes | None, path: str) -> NDArray[Any]:
     """Subtract a background; integers without sign get one, so that none wraps around."""
     if background is None:
         return values

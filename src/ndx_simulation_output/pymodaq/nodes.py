@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.pymodaq.data import Axis
-from ndx_simulation_output.recording import ExportArray, ExportAxis
+from ndx_simulation_output.recording import ArrayAxis, ArrayWithAxes
 from ndx_simulation_output.recording.json_values import from_json, to_json
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ class Node:
         return as_stored(array, stored, added)
 
     @property
-    def _described(self) -> ExportArray:
+    def _described(self) -> ArrayWithAxes:
         return self._reading.array_from(self.name, self._item)
 
     def __eq__(self, other: object) -> bool:
@@ -215,7 +215,7 @@ def append(dataset: h5py.Dataset, values: Any) -> None:
     dataset[length] = values
 
 
-def _data_type(array: ExportArray) -> str:
+def _data_type(array: ArrayWithAxes) -> str:
     if array.role == "data" and array.grows:
         return "data_enlargeable"
     return _DATA_TYPES.get(array.role, array.role)
@@ -272,7 +272,7 @@ class ArrayToAdd:
         if kind == "axis":
             facts = {"label": title, **{key: metadata[key] for key in _AXIS & set(metadata)}}
             told = Axis(data=np.zeros(0), **facts)
-            axis = ExportAxis(name, told.data, told.label, told.units, told.index)
+            axis = ArrayAxis(name, told.data, told.label, told.units, told.index)
             axis = replace(axis, spread_order=told.spread_order, grows=self.grows)
             made = create_axis(group, axis, shape, dtype)
         else:
@@ -297,9 +297,9 @@ class ArrayToAdd:
 
 def _described(
     name: str, kind: str, title: str, metadata: Mapping[str, Any], *, grows: bool
-) -> ExportArray:
+) -> ArrayWithAxes:
     told = {key: metadata[key] for key in _TOLD & set(metadata)}
-    return ExportArray(
+    return ArrayWithAxes(
         name,
         np.zeros(0),
         role=ROLES.get(kind, kind),

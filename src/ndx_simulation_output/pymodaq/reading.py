@@ -21,9 +21,9 @@ from ndx_simulation_output.pymodaq.attributes import (
     with_right_date,
 )
 from ndx_simulation_output.recording import (
-    ExportArray,
-    ExportAxis,
-    ExportGroup,
+    ArrayAxis,
+    ArrayGroup,
+    ArrayWithAxes,
     LazyArray,
     SimulationOutput,
 )
@@ -75,9 +75,9 @@ def is_axis(node: h5py.Dataset, found: Mapping[str, Any]) -> bool:
     return kind in _AXES and len(node.shape) == 1 and node.dtype.kind in "biuf"
 
 
-def axis_of(name: str, node: h5py.Dataset, found: Mapping[str, Any]) -> ExportAxis:
+def axis_of(name: str, node: h5py.Dataset, found: Mapping[str, Any]) -> ArrayAxis:
     """Describe an axis. The array has all its values: ``offset`` and ``scaling`` add nothing."""
-    return ExportAxis(
+    return ArrayAxis(
         name,
         node,
         label=text_of(found, "label", "TITLE"),
@@ -111,7 +111,7 @@ class _Column:
         return self.array[(*key, 0)] if key else self.array[:, 0]
 
 
-def array_of(name: str, node: h5py.Dataset, found: Mapping[str, Any]) -> ExportArray:
+def array_of(name: str, node: h5py.Dataset, found: Mapping[str, Any]) -> ArrayWithAxes:
     """Describe an array, whatever it is for."""
     kind = text_of(found, "data_type", "type")
     # Since 4.0, only the log has a type besides its data_type: what others have is their own.
@@ -124,7 +124,7 @@ def array_of(name: str, node: h5py.Dataset, found: Mapping[str, Any]) -> ExportA
     elif text_of(found, "data_dimension") == "Data0D" and node.shape[1:] == (1,):
         # Values without dimension that are recorded one by one, which 4.0 stores as they are.
         values = _Column(node)
-    return ExportArray(
+    return ArrayWithAxes(
         name,
         values,
         role=_ROLES.get(kind, kind),
@@ -211,10 +211,10 @@ class _Reader:
                 "in that of this computer; else give session_start_time in the metadata"
             )
 
-    def group(self, name: str, node: h5py.Group, above: tuple[Any, ...]) -> ExportGroup:
-        arrays: list[ExportArray] = []
-        axes: list[ExportAxis] = []
-        groups: list[ExportGroup] = []
+    def group(self, name: str, node: h5py.Group, above: tuple[Any, ...]) -> ArrayGroup:
+        arrays: list[ArrayWithAxes] = []
+        axes: list[ArrayAxis] = []
+        groups: list[ArrayGroup] = []
         above = (*above, node.id)
         for child, inside in self.children(node):
             if isinstance(inside, h5py.Group):
@@ -236,15 +236,15 @@ class _Reader:
         self,
         name: str,
         node: h5py.Group,
-        arrays: tuple[ExportArray, ...],
-        axes: tuple[ExportAxis, ...],
-        groups: tuple[ExportGroup, ...],
-    ) -> ExportGroup:
+        arrays: tuple[ArrayWithAxes, ...],
+        axes: tuple[ArrayAxis, ...],
+        groups: tuple[ArrayGroup, ...],
+    ) -> ArrayGroup:
         found = attributes(node)
         right, note = with_right_date(found, self.start)
         if note:
             self.notes.append(f"{note} of {node.name}")
-        return ExportGroup(
+        return ArrayGroup(
             name,
             arrays,
             axes,

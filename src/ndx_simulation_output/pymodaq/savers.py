@@ -12,7 +12,7 @@ from ndx_simulation_output.pymodaq.data import Axis, DataToExport, DataWithAxes
 from ndx_simulation_output.pymodaq.files import H5SaverLowLevel
 from ndx_simulation_output.pymodaq.loaders import LoadsArrays, SavedTree, light_axis, path_of
 from ndx_simulation_output.pymodaq.nodes import Node, next_number
-from ndx_simulation_output.recording import ExportArray, ExportAxis
+from ndx_simulation_output.recording import ArrayAxis, ArrayWithAxes
 from ndx_simulation_output.recording.json_values import to_json
 
 # Save data of known shape: axes, data, their backgrounds, and whole sets of data.
@@ -43,7 +43,7 @@ class AxisSaverLoader:
         light, group = Axis.of(axis), self.h5saver.h5(where)
         values = _as_axis(light.data)
         name = f"Axis{next_number(group, 'Axis'):02d}"
-        made = ExportAxis(name, values, light.label, light.units, light.index, light.spread_order)
+        made = ArrayAxis(name, values, light.label, light.units, light.index, light.spread_order)
         dataset = create_axis(group, made, values.shape, values.dtype)
         dataset[...] = values
         return Node(dataset)
@@ -118,7 +118,7 @@ class DataSaverLoader(LoadsArrays):
             name = f"{self._errors}{first + number:02d}"
             self._write(group, described(light, name, number, "error"), values)
 
-    def _write(self, group: h5py.Group, array: ExportArray, values: NDArray[Any]) -> None:
+    def _write(self, group: h5py.Group, array: ArrayWithAxes, values: NDArray[Any]) -> None:
         from ndx_simulation_output.nwb.arrays import as_stored, create_array, encoded
 
         stored, added, _ = encoded(values.dtype, array.name)
@@ -199,11 +199,11 @@ def saver_of(h5saver: H5SaverLowLevel | str | Path) -> H5SaverLowLevel:
     return saver
 
 
-def described(data: DataWithAxes, name: str, number: int, role: str) -> ExportArray:
+def described(data: DataWithAxes, name: str, number: int, role: str) -> ArrayWithAxes:
     """Describe the array ``number`` of data, without its values."""
     extra = {key: to_json(getattr(data, key)) for key in data.extra_attributes if key != "path"}
     is_error = role == "error"
-    return ExportArray(
+    return ArrayWithAxes(
         name,
         np.zeros(0),
         role=role,

@@ -1,14 +1,14 @@
 """What a run recorded, in one neutral description: numpy arrays and frozen dataclasses."""
 
+from ndx_simulation_output.recording.array_groups import (
+    ArrayAxis,
+    ArrayGroup,
+    ArrayWithAxes,
+    OwnArray,
+    OwnGroup,
+)
 from ndx_simulation_output.recording.arrays import LazyArray
 from ndx_simulation_output.recording.compartments import CompartmentTable
-from ndx_simulation_output.recording.labeled_arrays import (
-    ArrayGroup,
-    ExportArray,
-    ExportAxis,
-    ExportGroup,
-    OwnArray,
-)
 from ndx_simulation_output.recording.network import (
     NetworkSnapshot,
     PopulationSnapshot,
@@ -30,12 +30,12 @@ from ndx_simulation_output.recording.units import UNKNOWN, Unit, parse_unit, uni
 
 __all__ = [
     "UNKNOWN",
-    "ArrayGroup",
+    "OwnGroup",
     "CompartmentTable",
     "Electrodes",
-    "ExportArray",
-    "ExportAxis",
-    "ExportGroup",
+    "ArrayWithAxes",
+    "ArrayAxis",
+    "ArrayGroup",
     "ExtracellularPotential",
     "LazyArray",
     "NetworkSnapshot",

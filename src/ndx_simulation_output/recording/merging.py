@@ -15,8 +15,8 @@ from ndx_simulation_output.errors import (
     SimulationOutputWarning,
     SourceError,
 )
+from ndx_simulation_output.recording.array_groups import OwnGroup
 from ndx_simulation_output.recording.compartments import CompartmentTable
-from ndx_simulation_output.recording.labeled_arrays import ArrayGroup
 from ndx_simulation_output.recording.network import NetworkSnapshot
 from ndx_simulation_output.recording.output import (
     ExtracellularPotential,
@@ -31,7 +31,7 @@ from ndx_simulation_output.recording.views import Joined
 # What the ranks of a parallel run wrote, each of its own cells, joined into one description.
 
 _Item = TypeVar("_Item")
-_Named = TypeVar("_Named", ExtracellularPotential, ArrayGroup, NetworkSnapshot)
+_Named = TypeVar("_Named", ExtracellularPotential, OwnGroup, NetworkSnapshot)
 _Parts = list[tuple[str, _Item]]
 """Things that belong together, each with the name of the file that has it."""
 

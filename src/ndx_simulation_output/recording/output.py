@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ndx_simulation_output.errors import NothingRecordedError, ShapeMismatchError
+from ndx_simulation_output.recording.array_groups import ArrayGroup, OwnGroup
 from ndx_simulation_output.recording.arrays import LazyArray
 from ndx_simulation_output.recording.compartments import CompartmentTable
 from ndx_simulation_output.recording.display import html_summary
 from ndx_simulation_output.recording.ids import as_ids, some_of
-from ndx_simulation_output.recording.labeled_arrays import ArrayGroup, ExportGroup
 from ndx_simulation_output.recording.network import NetworkSnapshot
 from ndx_simulation_output.recording.times import RegularTimes, Times, Timestamps
 from ndx_simulation_output.recording.traces import Traces, read_in_unit, to_dask
@@ -317,8 +317,8 @@ class SimulationOutput:
     reports: tuple[Report, ...] = ()
     spikes: tuple[Spikes, ...] = ()
     potentials: tuple[ExtracellularPotential, ...] = ()
-    groups: tuple[ArrayGroup, ...] = ()
-    exports: tuple[ExportGroup, ...] = ()
+    groups: tuple[OwnGroup, ...] = ()
+    exports: tuple[ArrayGroup, ...] = ()
     networks: tuple[NetworkSnapshot, ...] = ()
     run: Run = field(default_factory=Run)
     session: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -9,9 +9,9 @@ from hdmf.utils import AllowPositional, get_docval
 from pynwb import TimeSeries, register_class
 
 from ndx_simulation_output.nwb.types.namespace import NAMESPACE, declare, generated, optional
-from ndx_simulation_output.recording import ExportArray, ExportAxis, ExportGroup, LazyArray
+from ndx_simulation_output.recording import ArrayAxis, ArrayGroup, ArrayWithAxes, LazyArray
+from ndx_simulation_output.recording.array_groups import is_nav_group, to_xarray
 from ndx_simulation_output.recording.display import html_summary
-from ndx_simulation_output.recording.labeled_arrays import is_nav_group, to_xarray
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -166,12 +166,12 @@ def _nav_axes(data: Any) -> Iterator[Any]:
         around = around.parent
 
 
-def _group(data: Any) -> ExportGroup:
+def _group(data: Any) -> ArrayGroup:
     """Describe arrays with axes, and all that lie within."""
     inside = (getattr(data, "nwb_data_interfaces", None) or {}).values()
     series = [item for item in inside if isinstance(item, TimeSeries)]
     arrays = [*(data.labeled_arrays or {}).values(), *series]
-    return ExportGroup(
+    return ArrayGroup(
         data.name,
         tuple(_array(array) for array in arrays),
         tuple(_axis(axis) for axis in (data.axis or {}).values()),
@@ -179,13 +179,13 @@ def _group(data: Any) -> ExportGroup:
     )
 
 
-def _array(array: Any) -> ExportArray:
+def _array(array: Any) -> ArrayWithAxes:
     known: dict[str, Any] = {
         name: array.fields.get(name) or "" for name in ("label", "title", "role", "source")
     }
     known |= {name: array.fields.get(name) or "" for name in ("distribution", "origin", "unit")}
     nav = array.fields.get("nav_indexes")
-    return ExportArray(
+    return ArrayWithAxes(
         array.name,
         _values(array.data),
         **known,
@@ -194,8 +194,8 @@ def _array(array: Any) -> ExportArray:
     )
 
 
-def _axis(axis: Any) -> ExportAxis:
-    return ExportAxis(
+def _axis(axis: Any) -> ArrayAxis:
+    return ArrayAxis(
         axis.name,
         _values(axis.data),
         axis.label or "",

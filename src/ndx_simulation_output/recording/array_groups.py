@@ -31,7 +31,7 @@ class OwnArray:
 
 
 @dataclass(frozen=True)
-class ArrayGroup:
+class OwnGroup:
     """Arrays that share an independent variable ``x``; they need not have as many values as it.
 
     ``x`` is in ``x_unit``, empty where that is not known, and None where the source has lost it. A
@@ -56,7 +56,7 @@ def is_nav_group(name: str) -> bool:
 
 
 @dataclass(frozen=True)
-class ExportAxis:
+class ArrayAxis:
     """Values of an independent variable, shape (value,), along dimension ``index`` of arrays.
 
     Axes of one dimension, such as the coordinates of points, have a ``spread_order``. ``grows``
@@ -73,7 +73,7 @@ class ExportAxis:
 
 
 @dataclass(frozen=True)
-class ExportArray:
+class ArrayWithAxes:
     """An array of any type and shape, and what its source says of it.
 
     ``role`` is ``data``, ``background``, ``error``, ``log``, ``times`` of the elements of others,
@@ -98,7 +98,7 @@ class ExportArray:
 
 
 @dataclass(frozen=True)
-class ExportGroup:
+class ArrayGroup:
     """Arrays, axes and further groups that belong together, such as those of a detector.
 
     ``kind`` is what the source calls it, ``settings`` those of the instrument in its format.
@@ -106,15 +106,15 @@ class ExportGroup:
     """
 
     name: str
-    arrays: tuple[ExportArray, ...] = ()
-    axes: tuple[ExportAxis, ...] = ()
-    groups: tuple["ExportGroup", ...] = ()
+    arrays: tuple[ArrayWithAxes, ...] = ()
+    axes: tuple[ArrayAxis, ...] = ()
+    groups: tuple["ArrayGroup", ...] = ()
     title: str = ""
     kind: str = ""
     settings: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
 
-    def walk(self, path: str = "") -> Iterator[tuple[str, "ExportGroup"]]:
+    def walk(self, path: str = "") -> Iterator[tuple[str, "ArrayGroup"]]:
         """Give this group and all below it, each with its path."""
         path = f"{path}/{self.name}"
         yield path, self
@@ -127,7 +127,7 @@ class ExportGroup:
 _FACTS = ("title", "role", "source", "distribution", "origin", "timestamp")
 
 
-def to_xarray(arrays: Sequence[ExportArray], axes: Sequence[ExportAxis]) -> "xr.Dataset":
+def to_xarray(arrays: Sequence[ArrayWithAxes], axes: Sequence[ArrayAxis]) -> "xr.Dataset":
     """Give arrays as variables and axes as coordinates, both by label, else by name.
 
     An axis is a coordinate of the arrays that are as long as it along its dimension. Where several
@@ -141,7 +141,7 @@ def to_xarray(arrays: Sequence[ExportArray], axes: Sequence[ExportAxis]) -> "xr.
     """
     xr = import_optional("xarray", "to_xarray", "xarray")
     taken: set[str] = set()
-    along: dict[tuple[int, int], list[ExportAxis]] = {}
+    along: dict[tuple[int, int], list[ArrayAxis]] = {}
     for axis in sorted(axes, key=lambda axis: (axis.index, axis.spread_order)):
         along.setdefault((axis.index, int(axis.values.shape[0])), []).append(axis)
     names = {
@@ -167,7 +167,7 @@ def to_xarray(arrays: Sequence[ExportArray], axes: Sequence[ExportAxis]) -> "xr.
     return xr.Dataset(variables, coordinates)
 
 
-def _facts(array: ExportArray) -> dict[str, Any]:
+def _facts(array: ArrayWithAxes) -> dict[str, Any]:
     facts = {name: getattr(array, name) for name in _FACTS}
     facts = {name: value for name, value in facts.items() if value not in ("", None)}
     return {"units": array.unit, **facts, **array.extra, "nav_indexes": list(array.nav_indexes)}
