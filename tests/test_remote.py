@@ -40,7 +40,7 @@ from ndx_simulation_output.recording import (
     parse_unit,
 )
 from ndx_simulation_output.remote import is_url, open_url
-from ndx_simulation_output.storage.layout import Storage
+from ndx_simulation_output.storage.layout import StorageOptions
 
 fsspec = pytest.importorskip("fsspec", reason="fsspec is not installed")
 pytest.importorskip("aiohttp", reason="aiohttp, which fsspec[http] brings, is not installed")
@@ -151,7 +151,7 @@ def files(tmp_path_factory) -> Path:
     output = network()
     metadata = {"NWBFile": {"session_start_time": SESSION}}
     writer.write(output, directory / "run.nwb", metadata=metadata)
-    packed = Storage(compression="gzip")
+    packed = StorageOptions(compression="gzip")
     writer.write(output, directory / "packed.nwb", metadata=metadata, storage=packed)
     write_contiguous(output, directory / "contiguous.nwb")
     sonata.write(simulate(duration=0.005), directory)

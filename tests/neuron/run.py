@@ -11,14 +11,14 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from ndx_simulation_output import open_output
 from ndx_simulation_output.neuron import record
-from ndx_simulation_output.storage.layout import Storage
+from ndx_simulation_output.storage.layout import StorageOptions
 from tests.neuron.models import Ring, Vectors
 
 
 def killed(target: str) -> None:
     """Run until somebody kills this process; say up to where the file is up to date."""
     ring = Ring()
-    with record(target, spikes=-10.0, storage=Storage(memory=2**20)) as recorder:
+    with record(target, spikes=-10.0, storage=StorageOptions(memory=2**20)) as recorder:
         recorder.run(9.0)
         recorder.flush()
         print(h.t, flush=True)

@@ -22,8 +22,8 @@ from ndx_simulation_output.pymodaq import (
     DataToExportTimedSaver,
     H5SaverLowLevel,
 )
-from ndx_simulation_output.storage.journal import Journal, Overlay, journal_of
-from ndx_simulation_output.storage.journaled import is_appended
+from ndx_simulation_output.storage.journal import Journal, Overlay, journal_path
+from ndx_simulation_output.storage.journaled import has_journal
 from tests.nwb.test_recover import do, python, recorded
 
 AT = "/RawData/Detector000"
@@ -150,7 +150,7 @@ def half_changed(path: Path) -> None:
     """Leave a file as a crash in the middle of a flush does, of which the journal is complete."""
     begin(path, 0).close_file()
     before = path.read_bytes()
-    journal, overlay = Journal(journal_of(path)), Overlay()
+    journal, overlay = Journal(journal_path(path)), Overlay()
     overlay.put(0, before[:512])
     journal.append(overlay)
     journal.close()
@@ -184,7 +184,7 @@ def test_who_adds_to_a_file_makes_it_whole(tmp_path):
         saver.init_file(path)
         assert saver.get_node(AT).title == "Camera"
 
-    assert not is_appended(path)
+    assert not has_journal(path)
 
 
 def test_a_new_file_has_nothing_of_what_a_crash_left(tmp_path):
@@ -227,7 +227,7 @@ def test_a_file_that_nobody_closes_is_closed_when_nobody_has_it(tmp_path):
     del saver
 
     assert count_of(tmp_path / "run.nwb") == 1
-    assert not is_appended(tmp_path / "run.nwb")
+    assert not has_journal(tmp_path / "run.nwb")
 
 
 def test_memory_is_bounded_without_a_flush(tmp_path):

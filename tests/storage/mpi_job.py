@@ -20,7 +20,7 @@ from ndx_simulation_output.nwb.stream import stream
 from ndx_simulation_output.recording import CompartmentTable, Spikes, StreamedReport, Unit
 from ndx_simulation_output.storage import mpi as parallel
 from ndx_simulation_output.storage import writing
-from ndx_simulation_output.storage.layout import Storage
+from ndx_simulation_output.storage.layout import StorageOptions
 
 STORAGES: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -50,7 +50,16 @@ def convert_case(directory: Path, case: tuple[str, str], target: Path, comm: Any
     source, storage = case
     named = directory / source
     sources = sorted(directory.glob("output/*")) if source == "all" else named
-    convert(sources, target, metadata=METADATA, overwrite=True, comm=comm, **STORAGES[storage])
+    options = dict(STORAGES[storage])
+    convert(
+        sources,
+        target,
+        metadata=METADATA,
+        overwrite=True,
+        comm=comm,
+        workers=options.pop("workers", None),
+        storage=StorageOptions(**options),
+    )
 
 
 def stream_case(target: Path, storage: str, cells: list[int], rank: int, comm: Any) -> None:
@@ -76,7 +85,7 @@ def stream_case(target: Path, storage: str, cells: list[int], rank: int, comm: A
         target,
         reports,
         metadata=METADATA,
-        storage=Storage(**options, memory=2**20),
+        storage=StorageOptions(**options, memory=2**20),
         overwrite=True,
         comm=comm,
     ) as file:
@@ -108,7 +117,7 @@ FAILURES = ["source", "other source", "piece", "full disk", "target", "rename"]
 @contextmanager
 def failing(kind: str) -> Iterator[None]:
     """Let something fail on this rank."""
-    kept = writing.made_pieces, Path.replace
+    kept = writing.encoded_pieces, Path.replace
 
     def pieces(*words: Any) -> Iterator[Any]:
         made = kept[0](*words)
@@ -125,14 +134,14 @@ def failing(kind: str) -> Iterator[None]:
     def replace(path: Path, target: Path) -> None:
         raise OSError(5, "Input/output error", str(target))
 
-    writing.made_pieces = parallel.made_pieces = pieces
+    writing.encoded_pieces = parallel.encoded_pieces = pieces
     if kind == "rename":
         Path.replace = replace
     try:
         yield
     finally:
-        writing.made_pieces, Path.replace = kept
-        parallel.made_pieces = kept[0]
+        writing.encoded_pieces, Path.replace = kept
+        parallel.encoded_pieces = kept[0]
 
 
 def convert_failing(kind: str, directory: Path, target: Path, options: Any, comm: Any) -> str:
@@ -201,7 +210,7 @@ def stream_failures(directory: Path, comm: Any) -> dict[str, str]:
         if kind == "times":
             report = StreamedReport("v", table)
         target = directory / "failed.nwb"
-        storage = Storage(chunks=(4, 2))
+        storage = StorageOptions(chunks=(4, 2))
         try:
             with stream(target, [report], metadata=METADATA, storage=storage, comm=comm) as file:
                 for step in range(20):
@@ -236,7 +245,7 @@ def stream_failing(kind: str, directory: Path, comm: Any) -> str:
         "exc", np.array([comm.rank]), np.array([2]), {"number": np.arange(2)}
     )
     reports = [StreamedReport("v", table, rate=1e4), StreamedReport("w", table)]
-    target, storage = directory / "run.nwb", Storage(chunks=(4, 3))
+    target, storage = directory / "run.nwb", StorageOptions(chunks=(4, 3))
     try:
         with stream(
             target, reports, metadata=METADATA, storage=storage, keep=True, comm=comm

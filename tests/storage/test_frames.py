@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ndx_simulation_output.storage.journal import FRAME_BYTES, append_frame, read_frames
+from ndx_simulation_output.storage.journal import EMPTY_FRAME_BYTES, append_frame, read_frames
 
 
 def written(path: Path, payloads: list[bytes]) -> list[int]:
@@ -30,7 +30,7 @@ def test_what_a_crash_has_cut_is_left_out(tmp_path_factory, payloads, data):
     assert list(read_frames(path)) == payloads[: sum(end <= length for end in ends)]
 
 
-@pytest.mark.parametrize("place", [0, 5, FRAME_BYTES - 1, FRAME_BYTES + 2])
+@pytest.mark.parametrize("place", [0, 5, EMPTY_FRAME_BYTES - 1, EMPTY_FRAME_BYTES + 2])
 def test_nothing_is_read_from_a_damaged_frame_on(place, tmp_path):
     path = tmp_path / "frames"
     (end, *_) = written(path, [b"first", b"second", b"third"])

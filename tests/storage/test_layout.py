@@ -9,12 +9,13 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ndx_simulation_output.errors import LayoutError
+from ndx_simulation_output.errors import LayoutError, UnitError
 from ndx_simulation_output.storage.layout import (
     DEFAULT_MEMORY,
     Access,
     Layout,
-    Storage,
+    StorageOptions,
+    plan_growing,
     plan_layout,
 )
 
@@ -29,7 +30,7 @@ plans = given(
     shape=SHAPES,
     itemsize=ITEMSIZES,
     widths=WIDTHS,
-    storage=st.builds(Storage, access=ACCESS, memory=MEMORY),
+    storage=st.builds(StorageOptions, access=ACCESS, memory=MEMORY),
     workers=st.integers(0, 16),
 )
 
@@ -90,7 +91,9 @@ def test_a_piece_is_whole_chunks_beside_each_other_within_the_memory(
 def test_a_piece_of_contiguous_data_is_whole_rows_within_the_memory(
     shape, itemsize, memory, workers
 ):
-    layout = plan_layout(shape, itemsize, 1, Storage(chunks="contiguous", memory=memory), workers)
+    layout = plan_layout(
+        shape, itemsize, 1, StorageOptions(chunks="contiguous", memory=memory), workers
+    )
 
     height, width = layout.piece
     of_all = height * width * itemsize * 2 * max(workers, 1)
@@ -101,14 +104,14 @@ def test_a_piece_of_contiguous_data_is_whole_rows_within_the_memory(
 
 @given(times=st.integers(1, 10**5), columns=st.integers(1, 10**5), itemsize=ITEMSIZES)
 def test_what_is_read_in_frames_has_wide_chunks(times, columns, itemsize):
-    chunks = plan_layout((times, columns), itemsize, 1, Storage(access="frames")).chunks
+    chunks = plan_layout((times, columns), itemsize, 1, StorageOptions(access="frames")).chunks
 
     assert chunks[1] == columns or chunks[1] * itemsize > MIB // 2
 
 
 @given(times=st.integers(1, 10**5), columns=st.integers(1, 10**5), itemsize=ITEMSIZES)
 def test_what_is_read_by_cells_has_long_chunks(times, columns, itemsize):
-    chunks = plan_layout((times, columns), itemsize, 1, Storage(access="cells")).chunks
+    chunks = plan_layout((times, columns), itemsize, 1, StorageOptions(access="cells")).chunks
 
     assert chunks[0] == times or chunks[0] * itemsize > MIB // 2
 
@@ -130,7 +133,7 @@ def test_what_is_read_by_cells_has_long_chunks(times, columns, itemsize):
     ],
 )
 def test_chunks_are_as_they_were_measured_to_be_best(shape, cell_widths, access, expected):
-    layout = plan_layout(shape, 4, cell_widths, Storage(access=access))
+    layout = plan_layout(shape, 4, cell_widths, StorageOptions(access=access))
 
     assert layout.chunks == expected
 
@@ -143,7 +146,7 @@ def test_chunks_are_as_they_were_measured_to_be_best(shape, cell_widths, access,
 )
 def test_chunks_are_those_that_are_asked_for_within_the_matrix(shape, chunks, compression, access):
     assume(shape[1])
-    storage = Storage(access, compression, chunks)
+    storage = StorageOptions(access=access, compression=compression, chunks=chunks)
 
     layout = plan_layout(shape, 4, 1, storage)
 
@@ -157,7 +160,7 @@ def test_no_columns_are_contiguous(chunks, compression):
     if chunks == "contiguous":
         compression = None
 
-    layout = plan_layout((5, 0), 4, [], Storage(chunks=chunks, compression=compression))
+    layout = plan_layout((5, 0), 4, [], StorageOptions(chunks=chunks, compression=compression))
 
     assert (layout.chunks, layout.compression) == (None, None)
     assert layout.piece[0] >= 1
@@ -165,7 +168,7 @@ def test_no_columns_are_contiguous(chunks, compression):
 
 @pytest.mark.parametrize("access", get_args(Access))
 def test_no_rows_have_chunks_of_a_row(access):
-    layout = plan_layout((0, 300), 4, 100, Storage(access=access, compression="gzip"))
+    layout = plan_layout((0, 300), 4, 100, StorageOptions(access=access, compression="gzip"))
 
     assert layout.chunks[0] == 1
     assert 1 <= layout.chunks[1] <= 300
@@ -174,7 +177,7 @@ def test_no_rows_have_chunks_of_a_row(access):
 
 def test_more_workers_have_smaller_pieces():
     pieces = [
-        np.prod(plan_layout((10**5, 10**5), 4, 100, Storage(memory=2**26), workers).piece)
+        np.prod(plan_layout((10**5, 10**5), 4, 100, StorageOptions(memory=2**26), workers).piece)
         for workers in (0, 1, 8, 16)
     ]
 
@@ -185,7 +188,7 @@ def test_more_workers_have_smaller_pieces():
     ("wrong", "expected"),
     [
         ({"access": "rows"}, r"access is 'rows'; expected balanced, cells or frames"),
-        ({"compression": "lzf"}, r"compression is 'lzf'; expected gzip, zstd or none"),
+        ({"compression": "lzf"}, r"compression is 'lzf'; expected auto, gzip, zstd or none"),
         ({"chunks": (0, 5)}, r"chunks are \(0, 5\); expected two positive numbers, rows and col"),
         ({"chunks": (5, -1)}, r"chunks are \(5, -1\); expected two positive numbers"),
         ({"chunks": (5,)}, r"chunks are \(5,\); expected two positive numbers"),
@@ -197,7 +200,19 @@ def test_more_workers_have_smaller_pieces():
         ({"chunks": 5}, r"chunks are 5; expected two positive numbers"),
         (
             {"chunks": "contiguous", "compression": "gzip"},
-            r"contiguous data cannot be compressed: leave out one of the two",
+            r"contiguous data cannot be compressed: leave out chunks or compression",
+        ),
+        (
+            {"link": True, "compression": "gzip"},
+            r"linked data are stored as in the source: leave out chunks and compression",
+        ),
+        (
+            {"link": True, "chunks": (3, 4)},
+            r"linked data are stored as in the source: leave out chunks and compression",
+        ),
+        (
+            {"link": True, "quantize": "0.01mV"},
+            r"linked data cannot be quantized: leave out link or quantize",
         ),
         ({"memory": MIB - 1}, r"memory is 1048575 bytes; expected at least 1 MiB"),
         ({"memory": -1}, r"memory is -1 bytes; expected at least 1 MiB"),
@@ -205,18 +220,51 @@ def test_more_workers_have_smaller_pieces():
 )
 def test_what_cannot_be_stored_is_refused(wrong, expected):
     with pytest.raises(LayoutError, match=expected):
-        Storage(**wrong)
+        StorageOptions(**wrong)
+
+
+@pytest.mark.parametrize("step", ["0.01", "mV", "-1mV", "1 furlong", "nanmV", 0.01, {"v": "0 mV"}])
+def test_a_step_without_a_size_or_a_unit_is_refused(step):
+    with pytest.raises(UnitError, match=r"quantization step is .*; expected a number and a unit"):
+        StorageOptions(quantize=step)
+
+
+def test_no_compression_has_one_meaning():
+    assert StorageOptions(compression=None) == StorageOptions(compression="none")
+    assert StorageOptions() == StorageOptions(compression="auto")
+
+
+def test_options_do_not_change_with_the_mapping_they_were_made_of():
+    steps = {"v": "0.01mV"}
+    options = StorageOptions(quantize=steps)
+    steps["v"] = "1mV"
+
+    assert options.quantize == {"v": "0.01mV"}
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"chunks": "contiguous"}, {"link": True}, {"quantize": "0.01mV"}], ids=str
+)
+def test_a_stream_refuses_what_needs_all_data_at_once(wrong):
+    with pytest.raises(LayoutError, match="streamed data cannot be contiguous, linked or quant"):
+        plan_growing(10, 4, storage=StorageOptions(**wrong))
+
+
+def test_a_stream_refuses_a_compression_of_zarr():
+    with pytest.raises(LayoutError, match="streams are HDF5 files"):
+        plan_growing(10, 4, storage=StorageOptions(compression="zstd"))
 
 
 def test_numbers_of_numpy_are_numbers_of_chunks():
-    storage = Storage(chunks=(np.int64(3), np.uint8(4)))
+    storage = StorageOptions(chunks=(np.int64(3), np.uint8(200)))
 
-    assert plan_layout((10, 10), 4, 1, storage).chunks == (3, 4)
+    assert plan_layout((10, 300), 4, 1, storage).chunks == (3, 200)
+    assert plan_growing(300, 4, 1, storage).chunks == (3, 200)
 
 
 def test_the_least_memory_is_allowed():
-    assert Storage(memory=MIB).memory == MIB
-    assert Storage().memory == DEFAULT_MEMORY
+    assert StorageOptions(memory=MIB).memory == MIB
+    assert StorageOptions().memory == DEFAULT_MEMORY
 
 
 def test_a_layout_says_itself_in_a_line():
@@ -239,6 +287,6 @@ def test_a_layout_says_itself_in_a_line():
     ],
 )
 def test_a_contiguous_layout_says_so_and_how_large_it_is(shape, size):
-    layout = plan_layout(shape, 4, 1, Storage(chunks="contiguous"))
+    layout = plan_layout(shape, 4, 1, StorageOptions(chunks="contiguous"))
 
-    assert f"({size}): contiguous, a row after the other, uncompressed" in str(layout)
+    assert f"({size}): contiguous, uncompressed" in str(layout)

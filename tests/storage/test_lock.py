@@ -5,7 +5,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from ndx_simulation_output.files import whole_hdf5
+from ndx_simulation_output.files import atomic_hdf5
 from ndx_simulation_output.storage.layout import Layout
 from ndx_simulation_output.storage.reading import HDF5Array
 from ndx_simulation_output.storage.writing import create_dataset, write_matrix
@@ -22,7 +22,7 @@ def test_workers_read_while_chunks_are_stored(tmp_path: Path):
     for _ in range(10):
         with h5py.File(tmp_path / "source.h5") as file:
             source = HDF5Array(file["data"])
-            with whole_hdf5(tmp_path / "v.h5", overwrite=True) as target:
+            with atomic_hdf5(tmp_path / "v.h5", overwrite=True) as target:
                 made = create_dataset(target, "data", layout, np.dtype("<f4"))
                 write_matrix(source, made, layout, path=target.path, workers=3)
 

@@ -16,7 +16,7 @@ def test_the_last_put_is_on_top(puts, place, length):
         overlay.put(start, data)
         expected[start : start + len(data)] = data
     found = bytearray(length)
-    overlay.lay_over(place, memoryview(found))
+    overlay.copy_to(place, memoryview(found))
 
     assert found == expected[place : place + length]
 
@@ -47,7 +47,7 @@ def test_what_is_dropped_is_what_was_below(puts, place, length):
     expected[place : place + length] = b"." * length
     overlay.drop(place, place + length)
     found = bytearray(b"." * 150)
-    overlay.lay_over(0, memoryview(found))
+    overlay.copy_to(0, memoryview(found))
 
     assert found == expected
     assert all(piece for _, piece in overlay)

@@ -18,7 +18,7 @@ from ndx_simulation_output.storage import datasets as storages
 from ndx_simulation_output.storage import partitions as engine_workers
 from ndx_simulation_output.storage import raw_files as mapped
 from ndx_simulation_output.storage.filters import inflate, shuffle
-from ndx_simulation_output.storage.reading import HDF5Array, as_array
+from ndx_simulation_output.storage.reading import HDF5Array, wrap_array
 from tests.storage.making import (
     DTYPES,
     SHAPES,
@@ -192,9 +192,9 @@ def test_what_is_in_hdf5_files_is_an_array_of_hdf5(tmp_path: Path):
         matrix_of_file = file.create_dataset("matrix", data=np.zeros((2, 3)))
         values = np.zeros((2, 3))
 
-        assert isinstance(as_array(line), HDF5Array)
-        assert as_array(values) is values
-        assert isinstance(as_array(matrix_of_file), HDF5Array)
+        assert isinstance(wrap_array(line), HDF5Array)
+        assert wrap_array(values) is values
+        assert isinstance(wrap_array(matrix_of_file), HDF5Array)
 
 
 @pytest.mark.parametrize("shape", [(0, 5), (5, 0), (0, 0), (1, 1), (1, 300), (300, 1)])

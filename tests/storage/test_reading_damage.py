@@ -10,7 +10,7 @@ import pytest
 from ndx_simulation_output.errors import SourceError
 from ndx_simulation_output.storage import partitions as engine_workers
 from ndx_simulation_output.storage import raw_files as mapped
-from ndx_simulation_output.storage.datasets import Plain, storage_of
+from ndx_simulation_output.storage.datasets import H5pyReader, dataset_reader
 from ndx_simulation_output.storage.reading import HDF5Array
 from tests.storage.making import STORED, VALUES, assert_same, write
 
@@ -91,4 +91,4 @@ def test_contiguous_data_beyond_the_end_of_the_file_are_left_to_h5py(tmp_path: P
 
     monkeypatch.setattr(mapped, "File", Short)
     with h5py.File(tmp_path / "v.h5") as file:
-        assert type(storage_of(file["data"])) is Plain
+        assert type(dataset_reader(file["data"])) is H5pyReader

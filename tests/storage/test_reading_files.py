@@ -12,7 +12,13 @@ import h5py
 import numpy as np
 import pytest
 
-from ndx_simulation_output.storage.datasets import Chunks, Contiguous, Deflated, Plain, storage_of
+from ndx_simulation_output.storage.datasets import (
+    ChunkedReader,
+    ContiguousReader,
+    DeflatedReader,
+    H5pyReader,
+    dataset_reader,
+)
 from ndx_simulation_output.storage.reading import HDF5Array
 from tests.storage.making import STORED, VALUES, assert_same, write
 
@@ -33,18 +39,18 @@ def path(options, tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [
-        ("contiguous", Contiguous),
-        ("chunked", Chunks),
-        ("gzip", Deflated),
-        ("shuffle and gzip", Deflated),
+        ("contiguous", ContiguousReader),
+        ("chunked", ChunkedReader),
+        ("gzip", DeflatedReader),
+        ("shuffle and gzip", DeflatedReader),
     ],
 )
 def test_common_storages_are_read_past_hdf5(kind, expected, tmp_path: Path):
     write(tmp_path / "v.h5", STORED[kind])
 
     with h5py.File(tmp_path / "v.h5") as file:
-        assert type(storage_of(file["data"])) is expected
-        assert HDF5Array(file["data"]).is_mapped == (expected is not Deflated)
+        assert type(dataset_reader(file["data"])) is expected
+        assert HDF5Array(file["data"]).is_mapped == (expected is not DeflatedReader)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +74,7 @@ def test_other_storages_are_left_to_h5py(options, tmp_path: Path):
 
     with h5py.File(tmp_path / "v.h5") as file:
         array = HDF5Array(file["data"])
-        assert type(storage_of(file["data"])) is Plain
+        assert type(dataset_reader(file["data"])) is H5pyReader
         assert not array.is_mapped
         assert array[1:3, 2:4].tolist() == file["data"][1:3, 2:4].tolist()
         assert array.take_columns(slice(None), np.array([3, 0])).shape == (6, 2)
@@ -91,7 +97,7 @@ def test_numbers_of_fewer_bits_are_left_to_h5py(tmp_path: Path):
         h5py.Dataset(made)[...] = np.arange(48).reshape(6, 8)
 
     with h5py.File(tmp_path / "v.h5") as file:
-        assert type(storage_of(file["data"])) is Plain
+        assert type(dataset_reader(file["data"])) is H5pyReader
         assert HDF5Array(file["data"])[5, 7] == 47
 
 

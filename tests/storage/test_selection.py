@@ -1,4 +1,4 @@
-"""A selection of columns is cut into runs, and into what is wanted of each chunk."""
+"""A selection of columns is cut_span into runs, and into what is wanted of each chunk."""
 
 from itertools import pairwise
 
@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ndx_simulation_output.storage.datasets import Run, Selection, cut
+from ndx_simulation_output.storage.datasets import Selection, Span, cut_span
 
 COLUMNS = st.sets(st.integers(0, 60)).map(lambda some: np.array(sorted(some), np.intp))
 RANGES = st.tuples(st.integers(0, 60), st.integers(0, 60)).map(lambda ends: range(*sorted(ends)))
@@ -47,10 +47,10 @@ def test_adjacent_columns_of_a_chunk_are_a_slice(columns, width):
 
 @given(ends=RANGES.filter(len), place=st.integers(0, 9), length=st.integers(1, 70))
 def test_a_run_is_cut_at_multiples_of_a_length(ends, place, length):
-    run = Run(ends.start, ends.stop, place)
+    run = Span(ends.start, ends.stop, place)
     columns, places = [], []
 
-    for number, part in cut(run, length):
+    for number, part in cut_span(run, length):
         assert 0 <= part.start < part.stop <= length
         columns += range(number * length + part.start, number * length + part.stop)
         places += range(part.target.start, part.target.stop)

@@ -6,17 +6,17 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ndx_simulation_output.storage.growing import Owned
-from ndx_simulation_output.storage.layout import Storage, plan_layout, plan_stream
+from ndx_simulation_output.storage.growing import RankColumns
+from ndx_simulation_output.storage.layout import StorageOptions, plan_growing, plan_layout
 from ndx_simulation_output.storage.mpi import plan_share
 
 STORAGES = st.sampled_from(
     [
-        Storage(),
-        Storage(access="cells"),
-        Storage(access="frames"),
-        Storage(chunks="contiguous"),
-        Storage(chunks=(3, 4)),
+        StorageOptions(),
+        StorageOptions(access="cells"),
+        StorageOptions(access="frames"),
+        StorageOptions(chunks="contiguous"),
+        StorageOptions(chunks=(3, 4)),
     ]
 )
 
@@ -95,7 +95,7 @@ def test_ranks_complete_their_chunks_from_those_of_others(counts, chunk_width):
     # The last rank first: a rank gets columns of those that come after it.
     for rank in reversed(range(len(counts))):
         mail.rank = rank
-        owned = Owned(starts, chunk_width, rank)
+        owned = RankColumns(starts, chunk_width, rank)
         own = np.zeros((2, owned.width), int)
         own[:, : owned.count] = values[:, starts[rank] : starts[rank + 1]]
         whole = owned.exchange(own, mail)
@@ -116,9 +116,9 @@ def test_ranks_complete_their_chunks_from_those_of_others(counts, chunk_width):
     st.sampled_from(["balanced", "cells", "frames"]),
 )
 def test_a_row_of_chunks_of_a_stream_fits_into_the_memory(columns, itemsize, width, steps, access):
-    storage = Storage(access=access, memory=2**22)
+    storage = StorageOptions(access=access, memory=2**22)
 
-    layout = plan_stream(columns, itemsize, width, storage, steps=steps)
+    layout = plan_growing(columns, itemsize, width, storage, steps=steps)
 
     assert layout.shape == (0, columns)
     assert layout.chunks[0] * columns * itemsize <= storage.memory

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ndx_simulation_output.errors import SourceError
 from ndx_simulation_output.recording.views import Columns, Quantized
 from ndx_simulation_output.storage import partitions as sources
-from ndx_simulation_output.storage.layout import Layout, Storage, plan_layout
+from ndx_simulation_output.storage.layout import Layout, StorageOptions, plan_layout
 from ndx_simulation_output.storage.partitions import regions
 from tests.storage.making import Spy
 
@@ -21,7 +21,7 @@ CHUNKS = st.tuples(st.integers(1, 45), st.integers(1, 45))
 
 def plan(array: np.ndarray, chunks: tuple[int, int] | None, memory: int, beside: int) -> Layout:
     """Plan a layout in less memory than a user may ask for."""
-    storage = Storage(chunks=chunks or "contiguous")
+    storage = StorageOptions(chunks=chunks or "contiguous")
     layout = plan_layout(array.shape, array.itemsize, 1, storage)
     if layout.chunks is None:
         return replace(layout, memory=memory, piece=(beside, array.shape[1]))

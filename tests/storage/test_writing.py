@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from ndx_simulation_output.recording.arrays import LazyArray, copy_array
 from ndx_simulation_output.recording.views import ColumnRange, Columns, Scaled, Transposed
 from ndx_simulation_output.storage import partitions as sources
-from ndx_simulation_output.storage.layout import Layout, Storage, plan_layout
+from ndx_simulation_output.storage.layout import Layout, StorageOptions, plan_layout
 from ndx_simulation_output.storage.reading import HDF5Array
 from ndx_simulation_output.storage.writing import create_dataset, write_matrix
 from tests.storage.making import DTYPES, Spy, directory, matrix, storage_options
@@ -57,7 +57,7 @@ def layouts(draw: st.DrawFn, shape: tuple[int, int], itemsize: int) -> Layout:
     """Plan a layout in less memory than a user may ask for."""
     chunks = draw(CHUNKS)
     compression = draw(st.sampled_from([None, "gzip"])) if chunks != "contiguous" else None
-    layout = plan_layout(shape, itemsize, 3, Storage("balanced", compression, chunks))
+    layout = plan_layout(shape, itemsize, 3, StorageOptions(compression=compression, chunks=chunks))
     memory, beside = draw(st.integers(1, 3000)), draw(st.integers(1, 4))
     if layout.chunks is None:
         return replace(layout, memory=memory, piece=(beside, shape[1]))
@@ -136,7 +136,7 @@ def test_numbers_are_converted_to_the_type_of_the_dataset(
     workers, chunks, compression, with_path, tmp_path: Path
 ):
     values = np.random.default_rng(0).random((12, 7))
-    layout = plan_layout((12, 7), 4, 1, Storage("balanced", compression, chunks))
+    layout = plan_layout((12, 7), 4, 1, StorageOptions(compression=compression, chunks=chunks))
     done: list[int] = []
 
     with h5py.File(tmp_path / "v.h5", "w") as file:
@@ -160,7 +160,7 @@ def test_numbers_are_converted_to_the_type_of_the_dataset(
 def test_a_chunk_of_the_source_is_read_once(workers, source_chunks, chunks, memory, tmp_path: Path):
     values = matrix((100, 90), "<f4")
     source = Spy(values, source_chunks)
-    layout = replace(plan_layout((100, 90), 4, 1, Storage(chunks=chunks)), memory=memory)
+    layout = replace(plan_layout((100, 90), 4, 1, StorageOptions(chunks=chunks)), memory=memory)
 
     with h5py.File(tmp_path / "v.h5", "w") as file:
         dataset = create_dataset(file, "data", layout, values.dtype)
@@ -176,7 +176,7 @@ def test_data_go_to_their_place_in_every_kind_of_file(
     userblock_size, libver, chunks, tmp_path: Path
 ):
     values = matrix((12, 7), "<f8")
-    layout = plan_layout((12, 7), 8, 1, Storage(chunks=chunks))
+    layout = plan_layout((12, 7), 8, 1, StorageOptions(chunks=chunks))
     path = tmp_path / "v.h5"
 
     with h5py.File(path, "w", libver=libver, userblock_size=userblock_size) as file:
@@ -204,7 +204,7 @@ def test_data_go_to_their_place_in_every_kind_of_file(
 )
 def test_datasets_that_others_created_are_written(options, tmp_path: Path):
     values = np.arange(84).reshape(12, 7) % 2
-    layout = plan_layout((12, 7), 8, 1, Storage(chunks=options.get("chunks", "contiguous")))
+    layout = plan_layout((12, 7), 8, 1, StorageOptions(chunks=options.get("chunks", "contiguous")))
 
     with h5py.File(tmp_path / "v.h5", "w") as file:
         dataset = file.create_dataset("data", (12, 7), **{"dtype": "i4", **options})
@@ -222,7 +222,9 @@ def test_a_file_in_memory_is_written():
             ("b", (5, 4), None),
             ("c", (5, 4), "gzip"),
         ]:
-            layout = plan_layout((12, 7), 8, 1, Storage("balanced", compression, chunks))
+            layout = plan_layout(
+                (12, 7), 8, 1, StorageOptions(compression=compression, chunks=chunks)
+            )
             write_matrix(values, create_dataset(file, name, layout, values.dtype), layout)
             assert file[name][()].tobytes() == values.tobytes()
 
@@ -251,7 +253,7 @@ def test_pieces_are_gathered_in_threads_and_reported_from_ours(tmp_path: Path):
             return super().__getitem__(key)
 
     values = matrix((100, 7), "<f8")
-    layout = replace(plan_layout((100, 7), 8, 1, Storage(chunks="contiguous")), piece=(5, 7))
+    layout = replace(plan_layout((100, 7), 8, 1, StorageOptions(chunks="contiguous")), piece=(5, 7))
     with h5py.File(tmp_path / "v.h5", "w") as file:
         dataset = create_dataset(file, "data", layout, values.dtype)
         write_matrix(

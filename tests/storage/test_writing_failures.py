@@ -15,17 +15,22 @@ import numpy as np
 import pytest
 
 from ndx_simulation_output.errors import SourceError, WriteError
-from ndx_simulation_output.files import whole_hdf5
-from ndx_simulation_output.storage.layout import Layout, Storage, plan_layout
+from ndx_simulation_output.files import atomic_hdf5
+from ndx_simulation_output.storage.layout import Layout, StorageOptions, plan_layout
 from ndx_simulation_output.storage.reading import HDF5Array
-from ndx_simulation_output.storage.writing import create_dataset, place_of, take_room, write_matrix
+from ndx_simulation_output.storage.writing import (
+    create_dataset,
+    locate_dataset,
+    reserve_space,
+    write_matrix,
+)
 from tests.storage.making import Spy, matrix
 
 SHAPE = 120, 70
 STORAGES = {
-    "contiguous": Storage(chunks="contiguous"),
-    "chunked": Storage(chunks=(50, 30)),
-    "gzip": Storage(chunks=(50, 30), compression="gzip"),
+    "contiguous": StorageOptions(chunks="contiguous"),
+    "chunked": StorageOptions(chunks=(50, 30)),
+    "gzip": StorageOptions(chunks=(50, 30), compression="gzip"),
 }
 
 
@@ -37,7 +42,7 @@ def write(path: Path, source: Any, layout: Layout, **options: Any) -> None:
 
 def write_whole(path: Path, source: Any, layout: Layout, **options: Any) -> None:
     """Write a file that is there whole or not at all."""
-    with whole_hdf5(path) as file:
+    with atomic_hdf5(path) as file:
         dataset = create_dataset(file, "data", layout, source.dtype)
         write_matrix(source, dataset, layout, path=file.path, **options)
 
@@ -147,12 +152,12 @@ def test_a_disk_too_full_for_the_temporary_file_leaves_no_file(tmp_path: Path, m
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux finds the room of a file at once")
 def test_a_disk_that_is_too_small_is_told_before_anything_is_written(tmp_path: Path):
     n_bytes = shutil.disk_usage(tmp_path).total + 2**30
-    layout = plan_layout((n_bytes // 2**20, 2**18), 4, 1, Storage(chunks="contiguous"))
+    layout = plan_layout((n_bytes // 2**20, 2**18), 4, 1, StorageOptions(chunks="contiguous"))
 
     with h5py.File(tmp_path / "v.h5", "w") as file:
-        place = place_of(create_dataset(file, "v", layout, np.dtype("f4")))
+        place = locate_dataset(create_dataset(file, "v", layout, np.dtype("f4")))
         with pytest.raises(OSError, match=r"(No space left|too large|[Qq]uota).*v\.h5"):
-            take_room(place, tmp_path / "v.h5")
+            reserve_space(place, tmp_path / "v.h5")
         del file["v"]
 
     assert (tmp_path / "v.h5").stat().st_size < 2**20

@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 
 from ndx_simulation_output.cable import simulate
-from ndx_simulation_output.storage.layout import Layout, Storage, plan_layout
+from ndx_simulation_output.storage.layout import Layout, StorageOptions, plan_layout
 from ndx_simulation_output.storage.reading import HDF5Array
 from ndx_simulation_output.storage.writing import create_dataset, replace_dataset, write_matrix
 from tests.storage.making import matrix
 
 STORAGES = {
-    "contiguous": Storage(chunks="contiguous"),
-    "chunked": Storage(chunks=(50, 30)),
-    "gzip": Storage(chunks=(50, 30), compression="gzip"),
-    "planned": Storage(),
+    "contiguous": StorageOptions(chunks="contiguous"),
+    "chunked": StorageOptions(chunks=(50, 30)),
+    "gzip": StorageOptions(chunks=(50, 30), compression="gzip"),
+    "planned": StorageOptions(),
 }
 SHAPE = 120, 70
 
@@ -67,7 +67,7 @@ def test_a_file_is_hardly_larger_than_its_data(kind, tmp_path: Path):
 
 def test_compressed_voltages_take_about_as_much_room_as_those_of_h5py(tmp_path: Path):
     voltages = np.asarray(simulate(duration=0.2)["v_exc"].data[1000:, :])
-    layout = plan_layout(voltages.shape, 4, 17, Storage(compression="gzip"))
+    layout = plan_layout(voltages.shape, 4, 17, StorageOptions(compression="gzip"))
 
     write(tmp_path / "v.h5", voltages, layout)
     with h5py.File(tmp_path / "plain.h5", "w") as file:
@@ -116,7 +116,7 @@ def test_until_it_is_written_the_place_of_a_matrix_reads_as_zeros(layout, tmp_pa
 
 
 def test_a_dataset_in_the_place_of_another_has_its_type_and_attributes(tmp_path: Path):
-    layout = plan_layout((4, 3), 4, 1, Storage(compression="gzip"))
+    layout = plan_layout((4, 3), 4, 1, StorageOptions(compression="gzip"))
 
     with h5py.File(tmp_path / "v.h5", "w") as file:
         other = file.create_dataset("group/other", data=[1])

@@ -25,7 +25,7 @@ from ndx_simulation_output.nwb.metadata import begun_now
 from ndx_simulation_output.nwb.stream import Stream, stream
 from ndx_simulation_output.optional import import_optional
 from ndx_simulation_output.recording import CompartmentTable, Run, StreamedReport
-from ndx_simulation_output.storage.layout import Storage
+from ndx_simulation_output.storage.layout import StorageOptions
 from ndx_simulation_output.storage.mpi import Communicator, Team, together
 
 __all__ = ["Recorder", "Variable", "record"]
@@ -50,7 +50,7 @@ def record(
     dtype: DTypeLike = "f8",
     flush_every: float = 10.0,
     metadata: str | Path | Mapping[str, Any] | None = None,
-    storage: Storage = Storage(memory=_MEMORY),  # noqa: B008 - frozen
+    storage: StorageOptions = StorageOptions(memory=_MEMORY),  # noqa: B008 - frozen
     workers: int | None = None,
     overwrite: bool = False,
     comm: Communicator | None = None,

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ndx_simulation_output.errors import ShapeMismatchError, SourceError
-from ndx_simulation_output.files import WholeFile
+from ndx_simulation_output.files import AtomicFile
 from ndx_simulation_output.recording import Electrodes, ExtracellularPotential, LazyArray, Times
 from ndx_simulation_output.recording.views import Transposed
 from ndx_simulation_output.sonata.files import (
@@ -32,7 +32,7 @@ from ndx_simulation_output.sonata.files import (
 )
 from ndx_simulation_output.sonata.options import ReadOptions
 from ndx_simulation_output.sonata.write_reports import restore_units, write_data, write_time
-from ndx_simulation_output.storage.reading import as_array
+from ndx_simulation_output.storage.reading import wrap_array
 
 # Extracellular potentials, and the electrodes whose positions stand in a file beside them.
 
@@ -102,9 +102,9 @@ def read_electrodes(path: Path) -> Electrodes:
 
 def _as_time_by_channel(data: h5py.Dataset, n_channels: int) -> LazyArray:
     if data.dtype.kind in "iuf" and data.ndim == 2 and data.shape[1] == n_channels:
-        return as_array(data)
+        return wrap_array(data)
     if data.dtype.kind in "iuf" and data.ndim == 2 and data.shape[0] == n_channels:
-        return Transposed(as_array(data))
+        return Transposed(wrap_array(data))
     found = f"type {data.dtype} and shape {data.shape}"
     msg = f"{place(data)} has {found} but there are {n_channels} channels"
     raise ShapeMismatchError(msg)
@@ -132,7 +132,7 @@ def _times(
 
 
 def write_potential(
-    file: WholeFile,
+    file: AtomicFile,
     potential: ExtracellularPotential,
     left_out: list[str],
     progress: Callable[[int], object] | None = None,

@@ -31,7 +31,7 @@ from ndx_simulation_output.sonata.files import (
     regular_times,
 )
 from ndx_simulation_output.sonata.options import ReadOptions
-from ndx_simulation_output.storage.reading import as_array
+from ndx_simulation_output.storage.reading import wrap_array
 
 # Which columns of a report belong to which cell.
 
@@ -427,12 +427,12 @@ def _as_time_by_compartment(parts: _Parts, n_elements: int) -> LazyArray:
         msg = f"{place(data)} has type {data.dtype} and shape {data.shape}; expected a matrix"
         raise ShapeMismatchError(msg)
     if data.ndim == 1 and n_elements == 1:
-        return Matrix(as_array(data))
+        return Matrix(wrap_array(data))
     if data.ndim == 2 and data.shape[1] == n_elements:
-        return as_array(data)
+        return wrap_array(data)
     if data.ndim == 2 and data.shape[0] == n_elements and _n_times(parts) == data.shape[1]:
         # arbor-sonata stores values × time, with a time for each value.
-        return Transposed(as_array(data))
+        return Transposed(wrap_array(data))
     found = f"{data.shape[1]} columns" if data.ndim == 2 else "one dimension"
     msg = f"{place(data)} has {found} but the mapping describes {n_elements} compartments"
     raise ShapeMismatchError(msg)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import ExportError, SourceError
-from ndx_simulation_output.files import WholeFile
+from ndx_simulation_output.files import AtomicFile
 from ndx_simulation_output.recording import (
     CompartmentTable,
     LazyArray,
@@ -21,7 +21,7 @@ from ndx_simulation_output.recording import (
 )
 from ndx_simulation_output.recording.views import Columns, Scaled
 from ndx_simulation_output.sonata.files import attributes_from_json, regular_times
-from ndx_simulation_output.storage.layout import Storage, plan_layout
+from ndx_simulation_output.storage.layout import StorageOptions, plan_layout
 from ndx_simulation_output.storage.writing import create_dataset, write_matrix
 
 # Write compartment reports.
@@ -35,7 +35,7 @@ _OWN_COLUMNS = {"number", "position", "source_column"}
 
 
 def write_report(
-    file: WholeFile,
+    file: AtomicFile,
     report: Report,
     dialect: str,
     dtype: str | None,
@@ -109,9 +109,9 @@ def write_data(
     shape = data.shape[0], data.shape[1]
     if dialect == "allen" and all(shape):
         stored = group.create_dataset("data", shape, chosen, chunks=True)
-        layout = plan_layout(shape, chosen.itemsize, storage=Storage(chunks=stored.chunks))
+        layout = plan_layout(shape, chosen.itemsize, storage=StorageOptions(chunks=stored.chunks))
     else:
-        layout = plan_layout(shape, chosen.itemsize, storage=Storage(chunks="contiguous"))
+        layout = plan_layout(shape, chosen.itemsize, storage=StorageOptions(chunks="contiguous"))
         stored = create_dataset(group, "data", layout, chosen)
     write_matrix(data, stored, layout, path=path, progress=progress)
     return stored

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ndx_simulation_output.recording.arrays import LazyArray, size_in_bytes
 from ndx_simulation_output.storage.filters import deflate, shuffle
-from ndx_simulation_output.storage.partitions import default_workers, in_order, worth
+from ndx_simulation_output.storage.partitions import default_workers, in_order, useful_workers
 from ndx_simulation_output.storage.raw_files import hdf5_lock
 
 # Columns of tables, shape (row,), stored shuffled or not and deflated: chunks made in threads.
@@ -81,7 +81,7 @@ def write_columns(
     """
     columns = list(columns)
     workers = default_workers() if workers is None else workers
-    workers = worth(sum(size_in_bytes(column.source) for column in columns), workers)
+    workers = useful_workers(sum(size_in_bytes(column.source) for column in columns), workers)
     for part in in_order(_made, _parts(columns), workers):
         with hdf5_lock:
             part.column.dataset.id.write_direct_chunk((part.start,), part.stored)

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from ndx_simulation_output.recording.arrays import Put
 from ndx_simulation_output.storage.filters import inflate, unshuffle
-from ndx_simulation_output.storage.partitions import run_all, worth
+from ndx_simulation_output.storage.partitions import run_all, useful_workers
 from ndx_simulation_output.storage.raw_files import File, Mapped, hdf5_lock, map_file
 
 # Which part of a matrix is wanted: runs of rows and columns, and where they fall into chunks.
 
 
 @dataclass(frozen=True)
-class Run:
+class Span:
     """Columns (or rows) ``[start, stop)`` of a matrix that go to ``place`` and on in the output."""
 
     start: int
@@ -57,17 +57,17 @@ class Selection:
         """Number of rows and of columns."""
         return len(self.rows), len(self.columns)
 
-    def runs(self) -> list[Run]:
+    def runs(self) -> list[Span]:
         """Give the columns as runs of adjacent ones."""
         columns = self.columns
         if not len(columns):
             return []
         if isinstance(columns, range):
-            return [Run(columns.start, columns.stop, 0)]
+            return [Span(columns.start, columns.stop, 0)]
         starts = np.flatnonzero(np.diff(columns, prepend=columns[0] - 2) != 1)
         stops = np.append(starts[1:], len(columns))
         return [
-            Run(first, last + 1, place)
+            Span(first, last + 1, place)
             for first, last, place in zip(
                 columns[starts].tolist(), columns[stops - 1].tolist(), starts.tolist(), strict=True
             )
@@ -78,7 +78,7 @@ class Selection:
         if not len(self.columns):
             return
         if isinstance(self.columns, range):
-            for number, run in cut(Run(self.columns.start, self.columns.stop, 0), width):
+            for number, run in cut_span(Span(self.columns.start, self.columns.stop, 0), width):
                 yield ChunkColumns(number, slice(run.start, run.stop), run.target)
             return
         numbers, local = np.divmod(self.columns, width)
@@ -99,22 +99,22 @@ def _tight(indices: NDArray[np.intp]) -> NDArray[np.intp] | slice:
     return indices
 
 
-def cut(run: Run, length: int) -> Iterator[tuple[int, Run]]:
+def cut_span(run: Span, length: int) -> Iterator[tuple[int, Span]]:
     """Cut a run at multiples of ``length``: give the number of each piece, and the run in it.
 
     Example
     -------
-    >>> for number, piece in cut(Run(3, 9, place=0), length=4):
+    >>> for number, piece in cut_span(Span(3, 9, place=0), length=4):
     ...     print(number, piece)
-    0 Run(start=3, stop=4, place=0)
-    1 Run(start=0, stop=4, place=1)
-    2 Run(start=0, stop=1, place=5)
+    0 Span(start=3, stop=4, place=0)
+    1 Span(start=0, stop=4, place=1)
+    2 Span(start=0, stop=1, place=5)
 
     """
     for number in range(run.start // length, -(-run.stop // length)):
         first = number * length
         start, stop = max(run.start, first), min(run.stop, first + length)
-        yield number, Run(start - first, stop - first, run.place + start - run.start)
+        yield number, Span(start - first, stop - first, run.place + start - run.start)
 
 
 # Chunks of HDF5 files: where they are, and how to read what is wanted of them, each once.
@@ -126,7 +126,7 @@ _NOWHERE = -(2**62)
 """The address of what is not in the file, as far as can be from any that is."""
 
 
-class Index:
+class ChunkIndex:
     """Where the chunks of a dataset are: address, size and skipped filters, by chunk number."""
 
     def __init__(self, dataset: h5py.Dataset, known: NDArray[np.int64] | None = None) -> None:
@@ -205,30 +205,30 @@ class _Block:
 
     first: int
     count: int
-    columns: Run
+    columns: Span
 
 
-def _blocks(run: Run, width: int) -> Iterator[_Block]:
+def _blocks(run: Span, width: int) -> Iterator[_Block]:
     """Cut a run of columns into chunks wanted in part, and a block of those wanted whole."""
     first, stop = -(-run.start // width), run.stop // width
     if stop <= first:
-        yield from (_Block(number, 1, part) for number, part in cut(run, width))
+        yield from (_Block(number, 1, part) for number, part in cut_span(run, width))
         return
     middle = run.place + first * width - run.start
     if run.start < first * width:
-        yield _Block(first - 1, 1, Run(run.start - (first - 1) * width, width, run.place))
-    yield _Block(first, stop - first, Run(0, width, middle))
+        yield _Block(first - 1, 1, Span(run.start - (first - 1) * width, width, run.place))
+    yield _Block(first, stop - first, Span(0, width, middle))
     if stop * width < run.stop:
-        rest = Run(0, run.stop - stop * width, middle + (stop - first) * width)
+        rest = Span(0, run.stop - stop * width, middle + (stop - first) * width)
         yield _Block(stop, 1, rest)
 
 
 @dataclass(frozen=True)
-class Chunks(Mapped):
+class ChunkedReader(Mapped):
     """Chunks without filters, in the mapped file."""
 
     dataset: h5py.Dataset
-    index: Index
+    index: ChunkIndex
 
     def read(
         self,
@@ -240,7 +240,7 @@ class Chunks(Mapped):
         """Copy what is wanted of chunks that are neighbours in the file together."""
         height, width = self.dataset.chunks
         rows, runs = list(_row_parts(selection.rows, height)), selection.runs()
-        workers = worth(out.nbytes, workers)
+        workers = useful_workers(out.nbytes, workers)
         if len(runs) > 1 and len(runs) * _SHORT_RUN > len(selection.columns):
             by_chunk = list(selection.by_chunk(width))
             self.index.prepare(len(rows) * len(by_chunk))
@@ -292,12 +292,12 @@ class Chunks(Mapped):
 
 
 @dataclass(frozen=True)
-class Deflated:
+class DeflatedReader:
     """Chunks that are deflated, perhaps shuffled before, in a file that may be anywhere."""
 
     file: File | None
     dataset: h5py.Dataset
-    index: Index
+    index: ChunkIndex
     filters: tuple[int, ...]
 
     def read(
@@ -312,7 +312,7 @@ class Deflated:
         jobs = list(product(_row_parts(selection.rows, height), selection.by_chunk(width)))
         if self.file is not None:
             self.index.prepare(len(jobs))
-        workers = worth(len(jobs) * self.index.chunk_bytes, workers)
+        workers = useful_workers(len(jobs) * self.index.chunk_bytes, workers)
         run_all(lambda job: self._inflate(job[0], job[1], out, put), jobs, workers)
 
     def _inflate(self, row: _RowPart, columns: ChunkColumns, out: NDArray[Any], put: Put) -> None:
@@ -393,7 +393,7 @@ _ROW_BYTES = 2**16
 """The kernel reads this much ahead: pieces farther apart are better read alone."""
 
 
-class Storage(Protocol):
+class DatasetReader(Protocol):
     """Where the values are, and how to read some of them."""
 
     def read(
@@ -406,13 +406,13 @@ class Storage(Protocol):
         """``put`` all values into ``out``, which has the shape of the selection, part by part."""
 
 
-def storage_of(dataset: h5py.Dataset, known: NDArray[np.int64] | None = None) -> Storage:
+def dataset_reader(dataset: h5py.Dataset, known: NDArray[np.int64] | None = None) -> DatasetReader:
     """Give the fastest way to read ``dataset`` that is the same as h5py's.
 
-    ``known`` is where its chunks are, if an :class:`Index` has found that out before.
+    ``known`` is where its chunks are, if an :class:`ChunkIndex` has found that out before.
     """
     if dataset.ndim != 2 or not dataset.size or not is_of_numpy(dataset):
-        return Plain(dataset)
+        return H5pyReader(dataset)
     facts = dataset.id.get_create_plist()
     if facts.get_layout() == h5py.h5d.CONTIGUOUS and not facts.get_external_count():
         return _contiguous(dataset)
@@ -420,10 +420,10 @@ def storage_of(dataset: h5py.Dataset, known: NDArray[np.int64] | None = None) ->
         filters = tuple(facts.get_filter(number)[0] for number in range(facts.get_nfilters()))
         file = map_file(dataset.file)
         if not filters and file is not None:
-            return Chunks(file, dataset, Index(dataset, known))
+            return ChunkedReader(file, dataset, ChunkIndex(dataset, known))
         if filters in {(DEFLATE,), (SHUFFLE, DEFLATE)} and dataset.file.mode == "r":
-            return Deflated(file, dataset, Index(dataset, known), filters)
-    return Plain(dataset)
+            return DeflatedReader(file, dataset, ChunkIndex(dataset, known), filters)
+    return H5pyReader(dataset)
 
 
 def is_of_numpy(dataset: h5py.Dataset) -> bool:
@@ -432,16 +432,16 @@ def is_of_numpy(dataset: h5py.Dataset) -> bool:
     return numbers and bool(dataset.id.get_type() == h5py.h5t.py_create(dataset.dtype))
 
 
-def _contiguous(dataset: h5py.Dataset) -> Storage:
+def _contiguous(dataset: h5py.Dataset) -> DatasetReader:
     start, file = dataset.id.get_offset(), map_file(dataset.file)
     if start is None or file is None or start + dataset.nbytes > len(file.bytes):
-        return Plain(dataset)
+        return H5pyReader(dataset)
     values = file.bytes[start : start + dataset.nbytes].view(dataset.dtype)
-    return Contiguous(file, values.reshape(dataset.shape))
+    return ContiguousReader(file, values.reshape(dataset.shape))
 
 
 @dataclass(frozen=True)
-class Plain:
+class H5pyReader:
     """The plain way, for everything that h5py can read."""
 
     dataset: h5py.Dataset
@@ -461,7 +461,7 @@ class Plain:
 
 
 @dataclass(frozen=True)
-class Contiguous(Mapped):
+class ContiguousReader(Mapped):
     """A row after the other: ``values`` is the matrix in the mapped file."""
 
     values: NDArray[Any]
@@ -486,6 +486,6 @@ class Contiguous(Mapped):
             for run in runs:
                 put(out[part, run.target], values[part, run.start : run.stop])
 
-        workers = worth(out.nbytes, workers)
+        workers = useful_workers(out.nbytes, workers)
         height = -(-len(out) // max(1, 2 * workers))
         run_all(copy, [slice(top, top + height) for top in range(0, len(out), height)], workers)

@@ -16,11 +16,16 @@ from numpy.typing import ArrayLike, NDArray
 from ndx_simulation_output.errors import LayoutError, NameClashError, ShapeMismatchError
 from ndx_simulation_output.recording import CompartmentTable, Spikes, StreamedReport
 from ndx_simulation_output.recording.merging import join_tables
-from ndx_simulation_output.storage.journal import append_frame, companions, read_frames
-from ndx_simulation_output.storage.layout import Layout, Storage, plan_stream
+from ndx_simulation_output.storage.journal import append_frame, companion_files, read_frames
+from ndx_simulation_output.storage.layout import Layout, StorageOptions, plan_growing
 from ndx_simulation_output.storage.mpi import Team, deliver
 from ndx_simulation_output.storage.partitions import Region
-from ndx_simulation_output.storage.writing import Place, made_pieces, place_of, target_of
+from ndx_simulation_output.storage.writing import (
+    DatasetLocation,
+    encoded_pieces,
+    locate_dataset,
+    piece_writer,
+)
 
 # Write a matrix whose rows come one after the other: a row of chunks at a time, whole.
 #
@@ -33,7 +38,7 @@ _AHEAD = 8
 more there are."""
 
 
-class Owned:
+class RankColumns:
     """The columns of a matrix that are a rank's: ``starts`` has the first of each, and the end.
 
     A chunk is whole on the rank that has its first column. From the rank's first column on, the
@@ -42,7 +47,7 @@ class Owned:
 
     Example
     -------
-    >>> owned = Owned(starts=[0, 5, 12], chunk_width=4, rank=1)
+    >>> owned = RankColumns(starts=[0, 5, 12], chunk_width=4, rank=1)
     >>> owned.count, owned.rest, owned.owner, owned.columns
     (7, 3, 0, range(8, 12))
 
@@ -79,11 +84,11 @@ class Owned:
         return values[:, self.rest :]
 
 
-class Growing:
+class GrowingMatrix:
     """A matrix of which every rank appends its columns, the same number of rows on each.
 
     ``dataset`` and ``path``, where the file lies, are of rank 0; the others have None and the path.
-    There, ``cede`` is told the places of chunks before they are written past HDF5, and how many
+    There, ``forget`` is told the places of chunks before they are written past HDF5, and how many
     bytes each has.
     """
 
@@ -94,14 +99,14 @@ class Growing:
         dtype: np.dtype[Any],
         team: Team,
         *,
-        owned: Owned,
+        owned: RankColumns,
         dataset: h5py.Dataset | None,
         path: Path,
         workers: int,
-        cede: Callable[[NDArray[np.int64], int], object] | None = None,
+        forget: Callable[[NDArray[np.int64], int], object] | None = None,
     ) -> None:
         self.name, self.dtype, self._layout, self._team = name, dtype, layout, team
-        self._owned, self._path, self._workers, self._cede = owned, path, workers, cede
+        self._owned, self._path, self._workers, self._forget = owned, path, workers, forget
         self._height = layout.chunks[0] if layout.chunks else 1
         self._dataset = dataset
         self._room = None if dataset is None else _Room(dataset, self._height)
@@ -174,15 +179,15 @@ class Growing:
         """Write the chunks that the buffer has begun."""
         stop = self.rows
         place = None if self._room is None else self._room.give(self._top, stop, whole=whole)
-        if place is not None and place.addresses is not None and self._cede is not None:
+        if place is not None and place.addresses is not None and self._forget is not None:
             chunk_bytes = int(np.prod(place.chunks or (1, 1))) * place.dtype.itemsize
-            self._cede(place.addresses[self._top // self._height - place.top], chunk_bytes)
+            self._forget(place.addresses[self._top // self._height - place.top], chunk_bytes)
         place = self._team.tell(place)
         values = self._owned.exchange(self._buffer[: self._filled], self._team)
         columns = slice(self._owned.columns.start, self._owned.columns.stop)
         region = Region(values, slice(self._top, stop), columns, values)
-        target = target_of(place, self._path, self._dataset)
-        pieces = made_pieces(target, [region], self._layout, self._workers)
+        target = piece_writer(place, self._path, self._dataset)
+        pieces = encoded_pieces(target, [region], self._layout, self._workers)
         deliver(self._team, target, pieces)
         self._written = True
 
@@ -194,7 +199,7 @@ class _Room:
         self._dataset, self._height = dataset, height
         self._place = _found(dataset)
 
-    def give(self, top: int, stop: int, *, whole: bool) -> Place:
+    def give(self, top: int, stop: int, *, whole: bool) -> DatasetLocation:
         """Give the place of the rows from ``top``, where a chunk begins, to ``stop``.
 
         A ``whole`` row of chunks may be followed by more; else the dataset ends there.
@@ -220,8 +225,8 @@ class _Room:
             self._place = replace(self._place, addresses=self._place.addresses[:kept])
 
 
-def _found(dataset: h5py.Dataset) -> Place:
-    place = place_of(dataset)
+def _found(dataset: h5py.Dataset) -> DatasetLocation:
+    place = locate_dataset(dataset)
     if place is None:
         msg = f"data of type {dataset.dtype} cannot be streamed; expected integers or floats"
         raise LayoutError(msg)
@@ -239,12 +244,12 @@ _MOST_TIMES = 2**16
 """Times that are kept in memory before they are written, if nothing is flushed."""
 
 
-def create_stamps(group: h5py.Group, name: str) -> h5py.Dataset:
+def create_times(group: h5py.Group, name: str) -> h5py.Dataset:
     """Create the dataset of times (s), shape (time,), that grows."""
     return group.create_dataset(name, (0,), "<f8", maxshape=(None,), chunks=(_CHUNK,))
 
 
-class Stamps:
+class GrowingTimes:
     """The times of the rows of the report ``name``; ``dataset`` is there on rank 0 alone."""
 
     def __init__(self, name: str, dataset: h5py.Dataset | None) -> None:
@@ -315,7 +320,7 @@ _MOST_SPIKES = 2**14
 """Spikes that are kept in memory before they are written, if nothing is flushed."""
 
 
-class Spool:
+class SpikeSpool:
     """The spikes that rank ``rank`` adds to the run that is written in the file ``path``."""
 
     def __init__(self, path: Path, rank: int) -> None:
@@ -375,7 +380,7 @@ class Spool:
         self._path.unlink(missing_ok=True)
 
 
-def spools_of(path: Path) -> list[Path]:
+def spike_spools(path: Path) -> list[Path]:
     """Give the files that hold spikes of the run that is written in the file ``path``, by rank.
 
     Raises
@@ -384,11 +389,11 @@ def spools_of(path: Path) -> list[Path]:
         If the directory cannot be read.
 
     """
-    found = [other for other in companions(path) if other.suffix == ".spikes"]
+    found = [other for other in companion_files(path) if other.suffix == ".spikes"]
     return sorted(found, key=lambda other: (len(other.name), other.name))
 
 
-def read_spools(paths: Iterable[Path]) -> list[Spikes]:
+def read_spike_spools(paths: Iterable[Path]) -> list[Spikes]:
     """Read spikes of all whole frames, those of a population together.
 
     Raises
@@ -441,7 +446,7 @@ def _unpacked(frame: bytes) -> Iterator[Spikes]:
 
 
 @dataclass(frozen=True)
-class Streamed:
+class StreamPlan:
     """What is streamed: with the cells of all ranks on rank 0, else with those of the rank.
 
     ``starts`` has, for each report, the first column of each rank, and the number of columns.
@@ -452,7 +457,9 @@ class Streamed:
     starts: list[list[int]]
 
 
-def plan_streamed(reports: Sequence[StreamedReport], storage: Storage, team: Team) -> Streamed:
+def plan_stream(
+    reports: Sequence[StreamedReport], storage: StorageOptions, team: Team
+) -> StreamPlan:
     """Join what the ranks stream, and plan how it is laid out.
 
     Raises
@@ -471,7 +478,7 @@ def plan_streamed(reports: Sequence[StreamedReport], storage: Storage, team: Tea
     >>> table = CompartmentTable.from_counts(
     ...     "cortex", np.array([7, 3]), np.array([2, 1]), {"number": np.array([0, 1, 0])}
     ... )
-    >>> plan_streamed([StreamedReport("v", table, rate=1e4)], Storage(), Team()).starts
+    >>> plan_stream([StreamedReport("v", table, rate=1e4)], StorageOptions(), Team()).starts
     [[0, 3]]
 
     """
@@ -484,7 +491,7 @@ def plan_streamed(reports: Sequence[StreamedReport], storage: Storage, team: Tea
             for number, report in enumerate(reports)
         ]
     layouts = team.tell(_layouts(reports, counts, storage) if tables else None)
-    return Streamed(list(reports), layouts, starts)
+    return StreamPlan(list(reports), layouts, starts)
 
 
 def _counts(reports: Sequence[StreamedReport], team: Team) -> list[list[int]]:
@@ -510,7 +517,7 @@ def _counts(reports: Sequence[StreamedReport], team: Team) -> list[list[int]]:
 
 
 def _layouts(
-    reports: Sequence[StreamedReport], counts: list[list[int]], storage: Storage
+    reports: Sequence[StreamedReport], counts: list[list[int]], storage: StorageOptions
 ) -> list[Layout]:
     """Plan rows of chunks that fit into the memory of the rank with the most columns."""
     sizes = np.array([np.dtype(report.dtype).itemsize for report in reports], np.int64)
@@ -524,11 +531,14 @@ def _layouts(
 
 
 def _layouts_of_rows(
-    reports: Sequence[StreamedReport], counts: list[list[int]], storage: Storage, row_bytes: int
+    reports: Sequence[StreamedReport],
+    counts: list[list[int]],
+    storage: StorageOptions,
+    row_bytes: int,
 ) -> list[Layout]:
     """Plan chunks no wider than what a rank has, for rows of all reports of ``row_bytes``."""
     planned = [
-        plan_stream(
+        plan_growing(
             max(of_ranks),
             np.dtype(report.dtype).itemsize,
             report.compartments.counts(),

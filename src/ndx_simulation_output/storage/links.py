@@ -13,12 +13,12 @@ from ndx_simulation_output.errors import LayoutError, SourceError
 from ndx_simulation_output.recording.arrays import LazyArray, Put
 from ndx_simulation_output.recording.views import ColumnRange, Columns, Matrix
 from ndx_simulation_output.storage.datasets import (
-    Contiguous,
-    Plain,
-    Run,
+    ContiguousReader,
+    DatasetReader,
+    H5pyReader,
     Selection,
-    Storage,
-    storage_of,
+    Span,
+    dataset_reader,
 )
 
 # Matrices that stay in the file of their source: HDF5 virtual datasets with relative paths.
@@ -56,7 +56,7 @@ def link_dataset(group: h5py.Group, name: str, source: LazyArray, directory: Pat
     return group.create_virtual_dataset(name, layout, fillvalue=missing)
 
 
-def linked_storage(dataset: h5py.Dataset) -> Storage:
+def linked_reader(dataset: h5py.Dataset) -> DatasetReader:
     """Give how to read a virtual dataset: from its source, if it is one matrix.
 
     Raises
@@ -70,7 +70,7 @@ def linked_storage(dataset: h5py.Dataset) -> Storage:
     if _is_one(maps, dataset) and dataset.file.mode == "r":
         shift = maps[0].src_space.get_select_bounds()[0][-1]
         return _Linked(dataset, paths[0], _unescaped(maps[0].dset_name), shift)
-    return Plain(dataset)
+    return H5pyReader(dataset)
 
 
 def _is_one(maps: list[Any], dataset: h5py.Dataset) -> bool:
@@ -89,7 +89,7 @@ class _Linked:
     path: Path
     name: str
     shift: int
-    kept: Contiguous | None = None
+    kept: ContiguousReader | None = None
 
     def read(
         self,
@@ -109,9 +109,9 @@ class _Linked:
             self.kept.read(shifted, out, workers, put)
             return
         with h5py.File(self.path, "r") as file:
-            storage = storage_of(self._checked(file))
+            storage = dataset_reader(self._checked(file))
             storage.read(shifted, out, workers, put)
-        if isinstance(storage, Contiguous):
+        if isinstance(storage, ContiguousReader):
             self.kept = storage
 
     def _checked(self, file: h5py.File) -> h5py.Dataset:
@@ -152,7 +152,7 @@ def _place(dataset: h5py.Dataset) -> str:
     return f"{dataset.name.strip('/')} of {Path(dataset.file.filename).name}"
 
 
-def _runs_of(source: LazyArray) -> tuple[h5py.Dataset | None, list[Run]]:
+def _runs_of(source: LazyArray) -> tuple[h5py.Dataset | None, list[Span]]:
     """Give the dataset below the views of a source, and which of its columns they show."""
     array: Any = source
     columns = np.arange(source.shape[1])

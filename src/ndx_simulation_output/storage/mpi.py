@@ -18,12 +18,12 @@ from ndx_simulation_output.recording.arrays import LazyArray, chunks_of
 from ndx_simulation_output.storage.layout import Layout
 from ndx_simulation_output.storage.partitions import default_workers, regions
 from ndx_simulation_output.storage.writing import (
-    Place,
-    Target,
-    made_pieces,
-    place_of,
-    take_room,
-    target_of,
+    DatasetLocation,
+    PieceWriter,
+    encoded_pieces,
+    locate_dataset,
+    piece_writer,
+    reserve_space,
     write_matrix,
 )
 
@@ -257,7 +257,7 @@ class _Plan:
     """What rank 0 tells the others of a matrix."""
 
     layout: Layout
-    place: Place | None
+    place: DatasetLocation | None
     path: Path
     source_width: int
 
@@ -293,18 +293,18 @@ def write_matrix_together(
         if team.size == 1:
             write_matrix(source, dataset, layout, path=path, workers=workers, progress=progress)
             return
-        planned = _Plan(layout, place_of(dataset), path, chunks_of(source)[1])
+        planned = _Plan(layout, locate_dataset(dataset), path, chunks_of(source)[1])
         if planned.place is not None:
-            take_room(planned.place, path)
+            reserve_space(planned.place, path)
     plan: _Plan = team.tell(planned)
-    target = target_of(plan.place, plan.path, dataset)
+    target = piece_writer(plan.place, plan.path, dataset)
     share = plan_share(plan.layout, plan.source_width, team.rank, team.size)
     cut = regions(source, plan.layout, share.columns, plan.path.parent, share.rows)
-    deliver(team, target, made_pieces(target, cut, plan.layout, workers), progress)
+    deliver(team, target, encoded_pieces(target, cut, plan.layout, workers), progress)
 
 
 def deliver(
-    team: Team, target: Target, made: _Results, progress: Callable[[int], object] | None = None
+    team: Team, target: PieceWriter, made: _Results, progress: Callable[[int], object] | None = None
 ) -> None:
     """Put what every rank has ``made`` of its pieces into the ``target`` of rank 0.
 
@@ -324,7 +324,7 @@ def deliver(
 
 
 def _receive(
-    team: Team, target: Target, made: _Results, progress: Callable[[int], object] | None
+    team: Team, target: PieceWriter, made: _Results, progress: Callable[[int], object] | None
 ) -> None:
     with closing(_Inbox(team)) as inbox:
         for n_bytes, what in inbox.beside(made):

@@ -91,7 +91,7 @@ def run_all(function: Callable[[_Item], None], jobs: list[_Item], workers: int) 
         pass
 
 
-def worth(n_bytes: int, workers: int) -> int:
+def useful_workers(n_bytes: int, workers: int) -> int:
     """Give how many workers it is worth to have for so many bytes."""
     return workers if n_bytes > _THREAD_BYTES else 0
 

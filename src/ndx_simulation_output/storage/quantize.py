@@ -1,15 +1,14 @@
 """Quantize values to 16-bit integers, on request."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from ndx_simulation_output.errors import QuantizeError, UnitError
-from ndx_simulation_output.recording import LazyArray, Report, SimulationOutput, Unit, parse_unit
+from ndx_simulation_output.recording import LazyArray, Report, SimulationOutput, Unit
 from ndx_simulation_output.recording.views import Quantized
-from ndx_simulation_output.storage.layout import plan_layout
+from ndx_simulation_output.storage.layout import parse_step, plan_layout
 from ndx_simulation_output.storage.partitions import Piece, default_workers, in_order, regions
 
 # Values rounded to multiples of a step, in two bytes each: a bounded loss, on request only.
@@ -35,8 +34,8 @@ def quantize_output(
     """
     workers = default_workers() if workers is None else workers
     named = dict(steps) if not isinstance(steps, str) else {}
-    wanted = {name: _parse_step(text) for name, text in named.items()}
-    general = _parse_step(steps) if isinstance(steps, str) else None
+    wanted = {name: parse_step(text) for name, text in named.items()}
+    general = parse_step(steps) if isinstance(steps, str) else None
     known = {report.name: report for report in output.reports}
     for name in set(wanted) - set(known):
         msg = f"a step is given for {name!r}; there are reports {', '.join(known) or 'none'}"
@@ -115,16 +114,3 @@ def _extremes(data: LazyArray, workers: int) -> tuple[float, float]:
     if not len(found):
         return 0.0, 0.0
     return float(found[:, 0].min()), float(found[:, 1].max())
-
-
-def _parse_step(text: str) -> Unit:
-    match = re.fullmatch(r"\s*([0-9.eE+-]+?)\s*([^0-9.\s+-].*?)\s*", text)
-    unit = parse_unit(match[2]) if match else None
-    try:
-        size = float(match[1]) if match else 0.0
-    except ValueError:
-        size = 0.0
-    if unit is None or not unit.known or not 0 < size < np.inf:
-        msg = f"the step {text!r} is not understood; expected a number and a unit, such as 0.01mV"
-        raise UnitError(msg)
-    return Unit(unit.name, size * unit.conversion)

@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 from ndx_simulation_output.errors import SourceError
 from ndx_simulation_output.recording.arrays import LazyArray, Put, place_in_file
 from ndx_simulation_output.storage.datasets import (
-    Chunks,
-    Contiguous,
-    Deflated,
-    Plain,
+    ChunkedReader,
+    ContiguousReader,
+    DatasetReader,
+    DeflatedReader,
+    H5pyReader,
     Selection,
-    Storage,
-    storage_of,
+    dataset_reader,
 )
-from ndx_simulation_output.storage.links import linked_storage
+from ndx_simulation_output.storage.links import linked_reader
 from ndx_simulation_output.storage.partitions import default_workers
 from ndx_simulation_output.storage.raw_files import Mapped, hdf5_lock, is_at_path
 
@@ -123,7 +123,7 @@ def _name(codec: Any) -> str:
 # Matrices in HDF5 files, read past HDF5 where that gives the same and is faster.
 
 
-def as_array(array: LazyArray) -> LazyArray:
+def wrap_array(array: LazyArray) -> LazyArray:
     """Give what reads ``array`` fast: :class:`HDF5Array` or :class:`ZarrArray`, if it is in a file.
 
     Their dimensions are time and column, or time alone.
@@ -184,7 +184,7 @@ class HDF5Array:
     def index(self) -> NDArray[np.int64] | None:
         """Where its chunks are in the file, if that is known by now."""
         storage = vars(self).get("_storage")
-        return storage.index.known if isinstance(storage, (Chunks, Deflated)) else None
+        return storage.index.known if isinstance(storage, (ChunkedReader, DeflatedReader)) else None
 
     @property
     def is_mapped(self) -> bool:
@@ -223,18 +223,18 @@ class HDF5Array:
 
     def piece(self, rows: slice, columns: slice) -> NDArray[Any]:
         """Give rows and columns to be used at once: they may still be in the file."""
-        if self._is_open and isinstance(self._storage, Contiguous):
+        if self._is_open and isinstance(self._storage, ContiguousReader):
             values: NDArray[Any] = self._storage.values[rows, columns]
             return values
         return self[rows, columns]
 
-    def detached(self) -> "StoredArray | HDF5Array":
+    def detached(self) -> "DetachedArray | HDF5Array":
         """Give the same array for other processes, which open its file; else this array."""
         dataset = self.array
         if dataset.name is None or not is_at_path(dataset.file):
             return self
         path = os.path.abspath(dataset.file.filename)  # noqa: PTH100 - resolve() follows links
-        return StoredArray(
+        return DetachedArray(
             path, dataset.name, self.shape, self.dtype, self.chunks, is_mapped=self.is_mapped
         )
 
@@ -249,18 +249,18 @@ class HDF5Array:
             return bool(self.array.id.valid)
 
     @cached_property
-    def _storage(self) -> Storage:
+    def _storage(self) -> DatasetReader:
         with hdf5_lock:
             if self.array.is_virtual:
-                return linked_storage(self.array)
-            return storage_of(self.array, self._known_index)
+                return linked_reader(self.array)
+            return dataset_reader(self.array, self._known_index)
 
     def _read(self, selection: Selection, put: Put | None = None) -> NDArray[Any]:
         out = np.empty(selection.shape, self.dtype.newbyteorder("="))
         if not out.size:
             return out
         # A closed file is no longer read, though its bytes could be.
-        storage = self._storage if self._is_open else Plain(self.array)
+        storage = self._storage if self._is_open else H5pyReader(self.array)
         with self._named(f"rows {selection.rows[0]} to {selection.rows[-1] + 1} of "):
             storage.read(selection, out, self.workers, put or np.copyto)
         return out
@@ -283,7 +283,7 @@ class HDF5Array:
 
 
 @dataclass(frozen=True)
-class StoredArray:
+class DetachedArray:
     """An :class:`HDF5Array` by the path of its file, which is open only while it is read.
 
     It can be sent to other processes. Reads at the same time share the open file; ``workers``
@@ -336,14 +336,14 @@ class _Opened:
 
 
 _LOCK = threading.Lock()
-_OPENED: dict[StoredArray, _Opened] = {}
+_OPENED: dict[DetachedArray, _Opened] = {}
 _INDEXES: OrderedDict[tuple[Any, ...], NDArray[np.int64]] = OrderedDict()
 """Where the chunks of some datasets are: to find that out takes long, and little to keep."""
 _MOST_INDEXES = 16
 
 
 @contextmanager
-def _opened(stored: StoredArray) -> Iterator[HDF5Array]:
+def _opened(stored: DetachedArray) -> Iterator[HDF5Array]:
     """Open the file of an array, and close it when nobody reads it any more."""
     with _LOCK:
         opened = _OPENED.get(stored)
@@ -361,7 +361,7 @@ def _opened(stored: StoredArray) -> Iterator[HDF5Array]:
                 opened.file.close()
 
 
-def _open(stored: StoredArray) -> _Opened:
+def _open(stored: DetachedArray) -> _Opened:
     try:
         facts = Path(stored.path).stat()
         version = (stored.path, stored.name, facts.st_ino, facts.st_size, facts.st_mtime_ns)

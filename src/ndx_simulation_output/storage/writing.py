@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.recording.arrays import LazyArray
-from ndx_simulation_output.storage.datasets import Index, is_of_numpy
+from ndx_simulation_output.storage.datasets import ChunkIndex, is_of_numpy
 from ndx_simulation_output.storage.filters import deflate, shuffle
 from ndx_simulation_output.storage.journal import write_at
 from ndx_simulation_output.storage.layout import Layout
@@ -83,7 +83,7 @@ _FILTERS: tuple[list[int], ...] = ([], [h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER
 
 
 @dataclass(frozen=True)
-class Place:
+class DatasetLocation:
     """Where a matrix, shape (time, column), lies in a file.
 
     ``addresses`` are those of the chunks, shape (row of chunks, column of chunks), from the row
@@ -100,13 +100,14 @@ class Place:
     top: int = 0
 
 
-def place_of(dataset: h5py.Dataset) -> Place | None:
+def locate_dataset(dataset: h5py.Dataset) -> DatasetLocation | None:
     """Tell where a dataset lies, or give None if only h5py can write it.
 
     Example
     -------
     >>> with h5py.File("placed.h5", "w", driver="core", backing_store=False) as file:
-    ...     place_of(file.create_dataset("data", (4, 3), "f4", chunks=(2, 2))).addresses is None
+    ...     data = file.create_dataset("data", (4, 3), "f4", chunks=(2, 2))
+    ...     locate_dataset(data).addresses is None
     True
 
     """
@@ -120,19 +121,19 @@ def place_of(dataset: h5py.Dataset) -> Place | None:
     addresses = _addresses(dataset) if placed else None
     if filters not in _FILTERS or (dataset.chunks is None and addresses is None):
         return None
-    return Place(
+    return DatasetLocation(
         dataset.shape, dataset.dtype, dataset.chunks, dataset.fillvalue, bool(filters), addresses
     )
 
 
 def _addresses(dataset: h5py.Dataset) -> NDArray[np.int64] | None:
     if dataset.chunks is not None:
-        return Index(dataset).addresses() if hasattr(dataset.id, "chunk_iter") else None
+        return ChunkIndex(dataset).addresses() if hasattr(dataset.id, "chunk_iter") else None
     start = dataset.id.get_offset()
     return None if start is None else np.array([[start]], np.int64)
 
 
-def take_room(place: Place, path: Path) -> None:
+def reserve_space(place: DatasetLocation, path: Path) -> None:
     """Let the file system find the room of a matrix at once, where it can.
 
     Finding it for each write takes most of the time of writing. A full disk is told before
@@ -192,21 +193,21 @@ def write_matrix(
 
     """
     workers = default_workers() if workers is None else workers
-    place = place_of(dataset)
+    place = locate_dataset(dataset)
     if place is not None and path is not None:
-        take_room(place, path)
-    target = target_of(place, path, dataset)
+        reserve_space(place, path)
+    target = piece_writer(place, path, dataset)
     directory = None if path is None else path.parent
     cut = regions(source, layout, range(layout.shape[1]), directory)
-    with closing(target), closing(made_pieces(target, cut, layout, workers)) as pieces:
+    with closing(target), closing(encoded_pieces(target, cut, layout, workers)) as pieces:
         for n_bytes, made in pieces:
             target.put(made)
             if progress is not None:
                 progress(n_bytes)
 
 
-def made_pieces(
-    target: "Target", cut: Iterable[Region], layout: Layout, workers: int
+def encoded_pieces(
+    target: "PieceWriter", cut: Iterable[Region], layout: Layout, workers: int
 ) -> Generator[tuple[int, Any]]:
     """Give the size of each piece of regions, and what ``target`` made of it."""
     for region in cut:
@@ -216,7 +217,7 @@ def made_pieces(
         del region
 
 
-class Target(Protocol):
+class PieceWriter(Protocol):
     """Where pieces go: workers ``make`` what is then ``put``, a piece after the other."""
 
     def make(self, piece: Piece) -> tuple[int, Any]:
@@ -229,7 +230,9 @@ class Target(Protocol):
         """Let go of the file."""
 
 
-def target_of(place: Place | None, path: Path | None, dataset: h5py.Dataset | None) -> Target:
+def piece_writer(
+    place: DatasetLocation | None, path: Path | None, dataset: h5py.Dataset | None
+) -> PieceWriter:
     """Give the fastest way to write the same as h5py.
 
     Who has no dataset can make pieces, and put those that go past HDF5.
@@ -280,7 +283,9 @@ class _Places:
 class _Rows:
     """Rows one after the other, in a file that HDF5 does not write at the same time."""
 
-    def __init__(self, places: _Places, place: Place, addresses: NDArray[np.int64]) -> None:
+    def __init__(
+        self, places: _Places, place: DatasetLocation, addresses: NDArray[np.int64]
+    ) -> None:
         self._places, self._dtype, self._start = places, place.dtype, int(addresses[0, 0])
         self._row_bytes = place.shape[1] * place.dtype.itemsize
         self.close = places.close
@@ -305,7 +310,9 @@ class _Rows:
 class _PlacedChunks:
     """Chunks without filters whose places are known."""
 
-    def __init__(self, places: _Places, place: Place, addresses: NDArray[np.int64]) -> None:
+    def __init__(
+        self, places: _Places, place: DatasetLocation, addresses: NDArray[np.int64]
+    ) -> None:
         self._places, self._addresses, self._top = places, addresses, place.top
         self._cutter = _Cutter(place)
         self.close = places.close
@@ -327,7 +334,7 @@ class _PlacedChunks:
 class _StoredChunks:
     """Chunks that HDF5 stores as they are given, deflated or not."""
 
-    def __init__(self, place: Place, dataset: Any) -> None:
+    def __init__(self, place: DatasetLocation, dataset: Any) -> None:
         self._dataset, self._deflated = dataset, place.deflated
         self._cutter = _Cutter(place)
 
@@ -356,7 +363,7 @@ class _StoredChunks:
 class _Cutter:
     """Cuts pieces into whole chunks, in memory that each thread uses again and again."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: DatasetLocation) -> None:
         self._chunk, self._dtype = place.chunks or (1, 1), place.dtype
         self._fillvalue = place.fillvalue
         self._memory = threading.local()

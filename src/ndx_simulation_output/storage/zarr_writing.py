@@ -12,7 +12,7 @@ from ndx_simulation_output.optional import import_optional
 from ndx_simulation_output.recording.arrays import LazyArray, detached, is_mapped
 from ndx_simulation_output.storage.layout import Layout
 from ndx_simulation_output.storage.partitions import Region, region_shape, regions
-from ndx_simulation_output.storage.reading import StoredArray
+from ndx_simulation_output.storage.reading import DetachedArray
 
 # Fill an array of whole chunks with dask: in threads, or on a cluster where one is running.
 #
@@ -74,9 +74,9 @@ def _running_client() -> Any:
 
 def _can_travel(source: Any) -> bool:
     """Whether it is small to send: by the path of its file, with the views on it."""
-    while not isinstance(source, StoredArray) and hasattr(source, "array"):
+    while not isinstance(source, DetachedArray) and hasattr(source, "array"):
         source = source.array
-    return isinstance(source, StoredArray)
+    return isinstance(source, DetachedArray)
 
 
 def _copy(region: Region, target: Any, rows: slice, columns: slice) -> int:

@@ -14,7 +14,7 @@ from bokeh.models import UIElement
 from ndx_simulation_output.api import open_output
 from ndx_simulation_output.errors import SimulationOutputError, SimulationOutputWarning
 from ndx_simulation_output.recording import SimulationOutput
-from ndx_simulation_output.storage.journal import is_being_written, left_behind
+from ndx_simulation_output.storage.journal import is_being_written, unfinished_files
 from ndx_simulation_output.viewer.downloads import Downloads, Rows
 from ndx_simulation_output.viewer.theme import new_text
 
@@ -45,7 +45,7 @@ class Source:
     def current(self) -> Path:
         """Give the file, or the one in which a stream writes it until it ends."""
         if not self.path.exists():
-            for partial in left_behind(self.path):
+            for partial in unfinished_files(self.path):
                 if is_being_written(partial):
                     return partial
         return self.path
