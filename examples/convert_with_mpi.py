@@ -5,7 +5,7 @@ Run it directly, or with ``mpirun -n 4 python convert_with_mpi.py``.
 
 from pathlib import Path
 
-from ndx_simulation_output import convert, open_output, sonata
+from ndx_simulation_output import StorageOptions, convert, open_output, sonata
 from ndx_simulation_output.cable import simulate
 
 try:
@@ -23,7 +23,9 @@ if comm is not None:
 
 # Every rank calls convert with the same arguments. The file exists when it returns.
 metadata = {"NWBFile": {"session_start_time": "2026-01-31T12:00:00+01:00"}}
-converted = convert("output", "run.nwb", metadata=metadata, compression="gzip", comm=comm)
+converted = convert(
+    "output", "run.nwb", metadata=metadata, storage=StorageOptions(compression="gzip"), comm=comm
+)
 
 if rank == 0:
     with open_output(converted.path) as output:

@@ -15,7 +15,7 @@ from brian2 import (
     volt,
 )
 
-from ndx_simulation_output import open_output, write_output
+from ndx_simulation_output import convert, open_output
 from ndx_simulation_output.recording import (
     CompartmentTable,
     NetworkSnapshot,
@@ -103,7 +103,7 @@ output = SimulationOutput(
     ),
     run=Run(simulator="Brian2", time_step=float(defaultclock.dt / second), duration=0.2),
 )
-write_output(output, "run.nwb", metadata=METADATA)
+convert(output, "run.nwb", metadata=METADATA)
 
 with open_output("run.nwb") as output:
     (state,) = output.networks

@@ -3,7 +3,7 @@
 import nest
 import numpy as np
 
-from ndx_simulation_output import open_output, write_output
+from ndx_simulation_output import convert, open_output
 from ndx_simulation_output.recording import (
     CompartmentTable,
     NetworkSnapshot,
@@ -86,7 +86,7 @@ output = SimulationOutput(
     ),
     run=Run("NEST", nest.__version__, nest.resolution / 1000, 0.2, seed=nest.rng_seed),
 )
-write_output(output, "run.nwb", metadata=METADATA)
+convert(output, "run.nwb", metadata=METADATA)
 
 with open_output("run.nwb") as output:
     (state,) = output.networks

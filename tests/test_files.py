@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from ndx_simulation_output.errors import SourceError, TargetExistsError, WriteError
-from ndx_simulation_output.files import whole_file, whole_hdf5
+from ndx_simulation_output.files import atomic_file, atomic_hdf5
 
 
 def test_a_file_has_its_name_when_the_block_ends(tmp_path: Path):
     target = tmp_path / "a.txt"
 
-    with whole_file(target) as temporary:
+    with atomic_file(target) as temporary:
         temporary.write_text("all")
         assert not target.exists()
 
@@ -28,7 +28,7 @@ def test_a_file_has_its_name_when_the_block_ends(tmp_path: Path):
 def test_an_hdf5_file_has_its_name_when_the_block_ends(tmp_path: Path):
     target = tmp_path / "a.h5"
 
-    with whole_hdf5(target) as file:
+    with atomic_hdf5(target) as file:
         file["data"] = np.arange(3)
         assert not target.exists()
 
@@ -37,7 +37,7 @@ def test_an_hdf5_file_has_its_name_when_the_block_ends(tmp_path: Path):
     assert list(tmp_path.iterdir()) == [target]
 
 
-@pytest.mark.parametrize("whole", [whole_file, whole_hdf5])
+@pytest.mark.parametrize("whole", [atomic_file, atomic_hdf5])
 @pytest.mark.parametrize(
     "error", [ValueError("v"), RuntimeError("r"), SourceError("s"), KeyboardInterrupt(), KeyError()]
 )
@@ -53,7 +53,7 @@ def test_an_error_leaves_the_old_file_and_stays_what_it_is(whole, error, tmp_pat
     assert list(tmp_path.iterdir()) == [target]
 
 
-@pytest.mark.parametrize("whole", [whole_file, whole_hdf5])
+@pytest.mark.parametrize("whole", [atomic_file, atomic_hdf5])
 def test_an_error_of_the_system_names_the_target(whole, tmp_path: Path):
     expected = r"cannot write .*a\.h5: \[Errno 28\] No space left on device"
 
@@ -66,11 +66,11 @@ def test_an_error_of_the_system_names_the_target(whole, tmp_path: Path):
 def test_an_error_of_the_system_below_another_names_the_target(tmp_path: Path):
     expected = r"cannot write .*a\.h5: \[Errno 28\] No space"
 
-    with pytest.raises(WriteError, match=expected), whole_hdf5(tmp_path / "a.h5"):
+    with pytest.raises(WriteError, match=expected), atomic_hdf5(tmp_path / "a.h5"):
         raise RuntimeError from OSError(28, "No space")
 
 
-@pytest.mark.parametrize("whole", [whole_file, whole_hdf5])
+@pytest.mark.parametrize("whole", [atomic_file, atomic_hdf5])
 def test_an_existing_file_is_replaced_only_when_asked(whole, tmp_path: Path):
     target = tmp_path / "a.h5"
     target.write_text("old")
@@ -87,11 +87,11 @@ _FULL = """
     from pathlib import Path
     import numpy as np
     from ndx_simulation_output.errors import WriteError
-    from ndx_simulation_output.files import whole_hdf5
+    from ndx_simulation_output.files import atomic_hdf5
 
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
     try:
-        with whole_hdf5(Path("a.h5")) as file:
+        with atomic_hdf5(Path("a.h5")) as file:
             for index in range(40):
                 file.create_group(f"group {index}").attrs["text"] = "x" * index
                 file[f"small/{index}"] = np.arange(index)

@@ -8,7 +8,13 @@ from inputs.cells import flat_arrays
 from inputs.session import make_file
 from pynwb import NWBHDF5IO
 
-from ndx_simulation_output import Compartments, CompartmentSeries, SimulationMetaData, open_output
+from ndx_simulation_output import (
+    Compartments,
+    CompartmentSeries,
+    SimulationMetaData,
+    StorageOptions,
+    open_output,
+)
 from ndx_simulation_output import convert as convert_files
 
 __all__ = ["convert", "open_cell", "read_all", "read_remote_cell", "write_recording", "write_table"]
@@ -17,9 +23,10 @@ Work = Callable[[], object]
 BLOCK_BYTES = 32 * 2**20
 
 
-def convert(source: str, target: str, **options: Any) -> Work:
-    """Convert a SONATA file, with options of ``convert``."""
-    return lambda: convert_files(source, target, **options)
+def convert(source: str, target: str, *, workers: int | None = None, **options: Any) -> Work:
+    """Convert a SONATA file, with options of ``StorageOptions``."""
+    storage = StorageOptions(**options)
+    return lambda: convert_files(source, target, storage=storage, workers=workers)
 
 
 def read_all(source: str, *, cells: int, cell_bytes: int) -> Work:

@@ -1,6 +1,6 @@
 """Simulated neural activity in NWB: the types of the extension, and converters around them."""
 
-from ndx_simulation_output.api import convert, export_sonata, open_output, write_output
+from ndx_simulation_output.api import convert, export_sonata, open_output
 from ndx_simulation_output.errors import SimulationOutputError, SimulationOutputWarning
 from ndx_simulation_output.nwb.types import (
     AxesTimeSeries,
@@ -17,6 +17,7 @@ from ndx_simulation_output.nwb.types import (
     StateTable,
 )
 from ndx_simulation_output.recording.display import html_summary
+from ndx_simulation_output.storage.layout import StorageOptions
 
 __all__ = [
     "AxesTimeSeries",
@@ -33,10 +34,10 @@ __all__ = [
     "SimulationOutputError",
     "SimulationOutputWarning",
     "StateTable",
+    "StorageOptions",
     "convert",
     "export_sonata",
     "open_output",
-    "write_output",
 ]
 
 

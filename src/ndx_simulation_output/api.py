@@ -1,46 +1,49 @@
-"""Open, convert and export: the calls that everybody uses."""
+"""Open, convert and export recordings: the calls that most users need."""
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from ndx_simulation_output.errors import (
     ExportError,
-    LayoutError,
     SimulationOutputWarning,
     SourceError,
     TargetExistsError,
 )
 from ndx_simulation_output.files import check_target
-from ndx_simulation_output.formats import read_source
+from ndx_simulation_output.formats import SourcePaths, read_source
 from ndx_simulation_output.recording import NetworkSnapshot, SimulationOutput
 from ndx_simulation_output.recording.arrays import Progress
 from ndx_simulation_output.remote import is_url, open_url, refuse_url
-from ndx_simulation_output.storage.journal import is_being_written, left_behind, undisturbed
-from ndx_simulation_output.storage.layout import (
-    DEFAULT_MEMORY,
-    Access,
-    Chunks,
-    Compression,
-    Layout,
-    Storage,
-)
+from ndx_simulation_output.storage.journal import is_being_written, pause_writer, unfinished_files
+from ndx_simulation_output.storage.layout import Layout, StorageOptions
 from ndx_simulation_output.storage.mpi import Communicator, Team, together
 from ndx_simulation_output.storage.partitions import default_workers
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from ndx_simulation_output.annarchy.writing import DelayUnit, Form
     from ndx_simulation_output.sonata import Dialect, Written
 
-# Whatever can be read, opened to read from it: NWB files here and on servers, and all sources.
+
+class OpeningOptions(TypedDict, total=False):
+    """The options of ``open_output``, for calls that pass them on."""
+
+    unit: Mapping[str, str] | None
+    time_unit: Mapping[str, str] | None
+    compartments: Mapping[str, str] | None
+    population: str | None
+    dt: float | None
+    storage_options: Mapping[str, Any] | None
 
 
 def open_output(
-    path: str | Path | Iterable[str | Path],
+    path: SourcePaths,
     *,
     unit: Mapping[str, str] | None = None,
     time_unit: Mapping[str, str] | None = None,
@@ -49,27 +52,47 @@ def open_output(
     dt: float | None = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> SimulationOutput:
-    """Open an NWB file, or anything that ``convert`` takes, to read from it without converting.
+    """Open the output of a simulation or an instrument, or an NWB file, without reading the data.
 
-    The file of a stream that goes on can be read at its ``path``: it is as it was flushed last.
+    Several NWB files, such as those of the ranks of a parallel job, are merged: reports of the same
+    name are joined along the compartments, and spikes of the same population are joined. A file
+    that ``nwb.stream`` or ``neuron.record`` is still writing shows the data of its last flush.
 
-    An NWB file may lie on a server: ``https://…``, ``s3://…``, and what else fsspec knows. It is
-    read in parts, and ``storage_options`` are what fsspec needs for it, such as credentials. The
-    other options are those of ``convert``; an NWB file takes none. Several NWB files are read as
-    one, as ``convert`` merges them.
+    Parameters
+    ----------
+    path
+        SONATA output as a file, several files, a directory or a ``simulation_config.json``; a
+        ``storage.h5`` of Neuronvisio; a file of PyMoDAQ or ANNarchy; or NWB files. An NWB file may
+        be a URL that fsspec can open, such as ``https://…`` or ``s3://…``.
+    unit
+        Units of reports and potentials by name, such as ``{"v_report": "mV"}``.
+    time_unit
+        Units of their times by name, and of ``spikes``. The default of SONATA is ms. For
+        Neuronvisio, the unit of the independent variable of a group.
+    compartments
+        ``{"report": "all"}`` for SONATA reports that contain every segment: the positions of the
+        segments are computed.
+    population
+        Name of the population of SONATA spikes that do not name one.
+    dt
+        Time step in ms of SONATA data without times, or of a network of ANNarchy.
+    storage_options
+        Options of fsspec for a URL, such as credentials.
 
     Raises
     ------
     SourceError
-        If it cannot be read.
+        If a source cannot be read, contradicts its format, or holds no recorded activity, or if an
+        option does not apply to the format.
     ShapeMismatchError
-        If a mapping does not fit its data, or a report of one NWB file that of another.
+        If a mapping does not fit its data, or if reports to be merged differ in rows, times, unit,
+        type or columns.
     UnitError
-        If a unit is not understood, or given for a name that does not occur.
+        If a unit cannot be parsed, or is given for a name that does not occur.
     NameClashError
-        If two NWB files have something of the same name that cannot be joined.
+        If two NWB files have recordings of the same name that cannot be merged.
     MissingDependencyError
-        If what reading from the server needs is not installed.
+        If a library that the URL or the format needs is not installed.
 
     Example
     -------
@@ -83,185 +106,132 @@ def open_output(
 
     if is_url(path):
         return reader.read(open_url(path, storage_options))
-    paths = [path] if isinstance(path, (str, Path)) else list(path)
+    options = {
+        "unit": unit,
+        "time_unit": time_unit,
+        "compartments": compartments,
+        "population": population,
+        "dt": dt,
+    }
+    paths = _as_list(path)
     with ExitStack() as stack:
         for one in paths:
-            stack.enter_context(undisturbed(existing(one)))
+            stack.enter_context(pause_writer(existing(one)))
         in_nwb = [one for one in paths if reader.is_nwb(Path(one))]
         if in_nwb:
-            _refuse_options(in_nwb[0], unit, time_unit, compartments, population, dt)
+            _refuse_options(in_nwb[0], options)
             return reader.read_all([Path(one) for one in paths])
-    return read_source(
-        paths,
-        unit=unit,
-        time_unit=time_unit,
-        compartments=compartments,
-        population=population,
-        dt=dt,
-    )
+    return read_source(paths, **options)
 
 
 def existing(path: str | Path) -> Path:
-    """Give a path on this machine at which there is something.
-
-    Raises
-    ------
-    SourceError
-        If there is nothing, or it is a URL.
-
-    """
+    """Return a local path that exists; raise SourceError otherwise, or for a URL."""
     refuse_url(path)
     if not Path(path).exists():
-        msg = f"{path} does not exist{_left_of(Path(path))}"
+        msg = f"{path} does not exist{_state_of_stream(Path(path))}"
         raise SourceError(msg)
     return Path(path)
 
 
-def _refuse_options(path: str | Path, *given: object) -> None:
-    if any(given):
-        msg = (
-            f"{path} is an NWB file, which says units, times and cells itself: leave out unit, "
-            "time_unit, compartments, population and dt"
-        )
+def _as_list(path: SourcePaths) -> list[str | Path]:
+    return [path] if isinstance(path, (str, Path)) else list(path)
+
+
+def _refuse_options(path: str | Path, options: Mapping[str, Any]) -> None:
+    given = [name for name, value in options.items() if value]
+    if given:
+        names = " and ".join(given)
+        msg = f"{names} cannot be given for {path}: an NWB file states its units, times and cells"
         raise SourceError(msg)
 
 
-def _left_of(target: Path) -> str:
-    """Say whether a file is being written, or was when a process died."""
-    said = [
+def _state_of_stream(target: Path) -> str:
+    """Describe a partial file of a target that is being written, or that a crash left."""
+    return "".join(
         f"; it is being written, as {partial}"
         if is_being_written(partial)
-        else f"; {partial} was left by a crash: ndx-sim recover {target} makes it whole"
-        for partial in left_behind(target)
-    ]
-    return "".join(said)
-
-
-# The whole way into NWB in one call.
+        else f"; a crash left {partial}: recover it with ndx-sim recover {target}"
+        for partial in unfinished_files(target)
+    )
 
 
 @dataclass(frozen=True)
 class Converted:
-    """The file that was written, and what of the source was left out or put right."""
+    """The path of a written file, and notes on what was left out or corrected."""
 
     path: Path
     notes: tuple[str, ...]
 
 
 def convert(
-    source: str | Path | Iterable[str | Path],
+    source: SourcePaths | SimulationOutput,
     target: str | Path,
     *,
     metadata: str | Path | Mapping[str, Any] | None = None,
-    unit: Mapping[str, str] | None = None,
-    time_unit: Mapping[str, str] | None = None,
-    compartments: Mapping[str, str] | None = None,
-    population: str | None = None,
-    dt: float | None = None,
-    compression: Compression | None = None,
-    access: Access = "balanced",
-    chunks: Chunks | None = None,
-    memory: int = DEFAULT_MEMORY,
+    storage: StorageOptions = StorageOptions(),  # noqa: B008 - frozen
     workers: int | None = None,
-    quantize: str | Mapping[str, str] | None = None,
-    link: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,
     comm: Communicator | None = None,
+    **options: "Unpack[OpeningOptions]",
 ) -> Converted:
-    """Convert what a simulation left behind to one NWB file, in bounded memory.
+    """Convert the output of a simulation or an instrument to one NWB file, in bounded memory.
 
-    NWB files are merged, such as those of the ranks of a parallel job,
-    each with its own cells: reports of the same name are joined along the compartments, spikes of
-    the same population together, and what one file alone has is kept. One NWB file is written
-    again, perhaps stored otherwise. Session, subject and run are those of the first file.
-
-    A target whose name ends in ``.zarr`` becomes a Zarr store, filled with dask: in threads, or on
-    the cluster whose client runs. Any other is an HDF5 file.
+    NWB files are merged, as ``open_output`` does. One NWB file is written again, which can change
+    how its data are stored. Session, subject and run are those of the first file.
 
     Parameters
     ----------
     source
-        SONATA's output, as a file, several files, a directory, or a ``simulation_config.json``;
-        a ``storage.h5`` of Neuronvisio; a file of PyMoDAQ, or one that ANNarchy saved; or one or
-        more NWB files, which take none of ``unit`` to ``dt``.
+        What ``open_output`` takes, or an open output, such as one that was made in memory. An open
+        output is not closed.
     target
-        The NWB file to write, such as ``run.nwb`` or ``run.nwb.zarr``.
+        The NWB file to write. A name that ends in ``.zarr``, such as ``run.nwb.zarr``, makes a Zarr
+        store, which is filled with dask: in threads, or on the cluster of an active client.
     metadata
         Session and subject as a dict or YAML file with the sections ``NWBFile``, ``Subject`` and
         ``SimulationMetaData``.
-    unit
-        Unit of reports and potentials by name, such as ``{"v_report": "mV"}``.
-    time_unit
-        Unit of their times by name, and of ``spikes``; SONATA's is ms. For Neuronvisio, unit of
-        the independent variable of a group.
-    compartments
-        ``{"report": "all"}`` for SONATA reports of every segment: their positions are computed.
-    population
-        Name of the population of SONATA spikes that have none.
-    dt
-        Time step in ms of SONATA data that have no time, or of ANNarchy's network.
-    compression
-        ``gzip`` to compress the data; by default they are stored as they are, but for the columns
-        of network states, which ``none`` leaves as they are. In Zarr ``zstd``, the default there,
-        ``gzip`` or ``none``, with Blosc.
-    access
-        What is read most: ``cells`` (all times of one), ``frames`` (all cells at one time), or
-        ``balanced``.
-    chunks
-        Rows and columns of a chunk, or ``contiguous``, instead of what is planned.
-    memory
-        Bytes that buffers take at most together.
+    storage
+        How data are stored: compression, chunks, memory, links, quantization.
     workers
-        How many threads work, none for 0; by default one for each processor.
-    quantize
-        Round values to multiples of a step, such as ``0.01mV`` for all reports in volts, or
-        ``{"v_report": "0.01mV"}``, and store them in two bytes each.
-    link
-        Leave the values of reports and potentials where they are, and only refer to them. The
-        sources must then stay where they are, as seen from the target.
+        Number of threads; 0 for none. The default is one for each processor.
     overwrite
-        Whether an existing target is replaced.
+        Whether to replace an existing target.
     progress
-        Called with the number of bytes done since the last call, and that of all.
+        Called with the number of bytes done since the last call, and the total number.
     comm
-        An mpi4py communicator, such as ``mpi4py.MPI.COMM_WORLD``, all of whose ranks call this
-        with the same arguments. Each writes some of the columns. Rank 0 alone warns and shows
-        progress.
+        An mpi4py communicator, such as ``mpi4py.MPI.COMM_WORLD``. All its ranks call this function
+        with the same arguments, and each writes some of the columns. Only rank 0 issues warnings
+        and reports progress.
+    options
+        Options of ``open_output`` that complete what the source does not state.
 
     Raises
     ------
-    SourceError
-        If a source cannot be read, contradicts its format, or holds no recorded activity, or two
-        NWB files have the same cell of a population.
-    ShapeMismatchError
-        If a mapping does not fit its data, or reports to be joined differ in their rows, times,
-        unit, type or columns.
+    SourceError, ShapeMismatchError, UnitError, MissingDependencyError
+        If the source cannot be opened: see ``open_output``.
     NameClashError
         If two recordings would get the same name.
-    UnitError
-        If a unit is not understood, or given for a name that does not occur.
     MetadataError
         If the metadata do not fit NWB.
     ExportError
-        If arrays hold what NWB cannot.
+        If arrays hold values that NWB cannot store.
     LayoutError
-        If data cannot be stored as asked.
+        If data cannot be stored as requested.
     QuantizeError
-        If values do not fit into such steps.
+        If values do not fit into the steps of the quantization.
     TargetExistsError
         If the target exists and ``overwrite`` is false.
     WriteError
-        If the target cannot be written. An existing one is then as it was.
-    MissingDependencyError
-        If the target is a Zarr store and hdmf-zarr or dask is not installed.
+        If the target cannot be written. An existing target is unchanged.
     RankError
         If another rank fails.
 
     Example
     -------
     >>> convert("output/", "run.nwb", unit={"v_report": "mV"})  # doctest: +SKIP
-    >>> convert(["run.0.nwb", "run.1.nwb"], "run.nwb", compression="gzip")  # doctest: +SKIP
+    >>> ranks = ["run.0.nwb", "run.1.nwb"]
+    >>> convert(ranks, "run.nwb", storage=StorageOptions(compression="gzip"))  # doctest: +SKIP
 
     """
     from ndx_simulation_output.nwb import writer
@@ -271,25 +241,14 @@ def convert(
         target = Path(target)
         check_target(target, overwrite=overwrite)
         sections = read_metadata(metadata)
-        sources = [source] if isinstance(source, (str, Path)) else list(source)
-        if any(Path(path).resolve() == target.resolve() for path in sources):
-            msg = f"{target} is the source and cannot be the target too"
-            raise TargetExistsError(msg)
-        storage = Storage(access, compression, chunks, memory, link=link)
         workers = team.workers if workers is None else workers
-        with open_output(
-            sources,
-            unit=unit,
-            time_unit=time_unit,
-            compartments=compartments,
-            population=population,
-            dt=dt,
-        ) as output:
+        opened, modified = _open_source(source, target, options)
+        with opened as output:
             writer.write(
-                _rounded(output, quantize, workers, link=link),
+                _quantized(output, storage, workers),
                 target,
                 metadata=sections,
-                when=_modified(sources),
+                when=modified,
                 overwrite=overwrite,
                 storage=storage,
                 workers=workers,
@@ -299,9 +258,25 @@ def convert(
         return Converted(target, output.notes)
 
 
+def _open_source(
+    source: SourcePaths | SimulationOutput, target: Path, options: "OpeningOptions"
+) -> tuple[AbstractContextManager[SimulationOutput], datetime | None]:
+    """Open the source of a conversion; return also when it was modified last."""
+    if isinstance(source, SimulationOutput):
+        if options:
+            msg = f"the source is open already: give {' and '.join(options)} to open_output"
+            raise SourceError(msg)
+        return nullcontext(source), None
+    paths = _as_list(source)
+    if any(Path(path).resolve() == target.resolve() for path in paths):
+        msg = f"{target} is the source and cannot be the target too"
+        raise TargetExistsError(msg)
+    return open_output(paths, **options), _modified(paths)
+
+
 @contextmanager
 def _warnings_of(team: Team) -> Iterator[None]:
-    """Let rank 0 alone warn: the others read the same."""
+    """Silence the warnings of all ranks but rank 0: all ranks read the same source."""
     if team.rank == 0:
         yield
         return
@@ -310,116 +285,46 @@ def _warnings_of(team: Team) -> Iterator[None]:
         yield
 
 
+def _modified(paths: Iterable[str | Path]) -> datetime | None:
+    """Return when the newest of the paths was modified."""
+    times = [Path(path).stat().st_mtime for path in paths if Path(path).exists()]
+    return datetime.fromtimestamp(max(times)).astimezone() if times else None
+
+
 def plan_layouts(
     output: SimulationOutput,
-    *,
-    compression: Compression | None = None,
-    access: Access = "balanced",
-    chunks: Chunks | None = None,
-    memory: int = DEFAULT_MEMORY,
+    storage: StorageOptions = StorageOptions(),  # noqa: B008 - frozen
     workers: int | None = None,
-    quantize: str | Mapping[str, str] | None = None,
-    link: bool = False,
 ) -> dict[str, Layout]:
-    """Say how ``convert`` would store each report and potential, without writing anything.
-
-    The options are those of ``convert``.
+    """Return how ``convert`` would store each report and potential. Nothing is written.
 
     Raises
     ------
     LayoutError
-        If data cannot be stored as asked.
+        If data cannot be stored as requested.
     QuantizeError
-        If values do not fit into such steps.
+        If values do not fit into the steps of the quantization.
 
     Example
     -------
     >>> with open_output("v_report.h5") as output:  # doctest: +SKIP
-    ...     print(plan_layouts(output, access="cells")["v_report"])
+    ...     print(plan_layouts(output, StorageOptions(access="cells"))["v_report"])
 
     """
     from ndx_simulation_output.nwb.mapping import plan_output
 
-    storage = Storage(access, compression, chunks, memory, link=link)
     workers = default_workers() if workers is None else workers
-    return plan_output(_rounded(output, quantize, workers, link=link), storage, workers)
+    return plan_output(_quantized(output, storage, workers), storage, workers)
 
 
-def write_output(
-    output: SimulationOutput,
-    target: str | Path,
-    *,
-    metadata: str | Path | Mapping[str, Any] | None = None,
-    compression: Compression | None = None,
-    access: Access = "balanced",
-    overwrite: bool = False,
-) -> None:
-    """Write what you describe, such as the results of a simulator that nothing here reads.
-
-    The options are those of ``convert``.
-
-    Raises
-    ------
-    NameClashError
-        If two recordings would get the same name.
-    MetadataError
-        If the metadata do not fit NWB.
-    ExportError
-        If arrays hold what NWB cannot.
-    LayoutError
-        If data cannot be stored as asked.
-    TargetExistsError
-        If the target exists and ``overwrite`` is false.
-    WriteError
-        If the target cannot be written. An existing one is then as it was.
-    MissingDependencyError
-        If the target is a Zarr store and hdmf-zarr or dask is not installed.
-
-    Example
-    -------
-    >>> import numpy as np
-    >>> from ndx_simulation_output.recording import NetworkSnapshot, PopulationSnapshot, Quantity
-    >>> cells = PopulationSnapshot("exc", (2,), (Quantity("v", np.array([-0.07, -0.06])),))
-    >>> output = SimulationOutput(networks=(NetworkSnapshot("end", (cells,), time=0.1),))
-    >>> write_output(output, "state.nwb")  # doctest: +SKIP
-
-    """
-    from ndx_simulation_output.nwb import writer
-    from ndx_simulation_output.nwb.metadata import read_metadata
-
-    writer.write(
-        output,
-        Path(target),
-        metadata=read_metadata(metadata),
-        overwrite=overwrite,
-        storage=Storage(access, compression),
-    )
-
-
-def _rounded(
-    output: SimulationOutput,
-    quantize: str | Mapping[str, str] | None,
-    workers: int | None,
-    *,
-    link: bool,
+def _quantized(
+    output: SimulationOutput, storage: StorageOptions, workers: int | None
 ) -> SimulationOutput:
-    if quantize is None:
+    if storage.quantize is None:
         return output
-    if link:
-        msg = "rounded values are not those of the source: leave out link or quantize"
-        raise LayoutError(msg)
     from ndx_simulation_output.storage.quantize import quantize_output
 
-    return quantize_output(output, quantize, workers)
-
-
-def _modified(sources: Iterable[str | Path]) -> datetime | None:
-    """When the newest of the sources was last changed."""
-    times = [Path(source).stat().st_mtime for source in sources if Path(source).exists()]
-    return datetime.fromtimestamp(max(times)).astimezone() if times else None
-
-
-# The way back from an NWB file: to SONATA, and to ANNarchy's own files.
+    return quantize_output(output, storage.quantize, workers)
 
 
 def export_sonata(
@@ -433,30 +338,30 @@ def export_sonata(
 ) -> "Written":
     """Write the reports, spikes and extracellular potentials of an NWB file as SONATA files.
 
-    What came from SONATA goes out with the same values, ids, order, populations, times, units,
-    types and extra columns. The result lists the files, and what SONATA cannot say.
+    Recordings that came from SONATA are written with the same values, ids, order, populations,
+    times, units, types and extra columns. The result lists the files, and what SONATA cannot hold.
 
     Parameters
     ----------
     path
         An NWB file, of this package or any other.
     directory
-        Where the files go; made if it does not exist.
+        Directory of the files; created if it does not exist.
     dialect
-        ``allen`` (bmtk) or ``bbp`` (libsonata); by default that of the source, else ``bbp``.
+        ``allen`` (bmtk) or ``bbp`` (libsonata). The default is that of the source, else ``bbp``.
     dtype
-        Type of the data of reports, such as ``float32``; by default the recorded one.
+        Type of the data of reports, such as ``float32``. The default is the recorded type.
     overwrite
-        Whether existing files are replaced.
+        Whether to replace existing files.
     progress
-        Called with the number of bytes done since the last call, and that of all.
+        Called with the number of bytes done since the last call, and the total number.
 
     Raises
     ------
     SourceError
         If the NWB file cannot be read.
     ExportError
-        If nothing in it can be said in SONATA.
+        If the file has nothing that SONATA can hold.
     TargetExistsError
         If a file exists and ``overwrite`` is false.
     WriteError
@@ -496,42 +401,43 @@ def export_annarchy(
 ) -> Converted:
     """Write the state of a network as a file that ANNarchy 4.8 and 5.0 load.
 
-    The extension of ``target`` chooses the container, as in ANNarchy: ``.npz``, ``.gz``, ``.mat``,
-    which ANNarchy does not load, and a pickle for ``.txt`` and any other. The notes of the result
-    say what such a file cannot.
+    The extension of ``target`` selects the container, as in ANNarchy: ``.npz``, ``.gz``, ``.mat``
+    (which ANNarchy does not load), and a pickle for ``.txt`` and any other. The notes of the result
+    list what such a file cannot hold.
 
     Parameters
     ----------
     path
-        An NWB file, or a file of ANNarchy that says its time itself.
+        An NWB file, or a file of ANNarchy that needs no ``dt``.
     target
         The file to write.
     state
-        Name of the state; not needed where there is one.
+        Name of the state; needed only if the file has several.
     part
-        Name of the one population or projection to write, for its own ``load``.
+        Name of a single population or projection to write, for its own ``load``.
     connectivity
-        Write only where the synapses of the projection ``part`` are, with weights and delays, as
+        Write only the connectivity of the projection ``part``: ranks, weights and delays, as
         ``save_connectivity`` does.
     delay_unit
-        Unit of the delays there: ``ms`` for ANNarchy 5, ``steps`` for its versions before.
+        Unit of the delays of a connectivity file: ``ms`` for ANNarchy 5, ``steps`` for earlier
+        versions.
     overwrite
-        Whether an existing target is replaced.
+        Whether to replace an existing target.
 
     Raises
     ------
     SourceError
         If the file cannot be read.
     ExportError
-        If there is no such state or part, or a file of ANNarchy cannot hold it.
+        If the state or part does not exist, or if a file of ANNarchy cannot hold it.
     NameClashError
         If two parts have the same name.
     TargetExistsError
         If the target exists and ``overwrite`` is false.
     WriteError
-        If the file cannot be written. An existing one is then as it was.
+        If the file cannot be written. An existing target is unchanged.
     MissingDependencyError
-        If it is a MATLAB file and SciPy is not installed.
+        If the target is a MATLAB file and SciPy is not installed.
 
     Example
     -------

@@ -1,4 +1,4 @@
-"""Files appear whole under their name or not at all."""
+"""Atomic writing: a file gets its name only when it is complete."""
 
 import io
 import os
@@ -14,44 +14,23 @@ import h5py
 
 from ndx_simulation_output.errors import SimulationOutputError, TargetExistsError, WriteError
 
-__all__ = [
-    "FileStorage",
-    "WholeFile",
-    "check_target",
-    "is_store",
-    "name_of_partial",
-    "names_store",
-    "naming_target",
-    "partials",
-    "whole_directory",
-    "whole_file",
-    "whole_hdf5",
-]
 
-
-def names_store(path: Path) -> bool:
-    """Tell whether ``path`` is the name of a Zarr store, a directory: it ends in ``.zarr``."""
+def is_zarr_name(path: Path) -> bool:
+    """Return True if the name of ``path`` is that of a Zarr store: it ends in ``.zarr``."""
     return path.suffix == ".zarr"
 
 
-def is_store(path: Path) -> bool:
-    """Tell whether ``path`` is the directory of a Zarr store, of either version of the format."""
+def is_zarr_store(path: Path) -> bool:
+    """Return True if ``path`` is the directory of a Zarr store, of either format version."""
     return any((path / name).is_file() for name in (".zgroup", "zarr.json"))
 
 
 def check_target(path: Path, *, overwrite: bool) -> None:
-    """Refuse a target that exists or whose directory does not.
+    """Raise TargetExistsError if ``path`` exists, WriteError if its directory does not.
 
-    Raises
-    ------
-    TargetExistsError
-        If ``path`` exists and ``overwrite`` is false, or is a directory other than a Zarr store
-        that has the name of one.
-    WriteError
-        If the directory of ``path`` does not exist.
-
+    ``overwrite`` allows to replace a file, or a Zarr store whose name ends in ``.zarr``.
     """
-    if path.is_dir() and not (names_store(path) and is_store(path)):
+    if path.is_dir() and not (is_zarr_name(path) and is_zarr_store(path)):
         msg = f"{path} is a directory; expected the name of a file to write"
         raise TargetExistsError(msg)
     if path.exists() and not overwrite:
@@ -62,53 +41,32 @@ def check_target(path: Path, *, overwrite: bool) -> None:
         raise WriteError(msg)
 
 
-def _never() -> bool:
-    return False
-
-
 @contextmanager
-def whole_file(
-    path: Path, *, overwrite: bool = False, keeps: Callable[[], bool] = _never
+def atomic_file(
+    path: Path, *, overwrite: bool = False, keep_partial: Callable[[], bool] = lambda: False
 ) -> Iterator[Path]:
-    """Give a temporary name beside ``path`` to write to; rename it when the block ends well.
+    """Yield a temporary path next to ``path``, and rename it when the block succeeds.
 
-    When the block raises, whatever it raises, the temporary file is removed, unless ``keeps`` then
-    says that it is to stay. An existing ``path`` stays as it was.
-
-    Raises
-    ------
-    TargetExistsError
-        If ``path`` exists and ``overwrite`` is false.
-    WriteError
-        If the file cannot be written, for instance because the disk is full.
-
+    When the block raises, the temporary file is removed unless ``keep_partial()`` is true, and an
+    existing ``path`` is unchanged. Errors of the operating system become WriteError.
     """
     check_target(path, overwrite=overwrite)
-    temporary = _beside(path, "part")
-    with naming_target(path):
+    temporary = _unused_name(path, "part")
+    with write_errors(path):
         try:
             yield temporary
             temporary.replace(path)
         finally:
-            if not keeps():
+            if not keep_partial():
                 temporary.unlink(missing_ok=True)
 
 
 @contextmanager
-def whole_directory(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """Give the name of a directory to make and fill, which becomes ``path`` as in ``whole_file``.
-
-    Raises
-    ------
-    TargetExistsError
-        If ``path`` exists and ``overwrite`` is false.
-    WriteError
-        If something cannot be written, for instance because the disk is full.
-
-    """
+def atomic_directory(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Yield the path of a directory to create; it is renamed to ``path`` as in ``atomic_file``."""
     check_target(path, overwrite=overwrite)
-    temporary = _beside(path, "part")
-    with naming_target(path):
+    temporary = _unused_name(path, "part")
+    with write_errors(path):
         try:
             yield temporary
             _replace(path, temporary)
@@ -116,19 +74,19 @@ def whole_directory(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _beside(path: Path, what: str) -> Path:
-    """Give a name that nothing has: one that died may have left that of this process number."""
+def _unused_name(path: Path, what: str) -> Path:
+    """Return a name next to ``path`` that does not exist. A crash may have left this process id."""
     own = f".{path.stem}.{os.getpid()}"
     names = (f"{own}{f'-{number}' if number else ''}.{what}{path.suffix}" for number in count())
-    return next(beside for beside in map(path.with_name, names) if not beside.exists())
+    return next(name for name in map(path.with_name, names) if not name.exists())
 
 
-def name_of_partial(path: Path) -> str | None:
-    """Give the name that a temporary file is to get, or None if ``path`` is none.
+def target_of_partial(path: Path) -> str | None:
+    """Return the final name of a temporary file, or None if ``path`` is not one.
 
     Example
     -------
-    >>> name_of_partial(Path(".run.1234.part.nwb"))
+    >>> target_of_partial(Path(".run.1234.part.nwb"))
     'run.nwb'
 
     """
@@ -136,21 +94,21 @@ def name_of_partial(path: Path) -> str | None:
     return found and f"{found[1]}{found[2] or ''}"
 
 
-def partials(path: Path) -> list[Path]:
-    """Give the temporary files of all processes that write ``path``, or did when they died."""
+def find_partials(path: Path) -> list[Path]:
+    """Return the temporary files of processes that write ``path``, or crashed while they did."""
     try:
-        beside = sorted(path.parent.iterdir())
+        others = sorted(path.parent.iterdir())
     except OSError:
         return []
-    return [other for other in beside if name_of_partial(other) == path.name]
+    return [other for other in others if target_of_partial(other) == path.name]
 
 
 def _replace(path: Path, directory: Path) -> None:
-    """Give a directory the name ``path``; what had it before keeps it if that fails."""
+    """Rename a directory to ``path``. If that fails, what was there before is put back."""
     if not path.exists():
         directory.rename(path)
         return
-    old = _beside(path, "old")
+    old = _unused_name(path, "old")
     path.rename(old)
     try:
         directory.rename(path)
@@ -164,15 +122,8 @@ def _replace(path: Path, directory: Path) -> None:
 
 
 @contextmanager
-def naming_target(path: Path) -> Iterator[None]:
-    """Turn errors of the system in the block, which writes ``path``, into one that says so.
-
-    Raises
-    ------
-    WriteError
-        If the system refuses to write, for instance because the disk is full.
-
-    """
+def write_errors(path: Path) -> Iterator[None]:
+    """Convert errors of the operating system in the block to a WriteError that names ``path``."""
     try:
         yield
     except Exception as error:
@@ -183,49 +134,42 @@ def naming_target(path: Path) -> Iterator[None]:
         raise WriteError(msg) from error
 
 
-class WholeFile(h5py.File):  # type: ignore[misc]
+class AtomicFile(h5py.File):  # type: ignore[misc]
     """An HDF5 file that is written under the temporary name ``path``."""
 
     path: Path
-    storage: "FileStorage"
+    file_object: "FileObject"
 
     def check(self) -> None:
-        """See whether all that HDF5 has written so far is in the file.
-
-        Raises
-        ------
-        OSError
-            If it is not, for instance because the disk is full.
-
-        """
-        self.storage.check()
+        """Raise OSError if something that HDF5 wrote is not in the file: the disk may be full."""
+        self.file_object.check()
 
 
-class FileStorage(io.FileIO):
-    """The bytes of a file that HDF5 writes.
+class FileObject(io.FileIO):
+    """The Python file object through which HDF5 writes.
 
-    HDF5 crashes if it cannot write what it has put off, such as when it closes a dataset. So it
-    is told of a failure only when it writes much, which it does not put off, and not while it
-    closes the file; else it believes that all is written. ``failure`` is what happened.
+    HDF5 crashes if a delayed write fails, such as when it closes a dataset. An error is therefore
+    raised only in a large write, which HDF5 does not delay, and not while ``is_closing``. Until
+    then HDF5 takes the data as written, and ``failure`` holds the error.
     """
 
-    _MUCH = 2**16
+    _LARGE_WRITE = 2**16
     failure: BaseException | None = None
-    tells = True
+    is_closing = False
 
     def write(self, data: Any) -> int:
-        """Write all of ``data``, or note why not."""
+        """Write all of ``data``, or keep the error in ``failure``."""
         try:
             if self.failure is None:
                 self.store(memoryview(data).cast("B"))
-        except BaseException as error:  # noqa: BLE001 - an interruption is no better time to crash
+        except BaseException as error:  # noqa: BLE001 - HDF5 would crash on an interruption too
             self.failure = error
-        if self.failure is not None and self.tells and len(data) > self._MUCH:
+        if self.failure is not None and not self.is_closing and len(data) > self._LARGE_WRITE:
             raise self.failure
         return len(data)
 
     def truncate(self, size: int | None = None) -> int:
-        """Set the length of the file, or note why not."""
+        """Set the length of the file, or keep the error in ``failure``."""
         try:
             if self.failure is None:
                 self.cut(size or 0)
@@ -234,7 +178,7 @@ class FileStorage(io.FileIO):
         return size or 0
 
     def check(self) -> None:
-        """Raise what has happened, if anything has."""
+        """Raise ``failure``, if there is one."""
         if self.failure is not None:
             raise self.failure
 
@@ -248,54 +192,46 @@ class FileStorage(io.FileIO):
         super().truncate(size)
 
     def finish(self) -> None:
-        """Bring into the file what is not, when HDF5 has closed it."""
+        """Complete the file after HDF5 has closed it; for subclasses."""
 
 
-def _plain_storage(path: Path) -> FileStorage:
-    return FileStorage(path, "w+")
+def _plain_file_object(path: Path) -> FileObject:
+    return FileObject(path, "w+")
 
 
 @contextmanager
-def whole_hdf5(
+def atomic_hdf5(
     path: Path,
     *,
     overwrite: bool = False,
-    storage: Callable[[Path], FileStorage] = _plain_storage,
-    keeps: Callable[[], bool] = _never,
-) -> Iterator[WholeFile]:
-    """Give an HDF5 file to write to, which gets the name ``path`` when the block ends well.
+    open_file: Callable[[Path], FileObject] = _plain_file_object,
+    keep_partial: Callable[[], bool] = lambda: False,
+) -> Iterator[AtomicFile]:
+    """Yield an HDF5 file to write; it is renamed to ``path`` as in ``atomic_file``.
 
-    ``storage`` opens the temporary file, which stays after an error if ``keeps`` then says so.
-
-    Raises
-    ------
-    TargetExistsError
-        If ``path`` exists and ``overwrite`` is false.
-    WriteError
-        If the file cannot be written, for instance because the disk is full.
-
+    ``open_file`` opens the temporary file.
     """
     with (
-        whole_file(path, overwrite=overwrite, keeps=keeps) as temporary,
-        storage(temporary) as stored,
+        atomic_file(path, overwrite=overwrite, keep_partial=keep_partial) as temporary,
+        open_file(temporary) as file_object,
     ):
         try:
-            # Without a cache of chunks, much is not put off.
-            with WholeFile(stored, "w", rdcc_nbytes=0) as file:
-                file.path, file.storage = temporary, stored
+            # Without a chunk cache HDF5 delays fewer writes.
+            with AtomicFile(file_object, "w", rdcc_nbytes=0) as file:
+                file.path, file.file_object = temporary, file_object
                 try:
                     yield file
                 finally:
-                    stored.tells = False
+                    file_object.is_closing = True
         except Exception:
-            if stored.failure is None:
+            if file_object.failure is None:
                 raise
-        stored.check()
-        stored.finish()
+        file_object.check()
+        file_object.finish()
 
 
 def _failed_write(error: BaseException | None) -> OSError | None:
-    """Give the error of the system below ``error``, or None if it has nothing to do with that."""
+    """Return the OSError that caused ``error``, or None."""
     while error is not None and not isinstance(error, SimulationOutputError):
         if isinstance(error, OSError):
             return error

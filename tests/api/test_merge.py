@@ -20,7 +20,7 @@ from ndx_simulation_output.errors import (
 from ndx_simulation_output.nwb.checks import check_file
 from ndx_simulation_output.nwb.stream import stream
 from ndx_simulation_output.recording import CompartmentTable, Spikes, StreamedReport, Unit
-from ndx_simulation_output.storage.layout import Storage
+from ndx_simulation_output.storage.layout import StorageOptions
 from tests.sonata.making import SESSION as START
 from tests.sonata.making import report as sonata_report
 
@@ -69,7 +69,11 @@ def write(path: Path, cells: list[int], rows: int = 300, **options: Any) -> Path
 
 @pytest.fixture
 def ranks(tmp_path) -> list[Path]:
-    storages = [Storage(compression="gzip"), Storage(), Storage(chunks=(70, 3))]
+    storages = [
+        StorageOptions(compression="gzip"),
+        StorageOptions(),
+        StorageOptions(chunks=(70, 3)),
+    ]
     return [
         write(tmp_path / f"run.{rank}.nwb", cells, storage=storages[rank])
         for rank, cells in enumerate(RANKS)
@@ -80,10 +84,10 @@ def ranks(tmp_path) -> list[Path]:
     "options",
     [
         {},
-        {"compression": "gzip", "workers": 0},
-        {"chunks": "contiguous"},
-        {"chunks": (7, 4), "memory": 2**20},
-        {"quantize": None, "access": "cells"},
+        {"storage": StorageOptions(compression="gzip"), "workers": 0},
+        {"storage": StorageOptions(chunks="contiguous")},
+        {"storage": StorageOptions(chunks=(7, 4), memory=2**20)},
+        {"storage": StorageOptions(access="cells")},
     ],
     ids=str,
 )
@@ -142,7 +146,9 @@ def test_files_may_be_zarr_stores_and_become_one(ranks, tmp_path):
 
 
 def test_one_file_is_written_again_stored_otherwise(ranks, tmp_path):
-    again = convert(ranks[0], tmp_path / "again.nwb", compression="gzip", chunks=(50, 2)).path
+    again = convert(
+        ranks[0], tmp_path / "again.nwb", storage=StorageOptions(compression="gzip", chunks=(50, 2))
+    ).path
 
     with h5py.File(again) as file:
         data = file["acquisition/v/data"]
@@ -156,7 +162,7 @@ def test_a_file_that_is_written_again_goes_back_to_sonata_as_before(tmp_path):
     sonata_report().write(tmp_path / "v.h5")
     first = convert(tmp_path / "v.h5", tmp_path / "first.nwb", metadata=START).path
 
-    again = convert(first, tmp_path / "again.nwb", compression="gzip").path
+    again = convert(first, tmp_path / "again.nwb", storage=StorageOptions(compression="gzip")).path
     (found,) = export_sonata(again, tmp_path / "sonata").files
 
     with h5py.File(found) as file, h5py.File(tmp_path / "v.h5") as expected:
@@ -220,7 +226,7 @@ def test_sonata_and_nwb_are_not_merged(ranks, tmp_path):
 
 
 def test_what_an_nwb_file_says_itself_cannot_be_given(ranks, tmp_path):
-    with pytest.raises(SourceError, match=r"run\.0\.nwb is an NWB file, which says units"):
+    with pytest.raises(SourceError, match=r"cannot be given for .*run\.0\.nwb: an NWB file states its units"):
         convert(ranks, tmp_path / "run.nwb", unit={"v": "mV"})
 
 

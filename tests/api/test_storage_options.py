@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pynwb import NWBHDF5IO, validate
 
-from ndx_simulation_output import convert, export_sonata, open_output
+from ndx_simulation_output import StorageOptions, convert, export_sonata, open_output
 from ndx_simulation_output.api import plan_layouts
 from ndx_simulation_output.errors import LayoutError, QuantizeError, SourceError, UnitError
 from tests.sonata.making import SESSION, File, report
@@ -63,9 +63,13 @@ def test_values_do_not_depend_on_how_they_are_stored(tmp_path, options):
 def test_the_plan_says_what_the_file_then_has(tmp_path):
     report = source(tmp_path / "v.h5")
     with open_output(report) as output:
-        planned = plan_layouts(output, chunks=(2, 2), compression="gzip")["v"]
+        planned = plan_layouts(output, storage=StorageOptions(chunks=(2, 2), compression="gzip"))[
+            "v"
+        ]
 
-    target = converted(report, tmp_path / "v.nwb", chunks=(2, 2), compression="gzip")
+    target = converted(
+        report, tmp_path / "v.nwb", storage=StorageOptions(chunks=(2, 2), compression="gzip")
+    )
 
     with h5py.File(target) as file:
         data = file["acquisition/v/data"]
@@ -98,7 +102,7 @@ class TestLink:
     def test_the_file_holds_no_data_and_refers_to_them_relatively(self, tmp_path, monkeypatch):
         report = source(tmp_path / "sources" / "v.h5")
         (tmp_path / "nwb").mkdir()
-        target = converted(report, tmp_path / "nwb" / "v.nwb", link=True)
+        target = converted(report, tmp_path / "nwb" / "v.nwb", storage=StorageOptions(link=True))
 
         monkeypatch.chdir("/")
 
@@ -111,7 +115,7 @@ class TestLink:
     def test_both_files_can_move_together(self, tmp_path):
         report = source(tmp_path / "here" / "v.h5")
         expected = values_of(report)
-        converted(report, tmp_path / "here" / "v.nwb", link=True)
+        converted(report, tmp_path / "here" / "v.nwb", storage=StorageOptions(link=True))
 
         shutil.move(tmp_path / "here", tmp_path / "there")
 
@@ -121,7 +125,7 @@ class TestLink:
     def test_the_source_and_its_population_may_have_any_name(self, name, tmp_path):
         path = source(tmp_path / f"{name}.h5", report(population=name))
 
-        target = converted(path, tmp_path / "v.nwb", link=True)
+        target = converted(path, tmp_path / "v.nwb", storage=StorageOptions(link=True))
 
         np.testing.assert_array_equal(values_of(target), values_of(path))
         with h5py.File(target) as file, h5py.File(path) as original:
@@ -130,7 +134,7 @@ class TestLink:
 
     def test_a_source_that_has_moved_is_named(self, tmp_path):
         report = source(tmp_path / "v.h5")
-        target = converted(report, tmp_path / "v.nwb", link=True)
+        target = converted(report, tmp_path / "v.nwb", storage=StorageOptions(link=True))
 
         report.rename(tmp_path / "moved.h5")
 
@@ -141,7 +145,9 @@ class TestLink:
             output["v"].get_traces(cells=4)
 
     def test_a_source_of_another_shape_is_refused(self, tmp_path):
-        target = converted(source(tmp_path / "v.h5"), tmp_path / "v.nwb", link=True)
+        target = converted(
+            source(tmp_path / "v.h5"), tmp_path / "v.nwb", storage=StorageOptions(link=True)
+        )
         source(tmp_path / "v.h5", report(rows=2))
 
         with (
@@ -154,7 +160,9 @@ class TestLink:
         path = source(tmp_path / "v.h5", report(cells=(4, 1, 4), counts=(1, 1, 1)))
         expected = values_of(path)
 
-        linked = values_of(converted(path, tmp_path / "linked.nwb", link=True))
+        linked = values_of(
+            converted(path, tmp_path / "linked.nwb", storage=StorageOptions(link=True))
+        )
 
         np.testing.assert_array_equal(linked, expected)
 
@@ -163,13 +171,15 @@ class TestLink:
         file.datasets[DATA] = np.ravel(file.datasets[DATA])
         path = source(tmp_path / "v.h5", file)
 
-        linked = values_of(converted(path, tmp_path / "linked.nwb", link=True))
+        linked = values_of(
+            converted(path, tmp_path / "linked.nwb", storage=StorageOptions(link=True))
+        )
 
         np.testing.assert_array_equal(linked, values_of(path))
 
     def test_a_linked_file_goes_back_to_sonata(self, tmp_path):
         path = source(tmp_path / "v.h5")
-        target = converted(path, tmp_path / "v.nwb", link=True)
+        target = converted(path, tmp_path / "v.nwb", storage=StorageOptions(link=True))
 
         export_sonata(target, tmp_path / "back")
 
@@ -180,8 +190,8 @@ class TestLink:
 def test_rounded_values_cannot_be_linked(tmp_path):
     path = source(tmp_path / "v.h5")
 
-    with pytest.raises(LayoutError, match="rounded values are not those of the source"):
-        converted(path, tmp_path / "v.nwb", link=True, quantize="0.01mV")
+    with pytest.raises(LayoutError, match="linked data cannot be quantized"):
+        converted(path, tmp_path / "v.nwb", storage=StorageOptions(link=True, quantize="0.01mV"))
 
     assert not (tmp_path / "v.nwb").exists()
 
@@ -201,7 +211,7 @@ class TestQuantize:
         file.datasets[DATA] = values
         path = source(tmp_path / "v.h5", file)
 
-        target = converted(path, tmp_path / "v.nwb", quantize=f"{step}mV")
+        target = converted(path, tmp_path / "v.nwb", storage=StorageOptions(quantize=f"{step}mV"))
 
         with h5py.File(target) as stored:
             data = stored["acquisition/v/data"]
@@ -212,7 +222,9 @@ class TestQuantize:
         assert not validate(path=target)
 
     def test_the_description_states_the_bound(self, tmp_path):
-        target = converted(source(tmp_path / "v.h5"), tmp_path / "v.nwb", quantize="0.01mV")
+        target = converted(
+            source(tmp_path / "v.h5"), tmp_path / "v.nwb", storage=StorageOptions(quantize="0.01mV")
+        )
 
         with NWBHDF5IO(str(target), "r") as io:
             described = io.read().acquisition["v"].description
@@ -221,7 +233,9 @@ class TestQuantize:
     def test_a_report_is_chosen_by_name(self, tmp_path):
         path = source(tmp_path / "v.h5")
 
-        target = converted(path, tmp_path / "v.nwb", quantize={"v": "0.02 mV"}, workers=2)
+        target = converted(
+            path, tmp_path / "v.nwb", storage=StorageOptions(quantize={"v": "0.02 mV"}), workers=2
+        )
 
         with h5py.File(target) as stored:
             assert stored["acquisition/v/data"].dtype == np.int16
@@ -241,7 +255,9 @@ class TestQuantize:
     )
     def test_what_does_not_fit_is_refused(self, tmp_path, step, error, said):
         with pytest.raises(error, match=said):
-            converted(source(tmp_path / "v.h5"), tmp_path / "v.nwb", quantize=step)
+            converted(
+                source(tmp_path / "v.h5"), tmp_path / "v.nwb", storage=StorageOptions(quantize=step)
+            )
 
         assert list(tmp_path.iterdir()) == [tmp_path / "v.h5"]
 
@@ -250,4 +266,8 @@ class TestQuantize:
         file.datasets[DATA] = np.full(file.datasets[DATA].shape, np.nan)
 
         with pytest.raises(QuantizeError, match="not finite"):
-            converted(source(tmp_path / "v.h5", file), tmp_path / "v.nwb", quantize="1mV")
+            converted(
+                source(tmp_path / "v.h5", file),
+                tmp_path / "v.nwb",
+                storage=StorageOptions(quantize="1mV"),
+            )

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ndx_simulation_output import open_output, write_output
+from ndx_simulation_output import StorageOptions, convert, open_output
 from ndx_simulation_output.errors import MetadataError, ShapeMismatchError, TargetExistsError
 from ndx_simulation_output.recording import (
     CompartmentTable,
@@ -62,7 +62,9 @@ METADATA = {"NWBFile": {"session_start_time": "2026-01-31T12:00:00+01:00"}}
 
 
 def test_what_is_described_by_hand_is_written(state, tmp_path):
-    write_output(state, tmp_path / "state.nwb", metadata=METADATA, compression="gzip")
+    convert(
+        state, tmp_path / "state.nwb", metadata=METADATA, storage=StorageOptions(compression="gzip")
+    )
 
     with open_output(tmp_path / "state.nwb") as output:
         (network,) = output.networks
@@ -75,10 +77,10 @@ def test_what_is_described_by_hand_is_written(state, tmp_path):
 
 def test_what_is_written_by_hand_replaces_no_file_unasked(state, tmp_path):
     target = tmp_path / "state.nwb"
-    write_output(state, target, metadata=METADATA)
+    convert(state, target, metadata=METADATA)
 
     with pytest.raises(TargetExistsError, match="exists already"):
-        write_output(state, target, metadata=METADATA)
+        convert(state, target, metadata=METADATA)
     with pytest.raises(MetadataError, match="sections Nothing"):
-        write_output(state, target, metadata={"Nothing": {}}, overwrite=True)
-    write_output(state, target, metadata=METADATA, overwrite=True)
+        convert(state, target, metadata={"Nothing": {}}, overwrite=True)
+    convert(state, target, metadata=METADATA, overwrite=True)

@@ -2,22 +2,23 @@
 
 import os
 import sys
-from inspect import signature
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ndx_simulation_output.api import convert as convert_sources
+from ndx_simulation_output.api import convert as convert_source
 from ndx_simulation_output.api import open_output, plan_layouts
 from ndx_simulation_output.cli.options import LOCAL_PATH, source_options, target_options
 from ndx_simulation_output.cli.output import print_notes, progress_bar
 from ndx_simulation_output.errors import MissingDependencyError, SimulationOutputError
-from ndx_simulation_output.files import names_store
+from ndx_simulation_output.files import is_zarr_name
 from ndx_simulation_output.nwb.zarr import DEFAULT_COMPRESSION
+from ndx_simulation_output.storage.layout import StorageOptions
 
-_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
-"""Variables in which Open MPI, MPICH and its relatives say how many processes there are."""
+_RANK_COUNTS = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
+"""Environment variables in which Open MPI and MPICH give the number of processes."""
 
 
 @click.command()
@@ -26,13 +27,21 @@ _SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
 @source_options
 @target_options
 def convert(
-    sources: tuple[Path, ...], target: Path, *, plan: bool, mpi: bool, **options: Any
+    sources: tuple[Path, ...],
+    target: Path,
+    *,
+    plan: bool,
+    mpi: bool,
+    metadata: Path | None,
+    workers: int | None,
+    overwrite: bool,
+    **options: Any,
 ) -> None:
-    """Convert what a simulation left behind to one NWB file, or merge NWB files.
+    """Convert the output of a simulation to one NWB file, or merge NWB files.
 
-    SOURCES are SONATA files, a directory, or a simulation_config.json; or one file of
-    Neuronvisio, PyMoDAQ or ANNarchy; or NWB files, such as those of the ranks of a job, each with
-    its own cells. TARGET ends in .nwb, or in .nwb.zarr for a Zarr store.
+    SOURCES are SONATA files, a directory or a simulation_config.json; one file of Neuronvisio,
+    PyMoDAQ or ANNarchy; or NWB files, such as those of the ranks of a job, each with its own
+    cells. TARGET ends in .nwb, or in .nwb.zarr for a Zarr store.
 
     \b
     Example:
@@ -43,40 +52,53 @@ def convert(
       ndx-sim convert run.0.nwb run.1.nwb run.nwb --compression gzip
     """
     if target.suffix not in {".nwb", ".zarr"}:
-        msg = f"the last argument is what to write, NAME.nwb.zarr or NAME.nwb; found {target}"
+        msg = f"TARGET must end in .nwb or .nwb.zarr; found {target}"
         raise click.UsageError(msg)
-    if names_store(target) and options["compression"] is None:
-        options["compression"] = DEFAULT_COMPRESSION
+    names = [field.name for field in fields(StorageOptions)]
+    storage = StorageOptions(**{name: options.pop(name) for name in names})
     if plan:
-        _print_plan(sources, options)
+        _print_plan(sources, target, storage, workers, options)
         return
     comm = _communicator(mpi=mpi)
+    options |= {
+        "metadata": metadata,
+        "storage": storage,
+        "workers": workers,
+        "overwrite": overwrite,
+        "comm": comm,
+    }
     if comm is not None and comm.rank > 0:
         try:
-            convert_sources(sources, target, comm=comm, **options)
+            convert_source(sources, target, **options)
         except SimulationOutputError:
-            sys.exit(1)  # rank 0 says why
+            sys.exit(1)  # Rank 0 prints the error.
         return
     with progress_bar("convert") as progress:
-        converted = convert_sources(sources, target, progress=progress, comm=comm, **options)
+        converted = convert_source(sources, target, progress=progress, **options)
     print_notes(converted.notes)
     click.echo(f"wrote {converted.path}")
 
 
-def _print_plan(sources: tuple[Path, ...], options: dict[str, Any]) -> None:
-    taken = signature(open_output).parameters
-    with open_output(sources, **{key: options[key] for key in options if key in taken}) as output:
-        wanted = {key: options[key] for key in options if key in signature(plan_layouts).parameters}
-        for name, layout in plan_layouts(output, **wanted).items():
-            click.echo(f"{name}: stays in its source" if options["link"] else f"{name}: {layout}")
+def _print_plan(
+    sources: tuple[Path, ...],
+    target: Path,
+    storage: StorageOptions,
+    workers: int | None,
+    options: dict[str, Any],
+) -> None:
+    if is_zarr_name(target) and storage.compression == "auto":
+        storage = replace(storage, compression=DEFAULT_COMPRESSION)
+    with open_output(sources, **options) as output:
+        for name, layout in plan_layouts(output, storage, workers).items():
+            click.echo(f"{name}: {'stays in its source' if storage.link else layout}")
 
 
 def _communicator(*, mpi: bool) -> Any:
-    """Give the processes of mpirun, or None; refuse several that would all do the same."""
+    """Return the communicator of an MPI job, or None; refuse several processes without --mpi."""
     if not mpi:
-        sizes = [os.environ.get(name, "1") for name in _SIZES]
-        if any(size.isdecimal() and int(size) > 1 for size in sizes):
-            msg = "this is one of several processes of mpirun; add --mpi to share the work"
+        counts = [os.environ.get(name, "1") for name in _RANK_COUNTS]
+        if any(count.isdecimal() and int(count) > 1 for count in counts):
+            msg = "mpirun started several processes; add --mpi to share the work between them"
             raise click.UsageError(msg)
         return None
     try:

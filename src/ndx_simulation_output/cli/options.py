@@ -2,20 +2,18 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 from ndx_simulation_output.remote import refuse_url
-from ndx_simulation_output.storage.layout import DEFAULT_MEMORY
-
-# The options of the commands that read sources and write files, and what their values mean.
+from ndx_simulation_output.storage.layout import DEFAULT_MEMORY, Access, Compression
 
 _Command = Callable[..., None]
 
 
 class _LocalPath(click.Path):
-    """A path on this machine; one made of a URL would be of something else."""
+    """A local path. A URL is refused: as a path it would name another file."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         refuse_url(value)
@@ -23,30 +21,30 @@ class _LocalPath(click.Path):
 
 
 LOCAL_PATH = _LocalPath(path_type=Path)
-"""The type of arguments that are files or directories on this machine."""
+"""Type of arguments that are local files or directories."""
 
 
 def source_options(command: _Command) -> _Command:
-    """Give a command the options that say how sources are read."""
-    return _with(command, (*_READING_OPTIONS, _POPULATION_OPTION))
+    """Add the options of ``open_output`` to a command."""
+    return _add(command, (*_READING_OPTIONS, _POPULATION_OPTION))
 
 
 def reading_options(command: _Command) -> _Command:
-    """Give a command the same without ``--population``, which it has in a sense of its own."""
-    return _with(command, _READING_OPTIONS)
+    """Add the options of ``open_output`` but ``--population``, which the command defines itself."""
+    return _add(command, _READING_OPTIONS)
 
 
 def target_options(command: _Command) -> _Command:
-    """Give a command the options that say how a file is written."""
-    return _with(command, _TARGET_OPTIONS)
+    """Add the options of ``convert`` for the target, with those of ``StorageOptions``."""
+    return _add(command, _TARGET_OPTIONS)
 
 
 def export_options(command: _Command) -> _Command:
-    """Give a command the options that say how a file is exported."""
-    return _with(command, _EXPORT_OPTIONS)
+    """Add the options of the export functions to a command."""
+    return _add(command, _EXPORT_OPTIONS)
 
 
-def _with(command: _Command, options: tuple[Callable[[_Command], _Command], ...]) -> _Command:
+def _add(command: _Command, options: tuple[Callable[[_Command], _Command], ...]) -> _Command:
     for option in reversed(options):
         command = option(command)
     return command
@@ -76,7 +74,7 @@ def _chunks(ctx: click.Context, parameter: click.Parameter, value: str | None) -
         msg = f"{value!r} is neither ROWS,COLUMNS nor 'contiguous'"
         raise click.BadParameter(msg) from None
     if rows < 1 or columns < 1:
-        msg = f"{value!r} is no size of a chunk: both numbers are at least 1"
+        msg = f"{value!r} is not a chunk shape: both numbers must be at least 1"
         raise click.BadParameter(msg)
     return rows, columns
 
@@ -107,24 +105,24 @@ _READING_OPTIONS = (
         multiple=True,
         callback=_pairs,
         metavar="NAME=UNIT",
-        help="Unit of the time of a report, potential, group or 'spikes'; by default ms.",
+        help="Unit of the times of a report, potential, group or 'spikes'; the default is ms.",
     ),
     click.option(
         "--compartments",
         multiple=True,
         callback=_pairs,
         metavar="NAME=all",
-        help="A report that has every segment: its positions are computed.",
+        help="Compute the positions of a report that contains every segment.",
     ),
     click.option(
         "--dt",
         type=click.FloatRange(min=0, min_open=True),
-        help="Time step in ms of data that have no time, or of ANNarchy's network.",
+        help="Time step in ms of data without times, or of a network of ANNarchy.",
     ),
 )
 
 _POPULATION_OPTION = click.option(
-    "--population", help="Name of the population of spikes that have none."
+    "--population", help="Population of spikes whose file does not name one."
 )
 
 _TARGET_OPTIONS = (
@@ -135,21 +133,23 @@ _TARGET_OPTIONS = (
     ),
     click.option(
         "--compression",
-        type=click.Choice(["gzip", "zstd", "none"]),
-        help="How data are compressed: not at all by default; in Zarr zstd, which only Zarr has.",
+        type=click.Choice(get_args(Compression)),
+        default="auto",
+        show_default=True,
+        help="Compression of data; auto is zstd in Zarr stores, and none of reports in HDF5.",
     ),
     click.option(
         "--access",
-        type=click.Choice(["balanced", "cells", "frames"]),
+        type=click.Choice(get_args(Access)),
         default="balanced",
         show_default=True,
-        help="What is read most: all times of a cell, all cells at a time, or both.",
+        help="What is read most often: all times of a cell, all cells at a time, or both.",
     ),
     click.option(
         "--chunks",
         callback=_chunks,
         metavar="ROWS,COLUMNS",
-        help="Size of a chunk instead of the planned one, or 'contiguous'.",
+        help="Chunk shape instead of the planned one, or 'contiguous'.",
     ),
     click.option(
         "--memory",
@@ -157,47 +157,55 @@ _TARGET_OPTIONS = (
         type=click.IntRange(min=1),
         default=DEFAULT_MEMORY // 2**20,
         show_default=True,
-        help="MiB that buffers take at most.",
+        help="Upper limit of all buffers in MiB.",
     ),
     click.option(
         "--workers",
         type=click.IntRange(min=0),
-        help="Number of threads, 0 for none; by default one for each processor.",
+        help="Number of threads; 0 for none. The default is one for each processor.",
     ),
     click.option(
         "--quantize",
         callback=_steps,
         multiple=True,
         metavar="[NAME=]STEP",
-        help="Round reports to multiples of STEP, such as 0.01mV, in two bytes each.",
+        help="Round reports to multiples of STEP, such as 0.01mV, stored in two bytes.",
     ),
-    click.option("--link", is_flag=True, help="Leave the data in the source and refer to them."),
-    click.option("--plan", is_flag=True, help="Say how data would be stored, and write nothing."),
+    click.option(
+        "--link",
+        is_flag=True,
+        help="Refer to the data in the source files instead of copying them.",
+    ),
+    click.option("--plan", is_flag=True, help="Print how data would be stored; write nothing."),
     click.option("--overwrite", is_flag=True, help="Replace an existing target."),
-    click.option("--mpi", is_flag=True, help="Share the work among the processes of mpirun."),
+    click.option("--mpi", is_flag=True, help="Share the work between the processes of mpirun."),
 )
 
 _EXPORT_OPTIONS = (
     click.option(
         "--dialect",
         type=click.Choice(["allen", "bbp"]),
-        help="SONATA: allen (bmtk) or bbp (libsonata); by default that of the source, else bbp.",
+        help="SONATA: allen (bmtk) or bbp (libsonata). By default that of the source, else bbp.",
     ),
     click.option(
         "--dtype",
         type=click.Choice(["float32", "float64"]),
-        help="SONATA: type of the data of reports; by default the recorded one.",
+        help="SONATA: type of the data of reports. The default is the recorded type.",
     ),
-    click.option("--state", metavar="NAME", help="ANNarchy: which state, if there are several."),
-    click.option("--part", metavar="NAME", help="ANNarchy: this population or projection alone."),
+    click.option(
+        "--state", metavar="NAME", help="ANNarchy: name of the state, if there are several."
+    ),
+    click.option(
+        "--part", metavar="NAME", help="ANNarchy: write a single population or projection."
+    ),
     click.option(
         "--connectivity",
         is_flag=True,
-        help="ANNarchy: where the synapses of the projection are, as save_connectivity writes.",
+        help="ANNarchy: write the connectivity of the projection, as save_connectivity does.",
     ),
     click.option(
         "--delay-unit",
         type=click.Choice(["ms", "steps"]),
-        help="ANNarchy: unit of the delays in a connectivity file; ms, or steps before version 5.",
+        help="ANNarchy: unit of the delays of a connectivity file; steps before version 5.",
     ),
 )
