@@ -316,7 +316,7 @@ def test_info_says_in_one_line_that_there_is_no_such_file(server):
 
     assert result.exit_code == 1
     assert result.output == (
-        f"error: {server.url('nothing.nwb')} cannot be read: the server answers 404 Not Found\n"
+        f"error: {server.url('nothing.nwb')} cannot be read: the server returned 404 Not Found\n"
     )
 
 
@@ -324,7 +324,7 @@ def test_info_says_in_one_line_that_there_is_no_such_file(server):
 def test_a_server_that_refuses_is_an_error_that_says_its_answer(server, status):
     server.failing = status
 
-    with pytest.raises(SourceError, match=rf"run\.nwb cannot be read: the server answers {status}"):
+    with pytest.raises(SourceError, match=rf"run\.nwb cannot be read: the server returned {status}"):
         open_output(server.url("run.nwb"))
 
 
@@ -336,7 +336,7 @@ def test_a_server_that_is_not_there_is_an_error_that_says_so():
 def test_a_server_that_fails_later_is_an_error_where_data_are_read(server):
     with open_output(server.url("run.nwb")) as output:
         server.failing = 503
-        with pytest.raises(SourceError, match="the server answers 503"):
+        with pytest.raises(SourceError, match="the server returned 503"):
             output["v"].get_traces(cells=7)
         server.failing = None
         assert output["v"].get_traces(cells=7).shape == (TIMES, WIDTH)
@@ -355,7 +355,7 @@ def test_a_server_that_fails_while_objects_are_made_is_an_error_that_names_the_r
 
     monkeypatch.setattr(Handler, "answer", fail_later)
 
-    with pytest.raises(SourceError, match="the server answers 503"):
+    with pytest.raises(SourceError, match="the server returned 503"):
         open_output(server.url("run.nwb"))
 
 
@@ -364,7 +364,7 @@ def test_a_server_that_fails_while_objects_are_made_is_an_error_that_names_the_r
 def test_a_server_of_whole_files_is_an_error_that_says_to_download(server):
     server.gives_ranges = False
 
-    with pytest.raises(SourceError, match=r"gives only whole files.*download it"):
+    with pytest.raises(SourceError, match=r"does not support byte ranges.*download the file"):
         read_cell(server.url("run.nwb"))
 
 
@@ -378,7 +378,7 @@ def test_a_server_that_says_that_it_gives_whole_files_is_believed(server, monkey
 
     monkeypatch.setattr(Handler, "end_headers", say_so)
 
-    with pytest.raises(SourceError, match=r"gives only whole files.*download it"):
+    with pytest.raises(SourceError, match=r"does not support byte ranges.*download the file"):
         open_output(server.url("run.nwb"))
 
 
@@ -404,7 +404,7 @@ def test_a_sonata_file_is_to_be_downloaded(server):
     ids=["convert", "export_sonata", "open_output of several", "sonata.read"],
 )
 def test_where_a_url_will_not_do_the_error_says_to_download(use, tmp_path):
-    with pytest.raises(SourceError, match=r"^https://host/v\.h5 is on a server.*download it"):
+    with pytest.raises(SourceError, match=r"^https://host/v\.h5 is a URL.*download the file"):
         use("https://me:secret@host/v.h5", tmp_path / "run.nwb")
 
 
@@ -454,7 +454,7 @@ def test_a_file_that_ends_early_is_an_error(stub, files):
 
     stub.kind = Short
 
-    with pytest.raises(SourceError, match=r"the server gave 1000 of 1048576 bytes"):
+    with pytest.raises(SourceError, match=r"the server returned 1000 of 1048576 bytes"):
         open_output(f"s3://{files}/run.nwb")
 
 

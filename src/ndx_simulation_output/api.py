@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from ndx_simulation_output.sonata import Dialect, Written
 
 
+ANNARCHY_EXTENSIONS = (".txt", ".gz", ".npz", ".mat")
+"""Extensions of the files that ``export_annarchy`` writes."""
+
+
 class OpeningOptions(TypedDict, total=False):
     """The options of ``open_output``, for calls that pass them on."""
 

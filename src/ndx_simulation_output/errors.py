@@ -1,4 +1,4 @@
-"""Every error and warning that this package raises on purpose."""
+"""Errors and warnings of this package."""
 
 __all__ = [
     "CellNotFoundError",
@@ -28,7 +28,7 @@ __all__ = [
 
 
 class SimulationOutputError(Exception):
-    """Base of every error of this package."""
+    """Base class of the errors of this package."""
 
 
 class SourceError(SimulationOutputError):
@@ -36,11 +36,11 @@ class SourceError(SimulationOutputError):
 
 
 class UnsupportedSourceError(SourceError):
-    """A source holds something that is not recorded activity, or not in a way we can read."""
+    """A source holds data other than recorded activity, or in a form that cannot be read."""
 
 
 class NothingRecordedError(SourceError):
-    """A source is in order but holds no recorded activity."""
+    """A source is valid but holds no recorded activity."""
 
 
 class ConfigurationError(SourceError):
@@ -48,15 +48,15 @@ class ConfigurationError(SourceError):
 
 
 class ShapeMismatchError(SimulationOutputError, ValueError):
-    """Two things that must have the same length or shape do not."""
+    """Lengths or shapes that must be equal differ."""
 
 
 class LayoutError(SimulationOutputError, ValueError):
-    """Data cannot be laid out in a file as the caller asked."""
+    """Data cannot be stored in the requested layout."""
 
 
 class QuantizeError(SimulationOutputError, ValueError):
-    """Values do not fit into the steps that the caller asked for."""
+    """Values cannot be quantized with the requested step."""
 
 
 class CellNotFoundError(SimulationOutputError, LookupError):
@@ -64,19 +64,19 @@ class CellNotFoundError(SimulationOutputError, LookupError):
 
 
 class CompartmentNotFoundError(SimulationOutputError, LookupError):
-    """A compartment number or label is not among those of the chosen cells."""
+    """A compartment number or label does not belong to the selected cells."""
 
 
 class SelectionError(SimulationOutputError, ValueError):
-    """What is to be chosen or shown is not understood, or cannot be shown."""
+    """A selection is not valid, or what it selects cannot be shown."""
 
 
 class UnitError(SimulationOutputError, ValueError):
-    """A unit that the caller gave is not understood."""
+    """A unit cannot be parsed, or is given for a name that does not occur."""
 
 
 class MetadataError(SimulationOutputError, ValueError):
-    """Session metadata given by the caller do not fit NWB."""
+    """Metadata of session or subject do not fit NWB."""
 
 
 class NameClashError(SimulationOutputError, ValueError):
@@ -84,36 +84,36 @@ class NameClashError(SimulationOutputError, ValueError):
 
 
 class TargetExistsError(SimulationOutputError, FileExistsError):
-    """The file to be written exists already."""
+    """The file to write exists already."""
 
 
 class WriteError(SimulationOutputError, OSError):
-    """A file cannot be written; nothing is left under its name."""
+    """A file cannot be written. No partial file is left under its name."""
 
 
 class ExportError(SimulationOutputError):
-    """A recording cannot be expressed in the format asked for."""
+    """A recording cannot be expressed in the requested format."""
 
 
 class RecordingError(SimulationOutputError):
-    """A running simulation cannot be recorded as asked, or would give wrong values."""
+    """A running simulation cannot be recorded as requested, or would give wrong values."""
 
 
 class RestoreError(SimulationOutputError, ValueError):
-    """A saved state does not fit the network into which it is to be loaded."""
+    """A saved state does not fit the network that should load it."""
 
 
 class RankError(SimulationOutputError):
-    """Another process of an MPI job failed, and so does this one."""
+    """Another rank of an MPI job failed, so this rank stops too."""
 
 
 class MissingDependencyError(SimulationOutputError, ImportError):
-    """An optional library is needed and not installed."""
+    """A library that is needed is not installed."""
 
 
 class SimulationOutputWarning(UserWarning):
-    """Base of every warning of this package."""
+    """Base class of the warnings of this package."""
 
 
 class UnitWarning(SimulationOutputWarning):
-    """A unit is missing or doubtful; the message names the option that sets it."""
+    """A unit is missing or doubtful. The message names the option that sets it."""

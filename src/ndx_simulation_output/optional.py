@@ -1,20 +1,13 @@
-"""Libraries that some calls need and an installation may lack."""
+"""Import of optional libraries."""
 
 from importlib import import_module
 from typing import Any
 
 from ndx_simulation_output.errors import MissingDependencyError
 
-__all__ = ["import_optional"]
-
 
 def import_optional(module: str, what: str, extra: str) -> Any:
-    """Give a module that ``what`` needs and the ``extra`` of this package installs.
-
-    Raises
-    ------
-    MissingDependencyError
-        If it is not installed.
+    """Import a module that ``what`` needs, or raise MissingDependencyError that names the ``extra``.
 
     Example
     -------

@@ -1,4 +1,4 @@
-"""Files on servers: read in blocks, of which the last used are kept, through fsspec."""
+"""Read files on servers through fsspec, in blocks, with a cache of the blocks used last."""
 
 import gc
 import io
@@ -10,8 +10,6 @@ from typing import Any, TypeGuard
 
 from ndx_simulation_output.errors import MissingDependencyError, SimulationOutputError, SourceError
 
-__all__ = ["RemoteFile", "is_url", "open_url", "refuse_url"]
-
 _BLOCK_BYTES = 2**20
 _BLOCKS = 32
 _PROTOCOL = re.compile(r"[A-Za-z][\w+.-]+://")
@@ -19,7 +17,7 @@ _URL_IN_TEXT = re.compile(r"\w+://[^\s'\"]+")
 
 
 def is_url(path: object) -> TypeGuard[str]:
-    """Tell whether ``path`` is a URL, of any protocol.
+    """Return True if ``path`` is a URL, of any protocol.
 
     Example
     -------
@@ -31,23 +29,14 @@ def is_url(path: object) -> TypeGuard[str]:
 
 
 def open_url(url: str, storage_options: Mapping[str, Any] | None = None) -> "RemoteFile":
-    """Open a file on a server for reading; ``storage_options`` are those of fsspec for it.
+    """Open a file on a server for reading; ``storage_options`` are options of fsspec.
 
-    Raises
-    ------
-    MissingDependencyError
-        If fsspec, or what it needs for the protocol, is not installed.
-    SourceError
-        If there is no such file, or the server refuses it or gives only whole files.
-
-    Example
-    -------
-    >>> file = open_url("s3://bucket/run.nwb", {"anon": True})  # doctest: +SKIP
-
+    MissingDependencyError names a missing library of the protocol; SourceError says why the server
+    does not return the file, such as one that supports no byte ranges.
     """
     name = _without_secrets(url)
     with _errors_of(name), ExitStack() as stack:
-        # The blocks are kept here: those of fsspec outlive its file.
+        # RemoteFile caches blocks: the cache of fsspec outlives its file.
         file = _file_system(url, name, storage_options or {}).open(url, "rb", cache_type="none")
         stack.callback(file.close)
         opened = RemoteFile(file, file.seek(0, io.SEEK_END), name)
@@ -56,31 +45,20 @@ def open_url(url: str, storage_options: Mapping[str, Any] | None = None) -> "Rem
 
 
 def refuse_url(path: object) -> None:
-    """Refuse a URL where only a file on disk will do.
-
-    Raises
-    ------
-    SourceError
-        If ``path`` is a URL.
-
-    Example
-    -------
-    >>> refuse_url("run.nwb")
-
-    """
+    """Raise SourceError if ``path`` is a URL where a local file is needed."""
     if is_url(path):
         msg = (
-            f"{_without_secrets(path)} is on a server, where only open_output reads, and only NWB "
-            "files; download it"
+            f"{_without_secrets(path)} is a URL; only open_output reads URLs, and only of NWB "
+            "files: download the file first"
         )
         raise SourceError(msg)
 
 
 class RemoteFile(io.RawIOBase):
-    """A file on a server as HDF5 reads it; ``name`` is its URL without passwords and signatures.
+    """A file on a server that h5py can read; ``name`` is its URL without passwords and signatures.
 
-    At most 32 blocks of 1 MiB are kept in memory, until it is closed. ``failure`` is the first
-    error of the server, since what reads through HDF5 may take one for a link to nothing.
+    It caches at most 32 blocks of 1 MiB until it is closed. ``failure`` is the first error of the
+    server: HDF5 may report such an error as a missing object.
     """
 
     def __init__(self, file: Any, size: int, name: str) -> None:
@@ -92,15 +70,15 @@ class RemoteFile(io.RawIOBase):
         self._block = lru_cache(_BLOCKS)(self._read_block)
 
     def __repr__(self) -> str:
-        """Give the name, which h5py takes for that of the file."""
+        """Return the name, which h5py uses as the file name."""
         return self.name
 
     def readable(self) -> bool:
-        """Say that it can be read."""
+        """Return True: the file is readable."""
         return True
 
     def seekable(self) -> bool:
-        """Say that it can be read from anywhere."""
+        """Return True: the file supports random access."""
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
@@ -110,14 +88,7 @@ class RemoteFile(io.RawIOBase):
         return self._position
 
     def readinto(self, buffer: Any) -> int:
-        """Read as many bytes as ``buffer`` holds, fewer only at the end of the file.
-
-        Raises
-        ------
-        SourceError
-            If the server gives an error, or not all of the bytes.
-
-        """
+        """Read bytes until ``buffer`` is full or the file ends; SourceError if the server fails."""
         left = memoryview(buffer).cast("B")
         begin = self._position
         while left and self._position < self._size:
@@ -145,7 +116,7 @@ class RemoteFile(io.RawIOBase):
             self._file.seek(start)
             block = bytes(self._file.read(wanted))
         if len(block) != wanted:
-            msg = f"{self.name} cannot be read: the server gave {len(block)} of {wanted} bytes"
+            msg = f"{self.name} cannot be read: the server returned {len(block)} of {wanted} bytes"
             raise SourceError(msg)
         return block
 
@@ -165,10 +136,10 @@ def _file_system(url: str, name: str, storage_options: Mapping[str, Any]) -> Any
 
 @contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """Keep the threads of fsspec from collecting garbage while this one waits for them.
+    """Disable garbage collection while this thread waits for the threads of fsspec.
 
-    HDF5 asks for bytes while this thread holds the lock of h5py. A thread that collects an object
-    of h5py waits for that lock, for ever: https://github.com/h5py/h5py/issues/2019
+    This thread holds the lock of h5py while HDF5 reads. A thread of fsspec that collects an h5py
+    object would wait for that lock forever: https://github.com/h5py/h5py/issues/2019
     """
     enabled = gc.isenabled()
     gc.disable()
@@ -181,9 +152,9 @@ def _no_garbage_collection() -> Iterator[None]:
 
 @contextmanager
 def _errors_of(name: str) -> Iterator[None]:
-    """Raise whatever a server or library raises as an error that names the file and the reason.
+    """Convert the errors of fsspec and its libraries to a SourceError with file and reason.
 
-    The original is not shown below it: it may tell passwords and signatures.
+    The original error is suppressed: it may contain passwords and signatures.
     """
     try:
         yield
@@ -195,21 +166,21 @@ def _errors_of(name: str) -> Iterator[None]:
 
 
 def _reason(error: BaseException) -> str:
-    """Say what was the first cause that says something."""
+    """Return the message of the first cause that has one."""
     causes = [error]
     while (cause := causes[-1].__cause__) is not None:
         causes.append(cause)
     first = next((cause for cause in reversed(causes) if str(cause)), error)
     text = _URL_IN_TEXT.sub("…", str(first)) or type(first).__name__
     if "range requests" in text or "Cannot seek" in text:
-        return "the server gives only whole files, not ranges of bytes; download it"
+        return "the server does not support byte ranges: download the file"
     if hasattr(first, "status") and hasattr(first, "message"):
-        return f"the server answers {first.status} {first.message}"
-    return "there is no such file" if isinstance(first, FileNotFoundError) else text
+        return f"the server returned {first.status} {first.message}"
+    return "the file does not exist" if isinstance(first, FileNotFoundError) else text
 
 
 def _without_secrets(url: str) -> str:
-    """Leave out who asks, and what follows the path: it may be a signature."""
+    """Return the URL without user, password and query, which may hold a signature."""
     protocol, _, rest = url.partition("://")
     host, slash, path = rest.partition("/")
     path, question, _ = path.partition("?")

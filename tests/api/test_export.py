@@ -112,9 +112,9 @@ def test_the_command_exports_to_the_container_that_the_target_names(state, tmp_p
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["sonata", "--part", "exc"], "--part is for files of ANNarchy, not sonata"),
-        (["sonata", "--delay-unit", "steps"], "--delay-unit is for files of ANNarchy"),
-        (["out.npz", "--dialect", "bbp"], "--dialect is for files of SONATA, not out.npz"),
+        (["sonata", "--part", "exc"], "--part applies to ANNarchy files, not to sonata"),
+        (["sonata", "--delay-unit", "steps"], "--delay-unit applies to ANNarchy files"),
+        (["out.npz", "--dialect", "bbp"], "--dialect applies to SONATA files, not to out.npz"),
     ],
 )
 def test_options_of_the_other_format_are_wrong_usage(state, words, message):

@@ -119,7 +119,7 @@ def test_compartments_without_places_are_not_drawn_in_space(storage, tmp_path, o
     ("options", "message"),
     [
         (("--cells", "a"), "'a' is neither a number nor a range such as 10-19"),
-        (("--time", "2", "1"), "--time wants a START before its STOP; found 2 and 1"),
+        (("--time", "2", "1"), "--time expects START < STOP; found 2 and 1"),
         (("--kind", "pie"), "'pie' is not one of"),
         (("-o", "p.gif", "--kind", "heat"), "an animation, which only --kind neuron has"),
     ],

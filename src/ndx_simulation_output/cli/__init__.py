@@ -1,4 +1,4 @@
-"""The command line, ``ndx-sim``: the same calls and names as in Python."""
+"""The command line, ``ndx-sim``. Its options have the names of the arguments in Python."""
 
 import warnings
 from typing import Any
@@ -20,7 +20,7 @@ __all__ = ["main"]
 
 
 class _Commands(click.Group):
-    """A group whose commands show our errors and warnings as one line each."""
+    """A group whose commands print the errors and warnings of this package in one line each."""
 
     def invoke(self, ctx: click.Context) -> Any:
         with warnings.catch_warnings():
@@ -29,7 +29,7 @@ class _Commands(click.Group):
             try:
                 return super().invoke(ctx)
             except SimulationOutputError as error:
-                # Such as those of YAML have several lines.
+                # Some errors, such as those of YAML, have several lines.
                 click.echo(f"error: {' '.join(str(error).split())}", err=True)
                 ctx.exit(1)
 
@@ -37,7 +37,7 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="ndx-simulation-output")
 def main() -> None:
-    """Simulated neural activity in NWB: convert into it and back, look, check.
+    """Convert, inspect, plot and check simulated neural activity in NWB.
 
     \b
     Example:

@@ -12,9 +12,9 @@ from ndx_simulation_output.nwb.checks import check_file
 @click.command()
 @click.argument("file", type=LOCAL_PATH)
 def check(file: Path) -> None:
-    """Check an NWB FILE against the schema, our own rules and nwbinspector.
+    """Check an NWB FILE: its schema, the rules of this package, and nwbinspector.
 
-    The exit status is 1 if anything is wrong; warnings and notes do not count.
+    The exit status is 1 if there are errors. Warnings and notes do not change it.
 
     \b
     Example:

@@ -5,19 +5,20 @@ from pathlib import Path
 import click
 
 from ndx_simulation_output.cli.options import LOCAL_PATH
-from ndx_simulation_output.demo import run_demo
 
 
 @click.command()
 @click.argument("directory", type=LOCAL_PATH, default="ndx-sim-demo")
 @click.option("--overwrite", is_flag=True, help="Replace the files of an earlier demo.")
 def demo(directory: Path, *, overwrite: bool) -> None:
-    """Simulate a small network, convert its SONATA files, check the result, export it back.
+    """Simulate a small network, convert its SONATA files, check and export the result.
 
     \b
     Example:
       ndx-sim demo
     """
+    from ndx_simulation_output.demo import run_demo
+
     for line in run_demo(directory, overwrite=overwrite):
         click.echo(line)
-    click.echo(f"look at it:  ndx-sim info {directory / 'run.nwb'}")
+    click.echo(f"next: ndx-sim info {directory / 'run.nwb'}")

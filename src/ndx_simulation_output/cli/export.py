@@ -6,8 +6,7 @@ from typing import Any
 
 import click
 
-from ndx_simulation_output.annarchy.writing import EXTENSIONS
-from ndx_simulation_output.api import export_annarchy, export_sonata
+from ndx_simulation_output.api import ANNARCHY_EXTENSIONS, export_annarchy, export_sonata
 from ndx_simulation_output.cli.options import LOCAL_PATH, export_options
 from ndx_simulation_output.cli.output import print_notes, progress_bar
 
@@ -18,10 +17,10 @@ from ndx_simulation_output.cli.output import print_notes, progress_bar
 @export_options
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
 def export(file: Path, target: Path, *, overwrite: bool, **options: Any) -> None:
-    """Write the recordings of an NWB FILE as SONATA files, or the state of a network for ANNarchy.
+    """Write an NWB FILE as SONATA files, or the state of a network for ANNarchy.
 
-    TARGET is a directory for SONATA's files. If it ends in .npz, .gz, .txt or .mat, it is one file
-    of ANNarchy, with the state.
+    TARGET is a directory for SONATA files, or a file of ANNarchy if it ends in .npz, .gz, .txt or
+    .mat.
 
     \b
     Example:
@@ -29,11 +28,11 @@ def export(file: Path, target: Path, *, overwrite: bool, **options: Any) -> None
       ndx-sim export state.nwb network.npz
       ndx-sim export state.nwb exc_to_inh.txt --part exc_to_inh
     """
-    is_state = target.suffix in EXTENSIONS
-    taken = signature(export_annarchy if is_state else export_sonata).parameters
-    if others := [name for name in options if name not in taken and options[name]]:
+    is_state = target.suffix in ANNARCHY_EXTENSIONS
+    parameters = signature(export_annarchy if is_state else export_sonata).parameters
+    if others := [name for name in options if name not in parameters and options[name]]:
         option = others[0].replace("_", "-")
-        msg = f"--{option} is for files of {'SONATA' if is_state else 'ANNarchy'}, not {target}"
+        msg = f"--{option} applies to {'SONATA' if is_state else 'ANNarchy'} files, not to {target}"
         raise click.UsageError(msg)
     options = {name: value for name, value in options.items() if value}
     if is_state:

@@ -12,11 +12,11 @@ from ndx_simulation_output.info import describe, json_of
 @click.command()
 @click.argument("sources", nargs=-1, required=True, type=click.Path())
 @source_options
-@click.option("--json", "as_json", is_flag=True, help="Say the same as one JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def info(sources: tuple[str, ...], *, as_json: bool, **options: Any) -> None:
-    """Show what an NWB file, or the output of a simulation, holds.
+    """List the contents of an NWB file or of the output of a simulation.
 
-    SOURCES are what ``convert`` takes, an NWB file, or the URL of one.
+    SOURCES are what ``convert`` takes, or the URL of an NWB file.
 
     \b
     Example:

@@ -18,13 +18,13 @@ def print_warning(
 ) -> None:
     """Print a warning as one line, in the form of ``warnings.showwarning``."""
     del category, filename, lineno, file, line
-    # Other libraries write several lines; the first says what it is about.
+    # Warnings of other libraries may have several lines; the first one is enough.
     click.echo(f"warning: {str(message).splitlines()[0]}", err=True)
 
 
 @contextmanager
 def progress_bar(label: str) -> Iterator[Callable[[int, int], object]]:
-    """Show progress on a terminal once it takes more than a second."""
+    """Show a progress bar on a terminal for work that takes more than a second."""
     with tqdm(desc=label, unit="B", unit_scale=True, disable=None, delay=1, leave=False) as bar:
 
         def update(n_bytes: int, total: int) -> None:

@@ -12,13 +12,11 @@ from ndx_simulation_output.plots import KINDS, Selection, save, save_animation
 from ndx_simulation_output.plots.downsampling import How
 from ndx_simulation_output.recording.ids import parse_ids
 
-# The command ``ndx-sim plot``: options, and what they mean.
-
-_MOVING = (".gif", ".mp4")
+_ANIMATIONS = (".gif", ".mp4")
 
 
 def _ids(ctx: click.Context, parameter: click.Parameter, value: str | None) -> list[int] | None:
-    """Read ids and ranges of ids, such as ``3,7,10-19``."""
+    """Parse ids and ranges of ids, such as ``3,7,10-19``."""
     del ctx, parameter
     if value is None:
         return None
@@ -38,12 +36,12 @@ def _ids(ctx: click.Context, parameter: click.Parameter, value: str | None) -> l
     type=click.Path(path_type=Path),
     metavar="PICTURE",
     help="PNG, SVG or PDF to write; GIF or MP4 for a neuron over time. By default the name of the "
-    "source with .png, in this directory.",
+    "source with .png, in the current directory.",
 )
 @click.option(
     "--kind",
     type=click.Choice(KINDS),
-    help="What to draw; by default a picture of each thing that there is.",
+    help="What to draw; by default a panel for each recording.",
 )
 @click.option("--cells", callback=_ids, metavar="IDS", help="Ids of cells, such as 3,7,10-19.")
 @click.option("--numbers", callback=_ids, metavar="NUMBERS", help="Numbers of compartments.")
@@ -51,21 +49,21 @@ def _ids(ctx: click.Context, parameter: click.Parameter, value: str | None) -> l
 @click.option("--report", metavar="NAME", help="Only this report or potential.")
 @click.option("--population", metavar="NAME", help="Only this population or projection.")
 @click.option("--variable", metavar="NAME", help="Only this variable, or quantity of a network.")
-@click.option("--time", nargs=2, type=float, metavar="START STOP", help="Window of time, in s.")
-@click.option("--at", type=float, metavar="TIME", help="Time of a neuron in space, in s.")
+@click.option("--time", nargs=2, type=float, metavar="START STOP", help="Time window in s.")
+@click.option("--at", type=float, metavar="TIME", help="Time of a neuron in space in s.")
 @click.option(
     "--pixel",
     type=click.Choice(get_args(How)),
     default="mean",
     show_default=True,
-    help="What a pixel of a heat map shows of several values.",
+    help="How several values are reduced to one pixel of a heat map.",
 )
 @click.option(
     "--frames",
     type=click.IntRange(2, 1000),
     default=60,
     show_default=True,
-    help="Number of pictures of a GIF or MP4.",
+    help="Number of frames of a GIF or MP4.",
 )
 @click.option("--dpi", type=click.IntRange(20, 1200), default=150, show_default=True)
 @click.option("--overwrite", is_flag=True, help="Replace an existing picture.")
@@ -82,9 +80,9 @@ def plot(
     overwrite: bool,
     **options: Any,
 ) -> None:
-    """Draw what an NWB file, or the output of a simulation, holds.
+    """Plot an NWB file or the output of a simulation.
 
-    SOURCES are what ``info`` takes. Only what is shown is read.
+    SOURCES are what ``info`` takes. Only the data shown are read.
 
     \b
     Example:
@@ -96,18 +94,18 @@ def plot(
     names = ("cells", "numbers", "channels", "report", "population", "variable", "at")
     start, stop = time or (None, None)
     if time is not None and not time[0] < time[1]:
-        msg = f"--time wants a START before its STOP; found {time[0]:g} and {time[1]:g}"
+        msg = f"--time expects START < STOP; found {time[0]:g} and {time[1]:g}"
         raise click.UsageError(msg)
     chosen = Selection(
         **{name: options.pop(name) for name in names}, start=start, stop=stop, how=pixel
     )
     target = Path(f"{Path(sources[0]).stem}.png") if target is None else target
-    moves = target.suffix in _MOVING
-    if moves and kind not in {None, "neuron"}:
-        msg = f"{target} is the name of an animation, which only --kind neuron has"
+    is_animation = target.suffix in _ANIMATIONS
+    if is_animation and kind not in {None, "neuron"}:
+        msg = f"{target} is an animation, which is available for --kind neuron only"
         raise click.UsageError(msg)
     with open_output(sources[0] if len(sources) == 1 else sources, **options) as output:
-        if moves:
+        if is_animation:
             save_animation(
                 chosen.in_space(output),
                 target,

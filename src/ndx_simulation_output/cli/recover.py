@@ -17,13 +17,14 @@ from ndx_simulation_output.nwb.recover import recover as recover_file
     "target",
     type=LOCAL_PATH,
     metavar="TARGET",
-    help="The file to make; by default the one that was being written.",
+    help="File to write; by default the one that was being written.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing target.")
 def recover(file: Path, target: Path | None, *, overwrite: bool) -> None:
-    """Make whole what a process that died has left of a run that it streamed.
+    """Recover the data of a recording whose process died.
 
-    FILE is the name that it was to get, or the temporary file, such as .run.1234.part.nwb.
+    FILE is the name of the file that was being written, or the temporary file, such as
+    .run.1234.part.nwb.
 
     \b
     Example:
