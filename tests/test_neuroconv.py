@@ -12,7 +12,7 @@ import pytest
 from hdmf.data_utils import GenericDataChunkIterator
 from pynwb import NWBHDF5IO
 
-from ndx_simulation_output import convert, open_output, sonata
+from ndx_simulation_output import StorageOptions, convert, open_output, sonata
 from ndx_simulation_output.cable import simulate
 from ndx_simulation_output.errors import NameClashError, SourceError
 from ndx_simulation_output.nwb.checks import check_file
@@ -166,7 +166,7 @@ def test_genuine_files_of_annarchy_give_the_file_that_convert_gives(name, annarc
 
 def test_data_are_in_chunks_as_planned_unless_the_backend_is_configured(run, tmp_path):
     interface = SonataInterface(folder_path=run)
-    nwbfile = interface.create_nwbfile(metadata_of(interface), access="frames")
+    nwbfile = interface.create_nwbfile(metadata_of(interface), storage=StorageOptions(access="frames"))
     configuration = interface.get_default_backend_configuration(nwbfile)
     planned = configuration.dataset_configurations["acquisition/v_exc/data"].chunk_shape
     changed = configuration.dataset_configurations["acquisition/v_inh/data"]
@@ -241,7 +241,7 @@ def test_all_interfaces_go_into_one_file(
     in_json = json.loads(json.dumps(source, default=str))
     jsonschema.validate(in_json, converter_class.get_source_schema())
     converter = converter_class(source)
-    options = {"network": {"access": "cells"}}
+    options = {"network": {"storage": {"access": "cells"}}}
     converter.validate_conversion_options(options)
 
     converter.run_conversion(
@@ -259,7 +259,7 @@ def test_all_interfaces_go_into_one_file(
             for spikes, expected in zip(found.spikes, network.spikes, strict=True):
                 np.testing.assert_array_equal(spikes.times, expected.times)
             assert [group.name for group in found.groups] == [group.name for group in cell.groups]
-        assert len(found.networks) == len(found.exports) == 1
+        assert len(found.networks) == len(found.arrays) == 1
         assert instrument.name in found.provenance["files"]
 
 
@@ -267,7 +267,7 @@ def test_spikes_find_no_place_beside_those_of_another_source(run, tmp_path):
     interface = SonataInterface(file_paths=[run / "spikes.h5"])
     nwbfile = interface.create_nwbfile(metadata_of(interface))
 
-    with pytest.raises(NameClashError, match="has units already"):
+    with pytest.raises(NameClashError, match="already has units"):
         interface.add_to_nwbfile(nwbfile)
 
 
@@ -275,7 +275,7 @@ def test_reports_of_the_same_name_are_refused(run):
     interface = SonataInterface(file_paths=[run / "v.h5"])
     nwbfile = interface.create_nwbfile(metadata_of(interface))
 
-    with pytest.raises(NameClashError, match="has acquisition 'v_exc' already"):
+    with pytest.raises(NameClashError, match="already has acquisition 'v_exc'"):
         interface.add_to_nwbfile(nwbfile)
 
 
@@ -283,7 +283,7 @@ def test_a_file_with_a_simulation_on_disk_gets_no_second_one(run, tmp_path):
     path = converted(SonataInterface(file_paths=[run / "v.h5"]), tmp_path / "run.nwb")
     interface = SonataInterface(file_paths=[run / "spikes.h5"])
 
-    with pytest.raises(NameClashError, match="a simulation, whose provenance is on disk"):
+    with pytest.raises(NameClashError, match="the metadata of a simulation, which are on disk"):
         converted(interface, path, append_on_disk_nwbfile=True)
 
 
@@ -316,7 +316,8 @@ def test_the_metadata_are_those_of_the_source_and_fit_their_schema(run):
     assert metadata["NWBFile"]["session_description"] == "Output of a simulation: v.h5"
     assert "session_start_time" not in metadata["NWBFile"]
     interface.validate_metadata(metadata_of(interface))
-    options = interface.get_conversion_options_schema()["properties"]["access"]
+    schema = interface.get_conversion_options_schema()
+    options = schema["$defs"]["StorageOptions"]["properties"]["access"]
     assert options["enum"] == ["balanced", "cells", "frames"]
 
 

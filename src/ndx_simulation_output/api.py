@@ -124,7 +124,7 @@ def open_output(
         in_nwb = [one for one in paths if reader.is_nwb(Path(one))]
         if in_nwb:
             _refuse_options(in_nwb[0], options)
-            return reader.read_all([Path(one) for one in paths])
+            return reader.read_merged([Path(one) for one in paths])
     return read_source(paths, **options)
 
 

@@ -281,7 +281,7 @@ def refusals() -> None:
     assert notes == (f"left out: n {nothing}", f"left out: spike {nothing}")
     refused(
         NameClashError,
-        "add to one that has not",
+        "add the output to another NWB file",
         annarchy.add_recordings,
         nwbfile,
         exc,

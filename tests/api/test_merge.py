@@ -221,7 +221,7 @@ def test_a_cell_of_two_ranks_is_an_error_that_names_both_files(ranks, tmp_path):
 def test_sonata_and_nwb_are_not_merged(ranks, tmp_path):
     sonata_report().write(tmp_path / "v.h5")
 
-    with pytest.raises(SourceError, match=r"v\.h5 is no NWB file; expected NWB files alone"):
+    with pytest.raises(SourceError, match=r"v\.h5 is not an NWB file; only NWB files can be merged"):
         convert([ranks[0], tmp_path / "v.h5"], tmp_path / "run.nwb")
 
 

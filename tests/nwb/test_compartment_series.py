@@ -200,5 +200,5 @@ def test_a_table_with_rows_of_unequal_columns_is_refused():
     table.add_row(number=[0, 1], position=[0.5])
     table.add_row(number=[0], position=[0.1, 0.9])
 
-    with pytest.raises(ShapeMismatchError, match="column 'position' has not as many values"):
+    with pytest.raises(ShapeMismatchError, match="column 'position' does not have as many values"):
         CompartmentSeries("v", np.zeros((3, 3)), compartments=table, unit="volts", rate=1.0)

@@ -51,7 +51,7 @@ def test_cells_are_counted_from_zero_without_ids():
             {"number": [0, 1], "counts": [2], "cell_columns": {"kind": ["a", "b"]}},
             r"'kind' .* has 2 values; expected 1",
         ),
-        ({"number": [0, 1], "counts": [1, 1], "id": [5, 5]}, "same cell id more than once"),
+        ({"number": [0, 1], "counts": [1, 1], "id": [5, 5]}, "has a cell id more than once"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(arguments, message):

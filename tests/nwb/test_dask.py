@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pynwb import NWBHDF5IO
 
-from ndx_simulation_output import CompartmentSeries, convert, open_output
+from ndx_simulation_output import CompartmentSeries, StorageOptions, convert, open_output
 from ndx_simulation_output.errors import CellNotFoundError, MissingDependencyError, SourceError
 from ndx_simulation_output.recording import CompartmentTable, RegularTimes, Report, Unit
 from ndx_simulation_output.recording.traces import block_shape
@@ -52,7 +52,8 @@ def path(request, sonata) -> Path:
     if FORMS[request.param] is None:
         return sonata
     target = sonata.with_name(f"{request.param}.nwb")
-    return convert(sonata, target, metadata=SESSION, overwrite=True, **FORMS[request.param]).path
+    storage = StorageOptions(**FORMS[request.param])
+    return convert(sonata, target, metadata=SESSION, overwrite=True, storage=storage).path
 
 
 @pytest.mark.parametrize("scheduler", ["synchronous", "threads"])
@@ -134,9 +135,9 @@ def test_only_what_is_asked_for_is_read(sonata, monkeypatch):
 
 @pytest.mark.parametrize("chosen", [{}, {"numbers": 0}, {"cells": [0, 3, 21]}], ids=str)
 def test_each_stored_chunk_is_read_once(sonata, monkeypatch, chosen):
-    storage = {"chunks": (10, 7), "compression": "gzip"}
+    storage = StorageOptions(chunks=(10, 7), compression="gzip")
     path = sonata.with_name("once.nwb")
-    convert(sonata, path, metadata=SESSION, overwrite=True, **storage)
+    convert(sonata, path, metadata=SESSION, overwrite=True, storage=storage)
     inflated: Counter[tuple[int, int]] = Counter()
     read = vars(engine_chunks.Deflated)["_stored"]
 
@@ -159,7 +160,7 @@ def test_each_stored_chunk_is_read_once(sonata, monkeypatch, chosen):
 
 def test_the_index_of_the_chunks_is_found_once(sonata, monkeypatch):
     path = sonata.with_name("many.nwb")
-    convert(sonata, path, metadata=SESSION, overwrite=True, chunks=(2, 2))
+    convert(sonata, path, metadata=SESSION, overwrite=True, storage=StorageOptions(chunks=(2, 2)))
     found = []
     find = vars(engine_chunks.Index)["_read"]
 
@@ -180,7 +181,9 @@ def test_the_index_of_the_chunks_is_found_once(sonata, monkeypatch):
 def test_a_file_that_is_written_again_is_not_read_by_its_old_index(sonata):
     path = sonata.with_name("again.nwb")
     for chunks in ((2, 2), (3, 3)):
-        convert(sonata, path, metadata=SESSION, overwrite=True, chunks=chunks)
+        convert(
+            sonata, path, metadata=SESSION, overwrite=True, storage=StorageOptions(chunks=chunks)
+        )
         with open_output(path) as output:
             lazy = output.reports[0].to_dask(chunks=(20, 48))
             expected = output.reports[0].get_traces()
@@ -277,7 +280,7 @@ def test_one_compartment_is_a_column(tmp_path, write_nwb):
     series = CompartmentSeries("v", np.arange(5.0), unit="volts", rate=1.0, compartments=None)
     path = write_nwb(series)
     with h5py.File(path) as file:
-        array = reading.as_array(file["acquisition/v/data"])
+        array = reading.wrap_array(file["acquisition/v/data"])
         detached = array.detached()
 
     np.testing.assert_array_equal(detached[1:3], [1.0, 2.0])
@@ -344,7 +347,10 @@ def test_processes_of_a_cluster_compute_the_same(sonata, tmp_path):
     paths = [sonata]
     for name in ("contiguous", "gzip", "linked"):
         target = sonata.with_name(f"cluster_{name}.nwb")
-        paths.append(convert(sonata, target, metadata=SESSION, overwrite=True, **FORMS[name]).path)
+        storage = StorageOptions(**FORMS[name])
+        paths.append(
+            convert(sonata, target, metadata=SESSION, overwrite=True, storage=storage).path
+        )
     script = tmp_path / "cluster.py"
     script.write_text(textwrap.dedent(ON_A_CLUSTER))
 

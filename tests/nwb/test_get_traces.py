@@ -14,7 +14,7 @@ from ndx_simulation_output.errors import (
     CompartmentNotFoundError,
     ShapeMismatchError,
 )
-from ndx_simulation_output.storage.datasets import Contiguous
+from ndx_simulation_output.storage.datasets import ContiguousReader
 
 VALUES = np.arange(50.0).reshape(10, 5)
 
@@ -151,7 +151,7 @@ def test_only_what_was_asked_for_is_read_from_a_file(write_nwb, monkeypatch):
     made = series()
     path = write_nwb(made.compartments, made)
     asked = []
-    read = Contiguous.read
+    read = ContiguousReader.read
 
     def spying(storage, selection, *rest):
         asked.append((list(selection.rows), list(selection.columns)))
@@ -159,7 +159,7 @@ def test_only_what_was_asked_for_is_read_from_a_file(write_nwb, monkeypatch):
 
     with NWBHDF5IO(str(path), "r") as io:
         found = io.read().acquisition["v"]
-        monkeypatch.setattr(Contiguous, "read", spying)
+        monkeypatch.setattr(ContiguousReader, "read", spying)
         found.get_traces([9, 7], numbers=[0, 5], start=2.2, stop=2.8, step=2)
 
     assert asked == [([2, 4, 6], [3, 4, 0])]

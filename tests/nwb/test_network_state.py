@@ -24,7 +24,7 @@ from ndx_simulation_output.recording import (
     Quantity,
     SimulationOutput,
 )
-from ndx_simulation_output.storage.layout import Storage
+from ndx_simulation_output.storage.layout import StorageOptions
 from tests.network_strategies import facts_of, networks
 from tests.sonata.making import SESSION
 
@@ -167,7 +167,7 @@ def test_columns_are_stored_as_they_are_where_that_is_asked_for(tmp_path):
     path = tmp_path / "state.nwb"
     output = SimulationOutput(networks=(large(),))
 
-    storage = Storage(compression="none")
+    storage = StorageOptions(compression="none")
     writer.write(output, path, metadata=read_metadata(SESSION), storage=storage)
 
     assert {how for how, _ in stored(path).values()} == {None}
@@ -222,9 +222,9 @@ def test_tables_of_other_lengths_are_refused():
         PopulationState(name="exc", geometry=[2, 2])
     with pytest.raises(ShapeMismatchError, match=r"column 'pre_rank' .*expected \(2,\)"):
         ProjectionState.from_arrays([0], [2], {"pre_rank": np.zeros(3, int)}, name="p")
-    with pytest.raises(ShapeMismatchError, match="expected 2 ends that ascend"):
+    with pytest.raises(ShapeMismatchError, match="expected 2 ends in ascending order"):
         ProjectionState.from_arrays([0, 1], [2, 1], {"pre_rank": np.zeros(1, int)}, name="p")
-    with pytest.raises(ShapeMismatchError, match="differ in number"):
+    with pytest.raises(ShapeMismatchError, match="have different lengths"):
         PopulationState.from_arrays(
             (1,), {}, name="p", quantity_name=["a"], quantity_value=np.zeros(2)
         )

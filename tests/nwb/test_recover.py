@@ -30,15 +30,21 @@ from ndx_simulation_output.nwb.checks import check_file
 from ndx_simulation_output.nwb.recover import RecoveredReport, recover
 from ndx_simulation_output.nwb.stream import stream
 from ndx_simulation_output.recording import Spikes, StreamedReport
-from ndx_simulation_output.storage.growing import read_spools, spools_of
-from ndx_simulation_output.storage.journal import Journal, Overlay, journal_of, left_behind, replay
-from ndx_simulation_output.storage.layout import Storage
+from ndx_simulation_output.storage.growing import read_spike_spools, spike_spools
+from ndx_simulation_output.storage.journal import (
+    Journal,
+    Overlay,
+    journal_path,
+    replay,
+    unfinished_files,
+)
+from ndx_simulation_output.storage.layout import StorageOptions
 from tests.nwb.test_stream import SESSION, report
 
 STORAGES = {
-    "plain": Storage(chunks=(4, 2)),
-    "gzip": Storage(chunks=(4, 2), compression="gzip"),
-    "higher chunks": Storage(chunks=(64, 3), compression="gzip"),
+    "plain": StorageOptions(chunks=(4, 2)),
+    "gzip": StorageOptions(chunks=(4, 2), compression="gzip"),
+    "higher chunks": StorageOptions(chunks=(64, 3), compression="gzip"),
 }
 
 
@@ -107,7 +113,7 @@ def same(found: State, expected: State) -> bool:
     return all(np.array_equal(found[name], expected[name]) for name in expected)
 
 
-def simulate(directory: Path, storage: Storage, seed: int, recording: Recording) -> None:
+def simulate(directory: Path, storage: StorageOptions, seed: int, recording: Recording) -> None:
     """Stream, flush and read as ``seed`` says; each reader sees what it saw first."""
     chance, rows, readers = random.Random(seed), {"v": 0, "w": 0}, []  # noqa: S311 - for a test
     values = np.random.default_rng(seed).normal(size=(2000, 3)).astype("f4")
@@ -173,7 +179,7 @@ def test_a_crash_after_any_write_leaves_a_committed_state(storage, seed, in_memo
                 )
                 allowed = [state for _, state in recording.commits[last : last + 2]]
                 assert any(same(found, state) for state in allowed), number
-                spikes = read_spools(spools_of(tried / partial))
+                spikes = read_spike_spools(spike_spools(tried / partial))
                 flushed = spikes[0].times if spikes else np.zeros(0)
                 assert flushed.size == 0 or (np.diff(flushed) >= 0).all()
                 assert found["v"].shape[0] <= flushed.max(initial=0)
@@ -184,12 +190,12 @@ def test_a_crash_after_any_write_leaves_a_committed_state(storage, seed, in_memo
 _STREAM = """
     import itertools, sys
     import numpy as np
-    from ndx_simulation_output.storage.layout import Storage
+    from ndx_simulation_output.storage.layout import StorageOptions
     from ndx_simulation_output.nwb.stream import stream
     from ndx_simulation_output.recording import Spikes
     from tests.nwb.test_stream import SESSION, report
 
-    storage = Storage(chunks=(50, 2), compression=sys.argv[1])
+    storage = StorageOptions(chunks=(50, 2), compression=sys.argv[1])
     reports = [report(), report("w", rate=None)]
     with stream("run.nwb", reports, metadata=SESSION, storage=storage) as file:
         for step in itertools.count():
@@ -229,7 +235,7 @@ def killed_once(tmp_path_factory) -> Path:
 def left(killed_once, tmp_path) -> Path:
     """Return a copy of what the killed process left: its temporary file."""
     shutil.copytree(killed_once, tmp_path, dirs_exist_ok=True)
-    (partial,) = left_behind(tmp_path / "run.nwb")
+    (partial,) = unfinished_files(tmp_path / "run.nwb")
     return partial
 
 
@@ -261,7 +267,7 @@ def test_a_killed_process_loses_only_what_was_not_flushed(compression, after, tm
 def test_nothing_flushed_is_nothing_to_recover(tmp_path):
     killed(tmp_path, "none", "never flush")
 
-    with pytest.raises(NothingRecordedError, match=r"nothing had been flushed into .*part\.nwb"):
+    with pytest.raises(NothingRecordedError, match=r"nothing was flushed to .*part\.nwb"):
         recover(tmp_path / "run.nwb")
 
     assert len(list(tmp_path.iterdir())) == 2
@@ -311,13 +317,13 @@ def test_another_file_system_gets_a_copy(tmp_path, monkeypatch):
 @pytest.mark.usefixtures("left")
 def test_several_that_are_left_are_listed(tmp_path):
     killed(tmp_path, "none")
-    first, second = left_behind(tmp_path / "run.nwb")
+    first, second = unfinished_files(tmp_path / "run.nwb")
 
     with pytest.raises(SourceError, match=f"several .*{first.name}, .*{second.name}"):
         recover(tmp_path / "run.nwb")
     recover(first)
 
-    assert left_behind(tmp_path / "run.nwb") == [second]
+    assert unfinished_files(tmp_path / "run.nwb") == [second]
 
 
 def test_nothing_that_is_left_is_an_error(tmp_path):
@@ -349,12 +355,12 @@ def test_what_a_dead_process_left_stays_when_its_number_comes_again(tmp_path):
     target = tmp_path / "run.nwb"
     left = tmp_path / f".run.{os.getpid()}.part.nwb"
     left.write_text("left")
-    journal_of(left).write_text("journal")
+    journal_path(left).write_text("journal")
 
     with stream(target, [report()], metadata=SESSION) as file:
         file.append("v", [1.0, 2.0, 3.0])
 
-    assert sorted(tmp_path.iterdir()) == sorted([target, left, journal_of(left)])
+    assert sorted(tmp_path.iterdir()) == sorted([target, left, journal_path(left)])
     assert left.read_text() == "left"
 
 
@@ -367,7 +373,7 @@ def test_a_damaged_file_is_an_error_and_stays(left):
         recover(left)
 
     assert left.exists()
-    assert journal_of(left).exists()
+    assert journal_path(left).exists()
 
 
 def test_a_recovery_that_fails_can_be_done_again(tmp_path, monkeypatch):
@@ -394,12 +400,15 @@ def test_a_recovery_that_fails_can_be_done_again(tmp_path, monkeypatch):
 
 
 def test_what_a_crash_left_half_changed_is_not_opened(left):
-    journal, overlay = Journal(journal_of(left)), Overlay()
+    journal, overlay = Journal(journal_path(left)), Overlay()
     overlay.put(0, left.read_bytes()[:100])
     journal.append(overlay)
     journal.close()
 
-    with pytest.raises(SourceError, match=r"part\.nwb was left by a crash; ndx-sim recover .*part"):
+    with pytest.raises(
+        SourceError,
+        match=r"part\.nwb was left incomplete by a crash; repair it with: ndx-sim recover .*part",
+    ):
         open_output(left)
 
 
@@ -424,7 +433,7 @@ _WATCH = """
 
 @pytest.mark.parametrize("compression", ["none", "gzip"])
 def test_another_process_sees_what_was_flushed(compression, tmp_path):
-    storage = Storage(chunks=(50, 2), compression=compression)
+    storage = StorageOptions(chunks=(50, 2), compression=compression)
     reports = [report(), report("w", rate=None)]
 
     with stream(tmp_path / "run.nwb", reports, metadata=SESSION, storage=storage) as file:
@@ -616,7 +625,7 @@ def test_times_that_do_not_fit_are_refused(times, expected, tmp_path):
 
 def test_times_are_refused_where_there_is_a_rate(tmp_path):
     with (
-        pytest.raises(ValueError, match="times are given for 'v', which has a rate"),
+        pytest.raises(ValueError, match="report 'v' has a rate; expected no times"),
         stream(tmp_path / "run.nwb", [report()], metadata=SESSION) as file,
     ):
         file.append("v", np.zeros(3), times=0.2)

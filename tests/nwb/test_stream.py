@@ -25,7 +25,7 @@ from ndx_simulation_output.errors import (
 from ndx_simulation_output.nwb.checks import check_file
 from ndx_simulation_output.nwb.stream import stream
 from ndx_simulation_output.recording import CompartmentTable, Run, Spikes, StreamedReport, Unit
-from ndx_simulation_output.storage.layout import Storage
+from ndx_simulation_output.storage.layout import StorageOptions
 
 SESSION = {
     "NWBFile": {"session_start_time": "2026-01-31T12:00:00+01:00"},
@@ -59,7 +59,7 @@ def data_of(path: Path, name: str):
 @st.composite
 def streamed(draw: st.DrawFn):
     """Give reports, how they are stored, and what happens to them."""
-    storage = Storage(
+    storage = StorageOptions(
         chunks=(draw(st.integers(1, 6)), draw(st.integers(1, 5))),
         compression=draw(st.sampled_from([None, "gzip"])),
         memory=2**20,
@@ -117,7 +117,7 @@ def test_what_is_read_is_what_was_appended(tmp_path_factory, case, workers):
 @pytest.mark.parametrize("compression", [None, "gzip"])
 def test_many_rows_of_chunks_are_written_where_they_belong(compression, target):
     values = np.random.default_rng(0).normal(size=(1000, 3)).astype("f4")
-    storage = Storage(chunks=(2, 2), compression=compression)
+    storage = StorageOptions(chunks=(2, 2), compression=compression)
 
     with stream(target, [report(), report("w")], metadata=SESSION, storage=storage) as file:
         for step, row in enumerate(values):
@@ -133,7 +133,7 @@ def test_many_rows_of_chunks_are_written_where_they_belong(compression, target):
 
 @pytest.mark.parametrize("compression", [None, "gzip"])
 def test_room_that_was_not_needed_is_not_in_the_file(compression, target):
-    storage = Storage(chunks=(100, 100), compression=compression)
+    storage = StorageOptions(chunks=(100, 100), compression=compression)
 
     with stream(target, [report("v", 100)], metadata=SESSION, storage=storage) as file:
         file.append("v", np.ones((12_345, 100)))
@@ -282,7 +282,9 @@ def test_a_type_that_is_no_number_is_refused():
         report(dtype="bool")
 
 
-@pytest.mark.parametrize("storage", [Storage(chunks="contiguous"), Storage(link=True)])
+@pytest.mark.parametrize(
+    "storage", [StorageOptions(chunks="contiguous"), StorageOptions(link=True)]
+)
 def test_what_grows_can_be_neither_contiguous_nor_linked(storage, target):
     with (
         pytest.raises(LayoutError, match="cannot be contiguous nor linked"),
@@ -292,7 +294,7 @@ def test_what_grows_can_be_neither_contiguous_nor_linked(storage, target):
 
 
 def test_chunks_that_do_not_fit_into_the_memory_are_refused(target):
-    storage = Storage(chunks=(100_000, 1), memory=2**20)
+    storage = StorageOptions(chunks=(100_000, 1), memory=2**20)
 
     with (
         pytest.raises(LayoutError, match="chunks of 100000 rows need 1200000 bytes"),
@@ -304,7 +306,7 @@ def test_chunks_that_do_not_fit_into_the_memory_are_refused(target):
 def test_rows_of_chunks_of_all_reports_fit_into_the_memory(target):
     reports = [report("v", 5000), report("w", 9000, dtype="f8", rate=1.0)]
 
-    with stream(target, reports, metadata=SESSION, storage=Storage(memory=2**20)) as file:
+    with stream(target, reports, metadata=SESSION, storage=StorageOptions(memory=2**20)) as file:
         file.append("v", np.zeros(5000))
 
     with h5py.File(target) as made:
@@ -344,13 +346,13 @@ def test_an_existing_file_is_replaced_only_when_asked(target):
 _FULL = """
     import resource, sys
     import numpy as np
-    from ndx_simulation_output.storage.layout import Storage
+    from ndx_simulation_output.storage.layout import StorageOptions
     from ndx_simulation_output.errors import WriteError
     from ndx_simulation_output.nwb.stream import stream
     from tests.nwb.test_stream import SESSION, report
 
     compression = sys.argv[1] if len(sys.argv) > 1 else None
-    storage = Storage(chunks=(100, 100), compression=compression)
+    storage = StorageOptions(chunks=(100, 100), compression=compression)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000,) * 2)
     try:
         with stream("run.nwb", [report("v", 1000)], metadata=SESSION, storage=storage) as file:

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pynwb import NWBHDF5IO
 
-from ndx_simulation_output import convert, export_sonata, open_output, sonata
+from ndx_simulation_output import StorageOptions, convert, export_sonata, open_output, sonata
 from ndx_simulation_output.cable import simulate
 from ndx_simulation_output.cli import main
 from ndx_simulation_output.errors import (
@@ -95,7 +95,7 @@ def test_a_store_holds_what_an_hdf5_file_holds(in_hdf5, in_zarr):
 def test_any_report_is_the_same_in_both(file, chunks, tmp_path_factory):
     directory = tmp_path_factory.mktemp("any")
     source = file.write(directory / "v.h5")
-    options = {"chunks": chunks, "metadata": SESSION}
+    options = {"storage": StorageOptions(chunks=chunks), "metadata": SESSION}
 
     first = convert(source, directory / "v.nwb", **options).path
     second = convert(source, directory / "v.nwb.zarr", **options).path
@@ -124,8 +124,8 @@ def test_values_do_not_depend_on_how_they_are_stored(source, in_hdf5, tmp_path, 
 
 
 def test_chunks_and_compression_are_as_planned(source, tmp_path):
-    default = to_zarr(source, tmp_path / "a.nwb.zarr", chunks=(50, 20))
-    plain = to_zarr(source, tmp_path / "b.nwb.zarr", compression="none")
+    default = to_zarr(source, tmp_path / "a.nwb.zarr", storage=StorageOptions(chunks=(50, 20)))
+    plain = to_zarr(source, tmp_path / "b.nwb.zarr", storage=StorageOptions(compression="none"))
 
     with open_output(default) as first, open_output(plain) as second:
         data = first["v_exc"].data
@@ -137,8 +137,10 @@ def test_chunks_and_compression_are_as_planned(source, tmp_path):
 
 
 def test_quantized_values_are_the_same(source, tmp_path):
-    first = convert(source, tmp_path / "a.nwb", metadata=SESSION, quantize="0.01mV").path
-    second = to_zarr(source, tmp_path / "a.nwb.zarr", quantize="0.01mV")
+    first = convert(
+        source, tmp_path / "a.nwb", metadata=SESSION, storage=StorageOptions(quantize="0.01mV")
+    ).path
+    second = to_zarr(source, tmp_path / "a.nwb.zarr", storage=StorageOptions(quantize="0.01mV"))
 
     with open_output(first) as expected, open_output(second) as found:
         assert_same(found, expected)
@@ -288,7 +290,13 @@ class TestWhole:
         monkeypatch.setattr(Region, "read", failing)
         threads = set(threading.enumerate())
         with pytest.raises(raised):
-            to_zarr(source, target, overwrite=True, workers=workers, chunks=(10, 10))
+            to_zarr(
+                source,
+                target,
+                overwrite=True,
+                workers=workers,
+                storage=StorageOptions(chunks=(10, 10)),
+            )
 
         assert list(tmp_path.iterdir()) == [target]
         assert {path: path.stat().st_mtime_ns for path in target.rglob("*")} == before
@@ -325,14 +333,14 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("name", "options", "said"),
         [
-            ("v.nwb.zarr", {"link": True}, "leave out link"),
-            ("v.nwb.zarr", {"chunks": "contiguous"}, "have chunks"),
-            ("v.nwb", {"compression": "zstd"}, r"use gzip, or write NAME\.nwb\.zarr"),
+            ("v.nwb.zarr", {"link": True}, "omit link"),
+            ("v.nwb.zarr", {"chunks": "contiguous"}, "cannot be contiguous"),
+            ("v.nwb", {"compression": "zstd"}, r"use gzip, or write a Zarr store, NAME\.nwb\.zarr"),
         ],
     )
     def test_what_the_format_does_not_have(self, source, tmp_path, name, options, said):
         with pytest.raises(LayoutError, match=said):
-            convert(source, tmp_path / name, metadata=SESSION, **options)
+            convert(source, tmp_path / name, metadata=SESSION, storage=StorageOptions(**options))
 
         assert list(tmp_path.iterdir()) == []
 
@@ -370,7 +378,7 @@ class TestRefused:
         facts = {"zarr_format": 3, "node_type": "group", "attributes": {"nwb_version": "2.10.0"}}
         (target / "zarr.json").write_text(json.dumps(facts))
 
-        with pytest.raises(SourceError, match=r"store of Zarr 3; to read it, install hdmf-zarr"):
+        with pytest.raises(SourceError, match=r"has the Zarr format 3; install hdmf-zarr"):
             open_output(target)
 
     @pytest.mark.skipif(int(zarr.__version__[0]) >= 3, reason="no pickles are written for Zarr 3")
@@ -398,19 +406,20 @@ ON_A_CLUSTER = """
     import sys
     from pathlib import Path
     from distributed import Client, LocalCluster
-    from ndx_simulation_output import convert
+    from ndx_simulation_output import StorageOptions, convert
     from ndx_simulation_output.errors import SourceError
     from tests.sonata.making import SESSION
 
     def main(source, damaged, target):
         cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0")
         with cluster, Client(cluster) as client:
-            convert(source, target, metadata=SESSION, chunks=(5, 7), progress=print)
+            storage = StorageOptions(chunks=(5, 7))
+            convert(source, target, metadata=SESSION, storage=storage, progress=print)
             # Each worker has opened the source; nobody here has written a chunk.
             loaded = client.run(lambda: "ndx_simulation_output.storage.zarr_writing" in sys.modules)
             assert all(loaded.values()), loaded
             try:
-                convert(damaged, target, metadata=SESSION, chunks=(5, 7), overwrite=True)
+                convert(damaged, target, metadata=SESSION, storage=storage, overwrite=True)
             except SourceError as error:
                 print(error)
 

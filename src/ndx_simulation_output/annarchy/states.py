@@ -1,4 +1,4 @@
-"""Save and load networks and recordings in NWB files."""
+"""Save and load networks, and add recordings, in NWB files."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -7,12 +7,10 @@ from typing import Any
 
 from pynwb import NWBFile
 
-from ndx_simulation_output.annarchy.monitor_files import read_recordings
-from ndx_simulation_output.annarchy.monitors import recordings
+from ndx_simulation_output.annarchy.monitors import read_recordings, recordings
 from ndx_simulation_output.annarchy.network import find_network, snapshot
 from ndx_simulation_output.annarchy.reading import read
-from ndx_simulation_output.annarchy.restoring import Restored, restore
-from ndx_simulation_output.annarchy.restoring import connect as restoring_connect
+from ndx_simulation_output.annarchy.restoring import Restored, restore, restore_connections
 from ndx_simulation_output.annarchy.writing import write
 from ndx_simulation_output.errors import SourceError
 from ndx_simulation_output.nwb import reader, writer
@@ -26,9 +24,7 @@ from ndx_simulation_output.recording import (
     SimulationOutput,
 )
 
-# Save and load the state of a network of ANNarchy that is in memory.
-
-_NWB = {".nwb", ".zarr"}
+_NWB_EXTENSIONS = {".nwb", ".zarr"}
 
 
 def save(
@@ -40,42 +36,46 @@ def save(
     metadata: str | Path | Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> tuple[str, ...]:
-    """Save the state of a compiled network, or of one population or projection, as it is now.
+    """Save the current state of a compiled network, or of a single population or projection.
 
-    ``NAME.nwb`` holds all that can be read of it: units of time, the time step, seed, versions and
-    the text of the models too. Any other name is a file of ANNarchy: ``.npz``, ``.gz``, ``.mat``,
-    or a pickle. Give notes on what such a file cannot say.
+    NWB files contain every value that can be read, and the time step, seed, versions and equations.
 
     Parameters
     ----------
     target
-        The file to write.
+        The file to write: NWB if it ends in ``.nwb`` or ``.zarr``, otherwise a file of ANNarchy:
+        ``.npz``, ``.gz``, ``.mat``, or a pickle.
     network
         A ``Network``, ``Population`` or ``Projection``; None for the implicit network, as in
         scripts for ANNarchy 4.
     populations
-        Whether populations are saved.
+        Save the populations.
     projections
-        Whether projections are saved.
+        Save the projections.
     metadata
-        Session and subject as a dict or YAML file, as for ``convert``, for NWB.
+        Session and subject for NWB as a dict or YAML file, as for ``convert``.
     overwrite
-        Whether an existing file is replaced.
+        Replace an existing file.
+
+    Returns
+    -------
+    tuple of str
+        Notes on what a file of ANNarchy cannot contain; none for NWB.
 
     Raises
     ------
     RecordingError
-        If it is no network with populations, or part of one, or not compiled.
+        If ``network`` has no populations, is not compiled, or is something else.
     TargetExistsError
         If the file exists and ``overwrite`` is false.
     WriteError
-        If it cannot be written. An existing one is then as it was.
+        If the file cannot be written. An existing one is unchanged.
     ExportError
-        If a file of ANNarchy cannot hold it.
+        If a file of ANNarchy cannot store the state.
     MetadataError
         If the metadata do not fit NWB.
     MissingDependencyError
-        If ANNarchy is not installed, or for ``.mat`` SciPy.
+        If ANNarchy is not installed, or SciPy for ``.mat``.
 
     Example
     -------
@@ -85,13 +85,13 @@ def save(
     """
     target = Path(target)
     live = find_network(network)
-    taken = snapshot(live, populations=populations, projections=projections)
-    if target.suffix not in _NWB:
+    state = snapshot(live, populations=populations, projections=projections)
+    if target.suffix not in _NWB_EXTENSIONS:
         form: Any = "part" if live.set_step is None else "network"
-        return write(target, taken, form=form, overwrite=overwrite)
+        return write(target, state, form=form, overwrite=overwrite)
     output = SimulationOutput(
-        networks=(taken,),
-        run=Run(taken.simulator, taken.simulator_version, taken.time_step, seed=taken.seed),
+        networks=(state,),
+        run=Run(state.simulator, state.simulator_version, state.time_step, seed=state.seed),
         provenance={"format": "annarchy", "files": []},
     )
     writer.write(output, target, metadata=begun_now(metadata), overwrite=overwrite)
@@ -107,38 +107,38 @@ def load(
     partial: bool = False,
     state: str | None = None,
 ) -> Restored:
-    """Load a state into a compiled network, or into one population or projection of it.
+    """Load a state into a compiled network, or into a single population or projection.
 
-    Sizes, geometries, synapses and types are compared first: nothing is set unless all fits, or
-    with ``partial`` all that does. The clock is set where populations are. What only the file or
-    only the network has is left alone, and said in the result.
+    Geometries, connections, types and the time step are compared first: nothing is set if
+    something does not match. The clock is set if populations are loaded. What is only in the file,
+    or only in the network, is not changed and is listed in the result.
 
     Parameters
     ----------
     source
-        An NWB file, or a file that ANNarchy saved, in whatever container; its time step is taken to
-        be that of the network.
+        An NWB file, or a file of ANNarchy, whose time step is assumed to be that of the network.
     network
-        A ``Network``, ``Population`` or ``Projection``; None for the implicit network.
+        A ``Network``, ``Population`` or ``Projection``; None for the implicit network, as in
+        scripts for ANNarchy 4.
     populations
-        Whether populations are loaded.
+        Load the populations.
     projections
-        Whether projections are loaded.
+        Load the projections.
     partial
-        Whether what fits is set although something else does not.
+        Set what matches even if something else does not.
     state
-        Name of the state, where an NWB file has several.
+        Name of the state, if an NWB file has several.
 
     Raises
     ------
     RestoreError
-        If something does not fit.
+        If something does not match, or the network is not compiled.
     SourceError
         If the file cannot be read, or has no such state.
     NameClashError
-        If two parts have the same name.
+        If two populations or projections have the same name.
     RecordingError
-        If it is no network with populations, or part of one.
+        If ``network`` has no populations, or is something else.
     MissingDependencyError
         If ANNarchy is not installed.
 
@@ -161,27 +161,26 @@ def load(
 def connect(
     projection: Any, source: str | Path, *, name: str | None = None, state: str | None = None
 ) -> None:
-    """Give a projection the synapses that one in a file has, before the network is compiled.
+    """Create the synapses of a projection from a file, before the network is compiled.
 
-    This rebuilds a random topology, so that the state can be loaded after ``compile``. Uniform
-    delays go through ``connect_from_sparse``, others through ``connect_with_func``; weights and
-    delays are those of the file.
+    This restores random connections with their weights and delays, so that the state can be loaded
+    after ``compile``.
 
     Parameters
     ----------
     projection
-        A projection without synapses yet.
+        A projection without synapses.
     source
-        An NWB file, or a file that ANNarchy saved.
+        An NWB file, or a file of ANNarchy.
     name
-        Name of the projection in the file, if it is not that of ``projection``.
+        Name of the projection in the file, if it differs from that of ``projection``.
     state
-        Name of the state, where an NWB file has several.
+        Name of the state, if an NWB file has several.
 
     Raises
     ------
     RestoreError
-        If the projection is compiled, or its populations have not the neurons.
+        If the projection is compiled, or its populations lack neurons that have synapses.
     SourceError
         If the file cannot be read, or has no such projection.
     MissingDependencyError
@@ -193,21 +192,29 @@ def connect(
     >>> connect(projection, "state.nwb")  # doctest: +SKIP
 
     """
-    live = find_network(projection)
-    with _open(Path(source), live.dt) as output:
-        saved = _state(output, state, source)
-        restoring_connect(projection, _projection(saved, name or projection.name, source), live.dt)
+    dt = find_network(projection).dt
+    with _open(Path(source), dt) as output:
+        saved = _projection(_state(output, state, source), name or projection.name, source)
+        restore_connections(projection, saved, dt)
 
 
 def add_state(nwbfile: NWBFile, network: Any = None, *, name: str | None = None) -> None:
-    """Add the state of a compiled network, as it is now, to the acquisition of ``nwbfile``.
+    """Add the current state of a compiled network to the acquisition of an NWB file.
 
-    ``name`` is that of the object, so that a file can have states of several times.
+    Parameters
+    ----------
+    nwbfile
+        A file in memory.
+    network
+        A ``Network``, ``Population`` or ``Projection``; None for the implicit network, as in
+        scripts for ANNarchy 4.
+    name
+        Name of the state, so that a file can have states at several times.
 
     Raises
     ------
     RecordingError
-        If it is no network with populations, or part of one, or not compiled.
+        If ``network`` has no populations, is not compiled, or is something else.
     MissingDependencyError
         If ANNarchy is not installed.
 
@@ -216,40 +223,9 @@ def add_state(nwbfile: NWBFile, network: Any = None, *, name: str | None = None)
     >>> add_state(nwbfile, network, name="after_learning")  # doctest: +SKIP
 
     """
-    taken = snapshot(find_network(network))
-    taken = replace(taken, name=name or taken.name)
-    nwbfile.add_acquisition(make_state(taken, taken.name))
-
-
-def _open(source: Path, dt: float) -> SimulationOutput:
-    if not source.exists():
-        msg = f"{source} does not exist"
-        raise SourceError(msg)
-    if reader.is_nwb(source):
-        return reader.read(source)
-    return read(source, dt=dt)
-
-
-def _state(output: SimulationOutput, name: str | None, source: str | Path) -> NetworkSnapshot:
-    found = [network for network in output.networks if name in {None, network.name}]
-    if len(found) != 1:
-        names = ", ".join(network.name for network in output.networks) or "none"
-        wanted = "one state" if name is None else f"a state {name!r}"
-        msg = f"{source} has the states {names}; expected {wanted} (say which with state=)"
-        raise SourceError(msg)
-    return found[0]
-
-
-def _projection(saved: NetworkSnapshot, name: str, source: str | Path) -> ProjectionSnapshot:
-    found = [one for one in saved.projections if one.name == name]
-    if len(found) != 1:
-        names = ", ".join(one.name for one in saved.projections) or "none"
-        msg = f"{source} has the projections {names}; expected {name!r} (say which with name=)"
-        raise SourceError(msg)
-    return found[0]
-
-
-# What monitors of ANNarchy have recorded, added to an NWB file in memory.
+    state = snapshot(find_network(network))
+    state = replace(state, name=name or state.name)
+    nwbfile.add_acquisition(make_state(state, state.name))
 
 
 def add_recordings(
@@ -259,34 +235,39 @@ def add_recordings(
     intervals: Mapping[Any, Sequence[tuple[float, float]]] | None = None,
     unit: Mapping[str, str] | None = None,
 ) -> tuple[str, ...]:
-    """Add what monitors have recorded to ``nwbfile``; give notes on what was left out.
+    """Add the recordings of monitors to an NWB file; the monitors keep them.
 
-    Variables of populations become ``CompartmentSeries`` in the acquisition, with a cell for each
-    neuron, its rank and place in the grid; those of projections have the synapses of each neuron.
-    Spikes become units, silent neurons too, with the intervals of recording. The monitors keep
-    what they have.
+    Variables of populations become ``CompartmentSeries`` in the acquisition, with the rank and grid
+    coordinates of each neuron; variables of projections have the synapses of each neuron. Spikes
+    become units, including silent neurons, with the intervals of the recording.
 
     Parameters
     ----------
     nwbfile
-        A file in memory without a simulation yet: give all monitors at once.
+        A file in memory without a simulation. All monitors must be added in one call.
     monitors
-        A monitor, or several.
+        A monitor, or several of the same network.
     intervals
-        When a monitor ran, ``{monitor: [(start, stop), ...]}`` in ms, if it says it wrongly.
+        Times in ms at which a monitor ran, ``{monitor: [(start, stop), ...]}``, if it reports them
+        incorrectly.
     unit
-        Units of variables, such as ``{"v": "mV"}``, ``"1"`` for none.
+        Units of variables, such as ``{"v": "mV"}``, ``"1"`` for dimensionless values.
+
+    Returns
+    -------
+    tuple of str
+        Notes on what was left out.
 
     Raises
     ------
     RecordingError
-        If the samples of a monitor are not as many as its intervals have, or are of another object
-        than it says.
+        If the number of samples of a monitor contradicts its intervals, or if a monitor recorded
+        another object than its own.
     NameClashError
-        If ``nwbfile`` has a simulation, or something of the same name, or monitors contradict each
-        other or are of several networks.
+        If ``nwbfile`` has a simulation or an object of the same name, if the monitors belong to
+        several networks, or if two recorded spikes of the same neurons at different times.
     UnitError
-        If a unit is not understood, or of no variable.
+        If a unit is not known, or belongs to a variable that was not recorded.
     MissingDependencyError
         If ANNarchy is not installed.
 
@@ -312,51 +293,50 @@ def add_saved_recordings(
     geometry: Sequence[int] | None = None,
     unit: Mapping[str, str] | None = None,
 ) -> None:
-    """Add what is in a file of ``Monitor.save`` or ``MonitorList.save_all`` to ``nwbfile``.
+    """Add the recordings in a file of ``Monitor.save`` or ``MonitorList.save_all`` to an NWB file.
 
-    Such files have values only; what they do not say is asked for. Spikes, and what was to be
-    written after them, are never in them.
+    Such files contain only values, never spikes.
 
     Parameters
     ----------
     nwbfile
-        A file in memory without a simulation yet.
+        A file in memory without a simulation.
     path
         A ``.hdf5`` or ``.npy`` file.
     dt
         The time step in ms.
     population
-        Name of what was monitored; not needed where variables are in groups of such names.
+        Name of the population; not needed if the variables are in groups named after populations.
     variable
-        Name of the variable of a ``.npy`` file.
+        Name of the variable in a ``.npy`` file.
     period
-        What the monitor was asked for, in ms.
+        The period of the monitor in ms; ANNarchy truncates it to whole time steps.
     start
         Time of the first sample in ms.
     geometry
-        Shape of the population, if all of it was recorded.
+        Shape of the population, if all its neurons were recorded.
     unit
-        Units of variables, such as ``{"v": "mV"}``, ``"1"`` for none.
+        Units of variables, such as ``{"v": "mV"}``, ``"1"`` for dimensionless values.
 
     Raises
     ------
     SourceError
-        If it is no such file, or does not say a name that is not given either.
+        If it is not a file of a monitor, or if ``population`` or ``variable`` is missing.
     NothingRecordedError
-        If there is no variable in it.
+        If the file has no variable, as after ANNarchy failed to save spikes.
     ShapeMismatchError
-        If ``geometry`` has not as many neurons.
+        If ``geometry`` has another number of neurons.
     NameClashError
-        If ``nwbfile`` has a simulation, or something of the same name.
+        If ``nwbfile`` has a simulation, or an object of the same name.
     UnitError
-        If a unit is not understood, or of no variable.
+        If a unit is not known, or belongs to a variable that is not in the file.
 
     Example
     -------
     >>> add_saved_recordings(nwbfile, "exc.hdf5", dt=0.5, population="exc")  # doctest: +SKIP
 
     """
-    output = read_recordings(
+    with read_recordings(
         path,
         dt=dt,
         population=population,
@@ -365,6 +345,31 @@ def add_saved_recordings(
         start=start,
         geometry=geometry,
         unit=unit,
-    )
-    with output:
+    ) as output:
         add_in_memory(nwbfile, output)
+
+
+def _open(source: Path, dt: float) -> SimulationOutput:
+    if not source.exists():
+        msg = f"{source} does not exist"
+        raise SourceError(msg)
+    return reader.read(source) if reader.is_nwb(source) else read(source, dt=dt)
+
+
+def _state(output: SimulationOutput, name: str | None, source: str | Path) -> NetworkSnapshot:
+    found = [network for network in output.networks if name in {None, network.name}]
+    if len(found) != 1:
+        names = ", ".join(network.name for network in output.networks) or "none"
+        expected = "one state" if name is None else f"a state {name!r}"
+        msg = f"{source} has the states {names}; expected {expected} (select it with state=)"
+        raise SourceError(msg)
+    return found[0]
+
+
+def _projection(network: NetworkSnapshot, name: str, source: str | Path) -> ProjectionSnapshot:
+    found = [projection for projection in network.projections if projection.name == name]
+    if len(found) != 1:
+        names = ", ".join(projection.name for projection in network.projections) or "none"
+        msg = f"{source} has the projections {names}; expected {name!r} (select it with name=)"
+        raise SourceError(msg)
+    return found[0]

@@ -21,7 +21,7 @@ from ndx_simulation_output.neuron.variables import (
     variables_of,
     warn_of_unknown_unit,
 )
-from ndx_simulation_output.nwb.metadata import begun_now
+from ndx_simulation_output.nwb.metadata import read_metadata
 from ndx_simulation_output.nwb.stream import Stream, stream
 from ndx_simulation_output.optional import import_optional
 from ndx_simulation_output.recording import CompartmentTable, Run, StreamedReport
@@ -141,7 +141,7 @@ def record(
             target,
             reports,
             run=run if clock.is_fixed else replace(run, time_step=None),
-            metadata=begun_now(metadata),
+            metadata=read_metadata(metadata, starts_now=True),
             storage=storage,
             workers=workers,
             overwrite=overwrite,

@@ -1,1 +1,1 @@
-"""Everything that knows pynwb: the types, and how a recording becomes a file and back."""
+"""NWB: the neurodata types, and writing and reading NWB files with pynwb."""

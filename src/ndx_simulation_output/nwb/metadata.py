@@ -1,4 +1,4 @@
-"""Metadata of session and subject."""
+"""Metadata of the session, the subject and the simulation, with neuroconv's section names."""
 
 import json
 import uuid
@@ -15,8 +15,6 @@ from ruamel.yaml.error import YAMLError
 
 from ndx_simulation_output.errors import MetadataError, SimulationOutputWarning
 from ndx_simulation_output.nwb.types import Compartments, SimulationMetaData
-
-# Session and subject, in the key structure of neuroconv: ``NWBFile:``, ``Subject:``.
 
 _SECTIONS = ("NWBFile", "Subject", "SimulationMetaData")
 _SESSION = (
@@ -56,23 +54,25 @@ _SUBJECT = (
 _DATES = ("session_start_time", "timestamps_reference_time", "date_of_birth")
 
 
-def read_metadata(source: str | Path | Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
-    """Read metadata from a YAML or JSON file or a dict.
+def read_metadata(
+    source: str | Path | Mapping[str, Any] | None, *, starts_now: bool = False
+) -> dict[str, dict[str, Any]]:
+    """Read metadata from a YAML or JSON file, or from a dict.
 
     Sections are ``NWBFile``, ``Subject`` and ``SimulationMetaData``; their keys are the arguments
-    of the classes of those names. Dates may be ISO text.
+    of these classes. Dates may be ISO text. If the session ``starts_now``, the current time is the
+    default of ``session_start_time``.
 
     Raises
     ------
     MetadataError
-        If the file cannot be read, or has a section that is not known.
+        If the file cannot be read, or has an unknown section.
 
     """
-    if source is None:
-        return {}
-    content = source if isinstance(source, Mapping) else _load(Path(source))
-    unknown = [str(key) for key in content if key not in _SECTIONS]
-    if unknown:
+    content = {} if source is None else source
+    if not isinstance(content, Mapping):
+        content = _load(Path(content))
+    if unknown := [str(key) for key in content if key not in _SECTIONS]:
         msg = f"metadata has the sections {', '.join(unknown)}; expected {', '.join(_SECTIONS)}"
         raise MetadataError(msg)
     sections: dict[str, dict[str, Any]] = {}
@@ -80,33 +80,22 @@ def read_metadata(source: str | Path | Mapping[str, Any] | None) -> dict[str, di
         if not isinstance(section, Mapping):
             msg = f"section {name} of the metadata is {section!r}; expected keys and values"
             raise MetadataError(msg)
-        sections[name] = {key: _value(key, value) for key, value in section.items()}
+        sections[name] = {key: _parse(key, value) for key, value in section.items()}
+    if starts_now:
+        now = datetime.now().astimezone()
+        sections["NWBFile"] = {"session_start_time": now, **sections.get("NWBFile", {})}
     return sections
-
-
-def begun_now(source: str | Path | Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
-    """Read metadata of a session that begins now, if they do not say when.
-
-    Raises
-    ------
-    MetadataError
-        As for ``read_metadata``.
-
-    """
-    sections = read_metadata(source)
-    session = {"session_start_time": datetime.now().astimezone(), **sections.get("NWBFile", {})}
-    return {**sections, "NWBFile": session}
 
 
 def read_session(nwbfile: NWBFile) -> dict[str, dict[str, Any]]:
-    """Give session and subject of an NWB file as ``read_metadata`` does, without its identifier."""
-    sections = {"NWBFile": _known(nwbfile, _SESSION)}
+    """Return the metadata of session and subject of an NWB file, without its identifier."""
+    sections = {"NWBFile": _fields(nwbfile, _SESSION)}
     if nwbfile.subject is not None:
-        sections["Subject"] = _known(nwbfile.subject, _SUBJECT)
+        sections["Subject"] = _fields(nwbfile.subject, _SUBJECT)
     return sections
 
 
-def _known(item: Any, names: Sequence[str]) -> dict[str, Any]:
+def _fields(item: Any, names: Sequence[str]) -> dict[str, Any]:
     values = {name: getattr(item, name, None) for name in names}
     return {
         name: value if isinstance(value, (str, datetime)) else tuple(value[:])
@@ -115,14 +104,14 @@ def _known(item: Any, names: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def overlaid(
+def merge_metadata(
     session: Mapping[str, Mapping[str, Any]], metadata: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, dict[str, Any]]:
-    """Give the sections of both, with the values of ``metadata`` where both have one.
+    """Return the sections of both, where values of ``metadata`` replace those of ``session``.
 
     Example
     -------
-    >>> overlaid({"Subject": {"sex": "U", "age": "P0D"}}, {"Subject": {"sex": "F"}})
+    >>> merge_metadata({"Subject": {"sex": "U", "age": "P0D"}}, {"Subject": {"sex": "F"}})
     {'Subject': {'sex': 'F', 'age': 'P0D'}}
 
     """
@@ -133,25 +122,26 @@ def overlaid(
 def make_nwbfile(
     metadata: Mapping[str, Mapping[str, Any]], description: str, when: datetime | None
 ) -> NWBFile:
-    """Make the NWB file object with its session and subject.
+    """Return an NWB file in memory with its session and subject.
 
-    What NWB requires and ``metadata`` does not give is filled in: the description, a new
-    identifier, and as start of the session ``when``, with a warning that says so.
+    Defaults of what NWB requires are ``description``, a new identifier, and the start of the
+    session ``when``, or now, with a warning.
 
     Raises
     ------
     MetadataError
-        If a key or value is not one that NWB has.
+        If NWB does not have a key, or not with this value.
 
     """
-    given = dict(metadata.get("NWBFile", {}))
-    session = {"session_description": description, "identifier": str(uuid.uuid4()), **given}
+    session: dict[str, Any] = {"session_description": description}
+    session |= {"identifier": str(uuid.uuid4()), **metadata.get("NWBFile", {})}
     if "session_start_time" not in session:
         session["session_start_time"] = when or datetime.now().astimezone()
-        what = "the modification time of the source" if when else "now"
+        origin = "the modification time of the source" if when else "now"
         warnings.warn(
-            f"session_start_time is set to {what}, {session['session_start_time']:%Y-%m-%d %H:%M}; "
-            "give NWBFile: session_start_time in the metadata (--metadata FILE.yaml)",
+            f"session_start_time is set to {origin}, "
+            f"{session['session_start_time']:%Y-%m-%d %H:%M}; set NWBFile: session_start_time in "
+            "the metadata (--metadata FILE.yaml)",
             SimulationOutputWarning,
             stacklevel=2,
         )
@@ -167,54 +157,52 @@ def add_simulation_metadata(
     tables: Sequence[Compartments],
     provenance: Mapping[str, Any],
 ) -> None:
-    """Add to a file how a run was made, and the tables and provenance of what it recorded.
+    """Add the metadata of a simulation, and the tables and provenance of its output, to a file.
 
-    A file that has these of another run gets the tables and the provenance too. It keeps what it
-    says of the run, with a warning where this one says otherwise.
+    If the file has metadata of a simulation, these are kept, with a warning where ``run`` differs;
+    tables and provenance are added to them.
 
     Raises
     ------
     MetadataError
-        If a key or value of ``run`` is not one that the type has, or is not for metadata to give.
+        If ``SimulationMetaData`` does not have a key of ``run``, not with this value, or the key
+        cannot be set by metadata.
 
     """
     own = {"compartments": tables, "provenance": json.dumps(provenance)}
     if forbidden := {*own, "name"} & set(run):
         msg = f"SimulationMetaData: {', '.join(sorted(forbidden))} cannot be set by metadata"
         raise MetadataError(msg)
-    known = nwbfile.lab_meta_data.get("simulation")
-    if known is None:
+    existing = nwbfile.lab_meta_data.get("simulation")
+    if existing is None:
         nwbfile.add_lab_meta_data(_make(SimulationMetaData, "SimulationMetaData", {**run, **own}))
         return
     for table in tables:
-        known.add_compartments(table)
-    _add_facts(known, run)
-    known.fields["provenance"] = json.dumps(_joined(json.loads(known.provenance), provenance))
-
-
-def _add_facts(known: SimulationMetaData, run: Mapping[str, Any]) -> None:
+        existing.add_compartments(table)
     for name, value in run.items():
-        kept = getattr(known, name)
+        kept = getattr(existing, name)
         if kept is None:
-            setattr(known, name, value)
+            setattr(existing, name, value)
         elif kept != value:
             warnings.warn(
-                f"{name} is {value} in what is added to a file where it is {kept}, which is kept",
+                f"{name} of the NWB file, {kept}, is kept; the added simulation has {value}",
                 SimulationOutputWarning,
                 stacklevel=2,
             )
+    joined = _join_provenance(json.loads(existing.provenance), provenance)
+    existing.fields["provenance"] = json.dumps(joined)
 
 
-def _joined(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the provenance of what two runs recorded; of the runs as a whole, that of the first."""
-    both = {**second, **first}
+def _join_provenance(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the provenance of two outputs; keys that both have are those of the first."""
+    joined = {**second, **first}
     for name in ("series", "groups"):
-        if name in both:
-            both[name] = {**first.get(name, {}), **second.get(name, {})}
+        if name in joined:
+            joined[name] = {**first.get(name, {}), **second.get(name, {})}
     for name in ("files", "spikes"):
-        if name in both:
-            both[name] = [*first.get(name, []), *second.get(name, [])]
-    return both
+        if name in joined:
+            joined[name] = [*first.get(name, []), *second.get(name, [])]
+    return joined
 
 
 def _load(path: Path) -> Mapping[str, Any]:
@@ -229,7 +217,7 @@ def _load(path: Path) -> Mapping[str, Any]:
     return content
 
 
-def _value(key: str, value: Any) -> Any:
+def _parse(key: str, value: Any) -> Any:
     if key not in _DATES:
         return value
     if isinstance(value, str):
@@ -239,7 +227,7 @@ def _value(key: str, value: Any) -> Any:
             msg = f"{key} is {value!r}; expected an ISO date such as 2026-01-31T12:00:00+01:00"
             raise MetadataError(msg) from error
     if not isinstance(value, datetime):
-        msg = f"{key} is {value!r}; expected a date with its time"
+        msg = f"{key} is {value!r}; expected a date and time"
         raise MetadataError(msg)
     return value if value.tzinfo else value.astimezone()
 

@@ -23,31 +23,34 @@ from ndx_simulation_output.recording.ids import free_name
 from ndx_simulation_output.storage.columns import Column, ColumnLayout, plan_column
 from ndx_simulation_output.storage.writing import GZIP_LEVEL
 
-# Where the columns of a state go: into memory, or into a file, which is filled in later.
+WrapColumn = Callable[[LazyArray], Any]
+"""Returns the data of a column, shape (row,): the values, or an empty dataset to be written."""
 
-ColumnPlace = Callable[[LazyArray], Any]
-"""Gives what stands for the values of a column, shape (row,): an array, or a place in a file."""
+_State = TypeVar("_State", PopulationState, ProjectionState)
 
-_SMALL = 2**13
+_PRE_RANK, _WEIGHT, _DELAY, _STEPS = "pre_rank", "weight", "delay", "delay_steps"
+_LARGEST_INTEGER = 2**53
+"""float64 has every integer up to here."""
+_SMALL_BYTES = 2**13
 
 
-def in_memory(values: LazyArray) -> Any:
-    """Give the values themselves."""
+def load_column(values: LazyArray) -> Any:
+    """Return the values of a column."""
     return np.asarray(values[:])
 
 
-class PlacedColumns:
-    """Makes places for the columns of an HDF5 file, and knows afterwards what belongs there."""
+class DeferredColumns:
+    """Columns of an HDF5 file whose values are written once the file has their datasets."""
 
     def __init__(self) -> None:
-        self._placed: list[tuple[H5DataIO, LazyArray, ColumnLayout]] = []
+        self._wrapped: list[tuple[H5DataIO, LazyArray, ColumnLayout]] = []
 
-    def place(self, values: LazyArray) -> Any:
-        """Give a place for a column, shape (row,), or its values if they are few."""
-        if size_in_bytes(values) < _SMALL:
-            return in_memory(values)
+    def wrap(self, values: LazyArray) -> Any:
+        """Return an empty dataset for a column, shape (row,), or its values if they are few."""
+        if size_in_bytes(values) < _SMALL_BYTES:
+            return load_column(values)
         layout = plan_column(values)
-        made = H5DataIO(
+        wrapped = H5DataIO(
             shape=tuple(values.shape),
             dtype=values.dtype,
             chunks=(layout.chunk,),
@@ -55,39 +58,32 @@ class PlacedColumns:
             compression_opts=GZIP_LEVEL,
             shuffle=layout.is_shuffled,
         )
-        self._placed.append((made, values, layout))
-        return made
+        self._wrapped.append((wrapped, values, layout))
+        return wrapped
 
     def columns(self) -> list[Column]:
-        """Give what is to be filled in, once the file has its datasets."""
-        return [Column(place.dataset, values, layout) for place, values, layout in self._placed]
+        """Return the columns to write, once the file has their datasets."""
+        return [
+            Column(wrapped.dataset, values, layout) for wrapped, values, layout in self._wrapped
+        ]
 
 
-# The state of a network as NWB objects, and read back as it was.
-
-_EXACT = 2**53
-"""Integers up to here are the same in float64."""
-
-_PRE_RANK, _WEIGHT, _DELAY, _STEPS = "pre_rank", "weight", "delay", "delay_steps"
-_State = TypeVar("_State", PopulationState, ProjectionState)
-
-
-def make_state(network: NetworkSnapshot, name: str, place: ColumnPlace = in_memory) -> NetworkState:
-    """Make an NWB object of the state of a network; ``place`` gives what columns hold.
+def make_state(network: NetworkSnapshot, name: str, wrap: WrapColumn = load_column) -> NetworkState:
+    """Return the NWB object of the state of a network.
 
     Raises
     ------
     ExportError
-        If a value that stands alone is no number, or an integer that float64 cannot hold.
+        If a single value is not a number, or is an integer that float64 does not have.
 
     """
-    taken = set(dir(NetworkState))
+    used = set(dir(NetworkState))
     populations = [
-        _population(population, _free(population.name, taken), number, place)
+        _population(population, _free_name(population.name, used), number, wrap)
         for number, population in enumerate(network.populations)
     ]
     projections = [
-        _projection(projection, _free(projection.name, taken), number, place)
+        _projection(projection, _free_name(projection.name, used), number, wrap)
         for number, projection in enumerate(network.projections)
     ]
     constants: dict[str, Any] = {}
@@ -112,12 +108,12 @@ def make_state(network: NetworkSnapshot, name: str, place: ColumnPlace = in_memo
 
 
 def read_state(state: NetworkState) -> NetworkSnapshot:
-    """Read the state of a network as it was; values of neurons and synapses stay in the file.
+    """Read the state of a network; values of neurons and synapses stay in the file.
 
     Raises
     ------
     SourceError
-        If the object contradicts itself.
+        If its parts do not fit each other.
 
     """
     try:
@@ -156,11 +152,11 @@ def _in_order(states: Mapping[str, _State] | None) -> Iterable[_State]:
 
 
 def _population(
-    population: PopulationSnapshot, name: str, number: int, place: ColumnPlace
+    population: PopulationSnapshot, name: str, number: int, wrap: WrapColumn
 ) -> PopulationState:
     names = _column_names(population.quantities, {}, PopulationState)
     columns = {
-        names[quantity.name]: place(quantity.values)
+        names[quantity.name]: wrap(quantity.values)
         for quantity in population.quantities
         if quantity.name in names
     }
@@ -173,35 +169,35 @@ def _population(
         title=population.name,
         place=number,
         model=population.model,
-        **_catalogue(population.quantities, names, population.name),
+        **_quantity_arrays(population.quantities, names, population.name),
     )
     return made
 
 
 def _projection(
-    projection: ProjectionSnapshot, name: str, number: int, place: ColumnPlace
+    projection: ProjectionSnapshot, name: str, number: int, wrap: WrapColumn
 ) -> ProjectionState:
-    own = {} if projection.weight is None else {projection.weight: _WEIGHT}
-    names = _column_names(projection.quantities, own, ProjectionState)
+    fixed = {} if projection.weight is None else {projection.weight: _WEIGHT}
+    names = _column_names(projection.quantities, fixed, ProjectionState)
     delays = {_DELAY: projection.delays, _STEPS: projection.delay_steps}
-    columns = {_PRE_RANK: place(projection.pre_ranks)}
+    columns = {_PRE_RANK: wrap(projection.pre_ranks)}
     columns |= {
-        column: place(values)
+        column: wrap(values)
         for column, values in delays.items()
         if values is not None and values.shape
     }
     row_columns: dict[str, Any] = {}
     for quantity in projection.quantities:
         if quantity.name in names:
-            put = columns if quantity.locality == "local" else row_columns
-            put[names[quantity.name]] = place(quantity.values)
+            target = columns if quantity.locality == "local" else row_columns
+            target[names[quantity.name]] = wrap(quantity.values)
     made: ProjectionState = ProjectionState.from_arrays(
         np.asarray(projection.post_ranks[:]),
         np.asarray(projection.ends[:]),
         columns,
         name=name,
         row_columns=row_columns,
-        hold=place,
+        wrap_ends=wrap,
         description=f"The state of projection {projection.name}",
         descriptions={
             _PRE_RANK: "Rank of the pre-synaptic neuron of each synapse, in its population",
@@ -218,7 +214,7 @@ def _projection(
         uniform_delay=_uniform(projection.delays, float),
         uniform_delay_steps=_uniform(projection.delay_steps, int),
         model=projection.model,
-        **_catalogue(projection.quantities, names, projection.name),
+        **_quantity_arrays(projection.quantities, names, projection.name),
     )
     return made
 
@@ -227,30 +223,30 @@ def _uniform(values: LazyArray | None, kind: type) -> Any:
     return None if values is None or values.shape else kind(values[()])
 
 
-def _free(name: str, taken: set[str]) -> str:
-    """Give a name that NWB allows and nothing else has."""
-    named = name.replace("/", "_").replace(":", "_").replace("\0", "_").strip(".") or "unnamed"
-    found = free_name(named, taken)
-    taken.add(found)
-    return found
+def _free_name(name: str, used: set[str]) -> str:
+    """Return the nearest name that NWB allows and is not used, and mark it as used."""
+    allowed = name.replace("/", "_").replace(":", "_").replace("\0", "_").strip(".") or "unnamed"
+    free = free_name(allowed, used)
+    used.add(free)
+    return free
 
 
 def _column_names(
-    quantities: Iterable[Quantity], own: Mapping[str, str], kind: Any
+    quantities: Iterable[Quantity], schema_columns: Mapping[str, str], kind: Any
 ) -> dict[str, str]:
-    """Name the columns of the quantities that have one; ``own`` are columns of the type."""
+    """Return the column of each quantity that has one; ``schema_columns`` are fixed."""
     reserved = {*dir(kind), *(column["name"] for column in kind.__columns__), "id", "colnames"}
-    taken = {*reserved, *(f"{name}_index" for name in reserved)}
-    found: dict[str, str] = {}
+    used = {*reserved, *(f"{name}_index" for name in reserved)}
+    names: dict[str, str] = {}
     for quantity in quantities:
         if quantity.locality in {"shared", "global"}:
             continue
-        if quantity.name in own and quantity.locality == "local":
-            found[quantity.name] = own[quantity.name]
+        if quantity.name in schema_columns and quantity.locality == "local":
+            names[quantity.name] = schema_columns[quantity.name]
             continue
-        found[quantity.name] = _free(quantity.name, taken)
-        taken.add(f"{found[quantity.name]}_index")
-    return found
+        names[quantity.name] = _free_name(quantity.name, used)
+        used.add(f"{names[quantity.name]}_index")
+    return names
 
 
 def _descriptions(quantities: Iterable[Quantity], names: Mapping[str, str]) -> dict[str, str]:
@@ -261,10 +257,10 @@ def _descriptions(quantities: Iterable[Quantity], names: Mapping[str, str]) -> d
     }
 
 
-def _catalogue(
-    quantities: Collection[Quantity], names: Mapping[str, str], where: str
+def _quantity_arrays(
+    quantities: Collection[Quantity], names: Mapping[str, str], owner: str
 ) -> dict[str, Any]:
-    """Give the arrays ``quantity_*``, none where there are no quantities."""
+    """Return the arrays ``quantity_*``, one element for each quantity."""
     if not quantities:
         return {}
     return {
@@ -272,7 +268,7 @@ def _catalogue(
         "quantity_column": [names.get(quantity.name, "") for quantity in quantities],
         "quantity_value": np.array(
             [
-                np.nan if quantity.name in names else _number(quantity, where)
+                np.nan if quantity.name in names else _single_value(quantity, owner)
                 for quantity in quantities
             ]
         ),
@@ -283,13 +279,16 @@ def _catalogue(
     }
 
 
-def _number(quantity: Quantity, where: str) -> float:
+def _single_value(quantity: Quantity, owner: str) -> float:
     value = quantity.values[()]
     if quantity.values.dtype.kind not in "biuf":
-        msg = f"{quantity.name} of {where} is {value!r}; expected a number"
+        msg = f"{quantity.name} of {owner} is {value!r}; expected a number"
         raise ExportError(msg)
-    if quantity.values.dtype.kind in "iu" and abs(int(value)) > _EXACT:
-        msg = f"{quantity.name} of {where} is {value}; expected at most {_EXACT}, as in float64"
+    if quantity.values.dtype.kind in "iu" and abs(int(value)) > _LARGEST_INTEGER:
+        msg = (
+            f"{quantity.name} of {owner} is {value}; expected at most {_LARGEST_INTEGER}, the "
+            "largest integer that float64 stores exactly"
+        )
         raise ExportError(msg)
     return float(value)
 
@@ -308,7 +307,10 @@ def _read_projection(state: ProjectionState) -> ProjectionSnapshot:
     for name in state.colnames:
         column = state[name]
         if isinstance(column, VectorIndex) and not np.array_equal(column.data[:], ends):
-            msg = f"column {name!r} of {state.name!r} has other rows than {_PRE_RANK!r}"
+            msg = (
+                f"column {name!r} of {state.name!r} does not have as many values in each row as "
+                f"column {_PRE_RANK!r}"
+            )
             raise ShapeMismatchError(msg)
     return ProjectionSnapshot(
         name=state.title or state.name,
@@ -343,7 +345,7 @@ def _read_quantities(state: Any) -> tuple[Quantity, ...]:
     return tuple(
         Quantity(
             name,
-            _values(state, column) if column else _alone(number, dtype),
+            _values(state, column) if column else _typed(number, dtype),
             locality,
             kind,
             declared,
@@ -354,12 +356,11 @@ def _read_quantities(state: Any) -> tuple[Quantity, ...]:
     )
 
 
-def _alone(number: Any, dtype: str) -> NDArray[Any]:
-    kind = np.dtype(dtype)
-    if kind.kind not in "biuf":
-        msg = f"a single value of type {dtype} is not known"
+def _typed(number: Any, dtype: str) -> NDArray[Any]:
+    if np.dtype(dtype).kind not in "biuf":
+        msg = f"a single value has type {dtype}; expected a type of numbers"
         raise ValueError(msg)
-    return np.array(number).astype(kind)
+    return np.array(number).astype(dtype)
 
 
 def _values(state: Any, name: str) -> LazyArray:

@@ -1,4 +1,4 @@
-"""Extracellular potentials and electrodes as NWB objects, and back."""
+"""Extracellular potentials and their electrodes as NWB objects, and back."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,9 +15,6 @@ from ndx_simulation_output.recording import Electrodes, ExtracellularPotential, 
 from ndx_simulation_output.recording.views import Matrix
 from ndx_simulation_output.storage.reading import wrap_array
 
-# Extracellular potentials and their electrodes as NWB objects, and back.
-
-# Column of the electrodes: the id of the channel in the source.
 _CHANNEL = "channel"
 
 _POSITIONS = ("x", "y", "z")
@@ -27,7 +24,7 @@ _ELECTRODE_COLUMNS = {*_POSITIONS, _CHANNEL, "location", "group", "group_name", 
 def add_electrodes(
     nwbfile: NWBFile, potentials: Sequence[ExtracellularPotential]
 ) -> list[DynamicTableRegion]:
-    """Add the electrodes of each potential; give those of its channels, in their order."""
+    """Add the electrodes of each potential; return the rows of its channels, in their order."""
     if not potentials:
         return []
     device = nwbfile.create_device("simulated electrodes", "Electrodes of the simulation")
@@ -39,7 +36,7 @@ def add_electrodes(
         for name, values in potential.electrodes.columns.items()
     }
     for name in extras:
-        nwbfile.add_electrode_column(name, f"{name}, as the source has it")
+        nwbfile.add_electrode_column(name, f"{name} of the source")
     regions = []
     for potential in potentials:
         group = nwbfile.create_electrode_group(
@@ -56,10 +53,7 @@ def add_electrodes(
 def make_potential(
     potential: ExtracellularPotential, data: DataIO | NDArray[Any], electrodes: DynamicTableRegion
 ) -> TimeSeries:
-    """Give the series of a potential whose values are, or will be, in ``data``.
-
-    ``electrodes`` are those of its channels.
-    """
+    """Return the series of a potential, whose channels are ``electrodes``."""
     arguments = {
         "name": nwb_name(potential.name),
         "data": data,
@@ -70,17 +64,19 @@ def make_potential(
     }
     if potential.unit.name == "volts":
         return ElectricalSeries(electrodes=electrodes, **arguments)
-    # An ElectricalSeries is in volts by definition; data of an unknown unit cannot be one.
+    # The unit of an ElectricalSeries is always volts.
     return TimeSeries(unit=potential.unit.name, **arguments)
 
 
 def read_potential(series: TimeSeries, facts: dict[str, Any], table: Any) -> ExtracellularPotential:
-    """Describe a potential, of which ``facts`` say what NWB cannot; ``table`` are the electrodes.
+    """Return a series as a potential.
+
+    ``facts`` are its provenance, and ``table`` the electrodes of its file.
 
     Raises
     ------
     ShapeMismatchError
-        If its data have not a row for each time.
+        If its data do not have one row for each time.
 
     """
     data = wrap_array(series.data)
@@ -89,9 +85,9 @@ def read_potential(series: TimeSeries, facts: dict[str, Any], table: Any) -> Ext
     electrode_facts = facts.pop("electrodes", None)
     if isinstance(series, ElectricalSeries):
         table = series.electrodes.table
-        recorded = np.asarray(series.electrodes.data[:], np.intp)
-        channels = _channels(table)[recorded] if channels is None else channels
-        groups = {table["group"].data[row].name for row in recorded}
+        rows = np.asarray(series.electrodes.data[:], np.intp)
+        channels = _channels(table)[rows] if channels is None else channels
+        groups = {table["group"].data[row].name for row in rows}
     else:
         groups = {_electrode_group(series.name)}
     return ExtracellularPotential(
@@ -106,7 +102,6 @@ def read_potential(series: TimeSeries, facts: dict[str, Any], table: Any) -> Ext
 
 
 def _electrode_group(series: str) -> str:
-    """Name of the group of the electrodes of a series."""
     return f"electrodes_{series}"
 
 
@@ -118,8 +113,8 @@ def _add_channels(
     ids += [channel for channel in np.asarray(potential.channel_ids).tolist() if channel not in ids]
     first = len(nwbfile.electrodes)
     for index, channel in enumerate(ids):
-        listed = index < len(electrodes.ids)
-        position = electrodes.positions[index] if listed else np.full(3, np.nan)
+        is_known = index < len(electrodes.ids)
+        position = electrodes.positions[index] if is_known else np.full(3, np.nan)
         nwbfile.add_electrode(
             x=float(position[0]),
             y=float(position[1]),
@@ -127,14 +122,14 @@ def _add_channels(
             location="unknown",
             group=group,
             **{_CHANNEL: channel},
-            **{name: _extra(electrodes, name, index, listed=listed) for name in extras},
+            **{name: _extra_value(electrodes, name, index, is_known=is_known) for name in extras},
         )
     return [first + ids.index(channel) for channel in np.asarray(potential.channel_ids).tolist()]
 
 
-def _extra(electrodes: Electrodes, name: str, index: int, *, listed: bool) -> Any:
+def _extra_value(electrodes: Electrodes, name: str, index: int, *, is_known: bool) -> Any:
     values = electrodes.columns.get(name)
-    if values is not None and listed:
+    if values is not None and is_known:
         return values[index].item() if hasattr(values[index], "item") else values[index]
     return "" if values is None or values.dtype.kind in "OU" else float("nan")
 
@@ -145,7 +140,7 @@ def _channels(table: Any) -> NDArray[np.int64]:
 
 
 def _electrodes(table: Any, groups: set[str], facts: dict[str, Any]) -> Electrodes | None:
-    """Read the electrodes of some groups whose positions are known."""
+    """Return the electrodes of some groups that have positions."""
     if table is None or not set(_POSITIONS) <= set(table.colnames):
         return None
     positions = np.column_stack([table[axis].data[:] for axis in _POSITIONS]).astype(float)

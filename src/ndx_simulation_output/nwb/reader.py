@@ -1,7 +1,7 @@
-"""Read an NWB file into the neutral description."""
+"""Read NWB files, of this package or any other, as ``SimulationOutput``."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,8 +19,7 @@ from pynwb.ecephys import ElectricalSeries
 from pynwb.file import LabMetaData
 
 from ndx_simulation_output.errors import ShapeMismatchError, SourceError
-from ndx_simulation_output.nwb.arrays import read_data
-from ndx_simulation_output.nwb.arrays_reading import find_exports
+from ndx_simulation_output.nwb.arrays_reading import read_group, restore_group
 from ndx_simulation_output.nwb.metadata import read_session
 from ndx_simulation_output.nwb.network_state import read_state
 from ndx_simulation_output.nwb.potentials import read_potential
@@ -30,70 +29,28 @@ from ndx_simulation_output.nwb.types import (
     AxesTimeSeries,
     Compartments,
     CompartmentSeries,
-    DataToExport,
     DataWithAxes,
     NetworkState,
     StateTable,
 )
 from ndx_simulation_output.nwb.zarr import is_nwb_store, open_store
-from ndx_simulation_output.recording import OwnGroup, Report, Run, SimulationOutput, Spikes
+from ndx_simulation_output.recording import (
+    ExtracellularPotential,
+    ArrayGroup,
+    Report,
+    Run,
+    SimulationOutput,
+    Spikes,
+)
 from ndx_simulation_output.recording.merging import merge_outputs
 from ndx_simulation_output.remote import RemoteFile
 
-# Reading files of the namespace that came before: ``simulation_output``, up to version 0.2.0.
-
-OLD_NAMESPACE = "simulation_output"
-
-
-def read_old_namespace(path: str | Path) -> None:
-    """Let this process read files of the namespace ``simulation_output``, as the file defines it.
-
-    pynwb finds types by name in all namespaces, so that ours hide those of the same name. Call
-    this once, with any such file. It is not done by itself as it lasts: every file that is
-    written afterwards caches the old namespace too.
-
-    Raises
-    ------
-    SourceError
-        If the file does not define that namespace.
-
-    Example
-    -------
-    >>> read_old_namespace("of_2018.nwb")  # doctest: +SKIP
-
-    """
-    with TemporaryDirectory() as directory:
-        load_namespaces(str(_unpack(Path(path), Path(directory))))
-    for ours in (Compartments, CompartmentSeries):
-        get_class(ours.__name__, OLD_NAMESPACE)
-        register_class(ours.__name__, OLD_NAMESPACE, type(ours.__name__, (ours,), {}))
-
-
-def _unpack(path: Path, directory: Path) -> Path:
-    """Write the definitions that a file caches to files (JSON is YAML); give the namespace's."""
-    try:
-        with h5py.File(path, "r") as file:
-            versions = file["specifications"][OLD_NAMESPACE]
-            cached = {name: text[()] for name, text in versions[max(versions)].items()}
-    except (OSError, KeyError) as error:
-        msg = f"{path} does not define the namespace {OLD_NAMESPACE}"
-        raise SourceError(msg) from error
-    for name, text in cached.items():
-        (directory / f"{name}.yaml").write_bytes(text)
-    namespace = json.loads(cached["namespace"])
-    for schema in namespace["namespaces"][0]["schema"]:
-        if "source" in schema:
-            schema["source"] += ".yaml"
-    target = directory / "namespace.yaml"
-    target.write_text(json.dumps(namespace), encoding="utf-8")
-    return target
-
-
-# Read an NWB file, of this package or any other, into the neutral description.
+_OLD_NAMESPACE = "simulation_output"
+"""The namespace of this extension up to version 0.2.0."""
 
 
 def is_nwb(path: Path) -> bool:
-    """Tell whether ``path`` is an NWB file of version 2, in HDF5 or in a Zarr store."""
+    """Return True if ``path`` is an NWB file of version 2, in HDF5 or in a Zarr store."""
     if path.is_dir():
         return is_nwb_store(path)
     if not path.is_file() or not h5py.is_hdf5(path):
@@ -106,14 +63,7 @@ def is_nwb(path: Path) -> bool:
 
 
 def check_nwb(path: Path) -> None:
-    """Refuse what is no NWB file.
-
-    Raises
-    ------
-    SourceError
-        If it does not exist, cannot be read, or is something else.
-
-    """
+    """Raise SourceError if ``path`` is not an NWB file of version 2."""
     if is_nwb(path):
         return
     found = "is not an NWB file of version 2"
@@ -132,16 +82,7 @@ def check_nwb(path: Path) -> None:
 
 
 def open_nwb(source: Path | RemoteFile) -> HDMFIO:
-    """Open an NWB file for reading.
-
-    Raises
-    ------
-    SourceError
-        If it cannot be opened.
-    MissingDependencyError
-        If it is a Zarr store and hdmf-zarr is not installed.
-
-    """
+    """Open an NWB file for reading."""
     try:
         if isinstance(source, Path) and source.is_dir():
             return open_store(source)
@@ -157,7 +98,7 @@ def _open_remote(source: RemoteFile) -> NWBHDF5IO:
     with ExitStack() as stack:
         file = stack.enter_context(h5py.File(source, "r"))
         if "nwb_version" not in file.attrs:
-            msg = f"{source} is not an NWB file of version 2; to read SONATA files, download them"
+            msg = f"{source} is not an NWB file of version 2; download files of other formats first"
             raise SourceError(msg)
         io = NWBHDF5IO(file=file, mode="r")
         stack.pop_all()
@@ -165,44 +106,44 @@ def _open_remote(source: RemoteFile) -> NWBHDF5IO:
 
 
 def read(source: Path | RemoteFile) -> SimulationOutput:
-    """Describe the compartment series, spikes and extracellular potentials of an NWB file.
+    """Read the compartment series, spikes, potentials, states and arrays of an NWB file.
 
-    Data stay in the file, which is open until the output is closed. ``notes`` say what the
-    description cannot hold.
+    Data stay in the file, which is open until the output is closed. ``notes`` name what was left
+    out.
 
     Raises
     ------
     SourceError
         If the file cannot be read.
+    MissingDependencyError
+        If it is a Zarr store and hdmf-zarr is not installed.
 
     """
     with ExitStack() as stack:
         if isinstance(source, RemoteFile):
             stack.enter_context(source)
         io = stack.enter_context(open_nwb(source))
-        with _failures_of(source):
-            output = _describe(read_contents(io, source), source)
-            if isinstance(io, NWBHDF5IO):
-                output = replace(output, exports=find_exports(io._file))  # noqa: SLF001
+        with _source_errors(source):
+            output = _read_output(read_contents(io, source), source)
         return replace(output, close=stack.pop_all().close)
 
 
-def read_all(paths: Sequence[Path]) -> SimulationOutput:
-    """Describe what NWB files hold, such as those of the ranks of a job, as one recording.
+def read_merged(paths: Sequence[Path]) -> SimulationOutput:
+    """Read several NWB files, such as those of the ranks of a job, as one output.
 
     Raises
     ------
     SourceError
         If one cannot be read, or two have the same cell of a population.
     ShapeMismatchError
-        If they have reports of the same name that do not fit each other.
+        If reports of the same name do not fit each other.
     NameClashError
-        If two have extracellular potentials, groups of arrays, or networks of the same name.
+        If two files have potentials, groups of arrays, or networks of the same name.
 
     """
     for path in paths:
         if not is_nwb(path):
-            msg = f"{path} is no NWB file; expected NWB files alone, to be merged"
+            msg = f"{path} is not an NWB file; only NWB files can be merged"
             raise SourceError(msg)
     with ExitStack() as stack:
         outputs = [(str(path), stack.enter_context(read(path))) for path in paths]
@@ -212,14 +153,7 @@ def read_all(paths: Sequence[Path]) -> SimulationOutput:
 
 
 def read_contents(io: HDMFIO, path: Path | RemoteFile) -> NWBFile:
-    """Give the objects of an open NWB file.
-
-    Raises
-    ------
-    SourceError
-        If they cannot be made.
-
-    """
+    """Return the contents of an open NWB file; raise SourceError if pynwb cannot read them."""
     try:
         return io.read()
     except ConstructError as error:
@@ -229,17 +163,61 @@ def read_contents(io: HDMFIO, path: Path | RemoteFile) -> NWBFile:
         )
         raise SourceError(msg) from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        msg = f"{path} has the attribute nwb_version but is no NWB file that can be read: {error}"
+        msg = f"{path} has the attribute nwb_version, but pynwb cannot read it: {error}"
         raise SourceError(msg) from error
 
 
+def read_old_namespace(path: str | Path) -> None:
+    """Register the types of the namespace ``simulation_output`` (0.2.0 and older) in this process.
+
+    ``path`` is any file of that namespace, whose cached specification is loaded. The registration
+    lasts: files written afterwards cache the old namespace too.
+
+    Raises
+    ------
+    SourceError
+        If the file does not define that namespace.
+
+    Example
+    -------
+    >>> read_old_namespace("of_2018.nwb")  # doctest: +SKIP
+
+    """
+    with TemporaryDirectory() as directory:
+        load_namespaces(str(_extract_specification(Path(path), Path(directory))))
+    for cls in (Compartments, CompartmentSeries):
+        get_class(cls.__name__, _OLD_NAMESPACE)
+        register_class(cls.__name__, _OLD_NAMESPACE, type(cls.__name__, (cls,), {}))
+
+
+def _extract_specification(path: Path, directory: Path) -> Path:
+    """Write the specification cached in a file to ``directory``; return its namespace file."""
+    try:
+        with h5py.File(path, "r") as file:
+            versions = file["specifications"][_OLD_NAMESPACE]
+            cached = {name: text[()] for name, text in versions[max(versions)].items()}
+    except (OSError, KeyError) as error:
+        msg = f"{path} does not define the namespace {_OLD_NAMESPACE}"
+        raise SourceError(msg) from error
+    # The cached specification is JSON, which is valid YAML.
+    for name, text in cached.items():
+        (directory / f"{name}.yaml").write_bytes(text)
+    namespace = json.loads(cached["namespace"])
+    for schema in namespace["namespaces"][0]["schema"]:
+        if "source" in schema:
+            schema["source"] += ".yaml"
+    target = directory / "namespace.yaml"
+    target.write_text(json.dumps(namespace), encoding="utf-8")
+    return target
+
+
 @contextmanager
-def _failures_of(source: Path | RemoteFile) -> Iterator[None]:
-    """Raise what kept objects from being made, also where a server's error looked like absence."""
+def _source_errors(source: Path | RemoteFile) -> Iterator[None]:
+    """Raise SourceError for errors in reading ``source``, with those of a remote file first."""
     try:
         yield
     except RuntimeError as error:
-        # Such as that of numcodecs, which no longer reads what hdmf-zarr 0.13 has pickled.
+        # For example, numcodecs no longer reads references that hdmf-zarr 0.13 has pickled.
         msg = f"{source} cannot be read: {error}"
         raise SourceError(msg) from error
     finally:
@@ -247,44 +225,19 @@ def _failures_of(source: Path | RemoteFile) -> Iterator[None]:
             raise source.failure from None
 
 
-def _describe(nwbfile: NWBFile, path: Path | RemoteFile) -> SimulationOutput:
+def _read_output(nwbfile: NWBFile, path: Path | RemoteFile) -> SimulationOutput:
     metadata = nwbfile.lab_meta_data.get("simulation")
     provenance = _provenance(metadata, path)
-    series_facts = provenance.pop("series", {})
-    group_facts = provenance.pop("groups", {})
-    reports, potentials, notes = [], [], []
-    for series in _all_series(nwbfile, list(series_facts)):
-        facts = dict(series_facts.get(series.name, {}))
-        if isinstance(series, CompartmentSeries):
-            try:
-                reports.append(_report(series, facts))
-            except ShapeMismatchError as error:
-                notes.append(f"left out: {error}")
-            else:
-                notes += [
-                    f"left out: column {name!r} of table {series.compartments.name!r} has not one "
-                    "value for each compartment"
-                    for name in uneven_columns(series.compartments)
-                ]
-        elif isinstance(series, ElectricalSeries) or "channels" in facts:
-            try:
-                potentials.append(read_potential(series, facts, nwbfile.electrodes))
-            except ShapeMismatchError as error:
-                notes.append(f"left out: {error}")
-            else:
-                if getattr(series, "channel_conversion", None) is not None:
-                    notes.append(f"left out: channel_conversion of {series.name}")
-        else:
-            notes.append(f"left out: {series.name} is a {type(series).__name__}")
-    notes += _others(nwbfile)
-    units = nwbfile.units
-    spikes = read_units(units, provenance.pop("spikes", []))
-    notes += _left_of_units(units, spikes)
+    group_names, group_facts = provenance.pop("arrays", {}), provenance.pop("groups", {})
+    reports, potentials, notes = _read_series(nwbfile, provenance.pop("series", {}))
+    notes += _notes_of_others(nwbfile)
+    spikes = read_units(nwbfile.units, provenance.pop("spikes", []))
+    notes += _notes_of_units(nwbfile.units, spikes)
     return SimulationOutput(
         reports=tuple(reports),
         spikes=tuple(spikes),
         potentials=tuple(potentials),
-        groups=tuple(_groups(nwbfile, group_facts)),
+        arrays=tuple(_array_groups(nwbfile, group_names, group_facts)),
         networks=tuple(map(read_state, _networks(nwbfile))),
         run=_run(metadata),
         session=read_session(nwbfile),
@@ -293,19 +246,44 @@ def _describe(nwbfile: NWBFile, path: Path | RemoteFile) -> SimulationOutput:
     )
 
 
-def _left_of_units(units: Any, spikes: Sequence[Spikes]) -> list[str]:
-    """Say what of the units the description of their spikes does not hold."""
+def _read_series(
+    nwbfile: NWBFile, series_facts: Mapping[str, Mapping[str, Any]]
+) -> tuple[list[Report], list[ExtracellularPotential], list[str]]:
+    """Return reports and potentials, and notes about what was left out of them."""
+    reports, potentials, notes = [], [], []
+    for series in _all_series(nwbfile, list(series_facts)):
+        facts = dict(series_facts.get(series.name, {}))
+        try:
+            if isinstance(series, CompartmentSeries):
+                reports.append(_report(series, facts))
+                notes += [
+                    f"left out: column {name!r} of table {series.compartments.name!r}, which does "
+                    "not have one value for each compartment"
+                    for name in uneven_columns(series.compartments)
+                ]
+            elif isinstance(series, ElectricalSeries) or "channels" in facts:
+                potentials.append(read_potential(series, facts, nwbfile.electrodes))
+                if getattr(series, "channel_conversion", None) is not None:
+                    notes.append(f"left out: channel_conversion of {series.name}")
+            else:
+                notes.append(f"left out: {series.name} is a {type(series).__name__}")
+        except ShapeMismatchError as error:
+            notes.append(f"left out: {error}")
+    return reports, potentials, notes
+
+
+def _notes_of_units(units: Any, spikes: Sequence[Spikes]) -> list[str]:
     names = set() if units is None else set(units.colnames)
     notes = [f"left out: column {name!r} of the units" for name in sorted(names - UNITS_COLUMNS)]
     return notes + [
-        f"left out: obs_intervals of the units of {some.population}, which differ"
-        for some in spikes
-        if "obs_intervals" in names and some.intervals is None
+        f"left out: obs_intervals of the units of {population.population}, which differ"
+        for population in spikes
+        if "obs_intervals" in names and population.intervals is None
     ]
 
 
-def _others(nwbfile: NWBFile) -> list[str]:
-    """Name tables and data of types that are not described, but not what holds such as are."""
+def _notes_of_others(nwbfile: NWBFile) -> list[str]:
+    """Return notes about objects of other types, except the containers of objects that are read."""
     known = (TimeSeries, Compartments, StateTable, MultiContainerInterface)
     return [
         f"left out: {item.name} is a {type(item).__name__}"
@@ -333,21 +311,17 @@ def _provenance(metadata: Any, path: Path | RemoteFile) -> dict[str, Any]:
 
 
 def _is_provenance(facts: Any) -> bool:
-    """Whether it is what the mapping writes: facts of each series by name, and of populations."""
-    if not isinstance(facts, dict):
+    """Return True if the facts of series and groups are by name, and those of spikes a list."""
+    if not isinstance(facts, dict) or not isinstance(facts.get("arrays", {}), dict):
         return False
-    series, spikes = facts.get("series", {}), facts.get("spikes", [])
-    named = [series, facts.get("groups", {})]
+    by_name, spikes = [facts.get("series", {}), facts.get("groups", {})], facts.get("spikes", [])
     return (
-        all(isinstance(found, dict) for found in named)
-        and all(isinstance(fact, dict) for found in named for fact in found.values())
+        all(isinstance(found, dict) for found in by_name)
+        and all(isinstance(fact, dict) for found in by_name for fact in found.values())
         and isinstance(spikes, list)
-        and all(isinstance(fact, dict) and _is_population(fact) for fact in spikes)
+        and all(isinstance(fact, dict) for fact in spikes)
+        and all(isinstance(fact.get("population"), str) for fact in spikes)
     )
-
-
-def _is_population(fact: dict[str, Any]) -> bool:
-    return isinstance(fact.get("population"), str)
 
 
 def _run(metadata: Any) -> Run:
@@ -356,7 +330,7 @@ def _run(metadata: Any) -> Run:
 
 
 def _all_series(nwbfile: NWBFile, known: Sequence[str]) -> list[TimeSeries]:
-    """Give every time series but those of instruments: first the ``known`` ones, then by name."""
+    """Return the time series except those of instruments: first the ``known``, then by name."""
     series = [
         item
         for item in nwbfile.objects.values()
@@ -371,30 +345,30 @@ def _networks(nwbfile: NWBFile) -> list[NetworkState]:
     return sorted(found, key=lambda state: state.name)
 
 
-def _groups(nwbfile: NWBFile, facts: dict[str, Any]) -> list[OwnGroup]:
-    """Give every group of arrays of the file: first those that are known, then by name."""
+def _array_groups(
+    nwbfile: NWBFile, names: dict[str, str], facts: dict[str, Any]
+) -> Iterator[ArrayGroup]:
+    """Yield the groups of arrays that are in no other: first those in the provenance, then by name.
+
+    The provenance has their ``names`` before they were mapped to NWB; files of 0.3.0 have
+    ``facts`` instead.
+    """
     found = [
         item
         for item in nwbfile.objects.values()
-        if isinstance(item, DataWithAxes)
-        and not isinstance(item, DataToExport)
-        and not isinstance(item.parent, DataToExport)
+        if isinstance(item, DataWithAxes) and not isinstance(item.parent, DataWithAxes)
     ]
-    ranks = {name: rank for rank, name in enumerate(facts)}
+    ranks = {name: rank for rank, name in enumerate([*names, *facts])}
     found.sort(key=lambda item: (ranks.get(item.name, len(ranks)), item.name))
-    return [read_data(item, facts.get(item.name, {})) for item in found]
+    for item in found:
+        group = read_group(item)
+        if item.name in facts:
+            yield restore_group(group, facts[item.name])
+        else:
+            yield replace(group, name=names.get(item.name, item.name))
 
 
 def _report(series: CompartmentSeries, facts: dict[str, Any]) -> Report:
-    described = read_series(series)
-    return Report(
-        name=described.name,
-        report=facts.pop("report", None) or described.name,
-        data=described.data,
-        times=described.times,
-        compartments=described.compartments,
-        unit=described.unit,
-        variable=facts.pop("variable", None),
-        description=described.description,
-        provenance=facts,
-    )
+    report = read_series(series)
+    name, variable = facts.pop("report", None) or report.name, facts.pop("variable", None)
+    return replace(report, report=name, variable=variable, provenance=facts)

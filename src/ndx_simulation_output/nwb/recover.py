@@ -2,31 +2,24 @@
 
 import errno
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import h5py
 from pynwb import NWBHDF5IO, NWBFile
 
 from ndx_simulation_output.errors import NothingRecordedError, SourceError
 from ndx_simulation_output.files import (
-    AtomicFile,
+    atomic_file,
     check_target,
     target_of_partial,
     write_errors,
-    atomic_file,
 )
-from ndx_simulation_output.nwb.mapping import map_output
-from ndx_simulation_output.nwb.spikes import make_units
+from ndx_simulation_output.nwb.spikes import write_units
 from ndx_simulation_output.nwb.types import CompartmentSeries
-from ndx_simulation_output.recording import Run, SimulationOutput, Spikes
 from ndx_simulation_output.storage.growing import (
-    StreamPlan,
-    create_times,
     read_spike_spools,
     spike_spools,
 )
@@ -36,64 +29,16 @@ from ndx_simulation_output.storage.journal import (
     replay,
     unfinished_files,
 )
-from ndx_simulation_output.storage.journaled import JournaledStorage, has_journal, recover_journaled
-from ndx_simulation_output.storage.writing import create_dataset, replace_dataset
-
-# The NWB file of a stream without its data.
-
-
-class Skeleton:
-    """What a stream writes before its data come: ``datasets`` and ``stamps`` are of its reports.
-
-    ``stamps`` are None for reports that are sampled regularly.
-    """
-
-    def __init__(
-        self,
-        file: AtomicFile,
-        plan: StreamPlan,
-        run: Run,
-        sections: Mapping[str, Mapping[str, Any]],
-    ) -> None:
-        self.file, self.path = file, Path(file.path)
-        output = SimulationOutput(reports=tuple(report.empty for report in plan.reports), run=run)
-        mapped = map_output(output, sections)
-        self._nwbfile = mapped.nwbfile
-        # It is not closed here: that is for the file, which may be full.
-        self._io = NWBHDF5IO(mode="w", file=file)
-        self._io.write(self._nwbfile)
-        self.datasets = [
-            replace_dataset(
-                fill.series.fields["data"].dataset,
-                partial(create_dataset, layout=layout, dtype=fill.source.dtype),
-            )
-            for fill, layout in zip(mapped.fills, plan.layouts, strict=True)
-        ]
-        self.stamps = [
-            replace_dataset(dataset.parent["timestamps"], create_times)
-            if report.rate is None
-            else None
-            for dataset, report in zip(self.datasets, plan.reports, strict=True)
-        ]
-
-    def add_units(self, spikes: Sequence[Spikes]) -> None:
-        """Add spikes to the file."""
-        add_units(self._io, self._nwbfile, spikes)
-
-
-def add_units(io: NWBHDF5IO, nwbfile: NWBFile, spikes: Sequence[Spikes]) -> None:
-    """Add spikes, of each population together, to a file that has none."""
-    metadata = nwbfile.lab_meta_data["simulation"]
-    nwbfile.units, _ = make_units(spikes, metadata.time_step)
-    io.write(nwbfile)
-
-
-# Make whole what a process that died while it streamed has left.
+from ndx_simulation_output.storage.journaled import (
+    JournaledFileObject,
+    has_journal,
+    recover_journaled,
+)
 
 
 @dataclass(frozen=True)
 class RecoveredReport:
-    """How much of a report was there: ``steps`` time steps, the last at ``last`` (s) if any."""
+    """The number of time steps of a recovered report, and the time of the last (s) if any."""
 
     name: str
     steps: int
@@ -102,7 +47,7 @@ class RecoveredReport:
 
 @dataclass(frozen=True)
 class Recovered:
-    """The file that was made whole, how much is in it, and what else there is to say."""
+    """A recovered file: its path, reports, number of spikes, and notes for the user."""
 
     path: Path
     reports: tuple[RecoveredReport, ...]
@@ -113,28 +58,28 @@ class Recovered:
 def recover(
     path: str | Path, target: str | Path | None = None, *, overwrite: bool = False
 ) -> Recovered:
-    """Make a whole NWB file of what a process that died while it streamed has left.
+    """Recover the data of a stream whose process died, up to its last flush.
 
-    The file then holds what was flushed last. Until it has its name, nothing of what was left is
-    lost, and this can be done again.
+    Temporary files are removed only after the target is complete, so that an interrupted recovery
+    can be repeated.
 
     Parameters
     ----------
     path
-        The temporary file, such as ``.run.1234.part.nwb``, or the name it was to get, ``run.nwb``.
-        Or a file that PyMoDAQ's savers added to: it is made whole where it is.
+        The temporary file, such as ``.run.1234.part.nwb``, or the target of the stream,
+        ``run.nwb``. A file to which PyMoDAQ's savers added data is recovered in place.
     target
-        The NWB file to make; by default the one that it was to become.
+        The NWB file to write; by default the target of the stream.
     overwrite
         Whether an existing target is replaced.
 
     Raises
     ------
     SourceError
-        If there is nothing of this name to recover, or several; if it is still being written; or
-        if it cannot be read.
+        If there is no temporary file of this name, or there are several, or it is still being
+        written or cannot be read.
     NothingRecordedError
-        If nothing had been flushed.
+        If nothing was flushed.
     TargetExistsError
         If the target exists and ``overwrite`` is false.
     WriteError
@@ -146,9 +91,12 @@ def recover(
     40000
 
     """
-    if has_journal(Path(path)) and target_of_partial(Path(path)) is None:
-        return _recover_in_place(Path(path), Path(target or path), overwrite=overwrite)
-    partial = _partial(Path(path))
+    path = Path(path)
+    if has_journal(path) and target_of_partial(path) is None:
+        target = Path(target or path)
+        recover_journaled(path, target, overwrite=overwrite)
+        return Recovered(target, (), 0, ("it has the data up to the last flush",))
+    partial = _find_partial(path)
     target = partial.with_name(str(target_of_partial(partial))) if target is None else Path(target)
     check_target(target, overwrite=overwrite)
     with ExitStack() as stack:
@@ -156,47 +104,41 @@ def recover(
         try:
             journal = stack.enter_context(open_journal(partial))
         except BlockingIOError as error:
-            msg = f"{partial} is still being written; stop the process that does, or let it end"
+            msg = f"{partial} is still being written by a process; wait until it ends, or stop it"
             raise SourceError(msg) from error
-        if not journal.is_begun:
-            raise NothingRecordedError(_nothing(partial))
+        if not journal.has_commits:
+            raise NothingRecordedError(_nothing_flushed(partial))
         replay(partial)
         journal.clear()
-        with _reopened(partial, JournaledStorage(partial, "r+", journal)) as file:
+        with _reopen(partial, JournaledFileObject(partial, "r+", journal)) as file:
             recovered = _complete(file, partial, target)
-        _give_name(partial, target)
+        _move(partial, target)
     return recovered
 
 
-def _recover_in_place(path: Path, target: Path, *, overwrite: bool) -> Recovered:
-    """Make whole a file to which groups of arrays were added, which has its name already."""
-    recover_journaled(path, target, overwrite=overwrite)
-    return Recovered(target, (), 0, ("what was added to it is there up to the last flush",))
-
-
-def _partial(path: Path) -> Path:
+def _find_partial(path: Path) -> Path:
     if target_of_partial(path) is not None and journal_path(path).exists() and path.exists():
         return path
     found = unfinished_files(path)
     if not found:
         msg = (
             f"there is nothing to recover for {path}; expected the temporary file of a stream, "
-            f"such as .{path.stem}.1234.part{path.suffix}, and its journal beside it"
+            f"such as .{path.stem}.1234.part{path.suffix}, and its journal in the same directory"
         )
         raise SourceError(msg)
     if len(found) > 1:
         names = ", ".join(map(str, found))
-        msg = f"there are several to recover for {path}; name one of them: {names}"
+        msg = f"there are several temporary files for {path}; recover one of them: {names}"
         raise SourceError(msg)
     return found[0]
 
 
 @contextmanager
-def _reopened(path: Path, storage: JournaledStorage) -> Iterator[h5py.File]:
-    """Give the file, which is changed when the block has ended well, or not at all."""
-    with storage:
+def _reopen(path: Path, file_object: JournaledFileObject) -> Iterator[h5py.File]:
+    """Yield a file whose changes are written only if the block succeeds."""
+    with file_object:
         try:
-            file = h5py.File(storage, "r+", rdcc_nbytes=0)
+            file = h5py.File(file_object, "r+", rdcc_nbytes=0)
         except OSError as error:
             msg = f"{path} cannot be recovered: {error}"
             raise SourceError(msg) from error
@@ -204,47 +146,47 @@ def _reopened(path: Path, storage: JournaledStorage) -> Iterator[h5py.File]:
             try:
                 yield file
             finally:
-                storage.is_closing = True
-        storage.check()
-        storage.finish()
+                file_object.is_closing = True
+        file_object.check()
+        file_object.finish()
 
 
 def _complete(file: h5py.File, partial: Path, target: Path) -> Recovered:
-    """Add the spikes, and tell what is there."""
+    """Add the spikes to the file; return what it contains."""
     io = NWBHDF5IO(mode="a", file=file)
     nwbfile = io.read()
     reports = tuple(_reports(nwbfile))
     spikes = read_spike_spools(spike_spools(partial))
     count = sum(len(some.times) for some in spikes)
     if not count and not any(report.steps for report in reports):
-        raise NothingRecordedError(_nothing(partial))
+        raise NothingRecordedError(_nothing_flushed(partial))
     notes = []
     if nwbfile.units is not None:
         count = len(nwbfile.units.spike_times.data)
-        notes.append("the stream had ended; its file only had not got its name")
+        notes.append("the stream was complete, but its file was not renamed yet")
     elif spikes:
-        add_units(io, nwbfile, spikes)
+        write_units(io, nwbfile, spikes)
     return Recovered(target, reports, count, tuple(notes))
 
 
-def _nothing(partial: Path) -> str:
-    return f"nothing had been flushed into {partial}: there is nothing to recover; remove it"
+def _nothing_flushed(partial: Path) -> str:
+    return f"nothing was flushed to {partial}, so nothing can be recovered; remove the file"
 
 
 def _reports(nwbfile: NWBFile) -> Iterator[RecoveredReport]:
     for series in nwbfile.acquisition.values():
         if isinstance(series, CompartmentSeries):
             steps = len(series.data)
-            yield RecoveredReport(series.name, steps, _last(series, steps) if steps else None)
+            yield RecoveredReport(series.name, steps, _last_time(series, steps) if steps else None)
 
 
-def _last(series: CompartmentSeries, steps: int) -> float:
+def _last_time(series: CompartmentSeries, steps: int) -> float:
     if series.rate is None:
         return float(series.timestamps[steps - 1])
     return float(series.starting_time + (steps - 1) / series.rate)
 
 
-def _give_name(partial: Path, target: Path) -> None:
+def _move(partial: Path, target: Path) -> None:
     try:
         partial.replace(target)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Spikes as the NWB table ``Units``, and back."""
+"""Spikes as NWB's table ``Units``: a row for each cell, with its population and node id."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -7,32 +7,30 @@ from typing import Any
 import numpy as np
 from hdmf.common import VectorData, VectorIndex
 from numpy.typing import NDArray
+from pynwb import NWBHDF5IO, NWBFile
 from pynwb.misc import Units
 
 from ndx_simulation_output.recording import Spikes
 
-# Spikes as NWB's ``Units``: a row for each cell, with its population and node id.
-
-SOURCE_POSITION = "source_position"
-"""Ragged column: where in its source each spike stood, if sorting cannot tell."""
+_SOURCE_POSITION = "source_position"
+"""Ragged column: the index of each spike in its source, if sorting does not restore it."""
 
 _DESCRIPTIONS = {
     "population": "Name of the population of the cell",
     "node_id": "Id of the cell in its population",
     "spike_times": "Times of the spikes of the cell, in seconds",
     "obs_intervals": "When the cell was recorded, start and stop in seconds",
-    SOURCE_POSITION: "Position of each spike among those of its population in the source",
+    _SOURCE_POSITION: "Position of each spike among those of its population in the source",
     "source_rounding": "Units in the last place from the time in milliseconds, computed from "
     "spike_times, to the number in the source",
 }
-UNITS_COLUMNS = {"population", "node_id", "spike_times", SOURCE_POSITION, "source_rounding"}
-UNITS_COLUMNS |= {"obs_intervals"}
-"""Columns that a description of spikes holds."""
+UNITS_COLUMNS = frozenset(_DESCRIPTIONS)
+"""The columns of ``Units`` that ``read_units`` reads."""
 
 
 @dataclass(frozen=True)
 class _Sorted:
-    """Spikes of a population by cell and time; ``order`` (spike,) leads there from the source."""
+    """Spikes of a population by cell and time; ``order`` (spike,) sorts those of the source."""
 
     cells: NDArray[Any]
     counts: NDArray[np.intp]
@@ -43,10 +41,10 @@ class _Sorted:
 def make_units(
     populations: Sequence[Spikes], resolution: float | None
 ) -> tuple[Units, list[dict[str, Any]]]:
-    """Make one table of the spikes of all populations, and what it takes to restore their order.
+    """Return one table of the spikes of all populations, and what restores their order.
 
-    A cell's spikes ascend in time. Rows are ordered by population and node id. ``resolution`` is
-    the time step of the simulation in seconds, or None where it is unknown.
+    Rows are ordered by population and node id, and the spikes of a cell by time. ``resolution`` is
+    the time step of the simulation in seconds, or None if it is unknown.
     """
     sorted_spikes = [_sort(spikes) for spikes in populations]
     counts = np.concatenate([part.counts for part in sorted_spikes] or [np.zeros(0, np.intp)])
@@ -77,11 +75,18 @@ def make_units(
     return units, facts
 
 
-def read_units(units: Any, facts: Iterable[dict[str, Any]]) -> list[Spikes]:
-    """Read the spikes of a ``Units`` table in the order of their source, where ``facts`` tell it.
+def write_units(io: NWBHDF5IO, nwbfile: NWBFile, populations: Sequence[Spikes]) -> None:
+    """Write the units table of a file that does not have one yet."""
+    time_step = nwbfile.lab_meta_data["simulation"].time_step
+    nwbfile.units, _ = make_units(populations, time_step)
+    io.write(nwbfile)
 
-    Units that are not of this package are one population, their ids its node ids. Populations
-    without any spike stand only in ``facts``; ``units`` is None where there are no others.
+
+def read_units(units: Any, facts: Iterable[dict[str, Any]]) -> list[Spikes]:
+    """Read the spikes of a ``Units`` table, or None, in the order of their source.
+
+    ``facts`` are those of ``make_units``; populations without cells are only there. Units of other
+    software are one population, whose node ids are the ids of the units.
     """
     if units is None:
         empty = np.zeros(0, np.int64), np.zeros(0)
@@ -91,9 +96,10 @@ def read_units(units: Any, facts: Iterable[dict[str, Any]]) -> list[Spikes]:
     names = names if len(names) else np.full(rows, "unknown", dtype=object)
     cells = np.asarray(units["node_id" if "node_id" in units.colnames else "id"].data[:])
     known = {fact["population"]: fact for fact in facts}
-    found = dict.fromkeys([*known, *names.tolist()])
+    populations = dict.fromkeys([*known, *names.tolist()])
     return [
-        _read_population(units, name, np.flatnonzero(names == name), cells, known) for name in found
+        _read_population(units, name, np.flatnonzero(names == name), cells, known)
+        for name in populations
     ]
 
 
@@ -109,13 +115,13 @@ def _sort(spikes: Spikes) -> _Sorted:
 
 
 def _source_order(spikes: Spikes, order: NDArray[np.intp]) -> str:
-    """Tell whether sorting restores the order of the source."""
+    """Return how the order of the source is restored: by sorting, or by a column."""
     if np.array_equal(order, np.arange(len(order))):
         return "by_id"
     by_time = np.argsort(spikes.times[order], kind="stable")
     if np.array_equal(order[by_time], np.arange(len(order))):
         return "by_time"
-    return SOURCE_POSITION
+    return _SOURCE_POSITION
 
 
 def _ragged(
@@ -123,8 +129,8 @@ def _ragged(
 ) -> dict[str, NDArray[Any]]:
     pairs = list(zip(populations, sorted_spikes, strict=True))
     ragged = {"spike_times": _joined(spikes.times[part.order] for spikes, part in pairs)}
-    if any(part.source_order == SOURCE_POSITION for part in sorted_spikes):
-        ragged[SOURCE_POSITION] = _joined(part.order for part in sorted_spikes)
+    if any(part.source_order == _SOURCE_POSITION for part in sorted_spikes):
+        ragged[_SOURCE_POSITION] = _joined(part.order for part in sorted_spikes)
     for name in dict.fromkeys(name for spikes in populations for name in spikes.columns):
         ragged[name] = _joined(
             spikes.columns[name][part.order]
@@ -136,7 +142,7 @@ def _ragged(
 
 
 def _intervals(populations: Sequence[Spikes], sorted_spikes: Sequence[_Sorted]) -> list[VectorData]:
-    """Give the column of when each cell was recorded, if that is known of any."""
+    """Return the ragged column of the intervals in which each cell was observed, if any."""
     if all(spikes.intervals is None for spikes in populations):
         return []
     known = [
@@ -144,9 +150,10 @@ def _intervals(populations: Sequence[Spikes], sorted_spikes: Sequence[_Sorted]) 
     ]
     pairs = list(zip(known, sorted_spikes, strict=True))
     data = _column(
-        "obs_intervals", np.concatenate([np.tile(own, (len(part.cells), 1)) for own, part in pairs])
+        "obs_intervals",
+        np.concatenate([np.tile(rows, (len(part.cells), 1)) for rows, part in pairs]),
     )
-    ends = np.cumsum(np.concatenate([np.full(len(part.cells), len(own)) for own, part in pairs]))
+    ends = np.cumsum(np.concatenate([np.full(len(part.cells), len(rows)) for rows, part in pairs]))
     return [data, VectorIndex(name="obs_intervals_index", data=ends, target=data)]
 
 
@@ -173,14 +180,14 @@ def _read_population(
 ) -> Spikes:
     ragged = [
         column
-        for column in ("spike_times", SOURCE_POSITION, "source_rounding")
+        for column in ("spike_times", _SOURCE_POSITION, "source_rounding")
         if column in units.colnames
     ]
     values, counts = _gather(units, rows, ragged)
     ids = np.repeat(cells[rows], counts)
     order = _restored_order(values, known.get(name, {}).get("order", "by_id"))
     columns = {
-        key: values[key][order] for key in ragged if key not in {"spike_times", SOURCE_POSITION}
+        key: values[key][order] for key in ragged if key not in {"spike_times", _SOURCE_POSITION}
     }
     columns = {key: column for key, column in columns.items() if column.any()}
     silent = cells[rows][counts == 0]
@@ -196,7 +203,7 @@ def _read_population(
 
 
 def _read_intervals(units: Any, rows: NDArray[np.intp]) -> NDArray[np.float64] | None:
-    """Read when cells were recorded, if all of a population were at the same time."""
+    """Return the intervals in which the cells were observed, if these are equal for all."""
     if "obs_intervals" not in units.colnames or not len(rows):
         return None
     ends = np.asarray(units["obs_intervals"].data[:], np.int64)
@@ -205,15 +212,15 @@ def _read_intervals(units: Any, rows: NDArray[np.intp]) -> NDArray[np.float64] |
     if lengths.min() != lengths.max() or not lengths[0]:
         return None
     values = np.asarray(units["obs_intervals"].target.data[:], np.float64)
-    places = starts[rows][:, np.newaxis] + np.arange(lengths[0])
-    found: NDArray[np.float64] = values[places[0]]
-    return found if (values[places] == found).all() else None
+    indices = starts[rows][:, np.newaxis] + np.arange(lengths[0])
+    first: NDArray[np.float64] = values[indices[0]]
+    return first if (values[indices] == first).all() else None
 
 
 def _gather(
     units: Any, rows: NDArray[np.intp], ragged: Sequence[str]
 ) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64]]:
-    """Read ragged columns of ascending rows, in one piece: those of a population stand together."""
+    """Read ragged columns of some rows, in one piece: rows of a population are adjacent."""
     if "spike_times" not in ragged or not len(rows):
         return {name: np.zeros(0) for name in ["spike_times", *ragged]}, np.zeros(
             len(rows), np.int64
@@ -231,6 +238,6 @@ def _restored_order(values: dict[str, NDArray[Any]], source_order: str) -> NDArr
     times = values["spike_times"]
     if source_order == "by_time":
         return np.argsort(times, kind="stable")
-    if source_order == SOURCE_POSITION and SOURCE_POSITION in values:
-        return np.argsort(values[SOURCE_POSITION], kind="stable")
+    if source_order == _SOURCE_POSITION and _SOURCE_POSITION in values:
+        return np.argsort(values[_SOURCE_POSITION], kind="stable")
     return np.arange(len(times))

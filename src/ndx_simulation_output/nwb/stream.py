@@ -2,63 +2,38 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from pynwb import NWBHDF5IO
 
 from ndx_simulation_output.errors import ShapeMismatchError, SimulationOutputError
-from ndx_simulation_output.files import check_target, naming_target
+from ndx_simulation_output.files import AtomicFile, check_target, write_errors
+from ndx_simulation_output.nwb.mapping import map_output
 from ndx_simulation_output.nwb.metadata import read_metadata
-from ndx_simulation_output.nwb.recover import Skeleton, recover
-from ndx_simulation_output.recording import Run, Spikes, StreamedReport
+from ndx_simulation_output.nwb.recover import recover
+from ndx_simulation_output.nwb.spikes import write_units
+from ndx_simulation_output.recording import Run, SimulationOutput, Spikes, StreamedReport
 from ndx_simulation_output.storage.growing import (
-    Growing,
-    Owned,
-    Spool,
-    Stamps,
-    Streamed,
-    plan_streamed,
-    read_spools,
-    spools_of,
+    GrowingMatrix,
+    GrowingTimes,
+    RankColumns,
+    SpikeSpool,
+    StreamPlan,
+    create_times,
+    plan_stream,
+    read_spike_spools,
+    spike_spools,
 )
-from ndx_simulation_output.storage.journaled import Journaled, journaled_hdf5
-from ndx_simulation_output.storage.layout import Storage
+from ndx_simulation_output.storage.journaled import JournaledFileObject, create_journaled
+from ndx_simulation_output.storage.layout import StorageOptions
 from ndx_simulation_output.storage.mpi import Communicator, Team, together
+from ndx_simulation_output.storage.writing import create_dataset, replace_dataset
 
-__all__ = ["CallersError", "Stream", "packed", "stream", "unpacked"]
-
-# Errors that a caller raises in a block of ours, told from our own.
-
-
-class CallersError(SimulationOutputError):
-    """Takes an error of the caller past those who would blame the file for it."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(str(error))
-        self.error = error
-
-
-@contextmanager
-def packed() -> Iterator[None]:
-    """Pack what the caller raises in the block."""
-    try:
-        yield
-    except Exception as error:
-        raise CallersError(error) from error
-
-
-@contextmanager
-def unpacked() -> Iterator[None]:
-    """Raise what was packed in the block as it was."""
-    try:
-        yield
-    except CallersError as caught:
-        raise caught.error from caught.error.__cause__
-
-
-# Write an NWB file while a simulation runs.
+__all__ = ["Stream", "stream"]
 
 
 @contextmanager
@@ -68,58 +43,58 @@ def stream(
     *,
     run: Run = Run(),  # noqa: B008 - frozen
     metadata: str | Path | Mapping[str, Any] | None = None,
-    storage: Storage = Storage(),  # noqa: B008
+    storage: StorageOptions = StorageOptions(),  # noqa: B008
     workers: int | None = None,
     overwrite: bool = False,
     keep: bool = False,
     comm: Communicator | None = None,
 ) -> Iterator["Stream"]:
-    """Give an NWB file to which values are appended. It gets its name when the block ends well.
+    """Yield an NWB file to which values are appended; it is complete when the block ends.
 
-    If the process dies before, ``ndx_simulation_output.nwb.recover.recover`` makes the file of
-    all that was flushed.
+    If the process dies before, :func:`ndx_simulation_output.nwb.recover.recover` recovers the data
+    of the last flush.
 
     Parameters
     ----------
     target
         The NWB file to write.
     reports
-        What will be recorded. Under MPI each rank gives the same reports, each with the table of
-        its own cells: those of rank 0 come first in the file, then those of rank 1, and so on.
+        The reports to record. Under MPI, each rank has the same reports with the tables of its own
+        cells; the file has the cells of rank 0 first, then those of rank 1, and so on.
     run
         How the simulation is run.
     metadata
         Session and subject as a dict or YAML file with the sections ``NWBFile``, ``Subject`` and
         ``SimulationMetaData``.
     storage
-        How data are stored. Its memory bounds what is buffered on each rank: a row of chunks of
-        each report.
+        How data are stored. Its ``memory`` limits the buffers of each rank, which hold a row of
+        chunks of each report.
     workers
-        How many threads work, none for 0; by default one for each processor.
+        Number of threads that write, 0 for none; by default one for each processor.
     overwrite
         Whether an existing target is replaced.
     keep
-        Whether the file gets its name, with all that was appended, when the block raises too; the
-        error goes on. Under MPI it is all that was flushed. If the file cannot be written, what
-        was flushed can be recovered as if the process had died. By default nothing is left.
+        Whether the target is written also if the block raises: with all appended values, or under
+        MPI with all flushed values. The exception propagates. If the file cannot be written, the
+        temporary file stays and can be recovered. By default no file is left.
     comm
-        An mpi4py communicator, such as ``mpi4py.MPI.COMM_WORLD``, all of whose ranks enter the
-        block and append the same number of time steps, in the same order of reports.
+        An mpi4py communicator, such as ``mpi4py.MPI.COMM_WORLD``. All of its ranks enter the block
+        and append the same number of time steps, in the same order of reports.
 
     Raises
     ------
     TargetExistsError
         If the target exists and ``overwrite`` is false.
     ShapeMismatchError
-        If a report has no compartments, or ranks give different reports.
+        If a report has no compartments, or ranks have different reports.
     NameClashError
         If two reports have the same name.
     LayoutError
-        If data cannot be stored as asked.
+        If data cannot be stored as ``storage`` says.
     MetadataError
         If the metadata do not fit NWB.
     WriteError
-        If the target cannot be written. An existing one is then as it was.
+        If the target cannot be written; an existing target is not changed.
     RankError
         If another rank fails.
 
@@ -130,85 +105,88 @@ def stream(
     ...         file.append("v", values)
 
     """
-    target, left = Path(target), list[Path]()
-    with _recovering(left, target, overwrite=overwrite), together(comm) as team:
+    target, partials = Path(target), list[Path]()
+    with _recover_on_failure(partials, target, overwrite=overwrite), together(comm) as team:
         check_target(target, overwrite=overwrite)
         sections = read_metadata(metadata)
-        plan = plan_streamed(reports, storage, team)
-        whole = (
-            journaled_hdf5(target, overwrite=overwrite, keep=keep)
+        plan = plan_stream(reports, storage, team)
+        created = (
+            create_journaled(target, overwrite=overwrite, keep=keep)
             if team.rank == 0
             else nullcontext((None, None))
         )
         failure: BaseException | None = None
-        with unpacked(), whole as (file, journaled):
-            skeleton = None if file is None else Skeleton(file, plan, run, sections)
-            made = Stream(target, plan, skeleton, journaled, team, workers)
+        with _unwrap_user_error(), created as (file, journaled):
+            datasets = None if file is None else _Datasets(file, plan, run, sections)
+            opened = Stream(target, plan, datasets, journaled, team, workers)
             if keep and team.size > 1 and team.rank == 0:
-                left.append(made.path)
-            with made.ending(keep=keep):
+                partials.append(opened.path)
+            with opened.closing(keep=keep):
                 try:
-                    with packed():
-                        yield made
+                    yield opened
                 except BaseException as error:
-                    if not keep or team.size > 1 or isinstance(error, GeneratorExit):
+                    if keep and team.size == 1 and not isinstance(error, GeneratorExit):
+                        failure = error
+                    elif isinstance(error, Exception):
+                        raise _UserError(error) from error
+                    else:
                         raise
-                    failure = error
-                made.finish()
+                opened.finish()
         if failure is not None:
-            with unpacked():
-                raise failure
+            raise failure
 
 
 class Stream:
-    """An NWB file to which values are appended; :func:`stream` makes it.
+    """An NWB file to which values are appended, opened by :func:`stream`.
 
-    ``path`` is where the file is until the block ends: there, others can read what was flushed.
+    ``path`` is the temporary file, from which flushed data can be read until the block ends.
     """
 
     def __init__(
         self,
         target: Path,
-        plan: Streamed,
-        skeleton: Skeleton | None,
-        journaled: Journaled | None,
+        plan: StreamPlan,
+        datasets: "_Datasets | None",
+        journaled: JournaledFileObject | None,
         team: Team,
         workers: int | None,
     ) -> None:
-        self.path: Path = team.tell(None if skeleton is None else skeleton.path)
-        self._target, self._skeleton, self._team = target, skeleton, team
+        self.path: Path = team.tell(None if datasets is None else datasets.path)
+        self._target, self._datasets, self._team = target, datasets, team
         self._journaled = journaled
-        self._spool = Spool(self.path, team.rank)
+        self._spool = SpikeSpool(self.path, team.rank)
         self._is_open, self._is_flushed = True, False
         self._matrices = {
-            report.name: Growing(
+            report.name: GrowingMatrix(
                 report.name,
                 layout,
                 np.dtype(report.dtype),
                 team,
-                owned=Owned(starts, (layout.chunks or (1, 1))[1], team.rank),
-                dataset=None if skeleton is None else skeleton.datasets[number],
+                owned=RankColumns(starts, (layout.chunks or (1, 1))[1], team.rank),
+                dataset=None if datasets is None else datasets.matrices[number],
                 path=self.path,
                 workers=team.workers if workers is None else workers,
-                cede=None if journaled is None else journaled.cede,
+                forget=None if journaled is None else journaled.forget,
             )
             for number, (report, layout, starts) in enumerate(
                 zip(plan.reports, plan.layouts, plan.starts, strict=True)
             )
         }
-        self._stamps = {
-            report.name: Stamps(report.name, None if skeleton is None else skeleton.stamps[number])
+        self._times = {
+            report.name: GrowingTimes(
+                report.name, None if datasets is None else datasets.times[number]
+            )
             for number, report in enumerate(plan.reports)
             if report.rate is None
         }
         self._commit()
 
     def append(self, name: str, values: ArrayLike, times: ArrayLike | None = None) -> None:
-        """Append the values of one time step, shape (compartment,), or some, (time, compartment).
+        """Append values of one time step, shape (compartment,), or several, (time, compartment).
 
-        They are of the unit of the report ``name``. Under MPI, a rank's compartments are its own.
-        ``times`` (s), shape () or (time,), are given if the report has no rate, and only then: they
-        ascend, and are the same on all ranks.
+        Values are in the unit of the report ``name``; under MPI, they are those of the compartments
+        of the rank. ``times`` (s), shape () or (time,), are required if the report has no rate, and
+        must ascend and be equal on all ranks.
 
         Raises
         ------
@@ -217,10 +195,10 @@ class Stream:
         SimulationOutputError
             If the block has ended.
         ShapeMismatchError
-            If the values do not fit the compartments, times are not given as described, or ranks
+            If the values do not fit the compartments, times are missing or not expected, or ranks
             are not at the same time step.
         TypeError
-            If the values cannot be of the type of the report.
+            If the values cannot be cast to the type of the report.
         WriteError
             If the file cannot be written.
         RankError
@@ -240,25 +218,25 @@ class Stream:
             )
             raise ShapeMismatchError(msg)
         if not np.can_cast(rows.dtype, matrix.dtype, "same_kind"):
-            msg = f"values for {name!r} are {rows.dtype}; expected what can be {matrix.dtype}"
+            msg = f"values for {name!r} are {rows.dtype}, which cannot be cast to {matrix.dtype}"
             raise TypeError(msg)
-        rows, stamps = np.atleast_2d(rows), self._stamps.get(name)
-        if stamps is None and times is not None:
-            msg = f"times are given for {name!r}, which has a rate; expected values alone"
+        rows, growing_times = np.atleast_2d(rows), self._times.get(name)
+        if growing_times is None and times is not None:
+            msg = f"report {name!r} has a rate; expected no times"
             raise ShapeMismatchError(msg)
-        moments = None if stamps is None else stamps.checked(times, len(rows))
-        with naming_target(self._target):
-            if stamps is not None and moments is not None:
-                stamps.append(moments, matrix.rows)
+        seconds = None if growing_times is None else growing_times.checked(times, len(rows))
+        with write_errors(self._target):
+            if growing_times is not None and seconds is not None:
+                growing_times.append(seconds, matrix.rows)
             matrix.append(rows)
             if self._journaled is not None:
-                self._journaled.settle()
+                self._journaled.try_settle()
                 self._journaled.check()
 
     def add_spikes(self, spikes: Spikes) -> None:
         """Add spikes of a population, on any rank and in any order.
 
-        They wait in a file beside that at ``path``, and are written into it at the end.
+        They are stored in a separate temporary file until the block ends.
 
         Raises
         ------
@@ -271,21 +249,21 @@ class Stream:
 
         """
         self._check_open()
-        with naming_target(self._target):
+        with write_errors(self._target):
             self._spool.add(spikes)
 
     def flush(self) -> None:
-        """Write all that was appended, so that the file at ``path`` can be read as it is.
+        """Write all buffered values, which can then be read from ``path``, and recovered.
 
-        If the process dies later, all of it can be recovered. A row of chunks that is not full is
-        written again when it is, so this is for now and then, not for each time step.
+        An incomplete row of chunks is written again when it is full, so do not flush at each time
+        step.
 
         Raises
         ------
         SimulationOutputError
             If the block has ended.
         ShapeMismatchError
-            If ranks are not at the same time step, or gave other times.
+            If ranks are not at the same time step, or have appended different times.
         WriteError
             If the file cannot be written.
         RankError
@@ -293,32 +271,32 @@ class Stream:
 
         """
         self._check_open()
-        with naming_target(self._target):
-            self._check_stamps()
+        with write_errors(self._target):
+            self._check_times_agree()
             for name, matrix in self._matrices.items():
                 matrix.flush()
-                if name in self._stamps:
-                    self._stamps[name].flush(matrix.rows)
+                if name in self._times:
+                    self._times[name].flush(matrix.rows)
             self._spool.flush()
             self._is_flushed = True
-            # What all ranks have written is there before it is committed.
+            # All ranks have written before rank 0 commits.
             self._team.agree()
             self._commit()
             self._team.agree()
 
     def finish(self) -> None:
-        """Write what is left. The block calls this when it ends."""
+        """Write what is left; called at the end of the block."""
         self.flush()
-        if self._skeleton is not None:
-            with naming_target(self._target):
-                spikes = read_spools(spools_of(self.path))
+        if self._datasets is not None:
+            with write_errors(self._target):
+                spikes = read_spike_spools(spike_spools(self.path))
             if spikes:
-                self._skeleton.add_units(spikes)
+                self._datasets.write_units(spikes)
         self._team.agree()
 
     @contextmanager
-    def ending(self, *, keep: bool) -> Iterator[None]:
-        """Let go of the file after the block, written or not, and of spikes nobody will recover."""
+    def closing(self, *, keep: bool) -> Iterator[None]:
+        """Release the file after the block, and remove spikes that will not be recovered."""
         try:
             yield
         except BaseException:
@@ -327,17 +305,16 @@ class Stream:
             raise
         finally:
             self._spool.close()
-            self._is_open, self._matrices, self._stamps = False, {}, {}
-            self._skeleton = self._journaled = None
+            self._is_open, self._matrices, self._times = False, {}, {}
+            self._datasets = self._journaled = None
 
     def _commit(self) -> None:
-        if self._skeleton is not None and self._journaled is not None:
-            self._skeleton.file.flush()
+        if self._datasets is not None and self._journaled is not None:
+            self._datasets.file.flush()
             self._journaled.commit()
 
-    def _check_stamps(self) -> None:
-        """Refuse ranks that gave other times."""
-        last = {name: stamps.last for name, stamps in self._stamps.items()}
+    def _check_times_agree(self) -> None:
+        last = {name: times.last for name, times in self._times.items()}
         first, *others = self._team.agree(last) if last else [last]
         for rank, times in enumerate(others, start=1):
             if times != first:
@@ -346,17 +323,71 @@ class Stream:
 
     def _check_open(self) -> None:
         if not self._is_open:
-            msg = f"the file {self._target} is complete; nothing can be appended to it"
+            msg = f"the stream of {self._target} is closed; append only within its block"
             raise SimulationOutputError(msg)
 
 
+class _Datasets:
+    """The NWB file of a stream on rank 0, with empty datasets for the values of each report.
+
+    ``times`` has None for reports with a rate.
+    """
+
+    def __init__(
+        self,
+        file: AtomicFile,
+        plan: StreamPlan,
+        run: Run,
+        sections: Mapping[str, Mapping[str, Any]],
+    ) -> None:
+        self.file, self.path = file, Path(file.path)
+        output = SimulationOutput(reports=tuple(report.empty for report in plan.reports), run=run)
+        mapping = map_output(output, sections)
+        self._nwbfile = mapping.nwbfile
+        # atomic_hdf5 closes the file: NWBHDF5IO.close() does not cope with a full disk.
+        self._io = NWBHDF5IO(mode="w", file=file)
+        self._io.write(self._nwbfile)
+        self.matrices = [
+            replace_dataset(
+                matrix.series.fields["data"].dataset,
+                partial(create_dataset, layout=layout, dtype=matrix.source.dtype),
+            )
+            for matrix, layout in zip(mapping.pending, plan.layouts, strict=True)
+        ]
+        self.times = [
+            replace_dataset(dataset.parent["timestamps"], create_times)
+            if report.rate is None
+            else None
+            for dataset, report in zip(self.matrices, plan.reports, strict=True)
+        ]
+
+    def write_units(self, spikes: Sequence[Spikes]) -> None:
+        write_units(self._io, self._nwbfile, spikes)
+
+
+class _UserError(SimulationOutputError):
+    """Wraps an exception of the user's block, so that it is not re-raised as WriteError."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 @contextmanager
-def _recovering(left: list[Path], target: Path, *, overwrite: bool) -> Iterator[None]:
-    """Make whole what is left when a rank has failed, and all have let go of it."""
+def _unwrap_user_error() -> Iterator[None]:
+    try:
+        yield
+    except _UserError as wrapper:
+        raise wrapper.error from wrapper.error.__cause__
+
+
+@contextmanager
+def _recover_on_failure(partials: list[Path], target: Path, *, overwrite: bool) -> Iterator[None]:
+    """Recover ``partials`` if the block raises: then all ranks have closed their files."""
     try:
         yield
     except BaseException:
-        for partial in left:
+        for path in partials:
             with suppress(SimulationOutputError):
-                recover(partial, target, overwrite=overwrite)
+                recover(path, target, overwrite=overwrite)
         raise

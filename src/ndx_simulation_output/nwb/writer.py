@@ -9,20 +9,19 @@ from typing import Any
 from pynwb import NWBHDF5IO
 
 from ndx_simulation_output.errors import LayoutError, SourceError
-from ndx_simulation_output.files import check_target, names_store, naming_target, whole_hdf5
-from ndx_simulation_output.nwb.arrays import HowStored, bytes_of, write_exports
+from ndx_simulation_output.files import atomic_hdf5, check_target, is_zarr_name, write_errors
+from ndx_simulation_output.nwb.arrays import DeferredArrays, bytes_of
+from ndx_simulation_output.nwb.arrays_hdf5 import HowStored
 from ndx_simulation_output.nwb.mapping import map_output, matrices
-from ndx_simulation_output.nwb.network_state import PlacedColumns, in_memory
+from ndx_simulation_output.nwb.network_state import DeferredColumns, load_column
 from ndx_simulation_output.nwb.zarr import write_store
 from ndx_simulation_output.recording import SimulationOutput
 from ndx_simulation_output.recording.arrays import Progress, size_in_bytes
 from ndx_simulation_output.storage.columns import write_columns
-from ndx_simulation_output.storage.layout import Storage
+from ndx_simulation_output.storage.layout import StorageOptions
 from ndx_simulation_output.storage.links import link_dataset
 from ndx_simulation_output.storage.mpi import Team, write_matrix_together
 from ndx_simulation_output.storage.writing import create_dataset, replace_dataset
-
-# Write a finished recording to an NWB file.
 
 _GZIP_LEVEL = 4
 
@@ -34,32 +33,32 @@ def write(
     metadata: Mapping[str, Mapping[str, Any]],
     when: datetime | None = None,
     overwrite: bool = False,
-    storage: Storage = Storage(),  # noqa: B008 - frozen
+    storage: StorageOptions = StorageOptions(),  # noqa: B008 - frozen
     workers: int | None = None,
     progress: Progress | None = None,
     team: Team | None = None,
 ) -> None:
-    """Write all that a run recorded to ``target``, in blocks of bounded size.
+    """Write a recording to ``target``, in blocks of bounded size.
 
     A target whose name ends in ``.zarr`` is a Zarr store, any other an HDF5 file. The ranks of a
-    ``team`` share the work: each has the same ``output``, read by itself.
+    ``team`` share the work; each has read the same ``output`` itself.
 
     Raises
     ------
     TargetExistsError
         If ``target`` exists and ``overwrite`` is false.
     WriteError
-        If it cannot be written; an existing file is then as it was.
+        If it cannot be written; an existing file is not changed.
     SourceError
-        If data cannot be read.
+        If data cannot be read, or ranks have read different data.
     NameClashError
-        If two recordings have the same name.
+        If two series have the same name.
     MetadataError
         If ``metadata`` do not fit NWB.
     ExportError
-        If arrays hold what NWB cannot.
+        If NWB has no type for the values of an array.
     LayoutError
-        If data cannot be stored as asked.
+        If data cannot be stored as ``storage`` says.
     MissingDependencyError
         If ``target`` is a Zarr store and hdmf-zarr or dask is not installed.
     RankError
@@ -67,12 +66,9 @@ def write(
 
     """
     team = team or Team()
-    if names_store(target):
-        if output.exports:
-            msg = f"{target} is a Zarr store; data of instruments are written to NAME.nwb"
-            raise LayoutError(msg)
+    if is_zarr_name(target):
         if team.size > 1:
-            msg = f"{target} is a Zarr store, which dask fills: write it without MPI"
+            msg = f"{target} is a Zarr store; write it without MPI, or write an HDF5 file, NAME.nwb"
             raise LayoutError(msg)
         write_store(
             output,
@@ -86,57 +82,60 @@ def write(
         )
         return
     if storage.compression == "zstd":
-        msg = "not every reader of HDF5 has zstd: leave it out, use gzip, or write NAME.nwb.zarr"
+        msg = (
+            "zstd needs a plugin in readers of HDF5; use gzip, or write a Zarr store, NAME.nwb.zarr"
+        )
         raise LayoutError(msg)
     check_target(target, overwrite=overwrite)
     workers = team.workers if workers is None else workers
     _check_sources(output, team)
     if team.rank > 0:
-        with naming_target(target):
+        with write_errors(target):
             for source in [] if storage.link else matrices(output):
                 write_matrix_together(team, source, workers=workers)
         return
-    placed = PlacedColumns()
-    mapped = map_output(
+    deferred = DeferredColumns()
+    arrays = DeferredArrays(HowStored(_GZIP_LEVEL if storage.compression == "gzip" else 0))
+    mapping = map_output(
         output,
         metadata,
         when=when,
         storage=storage,
         workers=workers,
-        place_column=in_memory if storage.compression == "none" else placed.place,
+        wrap_column=load_column if storage.compression == "none" else deferred.wrap,
+        wrap_array=arrays.wrap,
     )
-    with whole_hdf5(target, overwrite=overwrite) as file:
-        # It is not closed here: that is for the file, which may be full.
+    with atomic_hdf5(target, overwrite=overwrite) as file:
+        # atomic_hdf5 closes the file: NWBHDF5IO.close() does not cope with a full disk.
         io = NWBHDF5IO(mode="w", file=file)
-        io.write(mapped.nwbfile)
-        total = sum(size_in_bytes(fill.source) for fill in mapped.fills)
-        columns = placed.columns()
-        total += bytes_of(output.exports) + sum(size_in_bytes(one.source) for one in columns)
+        io.write(mapping.nwbfile)
+        total = sum(size_in_bytes(matrix.source) for matrix in mapping.pending)
+        columns = deferred.columns()
+        total += bytes_of(output.arrays) + sum(size_in_bytes(one.source) for one in columns)
         done = (lambda n_bytes: progress(n_bytes, total)) if progress else None
-        for fill in mapped.fills:
-            placeholder = fill.series.fields["data"].dataset
+        for matrix in mapping.pending:
+            source, layout = matrix.source, matrix.layout
+            empty = matrix.series.fields["data"].dataset
             if storage.link:
-                link = partial(link_dataset, source=fill.source, directory=target.parent)
-                replace_dataset(placeholder, link)
+                link = partial(link_dataset, source=source, directory=target.parent)
+                replace_dataset(empty, link)
                 continue
-            create = partial(create_dataset, layout=fill.layout, dtype=fill.source.dtype)
-            dataset = replace_dataset(placeholder, create)
+            create = partial(create_dataset, layout=layout, dtype=source.dtype)
+            dataset = replace_dataset(empty, create)
             write_matrix_together(
-                team, fill.source, dataset, fill.layout, file.path, workers=workers, progress=done
+                team, source, dataset, layout, file.path, workers=workers, progress=done
             )
         write_columns(columns, workers=workers, progress=done)
-        if output.exports:
-            level = _GZIP_LEVEL if storage.compression == "gzip" else 0
-            write_exports(file, output.exports, HowStored(level), done)
+        arrays.write(done)
 
 
 def _check_sources(output: SimulationOutput, team: Team) -> None:
-    """Refuse ranks that read something else than rank 0."""
+    """Raise if ranks have read data of different shapes or types."""
     read = team.agree([f"{data.shape} of {data.dtype}" for data in matrices(output)])
     for rank, found in enumerate(read):
         if found != read[0]:
             msg = (
-                f"rank {rank} reads data of shapes {', '.join(found)}; expected those of rank 0, "
-                f"{', '.join(read[0])}: are the sources on a file system that all ranks see?"
+                f"rank {rank} has read {', '.join(found)}; expected the data of rank 0, "
+                f"{', '.join(read[0])}. Are the sources on a file system shared by all ranks?"
             )
             raise SourceError(msg)

@@ -1,4 +1,4 @@
-"""Write and open NWB files in Zarr stores."""
+"""NWB files in Zarr stores: hdmf-zarr writes and opens them, dask fills their arrays."""
 
 import json
 import warnings
@@ -13,38 +13,20 @@ from hdmf.build import BuildManager
 from hdmf.data_utils import DataChunkIterator, DataIO
 from pynwb import NWBFile, get_manager
 
-from ndx_simulation_output.errors import LayoutError, MissingDependencyError, SourceError
-from ndx_simulation_output.files import check_target, is_store, whole_directory
+from ndx_simulation_output.errors import LayoutError, SourceError
+from ndx_simulation_output.files import atomic_directory, check_target, is_zarr_store
 from ndx_simulation_output.nwb.mapping import map_output
+from ndx_simulation_output.optional import import_optional
 from ndx_simulation_output.recording import LazyArray, SimulationOutput
 from ndx_simulation_output.recording.arrays import Progress, size_in_bytes
-from ndx_simulation_output.storage.layout import Compression, Layout, Storage
+from ndx_simulation_output.storage.layout import Compression, Layout, StorageOptions
 from ndx_simulation_output.storage.partitions import default_workers
 from ndx_simulation_output.storage.zarr_writing import fill_array
 
-# NWB files as Zarr stores, through hdmf-zarr: written with dask, and opened.
-
 DEFAULT_COMPRESSION: Compression = "zstd"
 _BLOSC = {"zstd": ("zstd", 3), "gzip": ("zlib", 4)}
-"""Compressor and level in Blosc, after a shuffle: the same options mean the same as in HDF5."""
+"""Compressor and level of Blosc, after a byte shuffle, for each option of compression."""
 _METADATA = (".zattrs", "zarr.json")
-
-
-def _check_storage(storage: Storage) -> None:
-    """Refuse what cannot be stored in Zarr.
-
-    Raises
-    ------
-    LayoutError
-        If data are to be linked or contiguous.
-
-    """
-    if storage.link:
-        msg = "a Zarr store cannot be linked to HDF5 files: leave out link, or write NAME.nwb"
-        raise LayoutError(msg)
-    if storage.chunks == "contiguous":
-        msg = "data in a Zarr store have chunks: leave out contiguous, or write NAME.nwb"
-        raise LayoutError(msg)
 
 
 def write_store(
@@ -54,52 +36,40 @@ def write_store(
     metadata: Mapping[str, Mapping[str, Any]],
     when: datetime | None = None,
     overwrite: bool = False,
-    storage: Storage = Storage(),  # noqa: B008 - frozen
+    storage: StorageOptions = StorageOptions(),  # noqa: B008 - frozen
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> None:
-    """Write all that a run recorded to the directory ``target``, in blocks of bounded size.
+    """Write a recording to the Zarr store ``target``; see ``nwb.writer.write``.
 
-    It is compressed with Blosc (shuffle, zstd) unless ``storage`` says otherwise.
-
-    Raises
-    ------
-    MissingDependencyError
-        If hdmf-zarr or dask is not installed.
-    LayoutError
-        If data cannot be stored as asked.
-    TargetExistsError
-        If ``target`` exists and ``overwrite`` is false.
-    WriteError
-        If it cannot be written; an existing store is then as it was.
-    SourceError
-        If data cannot be read.
-    NameClashError
-        If two recordings have the same name.
-    MetadataError
-        If ``metadata`` do not fit NWB.
-    ExportError
-        If arrays hold what NWB cannot.
-
+    The default compression is Blosc (shuffle, zstd).
     """
-    _check_storage(storage)
+    if storage.link:
+        msg = "data of a Zarr store cannot be links to HDF5 files; omit link, or write NAME.nwb"
+        raise LayoutError(msg)
+    if storage.chunks == "contiguous":
+        msg = "data of a Zarr store cannot be contiguous; omit contiguous, or write NAME.nwb"
+        raise LayoutError(msg)
     check_target(target, overwrite=overwrite)
-    zarr = _library("zarr")
+    _hdmf_zarr()
+    import zarr
+
     workers = default_workers() if workers is None else workers
-    storage = replace(storage, compression=storage.compression or DEFAULT_COMPRESSION)
-    mapped = map_output(
-        output, metadata, when=when, storage=storage, workers=workers, place=_in_zarr
+    if storage.compression == "auto":
+        storage = replace(storage, compression=DEFAULT_COMPRESSION)
+    mapping = map_output(
+        output, metadata, when=when, storage=storage, workers=workers, wrap=_empty_array
     )
-    total = sum(size_in_bytes(fill.source) for fill in mapped.fills)
+    total = sum(size_in_bytes(matrix.source) for matrix in mapping.pending)
     done = (lambda n_bytes: progress(n_bytes, total)) if progress else None
-    with whole_directory(target.resolve(), overwrite=overwrite) as directory:
-        _write_objects(mapped.nwbfile, directory)
+    with atomic_directory(target.resolve(), overwrite=overwrite) as directory:
+        _write_objects(mapping.nwbfile, directory)
         store = zarr.open(str(directory), mode="r+")
-        for fill in mapped.fills:
+        for matrix in mapping.pending:
             fill_array(
-                fill.source,
-                store[f"acquisition/{fill.series.name}/data"],
-                fill.layout,
+                matrix.source,
+                store[f"acquisition/{matrix.series.name}/data"],
+                matrix.layout,
                 workers=workers,
                 directory=target.parent,
                 progress=done,
@@ -107,14 +77,12 @@ def write_store(
 
 
 def is_nwb_store(path: Path) -> bool:
-    """Tell whether ``path`` is a Zarr store with an NWB file of version 2; nothing is imported."""
-    return is_store(path) and any(_says_nwb(path / name) for name in _METADATA)
+    """Return True if ``path`` is a Zarr store with an NWB file; zarr is not imported."""
+    return is_zarr_store(path) and any(_has_nwb_version(path / name) for name in _METADATA)
 
 
 def open_store(path: Path, manager: BuildManager | None = None) -> HDMFIO:
-    """Open an NWB file in a Zarr store for reading, of any version of the format we can read.
-
-    ``manager`` knows the types; by default they are those that pynwb and the file know.
+    """Open an NWB file in a Zarr store, of format 2 or 3, for reading.
 
     Raises
     ------
@@ -124,12 +92,12 @@ def open_store(path: Path, manager: BuildManager | None = None) -> HDMFIO:
         If it cannot be opened.
 
     """
-    hdmf_zarr = _library("hdmf_zarr")
-    of_version_2 = (path / ".zgroup").is_file()
-    if not of_version_2 and not _is_zarr_3():
-        msg = f"{path} is a store of Zarr 3; to read it, install hdmf-zarr 0.14 or newer"
+    hdmf_zarr = _hdmf_zarr()
+    is_format_2 = (path / ".zgroup").is_file()
+    if not is_format_2 and not _is_zarr_3():
+        msg = f"{path} has the Zarr format 3; install hdmf-zarr 0.14 or newer to read it"
         raise SourceError(msg)
-    name = "NWBZarrV2IO" if of_version_2 and _is_zarr_3() else "NWBZarrIO"
+    name = "NWBZarrV2IO" if is_format_2 and _is_zarr_3() else "NWBZarrIO"
     try:
         return getattr(hdmf_zarr, name)(path=str(path), mode="r", manager=manager)
     except (OSError, ValueError, KeyError) as error:
@@ -137,21 +105,17 @@ def open_store(path: Path, manager: BuildManager | None = None) -> HDMFIO:
         raise SourceError(msg) from error
 
 
-def _library(name: str) -> Any:
-    try:
-        import hdmf_zarr
-        import zarr
-    except ImportError as error:
-        msg = "Zarr stores need hdmf-zarr: pip install 'ndx-simulation-output[zarr]'"
-        raise MissingDependencyError(msg) from error
-    return {"hdmf_zarr": hdmf_zarr, "zarr": zarr}[name]
+def _hdmf_zarr() -> Any:
+    return import_optional("hdmf_zarr", "a Zarr store", "zarr")
 
 
 def _is_zarr_3() -> bool:
-    return int(_library("zarr").__version__.partition(".")[0]) >= 3
+    import zarr
+
+    return int(zarr.__version__.partition(".")[0]) >= 3
 
 
-def _says_nwb(path: Path) -> bool:
+def _has_nwb_version(path: Path) -> bool:
     try:
         facts = json.loads(path.read_bytes())
     except (OSError, ValueError):
@@ -161,12 +125,11 @@ def _says_nwb(path: Path) -> bool:
     return "nwb_version" in facts or "nwb_version" in facts.get("attributes", {})
 
 
-def _in_zarr(data: LazyArray, layout: Layout) -> DataIO:
-    """Give an empty place for data in a Zarr store."""
-    # Without columns nothing is chunked, but Zarr has no other way to store it.
+def _empty_array(data: LazyArray, layout: Layout) -> DataIO:
+    # A matrix without columns has no chunks in its layout, but Zarr requires some.
     chunks = layout.chunks or (max(1, layout.shape[0]), 1)
     empty = DataChunkIterator(maxshape=layout.shape, dtype=data.dtype.newbyteorder("="))
-    return _library("hdmf_zarr").ZarrDataIO(empty, chunks=chunks, **_codecs(layout))
+    return _hdmf_zarr().ZarrDataIO(empty, chunks=chunks, **_codecs(layout))
 
 
 def _codecs(layout: Layout) -> dict[str, Any]:
@@ -185,16 +148,16 @@ def _codecs(layout: Layout) -> dict[str, Any]:
 
 def _write_objects(nwbfile: NWBFile, directory: Path) -> None:
     with warnings.catch_warnings():
-        # All readers of NWB read these metadata, whoever else does not.
+        # Readers of NWB rely on consolidated metadata, which Zarr 3 does not specify yet.
         warnings.filterwarnings("ignore", "Consolidated metadata is currently not part")
-        with _library("hdmf_zarr").ZarrIO(str(directory), mode="w", **_objects()) as io:
+        with _hdmf_zarr().ZarrIO(str(directory), mode="w", **_io_arguments()) as io:
             io.write(nwbfile)
 
 
-def _objects() -> dict[str, Any]:
-    """Give how objects become what is stored, as in NWBZarrIO but for references.
+def _io_arguments() -> dict[str, Any]:
+    """Return the arguments of ``ZarrIO`` for objects that are stored as JSON, not pickled.
 
-    Those in stores of Zarr 2 are pickled by hdmf-zarr, and numcodecs no longer reads pickles.
+    numcodecs no longer reads the pickled references that hdmf-zarr writes into Zarr 2 stores.
     """
     if _is_zarr_3():
         return {"manager": get_manager()}

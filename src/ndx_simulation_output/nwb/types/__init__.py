@@ -1,4 +1,4 @@
-"""The neurodata types, made from the YAML under ``spec/`` when this package is imported."""
+"""The neurodata types, generated from the YAML under ``spec/`` on import."""
 
 from ndx_simulation_output.nwb.types.arrays import (
     AxesTimeSeries,

@@ -1,4 +1,4 @@
-"""The types ``Compartments``, ``CompartmentSeries`` and ``SimulationMetaData``."""
+"""The neurodata types ``Compartments``, ``CompartmentSeries`` and ``SimulationMetaData``."""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-# The table of recorded compartments.
-
-_INT32 = 4
 _GeneratedTable: Any = generated("Compartments")
 
 
@@ -67,7 +64,7 @@ class Compartments(_GeneratedTable):  # type: ignore[misc]
         allow_positional=AllowPositional.ALLOWED,
     )
     def __init__(self, **kwargs: Any) -> None:
-        """Make an empty table, or one of the given columns."""
+        """Create an empty table, or one with columns."""
         super().__init__(**kwargs)
 
     def _repr_html_(self) -> str:
@@ -88,7 +85,7 @@ class Compartments(_GeneratedTable):  # type: ignore[misc]
         cell_columns: Mapping[str, NDArray[Any]] | None = None,
         **columns: NDArray[Any],
     ) -> "Compartments":
-        """Make a table from flat arrays, without a Python loop over cells.
+        """Create a table from flat arrays, without a Python loop over cells.
 
         Parameters
         ----------
@@ -97,11 +94,11 @@ class Compartments(_GeneratedTable):  # type: ignore[misc]
         counts
             Number of compartments of each cell; shape (cell,).
         id
-            Id of each cell; shape (cell,). Counted from 0 where it is not given.
+            Id of each cell; shape (cell,). By default 0, 1, 2, …
         name
             Name of the table.
         description
-            What the table is about.
+            Description of the table.
         population
             Name of the population that the ids belong to.
         cell_columns
@@ -124,17 +121,17 @@ class Compartments(_GeneratedTable):  # type: ignore[misc]
         """
         counts = np.asarray(counts)
         ids = np.arange(len(counts)) if id is None else _signed(np.asarray(id))
-        # The schema has integers of at least 32 bits; an empty list has no integers at all.
+        # The schema requires at least 32 bits; an empty list has the type float64.
         numbers = _signed(np.asarray(number))
-        narrow = numbers.dtype.itemsize < _INT32 or not numbers.size
-        ragged = {"number": numbers.astype(np.int32) if narrow else numbers, **columns}
+        is_narrow = numbers.dtype.itemsize < np.dtype(np.int32).itemsize or not numbers.size
+        ragged = {"number": numbers.astype(np.int32) if is_narrow else numbers, **columns}
         _check_arrays(name, ids, counts, ragged, cell_columns or {})
         ends = np.cumsum(counts, dtype=np.uint64)
-        known = {column["name"]: column["description"] for column in cls.__columns__}
+        descriptions = {column["name"]: column["description"] for column in cls.__columns__}
         vectors: list[VectorData] = []
         for column, values in ragged.items():
             data = VectorData(
-                name=column, description=known.get(column, column), data=_plain(values)
+                name=column, description=descriptions.get(column, column), data=_plain(values)
             )
             vectors += [data, VectorIndex(name=f"{column}_index", data=ends, target=data)]
         vectors += [
@@ -157,18 +154,17 @@ class Compartments(_GeneratedTable):  # type: ignore[misc]
         compartment_numbers: int | Iterable[int] | None = None,
         compartment_labels: str | Iterable[str] | None = None,
     ) -> NDArray[np.intp]:
-        """Find the columns of the data that belong to some compartments of one or more cells.
+        """Return the indices of the data columns of one or more cells, shape (compartment,).
 
-        ``cell`` is the id of a cell or several. Where numbers or labels are given, only the
-        compartments with one of them are found, in their order within each cell. Returns column
-        indices, shape (compartment,).
+        ``cell`` is one cell id or several. With numbers or labels, only the compartments that have
+        one of them are included, in their order within each cell.
 
         Raises
         ------
         CellNotFoundError
             If a cell id is not in the table.
         CompartmentNotFoundError
-            If a number or label belongs to none of the cells, or the table has no labels.
+            If no compartment of the cells has a number or label, or the table has no labels.
         TypeError
             If an id or number is not an integer.
 
@@ -185,13 +181,13 @@ class Compartments(_GeneratedTable):  # type: ignore[misc]
 
 
 def _signed(values: NDArray[Any]) -> NDArray[Any]:
-    """Give unsigned integers as the schema has them, of which hdmf would warn."""
+    """Return unsigned integers as int64, which the schema requires, if they fit."""
     fits = values.dtype.kind == "u" and values.max(initial=0) <= np.iinfo(np.int64).max
     return values.astype(np.int64) if fits else values
 
 
 def _plain(values: Any) -> Any:
-    """Text as a list: numpy's fixed-width text is not what NWB stores."""
+    """Return text as a list: NWB does not store the fixed-width text of numpy."""
     array = np.asarray(values)
     if array.dtype.kind == "S":
         return [text.decode() for text in array.tolist()]
@@ -206,7 +202,7 @@ def _check_arrays(
     cell_columns: Mapping[str, Any],
 ) -> None:
     if counts.ndim != 1 or (counts < 0).any():
-        msg = f"the counts of table {name!r} are {counts}; expected one, at least 0, for each cell"
+        msg = f"the counts of table {name!r} are {counts}; expected one count ≥ 0 for each cell"
         raise ShapeMismatchError(msg)
     if (dimensions := np.ndim(ragged["number"])) != 1:
         msg = f"column 'number' of table {name!r} has {dimensions} dimensions; expected 1"
@@ -220,11 +216,9 @@ def _check_arrays(
             msg = f"column {column!r} of table {name!r} has {found} values; expected {expected}"
             raise ShapeMismatchError(msg)
     if len(repeated_values(ids)):
-        msg = f"table {name!r} has the same cell id more than once; expected a row for each cell"
+        msg = f"table {name!r} has a cell id more than once; expected one row for each cell"
         raise ShapeMismatchError(msg)
 
-
-# Continuous data of many compartments.
 
 _GeneratedSeries: Any = generated("CompartmentSeries")
 
@@ -256,15 +250,15 @@ class CompartmentSeries(_GeneratedSeries):  # type: ignore[misc]
 
     @declare(*get_docval(_GeneratedSeries.__init__), allow_positional=AllowPositional.ALLOWED)
     def __init__(self, **kwargs: Any) -> None:
-        """Make a series, checked against its table."""
+        """Create a series and check that its table fits its data."""
         super().__init__(**kwargs)
-        # A file that breaks the rule must still open, so that its contents can be rescued.
+        # Not checked when read: the data of an invalid file must remain accessible.
         if not self._in_construct_mode:
             _check_columns(self)
             _check_table(self)
 
     def _repr_html_(self) -> str:
-        """Show some traces above what pynwb shows; at most 16 MiB are read."""
+        """Show some traces above the representation of pynwb; at most 16 MiB are read."""
         try:
             summary = html_summary(read_series(self))
         except ShapeMismatchError:
@@ -277,7 +271,7 @@ class CompartmentSeries(_GeneratedSeries):  # type: ignore[misc]
         compartment_numbers: int | Iterable[int] | None = None,
         compartment_labels: str | Iterable[str] | None = None,
     ) -> NDArray[np.intp]:
-        """Find the columns of some compartments; see ``Compartments.find_compartments``.
+        """Return column indices of some compartments; see ``Compartments.find_compartments``.
 
         Raises
         ------
@@ -286,7 +280,7 @@ class CompartmentSeries(_GeneratedSeries):  # type: ignore[misc]
 
         """
         if self.compartments is None:
-            msg = f"CompartmentSeries {self.name!r} has no table that says what its columns are"
+            msg = f"CompartmentSeries {self.name!r} has no table of compartments"
             raise ShapeMismatchError(msg)
         columns: NDArray[np.intp] = self.compartments.find_compartments(
             cell, compartment_numbers, compartment_labels
@@ -303,17 +297,17 @@ class CompartmentSeries(_GeneratedSeries):  # type: ignore[misc]
         stop: float | None = None,
         step: int | None = None,
     ) -> Traces:
-        """Read the traces of the compartments chosen by cell id, number and label.
+        """Read the traces of the compartments with some cell ids, numbers and labels.
 
-        Only the rows with ``start <= time < stop`` (s), every ``step``-th of them, and the chosen
-        columns are read from the file.
+        Only the rows with ``start <= time < stop`` (s), every ``step``-th of them, and the columns
+        of these compartments are read from the file.
 
         Raises
         ------
         CellNotFoundError
             If a cell id is not in the table.
         CompartmentNotFoundError
-            If a number or label belongs to none of the cells.
+            If no compartment of the cells has a number or label.
         ShapeMismatchError
             If the series has no table, or one that does not fit its data.
 
@@ -330,7 +324,7 @@ class CompartmentSeries(_GeneratedSeries):  # type: ignore[misc]
         stop: float | None = None,
         step: int | None = None,
     ) -> NDArray[Any]:
-        """Read values in the unit of the series, shape (time, compartment); see ``select``."""
+        """Return values in the unit of the series, shape (time, compartment); see ``select``."""
         return read_series(self).get_traces(
             cells, numbers, labels, start=start, stop=stop, step=step
         )
@@ -345,7 +339,7 @@ class CompartmentSeries(_GeneratedSeries):  # type: ignore[misc]
         stop: float | None = None,
         step: int | None = None,
     ) -> "pd.DataFrame":
-        """Read a frame: index time (s), a column for each compartment; see ``select``."""
+        """Return a DataFrame: time (s) × compartments; see ``select``."""
         traces = self.select(cells, numbers, labels, start=start, stop=stop, step=step)
         return traces.to_dataframe()
 
@@ -359,7 +353,7 @@ class CompartmentSeries(_GeneratedSeries):  # type: ignore[misc]
         stop: float | None = None,
         step: int | None = None,
     ) -> "xr.DataArray":
-        """Read an array (time, compartment) with labelled coordinates; see ``select``."""
+        """Return a DataArray (time, compartment) with coordinates; see ``select``."""
         traces = self.select(cells, numbers, labels, start=start, stop=stop, step=step)
         return traces.to_xarray()
 
@@ -374,15 +368,15 @@ class CompartmentSeries(_GeneratedSeries):  # type: ignore[misc]
         step: int | None = None,
         chunks: Any = None,
     ) -> "da.Array":
-        """Give what ``get_traces`` reads as an array of dask, which reads it when it is computed.
+        """Return the values of ``get_traces`` as a dask array, which reads them when computed.
 
-        Values are in the unit of the series, shape (time, compartment). Blocks are whole chunks of
-        the file, 64 MiB at most, as long in time as they can be; of a file without chunks they
-        are as wide as they can be. ``chunks`` says it otherwise, in any form that dask takes.
+        Blocks are whole chunks of the file, at most 64 MiB and as long in time as possible; for a
+        file without chunks they are as wide as possible. ``chunks`` sets other blocks, in any form
+        that dask accepts.
 
-        Each block is read by who computes it, thread or process, which opens the file for that
-        time; so this array outlives the open file. Only a file that is not on disk, or open for
-        writing, must stay open, and cannot be read by other processes.
+        Each block is read by the thread or process that computes it, which opens the file again,
+        so the array can be used after the file is closed. If the file is not on disk or is open
+        for writing, it must stay open, and other processes cannot read it.
 
         Raises
         ------
@@ -391,7 +385,7 @@ class CompartmentSeries(_GeneratedSeries):  # type: ignore[misc]
         CellNotFoundError
             If a cell id is not in the table.
         CompartmentNotFoundError
-            If a number or label belongs to none of the cells.
+            If no compartment of the cells has a number or label.
         ShapeMismatchError
             If the series has no table, or one that does not fit its data.
 
@@ -430,25 +424,26 @@ def _check_table(series: CompartmentSeries) -> None:
     if table is None or not len(table):
         return
     where = f"table {table.name!r} of CompartmentSeries {series.name!r}"
-    for cell in repeated_ids(table)[:1]:
-        msg = f"{where} has cell id {cell} in more than one row; expected a row for each cell"
+    if repeated := repeated_ids(table):
+        msg = f"{where} has cell id {repeated[0]} in more than one row; expected one row for each"
         raise ShapeMismatchError(msg)
-    for name in uneven_schema_columns(table)[:1]:
-        msg = f"{where}: column {name!r} has not as many values in each row as 'number'"
+    if uneven := uneven_schema_columns(table):
+        msg = (
+            f"{where}: column {uneven[0]!r} does not have as many values in each row as column "
+            "'number'"
+        )
         raise ShapeMismatchError(msg)
 
 
-# How a simulation was run.
-
-_NUMBERS = ("time_step", "duration", "temperature")
+_FLOAT_FIELDS = ("time_step", "duration", "temperature")
 _GeneratedMetaData: Any = generated("SimulationMetaData")
 
 
 @register_class("SimulationMetaData", NAMESPACE)
 class SimulationMetaData(_GeneratedMetaData):  # type: ignore[misc]
-    """How a simulation was run, and the tables of the compartments that were recorded.
+    """How a simulation was run, and the tables of the recorded compartments.
 
-    ``compartments`` may be one table or several. Times are in seconds, the temperature in degrees
+    ``compartments`` are one table or several. Times are in seconds, the temperature in degrees
     Celsius.
 
     Example
@@ -460,17 +455,19 @@ class SimulationMetaData(_GeneratedMetaData):  # type: ignore[misc]
     """
 
     @declare(
-        *accepting(_GeneratedMetaData, compartments=Compartments, **dict.fromkeys(_NUMBERS, int)),
+        *accepting(
+            _GeneratedMetaData, compartments=Compartments, **dict.fromkeys(_FLOAT_FIELDS, int)
+        ),
         {"name": "name", "type": str, "doc": "always 'simulation'", "default": "simulation"},
         allow_positional=AllowPositional.ALLOWED,
     )
     def __init__(self, **kwargs: Any) -> None:
-        """Make metadata with one table of compartments, several, or none."""
+        """Create metadata with one table of compartments, several, or none."""
         compartments = popargs("compartments", kwargs)
         kwargs.pop("name", None)
         if isinstance(compartments, Compartments):
             compartments = [compartments]
-        for name in _NUMBERS:
+        for name in _FLOAT_FIELDS:
             if kwargs[name] is not None:
                 kwargs[name] = float(kwargs[name])
         super().__init__(compartments=compartments, **kwargs)

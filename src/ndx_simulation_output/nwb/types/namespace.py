@@ -1,4 +1,4 @@
-"""Load the namespace from the YAML under ``spec/``."""
+"""The namespace, loaded from the YAML under ``spec/``, and the classes generated from it."""
 
 from importlib import resources
 from pathlib import Path
@@ -7,12 +7,10 @@ from typing import Any
 from hdmf.utils import docval, get_docval
 from pynwb import get_class, load_namespaces
 
-# The namespace, loaded from the YAML under ``spec/``, and how its constructors are declared.
-
 NAMESPACE = "ndx-simulation-output"
 
 declare: Any = docval
-"""hdmf's ``docval``, which declares and checks the arguments of a constructor."""
+"""``docval`` of hdmf, untyped: declares and checks the arguments of a constructor."""
 
 
 def _spec_file() -> Path:
@@ -26,16 +24,16 @@ load_namespaces(str(_spec_file()))
 
 
 def generated(name: str) -> Any:
-    """Make the class of a type from the YAML: only to be subclassed, registered and kept private.
+    """Return the class that pynwb generates for a type. Register a subclass and keep this private.
 
-    Once a subclass is registered, an instance of the generated class would be written as a type of
-    the core, and validation would not notice.
+    Once a subclass is registered, instances of the generated class are written with the type of
+    their base in the core schema, and validation does not report it.
     """
     return get_class(name, NAMESPACE)
 
 
 def optional(base: Any, **defaults: Any) -> tuple[dict[str, Any], ...]:
-    """Arguments of the constructor of ``base``, those in ``defaults`` made optional."""
+    """Return the constructor arguments of ``base``, with ``defaults`` for some."""
     arguments = [dict(argument) for argument in get_docval(base.__init__)]
     for argument in arguments:
         if argument["name"] in defaults:
@@ -44,7 +42,7 @@ def optional(base: Any, **defaults: Any) -> tuple[dict[str, Any], ...]:
 
 
 def accepting(base: Any, **types: Any) -> tuple[dict[str, Any], ...]:
-    """Arguments of the constructor of ``base``, but its name, that accept further ``types``."""
+    """Return the constructor arguments of ``base`` without its name, with further ``types``."""
     arguments = [dict(argument) for argument in get_docval(base.__init__)]
     for argument in arguments:
         if argument["name"] in types:

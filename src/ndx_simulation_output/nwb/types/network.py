@@ -1,4 +1,4 @@
-"""The types of the state of a network."""
+"""The neurodata types of network states: tables of neurons and of synapses."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,16 +13,14 @@ from ndx_simulation_output.errors import ShapeMismatchError
 from ndx_simulation_output.nwb.types.namespace import NAMESPACE, declare, generated, optional
 from ndx_simulation_output.recording.display import html_summary
 
-# The state of a network: tables of neurons and of synapses.
-
-_SHOWN = 8
+_MAX_HISTOGRAMS = 8
 
 _StateTable: Any = generated("StateTable")
 
 
 @register_class("StateTable", NAMESPACE)
 class StateTable(_StateTable):  # type: ignore[misc]
-    """What the tables of a state have in common; make a ``PopulationState`` or ``ProjectionState``.
+    """The base type of ``PopulationState`` and ``ProjectionState``.
 
     Raises
     ------
@@ -36,13 +34,13 @@ class StateTable(_StateTable):  # type: ignore[misc]
         allow_positional=AllowPositional.ALLOWED,
     )
     def __init__(self, **kwargs: Any) -> None:
-        """Make a table."""
+        """Create a table."""
         super().__init__(**kwargs)
         if not self._in_construct_mode:
             _check_quantities(self)
 
 
-# Made one by one: each must find the classes before it rather than make its own.
+# Generated one after the other: each uses the registered classes of the types before it.
 _PopulationState: Any = generated("PopulationState")
 
 
@@ -53,7 +51,7 @@ class PopulationState(_PopulationState):  # type: ignore[misc]
     Raises
     ------
     ShapeMismatchError
-        If the number of rows is not that of the neurons of ``geometry``.
+        If the number of rows differs from the number of neurons of ``geometry``.
 
     """
 
@@ -62,7 +60,7 @@ class PopulationState(_PopulationState):  # type: ignore[misc]
         allow_positional=AllowPositional.ALLOWED,
     )
     def __init__(self, **kwargs: Any) -> None:
-        """Make a table of its columns."""
+        """Create a table from its columns."""
         super().__init__(**kwargs)
         if self._in_construct_mode:
             return
@@ -76,7 +74,7 @@ class PopulationState(_PopulationState):  # type: ignore[misc]
 
     def _repr_html_(self) -> str:
         """Show a histogram of the first column above what hdmf shows; at most 16 MiB are read."""
-        return _picture(self) + str(super()._repr_html_())
+        return _histogram(self) + str(super()._repr_html_())
 
     @classmethod
     def from_arrays(
@@ -88,7 +86,7 @@ class PopulationState(_PopulationState):  # type: ignore[misc]
         descriptions: Mapping[str, str] | None = None,
         **fields: Any,
     ) -> "PopulationState":
-        """Make a table of arrays.
+        """Create a table from arrays.
 
         Parameters
         ----------
@@ -99,14 +97,14 @@ class PopulationState(_PopulationState):  # type: ignore[misc]
         name
             Name of the table.
         descriptions
-            What columns are.
+            Descriptions of the columns.
         fields
-            Other parts of the type, such as ``title`` and ``quantity_name``.
+            Other fields of the type, such as ``title`` and ``quantity_name``.
 
         Raises
         ------
         ShapeMismatchError
-            If a column has not one value for each neuron.
+            If a column does not have one value for each neuron.
 
         Example
         -------
@@ -144,12 +142,12 @@ class ProjectionState(_ProjectionState):  # type: ignore[misc]
         allow_positional=AllowPositional.ALLOWED,
     )
     def __init__(self, **kwargs: Any) -> None:
-        """Make a table of its columns."""
+        """Create a table from its columns."""
         super().__init__(**kwargs)
 
     def _repr_html_(self) -> str:
         """Show a histogram of the weights above what hdmf shows; at most 16 MiB are read."""
-        return _picture(self) + str(super()._repr_html_())
+        return _histogram(self) + str(super()._repr_html_())
 
     @classmethod
     def from_arrays(
@@ -161,17 +159,17 @@ class ProjectionState(_ProjectionState):  # type: ignore[misc]
         name: str,
         row_columns: Mapping[str, NDArray[Any]] | None = None,
         descriptions: Mapping[str, str] | None = None,
-        hold: Callable[[NDArray[Any]], Any] = np.asarray,
+        wrap_ends: Callable[[NDArray[Any]], Any] = np.asarray,
         **fields: Any,
     ) -> "ProjectionState":
-        """Make a table of arrays, without a Python loop over synapses.
+        """Create a table from arrays, without a Python loop over synapses.
 
         Parameters
         ----------
         post_ranks
             Rank of the post-synaptic neuron of each row, shape (row,).
         ends
-            Where the synapses of each row end, shape (row,).
+            Index after the last synapse of each row, shape (row,).
         columns
             Values of each synapse, shape (synapse,): ``pre_rank``, and others.
         name
@@ -179,11 +177,12 @@ class ProjectionState(_ProjectionState):  # type: ignore[misc]
         row_columns
             Values of each row, shape (row,).
         descriptions
-            What columns are.
-        hold
-            Gives what holds the ends of rows for each ragged column: by default the array itself.
+            Descriptions of the columns.
+        wrap_ends
+            Returns the data of the index of each ragged column, such as an ``H5DataIO``; by
+            default the array of the ends.
         fields
-            Other parts of the type, such as ``pre``, ``post`` and ``quantity_name``.
+            Other fields of the type, such as ``pre``, ``post`` and ``quantity_name``.
 
         Raises
         ------
@@ -202,7 +201,8 @@ class ProjectionState(_ProjectionState):  # type: ignore[misc]
         row_columns = row_columns or {}
         if edges.shape != ranks.shape or (np.diff(edges, prepend=0) < 0).any():
             msg = (
-                f"the rows of table {name!r} end at {edges}; expected {len(ranks)} ends that ascend"
+                f"the ends of the rows of table {name!r} are {edges}; expected {len(ranks)} ends "
+                "in ascending order"
             )
             raise ShapeMismatchError(msg)
         _check_lengths(name, columns, int(edges[-1]) if len(edges) else 0)
@@ -211,7 +211,7 @@ class ProjectionState(_ProjectionState):  # type: ignore[misc]
         made: ProjectionState = cls(
             name=name,
             id=ranks,
-            columns=_columns(row_columns, columns, descriptions or {}, lambda: hold(stored)),
+            columns=_columns(row_columns, columns, descriptions or {}, lambda: wrap_ends(stored)),
             colnames=[*row_columns, *columns],
             **fields,
         )
@@ -236,18 +236,18 @@ class NetworkState(_NetworkState):  # type: ignore[misc]
 
     @declare(*get_docval(_NetworkState.__init__), allow_positional=AllowPositional.ALLOWED)
     def __init__(self, **kwargs: Any) -> None:
-        """Make a state of its parts."""
+        """Create a state from its parts."""
         super().__init__(**kwargs)
 
     def _repr_html_(self) -> str:
-        """Show the pictures of some of its parts above what pynwb shows."""
+        """Show histograms of some of its parts above what pynwb shows."""
         parts = [*(self.population_states or {}).values(), *(self.projection_states or {}).values()]
-        own = "".join(_picture(part, f"{part.name} ") for part in parts[:_SHOWN])
-        return own + str(super()._repr_html_())
+        histograms = "".join(_histogram(part, f"{part.name} ") for part in parts[:_MAX_HISTOGRAMS])
+        return histograms + str(super()._repr_html_())
 
 
-def _picture(table: Any, prefix: str = "") -> str:
-    """Draw how often values of a table occur: weights, else those of its first column."""
+def _histogram(table: Any, prefix: str = "") -> str:
+    """Return a histogram of the weights, or of the first column, as HTML."""
     for name in ("weight", *table.colnames):
         if name in table.colnames and name != "pre_rank":
             column = table[name]
@@ -282,5 +282,5 @@ def _check_quantities(table: Any) -> None:
     fields = [name for name in table.fields if name.startswith("quantity_")]
     lengths = {name: len(table.fields[name]) for name in fields if table.fields[name] is not None}
     if len(set(lengths.values())) > 1:
-        msg = f"the quantities of table {table.name!r} differ in number: {lengths}"
+        msg = f"the arrays quantity_* of table {table.name!r} have different lengths: {lengths}"
         raise ShapeMismatchError(msg)
