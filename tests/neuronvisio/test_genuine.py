@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -17,16 +18,19 @@ UNITS = {"flat_nv050_pt240": {"TimeSeries_ca": "mM"}, "flat_nv091_pt240": {"Time
 pytestmark = pytest.mark.filterwarnings("ignore:x of group 'TimeSeries' is taken for times in ms")
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(scope="module", params=NAMES)
 def genuine(request, neuronvisio_data):
     expected = (neuronvisio_data / f"{request.param}.expected.json").read_text(encoding="utf-8")
     return neuronvisio_data / f"{request.param}.h5", json.loads(expected)
 
 
-@pytest.fixture
-def as_nwb(genuine, tmp_path):
+@pytest.fixture(scope="module")
+def as_nwb(genuine, tmp_path_factory):
     path, _ = genuine
-    return convert(path, tmp_path / "run.nwb", metadata=SESSION, unit=UNITS.get(path.stem)).path
+    target = tmp_path_factory.mktemp("genuine") / "run.nwb"
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "x of group 'TimeSeries' is taken for times in ms")
+        return convert(path, target, metadata=SESSION, unit=UNITS.get(path.stem)).path
 
 
 def facts(values) -> dict:

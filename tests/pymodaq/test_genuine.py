@@ -26,15 +26,15 @@ NOT_IN_THE_SOURCE = {
 ROLES = {"data": "data", "data_enlargeable": "data", "bkg": "background", "error": "error"}
 
 
-@pytest.fixture(params=GENUINE)
+@pytest.fixture(scope="module", params=GENUINE)
 def genuine(request, pymodaq_data):
     expected = (pymodaq_data / f"{request.param}.expected.json").read_text(encoding="utf-8")
     return pymodaq_data / f"{request.param}.h5", json.loads(expected)
 
 
-@pytest.fixture
-def as_nwb(genuine, tmp_path):
-    return convert(genuine[0], tmp_path / "run.nwb").path
+@pytest.fixture(scope="module")
+def as_nwb(genuine, tmp_path_factory):
+    return convert(genuine[0], tmp_path_factory.mktemp("genuine") / "run.nwb").path
 
 
 def without_values(group: ArrayGroup) -> ArrayGroup:
@@ -63,7 +63,7 @@ def test_every_node_of_a_genuine_file_is_read(genuine):
     nodes = expected["nodes"]
 
     with open_output(path) as output:
-        (root,) = output.exports
+        (root,) = output.arrays
         groups = dict(root.walk())
         values = values_of(root)
         arrays = {
@@ -99,8 +99,8 @@ def test_every_node_of_a_genuine_file_is_read(genuine):
 
 def test_nothing_is_lost_in_nwb(genuine, as_nwb):
     with open_output(genuine[0]) as source, open_output(as_nwb) as output:
-        assert without_values(output.exports[0]) == without_values(source.exports[0])
-        found, wanted = values_of(output.exports[0]), values_of(source.exports[0])
+        assert without_values(output.arrays[0]) == without_values(source.arrays[0])
+        found, wanted = values_of(output.arrays[0]), values_of(source.arrays[0])
         assert set(found) == set(wanted)
         for where, values in wanted.items():
             np.testing.assert_array_equal(found[where], values)
