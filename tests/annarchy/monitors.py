@@ -12,8 +12,7 @@ import numpy as np
 from pynwb import NWBHDF5IO, NWBFile, validate
 
 from ndx_simulation_output import annarchy, open_output
-from ndx_simulation_output.annarchy.monitor_files import read_recordings
-from ndx_simulation_output.annarchy.monitors import recordings
+from ndx_simulation_output.annarchy.monitors import read_recordings, recordings
 from ndx_simulation_output.errors import (
     NameClashError,
     NothingRecordedError,
@@ -148,7 +147,7 @@ def pauses() -> None:
     report, output = recorded(exc, "exc_n")
     assert in_ms(report) == labels(report)
     assert output.spikes[0].intervals.tolist() == [[0.0, 0.004]]
-    refused(RecordingError, "say when it ran with intervals=", recorded, exc, "exc_n")
+    refused(RecordingError, "at which it ran as intervals=", recorded, exc, "exc_n")
     late.start()
     exc.resume()
     model.simulate(5.0)
@@ -156,7 +155,7 @@ def pauses() -> None:
     assert in_ms(report) == labels(report)
     assert output.spikes[0].intervals.tolist() == [[0.007, 0.012]]
     # Read while it was paused, the first monitor now contradicts its samples.
-    refused(RecordingError, "say when it ran with intervals=", recorded, exc, "exc_n")
+    refused(RecordingError, "at which it ran as intervals=", recorded, exc, "exc_n")
     report, output = recorded(exc, "exc_n", intervals={exc: [(0.0, 4.0), (7.0, 12.0)]})
     assert in_ms(report) == labels(report)
     assert output.spikes[0].intervals.tolist() == [[0.0, 0.004], [0.007, 0.012]]
@@ -173,7 +172,7 @@ def pauses() -> None:
     alone.get(keep=True)
     alone.resume()
     model.simulate(1.0)
-    output = warned("say it with intervals=", recordings, alone)
+    output = warned("at which it ran as intervals=", recordings, alone)
     assert output.spikes[0].intervals is None
 
 
@@ -249,7 +248,7 @@ def some_spikes_twice() -> None:
     for given in ([exc, later], [later, exc]):
         refused(
             NameClashError,
-            "two monitors have spikes",
+            "two monitors recorded different spikes",
             recordings,
             given,
             intervals=known,
@@ -266,15 +265,17 @@ def refusals() -> None:
     other = model.monitor(model.parts["exc"][[1, 2]], ["spike"])
     exc = monitors["exc"]
     model.simulate(10.0)
-    refused(RecordingError, "has recorded that of another", recordings, wrong)
+    refused(RecordingError, "recorded another dendrite", recordings, wrong)
     output = recordings(right, unit={"x": "1"})
     assert output.reports[0].name == "forward_0_x"
     expected = np.asarray(right.get(keep=True)["x"], float)
     assert np.array_equal(output.reports[0].data, expected.reshape(2, -1))
-    refused(NameClashError, "two monitors have spikes", recordings, [again, other])
-    refused(UnitError, "no variable 'u'", recordings, exc, unit={"u": "mV"})
-    refused(UnitError, "'mVolt', which is not", recordings, exc, unit={"v": "mVolt"})
-    warned("no unit of n, v", recordings, exc)
+    refused(NameClashError, "two monitors recorded different spikes", recordings, [again, other])
+    refused(
+        UnitError, "has the variable 'u', which was not recorded", recordings, exc, unit={"u": "mV"}
+    )
+    refused(UnitError, "the unit 'mVolt' of v is not known", recordings, exc, unit={"v": "mVolt"})
+    warned("the unit of n, v is stored as unknown", recordings, exc)
     nwbfile = nwb_file()
     notes = annarchy.add_recordings(nwbfile, [exc, monitors["late"]], unit=UNITS_OF_EXC)
     nothing = "of inh, which was not recorded"
@@ -319,7 +320,7 @@ def files() -> None:
         ).round(9).tolist()
         assert "grid_1" in series.compartments.colnames
 
-    refused(NothingRecordedError, "fails at spikes", read_recordings, "spikes.hdf5", dt=DT)
+    refused(NothingRecordedError, "fails to save spikes", read_recordings, "spikes.hdf5", dt=DT)
 
 
 if __name__ == "__main__":

@@ -123,7 +123,13 @@ def load_into_another_topology() -> None:
     before = facts(model)
 
     for name in ["state.nwb", "network.txt", "network.npz"]:
-        refused(RestoreError, "projection ragged: the topology", annarchy.load, name, model.network)
+        refused(
+            RestoreError,
+            "projection ragged: the connections differ",
+            annarchy.load,
+            name,
+            model.network,
+        )
         assert facts(model) == before, name
 
     restored = annarchy.load("state.nwb", model.network, partial=True)
@@ -224,13 +230,13 @@ def load_what_differs(model: Model) -> None:
         "tau is local in the file and global": with_quantity(
             "tau", values=np.zeros(6), locality="local"
         ),
-        "k holds float64 in the file, not all of which are int": with_quantity(
+        "k has values of type float64 in the file, some of which are not int": with_quantity(
             "k", values=np.full(6, 0.5)
         ),
-        "gate holds float64 in the file, not all of which are bool": with_quantity(
+        "gate has values of type float64 in the file, some of which are not bool": with_quantity(
             "gate", values=np.full(6, 2.0)
         ),
-        "time: a step is 1 ms in the file": replace(taken, time_step=0.001),
+        "time: the time step is 1 ms in the file": replace(taken, time_step=0.001),
         "the geometry is (6,)": replace(taken, populations=(replace(exc, geometry=(6,)), inh)),
         "delays differ in the file": with_projection(taken, "exc_to_inh", steps=[1, 3]),
         "delays are 7 steps in the file": with_projection(taken, "weak", steps=[7]),

@@ -143,6 +143,6 @@ def test_a_genuine_state_is_the_same_in_nwb(genuine, tmp_path):
 
 
 @pytest.mark.parametrize("genuine", [("5.0.3", "network.npz")], indirect=True)
-def test_without_dt_the_message_says_how_to_give_it(genuine):
-    with pytest.raises(SourceError, match=re.escape("give dt (ms)")):
+def test_without_dt_the_error_asks_for_it(genuine):
+    with pytest.raises(SourceError, match=re.escape("pass dt= (--dt), in ms")):
         open_output(genuine[0])

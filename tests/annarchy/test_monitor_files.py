@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from ndx_simulation_output.annarchy.monitor_files import read_recordings
+from ndx_simulation_output.annarchy.monitors import read_recordings
 from ndx_simulation_output.errors import (
     NothingRecordedError,
     ShapeMismatchError,
@@ -64,7 +64,7 @@ def test_a_genuine_file_holds_what_the_monitor_gave(data, monitor, kind):
 
 @pytest.mark.parametrize("monitor", EMPTY)
 def test_a_genuine_file_in_which_nothing_was_saved_says_why(data, monitor):
-    with pytest.raises(NothingRecordedError, match="fails at spikes"):
+    with pytest.raises(NothingRecordedError, match="fails to save spikes"):
         read_recordings(data / f"monitor_{monitor}.hdf5", dt=0.5, population="x")
 
 
@@ -115,11 +115,11 @@ def test_a_geometry_gives_each_neuron_its_place(file):
 def test_what_a_file_does_not_say_is_asked_for(file, tmp_path):
     np.save(tmp_path / "v.npy", np.zeros((3, 2)))
 
-    with pytest.raises(SourceError, match="give population="):
+    with pytest.raises(SourceError, match="pass population="):
         read_recordings(file, dt=0.1)
-    with pytest.raises(SourceError, match="give variable="):
+    with pytest.raises(SourceError, match="pass variable="):
         read_recordings(tmp_path / "v.npy", dt=0.1, population="exc")
-    with pytest.warns(UnitWarning, match="no unit of v"):
+    with pytest.warns(UnitWarning, match="the unit of v is stored as unknown"):
         read_recordings(file, dt=0.1, population="exc").close()
 
 

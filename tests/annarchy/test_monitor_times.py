@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ndx_simulation_output.annarchy.monitors import Sampling, labels_of, times_of
+from ndx_simulation_output.annarchy.samples import Sampling, labels_of, times_of
 from ndx_simulation_output.errors import RecordingError, SimulationOutputWarning
 from ndx_simulation_output.recording import Timestamps
 
@@ -69,7 +69,7 @@ def test_times_are_those_of_the_steps_with_gaps_or_without(run):
 
 
 def test_a_monitor_that_was_started_later_has_the_last_steps():
-    labels, intervals = labels_of(4, [((0, 45),)], Sampling(0.5), "n of inh", late=True)
+    labels, intervals = labels_of(4, [((0, 45),)], Sampling(0.5), "n of inh", started_late=True)
 
     assert labels.tolist() == [41, 42, 43, 44]
     assert intervals == ((41, 45),)
@@ -78,8 +78,8 @@ def test_a_monitor_that_was_started_later_has_the_last_steps():
 def test_a_number_that_nothing_explains_is_refused():
     said = [((0, 200),), ((0, 100),)]
 
-    with pytest.raises(RecordingError, match=re.escape("has 50 samples") + ".* 200 or 100"):
-        labels_of(50, said, Sampling(0.5), "v of exc", late=True)
+    with pytest.raises(RecordingError, match=re.escape("has 50 samples") + ".* with 200 or 100"):
+        labels_of(50, said, Sampling(0.5), "v of exc", started_late=True)
 
 
 def test_two_explanations_are_said():

@@ -5,17 +5,18 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from ndx_simulation_output.annarchy.monitors import Monitored, population_table, recordings
+from ndx_simulation_output.annarchy.monitors import recordings
+from ndx_simulation_output.annarchy.samples import MonitorColumns, population_table
 from ndx_simulation_output.errors import NameClashError, RecordingError
 from ndx_simulation_output.recording import CompartmentTable
 
 
-def projection(*lengths: int) -> Monitored:
+def projection(*lengths: int) -> MonitorColumns:
     ranks, counts = np.arange(len(lengths)), np.array(lengths)
     columns = {"number": np.concatenate([np.arange(length) for length in lengths])}
     synapses = CompartmentTable.from_counts("exc", ranks, counts, columns)
     rows = population_table("exc", (len(lengths),))
-    return Monitored("rec", rows, synapses, {"w": "local", "th": "semiglobal"}, {}, {})
+    return MonitorColumns("rec", rows, synapses, {"w": "local", "th": "semiglobal"}, {}, {})
 
 
 @pytest.mark.parametrize(
@@ -41,12 +42,12 @@ def test_samples_of_synapses_lie_one_after_the_other(variable, lengths, samples,
     ],
 )
 def test_samples_of_other_synapses_are_refused_though_they_are_as_many(samples):
-    with pytest.raises(RecordingError, match="some were made or pruned"):
+    with pytest.raises(RecordingError, match="the number of synapses per neuron changed"):
         projection(2, 1).values("w", samples)
 
 
 def test_monitors_of_two_networks_are_refused():
     first, second = (SimpleNamespace(net_id=number) for number in (1, 2))
 
-    with pytest.raises(NameClashError, match="are of 2 networks"):
+    with pytest.raises(NameClashError, match="belong to 2 networks"):
         recordings([first, second])

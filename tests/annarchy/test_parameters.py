@@ -70,7 +70,7 @@ def test_a_value_that_an_integer_cannot_have_is_not_set(value):
     found, notes = with_parameters(network(), Parameters({"exc": {"n": value}}))
 
     assert value_of(found, 0, "n") == 7
-    assert notes == (f"not set: n of population exc is {value!r}, which is no int64",)
+    assert notes == (f"not set: n of population exc is {value!r}, which is not of type int64",)
 
 
 def test_what_is_not_known_or_does_not_fit_is_set_nowhere():
@@ -87,8 +87,8 @@ def test_what_is_not_known_or_does_not_fit_is_set_nowhere():
         "not set: constant mu is not in the network",
         "not set: population other is not in the network",
         "not set: who of population exc is not known",
-        "not set: tau of population exc is 'x', which is no float64",
-        "not set: n of population exc is 1.5, which is no int64",
+        "not set: tau of population exc is 'x', which is not of type float64",
+        "not set: n of population exc is 1.5, which is not of type int64",
         "not set: scale of population exc is a variable",
         "not set: projection rec is not in the network",
     )
@@ -99,9 +99,9 @@ def test_what_is_not_known_or_does_not_fit_is_set_nowhere():
     [
         ('{"network": {},}', "p.json is not JSON"),
         ("[" * 100_000, "p.json is not JSON"),
-        ("[]", "holds a list"),
-        ('{"populations": 3}', "populations of p.json is a int"),
-        ('{"projections": {"rec": []}}', "rec in projections of p.json is a list"),
+        ("[]", "p.json is a list; expected names and values"),
+        ('{"populations": 3}', "populations in p.json is a int"),
+        ('{"projections": {"rec": []}}', "rec in projections in p.json is a list"),
     ],
 )
 def test_what_is_no_parameters_is_refused(text, message):

@@ -68,7 +68,7 @@ def test_what_a_network_of_32_bits_rounds_is_said(kind, values, is_said):
 
     restored = restore(network(population=(part,)), neurons(values))
 
-    note = "population exc: x is rounded to the 32 bits that the network has"
+    note = "population exc: x is rounded to the 32 bits of the network"
     assert restored.notes == ((note,) if is_said else ())
     assert "population exc: x" in restored.set
 

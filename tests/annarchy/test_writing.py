@@ -196,14 +196,19 @@ def test_a_file_of_connections_has_delays_in_steps_for_versions_before_5(tmp_pat
             network(projections=(replace(projection(), name="exc"),)),
             "network",
             NameClashError,
-            "'exc' twice",
+            "the network has two entries named 'exc'",
         ),
-        (network(populations=(population(name="net_id"),)), "network", NameClashError, "'net_id'"),
+        (
+            network(populations=(population(name="net_id"),)),
+            "network",
+            NameClashError,
+            "named 'net_id'",
+        ),
         (
             network(populations=(population(quantities=(Quantity("size", np.zeros(4)),)),)),
             "network",
             NameClashError,
-            "'exc' has the name 'size' twice",
+            "'exc' has two entries named 'size'",
         ),
         (
             network(populations=(population(quantities=(Quantity("v", np.zeros(4, "S1")),)),)),
@@ -215,7 +220,7 @@ def test_a_file_of_connections_has_delays_in_steps_for_versions_before_5(tmp_pat
             network(projections=(projection(delays=None),), time_step=None),
             "network",
             ExportError,
-            "does not say how long one is",
+            "the state has no time step",
         ),
         (
             network(projections=(projection(quantities=(), weight=None),)),
@@ -281,16 +286,16 @@ def test_what_is_lost_is_said(tmp_path):
     notes = write(tmp_path / "state.txt", state)
 
     assert notes == (
-        "left out: time step, seed, constants, model, which such a file does not have",
-        "the state does not say its step: loading it leaves the clock as it is",
+        "left out: time step, seed, constants, model, which ANNarchy's files cannot contain",
+        "the state has no step: loading it does not set the clock",
         "J of rec is neither a parameter nor a variable",
         "J of rec is written in 64 bits",
         "k of rec is one value for all, which is read as global",
         "w of rec is global, which is read as one weight for all synapses",
-        "projection rec does not say its populations or targets",
-        "the weight of projection rec is named J; ANNarchy's is w",
-        "projection rec does not say its delays: loading it makes them one step",
-        "projection rec has rows without synapses, which ANNarchy has not",
+        "projection rec has no names of its populations or targets",
+        "the weight of projection rec is named J; ANNarchy expects w",
+        "projection rec has no delays: loading it sets them to one step",
+        "projection rec has rows without synapses, which a network of ANNarchy cannot have",
     )
 
 

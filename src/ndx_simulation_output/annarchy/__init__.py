@@ -1,10 +1,21 @@
-"""Save and load networks of ANNarchy, and what their monitors recorded, over NWB.
+"""Save and load networks of ANNarchy, and add recordings of their monitors, in NWB files.
 
-``network`` is a ``Network``, ``Population`` or ``Projection``, or None for the implicit network of
-scripts for ANNarchy 4. ANNarchy is only needed when something is called.
+The argument ``network`` is a ``Network``, ``Population`` or ``Projection``, or None for the
+implicit network of scripts for ANNarchy 4. ANNarchy is only required by the functions that have
+a network or monitors as an argument.
 """
 
-from ndx_simulation_output.annarchy.parameters import load_parameters, save_parameters
+from ndx_simulation_output.annarchy.monitors import read_recordings, recordings
+from ndx_simulation_output.annarchy.parameters import (
+    Parameters,
+    load_parameters,
+    parameters_of,
+    parameters_text,
+    parse_parameters,
+    save_parameters,
+    with_parameters,
+)
+from ndx_simulation_output.annarchy.reading import read
 from ndx_simulation_output.annarchy.restoring import Restored
 from ndx_simulation_output.annarchy.states import (
     add_recordings,
@@ -14,8 +25,10 @@ from ndx_simulation_output.annarchy.states import (
     load,
     save,
 )
+from ndx_simulation_output.annarchy.writing import write
 
 __all__ = [
+    "Parameters",
     "Restored",
     "add_recordings",
     "add_saved_recordings",
@@ -23,6 +36,14 @@ __all__ = [
     "connect",
     "load",
     "load_parameters",
+    "parameters_of",
+    "parameters_text",
+    "parse_parameters",
+    "read",
+    "read_recordings",
+    "recordings",
     "save",
     "save_parameters",
+    "with_parameters",
+    "write",
 ]

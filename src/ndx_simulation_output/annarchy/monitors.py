@@ -1,383 +1,51 @@
-"""What monitors recorded, as reports and spikes."""
+"""Recordings of monitors, in memory and in the files that ANNarchy writes of them."""
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import count, pairwise
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any
 
+import h5py
 import numpy as np
-from numpy.typing import NDArray
 
-from ndx_simulation_output.annarchy.network import (
-    base_of,
-    clock_of,
-    declared,
-    pre_ranks_of,
-    simulator_version,
+from ndx_simulation_output.annarchy.containers import load_array
+from ndx_simulation_output.annarchy.network import clock_of, simulator_version
+from ndx_simulation_output.annarchy.reading import SIMULATOR
+from ndx_simulation_output.annarchy.samples import (
+    TIME_CONVENTION,
+    Intervals,
+    MonitorColumns,
+    Sampling,
+    check_units,
+    columns_of,
+    flatten,
+    labels_of,
+    parse_units,
+    population_table,
+    times_of,
 )
 from ndx_simulation_output.errors import (
     NameClashError,
-    RecordingError,
+    NothingRecordedError,
+    ShapeMismatchError,
     SimulationOutputWarning,
-    UnitError,
-    UnitWarning,
+    SourceError,
 )
 from ndx_simulation_output.recording import (
     UNKNOWN,
-    CompartmentTable,
-    RegularTimes,
+    LazyArray,
     Report,
     Run,
     SimulationOutput,
     Spikes,
-    Times,
-    Timestamps,
     Unit,
-    parse_unit,
 )
-
-# Units of what monitors recorded: ANNarchy says none.
-
-
-def parsed_units(texts: Mapping[str, str] | None) -> dict[str, Unit]:
-    """Give the units that a caller says, by variable.
-
-    Raises
-    ------
-    UnitError
-        If one is not understood.
-
-    """
-    return {name: _parsed(name, text) for name, text in (texts or {}).items()}
-
-
-def check_units(reports: Sequence[Report], given: Mapping[str, Unit]) -> None:
-    """Warn of units that are not known.
-
-    Raises
-    ------
-    UnitError
-        If one is given for a variable that there is not.
-
-    """
-    variables = {report.variable for report in reports}
-    if unused := sorted(set(given) - variables):
-        msg = f"there is no variable {unused[0]!r}; expected one of {sorted(map(str, variables))}"
-        raise UnitError(msg)
-    unknown = {report.variable for report in reports if not report.unit.known}
-    if unsaid := sorted(map(str, unknown - set(given))):
-        msg = (
-            f"ANNarchy says no unit of {', '.join(unsaid)}: stored as unknown; say them with "
-            f'unit={{"{unsaid[0]}": …}}, "1" for none'
-        )
-        warnings.warn(msg, UnitWarning, stacklevel=4)
-
-
-def _parsed(name: str, text: str) -> Unit:
-    unit = parse_unit(text)
-    if unit is None:
-        msg = f"the unit of {name} is {text!r}, which is not understood"
-        raise UnitError(msg)
-    return unit
-
-
-# When a monitor took its samples, in time steps: what it says is checked by their number.
-
-Intervals = tuple[tuple[int, int], ...]
-"""First time step of each, and the one after its last."""
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """A sample every ``period`` steps, ``offset`` after a multiple of it; dt is in ms.
-
-    Periods are cut, not rounded: 0.3 ms at a dt of 0.1 ms is 2 steps.
-    """
-
-    dt: float
-    period: int = 1
-    offset: int = 0
-
-    @classmethod
-    def of_ms(cls, dt: float, period: float | None, offset: float | None) -> "Sampling":
-        """Make it as ANNarchy does of what its user asked for, in ms."""
-        steps = 1 if period is None else max(int(period / dt), 1)
-        return cls(dt, steps, int((offset or 0.0) / dt))
-
-    def labels(self, intervals: Intervals, phase: int = 0) -> NDArray[np.int64]:
-        """Give the steps at which samples are taken; ``phase`` is the step of the monitor's birth.
-
-        Example
-        -------
-        >>> Sampling(0.5, period=3, offset=1).labels(((0, 8), (20, 24))).tolist()
-        [1, 4, 7, 22]
-
-        """
-        first = (phase + self.offset) % self.period
-        parts = [
-            np.arange(start + (first - start) % self.period, stop, self.period)
-            for start, stop in intervals
-        ]
-        return np.concatenate([np.zeros(0, np.int64), *parts])
-
-
-def labels_of(
-    count: int, said: Sequence[Intervals], sampling: Sampling, where: str, *, late: bool = False
-) -> tuple[NDArray[np.int64], Intervals]:
-    """Give the steps of ``count`` samples, and the intervals that have as many.
-
-    ``said`` are what the monitor says at different moments, the better first. A monitor that was
-    started ``late`` says that it always ran: then samples are the last ones.
-
-    Raises
-    ------
-    RecordingError
-        If none of them has as many.
-
-    """
-    for intervals in said:
-        fitting = [labels for labels in _phases(sampling, intervals) if len(labels) == count]
-        if fitting:
-            _warn_of_phases(fitting, sampling, where)
-            return fitting[0], intervals
-    if late and count and len(set(said)) == 1:
-        for labels in _phases(sampling, said[0]):
-            if len(labels) > count:
-                return labels[-count:], _from(said[0], int(labels[-count]))
-    expected = " or ".join(str(len(sampling.labels(intervals))) for intervals in said)
-    msg = (
-        f"{where} has {count} samples, and the intervals of its monitor would have {expected}: it "
-        "was paused or started later, or the clock was set; say when it ran with intervals="
-    )
-    raise RecordingError(msg)
-
-
-def times_of(labels: NDArray[np.int64], sampling: Sampling) -> Times:
-    """Give the times of samples in seconds: regular ones unless there are gaps.
-
-    Example
-    -------
-    >>> times_of(np.array([0, 2, 4]), Sampling(0.5, period=2))
-    RegularTimes(start=0.0, rate=1000.0, count=3)
-
-    """
-    if (np.diff(labels) == sampling.period).all():
-        rate = 1000 / (sampling.period * sampling.dt)
-        return RegularTimes(int(labels[0]) * sampling.dt / 1000, rate, len(labels))
-    return Timestamps(labels * sampling.dt / 1000)
-
-
-def _phases(sampling: Sampling, intervals: Intervals) -> Iterator[NDArray[np.int64]]:
-    """Give the steps for a monitor made before the network was compiled, and one made at first."""
-    phases = [0, intervals[0][0] % sampling.period] if intervals else [0]
-    for phase in dict.fromkeys(phases):
-        yield sampling.labels(intervals, phase)
-
-
-def _warn_of_phases(fitting: list[NDArray[np.int64]], sampling: Sampling, where: str) -> None:
-    if len(fitting) > 1 and len(fitting[0]):
-        shift = abs(int(fitting[1][0] - fitting[0][0])) * sampling.dt
-        msg = (
-            f"{where}: if its monitor was made after the network was compiled, its samples are off "
-            f"by {shift:g} ms"
-        )
-        warnings.warn(msg, SimulationOutputWarning, stacklevel=2)
-
-
-def _from(intervals: Intervals, first: int) -> Intervals:
-    return tuple((max(start, first), stop) for start, stop in intervals if stop > first)
-
-
-# What a monitor of ANNarchy looks at: its neurons or synapses as a table of columns.
-
-_MANY = (list, np.ndarray)
-_POTENTIALS = ("Izhikevich", "IF_", "EIF_", "HH_", "GIF_")
-
-
-@dataclass(frozen=True)
-class Monitored:
-    """What the columns of a recording are.
-
-    ``rows`` is the table for values of neurons, or of the post-synaptic neurons of a projection;
-    ``synapses`` that for values of synapses. ``facts`` are for the way back, ``units`` are known.
-    """
-
-    name: str
-    rows: CompartmentTable
-    synapses: CompartmentTable | None
-    localities: dict[str, str]
-    facts: dict[str, Any]
-    units: dict[str, Unit]
-
-    def table(self, variable: str) -> CompartmentTable:
-        """Give the table of the columns of a variable."""
-        is_local = self.localities.get(variable, "local") == "local"
-        return self.synapses if self.synapses is not None and is_local else self.rows
-
-    def values(self, variable: str, recorded: Any) -> NDArray[Any]:
-        """Give recorded values, shape (time, column), of the lists or arrays in which they come.
-
-        Raises
-        ------
-        RecordingError
-            If they do not fit the table, as when synapses were made or pruned.
-
-        """
-        table = self.table(variable)
-        width = table.n_compartments
-        if self.synapses is not None:
-            self._check_rows(variable, recorded, table)
-            recorded = [flat(sample) for sample in recorded]
-        try:
-            return np.reshape(np.asarray(recorded), (-1, width) if width else (len(recorded), 0))
-        except ValueError as error:
-            msg = f"{variable} of {self.name!r} does not fit its {width} columns: {error}"
-            raise RecordingError(msg) from error
-
-    def _check_rows(self, variable: str, recorded: Any, table: CompartmentTable) -> None:
-        """Refuse samples of other synapses, which may be as many in all."""
-        lengths = np.diff(np.asarray(table.ends), prepend=0).tolist()
-        for sample in recorded:
-            rows = sample if isinstance(sample, _MANY) else ()
-            found = [len(row) for row in rows if isinstance(row, _MANY)]
-            if found and found != lengths:
-                msg = (
-                    f"{variable} of {self.name!r} was recorded with other synapses than there are "
-                    "now: some were made or pruned; take recordings before that"
-                )
-                raise RecordingError(msg)
-
-
-def monitored(found: Any) -> Monitored:
-    """Describe the object of a monitor.
-
-    Raises
-    ------
-    RecordingError
-        If it is a dendrite for which ANNarchy records another, or no object that is known.
-
-    """
-    if hasattr(found, "proj"):
-        return _of_dendrite(found)
-    if hasattr(found, "synapse_type"):
-        return _of_projection(found, slice(None), found.name)
-    if not hasattr(found, "neuron_type"):
-        msg = f"a monitor of a {type(found).__name__} is not known; expected one of a population"
-        raise RecordingError(msg)
-    whole = base_of(found)
-    ranks = np.arange(int(whole.size)) if whole is found else np.asarray(found.ranks)
-    geometry = tuple(int(length) for length in whole.geometry)
-    return Monitored(
-        whole.name,
-        population_table(whole.name, geometry, ranks),
-        None,
-        {},
-        {"geometry": list(geometry)},
-        _units_of(whole.neuron_type),
-    )
-
-
-def _units_of(model: Any) -> dict[str, Unit]:
-    """Give units that the papers of ANNarchy's own models say; others are unknown."""
-    kind = type(model)
-    is_own = kind.__module__.startswith("ANNarchy.") and kind.__name__.startswith(_POTENTIALS)
-    return {"v": Unit("volts", 1e-3)} if is_own else {}
-
-
-def population_table(
-    name: str, geometry: Sequence[int], ranks: NDArray[Any] | None = None
-) -> CompartmentTable:
-    """Give a table with a cell for each neuron: its rank, and its place ``grid_0`` … in a grid.
-
-    Example
-    -------
-    >>> table = population_table("exc", (2, 3))
-    >>> table.cell_columns["grid_1"].tolist()
-    [0, 1, 2, 0, 1, 2]
-
-    """
-    ranks = np.arange(int(np.prod(geometry))) if ranks is None else ranks.astype(np.int64)
-    ones = np.ones(len(ranks), np.int64)
-    places = np.unravel_index(ranks, tuple(geometry)) if len(geometry) > 1 else ()
-    columns = {f"grid_{axis}": place for axis, place in enumerate(places)}
-    return CompartmentTable.from_counts(name, ranks, ones, {"number": ones - 1}, columns)
-
-
-def flat(sample: Any) -> list[Any]:
-    """Give the values of all rows one after the other; of one synapse there is only a number.
-
-    Example
-    -------
-    >>> flat([[0.1, 0.2], [0.3]])
-    [0.1, 0.2, 0.3]
-
-    """
-    if not isinstance(sample, _MANY):
-        return [sample]
-    found: list[Any] = []
-    for row in sample:
-        found.extend(row if isinstance(row, _MANY) else [row])
-    return found
-
-
-def _of_projection(projection: Any, rows: slice, name: str) -> Monitored:
-    ranks = np.asarray(projection.post_ranks, np.int64)[rows]
-    pre_ranks = pre_ranks_of(projection)[rows]
-    post = base_of(projection.post).name
-    counts = np.array([len(row) for row in pre_ranks], np.int64)
-    numbers = [number for row in pre_ranks for number in range(len(row))]
-    columns = {
-        "number": np.array(numbers, np.int64),
-        "pre_rank": np.array([rank for row in pre_ranks for rank in row], np.int64),
-    }
-    facts = {"pre": base_of(projection.pre).name, "post": post, "projection": projection.name}
-    return Monitored(
-        name,
-        population_table(post, (len(ranks),), ranks),
-        CompartmentTable.from_counts(post, ranks, counts, columns),
-        {key: str(one["locality"]) for key, one in declared(projection).items()},
-        facts,
-        {},
-    )
-
-
-def _of_dendrite(dendrite: Any) -> Monitored:
-    projection, rank = dendrite.proj, int(dendrite.post_rank)
-    row = [int(one) for one in projection.post_ranks].index(rank)
-    if row != rank:
-        msg = (
-            f"the monitor of the dendrite of neuron {rank} in {projection.name!r} has recorded "
-            "that of another: ANNarchy takes its row for a rank, and neurons before it have no "
-            "synapses; monitor the projection"
-        )
-        raise RecordingError(msg)
-    return _of_projection(projection, slice(row, row + 1), f"{projection.name}_{rank}")
-
-
-# What monitors of ANNarchy have recorded, as reports and spikes.
-
-LABELS = (
-    "The value after each sampled time step, at the time at which the step began, as ANNarchy "
-    "counts it; a spike of a step has the same time"
-)
-"""What the time of a sample is, in words for who reads a file."""
 
 _SPIKES = ("spike", "axon_spike")
-
-
-class LiveMonitor(Protocol):
-    """What is used of a monitor of ANNarchy."""
-
-    object: Any
-    variables: Sequence[str]
-
-    def get(self, *, keep: bool, reshape: bool) -> Mapping[str, Any]:
-        """Give what was recorded, by variable."""
-
-    def times(self) -> Mapping[str, Mapping[str, Sequence[int | None]]]:
-        """Give the first steps and ends of intervals, by variable."""
 
 
 def recordings(
@@ -386,133 +54,140 @@ def recordings(
     intervals: Mapping[Any, Sequence[tuple[float, float]]] | None = None,
     unit: Mapping[str, str] | None = None,
 ) -> SimulationOutput:
-    """Describe what a monitor, or several, have recorded; they keep it.
+    """Return the recordings of one or several monitors of a network; the monitors keep them.
 
-    ``intervals`` are when a monitor ran, in ms, for those that say it wrongly. ``unit`` are those
-    of variables, such as ``{"v": "mV"}``. ``notes`` say what was left out.
+    The arguments and errors are those of ``add_recordings``, except the NWB file.
 
-    Raises
-    ------
-    RecordingError
-        If the samples of a monitor are not as many as its intervals have, or are of another object
-        than it says.
-    NameClashError
-        If monitors are of several networks, or two have spikes of some of the same neurons, at
-        other times.
-    UnitError
-        If a unit is not understood.
+    Example
+    -------
+    >>> recordings(network.get_monitors(), unit={"v": "mV"}).notes  # doctest: +SKIP
 
     """
-    given = parsed_units(unit)
-    listed: list[LiveMonitor] = [monitors] if hasattr(monitors, "times") else list(monitors)
-    _check_networks(listed)
+    units = parse_units(unit)
+    all_monitors: list[Any] = [monitors] if hasattr(monitors, "times") else [*monitors]
+    _check_networks(all_monitors)
     reports: list[Report] = []
     spikes: dict[str, Spikes] = {}
     notes: list[str] = []
-    dt, clock = 0.0, None
-    for monitor in listed:
+    time_step = None
+    for monitor in all_monitors:
         dt, clock = clock_of(monitor)
-        said = _Said.of(monitor, Sampling.of_ms(dt, *_asked(monitor)), clock, intervals)
-        what = monitored(monitor.object)
-        for variable, recorded in said.recorded.items():
-            if said.is_empty(variable):
-                notes.append(f"left out: {variable} of {what.name}, which was not recorded")
+        time_step = dt / 1000
+        samples = _Samples.read(monitor, dt, clock, intervals)
+        columns = columns_of(monitor.object)
+        for variable, values in samples.values.items():
+            if samples.is_empty(variable):
+                notes.append(f"left out: {variable} of {columns.name}, which was not recorded")
             elif variable in _SPIKES:
-                _add_spikes(spikes, _spikes(said, what, variable, recorded), notes)
+                _add_spikes(spikes, _spikes(samples, columns, variable, values), notes)
             else:
-                reports.append(_report(said, what, variable, recorded, given))
-    check_units(reports, given)
+                reports.append(_report(samples, columns, variable, values, units))
+    check_units(reports, units)
     return SimulationOutput(
-        reports=tuple(_named(reports)),
+        reports=tuple(_with_distinct_names(reports)),
         spikes=tuple(spikes.values()),
-        run=Run("ANNarchy", simulator_version(), dt / 1000 if listed else None),
+        run=Run(SIMULATOR, simulator_version(), time_step),
         notes=tuple(notes),
         provenance={"format": "annarchy", "files": []},
     )
 
 
-def _check_networks(monitors: Sequence[LiveMonitor]) -> None:
-    """Refuse monitors of several networks: names and clocks of one say nothing of another."""
-    count = len({getattr(monitor, "net_id", 0) for monitor in monitors})
-    if count > 1:
-        msg = f"these monitors are of {count} networks; expected those of one, to a file each"
-        raise NameClashError(msg)
-
-
-def forget_times(monitor: LiveMonitor) -> bool:
-    """Let a monitor that has no samples yet begin at the clock of now; tell whether it has none."""
+def restart_at_current_step(monitor: Any) -> bool:
+    """Let a monitor without samples start at the current step; return False if it has samples."""
     recorded = monitor.get(keep=True, reshape=False)
-    if any(_n_recorded(variable, values) for variable, values in recorded.items()):
-        return False
+    for variable, values in recorded.items():
+        is_spikes = variable in _SPIKES and isinstance(values, Mapping)
+        if any(map(len, values.values())) if is_spikes else len(values):
+            return False
     monitor.get(keep=False, reshape=False)
     return True
 
 
-@dataclass(frozen=True)
-class _Said:
-    """What a monitor has recorded, and says of when; ``late`` if it was made without starting."""
+def _check_networks(monitors: Sequence[Any]) -> None:
+    n_networks = len({getattr(monitor, "net_id", 0) for monitor in monitors})
+    if n_networks > 1:
+        msg = (
+            f"the monitors belong to {n_networks} networks; expected those of one network for "
+            "each file"
+        )
+        raise NameClashError(msg)
 
-    recorded: Mapping[str, Any]
+
+@dataclass(frozen=True)
+class _Samples:
+    """What a monitor recorded, and the intervals that it reports for each variable.
+
+    ``intervals`` has several candidates if the monitor reported different ones. ``started_late`` is
+    true if it was created with ``start=False``.
+    """
+
+    values: Mapping[str, Any]
     sampling: Sampling
     intervals: Mapping[str, tuple[Intervals, ...]]
-    late: bool
+    started_late: bool
 
     @classmethod
-    def of(cls, monitor: Any, sampling: Sampling, clock: Any, given: Any) -> "_Said":
-        # Reading moves the end of the last interval to now, even if the monitor is paused: what
-        # it holds before may be the truth, or of when it was read before. times() is only of the
-        # last reading.
+    def read(cls, monitor: Any, dt: float, clock: Any, intervals: Any) -> "_Samples":
+        # The properties of these attributes raise in ANNarchy 5.
+        period = getattr(monitor, "_period", None)
+        offset = getattr(monitor, "_period_offset", None)
+        sampling = Sampling.from_ms(dt, period, offset)
+        # ``get`` moves the end of the last interval to the current step even if the monitor is
+        # paused. The end before that may be right, or that of an earlier call of ``get``.
         before = deepcopy(getattr(monitor, "_recorded_variables", {}))
-        recorded = monitor.get(keep=True, reshape=False)
+        values = monitor.get(keep=True, reshape=False)
         after = monitor.times()
-        late = not getattr(monitor, "_start", True)
-        own = None if given is None else given.get(monitor)
-        if own is not None:
-            steps = tuple((round(a / sampling.dt), round(b / sampling.dt)) for a, b in own)
-            return cls(recorded, sampling, dict.fromkeys(recorded, (steps,)), late=False)
-        said = {
+        from_user = None if intervals is None else intervals.get(monitor)
+        if from_user is not None:
+            steps = tuple((round(a / dt), round(b / dt)) for a, b in from_user)
+            return cls(values, sampling, dict.fromkeys(values, (steps,)), started_late=False)
+        reported = {
             name: tuple(
                 _intervals(times[name], clock()) for times in (after, before) if name in times
             )
-            for name in recorded
+            for name in values
         }
-        return cls(recorded, sampling, said, late)
+        return cls(values, sampling, reported, not getattr(monitor, "_start", True))
+
+    def labels(self, variable: str, where: str) -> tuple[Any, Intervals]:
+        """Return the labels and intervals of the samples of a variable."""
+        return labels_of(
+            len(self.values[variable]),
+            self.intervals[variable],
+            self.sampling,
+            where,
+            started_late=self.started_late,
+        )
 
     def is_empty(self, variable: str) -> bool:
-        """Tell whether nothing was recorded; no spikes are nothing only beside no samples.
+        """Return True if a variable was not recorded.
 
-        What ANNarchy cannot record, such as ``axon_spike`` without a condition, is an empty list.
+        If there are no spikes, samples of other variables show whether the monitor ran. Spikes that
+        ANNarchy cannot record, such as ``axon_spike`` without a condition, are an empty list.
         """
-        if variable in _SPIKES and not isinstance(self.recorded[variable], Mapping):
+        if variable in _SPIKES and not isinstance(self.values[variable], Mapping):
             return True
-        counted = [name for name in self.recorded if name not in _SPIKES]
-        names = counted if variable in _SPIKES else [variable]
-        return bool(names) and not any(len(self.recorded[name]) for name in names)
+        sampled = [name for name in self.values if name not in _SPIKES]
+        names = sampled if variable in _SPIKES else [variable]
+        return bool(names) and not any(len(self.values[name]) for name in names)
 
     def spike_intervals(self, variable: str, where: str) -> Intervals | None:
-        """Give when spikes were recorded: as other variables, whose samples can be counted."""
-        for other, values in self.recorded.items():
+        """Return the intervals of spikes, from another variable if there is one."""
+        for other in self.values:
             if other not in _SPIKES:
-                return labels_of(
-                    len(values), self.intervals[other], self.sampling, where, late=self.late
-                )[1]
-        said = self.intervals[variable]
-        # An interval that begins where one ends is a pause in which the monitor was read.
-        touching = any(a[1] == b[0] for a, b in pairwise(said[0]))
-        if self.late or touching or len(set(said)) > 1:
+                return self.labels(other, where)[1]
+        reported = self.intervals[variable]
+        # An interval that starts where another stops is a pause during which ``get`` was called.
+        is_contiguous = any(a[1] == b[0] for a, b in pairwise(reported[0]))
+        if self.started_late or is_contiguous or len(set(reported)) > 1:
             msg = (
-                f"when the spikes of {where} were recorded is not known: their monitor has no "
-                "other variable, and was paused, read before, or started later; say it with "
-                "intervals="
+                f"the spikes of {where} have no intervals: their monitor was paused, read before "
+                "or started later, and has no other variable to check its intervals; pass the "
+                "times in ms at which it ran as intervals={monitor: [(start, stop), ...]}"
             )
             warnings.warn(msg, SimulationOutputWarning, stacklevel=2)
             return None
-        return said[0]
-
-
-def _asked(monitor: Any) -> tuple[float | None, float | None]:
-    """Give the period and offset that the user asked for, in ms: properties of it raise in 5.x."""
-    return getattr(monitor, "_period", None), getattr(monitor, "_period_offset", None)
+        return reported[0]
 
 
 def _intervals(times: Mapping[str, Sequence[int | None]], now: int) -> Intervals:
@@ -521,87 +196,203 @@ def _intervals(times: Mapping[str, Sequence[int | None]], now: int) -> Intervals
 
 
 def _report(
-    said: _Said, what: Monitored, variable: str, recorded: Any, units: Mapping[str, Unit]
+    samples: _Samples,
+    columns: MonitorColumns,
+    variable: str,
+    values: Any,
+    units: Mapping[str, Unit],
 ) -> Report:
-    where = f"{variable} of {what.name}"
-    labels, _ = labels_of(
-        len(recorded), said.intervals[variable], said.sampling, where, late=said.late
-    )
+    labels, _ = samples.labels(variable, f"{variable} of {columns.name}")
     return Report(
-        name=f"{what.name}_{variable}",
-        report=what.name,
-        data=what.values(variable, recorded),
-        times=times_of(labels, said.sampling),
-        compartments=what.table(variable),
-        unit=units.get(variable, what.units.get(variable, UNKNOWN)),
+        name=f"{columns.name}_{variable}",
+        report=columns.name,
+        data=columns.values(variable, values),
+        times=times_of(labels, samples.sampling),
+        compartments=columns.table(variable),
+        unit=units.get(variable, columns.units.get(variable, UNKNOWN)),
         variable=variable,
-        description=LABELS,
-        provenance=what.facts,
+        description=TIME_CONVENTION,
+        provenance=columns.provenance,
     )
 
 
-def _spikes(said: _Said, what: Monitored, variable: str, recorded: Mapping[int, Any]) -> Spikes:
-    population = what.name if variable == _SPIKES[0] else f"{what.name}_{variable}"
-    dt = said.sampling.dt
-    counts = [len(labels) for labels in recorded.values()]
-    ranks = np.array(list(recorded), np.int64)
-    labels = np.array([label for one in recorded.values() for label in one], np.int64)
-    found = said.spike_intervals(variable, what.name)
+def _with_distinct_names(reports: Sequence[Report]) -> Iterator[Report]:
+    """Yield the reports; several of the same name are numbered."""
+    used: set[str] = set()
+    for report in reports:
+        names = (f"{report.name}_{number}" if number > 1 else report.name for number in count(1))
+        name = next(name for name in names if name not in used)
+        used.add(name)
+        yield replace(report, name=name)
+
+
+def _spikes(
+    samples: _Samples, columns: MonitorColumns, variable: str, values: Mapping[int, Any]
+) -> Spikes:
+    counts = [len(labels) for labels in values.values()]
+    ranks = np.array(list(values), np.int64)
+    labels = np.array([label for train in values.values() for label in train], np.int64)
+    intervals = samples.spike_intervals(variable, columns.name)
+    dt = samples.sampling.dt
     return Spikes(
-        population,
+        columns.name if variable == _SPIKES[0] else f"{columns.name}_{variable}",
         np.repeat(ranks, counts),
         labels * dt / 1000,
         silent=ranks[np.array(counts) == 0] if 0 in counts else None,
-        intervals=None if found is None else np.array(found, float).reshape(-1, 2) * dt / 1000,
+        intervals=(
+            None if intervals is None else np.array(intervals, float).reshape(-1, 2) * dt / 1000
+        ),
     )
 
 
 def _add_spikes(known: dict[str, Spikes], new: Spikes, notes: list[str]) -> None:
-    """Add spikes of neurons that no other monitor has; those of a view may be in both."""
+    """Add spikes; of two monitors of the same population, only the one that has all is kept."""
     old = known.get(new.population)
     if old is None:
         known[new.population] = new
         return
-    if _has_all(new, old) and not _has_all(old, new):
+    if not _contains(old, new):
+        if not _contains(new, old):
+            msg = (
+                f"two monitors recorded different spikes of population {new.population!r}; pass "
+                "only one of them"
+            )
+            raise NameClashError(msg)
         known[new.population] = new
-    elif not _has_all(old, new):
-        msg = f"two monitors have spikes of population {new.population!r}; give one of them"
-        raise NameClashError(msg)
     notes.append(f"left out: spikes of {new.population} that another monitor has too")
 
 
-def _has_all(one: Spikes, other: Spikes) -> bool:
-    """Tell whether one has the neurons and spikes of another, and was recorded when that was."""
-    found, wanted = (
-        set(zip(spikes.node_ids.tolist(), spikes.times.tolist(), strict=True))
-        for spikes in (one, other)
+def _contains(spikes: Spikes, other: Spikes) -> bool:
+    """Return True if spikes include the neurons, spikes and intervals of others."""
+    all_spikes, other_spikes = (
+        set(zip(one.node_ids.tolist(), one.times.tolist(), strict=True)) for one in (spikes, other)
     )
-    if one.intervals is None or other.intervals is None:
-        is_covered = True
-    else:
-        known = one.intervals.tolist()
+    is_covered = True
+    if spikes.intervals is not None and other.intervals is not None:
         is_covered = all(
-            any(start <= first and last <= stop for start, stop in known)
+            any(start <= first and last <= stop for start, stop in spikes.intervals.tolist())
             for first, last in other.intervals.tolist()
         )
-    return is_covered and wanted <= found and _cells(other) <= _cells(one)
+    return is_covered and other_spikes <= all_spikes and _neurons(other) <= _neurons(spikes)
 
 
-def _cells(spikes: Spikes) -> set[int]:
+def _neurons(spikes: Spikes) -> set[int]:
     silent = () if spikes.silent is None else spikes.silent.tolist()
     return {*spikes.node_ids.tolist(), *silent}
 
 
-def _named(reports: Sequence[Report]) -> Iterator[Report]:
-    """Give recordings of the same variable names with numbers."""
-    taken: set[str] = set()
-    for report in reports:
-        names = (f"{report.name}_{number}" if number > 1 else report.name for number in count(1))
-        name = next(name for name in names if name not in taken)
-        taken.add(name)
-        yield replace(report, name=name)
+# Files of ``Monitor.save`` and ``MonitorList.save_all``: HDF5, or a single array
+
+_NUMPY = b"\x93NUMPY"
 
 
-def _n_recorded(variable: str, values: Any) -> int:
-    is_spikes = variable in _SPIKES and isinstance(values, Mapping)
-    return sum(map(len, values.values())) if is_spikes else len(values)
+def read_recordings(
+    path: str | Path,
+    *,
+    dt: float,
+    population: str | None = None,
+    variable: str | None = None,
+    period: float | None = None,
+    start: float = 0.0,
+    geometry: Sequence[int] | None = None,
+    unit: Mapping[str, str] | None = None,
+) -> SimulationOutput:
+    """Return the recordings in a file of ``Monitor.save`` or ``MonitorList.save_all``.
+
+    Data of HDF5 files are read when they are used, until the output is closed. The arguments and
+    errors are those of ``add_saved_recordings``, except the NWB file.
+
+    Example
+    -------
+    >>> read_recordings("exc.hdf5", dt=0.5, population="exc")  # doctest: +SKIP
+
+    """
+    path, units = Path(path), parse_units(unit)
+    sampling = Sampling.from_ms(dt, period, None)
+    with ExitStack() as stack:
+        reports = []
+        for group, name, data in _saved_variables(path, variable, stack):
+            where = group or population
+            if where is None:
+                msg = f"{path} does not contain the name of the population: pass population="
+                raise SourceError(msg)
+            reports.append(_saved_report(where, name, data, sampling, start, geometry, units))
+        if not reports:
+            msg = (
+                f"{path} has no variable: ANNarchy leaves such a file when it fails to save "
+                "spikes or variables of projections"
+            )
+            raise NothingRecordedError(msg)
+        check_units(reports, units)
+        return SimulationOutput(
+            reports=tuple(reports),
+            run=Run(SIMULATOR, time_step=dt / 1000),
+            provenance={"format": "annarchy", "files": [path.name]},
+            close=stack.pop_all().close,
+        )
+
+
+def _saved_variables(
+    path: Path, variable: str | None, stack: ExitStack
+) -> Iterator[tuple[str | None, str, LazyArray]]:
+    """Yield the group, if any, the name and the data of each variable."""
+    try:
+        with path.open("rb") as opened:
+            start = opened.read(len(_NUMPY))
+        if start == _NUMPY:
+            if variable is None:
+                msg = f"{path} does not contain the name of the variable: pass variable="
+                raise SourceError(msg)
+            yield None, variable, _matrix(load_array(path))
+            return
+        file = stack.enter_context(h5py.File(path, "r"))
+    except OSError as error:
+        msg = f"{path} cannot be read as an HDF5 or .npy file: {error}"
+        raise SourceError(msg) from error
+    for name, found in file.items():
+        members = found.items() if isinstance(found, h5py.Group) else [(None, found)]
+        for member, data in members:
+            if not isinstance(data, h5py.Dataset) or data.dtype.kind not in "biuf" or not data.ndim:
+                msg = f"{path}: {data.name} is not a variable of a monitor; expected numbers"
+                raise SourceError(msg)
+            group, own_name = (None, name) if member is None else (name, member)
+            yield group, own_name, _matrix(data)
+
+
+def _matrix(data: Any) -> LazyArray:
+    """Return values of shape (time, column), also those of grids and of nested lists."""
+    if data.ndim == 2 and data.dtype != object:
+        matrix: LazyArray = data
+        return matrix
+    values = data[()]
+    if values.dtype == object:
+        values = np.array([flatten(sample) for sample in values])
+    return values.reshape(len(values), -1)  # type: ignore[no-any-return]
+
+
+def _saved_report(
+    where: str,
+    name: str,
+    data: LazyArray,
+    sampling: Sampling,
+    start: float,
+    geometry: Sequence[int] | None,
+    units: Mapping[str, Unit],
+) -> Report:
+    n_samples, width = data.shape
+    shape = (width,) if geometry is None else tuple(geometry)
+    if int(np.prod(shape)) != width:
+        msg = f"{name} of {where} has {width} columns, which does not fit the geometry {shape}"
+        raise ShapeMismatchError(msg)
+    labels = round(start / sampling.dt) + np.arange(n_samples) * sampling.period
+    return Report(
+        name=f"{where}_{name}",
+        report=where,
+        data=data,
+        times=times_of(labels, sampling),
+        compartments=population_table(where, shape),
+        unit=units.get(name, UNKNOWN),
+        variable=name,
+        description=TIME_CONVENTION,
+        provenance={"geometry": list(shape)},
+    )

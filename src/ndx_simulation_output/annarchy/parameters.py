@@ -1,18 +1,18 @@
-"""Parameters of a network as JSON."""
+"""Global parameters of a network as JSON, as in ANNarchy's ``save_parameters``."""
 
 import json
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from sys import float_info
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from ndx_simulation_output.annarchy.network import LiveNetwork, declarations, find_network
+from ndx_simulation_output.annarchy.network import LiveNetwork, declared_snapshot, find_network
 from ndx_simulation_output.errors import NameClashError, SimulationOutputWarning, SourceError
-from ndx_simulation_output.files import whole_file
+from ndx_simulation_output.files import atomic_file
 from ndx_simulation_output.recording import (
     NetworkSnapshot,
     PopulationSnapshot,
@@ -20,17 +20,22 @@ from ndx_simulation_output.recording import (
     Quantity,
 )
 
-# The JSON of ANNarchy's ``save_parameters``, of a network and back into it.
-
-_Parts = dict[str, dict[str, Any]]
-_Part = PopulationSnapshot | ProjectionSnapshot
+_Part = TypeVar("_Part", PopulationSnapshot, ProjectionSnapshot)
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """Values by the name of the population or projection, and then that of the quantity.
+    """Values by the name of the population or projection, and then by that of the parameter.
 
-    ``network`` holds whatever its user put there; ``constants`` are those of the network.
+    Attributes
+    ----------
+    populations, projections
+        ``{"exc": {"tau": 20.0}}``.
+    network
+        Values of the user, which belong to no population or projection.
+    constants
+        Constants of the network.
+
     """
 
     populations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -39,28 +44,118 @@ class Parameters:
     constants: Mapping[str, Any] = field(default_factory=dict)
 
 
-def parameters_of(network: NetworkSnapshot, *, own: Mapping[str, Any] | None = None) -> Parameters:
-    """Give the global quantities of a network with their current values.
+def save_parameters(
+    target: str | Path,
+    network: Any = None,
+    *,
+    own: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Save the current values of global parameters as JSON that ANNarchy can load.
 
-    ANNarchy itself saves the values of the declarations, whatever they are now. ``own`` are values
-    for ``Parameters.network``.
+    ANNarchy's own ``save_parameters`` saves the declared values instead.
+
+    Parameters
+    ----------
+    target
+        The JSON file to write.
+    network
+        A ``Network``, ``Population`` or ``Projection``, compiled or not; None for the implicit
+        network, as in scripts for ANNarchy 4.
+    own
+        Other values, for the section ``network`` of the file.
+    overwrite
+        Replace an existing file.
+
+    Raises
+    ------
+    RecordingError
+        If ``network`` has no populations, or is something else.
+    NameClashError
+        If two populations or projections have the same name.
+    TargetExistsError
+        If the file exists and ``overwrite`` is false.
+    WriteError
+        If the file cannot be written.
+    MissingDependencyError
+        If ANNarchy is not installed.
+
+    Example
+    -------
+    >>> save_parameters("network.json", network)  # doctest: +SKIP
+
+    """
+    text = parameters_text(parameters_of(declared_snapshot(find_network(network)), own=own))
+    with atomic_file(Path(target), overwrite=overwrite) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def load_parameters(
+    source: str | Path, network: Any = None, *, global_only: bool = True
+) -> dict[str, Any]:
+    """Set the global parameters of a network from JSON, and return the section ``network``.
+
+    A warning lists the values that were not set, such as those of variables and unknown names.
+
+    Parameters
+    ----------
+    source
+        A JSON file of ANNarchy or of ``save_parameters``.
+    network
+        A ``Network``, ``Population`` or ``Projection``, compiled or not; None for the implicit
+        network, as in scripts for ANNarchy 4.
+    global_only
+        If false, local parameters are set too: all neurons or synapses get the same value.
+
+    Raises
+    ------
+    SourceError
+        If the file cannot be read, or is not JSON with these sections.
+    RecordingError
+        If ``network`` has no populations, or is something else.
+    NameClashError
+        If two populations or projections have the same name.
+    MissingDependencyError
+        If ANNarchy is not installed.
+
+    Example
+    -------
+    >>> own = load_parameters("network.json", network)  # doctest: +SKIP
+
+    """
+    try:
+        text = Path(source).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"{source} cannot be read: {error}"
+        raise SourceError(msg) from error
+    parameters = parse_parameters(text, str(source))
+    notes = _set_parameters(find_network(network), parameters, global_only=global_only)
+    if notes:
+        warnings.warn(f"{source}: {'; '.join(notes)}", SimulationOutputWarning, stacklevel=2)
+    return dict(parameters.network)
+
+
+def parameters_of(network: NetworkSnapshot, *, own: Mapping[str, Any] | None = None) -> Parameters:
+    """Return the current values of the global parameters and variables of a state.
+
+    ``own`` are other values, for ``Parameters.network``.
 
     Raises
     ------
     NameClashError
-        If two populations, or two projections, have the same name.
+        If two populations or projections have the same name.
 
     """
     return Parameters(
-        _globals_of(network.populations),
-        _globals_of(network.projections),
+        _global_values(network.populations),
+        _global_values(network.projections),
         dict(own or {}),
         dict(network.constants),
     )
 
 
 def parameters_text(parameters: Parameters) -> str:
-    """Write parameters as ANNarchy does, for its ``load_parameters``.
+    """Return parameters as JSON for ANNarchy's ``load_parameters``.
 
     Example
     -------
@@ -77,26 +172,19 @@ def parameters_text(parameters: Parameters) -> str:
     }
 
     """
-    return json.dumps(
-        {
-            "populations": dict(parameters.populations),
-            "projections": dict(parameters.projections),
-            "network": dict(parameters.network),
-            "constants": dict(parameters.constants),
-        },
-        indent=4,
-    )
+    sections = {name: dict(getattr(parameters, name)) for name in Parameters.__dataclass_fields__}
+    return json.dumps(sections, indent=4)
 
 
 def parse_parameters(text: str, where: str) -> Parameters:
-    """Read parameters that ANNarchy has written; ``where`` is what the text is called in errors.
+    """Return the parameters in JSON of ANNarchy's ``save_parameters``.
 
-    Sections may be missing, others are left out.
+    Sections may be missing; unknown ones are ignored. ``where`` is the name of the text in errors.
 
     Raises
     ------
     SourceError
-        If it is not JSON, or a section is not made of names and their values.
+        If the text is not JSON, or a section does not map names to values.
 
     """
     try:
@@ -104,30 +192,28 @@ def parse_parameters(text: str, where: str) -> Parameters:
     except (ValueError, RecursionError) as error:
         msg = f"{where} is not JSON: {error}"
         raise SourceError(msg) from error
-    if not isinstance(found, dict):
-        msg = f"{where} holds a {type(found).__name__}; expected populations and projections"
-        raise SourceError(msg)
+    found = _mapping(found, where)
     sections: dict[str, dict[str, Any]] = {}
     for name in Parameters.__dataclass_fields__:
-        sections[name] = _section(found.get(name, {}), f"{name} of {where}")
+        sections[name] = _mapping(found.get(name, {}), f"{name} in {where}")
     for name in ("populations", "projections"):
         for part, values in sections[name].items():
-            _section(values, f"{part} in {name} of {where}")
+            _mapping(values, f"{part} in {name} in {where}")
     return Parameters(**sections)
 
 
 def with_parameters(
     network: NetworkSnapshot, parameters: Parameters, *, global_only: bool = True
 ) -> tuple[NetworkSnapshot, tuple[str, ...]]:
-    """Set parameters of a network; give it, and notes on each value that was not set.
+    """Return a copy of a state with other parameters, and notes on the values that were not set.
 
-    Only global parameters are set. With ``global_only`` false local ones are too, each to the one
-    value for all neurons or synapses. Variables are not set, and constants only if they are known.
+    Variables are not set, nor local parameters unless ``global_only`` is false: then all neurons or
+    synapses get the same value.
 
     Raises
     ------
     NameClashError
-        If two populations, or two projections, have the same name.
+        If two populations or projections have the same name.
 
     """
     notes: list[str] = []
@@ -135,26 +221,57 @@ def with_parameters(
     _check_names(network.projections)
     constants = dict(network.constants)
     for name, value in parameters.constants.items():
-        if name not in constants or not _is_number(value):
-            reason = "is no number" if name in constants else "is not in the network"
-            notes.append(f"not set: constant {name} {reason}")
-            continue
-        constants[name] = float(value)
-    changed = replace(
-        network,
-        populations=_changed(
-            "population", network.populations, parameters.populations, notes, global_only
+        if name not in constants:
+            notes.append(f"not set: constant {name} is not in the network")
+        elif not _is_number(value):
+            notes.append(f"not set: constant {name} is {value!r}, which is not a number")
+        else:
+            constants[name] = float(value)
+
+    def changed(kind: str, parts: tuple[_Part, ...], values: Mapping[str, Any]) -> list[_Part]:
+        names = {part.name for part in parts}
+        unknown = [name for name in values if name not in names]
+        notes.extend(f"not set: {kind} {name} is not in the network" for name in unknown)
+        return [
+            _with_values(part, f"{kind} {part.name}", values.get(part.name, {}), notes, global_only)
+            for part in parts
+        ]
+
+    return (
+        replace(
+            network,
+            populations=tuple(changed("population", network.populations, parameters.populations)),
+            projections=tuple(changed("projection", network.projections, parameters.projections)),
+            constants=constants,
         ),
-        projections=_changed(
-            "projection", network.projections, parameters.projections, notes, global_only
-        ),
-        constants=constants,
+        tuple(notes),
     )
-    return changed, tuple(notes)
 
 
-def _globals_of(parts: Iterable[_Part]) -> _Parts:
-    parts = tuple(parts)
+def _set_parameters(
+    live: LiveNetwork, parameters: Parameters, *, global_only: bool
+) -> tuple[str, ...]:
+    """Set parameters of a network in memory, and return notes on those that were not set."""
+    before = declared_snapshot(live)
+    after, notes = with_parameters(before, parameters, global_only=global_only)
+    parts: list[Any] = [*live.populations, *live.projections]
+    for part, old, new in zip(parts, before.parts, after.parts, strict=True):
+        values = {
+            quantity.name: np.asarray(quantity.values[()]).ravel()[0].item()
+            for quantity, unchanged in zip(new.quantities, old.quantities, strict=True)
+            if quantity is not unchanged
+        }
+        if values:
+            part.set(values)
+    for constant in live.constants:
+        if constant.name in parameters.constants:
+            constant.set(after.constants[constant.name])
+    return notes
+
+
+def _global_values(
+    parts: Sequence[PopulationSnapshot | ProjectionSnapshot],
+) -> dict[str, dict[str, Any]]:
     _check_names(parts)
     return {
         part.name: {
@@ -166,63 +283,54 @@ def _globals_of(parts: Iterable[_Part]) -> _Parts:
     }
 
 
-def _check_names(parts: Iterable[_Part]) -> None:
+def _check_names(parts: Sequence[PopulationSnapshot | ProjectionSnapshot]) -> None:
     names = [part.name for part in parts]
     for name in names:
         if names.count(name) > 1:
-            msg = f"{names.count(name)} parts are named {name!r}; expected a name for each"
+            msg = f"{names.count(name)} parts are named {name!r}; expected distinct names"
             raise NameClashError(msg)
 
 
-def _section(value: Any, where: str) -> dict[str, Any]:
+def _mapping(value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        msg = f"{where} is a {type(value).__name__}; expected names and their values"
+        msg = f"{where} is a {type(value).__name__}; expected names and values"
         raise SourceError(msg)
     return value
 
 
-def _changed(
-    what: str,
-    parts: tuple[Any, ...],
-    values: Mapping[str, Mapping[str, Any]],
+def _with_values(
+    part: _Part,
+    where: str,
+    values: Mapping[str, Any],
     notes: list[str],
     global_only: bool,  # noqa: FBT001 - of the caller
-) -> tuple[Any, ...]:
-    known = {part.name for part in parts}
-    notes += [
-        f"not set: {what} {name} is not in the network" for name in values if name not in known
-    ]
-    made = []
-    for part in parts:
-        wanted = values.get(part.name, {})
-        names = {quantity.name for quantity in part.quantities}
-        where = f"of {what} {part.name}"
-        notes += [f"not set: {name} {where} is not known" for name in wanted if name not in names]
-        quantities = tuple(
-            _set(quantity, wanted[quantity.name], where, notes, global_only=global_only)
-            if quantity.name in wanted
-            else quantity
-            for quantity in part.quantities
-        )
-        made.append(replace(part, quantities=quantities))
-    return tuple(made)
+) -> _Part:
+    names = {quantity.name for quantity in part.quantities}
+    notes += [f"not set: {name} of {where} is not known" for name in values if name not in names]
+    quantities = []
+    for quantity in part.quantities:
+        changed = quantity
+        if quantity.name in values:
+            value = values[quantity.name]
+            reason = _reason_not_to_set(quantity, value, global_only=global_only)
+            if reason is None:
+                array = np.full(quantity.values.shape, value, quantity.values.dtype)
+                changed = replace(quantity, values=array)
+            else:
+                notes.append(f"not set: {quantity.name} of {where} is {reason}")
+        quantities.append(changed)
+    return replace(part, quantities=tuple(quantities))
 
 
-def _set(
-    quantity: Quantity, value: Any, where: str, notes: list[str], *, global_only: bool
-) -> Quantity:
-    reason = None
+def _reason_not_to_set(quantity: Quantity, value: Any, *, global_only: bool) -> str | None:
     dtype = quantity.values.dtype
     if quantity.kind == "variable":
-        reason = "is a variable"
-    elif quantity.locality != "global" and global_only:
-        reason = f"is {quantity.locality}"
-    elif not _is_number(value) or not _fits(value, dtype):
-        reason = f"is {value!r}, which is no {dtype}"
-    if reason is not None:
-        notes.append(f"not set: {quantity.name} {where} {reason}")
-        return quantity
-    return replace(quantity, values=np.full(quantity.values.shape, value, dtype))
+        return "a variable"
+    if quantity.locality != "global" and global_only:
+        return quantity.locality
+    if not _is_number(value) or not _fits(value, dtype):
+        return f"{value!r}, which is not of type {dtype}"
+    return None
 
 
 def _fits(value: float, dtype: np.dtype[Any]) -> bool:
@@ -236,111 +344,3 @@ def _fits(value: float, dtype: np.dtype[Any]) -> bool:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (bool, int, float)) and abs(value) <= float_info.max
-
-
-# Parameters of a JSON text set in a network of ANNarchy that is in memory.
-
-
-def set_parameters(
-    live: LiveNetwork, parameters: Parameters, *, global_only: bool = True
-) -> tuple[str, ...]:
-    """Set parameters of a network, compiled or not; give notes on each value that was not set.
-
-    With ``global_only`` false local ones are set too, to one value for all neurons or synapses.
-
-    Raises
-    ------
-    NameClashError
-        If two populations, or two projections, have the same name.
-
-    """
-    before = declarations(live)
-    after, notes = with_parameters(before, parameters, global_only=global_only)
-    parts: list[Any] = [*live.populations, *live.projections]
-    for part, old, new in zip(parts, before.parts, after.parts, strict=True):
-        values = {
-            quantity.name: np.asarray(quantity.values[()]).ravel()[0].item()
-            for quantity, known in zip(new.quantities, old.quantities, strict=True)
-            # What was not set is the very same object.
-            if quantity is not known
-        }
-        if values:
-            part.set(values)
-    for constant in live.constants:
-        if constant.name in parameters.constants:
-            constant.set(after.constants[constant.name])
-    return notes
-
-
-# Global parameters of a network of ANNarchy that is in memory, as JSON.
-
-
-def save_parameters(
-    target: str | Path,
-    network: Any = None,
-    *,
-    own: Mapping[str, Any] | None = None,
-    overwrite: bool = False,
-) -> None:
-    """Save global parameters as the JSON of ANNarchy's ``save_parameters``, with current values.
-
-    ANNarchy itself saves the values of the declarations. ``own`` becomes the section ``network``.
-
-    Raises
-    ------
-    RecordingError
-        If it is no network with populations, or part of one.
-    NameClashError
-        If two parts have the same name.
-    TargetExistsError
-        If the file exists and ``overwrite`` is false.
-    WriteError
-        If it cannot be written.
-    MissingDependencyError
-        If ANNarchy is not installed.
-
-    Example
-    -------
-    >>> save_parameters("network.json", network)  # doctest: +SKIP
-
-    """
-    declared = declarations(find_network(network))
-    text = parameters_text(parameters_of(declared, own=own))
-    with whole_file(Path(target), overwrite=overwrite) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def load_parameters(
-    source: str | Path, network: Any = None, *, global_only: bool = True
-) -> dict[str, Any]:
-    """Set global parameters of a network, compiled or not, from JSON; give its ``network`` section.
-
-    With ``global_only`` false local parameters are set too, each to one value for all neurons or
-    synapses. A warning lists what is not set: names that the network does not have, variables.
-
-    Raises
-    ------
-    SourceError
-        If the file cannot be read, or is no such JSON.
-    RecordingError
-        If it is no network with populations, or part of one.
-    NameClashError
-        If two parts have the same name.
-    MissingDependencyError
-        If ANNarchy is not installed.
-
-    Example
-    -------
-    >>> own = load_parameters("network.json", network)  # doctest: +SKIP
-
-    """
-    try:
-        text = Path(source).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        msg = f"{source} cannot be read: {error}"
-        raise SourceError(msg) from error
-    parameters = parse_parameters(text, str(source))
-    notes = set_parameters(find_network(network), parameters, global_only=global_only)
-    if notes:
-        warnings.warn(f"{source}: {'; '.join(notes)}", SimulationOutputWarning, stacklevel=2)
-    return dict(parameters.network)

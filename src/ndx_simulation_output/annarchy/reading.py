@@ -1,14 +1,15 @@
-"""Read saved networks, populations and projections."""
+"""Read networks, populations and projections that ANNarchy 4.6 to 5.0 saved."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ndx_simulation_output.annarchy.containers import Loaded, load, resolved
+from ndx_simulation_output.annarchy.containers import Loaded, load, resolve
 from ndx_simulation_output.errors import NothingRecordedError, SourceError, UnsupportedSourceError
 from ndx_simulation_output.recording import (
     NetworkSnapshot,
@@ -20,123 +21,311 @@ from ndx_simulation_output.recording import (
 )
 from ndx_simulation_output.recording.network import Kind, Locality
 
-# Values in any of the forms of ANNarchy's files as flat arrays, by their shape alone.
+SIMULATOR = "ANNarchy"
+WEIGHT = "w"
+"""ANNarchy's name for the weight of a synapse."""
+
+_NO_TIME_STEP = "the file does not contain the time step; pass dt= (--dt), in ms"
+
+
+def read(source: str | Path, *, dt: float | None = None) -> SimulationOutput:
+    """Return the state in a file of ANNarchy's ``save`` or ``save_connectivity``.
+
+    No code in the file is run.
+
+    Parameters
+    ----------
+    source
+        A pickle (``.txt`` and others), gzipped pickle, ``.npz`` or ``.mat`` file.
+    dt
+        The time step in ms, which files do not contain. It is required for networks and for
+        projections with delays.
+
+    Raises
+    ------
+    SourceError
+        If the file is damaged or not a file of ANNarchy, or if ``dt`` is missing or wrong.
+    UnsupportedSourceError
+        If the file could run code, or has the layout of ANNarchy before 4.5.3.
+    NothingRecordedError
+        If the file contains neither a population nor a projection.
+    MissingDependencyError
+        If it is a MATLAB file and SciPy is not installed.
+
+    Example
+    -------
+    >>> with read("network.npz", dt=0.5) as output:  # doctest: +SKIP
+    ...     output.networks[0].populations[0].quantities
+
+    """
+    path = Path(source)
+    loaded = load(path)
+    try:
+        network, notes = _Reader(loaded, dt).read(path.name.partition(".")[0] or "network")
+    except SourceError as error:
+        msg = f"{path}: {error}"
+        raise type(error)(msg) from error
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        msg = f"{path} does not have the layout of ANNarchy: {type(error).__name__}: {error}"
+        raise SourceError(msg) from error
+    return SimulationOutput(
+        networks=(network,),
+        run=Run(simulator=SIMULATOR, time_step=network.time_step),
+        notes=tuple(notes),
+        provenance={"format": "annarchy", "files": [path.name]},
+    )
+
+
+class _Reader:
+    """Reads the dictionary of one file."""
+
+    def __init__(self, loaded: Loaded, dt: float | None) -> None:
+        self.content, self.container, self.limit = loaded.content, loaded.container, loaded.n_bytes
+        self.dt = dt
+        self.notes: list[str] = []
+
+    def read(self, name: str) -> tuple[NetworkSnapshot, list[str]]:
+        populations, projections = self._parts()
+        if not populations and not projections:
+            msg = "the file contains neither a population nor a projection"
+            raise NothingRecordedError(msg)
+        step = self._integer("time_step")
+        if step is not None and self.dt is None:
+            msg = f"the time is in steps, and {_NO_TIME_STEP}"
+            raise SourceError(msg)
+        net_id = self._integer("net_id")
+        network = NetworkSnapshot(
+            name=name,
+            populations=tuple(populations),
+            projections=tuple(projections),
+            time=None if step is None or self.dt is None else step * self.dt / 1000,
+            step=step,
+            time_step=None if self.dt is None else self.dt / 1000,
+            simulator=SIMULATOR,
+            provenance={
+                "container": self.container,
+                **({} if net_id is None else {"net_id": net_id}),
+            },
+        )
+        return network, self.notes
+
+    def _integer(self, name: str) -> int | None:
+        """Return an integer of the network, or None if a population of that name replaced it."""
+        found = self.content.get(name)
+        return int(found) if isinstance(found, (int, np.integer)) else None
+
+    def _parts(self) -> tuple[list[PopulationSnapshot], list[ProjectionSnapshot]]:
+        own_name = str(self.content.get("name", ""))
+        if "post_ranks" in self.content:
+            return [], [self._projection(own_name, self.content)]
+        if "geometry" in self.content:
+            return [self._population(own_name, self.content)], []
+        listed = resolve(self.content.get("obj_names", {}))
+        listed = listed if isinstance(listed, Mapping) else {}
+        names = [
+            name
+            for key in ("populations", "projections")
+            for name in read_names(listed.get(key, []))
+        ]
+        populations, projections = [], []
+        for name in dict.fromkeys([*names, *self.content]):
+            part = resolve(self.content.get(name))
+            if name == "obj_names" or not isinstance(part, Mapping):
+                if name in names:
+                    self.notes.append(f"left out: {name}, which is listed but not in the file")
+            elif "post_ranks" in part:
+                projections.append(self._projection(name, part))
+            elif "dendrites" in part:
+                msg = f"projection {name!r} has the layout of ANNarchy before 4.5.3"
+                raise UnsupportedSourceError(msg)
+            elif "geometry" in part:
+                populations.append(self._population(name, part))
+        return populations, projections
+
+    def _population(self, name: str, content: Mapping[str, Any]) -> PopulationSnapshot:
+        geometry = tuple(int(length) for length in np.ravel(read_array(content["geometry"], 100)))
+        quantities = []
+        for key, kind in self._listed(name, content):
+            try:
+                values = read_array(content[key], self.limit)
+            except ValueError as error:
+                msg = f"{key} of population {name!r}: {error}"
+                raise SourceError(msg) from error
+            # A local value of a single neuron has the shape (1,), except in MATLAB files.
+            locality: Locality = "local" if values.shape else "global"
+            values = values.reshape(-1) if values.shape else values
+            quantities.append(Quantity(key, values, locality, kind))
+        return PopulationSnapshot(name, geometry, tuple(quantities))
+
+    def _projection(self, name: str, content: Mapping[str, Any]) -> ProjectionSnapshot:
+        if "pre_ranks" not in content:
+            msg = (
+                f"projection {name!r} is incomplete: the file ends before the delays; ANNarchy "
+                "fails to save rows of different lengths with different delays as .npz: save the "
+                "projection as .txt"
+            )
+            raise SourceError(msg)
+        post_ranks = np.ravel(read_array(content["post_ranks"], self.limit)).astype(np.int64)
+        try:
+            rows, pre_ranks = Rows.read_ranks(content["pre_ranks"], len(post_ranks), self.limit)
+        except ValueError as error:
+            msg = f"projection {name!r}: {error}"
+            raise SourceError(msg) from error
+        is_connectivity = "uniform_delay" in content and "attributes" not in content
+        delays = self._delays(name, content, rows, is_connectivity=is_connectivity)
+        listed = [(WEIGHT, "")] if is_connectivity else self._listed(name, content)
+        quantities = [self._synaptic(name, key, content[key], kind, rows) for key, kind in listed]
+        return ProjectionSnapshot(
+            name=name,
+            post_ranks=post_ranks,
+            ends=rows.ends,
+            pre_ranks=pre_ranks,
+            quantities=tuple(quantities),
+            pre=read_names(content["pre"])[0] if "pre" in content else None,
+            post=read_names(content["post"])[0] if "post" in content else None,
+            targets=tuple(read_names(content["target"])) if "target" in content else None,
+            delays=delays.seconds,
+            delay_steps=delays.steps,
+            weight=WEIGHT if any(one.name == WEIGHT for one in quantities) else None,
+        )
+
+    def _synaptic(self, where: str, name: str, value: Any, kind: Any, rows: "Rows") -> Quantity:
+        try:
+            values, locality = rows.read(value)
+        except (ValueError, TypeError) as error:
+            msg = f"{name} of projection {where!r}: {error}"
+            raise SourceError(msg) from error
+        if name == WEIGHT and locality == "global":
+            locality = "shared"
+        return Quantity(name, values, locality, kind)
+
+    def _delays(
+        self, name: str, content: Mapping[str, Any], rows: "Rows", *, is_connectivity: bool
+    ) -> "Delays":
+        try:
+            if is_connectivity:
+                return _connectivity_delays(content, rows, self.dt)
+            if "delays" not in content:
+                self.notes.append(f"projection {name}: the file does not contain the delays")
+                return Delays(None, None)
+            return read_delays(content["delays"], rows, self.dt)
+        except (ValueError, TypeError) as error:
+            msg = f"delays of projection {name!r}: {error}"
+            raise SourceError(msg) from error
+
+    def _listed(self, where: str, content: Mapping[str, Any]) -> list[tuple[str, Kind]]:
+        """Return the names and kinds of the quantities that have a value."""
+        kinds: dict[str, Kind] = dict.fromkeys(
+            read_names(content.get("parameters", [])), "parameter"
+        )
+        kinds |= dict.fromkeys(read_names(content.get("variables", [])), "variable")
+        found: list[tuple[str, Kind]] = []
+        for name in read_names(content.get("attributes", [])) or kinds:
+            if name in content:
+                found.append((name, kinds.get(name, "")))
+            else:
+                self.notes.append(f"left out: {name} of {where}, which is listed without a value")
+        return found
+
+
+# Values: their shapes and types differ between versions and containers.
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Where the synapses of each row end, shape (row,), and how many values a file can have."""
+    """The end of each row of synapses, shape (row,), and the largest possible number of synapses.
+
+    The limit protects from small files that refer to the same list many times.
+    """
 
     ends: NDArray[np.int64]
     limit: int
 
     @classmethod
-    def of(cls, pre_ranks: Any, n_rows: int, limit: int) -> tuple["Rows", NDArray[np.int64]]:
-        """Give the rows of ``pre_ranks``, and the ranks one after the other.
-
-        Raises
-        ------
-        ValueError
-            If there are not ``n_rows`` rows, or more values than the file can have.
-
-        """
-        rows = _rows_of(pre_ranks)
-        if len(rows) != n_rows:
-            msg = f"pre_ranks has {len(rows)} rows; expected {n_rows}, as post_ranks"
+    def read_ranks(
+        cls, pre_ranks: Any, n_rows: int, limit: int
+    ) -> tuple["Rows", NDArray[np.int64]]:
+        """Return the rows of ``pre_ranks``, and the ranks as a flat array."""
+        nested = _rows_of(pre_ranks)
+        if len(nested) != n_rows:
+            msg = f"pre_ranks has {len(nested)} rows; expected {n_rows}, as post_ranks"
             raise ValueError(msg)
-        ends = np.cumsum([len(row) for row in rows], dtype=np.int64)
-        made = cls(ends, limit)
-        ranks = made.flat(rows)
+        rows = cls(np.cumsum([len(row) for row in nested], dtype=np.int64), limit)
+        ranks = rows.flatten(nested)
         if ranks.dtype.kind not in "iu" and len(ranks):
             msg = f"pre_ranks are of type {ranks.dtype}; expected integers"
             raise ValueError(msg)
-        return made, ranks.astype(np.int64)
+        return rows, ranks.astype(np.int64)
 
-    def flat(self, rows: Sequence[Any]) -> NDArray[Any]:
-        """Give the values of all rows one after the other.
-
-        Raises
-        ------
-        ValueError
-            If a row has another length, or there are more values than the file can have.
-
-        """
+    def flatten(self, nested: Sequence[Any]) -> NDArray[Any]:
+        """Return the values of all rows as an array of shape (synapse,)."""
         total = int(self.ends[-1]) if len(self.ends) else 0
         if total > self.limit:
-            msg = f"there are {total} synapses, more than the file has bytes"
+            msg = f"there are {total} synapses, more than the bytes of the file"
             raise ValueError(msg)
-        found = np.cumsum([len(row) for row in rows], dtype=np.int64)
-        if not np.array_equal(found, self.ends):
-            msg = "the rows have other lengths than those of pre_ranks"
+        ends = np.cumsum([len(row) for row in nested], dtype=np.int64)
+        if not np.array_equal(ends, self.ends):
+            msg = "the lengths of the rows differ from those of pre_ranks"
             raise ValueError(msg)
-        if isinstance(rows, np.ndarray):
-            return _numbers(rows.reshape(-1))
-        return _numbers([one for row in rows for one in row])
+        if isinstance(nested, np.ndarray):
+            return _numbers(nested.reshape(-1))
+        return _numbers([value for row in nested for value in row])
 
     def read(self, value: Any) -> tuple[NDArray[Any], Locality]:
-        """Give the values of a quantity and how many it has.
-
-        Raises
-        ------
-        ValueError
-            If it fits neither the rows nor the synapses, or holds no numbers.
-
-        """
-        value = resolved(value)
+        """Return the values of a quantity and the locality that their number implies."""
+        value = resolve(value)
         if not np.ndim(value) if isinstance(value, np.ndarray) else _is_number(value):
             return _numbers(value), "global"
         n_rows = len(self.ends)
         if isinstance(value, np.ndarray) and value.ndim == 2 and value.shape == (1, n_rows):
-            one_row = n_rows == 1 and int(self.ends[-1]) == 1
-            return _numbers(value.ravel()), "local" if one_row else "semiglobal"
+            is_one_synapse = n_rows == 1 and int(self.ends[-1]) == 1
+            return _numbers(value.ravel()), "local" if is_one_synapse else "semiglobal"
         if len(value) == n_rows and all(_is_number(one) for one in value):
             return _numbers(list(value)), "semiglobal"
-        return self.flat(_rows_of(value)), "local"
+        return self.flatten(_rows_of(value)), "local"
 
 
-def array_of(value: Any, limit: int) -> NDArray[Any]:
-    """Give a value of a population as an array of numbers.
+def split_rows(values: NDArray[Any], ends: Any) -> list[list[Any]]:
+    """Return values of shape (synapse,) as a list for each row.
 
-    Raises
-    ------
-    ValueError
-        If it holds anything else, or more than the file can have.
+    Example
+    -------
+    >>> split_rows(np.array([0.1, 0.2, 0.3]), np.array([2, 3]))
+    [[0.1, 0.2], [0.3]]
 
     """
-    value = resolved(value)
-    if isinstance(value, np.ndarray):
-        return _numbers(value)
-    if isinstance(value, (list, tuple)) and sum(1 for _ in value) > limit:
-        msg = "there are more values than the file has bytes"
-        raise ValueError(msg)
-    if isinstance(value, (list, tuple)) and not all(map(_is_number, value)):
-        msg = "a list holds something else than numbers"
-        raise ValueError(msg)
+    flat, edges = values.tolist(), [0, *np.asarray(ends[:]).tolist()]
+    return [flat[start:end] for start, end in pairwise(edges)]
+
+
+def read_array(value: Any, limit: int) -> NDArray[Any]:
+    """Return a value of a population as an array of at most ``limit`` numbers."""
+    value = resolve(value)
+    if isinstance(value, (list, tuple)):
+        if len(value) > limit:
+            msg = f"there are {len(value)} values, more than the bytes of the file"
+            raise ValueError(msg)
+        if not all(map(_is_number, value)):
+            msg = "the list contains something other than numbers"
+            raise ValueError(msg)
     return _numbers(value)
 
 
-def texts_of(value: Any) -> list[str]:
-    """Give a list of text, without what occurs again, of a list, array or single text.
-
-    Raises
-    ------
-    ValueError
-        If it holds anything else.
-
-    """
-    value = resolved(value)
+def read_names(value: Any) -> list[str]:
+    """Return the distinct names in a list, an array or a single text."""
+    value = resolve(value)
     found = [value] if isinstance(value, str) else list(np.ravel(value)) if len(value) else []
-    if not all(isinstance(text, str) for text in found):
-        msg = "expected names"
+    if not all(isinstance(name, str) for name in found):
+        msg = f"expected names, found {value!r:.60}"
         raise ValueError(msg)
     return list(dict.fromkeys(map(str, found)))
 
 
 def _rows_of(value: Any) -> Sequence[Any]:
-    value = resolved(value)
+    value = resolve(value)
     if isinstance(value, np.ndarray) and value.ndim == 2:
         return value if value.dtype != object else value.tolist()  # type: ignore[return-value]
-    rows = [resolved(row) for row in value]
+    rows = [resolve(row) for row in value]
     if any(not isinstance(row, (list, tuple, np.ndarray)) for row in rows):
         msg = "expected a list for each row"
         raise ValueError(msg)
@@ -151,7 +340,7 @@ def _numbers(values: Any) -> NDArray[Any]:
     try:
         found = np.asarray(values)
     except (OverflowError, ValueError) as error:
-        msg = f"the values are no numbers: {error}"
+        msg = f"the values are not numbers: {error}"
         raise ValueError(msg) from error
     if found.dtype == object:
         found = np.asarray(found.tolist())
@@ -161,289 +350,78 @@ def _numbers(values: Any) -> NDArray[Any]:
     return found.astype(found.dtype.newbyteorder("="), copy=False)
 
 
-# Delays in steps, whichever unit a file has them in.
+# Delays, which are in ms or in steps.
 
 _TOLERANCE = 1e-3
-_NO_DT = "they are not in {}, and the file does not say how long a step is: give dt (ms)"
 
 
 @dataclass(frozen=True)
 class Delays:
-    """Delays in seconds and in time steps, of each synapse or of all; None if not known."""
+    """Delays in seconds and in time steps, of each synapse or of all; None if they are unknown."""
 
     seconds: NDArray[np.float64] | None
     steps: NDArray[np.int64] | None
 
 
-def file_delays(value: Any, rows: Rows, dt: float | None) -> Delays:
-    """Read the delays of a saved projection, which are in ms.
-
-    Raises
-    ------
-    ValueError
-        If they do not fit the rows, or are no multiples of ``dt``, or it is not given.
-
-    """
-    found, locality = rows.read(value)
+def read_delays(value: Any, rows: Rows, dt: float | None) -> Delays:
+    """Return the delays of a projection from values in ms."""
+    values, locality = rows.read(value)
     if locality == "semiglobal":
-        msg = "there is one for each row; expected one for each synapse, or for all"
+        msg = "there is one value for each row; expected one for each synapse, or one for all"
         raise ValueError(msg)
-    return _of_ms(found, dt)
+    return _from_ms(values, dt)
 
 
-def connectivity_delays(content: Mapping[str, Any], rows: Rows, dt: float | None) -> Delays:
-    """Read the delays of a connectivity file: in steps until version 4.8, in ms since 5.0.
+def whole_steps(values: NDArray[Any], dt: float) -> NDArray[np.float64] | None:
+    """Return times in steps of ``dt``, in the same unit, or None if they are not multiples."""
+    exact = values / dt
+    steps = np.rint(exact)
+    if not np.isfinite(steps).all() or (abs(exact - steps) > _TOLERANCE * abs(steps)).any():
+        return None
+    return np.asarray(steps, np.float64)
 
-    ``max_delay`` and ``uniform_delay`` are in steps in all, so that both can be told apart; where
-    the delays differ, they give the length of a step too.
 
-    Raises
-    ------
-    ValueError
-        If they do not fit the rows or ``dt``, or the length of a step is not known.
+def _connectivity_delays(content: Mapping[str, Any], rows: Rows, dt: float | None) -> Delays:
+    """Return the delays of a connectivity file: in steps until ANNarchy 4.8, in ms since 5.0.
 
+    ``max_delay`` and ``uniform_delay`` are always in steps. They tell which unit ``delay`` has and,
+    if the delays differ, the time step.
     """
-    uniform, largest = int(content["uniform_delay"]), int(content["max_delay"])
+    uniform, max_steps = int(content["uniform_delay"]), int(content["max_delay"])
     if uniform >= 0:
-        # 0 means no delay, which takes one step.
-        return _of_steps(np.array(max(uniform, 1)), dt)
-    found, _ = rows.read(content["delay"])
-    most = float(found.max()) if found.size else 0.0
-    if largest <= 0 or most <= 0:
-        msg = f"the largest is {most}, and max_delay is {largest}; expected more than 0"
+        # 0 stands for a projection without delays, where a spike arrives in the next step.
+        return _from_steps(np.array(max(uniform, 1)), dt)
+    values, _ = rows.read(content["delay"])
+    largest = float(values.max()) if values.size else 0.0
+    if max_steps <= 0 or largest <= 0:
+        msg = f"the largest delay is {largest} and max_delay is {max_steps}; expected more than 0"
         raise ValueError(msg)
-    if most == largest and (dt is None or not np.isclose(dt, 1)):
-        return _of_steps(found, dt)
-    inferred = most / largest
+    if largest == max_steps and (dt is None or not np.isclose(dt, 1)):
+        return _from_steps(values, dt)
+    inferred = largest / max_steps
     if dt is not None and not np.isclose(dt, inferred):
-        msg = f"dt is {dt:g} ms, but the largest delay shows that it is {inferred:g} ms"
+        msg = f"dt is {dt:g} ms, but from the largest delay it is {inferred:g} ms"
         raise ValueError(msg)
-    return _of_ms(found, inferred)
+    return _from_ms(values, inferred)
 
 
-def _of_ms(values: NDArray[Any], dt: float | None) -> Delays:
+def _from_ms(values: NDArray[Any], dt: float | None) -> Delays:
     if dt is None:
-        raise ValueError(_NO_DT.format("steps"))
-    steps = np.rint(values / dt)
-    if not np.isfinite(steps).all() or (abs(values / dt - steps) > _TOLERANCE * abs(steps)).any():
-        msg = f"they are no multiples of dt, {dt:g} ms; is it right?"
+        msg = f"they are in ms, and {_NO_TIME_STEP}"
         raise ValueError(msg)
-    return _of_steps(steps, dt)
+    steps = whole_steps(values, dt)
+    if steps is None:
+        msg = f"they are not multiples of dt, {dt:g} ms; is dt right?"
+        raise ValueError(msg)
+    return _from_steps(steps, dt)
 
 
-def _of_steps(values: NDArray[Any], dt: float | None) -> Delays:
+def _from_steps(values: NDArray[Any], dt: float | None) -> Delays:
     if dt is None:
-        raise ValueError(_NO_DT.format("seconds"))
+        msg = f"they are in steps, and {_NO_TIME_STEP}"
+        raise ValueError(msg)
     steps = np.asarray(values).astype(np.int64)
     if not np.array_equal(steps, values):
-        msg = "they are in steps, but not whole"
+        msg = "they are in steps, but are not integers"
         raise ValueError(msg)
     return Delays(np.asarray(steps * dt / 1000, np.float64), steps)
-
-
-# Read the files in which ANNarchy 4.6 to 5.0 saves networks, populations and projections.
-
-_SIMULATOR = "ANNarchy"
-_WEIGHT = "w"
-_RANKS = "post_ranks"
-
-
-def read(source: str | Path, *, dt: float | None = None) -> SimulationOutput:
-    """Read what ANNarchy's ``save`` or ``save_connectivity`` has written, as one state.
-
-    Nothing in the file is run. Files do not say the time step, so ``dt`` (ms) must, but for single
-    populations.
-
-    Raises
-    ------
-    SourceError
-        If the file is damaged, holds something else, or does not say what only ``dt`` does.
-    UnsupportedSourceError
-        If it holds what could run code, or a layout older than ANNarchy 4.5.3.
-    NothingRecordedError
-        If there is neither a population nor a projection.
-    MissingDependencyError
-        If it is a MATLAB file and SciPy is not installed.
-
-    Example
-    -------
-    >>> with read("network.npz", dt=0.5) as output:  # doctest: +SKIP
-    ...     output.networks[0].populations[0].quantities
-
-    """
-    path = Path(source)
-    loaded = load(path)
-    try:
-        network, notes = _Reading(loaded, dt).network(path.name)
-    except SourceError as error:
-        msg = f"{path}: {error}"
-        raise type(error)(msg) from error
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        msg = f"{path} contradicts the format of ANNarchy: {type(error).__name__}: {error}"
-        raise SourceError(msg) from error
-    return SimulationOutput(
-        networks=(network,),
-        run=Run(simulator=_SIMULATOR, time_step=network.time_step),
-        notes=tuple(notes),
-        provenance={"format": "annarchy", "files": [path.name]},
-    )
-
-
-class _Reading:
-    """Reads the dictionary of one file."""
-
-    def __init__(self, loaded: Loaded, dt: float | None) -> None:
-        self.loaded, self.dt = loaded, dt
-        self.content = loaded.content
-        self.notes: list[str] = []
-
-    def network(self, file: str) -> tuple[NetworkSnapshot, list[str]]:
-        if _RANKS in self.content or "geometry" in self.content:
-            populations, projections = self._single()
-        else:
-            populations, projections = self._all()
-        if not populations and not projections:
-            msg = "there is neither a population nor a projection"
-            raise NothingRecordedError(msg)
-        step = self._integer("time_step")
-        seconds = None if self.dt is None else self.dt / 1000
-        if step is not None and self.dt is None:
-            msg = "the time is in steps, and the file does not say how long one is: give dt (ms)"
-            raise SourceError(msg)
-        provenance: dict[str, Any] = {"container": self.loaded.container}
-        if (number := self._integer("net_id")) is not None:
-            provenance["net_id"] = number
-        name = file.partition(".")[0] or "network"
-        network = NetworkSnapshot(
-            name=name,
-            populations=tuple(populations),
-            projections=tuple(projections),
-            time=None if step is None or self.dt is None else step * self.dt / 1000,
-            step=step,
-            time_step=seconds,
-            simulator=_SIMULATOR,
-            provenance=provenance,
-        )
-        return network, self.notes
-
-    def _integer(self, name: str) -> int | None:
-        """Give an entry of the network, unless a population has its name and is there instead."""
-        found = self.content.get(name)
-        return int(found) if isinstance(found, (int, np.integer)) else None
-
-    def _single(self) -> tuple[list[PopulationSnapshot], list[ProjectionSnapshot]]:
-        name = str(self.content.get("name", ""))
-        if _RANKS not in self.content:
-            return [self._population(name, self.content)], []
-        return [], [self._projection(name, self.content)]
-
-    def _all(self) -> tuple[list[PopulationSnapshot], list[ProjectionSnapshot]]:
-        listed = _mapping(self.content.get("obj_names", {}))
-        order = [*texts_of(listed.get("populations", [])), *texts_of(listed.get("projections", []))]
-        populations, projections = [], []
-        for name in dict.fromkeys([*order, *self.content]):
-            found = resolved(self.content.get(name))
-            if name == "obj_names" or not isinstance(found, Mapping):
-                if name in order:
-                    self.notes.append(f"left out: {name} is listed, but not there")
-                continue
-            if _RANKS in found:
-                projections.append(self._projection(name, found))
-            elif "dendrites" in found:
-                msg = f"projection {name!r} has the layout of ANNarchy before 4.5.3"
-                raise UnsupportedSourceError(msg)
-            elif "geometry" in found:
-                populations.append(self._population(name, found))
-        return populations, projections
-
-    def _population(self, name: str, content: Mapping[str, Any]) -> PopulationSnapshot:
-        geometry = tuple(int(n) for n in np.ravel(array_of(content["geometry"], 100)))
-        found = []
-        for quantity, kind in self._listed(name, content):
-            try:
-                values = array_of(content[quantity], self.loaded.n_bytes)
-            except ValueError as error:
-                msg = f"{quantity} of population {name!r}: {error}"
-                raise SourceError(msg) from error
-            # A population of one neuron has a local value of shape (1,), but not in MATLAB files.
-            is_global = not values.shape
-            values = values if is_global else values.reshape(-1)
-            found.append(Quantity(quantity, values, "global" if is_global else "local", kind))
-        return PopulationSnapshot(name, geometry, tuple(found))
-
-    def _projection(self, name: str, content: Mapping[str, Any]) -> ProjectionSnapshot:
-        if "pre_ranks" not in content:
-            msg = (
-                f"projection {name!r} is incomplete: it ends before its delays, as ANNarchy leaves "
-                "a .npz of rows of different lengths whose delays differ; save it as .txt"
-            )
-            raise SourceError(msg)
-        post_ranks = np.ravel(array_of(content[_RANKS], self.loaded.n_bytes)).astype(np.int64)
-        try:
-            rows, pre_ranks = Rows.of(content["pre_ranks"], len(post_ranks), self.loaded.n_bytes)
-        except ValueError as error:
-            msg = f"projection {name!r}: {error}"
-            raise SourceError(msg) from error
-        is_connectivity = "uniform_delay" in content and "attributes" not in content
-        delays = self._delays(name, content, rows, is_connectivity=is_connectivity)
-        listed = [(_WEIGHT, "")] if is_connectivity else self._listed(name, content)
-        quantities = [self._synaptic(name, one, content[one], kind, rows) for one, kind in listed]
-        return ProjectionSnapshot(
-            name=name,
-            post_ranks=post_ranks,
-            ends=rows.ends,
-            pre_ranks=pre_ranks,
-            quantities=tuple(quantities),
-            pre=_optional_text(content, "pre"),
-            post=_optional_text(content, "post"),
-            targets=tuple(texts_of(content["target"])) if "target" in content else None,
-            delays=delays.seconds,
-            delay_steps=delays.steps,
-            weight=_WEIGHT if any(one.name == _WEIGHT for one in quantities) else None,
-        )
-
-    def _synaptic(self, where: str, name: str, value: Any, kind: Any, rows: Rows) -> Quantity:
-        try:
-            values, locality = rows.read(value)
-        except (ValueError, TypeError) as error:
-            msg = f"{name} of projection {where!r}: {error}"
-            raise SourceError(msg) from error
-        if name == _WEIGHT and locality == "global":
-            locality = "shared"
-        return Quantity(name, values, locality, kind)
-
-    def _delays(
-        self, name: str, content: Mapping[str, Any], rows: Rows, *, is_connectivity: bool
-    ) -> Delays:
-        try:
-            if is_connectivity:
-                return connectivity_delays(content, rows, self.dt)
-            if "delays" not in content:
-                self.notes.append(f"projection {name}: the file does not say its delays")
-                return Delays(None, None)
-            return file_delays(content["delays"], rows, self.dt)
-        except (ValueError, TypeError) as error:
-            msg = f"delays of projection {name!r}: {error}"
-            raise SourceError(msg) from error
-
-    def _listed(self, where: str, content: Mapping[str, Any]) -> list[tuple[str, Kind]]:
-        """Give the quantities that are listed and there, with their kinds."""
-        kinds: dict[str, Kind] = dict.fromkeys(texts_of(content.get("parameters", [])), "parameter")
-        kinds |= dict.fromkeys(texts_of(content.get("variables", [])), "variable")
-        listed = texts_of(content.get("attributes", []))
-        found: list[tuple[str, Kind]] = []
-        for name in listed or kinds:
-            if name not in content:
-                self.notes.append(f"left out: {name} of {where} is listed, but has no value")
-                continue
-            found.append((name, kinds.get(name, "")))
-        return found
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    found = resolved(value)
-    return found if isinstance(found, Mapping) else {}
-
-
-def _optional_text(content: Mapping[str, Any], key: str) -> str | None:
-    return texts_of(content[key])[0] if key in content else None

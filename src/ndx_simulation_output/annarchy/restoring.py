@@ -7,16 +7,16 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ndx_simulation_output.annarchy.monitors import forget_times
+from ndx_simulation_output.annarchy.monitors import restart_at_current_step
 from ndx_simulation_output.annarchy.network import (
-    WEIGHT,
     LiveNetwork,
-    base_of,
-    declared,
+    declarations_of,
+    population_of,
     pre_ranks_of,
     simulator,
-    typed,
+    to_declared_type,
 )
+from ndx_simulation_output.annarchy.reading import WEIGHT, split_rows, whole_steps
 from ndx_simulation_output.errors import MissingDependencyError, NameClashError, RestoreError
 from ndx_simulation_output.recording import (
     NetworkSnapshot,
@@ -25,215 +25,396 @@ from ndx_simulation_output.recording import (
     Quantity,
 )
 
-# Whether a saved state fits a network in memory, and its values as ANNarchy takes them.
+_State = TypeVar("_State", PopulationSnapshot, ProjectionSnapshot)
 
-_KINDS = {"double": "f", "float": "f", "int": "i", "bool": "b"}
-_REBUILD = "connect() rebuilds it before the network is compiled"
-_TOLERANCE = 1e-3
+
+@dataclass(frozen=True)
+class Restored:
+    """What ``load`` set, in words such as ``population exc: v``.
+
+    Attributes
+    ----------
+    set
+        What was set.
+    skipped
+        What is only in the file.
+    missing
+        What is only in the network; it keeps its value.
+    mismatched
+        What is in both but does not match, with the reason; it was not set.
+    notes
+        Values that were rounded, and monitors that have recorded before.
+
+    """
+
+    set: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    mismatched: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Return the number of items that were set, and a line for each that was not."""
+        lines = [f"set: {len(self.set)} parameters, variables, delays and clocks"]
+        for name in ("skipped", "missing", "mismatched"):
+            lines += [f"{name}: {item}" for item in getattr(self, name)]
+        lines += [f"note: {note}" for note in self.notes]
+        return "\n".join(lines)
+
+
+@dataclass
+class _Plan:
+    """The functions that set something, by name, and the names of what cannot be set."""
+
+    set: dict[str, Callable[[], None]] = field(default_factory=dict)
+    skipped: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    mismatched: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+class _MismatchError(ValueError):
+    """The saved state does not match the network."""
+
+
+def restore(
+    live: LiveNetwork,
+    saved: NetworkSnapshot,
+    *,
+    populations: bool = True,
+    projections: bool = True,
+    partial: bool = False,
+) -> Restored:
+    """Set a state in a compiled network, and the clock if populations are set.
+
+    Connections, sizes and types are compared before anything is set. If something does not match,
+    nothing is set; with ``partial``, everything else is. If both are a single population or
+    projection, their names may differ.
+    """
+    plan = _Plan()
+    _check_compiled(live)
+    is_part = live.set_step is None
+    if populations:
+        for name, population, state in _pairs(
+            "population", live.populations, saved.populations, plan, is_part=is_part
+        ):
+            _plan_population(plan, name, population, state)
+    if projections:
+        for name, projection, synapses in _pairs(
+            "projection", live.projections, saved.projections, plan, is_part=is_part
+        ):
+            _plan_projection(plan, name, projection, synapses, live.dt)
+    if populations and saved.populations:
+        _plan_clock(plan, live, saved)
+    if plan.mismatched and not partial:
+        lines = "".join(f"\n  {item}" for item in plan.mismatched)
+        msg = f"nothing was set, because this does not match (partial=True sets the rest):{lines}"
+        raise RestoreError(msg)
+    if is_part and not plan.set and not plan.mismatched:
+        names = ", ".join(plan.skipped) or "nothing"
+        msg = f"the file has no state of {live.name!r}; it has {names}"
+        raise RestoreError(msg)
+    _apply(plan)
+    if "time" in plan.set:
+        plan.notes += _monitor_notes(live)
+    found = (plan.set, plan.skipped, plan.missing, plan.mismatched, plan.notes)
+    return Restored(*map(tuple, found))
+
+
+def _check_compiled(live: LiveNetwork) -> None:
+    parts: tuple[Any, ...] = (*live.populations, *live.projections)
+    for part in parts:
+        if not getattr(part, "initialized", True):
+            msg = f"{part.name!r} is not compiled yet; compile the network before loading a state"
+            raise RestoreError(msg)
+
+
+def _pairs(
+    kind: str, parts: tuple[Any, ...], states: tuple[_State, ...], plan: _Plan, *, is_part: bool
+) -> Iterator[tuple[str, Any, _State]]:
+    """Yield the name, part and state of what both have, and plan to skip the rest."""
+    by_name: dict[str, Any] = _by_name(kind, parts)
+    saved: dict[str, _State] = _by_name(kind, states)
+    if is_part and len(by_name) == len(saved) == 1:
+        saved = dict(zip(by_name, saved.values(), strict=True))
+    for name, part in by_name.items():
+        if name in saved:
+            yield f"{kind} {name}", part, saved[name]
+        else:
+            plan.missing.append(f"{kind} {name}")
+    plan.skipped += [f"{kind} {name}" for name in saved if name not in by_name]
+
+
+def _by_name(kind: str, parts: tuple[Any, ...]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for part in parts:
+        if part.name in found:
+            msg = f"two {kind}s are named {part.name!r}; expected distinct names"
+            raise NameClashError(msg)
+        found[part.name] = part
+    return found
+
+
+def _plan_population(plan: _Plan, name: str, population: Any, state: PopulationSnapshot) -> None:
+    geometry = tuple(int(length) for length in population.geometry)
+    if state.geometry != geometry:
+        plan.mismatched.append(
+            f"{name}: the geometry is {state.geometry} in the file and {geometry} in the network"
+        )
+        return
+    _plan_quantities(plan, name, population, state.quantities, None)
+
+
+def _plan_projection(
+    plan: _Plan, name: str, projection: Any, state: ProjectionSnapshot, dt: float
+) -> None:
+    try:
+        _check_connections(projection, state)
+    except _MismatchError as error:
+        plan.mismatched.append(f"{name}: {error}")
+        return
+    _plan_quantities(plan, name, projection, state.quantities, np.asarray(state.ends[:]))
+    if state.delays is None and state.delay_steps is None:
+        plan.missing.append(f"{name}: delays")
+        return
+    try:
+        delays = _delays_to_set(projection, state, dt)
+    except _MismatchError as error:
+        plan.mismatched.append(f"{name}: delays {error}")
+        return
+
+    def set_delays() -> None:
+        if delays is not None:
+            projection.delay = delays
+
+    plan.set[f"{name}: delays"] = set_delays
+
+
+def _plan_quantities(
+    plan: _Plan, where: str, part: Any, quantities: tuple[Quantity, ...], ends: Any
+) -> None:
+    declarations = declarations_of(part)
+    names = dict.fromkeys([*part.parameters, *part.variables])
+    saved = {quantity.name for quantity in quantities}
+    plan.missing += [f"{where}: {name}" for name in names if name not in saved]
+    for quantity in quantities:
+        name, declaration = f"{where}: {quantity.name}", declarations.get(quantity.name, {})
+        if quantity.name not in names:
+            plan.skipped.append(name)
+            continue
+        try:
+            _check_quantity(part, quantity, declaration)
+        except _MismatchError as error:
+            plan.mismatched.append(f"{name} {error}")
+            continue
+        if _is_rounded(quantity, declaration):
+            plan.notes.append(f"{name} is rounded to the 32 bits of the network")
+        plan.set[name] = _setter(part, quantity, ends, declaration)
+
+
+def _setter(
+    part: Any, quantity: Quantity, ends: Any, declaration: Mapping[str, Any]
+) -> Callable[[], None]:
+    def set_values() -> None:
+        values = to_declared_type(
+            np.asarray(quantity.values[()]), declaration.get("ctype", "double")
+        )
+        value: Any
+        if values.shape and ends is None:
+            value = values.reshape(tuple(part.geometry))
+        elif values.shape and quantity.locality == "local":
+            value = split_rows(values, ends)
+        else:
+            value = values.tolist()
+        part.set({quantity.name: value})
+
+    return set_values
+
+
+def _plan_clock(plan: _Plan, live: LiveNetwork, saved: NetworkSnapshot) -> None:
+    set_step, step = live.set_step, saved.step
+    if set_step is None:
+        return
+    if step is None:
+        plan.missing.append("time")
+        return
+    dt = None if saved.time_step is None else saved.time_step * 1000
+    if dt is not None and not np.isclose(dt, live.dt):
+        plan.mismatched.append(
+            f"time: the time step is {dt:g} ms in the file and {live.dt:g} ms in the network"
+        )
+        return
+    if step < live.step():
+        plan.notes += _event_notes(live)
+    plan.set["time"] = lambda: set_step(step)
+
+
+def _event_notes(live: LiveNetwork) -> Iterator[str]:
+    """Yield a note on variables that depend on the last event, which is then in the future."""
+    for projection in live.projections:
+        names = [
+            name
+            for name, declaration in declarations_of(projection).items()
+            if declaration.get("method") == "event-driven"
+        ]
+        if names:
+            yield (
+                f"projection {projection.name}: {', '.join(names)}: the clock is set back, but "
+                "ANNarchy keeps the times of the last events, even after reset(), so these "
+                "variables can diverge; load into a network that has not been simulated"
+            )
+
+
+def _monitor_notes(live: LiveNetwork) -> Iterator[str]:
+    """Let monitors start at the restored time, and yield a note on those that have samples."""
+    for monitor in live.monitors:
+        if not restart_at_current_step(monitor):
+            yield (
+                f"{getattr(monitor, 'name', 'a monitor')} has recorded before, and reports times "
+                "of both clocks; call its get() before the next recording"
+            )
+
+
+def _apply(plan: _Plan) -> None:
+    done: list[str] = []
+    for name, set_it in plan.set.items():
+        try:
+            set_it()
+        except Exception as error:
+            before = ", ".join(done) or "nothing"
+            msg = f"ANNarchy cannot set {name}: {error}; set before it: {before}"
+            raise RestoreError(msg) from error
+        done.append(name)
+
+
+# Comparison of the saved state with the network
+
+_TYPE_KINDS = {"double": "f", "float": "f", "int": "i", "bool": "b"}
 _HETEROGENEOUS = -1
+_USE_CONNECT = "connect() restores them before the network is compiled"
 
 
-class MisfitError(ValueError):
-    """Something of a state does not fit the network, and why."""
-
-
-def check_geometry(population: Any, state: PopulationSnapshot) -> None:
-    """Refuse a state of other neurons.
-
-    Raises
-    ------
-    MisfitError
-        If the geometry differs.
-
-    """
-    there = tuple(int(length) for length in population.geometry)
-    if state.geometry != there:
-        msg = f"the geometry is {state.geometry} in the file and {there} in the network"
-        raise MisfitError(msg)
-
-
-def check_topology(projection: Any, state: ProjectionSnapshot) -> None:
-    """Refuse a state of other synapses.
-
-    Raises
-    ------
-    MisfitError
-        If rows, or the pre-synaptic neurons of one, differ.
-
-    """
+def _check_connections(projection: Any, state: ProjectionSnapshot) -> None:
     post_ranks, saved = np.asarray(projection.post_ranks, np.int64), state.post_ranks[:]
     if not np.array_equal(post_ranks, saved):
         msg = (
-            f"the topology differs: {len(saved)} neurons have synapses in the file, and "
-            f"{len(post_ranks)} or others in the network; {_REBUILD}"
+            f"the connections differ: {len(saved)} neurons have synapses in the file, and "
+            f"{len(post_ranks)} or different ones in the network; {_USE_CONNECT}"
         )
-        raise MisfitError(msg)
+        raise _MismatchError(msg)
     rows = pre_ranks_of(projection)
     ends = np.cumsum([len(row) for row in rows], dtype=np.int64)
     if not np.array_equal(ends, state.ends[:]):
-        there = int(ends[-1]) if len(ends) else 0
+        n_synapses = int(ends[-1]) if len(ends) else 0
         msg = (
-            f"the topology differs: {state.pre_ranks.shape[0]} synapses in the file, and {there} "
-            f"or others in the network; {_REBUILD}"
+            f"the connections differ: {state.pre_ranks.shape[0]} synapses in the file, and "
+            f"{n_synapses} or a different number per neuron in the network; {_USE_CONNECT}"
         )
-        raise MisfitError(msg)
+        raise _MismatchError(msg)
     if not np.array_equal([rank for row in rows for rank in row], state.pre_ranks[:]):
-        msg = f"the topology differs: synapses come from other neurons; {_REBUILD}"
-        raise MisfitError(msg)
+        msg = f"the connections differ: the pre-synaptic neurons are different; {_USE_CONNECT}"
+        raise _MismatchError(msg)
 
 
-def check_quantity(part: Any, quantity: Quantity, facts: Mapping[str, Any]) -> None:
-    """Refuse values that are not as many, or of the type, as ``facts`` declare.
-
-    Raises
-    ------
-    MisfitError
-        If they are not.
-
-    """
-    has, wanted = quantity.locality, facts.get("locality", "local")
-    if has != wanted and (has, wanted) != ("shared", "local"):
-        msg = f"is {has} in the file and {wanted} in the network"
-        raise MisfitError(msg)
-    if quantity.name == WEIGHT and has == "local" and np.isscalar(getattr(part, WEIGHT)):
+def _check_quantity(part: Any, quantity: Quantity, declaration: Mapping[str, Any]) -> None:
+    """Refuse values whose locality or type is not the declared one."""
+    locality, expected = quantity.locality, declaration.get("locality", "local")
+    if locality != expected and (locality, expected) != ("shared", "local"):
+        msg = f"is {locality} in the file and {expected} in the network"
+        raise _MismatchError(msg)
+    if quantity.name == WEIGHT and locality == "local" and np.isscalar(getattr(part, WEIGHT)):
         msg = "has a value for each synapse in the file and one for all in the network"
-        raise MisfitError(msg)
+        raise _MismatchError(msg)
     values = np.asarray(quantity.values[()])
-    declared_type = facts.get("ctype", "double")
-    kind = _KINDS.get(declared_type, "f")
+    ctype = declaration.get("ctype", "double")
+    kind = _TYPE_KINDS.get(ctype, "f")
     is_number = values.dtype.kind in "biuf"
-    if not is_number or (kind != "f" and typed(values, declared_type).dtype.kind != kind):
-        msg = f"holds {values.dtype} in the file, not all of which are {declared_type}"
-        raise MisfitError(msg)
+    if not is_number or (kind != "f" and to_declared_type(values, ctype).dtype.kind != kind):
+        msg = f"has values of type {values.dtype} in the file, some of which are not {ctype}"
+        raise _MismatchError(msg)
 
 
-def is_rounded(quantity: Quantity, facts: Mapping[str, Any]) -> bool:
-    """Tell whether a network of 32 bits cannot hold the values as they are."""
+def _is_rounded(quantity: Quantity, declaration: Mapping[str, Any]) -> bool:
+    """Return True if the network stores a quantity in 32 bits and cannot represent it."""
+    if declaration.get("ctype") != "float":
+        return False
     values = np.asarray(quantity.values[()])
-    return facts.get("ctype") == "float" and typed(values, "float").dtype != np.float32
+    return to_declared_type(values, "float").dtype != np.float32
 
 
-def value_to_set(part: Any, quantity: Quantity, ends: Any, facts: Mapping[str, Any]) -> Any:
-    """Give values as ANNarchy takes them: a number, a grid, a list, or a list for each row."""
-    values = typed(np.asarray(quantity.values[()]), facts.get("ctype", "double"))
-    if not values.shape:
-        return values.item()
-    if ends is None:
-        return values.reshape(tuple(part.geometry))
-    return in_rows(values, ends) if quantity.locality == "local" else values.tolist()
-
-
-def in_rows(values: NDArray[Any], ends: NDArray[Any]) -> list[list[Any]]:
-    """Split values, shape (synapse,), into a list for each row.
-
-    Example
-    -------
-    >>> in_rows(np.array([0.1, 0.2, 0.3]), np.array([2, 3]))
-    [[0.1, 0.2], [0.3]]
-
-    """
-    flat, edges = values.tolist(), np.asarray(ends).tolist()
-    return [flat[start:end] for start, end in zip([0, *edges], edges, strict=False)]
-
-
-def delays_to_set(projection: Any, state: ProjectionSnapshot, dt: float) -> Any:
-    """Give delays in ms as ANNarchy takes them, or None if the network has them already.
-
-    Raises
-    ------
-    MisfitError
-        If the network was compiled without such delays, or they are no multiples of ``dt`` (ms).
-
-    """
-    steps = _steps(state, dt)
+def _delays_to_set(projection: Any, state: ProjectionSnapshot, dt: float) -> Any:
+    """Return delays in ms in the form that ANNarchy accepts, or None if it has them already."""
+    if state.delays is None:
+        steps = np.asarray(state.delay_steps[()])  # type: ignore[index]
+    else:
+        # The time step of the file may be a different one.
+        found = whole_steps(np.asarray(state.delays[()]) * 1000, dt)
+        if found is None or (found.size and found.min() < 1):
+            msg = f"are not multiples of the time step, {dt:g} ms"
+            raise _MismatchError(msg)
+        steps = found.astype(np.int64)
     compiled = int(projection.uniform_delay)
     if compiled == _HETEROGENEOUS:
         all_steps = np.broadcast_to(steps, state.pre_ranks.shape)
-        return in_rows(all_steps * dt, np.asarray(state.ends[:]))
+        return split_rows(all_steps * dt, state.ends)
     if steps.size and steps.min() != steps.max():
-        msg = f"differ in the file, and the network is compiled with one for all; {_REBUILD}"
-        raise MisfitError(msg)
-    wanted = int(steps.max()) if steps.size else 1
-    if wanted == max(compiled, 1):
+        msg = f"differ in the file, but the network is compiled with one delay; {_USE_CONNECT}"
+        raise _MismatchError(msg)
+    delay = int(steps.max()) if steps.size else 1
+    if delay == max(compiled, 1):
         return None
     if compiled == 0:
-        msg = f"are {wanted} steps in the file, and the network is compiled without; {_REBUILD}"
-        raise MisfitError(msg)
-    return wanted * dt
+        msg = (
+            f"are {delay} steps in the file, but the network is compiled without delays; "
+            f"{_USE_CONNECT}"
+        )
+        raise _MismatchError(msg)
+    return delay * dt
 
 
-def _steps(state: ProjectionSnapshot, dt: float) -> NDArray[np.int64]:
-    """Give delays in steps of the network, whose ``dt`` need not be that of the file."""
-    if state.delays is None:
-        return np.asarray(state.delay_steps[()])  # type: ignore[index]
-    exact = np.asarray(state.delays[()]) * 1000 / dt
-    steps = np.rint(exact)
-    if steps.size and (steps.min() < 1 or abs(exact - steps).max() > _TOLERANCE * steps.max()):
-        msg = f"are no multiples of the time step, {dt:g} ms"
-        raise MisfitError(msg)
-    return steps.astype(np.int64)
+# Connections of a projection that is not compiled yet
 
 
-# The synapses of a saved projection given to one that is not compiled yet.
-
-
-def connect(projection: Any, state: ProjectionSnapshot, dt: float) -> None:
-    """Give a projection the synapses, weights and delays of a saved one; ``dt`` is in ms.
-
-    Uniform delays go through ``connect_from_sparse``, which takes no others; others through
-    ``connect_with_func``.
-
-    Raises
-    ------
-    RestoreError
-        If the projection is compiled, or its populations have not the neurons.
-    MissingDependencyError
-        If SciPy is not installed.
-
-    """
+def restore_connections(projection: Any, state: ProjectionSnapshot, dt: float) -> None:
+    """Create the synapses of a saved projection, with weights and delays; ``dt`` is in ms."""
     if getattr(projection, "initialized", False):
-        msg = f"{projection.name!r} is compiled; synapses are rebuilt before the network is"
+        msg = f"{projection.name!r} is compiled; call connect() before the network is compiled"
         raise RestoreError(msg)
-    post, pre = _places(projection.post), _places(projection.pre)
+    post, pre = _indices_in(projection.post), _indices_in(projection.pre)
     rows = np.repeat(state.post_ranks[:], np.diff(state.ends[:], prepend=0))
     _check_ranks(projection, "post", rows, post)
     _check_ranks(projection, "pre", state.pre_ranks[:], pre)
-    weights = _weights(state)
-    delays = _delays(state, dt)
+    weights, delays = _weights(state), _delays(state, dt)
+    # connect_from_sparse accepts only one delay for all synapses.
     if delays is not None and delays.size and delays.min() != delays.max():
-        projection.connect_with_func(_pattern(state, weights, delays))
+        projection.connect_with_func(_connector(state, weights, delays))
         return
-    uniform = {} if delays is None or not delays.size else {"delays": float(delays.flat[0])}
-    if uniform.get("delays") == dt:
-        uniform = {}
-    matrix = _sparse(post[rows], pre[state.pre_ranks[:]], weights, _shape(projection))
-    projection.connect_from_sparse(matrix, **uniform)
+    delay = dt if delays is None or not delays.size else float(delays.flat[0])
+    shape = int(projection.pre.size), int(projection.post.size)
+    matrix = _sparse_matrix(post[rows], pre[state.pre_ranks[:]], weights, shape)
+    projection.connect_from_sparse(matrix, **({} if delay == dt else {"delays": delay}))
 
 
-def _places(population: Any) -> NDArray[np.int64]:
-    """Give the place of each neuron of a population in a view of it, -1 where it is not there."""
-    whole = base_of(population)
-    places = np.full(int(whole.size), -1)
+def _indices_in(population: Any) -> NDArray[np.int64]:
+    """Return the index of each neuron of a population in a view of it, -1 if it is not there."""
+    whole = population_of(population)
+    indices = np.full(int(whole.size), -1)
     ranks = np.asarray(population.ranks) if whole is not population else np.arange(whole.size)
-    places[ranks] = np.arange(len(ranks))
-    return places
+    indices[ranks] = np.arange(len(ranks))
+    return indices
 
 
 def _check_ranks(
-    projection: Any, side: str, ranks: NDArray[Any], places: NDArray[np.int64]
+    projection: Any, side: str, ranks: NDArray[Any], indices: NDArray[np.int64]
 ) -> None:
-    known = ranks < len(places)
-    if not known.all() or (places[ranks[known]] < 0).any():
-        lost = ranks[~known] if not known.all() else ranks[places[ranks] < 0]
+    is_known = ranks < len(indices)
+    is_known[is_known] = indices[ranks[is_known]] >= 0
+    if not is_known.all():
         msg = (
-            f"the {side}-synaptic neurons of {projection.name!r} have no rank {int(lost[0])}, "
-            "which has synapses in the file"
+            f"the {side}-synaptic population of {projection.name!r} has no neuron with rank "
+            f"{int(ranks[~is_known][0])}, which has synapses in the file"
         )
         raise RestoreError(msg)
-
-
-def _shape(projection: Any) -> tuple[int, int]:
-    return int(projection.pre.size), int(projection.post.size)
 
 
 def _weights(state: ProjectionSnapshot) -> NDArray[np.float64]:
@@ -248,281 +429,34 @@ def _delays(state: ProjectionSnapshot, dt: float) -> NDArray[np.float64] | None:
     return None if state.delay_steps is None else np.asarray(state.delay_steps[()]) * dt
 
 
-def _sparse(
+def _sparse_matrix(
     post: NDArray[Any], pre: NDArray[Any], weights: NDArray[Any], shape: tuple[int, int]
 ) -> Any:
-    """Make a matrix of SciPy, pre-synaptic neurons first, in which weights of 0 are kept."""
+    """Return a sparse matrix, (pre-synaptic, post-synaptic), that keeps weights of 0."""
     try:
         from scipy.sparse import lil_matrix
     except ImportError as error:
-        msg = "connect_from_sparse takes SciPy: pip install 'ndx-simulation-output[matlab]'"
+        msg = "connect() requires SciPy: pip install 'ndx-simulation-output[matlab]'"
         raise MissingDependencyError(msg) from error
     order = np.lexsort((post, pre))
     ends = np.cumsum(np.bincount(pre, minlength=shape[0]))
     matrix = lil_matrix(shape)
-    columns, values = in_rows(post[order], ends), in_rows(weights[order], ends)
+    columns, values = split_rows(post[order], ends), split_rows(weights[order], ends)
     for row in range(shape[0]):
         matrix.rows[row], matrix.data[row] = columns[row], values[row]
     return matrix
 
 
-def _pattern(state: ProjectionSnapshot, weights: NDArray[Any], delays: NDArray[Any]) -> Any:
-    """Give a function that makes ANNarchy's own list of synapses; 5.x calls it with ``dt`` too."""
-    ends = np.asarray(state.ends[:])
+def _connector(state: ProjectionSnapshot, weights: NDArray[Any], delays: NDArray[Any]) -> Any:
+    """Return a function that makes ANNarchy's list of synapses; ANNarchy 5 passes ``dt`` too."""
 
-    def pattern(_pre: Any, _post: Any, *dt: float) -> Any:
+    def connect(_pre: Any, _post: Any, *dt: float) -> Any:
         synapses = simulator().LILConnectivity(*dt)
-        rows = (in_rows(values, ends) for values in (state.pre_ranks[:], weights, delays))
-        for rank, *row in zip(np.asarray(state.post_ranks[:]).tolist(), *rows, strict=True):
-            if row[0]:
-                synapses.add(rank, *row)
+        ranks = np.asarray(state.post_ranks[:]).tolist()
+        rows = (split_rows(array, state.ends) for array in (state.pre_ranks[:], weights, delays))
+        for post_rank, pre_ranks, *values in zip(ranks, *rows, strict=True):
+            if pre_ranks:
+                synapses.add(post_rank, pre_ranks, *values)
         return synapses
 
-    return pattern
-
-
-# A saved state set in a network of ANNarchy that is in memory: all of it, or nothing.
-
-_State = TypeVar("_State", PopulationSnapshot, ProjectionSnapshot)
-
-
-@dataclass(frozen=True)
-class Restored:
-    """What of a state was set, in words such as ``population exc: v``.
-
-    ``skipped`` is in the file, but not in the network. ``missing`` is in the network, but not in
-    the file, and keeps its value. ``mismatched`` says what is in both, and why it does not fit; it
-    was not set either. ``notes`` are on what is set, but not as it was, and on recordings that were
-    made before.
-    """
-
-    set: tuple[str, ...] = ()
-    skipped: tuple[str, ...] = ()
-    missing: tuple[str, ...] = ()
-    mismatched: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        """Say how much was set, and what was not."""
-        lines = [f"set: {len(self.set)} parameters, variables, delays and clocks"]
-        for name in ("skipped", "missing", "mismatched"):
-            lines += [f"{name}: {what}" for what in getattr(self, name)]
-        lines += [f"note: {note}" for note in self.notes]
-        return "\n".join(lines)
-
-
-@dataclass
-class _Plan:
-    """What is to be set, by what it is called, and what cannot be."""
-
-    set: dict[str, Callable[[], None]] = field(default_factory=dict)
-    skipped: list[str] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
-    mismatched: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def restored(self) -> Restored:
-        """Give what is said of it."""
-        said = (self.set, self.skipped, self.missing, self.mismatched, self.notes)
-        return Restored(*map(tuple, said))
-
-
-def restore(
-    live: LiveNetwork,
-    saved: NetworkSnapshot,
-    *,
-    populations: bool = True,
-    projections: bool = True,
-    partial: bool = False,
-) -> Restored:
-    """Set a state in a compiled network, and the clock if it has populations that are set too.
-
-    All is compared first: topology, sizes, types. If anything does not fit, nothing is set; with
-    ``partial``, all else is. What only one of both has is no misfit. Where both are one population
-    or one projection, their names may differ.
-
-    Raises
-    ------
-    RestoreError
-        If anything does not fit, or the network is not compiled.
-    NameClashError
-        If two parts have the same name.
-
-    """
-    plan = _Plan()
-    _check_compiled(live)
-    is_part = live.set_step is None
-    if populations:
-        for name, population, state in _paired(
-            "population", live.populations, saved.populations, plan, is_part=is_part
-        ):
-            _plan_population(plan, name, population, state)
-    if projections:
-        for name, projection, synapses in _paired(
-            "projection", live.projections, saved.projections, plan, is_part=is_part
-        ):
-            _plan_projection(plan, name, projection, synapses, live.dt)
-    if populations and saved.populations:
-        _plan_clock(plan, live, saved)
-    if plan.mismatched and not partial:
-        listed = "".join(f"\n  {what}" for what in plan.mismatched)
-        msg = f"nothing was set, as this does not fit (partial=True sets all else):{listed}"
-        raise RestoreError(msg)
-    if is_part and not plan.set and not plan.mismatched:
-        msg = f"nothing in the file is of {live.name!r}; it has {', '.join(plan.skipped) or 'none'}"
-        raise RestoreError(msg)
-    _apply(plan)
-    if "time" in plan.set:
-        plan.notes += _forget_times(live)
-    return plan.restored()
-
-
-def _check_compiled(live: LiveNetwork) -> None:
-    parts: tuple[Any, ...] = (*live.populations, *live.projections)
-    for part in parts:
-        if not getattr(part, "initialized", True):
-            msg = f"{part.name!r} is not compiled yet; a state is loaded into a compiled network"
-            raise RestoreError(msg)
-
-
-def _paired(
-    kind: str, parts: tuple[Any, ...], states: tuple[_State, ...], plan: _Plan, *, is_part: bool
-) -> Iterator[tuple[str, Any, _State]]:
-    """Give what both have, with what it is called, and note what one has."""
-    there: dict[str, Any] = _by_name(kind, parts)
-    saved: dict[str, _State] = _by_name(kind, states)
-    if is_part and len(there) == len(saved) == 1:
-        saved = dict(zip(there, saved.values(), strict=True))
-    for name, part in there.items():
-        if name in saved:
-            yield f"{kind} {name}", part, saved[name]
-        else:
-            plan.missing.append(f"{kind} {name}")
-    plan.skipped += [f"{kind} {name}" for name in saved if name not in there]
-
-
-def _by_name(kind: str, parts: tuple[Any, ...]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for part in parts:
-        if part.name in found:
-            msg = f"two {kind}s are named {part.name!r}; expected a name for each"
-            raise NameClashError(msg)
-        found[part.name] = part
-    return found
-
-
-def _plan_population(plan: _Plan, name: str, population: Any, state: PopulationSnapshot) -> None:
-    try:
-        check_geometry(population, state)
-    except MisfitError as error:
-        plan.mismatched.append(f"{name}: {error}")
-        return
-    _plan_quantities(plan, name, population, state.quantities, None)
-
-
-def _plan_projection(
-    plan: _Plan, name: str, projection: Any, state: ProjectionSnapshot, dt: float
-) -> None:
-    try:
-        check_topology(projection, state)
-    except MisfitError as error:
-        plan.mismatched.append(f"{name}: {error}")
-        return
-    _plan_quantities(plan, name, projection, state.quantities, np.asarray(state.ends[:]))
-    if state.delays is None and state.delay_steps is None:
-        plan.missing.append(f"{name}: delays")
-        return
-    try:
-        delays = delays_to_set(projection, state, dt)
-    except MisfitError as error:
-        plan.mismatched.append(f"{name}: delays {error}")
-        return
-
-    def set_delays() -> None:
-        if delays is not None:
-            projection.delay = delays
-
-    plan.set[f"{name}: delays"] = set_delays
-
-
-def _plan_quantities(
-    plan: _Plan, name: str, part: Any, quantities: tuple[Quantity, ...], ends: Any
-) -> None:
-    facts = declared(part)
-    there = dict.fromkeys([*part.parameters, *part.variables])
-    saved = {quantity.name for quantity in quantities}
-    plan.missing += [f"{name}: {one}" for one in there if one not in saved]
-    for quantity in quantities:
-        what, own = f"{name}: {quantity.name}", facts.get(quantity.name, {})
-        if quantity.name not in there:
-            plan.skipped.append(what)
-            continue
-        try:
-            check_quantity(part, quantity, own)
-        except MisfitError as error:
-            plan.mismatched.append(f"{what} {error}")
-            continue
-        if is_rounded(quantity, own):
-            plan.notes.append(f"{what} is rounded to the 32 bits that the network has")
-        plan.set[what] = _setter(part, quantity, ends, own)
-
-
-def _setter(part: Any, quantity: Quantity, ends: Any, facts: Any) -> Callable[[], None]:
-    def set_values() -> None:
-        part.set({quantity.name: value_to_set(part, quantity, ends, facts)})
-
-    return set_values
-
-
-def _plan_clock(plan: _Plan, live: LiveNetwork, saved: NetworkSnapshot) -> None:
-    set_step, step = live.set_step, saved.step
-    if set_step is None:
-        return
-    if step is None:
-        plan.missing.append("time")
-        return
-    found = None if saved.time_step is None else saved.time_step * 1000
-    if found is not None and not np.isclose(found, live.dt):
-        msg = f"time: a step is {found:g} ms in the file and {live.dt:g} ms in the network"
-        plan.mismatched.append(msg)
-        return
-    if step < live.step():
-        plan.notes += _events_to_come(live)
-    plan.set["time"] = lambda: set_step(step)
-
-
-def _events_to_come(live: LiveNetwork) -> Iterator[str]:
-    """Name what ANNarchy computes since a last event, which is now after the clock."""
-    for projection in live.projections:
-        names = [
-            name
-            for name, facts in declared(projection).items()
-            if facts.get("method") == "event-driven"
-        ]
-        if names:
-            yield (
-                f"projection {projection.name}: {', '.join(names)}: the clock goes back, and "
-                "ANNarchy computes these since their last event, which it keeps, even by reset(): "
-                "they may grow without bounds; load into a network that has not run"
-            )
-
-
-def _forget_times(live: LiveNetwork) -> Iterator[str]:
-    """Let monitors begin at the new clock; name those that have recorded by the old one."""
-    for monitor in live.monitors:
-        if not forget_times(monitor):
-            yield (
-                f"{getattr(monitor, 'name', 'a monitor')} has recorded before: its times are those "
-                "of two clocks; take what it has with get() before the next recording"
-            )
-
-
-def _apply(plan: _Plan) -> None:
-    done: list[str] = []
-    for name, set_it in plan.set.items():
-        try:
-            set_it()
-        except Exception as error:
-            msg = f"ANNarchy refused {name}: {error}; set before it: {', '.join(done) or 'nothing'}"
-            raise RestoreError(msg) from error
-        done.append(name)
+    return connect

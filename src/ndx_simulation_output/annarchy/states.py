@@ -15,7 +15,7 @@ from ndx_simulation_output.annarchy.writing import write
 from ndx_simulation_output.errors import SourceError
 from ndx_simulation_output.nwb import reader, writer
 from ndx_simulation_output.nwb.mapping import add_in_memory
-from ndx_simulation_output.nwb.metadata import begun_now
+from ndx_simulation_output.nwb.metadata import read_metadata
 from ndx_simulation_output.nwb.network_state import make_state
 from ndx_simulation_output.recording import (
     NetworkSnapshot,
@@ -94,7 +94,9 @@ def save(
         run=Run(state.simulator, state.simulator_version, state.time_step, seed=state.seed),
         provenance={"format": "annarchy", "files": []},
     )
-    writer.write(output, target, metadata=begun_now(metadata), overwrite=overwrite)
+    writer.write(
+        output, target, metadata=read_metadata(metadata, starts_now=True), overwrite=overwrite
+    )
     return ()
 
 
