@@ -64,7 +64,7 @@ def test_a_matrix_is_copied_in_bounded_memory(source, chunks, memory, workers, t
 
         most = peak(array, tmp_path / "v.h5", StorageOptions(chunks=chunks, memory=memory), workers)
 
-        assert_written(tmp_path / "v.h5", slice(None))
+        assert_written(tmp_path / "v.h5", file["data"], slice(None))
     # Beside the buffers, workers have a chunk each in hand.
     assert most < memory + 4 * MIB
 
@@ -80,7 +80,7 @@ def test_columns_in_another_order_are_copied_in_bounded_memory(source, chunks, t
             array, tmp_path / "v.h5", StorageOptions(chunks=chunks, memory=memory), workers=0
         )
 
-        assert_written(tmp_path / "v.h5", order)
+        assert_written(tmp_path / "v.h5", file["data"], order)
     # What is read, what is chosen of it, and where that goes.
     assert most < 4 * memory
 
@@ -95,7 +95,7 @@ def test_joined_matrices_are_copied_in_bounded_memory(source, tmp_path: Path):
             Joined((half, rest)), tmp_path / "v.h5", StorageOptions(memory=memory), workers=0
         )
 
-        assert_written(tmp_path / "v.h5", slice(None))
+        assert_written(tmp_path / "v.h5", file["data"], slice(None))
     assert most < 3 * memory
 
 
@@ -107,13 +107,12 @@ def test_rounded_columns_in_another_order_are_copied_in_bounded_memory(source, t
 
         most = peak(array, tmp_path / "v.h5", StorageOptions(memory=memory), workers=0)
 
-        assert_written(tmp_path / "v.h5", order)
+        assert_written(tmp_path / "v.h5", file["data"], order)
     # Numbers of eight bytes are rounded to such of two.
     assert most < 8 * memory
 
 
-def assert_written(path: Path, columns: Any) -> None:
-    rows, numbers = np.arange(SHAPE[0], dtype="f4"), np.arange(SHAPE[1], dtype="f4")
-    expected = np.add.outer(rows, numbers[columns])
+def assert_written(path: Path, data: h5py.Dataset, columns: Any) -> None:
     with h5py.File(path) as file:
-        assert np.array_equal(file["data"][()], expected)
+        for row in range(0, SHAPE[0], 997):
+            np.testing.assert_array_equal(file["data"][row], data[row][columns])

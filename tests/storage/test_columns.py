@@ -1,4 +1,4 @@
-"""Columns that are deflated in threads read with h5py as they were."""
+"""h5py reads columns that threads deflated."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from ndx_simulation_output.storage import columns as engine
+from ndx_simulation_output.storage import columns as columns_module
 from ndx_simulation_output.storage.columns import Column, ColumnLayout, plan_column, write_columns
 
 TYPES = ["f8", ">f8", "f4", "i8", "i4", "u2", "u1", "?"]
 
 
-def made(file: h5py.File, name: str, values, layout: ColumnLayout) -> Column:
+def create(file: h5py.File, name: str, values, layout: ColumnLayout) -> Column:
     dataset = file.create_dataset(
         name,
         values.shape,
@@ -35,11 +35,11 @@ def made(file: h5py.File, name: str, values, layout: ColumnLayout) -> Column:
     is_shuffled=st.booleans(),
     workers=st.sampled_from([0, 2]),
 )
-def test_columns_read_as_they_were(values, chunk, is_shuffled, workers):
+def test_columns_are_read_with_h5py(values, chunk, is_shuffled, workers):
     layout = ColumnLayout(min(chunk, len(values)), is_shuffled)
     with TemporaryDirectory() as directory:
         with h5py.File(Path(directory) / "columns.h5", "w") as file:
-            columns = [made(file, name, values, layout) for name in ("a", "b")]
+            columns = [create(file, name, values, layout) for name in ("a", "b")]
             write_columns(columns, workers=workers)
         with h5py.File(Path(directory) / "columns.h5") as file:
             for name in ("a", "b"):
@@ -49,13 +49,13 @@ def test_columns_read_as_they_were(values, chunk, is_shuffled, workers):
 
 
 def test_chunks_are_made_in_threads_and_counted(tmp_path, monkeypatch):
-    monkeypatch.setattr(engine, "_CHUNK_BYTES", 2**16)
+    monkeypatch.setattr(columns_module, "_CHUNK_BYTES", 2**16)
     values = np.random.default_rng(0).random(1_000_000)
     layout = plan_column(values)
     counted: list[int] = []
 
     with h5py.File(tmp_path / "columns.h5", "w") as file:
-        write_columns([made(file, "a", values, layout)], workers=2, progress=counted.append)
+        write_columns([create(file, "a", values, layout)], workers=2, progress=counted.append)
 
         assert np.array_equal(file["a"][:], values)
     assert layout.chunk == 8192
@@ -72,5 +72,5 @@ def test_chunks_are_made_in_threads_and_counted(tmp_path, monkeypatch):
         (np.zeros(0), True),
     ],
 )
-def test_the_shorter_way_is_chosen(values, is_shuffled):
+def test_shuffle_is_used_where_the_result_is_shorter(values, is_shuffled):
     assert plan_column(values).is_shuffled is is_shuffled

@@ -1,4 +1,4 @@
-"""Frames that are whole are read, and nothing else."""
+"""Only complete frames are read."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ from ndx_simulation_output.storage.journal import EMPTY_FRAME_BYTES, append_fram
 
 
 def written(path: Path, payloads: list[bytes]) -> list[int]:
-    """Write frames; give where each ends."""
+    """Write frames, and return the end of each."""
     number, ends = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC), [0]
     for payload in payloads:
         ends.append(append_frame(number, ends[-1], [payload[:3], payload[3:]]))
@@ -20,7 +20,7 @@ def written(path: Path, payloads: list[bytes]) -> list[int]:
 
 
 @given(st.lists(st.binary(max_size=40), max_size=5), st.data())
-def test_what_a_crash_has_cut_is_left_out(tmp_path_factory, payloads, data):
+def test_a_frame_that_a_crash_cut_is_not_read(tmp_path_factory, payloads, data):
     path = tmp_path_factory.mktemp("frames") / "frames"
     ends = written(path, payloads)
     length = data.draw(st.integers(0, ends[-1] if ends else 0))
@@ -30,12 +30,12 @@ def test_what_a_crash_has_cut_is_left_out(tmp_path_factory, payloads, data):
     assert list(read_frames(path)) == payloads[: sum(end <= length for end in ends)]
 
 
-@pytest.mark.parametrize("place", [0, 5, EMPTY_FRAME_BYTES - 1, EMPTY_FRAME_BYTES + 2])
-def test_nothing_is_read_from_a_damaged_frame_on(place, tmp_path):
+@pytest.mark.parametrize("offset", [0, 5, EMPTY_FRAME_BYTES - 1, EMPTY_FRAME_BYTES + 2])
+def test_reading_ends_at_a_damaged_frame(offset, tmp_path):
     path = tmp_path / "frames"
     (end, *_) = written(path, [b"first", b"second", b"third"])
     data = bytearray(path.read_bytes())
-    data[end + place] ^= 1
+    data[end + offset] ^= 1
     path.write_bytes(data)
 
     assert list(read_frames(path)) == [b"first"]

@@ -1,4 +1,4 @@
-"""Threads that read through HDF5 and one that writes do not meet inside it."""
+"""HDF5 is entered by one thread at a time, while some read and one writes."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from tests.storage.making import matrix
 
 
 def test_workers_read_while_chunks_are_stored(tmp_path: Path):
-    # Storing leaves Python to the workers, as the file is written by Python.
+    # Storing a chunk calls Python code, which lets the workers run.
     values = matrix((60, 400), "<f4")
     layout = Layout(values.shape, 4, (10, 10), "gzip", (10, 10), 2**20)
     with h5py.File(tmp_path / "source.h5", "w") as file:

@@ -1,4 +1,4 @@
-"""What is read through an overlay is what would be in the file."""
+"""An overlay returns the bytes that the file would have."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,16 +9,16 @@ PUTS = st.lists(st.tuples(st.integers(0, 60), st.binary(min_size=1, max_size=20)
 
 
 @given(PUTS, st.integers(0, 60), st.integers(0, 60))
-def test_the_last_put_is_on_top(puts, place, length):
+def test_the_last_put_wins(puts, offset, length):
     overlay, expected = Overlay(), bytearray(150)
 
     for start, data in puts:
         overlay.put(start, data)
         expected[start : start + len(data)] = data
     found = bytearray(length)
-    overlay.copy_to(place, memoryview(found))
+    overlay.copy_to(offset, memoryview(found))
 
-    assert found == expected[place : place + length]
+    assert found == expected[offset : offset + length]
 
 
 @given(PUTS)
@@ -30,22 +30,22 @@ def test_pieces_are_what_was_put_and_never_overlap(puts):
         expected[start : start + len(data)] = data
         covered.update(range(start, start + len(data)))
 
-    ends = [place + len(piece) for place, piece in overlay]
-    assert all(end <= place for end, (place, _) in zip(ends, list(overlay)[1:], strict=False))
-    assert {at for place, piece in overlay for at in range(place, place + len(piece))} == covered
-    assert all(piece == expected[place : place + len(piece)] for place, piece in overlay)
+    ends = [offset + len(piece) for offset, piece in overlay]
+    assert all(end <= offset for end, (offset, _) in zip(ends, list(overlay)[1:], strict=False))
+    assert {at for offset, piece in overlay for at in range(offset, offset + len(piece))} == covered
+    assert all(piece == expected[offset : offset + len(piece)] for offset, piece in overlay)
     assert bool(overlay) == bool(puts)
 
 
 @given(PUTS, st.integers(0, 60), st.integers(0, 60))
-def test_what_is_dropped_is_what_was_below(puts, place, length):
+def test_dropped_bytes_are_those_of_the_file(puts, offset, length):
     overlay, expected = Overlay(), bytearray(b"." * 150)
 
     for start, data in puts:
         overlay.put(start, data)
         expected[start : start + len(data)] = data
-    expected[place : place + length] = b"." * length
-    overlay.drop(place, place + length)
+    expected[offset : offset + length] = b"." * length
+    overlay.drop(offset, offset + length)
     found = bytearray(b"." * 150)
     overlay.copy_to(0, memoryview(found))
 

@@ -1,4 +1,4 @@
-"""What is read past HDF5 is what h5py reads."""
+"""Data that are read past HDF5 equal those that h5py reads."""
 
 import zlib
 from collections.abc import Iterator
@@ -13,11 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ndx_simulation_output.storage import datasets as engine_chunks
-from ndx_simulation_output.storage import datasets as storages
-from ndx_simulation_output.storage import partitions as engine_workers
-from ndx_simulation_output.storage import raw_files as mapped
+from ndx_simulation_output.storage import datasets, partitions
 from ndx_simulation_output.storage.filters import inflate, shuffle
+from ndx_simulation_output.storage.raw_files import MappedFile
 from ndx_simulation_output.storage.reading import HDF5Array, wrap_array
 from tests.storage.making import (
     DTYPES,
@@ -31,8 +29,8 @@ from tests.storage.making import (
 
 LIMITS = st.fixed_dictionaries(
     {
-        "_MANY_RUNS": st.sampled_from([0, 2, 256]),
-        "_SHORT_RUN": st.sampled_from([1, 16]),
+        "_MANY_SPANS": st.sampled_from([0, 2, 256]),
+        "_SHORT_SPAN": st.sampled_from([1, 16]),
         "_FEW_CHUNKS": st.sampled_from([0, 32]),
         "_THREAD_BYTES": st.sampled_from([0, 2**22]),
         "_ROW_BYTES": st.sampled_from([0, 2**16]),
@@ -49,12 +47,10 @@ FILES = st.fixed_dictionaries(
 
 @contextmanager
 def limited(limits: dict[str, int]) -> Iterator[None]:
-    """Read with other limits, each in the module that has it."""
+    """Replace limits, each in the module that defines it."""
     with ExitStack() as patches:
         for name, limit in limits.items():
-            (module,) = (
-                owner for owner in (engine_chunks, storages, engine_workers) if hasattr(owner, name)
-            )
+            (module,) = (owner for owner in (datasets, partitions) if hasattr(owner, name))
             patches.enter_context(patch.object(module, name, limit))
         yield
 
@@ -66,12 +62,12 @@ def columns(draw: st.DrawFn, length: int) -> np.ndarray:
 
 
 def bounds(length: int) -> st.SearchStrategy[tuple[int, int]]:
-    """Two places in a dimension."""
+    """Two positions in a dimension."""
     return st.tuples(st.integers(0, length), st.integers(0, length))
 
 
 def assert_reads_the_same(array: HDF5Array, dataset: h5py.Dataset, data: st.DataObject) -> None:
-    """Compare slices, pieces and columns of an array with those that h5py gives."""
+    """Compare slices, pieces and columns of an array with those of h5py."""
     for _ in range(2):
         key = data.draw(keys(dataset.shape), "key")
         chosen = data.draw(columns(dataset.shape[1]), "columns")
@@ -122,7 +118,7 @@ def test_a_dataset_of_any_type_and_storage_is_read_as_h5py_reads_it(
     limits=LIMITS,
     data=st.data(),
 )
-def test_where_there_is_no_chunk_is_what_h5py_gives(shape, options, fill, dtype, limits, data):
+def test_missing_chunks_are_read_as_h5py_reads_them(shape, options, fill, dtype, limits, data):
     storage = {"compression": "lzf"} if "lzf" in options else options
     chunks = tuple(data.draw(st.integers(1, length)) for length in shape)
     written = data.draw(st.lists(keys(shape), max_size=3))
@@ -137,7 +133,7 @@ def test_where_there_is_no_chunk_is_what_h5py_gives(shape, options, fill, dtype,
 
 
 def filtered(chunk: np.ndarray, skipped: int, *, shuffled: bool) -> bytes:
-    """Do to a chunk what the filters shuffle, if there is one, and deflate do unless skipped."""
+    """Apply shuffle, if there is one, and deflate to a chunk, unless they are skipped."""
     shuffles, deflates = (not skipped & 1, not skipped & 2) if shuffled else (0, not skipped & 1)
     raw = shuffle(chunk).tobytes() if shuffles else chunk.tobytes()
     return zlib.compress(raw) if deflates else raw
@@ -186,7 +182,7 @@ def test_a_dataset_that_grew_and_shrank_is_read(shape, first, then, deflated, da
             assert_reads_the_same(HDF5Array(file["data"], 0), file["data"], data)
 
 
-def test_what_is_in_hdf5_files_is_an_array_of_hdf5(tmp_path: Path):
+def test_datasets_are_wrapped_and_other_arrays_are_not(tmp_path: Path):
     with h5py.File(tmp_path / "v.h5", "w") as file:
         line = file.create_dataset("line", data=np.arange(3))
         matrix_of_file = file.create_dataset("matrix", data=np.zeros((2, 3)))
@@ -233,7 +229,7 @@ def test_scattered_columns_are_copied_once_from_each_chunk(tmp_path: Path):
 
     with (
         h5py.File(tmp_path / "v.h5") as file,
-        patch.object(mapped.File, "part", autospec=True, side_effect=mapped.File.part) as read,
+        patch.object(MappedFile, "part", autospec=True, side_effect=MappedFile.part) as read,
     ):
         found = HDF5Array(file["data"]).take_columns(slice(5, 15), np.arange(0, 400, 3))
 
@@ -243,7 +239,7 @@ def test_scattered_columns_are_copied_once_from_each_chunk(tmp_path: Path):
 
 @pytest.mark.parametrize("workers", [0, 3])
 @pytest.mark.parametrize("shuffled", [False, True])
-def test_a_deflated_chunk_is_inflated_once_and_only_if_it_is_wanted(
+def test_a_deflated_chunk_is_inflated_once_and_only_if_it_is_selected(
     workers, shuffled, tmp_path: Path
 ):
     values = np.random.default_rng(0).random((40, 50))
@@ -259,8 +255,8 @@ def test_a_deflated_chunk_is_inflated_once_and_only_if_it_is_wanted(
 
     with (
         h5py.File(tmp_path / "v.h5") as file,
-        patch.object(engine_chunks, "inflate", spy),
-        patch.object(engine_workers, "_THREAD_BYTES", 0),
+        patch.object(datasets, "inflate", spy),
+        patch.object(partitions, "_THREAD_BYTES", 0),
     ):
         array = HDF5Array(file["data"], workers)
         chosen = np.array([45, 1, 9, 1, 3, 49, 47])
@@ -276,23 +272,23 @@ def test_the_index_of_many_chunks_is_read_once(tmp_path: Path):
 
     with (
         h5py.File(tmp_path / "v.h5") as file,
-        patch.object(engine_chunks.Index, "_read", autospec=True) as whole,
-        patch.object(engine_chunks.Index, "_one", autospec=True) as one,
+        patch.object(datasets.ChunkIndex, "_read", autospec=True) as whole,
+        patch.object(datasets.ChunkIndex, "_lookup_one", autospec=True) as one,
     ):
         whole.return_value = np.full((100, 1, 3), -1)
         one.return_value = (-1, 0, 0)
         array = HDF5Array(file["data"], workers=0)
         array[0:30, :]
-        asked_alone = one.call_count
+        looked_up = one.call_count
         for _ in range(3):
             array[:, :]
 
-    assert asked_alone == 30
+    assert looked_up == 30
     assert one.call_count == 30
     assert whole.call_count == 1
 
 
-def test_a_chunk_behind_one_that_is_not_there_is_not_its_neighbour(tmp_path: Path):
+def test_a_chunk_after_a_missing_one_is_not_adjacent_to_it(tmp_path: Path):
     width = 100
 
     # A chunk whose length is its address plus one: it would follow a chunk at address -1.

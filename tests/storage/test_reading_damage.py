@@ -1,4 +1,4 @@
-"""What is damaged is an error that names it, and what only looks damaged is read."""
+"""Damaged data raise an error that names them; data that h5py can read are read."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,15 +8,14 @@ import numpy as np
 import pytest
 
 from ndx_simulation_output.errors import SourceError
-from ndx_simulation_output.storage import partitions as engine_workers
-from ndx_simulation_output.storage import raw_files as mapped
+from ndx_simulation_output.storage import partitions, raw_files
 from ndx_simulation_output.storage.datasets import H5pyReader, dataset_reader
 from ndx_simulation_output.storage.reading import HDF5Array
 from tests.storage.making import STORED, VALUES, assert_same, write
 
 
 def damage(path: Path, stored: Callable[[bytes], bytes]) -> None:
-    """Change what is stored of the second chunk of ``data``."""
+    """Change the stored bytes of the second chunk of ``data``."""
     with h5py.File(path, "r+") as file:
         data = file["data"]
         _, stream = data.id.read_direct_chunk((0, 3))
@@ -37,7 +36,7 @@ DAMAGES = {
 def test_a_damaged_chunk_is_an_error_that_names_file_and_object(
     damaged, kind, workers, monkeypatch, tmp_path: Path
 ):
-    monkeypatch.setattr(engine_workers, "_THREAD_BYTES", 0)
+    monkeypatch.setattr(partitions, "_THREAD_BYTES", 0)
     write(tmp_path / "v.h5", STORED[kind])
     damage(tmp_path / "v.h5", DAMAGES[damaged])
 
@@ -53,7 +52,7 @@ def test_a_damaged_chunk_is_an_error_that_names_file_and_object(
         assert_same(array[4:, :], VALUES[4:])
 
 
-def test_more_bytes_than_a_chunk_needs_are_what_h5py_makes_of_them(tmp_path: Path):
+def test_a_stream_with_trailing_bytes_is_read_as_h5py_reads_it(tmp_path: Path):
     write(tmp_path / "v.h5", STORED["gzip"])
     damage(tmp_path / "v.h5", lambda stream: stream + b"more")
 
@@ -70,7 +69,7 @@ def test_a_file_that_ends_too_early_is_an_error_that_names_file_and_object(kind,
         last = max(infos, key=lambda info: info.byte_offset)
     whole = bytearray(path.read_bytes())
     end = last.byte_offset + last.size // 2
-    # HDF5 refuses a file that is shorter than its superblock says: that says so, too.
+    # HDF5 refuses a file that is shorter than its superblock says, so that is changed too.
     assert int.from_bytes(whole[40:48], "little") == len(whole)
     whole[40:48] = end.to_bytes(8, "little")
     path.write_bytes(whole[:end])
@@ -84,11 +83,11 @@ def test_a_file_that_ends_too_early_is_an_error_that_names_file_and_object(kind,
 def test_contiguous_data_beyond_the_end_of_the_file_are_left_to_h5py(tmp_path: Path, monkeypatch):
     write(tmp_path / "v.h5", {})
 
-    class Short(mapped.File):
+    class Short(raw_files.MappedFile):
         def __init__(self, file: h5py.File) -> None:
             super().__init__(file)
             self.bytes = self.bytes[:-1]
 
-    monkeypatch.setattr(mapped, "File", Short)
+    monkeypatch.setattr(raw_files, "MappedFile", Short)
     with h5py.File(tmp_path / "v.h5") as file:
         assert type(dataset_reader(file["data"])) is H5pyReader

@@ -1,4 +1,4 @@
-"""What may be asked of an array in a file is what may be asked of h5py."""
+"""An array in a file accepts the keys that h5py accepts."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from ndx_simulation_output.storage import partitions as engine_workers
+from ndx_simulation_output.storage import partitions
 from ndx_simulation_output.storage.reading import HDF5Array
 from tests.storage.making import STORED, assert_same, write
 
@@ -80,12 +80,12 @@ def test_slices_at_and_beyond_the_edges_are_those_of_h5py(dataset, key):
     assert_same(HDF5Array(dataset)[key], dataset[key])
 
 
-def test_no_columns_are_taken_where_none_are_asked_for(dataset):
+def test_a_selection_of_no_columns_or_rows_is_empty(dataset):
     assert HDF5Array(dataset).take_columns(slice(None), np.array([], np.intp)).shape == (6, 0)
     assert HDF5Array(dataset).take_columns(slice(2, 2), np.array([1, 0])).shape == (0, 2)
 
 
-def test_what_is_read_is_ours_to_change(dataset):
+def test_a_result_can_be_changed_without_changing_the_file(dataset):
     array = HDF5Array(dataset)
 
     array[0:6, 0:8][...] = 99
@@ -94,7 +94,7 @@ def test_what_is_read_is_ours_to_change(dataset):
     assert_same(array[:, :], dataset[()])
 
 
-def test_what_was_released_is_read_again(dataset):
+def test_released_data_are_read_again(dataset):
     array = HDF5Array(dataset)
     before = array[:, :]
 
@@ -104,7 +104,7 @@ def test_what_was_released_is_read_again(dataset):
 
 
 def test_threads_may_read_one_array_at_the_same_time(dataset):
-    with patch.object(engine_workers, "_THREAD_BYTES", 0), ThreadPoolExecutor(4) as pool:
+    with patch.object(partitions, "_THREAD_BYTES", 0), ThreadPoolExecutor(4) as pool:
         array = HDF5Array(dataset, workers=2)
         found = list(pool.map(lambda _: array[1:6, 2:7], range(40)))
 

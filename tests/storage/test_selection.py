@@ -1,4 +1,4 @@
-"""A selection of columns is cut_span into runs, and into what is wanted of each chunk."""
+"""A selection of columns is cut into spans, and into the columns of each chunk."""
 
 from itertools import pairwise
 
@@ -13,17 +13,17 @@ RANGES = st.tuples(st.integers(0, 60), st.integers(0, 60)).map(lambda ends: rang
 
 
 @given(columns=COLUMNS | RANGES)
-def test_runs_are_the_columns_in_their_places(columns):
+def test_spans_are_the_columns_in_their_order(columns):
     found = np.full(len(columns), -1)
 
-    runs = Selection(range(3), columns).runs()
-    for run in runs:
-        found[run.target] = np.arange(run.start, run.stop)
+    spans = Selection(range(3), columns).spans()
+    for span in spans:
+        found[span.target] = np.arange(span.start, span.stop)
 
     assert found.tolist() == list(columns)
-    for before, after in pairwise(runs):
+    for before, after in pairwise(spans):
         assert before.stop < after.start
-        assert before.place + len(before) == after.place
+        assert before.out_start + len(before) == after.out_start
 
 
 @given(columns=COLUMNS | RANGES, width=st.integers(1, 70))
@@ -45,15 +45,15 @@ def test_adjacent_columns_of_a_chunk_are_a_slice(columns, width):
         assert isinstance(part.local, slice)
 
 
-@given(ends=RANGES.filter(len), place=st.integers(0, 9), length=st.integers(1, 70))
-def test_a_run_is_cut_at_multiples_of_a_length(ends, place, length):
-    run = Span(ends.start, ends.stop, place)
-    columns, places = [], []
+@given(ends=RANGES.filter(len), out_start=st.integers(0, 9), length=st.integers(1, 70))
+def test_a_span_is_cut_at_multiples_of_a_length(ends, out_start, length):
+    span = Span(ends.start, ends.stop, out_start)
+    columns, targets = [], []
 
-    for number, part in cut_span(run, length):
+    for number, part in cut_span(span, length):
         assert 0 <= part.start < part.stop <= length
         columns += range(number * length + part.start, number * length + part.stop)
-        places += range(part.target.start, part.target.stop)
+        targets += range(part.target.start, part.target.stop)
 
     assert columns == list(ends)
-    assert places == list(range(place, place + len(ends)))
+    assert targets == list(range(out_start, out_start + len(ends)))

@@ -1,6 +1,11 @@
-"""Write columns of tables, compressed in threads."""
+"""Write columns of tables, shape (row,), into deflated chunks that threads compress.
 
-from collections.abc import Callable, Iterable, Iterator
+The low bits of weights are noise: with shuffle, planes of noise are stored as they are. Columns
+with few distinct values, such as delays, are shorter without shuffle: whole values repeat. A sample
+of each column decides.
+"""
+
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,19 +18,13 @@ from ndx_simulation_output.storage.filters import deflate, shuffle
 from ndx_simulation_output.storage.partitions import default_workers, in_order, useful_workers
 from ndx_simulation_output.storage.raw_files import hdf5_lock
 
-# Columns of tables, shape (row,), stored shuffled or not and deflated: chunks made in threads.
-#
-# The low bits of weights are noise, so their bytes lie in planes (shuffled), and planes of noise
-# are stored as they are. Of few distinct values, such as delays, whole values repeat, which
-# planes hide: a sample of each column says which is shorter.
-
 _CHUNK_BYTES = 2**19
 _SAMPLE_BYTES = 2**16
 
 
 @dataclass(frozen=True)
 class ColumnLayout:
-    """The plan for one column: ``chunk`` values lie together, shuffled before they are deflated."""
+    """The plan for one column: values per chunk, and whether they are shuffled."""
 
     chunk: int
     is_shuffled: bool
@@ -33,7 +32,7 @@ class ColumnLayout:
 
 @dataclass(frozen=True)
 class Column:
-    """Values of ``source``, shape (row,), that belong into ``dataset``, laid out as planned."""
+    """The values ``source``, shape (row,), to be written into ``dataset``."""
 
     dataset: h5py.Dataset
     source: LazyArray
@@ -41,7 +40,7 @@ class Column:
 
 
 def plan_column(source: LazyArray) -> ColumnLayout:
-    """Plan how a column, shape (row,), is stored; a sample from its middle is read.
+    """Return the layout of a column, shape (row,), after compressing a sample from its middle.
 
     Example
     -------
@@ -57,7 +56,7 @@ def plan_column(source: LazyArray) -> ColumnLayout:
     size = min(length, _SAMPLE_BYTES // itemsize)
     first = (length - size) // 2
     sample = np.asarray(source[first : first + size])
-    sizes = [len(_deflated(sample, is_shuffled=how)) for how in (True, False)]
+    sizes = [len(_deflated(sample, is_shuffled=shuffled)) for shuffled in (True, False)]
     return ColumnLayout(chunk, is_shuffled=sizes[0] <= sizes[1])
 
 
@@ -69,55 +68,35 @@ def write_columns(
 ) -> None:
     """Write columns into their datasets, a few chunks in memory at a time.
 
-    ``progress`` is called with the number of bytes of each chunk of the sources.
-
-    Raises
-    ------
-    SourceError
-        If a source cannot be read.
-    OSError
-        If the file cannot be written.
-
+    ``progress`` is called with the number of bytes of each chunk before compression.
     """
     columns = list(columns)
     workers = default_workers() if workers is None else workers
     workers = useful_workers(sum(size_in_bytes(column.source) for column in columns), workers)
-    for part in in_order(_made, _parts(columns), workers):
+    chunks = (
+        (column, start)
+        for column in columns
+        for start in range(0, column.source.shape[0], column.layout.chunk)
+    )
+    for dataset, start, stored, n_bytes in in_order(_encoded, chunks, workers):
         with hdf5_lock:
-            part.column.dataset.id.write_direct_chunk((part.start,), part.stored)
+            dataset.id.write_direct_chunk((start,), stored)
         if progress is not None:
-            progress(part.n_bytes)
+            progress(n_bytes)
 
 
-@dataclass
-class _Part:
-    """A chunk of a column; when it is made, the bytes to store, and how many they were before."""
-
-    column: Column
-    start: int
-    stored: bytes = b""
-    n_bytes: int = 0
-
-
-def _parts(columns: Iterable[Column]) -> Iterator[_Part]:
-    for column in columns:
-        for start in range(0, column.source.shape[0], column.layout.chunk):
-            yield _Part(column, start)
-
-
-def _made(part: _Part) -> _Part:
-    source, layout = part.column.source, part.column.layout
-    stop = min(part.start + layout.chunk, source.shape[0])
-    values = np.asarray(source[part.start : stop])
-    part.n_bytes = values.nbytes
-    # HDF5 stores whole chunks; what is beyond the end is never read.
-    whole = np.zeros(layout.chunk, part.column.dataset.dtype)
+def _encoded(chunk: tuple[Column, int]) -> tuple[h5py.Dataset, int, bytes, int]:
+    """Return dataset, first row, stored bytes and size of a chunk of a column."""
+    column, start = chunk
+    length = column.layout.chunk
+    values = np.asarray(column.source[start : min(start + length, column.source.shape[0])])
+    # HDF5 stores whole chunks; the values beyond the end are never read.
+    whole = np.zeros(length, column.dataset.dtype)
     whole[: len(values)] = values
-    part.stored = _deflated(whole, is_shuffled=layout.is_shuffled)
-    return part
+    stored = _deflated(whole, is_shuffled=column.layout.is_shuffled)
+    return column.dataset, start, stored, values.nbytes
 
 
 def _deflated(values: NDArray[Any], *, is_shuffled: bool) -> bytes:
-    """Give the bytes of a chunk; its planes, or the only one, deflated."""
     flat = np.ascontiguousarray(values)
     return deflate(shuffle(flat) if is_shuffled else flat.view(np.uint8).reshape(1, -1))

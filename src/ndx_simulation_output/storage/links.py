@@ -1,4 +1,4 @@
-"""HDF5 virtual datasets that refer to the source file."""
+"""HDF5 virtual datasets that refer to the file of the source by a relative path."""
 
 import os
 from dataclasses import dataclass
@@ -21,60 +21,62 @@ from ndx_simulation_output.storage.datasets import (
     dataset_reader,
 )
 
-# Matrices that stay in the file of their source: HDF5 virtual datasets with relative paths.
-
-_MOST_RUNS = 1000
-"""HDF5 looks at every run of columns at each read."""
+_MOST_SPANS = 1000
+"""HDF5 searches all spans of columns at each read."""
 
 
 def link_dataset(group: h5py.Group, name: str, source: LazyArray, directory: Path) -> h5py.Dataset:
-    """Create a dataset whose values are those of ``source``, wherever they are then.
+    """Create a virtual dataset with the values of ``source``, an HDF5 dataset or columns of one.
 
-    ``directory`` is where the file of ``group`` will lie. Where HDF5 does not find the source, it
-    gives NaN for numbers that have it, else 0.
-
-    Raises
-    ------
-    LayoutError
-        If the source is not an HDF5 dataset, or its columns are in another order.
-
+    ``directory`` is where the file of ``group`` will be. Where HDF5 does not find the source, it
+    reads NaN for floating-point numbers, 0 for others.
     """
-    dataset, runs = _runs_of(source)
-    if dataset is None or len(runs) > _MOST_RUNS:
-        why = "its columns are in another order" if dataset is not None else "it is no HDF5 dataset"
-        msg = f"{name} cannot be linked to its source, as {why} there; convert it without link"
+    dataset, spans = _linkable_columns(source)
+    if dataset is None or len(spans) > _MOST_SPANS:
+        why = "is not an HDF5 dataset" if dataset is None else "has its columns in another order"
+        msg = f"{name} cannot be linked: its source {why}; convert it without link"
         raise LayoutError(msg)
     path = os.path.relpath(Path(dataset.file.filename).resolve(), directory.resolve())
-    names = _escaped(path), _escaped(dataset.name)
-    virtual = h5py.VirtualSource(*names, dataset.shape, dataset.dtype)
+    virtual = h5py.VirtualSource(
+        _escaped(path), _escaped(dataset.name), dataset.shape, dataset.dtype
+    )
     layout = h5py.VirtualLayout(source.shape, dataset.dtype)
-    for run in runs:
-        # A dataset with one dimension is the only column.
-        columns = np.s_[:, run.start : run.stop] if dataset.ndim == 2 else np.s_[:]
-        layout[:, run.target] = virtual[columns]
+    for span in spans:
+        # A one-dimensional dataset is a single column.
+        columns = np.s_[:, span.start : span.stop] if dataset.ndim == 2 else np.s_[:]
+        layout[:, span.target] = virtual[columns]
     missing = np.nan if dataset.dtype.kind == "f" else 0
     return group.create_virtual_dataset(name, layout, fillvalue=missing)
 
 
+def _linkable_columns(source: LazyArray) -> tuple[h5py.Dataset | None, list[Span]]:
+    """Return the dataset below the views of a source, and the columns of it that they show."""
+    array: Any = source
+    columns = np.arange(source.shape[1])
+    while isinstance(array, (ColumnRange, Columns)):
+        columns = array.order[columns] if isinstance(array, Columns) else columns + array.start
+        array = array.array
+    if isinstance(array, Matrix):
+        array = array.array
+    # An array that reads a dataset unchanged has it as ``dataset``; other views change values.
+    array = getattr(array, "dataset", array)
+    if not isinstance(array, h5py.Dataset):
+        return None, []
+    return array, Selection(range(0), columns).spans()
+
+
 def linked_reader(dataset: h5py.Dataset) -> DatasetReader:
-    """Give how to read a virtual dataset: from its source, if it is one matrix.
-
-    Raises
-    ------
-    SourceError
-        If a source is not where it was.
-
-    """
+    """Return a reader of a virtual dataset: of its source, if that is columns of one matrix."""
     maps = dataset.virtual_sources()
-    paths = [_find(dataset, _unescaped(found.file_name)) for found in maps]
-    if _is_one(maps, dataset) and dataset.file.mode == "r":
+    paths = [_source_path(dataset, _unescaped(found.file_name)) for found in maps]
+    if _has_one_source(maps, dataset) and dataset.file.mode == "r":
         shift = maps[0].src_space.get_select_bounds()[0][-1]
-        return _Linked(dataset, paths[0], _unescaped(maps[0].dset_name), shift)
+        return _LinkedReader(dataset, paths[0], _unescaped(maps[0].dset_name), shift)
     return H5pyReader(dataset)
 
 
-def _is_one(maps: list[Any], dataset: h5py.Dataset) -> bool:
-    """Whether adjacent columns of one matrix make all of the dataset."""
+def _has_one_source(maps: list[Any], dataset: h5py.Dataset) -> bool:
+    """Return True if all of the dataset is adjacent columns of one matrix."""
     if len(maps) != 1 or len(maps[0].src_space.shape) != 2:
         return False
     first, last = maps[0].vspace.get_select_bounds()
@@ -82,14 +84,14 @@ def _is_one(maps: list[Any], dataset: h5py.Dataset) -> bool:
 
 
 @dataclass
-class _Linked:
-    """All rows of some adjacent columns of a matrix in another file."""
+class _LinkedReader:
+    """Reads all rows of some adjacent columns of a matrix in another file."""
 
     dataset: h5py.Dataset
     path: Path
     name: str
     shift: int
-    kept: ContiguousReader | None = None
+    mapped: ContiguousReader | None = None
 
     def read(
         self,
@@ -98,37 +100,37 @@ class _Linked:
         workers: int,
         put: Put = np.copyto,
     ) -> None:
-        """Fill ``out``. The other file is not left open, as nobody would close it."""
+        """Read from the other file, which is open only for the time of the read."""
         columns: Any = selection.columns
         if isinstance(columns, range):
             columns = range(columns.start + self.shift, columns.stop + self.shift)
         else:
             columns = columns + self.shift
         shifted = Selection(selection.rows, columns)
-        if self.kept is not None:
-            self.kept.read(shifted, out, workers, put)
+        if self.mapped is not None:
+            self.mapped.read(shifted, out, workers, put)
             return
         with h5py.File(self.path, "r") as file:
-            storage = dataset_reader(self._checked(file))
-            storage.read(shifted, out, workers, put)
-        if isinstance(storage, ContiguousReader):
-            self.kept = storage
+            reader = dataset_reader(self._checked_source(file))
+            reader.read(shifted, out, workers, put)
+        if isinstance(reader, ContiguousReader):
+            self.mapped = reader
 
-    def _checked(self, file: h5py.File) -> h5py.Dataset:
+    def _checked_source(self, file: h5py.File) -> h5py.Dataset:
         source = file.get(self.name)
         shape = getattr(source, "shape", None)
         rows, columns = self.dataset.shape
         if shape is None or len(shape) != 2 or shape[0] != rows or shape[1] < columns + self.shift:
             msg = (
-                f"{_place(self.dataset)} is linked to {self.name.strip('/')} of {self.path}, which "
-                f"has shape {shape}; expected {rows} rows and {columns + self.shift} columns"
+                f"{_name_of(self.dataset)} is linked to {self.name.strip('/')} of {self.path}, "
+                f"which has shape {shape}; expected {rows} rows and {columns + self.shift} columns"
             )
             raise SourceError(msg)
         return source
 
 
 def _escaped(name: str) -> str:
-    """Spell a name as HDF5 wants those of sources: it fills in what follows a single ``%``."""
+    """Escape ``%``, after which HDF5 replaces patterns in the names of sources."""
     return name.replace("%", "%%")
 
 
@@ -136,33 +138,17 @@ def _unescaped(name: str) -> str:
     return name.replace("%%", "%")
 
 
-def _find(dataset: h5py.Dataset, path: str) -> Path:
-    """Find a source as HDF5 does: beside the file that is linked to it."""
+def _source_path(dataset: h5py.Dataset, path: str) -> Path:
+    """Return the path of a source, which HDF5 finds relative to the file with the link."""
     found = Path(dataset.file.filename).parent / path
     if not found.is_file():
         msg = (
-            f"{_place(dataset)} is linked to {path}, which is not there: put that file back, or "
-            "convert it again without link"
+            f"{_name_of(dataset)} is linked to {path}, which does not exist; restore that file, "
+            "or convert again without link"
         )
         raise SourceError(msg)
     return found
 
 
-def _place(dataset: h5py.Dataset) -> str:
+def _name_of(dataset: h5py.Dataset) -> str:
     return f"{dataset.name.strip('/')} of {Path(dataset.file.filename).name}"
-
-
-def _runs_of(source: LazyArray) -> tuple[h5py.Dataset | None, list[Span]]:
-    """Give the dataset below the views of a source, and which of its columns they show."""
-    array: Any = source
-    columns = np.arange(source.shape[1])
-    while isinstance(array, (ColumnRange, Columns)):
-        columns = array.order[columns] if isinstance(array, Columns) else columns + array.start
-        array = array.array
-    if isinstance(array, Matrix):
-        array = array.array
-    # What reads a dataset as it is names it; any other view changes the values.
-    array = getattr(array, "dataset", array)
-    if not isinstance(array, h5py.Dataset):
-        return None, []
-    return array, Selection(range(0), columns).runs()

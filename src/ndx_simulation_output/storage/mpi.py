@@ -328,7 +328,7 @@ def _receive(
 ) -> None:
     with closing(_Inbox(team)) as inbox:
         for n_bytes, what in inbox.beside(made):
-            target.put(what)
+            target.store(what)
             if progress is not None:
                 progress(n_bytes)
 

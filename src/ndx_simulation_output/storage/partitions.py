@@ -1,4 +1,9 @@
-"""Partition a source into regions and pieces, and process them in threads."""
+"""Cut a source into regions, which are read once, and pieces, which threads process in order.
+
+A region of a source that lies in memory is only a range of rows and columns. Any other source, such
+as deflated chunks, is read into memory region by region, or into a temporary file where chunks
+are so wide or long that a region would exceed the memory.
+"""
 
 import errno
 import os
@@ -26,34 +31,37 @@ from ndx_simulation_output.recording.arrays import (
 from ndx_simulation_output.recording.views import Columns, reordered
 from ndx_simulation_output.storage.layout import Layout
 
-# Work in threads. What takes long here, copying and compressing, leaves Python to the others.
-
-_MOST = 8
+_MOST_WORKERS = 8
 """More threads than this wait for the memory, not for a processor."""
-
 _THREAD_BYTES = 2**22
-"""Less than this is done before a thread has begun."""
+"""Less than this is processed before a thread has started."""
+_RELEASE_BYTES = 2**28
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
 def default_workers(sharing: int = 1) -> int:
-    """Give how many threads work unless told: one for each processor, or none if there is one.
+    """Return the default number of threads: one per CPU, at most 8; none for a single CPU.
 
-    ``sharing`` is how many processes like this one share the processors.
+    ``sharing`` is the number of processes that share the CPUs.
     """
     available = getattr(os, "sched_getaffinity", None)
     processors = (len(available(0)) if available else os.cpu_count() or 1) // sharing
-    return min(processors, _MOST) if processors > 1 else 0
+    return min(processors, _MOST_WORKERS) if processors > 1 else 0
+
+
+def useful_workers(n_bytes: int, workers: int) -> int:
+    """Return ``workers``, or 0 if threads do not pay off for so few bytes."""
+    return workers if n_bytes > _THREAD_BYTES else 0
 
 
 def in_order(
     function: Callable[[_Item], _Result], items: Iterable[_Item], workers: int
 ) -> Iterator[_Result]:
-    """Give the results of ``function`` for all items in their order, few of them ahead of time.
+    """Yield the results for all items in order; threads compute a few of them in advance.
 
-    With no workers it is ``map``.
+    Without workers this is ``map``.
 
     Example
     -------
@@ -79,30 +87,16 @@ def in_order(
 
 
 def run_all(function: Callable[[_Item], None], jobs: list[_Item], workers: int) -> None:
-    """Do all jobs, several at a time for each worker: handing one over takes time too."""
+    """Run all jobs, in batches: passing a single job to a thread takes time too."""
     size = max(1, len(jobs) // (8 * max(workers, 1)))
     batches = [jobs[first : first + size] for first in range(0, len(jobs), size)]
 
-    def work(batch: list[_Item]) -> None:
+    def run(batch: list[_Item]) -> None:
         for job in batch:
             function(job)
 
-    for _ in in_order(work, batches, workers if len(batches) > 1 else 0):
+    for _ in in_order(run, batches, workers if len(batches) > 1 else 0):
         pass
-
-
-def useful_workers(n_bytes: int, workers: int) -> int:
-    """Give how many workers it is worth to have for so many bytes."""
-    return workers if n_bytes > _THREAD_BYTES else 0
-
-
-# Cut a source into regions that are read once, and pieces of them that a worker takes.
-#
-# Where any part of a source can be read for the price of that part, a region is only a place.
-# Else, such as from deflated chunks, it is read into memory; or, where chunks are so wide or long
-# that it would not fit, into a temporary file.
-
-_RELEASE_BYTES = 2**28
 
 
 @dataclass(frozen=True)
@@ -114,13 +108,13 @@ class Piece:
     columns: slice
 
     def read(self) -> NDArray[Any]:
-        """Give the values, to be used at once: they may still be in the file of the source."""
+        """Return the values, to be used at once: they may be a view of the source."""
         return self.region.read(self.rows, self.columns)
 
 
 @dataclass(frozen=True)
 class Region:
-    """Rows and columns of a source; ``values`` are those in memory, if they had to be read."""
+    """Rows and columns of a source; ``values`` is None if they are read piece by piece."""
 
     source: LazyArray
     rows: slice
@@ -128,21 +122,18 @@ class Region:
     values: NDArray[Any] | None = None
 
     def read(self, rows: slice, columns: slice) -> NDArray[Any]:
-        """Give some values, by their place in the source."""
+        """Return rows and columns, counted as in the source."""
         if self.values is None:
             return read_block(self.source, rows, columns)
         return self.values[_within(rows, self.rows), _within(columns, self.columns)]
 
     def pieces(self, layout: Layout) -> Iterator[Piece]:
-        """Cut it into what one worker takes at a time."""
-        height, width = layout.piece
-        for top in range(self.rows.start, self.rows.stop, height):
-            rows = slice(top, min(top + height, self.rows.stop))
-            for left in range(self.columns.start, self.columns.stop, width):
-                yield Piece(self, rows, slice(left, min(left + width, self.columns.stop)))
+        """Cut the region into pieces."""
+        for block in _blocks(self.rows, self.columns, *layout.piece):
+            yield Piece(self, *block)
 
     def release(self) -> None:
-        """Let go of what was read."""
+        """Free the memory of what was read."""
         release(self.source)
 
 
@@ -155,8 +146,7 @@ def regions(
 ) -> Iterator[Region]:
     """Cut the ``columns`` of a source, shape (time, column), into regions of whole pieces.
 
-    A temporary file, where one is needed, lies in ``directory``. ``rows``, all by default, begin
-    with a chunk.
+    ``rows``, all by default, begin with a chunk. A temporary file is created in ``directory``.
     """
     rows = range(source.shape[0]) if rows is None else rows
     if not columns or not rows:
@@ -174,28 +164,30 @@ def regions(
         return
     with tempfile.TemporaryFile(dir=directory) as file:
         for block in _blocks(rows, columns, height, width):
-            yield Region(source, *block, _spooled(source, *block, file, layout.memory))
+            yield Region(source, *block, _read_into_file(source, *block, file, layout.memory))
 
 
-def _blocks(rows: range, columns: range, height: int, width: int) -> Iterator[tuple[slice, slice]]:
+def _blocks(
+    rows: range | slice, columns: range | slice, height: int, width: int
+) -> Iterator[tuple[slice, slice]]:
     for top in range(rows.start, rows.stop, height):
+        down = slice(top, min(top + height, rows.stop))
         for left in range(columns.start, columns.stop, width):
-            some = slice(top, min(top + height, rows.stop))
-            yield some, slice(left, min(left + width, columns.stop))
+            yield down, slice(left, min(left + width, columns.stop))
 
 
 def region_shape(source: LazyArray, layout: Layout, n_columns: int) -> tuple[int, int]:
-    """Give rows and columns of a region: whole chunks of the source, and whole pieces."""
+    """Return rows and columns of a region: whole chunks of the source, and whole pieces."""
     source_height, source_width = chunks_of(source)
     height = min(_up(source_height, layout.piece[0]), _up(source.shape[0], layout.piece[0]))
     step = layout.chunks[1] if layout.chunks else n_columns
     most = layout.memory // (height * source.dtype.itemsize)
-    wanted = max(source_width, step)
-    width = max(most // wanted * wanted, wanted)
+    least = max(source_width, step)
+    width = max(most // least * least, least)
     return height, min(_up(width, step), n_columns)
 
 
-def _spooled(
+def _read_into_file(
     source: LazyArray, rows: slice, columns: slice, file: Any, memory: int
 ) -> NDArray[Any]:
     """Read a region into a temporary file, some whole chunks of the source at a time."""
@@ -206,9 +198,9 @@ def _spooled(
     if scattered is not None:
         _gather(source, scattered, rows, columns, values, memory)
         return values
-    height, width = _sides(chunks_of(source), shape[1], memory // source.dtype.itemsize)
+    height, width = _block_shape(chunks_of(source), shape[1], memory // source.dtype.itemsize)
     for part in product(_parts(rows, height), _parts(columns, width)):
-        # What is read has no name, so that it is gone before more is read.
+        # The values have no name, so that they are freed before more are read.
         values[_within(part[0], rows), _within(part[1], columns)] = read_block(source, *part)
     return values
 
@@ -221,30 +213,30 @@ def _gather(
     values: NDArray[Any],
     memory: int,
 ) -> None:
-    """Read columns from all over an array: those of some whole chunks of it together."""
+    """Read reordered columns: together those from the same chunks of the array below."""
     below = scattered.array
-    height, width = _sides(chunks_of(below), below.shape[1], memory // below.dtype.itemsize)
+    height, width = _block_shape(chunks_of(below), below.shape[1], memory // below.dtype.itemsize)
     for some in _parts(rows, height):
         for group in scattered.groups(columns, width):
-            to = _within(some, rows), group - columns.start
-            values[to] = read_columns(source, some, group)
+            target = _within(some, rows), group - columns.start
+            values[target] = read_columns(source, some, group)
 
 
-def _sides(chunks: tuple[int, int], n_columns: int, n_values: int) -> tuple[int, int]:
-    """Give rows and columns of whole chunks that have ``n_values``, as wide as they can be."""
+def _block_shape(chunks: tuple[int, int], n_columns: int, n_values: int) -> tuple[int, int]:
+    """Return rows and columns of whole chunks with about ``n_values``, as wide as possible."""
     height, width = chunks
     wide = min(_down(n_values // height, width), _up(n_columns, width))
     return _down(n_values // wide, height), wide
 
 
 def _reserve(file: Any, n_bytes: int) -> None:
-    """Take the room of a file: who writes to a mapped file on a full disk is killed."""
+    """Allocate the space of a mapped file: writing to it on a full disk kills the process."""
     if not hasattr(os, "posix_fallocate"):
         return
     try:
         os.posix_fallocate(file.fileno(), 0, n_bytes)
     except OSError as error:
-        if error.errno not in {errno.EOPNOTSUPP, errno.EINVAL}:  # Some file systems cannot.
+        if error.errno not in {errno.EOPNOTSUPP, errno.EINVAL}:  # Not every file system can.
             raise
 
 
@@ -254,12 +246,12 @@ def _parts(part: slice, step: int) -> Iterator[slice]:
     return map(slice, edges, edges[1:])
 
 
-def _within(part: slice, whole: slice) -> slice:
-    return slice(part.start - whole.start, part.stop - whole.start)
+def _within(part: slice, outer: slice) -> slice:
+    return slice(part.start - outer.start, part.stop - outer.start)
 
 
 def _down(size: int, step: int) -> int:
-    """Give the largest multiple of ``step`` up to ``size``, or ``step`` if there is none."""
+    """Return the largest multiple of ``step`` up to ``size``, at least ``step``."""
     return max(1, size // step) * step
 
 

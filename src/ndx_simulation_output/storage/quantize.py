@@ -1,4 +1,4 @@
-"""Quantize values to 16-bit integers, on request."""
+"""Quantize reports on request: values rounded to multiples of a step, in two bytes each."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,78 +11,68 @@ from ndx_simulation_output.recording.views import Quantized
 from ndx_simulation_output.storage.layout import parse_step, plan_layout
 from ndx_simulation_output.storage.partitions import Piece, default_workers, in_order, regions
 
-# Values rounded to multiples of a step, in two bytes each: a bounded loss, on request only.
-
-_MOST = 2**15 - 1
+_MOST_STEPS = 2**15 - 1
 
 
 def quantize_output(
     output: SimulationOutput, steps: str | Mapping[str, str], workers: int | None = None
 ) -> SimulationOutput:
-    """Round reports to multiples of a step such as ``0.01mV``: all in that unit, or some by name.
+    """Return the output with reports rounded to ``steps``, as ``StorageOptions.quantize`` has them.
 
-    Each value changes by at most half a step; the description of the report says so. All values
-    are looked at once before, so that what does not fit is refused before anything is written.
-
-    Raises
-    ------
-    QuantizeError
-        If a report has NaN or infinite values, or spans more than 65534 steps.
-    UnitError
-        If a step is not understood, or belongs to no report.
-
+    Each value changes by at most half a step, which the description of the report states. All
+    values are read first, so that a report that does not fit is refused before anything is
+    written: with NaN or infinite values, or a range of more than 65534 steps.
     """
     workers = default_workers() if workers is None else workers
-    named = dict(steps) if not isinstance(steps, str) else {}
-    wanted = {name: parse_step(text) for name, text in named.items()}
-    general = parse_step(steps) if isinstance(steps, str) else None
-    known = {report.name: report for report in output.reports}
-    for name in set(wanted) - set(known):
-        msg = f"a step is given for {name!r}; there are reports {', '.join(known) or 'none'}"
-        raise UnitError(msg)
-    if general is not None:
-        wanted = {
-            name: general for name, report in known.items() if report.unit.name == general.name
-        }
-    if not wanted:
-        units = ", ".join(f"{name} in {report.unit.name}" for name, report in known.items())
-        msg = f"the step {steps} is not one of the unit of any report: {units or 'none'}"
-        raise UnitError(msg)
+    chosen = _steps_by_report(output, steps)
     reports = (
-        _quantized(report, wanted[report.name], workers) if report.name in wanted else report
+        _quantized(report, chosen[report.name], workers) if report.name in chosen else report
         for report in output.reports
     )
     return replace(output, reports=tuple(reports))
 
 
+def _steps_by_report(output: SimulationOutput, steps: str | Mapping[str, str]) -> dict[str, Unit]:
+    units = {report.name: report.unit.name for report in output.reports}
+    if isinstance(steps, str):
+        step = parse_step(steps)
+        chosen = {name: step for name, unit in units.items() if unit == step.name}
+        if not chosen:
+            known = ", ".join(f"{name} in {unit}" for name, unit in units.items()) or "none"
+            msg = f"no report has the unit of the quantization step {steps}; reports: {known}"
+            raise UnitError(msg)
+        return chosen
+    for name in steps:
+        if name not in units:
+            known = ", ".join(units) or "none"
+            msg = f"a quantization step is given for report {name!r}; reports: {known}"
+            raise UnitError(msg)
+    return {name: parse_step(step) for name, step in steps.items()}
+
+
 def _quantized(report: Report, step: Unit, workers: int = 0) -> Report:
-    """Round the values of a report to multiples of ``step``, a factor and an SI unit.
-
-    Raises
-    ------
-    QuantizeError
-        If it has NaN or infinite values, or spans more than 65534 steps.
-    UnitError
-        If the report is in another unit.
-
-    """
+    """Round the values of a report to multiples of ``step``, a factor and an SI unit."""
     if report.unit.name != step.name:
-        msg = f"report {report.name} is in {report.unit.name}; its step is given in {step.name}"
+        msg = (
+            f"report {report.name} is in {report.unit.name}, its quantization step in {step.name}; "
+            "expected the same unit"
+        )
         raise UnitError(msg)
     raw = step.conversion / report.unit.conversion
-    lowest, highest = _extremes(report.data, workers)
+    lowest, highest = _value_range(report.data, workers)
     if not (np.isfinite(lowest) and np.isfinite(highest)):
-        msg = f"report {report.name} has values that are not finite; they cannot be quantized"
+        msg = f"report {report.name} has NaN or infinite values, which cannot be quantized"
         raise QuantizeError(msg)
-    if highest - lowest > 2 * _MOST * raw:
-        least = (highest - lowest) / (2 * _MOST) * report.unit.conversion
+    if highest - lowest > 2 * _MOST_STEPS * raw:
+        least = (highest - lowest) / (2 * _MOST_STEPS) * report.unit.conversion
         msg = (
-            f"report {report.name} spans {highest - lowest:g} and has room for {2 * _MOST * raw:g} "
-            f"in steps of {raw:g}; it needs a step of at least {least:.3g} {step.name}"
+            f"report {report.name} has a range of {highest - lowest:g}, {2 * _MOST_STEPS} steps of "
+            f"{raw:g} cover {2 * _MOST_STEPS * raw:g}; expected a step of at least {least:.3g} "
+            f"{step.name}"
         )
         raise QuantizeError(msg)
     offset = 0.0
-    if max(-lowest, highest) > _MOST * raw:
+    if max(-lowest, highest) > _MOST_STEPS * raw:
         offset = float(np.rint((lowest + highest) / 2 / raw)) * raw
     unit = Unit(step.name, step.conversion, offset * report.unit.conversion + report.unit.offset)
     bound = f"{step.conversion / 2:g} {step.name}"
@@ -95,20 +85,20 @@ def _quantized(report: Report, step: Unit, workers: int = 0) -> Report:
     )
 
 
-def _extremes(data: LazyArray, workers: int) -> tuple[float, float]:
-    """Lowest and highest value; NaN if there is one, 0 if there is none."""
+def _value_range(data: LazyArray, workers: int) -> tuple[float, float]:
+    """Return the lowest and highest value: NaN if any value is, 0 if there are no values."""
     rows, columns = data.shape
     layout = plan_layout((rows, columns), data.dtype.itemsize, workers=workers)
 
-    def look(piece: Piece) -> tuple[float, float]:
+    def piece_range(piece: Piece) -> tuple[float, float]:
         values = piece.read()
         return float(values.min()), float(values.max())
 
     found = np.array(
         [
-            extremes
+            limits
             for region in regions(data, layout, range(columns))
-            for extremes in in_order(look, region.pieces(layout), workers)
+            for limits in in_order(piece_range, region.pieces(layout), workers)
         ]
     ).reshape(-1, 2)
     if not len(found):

@@ -1,4 +1,4 @@
-"""Matrices of HDF5 files and Zarr stores as lazy arrays, read past HDF5 where that is faster."""
+"""Lazy arrays over datasets in HDF5 files and Zarr stores."""
 
 import os
 import threading
@@ -22,122 +22,31 @@ from ndx_simulation_output.storage.datasets import (
     DatasetReader,
     DeflatedReader,
     H5pyReader,
+    MappedReader,
     Selection,
     dataset_reader,
 )
 from ndx_simulation_output.storage.links import linked_reader
 from ndx_simulation_output.storage.partitions import default_workers
-from ndx_simulation_output.storage.raw_files import Mapped, hdf5_lock, is_at_path
-
-# Matrices in Zarr stores. Nothing is imported for them: the array comes from who opened it.
-
-
-def is_zarr_array(array: LazyArray) -> bool:
-    """Whether an array is one of zarr-python, version 2 or 3."""
-    return hasattr(array, "oindex") and hasattr(array, "store")
-
-
-@dataclass(frozen=True)
-class ZarrArray:
-    """A matrix (time, column) in a Zarr store, which any process opens by itself."""
-
-    array: Any
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Number of rows and of columns."""
-        return tuple(self.array.shape)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of the values."""
-        dtype: np.dtype[Any] = np.dtype(self.array.dtype)
-        return dtype
-
-    @property
-    def chunks(self) -> tuple[int, ...]:
-        """Rows and columns that are read together."""
-        return tuple(self.array.chunks)
-
-    @property
-    def compression(self) -> str | None:
-        """How the values are compressed."""
-        several = hasattr(self.array, "compressors")
-        codecs = self.array.compressors if several else [self.array.compressor]
-        return ", ".join(_name(codec) for codec in codecs if codec is not None) or None
-
-    @property
-    def stored_bytes(self) -> int:
-        """How much the chunks take."""
-        store: Any = getattr(self.array, "chunk_store", None)
-        if hasattr(store, "getsize"):
-            # zarr-python 2 would count what it opened with consolidated metadata twice.
-            return int(store.getsize(self.array.path))
-        size = self.array.nbytes_stored
-        return int(size() if callable(size) else size)
-
-    def __getitem__(self, key: Any) -> NDArray[Any]:
-        """Read rows and columns.
-
-        Raises
-        ------
-        SourceError
-            If the store is damaged.
-
-        """
-        return self._read(lambda: self.array[key])
-
-    def take_columns(
-        self, rows: slice, columns: NDArray[np.intp] | None, put: Put | None = None
-    ) -> NDArray[Any]:
-        """Read some columns, in any order and repeated or not, or all: each chunk once.
-
-        Raises
-        ------
-        SourceError
-            If the store is damaged.
-
-        """
-        if columns is None:
-            values = self[rows, :]
-        else:
-            values = self._read(lambda: self.array.oindex[rows, columns])
-        if put is not None:
-            put(values, values)
-        return values
-
-    def _read(self, read: Callable[[], Any]) -> NDArray[Any]:
-        try:
-            return np.asarray(read())
-        except (OSError, RuntimeError, ValueError) as error:
-            msg = f"cannot read {self.array.name.strip('/')} of a Zarr store: {error}"
-            raise SourceError(msg) from error
-
-
-def _name(codec: Any) -> str:
-    """Give the name of a codec: of Blosc, that of what compresses in it."""
-    name = getattr(codec, "cname", None) or type(codec).__name__.removesuffix("Codec").lower()
-    return str(getattr(name, "value", name))
-
-
-# Matrices in HDF5 files, read past HDF5 where that gives the same and is faster.
+from ndx_simulation_output.storage.raw_files import hdf5_lock, is_at_path
 
 
 def wrap_array(array: LazyArray) -> LazyArray:
-    """Give what reads ``array`` fast: :class:`HDF5Array` or :class:`ZarrArray`, if it is in a file.
+    """Return an :class:`HDF5Array` or :class:`ZarrArray` for an array in a file, else ``array``.
 
-    Their dimensions are time and column, or time alone.
+    Its dimensions are (time, column), or time alone.
     """
     if isinstance(array, h5py.Dataset) and len(array.shape) in {1, 2}:
         return HDF5Array(array)
-    return ZarrArray(array) if is_zarr_array(array) else array
+    # zarr-python 2 and 3, without importing it: the array comes from a store that is open.
+    return ZarrArray(array) if hasattr(array, "oindex") and hasattr(array, "store") else array
 
 
 class HDF5Array:
-    """A matrix (time, column) in an HDF5 file; slicing it reads.
+    """A lazy array over an HDF5 dataset (time, column), read past HDF5 where that is faster.
 
-    ``workers`` threads read together, by default one for each processor, none for 0. Values are
-    those that h5py gives, in native byte order.
+    Values are those of h5py in native byte order. ``workers`` threads read together: by default
+    one for each CPU, none for 0.
 
     Example
     -------
@@ -160,7 +69,7 @@ class HDF5Array:
 
     @property
     def dataset(self) -> h5py.Dataset:
-        """The dataset whose values these are, as they are."""
+        """The dataset, whose values are not changed."""
         return self.array
 
     @property
@@ -176,32 +85,25 @@ class HDF5Array:
 
     @property
     def chunks(self) -> tuple[int, ...] | None:
-        """Rows and columns that are read together, or None for contiguous data."""
+        """Rows and columns of a chunk, or None for contiguous data."""
         chunks = self.array.chunks
         return None if chunks is None else tuple(chunks)
 
     @property
     def index(self) -> NDArray[np.int64] | None:
-        """Where its chunks are in the file, if that is known by now."""
-        storage = vars(self).get("_storage")
-        return storage.index.known if isinstance(storage, (ChunkedReader, DeflatedReader)) else None
+        """The complete index of the chunks, if it was read."""
+        reader = vars(self).get("_reader")
+        return reader.index.known if isinstance(reader, (ChunkedReader, DeflatedReader)) else None
 
     @property
     def is_mapped(self) -> bool:
-        """Whether reading a part costs as much as the part, whatever its shape."""
-        return isinstance(self._storage, Mapped)
+        """True if reading any part takes a time proportional to its size."""
+        return isinstance(self._reader, MappedReader)
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
-        """Read rows and columns.
-
-        Raises
-        ------
-        SourceError
-            If the file is damaged.
-
-        """
+        """Read rows and columns."""
         if not (isinstance(key, tuple) and len(key) == 2 and all(map(_ascends, key))):
-            return self._plainly(key)
+            return self._read_with_h5py(key)
         rows, columns = map(_range, key, self.shape)
         if columns.step == 1:
             return self._read(Selection(rows, columns))
@@ -210,26 +112,19 @@ class HDF5Array:
     def take_columns(
         self, rows: slice, columns: NDArray[np.intp] | None, put: Put | None = None
     ) -> NDArray[Any]:
-        """Read some columns, in any order and repeated or not, or all.
-
-        Raises
-        ------
-        SourceError
-            If the file is damaged.
-
-        """
-        wanted = range(self.shape[1]) if columns is None else columns
-        return self._read(Selection(_range(rows, self.shape[0]), wanted), put)
+        """Read columns in any order, repeated or not, or all if ``columns`` is None."""
+        selected = range(self.shape[1]) if columns is None else columns
+        return self._read(Selection(_range(rows, self.shape[0]), selected), put)
 
     def piece(self, rows: slice, columns: slice) -> NDArray[Any]:
-        """Give rows and columns to be used at once: they may still be in the file."""
-        if self._is_open and isinstance(self._storage, ContiguousReader):
-            values: NDArray[Any] = self._storage.values[rows, columns]
+        """Return rows and columns to be used at once: they may be a view of the mapped file."""
+        if self._is_open and isinstance(self._reader, ContiguousReader):
+            values: NDArray[Any] = self._reader.values[rows, columns]
             return values
         return self[rows, columns]
 
     def detached(self) -> "DetachedArray | HDF5Array":
-        """Give the same array for other processes, which open its file; else this array."""
+        """Return the same array by the path of its file; this array if that is not possible."""
         dataset = self.array
         if dataset.name is None or not is_at_path(dataset.file):
             return self
@@ -239,9 +134,9 @@ class HDF5Array:
         )
 
     def release(self) -> None:
-        """Let go of the memory of what was read; it can be read again."""
-        if isinstance(self._storage, Mapped):
-            self._storage.release()
+        """Free the memory of what was read; it can be read again."""
+        if isinstance(self._reader, MappedReader):
+            self._reader.release()
 
     @property
     def _is_open(self) -> bool:
@@ -249,7 +144,7 @@ class HDF5Array:
             return bool(self.array.id.valid)
 
     @cached_property
-    def _storage(self) -> DatasetReader:
+    def _reader(self) -> DatasetReader:
         with hdf5_lock:
             if self.array.is_virtual:
                 return linked_reader(self.array)
@@ -259,20 +154,20 @@ class HDF5Array:
         out = np.empty(selection.shape, self.dtype.newbyteorder("="))
         if not out.size:
             return out
-        # A closed file is no longer read, though its bytes could be.
-        storage = self._storage if self._is_open else H5pyReader(self.array)
-        with self._named(f"rows {selection.rows[0]} to {selection.rows[-1] + 1} of "):
-            storage.read(selection, out, self.workers, put or np.copyto)
+        # The map of a closed file could still be read, but h5py must refuse it.
+        reader = self._reader if self._is_open else H5pyReader(self.array)
+        with self._source_errors(f"rows {selection.rows[0]} to {selection.rows[-1] + 1} of "):
+            reader.read(selection, out, self.workers, put or np.copyto)
         return out
 
-    def _plainly(self, key: Any) -> NDArray[Any]:
-        with self._named():
+    def _read_with_h5py(self, key: Any) -> NDArray[Any]:
+        with self._source_errors():
             values = np.asarray(self.array[key])
         return values.astype(values.dtype.newbyteorder("="), copy=False)
 
     @contextmanager
-    def _named(self, part: str = "") -> Iterator[None]:
-        """Say of what is damaged what it is; a file that is closed says that itself."""
+    def _source_errors(self, part: str = "") -> Iterator[None]:
+        """Convert errors of damaged data to a SourceError; a closed file keeps its own error."""
         try:
             yield
         except (OSError, RuntimeError) as error:
@@ -282,12 +177,21 @@ class HDF5Array:
             raise SourceError(msg) from error
 
 
+def _ascends(key: Any) -> bool:
+    return isinstance(key, slice) and (key.step is None or key.step > 0)
+
+
+def _range(part: slice, length: int) -> range:
+    selected = range(*part.indices(length))
+    # The end follows the last item directly, also with a step or without items.
+    return range(selected.start, selected[-1] + 1 if selected else selected.start, selected.step)
+
+
 @dataclass(frozen=True)
 class DetachedArray:
-    """An :class:`HDF5Array` by the path of its file, which is open only while it is read.
+    """An :class:`HDF5Array` identified by path and name; its file is open only while it is read.
 
-    It can be sent to other processes. Reads at the same time share the open file; ``workers``
-    threads read together.
+    It can be sent to other processes. Concurrent reads in one process share the open file.
     """
 
     path: str
@@ -299,35 +203,21 @@ class DetachedArray:
     workers: int = 0
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
-        """Read rows and columns.
-
-        Raises
-        ------
-        SourceError
-            If the file cannot be opened or is damaged.
-
-        """
+        """Read rows and columns."""
         with _opened(self) as array:
             return array[key]
 
     def take_columns(
         self, rows: slice, columns: NDArray[np.intp] | None, put: Put | None = None
     ) -> NDArray[Any]:
-        """Read some columns, in any order and repeated or not, or all.
-
-        Raises
-        ------
-        SourceError
-            If the file cannot be opened or is damaged.
-
-        """
+        """Read columns in any order, repeated or not, or all if ``columns`` is None."""
         with _opened(self) as array:
             return array.take_columns(rows, columns, put)
 
 
 @dataclass
 class _Opened:
-    """An array of a file of this process, and how many read it at this moment."""
+    """An open array, the version of its file, and the number of reads in progress."""
 
     file: h5py.File
     array: HDF5Array
@@ -338,17 +228,17 @@ class _Opened:
 _LOCK = threading.Lock()
 _OPENED: dict[DetachedArray, _Opened] = {}
 _INDEXES: OrderedDict[tuple[Any, ...], NDArray[np.int64]] = OrderedDict()
-"""Where the chunks of some datasets are: to find that out takes long, and little to keep."""
+"""Indexes of chunks by version of the file: slow to read, small to keep."""
 _MOST_INDEXES = 16
 
 
 @contextmanager
-def _opened(stored: DetachedArray) -> Iterator[HDF5Array]:
-    """Open the file of an array, and close it when nobody reads it any more."""
+def _opened(detached: DetachedArray) -> Iterator[HDF5Array]:
+    """Open the file of an array; the last concurrent reader closes it."""
     with _LOCK:
-        opened = _OPENED.get(stored)
+        opened = _OPENED.get(detached)
         if opened is None:
-            opened = _OPENED[stored] = _open(stored)
+            opened = _OPENED[detached] = _open(detached)
         opened.readers += 1
     try:
         yield opened.array
@@ -356,26 +246,26 @@ def _opened(stored: DetachedArray) -> Iterator[HDF5Array]:
         with _LOCK:
             opened.readers -= 1
             if not opened.readers:
-                del _OPENED[stored]
+                del _OPENED[detached]
                 _keep_index(opened)
                 opened.file.close()
 
 
-def _open(stored: DetachedArray) -> _Opened:
+def _open(detached: DetachedArray) -> _Opened:
     try:
-        facts = Path(stored.path).stat()
-        version = (stored.path, stored.name, facts.st_ino, facts.st_size, facts.st_mtime_ns)
-        file = h5py.File(stored.path, "r")
+        status = Path(detached.path).stat()
+        version = (detached.path, detached.name, status.st_ino, status.st_size, status.st_mtime_ns)
+        file = h5py.File(detached.path, "r")
     except OSError as error:
-        msg = f"cannot read {stored.name.strip('/')} of {stored.path}: {error}"
+        msg = f"cannot read {detached.name.strip('/')} of {detached.path}: {error}"
         raise SourceError(msg) from error
     try:
-        dataset = file[stored.name]
+        dataset = file[detached.name]
     except KeyError as error:
         file.close()
-        msg = f"{stored.path} no longer has {stored.name.strip('/')}"
+        msg = f"{detached.path} no longer has {detached.name.strip('/')}"
         raise SourceError(msg) from error
-    return _Opened(file, HDF5Array(dataset, stored.workers, _INDEXES.get(version)), version)
+    return _Opened(file, HDF5Array(dataset, detached.workers, _INDEXES.get(version)), version)
 
 
 def _keep_index(opened: _Opened) -> None:
@@ -388,11 +278,70 @@ def _keep_index(opened: _Opened) -> None:
         _INDEXES.popitem(last=False)
 
 
-def _ascends(key: Any) -> bool:
-    return isinstance(key, slice) and (key.step is None or key.step > 0)
+@dataclass(frozen=True)
+class ZarrArray:
+    """A lazy array (time, column) over an array of zarr-python, version 2 or 3."""
+
+    array: Any
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of rows and of columns."""
+        return tuple(self.array.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the values."""
+        dtype: np.dtype[Any] = np.dtype(self.array.dtype)
+        return dtype
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """Rows and columns of a chunk."""
+        return tuple(self.array.chunks)
+
+    @property
+    def compression(self) -> str | None:
+        """Names of the compressors, or None."""
+        several = hasattr(self.array, "compressors")
+        codecs = self.array.compressors if several else [self.array.compressor]
+        return ", ".join(_codec_name(codec) for codec in codecs if codec is not None) or None
+
+    @property
+    def stored_bytes(self) -> int:
+        """Size of the chunks in the store."""
+        store: Any = getattr(self.array, "chunk_store", None)
+        if hasattr(store, "getsize"):
+            # nbytes_stored of zarr-python 2 counts consolidated metadata twice.
+            return int(store.getsize(self.array.path))
+        size = self.array.nbytes_stored
+        return int(size() if callable(size) else size)
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        """Read rows and columns."""
+        return self._read(lambda: self.array[key])
+
+    def take_columns(
+        self, rows: slice, columns: NDArray[np.intp] | None, put: Put | None = None
+    ) -> NDArray[Any]:
+        """Read columns in any order, repeated or not, or all if ``columns`` is None."""
+        if columns is None:
+            values = self[rows, :]
+        else:
+            values = self._read(lambda: self.array.oindex[rows, columns])
+        if put is not None:
+            put(values, values)
+        return values
+
+    def _read(self, read: Callable[[], Any]) -> NDArray[Any]:
+        try:
+            return np.asarray(read())
+        except (OSError, RuntimeError, ValueError) as error:
+            msg = f"cannot read {self.array.name.strip('/')} of a Zarr store: {error}"
+            raise SourceError(msg) from error
 
 
-def _range(part: slice, length: int) -> range:
-    wanted = range(*part.indices(length))
-    # So that the end of an empty range, or of one with steps, is that of its last item.
-    return range(wanted.start, wanted[-1] + 1 if wanted else wanted.start, wanted.step)
+def _codec_name(codec: Any) -> str:
+    """Return the name of a codec; for Blosc, that of the compressor in it."""
+    name = getattr(codec, "cname", None) or type(codec).__name__.removesuffix("Codec").lower()
+    return str(getattr(name, "value", name))

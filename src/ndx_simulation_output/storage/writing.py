@@ -1,4 +1,9 @@
-"""Write matrices into HDF5 datasets: gathered and compressed in threads."""
+"""Write matrices into HDF5 datasets: threads gather and compress whole chunks, each once.
+
+Uncompressed data are written to their addresses in the file past HDF5, many chunks with one call.
+Compressed chunks are stored by HDF5 as they are (``write_direct_chunk``). The plain way to the same
+file is ``recording.arrays.copy_array``.
+"""
 
 import ctypes
 import errno
@@ -16,7 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.recording.arrays import LazyArray
-from ndx_simulation_output.storage.datasets import ChunkIndex, is_of_numpy
+from ndx_simulation_output.storage.datasets import (
+    DEFLATE,
+    SHUFFLE,
+    ChunkIndex,
+    filters_of,
+    has_numpy_type,
+)
 from ndx_simulation_output.storage.filters import deflate, shuffle
 from ndx_simulation_output.storage.journal import write_at
 from ndx_simulation_output.storage.layout import Layout
@@ -29,66 +40,58 @@ from ndx_simulation_output.storage.partitions import (
 )
 from ndx_simulation_output.storage.raw_files import hdf5_lock
 
-# Datasets of HDF5 files whose place in the file is known before they are written.
-
 GZIP_LEVEL = 4
-"""What the file says; the bytes are plain deflate whatever compressed them."""
+"""The level stated in the file; the compressor may use another, and the stream is plain deflate."""
 
 
 def create_dataset(
     group: h5py.Group, name: str, layout: Layout, dtype: np.dtype[Any]
 ) -> h5py.Dataset:
-    """Create the dataset of a matrix that grows in time, without filling it.
+    """Create the dataset of a matrix, growing in time if it has chunks, without writing to it.
 
-    What is not compressed gets its place in the file at once, so that it can be written there
-    from anywhere. Nothing is written yet: until it is, that place reads as zeros.
+    Uncompressed data are allocated at once, so that their addresses are known. They read as zeros
+    until they are written.
     """
-    facts = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     maxshape: tuple[int | None, int] = layout.shape
     if layout.chunks is not None:
-        facts.set_chunk(layout.chunks)
+        properties.set_chunk(layout.chunks)
         maxshape = (None, layout.shape[1])
     if layout.compression is not None:
-        facts.set_shuffle()
-        facts.set_deflate(GZIP_LEVEL)
+        properties.set_shuffle()
+        properties.set_deflate(GZIP_LEVEL)
     elif layout.chunks is not None or all(layout.shape):
-        facts.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-        facts.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+        properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+        properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     space = h5py.h5s.create_simple(
         layout.shape, tuple(h5py.h5s.UNLIMITED if end is None else end for end in maxshape)
     )
     dtype_id = h5py.h5t.py_create(dtype, logical=True)
-    made = h5py.h5d.create(group.id, name.encode(), dtype_id, space, facts)
-    return h5py.Dataset(made)
+    return h5py.Dataset(h5py.h5d.create(group.id, name.encode(), dtype_id, space, properties))
 
 
 def replace_dataset(
     dataset: h5py.Dataset, create: Callable[[h5py.Group, str], h5py.Dataset]
 ) -> h5py.Dataset:
-    """Put the dataset that ``create`` makes in the place of another, with its attributes."""
+    """Replace a dataset by the one that ``create`` returns, and copy the attributes."""
     group, name = dataset.parent, dataset.name.rsplit("/", 1)[-1]
     attributes = {
         key: (value, dataset.attrs.get_id(key).dtype) for key, value in dataset.attrs.items()
     }
     del group[name]
-    made = create(group, name)
-    for key, (value, kind) in attributes.items():
-        made.attrs.create(key, value, dtype=kind)
-    return made
-
-
-# Where a matrix lies in an HDF5 file, told so that it can be written there without HDF5.
-
-_FILTERS: tuple[list[int], ...] = ([], [h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE])
+    new = create(group, name)
+    for key, (value, dtype) in attributes.items():
+        new.attrs.create(key, value, dtype=dtype)
+    return new
 
 
 @dataclass(frozen=True)
 class DatasetLocation:
-    """Where a matrix, shape (time, column), lies in a file.
+    """Where a matrix, shape (time, column), lies in a file; it can be sent to other processes.
 
-    ``addresses`` are those of the chunks, shape (row of chunks, column of chunks), from the row
-    of chunks number ``top`` on; contiguous data have one. Where they are None, only HDF5 can store
-    the chunks, ``deflated`` or not.
+    ``addresses`` are those of the chunks, shape (row of chunks, column of chunks), from chunk row
+    ``first_row`` on; contiguous data have a single one. If they are None, only HDF5 can store the
+    chunks, which are ``deflated`` or not.
     """
 
     shape: tuple[int, int]
@@ -97,11 +100,11 @@ class DatasetLocation:
     fillvalue: Any
     deflated: bool
     addresses: NDArray[np.int64] | None
-    top: int = 0
+    first_row: int = 0
 
 
 def locate_dataset(dataset: h5py.Dataset) -> DatasetLocation | None:
-    """Tell where a dataset lies, or give None if only h5py can write it.
+    """Return the location of a dataset, or None if only h5py can write it.
 
     Example
     -------
@@ -111,15 +114,15 @@ def locate_dataset(dataset: h5py.Dataset) -> DatasetLocation | None:
     True
 
     """
-    if dataset.ndim != 2 or not is_of_numpy(dataset):
+    if dataset.ndim != 2 or not has_numpy_type(dataset):
         return None
-    facts = dataset.id.get_create_plist()
-    filters = [facts.get_filter(number)[0] for number in range(facts.get_nfilters())]
-    early = facts.get_alloc_time() == h5py.h5d.ALLOC_TIME_EARLY
-    known = dataset.chunks is None or hasattr(dataset.id, "chunk_iter")
-    placed = hasattr(os, "pwrite") and early and known and not filters
-    addresses = _addresses(dataset) if placed else None
-    if filters not in _FILTERS or (dataset.chunks is None and addresses is None):
+    properties = dataset.id.get_create_plist()
+    filters = filters_of(properties)
+    early = properties.get_alloc_time() == h5py.h5d.ALLOC_TIME_EARLY
+    addresses = None
+    if hasattr(os, "pwrite") and early and not filters:
+        addresses = _addresses(dataset)
+    if filters not in {(), (SHUFFLE, DEFLATE)} or (dataset.chunks is None and addresses is None):
         return None
     return DatasetLocation(
         dataset.shape, dataset.dtype, dataset.chunks, dataset.fillvalue, bool(filters), addresses
@@ -133,26 +136,21 @@ def _addresses(dataset: h5py.Dataset) -> NDArray[np.int64] | None:
     return None if start is None else np.array([[start]], np.int64)
 
 
-def reserve_space(place: DatasetLocation, path: Path) -> None:
-    """Let the file system find the room of a matrix at once, where it can.
+def reserve_space(location: DatasetLocation, path: Path) -> None:
+    """Let the file system allocate the space of a matrix at once, where it can.
 
-    Finding it for each write takes most of the time of writing. A full disk is told before
-    anything is written.
-
-    Raises
-    ------
-    OSError
-        If there is no room.
-
+    Allocating it write by write would take most of the time of writing. On a disk that is too
+    small, OSError is raised before anything is written.
     """
-    if place.addresses is None or not place.addresses.size or sys.platform != "linux":
+    addresses = location.addresses
+    if addresses is None or not addresses.size or sys.platform != "linux":
         return
-    start = int(place.addresses.min())
-    n_bytes = int(np.prod(place.chunks or place.shape)) * place.dtype.itemsize
-    length = int(place.addresses.max()) + n_bytes - start
-    # Not posix_fallocate: where a file system cannot do this, that writes to every block.
+    start = int(addresses.min())
+    n_bytes = int(np.prod(location.chunks or location.shape)) * location.dtype.itemsize
+    length = int(addresses.max()) + n_bytes - start
+    # Not posix_fallocate, which writes to every block where a file system cannot allocate.
     allocate = getattr(ctypes.CDLL(None, use_errno=True), "fallocate64", None)
-    if allocate is None:  # Not every library of C has it.
+    if allocate is None:  # Not every C library has it.
         return
     number = os.open(path, os.O_WRONLY)
     try:
@@ -162,12 +160,6 @@ def reserve_space(place: DatasetLocation, path: Path) -> None:
     problem = ctypes.get_errno() if failed else 0
     if problem in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
         raise OSError(problem, os.strerror(problem), os.fspath(path))
-
-
-# Write a matrix into a dataset: gathered and compressed in threads, each chunk once and whole.
-#
-# Uncompressed data go to their place in the file past HDF5, many chunks with one call. Compressed
-# chunks are stored by HDF5 as they are. ``copy_array`` is the plain way to the same file.
 
 
 def write_matrix(
@@ -181,165 +173,157 @@ def write_matrix(
 ) -> None:
     """Write ``source`` into ``dataset``, both of shape (time, column), in bounded memory.
 
-    ``path`` is where the file lies: given that, uncompressed data are written there directly.
+    ``path`` is the file of the dataset; without it, all data are written through HDF5.
     ``progress`` is called with the number of bytes of each piece of the source.
-
-    Raises
-    ------
-    SourceError
-        If the source cannot be read.
-    OSError
-        If the file cannot be written.
-
     """
     workers = default_workers() if workers is None else workers
-    place = locate_dataset(dataset)
-    if place is not None and path is not None:
-        reserve_space(place, path)
-    target = piece_writer(place, path, dataset)
+    location = locate_dataset(dataset)
+    if location is not None and path is not None:
+        reserve_space(location, path)
+    writer = piece_writer(location, path, dataset)
     directory = None if path is None else path.parent
     cut = regions(source, layout, range(layout.shape[1]), directory)
-    with closing(target), closing(encoded_pieces(target, cut, layout, workers)) as pieces:
-        for n_bytes, made in pieces:
-            target.put(made)
+    with closing(writer), closing(encoded_pieces(writer, cut, layout, workers)) as pieces:
+        for n_bytes, encoded in pieces:
+            writer.store(encoded)
             if progress is not None:
                 progress(n_bytes)
 
 
 def encoded_pieces(
-    target: "PieceWriter", cut: Iterable[Region], layout: Layout, workers: int
+    writer: "PieceWriter", cut: Iterable[Region], layout: Layout, workers: int
 ) -> Generator[tuple[int, Any]]:
-    """Give the size of each piece of regions, and what ``target`` made of it."""
+    """Yield the size of each piece of the regions, and what ``writer.encode`` returned for it."""
     for region in cut:
-        yield from in_order(target.make, region.pieces(layout), workers)
+        yield from in_order(writer.encode, region.pieces(layout), workers)
         region.release()
-        # Else it would stay until the next one is read.
+        # The loop variable would keep the region in memory while the next one is read.
         del region
 
 
 class PieceWriter(Protocol):
-    """Where pieces go: workers ``make`` what is then ``put``, a piece after the other."""
+    """Writes pieces in two steps: threads ``encode``, one thread calls ``store`` in order."""
 
-    def make(self, piece: Piece) -> tuple[int, Any]:
-        """Give how many bytes of the source a piece has, and what is to be put."""
+    def encode(self, piece: Piece) -> tuple[int, Any]:
+        """Return the size of a piece of the source in bytes, and what ``store`` needs."""
 
-    def put(self, made: Any) -> None:
-        """Store it."""
+    def store(self, encoded: Any) -> None:
+        """Store an encoded piece."""
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file, if it was opened past HDF5."""
 
 
 def piece_writer(
-    place: DatasetLocation | None, path: Path | None, dataset: h5py.Dataset | None
+    location: DatasetLocation | None, path: Path | None, dataset: h5py.Dataset | None
 ) -> PieceWriter:
-    """Give the fastest way to write the same as h5py.
+    """Return the fastest writer with the result of h5py.
 
-    Who has no dataset can make pieces, and put those that go past HDF5.
+    Without a dataset, as in other processes, it can encode pieces, and write to known addresses.
     """
-    if place is not None and place.addresses is not None and path is not None:
-        kind = _Rows if place.chunks is None else _PlacedChunks
-        return kind(_Places(path), place, place.addresses)
-    if place is None or place.chunks is None:
-        return _Blocks(dataset)
-    return _StoredChunks(place, dataset)
+    if location is not None and location.addresses is not None and path is not None:
+        kind = _RowWriter if location.chunks is None else _ChunkWriter
+        return kind(_AddressedFile(path), location, location.addresses)
+    if location is None or location.chunks is None:
+        return _H5pyWriter(dataset)
+    return _DirectChunkWriter(location, dataset)
 
 
-class _Blocks:
-    """Blocks of any dataset, through HDF5."""
+class _H5pyWriter:
+    """Writes any dataset through h5py."""
 
     def __init__(self, dataset: Any) -> None:
         self._dataset = dataset
 
-    def make(self, piece: Piece) -> tuple[int, tuple[slice, slice, NDArray[Any]]]:
-        """Give the values of a piece, and where they belong."""
+    def encode(self, piece: Piece) -> tuple[int, tuple[slice, slice, NDArray[Any]]]:
+        """Return the values of a piece, and their rows and columns."""
         values = piece.read()
         return values.nbytes, (piece.rows, piece.columns, values)
 
-    def put(self, made: tuple[slice, slice, NDArray[Any]]) -> None:
-        """Store them."""
-        rows, columns, values = made
+    def store(self, encoded: tuple[slice, slice, NDArray[Any]]) -> None:
+        """Write the values."""
+        rows, columns, values = encoded
         self._dataset[rows, columns] = values
 
     def close(self) -> None:
-        """Do nothing: the file is the caller's."""
+        """Do nothing: the caller closes the file."""
 
 
-class _Places:
-    """A file that is written at given places from any thread."""
+class _AddressedFile:
+    """A file that any thread writes at given addresses."""
 
     def __init__(self, path: Path) -> None:
         self._number = os.open(path, os.O_WRONLY)
 
-    def write(self, values: NDArray[Any], place: int) -> None:
+    def write(self, values: NDArray[Any], address: int) -> None:
         """Write all of ``values``."""
-        write_at(self._number, values.reshape(-1).view(np.uint8).data, place)
+        write_at(self._number, values.reshape(-1).view(np.uint8).data, address)
 
     def close(self) -> None:
         """Close it."""
         os.close(self._number)
 
 
-class _Rows:
-    """Rows one after the other, in a file that HDF5 does not write at the same time."""
+class _RowWriter:
+    """Writes rows of contiguous data to their addresses."""
 
     def __init__(
-        self, places: _Places, place: DatasetLocation, addresses: NDArray[np.int64]
+        self, file: _AddressedFile, location: DatasetLocation, addresses: NDArray[np.int64]
     ) -> None:
-        self._places, self._dtype, self._start = places, place.dtype, int(addresses[0, 0])
-        self._row_bytes = place.shape[1] * place.dtype.itemsize
-        self.close = places.close
+        self._file, self._dtype, self._start = file, location.dtype, int(addresses[0, 0])
+        self._row_bytes = location.shape[1] * location.dtype.itemsize
+        self.close = file.close
 
-    def make(self, piece: Piece) -> tuple[int, None]:
-        """Write the rows of a piece, each to its place if the piece has not all its columns."""
+    def encode(self, piece: Piece) -> tuple[int, None]:
+        """Write a piece: at once if it has all columns, else row by row."""
         read = piece.read()
         values = np.ascontiguousarray(read, self._dtype)
-        place = self._start + piece.rows.start * self._row_bytes
+        address = self._start + piece.rows.start * self._row_bytes
         if values.nbytes == len(values) * self._row_bytes:
-            self._places.write(values, place)
+            self._file.write(values, address)
             return read.nbytes, None
-        place += piece.columns.start * self._dtype.itemsize
+        address += piece.columns.start * self._dtype.itemsize
         for number, row in enumerate(values):
-            self._places.write(row, place + number * self._row_bytes)
+            self._file.write(row, address + number * self._row_bytes)
         return read.nbytes, None
 
-    def put(self, made: None) -> None:
-        """Do nothing: it is written."""
+    def store(self, encoded: None) -> None:
+        """Do nothing: ``encode`` has written it."""
 
 
-class _PlacedChunks:
-    """Chunks without filters whose places are known."""
+class _ChunkWriter:
+    """Writes chunks without filters to their addresses."""
 
     def __init__(
-        self, places: _Places, place: DatasetLocation, addresses: NDArray[np.int64]
+        self, file: _AddressedFile, location: DatasetLocation, addresses: NDArray[np.int64]
     ) -> None:
-        self._places, self._addresses, self._top = places, addresses, place.top
-        self._cutter = _Cutter(place)
-        self.close = places.close
+        self._file, self._addresses, self._first_row = file, addresses, location.first_row
+        self._cutter = _ChunkCutter(location)
+        self.close = file.close
 
-    def make(self, piece: Piece) -> tuple[int, None]:
-        """Write the chunks of a piece, those that are neighbours in the file together."""
+    def encode(self, piece: Piece) -> tuple[int, None]:
+        """Write the chunks of a piece, those that are adjacent in the file together."""
         n_bytes, chunks = self._cutter.cut(piece)
-        row, first = self._cutter.number(piece)
-        places = self._addresses[row - self._top, first : first + len(chunks)]
-        ends = (np.flatnonzero(np.diff(places) != chunks[0].nbytes) + 1).tolist()
+        row, first = self._cutter.first_chunk(piece)
+        addresses = self._addresses[row - self._first_row, first : first + len(chunks)]
+        ends = (np.flatnonzero(np.diff(addresses) != chunks[0].nbytes) + 1).tolist()
         for start, stop in zip([0, *ends], [*ends, len(chunks)], strict=True):
-            self._places.write(chunks[start:stop], int(places[start]))
+            self._file.write(chunks[start:stop], int(addresses[start]))
         return n_bytes, None
 
-    def put(self, made: None) -> None:
-        """Do nothing: it is written."""
+    def store(self, encoded: None) -> None:
+        """Do nothing: ``encode`` has written it."""
 
 
-class _StoredChunks:
-    """Chunks that HDF5 stores as they are given, deflated or not."""
+class _DirectChunkWriter:
+    """Encodes chunks in threads, and stores them with HDF5's ``write_direct_chunk``."""
 
-    def __init__(self, place: DatasetLocation, dataset: Any) -> None:
-        self._dataset, self._deflated = dataset, place.deflated
-        self._cutter = _Cutter(place)
+    def __init__(self, location: DatasetLocation, dataset: Any) -> None:
+        self._dataset, self._deflated = dataset, location.deflated
+        self._cutter = _ChunkCutter(location)
 
-    def make(self, piece: Piece) -> tuple[int, list[tuple[tuple[int, int], bytes]]]:
-        """Give the bytes of each chunk of a piece, and where it begins in the matrix."""
+    def encode(self, piece: Piece) -> tuple[int, list[tuple[tuple[int, int], bytes]]]:
+        """Return the first row and column and the stored bytes of each chunk of a piece."""
         n_bytes, chunks = self._cutter.cut(piece)
         width = chunks.shape[2]
         return n_bytes, [
@@ -350,38 +334,39 @@ class _StoredChunks:
             for number, chunk in enumerate(chunks)
         ]
 
-    def put(self, made: list[tuple[tuple[int, int], bytes]]) -> None:
+    def store(self, encoded: list[tuple[tuple[int, int], bytes]]) -> None:
         """Store the chunks."""
-        for place, stored in made:
+        for start, stored in encoded:
             with hdf5_lock:
-                self._dataset.id.write_direct_chunk(place, stored)
+                self._dataset.id.write_direct_chunk(start, stored)
 
     def close(self) -> None:
-        """Do nothing: the file is the caller's."""
+        """Do nothing: the caller closes the file."""
 
 
-class _Cutter:
-    """Cuts pieces into whole chunks, in memory that each thread uses again and again."""
+class _ChunkCutter:
+    """Cuts pieces into whole chunks, in a buffer that each thread reuses."""
 
-    def __init__(self, place: DatasetLocation) -> None:
-        self._chunk, self._dtype = place.chunks or (1, 1), place.dtype
-        self._fillvalue = place.fillvalue
+    def __init__(self, location: DatasetLocation) -> None:
+        self._chunk, self._dtype = location.chunks or (1, 1), location.dtype
+        self._fillvalue = location.fillvalue
         self._memory = threading.local()
 
-    def number(self, piece: Piece) -> tuple[int, int]:
-        """Give row and column of the first chunk of a piece, among the chunks."""
+    def first_chunk(self, piece: Piece) -> tuple[int, int]:
+        """Return chunk row and chunk column of the first chunk of a piece."""
         height, width = self._chunk
         return piece.rows.start // height, piece.columns.start // width
 
     def cut(self, piece: Piece) -> tuple[int, NDArray[Any]]:
-        """Give the number of bytes, and the chunks: shape (chunk, row, column)."""
+        """Return the size of the piece in bytes, and its chunks, shape (chunk, row, column)."""
         values = piece.read()
         (rows, columns), (height, width) = values.shape, self._chunk
         chunks = self._buffer(-(-columns // width))
         if rows < height or columns % width:
             chunks[...] = self._fillvalue
         whole = columns // width
-        chunks[:whole, :rows] = _split(values[:, : whole * width], width)
+        split = values[:, : whole * width].reshape(rows, whole, width)
+        chunks[:whole, :rows] = split.transpose(1, 0, 2)
         if columns % width:
             chunks[whole, :rows, : columns % width] = values[:, whole * width :]
         return values.nbytes, chunks
@@ -391,8 +376,3 @@ class _Cutter:
         if buffer is None or len(buffer) < count:
             buffer = self._memory.buffer = np.empty((count, *self._chunk), self._dtype)
         return buffer[:count]
-
-
-def _split(values: NDArray[Any], width: int) -> NDArray[Any]:
-    """Give a view of rows and columns as chunks beside each other: (chunk, row, column)."""
-    return values.reshape(len(values), -1, width).transpose(1, 0, 2)

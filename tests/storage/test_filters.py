@@ -1,4 +1,4 @@
-"""Streams made past HDF5 are plain zlib, and those of HDF5 and of zlib are read."""
+"""Streams are standard zlib, and those of HDF5 and zlib are read."""
 
 import importlib.util
 import sys
@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as npst
 from isal import isal_zlib
 
 from ndx_simulation_output.cable import simulate
-from ndx_simulation_output.storage import filters as engine_deflate
+from ndx_simulation_output.storage import filters
 from ndx_simulation_output.storage.filters import deflate, inflate, shuffle, unshuffle
 from tests.storage.making import DTYPES, SHAPES, keys, matrix
 
@@ -23,15 +23,15 @@ FASTEST = {"isal": (isal_zlib, 2), "zlib": (zlib, 4)}
 
 
 def use(patch: pytest.MonkeyPatch, fast: str) -> None:
-    """Compress and inflate as if only this library were there."""
+    """Compress and inflate as if only this library were installed."""
     module, level = FASTEST[fast]
-    patch.setattr(engine_deflate, "_zlib", module)
-    patch.setattr(engine_deflate, "_LEVEL", level)
+    patch.setattr(filters, "_zlib", module)
+    patch.setattr(filters, "_LEVEL", level)
 
 
 @pytest.fixture(scope="module", params=FASTEST)
 def libraries(request):
-    """Each compressor that may be there."""
+    """Each compressor that may be installed."""
     with pytest.MonkeyPatch.context() as patch:
         use(patch, request.param)
         yield request.param
@@ -178,7 +178,7 @@ def test_a_stream_of_another_length_is_a_value_error(libraries, length):
 
 
 def test_a_shorter_stream_says_how_long_it_is(libraries):
-    with pytest.raises(ValueError, match="100 bytes where 101 are expected"):
+    with pytest.raises(ValueError, match="the stream has 100 bytes; expected 101"):
         inflate(zlib.compress(bytes(100)), 101)
 
 
@@ -187,7 +187,7 @@ def test_without_both_libraries_zlib_does_their_work(monkeypatch):
     monkeypatch.setitem(sys.modules, "deflate", None)
     planes = shuffle(matrix((50, 20), "<f4"))
 
-    spec = importlib.util.spec_from_file_location("without", engine_deflate.__file__)
+    spec = importlib.util.spec_from_file_location("without", filters.__file__)
     without = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(without)
 
