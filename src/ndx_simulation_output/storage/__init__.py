@@ -1,1 +1,1 @@
-"""The engine: how matrices (time, column) are laid out in files, written and read fast."""
+"""Plan, write and read matrices (time, column) in files."""
