@@ -419,6 +419,7 @@ _WATCH = """
     from ndx_simulation_output import open_output
 
     path, seen, distinct = Path(sys.argv[1]), 0, set()
+    print("imported", flush=True)
     while seen < 25 or len(distinct) < 4:
         time.sleep(0.01)
         with open_output(path) as output:
@@ -444,6 +445,8 @@ def test_another_process_sees_what_was_flushed(compression, tmp_path):
             step += 1
             if step % 5 == 0:
                 file.flush()
+            if step == 5:
+                assert watcher.stdout.readline() == "imported\n"
         watcher.communicate()
 
     assert watcher.returncode == 0
