@@ -208,7 +208,7 @@ def load_parts(model: Model, expected) -> None:
     refused(RestoreError, "the geometry is (3, 2)", annarchy.load, "exc.nwb", inh)
     refused(SourceError, "does not exist", annarchy.load, "nothing.nwb", model.network)
     other = {"network": model.network, "state": "other"}
-    refused(SourceError, "expected a state 'other'", annarchy.load, "state.nwb", **other)
+    refused(SourceError, "expected one named 'other'", annarchy.load, "state.nwb", **other)
 
 
 def load_what_differs(model: Model) -> None:

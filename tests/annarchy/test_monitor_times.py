@@ -41,7 +41,7 @@ def test_steps_are_those_of_the_rule(run, birth):
     assert labels.tolist() == plain_labels(intervals, sampling, birth)
 
 
-@pytest.mark.filterwarnings("ignore:.*if its monitor was made after")
+@pytest.mark.filterwarnings("ignore:.*if its monitor was created after")
 @given(runs())
 def test_samples_have_steps_that_are_as_many(run):
     intervals, sampling = run

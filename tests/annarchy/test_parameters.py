@@ -112,7 +112,7 @@ def test_what_is_no_parameters_is_refused(text, message):
 def test_parts_of_one_name_cannot_be_told_apart():
     exc = network().populations[0]
 
-    with pytest.raises(NameClashError, match="2 parts are named 'exc'"):
+    with pytest.raises(NameClashError, match="two populations are named 'exc'"):
         parameters_of(NetworkSnapshot("run", (exc, exc)))
 
 

@@ -196,7 +196,7 @@ def test_a_file_of_connections_has_delays_in_steps_for_versions_before_5(tmp_pat
             network(projections=(replace(projection(), name="exc"),)),
             "network",
             NameClashError,
-            "the network has two entries named 'exc'",
+            "two entries of the network are named 'exc'",
         ),
         (
             network(populations=(population(name="net_id"),)),
@@ -208,7 +208,7 @@ def test_a_file_of_connections_has_delays_in_steps_for_versions_before_5(tmp_pat
             network(populations=(population(quantities=(Quantity("size", np.zeros(4)),)),)),
             "network",
             NameClashError,
-            "'exc' has two entries named 'size'",
+            "two entries of 'exc' are named 'size'",
         ),
         (
             network(populations=(population(quantities=(Quantity("v", np.zeros(4, "S1")),)),)),

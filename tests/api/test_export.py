@@ -49,7 +49,7 @@ def test_a_genuine_network_is_the_same_after_it_was_in_nwb(tmp_path, version, ex
     exported = export_annarchy(tmp_path / "state.nwb", tmp_path / f"again.{extension}")
 
     assert parts_of(exported.path) == parts_of(source)
-    assert "left out: time step, which such a file does not have" in exported.notes
+    assert "left out: time step, which ANNarchy's files cannot contain" in exported.notes
 
 
 def test_one_projection_is_exported_as_itself_or_as_its_connections(state, tmp_path):
@@ -104,7 +104,7 @@ def test_the_command_exports_to_the_container_that_the_target_names(state, tmp_p
     done = CliRunner().invoke(main, ["export", str(state), str(target)])
 
     assert done.exit_code == 0, done.output
-    assert "note: left out: time step, which such a file does not have" in done.output
+    assert "note: left out: time step, which ANNarchy's files cannot contain" in done.output
     assert f"wrote {target}\n" in done.output
     assert read(target, dt=0.5).networks[0].step == 200
 

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ndx_simulation_output.annarchy.network import LiveNetwork, declared_snapshot, find_network
-from ndx_simulation_output.errors import NameClashError, SimulationOutputWarning, SourceError
+from ndx_simulation_output.annarchy.reading import check_distinct
+from ndx_simulation_output.errors import SimulationOutputWarning, SourceError
 from ndx_simulation_output.files import atomic_file
 from ndx_simulation_output.recording import (
     NetworkSnapshot,
@@ -147,8 +148,8 @@ def parameters_of(network: NetworkSnapshot, *, own: Mapping[str, Any] | None = N
 
     """
     return Parameters(
-        _global_values(network.populations),
-        _global_values(network.projections),
+        _global_values("populations", network.populations),
+        _global_values("projections", network.projections),
         dict(own or {}),
         dict(network.constants),
     )
@@ -217,8 +218,8 @@ def with_parameters(
 
     """
     notes: list[str] = []
-    _check_names(network.populations)
-    _check_names(network.projections)
+    check_distinct("populations", (part.name for part in network.populations))
+    check_distinct("projections", (part.name for part in network.projections))
     constants = dict(network.constants)
     for name, value in parameters.constants.items():
         if name not in constants:
@@ -270,9 +271,10 @@ def _set_parameters(
 
 
 def _global_values(
+    what: str,
     parts: Sequence[PopulationSnapshot | ProjectionSnapshot],
 ) -> dict[str, dict[str, Any]]:
-    _check_names(parts)
+    check_distinct(what, (part.name for part in parts))
     return {
         part.name: {
             quantity.name: np.asarray(quantity.values[()]).item()
@@ -281,14 +283,6 @@ def _global_values(
         }
         for part in parts
     }
-
-
-def _check_names(parts: Sequence[PopulationSnapshot | ProjectionSnapshot]) -> None:
-    names = [part.name for part in parts]
-    for name in names:
-        if names.count(name) > 1:
-            msg = f"{names.count(name)} parts are named {name!r}; expected distinct names"
-            raise NameClashError(msg)
 
 
 def _mapping(value: Any, where: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Read networks, populations and projections that ANNarchy 4.6 to 5.0 saved."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -10,7 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.annarchy.containers import Loaded, load, resolve
-from ndx_simulation_output.errors import NothingRecordedError, SourceError, UnsupportedSourceError
+from ndx_simulation_output.errors import (
+    NameClashError,
+    NothingRecordedError,
+    SourceError,
+    UnsupportedSourceError,
+)
 from ndx_simulation_output.recording import (
     NetworkSnapshot,
     PopulationSnapshot,
@@ -319,6 +325,14 @@ def read_names(value: Any) -> list[str]:
         msg = f"expected names, found {value!r:.60}"
         raise ValueError(msg)
     return list(dict.fromkeys(map(str, found)))
+
+
+def check_distinct(what: str, names: Iterable[str]) -> None:
+    """Refuse names that occur twice; ``what`` is the plural of what they name."""
+    for name, count in Counter(names).items():
+        if count > 1:
+            msg = f"two {what} are named {name!r}; expected distinct names"
+            raise NameClashError(msg)
 
 
 def _rows_of(value: Any) -> Sequence[Any]:

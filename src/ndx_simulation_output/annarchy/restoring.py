@@ -16,8 +16,8 @@ from ndx_simulation_output.annarchy.network import (
     simulator,
     to_declared_type,
 )
-from ndx_simulation_output.annarchy.reading import WEIGHT, split_rows, whole_steps
-from ndx_simulation_output.errors import MissingDependencyError, NameClashError, RestoreError
+from ndx_simulation_output.annarchy.reading import WEIGHT, check_distinct, split_rows, whole_steps
+from ndx_simulation_output.errors import MissingDependencyError, RestoreError
 from ndx_simulation_output.recording import (
     NetworkSnapshot,
     PopulationSnapshot,
@@ -133,8 +133,10 @@ def _pairs(
     kind: str, parts: tuple[Any, ...], states: tuple[_State, ...], plan: _Plan, *, is_part: bool
 ) -> Iterator[tuple[str, Any, _State]]:
     """Yield the name, part and state of what both have, and plan to skip the rest."""
-    by_name: dict[str, Any] = _by_name(kind, parts)
-    saved: dict[str, _State] = _by_name(kind, states)
+    check_distinct(f"{kind}s of the network", (part.name for part in parts))
+    check_distinct(f"{kind}s of the file", (state.name for state in states))
+    by_name = {part.name: part for part in parts}
+    saved = {state.name: state for state in states}
     if is_part and len(by_name) == len(saved) == 1:
         saved = dict(zip(by_name, saved.values(), strict=True))
     for name, part in by_name.items():
@@ -143,16 +145,6 @@ def _pairs(
         else:
             plan.missing.append(f"{kind} {name}")
     plan.skipped += [f"{kind} {name}" for name in saved if name not in by_name]
-
-
-def _by_name(kind: str, parts: tuple[Any, ...]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for part in parts:
-        if part.name in found:
-            msg = f"two {kind}s are named {part.name!r}; expected distinct names"
-            raise NameClashError(msg)
-        found[part.name] = part
-    return found
 
 
 def _plan_population(plan: _Plan, name: str, population: Any, state: PopulationSnapshot) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pynwb import NWBFile
 
@@ -23,6 +23,8 @@ from ndx_simulation_output.recording import (
     Run,
     SimulationOutput,
 )
+
+_Named = TypeVar("_Named", NetworkSnapshot, ProjectionSnapshot)
 
 _NWB_EXTENSIONS = {".nwb", ".zarr"}
 
@@ -196,7 +198,9 @@ def connect(
     """
     dt = find_network(projection).dt
     with _open(Path(source), dt) as output:
-        saved = _projection(_state(output, state, source), name or projection.name, source)
+        projections = _state(output, state, source).projections
+        name = name or projection.name
+        saved = _select("projection", projections, name, source, "name=")
         restore_connections(projection, saved, dt)
 
 
@@ -359,19 +363,16 @@ def _open(source: Path, dt: float) -> SimulationOutput:
 
 
 def _state(output: SimulationOutput, name: str | None, source: str | Path) -> NetworkSnapshot:
-    found = [network for network in output.networks if name in {None, network.name}]
-    if len(found) != 1:
-        names = ", ".join(network.name for network in output.networks) or "none"
-        expected = "one state" if name is None else f"a state {name!r}"
-        msg = f"{source} has the states {names}; expected {expected} (select it with state=)"
-        raise SourceError(msg)
-    return found[0]
+    return _select("state", output.networks, name, source, "state=")
 
 
-def _projection(network: NetworkSnapshot, name: str, source: str | Path) -> ProjectionSnapshot:
-    found = [projection for projection in network.projections if projection.name == name]
+def _select(
+    kind: str, items: Sequence[_Named], name: str | None, source: str | Path, option: str
+) -> _Named:
+    found = [item for item in items if name in {None, item.name}]
     if len(found) != 1:
-        names = ", ".join(projection.name for projection in network.projections) or "none"
-        msg = f"{source} has the projections {names}; expected {name!r} (select it with name=)"
+        names = ", ".join(item.name for item in items) or "none"
+        expected = f"one {kind}" if name is None else f"one named {name!r}"
+        msg = f"{source} has the {kind}s {names}; expected {expected} (select it with {option})"
         raise SourceError(msg)
     return found[0]

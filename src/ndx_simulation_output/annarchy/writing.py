@@ -4,7 +4,7 @@ import gzip
 import io
 import pickle
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.annarchy.containers import object_array
-from ndx_simulation_output.annarchy.reading import WEIGHT, split_rows
-from ndx_simulation_output.errors import ExportError, MissingDependencyError, NameClashError
+from ndx_simulation_output.annarchy.reading import WEIGHT, check_distinct, split_rows
+from ndx_simulation_output.errors import ExportError, MissingDependencyError
 from ndx_simulation_output.files import atomic_file
 from ndx_simulation_output.recording import (
     LazyArray,
@@ -118,7 +118,9 @@ def network_dictionary(network: NetworkSnapshot) -> dict[str, Any]:
     if network.step is not None:
         content["time_step"] = network.step
     content["net_id"] = int(network.provenance.get("net_id", 0))
-    _check_distinct("the network", [*_NETWORK_KEYS, *(part.name for part in network.parts)])
+    check_distinct(
+        "entries of the network", [*_NETWORK_KEYS, *(part.name for part in network.parts)]
+    )
     for part in network.parts:
         content[part.name] = _part_dictionary(part, network.time_step)
     content["obj_names"] = {
@@ -141,7 +143,7 @@ def _part_dictionary(
     content["attributes"] = names
     for kind in ("parameter", "variable"):
         content[f"{kind}s"] = [one.name for one in part.quantities if one.kind == kind]
-    _check_distinct(repr(part.name), [*content, *names])
+    check_distinct(f"entries of {part.name!r}", [*content, *names])
     for quantity in part.quantities:
         values = _numbers(quantity, part.name)
         if not values.shape:
@@ -264,15 +266,6 @@ def _object_rows(values: NDArray[Any], ends: LazyArray) -> NDArray[Any]:
     if _is_rectangular(ends):
         return _matrix(np.array(values.tolist(), object), ends)
     return object_array(split_rows(values, ends))
-
-
-def _check_distinct(where: str, names: Iterable[str]) -> None:
-    seen = set()
-    for name in names:
-        if name in seen:
-            msg = f"{where} has two entries named {name!r}; ANNarchy's files need distinct names"
-            raise NameClashError(msg)
-        seen.add(name)
 
 
 # The containers
