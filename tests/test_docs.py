@@ -168,7 +168,7 @@ def test_a_page_names_only_files_that_exist(page):
 def test_the_reading_of_sonata_names_functions_that_exist():
     text = (ROOT / "docs" / "explanation" / "reading-of-sonata.md").read_text(encoding="utf-8")
     held = re.findall(r"`(\w+\.py)`: ((?:`\w+`(?:, )?)+)", text)
-    folder = ROOT / "src" / "ndx_simulation_output" / "adapters" / "sonata"
+    folder = ROOT / "src" / "ndx_simulation_output" / "sonata"
 
     assert held
     for name, functions in held:

@@ -445,7 +445,7 @@ def test_a_missing_unit_is_unknown_with_a_warning_that_names_the_option(tmp_path
 
 
 def test_a_unit_that_does_not_exist_is_unknown_with_a_warning(tmp_path: Path) -> None:
-    with pytest.warns(SimulationOutputWarning, match=r"the unit 'mR', which is not one.*--unit v"):
+    with pytest.warns(SimulationOutputWarning, match=r"has the unknown unit 'mR'; .*--unit v"):
         found, _ = _only(tmp_path, report(unit="mR"))
 
     assert not found.unit.known
@@ -457,7 +457,7 @@ def test_an_empty_attribute_is_no_unit(tmp_path: Path) -> None:
 
 
 def test_a_unit_in_latin_1_is_an_unknown_unit_and_no_crash(tmp_path: Path) -> None:
-    with pytest.warns(SimulationOutputWarning, match=r"v\.h5 has the unit"):
+    with pytest.warns(SimulationOutputWarning, match=r"v\.h5 has the unknown unit"):
         found, _ = _only(tmp_path, report(unit=np.bytes_("µV".encode("latin-1"))))
 
     assert found.data.shape == (3, 3)
@@ -470,7 +470,7 @@ def test_millivolts_are_doubted_in_a_report_named_after_a_current(
     source = report().write(tmp_path / f"{name}.h5")
 
     with (
-        pytest.warns(SimulationOutputWarning, match=rf"'mV', doubtful for.*--unit {name}=UNIT"),
+        pytest.warns(SimulationOutputWarning, match=rf"'mV', which cannot be.*--unit {name}=UNIT"),
         open_output(source) as output,
     ):
         assert not output[name].unit.known
@@ -483,7 +483,8 @@ def test_millivolts_are_doubted_for_a_variable_that_is_no_voltage(
     file = report(dialect="allen")
     file.attributes["report/pop/data"]["variable"] = variable
 
-    with pytest.warns(SimulationOutputWarning, match=f"'mV', doubtful for {variable}"):
+    expected = f"'mV', which cannot be the unit of {variable}"
+    with pytest.warns(SimulationOutputWarning, match=expected):
         found, _ = _only(tmp_path, file)
 
     assert not found.unit.known
@@ -691,7 +692,7 @@ def test_an_old_file_has_its_variable_beside_the_mapping(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("file", "reason"),
     [
-        (File({"data": np.zeros((3, 2))}), "holds data without times and without what the columns"),
+        (File({"data": np.zeros((3, 2))}), "holds data without times and without a descr"),
         (File(groups=["nodes/pop"]), "holds a network"),
         (File(groups=["edges/pop"]), "holds a network"),
         (File({"firing_rates/pop/times": np.zeros(2)}), "holds firing rates of FilterNet"),

@@ -213,7 +213,7 @@ def test_texts_that_only_python_takes_for_numbers_are_refused(row: str, tmp_path
     source = tmp_path / "spikes.csv"
     source.write_text(f"timestamps population node_ids\n{row}\n")
 
-    with pytest.raises(SourceError, match=r"spikes\.csv.*has a value with _, which is no number"):
+    with pytest.raises(SourceError, match=r"spikes\.csv.*a value with _, which is not a number"):
         open_output(source)
 
 

@@ -1,4 +1,4 @@
-"""SONATA's output: compartment reports, spikes, extracellular potentials, in both dialects."""
+"""Read and write SONATA: compartment reports, spikes and extracellular potentials."""
 
 from ndx_simulation_output.sonata.reading import read
 from ndx_simulation_output.sonata.writing import Dialect, Written, write

@@ -1,4 +1,4 @@
-"""Options that complete what a SONATA source does not state."""
+"""Options of ``read``, and the units that they, the configuration and the file determine."""
 
 import warnings
 from collections.abc import Mapping
@@ -7,10 +7,8 @@ from dataclasses import dataclass, field
 from ndx_simulation_output.errors import UnitError, UnitWarning
 from ndx_simulation_output.recording import UNKNOWN, Unit, parse_unit
 
-# What the caller says about a source, because the source itself does not.
-
-# Recorded variables of NEURON whose dimension is known. A unit of another dimension is doubtful:
-# Blue Brain's writers label everything mV, also membrane currents in nA.
+# The dimension of variables of NEURON. Blue Brain's writers label every report mV, also
+# membrane currents in nA, so that a unit of another dimension is not trusted.
 _DIMENSIONS = {
     "v": "volts",
     "vm": "volts",
@@ -33,12 +31,11 @@ _CURRENTS = {"amperes", "amperes per square meter"}
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """What the caller says about a source.
+    """The options of ``read``.
 
-    ``units`` maps the name of a report (or ``spikes``, or the name of an extracellular file) to a
-    unit such as ``mV``; ``time_units`` likewise the unit of its time. ``compartments`` maps a
-    report to ``all`` where it has every segment of each section. ``population`` names spikes that
-    have none; ``dt`` (ms) is the time step of reports without time.
+    ``units`` maps the name of a report or potential to its unit, ``time_units`` also ``spikes``;
+    ``compartments`` maps a report with every segment to ``all``. ``population`` is the name of
+    the population of spikes that have none, ``dt`` the time step (ms) of data without times.
     """
 
     units: Mapping[str, str] = field(default_factory=dict)
@@ -50,49 +47,42 @@ class ReadOptions:
     def data_unit(
         self, names: tuple[str, ...], stated: str | None, variable: str | None, where: str
     ) -> Unit:
-        """Decide the unit of some data; a missing or doubtful one is unknown, with a warning.
+        """Return the unit of data; a missing or doubtful one is unknown, with a warning.
 
-        ``names`` are those by which the caller may set it: of the series, of the report.
-
-        Raises
-        ------
-        UnitError
-            If the caller's own unit is not understood.
-
+        ``names`` are the keys of the option, by priority: name of the series, of the report.
+        ``stated`` is the unit in the configuration or file.
         """
         name = next((name for name in names if name in self.units), names[-1])
         if name in self.units:
-            return _given(name, self.units[name])
-        option = f"set it with --unit {name}=UNIT (unit={{{name!r}: UNIT}})"
+            return _parse_option(name, self.units[name])
         if stated is None:
-            message = f"{where} has no unit; {option}"
+            found = "has no unit"
         elif (unit := parse_unit(stated)) is None:
-            message = f"{where} has the unit {stated!r}, which is not one that is known; {option}"
-        elif _contradicts(variable or _hinted_variable(name), unit):
-            doubt = variable or f"a report named {name!r}"
-            message = f"{where} has the unit {stated!r}, doubtful for {doubt}; {option}"
+            found = f"has the unknown unit {stated!r}"
+        elif _contradicts(variable or _variable_of(name), unit):
+            described = variable or f"a report named {name!r}"
+            found = f"has the unit {stated!r}, which cannot be the unit of {described}"
         else:
             return unit
-        warnings.warn(f"{message}; stored as 'unknown'", UnitWarning, stacklevel=2)
+        warnings.warn(
+            f"{where} {found}; set it with --unit {name}=UNIT (unit={{{name!r}: UNIT}}); "
+            "stored as 'unknown'",
+            UnitWarning,
+            stacklevel=2,
+        )
         return UNKNOWN
 
     def seconds(
         self, names: tuple[str, ...], stated: str | None, where: str, *, expected: bool
     ) -> float:
-        """Give the factor from the time unit of ``names`` to seconds.
+        """Return the factor from the unit of time to seconds; by default that of ms.
 
-        The time of SONATA is in ms. Where ``expected`` is set, its producers state it, and a
-        missing unit is warned of; so is one that is not a time.
-
-        Raises
-        ------
-        UnitError
-            If the caller's own unit is not a time.
-
+        A warning is issued if ``stated`` is not a unit of time, or is missing and ``expected``
+        because the simulators of this dialect write it.
         """
         name = next((name for name in names if name in self.time_units), names[-1])
         if name in self.time_units:
-            unit = _given(name, self.time_units[name])
+            unit = _parse_option(name, self.time_units[name])
             if unit.name != "seconds":
                 msg = f"the time unit {self.time_units[name]!r} given for {name} is not a time"
                 raise UnitError(msg)
@@ -111,7 +101,7 @@ class ReadOptions:
         return 1e-3
 
 
-def _given(name: str, text: str) -> Unit:
+def _parse_option(name: str, text: str) -> Unit:
     unit = parse_unit(text)
     if unit is None:
         msg = f"the unit {text!r} given for {name} is not understood; expected one such as mV or nA"
@@ -119,13 +109,13 @@ def _given(name: str, text: str) -> Unit:
     return unit
 
 
-def _hinted_variable(name: str) -> str | None:
-    """Guess the variable from the name of a report, only to doubt a unit, never to choose one."""
-    return "i_membrane" if "imembrane" in name.lower().replace("_", "") else None
+def _variable_of(report: str) -> str | None:
+    """Guess the variable from the name of a report: good enough to doubt a unit, not to set it."""
+    return "i_membrane" if "imembrane" in report.lower().replace("_", "") else None
 
 
 def _contradicts(variable: str | None, unit: Unit) -> bool:
-    known = _DIMENSIONS.get((variable or "").rsplit(".", 1)[-1].lower())
-    if known is None or known == unit.name:
+    dimension = _DIMENSIONS.get((variable or "").rsplit(".", 1)[-1].lower())
+    if dimension is None or dimension == unit.name:
         return False
-    return not {known, unit.name} <= _CURRENTS
+    return not {dimension, unit.name} <= _CURRENTS

@@ -1,0 +1,211 @@
+"""Read and write the objects, ids and attributes of SONATA's HDF5 files.
+
+Every error names the object and its file.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from ndx_simulation_output.errors import ShapeMismatchError, SourceError
+
+_INT64_END = 2.0**63
+
+
+def open_file(path: Path) -> h5py.File:
+    """Open an HDF5 file for reading."""
+    if not path.is_file():
+        msg = f"{path} does not exist"
+        raise SourceError(msg)
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        if "truncated" in str(error):
+            msg = f"{path} is truncated: it ends before its data do ({error})"
+        elif not h5py.is_hdf5(path):
+            msg = f"{path} is not an HDF5 file"
+        else:
+            msg = f"{path} cannot be read: {error}"
+        raise SourceError(msg) from error
+
+
+def location(node: h5py.Group | h5py.Dataset) -> str:
+    """Return the path of an object and the name of its file, for messages."""
+    return f"{node.name.strip('/')} of {Path(node.file.filename).name}"
+
+
+def base_name(group: h5py.Group) -> str:
+    """Return the last part of the path of a group."""
+    return str(group.name.rsplit("/", 1)[-1])
+
+
+def child(group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset:
+    """Open an object in a group; a link to nothing is an error."""
+    try:
+        return group[name]
+    except (KeyError, OSError, RuntimeError) as error:
+        msg = f"{name} in {location(group)} cannot be opened: {error}"
+        raise SourceError(msg) from error
+
+
+def child_group(parent: h5py.Group, name: str) -> h5py.Group:
+    """Open a group in a group."""
+    found = child(parent, name) if name in parent else None
+    if not isinstance(found, h5py.Group):
+        kind = "no" if found is None else "a dataset, expected a group,"
+        msg = f"{location(parent)} has {kind} {name}; found: {', '.join(parent) or 'nothing'}"
+        raise SourceError(msg)
+    return found
+
+
+def groups_in(parent: h5py.Group, notes: list[str]) -> list[h5py.Group]:
+    """Return the groups in ``parent`` that are not empty; note other objects."""
+    groups = []
+    for node in [child(parent, name) for name in parent]:
+        if not isinstance(node, h5py.Group):
+            notes.append(f"{location(node)} is a dataset; expected a group; it was left out")
+        elif not len(node):
+            notes.append(f"{location(node)} is an empty group and was left out")
+        else:
+            groups.append(node)
+    return groups
+
+
+def note_unknown(group: h5py.Group, known: Iterable[str], notes: list[str]) -> None:
+    """Note the objects of a group that are not ``known``."""
+    unknown = sorted(set(group) - set(known))
+    notes += [f"{name} in {location(group)} is not known and was left out" for name in unknown]
+
+
+def first_dataset(group: h5py.Group, *names: str) -> h5py.Dataset:
+    """Open the first of the datasets ``names`` that exists in ``group``."""
+    name = next((name for name in names if name in group), None)
+    found = child(group, name) if name is not None else None
+    if not isinstance(found, h5py.Dataset) or found.shape is None:
+        there = ", ".join(group) or "nothing"
+        msg = f"{location(group)} has no dataset {' or '.join(names)} with values; found: {there}"
+        raise SourceError(msg)
+    return found
+
+
+def read_vector(dataset: h5py.Dataset) -> NDArray[Any]:
+    """Read a one-dimensional dataset, in native byte order and text as str."""
+    if dataset.ndim != 1:
+        msg = f"{location(dataset)} has shape {dataset.shape}; expected one dimension"
+        raise ShapeMismatchError(msg)
+    try:
+        values = dataset[:]
+        if h5py.check_string_dtype(dataset.dtype):
+            return np.asarray([value.decode() for value in values], dtype=object)
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"{location(dataset)} cannot be read: {error}"
+        raise SourceError(msg) from error
+    return np.asarray(values, values.dtype.newbyteorder("="))
+
+
+def read_numbers(dataset: h5py.Dataset) -> NDArray[Any]:
+    """Read a one-dimensional dataset of integers or floating-point numbers."""
+    values = read_vector(dataset)
+    if values.dtype.kind not in "iuf":
+        msg = f"{location(dataset)} has type {dataset.dtype}; expected numbers"
+        raise SourceError(msg)
+    return values
+
+
+def read_ids(dataset: h5py.Dataset) -> NDArray[np.int64]:
+    """Read integer ids of any type as int64; the unsigned 2**64 - 1 is the -1 it was cast from."""
+    values = read_numbers(dataset)
+    if values.dtype.kind == "u":
+        return values.astype(np.uint64).view(np.int64)
+    if values.dtype.kind == "f":
+        wrong = ~(np.abs(values) < _INT64_END) | (values != np.trunc(values))
+        if wrong.any():
+            msg = f"{location(dataset)} has the value {values[wrong][0]}; expected integers"
+            raise SourceError(msg)
+    return values.astype(np.int64)
+
+
+def write_ids(group: h5py.Group, name: str, values: NDArray[Any], dtype: str) -> h5py.Dataset:
+    """Write ids as ``dtype``, or as uint64 if ``dtype`` cannot hold them."""
+    stored = np.dtype(dtype)
+    # A -1 was read from the unsigned 2**64 - 1 and is cast back to it.
+    if stored.kind in "iu" and stored != np.uint64 and len(values):
+        limits = np.iinfo(stored)
+        if values.min() < limits.min or values.max() > limits.max:
+            stored = np.dtype(np.uint64)
+    return group.create_dataset(name, data=values.astype(np.int64).astype(stored))
+
+
+def attribute_text(node: h5py.Group | h5py.Dataset, *names: str) -> str | None:
+    """Return the text of the first of the attributes ``names`` that is a text of any HDF5 type."""
+    for name in names:
+        if name in node.attrs and not isinstance(node.attrs[name], h5py.Empty):
+            value = np.asarray(node.attrs[name]).ravel()
+            if value.size == 1 and value.dtype.kind in "OSU":
+                text = value[0]
+                return text.decode(errors="replace") if isinstance(text, bytes) else str(text)
+    return None
+
+
+def describe_group(group: h5py.Group) -> dict[str, Any]:
+    """Return the provenance of a group: dtypes and attributes of its objects, by relative path.
+
+    ``.`` is the group itself, ``..`` its parent, unless that is the root of the file.
+    """
+    nodes = {".": group}
+    if group.parent.name != "/" and group.name != "/":
+        nodes[".."] = group.parent
+    group.visititems(nodes.__setitem__)
+    attributes = {path: _attributes_to_json(node) for path, node in nodes.items()}
+    return {
+        "format": "SONATA",
+        "file": Path(group.file.filename).name,
+        "dtypes": {path: node.dtype.str for path, node in nodes.items() if hasattr(node, "dtype")},
+        "attributes": {path: found for path, found in attributes.items() if found},
+        "file_attributes": _attributes_to_json(group.file),
+    }
+
+
+def sonata_provenance(provenance: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the provenance of a recording that was read from SONATA, empty for any other."""
+    return provenance if provenance.get("format") == "SONATA" else {}
+
+
+def _attributes_to_json(node: h5py.Group | h5py.Dataset) -> dict[str, Any]:
+    """Return attributes as JSON values; numbers keep their dtype."""
+    encoded: dict[str, Any] = {}
+    for name in node.attrs:
+        if isinstance(node.attrs[name], h5py.Empty):
+            continue
+        text, value = attribute_text(node, name), np.asarray(node.attrs[name])
+        if text is not None:
+            encoded[name] = text
+        elif value.dtype.kind in "OSU":
+            texts = value.astype(str) if value.dtype.kind == "S" else value
+            encoded[name] = {"text": texts.tolist()}
+        elif value.dtype.kind in "biuf":
+            enum = h5py.check_enum_dtype(node.attrs.get_id(name).dtype)
+            encoded[name] = {"dtype": value.dtype.str, "value": value.tolist()}
+            if enum:
+                encoded[name]["enum"] = {label: int(code) for label, code in enum.items()}
+    return encoded
+
+
+def attributes_from_json(node: h5py.Group | h5py.Dataset, encoded: Mapping[str, Any]) -> None:
+    """Write attributes from ``describe_group``; attributes that exist are kept."""
+    for name, value in encoded.items():
+        if name in node.attrs:
+            continue
+        if isinstance(value, str):
+            node.attrs[name] = value
+        elif "text" in value:
+            node.attrs.create(name, value["text"], dtype=h5py.string_dtype())
+        else:
+            dtype: Any = np.dtype(value["dtype"])
+            if "enum" in value:
+                dtype = h5py.enum_dtype(value["enum"], basetype=dtype)
+            node.attrs.create(name, value["value"], dtype=dtype)

@@ -1,0 +1,383 @@
+"""Read and write the mapping of a report: which columns of its data belong to which compartment."""
+
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from ndx_simulation_output.errors import ShapeMismatchError, SimulationOutputWarning, SourceError
+from ndx_simulation_output.recording import CompartmentTable, Report
+from ndx_simulation_output.sonata.hdf5 import (
+    child,
+    first_dataset,
+    location,
+    read_ids,
+    read_numbers,
+    read_vector,
+    write_ids,
+)
+
+NODE_IDS = ("node_ids", "gids")
+
+_POINTERS = ("index_pointers", "index_pointer")
+_ELEMENT_IDS = ("element_ids", "element_id")
+_KNOWN = {*_POINTERS, *_ELEMENT_IDS, *NODE_IDS, "element_pos", "time"}
+
+# Columns of a CompartmentTable that have another place in a mapping.
+_OWN_COLUMNS = {"number", "position", "source_column"}
+# Names with a meaning in NWB tables, which an additional column cannot have.
+_RESERVED = {*_OWN_COLUMNS, "population", "counts", "cell_columns", "cls", "id", "name", "parent"}
+_RESERVED |= {"description", "columns", "colnames", "fields", "children", "container_source"}
+_RESERVED |= {"object_id", "namespace", "data_type", "neurodata_type", "modified"}
+_FLOAT_COLUMNS = {"x", "y", "z", "diameter"}
+
+_DTYPES = {
+    "allen": {"node_ids": "<u8", "element_ids": "<u8", "pointers": "<u8"},
+    "bbp": {"node_ids": "<u8", "element_ids": "<u4", "pointers": "<u8"},
+}
+
+
+@dataclass(frozen=True)
+class CellColumns:
+    """The columns of the data of each cell: the first ``counts[0]`` of ``columns``, and so on.
+
+    Shapes: ``cells`` and ``counts`` (cell,), ``columns`` (compartment,). ``reordered`` is True if
+    ``columns`` do not ascend. ``entries`` are the entries of the source if it repeats cells.
+    """
+
+    cells: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    reordered: bool = False
+    entries: "CellColumns | None" = None
+
+    def spread(self, values: NDArray[Any], n_columns: int) -> NDArray[Any]:
+        """Return for each column of the data the value (cell,) of its cell; shape (column,)."""
+        spread = np.zeros(n_columns, values.dtype)
+        spread[self.columns] = np.repeat(values, self.counts)
+        return spread
+
+
+def read_cell_columns(
+    pointers: h5py.Dataset, cells: NDArray[np.int64], n_columns: int
+) -> CellColumns:
+    """Read the columns of each entry of ``cells`` from N or N + 1 pointers.
+
+    The table of the guide says N pointers; its formula and all simulators say N + 1.
+    """
+    values = read_ids(pointers)
+    if len(values) not in {len(cells), len(cells) + 1}:
+        msg = (
+            f"{location(pointers)} has {len(values)} values for {len(cells)} node ids; expected "
+            f"{len(cells)} or {len(cells) + 1}"
+        )
+        raise ShapeMismatchError(msg)
+    starts, ends = values[:-1], values[1:]
+    if len(values) == len(cells):
+        starts, ends = values, _next_pointers(values, n_columns)
+    # arbor-sonata continues the pointers of the previous population: they need not start at 0.
+    if len(starts) and starts.min() > 0 and ends.max() - starts.min() == n_columns:
+        starts, ends = starts - starts.min(), ends - starts.min()
+    if len(starts) and (starts.min() < 0 or (ends < starts).any() or ends.max() > n_columns):
+        msg = (
+            f"{location(pointers)} points outside the {n_columns} columns of the data or descends: "
+            f"found {starts.min()} to {ends.max()}"
+        )
+        raise SourceError(msg)
+    counts = ends - starts
+    columns = np.repeat(starts - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
+    if len(columns) < n_columns:
+        warnings.warn(
+            f"{location(pointers)} assigns {len(columns)} of {n_columns} columns to cells; the "
+            f"other {n_columns - len(columns)} belong to no cell and are left out",
+            SimulationOutputWarning,
+            stacklevel=2,
+        )
+    return CellColumns(cells, counts, columns, reordered=bool((np.diff(columns) < 0).any()))
+
+
+def _next_pointers(values: NDArray[np.int64], n_columns: int) -> NDArray[np.int64]:
+    order = np.argsort(values, kind="stable")
+    ends = np.empty_like(values)
+    ends[order] = np.append(values[order][1:], n_columns)
+    return ends
+
+
+def merge_cells(listed: CellColumns) -> CellColumns:
+    """Merge the entries of each repeated cell into one row, at the position of its first entry.
+
+    BlueCelluLab lists a cell once for each recorded compartment.
+    """
+    cells = listed.cells
+    unique, first, entry_rows = np.unique(cells, return_index=True, return_inverse=True)
+    if len(unique) == len(cells):
+        return listed
+    rank = np.empty(len(unique), np.intp)
+    rank[np.argsort(first)] = np.arange(len(unique))
+    rows = rank[entry_rows]
+    order = np.argsort(np.repeat(rows, listed.counts), kind="stable")
+    return replace(
+        listed,
+        cells=cells[np.sort(first)],
+        counts=np.bincount(rows, weights=listed.counts).astype(np.int64),
+        columns=listed.columns[order],
+        entries=listed,
+        reordered=listed.reordered or bool((np.diff(order) < 0).any()),
+    )
+
+
+@dataclass(frozen=True)
+class ReportTable:
+    """The compartments of a report, their columns in the data, and what the provenance stores."""
+
+    compartments: CompartmentTable
+    cell_columns: CellColumns
+    n_columns: int
+    provenance: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _AdditionalColumn:
+    """A column that SONATA does not define: its name here and in the source, and its values."""
+
+    name: str
+    source: str
+    values: NDArray[Any]
+    of_cells: bool
+
+
+def read_table(mapping: h5py.Group, population: str, *, every_segment: bool) -> ReportTable:
+    """Read a mapping; positions that it does not have are computed if it has every segment."""
+    elements = read_ids(first_dataset(mapping, *_ELEMENT_IDS))
+    cells = read_ids(ids := first_dataset(mapping, *NODE_IDS))
+    if len(cells) and cells.min() < 0:
+        msg = f"{location(ids)} has the negative id {cells.min()}; expected ids of at least 0"
+        raise SourceError(msg)
+    pointers = first_dataset(mapping, *_POINTERS)
+    found = merge_cells(read_cell_columns(pointers, cells, len(elements)))
+    order = found.columns
+    columns: dict[str, NDArray[Any]] = {"number": _as_int32(elements[order])}
+    positions = "unknown"
+    if "element_pos" in mapping:
+        columns["position"] = _read_positions(mapping, len(elements))[order]
+        positions = "stored"
+    elif every_segment:
+        columns["position"] = segment_positions(elements[order], found.counts)
+        positions = "computed"
+    cell_columns = {}
+    additional = list(_additional_columns(mapping, len(elements), len(cells)))
+    for column in additional:
+        if column.of_cells and found.entries is not None:
+            columns[column.name] = found.entries.spread(column.values, len(elements))[order]
+        elif column.of_cells:
+            cell_columns[column.name] = column.values
+        else:
+            columns[column.name] = column.values[order]
+    if found.entries is not None and found.reordered:
+        columns["source_column"] = order
+    compartments = CompartmentTable.from_counts(
+        population, found.cells, found.counts, columns, cell_columns
+    )
+    provenance = {
+        "positions": positions,
+        "columns": {column.name: column.source for column in additional},
+        "repeated_ids": found.entries is not None,
+        "entries": _uneven_entries(found.entries, additional),
+    }
+    return ReportTable(compartments, found, len(elements), provenance)
+
+
+def segment_positions(
+    sections: NDArray[np.int64], counts: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return the positions of segments in a report that has all of them, in morphological order.
+
+    A run of n equal section ids within a cell is a section of n segments; the centre of the k-th
+    is at (k + 0.5) / n. Shapes: ``sections`` (compartment,), ``counts`` (cell,).
+
+    Example
+    -------
+    >>> segment_positions(np.array([0, 1, 1]), np.array([3]))
+    array([0.5 , 0.25, 0.75])
+
+    """
+    cells = np.repeat(np.arange(len(counts)), counts)
+    starts = np.ones(len(sections), bool)
+    starts[1:] = (np.diff(sections) != 0) | (np.diff(cells) != 0)
+    first = np.flatnonzero(starts)
+    lengths = np.diff(np.append(first, len(sections)))
+    number_in_run = np.arange(len(sections)) - np.repeat(first, lengths)
+    positions: NDArray[np.float64] = (number_in_run + 0.5) / np.repeat(lengths, lengths)
+    return positions
+
+
+def _read_positions(mapping: h5py.Group, n_elements: int) -> NDArray[Any]:
+    dataset = first_dataset(mapping, "element_pos")
+    values = read_numbers(dataset)
+    if len(values) != n_elements or values.dtype.kind != "f":
+        msg = (
+            f"{location(dataset)} has {len(values)} values of type {values.dtype}; expected "
+            f"{n_elements} floating-point numbers"
+        )
+        raise ShapeMismatchError(msg)
+    return values
+
+
+def _additional_columns(
+    mapping: h5py.Group, n_elements: int, n_cells: int
+) -> Iterator[_AdditionalColumn]:
+    for name in mapping:
+        if name in _KNOWN:
+            continue
+        dataset = child(mapping, name)
+        length = dataset.shape[0] if isinstance(dataset, h5py.Dataset) and dataset.ndim == 1 else -1
+        if length not in {n_elements, n_cells}:
+            msg = (
+                f"{location(dataset)} cannot be kept: expected a value for each of {n_elements} "
+                f"compartments or {n_cells} cells"
+            )
+            raise SourceError(msg)
+        of_cells = length != n_elements
+        values = read_vector(dataset)
+        column = _column_name(name, values, of_cells=of_cells)
+        yield _AdditionalColumn(column, name, values, of_cells)
+
+
+def _column_name(name: str, values: NDArray[Any], *, of_cells: bool) -> str:
+    """Return the name of a column in NWB, with the prefix ``sonata_`` if its own is reserved."""
+    is_index = name.endswith("_index")
+    reserved = name in _RESERVED or ":" in name or is_index or name.startswith("_")
+    reserved |= name in _FLOAT_COLUMNS and (of_cells or values.dtype.kind != "f")
+    reserved |= name == "label" and (of_cells or values.dtype.kind not in "OSU")
+    # NWB adds _index to the name of a column for the index of its rows.
+    suffix = "_column" if is_index else ""
+    return f"sonata_{name.replace(':', '_')}{suffix}" if reserved else name
+
+
+def _as_int32(values: NDArray[np.int64]) -> NDArray[Any]:
+    """Return int32 if it holds every value: NWB's int is at least that."""
+    fits = not len(values) or (values.min() >= -(2**31) and values.max() < 2**31)
+    return values.astype(np.int32) if fits else values
+
+
+def _uneven_entries(
+    entries: CellColumns | None, additional: list[_AdditionalColumn]
+) -> dict[str, Any] | None:
+    """Return the repeated entries of the source, unless there is one for each compartment."""
+    if entries is None or (entries.counts == 1).all():
+        return None
+    return {
+        "node_ids": entries.cells.tolist(),
+        "counts": entries.counts.tolist(),
+        "columns": {
+            column.source: column.values.tolist() for column in additional if column.of_cells
+        },
+    }
+
+
+def write_table(
+    mapping: h5py.Group,
+    report: Report,
+    provenance: Mapping[str, Any],
+    dialect: str,
+    left_out: list[str],
+) -> NDArray[np.intp] | None:
+    """Write a mapping; return the order of the columns of the data if it differs from the table."""
+    table = report.compartments
+    order = None
+    cells, counts = np.asarray(table.cell_ids[:]), table.counts()
+    if provenance.get("repeated_ids"):
+        if "source_column" in table.columns:
+            order = np.argsort(np.asarray(table.columns["source_column"][:]), kind="stable")
+        entries = provenance.get("entries") or {}
+        cells = np.asarray(entries.get("node_ids", _in_order(table.column_cells(), order)))
+        counts = np.asarray(entries.get("counts", np.ones(len(cells), np.int64)))
+    pointers = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+    dtypes = _id_dtypes(provenance, dialect)
+    write_ids(mapping, "node_ids", cells, dtypes["node_ids"])
+    name = "index_pointer" if dialect == "allen" else "index_pointers"
+    write_ids(mapping, name, pointers, dtypes["pointers"])
+    numbers = _in_order(table.columns["number"][:], order)
+    write_ids(mapping, "element_ids", numbers, dtypes["element_ids"])
+    _write_positions(mapping, report, provenance, order, dialect, left_out)
+    _write_additional_columns(mapping, table, provenance, order)
+    return order
+
+
+def _write_positions(
+    mapping: h5py.Group,
+    report: Report,
+    provenance: Mapping[str, Any],
+    order: NDArray[np.intp] | None,
+    dialect: str,
+    left_out: list[str],
+) -> None:
+    table = report.compartments
+    computed = provenance.get("positions") == "computed"
+    if "position" in table.columns and not (computed and dialect == "bbp"):
+        positions = _in_order(table.columns["position"][:], order)
+        dtype = provenance.get("dtypes", {}).get("mapping/element_pos", positions.dtype)
+        mapping.create_dataset("element_pos", data=positions, dtype=dtype)
+    elif dialect == "allen" == provenance.get("dialect"):
+        left_out.append(f"report {report.name}: the source has no element_pos; bmtk needs one")
+    elif dialect == "allen":
+        left_out.append(f"report {report.name}: positions are unknown, element_pos is NaN")
+        mapping.create_dataset("element_pos", data=np.full(table.n_compartments, np.nan))
+
+
+def _write_additional_columns(
+    mapping: h5py.Group,
+    table: CompartmentTable,
+    provenance: Mapping[str, Any],
+    order: NDArray[np.intp] | None,
+) -> None:
+    names = provenance.get("columns", {})
+    dtypes = provenance.get("dtypes", {})
+    of_entries = (provenance.get("entries") or {}).get("columns", {})
+    for column, values in table.columns.items():
+        name = names.get(column, column)
+        if name in of_entries:
+            _write_column(mapping, name, np.asarray(of_entries[name]), dtypes)
+        elif column not in _OWN_COLUMNS:
+            _write_column(mapping, name, _in_order(values[:], order), dtypes)
+    for column, values in table.cell_columns.items():
+        _write_column(mapping, names.get(column, column), np.asarray(values[:]), dtypes)
+
+
+def _write_column(
+    mapping: h5py.Group, name: str, values: NDArray[Any], dtypes: Mapping[str, str]
+) -> None:
+    if values.dtype.kind in "OSU":
+        mapping.create_dataset(name, data=values.tolist(), dtype=h5py.string_dtype())
+    else:
+        dtype = dtypes.get(f"mapping/{name}", values.dtype)
+        mapping.create_dataset(name, data=values, dtype=dtype)
+
+
+def _id_dtypes(provenance: Mapping[str, Any], dialect: str) -> dict[str, str]:
+    """Return the dtypes of a source in the same dialect, otherwise those of the dialect."""
+    dtypes = dict(_DTYPES[dialect])
+    if provenance.get("dialect") == dialect:
+        stated = provenance.get("dtypes", {})
+        names = {"node_ids": NODE_IDS, "element_ids": _ELEMENT_IDS, "pointers": _POINTERS}
+        for key, spellings in names.items():
+            paths = [f"mapping/{name}" for name in spellings]
+            dtypes[key] = next((stated[path] for path in paths if path in stated), dtypes[key])
+    return dtypes
+
+
+def attributes_in_mapping(name: str, attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the attributes of a dataset of a mapping; its pointers have two names."""
+    spellings = _POINTERS if name in _POINTERS else (name,)
+    paths = [f"mapping/{spelling}" for spelling in (name, *spellings)]
+    found: Mapping[str, Any] = next((attributes[path] for path in paths if path in attributes), {})
+    return found
+
+
+def _in_order(values: Any, order: NDArray[np.intp] | None) -> NDArray[Any]:
+    array = np.asarray(values)
+    return array if order is None else array[order]

@@ -1,0 +1,186 @@
+"""Read the times, and write the data, times and unit of a report or extracellular potential."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ndx_simulation_output.errors import ShapeMismatchError, SourceError
+from ndx_simulation_output.files import AtomicFile
+from ndx_simulation_output.recording import (
+    LazyArray,
+    RegularTimes,
+    Times,
+    Timestamps,
+    Unit,
+    parse_unit,
+    unit_symbol,
+)
+from ndx_simulation_output.recording.views import Scaled
+from ndx_simulation_output.sonata.hdf5 import (
+    attribute_text,
+    attributes_from_json,
+    first_dataset,
+    location,
+    read_numbers,
+)
+from ndx_simulation_output.sonata.units import ReadOptions
+from ndx_simulation_output.storage.layout import StorageOptions, plan_layout
+from ndx_simulation_output.storage.writing import create_dataset, write_matrix
+
+TRIPLE = 3
+"""Number of values of the time of most reports: start, stop, step."""
+
+_SMALLEST_STEP = 1e-300  # so that the rate is finite
+
+
+def read_times(
+    group: h5py.Group,
+    rows: int,
+    names: tuple[str, ...],
+    options: ReadOptions,
+    *,
+    unit_expected: bool,
+    one_per_row: bool = False,
+) -> tuple[Times, dict[str, Any]]:
+    """Return the times of the ``rows`` rows of data, and the provenance of their time triple.
+
+    The shape of the data determines the number of rows: in many files the triple implies another.
+    With ``one_per_row``, three values are the times of three rows.
+    """
+    if "time" not in group:
+        if options.dt is None:
+            msg = f"{location(group)} has no time; set the time step in ms with --dt (dt=…)"
+            raise SourceError(msg)
+        return _regular_times(0.0, options.dt, rows, 1e-3, location(group)), {}
+    time = first_dataset(group, "time")
+    stated = attribute_text(time, "units", "unit")
+    seconds = options.seconds(names, stated, location(time), expected=unit_expected)
+    values = read_numbers(time).astype(np.float64)
+    if len(values) == TRIPLE and not one_per_row:
+        start, _, step = triple = values.tolist()
+        times = _regular_times(start, step, rows, seconds, location(time))
+        return times, {"time": triple, "implied_rows": _implied_rows(triple)}
+    if len(values) != rows:
+        msg = (
+            f"{location(time)} has {len(values)} values; expected (start, stop, step) or one for "
+            f"each of {rows} rows"
+        )
+        raise ShapeMismatchError(msg)
+    steps = np.diff(values)
+    if not np.all(steps > 0):
+        msg = f"{location(time)} does not ascend"
+        raise SourceError(msg)
+    if len(values) > 1 and np.allclose(steps, steps.mean(), rtol=1e-9, atol=0.0):
+        return _regular_times(values[0], steps.mean(), rows, seconds, location(time)), {}
+    return Timestamps(values * seconds), {}
+
+
+def _regular_times(
+    start: float, step: float, rows: int, seconds: float, where: str
+) -> RegularTimes:
+    """Return times with ``start`` and ``step`` in units of ``seconds``."""
+    if not (np.isfinite(start) and np.isfinite(step) and step > _SMALLEST_STEP):
+        msg = f"{where} has start {start} and step {step}; expected a finite start, a positive step"
+        raise SourceError(msg)
+    per_second = round(1 / seconds, 9)
+    # start / 1000 and 1000 / step are rounded once; a product with 0.001 would be rounded twice.
+    return RegularTimes(float(start / per_second), float(per_second / step), rows)
+
+
+def _implied_rows(triple: Sequence[float]) -> int | None:
+    """Return the number of rows in the right-open interval of a triple, None if not finite."""
+    start, stop, step = triple
+    rows = (stop - start) / step
+    return int(np.ceil(np.round(rows, 6))) if np.isfinite(rows) else None
+
+
+def write_data(
+    file: AtomicFile,
+    group: h5py.Group,
+    data: LazyArray,
+    unit: Unit,
+    provenance: Mapping[str, Any],
+    left_out: list[str],
+    *,
+    dialect: str,
+    dtype: str | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> h5py.Dataset:
+    """Write ``data`` (time, column) in blocks; a unit without symbol is scaled to the SI unit."""
+    if unit.known and unit_symbol(unit) is None and (unit.conversion, unit.offset) != (1.0, 0.0):
+        left_out.append(f"{group.name}: values were scaled to {unit.name}")
+        data = Scaled(data, unit.conversion, unit.offset)
+        provenance = {}
+    source_dtype = np.dtype(provenance.get("dtypes", {}).get("data", data.dtype))
+    # The source may have had the other byte order; data that were converted since keep their dtype.
+    same = source_dtype.newbyteorder("=") == data.dtype.newbyteorder("=")
+    stored_dtype = np.dtype(dtype or (source_dtype if same else data.dtype))
+    shape = data.shape[0], data.shape[1]
+    if dialect == "allen" and all(shape):
+        stored = group.create_dataset("data", shape, stored_dtype, chunks=True)
+        storage = StorageOptions(chunks=stored.chunks)
+        layout = plan_layout(shape, stored_dtype.itemsize, storage=storage)
+    else:
+        storage = StorageOptions(chunks="contiguous")
+        layout = plan_layout(shape, stored_dtype.itemsize, storage=storage)
+        stored = create_dataset(group, "data", layout, stored_dtype)
+    write_matrix(data, stored, layout, path=file.path, progress=progress)
+    return stored
+
+
+def write_unit(data: h5py.Dataset, unit: Unit, attributes: Mapping[str, Any]) -> None:
+    """Write the attributes of the source to data, with its spelling of the unit if still valid."""
+    if not unit.known:
+        attributes_from_json(data, attributes)
+        return
+    others = {name: value for name, value in attributes.items() if name != "units"}
+    attributes_from_json(data, others)
+    stated = attributes.get("units")
+    if isinstance(stated, str) and parse_unit(stated) == unit:
+        data.attrs["units"] = stated
+    else:
+        data.attrs["units"] = unit_symbol(unit) or unit_symbol(Unit(unit.name)) or unit.name
+
+
+def write_times(
+    group: h5py.Group,
+    times: Any,
+    provenance: Mapping[str, Any],
+    path: str,
+    *,
+    unit_expected: bool,
+) -> None:
+    """Write the triple (start, stop, step) of regular times, in ms.
+
+    The triple of the source is written instead if it is still valid; ``path`` is the key of the
+    time in the provenance.
+    """
+    attributes = provenance.get("attributes", {}).get(path, {})
+    triple = provenance.get("time")
+    if triple is not None and _is_valid(triple, attributes, times, provenance.get("rows")):
+        dtype = provenance.get("dtypes", {}).get(path, "<f8")
+        dataset = group.create_dataset("time", data=np.asarray(triple), dtype=dtype)
+        attributes_from_json(dataset, attributes)
+        return
+    step = round(1000.0 / times.rate, 12)
+    start = round(times.start * 1000.0, 9)
+    stop = round(start + times.count * step, 9)
+    dataset = group.create_dataset("time", data=np.asarray([start, stop, step]))
+    if unit_expected or "time" in provenance or not provenance:
+        dataset.attrs["units"] = "ms"
+    others = {name: value for name, value in attributes.items() if name not in {"unit", "units"}}
+    attributes_from_json(dataset, others)
+
+
+def _is_valid(
+    triple: Sequence[float], attributes: Mapping[str, Any], times: RegularTimes, rows: int | None
+) -> bool:
+    """Return True if a triple of the source describes ``times``."""
+    unit = parse_unit(str(attributes.get("units", attributes.get("unit", "ms"))))
+    seconds = unit.conversion if unit is not None and unit.name == "seconds" else 1e-3
+    try:
+        return times == _regular_times(triple[0], triple[2], rows or 0, seconds, "time")
+    except SourceError:
+        return False

@@ -1,0 +1,130 @@
+"""Read and write text tables with a header: spikes, and positions of electrodes."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ndx_simulation_output.errors import SourceError, UnsupportedSourceError
+from ndx_simulation_output.recording import Electrodes, Spikes
+from ndx_simulation_output.sonata.spikes import UNKNOWN_POPULATION, spikes_from_source
+from ndx_simulation_output.sonata.units import ReadOptions
+
+_POSITIONS = ("x_pos", "y_pos", "z_pos")
+
+
+def text_kind(path: Path) -> str:
+    """Return ``electrodes`` or ``spikes``, from the header of a text file."""
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
+            header = set(file.readline().replace(",", " ").split())
+    except OSError as error:
+        msg = f"{path} cannot be read as text: {error}"
+        raise SourceError(msg) from error
+    if {"channel", *_POSITIONS} <= header:
+        return "electrodes"
+    if {"timestamps", "node_ids"} <= header:
+        return "spikes"
+    msg = (
+        f"{path} is neither a list of electrodes (channel x_pos y_pos z_pos) nor of spikes "
+        f"(timestamps population node_ids); its first line has: {' '.join(sorted(header))[:80]}"
+    )
+    raise UnsupportedSourceError(msg)
+
+
+def read_text_spikes(path: Path, options: ReadOptions) -> list[Spikes]:
+    """Read spikes with the header ``timestamps population node_ids``, by population."""
+    try:
+        frame = _read_table(path)
+        times = _floats(frame, "timestamps")
+        ids = _integers(frame, "node_ids")
+    except (ValueError, KeyError) as error:
+        msg = f"{path} cannot be read as spikes (timestamps population node_ids): {error}"
+        raise SourceError(msg) from error
+    default = options.population or UNKNOWN_POPULATION
+    names = frame["population"].to_numpy(dtype=object) if "population" in frame else None
+    names = np.full(len(ids), default) if names is None else np.where(names == "", default, names)
+    seconds = options.seconds(("spikes",), "ms", path.name, expected=True)
+    spikes = []
+    for population in dict.fromkeys(names):
+        rows = names == population
+        provenance = {"format": "SONATA", "dialect": "allen", "file": path.name, "text": True}
+        spikes.append(
+            spikes_from_source(str(population), ids[rows], times[rows], seconds, provenance)
+        )
+    return spikes
+
+
+def read_electrodes(path: Path) -> Electrodes:
+    """Read electrodes with the header ``channel x_pos y_pos z_pos``, positions in micrometres."""
+    try:
+        frame = _read_table(path)
+        ids = _integers(frame, "channel")
+        positions = np.stack([_floats(frame, name) for name in _POSITIONS], axis=1)
+    except (ValueError, KeyError) as error:
+        msg = f"{path} cannot be read as electrodes (channel x_pos y_pos z_pos): {error}"
+        raise SourceError(msg) from error
+    if len(np.unique(ids)) != len(ids):
+        msg = f"{path} lists a channel more than once"
+        raise SourceError(msg)
+    others = [column for column in frame.columns if column not in {"channel", *_POSITIONS}]
+    columns = {column: _numbers_or_text(frame, column) for column in others}
+    return Electrodes(ids, positions, columns, {"file": path.name})
+
+
+def electrodes_text(electrodes: Electrodes) -> str:
+    """Return the text of a file of electrodes: ``channel x_pos y_pos z_pos`` and other columns."""
+    positions = dict(zip(_POSITIONS, electrodes.positions.T, strict=True))
+    frame = pd.DataFrame({"channel": electrodes.ids, **positions, **electrodes.columns})
+    return str(frame.to_csv(sep=" ", index=False))
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    """Read a table as text; its separator is a comma if the header has one, else white space."""
+    with path.open(encoding="utf-8-sig") as file:
+        separator = "," if "," in file.readline() else r"\s+"
+    frame = pd.read_csv(
+        path,
+        sep=separator,
+        skipinitialspace=True,
+        dtype=str,
+        keep_default_na=False,
+        encoding="utf-8-sig",
+    )
+    # pandas takes values without a name in the header for the index.
+    if not frame.index.equals(pd.RangeIndex(len(frame))):
+        msg = f"rows have more values than the {len(frame.columns)} names of the header"
+        raise ValueError(msg)
+    return frame.rename(columns=lambda name: str(name).strip())
+
+
+def _integers(frame: pd.DataFrame, name: str) -> NDArray[np.int64]:
+    try:
+        return np.asarray(_texts(frame, name), np.int64)
+    except OverflowError as error:
+        msg = f"{name} has a number that is too large"
+        raise ValueError(msg) from error
+
+
+def _floats(frame: pd.DataFrame, name: str) -> NDArray[np.float64]:
+    return np.asarray(_texts(frame, name), np.float64)
+
+
+def _numbers_or_text(frame: pd.DataFrame, name: str) -> NDArray[Any]:
+    for as_numbers in (_integers, _floats):
+        try:
+            return as_numbers(frame, name)
+        except ValueError:
+            continue
+    return np.asarray(frame[name].to_numpy(object))
+
+
+def _texts(frame: pd.DataFrame, name: str) -> NDArray[Any]:
+    """Return the texts of a column of numbers; Python reads ``1_0`` as 10, which is refused."""
+    texts = frame[name]
+    if texts.str.contains("_", regex=False).any():
+        msg = f"{name} has a value with _, which is not a number"
+        raise ValueError(msg)
+    return np.asarray(texts.to_numpy(object))
