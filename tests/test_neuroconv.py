@@ -258,8 +258,9 @@ def test_all_interfaces_go_into_one_file(
                 np.testing.assert_array_equal(found[report.name].get_traces(), report.get_traces())
             for spikes, expected in zip(found.spikes, network.spikes, strict=True):
                 np.testing.assert_array_equal(spikes.times, expected.times)
-            assert [group.name for group in found.groups] == [group.name for group in cell.groups]
-        assert len(found.networks) == len(found.arrays) == 1
+            names = [group.name for group in cell.arrays]
+            assert [group.name for group in found.arrays] == [*names, "RawData"]
+        assert len(found.networks) == 1
         assert instrument.name in found.provenance["files"]
 
 

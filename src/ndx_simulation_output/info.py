@@ -14,7 +14,6 @@ from ndx_simulation_output.recording import (
     ArrayGroup,
     ExtracellularPotential,
     NetworkSnapshot,
-    OwnGroup,
     Quantity,
     RegularTimes,
     Report,
@@ -56,9 +55,8 @@ def facts_of(output: SimulationOutput) -> _Facts:
         "reports": [_report_facts(report) for report in output.reports],
         "potentials": [_potential_facts(potential) for potential in output.potentials],
         "spikes": [_spikes_facts(spikes) for spikes in output.spikes],
-        "groups": [_group_facts(group) for group in output.groups],
-        "exports": [
-            _export_facts(path, group) for export in output.exports for path, group in export.walk()
+        "arrays": [
+            _group_facts(path, group) for top in output.arrays for path, group in top.walk()
         ],
         "networks": [_network_facts(network) for network in output.networks],
         "notes": list(output.notes),
@@ -166,15 +164,7 @@ def _cells(spikes: Spikes) -> int:
     return count_distinct(spikes.node_ids)
 
 
-def _group_facts(group: OwnGroup) -> _Facts:
-    arrays = [
-        {"section": array.section, "variable": array.variable, **_array(array.values)}
-        for array in group.arrays
-    ]
-    return {"name": group.name, "arrays": arrays}
-
-
-def _export_facts(path: str, group: ArrayGroup) -> _Facts:
+def _group_facts(path: str, group: ArrayGroup) -> _Facts:
     axes = [
         {
             "name": axis.name,
@@ -323,22 +313,14 @@ def _spikes(spikes: _Facts) -> Iterator[str]:
 
 
 def _group(group: _Facts) -> Iterator[str]:
-    if group["arrays"]:
-        yield f"arrays of {group['name']}:"
-    for array in group["arrays"]:
-        name = " ".join(text for text in (array["section"], array["variable"]) if text)
-        yield f"  {name}: {_shape(array['shape'])}, {array['dtype']}"
-
-
-def _export(export: _Facts) -> Iterator[str]:
-    title, kind = export["title"], export["kind"]
-    if not (export["arrays"] or export["axes"] or title or kind):
+    title, kind = group["title"], group["kind"]
+    if not (group["arrays"] or group["axes"] or title or kind):
         return
-    yield f"group {export['path']}: {title or 'no title'}{f', {kind}' if kind else ''}"
-    for axis in export["axes"]:
+    yield f"group {group['path']}: {title or 'no title'}{f', {kind}' if kind else ''}"
+    for axis in group["axes"]:
         unit = axis["unit"] or "no unit"
         yield f"  {axis['name']}: axis {axis['label']!r} of {axis['length']}, {unit}"
-    for array in export["arrays"]:
+    for array in group["arrays"]:
         title = repr(array["title"]) if array["title"] else ""
         what = " ".join(part for part in (array["role"], title, array["label"]) if part)
         unit = array["unit"] or "no unit"
@@ -367,7 +349,6 @@ _RECORDED: dict[str, Callable[[_Facts], Iterator[str]]] = {
     "reports": _report,
     "potentials": _potential,
     "spikes": _spikes,
-    "groups": _group,
-    "exports": _export,
+    "arrays": _group,
     "networks": _network,
 }

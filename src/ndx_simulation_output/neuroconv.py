@@ -1,78 +1,51 @@
-"""Interfaces of neuroconv, for each source that ``convert`` reads.
+"""NeuroConv interfaces of the sources that ``convert`` reads.
 
-They go into an ``NWBConverter`` beside those of other data. Values are read a block at a time while
-neuroconv writes them, in chunks as :doc:`/explanation/engine` plans them.
+Use them in an ``NWBConverter``, with the interfaces of other data. Values are read in blocks while
+NeuroConv writes them, in chunks as :doc:`/explanation/storage` describes.
 """
 
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
-import numpy as np
-from hdmf.data_utils import GenericDataChunkIterator
-from numpy.typing import NDArray
 from pynwb import NWBFile
 
 from ndx_simulation_output import sonata
-from ndx_simulation_output.errors import MissingDependencyError, SourceError
+from ndx_simulation_output.errors import LayoutError, MissingDependencyError, SourceError
 from ndx_simulation_output.formats import read_as
-from ndx_simulation_output.nwb.arrays import add_exports
+from ndx_simulation_output.nwb.arrays import ArrayBlocks, array_blocks
 from ndx_simulation_output.nwb.mapping import add_output, describe_session, plan_output
 from ndx_simulation_output.recording import LazyArray, Run, SimulationOutput
-from ndx_simulation_output.recording.arrays import read_all, size_in_bytes
-from ndx_simulation_output.storage.layout import Layout, Storage
+from ndx_simulation_output.recording.arrays import read_all
+from ndx_simulation_output.storage.layout import Layout, StorageOptions
 
 try:
     from neuroconv import BaseDataInterface
     from neuroconv.utils import DeepDict
     from pydantic import DirectoryPath, FilePath
 except ImportError as error:
-    msg = "its interfaces need neuroconv: pip install 'ndx-simulation-output[neuroconv]'"
+    msg = "the NeuroConv interfaces need neuroconv: pip install 'ndx-simulation-output[neuroconv]'"
     raise MissingDependencyError(msg) from error
 
 __all__ = ["AnnarchyInterface", "NeuronvisioInterface", "PymodaqInterface", "SonataInterface"]
 
 _SMALL = 2**20
-"""Arrays of so many bytes are read at once."""
+"""Arrays of fewer bytes are read at once."""
 _BUFFER_GB = 0.064
 _TYPES = {str: "string", int: "integer", float: "number"}
 
 
-class _Values(GenericDataChunkIterator):  # type: ignore[misc]
-    """Gives the values of an array block by block, when they are written."""
-
-    def __init__(self, array: LazyArray, **shapes: Any) -> None:
-        self._array = array
-        super().__init__(**shapes)
-
-    def _get_data(self, selection: tuple[slice, ...]) -> NDArray[Any]:
-        return np.asarray(self._array[selection])
-
-    def _get_maxshape(self) -> tuple[int, ...]:
-        return tuple(self._array.shape)
-
-    def _get_dtype(self) -> np.dtype[Any]:
-        return self._array.dtype.newbyteorder("=")
-
-
 def _planned(array: LazyArray, layout: Layout) -> Any:
-    """Give the values of a matrix in the chunks that are planned."""
+    """Return the values of a matrix, to be written in the planned chunks."""
     if layout.chunks is None or 0 in array.shape:
         return read_all(array)
     buffer = tuple(map(min, layout.piece, array.shape))
-    return _Values(array, chunk_shape=layout.chunks, buffer_shape=buffer)
-
-
-def _placed(array: LazyArray) -> Any:
-    """Give the values of an array of any shape: a small one itself."""
-    if size_in_bytes(array) < _SMALL:
-        return read_all(array)
-    return _Values(array, buffer_gb=_BUFFER_GB)
+    return ArrayBlocks(array, chunk_shape=layout.chunks, buffer_shape=buffer)
 
 
 class _Interface(BaseDataInterface):  # type: ignore[misc]
-    """What all interfaces do with what they have read."""
+    """Base class of the interfaces: the metadata and contents of an open output."""
 
     keywords: tuple[str, ...] = ("simulation",)
 
@@ -84,17 +57,17 @@ class _Interface(BaseDataInterface):  # type: ignore[misc]
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What of the source was left out or put right, in plain words."""
+        """Notes on what was left out or corrected."""
         return self._output.notes
 
     def close(self) -> None:
-        """Close the source, once all that was added to files is written."""
+        """Close the source, after the files that it was added to are written."""
         self._output.close()
 
     def get_metadata(self) -> DeepDict:
-        """Give what the source says of session, subject and run.
+        """Return the metadata of the source: session, subject and run.
 
-        Few sources say when their session began: then ``session_start_time`` is for you to give.
+        Few sources have a ``session_start_time``; set it if it is missing.
         """
         metadata = super().get_metadata()
         metadata["NWBFile"]["session_description"] = describe_session(self._output)
@@ -107,7 +80,7 @@ class _Interface(BaseDataInterface):  # type: ignore[misc]
         return metadata
 
     def get_metadata_schema(self) -> dict[str, Any]:
-        """Give the schema of neuroconv with that of the section ``SimulationMetaData``."""
+        """Return the schema of NeuroConv with a section ``SimulationMetaData``."""
         schema: dict[str, Any] = super().get_metadata_schema()
         kinds = {field.name: _type_of(field.type) for field in fields(Run)}
         schema["properties"]["SimulationMetaData"] = {
@@ -122,35 +95,48 @@ class _Interface(BaseDataInterface):  # type: ignore[misc]
         nwbfile: NWBFile,
         metadata: dict[str, Any] | None = None,
         *,
-        access: Literal["balanced", "cells", "frames"] = "balanced",
+        storage: StorageOptions | None = None,
     ) -> None:
-        """Add all that was recorded; values are read when the file is written.
+        """Add the recordings to a file in memory; values are read when the file is written.
 
         Parameters
         ----------
         nwbfile
             The file in memory.
         metadata
-            Such as ``get_metadata`` gives.
-        access
-            What is read most: ``cells`` (all times of one), ``frames`` (all cells at one time), or
-            ``balanced``. Chunks are planned for it.
+            Metadata as ``get_metadata`` returns them.
+        storage
+            ``access``, ``chunks`` and ``memory`` of ``StorageOptions``, or a dict of these, from
+            which chunks are planned. Compression belongs to NeuroConv's backend configuration.
 
         Raises
         ------
         NameClashError
-            If the file has something of the same name, or units or electrodes beside which there
-            is no place for others.
+            If the file has an object of the same name, or units or electrodes that cannot be
+            extended.
         MetadataError
             If the metadata do not fit NWB.
+        LayoutError
+            If another storage option is given, or a value is not valid.
         ExportError
-            If arrays hold what NWB cannot.
+            If arrays hold values that NWB cannot store.
 
         """
-        layouts = plan_output(self._output, Storage(access))
+        layouts = plan_output(self._output, _storage_options(storage))
         run = (metadata or {}).get("SimulationMetaData", {})
-        add_output(nwbfile, self._output, run, layouts, _planned)
-        add_exports(nwbfile, self._output.exports, _placed)
+        add_output(nwbfile, self._output, run, layouts, _planned, wrap_labeled_array=array_blocks)
+
+
+def _storage_options(given: StorageOptions | Mapping[str, Any] | None) -> StorageOptions:
+    """Return the options, or raise LayoutError for options that NeuroConv sets itself."""
+    options = StorageOptions(**given) if isinstance(given, Mapping) else given or StorageOptions()
+    if options.compression != "auto" or options.link or options.quantize:
+        msg = (
+            "NeuroConv sets compression, and data are neither linked nor quantized: leave out "
+            "compression, link and quantize"
+        )
+        raise LayoutError(msg)
+    return options
 
 
 class SonataInterface(_Interface):
@@ -163,26 +149,26 @@ class SonataInterface(_Interface):
     folder_path
         Directory of such files.
     unit
-        Unit of reports and potentials by name, such as ``{"v_report": "mV"}``.
+        Units of reports and potentials by name, such as ``{"v_report": "mV"}``.
     time_unit
-        Unit of their times by name, and of ``spikes``; by default ms.
+        Units of their times by name, and of ``spikes``; by default ms.
     compartments
-        ``{"report": "all"}`` for reports of every segment: their positions are computed.
+        ``{"report": "all"}`` for reports of every segment, whose positions are computed.
     population
-        Name of the population of spikes that have none.
+        Population of spikes whose file does not name one.
     dt
-        Time step in ms of data that have no time.
+        Time step in ms of data without times.
     verbose
-        Whether neuroconv prints what it does.
+        Whether NeuroConv prints messages.
 
     Raises
     ------
     SourceError
-        If both or neither are given, or the source cannot be read.
+        If both or neither of the paths are given, or the source cannot be read.
     ShapeMismatchError
         If a mapping does not fit its data.
     UnitError
-        If a unit is not understood, or given for a name that does not occur.
+        If a unit cannot be parsed, or is given for a name that does not occur.
 
     """
 
@@ -232,21 +218,21 @@ class NeuronvisioInterface(_Interface):
     time_unit
         Unit of the independent variable of groups by name.
     verbose
-        Whether neuroconv prints what it does.
+        Whether NeuroConv prints messages.
 
     Raises
     ------
     SourceError
-        If the file is none of Neuronvisio, or cannot be read.
+        If the file is not one of Neuronvisio, or cannot be read.
     UnitError
-        If a unit is not understood, or given for a name that does not occur.
+        If a unit cannot be parsed, or is given for a name that does not occur.
 
     """
 
     display_name = "Neuronvisio storage"
     keywords = ("simulation", "NEURON", "Neuronvisio")
     associated_suffixes = (".h5", ".hdf")
-    info = "Vectors that Neuronvisio recorded of a model of NEURON, and its geometry"
+    info = "Vectors that Neuronvisio recorded from a NEURON model, and its geometry"
 
     def __init__(
         self,
@@ -269,19 +255,19 @@ class PymodaqInterface(_Interface):
     file_path
         The file of DAQ_Viewer, DAQ_Scan or DAQ_Logger.
     verbose
-        Whether neuroconv prints what it does.
+        Whether NeuroConv prints messages.
 
     Raises
     ------
     SourceError
-        If the file is none of PyMoDAQ, or cannot be read.
+        If the file is not one of PyMoDAQ, or cannot be read.
 
     """
 
     display_name = "PyMoDAQ file"
     keywords = ("PyMoDAQ", "instruments")
     associated_suffixes = (".h5",)
-    info = "Data with axes that PyMoDAQ recorded of instruments"
+    info = "Data with axes that PyMoDAQ recorded from instruments"
 
     def __init__(self, file_path: FilePath, *, verbose: bool = False) -> None:
         """Open a file."""
@@ -297,14 +283,14 @@ class AnnarchyInterface(_Interface):
     file_path
         The file that ``save`` or ``save_connectivity`` wrote.
     dt
-        Time step of the network in ms, which most files do not say.
+        Time step of the network in ms, which most files do not contain.
     verbose
-        Whether neuroconv prints what it does.
+        Whether NeuroConv prints messages.
 
     Raises
     ------
     SourceError
-        If the file is none of ANNarchy, or cannot be read without what only ``dt`` says.
+        If the file is not one of ANNarchy, or needs ``dt``.
 
     """
 

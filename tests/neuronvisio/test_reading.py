@@ -127,11 +127,11 @@ def test_a_group_that_was_put_into_a_section_is_found_without_its_x(tmp_path):
 
     found = contents_of(path)
     with open_output(path) as output:
-        group = next(group for group in output.groups if group.name == "soma")
+        group = next(group for group in output.arrays if group.name == "soma")
 
     assert [name for name, *_ in found["soma"]] == ["spine"]
     assert found["soma"][0][2]["ca"].tolist() == [1.0, 2.0]
-    assert group.x is None
+    assert group.axes == ()
     assert "group soma was found in a section of group VecRef" in output.notes[0]
 
 
@@ -202,9 +202,9 @@ def test_a_section_without_arrays_and_an_empty_x_are_kept(tmp_path):
     path = storage(tmp_path / "storage.h5", {"VecRef/x": np.zeros(0), "VecRef/soma": None})
 
     with open_output(path) as output:
-        (group,) = output.groups
+        (group,) = output.arrays
 
-        assert group.x.shape == (0,)
+        assert group.axes[0].values.shape == (0,)
         assert output.reports == ()
     assert contents_of(path) == {"VecRef": [("soma", "", {})]}
 
@@ -245,8 +245,10 @@ def test_an_x_that_is_no_time_makes_no_report(tmp_path, x):
 
     with open_output(path) as output:
         assert output.reports == ()
-        np.testing.assert_array_equal(output.groups[0].x[()], x)
-        np.testing.assert_array_equal(output.groups[0].arrays[0].values[()], VALUES)
+        (group,) = output.arrays
+        found = {item.name: item.values[()] for item in (*group.axes, *group.arrays)}
+    np.testing.assert_array_equal(found["x"], x)
+    np.testing.assert_array_equal(found["soma_v"], VALUES)
 
 
 def test_a_unit_that_is_not_known_is_asked_for(tmp_path):

@@ -23,8 +23,6 @@ from ndx_simulation_output.recording import (
     ArrayGroup,
     ArrayWithAxes,
     NetworkSnapshot,
-    OwnArray,
-    OwnGroup,
     PopulationSnapshot,
     ProjectionSnapshot,
     Quantity,
@@ -148,19 +146,19 @@ def test_arrays_with_axes_show_lines_images_and_numbers():
         ArrayWithAxes("stack", np.zeros((2, 3, 4)), label="frames"),
         ArrayWithAxes("one", np.array([7.5]), label="level", unit="K"),
     )
-    groups = (OwnGroup("VecRef", (OwnArray("soma", "v", np.arange(9.0)),)),)
+    traces = ArrayGroup("VecRef", (ArrayWithAxes("soma_v", np.arange(9.0)),))
 
-    html = SimulationOutput(exports=(ArrayGroup("cam", arrays),), groups=groups)._repr_html_()
+    html = SimulationOutput(arrays=(ArrayGroup("cam", arrays), traces))._repr_html_()
 
     kinds = [picture.get("aria-label") for picture in pictures(html)]
-    assert kinds == ["traces", "traces", "image", "image"]
+    assert kinds == ["traces", "image", "image", "traces"]
     assert "7.5 K" in html
     assert "3 × 4" in html
 
 
 def test_only_what_is_shown_of_many_dimensions_is_read():
     frames = Frames()
-    output = SimulationOutput(exports=(ArrayGroup("cam", (ArrayWithAxes("stack", frames),)),))
+    output = SimulationOutput(arrays=(ArrayGroup("cam", (ArrayWithAxes("stack", frames),)),))
 
     assert len(pictures(output._repr_html_())) == 1
     assert set(frames.read) == {0}

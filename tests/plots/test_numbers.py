@@ -11,10 +11,11 @@ from hypothesis.extra.numpy import arrays
 
 from ndx_simulation_output.errors import NothingRecordedError
 from ndx_simulation_output.plots import downsampling as bins
-from ndx_simulation_output.plots.arrays import export_grids
-from ndx_simulation_output.plots.downsampling import heat_map, reduce_columns, reduce_traces, sample
+from ndx_simulation_output.plots.arrays import group_grids
+from ndx_simulation_output.plots.downsampling import reduce_columns, reduce_traces, sample
+from ndx_simulation_output.plots.heat_maps import reduce_heat_map
 from ndx_simulation_output.plots.networks import histogram, mean_weights
-from ndx_simulation_output.plots.neurons import read_frames, read_places
+from ndx_simulation_output.plots.neurons import read_coordinates, read_frames
 from ndx_simulation_output.plots.spikes import spike_raster, spike_rates
 from ndx_simulation_output.recording import (
     ArrayAxis,
@@ -136,7 +137,7 @@ def test_columns_along_an_x_that_does_not_ascend_stand_at_their_index():
 )
 @pytest.mark.filterwarnings("ignore:Mean of empty slice", "ignore:All-NaN")
 def test_each_pixel_of_a_heat_map_is_what_it_says(values, shape, how):
-    found = heat_map(a_report(values), shape=shape, how=how)
+    found = reduce_heat_map(a_report(values), shape=shape, how=how)
 
     down = np.arange(min(shape[0], values.shape[1]) + 1)
     down = down * values.shape[1] // down[-1]
@@ -157,7 +158,7 @@ def test_each_pixel_of_a_heat_map_is_what_it_says(values, shape, how):
 def test_a_heat_map_does_not_depend_on_the_size_of_blocks(small_blocks):
     values = np.random.default_rng(0).normal(size=(100, 6))
 
-    found = heat_map(a_report(values), shape=(3, 7), how="max")
+    found = reduce_heat_map(a_report(values), shape=(3, 7), how="max")
 
     edges = np.arange(8) * 100 // 7
     expected = [values[a:b, 2:4].max() for a, b in itertools.pairwise(edges)]
@@ -167,7 +168,7 @@ def test_a_heat_map_does_not_depend_on_the_size_of_blocks(small_blocks):
 def test_a_heat_map_that_is_too_large_shows_columns_as_they_are():
     values = np.arange(50)[:, np.newaxis] + 1000.0 * np.arange(40)
 
-    found = heat_map(a_report(values), shape=(4, 50), most_bytes=4 * 50 * 8)
+    found = reduce_heat_map(a_report(values), shape=(4, 50), most_bytes=4 * 50 * 8)
 
     which = found.values[:, 0] // 1000
     assert all(
@@ -181,11 +182,11 @@ def test_a_heat_map_that_is_too_large_shows_columns_as_they_are():
 def test_a_heat_map_of_too_many_times_shows_the_first_of_each_pixel():
     values = np.arange(100.0)[:, np.newaxis] + np.zeros(2)
 
-    found = heat_map(a_report(values), shape=(2, 10), most_bytes=2 * 10 * 3 * 8)
+    found = reduce_heat_map(a_report(values), shape=(2, 10), most_bytes=2 * 10 * 3 * 8)
 
     np.testing.assert_array_equal(found.values[0], np.arange(10) * 10 + 1)
     assert found.rows_read == 30
-    assert found.note == "30 of 100 times, mean of 3 values a pixel"
+    assert found.note == "30 of 100 times, mean of 3 values per pixel"
 
 
 def test_a_heat_map_reads_files_of_chunks(tmp_path):
@@ -197,10 +198,10 @@ def test_a_heat_map_reads_files_of_chunks(tmp_path):
         stored = Report(
             "v", "v", wrap_array(file["v"]), plain.times, plain.compartments, plain.unit
         )
-        found = heat_map(stored, shape=(7, 11))
+        found = reduce_heat_map(stored, shape=(7, 11))
         lines = reduce_traces(stored, np.array([49, 3]), pixels=9)
 
-    np.testing.assert_allclose(found.values, heat_map(plain, shape=(7, 11)).values)
+    np.testing.assert_allclose(found.values, reduce_heat_map(plain, shape=(7, 11)).values)
     expected = reduce_traces(plain, np.array([49, 3]), pixels=9)
     np.testing.assert_array_equal(lines.values, expected.values)
 
@@ -278,21 +279,21 @@ def test_frames_have_the_values_of_the_row_that_is_nearest():
 
 
 def test_frames_of_an_empty_window_are_refused():
-    with pytest.raises(NothingRecordedError, match="no values in this window"):
+    with pytest.raises(NothingRecordedError, match="no values in this time window"):
         read_frames(a_report(np.zeros((3, 1))), np.array([0]), start=9.0, stop=9.5)
 
 
-def test_places_leave_out_what_has_none():
+def test_coordinates_leave_out_compartments_without_any():
     x = np.array([0.0, np.nan, 2.0])
     report = a_report(np.zeros((2, 3)), x=x, y=x, z=x)
 
-    places = read_places(report.compartments, np.array([2, 1, 0]))
+    found = read_coordinates(report.compartments, np.array([2, 1, 0]))
 
-    assert places.columns.tolist() == [2, 0]
-    assert places.points.tolist() == [[2, 2, 2], [0, 0, 0]]
-    assert places.left_out == 1
-    with pytest.raises(NothingRecordedError, match="no places, columns x, y and z"):
-        read_places(a_report(np.zeros((2, 3))).compartments, np.array([0]))
+    assert found.columns.tolist() == [2, 0]
+    assert found.points.tolist() == [[2, 2, 2], [0, 0, 0]]
+    assert found.left_out == 1
+    with pytest.raises(NothingRecordedError, match="no coordinates: expected columns x, y and z; found number"):
+        read_coordinates(a_report(np.zeros((2, 3))).compartments, np.array([0]))
 
 
 @given(arrays(np.float64, st.integers(0, 50), elements=VALUES))
@@ -333,7 +334,7 @@ def test_arrays_find_their_axes_and_those_of_the_scan_around_them():
     nav = ArrayGroup("NavAxes", axes=(scan,))
     detector = ArrayGroup("Detector000", groups=(channel, nav))
 
-    (grid,) = export_grids(detector)
+    (grid,) = group_grids(detector)
 
     assert grid.name == "/Detector000/CH00"
     assert [(axis.label, axis.unit) for axis in grid.axes] == [("position", "mm"), ("t", "ms")]
@@ -345,7 +346,7 @@ def test_arrays_find_their_axes_and_those_of_the_scan_around_them():
 def test_of_many_dimensions_the_last_two_are_shown_and_it_is_said():
     values = np.arange(24.0).reshape(2, 3, 4)
 
-    (grid,) = export_grids(ArrayGroup("g", (ArrayWithAxes("a", values),)))
+    (grid,) = group_grids(ArrayGroup("g", (ArrayWithAxes("a", values),)))
 
     assert grid.note == "first of 2"
     np.testing.assert_array_equal(grid.image()[0], values[0])
@@ -355,7 +356,7 @@ def test_what_is_no_number_is_no_grid():
     text = ArrayWithAxes("log", np.array(["a"], object), role="log")
     empty = ArrayWithAxes("empty", np.zeros((0, 3)))
 
-    assert list(export_grids(ArrayGroup("g", (text, empty)))) == []
+    assert list(group_grids(ArrayGroup("g", (text, empty)))) == []
 
 
 def test_a_sample_has_one_of_each_part_and_is_always_the_same():

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from pynwb import NWBHDF5IO, validate
 
-from ndx_simulation_output import convert, open_output
+from ndx_simulation_output import StorageOptions, convert, open_output
 from ndx_simulation_output.cli import main
 from ndx_simulation_output.errors import LayoutError, NothingRecordedError, SourceError
 from ndx_simulation_output.nwb.types import AxesTimeSeries
@@ -52,7 +52,7 @@ def test_attributes_are_values_and_never_run(path):
         for name, text in texts.items():
             array.attrs[name] = text
 
-    (array,) = read(path).exports[0].arrays
+    (array,) = read(path).arrays[0].arrays
 
     assert RAN == []
     assert array.title == "123"
@@ -81,7 +81,7 @@ def test_lines_of_a_log_are_read_without_unpickling(path):
             log[index] = row
         describe(log, "VLARRAY", "", data_type="strings", type="log")
 
-    (array,) = read(path).exports[0].arrays
+    (array,) = read(path).arrays[0].arrays
 
     assert RAN == []
     assert array.role == "log"
@@ -96,7 +96,7 @@ def test_exchanged_minutes_and_months_are_put_right(path):
 
     output = read(path)
 
-    scans = output.exports[0].groups
+    scans = output.arrays[0].groups
     assert scans[0].extra["date_time"] == "2026-11-20T17:28:57"
     assert scans[1].extra["date_time"] == "2026-11-20T17:05:57"
     assert any("20/28/2026 17:11:57" in note for note in output.notes)
@@ -115,7 +115,7 @@ def test_files_of_before_4_0_are_read(path):
         background = channel.create_dataset("Bkg", data=np.zeros((2, 3)))
         describe(background, "CARRAY", "Bkg", type="bkg")
 
-    (root,) = read(path).exports
+    (root,) = read(path).arrays
 
     channel = dict(root.walk())["/Raw_datas/Detector000/Data2D/Ch000"]
     assert {axis.label: axis.index for axis in channel.axes} == {"X": 1, "Y": 0}
@@ -147,7 +147,7 @@ def test_arrays_of_any_type_and_shape_come_through_nwb(path, tmp_path, values):
     made = convert(path, tmp_path / "run.nwb").path
 
     with open_output(made) as output:
-        (array,) = output.exports[0].arrays
+        (array,) = output.arrays[0].arrays
         assert array.values.shape == values.shape
         assert array.values.dtype == values.dtype.newbyteorder("=")
         np.testing.assert_array_equal(array.values[()], values)
@@ -186,7 +186,7 @@ def test_links_and_loops_are_left_out(path, tmp_path):
 
     output = read(path)
 
-    assert output.exports[0].groups == ()
+    assert output.arrays[0].groups == ()
     assert sum("left out" in note for note in output.notes) == 3
 
 
@@ -221,7 +221,7 @@ def test_a_large_array_is_converted_in_bounded_memory(path, tmp_path):
         describe(data, "CARRAY", "large", data_type="data")
 
     tracemalloc.start()
-    convert(path, tmp_path / "run.nwb", compression="gzip")
+    convert(path, tmp_path / "run.nwb", storage=StorageOptions(compression="gzip"))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 

@@ -17,7 +17,8 @@ from ndx_simulation_output.errors import (
 from ndx_simulation_output.recording import (
     CompartmentTable,
     ExtracellularPotential,
-    OwnGroup,
+    ArrayAxis,
+    ArrayGroup,
     RegularTimes,
     Report,
     Run,
@@ -230,15 +231,18 @@ def test_a_cell_in_two_files_is_refused_with_both():
 
 
 def test_what_cannot_be_joined_is_kept_from_one_file_and_refused_from_two():
-    potentials, group = potential("ecp"), OwnGroup("VecRef", x=np.arange(3.0))
+    potentials, group = (
+        potential("ecp"),
+        ArrayGroup("VecRef", axes=(ArrayAxis("x", np.arange(3.0)),)),
+    )
 
     with pytest.raises(NameClashError, match=r"'ecp' is in a\.nwb and b\.nwb"):
         merged(potentials, potentials, "potentials")
     with pytest.raises(NameClashError, match=r"'VecRef' is in a\.nwb and b\.nwb"):
-        merged(group, group, "groups")
+        merged(group, group, "arrays")
     assert merge_outputs(
-        [("a.nwb", SimulationOutput(groups=(group,))), ("b.nwb", SimulationOutput())]
-    ).groups == (group,)
+        [("a.nwb", SimulationOutput(arrays=(group,))), ("b.nwb", SimulationOutput())]
+    ).arrays == (group,)
 
 
 def test_metadata_are_those_of_the_first_with_a_warning_where_others_differ():

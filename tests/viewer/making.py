@@ -79,7 +79,7 @@ def a_mixture(path: Path) -> Path:
         ArrayAxis("x", np.array([0.0, 1.0, 5.0, 2.0]), "x", "mm", spread_order=0),
         ArrayAxis("y", np.array([2.0, 3.0, 4.0, 5.0]), "y", "mm", spread_order=1),
     )
-    exports = (
+    arrays = (
         ArrayGroup(
             "camera",
             (ArrayWithAxes("image", grid, label="counts", unit="V"),),
@@ -121,7 +121,7 @@ def a_mixture(path: Path) -> Path:
                 time=0.25,
             ),
         ),
-        exports=exports,
+        arrays=arrays,
     )  # fmt: skip
     session = {"NWBFile": {"session_start_time": datetime(2026, 1, 31, tzinfo=timezone.utc)}}
     writer.write(output, path, metadata=session, overwrite=True)

@@ -13,10 +13,11 @@ from ndx_simulation_output.errors import UnitError, UnitWarning, UnsupportedSour
 from ndx_simulation_output.neuronvisio.refs import SYNAPSES, VECTORS, Contents, Ref, RefGroup
 from ndx_simulation_output.recording import (
     UNKNOWN,
+    ArrayAxis,
+    ArrayGroup,
+    ArrayWithAxes,
     CompartmentTable,
     LazyArray,
-    OwnArray,
-    OwnGroup,
     RegularTimes,
     Report,
     Run,
@@ -130,6 +131,8 @@ def _parsed(name: str, text: str) -> Unit:
 
 _POPULATION = "cells"
 _UNKNOWN_CELL = "unknown"
+_X = "x"
+"""Name of the independent variable of a group, and role of one that is not a plain axis."""
 _REGULAR = 1e-6
 """Part of a step by which regular times may be off: NEURON adds up its time."""
 
@@ -160,7 +163,7 @@ def describe(
 
     """
     reports: list[Report] = []
-    groups: list[OwnGroup] = []
+    groups: list[ArrayGroup] = []
     names = _Names()
     neurons = next((group.x for group in contents.groups if group.name == VECTORS), None)
     variables: set[str] = set()
@@ -191,7 +194,7 @@ def describe(
     geometry = contents.geometry
     return SimulationOutput(
         reports=tuple(reports),
-        groups=tuple(groups),
+        arrays=tuple(groups),
         run=Run("NEURON", geometry.version, morphology=geometry.text),
         notes=contents.notes,
         provenance={"format": FORMAT, "files": list(files)},
@@ -223,10 +226,10 @@ def _comparable(name: str) -> str:
 
 def _sorted_out(
     group: RefGroup,
-) -> tuple[dict[tuple[str, str], list[_Trace]], list[OwnArray]]:
+) -> tuple[dict[tuple[str, str], list[_Trace]], list[ArrayWithAxes]]:
     """Part the vectors into traces, by variable and type, and arrays that are none."""
     traces: dict[tuple[str, str], list[_Trace]] = {}
-    own: list[OwnArray] = []
+    own: list[ArrayWithAxes] = []
     count = _count_of_times(group.x)
     for rank, ref in enumerate(group.refs):
         for variable, values in ref.vecs.items():
@@ -234,8 +237,7 @@ def _sorted_out(
                 key = variable, values.dtype.str
                 traces.setdefault(key, []).append(_Trace(rank, ref, values))
             else:
-                facts = {"ref": rank, "stored": ref.stored}
-                own.append(OwnArray(ref.section, variable, values, ref.detail, facts))
+                own.append(_array(rank, ref, variable, values))
     return traces, own
 
 
@@ -330,14 +332,38 @@ def _texts(values: Any) -> NDArray[Any]:
     return np.asarray([*values, None], object)[:-1]
 
 
-def _array_group(group: RefGroup, own: list[OwnArray], x_unit: str) -> OwnGroup:
+def _array(rank: int, ref: Ref, variable: str, values: LazyArray) -> ArrayWithAxes:
+    extra = {
+        "section": ref.section,
+        "variable": variable,
+        "detail": ref.detail,
+        "ref": rank,
+        "stored": ref.stored,
+        **_byte_order(values),
+    }
+    label = " ".join(filter(None, (ref.section, variable, ref.detail)))
+    return ArrayWithAxes(f"{ref.section}_{variable}", values, label=label, extra=extra)
+
+
+def _byte_order(values: LazyArray) -> dict[str, str]:
+    """Return the type of values that are not in the byte order that NWB files have."""
+    return {} if values.dtype.isnative else {"dtype": values.dtype.str}
+
+
+def _array_group(group: RefGroup, own: list[ArrayWithAxes], x_unit: str) -> ArrayGroup:
+    x = group.x
+    axes: tuple[ArrayAxis, ...] = ()
+    if x is not None and len(x.shape) == 1 and x.dtype.kind in "iuf" and x.dtype.isnative:
+        axes = (ArrayAxis(_X, x, label=_X, unit=x_unit),)
+    elif x is not None:
+        own = [*own, ArrayWithAxes(_X, x, role=_X, label=_X, unit=x_unit, extra=_byte_order(x))]
     empty = [
         {"ref": rank, "section": ref.section, "stored": ref.stored, "detail": ref.detail}
         for rank, ref in enumerate(group.refs)
         if not ref.vecs
     ]
-    facts: dict[str, Any] = {"format": FORMAT, **({"empty": empty} if empty else {})}
-    return OwnGroup(group.name, tuple(own), group.x, x_unit, facts)
+    extra: dict[str, Any] = {"format": FORMAT, **({"empty": empty} if empty else {})}
+    return ArrayGroup(group.name, tuple(own), axes, extra=extra)
 
 
 # The way back: a neutral description as the contents of a storage or Manager.
@@ -362,33 +388,45 @@ def restore(output: SimulationOutput) -> Contents:
         If the output was made of something else.
 
     """
-    if not all(group.provenance.get("format") == FORMAT for group in output.groups) or not (
-        output.groups
-    ):
+    groups = output.arrays
+    if not groups or any(group.extra.get("format") != FORMAT for group in groups):
         msg = "it was not written from references of Neuronvisio; open it with open_output"
         raise UnsupportedSourceError(msg)
-    found: dict[str, dict[int, _Found]] = {group.name: {} for group in output.groups}
+    found: dict[str, dict[int, _Found]] = {group.name: {} for group in groups}
     for report in output.reports:
         if report.provenance.get("format") == FORMAT:
             refs = found.setdefault(report.provenance["group"], {})
             for rank, ref in _traces(report):
                 refs.setdefault(rank, ref).vecs.update(ref.vecs)
-    for group in output.groups:
+    for group in groups:
         refs = found[group.name]
         for array in group.arrays:
-            facts = array.provenance
-            ref = _Found(array.section, array.detail, facts.get("stored", ""))
-            refs.setdefault(facts.get("ref", len(refs)), ref).vecs[array.variable] = array.values
-        for facts in group.provenance.get("empty", []):
-            refs[facts["ref"]] = _Found(facts["section"], facts["detail"], facts["stored"])
+            if array.role != _X:
+                extra = array.extra
+                ref = _Found(extra["section"], extra["detail"], extra.get("stored", ""))
+                ref = refs.setdefault(extra.get("ref", len(refs)), ref)
+                ref.vecs[extra["variable"]] = _values(array)
+        for extra in group.extra.get("empty", []):
+            refs[extra["ref"]] = _Found(extra["section"], extra["detail"], extra["stored"])
     text = output.run.morphology
     geometry = read_neuroml(text, "the morphology") if text else Geometry()
-    xs = {group.name: group.x for group in output.groups}
-    groups = [
+    xs = {group.name: _x(group) for group in groups}
+    restored = [
         RefGroup(name, xs.get(name), tuple(_ref(refs[rank], geometry) for rank in sorted(refs)))
         for name, refs in found.items()
     ]
-    return Contents(tuple(groups), geometry, output.notes)
+    return Contents(tuple(restored), geometry, output.notes)
+
+
+def _x(group: ArrayGroup) -> LazyArray | None:
+    if group.axes:
+        return group.axes[0].values
+    return next((_values(array) for array in group.arrays if array.role == _X), None)
+
+
+def _values(array: ArrayWithAxes) -> LazyArray:
+    dtype = array.extra.get("dtype")
+    return array.values if dtype is None else read_all(array.values).astype(dtype, copy=False)
 
 
 def _ref(found: _Found, geometry: Geometry) -> Ref:

@@ -1,4 +1,4 @@
-"""Read arrays with labelled axes from NWB files in HDF5."""
+"""Read groups of arrays with axes, from objects of pynwb and from open HDF5 files."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -7,148 +7,211 @@ from typing import Any
 
 import h5py
 import numpy as np
+from hdmf.data_utils import DataIO
 from numpy.typing import NDArray
+from pynwb import NWBHDF5IO
 
 from ndx_simulation_output.errors import SourceError
 from ndx_simulation_output.recording import ArrayAxis, ArrayGroup, ArrayWithAxes, LazyArray
 
-# Read what instruments gave from an NWB file in HDF5.
+UNKNOWN_UNIT = "unknown"
+"""Unit of a time series, which must have one, of an array that has none."""
 
 _GROUPS = {"DataToExport", "DataWithAxes"}
 _SERIES = "AxesTimeSeries"
-_UNKNOWN = "unknown"
-_PLACES = ("acquisition", "analysis", "scratch")
+
+# Objects of pynwb: of a file that was read, or in memory.
 
 
-def find_exports(file: h5py.File) -> tuple[ArrayGroup, ...]:
-    """Give every group of instruments that is not within another.
-
-    Raises
-    ------
-    SourceError
-        If something in them is damaged.
-
-    """
-    places = [file[name] for name in _PLACES if isinstance(file.get(name), h5py.Group)]
-    if isinstance(file.get("processing"), h5py.Group):
-        places += [node for node in file["processing"].values() if isinstance(node, h5py.Group)]
-    return tuple(
-        group_from(place[name])
-        for place in places
-        for name in place
-        if isinstance(place.get(name, getlink=True), h5py.HardLink)
-        and kind_of(place[name]) == "DataToExport"
+def read_group(container: Any) -> ArrayGroup:
+    """Read a ``DataWithAxes`` and everything in it; values stay in the file."""
+    inside = (getattr(container, "nwb_data_interfaces", None) or {}).values()
+    arrays = [
+        _array(item.name, item.fields, item.data, _source_of(item))
+        for item in (container.labeled_arrays or {}).values()
+    ]
+    arrays += [
+        _array(
+            item.name,
+            {**item.fields, "unit": _series_unit(item.fields)},
+            item.data,
+            _source_of(item),
+        )
+        for item in inside
+        if item.neurodata_type == _SERIES
+    ]
+    return replace(
+        _group(container.name, container.fields, _source_of(container)),
+        arrays=tuple(arrays),
+        axes=tuple(read_axis(axis) for axis in (container.axis or {}).values()),
+        groups=tuple(read_group(item) for item in inside if item.neurodata_type in _GROUPS),
     )
 
 
-def kind_of(node: h5py.Group | h5py.Dataset) -> str:
-    """Name of the neurodata type of an object; empty if it has none."""
-    return _text(node, "neurodata_type")
+def read_axis(axis: Any) -> ArrayAxis:
+    """Read an ``Axis``."""
+    return _axis(axis.name, axis.fields, _lazy(axis.data))
 
 
-def group_from(node: h5py.Group) -> ArrayGroup:
-    """Describe a group and all that is below it; values stay in the file.
+def read_hdf5_container(container: Any, io: NWBHDF5IO) -> ArrayGroup:
+    """Read a ``DataWithAxes`` of an open HDF5 file, with the shapes and order of the file."""
+    path = io.manager.get_builder(container).path.removeprefix("root/")
+    return read_hdf5_group(io._file[path])  # noqa: SLF001
 
-    Raises
-    ------
-    SourceError
-        If something in it is damaged.
 
-    """
+def _source_of(container: Any) -> str:
+    return f"{container.name} of {container.container_source or 'an NWB file in memory'}"
+
+
+def _lazy(data: Any) -> LazyArray:
+    """Return values as an array: hdmf reads an array of one value, shape (1,), as that value."""
+    data = data.data if isinstance(data, DataIO) else data
+    if isinstance(data, np.generic) or not hasattr(data, "dtype"):
+        return np.atleast_1d(np.asarray(data))
+    found: LazyArray = data
+    return found
+
+
+# Objects of an HDF5 file that is open, such as one that is being recorded.
+
+
+def find_type(node: h5py.Group | h5py.Dataset) -> str:
+    """Return the name of the neurodata type of an object, empty if it has none."""
+    return _text(node.attrs, "neurodata_type")
+
+
+def read_hdf5_group(node: h5py.Group, *, recursive: bool = True) -> ArrayGroup:
+    """Read a group and everything in it if ``recursive``; values stay in the file."""
+    group = _group(node.name.rpartition("/")[2], node.attrs, _place_of(node))
+    if not recursive:
+        return group
     arrays, axes, groups = [], [], []
     for name, child in _children(node):
-        kind = kind_of(child)
+        kind = find_type(child)
         if kind == "Axis":
-            axes.append(axis_from(name, child))
+            axes.append(read_hdf5_axis(name, child))
         elif kind in _GROUPS:
-            groups.append(group_from(child))
+            groups.append(read_hdf5_group(child))
         elif kind == _SERIES or isinstance(child, h5py.Dataset):
-            arrays.append(array_from(name, child))
-    return replace(group_alone(node), arrays=tuple(arrays), axes=tuple(axes), groups=tuple(groups))
+            arrays.append(read_hdf5_array(name, child))
+    return replace(group, arrays=tuple(arrays), axes=tuple(axes), groups=tuple(groups))
 
 
-def group_alone(node: h5py.Group) -> ArrayGroup:
-    """Describe a group without what is below it.
+def read_hdf5_axis(name: str, node: h5py.Dataset) -> ArrayAxis:
+    """Read an axis."""
+    return _axis(name, node.attrs, node)
 
-    Raises
-    ------
-    SourceError
-        If its attributes are damaged.
 
-    """
-    return ArrayGroup(
-        node.name.rpartition("/")[2],
-        title=_text(node, "title"),
-        kind=_text(node, "group_type"),
-        settings=_text(node, "settings"),
-        extra=_extra(node),
+def read_hdf5_array(name: str, node: h5py.Group | h5py.Dataset) -> ArrayWithAxes:
+    """Read an array or a time series."""
+    data = data_of(node)
+    attributes = (
+        {**node.attrs, "unit": _series_unit(data.attrs)} if data is not node else node.attrs
     )
+    return _array(name, attributes, data, _place_of(node))
 
 
-def axis_from(name: str, node: h5py.Dataset) -> ArrayAxis:
-    """Describe an axis."""
-    return ArrayAxis(
-        name,
-        node,
-        label=_text(node, "label"),
-        unit=_text(node, "unit"),
-        index=int(node.attrs.get("index", 0)),
-        spread_order=int(node.attrs.get("spread_order", 0)),
-        grows=bool(node.maxshape) and node.maxshape[0] is None,
-    )
-
-
-def array_from(name: str, node: h5py.Group | h5py.Dataset) -> ArrayWithAxes:
-    """Describe an array or a time series.
-
-    Raises
-    ------
-    SourceError
-        If it is damaged.
-
-    """
-    data = values_of(node)
-    unit = _text(data, "unit")
-    timestamp = node.attrs.get("timestamp")
-    return ArrayWithAxes(
-        name,
-        _decoded(data),
-        role=_text(node, "role"),
-        title=_text(node, "title"),
-        label=_text(node, "label"),
-        unit="" if unit == _UNKNOWN and data is not node else unit,
-        source=_text(node, "source"),
-        distribution=_text(node, "distribution"),
-        origin=_text(node, "origin"),
-        nav_indexes=tuple(int(index) for index in np.ravel(node.attrs.get("nav_indexes", ()))),
-        timestamp=None if timestamp is None else float(timestamp),
-        grows=bool(data.maxshape) and data.maxshape[0] is None,
-        extra=_extra(node),
-    )
-
-
-def values_of(node: h5py.Group | h5py.Dataset) -> h5py.Dataset:
-    """Give the dataset of the values of an array or of a time series.
-
-    Raises
-    ------
-    SourceError
-        If there is none.
-
-    """
+def data_of(node: h5py.Group | h5py.Dataset) -> h5py.Dataset:
+    """Return the dataset of the values of an array or of a time series."""
     data = node.get("data") if isinstance(node, h5py.Group) else node
     if not isinstance(data, h5py.Dataset) or data.shape is None:
-        msg = f"{node.name} of {node.file.filename} has no data; expected an array"
+        msg = f"{_place_of(node)} has no data; expected an array"
         raise SourceError(msg)
     return data
 
 
-class _Decoded:
-    """Values of a type that NWB does not have, of the numbers that they are stored as."""
+def _place_of(node: h5py.Group | h5py.Dataset) -> str:
+    return f"{node.name} of {node.file.filename}"
 
-    def __init__(self, data: h5py.Dataset, dtype: np.dtype[Any]) -> None:
-        self.array = data
-        self.shape: tuple[int, ...] = tuple(data.shape[:-1])
+
+def _children(node: h5py.Group) -> Iterator[tuple[str, h5py.Group | h5py.Dataset]]:
+    for name in node:
+        child = node.get(name)
+        if isinstance(child, h5py.Group | h5py.Dataset):
+            yield name, child
+
+
+# What both have in common: attributes by their names, and the values.
+
+
+def _group(name: str, attributes: Mapping[str, Any], where: str) -> ArrayGroup:
+    return ArrayGroup(
+        name,
+        title=_text(attributes, "title"),
+        kind=_text(attributes, "group_type"),
+        settings=_text(attributes, "settings"),
+        extra=_extra(attributes, where),
+    )
+
+
+def _axis(name: str, attributes: Mapping[str, Any], values: LazyArray) -> ArrayAxis:
+    return ArrayAxis(
+        name,
+        values,
+        label=_text(attributes, "label"),
+        unit=_text(attributes, "unit"),
+        index=int(attributes.get("index") or 0),
+        spread_order=int(attributes.get("spread_order") or 0),
+        grows=_grows(values),
+    )
+
+
+def _array(name: str, attributes: Mapping[str, Any], data: Any, where: str) -> ArrayWithAxes:
+    values = _lazy(data)
+    timestamp, nav = attributes.get("timestamp"), attributes.get("nav_indexes")
+    return ArrayWithAxes(
+        name,
+        _decoded(values, attributes, where),
+        role=_text(attributes, "role"),
+        title=_text(attributes, "title"),
+        label=_text(attributes, "label"),
+        unit=_text(attributes, "unit"),
+        source=_text(attributes, "source"),
+        distribution=_text(attributes, "distribution"),
+        origin=_text(attributes, "origin"),
+        nav_indexes=() if nav is None else tuple(int(index) for index in np.ravel(nav)),
+        timestamp=None if timestamp is None else float(timestamp),
+        grows=_grows(values),
+        extra=_extra(attributes, where),
+    )
+
+
+def _series_unit(attributes: Mapping[str, Any]) -> str:
+    unit = _text(attributes, "unit")
+    return "" if unit == UNKNOWN_UNIT else unit
+
+
+def _grows(values: Any) -> bool:
+    maxshape = getattr(values, "maxshape", None)
+    return bool(maxshape) and maxshape[0] is None
+
+
+def _text(attributes: Mapping[str, Any], name: str) -> str:
+    value = attributes.get(name)
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    return value if isinstance(value, str) else ""
+
+
+def _extra(attributes: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    text = _text(attributes, "extra_attributes")
+    try:
+        extra = json.loads(text) if text else {}
+    except (ValueError, RecursionError) as error:
+        msg = f"extra_attributes of {where} are not JSON: {error}"
+        raise SourceError(msg) from error
+    if not isinstance(extra, dict):
+        msg = f"extra_attributes of {where} are {text[:60]!r}; expected a JSON object"
+        raise SourceError(msg)
+    return extra
+
+
+class _Decoded:
+    """Values of a type unknown to NWB, or a single one, from the numbers they are stored as."""
+
+    def __init__(self, array: LazyArray, dtype: np.dtype[Any]) -> None:
+        self.array = array
+        self.shape: tuple[int, ...] = tuple(array.shape[:-1])
         self.dtype = dtype
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
@@ -161,59 +224,91 @@ class _Decoded:
 
 @dataclass(frozen=True)
 class _Texts:
-    """Text, each of type ``str``; what h5py 3.12 gives for it does not tell its shape."""
+    """Text of an HDF5 file, each of type ``str``: h5py 3.12 does not return its shape."""
 
     array: h5py.Dataset
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Number of texts along each dimension."""
         return tuple(self.array.shape)
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type of the values."""
         dtype: np.dtype[Any] = self.array.dtype
         return dtype
 
     def __getitem__(self, key: Any) -> Any:
-        """Read some."""
         return self.array.asstr()[key]
 
 
-def _decoded(data: h5py.Dataset) -> LazyArray:
-    text = _text(data, "value_type")
+def _decoded(values: LazyArray, attributes: Mapping[str, Any], where: str) -> LazyArray:
+    text = _text(attributes, "value_type")
     if not text:
-        return _Texts(data) if h5py.check_string_dtype(data.dtype) else data
+        is_dataset = isinstance(values, h5py.Dataset)
+        # hdmf wraps a dataset of text.
+        dataset: Any = getattr(values, "dset", values)
+        is_text = is_dataset and h5py.check_string_dtype(dataset.dtype) is not None
+        return _Texts(dataset) if is_text else values
     try:
-        return _Decoded(data, np.dtype(text))
+        return _Decoded(values, np.dtype(text))
     except TypeError as error:
-        msg = f"value_type of {data.name} of {data.file.filename} is {text!r}; expected a type"
+        msg = f"value_type of {where} is {text!r}; expected a type of numpy"
         raise SourceError(msg) from error
 
 
-def _children(node: h5py.Group) -> Iterator[tuple[str, h5py.Group | h5py.Dataset]]:
-    for name in node:
-        child = node.get(name)
-        if isinstance(child, h5py.Group | h5py.Dataset):
-            yield name, child
+# Groups of Neuronvisio in files of version 0.3.0, which has their types in the provenance.
+
+_VIEWED = "cSVUMm"
+"""Kinds of values that are stored as the numbers they consist of, along a further dimension."""
 
 
-def _text(node: h5py.Group | h5py.Dataset, name: str) -> str:
-    value = node.attrs.get(name)
-    if isinstance(value, bytes):
-        return value.decode(errors="replace")
-    return value if isinstance(value, str) else ""
-
-
-def _extra(node: h5py.Group | h5py.Dataset) -> Mapping[str, Any]:
-    text = _text(node, "extra_attributes")
+def restore_group(group: ArrayGroup, facts: Mapping[str, Any]) -> ArrayGroup:
+    """Return a group of 0.3.0 as its ``facts`` in the provenance say."""
+    stored = {array.name: array.values for array in group.arrays}
     try:
-        extra = json.loads(text) if text else {}
-    except (ValueError, RecursionError) as error:
-        msg = f"extra_attributes of {node.name} of {node.file.filename} are not JSON: {error}"
+        arrays = [
+            ArrayWithAxes(
+                name,
+                _restored(stored.get(name), known),
+                label=" ".join(filter(None, (known[key] for key in _NAMES))),
+                extra={**{key: known[key] for key in _NAMES}, **known["provenance"]},
+            )
+            for name, known in facts["arrays"].items()
+        ]
+        axes = list(group.axes)
+        if "x" in facts:
+            x = _restored(axes[0].values if axes else None, facts["x"])
+            if facts["x"]:
+                axes, arrays = [], [*arrays, ArrayWithAxes("x", x, role="x")]
+        return replace(
+            group,
+            name=str(facts["name"]),
+            arrays=tuple(arrays),
+            axes=tuple(axes),
+            extra=dict(facts["provenance"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        msg = f"the provenance of {group.name} does not fit its arrays: {error!r}"
         raise SourceError(msg) from error
-    if not isinstance(extra, dict):
-        msg = f"extra_attributes of {node.name} are {text[:60]!r}; expected a JSON object"
-        raise SourceError(msg)
-    return extra
+
+
+_NAMES = ("section", "variable", "detail")
+
+
+def _restored(stored: LazyArray | None, facts: Mapping[str, Any]) -> LazyArray:
+    shape = facts.get("shape")
+    if stored is None:
+        if "dtype" not in facts and shape is None:
+            msg = "an array is missing"
+            raise KeyError(msg)
+        return np.zeros(tuple(shape or (0,)), np.dtype(facts["dtype"]))
+    if "dtype" not in facts and shape is None:
+        # hdmf returns an array of one value as that value.
+        return stored if stored.shape else np.atleast_1d(np.asarray(stored))
+    values = np.ascontiguousarray(stored[()])
+    if "dtype" in facts:
+        dtype = np.dtype(facts["dtype"])
+        if dtype.kind in _VIEWED:
+            values = values.view(dtype.newbyteorder("="))[..., 0]
+        values = values.astype(dtype, copy=False)
+    return values if shape is None else values.reshape(shape)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pynwb import NWBFile, TimeSeries
 
 from ndx_simulation_output.errors import NameClashError
-from ndx_simulation_output.nwb.arrays import WrapArray, add_arrays, load_array
+from ndx_simulation_output.nwb.arrays import WrapLabeledArray, add_arrays, load_array
 from ndx_simulation_output.nwb.metadata import (
     add_simulation_metadata,
     make_nwbfile,
@@ -76,10 +76,11 @@ def map_output(
     workers: int = 0,
     wrap: WrapMatrix = _empty_dataset,
     wrap_column: WrapColumn = load_column,
-    wrap_array: WrapArray = load_array,
+    wrap_labeled_array: WrapLabeledArray = load_array,
 ) -> NWBMapping:
-    """Map a recording to a new NWB file; ``wrap_column`` is for columns of network states, ``wrap_array`` for
-    arrays with axes.
+    """Map a recording to a new NWB file.
+
+    ``wrap_column`` is for columns of network states, ``wrap_labeled_array`` for arrays with axes.
 
     Raises
     ------
@@ -95,7 +96,7 @@ def map_output(
     nwbfile = make_nwbfile(metadata, describe_session(output), when)
     layouts = plan_output(output, storage, workers)
     run_metadata = metadata.get("SimulationMetaData", {})
-    return add_output(nwbfile, output, run_metadata, layouts, wrap, wrap_column, wrap_array)
+    return add_output(nwbfile, output, run_metadata, layouts, wrap, wrap_column, wrap_labeled_array)
 
 
 def add_output(
@@ -105,7 +106,7 @@ def add_output(
     layouts: Mapping[str, Layout],
     wrap: WrapMatrix,
     wrap_column: WrapColumn = load_column,
-    wrap_array: WrapArray = load_array,
+    wrap_labeled_array: WrapLabeledArray = load_array,
 ) -> NWBMapping:
     """Add the NWB objects of a recording to ``nwbfile``, beside those that it has.
 
@@ -129,7 +130,7 @@ def add_output(
     tables = _Tables(() if metadata is None else metadata.compartments)
     series_facts = _add_reports(mapping, output, tables, layouts)
     series_facts |= _add_potentials(mapping, output, layouts)
-    group_names = add_arrays(nwbfile, output.arrays, wrap_array)
+    group_names = add_arrays(nwbfile, output.arrays, wrap_labeled_array)
     for network in output.networks:
         state = make_state(network, _free_name(nwbfile, network.name), wrap_column)
         nwbfile.add_acquisition(state)

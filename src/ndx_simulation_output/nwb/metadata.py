@@ -196,7 +196,7 @@ def add_simulation_metadata(
 def _join_provenance(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
     """Return the provenance of two outputs; keys that both have are those of the first."""
     joined = {**second, **first}
-    for name in ("series", "groups"):
+    for name in ("series", "arrays"):
         if name in joined:
             joined[name] = {**first.get(name, {}), **second.get(name, {})}
     for name in ("files", "spikes"):

@@ -103,7 +103,7 @@ def write(
         storage=storage,
         workers=workers,
         wrap_column=load_column if storage.compression == "none" else deferred.wrap,
-        wrap_array=arrays.wrap,
+        wrap_labeled_array=arrays.wrap,
     )
     with atomic_hdf5(target, overwrite=overwrite) as file:
         # atomic_hdf5 closes the file: NWBHDF5IO.close() does not cope with a full disk.

@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +15,8 @@ from pynwb import NWBFile, get_manager
 
 from ndx_simulation_output.errors import LayoutError, SourceError
 from ndx_simulation_output.files import atomic_directory, check_target, is_zarr_store
-from ndx_simulation_output.nwb.mapping import map_output
+from ndx_simulation_output.nwb.arrays import array_blocks, bytes_of
+from ndx_simulation_output.nwb.mapping import map_output, matrices
 from ndx_simulation_output.optional import import_optional
 from ndx_simulation_output.recording import LazyArray, SimulationOutput
 from ndx_simulation_output.recording.arrays import Progress, size_in_bytes
@@ -57,11 +58,17 @@ def write_store(
     workers = default_workers() if workers is None else workers
     if storage.compression == "auto":
         storage = replace(storage, compression=DEFAULT_COMPRESSION)
-    mapping = map_output(
-        output, metadata, when=when, storage=storage, workers=workers, wrap=_empty_array
-    )
-    total = sum(size_in_bytes(matrix.source) for matrix in mapping.pending)
+    total = sum(map(size_in_bytes, matrices(output))) + bytes_of(output.arrays)
     done = (lambda n_bytes: progress(n_bytes, total)) if progress else None
+    mapping = map_output(
+        output,
+        metadata,
+        when=when,
+        storage=storage,
+        workers=workers,
+        wrap=_empty_array,
+        wrap_labeled_array=_LabeledArrays(storage.compression, done).wrap,
+    )
     with atomic_directory(target.resolve(), overwrite=overwrite) as directory:
         _write_objects(mapping.nwbfile, directory)
         store = zarr.open(str(directory), mode="r+")
@@ -129,14 +136,28 @@ def _empty_array(data: LazyArray, layout: Layout) -> DataIO:
     # A matrix without columns has no chunks in its layout, but Zarr requires some.
     chunks = layout.chunks or (max(1, layout.shape[0]), 1)
     empty = DataChunkIterator(maxshape=layout.shape, dtype=data.dtype.newbyteorder("="))
-    return _hdmf_zarr().ZarrDataIO(empty, chunks=chunks, **_codecs(layout))
+    return _hdmf_zarr().ZarrDataIO(empty, chunks=chunks, **_codecs(layout.compression))
 
 
-def _codecs(layout: Layout) -> dict[str, Any]:
+class _LabeledArrays:
+    """Arrays with axes, read block by block while hdmf-zarr writes them."""
+
+    def __init__(self, compression: str | None, progress: Callable[[int], object] | None) -> None:
+        self._compression, self._progress = compression, progress
+
+    def wrap(self, values: LazyArray, *, grows: bool = False) -> Any:
+        data = array_blocks(values, grows=grows, progress=self._progress)
+        if values.dtype.kind == "O" or not values.shape or 0 in values.shape:
+            return data
+        chunks = getattr(data, "chunk_shape", tuple(values.shape))
+        return _hdmf_zarr().ZarrDataIO(data, chunks=chunks, **_codecs(self._compression))
+
+
+def _codecs(compression: str | None) -> dict[str, Any]:
     option = "compressors" if _is_zarr_3() else "compressor"
-    if layout.compression is None:
+    if compression not in _BLOSC:
         return {option: False}
-    name, level = _BLOSC[layout.compression]
+    name, level = _BLOSC[compression]
     if _is_zarr_3():
         from zarr.codecs import BloscCodec
 

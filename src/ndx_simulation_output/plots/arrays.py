@@ -1,4 +1,4 @@
-"""Arrays with axes as lines, images and points of a scan."""
+"""Arrays with axes, such as those of instruments, as lines, images and points of a scan."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ndx_simulation_output.plots.canvas import FINE, axes_or_new, color_bar, image, pixels_of, title
+from ndx_simulation_output.plots.canvas import (
+    FINE,
+    axes_or_new,
+    color_bar,
+    image,
+    legend_beside,
+    pixels_of,
+    title,
+)
 from ndx_simulation_output.plots.downsampling import (
     Indices,
     Lines,
@@ -21,7 +29,6 @@ from ndx_simulation_output.recording.array_groups import (
     ArrayAxis,
     ArrayGroup,
     ArrayWithAxes,
-    OwnGroup,
     is_nav_group,
 )
 from ndx_simulation_output.recording.arrays import LazyArray, read_all
@@ -33,14 +40,12 @@ if TYPE_CHECKING:
 
     from ndx_simulation_output.recording.output import SimulationOutput
 
-# Arrays with axes: each with the values of its axes, as far as they are known.
-
-_SHOWN = frozenset({"data", "background", "error", ""})
+_DRAWN_ROLES = frozenset({"data", "background", "error", ""})
 
 
 @dataclass(frozen=True)
 class GridAxis:
-    """Values along a dimension, shape (value,): 0, 1, … and no unit where they are not known."""
+    """Values along a dimension, shape (value,): 0, 1, … without a unit if they are unknown."""
 
     label: str
     unit: str
@@ -49,10 +54,10 @@ class GridAxis:
 
 @dataclass(frozen=True)
 class Grid:
-    """An array of numbers with an axis for each dimension; dimensions of one value are left out.
+    """An array of numbers with an axis for each dimension that is longer than one.
 
-    ``points`` are the coordinates where several axes are about the only dimension: the places of a
-    scan that is no grid. ``note`` says what of the array is shown.
+    ``points`` are the coordinates of the values if several axes belong to the only dimension, as
+    in a scan along a path. ``note`` describes which part of the array is shown.
     """
 
     name: str
@@ -64,17 +69,16 @@ class Grid:
     note: str = ""
 
     def line(self, pixels: int = 1000) -> Lines:
-        """Read an array of one dimension as a line along its axis; see ``reduce_columns``."""
+        """Read an array of one dimension as a line along its axis."""
         data = Matrix(self.values)
         return reduce_columns(self.axes[0].values, data, unit=self.unit, pixels=pixels)
 
     def image(
         self, shape: tuple[int, int] = (500, 500)
     ) -> tuple[NDArray[np.float64], Indices, Indices]:
-        """Read an array of two dimensions as an image of means, and the edges of its pixels.
+        """Read an array of two dimensions as an image of means.
 
-        Gives the image, and where bins begin and end along the first and the second dimension, as
-        indices of the array.
+        Return the image and the edges of its pixels along both dimensions, as indices of the array.
         """
         down = column_edges(self.values.shape[0], shape[0])
         across = column_edges(self.values.shape[1], shape[1])
@@ -86,33 +90,18 @@ class Grid:
 
 
 def grids_of(output: "SimulationOutput") -> Iterator[Grid]:
-    """Give the arrays of an output that no report holds: its own, then those of instruments."""
-    for group in output.groups:
-        yield from own_grids(group)
-    for export in output.exports:
-        yield from export_grids(export)
+    """Yield the arrays of numbers of an output that are neither reports nor potentials."""
+    for group in output.arrays:
+        yield from group_grids(group)
 
 
-def export_grids(export: ArrayGroup) -> Iterator[Grid]:
-    """Give the arrays of numbers of a group and all below it, with their axes.
+def group_grids(group: ArrayGroup) -> Iterator[Grid]:
+    """Yield the arrays of numbers of a group and of the groups in it, with their axes.
 
-    Navigation axes are those of the next group of that name beside an array or around it. Of more
-    than two dimensions, the first index of all but the last two is shown.
+    Navigation axes are those of the group ``NavAxes`` beside an array, or the nearest around it.
+    Of an array of more than two dimensions, the first index of all but the last two is shown.
     """
-    yield from _grids(export, "", ())
-
-
-def own_grids(group: OwnGroup) -> Iterator[Grid]:
-    """Give the arrays of numbers of a group, along its x where they are as long as that."""
-    for array in group.arrays:
-        name = " ".join(text for text in (group.name, array.section) if text)
-        axes = []
-        if group.x is not None:
-            axes.append(ArrayAxis("x", group.x, "x", group.x_unit))
-        own = ArrayWithAxes(array.variable, array.values, label=array.variable)
-        grid = _grid(name, own, axes)
-        if grid is not None:
-            yield grid
+    yield from _grids(group, "", ())
 
 
 def _grids(group: ArrayGroup, path: str, around: tuple[ArrayAxis, ...]) -> Iterator[Grid]:
@@ -120,7 +109,7 @@ def _grids(group: ArrayGroup, path: str, around: tuple[ArrayAxis, ...]) -> Itera
     beside = [one for one in group.groups if is_nav_group(one.name)]
     around = tuple(axis for one in beside for axis in one.axes) or around
     for array in group.arrays:
-        if array.role in _SHOWN:
+        if array.role in _DRAWN_ROLES:
             grid = _grid(path, array, (*group.axes, *around))
             if grid is not None:
                 yield grid
@@ -130,7 +119,7 @@ def _grids(group: ArrayGroup, path: str, around: tuple[ArrayAxis, ...]) -> Itera
 
 
 def _grid(name: str, array: ArrayWithAxes, axes: Iterable[ArrayAxis]) -> Grid | None:
-    """Give an array with its axes, or None if it has no numbers."""
+    """Return an array with its axes, or None if it has no numbers."""
     shape = tuple(array.values.shape)
     if array.values.dtype.kind not in "biuf" or 0 in shape:
         return None
@@ -165,33 +154,25 @@ def _axis(axis: ArrayAxis | None, length: int) -> GridAxis:
     return GridAxis(axis.label or axis.name, axis.unit, read_all(axis.values))
 
 
-# Arrays with axes: lines, images, and the points of a scan.
-
-
 def array(grids: Grid | Sequence[Grid], *, ax: "Axes | None" = None) -> "Axes":
-    """Draw an array with its axes; several of one dimension that share theirs into one picture.
+    """Draw an array with its axes, or several arrays of one dimension that share an axis.
 
-    One dimension is a line, two are an image, the first dimension upwards; places of a scan that
-    is no grid are points in the colour of their value; a single value is written. Grids come from
-    ``recording.reduced.export_grids`` and ``own_grids``.
-
-    Raises
-    ------
-    MissingDependencyError
-        If matplotlib is not installed.
+    An array of one dimension is drawn as a line, one of two dimensions as an image with the first
+    dimension upwards, a scan along a path as points in the colour of their value. A single value is
+    printed. ``grids_of`` and ``group_grids`` return the arrays of an output and of a group.
 
     Example
     -------
-    >>> from ndx_simulation_output.plots import export_grids
+    >>> from ndx_simulation_output.plots import grids_of
     >>> with open_output("scan.h5") as output:  # doctest: +SKIP
-    ...     array(next(export_grids(output.exports[0])))
+    ...     array(next(grids_of(output)))
 
     """
     ax = axes_or_new(ax)
     several = [grids] if isinstance(grids, Grid) else list(grids)
     first = several[0]
     if not first.axes:
-        _write(ax, several)
+        _print_values(ax, several)
     elif len(first.axes) == 2:
         _draw_image(ax, first)
     elif len(first.points) == 2:
@@ -207,11 +188,11 @@ def _note(grids: Sequence[Grid]) -> str:
     return ", ".join(part for part in (*parts, grids[0].note) if part)
 
 
-def _named(axis: GridAxis) -> str:
+def _label(axis: GridAxis) -> str:
     return Scale(1.0, axis.unit).label(axis.label)
 
 
-def _write(ax: "Axes", grids: Sequence[Grid]) -> None:
+def _print_values(ax: "Axes", grids: Sequence[Grid]) -> None:
     lines = []
     for grid in grids:
         value = np.asarray(grid.values[()]).ravel()[0]
@@ -225,21 +206,21 @@ def _draw_lines(ax: "Axes", grids: Sequence[Grid]) -> None:
         lines = grid.line(pixels_of(ax)[1])
         marker = "." if len(lines.times) <= 30 else ""
         ax.plot(lines.times, lines.values[:, 0], linewidth=FINE, marker=marker, label=grid.label)
-    ax.set_xlabel(_named(grids[0].axes[0]))
+    ax.set_xlabel(_label(grids[0].axes[0]))
     units = dict.fromkeys(grid.unit for grid in grids)
     labels = dict.fromkeys(grid.label for grid in grids)
     what = next(iter(labels)) if len(labels) == 1 else "value"
     ax.set_ylabel(Scale(1.0, ", ".join(filter(None, units))).label(what))
     if len(grids) > 1:
-        ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+        legend_beside(ax)
 
 
 def _draw_points(ax: "Axes", grid: Grid) -> None:
     x, y = grid.points
     values = np.asarray(grid.values[()], np.float64).ravel()
     drawn = ax.scatter(x.values, y.values, c=values)
-    ax.set_xlabel(_named(x))
-    ax.set_ylabel(_named(y))
+    ax.set_xlabel(_label(x))
+    ax.set_ylabel(_label(y))
     color_bar(ax, drawn, Scale(1.0, grid.unit).label(grid.label))
 
 
@@ -247,19 +228,19 @@ def _draw_image(ax: "Axes", grid: Grid) -> None:
     up, across = grid.axes
     values, rows, columns = grid.image(pixels_of(ax))
     drawn = image(ax, values, _edges(across, columns), _edges(up, rows))
-    ax.set_xlabel(_named(across) if _is_ordered(across) else f"index of {across.label}")
-    ax.set_ylabel(_named(up) if _is_ordered(up) else f"index of {up.label}")
+    ax.set_xlabel(_label(across) if _is_ordered(across) else f"index of {across.label}")
+    ax.set_ylabel(_label(up) if _is_ordered(up) else f"index of {up.label}")
     color_bar(ax, drawn, Scale(1.0, grid.unit).label(grid.label))
 
 
 def _is_ordered(axis: GridAxis) -> bool:
-    """Whether the values of an axis ascend or descend all along."""
+    """Return True if the values of an axis are strictly monotonic."""
     steps = np.diff(axis.values)
     return bool((steps > 0).all() or (steps < 0).all())
 
 
 def _edges(axis: GridAxis, bins: NDArray[np.intp]) -> NDArray[Any]:
-    """Give where pixels begin and end on an axis: halfway between values, or at indices."""
+    """Return the edges of pixels: halfway between values or, if unordered, between indices."""
     if not _is_ordered(axis):
         return bins - 0.5
     values = np.asarray(axis.values, np.float64)

@@ -1,17 +1,19 @@
-"""Draw a figure of a whole output: one panel for each thing recorded."""
+"""Figures of an output: one plot for each thing recorded."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import partial
 from itertools import groupby
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from ndx_simulation_output.errors import ExportError, NothingRecordedError
-from ndx_simulation_output.files import whole_file
+from ndx_simulation_output.files import atomic_file
 from ndx_simulation_output.plots.arrays import Grid, array, grids_of
 from ndx_simulation_output.plots.canvas import new_figure
 from ndx_simulation_output.plots.downsampling import How, Recorded
+from ndx_simulation_output.plots.heat_maps import heat_map
 from ndx_simulation_output.plots.networks import (
     neuron_quantities,
     population_state,
@@ -21,16 +23,13 @@ from ndx_simulation_output.plots.networks import (
 )
 from ndx_simulation_output.plots.neurons import neuron, report_in_space
 from ndx_simulation_output.plots.spikes import raster, rates
-from ndx_simulation_output.plots.traces import channels, heat_map, traces
+from ndx_simulation_output.plots.traces import channels, traces
 from ndx_simulation_output.recording import ExtracellularPotential, Report, SimulationOutput, Spikes
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Figures of whole outputs: a picture for each thing that was recorded, of the kind that fits.
-
-Kind = Literal[
+PictureKind = Literal[
     "traces",
     "heat",
     "neuron",
@@ -42,24 +41,27 @@ Kind = Literal[
     "state",
     "arrays",
 ]
-"""What is drawn: ``heat`` is a heat map, ``neuron`` in space, ``state`` that of populations."""
+"""Kind of a plot: ``heat`` is a heat map, ``neuron`` in space, ``state`` of populations."""
 
-KINDS: tuple[Kind, ...] = get_args(Kind)
-"""All kinds, in the order in which they are tried."""
+KINDS: tuple[PictureKind, ...] = get_args(PictureKind)
+"""All kinds of plots."""
 
-_OVERVIEW: tuple[Kind, ...] = ("raster", "traces", "channels", "matrix", "state", "arrays")
-_MOST_PANELS = 12
+_OVERVIEW: tuple[PictureKind, ...] = ("raster", "traces", "channels", "matrix", "state", "arrays")
+_MAX_PANELS = 12
+
+_Panel = Callable[..., Any]
+"""A drawing function with its arguments, apart from ``ax``."""
 
 
 @dataclass(frozen=True)
-class Selection:
-    """What of an output is drawn; all of it where a field is None.
+class PictureOptions:
+    """Selection of the data to draw. A field that is None selects all.
 
-    ``cells``, ``numbers`` and ``labels`` choose compartments as ``Report.select`` does, and
-    ``cells`` also spikes; ``channels`` are ids of extracellular channels. ``report`` is a name, as
-    is ``population``; ``variable`` is that of reports, or a quantity of a network. Times are in
-    seconds: ``start`` and ``stop`` of a window, ``at`` of a neuron in space. ``how`` is what a
-    pixel of a heat map shows.
+    ``cells``, ``numbers`` and ``labels`` select compartments as ``Report.select`` does, ``cells``
+    also spikes, and ``channels`` extracellular channels. ``report``, ``population`` and
+    ``variable`` are names; ``variable`` is that of a report or a quantity of a network state.
+    ``start`` and ``stop`` are a time window (s), ``at`` is the time (s) of a neuron in space.
+    ``how`` is what a pixel of a heat map shows of the values that it covers.
     """
 
     cells: Sequence[int] | None = None
@@ -75,7 +77,7 @@ class Selection:
     how: How = "mean"
 
     def reports(self, output: SimulationOutput) -> list[Report]:
-        """Give the reports that are meant and have values in the window."""
+        """Return the selected reports that have values in the time window."""
         return [
             report
             for report in output.reports
@@ -86,11 +88,11 @@ class Selection:
         ]
 
     def spikes(self, output: SimulationOutput) -> list[Spikes]:
-        """Give the spikes of the populations that are meant."""
+        """Return the spikes of the selected populations."""
         return [one for one in output.spikes if self.population in {None, one.population}]
 
     def potentials(self, output: SimulationOutput) -> list[ExtracellularPotential]:
-        """Give the extracellular potentials that are meant."""
+        """Return the selected extracellular potentials that have values in the time window."""
         return [
             potential
             for potential in output.potentials
@@ -104,104 +106,92 @@ class Selection:
         return rows.stop > rows.start and recorded.data.shape[1] > 0
 
     def in_space(self, output: SimulationOutput) -> SimulationOutput:
-        """Give the output with the one report whose compartments are drawn in space.
+        """Return the output with only the report that ``neuron`` draws.
 
         Raises
         ------
         NothingRecordedError
-            If no report is meant.
+            If no report is selected.
 
         """
-        some = replace(output, reports=tuple(self.reports(output)))
-        return replace(some, reports=(report_in_space(some),))
+        selected = replace(output, reports=tuple(self.reports(output)))
+        return replace(selected, reports=(report_in_space(selected),))
 
     @property
     def window(self) -> dict[str, float | None]:
-        """The window of time."""
+        """Arguments that select the time window."""
         return {"start": self.start, "stop": self.stop}
 
     @property
     def compartments(self) -> dict[str, Any]:
-        """What chooses compartments."""
+        """Arguments that select compartments."""
         return {"cells": self.cells, "numbers": self.numbers, "labels": self.labels}
 
 
-@dataclass(frozen=True)
-class _Panel:
-    """A picture of a figure, and what draws it into axes."""
-
-    paint: Callable[["Axes"], object]
-    projection: str | None = None
-
-
 def draw(
-    output: SimulationOutput, kind: Kind | None = None, selection: Selection | None = None
+    output: SimulationOutput,
+    kind: PictureKind | None = None,
+    selection: PictureOptions | None = None,
 ) -> "Figure":
-    """Draw what an output holds: all of one kind, or a picture of each thing if None.
+    """Return a figure of an output: plots of one kind, or if None one of each thing recorded.
 
-    A figure has at most 12 pictures; its title says how many there would be.
+    A figure has at most 12 plots; its title says how many were omitted.
 
     Raises
     ------
     NothingRecordedError
-        If there is nothing of this kind and selection.
+        If the output contains no such data.
     CellNotFoundError
         If a cell id is not in a table.
     CompartmentNotFoundError
         If a number or label belongs to none of the cells.
-    MissingDependencyError
-        If matplotlib is not installed.
 
     Example
     -------
     >>> with open_output("run.nwb") as output:  # doctest: +SKIP
-    ...     draw(output, "heat", Selection(stop=0.1)).savefig("heat.png")
+    ...     draw(output, "heat", PictureOptions(stop=0.1)).savefig("heat.png")
 
     """
-    selection = selection or Selection()
-    wanted = _OVERVIEW if kind is None else (kind,)
-    panels = [panel for one in wanted for panel in _PANELS[one](output, selection)]
+    options = selection or PictureOptions()
+    kinds = _OVERVIEW if kind is None else (kind,)
+    panels = [panel for one in kinds for panel in _PANELS[one](output, options)]
     if not panels:
-        msg = f"there is nothing to draw{f' as {kind}' if kind else ''}: {_held(output)}"
-        raise NothingRecordedError(msg)
-    shown = panels[:_MOST_PANELS]
+        raise NothingRecordedError(_nothing_to_draw(output, kind, options))
+    shown = panels[:_MAX_PANELS]
+    projection = "3d" if kind == "neuron" else None
     columns = 1 if len(shown) <= 4 else 2 if len(shown) <= 8 else 3
     rows = ceil(len(shown) / columns)
-    deep = any(panel.projection for panel in shown)
-    height = rows * (4.8 if deep or rows == 1 else 2.8)
+    height = rows * (4.8 if projection or rows == 1 else 2.8)
     figure = new_figure(8 if columns == 1 else 6 * columns, height)
-    for place, panel in enumerate(shown, start=1):
-        panel.paint(figure.add_subplot(rows, columns, place, projection=panel.projection))
+    for number, panel in enumerate(shown, start=1):
+        panel(ax=figure.add_subplot(rows, columns, number, projection=projection))
     if len(shown) < len(panels):
-        figure.suptitle(
-            f"{len(shown)} of {len(panels)} pictures", fontsize="medium", x=0.99, ha="right"
-        )
+        note = f"{len(shown)} of {len(panels)} plots"
+        figure.suptitle(note, fontsize="medium", x=0.99, ha="right")
     return figure
 
 
 def save(
     output: SimulationOutput,
     path: str | Path,
-    kind: Kind | None = None,
-    selection: Selection | None = None,
+    kind: PictureKind | None = None,
+    selection: PictureOptions | None = None,
     *,
     dpi: int = 150,
     overwrite: bool = False,
 ) -> Path:
-    """Draw what an output holds, as ``draw`` does, and write it to a PNG, SVG or PDF file.
+    """Write the figure that ``draw`` returns to a PNG, SVG or PDF file.
 
     Raises
     ------
     NothingRecordedError
-        If there is nothing of this kind and selection.
+        If the output contains no such data.
     ExportError
-        If matplotlib writes no such format.
+        If matplotlib does not write files of this name.
     TargetExistsError
         If the target exists and ``overwrite`` is false.
     WriteError
         If the target cannot be written.
-    MissingDependencyError
-        If matplotlib is not installed.
 
     Example
     -------
@@ -212,112 +202,106 @@ def save(
     path = Path(path)
     formats = new_figure(1, 1).canvas.get_supported_filetypes()
     if path.suffix.removeprefix(".") not in formats:
-        msg = f"{path} is no name of a picture; expected one that ends in .png, .svg or .pdf"
+        msg = f"{path} is not an image file; expected a name that ends in .png, .svg or .pdf"
         raise ExportError(msg)
-    with whole_file(path, overwrite=overwrite) as temporary:
+    with atomic_file(path, overwrite=overwrite) as temporary:
         draw(output, kind, selection).savefig(temporary, dpi=dpi)
     return path
 
 
-def _traces(output: SimulationOutput, chosen: Selection) -> Iterator[_Panel]:
-    for report in chosen.reports(output):
-        yield _Panel(_painter(traces, report, **chosen.compartments, **chosen.window))
+def _nothing_to_draw(
+    output: SimulationOutput, kind: PictureKind | None, options: PictureOptions
+) -> str:
+    """Return the message that lists what was selected and what the output contains."""
+    selected = {"kind": kind, **{one.name: getattr(options, one.name) for one in fields(options)}}
+    del selected["how"]
+    given = ", ".join(f"{name}={value!r}" for name, value in selected.items() if value is not None)
+    recorded = [f"report {report.name} of {report.population}" for report in output.reports]
+    recorded += [f"spikes of {spikes.population}" for spikes in output.spikes]
+    recorded += [f"potential {potential.name}" for potential in output.potentials]
+    recorded += [f"state {network.name}" for network in output.networks]
+    recorded += [f"arrays of {group.name}" for group in output.arrays]
+    found = ", ".join(recorded) or "no recorded data"
+    return f"there is nothing to draw{f' with {given}' if given else ''}; the output has: {found}"
 
 
-def _heat_maps(output: SimulationOutput, chosen: Selection) -> Iterator[_Panel]:
-    for report in chosen.reports(output):
-        options = {**chosen.compartments, **chosen.window, "how": chosen.how}
-        yield _Panel(_painter(heat_map, report, **options))
+def _traces(output: SimulationOutput, options: PictureOptions) -> Iterator[_Panel]:
+    for report in options.reports(output):
+        yield partial(traces, report, **options.compartments, **options.window)
 
 
-def _neurons(output: SimulationOutput, chosen: Selection) -> Iterator[_Panel]:
-    if chosen.reports(output):
-        at = chosen.at if chosen.at is not None else chosen.start
-        yield _Panel(_painter(neuron, chosen.in_space(output), cells=chosen.cells, at=at), "3d")
+def _heat_maps(output: SimulationOutput, options: PictureOptions) -> Iterator[_Panel]:
+    for report in options.reports(output):
+        yield partial(heat_map, report, **options.compartments, **options.window, how=options.how)
 
 
-def _rasters(output: SimulationOutput, chosen: Selection) -> Iterator[_Panel]:
-    if chosen.report is None and chosen.variable is None:
-        for spikes in chosen.spikes(output):
-            yield _Panel(_painter(raster, spikes, cells=chosen.cells, **chosen.window))
+def _neurons(output: SimulationOutput, options: PictureOptions) -> Iterator[_Panel]:
+    if options.reports(output):
+        at = options.start if options.at is None else options.at
+        yield partial(neuron, options.in_space(output), cells=options.cells, at=at)
 
 
-def _rates(output: SimulationOutput, chosen: Selection) -> Iterator[_Panel]:
-    for spikes in chosen.spikes(output):
-        yield _Panel(_painter(rates, spikes, cells=chosen.cells, **chosen.window))
+def _rasters(output: SimulationOutput, options: PictureOptions) -> Iterator[_Panel]:
+    if options.report is None and options.variable is None:
+        for spikes in options.spikes(output):
+            yield partial(raster, spikes, cells=options.cells, **options.window)
 
 
-def _channels(output: SimulationOutput, chosen: Selection) -> Iterator[_Panel]:
-    for potential in chosen.potentials(output):
-        yield _Panel(_painter(channels, potential, chosen.channels, **chosen.window))
+def _rates(output: SimulationOutput, options: PictureOptions) -> Iterator[_Panel]:
+    for spikes in options.spikes(output):
+        yield partial(rates, spikes, cells=options.cells, **options.window)
 
 
-def _weights(output: SimulationOutput, chosen: Selection) -> Iterator[_Panel]:
-    yield from _of_projections(output, chosen, weights)
+def _channels(output: SimulationOutput, options: PictureOptions) -> Iterator[_Panel]:
+    for potential in options.potentials(output):
+        yield partial(channels, potential, options.channels, **options.window)
 
 
-def _matrices(output: SimulationOutput, chosen: Selection) -> Iterator[_Panel]:
-    yield from _of_projections(output, chosen, weight_matrix)
-
-
-def _of_projections(
-    output: SimulationOutput, chosen: Selection, painted: Callable[..., Any]
+def _projections(
+    drawing: _Panel, output: SimulationOutput, options: PictureOptions
 ) -> Iterator[_Panel]:
+    """Yield the projections with the selected quantity, drawn as a histogram or a matrix."""
     for network in output.networks:
         for projection in network.projections:
-            if chosen.population not in {None, projection.name, projection.pre, projection.post}:
+            names = {None, projection.name, projection.pre, projection.post}
+            if options.population not in names:
                 continue
             try:
-                synapse_quantity(projection, chosen.variable)
+                synapse_quantity(projection, options.variable)
             except NothingRecordedError:
                 continue
-            yield _Panel(_painter(painted, network, projection.name, chosen.variable))
+            yield partial(drawing, network, projection.name, options.variable)
 
 
-def _states(output: SimulationOutput, chosen: Selection) -> Iterator[_Panel]:
+def _states(output: SimulationOutput, options: PictureOptions) -> Iterator[_Panel]:
     for network in output.networks:
         for population in network.populations:
-            if chosen.population in {None, population.name} and neuron_quantities(population):
-                yield _Panel(_painter(population_state, network, population.name, chosen.variable))
+            if options.population in {None, population.name} and neuron_quantities(population):
+                yield partial(population_state, network, population.name, options.variable)
 
 
-def _arrays(output: SimulationOutput, chosen: Selection) -> Iterator[_Panel]:
-    grids = [grid for grid in grids_of(output) if chosen.variable in {None, grid.label, grid.name}]
-    for _, found in groupby(grids, _shared):
-        yield _Panel(_painter(array, list(found)))
+def _arrays(output: SimulationOutput, options: PictureOptions) -> Iterator[_Panel]:
+    grids = [one for one in grids_of(output) if options.variable in {None, one.label, one.name}]
+    for _, group in groupby(grids, _shared_axes):
+        yield partial(array, list(group))
 
 
-def _shared(grid: Grid) -> Any:
-    """Give what arrays have in common that are drawn together: place, unit, axes; else itself."""
+def _shared_axes(grid: Grid) -> Any:
+    """Return a key that is equal for lines drawn into one plot, else unique."""
     if len(grid.axes) > 1 or grid.points:
         return id(grid)
     return grid.name, grid.unit, [(axis.label, len(axis.values)) for axis in grid.axes]
 
 
-def _painter(painted: Callable[..., Any], *what: Any, **options: Any) -> Callable[["Axes"], object]:
-    return lambda ax: painted(*what, **options, ax=ax)
-
-
-def _held(output: SimulationOutput) -> str:
-    """Say what there is."""
-    held = [f"report {report.name} of {report.population}" for report in output.reports]
-    held += [f"spikes of {spikes.population}" for spikes in output.spikes]
-    held += [f"potentials {potential.name}" for potential in output.potentials]
-    held += [f"state {network.name}" for network in output.networks]
-    held += [f"arrays of {group.name}" for group in output.groups]
-    held += [f"arrays of {export.name}" for export in output.exports]
-    return f"there are {', '.join(held)}" if held else "nothing was recorded"
-
-
-_PANELS: dict[Kind, Callable[[SimulationOutput, Selection], Iterator[_Panel]]] = {
+_PANELS: dict[PictureKind, Callable[[SimulationOutput, PictureOptions], Iterator[_Panel]]] = {
     "traces": _traces,
     "heat": _heat_maps,
     "neuron": _neurons,
     "raster": _rasters,
     "rates": _rates,
     "channels": _channels,
-    "weights": _weights,
-    "matrix": _matrices,
+    "weights": partial(_projections, weights),
+    "matrix": partial(_projections, weight_matrix),
     "state": _states,
     "arrays": _arrays,
 }

@@ -29,7 +29,7 @@ from ndx_simulation_output.storage.journaled import JournaledFile, remove_journa
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from ndx_simulation_output.nwb.arrays import HowStored
+    from ndx_simulation_output.nwb.arrays_hdf5 import HowStored
 
 # Make what PyMoDAQ's file object finds in each file: the group of all data, and the log.
 
@@ -83,7 +83,7 @@ def _make(path: Path, raw: ArrayGroup, session: Mapping[str, Any]) -> None:
 
 
 def _add_raw(file: h5py.File, raw: ArrayGroup) -> None:
-    from ndx_simulation_output.nwb.arrays import create_group
+    from ndx_simulation_output.nwb.arrays_hdf5 import create_group
 
     create_log(create_group(file[PLACE], raw), LOG)
 
@@ -110,7 +110,7 @@ def create_log(
     group: h5py.Group, name: str, title: str = "", metadata: Mapping[str, Any] | None = None
 ) -> h5py.Dataset:
     """Make an array of texts that grows."""
-    from ndx_simulation_output.nwb.arrays import create_array
+    from ndx_simulation_output.nwb.arrays_hdf5 import create_array
 
     extra = {key: to_json(value) for key, value in (metadata or {}).items()}
     log = ArrayWithAxes(name, np.zeros(0, object), role="log", title=title, grows=True, extra=extra)
@@ -218,7 +218,7 @@ class H5SaverLowLevel:
     @property
     def how(self) -> "HowStored":
         """How arrays are compressed."""
-        from ndx_simulation_output.nwb.arrays import HowStored
+        from ndx_simulation_output.nwb.arrays_hdf5 import HowStored
 
         return HowStored(self._level)
 
@@ -339,7 +339,7 @@ class H5SaverLowLevel:
             If there is no such place.
 
         """
-        from ndx_simulation_output.nwb import arrays as exports
+        from ndx_simulation_output.nwb.arrays_hdf5 import create_group
 
         parent = self.h5(where)
         if name in parent:
@@ -349,7 +349,7 @@ class H5SaverLowLevel:
             settings = settings.decode(errors="replace")
         extra = {key: to_json(value) for key, value in (metadata or {}).items()}
         group = ArrayGroup(name, title=title, kind=kind, settings=settings, extra=extra)
-        return Node(exports.create_group(parent, group))
+        return Node(create_group(parent, group))
 
     def get_last_group(self, where: str | Node, group_type: Any) -> Node | None:
         """Give the group of a type with the highest number, or None."""

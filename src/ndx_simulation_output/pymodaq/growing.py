@@ -52,7 +52,7 @@ class Channel:
             If they do not fit the first element.
 
         """
-        from ndx_simulation_output.nwb.arrays import as_stored, encoded
+        from ndx_simulation_output.nwb.arrays_hdf5 import as_stored, encoded
 
         arrays = [*data.data, *(data.errors or ())]
         found = len(data.data), len(arrays), shape_of(data)
@@ -105,9 +105,9 @@ def times_array(*, grows: bool) -> ArrayWithAxes:
 
 def existing(group: h5py.Group, prefix: str) -> list[h5py.Dataset]:
     """Give the datasets of a prefix in a group, by their numbers."""
-    from ndx_simulation_output.nwb.arrays_reading import values_of
+    from ndx_simulation_output.nwb.arrays_reading import data_of
 
-    return [values_of(group[f"{prefix}{n:02d}"]) for n in sorted(numbers_of(group, prefix))]
+    return [data_of(group[f"{prefix}{n:02d}"]) for n in sorted(numbers_of(group, prefix))]
 
 
 def channel_from(
@@ -199,7 +199,7 @@ class Grown:
 
     def _start(self) -> float:
         """When the time of the file is 0, in seconds since 1970."""
-        from ndx_simulation_output.nwb.arrays import reference_time
+        from ndx_simulation_output.nwb.arrays_hdf5 import reference_time
 
         if self._reference is None:
             self._reference = reference_time(self._saver.file)
@@ -214,13 +214,13 @@ class Grown:
             append(dataset, value)
 
     def _own_axes(self, group: h5py.Group) -> list[h5py.Dataset]:
-        from ndx_simulation_output.nwb.arrays import create_axis
-        from ndx_simulation_output.nwb.arrays_reading import kind_of
+        from ndx_simulation_output.nwb.arrays_hdf5 import create_axis
+        from ndx_simulation_output.nwb.arrays_reading import find_type
 
         found = [
             item
             for item in group.values()
-            if kind_of(item) == "Axis" and item.maxshape[0] is None and item.attrs["index"] == 0
+            if find_type(item) == "Axis" and item.maxshape[0] is None and item.attrs["index"] == 0
         ]
         if found:
             return found
@@ -247,7 +247,7 @@ class Grown:
         return self._channels[path]
 
     def _make(self, group: h5py.Group, data: DataWithAxes, place: str) -> None:
-        from ndx_simulation_output.nwb.arrays import create_array
+        from ndx_simulation_output.nwb.arrays_hdf5 import create_array
 
         nav = (0, *(index + 1 for index in data.nav_indexes))
         for array, dtype in elements_of(data, _DATA):
@@ -264,7 +264,7 @@ class Grown:
         dtype: np.dtype[np.generic],
         place: str,
     ) -> None:
-        from ndx_simulation_output.nwb.arrays import create_array, create_series
+        from ndx_simulation_output.nwb.arrays_hdf5 import create_array, create_series
 
         if not (self._timed and dtype.kind in "iuf" and len(shape) <= _MOST_DIMENSIONS):
             create_array(group, array, shape, dtype, self._saver.how)
@@ -444,7 +444,7 @@ class DataExtendedSaver:
         return channel_from(self.h5saver, path, _EXTENDED_DATA, data, len(self.extended_shape))
 
     def _make(self, group: h5py.Group, data: DataWithAxes, distribution: str) -> None:
-        from ndx_simulation_output.nwb.arrays import create_array
+        from ndx_simulation_output.nwb.arrays_hdf5 import create_array
 
         n_nav = len(self.extended_shape)
         nav = (*range(n_nav), *(index + n_nav for index in data.nav_indexes))

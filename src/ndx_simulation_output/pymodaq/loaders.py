@@ -48,12 +48,12 @@ class SavedTree:
             If there is none.
 
         """
-        from ndx_simulation_output.nwb.arrays_reading import group_from
+        from ndx_simulation_output.nwb.arrays_reading import read_hdf5_group
 
         if not self._saver.get_node(path).is_group:
             msg = f"{path} of {self._saver.file_path} is not a group"
             raise KeyError(msg)
-        return group_from(self._saver.h5(path))
+        return read_hdf5_group(self._saver.h5(path))
 
     def nav_axes(self, path: str) -> tuple[ArrayAxis, ...]:
         """Give the navigation axes of a group."""
@@ -82,9 +82,9 @@ class ReadTree:
         self._path = path
         with pause_writer(path):
             self._output = reader.read(path) if reader.is_nwb(path) else read(path)
-        exports = self._output.exports
-        self._groups = {where: group for export in exports for where, group in export.walk()}
-        self._groups["/"] = ArrayGroup("", groups=exports)
+        groups = self._output.arrays
+        self._groups = {where: group for top in groups for where, group in top.walk()}
+        self._groups["/"] = ArrayGroup("", groups=groups)
 
     def close(self) -> None:
         """Close the file."""

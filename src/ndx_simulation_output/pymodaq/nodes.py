@@ -14,7 +14,7 @@ from ndx_simulation_output.recording import ArrayAxis, ArrayWithAxes
 from ndx_simulation_output.recording.json_values import from_json, to_json
 
 if TYPE_CHECKING:
-    from ndx_simulation_output.nwb.arrays import HowStored
+    from ndx_simulation_output.nwb.arrays_hdf5 import HowStored
 
 # Names with numbers, such as ``Detector000`` and ``Data00``.
 
@@ -78,10 +78,10 @@ class Node:
 
     def __init__(self, item: h5py.Group | h5py.Dataset) -> None:
         """Take an object of an open file."""
-        from ndx_simulation_output.nwb import arrays_reading as exports_reading
+        from ndx_simulation_output.nwb import arrays_reading
 
-        self._item, self._reading = item, exports_reading
-        kind = exports_reading.kind_of(item)
+        self._item, self._reading = item, arrays_reading
+        kind = arrays_reading.find_type(item)
         self._is_series = kind == "AxesTimeSeries"
         self._is_axis = kind == "Axis"
         self.is_group = isinstance(item, h5py.Group) and not self._is_series
@@ -129,11 +129,11 @@ class Node:
         found: dict[str, Any] = {"TITLE": self.title, "CLASS": self.CLASS}
         extra: Mapping[str, Any] = {}
         if self.is_group:
-            group = self._reading.group_alone(self._item)
+            group = self._reading.read_hdf5_group(self._item, recursive=False)
             found |= {"type": group.kind, "settings": group.settings}
             extra = group.extra
         elif self._is_axis:
-            axis = self._reading.axis_from(self.name, self._item)
+            axis = self._reading.read_hdf5_axis(self.name, self._item)
             found |= {"data_type": "axis", "label": axis.label, "units": axis.unit}
             found |= {"index": axis.index, "spread_order": axis.spread_order, "size": self.shape[0]}
         else:
@@ -176,7 +176,7 @@ class Node:
 
     def _stored(self, values: Any) -> Any:
         """Give values as they are stored."""
-        from ndx_simulation_output.nwb.arrays import as_stored, clean_text, encoded
+        from ndx_simulation_output.nwb.arrays_hdf5 import as_stored, clean_text, encoded
 
         if h5py.check_string_dtype(self._data.dtype):
             return (clean_text(values) or "") if isinstance(values, str) else values
@@ -186,7 +186,7 @@ class Node:
 
     @property
     def _described(self) -> ArrayWithAxes:
-        return self._reading.array_from(self.name, self._item)
+        return self._reading.read_hdf5_array(self.name, self._item)
 
     def __eq__(self, other: object) -> bool:
         """Tell whether it is the same object of the file."""
@@ -265,7 +265,12 @@ class ArrayToAdd:
             If there are neither values nor a shape.
 
         """
-        from ndx_simulation_output.nwb.arrays import as_stored, create_array, create_axis, encoded
+        from ndx_simulation_output.nwb.arrays_hdf5 import (
+            as_stored,
+            create_array,
+            create_axis,
+            encoded,
+        )
 
         name, shape = name[:1].upper() + name[1:], self._whole()
         dtype = np.dtype(self.dtype or (float if self.values is None else self.values.dtype))

@@ -150,7 +150,7 @@ _HELD = {*_HDF5, "type", "settings"}
 
 
 def read(source: str | Path) -> SimulationOutput:
-    """Describe what a file of PyMoDAQ holds: its groups, arrays and axes as ``exports``.
+    """Describe what a file of PyMoDAQ holds: its groups, arrays and axes as ``arrays``.
 
     Data stay in the file, which is open until the output is closed. Files of DAQ_Viewer, DAQ_Scan
     and DAQ_Logger of 1.6 to 5.x are read alike. ``notes`` say what was left out or put right.
@@ -165,7 +165,7 @@ def read(source: str | Path) -> SimulationOutput:
     Example
     -------
     >>> with read("Data_20261120_17_28_52.h5") as output:  # doctest: +SKIP
-    ...     print(output.exports[0].groups[0].title)
+    ...     print(output.arrays[0].groups[0].title)
 
     """
     path = Path(source)
@@ -183,19 +183,19 @@ def _describe(file: h5py.File, path: Path) -> SimulationOutput:
     found = attributes(file)
     start = start_of(found)
     reader = _Reader(start)
-    exports = tuple(
+    groups = tuple(
         reader.group(name, node, (file["/"].id,))
         for name, node in reader.children(file)
         if isinstance(node, h5py.Group)
     )
-    if not exports:
+    if not groups:
         msg = f"{path}: nothing was recorded: it holds no group such as {' or '.join(_ROOTS)}"
         raise NothingRecordedError(msg)
     held = {key: to_json(value) for key, value in found.items() if key not in _HDF5}
     provenance = {"files": [path.name], "pymodaq": held}
     session = {} if start is None else {"NWBFile": {"session_start_time": start}}
     return SimulationOutput(
-        exports=exports, session=session, notes=tuple(reader.notes), provenance=provenance
+        arrays=groups, session=session, notes=tuple(reader.notes), provenance=provenance
     )
 
 

@@ -38,7 +38,7 @@ class AxisSaverLoader:
             If there is no such group.
 
         """
-        from ndx_simulation_output.nwb.arrays import create_axis
+        from ndx_simulation_output.nwb.arrays_hdf5 import create_axis
 
         light, group = Axis.of(axis), self.h5saver.h5(where)
         values = _as_axis(light.data)
@@ -119,7 +119,7 @@ class DataSaverLoader(LoadsArrays):
             self._write(group, described(light, name, number, "error"), values)
 
     def _write(self, group: h5py.Group, array: ArrayWithAxes, values: NDArray[Any]) -> None:
-        from ndx_simulation_output.nwb.arrays import as_stored, create_array, encoded
+        from ndx_simulation_output.nwb.arrays_hdf5 import as_stored, create_array, encoded
 
         stored, added, _ = encoded(values.dtype, array.name)
         made = create_array(group, array, values.shape, values.dtype, self.h5saver.how)

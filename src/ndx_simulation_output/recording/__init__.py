@@ -4,8 +4,6 @@ from ndx_simulation_output.recording.array_groups import (
     ArrayAxis,
     ArrayGroup,
     ArrayWithAxes,
-    OwnArray,
-    OwnGroup,
 )
 from ndx_simulation_output.recording.arrays import LazyArray
 from ndx_simulation_output.recording.compartments import CompartmentTable
@@ -30,16 +28,14 @@ from ndx_simulation_output.recording.units import UNKNOWN, Unit, parse_unit, uni
 
 __all__ = [
     "UNKNOWN",
-    "OwnGroup",
-    "CompartmentTable",
-    "Electrodes",
-    "ArrayWithAxes",
     "ArrayAxis",
     "ArrayGroup",
+    "ArrayWithAxes",
+    "CompartmentTable",
+    "Electrodes",
     "ExtracellularPotential",
     "LazyArray",
     "NetworkSnapshot",
-    "OwnArray",
     "PopulationSnapshot",
     "ProjectionSnapshot",
     "Quantity",

@@ -13,54 +13,16 @@ from ndx_simulation_output.recording.ids import free_name
 if TYPE_CHECKING:
     import xarray as xr
 
-# Arrays that are no report: of any type and shape, with an independent variable of their own.
-
-
-@dataclass(frozen=True)
-class OwnArray:
-    """An array as its source has it: ``values`` of any type, any shape, empty or not.
-
-    ``section`` and ``variable`` say what it is about, ``detail`` what else the source says.
-    """
-
-    section: str
-    variable: str
-    values: LazyArray
-    detail: str = ""
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class OwnGroup:
-    """Arrays that share an independent variable ``x``; they need not have as many values as it.
-
-    ``x`` is in ``x_unit``, empty where that is not known, and None where the source has lost it. A
-    group may have no arrays: then it keeps ``x`` as the source has it.
-    """
-
-    name: str
-    arrays: tuple[OwnArray, ...] = ()
-    x: LazyArray | None = None
-    x_unit: str = ""
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-
-
-# Arrays with labelled axes, in groups as deep as the source has them: what instruments give.
-
 _NAV_AXES = "navaxes"
-
-
-def is_nav_group(name: str) -> bool:
-    """Tell whether a group of this name has the navigation axes of what is beside it."""
-    return name.casefold() == _NAV_AXES
+_ATTRIBUTES = ("title", "role", "source", "distribution", "origin", "timestamp")
 
 
 @dataclass(frozen=True)
 class ArrayAxis:
     """Values of an independent variable, shape (value,), along dimension ``index`` of arrays.
 
-    Axes of one dimension, such as the coordinates of points, have a ``spread_order``. ``grows``
-    says that values are added while arrays are recorded.
+    Several axes of one dimension, such as the coordinates of points, are in the order of
+    ``spread_order``. An axis that ``grows`` is extended while arrays are recorded.
     """
 
     name: str
@@ -74,12 +36,12 @@ class ArrayAxis:
 
 @dataclass(frozen=True)
 class ArrayWithAxes:
-    """An array of any type and shape, and what its source says of it.
+    """An array of any type and shape; its axes are those of its group and of ``NavAxes``.
 
-    ``role`` is ``data``, ``background``, ``error``, ``log``, ``times`` of the elements of others,
-    or anything else that a source has. The dimensions ``nav_indexes`` are those of navigation.
-    ``timestamp`` is in seconds since 1970.
-    ``extra`` is what no field holds: JSON values.
+    ``role`` is ``data``, ``background``, ``error``, ``log``, ``times`` (of the elements of the
+    other arrays), or a word of the source. ``nav_indexes`` are the dimensions of navigation, such
+    as the steps of a scan; the others are those of the signal. ``timestamp`` is in seconds since
+    1970. ``extra`` has the other attributes of the source, as JSON values.
     """
 
     name: str
@@ -99,10 +61,11 @@ class ArrayWithAxes:
 
 @dataclass(frozen=True)
 class ArrayGroup:
-    """Arrays, axes and further groups that belong together, such as those of a detector.
+    """Arrays, axes and further groups, such as those of a detector, or of references of a class.
 
-    ``kind`` is what the source calls it, ``settings`` those of the instrument in its format.
-    ``extra`` is what no field holds: JSON values.
+    An array need not be as long as an axis. ``kind`` is the word of the source for the group,
+    ``settings`` are those of the instrument in the format of the source. ``extra`` has the other
+    attributes of the source, as JSON values.
     """
 
     name: str
@@ -115,65 +78,58 @@ class ArrayGroup:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def walk(self, path: str = "") -> Iterator[tuple[str, "ArrayGroup"]]:
-        """Give this group and all below it, each with its path."""
+        """Yield this group and all groups in it, each with its path."""
         path = f"{path}/{self.name}"
         yield path, self
         for group in self.groups:
             yield from group.walk(path)
 
 
-# Arrays with their axes as a dataset of xarray.
-
-_FACTS = ("title", "role", "source", "distribution", "origin", "timestamp")
+def is_nav_group(name: str) -> bool:
+    """Return True if a group of this name has the navigation axes of its parent."""
+    return name.casefold() == _NAV_AXES
 
 
 def to_xarray(arrays: Sequence[ArrayWithAxes], axes: Sequence[ArrayAxis]) -> "xr.Dataset":
-    """Give arrays as variables and axes as coordinates, both by label, else by name.
+    """Return arrays as variables and axes as coordinates, named by label or else by name.
 
-    An axis is a coordinate of the arrays that are as long as it along its dimension. Where several
-    are about one dimension, it has the name of the first. All values are read.
-
-    Raises
-    ------
-    MissingDependencyError
-        If xarray is not installed.
-
+    An axis is a coordinate of the arrays that are as long as it along its dimension. The first
+    axis of a dimension gives the dimension its name. All values are read.
     """
     xr = import_optional("xarray", "to_xarray", "xarray")
-    taken: set[str] = set()
+    used_names: set[str] = set()
     along: dict[tuple[int, int], list[ArrayAxis]] = {}
     for axis in sorted(axes, key=lambda axis: (axis.index, axis.spread_order)):
         along.setdefault((axis.index, int(axis.values.shape[0])), []).append(axis)
     names = {
-        place: [_free(axis.label or axis.name, taken) for axis in found]
-        for place, found in along.items()
+        dimension: [_add_name(used_names, axis.label or axis.name) for axis in found]
+        for dimension, found in along.items()
     }
-    variables, used = {}, dict[tuple[int, int], str]()
+    variables, dims_by_length = {}, dict[tuple[int, int], str]()
     for array in arrays:
-        dims = []
-        for index, length in enumerate(array.values.shape):
-            place = index, int(length)
-            if place not in used:
-                used[place] = names[place][0] if place in names else _free(f"dim_{index}", taken)
-            dims.append(used[place])
-        name = _free(array.label or array.name, taken)
-        variables[name] = (dims, np.asarray(array.values[()]), _facts(array))
+        for dimension in enumerate(map(int, array.values.shape)):
+            if dimension not in dims_by_length:
+                named = names.get(dimension) or [_add_name(used_names, f"dim_{dimension[0]}")]
+                dims_by_length[dimension] = named[0]
+        dims = [dims_by_length[found] for found in enumerate(map(int, array.values.shape))]
+        name = _add_name(used_names, array.label or array.name)
+        variables[name] = (dims, np.asarray(array.values[()]), _attributes(array))
     coordinates = {
-        name: (used[place], np.asarray(axis.values[()]), {"units": axis.unit})
-        for place, found in along.items()
-        if place in used
-        for name, axis in zip(names[place], found, strict=True)
+        name: (dims_by_length[dimension], np.asarray(axis.values[()]), {"units": axis.unit})
+        for dimension, found in along.items()
+        if dimension in dims_by_length
+        for name, axis in zip(names[dimension], found, strict=True)
     }
     return xr.Dataset(variables, coordinates)
 
 
-def _facts(array: ArrayWithAxes) -> dict[str, Any]:
-    facts = {name: getattr(array, name) for name in _FACTS}
-    facts = {name: value for name, value in facts.items() if value not in ("", None)}
-    return {"units": array.unit, **facts, **array.extra, "nav_indexes": list(array.nav_indexes)}
+def _attributes(array: ArrayWithAxes) -> dict[str, Any]:
+    found = {name: getattr(array, name) for name in _ATTRIBUTES}
+    found = {name: value for name, value in found.items() if value not in ("", None)}
+    return {"units": array.unit, **found, **array.extra, "nav_indexes": list(array.nav_indexes)}
 
 
-def _free(wanted: str, taken: set[str]) -> str:
-    found = free_name(wanted, taken)
-    taken.add(found)
-    return found
+def _add_name(names: set[str], wanted: str) -> str:
+    name = free_name(wanted, names)
+    names.add(name)
+    return name

@@ -15,7 +15,7 @@ from ndx_simulation_output.errors import (
     SimulationOutputWarning,
     SourceError,
 )
-from ndx_simulation_output.recording.array_groups import OwnGroup
+from ndx_simulation_output.recording.array_groups import ArrayGroup
 from ndx_simulation_output.recording.compartments import CompartmentTable
 from ndx_simulation_output.recording.network import NetworkSnapshot
 from ndx_simulation_output.recording.output import (
@@ -31,7 +31,7 @@ from ndx_simulation_output.recording.views import Joined
 # What the ranks of a parallel run wrote, each of its own cells, joined into one description.
 
 _Item = TypeVar("_Item")
-_Named = TypeVar("_Named", ExtracellularPotential, OwnGroup, NetworkSnapshot)
+_Named = TypeVar("_Named", ExtracellularPotential, ArrayGroup, NetworkSnapshot)
 _Parts = list[tuple[str, _Item]]
 """Things that belong together, each with the name of the file that has it."""
 
@@ -61,7 +61,7 @@ def merge_outputs(named: Sequence[tuple[str, SimulationOutput]]) -> SimulationOu
     reports = _grouped(named, lambda output: output.reports, lambda report: report.name)
     spikes = _grouped(named, lambda output: output.spikes, lambda some: some.population)
     potentials = _grouped(named, lambda output: output.potentials, lambda one: one.name)
-    groups = _grouped(named, lambda output: output.groups, lambda group: group.name)
+    arrays = _grouped(named, lambda output: output.arrays, lambda group: group.name)
     networks = _grouped(named, lambda output: output.networks, lambda network: network.name)
     run = _of_first([(name, asdict(output.run)) for name, output in named])
     sections = dict.fromkeys(section for _, output in named for section in output.session)
@@ -69,8 +69,7 @@ def merge_outputs(named: Sequence[tuple[str, SimulationOutput]]) -> SimulationOu
         reports=tuple(_join_reports(parts, notes) for parts in reports),
         spikes=tuple(_join_spikes(parts, notes) for parts in spikes),
         potentials=tuple(map(_only_one, potentials)),
-        groups=tuple(map(_only_one, groups)),
-        exports=tuple(export for _, output in named for export in output.exports),
+        arrays=tuple(map(_only_one, arrays)),
         networks=tuple(map(_only_one, networks)),
         run=Run(**run),
         session={

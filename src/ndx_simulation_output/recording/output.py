@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ndx_simulation_output.errors import NothingRecordedError, ShapeMismatchError
-from ndx_simulation_output.recording.array_groups import ArrayGroup, OwnGroup
+from ndx_simulation_output.recording.array_groups import ArrayGroup
 from ndx_simulation_output.recording.arrays import LazyArray
 from ndx_simulation_output.recording.compartments import CompartmentTable
 from ndx_simulation_output.recording.display import html_summary
@@ -308,8 +308,8 @@ class Run:
 class SimulationOutput:
     """All that a run recorded. Use it in a ``with`` block: its data are read from open files.
 
-    ``groups`` are arrays that no report can hold, ``exports`` what instruments gave, ``networks``
-    states of networks. ``session`` has what the source says of session and subject, as metadata
+    ``arrays`` are groups of arrays with axes, such as data of instruments; ``networks`` are states
+    of networks. ``session`` has what the source says of session and subject, as metadata
     are given: sections ``NWBFile`` and ``Subject``. ``notes`` say in plain words what of the source
     was left out or put right.
     """
@@ -317,8 +317,7 @@ class SimulationOutput:
     reports: tuple[Report, ...] = ()
     spikes: tuple[Spikes, ...] = ()
     potentials: tuple[ExtracellularPotential, ...] = ()
-    groups: tuple[OwnGroup, ...] = ()
-    exports: tuple[ArrayGroup, ...] = ()
+    arrays: tuple[ArrayGroup, ...] = ()
     networks: tuple[NetworkSnapshot, ...] = ()
     run: Run = field(default_factory=Run)
     session: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -3,13 +3,11 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from hdmf.data_utils import DataIO
 from hdmf.utils import AllowPositional, get_docval
-from pynwb import TimeSeries, register_class
+from pynwb import register_class
 
+from ndx_simulation_output.nwb.arrays_reading import read_axis, read_group
 from ndx_simulation_output.nwb.types.namespace import NAMESPACE, declare, generated, optional
-from ndx_simulation_output.recording import ArrayAxis, ArrayGroup, ArrayWithAxes, LazyArray
 from ndx_simulation_output.recording.array_groups import is_nav_group, to_xarray
 from ndx_simulation_output.recording.display import html_summary
 
@@ -85,7 +83,7 @@ class DataWithAxes(_DataWithAxes):  # type: ignore[misc]
 
     def _repr_html_(self) -> str:
         """Show pictures of some arrays above what pynwb shows; at most 16 MiB of each are read."""
-        return html_summary(_group(self)) + str(super()._repr_html_())
+        return html_summary(read_group(self)) + str(super()._repr_html_())
 
     def to_xarray(self) -> "xr.Dataset":
         """Give the arrays as variables and their axes as coordinates, all of them read.
@@ -108,9 +106,9 @@ class DataWithAxes(_DataWithAxes):  # type: ignore[misc]
         ('time',)
 
         """
-        own = _group(self)
-        nav_axes = tuple(_axis(axis) for axis in _nav_axes(self))
-        return to_xarray([one for one in own.arrays if one.role != "log"], [*own.axes, *nav_axes])
+        group = read_group(self)
+        axes = [*group.axes, *map(read_axis, _nav_axes(self))]
+        return to_xarray([array for array in group.arrays if array.role != "log"], axes)
 
 
 _DataToExport: Any = generated("DataToExport")
@@ -164,48 +162,3 @@ def _nav_axes(data: Any) -> Iterator[Any]:
                 yield from (found.axis or {}).values()
                 return
         around = around.parent
-
-
-def _group(data: Any) -> ArrayGroup:
-    """Describe arrays with axes, and all that lie within."""
-    inside = (getattr(data, "nwb_data_interfaces", None) or {}).values()
-    series = [item for item in inside if isinstance(item, TimeSeries)]
-    arrays = [*(data.labeled_arrays or {}).values(), *series]
-    return ArrayGroup(
-        data.name,
-        tuple(_array(array) for array in arrays),
-        tuple(_axis(axis) for axis in (data.axis or {}).values()),
-        tuple(_group(item) for item in inside if isinstance(item, DataWithAxes)),
-    )
-
-
-def _array(array: Any) -> ArrayWithAxes:
-    known: dict[str, Any] = {
-        name: array.fields.get(name) or "" for name in ("label", "title", "role", "source")
-    }
-    known |= {name: array.fields.get(name) or "" for name in ("distribution", "origin", "unit")}
-    nav = array.fields.get("nav_indexes")
-    return ArrayWithAxes(
-        array.name,
-        _values(array.data),
-        **known,
-        timestamp=array.fields.get("timestamp"),
-        nav_indexes=() if nav is None else tuple(int(index) for index in nav),
-    )
-
-
-def _axis(axis: Any) -> ArrayAxis:
-    return ArrayAxis(
-        axis.name,
-        _values(axis.data),
-        axis.label or "",
-        axis.unit or "",
-        axis.index or 0,
-        axis.spread_order or 0,
-    )
-
-
-def _values(data: Any) -> LazyArray:
-    data = data.data if isinstance(data, DataIO) else data
-    found: LazyArray = data if hasattr(data, "dtype") else np.asarray(data)
-    return found
