@@ -1,7 +1,7 @@
-"""A network of ANNarchy 4.8 or 5.0 loads what we write: `python files.py TARGET.json`.
+"""Load exported files into a network of ANNarchy 4.8 or 5.0: `python files.py TARGET.json`.
 
-It says in the JSON, for each file, which values of the network are not those that the file has.
-The network is compiled in the working directory.
+The JSON lists, for each file, the values of the network that differ from those in the file. The
+network is compiled in the working directory.
 """
 
 import json
@@ -42,7 +42,7 @@ HEBB = {
 
 
 def ragged() -> ProjectionSnapshot:
-    """Give rows of different lengths, and a neuron that has none."""
+    """Return rows of different lengths, and a neuron without synapses."""
     return ProjectionSnapshot(
         "ragged",
         post_ranks=np.array([0, 1, 3, 4]),
@@ -54,7 +54,7 @@ def ragged() -> ProjectionSnapshot:
 
 
 def delayed() -> ProjectionSnapshot:
-    """Give rows of the same length, each synapse with a delay of its own."""
+    """Return rows of the same length, with a different delay for each synapse."""
     steps = np.array([1, 4, 2, 3, 8, 1, 2, 2, 5, 6])
     return replace(
         ragged(),
@@ -67,7 +67,7 @@ def delayed() -> ProjectionSnapshot:
 
 
 class Live:
-    """The network, built with the calls of either version."""
+    """The network, built with the functions of either version."""
 
     def __init__(self) -> None:
         if IS_NEW:
@@ -96,11 +96,11 @@ class Live:
         (self._net.simulate if IS_NEW else ann.simulate)(20.0)
 
     def save(self, path: str) -> None:
-        """Save it all."""
+        """Save the network."""
         (self._net.save if IS_NEW else ann.save)(path)
 
     def load(self, path: Path) -> None:
-        """Load it all."""
+        """Load the network."""
         (self._net.load if IS_NEW else ann.load)(str(path))
 
     @property
@@ -116,7 +116,7 @@ class Live:
             ann.set_current_step(step)
 
     def values(self) -> dict[str, Any]:
-        """Give all that can be read of it."""
+        """Return all values that can be read."""
         found: dict[str, Any] = {"step": self.step}
         for part in (*self.populations, *self.projections):
             for name in dict.fromkeys(part.attributes):
@@ -128,7 +128,7 @@ class Live:
         return found
 
     def spoil(self) -> None:
-        """Make every value another one, so that loading has to set it."""
+        """Change every value, so that loading has to set it."""
         self.step = 7
         for population in self.populations:
             population.set({"tau": 1.0, "gain": 9.0, "order": 1, "gate": False, "mp": 9.0})
@@ -140,7 +140,7 @@ class Live:
 
 
 def plain(value: Any) -> Any:
-    """Give a value as lists of numbers."""
+    """Return a value as lists of numbers."""
     if isinstance(value, np.ndarray):
         return plain(value.tolist())
     if isinstance(value, (list, tuple)):
@@ -149,7 +149,7 @@ def plain(value: Any) -> Any:
 
 
 def differences(found: dict[str, Any], expected: dict[str, Any]) -> list[str]:
-    """Say what is not as it should be."""
+    """Return the values that are not as expected."""
     return [
         f"{name} is {found.get(name)}; expected {value}"
         for name, value in expected.items()
@@ -158,7 +158,7 @@ def differences(found: dict[str, Any], expected: dict[str, Any]) -> list[str]:
 
 
 def expected_of(network: NetworkSnapshot, live: dict[str, Any]) -> dict[str, Any]:
-    """Give what a network has once it has loaded a state."""
+    """Return the values of a network after it has loaded a state."""
     found = {**live, "step": network.step}
     for population in network.populations:
         for quantity in population.quantities:
@@ -174,7 +174,7 @@ def expected_of(network: NetworkSnapshot, live: dict[str, Any]) -> dict[str, Any
 
 
 def changed(network: NetworkSnapshot) -> NetworkSnapshot:
-    """Give a state of the same network with other values of everything."""
+    """Return a state of the same network in which every value is different."""
     rng = np.random.default_rng(3)
 
     def other(quantity: Quantity) -> Quantity:
@@ -197,7 +197,7 @@ def changed(network: NetworkSnapshot) -> NetworkSnapshot:
 def check(
     live: Live, load: Callable[[], object], expected: dict[str, Any], parts: tuple[str, ...] = ()
 ) -> list[str]:
-    """Say what of a network, or of some parts of it, is not as expected after it was loaded."""
+    """Return the values of a network, or of some parts, that are not as expected after loading."""
     live.spoil()
     load()
     if parts:
@@ -241,7 +241,7 @@ def checks(live: Live) -> Iterator[tuple[str, list[str]]]:
             )
             write(target, alone, form="part")
             wrong = check(live, lambda p=part, t=target: p.load(str(t)), expected, (one.name,))
-            # As with its own files: an array for a global parameter, which 5.0 leaves alone.
+            # ANNarchy 5.0 ignores arrays for global parameters, as in its own files.
             is_known = extension == "npz" and is_population and IS_NEW
             yield (
                 target.name,
@@ -250,7 +250,7 @@ def checks(live: Live) -> Iterator[tuple[str, list[str]]]:
 
 
 def main(target: str) -> None:
-    """Do it all and say what was wrong."""
+    """Run all checks and write the differences."""
     no_time = NetworkSnapshot("made", projections=(ragged(),), time_step=DT / 1000)
     write("ragged.npz", no_time, form="connectivity")
     with_delays = replace(no_time, projections=(delayed(),))

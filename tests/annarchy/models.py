@@ -1,4 +1,4 @@
-"""Networks of ANNarchy 5, and the same in 4, for tests in processes of their own."""
+"""Networks for ANNarchy 4 and 5, for tests in separate processes."""
 
 import json
 import warnings
@@ -29,7 +29,7 @@ DT = 0.5
 
 
 class Model:
-    """A network, ``network`` being None for the implicit one of ANNarchy 4."""
+    """A network; ``network`` is None for the implicit one of ANNarchy 4."""
 
     def __init__(self, dt: float = DT, seed: int = 11) -> None:
         self.dt = dt
@@ -79,7 +79,7 @@ def neuron() -> Any:
 
 
 def synapse() -> Any:
-    """A plastic synapse of differential equations, with values of every kind."""
+    """A plastic synapse with differential equations and values of every kind."""
     return ANNarchy.Synapse(
         parameters="eta = 0.01 : projection\nth = 2.0 : postsynaptic\nm = 2 : int",
         equations="dx/dt = -x/20.0\ns = s + 0.125 : postsynaptic\nw += eta * x",
@@ -90,7 +90,7 @@ def synapse() -> Any:
 def delayed(*, connect: bool = True, seed: int = 11) -> Model:
     """A random network with delays, a view, a single weight, and names with blanks and slashes.
 
-    Without ``connect``, its random projections are left to be connected.
+    Without ``connect``, its random projections have no synapses yet.
     """
     model = Model(seed=seed)
     exc = model.population((3, 2), neuron(), "exc")
@@ -127,7 +127,7 @@ def plain(n_rows: int = 6) -> Model:
 
 
 def facts(model: Model) -> dict[str, Any]:
-    """Give every value of a network, read one by one and not by the code under test."""
+    """Return every value of a network, read without the code under test."""
     found: dict[str, Any] = {"step": model.step}
     for name, part in model.parts.items():
         values = {key: getattr(part, key) for key in {*part.parameters, *part.variables}}
@@ -153,7 +153,7 @@ def read_facts(path: str) -> dict[str, Any]:
 
 
 def refused(error, words, call, *given, **options) -> None:
-    """Check that a call is refused, and that the message says why."""
+    """Check that a call raises an error with this text."""
     with pytest.raises(error) as caught:
         call(*given, **options)
     assert words in str(caught.value), caught.value

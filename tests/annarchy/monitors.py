@@ -1,6 +1,6 @@
-"""What monitors of ANNarchy record, in a process: ``monitors.py NAME``.
+"""Scenarios with monitors of ANNarchy, each in a process: ``monitors.py NAME``.
 
-``n`` of a neuron counts its time steps, so that a sample says itself when it was taken.
+The variable ``n`` counts the time steps, so that its value is the time of a sample.
 """
 
 import sys
@@ -34,7 +34,7 @@ def nwb_file() -> NWBFile:
 
 
 def monitored() -> tuple[Model, dict]:
-    """Give a compiled network with monitors of every kind, the same ones in all scenarios."""
+    """Return a compiled network with monitors of every kind, the same in all scenarios."""
     model = plain()
     exc, inh = model.parts["exc"], model.parts["inh"]
     forward = model.parts["forward"]
@@ -51,7 +51,7 @@ def monitored() -> tuple[Model, dict]:
 
 
 def labels(report) -> list[float]:
-    """Give the times in ms at which samples of ``n`` were taken, by their values."""
+    """Return the times in ms of the samples of ``n``, from their values."""
     return ((np.asarray(report.data[:])[:, 0] - 1) * DT).tolist()
 
 
@@ -143,7 +143,7 @@ def pauses() -> None:
     model.simulate(4.0)
     exc.pause()
     model.simulate(3.0)
-    # Once it is read, a monitor that is paused says that it went on.
+    # After it is read, a paused monitor reports that it continued.
     report, output = recorded(exc, "exc_n")
     assert in_ms(report) == labels(report)
     assert output.spikes[0].intervals.tolist() == [[0.0, 0.004]]
@@ -160,12 +160,12 @@ def pauses() -> None:
     assert in_ms(report) == labels(report)
     assert output.spikes[0].intervals.tolist() == [[0.0, 0.004], [0.007, 0.012]]
     refused(RecordingError, "has 18 samples", recorded, exc, "exc_n", intervals={exc: [(0, 4)]})
-    # Emptied in between, a monitor goes on in its own rhythm.
+    # A monitor that is emptied keeps its sampling.
     slow.get()
     model.simulate(4.0)
     report, _ = recorded(slow, "exc_n")
     assert in_ms(report) == labels(report)
-    # Nobody knows when a monitor of spikes alone was paused.
+    # The pauses of a monitor that records only spikes are not known.
     alone = monitors["spikes"]
     alone.pause()
     model.simulate(1.0)
@@ -193,7 +193,7 @@ def after_loading() -> None:
     model.simulate(40.0)
     annarchy.save("later.nwb", model.network, overwrite=True)
     restored = annarchy.load("later.nwb", model.network)
-    # Its recordings would have the times of two clocks.
+    # Their recordings would have the times of two clocks.
     assert len(restored.notes) == 5
     for monitor in monitors.values():
         monitor.get()
@@ -206,7 +206,7 @@ def after_loading() -> None:
 
 
 def fresh_after_loading() -> None:
-    """A monitor of a fresh network begins at the clock of the file."""
+    """A monitor of a new network starts at the restored time."""
     model, monitors = monitored()
     restored = annarchy.load("later.nwb", model.network)
     model.simulate(10.0)
@@ -219,7 +219,7 @@ def fresh_after_loading() -> None:
 
 
 def not_recordable() -> None:
-    """Spikes of axons that neurons have not are left out by name, and are in no one's way."""
+    """Axon spikes of neurons without axons are left out with a note."""
     model, _ = monitored()
     axons = model.monitor(model.parts["exc"], ["n", "axon_spike"])
     model.simulate(4.0)
@@ -232,7 +232,7 @@ def not_recordable() -> None:
 
 
 def some_spikes_twice() -> None:
-    """Of two monitors the one that has all is taken, in any order; none is if each has some."""
+    """Of two monitors, the one that has all spikes is used; otherwise an error is raised."""
     model, monitors = monitored()
     exc = monitors["exc"]
     model.simulate(10.0)
@@ -291,7 +291,7 @@ def refusals() -> None:
 
 
 def files() -> None:
-    """Files that ANNarchy itself writes of monitors."""
+    """Files of ``Monitor.save``."""
     model, monitors = monitored()
     model.simulate(20.0)
     exc, slow = monitors["exc"], monitors["slow"]

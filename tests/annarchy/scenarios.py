@@ -1,7 +1,7 @@
-"""What users do with networks of ANNarchy, each in a process: ``scenarios.py NAME``.
+"""Scenarios with networks of ANNarchy, each in a process: ``scenarios.py NAME``.
 
-All run in one directory, where the simulator finds what it has compiled before, and the files of
-those that ran earlier.
+All run in one directory, in which ANNarchy reuses the compiled network, and scenarios use the files
+of earlier ones.
 """
 
 import sys
@@ -71,7 +71,7 @@ def save_network() -> None:
 
 
 def check_state() -> None:
-    """The file holds what was read one by one."""
+    """The file contains the values that were read one by one."""
     expected = read_facts("state.json")
     with open_output("state.nwb") as output:
         (state,) = output.networks
@@ -156,7 +156,7 @@ def load_into_rebuilt() -> None:
     part = model.parts["ragged"]
     refused(RestoreError, "is compiled", annarchy.connect, part, "state.nwb")
     assert facts(model)["ragged"]["pre_ranks"] == expected["ragged"]["pre_ranks"]
-    # What is rebuilt has the weights and delays already.
+    # connect() restores the weights and delays, too.
     for name in RANDOM:
         assert facts(model)[name]["w"] == expected[name]["w"], name
         assert facts(model)[name]["delay"] == expected[name]["delay"], name
@@ -198,12 +198,12 @@ def load_parts(model: Model, expected) -> None:
         model.simulate(7.0)
         annarchy.load(source, model.parts["ragged"])
         assert facts(model)["ragged"] == expected["ragged"], source
-    # The clock of the file is behind that of the network, whose events are still to come.
+    # The restored time is earlier than that of the network, so its last events are in the future.
     restored = annarchy.load("state.nwb", model.network)
     assert [note.partition(": the clock")[0] for note in restored.notes] == [
         "projection exc_to_inh: x, y"
     ]
-    # Other names are taken where both are a single part; other sizes are not.
+    # The names of single parts may differ, their sizes may not.
     inh = model.parts["L2/3 inh"]
     refused(RestoreError, "the geometry is (3, 2)", annarchy.load, "exc.nwb", inh)
     refused(SourceError, "does not exist", annarchy.load, "nothing.nwb", model.network)
@@ -212,15 +212,15 @@ def load_parts(model: Model, expected) -> None:
 
 
 def load_what_differs(model: Model) -> None:
-    """States that do not fit are refused as a whole, and what one side alone has is reported."""
+    """States that do not match raise an error and set nothing; what only one side has is listed."""
     live = find_network(model.network)
-    taken = snapshot(live)
-    exc, inh = taken.populations
+    original = snapshot(live)
+    exc, inh = original.populations
     before = facts(model)
 
     def with_quantity(which, **changes):
         changed = [replace(one, **changes) if one.name == which else one for one in exc.quantities]
-        return replace(taken, populations=(replace(exc, quantities=tuple(changed)), inh))
+        return replace(original, populations=(replace(exc, quantities=tuple(changed)), inh))
 
     more = with_quantity("v", name="older")
     restored = restore(live, more)
@@ -236,11 +236,11 @@ def load_what_differs(model: Model) -> None:
         "gate has values of type float64 in the file, some of which are not bool": with_quantity(
             "gate", values=np.full(6, 2.0)
         ),
-        "time: the time step is 1 ms in the file": replace(taken, time_step=0.001),
-        "the geometry is (6,)": replace(taken, populations=(replace(exc, geometry=(6,)), inh)),
-        "delays differ in the file": with_projection(taken, "exc_to_inh", steps=[1, 3]),
-        "delays are 7 steps in the file": with_projection(taken, "weak", steps=[7]),
-        "one for all in the network": with_projection(taken, "single/weight", local=True),
+        "time: the time step is 1 ms in the file": replace(original, time_step=0.001),
+        "the geometry is (6,)": replace(original, populations=(replace(exc, geometry=(6,)), inh)),
+        "delays differ in the file": with_projection(original, "exc_to_inh", steps=[1, 3]),
+        "delays are 7 steps in the file": with_projection(original, "weak", steps=[7]),
+        "one for all in the network": with_projection(original, "single/weight", local=True),
     }.items():
         state = replace(state, step=99)
         refused(RestoreError, words, restore, live, state)
@@ -248,26 +248,26 @@ def load_what_differs(model: Model) -> None:
         restored = restore(live, state, partial=True)
         assert any(words in one for one in restored.mismatched)
         assert len(restored.mismatched) == 1
-        restore(live, taken)
-    # Two parts of one name could not be told apart.
+        restore(live, original)
+    # Two parts of one name are ambiguous.
     refused(
         ValueError,
         "two populations",
         restore,
         live,
-        replace(taken, populations=(exc, replace(inh, name="exc"))),
+        replace(original, populations=(exc, replace(inh, name="exc"))),
     )
-    # One weight for all can be set where each synapse has its own, and a delay where they differ.
-    restore(live, with_projection(taken, "ragged", steps=[5], shared=0.75))
+    # A shared weight and a uniform delay can be set where each synapse has its own.
+    restore(live, with_projection(original, "ragged", steps=[5], shared=0.75))
     found = facts(model)["ragged"]
     assert {one for row in found["w"] for one in row} == {0.75}
     delays = found["delay"] if isinstance(found["delay"], list) else [[found["delay"]]]
     assert {one for row in delays for one in row} == {2.5}
 
 
-def with_projection(taken, name, *, steps=None, local=False, shared=None):
+def with_projection(original, name, *, steps=None, local=False, shared=None):
     made = []
-    for one in taken.projections:
+    for one in original.projections:
         if one.name == name:
             quantities, count = one.quantities, one.pre_ranks.shape[0]
             changes = {}
@@ -282,12 +282,12 @@ def with_projection(taken, name, *, steps=None, local=False, shared=None):
                 own = np.resize(steps, count) if len(steps) > 1 else np.array(steps[0])
                 one = replace(one, delay_steps=own, delays=own * 0.0005)
         made.append(one)
-    return replace(taken, projections=tuple(made))
+    return replace(original, projections=tuple(made))
 
 
 def parameters() -> None:
-    """The part of the manual on parameters, with the calls of this package."""
-    # The JSON is the same before and after the network is compiled, but for what was changed.
+    """The part of the manual on parameters, with the functions of this package."""
+    # The JSON before and after compile() differs only in the values that were changed.
     early, now = (
         parse_parameters(Path(name).read_text(), name) for name in ("early.json", "network.json")
     )
@@ -326,7 +326,7 @@ def parameters() -> None:
         assert np.all(np.asarray(exc.I) == 25.0)
         inh = model.parts["L2/3 inh"]
         if not is_compiled:
-            # As in the manual: what is not global is set from the returned dictionary.
+            # As in the manual: other values are set from the returned dictionary.
             inh.v = ANNarchy.Uniform(params["exc_v_min"], 1.3)
     assert np.all((inh.v >= 0.1) & (inh.v <= 1.3))
     assert np.all(inh.a == 0.02)
@@ -339,7 +339,7 @@ def parameters() -> None:
     )
     assert np.all(exc.I == 20.5)
     assert not np.any(exc.n)
-    # ANNarchy's own functions read what was written.
+    # ANNarchy itself can load the file.
     number = {"net_id": model.network.id} if FIVE else {}
     exc.tau = 1.0
     assert ANNarchy.load_parameters("network.json", **number) == {"exc_v_min": 0.1}
@@ -350,7 +350,7 @@ def uninterrupted() -> None:
     model = plain()
     model.compile()
     model.simulate(60.0)
-    # A spike of the last time step arrives in the next one, and is in no file.
+    # A spike in the last time step arrives in the next one, and is not saved.
     while any((model.parts[name].v == 0.0).any() for name in ("exc", "inh")):
         model.simulate(DT)
     annarchy.save("middle.nwb", model.network)

@@ -1,4 +1,4 @@
-"""ANNarchy, whichever version is installed, loads the files that we write."""
+"""The installed version of ANNarchy loads exported files."""
 
 import importlib.util
 import json
@@ -23,11 +23,11 @@ FILES = [
 
 @pytest.fixture(scope="module")
 def wrong(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
-    """Give what was wrong after each file: one process compiles one network for all."""
+    """Return the wrong values after each file; one process compiles one network for all files."""
     if importlib.util.find_spec("ANNarchy") is None:
         pytest.skip("ANNarchy is not installed: pip install 'ANNarchy>=4.8'")
     directory = tmp_path_factory.mktemp("annarchy")
-    # Its build calls the tools of its own environment.
+    # The build calls the tools of the environment.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     command = [sys.executable, str(SCRIPT), "wrong.json"]
     done = subprocess.run(
@@ -45,13 +45,13 @@ def wrong(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_network_has_what_the_file_says_once_it_has_loaded_it(wrong, name):
+def test_a_network_has_the_values_of_the_file_after_loading(wrong, name):
     assert wrong[name] == []
 
 
-def test_projections_are_made_of_files_of_connections(wrong):
+def test_projections_are_created_from_connectivity_files(wrong):
     assert wrong["connectivity"] == []
 
 
-def test_no_file_is_forgotten_here(wrong):
+def test_all_files_are_checked(wrong):
     assert set(wrong) == {*FILES, "connectivity"}

@@ -1,4 +1,4 @@
-"""Files that ANNarchy 4.6.5, 4.8.2.7 and 5.0.3 wrote hold what the live network held."""
+"""Genuine files of ANNarchy 4.6.5, 4.8.2.7 and 5.0.3 contain the values of the network."""
 
 import json
 import re
@@ -36,7 +36,7 @@ NAMES = [
         for end in ("txt", "txt.gz", "npz", "mat")
     ),
 ]
-# The simulator raises while it writes them, and leaves the members before the delays.
+# ANNarchy fails while it writes them, and leaves the members before the delays.
 INCOMPLETE = {("4.8.2.7", "projection_inh_to_exc_stdp.npz")}
 INCOMPLETE |= {("5.0.3", "projection_inh_to_exc_stdp.npz")}
 
@@ -92,7 +92,7 @@ def check_projection(projection, expected, dt, *, is_connectivity) -> None:
 
 def check_delays(projection, expected, dt) -> None:
     if projection.delays is None:
-        # Before 4.6.7 they were not saved.
+        # ANNarchy saves delays since 4.6.7.
         assert "delay_ms" not in expected
         return
     in_ms = expected.get("delay_ms", expected["uniform_delay"] * dt)
@@ -102,7 +102,7 @@ def check_delays(projection, expected, dt) -> None:
     assert np.array_equal(projection.delays, steps * dt / 1000)
 
 
-def test_a_genuine_file_holds_what_the_network_held(genuine):
+def test_a_genuine_file_contains_the_values_of_the_network(genuine):
     path, expected = genuine
     if (expected["annarchy_version"], path.name) in INCOMPLETE:
         with pytest.raises(SourceError, match="'inh_to_exc_stdp' is incomplete"):

@@ -1,4 +1,4 @@
-"""Files that are damaged or mean harm end in an error that says where, and run nothing."""
+"""Damaged and malicious files raise an error that names them, and no code in them is run."""
 
 import gzip
 import io
@@ -23,7 +23,7 @@ from ndx_simulation_output.errors import (
 
 
 class Harm:
-    """What touches a file when it is unpickled."""
+    """An object that creates a directory when it is unpickled."""
 
     def __init__(self, path) -> None:
         self.path = path
@@ -48,7 +48,7 @@ def saved(path, content) -> None:
 
 
 def in_containers(content, protocol: int) -> dict[str, bytes]:
-    """Give the content as a pickle, gzipped, and in an array of objects of an archive."""
+    """Return the content as a pickle, a gzipped pickle, and an array of objects in an archive."""
     plain = pickle.dumps(content, protocol)
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as made:
@@ -61,7 +61,7 @@ def in_containers(content, protocol: int) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("container", ["pickle", "gzip", "npz"])
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
-def test_nothing_is_run(tmp_path, container, protocol):
+def test_no_code_is_run(tmp_path, container, protocol):
     touched = tmp_path / "touched"
     content = in_containers({"exc": population(v=Harm(touched))}, protocol)[container]
     path = tmp_path / "network.txt"
@@ -73,8 +73,8 @@ def test_nothing_is_run(tmp_path, container, protocol):
     assert not touched.exists()
 
 
-def test_a_file_that_would_run_something_would_do_so_elsewhere(tmp_path):
-    pickle.loads(pickle.dumps(Harm(tmp_path / "touched")))  # noqa: S301 - that it does is shown
+def test_pickle_runs_the_code_in_these_files(tmp_path):
+    pickle.loads(pickle.dumps(Harm(tmp_path / "touched")))  # noqa: S301 - to show that it does
 
     assert (tmp_path / "touched").exists()
 
@@ -97,7 +97,7 @@ def test_a_file_that_would_run_something_would_do_so_elsewhere(tmp_path):
         (pickle.dumps({"a": 1.5, "exc": {"dendrites": []}}), "layout of ANNarchy before 4.5.3"),
     ],
 )
-def test_a_pickle_that_is_none_of_annarchy_is_refused(tmp_path, content, message):
+def test_a_pickle_of_something_else_is_refused(tmp_path, content, message):
     path = tmp_path / "network.npz"
     path.write_bytes(content)
 
@@ -158,7 +158,7 @@ def test_a_population_may_have_the_name_of_an_entry(tmp_path):
     assert (network.step, network.time) == (None, None)
 
 
-def test_an_empty_network_is_no_network(tmp_path):
+def test_an_empty_network_is_refused(tmp_path):
     path = tmp_path / "saved.txt"
     saved(path, {"time_step": 3, "obj_names": {"populations": [], "projections": []}})
 
@@ -166,7 +166,7 @@ def test_an_empty_network_is_no_network(tmp_path):
         open_output(path, dt=0.5)
 
 
-def test_a_file_that_inflates_without_end_is_refused(tmp_path, monkeypatch):
+def test_a_file_that_is_too_large_after_decompression_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(containers, "_MAX_BYTES", 1000)
     path = tmp_path / "saved.gz"
     path.write_bytes(gzip.compress(pickle.dumps(population(v=np.zeros(1000)))))
@@ -176,7 +176,7 @@ def test_a_file_that_inflates_without_end_is_refused(tmp_path, monkeypatch):
 
 
 def array_of(shape, descr="<f8", data=b"") -> bytes:
-    """Give a .npy whose header says what it likes."""
+    """Return a .npy file with any header."""
     made = io.BytesIO()
     described = {"descr": descr, "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(made, described)
@@ -206,7 +206,7 @@ LARGE = (2**40, 2**20)
         ({"v": array_of((3,), "<M8[s]", bytes(24))}, "neither a population"),
     ],
 )
-def test_an_archive_that_is_none_of_annarchy_is_refused(tmp_path, members, message):
+def test_an_archive_of_something_else_is_refused(tmp_path, members, message):
     path = tmp_path / "network.npz"
     path.write_bytes(archive_of(members))
 
@@ -216,7 +216,7 @@ def test_an_archive_that_is_none_of_annarchy_is_refused(tmp_path, members, messa
     assert str(path) in str(caught.value)
 
 
-def test_an_archive_that_inflates_without_end_is_refused(tmp_path, monkeypatch):
+def test_an_archive_that_is_too_large_after_decompression_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(containers, "_MAX_BYTES", 1000)
     path = tmp_path / "saved.npz"
     path.write_bytes(archive_of({"v": array_of((1000,), "<f8", bytes(8000))}))
@@ -225,8 +225,8 @@ def test_an_archive_that_inflates_without_end_is_refused(tmp_path, monkeypatch):
         open_output(path)
 
 
-def test_an_archive_that_lies_about_its_size_takes_no_memory(tmp_path):
-    """The size in its directory is what is read at most."""
+def test_an_archive_with_a_wrong_size_allocates_no_memory(tmp_path):
+    """At most the size in the directory of the archive is read."""
     content = bytearray(archive_of({"v": array_of((100_000,), "<f8", bytes(800_000))}))
     directory = content.rindex(b"PK\x01\x02")
     struct.pack_into("<I", content, directory + 24, 10)
@@ -237,7 +237,7 @@ def test_an_archive_that_lies_about_its_size_takes_no_memory(tmp_path):
         open_output(path)
 
 
-def test_a_pickled_array_of_a_large_shape_takes_no_memory(tmp_path):
+def test_a_pickled_array_of_a_large_shape_allocates_no_memory(tmp_path):
     made = bytearray(pickle.dumps(population(v=np.zeros(3)), 4))
     place = made.index(b"K\x03\x85")  # its shape, (3,), which becomes (2**31 - 1,)
     path = tmp_path / "saved.txt"
@@ -249,7 +249,7 @@ def test_a_pickled_array_of_a_large_shape_takes_no_memory(tmp_path):
 
 @pytest.mark.parametrize("cut", [1, 20, 100, -1])
 @pytest.mark.parametrize("container", ["pickle", "gzip", "npz"])
-def test_a_file_that_was_cut_is_refused(tmp_path, container, cut):
+def test_a_truncated_file_is_refused(tmp_path, container, cut):
     content = in_containers({"exc": population()}, 4)[container]
     path = tmp_path / "network.txt"
     path.write_bytes(content[:cut])
@@ -268,7 +268,7 @@ def test_a_file_of_another_format_is_refused(tmp_path, content):
 
 
 @pytest.mark.parametrize("cut", [100, 200, 300, -1])
-def test_a_matlab_file_that_was_cut_is_refused(tmp_path, cut):
+def test_a_truncated_matlab_file_is_refused(tmp_path, cut):
     savemat = pytest.importorskip("scipy.io", reason="SciPy is not installed").savemat
     savemat(tmp_path / "whole.mat", {"exc": population()})
     path = tmp_path / "cut.mat"

@@ -1,7 +1,7 @@
-"""Networks of ANNarchy in memory are saved, loaded and recorded, with the simulator itself.
+"""Networks of the installed ANNarchy are saved, loaded and recorded.
 
-Each scenario is a process: ANNarchy has one compiled network in each. Those of one network share a
-directory, in which it is compiled once, and the files of those before.
+Each scenario is a process, because a process can compile only one network. Scenarios of one network
+share a directory, in which it is compiled once, and files.
 """
 
 import os
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(
 
 TESTS = Path(__file__).parent
 SLOWEST = 540
-"""Seconds for a scenario that compiles a network on a busy machine."""
+"""Time in seconds to compile a network on a busy machine."""
 
 STATES = [
     "save_network",
@@ -43,7 +43,7 @@ MONITORS = [
 
 
 def run(script: str, scenario: str, directory: Path) -> None:
-    # The build of ANNarchy 5 asks for the environment of Python by this variable.
+    # The build of ANNarchy 5 requires VIRTUAL_ENV.
     paths = [str(TESTS.parents[1]), str(TESTS.parents[1] / "src"), os.environ.get("PYTHONPATH", "")]
     environment = {
         **os.environ,

@@ -1,4 +1,4 @@
-"""Files of monitors that ANNarchy 4.8.2.7 and 5.0.3 wrote hold what the monitors gave."""
+"""Genuine files of monitors of ANNarchy 4.8.2.7 and 5.0.3 contain the recorded values."""
 
 import json
 import os
@@ -43,7 +43,7 @@ def recorded(data, monitor: str, variable: str):
 
 @pytest.mark.parametrize("kind", ["{}.hdf5", "{}_nospike.hdf5", "{}_all.npy"])
 @pytest.mark.parametrize("monitor", sorted(PERIODS))
-def test_a_genuine_file_holds_what_the_monitor_gave(data, monitor, kind):
+def test_a_genuine_file_contains_the_recorded_values(data, monitor, kind):
     path = data / f"monitor_{kind.format(monitor)}"
     first = {"m_rate": "r"}.get(monitor, "v")
     named = {"variable": first} if path.suffix == ".npy" else {}
@@ -63,7 +63,7 @@ def test_a_genuine_file_holds_what_the_monitor_gave(data, monitor, kind):
 
 
 @pytest.mark.parametrize("monitor", EMPTY)
-def test_a_genuine_file_in_which_nothing_was_saved_says_why(data, monitor):
+def test_the_error_for_an_empty_genuine_file_has_the_reason(data, monitor):
     with pytest.raises(NothingRecordedError, match="fails to save spikes"):
         read_recordings(data / f"monitor_{monitor}.hdf5", dt=0.5, population="x")
 
@@ -76,7 +76,7 @@ def test_a_genuine_array_of_synapses_is_read_without_unpickling(data):
     assert np.array_equal(output.reports[0].data, recorded(data, "m_hebb", "w"))
 
 
-def test_genuine_lists_of_monitors_say_their_populations(data):
+def test_genuine_lists_of_monitors_have_the_names_of_populations(data):
     with read_recordings(data / "monitorlist_nested.hdf5", dt=0.5) as output:
         names = [report.name for report in output.reports]
         expected = recorded(data, "m_rate", "sum(exc)")
@@ -96,7 +96,7 @@ def file(tmp_path):
     return tmp_path / "exc.hdf5"
 
 
-def test_the_period_is_cut_to_whole_steps_as_the_simulator_does(file):
+def test_the_period_is_truncated_to_whole_steps(file):
     with read_recordings(file, dt=0.1, population="exc", period=0.3, start=5.0) as output:
         times = output["exc_v"].times
 
@@ -104,7 +104,7 @@ def test_the_period_is_cut_to_whole_steps_as_the_simulator_does(file):
     np.testing.assert_allclose(times.seconds(), np.array([5.0, 5.2, 5.4, 5.6]) / 1000)
 
 
-def test_a_geometry_gives_each_neuron_its_place(file):
+def test_a_geometry_gives_each_neuron_grid_coordinates(file):
     with read_recordings(file, dt=0.1, population="exc", geometry=(2, 3)) as output:
         table = output["exc_v"].compartments
     assert table.cell_columns["grid_0"].tolist() == [0, 0, 0, 1, 1, 1]
@@ -112,7 +112,7 @@ def test_a_geometry_gives_each_neuron_its_place(file):
         read_recordings(file, dt=0.1, population="exc", geometry=(4, 4))
 
 
-def test_what_a_file_does_not_say_is_asked_for(file, tmp_path):
+def test_the_error_names_the_argument_that_is_missing(file, tmp_path):
     np.save(tmp_path / "v.npy", np.zeros((3, 2)))
 
     with pytest.raises(SourceError, match="pass population="):
@@ -131,7 +131,7 @@ class Harm:
         return os.mkdir, (str(self.path),)
 
 
-def test_nothing_in_an_array_is_run(tmp_path):
+def test_no_code_in_an_array_is_run(tmp_path):
     touched = tmp_path / "touched"
     with (tmp_path / "w.npy").open("wb") as made:
         described = {"descr": "|O", "fortran_order": False, "shape": (1, 1)}
@@ -145,7 +145,7 @@ def test_nothing_in_an_array_is_run(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["cut", "text", "nothing", "other"])
-def test_a_file_that_is_none_ends_in_an_error(tmp_path, damage):
+def test_a_file_of_something_else_is_refused(tmp_path, damage):
     path = tmp_path / "v.npy"
     np.save(path, np.zeros((300, 20)))
     if damage == "cut":

@@ -1,4 +1,4 @@
-"""The steps of samples are those that have as many as were taken; else nothing is said."""
+"""The intervals of a monitor give the times of samples only if their number agrees."""
 
 import re
 
@@ -14,7 +14,7 @@ from ndx_simulation_output.recording import Timestamps
 
 @st.composite
 def runs(draw):
-    """Make intervals in which a monitor ran, its sampling, and the step of its birth."""
+    """Draw the intervals in which a monitor ran, and its sampling."""
     edges = sorted(draw(st.lists(st.integers(0, 60), min_size=2, max_size=6, unique=True)))
     pairs = tuple(zip(edges[::2], edges[1::2], strict=False))
     period = draw(st.integers(1, 7))
@@ -23,7 +23,7 @@ def runs(draw):
 
 
 def plain_labels(intervals, sampling, birth: int) -> list[int]:
-    """Give the steps as the simulator's own rule has them, one by one."""
+    """Return the labels by the rule of ANNarchy, step by step."""
     return [
         step
         for start, stop in intervals
@@ -33,7 +33,7 @@ def plain_labels(intervals, sampling, birth: int) -> list[int]:
 
 
 @given(runs(), st.integers(0, 30))
-def test_steps_are_those_of_the_rule(run, birth):
+def test_labels_follow_the_rule(run, birth):
     intervals, sampling = run
 
     labels = sampling.labels(intervals, birth % sampling.period)
@@ -43,7 +43,7 @@ def test_steps_are_those_of_the_rule(run, birth):
 
 @pytest.mark.filterwarnings("ignore:.*if its monitor was created after")
 @given(runs())
-def test_samples_have_steps_that_are_as_many(run):
+def test_intervals_with_the_same_number_of_samples_are_used(run):
     intervals, sampling = run
     expected = plain_labels(intervals, sampling, 0)
     wrong = ((0, 500),)
@@ -55,7 +55,7 @@ def test_samples_have_steps_that_are_as_many(run):
 
 
 @given(runs())
-def test_times_are_those_of_the_steps_with_gaps_or_without(run):
+def test_times_are_regular_unless_there_are_gaps(run):
     intervals, sampling = run
     labels = sampling.labels(intervals)
     if not len(labels):
@@ -68,21 +68,21 @@ def test_times_are_those_of_the_steps_with_gaps_or_without(run):
     assert isinstance(times, Timestamps) == has_gaps
 
 
-def test_a_monitor_that_was_started_later_has_the_last_steps():
+def test_the_samples_of_a_monitor_started_late_are_the_last_ones():
     labels, intervals = labels_of(4, [((0, 45),)], Sampling(0.5), "n of inh", started_late=True)
 
     assert labels.tolist() == [41, 42, 43, 44]
     assert intervals == ((41, 45),)
 
 
-def test_a_number_that_nothing_explains_is_refused():
-    said = [((0, 200),), ((0, 100),)]
+def test_a_number_of_samples_that_no_interval_explains_is_refused():
+    candidates = [((0, 200),), ((0, 100),)]
 
     with pytest.raises(RecordingError, match=re.escape("has 50 samples") + ".* with 200 or 100"):
-        labels_of(50, said, Sampling(0.5), "v of exc", started_late=True)
+        labels_of(50, candidates, Sampling(0.5), "v of exc", started_late=True)
 
 
-def test_two_explanations_are_said():
+def test_ambiguous_times_cause_a_warning():
     with pytest.warns(SimulationOutputWarning, match=re.escape("off by 0.5 ms")):
         labels, _ = labels_of(2, [((3, 7),)], Sampling(0.5, period=2), "v of exc")
 

@@ -1,4 +1,4 @@
-"""Parameters are written as ANNarchy writes them, and set where they belong and nowhere else."""
+"""Parameters are written as ANNarchy writes them, and set only where they belong."""
 
 import json
 from dataclasses import replace
@@ -58,7 +58,7 @@ def test_global_parameters_are_set():
     assert notes == ("not set: gain of population inh is local",)
 
 
-def test_local_parameters_get_one_value_when_asked_for():
+def test_local_parameters_are_set_if_global_only_is_false():
     found, notes = with_parameters(network(), Parameters({"exc": {"gain": 3.0}}), global_only=False)
 
     assert (value_of(found, 0, "gain"), value_of(found, 1, "gain")) == ([3.0, 3.0], [1.0, 2.0])
@@ -73,7 +73,7 @@ def test_a_value_that_an_integer_cannot_have_is_not_set(value):
     assert notes == (f"not set: n of population exc is {value!r}, which is not of type int64",)
 
 
-def test_what_is_not_known_or_does_not_fit_is_set_nowhere():
+def test_unknown_names_and_wrong_values_are_not_set():
     wanted = Parameters(
         {"exc": {"n": 1.5, "scale": 1.0, "who": 1.0, "tau": "x"}, "other": {"tau": 1.0}},
         {"rec": {"eta": 1.0}},
@@ -104,12 +104,12 @@ def test_what_is_not_known_or_does_not_fit_is_set_nowhere():
         ('{"projections": {"rec": []}}', "rec in projections in p.json is a list"),
     ],
 )
-def test_what_is_no_parameters_is_refused(text, message):
+def test_other_json_is_refused(text, message):
     with pytest.raises(SourceError, match=message):
         parse_parameters(text, "p.json")
 
 
-def test_parts_of_one_name_cannot_be_told_apart():
+def test_parts_of_the_same_name_are_refused():
     exc = network().populations[0]
 
     with pytest.raises(NameClashError, match="two populations are named 'exc'"):
@@ -117,7 +117,7 @@ def test_parts_of_one_name_cannot_be_told_apart():
 
 
 @pytest.mark.parametrize("version", ["4.6.5", "4.8.2.7", "5.0.3"])
-def test_a_genuine_network_has_the_parameters_that_the_simulator_lists(version):
+def test_a_genuine_network_has_the_parameters_in_the_genuine_json(version):
     data = DATA / "annarchy" / f"annarchy-{version}"
     if not data.is_dir():
         pytest.skip(f"the genuine files are not at {data}; set NDX_TEST_DATA to their directory")

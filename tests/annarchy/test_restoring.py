@@ -1,4 +1,4 @@
-"""States are set in stand-ins for networks in memory; the live tests have the simulator."""
+"""States are restored into stand-ins for networks; the live tests use ANNarchy."""
 
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -21,7 +21,7 @@ STEP = 40
 
 @dataclass
 class Part:
-    """A population or a projection of one variable ``x``, declared as ``facts`` say."""
+    """A population or projection with one variable ``x``; ``facts`` are its declaration."""
 
     name: str
     facts: dict[str, Any]
@@ -43,7 +43,7 @@ class Part:
 
 def network(*, population=(), projection=(), now: int = 0) -> LiveNetwork:
     def ignore(step: int) -> None:
-        """Leave the clock as it is."""
+        """Do not set the clock."""
 
     return LiveNetwork("network", population, projection, 1.0, lambda: now, ignore)
 
@@ -55,7 +55,7 @@ def neurons(values) -> NetworkSnapshot:
 
 
 @pytest.mark.parametrize(
-    ("kind", "values", "is_said"),
+    ("kind", "values", "is_noted"),
     [
         ("float", [0.1, 0.25], True),
         ("float", [0.5, np.nan], False),
@@ -63,25 +63,25 @@ def neurons(values) -> NetworkSnapshot:
         ("double", [0.1, 0.25], False),
     ],
 )
-def test_what_a_network_of_32_bits_rounds_is_said(kind, values, is_said):
+def test_values_that_a_network_of_32_bits_rounds_are_noted(kind, values, is_noted):
     part = Part("exc", {"ctype": kind})
 
     restored = restore(network(population=(part,)), neurons(values))
 
     note = "population exc: x is rounded to the 32 bits of the network"
-    assert restored.notes == ((note,) if is_said else ())
+    assert restored.notes == ((note,) if is_noted else ())
     assert "population exc: x" in restored.set
 
 
 @pytest.mark.parametrize(
-    ("now", "method", "is_said"),
+    ("now", "method", "is_noted"),
     [
         (STEP + 1, "event-driven", True),
         (STEP, "event-driven", False),
         (STEP + 1, "explicit", False),
     ],
 )
-def test_a_clock_that_goes_back_is_said_where_last_events_matter(now, method, is_said):
+def test_a_clock_that_is_set_back_is_noted_for_event_driven_variables(now, method, is_noted):
     synapses = Part("stdp", {"method": method})
     state = neurons([0.1, 0.2])
     ranks, quantity = np.array([0, 1]), state.populations[0].quantities[0]
@@ -100,6 +100,6 @@ def test_a_clock_that_goes_back_is_said_where_last_events_matter(now, method, is
     restored = restore(live, state)
 
     assert [note.partition(": the clock")[0] for note in restored.notes] == (
-        ["projection stdp: x"] if is_said else []
+        ["projection stdp: x"] if is_noted else []
     )
     assert synapses.values == {"x": [[0.1, 0.2]]}

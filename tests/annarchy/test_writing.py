@@ -1,4 +1,4 @@
-"""What is written for ANNarchy reads as what it was, and what a file cannot say is told."""
+"""Files written for ANNarchy read back equal, and notes list what they cannot contain."""
 
 import pickle
 import zipfile
@@ -61,7 +61,7 @@ def network(**changes) -> NetworkSnapshot:
 
 
 def again(state: NetworkSnapshot, path: Path, **options) -> NetworkSnapshot:
-    """Write a state, and read it with the name and container of the first."""
+    """Write a state and read it, with the name and container of the original."""
     write(path, state, overwrite=True, **options)
     dt = None if state.time_step is None else float(f"{state.time_step * 1000:.15g}")
     (found,) = read(path, dt=dt).networks
@@ -69,7 +69,7 @@ def again(state: NetworkSnapshot, path: Path, **options) -> NetworkSnapshot:
 
 
 def widened(facts):
-    """Give facts without what a MATLAB file does not keep: which integers and truth values."""
+    """Return facts in which booleans and all integers have one type, as in MATLAB files."""
     if isinstance(facts, tuple) and isinstance(facts[0], np.dtype) and facts[0].kind in "biu":
         return np.dtype(np.int64), facts[1], facts[2].replace("True", "1").replace("False", "0")
     if isinstance(facts, dict):
@@ -83,7 +83,7 @@ def genuine_files() -> list[Path]:
 
 
 @pytest.mark.parametrize("extension", EXTENSIONS)
-def test_a_genuine_file_comes_back_as_it_was(tmp_path, extension):
+def test_a_genuine_file_reads_back_equal(tmp_path, extension):
     if extension == "mat":
         pytest.importorskip("scipy", reason="SciPy, which writes MATLAB files, is not installed")
     if not genuine_files():
@@ -93,7 +93,7 @@ def test_a_genuine_file_comes_back_as_it_was(tmp_path, extension):
         try:
             (found,) = read(path, dt=0.5).networks
         except SourceError as error:
-            assert "is incomplete" in str(error)  # noqa: PT017 - as the simulator left it
+            assert "is incomplete" in str(error)  # noqa: PT017 - as ANNarchy left it
             continue
         form = forms.get(path.name.partition(".")[0].partition("_")[0], "part")
         target = tmp_path / f"state.{extension}"
@@ -108,13 +108,13 @@ def test_a_genuine_file_comes_back_as_it_was(tmp_path, extension):
 @pytest.mark.parametrize("name", CONTAINERS)
 @settings(max_examples=60)
 @given(state=annarchy_networks().filter(lambda state: state.parts))
-def test_any_state_comes_back_as_it_was(name, state):
+def test_any_state_reads_back_equal(name, state):
     with TemporaryDirectory() as directory:
         assert facts_of(again(state, Path(directory) / name)) == facts_of(state)
 
 
 @pytest.mark.parametrize("name", CONTAINERS)
-def test_a_single_part_comes_back_as_it_was(tmp_path, name):
+def test_a_single_part_reads_back_equal(tmp_path, name):
     for state in (
         network(projections=(), time=None, step=None),
         network(populations=(), time=None, step=None),
@@ -128,7 +128,7 @@ def test_a_single_part_comes_back_as_it_was(tmp_path, name):
         lambda state: state.parts and "τ" not in str(facts_of(state))
     )
 )
-def test_any_state_comes_back_from_a_matlab_file(state):
+def test_any_state_reads_back_from_a_matlab_file(state):
     pytest.importorskip("scipy", reason="SciPy, which writes MATLAB files, is not installed")
     with TemporaryDirectory() as directory:
         found = facts_of(again(state, Path(directory) / "state.mat"))
@@ -136,8 +136,8 @@ def test_any_state_comes_back_from_a_matlab_file(state):
     assert widened(found) == widened(facts_of(state))
 
 
-def test_every_version_of_numpy_can_load_the_files(tmp_path):
-    """A pickle of numpy 2 names modules that its versions before do not have."""
+def test_all_versions_of_numpy_can_load_the_files(tmp_path):
+    """A pickle of numpy 2 refers to modules that numpy 1 does not have."""
     write(tmp_path / "state.txt", network())
     write(tmp_path / "state.npz", network())
 
@@ -166,7 +166,7 @@ def test_numpy_reads_an_archive_as_annarchy_does(tmp_path):
     assert rec["target"] == "exc"
 
 
-def test_a_file_of_connections_has_delays_in_ms(tmp_path):
+def test_a_connectivity_file_has_delays_in_ms(tmp_path):
     state = network(populations=())
 
     write(tmp_path / "rec.npz", state, form="connectivity")
@@ -177,7 +177,7 @@ def test_a_file_of_connections_has_delays_in_ms(tmp_path):
         assert found["nb_synapses"] == 3
 
 
-def test_a_file_of_connections_has_delays_in_steps_for_versions_before_5(tmp_path):
+def test_a_connectivity_file_for_earlier_versions_has_delays_in_steps(tmp_path):
     state = network(populations=(), time=None, step=None)
 
     found = again(state, tmp_path / "rec.txt", form="connectivity", delay_unit="steps")
@@ -244,7 +244,7 @@ def test_what_a_file_cannot_hold_is_refused(tmp_path, state, form, error, messag
 
 
 @pytest.mark.parametrize("name", ["_hidden", "x" * 64, "", "τ"])
-def test_a_name_that_a_matlab_file_would_lose_is_refused(tmp_path, name):
+def test_a_name_that_a_matlab_file_cannot_store_is_refused(tmp_path, name):
     pytest.importorskip("scipy", reason="SciPy, which writes MATLAB files, is not installed")
     state = network(populations=(population(name=name),), projections=())
 
@@ -254,7 +254,7 @@ def test_a_name_that_a_matlab_file_would_lose_is_refused(tmp_path, name):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_existing_file_stays_unless_told_otherwise(tmp_path):
+def test_an_existing_file_is_replaced_only_with_overwrite(tmp_path):
     path = tmp_path / "state.npz"
     path.write_text("mine")
 
@@ -266,7 +266,7 @@ def test_an_existing_file_stays_unless_told_otherwise(tmp_path):
     assert path.read_bytes().startswith(b"PK")
 
 
-def test_what_is_lost_is_said(tmp_path):
+def test_notes_list_what_is_lost(tmp_path):
     quantities = (
         Quantity("J", np.zeros(3, np.float32), "local", ""),
         Quantity("w", np.array(1.0), "global", "parameter"),
@@ -299,7 +299,7 @@ def test_what_is_lost_is_said(tmp_path):
     )
 
 
-def test_the_weight_of_connections_is_the_one_that_the_state_names(tmp_path):
+def test_the_weight_in_a_connectivity_file_is_that_of_the_state(tmp_path):
     quantities = (
         Quantity("w", np.zeros(3), "local", "variable"),
         Quantity("J", np.array([0.1, 0.2, 0.3]), "local", "parameter"),

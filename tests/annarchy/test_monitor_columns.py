@@ -1,4 +1,4 @@
-"""Recordings are only taken for the synapses that are there, and of one network."""
+"""Recordings are refused if the synapses have changed, or if they are of several networks."""
 
 from types import SimpleNamespace
 
@@ -29,7 +29,7 @@ def projection(*lengths: int) -> MonitorColumns:
         ("th", (2, 1), [[0.5, 0.25]], [[0.5, 0.25]]),
     ],
 )
-def test_samples_of_synapses_lie_one_after_the_other(variable, lengths, samples, expected):
+def test_samples_of_synapses_are_flattened(variable, lengths, samples, expected):
     assert projection(*lengths).values(variable, samples).tolist() == expected
 
 
@@ -41,7 +41,7 @@ def test_samples_of_synapses_lie_one_after_the_other(variable, lengths, samples,
         [[[0.1, 0.2, 0.3]]],
     ],
 )
-def test_samples_of_other_synapses_are_refused_though_they_are_as_many(samples):
+def test_samples_of_other_synapses_are_refused_even_if_their_number_is_equal(samples):
     with pytest.raises(RecordingError, match="the number of synapses per neuron changed"):
         projection(2, 1).values("w", samples)
 
