@@ -125,7 +125,7 @@ def test_a_pickle_of_something_else_is_refused(tmp_path, content, message):
         (projection(delays=[0.5, 0.5]), "one value for each row"),
         (
             {"exc": projection(pre_ranks=[[0] * 999] * 999, post_ranks=[0] * 999)},
-            "more than the bytes of the file",
+            "998001 synapses; expected at most",
         ),
     ],
 )

@@ -72,7 +72,9 @@ def read(source: str | Path, *, dt: float | None = None) -> SimulationOutput:
         msg = f"{path}: {error}"
         raise type(error)(msg) from error
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        msg = f"{path} does not have the layout of ANNarchy: {type(error).__name__}: {error}"
+        msg = (
+            f"{path} does not have the layout of an ANNarchy file: {type(error).__name__}: {error}"
+        )
         raise SourceError(msg) from error
     return SimulationOutput(
         networks=(network,),
@@ -267,7 +269,9 @@ class Rows:
         """Return the values of all rows as an array of shape (synapse,)."""
         total = int(self.ends[-1]) if len(self.ends) else 0
         if total > self.limit:
-            msg = f"there are {total} synapses, more than the bytes of the file"
+            msg = (
+                f"there are {total} synapses; expected at most {self.limit}, the bytes of the file"
+            )
             raise ValueError(msg)
         ends = np.cumsum([len(row) for row in nested], dtype=np.int64)
         if not np.array_equal(ends, self.ends):
@@ -309,7 +313,7 @@ def read_array(value: Any, limit: int) -> NDArray[Any]:
     value = resolve(value)
     if isinstance(value, (list, tuple)):
         if len(value) > limit:
-            msg = f"there are {len(value)} values, more than the bytes of the file"
+            msg = f"there are {len(value)} values; expected at most {limit}"
             raise ValueError(msg)
         if not all(map(_is_number, value)):
             msg = "the list contains something other than numbers"

@@ -105,9 +105,9 @@ def labels_of(
                 return labels[-count:], tuple(later)
     expected = " or ".join(str(len(sampling.labels(intervals))) for intervals in candidates)
     msg = (
-        f"{where} has {count} samples, but its monitor reports intervals with {expected}: it was "
-        "paused or started later, or the clock was set; pass the times in ms at which it ran as "
-        "intervals={monitor: [(start, stop), ...]}"
+        f"{where} has {count} samples, but {expected} are expected from the intervals of its "
+        "monitor, which was paused or started later, or whose clock was set; pass the times in ms "
+        "at which it ran as intervals={monitor: [(start, stop), ...]}"
     )
     raise RecordingError(msg)
 
