@@ -318,7 +318,7 @@ def test_the_metadata_are_those_of_the_source_and_fit_their_schema(run):
     assert "session_start_time" not in metadata["NWBFile"]
     interface.validate_metadata(metadata_of(interface))
     schema = interface.get_conversion_options_schema()
-    options = schema["$defs"]["StorageOptions"]["properties"]["access"]
+    options = schema["properties"]["storage"]["properties"]["access"]
     assert options["enum"] == ["balanced", "cells", "frames"]
 
 

@@ -90,6 +90,12 @@ class _Interface(BaseDataInterface):  # type: ignore[misc]
         }
         return schema
 
+    def get_conversion_options_schema(self) -> dict[str, Any]:
+        """Return the schema of the options; converters drop definitions, so it has none."""
+        schema: dict[str, Any] = super().get_conversion_options_schema()
+        schema["properties"]["storage"] = schema.pop("$defs")["StorageOptions"]
+        return schema
+
     def add_to_nwbfile(
         self,
         nwbfile: NWBFile,
@@ -149,9 +155,9 @@ class SonataInterface(_Interface):
     folder_path
         Directory of such files.
     unit
-        Units of reports and potentials by name, such as ``{"v_report": "mV"}``.
+        Unit of reports and potentials by name, such as ``{"v_report": "mV"}``.
     time_unit
-        Units of their times by name, and of ``spikes``; by default ms.
+        Unit of their times by name, and of ``spikes``; by default ms.
     compartments
         ``{"report": "all"}`` for reports of every segment, whose positions are computed.
     population

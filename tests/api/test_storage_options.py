@@ -51,7 +51,9 @@ def test_values_do_not_depend_on_how_they_are_stored(tmp_path, options):
     report = source(tmp_path / "v.h5")
     plain = values_of(converted(report, tmp_path / "plain.nwb", workers=0))
 
-    target = converted(report, tmp_path / "target.nwb", **options)
+    workers = options.get("workers")
+    storage = StorageOptions(**{key: options[key] for key in options if key != "workers"})
+    target = converted(report, tmp_path / "target.nwb", storage=storage, workers=workers)
 
     np.testing.assert_array_equal(values_of(target), plain)
     assert not validate(path=target)
@@ -62,14 +64,11 @@ def test_values_do_not_depend_on_how_they_are_stored(tmp_path, options):
 
 def test_the_plan_says_what_the_file_then_has(tmp_path):
     report = source(tmp_path / "v.h5")
+    storage = StorageOptions(chunks=(2, 2), compression="gzip")
     with open_output(report) as output:
-        planned = plan_layouts(output, storage=StorageOptions(chunks=(2, 2), compression="gzip"))[
-            "v"
-        ]
+        planned = plan_layouts(output, storage)["v"]
 
-    target = converted(
-        report, tmp_path / "v.nwb", storage=StorageOptions(chunks=(2, 2), compression="gzip")
-    )
+    target = converted(report, tmp_path / "v.nwb", storage=storage)
 
     with h5py.File(target) as file:
         data = file["acquisition/v/data"]
@@ -80,11 +79,11 @@ def test_the_plan_says_what_the_file_then_has(tmp_path):
     ("options", "said"),
     [
         ({"access": "rows"}, "balanced, cells or frames"),
-        ({"compression": "zip"}, "expected gzip, zstd or none"),
+        ({"compression": "zip"}, "expected auto, gzip, zstd or none"),
         ({"chunks": (0, 3)}, "two positive numbers"),
         ({"chunks": "auto"}, "two positive numbers"),
         ({"chunks": "contiguous", "compression": "gzip"}, "cannot be compressed"),
-        ({"link": True, "compression": "gzip"}, "stay as they are in the source"),
+        ({"link": True, "compression": "gzip"}, "stored as in the source"),
         ({"memory": 1000}, "at least 1 MiB"),
     ],
     ids=str,
@@ -93,7 +92,7 @@ def test_what_cannot_be_stored_so_is_refused(tmp_path, options, said):
     report = source(tmp_path / "v.h5")
 
     with pytest.raises(LayoutError, match=said):
-        converted(report, tmp_path / "v.nwb", **options)
+        converted(report, tmp_path / "v.nwb", storage=StorageOptions(**options))
 
     assert not (tmp_path / "v.nwb").exists()
 
@@ -243,13 +242,13 @@ class TestQuantize:
     @pytest.mark.parametrize(
         ("step", "error", "said"),
         [
-            ("0.00001mV", QuantizeError, "needs a step of at least"),
-            ("1nA", UnitError, "not one of the unit of any report"),
+            ("0.00001mV", QuantizeError, "expected a step of at least"),
+            ("1nA", UnitError, "no report has the unit of the quantization step 1nA"),
             ("mV", UnitError, "expected a number and a unit"),
             ("-1mV", UnitError, "expected a number and a unit"),
             ("1 parsec", UnitError, "expected a number and a unit"),
-            ({"w": "1mV"}, UnitError, "there are reports v"),
-            ({"v": "1nA"}, UnitError, "in volts; its step is given in amperes"),
+            ({"w": "1mV"}, UnitError, "given for report 'w'; reports: v"),
+            ({"v": "1nA"}, UnitError, "in volts, its quantization step in amperes"),
         ],
         ids=str,
     )
@@ -265,7 +264,7 @@ class TestQuantize:
         file = report()
         file.datasets[DATA] = np.full(file.datasets[DATA].shape, np.nan)
 
-        with pytest.raises(QuantizeError, match="not finite"):
+        with pytest.raises(QuantizeError, match="has NaN or infinite values"):
             converted(
                 source(tmp_path / "v.h5", file),
                 tmp_path / "v.nwb",

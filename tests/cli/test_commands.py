@@ -138,7 +138,7 @@ def test_convert_refuses_a_target_that_does_not_end_in_nwb(demo):
     finished = run_process("convert", demo / "sonata", "run.h5")
 
     assert finished.returncode == 2
-    assert "NAME.nwb; found run.h5" in finished.stderr
+    assert "TARGET must end in .nwb or .nwb.zarr; found run.h5" in finished.stderr
     assert not Path("run.h5").exists()
 
 

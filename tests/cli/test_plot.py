@@ -82,9 +82,9 @@ def test_options_choose_what_is_drawn(output, tmp_path, options):
     [
         (("--cells", "99", "--kind", "traces"), "cell 99 is not among the 8 recorded cells"),
         (("--channels", "9", "--kind", "channels"), "channel 9 is not among the 4 channels"),
-        (("--kind", "weights"), "nothing to draw as weights: there are report"),
-        (("--report", "w"), "nothing to draw: there are report"),
-        (("-o", "p.doc"), "p.doc is no name of a picture"),
+        (("--kind", "weights"), "nothing to draw with kind='weights'; the output has: report"),
+        (("--report", "w"), "nothing to draw with report='w'; the output has: report"),
+        (("-o", "p.doc"), "p.doc is not an image file; expected a name that ends in .png"),
         (("-o", "none/p.png"), "the directory none does not exist"),
     ],
 )
@@ -101,8 +101,8 @@ def test_what_cannot_be_drawn_is_one_message_and_status_1(output, tmp_path, opti
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--kind", "neuron"), "no places, columns x, y and z: they cannot be drawn in space"),
-        (("-o", "p.gif"), "no places, columns x, y and z"),
+        (("--kind", "neuron"), "have no coordinates: expected columns x, y and z; found"),
+        (("-o", "p.gif"), "have no coordinates: expected columns x, y and z"),
     ],
 )
 def test_compartments_without_places_are_not_drawn_in_space(storage, tmp_path, options, message):
@@ -121,7 +121,10 @@ def test_compartments_without_places_are_not_drawn_in_space(storage, tmp_path, o
         (("--cells", "a"), "'a' is neither a number nor a range such as 10-19"),
         (("--time", "2", "1"), "--time expects START < STOP; found 2 and 1"),
         (("--kind", "pie"), "'pie' is not one of"),
-        (("-o", "p.gif", "--kind", "heat"), "an animation, which only --kind neuron has"),
+        (
+            ("-o", "p.gif", "--kind", "heat"),
+            "an animation, which is available for --kind neuron only",
+        ),
     ],
 )
 def test_wrong_usage_is_status_2(output, options, message):
