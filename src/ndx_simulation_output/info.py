@@ -25,8 +25,6 @@ from ndx_simulation_output.recording import (
 )
 from ndx_simulation_output.recording.ids import count_distinct
 
-# What a file holds, as values that JSON can say.
-
 _Facts = dict[str, Any]
 _RUN_KEYS = {
     "time_step": "time_step_s",
@@ -36,10 +34,10 @@ _RUN_KEYS = {
 
 
 def facts_of(output: SimulationOutput) -> _Facts:
-    """Give facts on the run, its populations, and all that it recorded.
+    """Return facts on the run, its populations and its recordings, as values for JSON.
 
-    Units are in the names of keys, or beside them. What is not known is None; of the run only what
-    is known is there. Values of reports are not read.
+    Units are in the names of the keys, or next to them. Unknown values are None, and unknown run
+    parameters are left out. Values of reports are not read.
 
     Example
     -------
@@ -64,7 +62,7 @@ def facts_of(output: SimulationOutput) -> _Facts:
 
 
 def json_of(output: SimulationOutput) -> str:
-    """Give the facts as JSON, which has no NaN: null stands for it.
+    """Return the facts as JSON, with null for NaN.
 
     Example
     -------
@@ -135,7 +133,7 @@ def _matrix_facts(data: Any, unit: Unit, times: Times) -> _Facts:
 
 
 def _storage_facts(data: Any) -> _Facts | None:
-    """Say how data are stored in a file, None for data in memory."""
+    """Return how data are stored in a file, or None for data in memory."""
     while hasattr(data, "array") and not hasattr(data, "stored_bytes"):
         data = data.array
     if not hasattr(data, "chunks"):
@@ -227,8 +225,6 @@ def _names(quantities: tuple[Quantity, ...]) -> list[str]:
     return [quantity.name for quantity in quantities]
 
 
-# What a file holds, in a few lines of text.
-
 _RUN = {
     "simulator": "simulator {}",
     "simulator_version": "version {}",
@@ -240,7 +236,7 @@ _RUN = {
 
 
 def describe(output: SimulationOutput) -> Iterator[str]:
-    """Give lines on the run, its populations, and all that it recorded."""
+    """Yield lines of text on the run, its populations and its recordings."""
     facts = facts_of(output)
     if facts["run"]:
         known = [_RUN[name].format(value) for name, value in facts["run"].items()]
