@@ -1,4 +1,4 @@
-"""A simulation, its SONATA files, their conversion and the way back, all in one directory."""
+"""The demo: simulate a network, write SONATA, convert to NWB, check, and export again."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -13,8 +13,6 @@ from ndx_simulation_output.cable import simulate
 from ndx_simulation_output.errors import SimulationOutputError
 from ndx_simulation_output.nwb.checks import check_file
 from ndx_simulation_output.recording import SimulationOutput
-
-__all__ = ["run_demo"]
 
 _METADATA = {
     "NWBFile": {
@@ -35,15 +33,10 @@ _METADATA = {
 
 
 def run_demo(directory: Path, *, overwrite: bool = False) -> Iterator[str]:
-    """Run the demo, giving a line of text after each step.
+    """Run the demo and yield a line of text after each step.
 
-    Raises
-    ------
-    TargetExistsError
-        If files of an earlier demo are there and ``overwrite`` is false.
-    SimulationOutputError
-        If the file that was made is not valid or what comes back differs.
-
+    TargetExistsError if files of an earlier demo exist and ``overwrite`` is false;
+    SimulationOutputError if the NWB file is not valid or the exported files differ.
     """
     output = simulate()
     cells = sum(len(report.compartments) for report in output.reports if report.report == "v")
@@ -57,9 +50,9 @@ def run_demo(directory: Path, *, overwrite: bool = False) -> Iterator[str]:
     yield f"converted them to {target}"
     errors = [finding for finding in check_file(target) if finding.severity == "error"]
     if errors:
-        msg = f"{target} is at fault: {errors[0].where}: {errors[0].message}"
+        msg = f"{target} is not valid: {errors[0].where}: {errors[0].message}"
         raise SimulationOutputError(msg)
-    yield "checked it against the schema and our rules: nothing is wrong"
+    yield "checked it: no errors"
     export_sonata(target, back, overwrite=overwrite)
     with open_output(source) as before, open_output(back) as after:
         _compare(before, after)
@@ -69,9 +62,9 @@ def run_demo(directory: Path, *, overwrite: bool = False) -> Iterator[str]:
 def _compare(before: SimulationOutput, after: SimulationOutput) -> None:
     for report in before.reports:
         if not np.array_equal(report.get_traces(), after[report.name].get_traces()):
-            msg = f"report {report.name} came back with other values"
+            msg = f"report {report.name} was exported with different values"
             raise SimulationOutputError(msg)
     for one, other in zip(before.spikes, after.spikes, strict=True):
         if not np.array_equal(one.times, other.times):
-            msg = f"the spikes of population {one.population} came back with other times"
+            msg = f"the spikes of population {one.population} were exported with different times"
             raise SimulationOutputError(msg)

@@ -1,8 +1,8 @@
-"""Our checks for nwbinspector: ``nwbinspector run.nwb --modules ndx_simulation_output.inspector``.
+"""Checks for nwbinspector: ``nwbinspector run.nwb --modules ndx_simulation_output.inspector``.
 
-Importing this module registers them, as ``check_simulation_ids_unique`` and so on. What breaks a
-rule of :mod:`ndx_simulation_output.nwb.checks` is critical, or where that only warns a violation of
-best practice.
+Importing this module registers the rules of :mod:`ndx_simulation_output.nwb.checks`, with names
+such as ``check_simulation_ids_unique``. An error is critical; a warning is a violation of best
+practice.
 """
 
 from functools import wraps
@@ -14,7 +14,7 @@ from ndx_simulation_output.nwb.checks import INSPECTOR_PREFIX, RULES, Rule, seve
 try:
     from nwbinspector import Importance, InspectorMessage, register_check
 except ImportError as error:
-    msg = "its checks need nwbinspector: pip install 'ndx-simulation-output[check]'"
+    msg = "the checks need nwbinspector: pip install 'ndx-simulation-output[check]'"
     raise MissingDependencyError(msg) from error
 
 __all__ = ["CHECKS"]
@@ -27,11 +27,11 @@ def _registered(rule: Rule, kind: type) -> Any:
     def check(item: Any) -> Any:
         return [InspectorMessage(message=message) for message in rule(item)] or None
 
-    # nwbinspector has a check_ids_unique of its own, for tables of any kind.
+    # The prefix avoids a clash with check_ids_unique of nwbinspector.
     check.__name__ = INSPECTOR_PREFIX + rule.__name__.removeprefix("check_")
     importance = Importance.CRITICAL if is_error else Importance.BEST_PRACTICE_VIOLATION
     return register_check(importance=importance, neurodata_type=kind)(check)
 
 
 CHECKS = tuple(_registered(rule, kind) for kind, rules in RULES.items() for rule in rules)
-"""The checks as they are registered, in the order of their rules."""
+"""The registered checks, in the order of the rules."""
