@@ -1,4 +1,4 @@
-"""Times at which values are taken from a running NEURON model."""
+"""The time of a running NEURON model, and when each variable is sampled."""
 
 import warnings
 from collections.abc import Iterable
@@ -7,15 +7,14 @@ from typing import Any
 from ndx_simulation_output.errors import RecordingError, SimulationOutputWarning
 from ndx_simulation_output.neuron.variables import Variable
 
-# When values are taken from a running NEURON model, and what makes them wrong.
-
+# Relative deviation from a whole number of steps that is rounding.
 _SLACK = 1e-6
-"""Part of an interval by which a number of steps may differ from a whole one."""
+# A longer fixed time step (ms) was probably left by CVode.
 _LONG_STEP = 0.1
 
 
 class Clock:
-    """The time of the simulation, and how it goes on."""
+    """The time of a simulation; its time step and integration method must not change."""
 
     def __init__(self, h: Any) -> None:
         self._h, self._context, self._cvode = h, h.ParallelContext(), h.CVode()
@@ -25,14 +24,14 @@ class Clock:
         self._changes = self._cvode.structure_change_count()
         if not self.is_fixed and self._cvode.use_local_dt():
             msg = (
-                "each cell has its own time step (CVode.use_local_dt), so that there is no time at "
-                "which to record all; expected h.CVode().use_local_dt(False)"
+                "each cell has its own time step (CVode.use_local_dt), so that cells cannot be "
+                "recorded at the same times; expected h.CVode().use_local_dt(False)"
             )
             raise RecordingError(msg)
         if self.is_fixed and (self.dt > _LONG_STEP or abs(round(self.dt, 6) - self.dt) > 1e-12):
             msg = (
                 f"h.dt is {self.dt} ms: switching CVode off leaves its last step there; set h.dt "
-                "before recording if that is not meant"
+                "before recording if it is not intended"
             )
             warnings.warn(msg, SimulationOutputWarning, stacklevel=4)
 
@@ -43,23 +42,23 @@ class Clock:
 
     @property
     def slack(self) -> float:
-        """How far in ms the time of a step may lie from where it belongs."""
+        """The largest difference in ms between the time of a step and its nominal time."""
         return self.dt / 4 if self.is_fixed else _SLACK
 
     def is_before(self, stop: float) -> bool:
-        """Whether there is a time step to make until ``stop`` (ms)."""
+        """Return True if there is another time step until ``stop`` (ms)."""
         if self.is_fixed:
             return self.time + self.dt <= stop + self.slack
         return self.time < stop - self.slack
 
     def initialize(self, v_init: float | None) -> None:
-        """Begin the simulation, at ``v_init`` (mV) or where the model says."""
+        """Initialize the simulation at ``v_init`` (mV), by default NEURON's ``h.v_init``."""
         self._context.set_maxstep(10)
         self._h.finitialize(getattr(self._h, "v_init", -65.0) if v_init is None else v_init)
 
     def advance(self, time: float) -> None:
         """Simulate until ``time`` (ms)."""
-        # A little later, so that the last of all time steps is not lost to rounding.
+        # A little later, so that the last time step is not lost by rounding.
         self._context.psolve(time + self.slack if self.is_fixed else time)
 
     def step(self) -> None:
@@ -67,29 +66,22 @@ class Clock:
         self._h.fadvance()
 
     def check(self) -> None:
-        """Refuse a model or time step that is no longer that for which the recording was set up.
-
-        Raises
-        ------
-        RecordingError
-            If it is another.
-
-        """
+        """Check that the integration method, time step and segments are those at the start."""
         if self.is_fixed == bool(self._cvode.active()):
-            msg = "CVode was switched on or off after the recording was set up"
+            msg = f"CVode was switched {'on' if self.is_fixed else 'off'} while recording"
             raise RecordingError(msg)
         if self.is_fixed and self._h.dt != self.dt:
-            msg = f"h.dt is {self._h.dt} ms; expected {self.dt} ms, as the recording was set up"
+            msg = f"h.dt is {self._h.dt} ms; expected {self.dt} ms, as when the recording started"
             raise RecordingError(msg)
         changes = self._cvode.structure_change_count()
         if changes == self._changes:
             return
         self._changes = changes
-        for section, nseg in self._nsegs.items():
-            if _nseg(section) != nseg:
+        for section, expected in self._nsegs.items():
+            if (nseg := _nseg(section)) != expected:
                 msg = (
-                    f"section {section} has {_nseg(section)} segments; expected {nseg}, as when "
-                    "the recording was set up: change a model before recording it"
+                    f"section {section} has {nseg} segments; expected {expected}, as when the "
+                    "recording started: change a model before recording it"
                 )
                 raise RecordingError(msg)
 
@@ -97,19 +89,12 @@ class Clock:
 def _nseg(section: Any) -> int:
     try:
         return int(section.nseg)
-    except ReferenceError:  # It was deleted.
+    except ReferenceError:  # The section was deleted.
         return 0
 
 
 class Schedule:
-    """When one variable is taken, in ms: from ``start`` on at each ``every``, or at each step.
-
-    Raises
-    ------
-    RecordingError
-        If the times are not those of time steps.
-
-    """
+    """The sample times of one variable in ms: ``every`` interval from ``start``, or each step."""
 
     def __init__(self, variable: Variable, clock: Clock) -> None:
         self._name, self._clock = variable.name, clock
@@ -123,31 +108,24 @@ class Schedule:
         if clock.is_fixed:
             self._check_steps("interval", self.every)
             self._check_steps("start", self._start)
-        self._taken, self._last = 0, float("-inf")
+        self._n_samples, self._last = 0, float("-inf")
 
     @property
     def rate(self) -> float | None:
-        """Samples in a second, or None for those of CVode's own steps."""
+        """Samples per second, or None for those at CVode's own steps."""
         return None if self.every is None else 1000.0 / self.every
 
     @property
     def next(self) -> float | None:
-        """The next time, or None at each step. It is infinite when all is taken."""
+        """The next sample time, infinite after the last; None if each step is sampled."""
         if self.every is None:
             return None
-        time = self._start + self._taken * self.every
-        late = self._stop is not None and time > self._stop + self._clock.slack
-        return float("inf") if late else time
+        time = self._start + self._n_samples * self.every
+        is_over = self._stop is not None and time > self._stop + self._clock.slack
+        return float("inf") if is_over else time
 
     def is_due(self, time: float) -> bool:
-        """Whether the variable is to be taken at this time, which is noted.
-
-        Raises
-        ------
-        RecordingError
-            If it should have been taken before.
-
-        """
+        """Return True if the variable is sampled at ``time``, and count the sample."""
         expected = self.next
         if expected is None:
             return self._is_new(time)
@@ -155,16 +133,16 @@ class Schedule:
             return False
         if time > expected + self._clock.slack:
             msg = (
-                f"{self._name} should have been taken at {expected} ms, and the time is {time} ms: "
-                "call sample() after finitialize() and after each time step"
-                + ("" if self._clock.is_fixed else ", or use run(): steps of CVode vary")
+                f"{self._name} was not sampled at {expected} ms, and the time is {time} ms: call "
+                "sample() after finitialize() and after each time step"
+                + ("" if self._clock.is_fixed else ", or use run(): the steps of CVode vary")
             )
             raise RecordingError(msg)
-        self._taken += 1
+        self._n_samples += 1
         return True
 
     def _is_new(self, time: float) -> bool:
-        """Whether a step of CVode goes on in time: at an event it makes one that does not."""
+        """Return True if a step of CVode is to be sampled: at an event, one repeats its time."""
         is_new = self._last < time and self._start <= time
         if is_new and self._stop is not None:
             is_new = time <= self._stop
@@ -183,6 +161,6 @@ class Schedule:
 
 
 def next_time(schedules: Iterable[Schedule], stop: float) -> float | None:
-    """Give the next time at which any variable is taken, at most ``stop``; None at each step."""
+    """Return the next sample time of all variables, at most ``stop``; None for each step."""
     times = [schedule.next for schedule in schedules]
     return None if None in times else min([stop, *(time for time in times if time is not None)])

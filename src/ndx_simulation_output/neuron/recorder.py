@@ -1,6 +1,7 @@
 """Record a running NEURON simulation into an NWB file."""
 
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -10,16 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from ndx_simulation_output.errors import RecordingError
-from ndx_simulation_output.neuron.cells import SpikeRecorder, find_populations
+from ndx_simulation_output.errors import RecordingError, UnitWarning
+from ndx_simulation_output.neuron.cells import find_populations
 from ndx_simulation_output.neuron.clock import Clock, Schedule, next_time
+from ndx_simulation_output.neuron.spikes import SpikeRecorder
 from ndx_simulation_output.neuron.variables import (
-    Gathered,
-    Recorded,
+    Gatherer,
+    RecordedVariable,
     Variable,
+    as_variables,
     find_variable,
-    variables_of,
-    warn_of_unknown_unit,
 )
 from ndx_simulation_output.nwb.metadata import read_metadata
 from ndx_simulation_output.nwb.stream import Stream, stream
@@ -28,13 +29,9 @@ from ndx_simulation_output.recording import CompartmentTable, Run, StreamedRepor
 from ndx_simulation_output.storage.layout import StorageOptions
 from ndx_simulation_output.storage.mpi import Communicator, Team, together
 
-__all__ = ["Recorder", "Variable", "record"]
-
-# Record a running NEURON simulation straight into an NWB file.
-
 _MEMORY = 2**25
-_LOOKS = 16
-"""Samples between two looks at the clock on the wall."""
+# The system clock is read once in this number of samples.
+_SAMPLES_PER_CHECK = 16
 
 
 @contextmanager
@@ -55,60 +52,60 @@ def record(
     overwrite: bool = False,
     comm: Communicator | None = None,
 ) -> Iterator["Recorder"]:
-    """Record a NEURON model while it runs; the file gets its name when the block ends.
+    """Record a NEURON model while it runs; the file is at ``target`` when the block ends.
 
-    It does so too when the block ends with an error: what was recorded until then is kept. If the
-    process dies, ``ndx-sim recover`` makes the file of what was flushed.
+    If the block ends with an error, what was recorded until then is kept. If the process dies,
+    ``ndx-sim recover`` restores what was flushed.
 
-    The model must be complete, and is only looked at. Values are those of the moment: of a current,
-    NEURON holds the one with which it computed the time step.
+    The model must be complete and is not changed. A current is the one with which NEURON computed
+    the time step.
 
     Parameters
     ----------
     target
         The NWB file to write.
     sections
-        The sections to record, such as ``h.allsec()``; all where it is None.
+        The sections to record, such as ``h.allsec()``; by default all.
     variables
-        Names of variables of NEURON, or :class:`Variable` where one is recorded otherwise than the
-        rest. Each becomes a series of the compartments that have it.
+        Names of variables of NEURON, or :class:`Variable` for one with its own interval, sections,
+        unit or dtype. Each becomes a series of the compartments that have it.
     every
-        Interval in ms: a multiple of ``h.dt``, or anything under CVode. Where it is None each time
-        step is recorded, those of CVode with their own times.
+        Interval in ms: a multiple of ``h.dt``, or any interval with CVode. By default each time
+        step is recorded; with CVode, at irregular times.
     cells
-        Ids of cells: nothing (counted from 0), gids of the ``ParallelContext``, a dict
+        Ids of the cells: None (counted from 0), gids of the ``ParallelContext``, a dict
         ``{id: cell}``, or a dict ``{population: gids or {id: cell}}``. A cell is an object that has
         sections, or a list of sections.
     population
-        Name of the population, if ``cells`` does not tell it.
+        Name of the population, unless it is in ``cells``.
     spikes
-        True for those of the gids of the ``ParallelContext``, a threshold in mV for the middle of
-        the first section of each cell, or a dict ``{id: NetCon}``.
+        True for the spikes of the gids of the ``ParallelContext``, a threshold in mV in the middle
+        of the first section of each cell, or a dict ``{id: NetCon}``.
     dtype
-        Type of the stored values; NEURON's own is ``f8``, and ``f4`` takes half the room.
+        Dtype of the stored values: ``f8`` as in NEURON, or ``f4`` with half the size.
     flush_every
-        Seconds after which the file is brought up to date: more is not lost if this process dies.
+        Seconds between two flushes: if the process dies, values since the last one are lost.
     metadata
-        Session and subject as a dict or YAML file, as for ``convert``.
+        Session and subject as a dict or YAML file, as in ``convert``.
     storage
-        How data are stored; its memory bounds what is buffered.
+        How data are stored; its memory limits the buffers.
     workers
-        How many threads write, none for 0.
+        Number of threads; 0 for none. The default is one for each processor.
     overwrite
-        Whether an existing target is replaced.
+        Whether to replace an existing target.
     comm
-        An mpi4py communicator, all of whose ranks record their own cells into the one file.
+        An mpi4py communicator; each rank records its own cells, all into one file.
 
     Raises
     ------
     RecordingError
-        If the model cannot be recorded so, or values would be wrong.
+        If the model cannot be recorded like this, or values would be wrong.
     MissingDependencyError
         If NEURON is not installed.
     UnitError
         If a unit is not understood.
     TargetExistsError
-        If the target exists and ``overwrite`` is false.
+        If the target exists and ``overwrite`` is False.
     WriteError
         If the target cannot be written.
     RankError
@@ -126,12 +123,12 @@ def record(
         populations = find_populations(h, sections, cells, population)
         found = [
             (recorded, Schedule(variable, clock))
-            for variable in variables_of(variables, every, dtype)
+            for variable in as_variables(variables, every, dtype)
             for recorded in find_variable(h, variable, populations)
         ]
-        tables = _alike([recorded.table for recorded, _ in found], team)
-        _check_found(found, team)
-        taken = SpikeRecorder(h, populations, spikes) if spikes is not False else None
+        tables = _with_equal_columns([recorded.table for recorded, _ in found], team)
+        _check_found([recorded for recorded, _ in found], team)
+        spike_recorder = SpikeRecorder(h, populations, spikes) if spikes is not False else None
         reports = [
             _report(recorded, schedule, table)
             for (recorded, schedule), table in zip(found, tables, strict=True)
@@ -148,13 +145,13 @@ def record(
             keep=True,
             comm=comm,
         ) as file:
-            gathered = [
-                (recorded.name, Gathered(h, recorded.pointers, table.n_compartments), schedule)
+            sampled = [
+                (recorded.name, Gatherer(h, recorded.pointers, table.n_compartments), schedule)
                 for (recorded, schedule), table in zip(found, tables, strict=True)
             ]
-            # A large model has many compartments, and they are no longer needed.
+            # The tables of a large model are large, and no longer needed.
             del found, tables, reports
-            recorder = Recorder(file, clock, gathered, taken, team, flush_every)
+            recorder = Recorder(file, clock, sampled, spike_recorder, team, flush_every)
             try:
                 yield recorder
             finally:
@@ -162,35 +159,42 @@ def record(
 
 
 class Recorder:
-    """Takes values of a running model; :func:`record` makes it."""
+    """Simulates and records a model; created by :func:`record`."""
 
     def __init__(
         self,
         file: Stream,
         clock: Clock,
-        gathered: Sequence[tuple[str, Gathered, Schedule]],
+        sampled: Sequence[tuple[str, Gatherer, Schedule]],
         spikes: SpikeRecorder | None,
         team: Team,
         flush_every: float,
     ) -> None:
-        self._file, self._clock, self._gathered = file, clock, gathered
+        self._file, self._clock, self._sampled = file, clock, sampled
         self._spikes, self._team, self._flush_every = spikes, team, flush_every
-        self._flushed, self._samples = time.monotonic(), 0
-        self._begun = False
+        self._last_flush, self._n_samples = time.monotonic(), 0
+        self._is_initialized = False
         if self._spikes:
             self._spikes.start()
 
     @property
     def path(self) -> Path:
-        """Where the file is until the block ends; others may read it after each flush."""
+        """The path of the file until the block ends; it can be read after each flush."""
         return self._file.path
 
     def run(self, stop: float, *, v_init: float | None = None) -> None:
         """Simulate until ``stop`` (ms), or the last time step before it, and record.
 
-        The first call begins the simulation (``finitialize``) at ``v_init`` (mV), or the ``v_init``
-        of NEURON's standard run system, -65 without it; further calls go on, and so does the first
-        after ``sample``.
+        The first call initializes the simulation (``finitialize``), unless ``sample`` was called
+        before; each other call continues it.
+
+        Parameters
+        ----------
+        stop
+            Time in ms.
+        v_init
+            Initial potential in mV; by default ``h.v_init`` of NEURON's standard run system, or
+            -65 if that is not loaded.
 
         Raises
         ------
@@ -200,10 +204,10 @@ class Recorder:
             If the file cannot be written.
 
         """
-        if not self._begun:
+        if not self._is_initialized:
             self._clock.initialize(v_init)
             self.sample()
-        schedules = [schedule for _, _, schedule in self._gathered]
+        schedules = [schedule for _, _, schedule in self._sampled]
         while self._clock.is_before(stop):
             until = next_time(schedules, stop)
             if until is None:
@@ -213,32 +217,32 @@ class Recorder:
             self.sample()
 
     def sample(self) -> None:
-        """Take what is to be taken at this time; for loops of the caller's own.
+        """Record the variables that are due at the current time, in a simulation loop of your own.
 
         Call it after ``finitialize`` and after each time step: after ``fadvance``, or ``psolve`` to
-        a time at which something is to be taken.
+        a time at which a variable is due.
 
         Raises
         ------
         RecordingError
-            If something should have been taken before, or the model has changed.
+            If a variable was due before, or the model has changed.
         WriteError
             If the file cannot be written.
 
         """
-        self._begun = True
+        self._is_initialized = True
         self._clock.check()
         now = self._clock.time
-        for name, gathered, schedule in self._gathered:
+        for name, gatherer, schedule in self._sampled:
             if schedule.is_due(now):
                 times = now / 1000.0 if schedule.every is None else None
-                self._file.append(name, gathered.values(), times)
-        self._samples += 1
-        if self._samples % _LOOKS == 0 and self._is_time():
+                self._file.append(name, gatherer.values(), times)
+        self._n_samples += 1
+        if self._n_samples % _SAMPLES_PER_CHECK == 0 and self._is_flush_due():
             self.flush()
 
     def flush(self) -> None:
-        """Bring the file up to date, so that it can be read to this point.
+        """Write what was recorded, so that the file can be read up to the current time.
 
         Raises
         ------
@@ -246,27 +250,29 @@ class Recorder:
             If the file cannot be written.
 
         """
-        self._take_spikes()
+        self._add_spikes()
         self._file.flush()
-        self._flushed = time.monotonic()
+        self._last_flush = time.monotonic()
 
     def finish(self) -> None:
-        """Take what is left. The block calls this when it ends."""
+        """Stop recording spikes and store the last ones; called when the block ends."""
         if self._spikes:
             self._spikes.stop()
-        self._take_spikes()
+        self._add_spikes()
 
-    def _take_spikes(self) -> None:
-        for spikes in self._spikes.taken() if self._spikes else ():
+    def _add_spikes(self) -> None:
+        for spikes in self._spikes.new_spikes() if self._spikes else ():
             self._file.add_spikes(spikes)
 
-    def _is_time(self) -> bool:
-        """Whether the file should be brought up to date; the same on all ranks."""
-        late = time.monotonic() - self._flushed > self._flush_every
-        return bool(self._team.tell(late if self._team.rank == 0 else None))
+    def _is_flush_due(self) -> bool:
+        """Return True if ``flush_every`` has passed, the same on all ranks."""
+        is_due = time.monotonic() - self._last_flush > self._flush_every
+        return bool(self._team.tell(is_due if self._team.rank == 0 else None))
 
 
-def _report(recorded: Recorded, schedule: Schedule, table: CompartmentTable) -> StreamedReport:
+def _report(
+    recorded: RecordedVariable, schedule: Schedule, table: CompartmentTable
+) -> StreamedReport:
     variable = recorded.variable
     return StreamedReport(
         recorded.name,
@@ -279,8 +285,8 @@ def _report(recorded: Recorded, schedule: Schedule, table: CompartmentTable) -> 
     )
 
 
-def _alike(tables: Sequence[CompartmentTable], team: Team) -> list[CompartmentTable]:
-    """Give tables the columns that those of other ranks have; what is not known is NaN or empty."""
+def _with_equal_columns(tables: Sequence[CompartmentTable], team: Team) -> list[CompartmentTable]:
+    """Return tables with the same columns on all ranks; unknown values are NaN."""
     names = team.agree([sorted(table.columns) for table in tables])
     wanted = [set().union(*of_ranks) for of_ranks in zip(*names, strict=True)]
     return [
@@ -293,15 +299,20 @@ def _unknown(table: CompartmentTable, columns: set[str]) -> dict[str, Any]:
     return {name: np.full(table.n_compartments, np.nan) for name in columns - set(table.columns)}
 
 
-def _check_found(found: Sequence[tuple[Recorded, Schedule]], team: Team) -> None:
-    """Refuse variables that no section of any rank has."""
-    counts = team.agree([recorded.table.n_compartments for recorded, _ in found])
-    for number, (recorded, _) in enumerate(found):
+def _check_found(found: Sequence[RecordedVariable], team: Team) -> None:
+    """Check that each variable has a compartment on any rank; warn of unknown units."""
+    counts = team.agree([recorded.table.n_compartments for recorded in found])
+    for number, recorded in enumerate(found):
+        name = recorded.variable.name
         if not any(of_rank[number] for of_rank in counts):
             msg = (
-                f"no section of the recorded cells has {recorded.variable.name}: is the name that "
-                "of a range variable (v, ina, gna_hh) or point process (ExpSyn.g), and inserted?"
+                f"no section of the recorded cells has {name}; expected a range variable (v, ina, "
+                "gna_hh) or a variable of a point process (ExpSyn.g) that is inserted"
             )
             raise RecordingError(msg)
-        if team.rank == 0:
-            warn_of_unknown_unit(recorded)
+        if team.rank == 0 and not recorded.unit.known and recorded.variable.unit is None:
+            msg = (
+                f"NEURON has no known unit of {name}; stored as 'unknown'; set it with "
+                f"Variable({name!r}, unit=…), '1' for none"
+            )
+            warnings.warn(msg, UnitWarning, stacklevel=4)

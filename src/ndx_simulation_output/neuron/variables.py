@@ -1,6 +1,5 @@
-"""Variables of a running NEURON model that can be recorded."""
+"""Find variables of a running NEURON model, with their compartments and units, and read them."""
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -9,90 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ndx_simulation_output.errors import RecordingError, UnitError, UnitWarning
+from ndx_simulation_output.errors import RecordingError, UnitError
 from ndx_simulation_output.neuron.cells import Population
 from ndx_simulation_output.recording import UNKNOWN, CompartmentTable, Unit, parse_unit
 
-# Where the segments of a NEURON model are. The model is only looked at.
-
 _AXES = ("x", "y", "z")
-
-
-def segment_places(segments: Sequence[Any]) -> dict[str, NDArray[np.float64]]:
-    """Give position along the section (0 to 1), diameter, and centre of each segment.
-
-    The centre (``x``, ``y``, ``z``, micrometres) lies at the same part of the way along the 3-D
-    points of the section, and is NaN where it has none. All have shape (segment,).
-    """
-    position = np.array([segment.x for segment in segments], np.float64)
-    places = {"position": position}
-    centres = _centres(segments, position)
-    if not np.isnan(centres).all():
-        places.update(zip(_AXES, centres, strict=True))
-    places["diameter"] = np.array([segment.diam for segment in segments], np.float64)
-    return places
-
-
-def _centres(segments: Sequence[Any], position: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give the centres; shape (axis, segment)."""
-    centres = np.full((3, len(segments)), np.nan)
-    section, points = None, None
-    for number, segment in enumerate(segments):
-        if segment.sec != section:
-            section = segment.sec
-            points = _points(section)
-        if points is not None:
-            arc, along = points
-            at = position[number] * arc[-1]
-            centres[:, number] = [np.interp(at, arc, axis) for axis in along]
-    return centres
-
-
-def _points(section: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Give the way to each 3-D point, shape (point,), and the points, (axis, point)."""
-    count = section.n3d()
-    if count < 2:
-        return None
-    arc = np.array([section.arc3d(point) for point in range(count)])
-    along = [[getattr(section, f"{axis}3d")(point) for point in range(count)] for axis in _AXES]
-    return arc, np.array(along)
-
-
-# Values of many places of a running NEURON model, gathered with one call.
-#
-# Source: ``PtrVector`` of NEURON, whose ``gather`` is right with threads, CVode and CoreNEURON.
-# It is set up in time linear in the number of places, which ``Vector.record`` is not.
-
-
-class Gathered:
-    """Values at the places to which ``pointers`` point when it is called; shape (place,)."""
-
-    def __init__(self, h: Any, pointers: Callable[[], Iterable[Any]], count: int) -> None:
-        self._count = count
-        if not count:
-            return
-        self._places, self._vector = h.PtrVector(count), h.Vector(count)
-        # Safe as long as the vector is neither resized nor let go of.
-        self._values: NDArray[np.float64] = self._vector.as_numpy()
-        self._point(pointers)
-        if hasattr(self._places, "ptr_update_callback"):
-            # Before version 9 NEURON moves values about and leaves pointers behind.
-            self._places.ptr_update_callback(partial(self._point, pointers))
-
-    def values(self) -> NDArray[np.float64]:
-        """Give the values of this moment, to be used before they are asked for again."""
-        if not self._count:
-            return np.empty(0)
-        self._places.gather(self._vector)
-        return self._values
-
-    def _point(self, pointers: Callable[[], Iterable[Any]]) -> None:
-        for number, pointer in enumerate(pointers()):
-            self._places.pset(number, pointer)
-
-
-# What can be recorded of a running NEURON model: which variables, where, and in what unit.
-
 _MEMBRANE_CURRENT = "i_membrane_"
 
 
@@ -100,11 +20,26 @@ _MEMBRANE_CURRENT = "i_membrane_"
 class Variable:
     """A variable to record, by its name in NEURON.
 
-    ``v``, ``ina``, ``cai``, ``gna_hh``, ``i_membrane_`` are of segments; ``ExpSyn.g`` is of every
-    point process ``ExpSyn``. ``every`` is the interval in ms, each time step where it is None; the
-    first value is taken at ``start`` (ms), the last before or at ``stop``. ``sections`` are those
-    to record, all where None. Values are stored as ``dtype``, under ``label`` or else the name.
-    ``unit``, such as ``mV``, is for variables whose unit NEURON does not know.
+    Parameters
+    ----------
+    name
+        A range variable of segments, such as ``v``, ``ina``, ``cai``, ``gna_hh``, ``i_membrane_``,
+        or of all point processes of a type, such as ``ExpSyn.g``.
+    every
+        Interval in ms; by default each time step.
+    start
+        Time in ms of the first sample.
+    stop
+        No samples are recorded after this time in ms; by default the whole simulation.
+    sections
+        The sections to record; by default all.
+    unit
+        Unit, such as ``mV``, of a variable whose unit NEURON does not know.
+    dtype
+        Dtype of the stored values.
+    label
+        Name of the series; by default that of the variable.
+
     """
 
     name: str
@@ -118,10 +53,10 @@ class Variable:
 
 
 @dataclass(frozen=True)
-class Recorded:
-    """A variable of the compartments of one population.
+class RecordedVariable:
+    """A variable in the compartments of one population; ``pointers`` are in the order of ``table``.
 
-    ``pointers`` finds them anew, in the order of ``table``.
+    ``pointers`` is a function, as NEURON 8 can move the values.
     """
 
     name: str
@@ -131,10 +66,41 @@ class Recorded:
     pointers: Callable[[], Iterable[Any]]
 
 
-def variables_of(
+class Gatherer:
+    """Reads the values of many pointers with one call of NEURON's ``PtrVector``.
+
+    ``PtrVector`` works with threads, CVode and CoreNEURON. Its set-up takes linear time, that of
+    ``Vector.record`` does not.
+    """
+
+    def __init__(self, h: Any, pointers: Callable[[], Iterable[Any]], count: int) -> None:
+        self._count = count
+        if not count:
+            return
+        self._pointers, self._vector = h.PtrVector(count), h.Vector(count)
+        # A view that is valid while the vector exists and has this size.
+        self._values: NDArray[np.float64] = self._vector.as_numpy()
+        self._set(pointers)
+        if hasattr(self._pointers, "ptr_update_callback"):
+            # Before version 9, NEURON moves values, so that pointers become invalid.
+            self._pointers.ptr_update_callback(partial(self._set, pointers))
+
+    def values(self) -> NDArray[np.float64]:
+        """Return the current values; shape (compartment,). The next call overwrites them."""
+        if not self._count:
+            return np.empty(0)
+        self._pointers.gather(self._vector)
+        return self._values
+
+    def _set(self, pointers: Callable[[], Iterable[Any]]) -> None:
+        for number, pointer in enumerate(pointers()):
+            self._pointers.pset(number, pointer)
+
+
+def as_variables(
     variables: Iterable[str | Variable], every: float | None, dtype: DTypeLike
 ) -> list[Variable]:
-    """Give all variables, those that are only named with the interval and type of the others."""
+    """Return variables; names become variables with this interval and dtype."""
     return [
         Variable(variable, every=every, dtype=dtype) if isinstance(variable, str) else variable
         for variable in variables
@@ -143,25 +109,16 @@ def variables_of(
 
 def find_variable(
     h: Any, variable: Variable, populations: Iterable[Population]
-) -> Iterator[Recorded]:
-    """Find a variable in the cells of each population; those that do not have it are left out.
-
-    Raises
-    ------
-    RecordingError
-        If no section can have it.
-    UnitError
-        If its unit is not understood.
-
-    """
+) -> Iterator[RecordedVariable]:
+    """Return a variable in each population, with the compartments that have it."""
     if variable.name == _MEMBRANE_CURRENT and not h.CVode().use_fast_imem():
-        msg = "NEURON does not compute i_membrane_ yet; call h.CVode().use_fast_imem(True) before"
+        msg = "NEURON does not compute i_membrane_; call h.CVode().use_fast_imem(True) before"
         raise RecordingError(msg)
     chosen = None if variable.sections is None else set(variable.sections)
     label, populations = variable.label or variable.name, list(populations)
     for population in populations:
         found = list(_compartments(h, variable.name, population, chosen))
-        yield Recorded(
+        yield RecordedVariable(
             label if len(populations) == 1 else f"{label}_{population.name}",
             replace(variable, sections=None),
             _table(population, found),
@@ -172,16 +129,13 @@ def find_variable(
 
 @dataclass(frozen=True, slots=True)
 class _Compartment:
-    """A segment or point process that has the variable, ``number`` being that of its section."""
+    """A segment, or a point process in it, that has a variable; rows are those of the cells."""
 
     row: int
-    number: int
+    section_number: int
     segment: Any
     owner: Any
-    name: str
-
-    def pointer(self) -> Any:
-        return getattr(self.owner, f"_ref_{self.name}")
+    variable: str
 
 
 def _compartments(
@@ -189,7 +143,7 @@ def _compartments(
 ) -> Iterator[_Compartment]:
     process, _, own = name.rpartition(".")
     if process and not _is_known(h, process):
-        msg = f"NEURON knows no point process {process!r}, of which {name} should be recorded"
+        msg = f"NEURON has no point process {process!r}, of which {name} is to be recorded"
         raise RecordingError(msg)
     for row, cell in enumerate(population.cells):
         for number, section in cell.sections.items():
@@ -208,13 +162,13 @@ def _compartments(
                     break  # A mechanism is in all segments of a section or in none.
 
 
-def _pointers(found: list[_Compartment]) -> Iterator[Any]:
-    return (one.pointer() for one in found)
+def _pointers(compartments: Iterable[_Compartment]) -> Iterator[Any]:
+    return (getattr(one.owner, f"_ref_{one.variable}") for one in compartments)
 
 
-def _has(owner: Any, name: str) -> bool:
+def _has(owner: Any, variable: str) -> bool:
     try:
-        getattr(owner, f"_ref_{name}")
+        getattr(owner, f"_ref_{variable}")
     except (AttributeError, NameError):
         return False
     return True
@@ -223,22 +177,58 @@ def _has(owner: Any, name: str) -> bool:
 def _table(population: Population, found: list[_Compartment]) -> CompartmentTable:
     counts = np.bincount([one.row for one in found], minlength=len(population.cells))
     columns: dict[str, NDArray[Any]] = {
-        "number": np.array([one.number for one in found], np.int32),
+        "number": np.array([one.section_number for one in found], np.int32),
         "label": np.array([one.segment.sec.name() for one in found], object),
-        **segment_places([one.segment for one in found]),
+        **_geometry([one.segment for one in found]),
     }
     if any(one.owner is not one.segment for one in found):
         columns["point_process"] = np.array([one.owner.hname() for one in found], object)
-    kept = counts > 0
+    recorded = counts > 0
     ids = np.array([cell.id for cell in population.cells], np.int64)
-    return CompartmentTable.from_counts(population.name, ids[kept], counts[kept], columns)
+    return CompartmentTable.from_counts(population.name, ids[recorded], counts[recorded], columns)
+
+
+def _geometry(segments: Sequence[Any]) -> dict[str, NDArray[np.float64]]:
+    """Return position in the section (0 to 1), centre and diameter (µm), of shape (segment,).
+
+    The centre is at the same fraction of the length of the 3-D points of the section, and NaN
+    without such points.
+    """
+    position = np.array([segment.x for segment in segments], np.float64)
+    columns = {"position": position}
+    centres = np.full((len(_AXES), len(segments)), np.nan)
+    section, points = None, None
+    for number, segment in enumerate(segments):
+        if segment.sec != section:
+            section = segment.sec
+            points = _points(section)
+        if points is not None:
+            arc, coordinates = points
+            at = position[number] * arc[-1]
+            centres[:, number] = [np.interp(at, arc, axis) for axis in coordinates]
+    if not np.isnan(centres).all():
+        columns.update(zip(_AXES, centres, strict=True))
+    columns["diameter"] = np.array([segment.diam for segment in segments], np.float64)
+    return columns
+
+
+def _points(section: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Return arc lengths of the 3-D points, shape (point,), and coordinates, (axis, point)."""
+    count = section.n3d()
+    if count < 2:
+        return None
+    arc = np.array([section.arc3d(point) for point in range(count)])
+    coordinates = [
+        [getattr(section, f"{axis}3d")(point) for point in range(count)] for axis in _AXES
+    ]
+    return arc, np.array(coordinates)
 
 
 def _unit(h: Any, variable: Variable) -> Unit:
-    """Give the unit that the caller says, or NEURON."""
+    """Return the unit that the caller gives, otherwise that of NEURON."""
     text = variable.unit
     if text is None:
-        text = "nA" if variable.name == _MEMBRANE_CURRENT else _said(h, variable.name)
+        text = "nA" if variable.name == _MEMBRANE_CURRENT else _unit_in_neuron(h, variable.name)
     unit = parse_unit(text) if text else UNKNOWN
     if unit is None and variable.unit is not None:
         msg = f"unit {text!r} of {variable.name} is not understood; expected one such as 'mV'"
@@ -246,19 +236,8 @@ def _unit(h: Any, variable: Variable) -> Unit:
     return unit or UNKNOWN
 
 
-def warn_of_unknown_unit(recorded: Recorded) -> None:
-    """Tell the caller how to say a unit that is not known."""
-    name = recorded.variable.name
-    if not recorded.unit.known and recorded.variable.unit is None:
-        msg = (
-            f"NEURON gives no unit that is understood for {name}: it is stored as unknown; say it "
-            f"with Variable({name!r}, unit=…), '1' for none"
-        )
-        warnings.warn(msg, UnitWarning, stacklevel=5)
-
-
-def _said(h: Any, name: str) -> str:
-    # NEURON prints a complaint when it is asked for the unit of a name that it does not know.
+def _unit_in_neuron(h: Any, name: str) -> str:
+    # h.units prints a complaint about a name that NEURON does not know.
     if not _is_known(h, name.partition(".")[0]):
         return ""
     try:
@@ -270,5 +249,5 @@ def _said(h: Any, name: str) -> str:
 def _is_known(h: Any, name: str) -> bool:
     try:
         return hasattr(h, name)
-    except TypeError:  # Range variables are known, and have no value without a segment.
+    except TypeError:  # A range variable, which has a value only in a segment.
         return True

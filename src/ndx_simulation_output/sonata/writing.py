@@ -65,9 +65,9 @@ def write(
     dtype
         Dtype of the data of reports, such as ``float32``; by default the recorded one.
     overwrite
-        If True, existing files are replaced.
+        Whether to replace existing files.
     progress
-        Called with the number of bytes written since the last call, and the total.
+        Called with the number of bytes done since the last call, and the total number.
 
     Raises
     ------
