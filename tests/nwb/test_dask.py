@@ -21,8 +21,8 @@ from ndx_simulation_output.errors import CellNotFoundError, MissingDependencyErr
 from ndx_simulation_output.recording import CompartmentTable, RegularTimes, Report, Unit
 from ndx_simulation_output.recording.traces import block_shape
 from ndx_simulation_output.recording.views import Columns, Transposed
-from ndx_simulation_output.storage import datasets as engine_chunks
 from ndx_simulation_output.storage import reading
+from ndx_simulation_output.storage.datasets import ChunkIndex, DeflatedReader
 from tests.sonata.making import SESSION, report
 
 da = pytest.importorskip("dask.array", reason="dask is not installed: pip install dask[array]")
@@ -139,13 +139,13 @@ def test_each_stored_chunk_is_read_once(sonata, monkeypatch, chosen):
     path = sonata.with_name("once.nwb")
     convert(sonata, path, metadata=SESSION, overwrite=True, storage=storage)
     inflated: Counter[tuple[int, int]] = Counter()
-    read = vars(engine_chunks.Deflated)["_stored"]
+    read = vars(DeflatedReader)["_stored"]
 
     def counted(array: Any, row: int, column: int) -> Any:
         inflated[row, column] += 1
         return read(array, row, column)
 
-    monkeypatch.setattr(engine_chunks.Deflated, "_stored", counted)
+    monkeypatch.setattr(DeflatedReader, "_stored", counted)
     monkeypatch.setattr("ndx_simulation_output.recording.traces.BLOCK_BYTES", 10 * 7 * 4 * 3)
     with open_output(path) as output:
         lazy = output.reports[0].to_dask(**chosen)
@@ -162,13 +162,13 @@ def test_the_index_of_the_chunks_is_found_once(sonata, monkeypatch):
     path = sonata.with_name("many.nwb")
     convert(sonata, path, metadata=SESSION, overwrite=True, storage=StorageOptions(chunks=(2, 2)))
     found = []
-    find = vars(engine_chunks.Index)["_read"]
+    find = vars(ChunkIndex)["_read"]
 
     def noted(index: Any) -> Any:
         found.append(index)
         return find(index)
 
-    monkeypatch.setattr(engine_chunks.Index, "_read", noted)
+    monkeypatch.setattr(ChunkIndex, "_read", noted)
     with open_output(path) as output:
         lazy = output.reports[0].to_dask(chunks=(20, 48))
 

@@ -245,7 +245,7 @@ def test_a_killed_process_loses_only_what_was_not_flushed(compression, after, tm
     flushed = killed(tmp_path, compression, after=after)
     target = tmp_path / "run.nwb"
 
-    with pytest.raises(SourceError, match=r"left by a crash: ndx-sim recover .*run\.nwb"):
+    with pytest.raises(SourceError, match=r"a crash left .*part\.nwb: recover it with ndx-sim"):
         open_output(target)
     recovered = recover(target)
 
@@ -407,7 +407,7 @@ def test_what_a_crash_left_half_changed_is_not_opened(left):
 
     with pytest.raises(
         SourceError,
-        match=r"part\.nwb was left incomplete by a crash; repair it with: ndx-sim recover .*part",
+        match=r"a crash left .*part\.nwb incomplete: recover it with ndx-sim recover .*part",
     ):
         open_output(left)
 

@@ -3,21 +3,18 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from hdmf.utils import AllowPositional, get_docval
 from pynwb import register_class
 
 from ndx_simulation_output.nwb.arrays_reading import read_axis, read_group
-from ndx_simulation_output.nwb.types.namespace import NAMESPACE, declare, generated, optional
+from ndx_simulation_output.nwb.types.namespace import NAMESPACE, constructor, generated_class
 from ndx_simulation_output.recording.array_groups import is_nav_group, to_xarray
 from ndx_simulation_output.recording.display import html_summary
 
 if TYPE_CHECKING:
     import xarray as xr
 
-# Arrays with axes: data that are no time series of compartments.
-
-_Axis: Any = generated("Axis")
-_LabeledArray: Any = generated("LabeledArray")
+_Axis: Any = generated_class("Axis")
+_LabeledArray: Any = generated_class("LabeledArray")
 
 
 @register_class("Axis", NAMESPACE)
@@ -31,10 +28,7 @@ class Axis(_Axis):  # type: ignore[misc]
 
     """
 
-    @declare(
-        *optional(_Axis, description="An independent variable"),
-        allow_positional=AllowPositional.ALLOWED,
-    )
+    @constructor(_Axis, {"description": "An independent variable"})
     def __init__(self, **kwargs: Any) -> None:
         """Make an axis of its values."""
         super().__init__(**kwargs)
@@ -51,14 +45,14 @@ class LabeledArray(_LabeledArray):  # type: ignore[misc]
 
     """
 
-    @declare(*get_docval(_LabeledArray.__init__), allow_positional=AllowPositional.ALLOWED)
+    @constructor(_LabeledArray)
     def __init__(self, **kwargs: Any) -> None:
         """Make an array of its values."""
         super().__init__(**kwargs)
 
 
 # Made after them: it holds the two others, and must find these classes rather than make its own.
-_DataWithAxes: Any = generated("DataWithAxes")
+_DataWithAxes: Any = generated_class("DataWithAxes")
 
 
 @register_class("DataWithAxes", NAMESPACE)
@@ -76,7 +70,7 @@ class DataWithAxes(_DataWithAxes):  # type: ignore[misc]
 
     """
 
-    @declare(*get_docval(_DataWithAxes.__init__), allow_positional=AllowPositional.ALLOWED)
+    @constructor(_DataWithAxes)
     def __init__(self, **kwargs: Any) -> None:
         """Make a container of arrays and axes."""
         super().__init__(**kwargs)
@@ -111,7 +105,7 @@ class DataWithAxes(_DataWithAxes):  # type: ignore[misc]
         return to_xarray([array for array in group.arrays if array.role != "log"], axes)
 
 
-_DataToExport: Any = generated("DataToExport")
+_DataToExport: Any = generated_class("DataToExport")
 
 
 @register_class("DataToExport", NAMESPACE)
@@ -127,13 +121,13 @@ class DataToExport(_DataToExport):  # type: ignore[misc]
 
     """
 
-    @declare(*get_docval(_DataToExport.__init__), allow_positional=AllowPositional.ALLOWED)
+    @constructor(_DataToExport)
     def __init__(self, **kwargs: Any) -> None:
         """Make a container of containers, arrays and axes."""
         super().__init__(**kwargs)
 
 
-_AxesTimeSeries: Any = generated("AxesTimeSeries")
+_AxesTimeSeries: Any = generated_class("AxesTimeSeries")
 
 
 @register_class("AxesTimeSeries", NAMESPACE)
@@ -147,7 +141,7 @@ class AxesTimeSeries(_AxesTimeSeries):  # type: ignore[misc]
 
     """
 
-    @declare(*get_docval(_AxesTimeSeries.__init__), allow_positional=AllowPositional.ALLOWED)
+    @constructor(_AxesTimeSeries)
     def __init__(self, **kwargs: Any) -> None:
         """Make a time series."""
         super().__init__(**kwargs)

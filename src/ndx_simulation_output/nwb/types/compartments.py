@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from hdmf.common import VectorData, VectorIndex
-from hdmf.utils import AllowPositional, get_docval, popargs
+from hdmf.utils import popargs
 from numpy.typing import NDArray
 from pynwb import register_class
 
@@ -18,13 +18,7 @@ from ndx_simulation_output.nwb.series import (
     table_size,
     uneven_schema_columns,
 )
-from ndx_simulation_output.nwb.types.namespace import (
-    NAMESPACE,
-    accepting,
-    declare,
-    generated,
-    optional,
-)
+from ndx_simulation_output.nwb.types.namespace import NAMESPACE, constructor, generated_class
 from ndx_simulation_output.recording import Traces
 from ndx_simulation_output.recording.compartments import repeated_values
 from ndx_simulation_output.recording.display import html_summary
@@ -34,7 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-_GeneratedTable: Any = generated("Compartments")
+_GeneratedTable: Any = generated_class("Compartments")
 
 
 @register_class("Compartments", NAMESPACE)
@@ -55,13 +49,9 @@ class Compartments(_GeneratedTable):  # type: ignore[misc]
 
     """
 
-    @declare(
-        *optional(
-            _GeneratedTable,
-            name="compartments",
-            description="The recorded compartments of each cell",
-        ),
-        allow_positional=AllowPositional.ALLOWED,
+    @constructor(
+        _GeneratedTable,
+        {"name": "compartments", "description": "The recorded compartments of each cell"},
     )
     def __init__(self, **kwargs: Any) -> None:
         """Create an empty table, or one with columns."""
@@ -220,7 +210,7 @@ def _check_arrays(
         raise ShapeMismatchError(msg)
 
 
-_GeneratedSeries: Any = generated("CompartmentSeries")
+_GeneratedSeries: Any = generated_class("CompartmentSeries")
 
 
 @register_class("CompartmentSeries", NAMESPACE)
@@ -248,7 +238,7 @@ class CompartmentSeries(_GeneratedSeries):  # type: ignore[misc]
 
     """
 
-    @declare(*get_docval(_GeneratedSeries.__init__), allow_positional=AllowPositional.ALLOWED)
+    @constructor(_GeneratedSeries)
     def __init__(self, **kwargs: Any) -> None:
         """Create a series and check that its table fits its data."""
         super().__init__(**kwargs)
@@ -436,7 +426,7 @@ def _check_table(series: CompartmentSeries) -> None:
 
 
 _FLOAT_FIELDS = ("time_step", "duration", "temperature")
-_GeneratedMetaData: Any = generated("SimulationMetaData")
+_GeneratedMetaData: Any = generated_class("SimulationMetaData")
 
 
 @register_class("SimulationMetaData", NAMESPACE)
@@ -454,12 +444,10 @@ class SimulationMetaData(_GeneratedMetaData):  # type: ignore[misc]
 
     """
 
-    @declare(
-        *accepting(
-            _GeneratedMetaData, compartments=Compartments, **dict.fromkeys(_FLOAT_FIELDS, int)
-        ),
-        {"name": "name", "type": str, "doc": "always 'simulation'", "default": "simulation"},
-        allow_positional=AllowPositional.ALLOWED,
+    @constructor(
+        _GeneratedMetaData,
+        {"name": "simulation"},
+        {"compartments": Compartments, **dict.fromkeys(_FLOAT_FIELDS, int)},
     )
     def __init__(self, **kwargs: Any) -> None:
         """Create metadata with one table of compartments, several, or none."""

@@ -1,16 +1,14 @@
 """The namespace, loaded from the YAML under ``spec/``, and the classes generated from it."""
 
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from hdmf.utils import docval, get_docval
+from hdmf.utils import AllowPositional, docval, get_docval
 from pynwb import get_class, load_namespaces
 
 NAMESPACE = "ndx-simulation-output"
-
-declare: Any = docval
-"""``docval`` of hdmf, untyped: declares and checks the arguments of a constructor."""
 
 
 def _spec_file() -> Path:
@@ -23,7 +21,7 @@ def _spec_file() -> Path:
 load_namespaces(str(_spec_file()))
 
 
-def generated(name: str) -> Any:
+def generated_class(name: str) -> Any:
     """Return the class that pynwb generates for a type. Register a subclass and keep this private.
 
     Once a subclass is registered, instances of the generated class are written with the type of
@@ -32,21 +30,26 @@ def generated(name: str) -> Any:
     return get_class(name, NAMESPACE)
 
 
-def optional(base: Any, **defaults: Any) -> tuple[dict[str, Any], ...]:
-    """Return the constructor arguments of ``base``, with ``defaults`` for some."""
-    arguments = [dict(argument) for argument in get_docval(base.__init__)]
-    for argument in arguments:
-        if argument["name"] in defaults:
-            argument["default"] = defaults[argument["name"]]
-    return tuple(sorted(arguments, key=lambda argument: "default" in argument))
+def constructor(
+    generated: Any,
+    defaults: Mapping[str, Any] | None = None,
+    types: Mapping[str, Any] | None = None,
+) -> Any:
+    """Return a decorator that declares the arguments of the constructor of a generated class.
 
-
-def accepting(base: Any, **types: Any) -> tuple[dict[str, Any], ...]:
-    """Return the constructor arguments of ``base`` without its name, with further ``types``."""
-    arguments = [dict(argument) for argument in get_docval(base.__init__)]
+    ``defaults`` replace those of the specification, and ``types`` are accepted besides. All
+    arguments may be positional. A type with a fixed name may be created with that name too.
+    """
+    defaults, types = defaults or {}, types or {}
+    arguments = [dict(argument) for argument in get_docval(generated.__init__)]
+    if "name" in defaults and all(argument["name"] != "name" for argument in arguments):
+        arguments.append({"name": "name", "type": str, "doc": "fixed by the specification"})
     for argument in arguments:
-        if argument["name"] in types:
-            known = argument["type"]
+        name, known = argument["name"], argument["type"]
+        if name in defaults:
+            argument["default"] = defaults[name]
+        if name in types:
             known = known if isinstance(known, (tuple, list)) else (known,)
-            argument["type"] = (*known, types[argument["name"]])
-    return tuple(argument for argument in arguments if argument["name"] != "name")
+            argument["type"] = (*known, types[name])
+    arguments.sort(key=lambda argument: "default" in argument)
+    return docval(*arguments, allow_positional=AllowPositional.ALLOWED)

@@ -5,17 +5,16 @@ from typing import Any
 
 import numpy as np
 from hdmf.common import VectorData, VectorIndex
-from hdmf.utils import AllowPositional, get_docval
 from numpy.typing import NDArray
 from pynwb import register_class
 
 from ndx_simulation_output.errors import ShapeMismatchError
-from ndx_simulation_output.nwb.types.namespace import NAMESPACE, declare, generated, optional
+from ndx_simulation_output.nwb.types.namespace import NAMESPACE, constructor, generated_class
 from ndx_simulation_output.recording.display import html_summary
 
 _MAX_HISTOGRAMS = 8
 
-_StateTable: Any = generated("StateTable")
+_StateTable: Any = generated_class("StateTable")
 
 
 @register_class("StateTable", NAMESPACE)
@@ -29,10 +28,7 @@ class StateTable(_StateTable):  # type: ignore[misc]
 
     """
 
-    @declare(
-        *optional(_StateTable, description="The state of a part of a network"),
-        allow_positional=AllowPositional.ALLOWED,
-    )
+    @constructor(_StateTable, {"description": "The state of a part of a network"})
     def __init__(self, **kwargs: Any) -> None:
         """Create a table."""
         super().__init__(**kwargs)
@@ -41,7 +37,7 @@ class StateTable(_StateTable):  # type: ignore[misc]
 
 
 # Generated one after the other: each uses the registered classes of the types before it.
-_PopulationState: Any = generated("PopulationState")
+_PopulationState: Any = generated_class("PopulationState")
 
 
 @register_class("PopulationState", NAMESPACE)
@@ -55,10 +51,7 @@ class PopulationState(_PopulationState):  # type: ignore[misc]
 
     """
 
-    @declare(
-        *optional(_PopulationState, description="The state of a population"),
-        allow_positional=AllowPositional.ALLOWED,
-    )
+    @constructor(_PopulationState, {"description": "The state of a population"})
     def __init__(self, **kwargs: Any) -> None:
         """Create a table from its columns."""
         super().__init__(**kwargs)
@@ -126,7 +119,7 @@ class PopulationState(_PopulationState):  # type: ignore[misc]
         return made
 
 
-_ProjectionState: Any = generated("ProjectionState")
+_ProjectionState: Any = generated_class("ProjectionState")
 
 
 @register_class("ProjectionState", NAMESPACE)
@@ -137,10 +130,7 @@ class ProjectionState(_ProjectionState):  # type: ignore[misc]
     ``delay_steps`` and any other have a value for each synapse.
     """
 
-    @declare(
-        *optional(_ProjectionState, description="The state of a projection"),
-        allow_positional=AllowPositional.ALLOWED,
-    )
+    @constructor(_ProjectionState, {"description": "The state of a projection"})
     def __init__(self, **kwargs: Any) -> None:
         """Create a table from its columns."""
         super().__init__(**kwargs)
@@ -218,7 +208,7 @@ class ProjectionState(_ProjectionState):  # type: ignore[misc]
         return made
 
 
-_NetworkState: Any = generated("NetworkState")
+_NetworkState: Any = generated_class("NetworkState")
 
 
 @register_class("NetworkState", NAMESPACE)
@@ -234,7 +224,7 @@ class NetworkState(_NetworkState):  # type: ignore[misc]
 
     """
 
-    @declare(*get_docval(_NetworkState.__init__), allow_positional=AllowPositional.ALLOWED)
+    @constructor(_NetworkState)
     def __init__(self, **kwargs: Any) -> None:
         """Create a state from its parts."""
         super().__init__(**kwargs)
