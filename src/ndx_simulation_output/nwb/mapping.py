@@ -7,6 +7,7 @@ from datetime import datetime
 from itertools import chain, count
 from typing import Any
 
+import h5py
 import numpy as np
 from hdmf.backends.hdf5 import H5DataIO
 from hdmf.data_utils import DataIO
@@ -48,6 +49,11 @@ class PendingMatrix:
     source: LazyArray
     layout: Layout
 
+    @property
+    def dataset(self) -> h5py.Dataset:
+        """The empty dataset of the series in an HDF5 file that has been written."""
+        return self.series.fields["data"].dataset
+
 
 @dataclass
 class NWBMapping:
@@ -80,17 +86,8 @@ def map_output(
 ) -> NWBMapping:
     """Map a recording to a new NWB file.
 
-    ``wrap_column`` is for columns of network states, ``wrap_labeled_array`` for arrays with axes.
-
-    Raises
-    ------
-    NameClashError
-        If two series have the same name.
-    MetadataError
-        If ``metadata`` do not fit NWB.
-    ExportError
-        If NWB has no type for the values of an array.
-
+    ``wrap`` is for the matrices of series, ``wrap_column`` for columns of network states, and
+    ``wrap_labeled_array`` for arrays with axes.
     """
     metadata = merge_metadata(output.session, metadata)
     nwbfile = make_nwbfile(metadata, describe_session(output), when)
@@ -111,17 +108,6 @@ def add_output(
     """Add the NWB objects of a recording to ``nwbfile``, beside those that it has.
 
     ``run_metadata`` are arguments of ``SimulationMetaData``.
-
-    Raises
-    ------
-    NameClashError
-        If two series have the same name, or ``nwbfile`` already has a series of this name, units
-        or electrodes.
-    MetadataError
-        If ``run_metadata`` do not fit ``SimulationMetaData``.
-    ExportError
-        If NWB has no type for the values of an array.
-
     """
     _check_names_unique(output)
     _check_not_contained(nwbfile, output)
@@ -146,16 +132,7 @@ def add_output(
 
 
 def add_in_memory(nwbfile: NWBFile, output: SimulationOutput) -> None:
-    """Add the NWB objects of a recording, with its data in memory, to ``nwbfile``.
-
-    Raises
-    ------
-    NameClashError
-        If ``nwbfile`` has a simulation already, or a series of the same name.
-    ExportError
-        If NWB has no type for the values of an array.
-
-    """
+    """Add the NWB objects of a recording, with its data in memory, to ``nwbfile``."""
     _check_not_contained(nwbfile, output)
     if "simulation" in nwbfile.lab_meta_data:
         msg = "the NWB file already has a simulation; add the output to another NWB file"

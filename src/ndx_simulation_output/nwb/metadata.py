@@ -62,12 +62,6 @@ def read_metadata(
     Sections are ``NWBFile``, ``Subject`` and ``SimulationMetaData``; their keys are the arguments
     of these classes. Dates may be ISO text. If the session ``starts_now``, the current time is the
     default of ``session_start_time``.
-
-    Raises
-    ------
-    MetadataError
-        If the file cannot be read, or has an unknown section.
-
     """
     content = {} if source is None else source
     if not isinstance(content, Mapping):
@@ -126,12 +120,6 @@ def make_nwbfile(
 
     Defaults of what NWB requires are ``description``, a new identifier, and the start of the
     session ``when``, or now, with a warning.
-
-    Raises
-    ------
-    MetadataError
-        If NWB does not have a key, or not with this value.
-
     """
     session: dict[str, Any] = {"session_description": description}
     session |= {"identifier": str(uuid.uuid4()), **metadata.get("NWBFile", {})}
@@ -161,13 +149,6 @@ def add_simulation_metadata(
 
     If the file has metadata of a simulation, these are kept, with a warning where ``run`` differs;
     tables and provenance are added to them.
-
-    Raises
-    ------
-    MetadataError
-        If ``SimulationMetaData`` does not have a key of ``run``, not with this value, or the key
-        cannot be set by metadata.
-
     """
     own = {"compartments": tables, "provenance": json.dumps(provenance)}
     if forbidden := {*own, "name"} & set(run):

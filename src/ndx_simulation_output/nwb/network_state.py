@@ -69,14 +69,7 @@ class DeferredColumns:
 
 
 def make_state(network: NetworkSnapshot, name: str, wrap: WrapColumn = load_column) -> NetworkState:
-    """Return the NWB object of the state of a network.
-
-    Raises
-    ------
-    ExportError
-        If a single value is not a number, or is an integer that float64 does not have.
-
-    """
+    """Return the NWB object of the state of a network."""
     used = set(dir(NetworkState))
     populations = [
         _population(population, _free_name(population.name, used), number, wrap)
@@ -108,14 +101,7 @@ def make_state(network: NetworkSnapshot, name: str, wrap: WrapColumn = load_colu
 
 
 def read_state(state: NetworkState) -> NetworkSnapshot:
-    """Read the state of a network; values of neurons and synapses stay in the file.
-
-    Raises
-    ------
-    SourceError
-        If its parts do not fit each other.
-
-    """
+    """Read the state of a network; values of neurons and synapses stay in the file."""
     try:
         return _read(state)
     except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:

@@ -72,12 +72,6 @@ def read_potential(series: TimeSeries, facts: dict[str, Any], table: Any) -> Ext
     """Return a series as a potential.
 
     ``facts`` are its provenance, and ``table`` the electrodes of its file.
-
-    Raises
-    ------
-    ShapeMismatchError
-        If its data do not have one row for each time.
-
     """
     data = wrap_array(series.data)
     data = data if len(data.shape) > 1 else Matrix(data)

@@ -114,14 +114,6 @@ def read(source: Path | RemoteFile) -> SimulationOutput:
 
     Data stay in the file, which is open until the output is closed. ``notes`` name what was left
     out.
-
-    Raises
-    ------
-    SourceError
-        If the file cannot be read.
-    MissingDependencyError
-        If it is a Zarr store and hdmf-zarr is not installed.
-
     """
     with ExitStack() as stack:
         if isinstance(source, RemoteFile):
@@ -133,18 +125,7 @@ def read(source: Path | RemoteFile) -> SimulationOutput:
 
 
 def read_merged(paths: Sequence[Path]) -> SimulationOutput:
-    """Read several NWB files, such as those of the ranks of a job, as one output.
-
-    Raises
-    ------
-    SourceError
-        If one cannot be read, or two have the same cell of a population.
-    ShapeMismatchError
-        If reports of the same name do not fit each other.
-    NameClashError
-        If two files have potentials, groups of arrays, or networks of the same name.
-
-    """
+    """Read several NWB files, such as those of the ranks of a job, as one output."""
     for path in paths:
         if not is_nwb(path):
             msg = f"{path} is not an NWB file; only NWB files can be merged"

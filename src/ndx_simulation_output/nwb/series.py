@@ -43,14 +43,7 @@ def read_times(series: TimeSeries, count: int) -> Times:
 
 
 def read_series(series: Any) -> Report:
-    """Return a ``CompartmentSeries`` as a report, which is cached if its file is read-only.
-
-    Raises
-    ------
-    ShapeMismatchError
-        If it has no table, or one that does not fit its data.
-
-    """
+    """Return a ``CompartmentSeries`` as a report, which is cached if its file is read-only."""
     report: Report | None = getattr(series, "_report", None)
     if report is None:
         report = _read_series(series)
@@ -99,14 +92,7 @@ def data_shape(series: Any) -> tuple[int | None, ...] | None:
 
 
 def read_table(table: Any) -> CompartmentTable:
-    """Return a ``Compartments`` table with the columns that fit its rows.
-
-    Raises
-    ------
-    ShapeMismatchError
-        If the columns do not have the same number of compartments for each cell.
-
-    """
+    """Return a ``Compartments`` table with the columns that fit its rows."""
     ragged, flat = {}, {}
     uneven = uneven_columns(table)
     for name in table.colnames:

@@ -349,7 +349,7 @@ class _Datasets:
         self._io.write(self._nwbfile)
         self.matrices = [
             replace_dataset(
-                matrix.series.fields["data"].dataset,
+                matrix.dataset,
                 partial(create_dataset, layout=layout, dtype=matrix.source.dtype),
             )
             for matrix, layout in zip(mapping.pending, plan.layouts, strict=True)

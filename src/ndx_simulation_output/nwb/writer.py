@@ -1,6 +1,6 @@
 """Write a finished recording to an NWB file."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from ndx_simulation_output.errors import LayoutError, SourceError
 from ndx_simulation_output.files import atomic_hdf5, check_target, is_zarr_name, write_errors
 from ndx_simulation_output.nwb.arrays import DeferredArrays, bytes_of
 from ndx_simulation_output.nwb.arrays_hdf5 import HowStored
-from ndx_simulation_output.nwb.mapping import map_output, matrices
+from ndx_simulation_output.nwb.mapping import PendingMatrix, map_output, matrices
 from ndx_simulation_output.nwb.network_state import DeferredColumns, load_column
 from ndx_simulation_output.nwb.zarr import write_store
 from ndx_simulation_output.recording import SimulationOutput
@@ -42,28 +42,6 @@ def write(
 
     A target whose name ends in ``.zarr`` is a Zarr store, any other an HDF5 file. The ranks of a
     ``team`` share the work; each has read the same ``output`` itself.
-
-    Raises
-    ------
-    TargetExistsError
-        If ``target`` exists and ``overwrite`` is false.
-    WriteError
-        If it cannot be written; an existing file is not changed.
-    SourceError
-        If data cannot be read, or ranks have read different data.
-    NameClashError
-        If two series have the same name.
-    MetadataError
-        If ``metadata`` do not fit NWB.
-    ExportError
-        If NWB has no type for the values of an array.
-    LayoutError
-        If data cannot be stored as ``storage`` says.
-    MissingDependencyError
-        If ``target`` is a Zarr store and hdmf-zarr or dask is not installed.
-    RankError
-        If another rank fails.
-
     """
     team = team or Team()
     if is_zarr_name(target):
@@ -94,7 +72,7 @@ def write(
             for source in [] if storage.link else matrices(output):
                 write_matrix_together(team, source, workers=workers)
         return
-    deferred = DeferredColumns()
+    columns = DeferredColumns()
     arrays = DeferredArrays(HowStored(_GZIP_LEVEL if storage.compression == "gzip" else 0))
     mapping = map_output(
         output,
@@ -102,31 +80,42 @@ def write(
         when=when,
         storage=storage,
         workers=workers,
-        wrap_column=load_column if storage.compression == "none" else deferred.wrap,
+        wrap_column=load_column if storage.compression == "none" else columns.wrap,
         wrap_labeled_array=arrays.wrap,
     )
     with atomic_hdf5(target, overwrite=overwrite) as file:
         # atomic_hdf5 closes the file: NWBHDF5IO.close() does not cope with a full disk.
         io = NWBHDF5IO(mode="w", file=file)
         io.write(mapping.nwbfile)
-        total = sum(size_in_bytes(matrix.source) for matrix in mapping.pending)
-        columns = deferred.columns()
-        total += bytes_of(output.arrays) + sum(size_in_bytes(one.source) for one in columns)
+        sources = [pending.source for pending in mapping.pending]
+        sources += [column.source for column in columns.columns()]
+        total = bytes_of(output.arrays) + sum(map(size_in_bytes, sources))
         done = (lambda n_bytes: progress(n_bytes, total)) if progress else None
-        for matrix in mapping.pending:
-            source, layout = matrix.source, matrix.layout
-            empty = matrix.series.fields["data"].dataset
+        for pending in mapping.pending:
             if storage.link:
-                link = partial(link_dataset, source=source, directory=target.parent)
-                replace_dataset(empty, link)
-                continue
-            create = partial(create_dataset, layout=layout, dtype=source.dtype)
-            dataset = replace_dataset(empty, create)
-            write_matrix_together(
-                team, source, dataset, layout, file.path, workers=workers, progress=done
-            )
-        write_columns(columns, workers=workers, progress=done)
+                _link(pending, target.parent)
+            else:
+                _write(pending, file.path, team, workers, done)
+        write_columns(columns.columns(), workers=workers, progress=done)
         arrays.write(done)
+
+
+def _link(matrix: PendingMatrix, directory: Path) -> None:
+    link = partial(link_dataset, source=matrix.source, directory=directory)
+    replace_dataset(matrix.dataset, link)
+
+
+def _write(
+    matrix: PendingMatrix,
+    path: Path,
+    team: Team,
+    workers: int,
+    done: Callable[[int], object] | None,
+) -> None:
+    source, layout = matrix.source, matrix.layout
+    create = partial(create_dataset, layout=layout, dtype=source.dtype)
+    dataset = replace_dataset(matrix.dataset, create)
+    write_matrix_together(team, source, dataset, layout, path, workers=workers, progress=done)
 
 
 def _check_sources(output: SimulationOutput, team: Team) -> None:

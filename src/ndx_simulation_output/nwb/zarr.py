@@ -89,16 +89,7 @@ def is_nwb_store(path: Path) -> bool:
 
 
 def open_store(path: Path, manager: BuildManager | None = None) -> HDMFIO:
-    """Open an NWB file in a Zarr store, of format 2 or 3, for reading.
-
-    Raises
-    ------
-    MissingDependencyError
-        If hdmf-zarr is not installed.
-    SourceError
-        If it cannot be opened.
-
-    """
+    """Open an NWB file in a Zarr store, of format 2 or 3, for reading."""
     hdmf_zarr = _hdmf_zarr()
     is_format_2 = (path / ".zgroup").is_file()
     if not is_format_2 and not _is_zarr_3():
