@@ -1,4 +1,4 @@
-"""Models of NEURON to record: a ring of branched cells that excite each other."""
+"""NEURON models to record: a ring of branched cells that excite each other."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 
 class Cell:
-    """A soma with hh, a dendrite of several segments, an axon without a third dimension."""
+    """A soma with hh, a dendrite of several segments, an axon without 3-D points."""
 
     def __init__(self, number: int, nseg: int = 5) -> None:
         self.number = number
@@ -61,7 +61,7 @@ class Ring:
 
 
 class Vectors:
-    """What NEURON records by itself of all segments, at each time step."""
+    """The potential of all segments at each time step, recorded by NEURON itself."""
 
     def __init__(self, segments: list[Any], name: str = "v", every: float | None = None) -> None:
         how = () if every is None else (every,)
@@ -72,7 +72,7 @@ class Vectors:
 
     @property
     def values(self) -> NDArray[np.float64]:
-        """Shape (time, segment)."""
+        """Return the values; shape (time, segment)."""
         return np.array([np.array(vector) for vector in self._vectors]).T
 
     @property
@@ -82,7 +82,7 @@ class Vectors:
 
 @contextmanager
 def clean() -> Iterator[Any]:
-    """Give NEURON as it is after it was started, and leave it so."""
+    """Yield NEURON in its initial state, and restore it."""
     context, cvode = h.ParallelContext(), h.CVode()
     try:
         yield h

@@ -1,4 +1,4 @@
-"""Cells that excite each other over processes: `mpirun … python ranks.py TARGET`."""
+"""Record cells on several ranks: `mpirun … python ranks.py TARGET`."""
 
 import sys
 from pathlib import Path
@@ -15,7 +15,7 @@ CELLS = 5
 
 
 def main(target: str) -> None:
-    """Record what each rank has of the cells: every so many of them."""
+    """Record the cells of each rank: those whose number modulo the size is the rank."""
     h.nrnmpi_init()
     world, context = MPI.COMM_WORLD, h.ParallelContext()
     rank, ranks = int(context.id()), int(context.nhost())

@@ -1,4 +1,4 @@
-"""Runs of NEURON in a process of their own: `python run.py KIND TARGET`."""
+"""Run NEURON in a process of its own: `python run.py KIND TARGET`."""
 
 import sys
 import time
@@ -16,7 +16,7 @@ from tests.neuron.models import Ring, Vectors
 
 
 def killed(target: str) -> None:
-    """Run until somebody kills this process; say up to where the file is up to date."""
+    """Run until this process is killed; print the time up to which the file was flushed."""
     ring = Ring()
     with record(target, spikes=-10.0, storage=StorageOptions(memory=2**20)) as recorder:
         recorder.run(9.0)
@@ -28,7 +28,7 @@ def killed(target: str) -> None:
 
 
 def whole(target: str) -> None:
-    """Run longer than the one that was killed."""
+    """Run longer than the process that is killed."""
     ring = Ring()
     with record(target, spikes=-10.0) as recorder:
         recorder.run(3_000.0)
@@ -36,7 +36,7 @@ def whole(target: str) -> None:
 
 
 def large(target: str) -> None:
-    """Record a large network; say how many bytes that took, and how many segments there are."""
+    """Record a large network; print the memory in bytes and the number of segments."""
     ring = Ring(1000, nseg=10)
     segments = ring.segments
     before = _anonymous()

@@ -25,7 +25,7 @@ def neuron_and_mpi() -> None:
 
 
 def by_cell(path: Path) -> tuple[dict[int, list], dict[int, list]]:
-    """Give the traces and spikes of each cell."""
+    """Return the traces and spikes of each cell."""
     with open_output(path) as output:
         ids = np.sort(np.asarray(output["v"].compartments.cell_ids[:]))
         traces = {int(gid): output["v"].get_traces(cells=int(gid)).tolist() for gid in ids}

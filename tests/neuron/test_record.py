@@ -1,4 +1,4 @@
-"""A running NEURON model is recorded, and what is in the file is what NEURON itself records."""
+"""A recorded NEURON model has the values that NEURON itself records."""
 
 import gc
 import os
@@ -66,7 +66,7 @@ def test_each_time_step_is_what_neuron_records(threads, h, target):
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("every", [0.05, 0.1, 1.5])
-def test_an_interval_takes_some_of_the_time_steps(every, threads, h, target):
+def test_an_interval_samples_some_of_the_time_steps(every, threads, h, target):
     ring = Ring()
     h.ParallelContext().nthread(threads)
     expected = Vectors(ring.segments)
@@ -77,7 +77,7 @@ def test_an_interval_takes_some_of_the_time_steps(every, threads, h, target):
     np.testing.assert_array_equal(values(target), expected.values[:: round(every / h.dt)])
 
 
-def test_a_run_in_parts_and_a_loop_of_ones_own_give_the_same(h, tmp_path):
+def test_a_run_in_parts_and_a_loop_of_the_caller_record_the_same(h, tmp_path):
     ring = Ring()
     expected = Vectors(ring.segments)
     with record(tmp_path / "parts.nwb", every=0.1) as recorder:
@@ -172,7 +172,7 @@ def test_variables_have_compartments_intervals_and_windows_of_their_own(h, targe
         assert conductance.unit.conversion == pytest.approx(1e-6)
 
 
-def test_the_table_says_where_compartments_are_and_the_model_stays_as_it_was(h, target):
+def test_the_table_has_the_geometry_and_the_model_is_not_changed(h, target):
     cells = [Cell(number) for number in range(2)]
     before = [(section.n3d(), [segment.diam for segment in section]) for section in h.allsec()]
 
@@ -324,7 +324,7 @@ def test_the_membrane_current_sums_to_what_is_injected(h, target):
         np.testing.assert_allclose(report.data[:, :].sum(axis=1)[60:], 0.25, atol=1e-9)
 
 
-def test_an_unknown_unit_is_told_and_can_be_given(h, target):
+def test_an_unknown_unit_is_warned_of_and_can_be_set(h, target):
     cell = Cell(1)
 
     with pytest.warns(UnitWarning, match=r"m_hh; .*Variable\('m_hh', unit=…\)"):
@@ -415,7 +415,7 @@ def test_a_threshold_that_the_model_has_already_is_not_changed(h, target):
     assert ring.connections[1].threshold == -10
 
 
-def test_a_time_step_left_behind_by_cvode_is_told(h, target):
+def test_a_time_step_left_behind_by_cvode_is_warned_of(h, target):
     _soma = h.Section(name="soma")
     h.dt = 0.4375218
 

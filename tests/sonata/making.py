@@ -1,4 +1,4 @@
-"""HDF5 files from plain dictionaries, and how two of them differ."""
+"""Write HDF5 files from dictionaries, and compare two files."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -8,10 +8,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-__all__ = ["SESSION", "SORTING", "File", "changed", "differences", "ecp", "report", "spikes"]
-
 SESSION = {"NWBFile": {"session_start_time": "2026-01-31T12:00:00+01:00"}}
-"""Metadata without which a conversion warns of the start of the session."""
+"""Metadata with a start of the session, without which a conversion issues a warning."""
 
 SORTING = h5py.enum_dtype({"none": 0, "by_id": 1, "by_time": 2}, basetype=np.uint8)
 
@@ -20,7 +18,7 @@ _REPORT_POINTERS = {"bbp": "index_pointers", "allen": "index_pointer"}
 
 @dataclass
 class File:
-    """What an HDF5 file holds, by path: ``datasets``, ``attributes``, ``storage`` of datasets."""
+    """The contents of an HDF5 file by path; ``storage`` are creation options of datasets."""
 
     datasets: dict[str, Any] = field(default_factory=dict)
     attributes: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -28,7 +26,7 @@ class File:
     groups: list[str] = field(default_factory=list)
 
     def write(self, path: Path) -> Path:
-        """Write the file and give its path."""
+        """Write the file and return its path."""
         with h5py.File(path, "w") as file:
             for name in self.groups:
                 file.require_group(name)
@@ -40,7 +38,7 @@ class File:
         return path
 
     def __or__(self, other: "File") -> "File":
-        """Join two files."""
+        """Return a file with the contents of both."""
         return File(
             self.datasets | other.datasets,
             self.attributes | other.attributes,
@@ -63,7 +61,7 @@ def report(
     data: Any = None,
     **mapping: Any,
 ) -> File:
-    """Describe a small report; ``mapping`` adds and replaces datasets, None leaves one out."""
+    """Return a small report; ``mapping`` adds or replaces datasets, None removes one."""
     columns = int(np.sum(counts))
     values = np.arange(rows * columns, dtype=np.float32).reshape(rows, columns)
     parts = {
@@ -90,7 +88,7 @@ def spikes(
     sorting: Any = "by_time",
     unit: Any = "ms",
 ) -> File:
-    """Describe a small file of spikes; without a ``population`` it is the layout before 2019."""
+    """Return a small file of spikes; without ``population``, in the layout before 2019."""
     where = f"spikes/{population}" if population else "spikes"
     names = f"{where}/{'node_ids' if population else 'gids'}", f"{where}/timestamps"
     datasets = {names[0]: np.asarray(ids, np.uint64), names[1]: np.asarray(times, np.float64)}
@@ -100,7 +98,7 @@ def spikes(
 def ecp(
     data: Any, *, channels: Any = (0, 1), time: Any = (0.0, 0.3, 0.1), unit: Any = "mV"
 ) -> File:
-    """Describe extracellular potentials."""
+    """Return a file of extracellular potentials."""
     datasets = {
         "ecp/data": data,
         "ecp/channel_id": np.asarray(channels),
@@ -110,7 +108,7 @@ def ecp(
 
 
 def changed(path: Path, **datasets: Any) -> Path:
-    """Replace datasets of a file, named with ``__`` for ``/``; None removes one."""
+    """Replace datasets of a file, with ``__`` for ``/`` in their names; None removes one."""
     with h5py.File(path, "r+") as file:
         for key, values in datasets.items():
             name = key.replace("__", "/")
@@ -124,7 +122,7 @@ def changed(path: Path, **datasets: Any) -> Path:
 
 
 def differences(first: Path, second: Path, *, values_only: bool = False) -> list[str]:
-    """Say how two files differ: objects, shapes, types, values, attributes. Storage may differ.
+    """Return the differences of two files in objects, shapes, types, values and attributes.
 
     With ``values_only`` types and attributes may differ too.
     """
@@ -170,7 +168,7 @@ def _differing_attributes(name: str, a: Any, b: Any) -> Iterator[str]:
 
 
 def _attribute(node: Any, key: str) -> tuple[Any, Any]:
-    """Type and value of an attribute; text is text, however it is stored."""
+    """Return type and value of an attribute; all text types of HDF5 are equal."""
     value = np.asarray(node.attrs[key])
     if value.dtype.kind in "OSU":
         texts = [item.decode() if isinstance(item, bytes) else item for item in value.ravel()]
@@ -188,7 +186,7 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def _wrapped(values: Any) -> Any:
-    """Integers as uint64: -1 and the 2**64 - 1 that it is cast to are the same id."""
+    """Return integers as uint64, in which -1 equals 2**64 - 1."""
     return values.astype(np.uint64) if values.dtype.kind in "iu" else values
 
 

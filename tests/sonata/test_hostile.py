@@ -1,4 +1,4 @@
-"""Broken sources and full disks give an error that says where, and leave nothing behind."""
+"""Broken sources and full disks are errors that name the place, and leave no files."""
 
 import json
 import resource
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 
 def _refused(source: Any, directory: Path, match: str, **options: Any) -> SimulationOutputError:
-    """Convert, expect an error of ours, and nothing under the name of the target."""
+    """Convert, and expect a SimulationOutputError and no target."""
     target = directory / "target" / "out.nwb"
     target.parent.mkdir()
 
@@ -178,7 +178,7 @@ def test_a_dataset_where_an_old_file_has_a_group(name: str, tmp_path: Path) -> N
     "name", [f"{MAPPING}/node_ids", f"{MAPPING}/element_ids", "spikes/pop/node_ids"]
 )
 @pytest.mark.parametrize("values", [[np.nan, 1.0, 2.0], [np.inf, 1.0, 2.0], [1e30, 1.0, 2.0]])
-def test_ids_that_are_no_ids(name: str, values: list[float], tmp_path: Path) -> None:
+def test_ids_that_are_not_integers(name: str, values: list[float], tmp_path: Path) -> None:
     file = report([4, 1, 9], [1, 1, 1]) if name.startswith("report") else spikes()
     source = changed(file.write(tmp_path / "v.h5"), **{name.replace("/", "__"): values})
 
@@ -201,7 +201,7 @@ def test_ids_that_are_no_ids(name: str, values: list[float], tmp_path: Path) -> 
         ([2, 1, 3], r"index_pointers of v\.h5 points outside the 3 columns"),
     ],
 )
-def test_pointers_that_lead_nowhere(pointers: list[int], match: str | None, tmp_path: Path) -> None:
+def test_pointers_outside_the_data(pointers: list[int], match: str | None, tmp_path: Path) -> None:
     source = report(index_pointers=np.asarray(pointers)).write(tmp_path / "v.h5")
 
     if match is None:
@@ -242,9 +242,7 @@ def test_a_time_that_does_not_step(
 
 
 @pytest.mark.parametrize("stop", [np.nan, np.inf, -np.inf])
-def test_a_stop_time_that_is_no_number_matters_no_more_than_any_other(
-    stop: float, tmp_path: Path
-) -> None:
+def test_a_stop_time_that_is_not_finite_is_ignored(stop: float, tmp_path: Path) -> None:
     source = report(time=(0.0, stop, 0.1)).write(tmp_path / "v.h5")
 
     convert(source, tmp_path / "out.nwb", metadata=SESSION)
@@ -384,7 +382,7 @@ def test_a_configuration_whose_simulation_does_not_exist(tmp_path: Path) -> None
         {"output": {"output_dir": "nul\0"}},
     ],
 )
-def test_a_configuration_of_surprising_types_finds_nothing_and_says_so(
+def test_a_configuration_with_unexpected_types_names_no_file(
     config: dict[str, Any], tmp_path: Path
 ) -> None:
     source = tmp_path / "simulation_config.json"
@@ -577,7 +575,7 @@ def test_a_full_disk_stops_an_export_with_an_error_and_leaves_nothing(
 
 
 def _with_provenance(directory: Path, change: Any) -> Path:
-    """Convert a report and spikes, then change what the NWB file says of their source."""
+    """Convert a report and spikes, then change the provenance in the NWB file."""
     path = directory / "o.nwb"
     convert((report() | spikes()).write(directory / "v.h5"), path, metadata=SESSION)
     with h5py.File(path, "r+") as file:
@@ -616,7 +614,7 @@ def test_provenance_that_is_not_ours_is_an_error_that_names_it(
         ("time", ["a"]),
     ],
 )
-def test_damaged_facts_of_a_report_are_an_error_and_nothing_is_written(
+def test_damaged_provenance_of_a_report_is_an_error_and_nothing_is_written(
     key: str, value: Any, tmp_path: Path
 ) -> None:
     def change(facts: Any) -> Any:

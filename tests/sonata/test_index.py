@@ -1,4 +1,4 @@
-"""Every genuine file holds after conversion what its index says, or is refused for a reason."""
+"""Each genuine file is converted to the contents in the index, or refused with a reason."""
 
 import json
 import warnings
@@ -81,7 +81,9 @@ def test_a_file_without_recorded_signal_or_time_is_refused(
 
 
 @_files("report")
-def test_a_report_holds_what_the_index_says(name: str, sonata_data: Path, tmp_path: Path) -> None:
+def test_a_report_has_the_contents_in_the_index(
+    name: str, sonata_data: Path, tmp_path: Path
+) -> None:
     entry = INDEX[name]
     expected = {
         population: facts
@@ -160,7 +162,7 @@ def _check_unit(series: Any, facts: dict[str, Any], *, doubtful: bool) -> None:
 
 
 @_files("spikes", "spikes_old")
-def test_spikes_are_those_that_the_index_says(name: str, sonata_data: Path, tmp_path: Path) -> None:
+def test_spikes_are_those_in_the_index(name: str, sonata_data: Path, tmp_path: Path) -> None:
     populations = INDEX[name]["populations"]
 
     with _converted(sonata_data / name, tmp_path) as nwbfile:
@@ -193,9 +195,7 @@ def _check_spikes(units: Any, rows: Any, facts: dict[str, Any]) -> None:
 
 
 @_files("ecp")
-def test_potentials_are_those_that_the_index_says(
-    name: str, sonata_data: Path, tmp_path: Path
-) -> None:
+def test_potentials_are_those_in_the_index(name: str, sonata_data: Path, tmp_path: Path) -> None:
     facts = INDEX[name]["ecp"]
 
     with _converted(sonata_data / name, tmp_path) as nwbfile:

@@ -1,4 +1,4 @@
-"""What is exported opens in the readers of the two dialects: libsonata and bmtk."""
+"""Exported files can be read by the readers of the two dialects: libsonata and bmtk."""
 
 import warnings
 from collections.abc import Callable
@@ -110,7 +110,7 @@ SOURCES = pytest.mark.parametrize(
 
 
 def _exported(source: Path, dialect: Any) -> tuple[Path, Path]:
-    """Export; give the file of the report and that of the spikes."""
+    """Export; return the paths of the report and of the spikes."""
     back = source.parent / "back"
     export_sonata(source, back, dialect=dialect)
     return back / "v.h5", back / ("spikes.h5" if (back / "spikes.h5").exists() else "v.h5")
@@ -206,9 +206,7 @@ def test_libsonata_reads_spikes_that_had_no_population(libsonata: Any, tmp_path:
     assert reader["pop"].get() == [(5, 0.5), (7, 1.125)]
 
 
-def test_float64_data_reach_libsonata_when_float32_is_asked_for(
-    libsonata: Any, tmp_path: Path
-) -> None:
+def test_float64_data_reach_libsonata_with_float32_as_dtype(libsonata: Any, tmp_path: Path) -> None:
     file = report(IDS, COUNTS, data=DATA.astype(np.float64), time=(10.0, 10.4, 0.1))
     convert(file.write(tmp_path / "v.h5"), tmp_path / "o.nwb", metadata=SESSION)
 
@@ -244,7 +242,7 @@ def test_a_series_of_another_type_is_reported(tmp_path: Path) -> None:
     assert any("stimulus is a TimeSeries" in text for text in written.left_out)
 
 
-def test_columns_of_units_that_sonata_cannot_say_are_reported(tmp_path: Path) -> None:
+def test_columns_of_units_that_sonata_cannot_store_are_reported(tmp_path: Path) -> None:
     nwbfile = _nwbfile()
     nwbfile.add_unit_column("quality", "how good it is")
     nwbfile.add_unit(spike_times=[0.5], quality=0.9)
@@ -288,7 +286,7 @@ def test_a_factor_of_each_channel_is_applied_or_reported(tmp_path: Path) -> None
     assert applied or any("channel_conversion" in text for text in written.left_out)
 
 
-def test_one_series_that_cannot_be_said_does_not_stop_the_others(tmp_path: Path) -> None:
+def test_one_series_that_cannot_be_stored_does_not_stop_the_others(tmp_path: Path) -> None:
     nwbfile = _nwbfile()
     _electrical(nwbfile, np.ones((3, 2, 2)))
     nwbfile.add_unit(spike_times=[0.5])

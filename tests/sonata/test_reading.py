@@ -1,4 +1,4 @@
-"""Our reading of SONATA's compartment reports, rule by rule."""
+"""How compartment reports are read, rule by rule."""
 
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ def _written(path: Path, file: File) -> Path:
 
 
 def _only(path: Path, file: File, **options: Any) -> tuple[Report, np.ndarray[Any, Any]]:
-    """Read the one report of a file, and its data."""
+    """Return the only report of a file, and its data."""
     with open_output(_written(path, file), **options) as output:
         (found,) = output.reports
         return found, found.data[:, :]
@@ -253,7 +253,7 @@ def test_irregular_times_become_timestamps_in_seconds(tmp_path: Path) -> None:
         assert series.timestamps[:].tolist() == [0.0, 0.001, 0.005, 0.006]
 
 
-def test_irregular_times_cannot_go_back_and_that_is_said(tmp_path: Path) -> None:
+def test_irregular_times_cannot_be_exported_and_are_noted(tmp_path: Path) -> None:
     file = report(rows=4, time=(0.0, 1.0, 5.0, 6.0)) | spikes()
     convert(_written(tmp_path, file), tmp_path / "out.nwb", metadata=SESSION)
 

@@ -1,4 +1,4 @@
-"""Our reading of SONATA's spikes and extracellular potentials, rule by rule."""
+"""How spikes and extracellular potentials are read, rule by rule."""
 
 from pathlib import Path
 from typing import Any
@@ -348,7 +348,7 @@ def test_electrodes_that_cannot_be_read_are_refused(text: str, reason: str, tmp_
         open_output([source, electrodes])
 
 
-def test_electrodes_without_potentials_are_not_forgotten_silently(tmp_path: Path) -> None:
+def test_electrodes_without_potentials_are_noted(tmp_path: Path) -> None:
     electrodes = tmp_path / "electrodes.csv"
     electrodes.write_text(POSITIONS)
 

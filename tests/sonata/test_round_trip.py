@@ -1,4 +1,4 @@
-"""SONATA to NWB to SONATA gives back the same content."""
+"""Conversion from SONATA to NWB and export to SONATA keep the content."""
 
 import json
 import tempfile
@@ -49,7 +49,7 @@ relaxed = settings(
 def _there_and_back(
     source: Path | list[Path], directory: Path, *, dialect: Any = None, **options: Any
 ) -> list[Path]:
-    """Convert and export; give the files that came back."""
+    """Convert and export; return the exported files."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SimulationOutputWarning)
         convert(source, directory / "between.nwb", metadata=SESSION, overwrite=True, **options)
@@ -133,7 +133,7 @@ def test_any_report_comes_back_the_same(dialect: str, data: st.DataObject) -> No
 
 
 def _compartments(path: Path) -> dict[str, list[tuple[Any, ...]]]:
-    """Give (cell, element id, data) of each compartment of each population, cell by cell."""
+    """Return (cell, element id, data) of each compartment of each population, cell by cell."""
     found = {}
     with h5py.File(path) as file:
         root = file["reports" if "reports" in file else "report"]

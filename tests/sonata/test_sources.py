@@ -1,4 +1,4 @@
-"""What a source may be: files, a directory, or a configuration of either dialect."""
+"""Sources are files, a directory, or a configuration of either dialect."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ def _configured(directory: Path, **config: Any) -> Path:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """Directory of a run: ``output`` has a report and spikes."""
+    """Return the directory of a run; ``output`` has a report and spikes."""
     output = tmp_path / "run" / "output"
     output.mkdir(parents=True)
     report().write(output / "soma.h5")
@@ -57,7 +57,7 @@ def test_what_is_no_output_in_a_directory_is_noted(run: Path) -> None:
     assert any("log.txt is neither" in note for note in notes)
 
 
-def test_what_single_cells_add_to_a_potential_is_noted_in_a_directory(run: Path) -> None:
+def test_contributions_of_single_cells_are_noted_in_a_directory(run: Path) -> None:
     File({"ecp/data": np.zeros((5, 2))}).write(run / "output" / "tmp_0_ecp.h5")
 
     with open_output(run / "output") as output:

@@ -93,7 +93,7 @@ class SpikeRecorder:
         return self._of_gid(cell) if detection is True else self._at_threshold(cell, detection)
 
     def _of_gid(self, cell: Cell) -> Any:
-        """Return a ``NetCon`` from the source of the gid of the cell, None if it is no potential."""
+        """Return a ``NetCon`` from the source of the gid of a cell, None if it is no potential."""
         if not self._context.gid_exists(cell.id):
             msg = (
                 f"cell {cell.id} has no gid in the ParallelContext; expected one, or "

@@ -44,7 +44,7 @@ ROOTS = ("report", "reports")
 
 
 @dataclass(frozen=True)
-class _Source:
+class _ReportParts:
     """The groups and datasets of the report of one population."""
 
     group: h5py.Group
@@ -65,8 +65,8 @@ def read_reports(
         name = config.name if len(groups) == 1 else f"{config.name}_{population}"
         note_unknown(group, ("data", "mapping"), notes)
         mapping = child_group(group, "mapping")
-        source = _Source(group, first_dataset(group, "data"), mapping, population)
-        reports.append(_read_report(source, name, config, options, notes))
+        parts = _ReportParts(group, first_dataset(group, "data"), mapping, population)
+        reports.append(_read_report(parts, name, config, options, notes))
     return reports
 
 
@@ -81,8 +81,8 @@ def read_old_reports(
         variable = base_name(group)
         name = config.name if len(groups) == 1 else f"{config.name}_{variable}"
         data, mapping = first_dataset(group, "data"), child_group(file, "mapping")
-        source = _Source(group, data, mapping, population, variable)
-        reports.append(_read_report(source, name, config, options, notes))
+        parts = _ReportParts(group, data, mapping, population, variable)
+        reports.append(_read_report(parts, name, config, options, notes))
     return reports
 
 
@@ -99,18 +99,18 @@ def _populations(file: h5py.File, notes: list[str]) -> list[h5py.Group]:
 
 
 def _read_report(
-    source: _Source, name: str, config: ReportConfig, options: ReadOptions, notes: list[str]
+    parts: _ReportParts, name: str, config: ReportConfig, options: ReadOptions, notes: list[str]
 ) -> Report:
     every_segment = options.compartments.get(config.name, config.compartments) == "all"
-    table = read_table(source.mapping, source.population, every_segment=every_segment)
-    data = _as_time_by_compartment(source, table.n_columns)
+    table = read_table(parts.mapping, parts.population, every_segment=every_segment)
+    data = _as_time_by_compartment(parts, table.n_columns)
     rows = data.shape[0]
-    variable = attribute_text(source.data, "variable", "variable_name")
-    variable = variable or source.variable or config.variable
-    dialect = "bbp" if "index_pointers" in source.mapping else "allen"
+    variable = attribute_text(parts.data, "variable", "variable_name")
+    variable = variable or parts.variable or config.variable
+    dialect = "bbp" if "index_pointers" in parts.mapping else "allen"
     names = (name, config.name)
     times, triple = read_times(
-        source.mapping,
+        parts.mapping,
         rows,
         names,
         options,
@@ -119,10 +119,10 @@ def _read_report(
     )
     if triple.get("implied_rows") not in {None, rows}:
         notes.append(
-            f"{location(source.data)} has {rows} rows where its time implies "
+            f"{location(parts.data)} has {rows} rows where its time implies "
             f"{triple['implied_rows']}; all rows were kept"
         )
-    stated = config.unit or attribute_text(source.data, "units", "unit")
+    stated = config.unit or attribute_text(parts.data, "units", "unit")
     kind = f" ({config.kind} report)" if config.kind else ""
     return Report(
         name=name,
@@ -130,16 +130,16 @@ def _read_report(
         data=_in_table_order(data, table.cell_columns),
         times=times,
         compartments=table.compartments,
-        unit=options.data_unit(names, stated, variable, location(source.data)),
+        unit=options.data_unit(names, stated, variable, location(parts.data)),
         variable=variable,
         description=(
             f"{variable or config.name} of the recorded compartments of population "
-            f"{source.population}{kind}"
+            f"{parts.population}{kind}"
         ),
         provenance={
-            **describe_group(source.group),
+            **describe_group(parts.group),
             "dialect": dialect,
-            "root": source.group.name.split("/")[1] if source.variable is None else "report",
+            "root": parts.group.name.split("/")[1] if parts.variable is None else "report",
             "kind": config.kind,
             **table.provenance,
             **triple,
@@ -148,8 +148,8 @@ def _read_report(
     )
 
 
-def _as_time_by_compartment(source: _Source, n_elements: int) -> LazyArray:
-    data = source.data
+def _as_time_by_compartment(parts: _ReportParts, n_elements: int) -> LazyArray:
+    data = parts.data
     if data.dtype.kind not in "iuf" or data.ndim not in {1, 2}:
         msg = (
             f"{location(data)} has type {data.dtype} and shape {data.shape}; expected numbers "
@@ -160,7 +160,7 @@ def _as_time_by_compartment(source: _Source, n_elements: int) -> LazyArray:
         return Matrix(wrap_array(data))
     if data.ndim == 2 and data.shape[1] == n_elements:
         return wrap_array(data)
-    if data.ndim == 2 and data.shape[0] == n_elements and _n_times(source) == data.shape[1]:
+    if data.ndim == 2 and data.shape[0] == n_elements and _n_times(parts) == data.shape[1]:
         # arbor-sonata stores compartment × time, with one time for each value.
         return Transposed(wrap_array(data))
     found = f"{data.shape[1]} columns" if data.ndim == 2 else "one dimension"
@@ -168,8 +168,8 @@ def _as_time_by_compartment(source: _Source, n_elements: int) -> LazyArray:
     raise ShapeMismatchError(msg)
 
 
-def _n_times(source: _Source) -> int | None:
-    time = child(source.mapping, "time") if "time" in source.mapping else None
+def _n_times(parts: _ReportParts) -> int | None:
+    time = child(parts.mapping, "time") if "time" in parts.mapping else None
     return int(time.size) if isinstance(time, h5py.Dataset) else None
 
 
