@@ -162,7 +162,10 @@ def test_a_file_that_is_half_changed_is_not_opened_for_reading(tmp_path):
     half_changed(path)
 
     for reader in (open_output, DataLoader):
-        with pytest.raises(SourceError, match=r"left by a crash; ndx-sim recover .*run\.nwb"):
+        with pytest.raises(
+            SourceError,
+            match=r"a crash left .*run\.nwb incomplete: recover it with ndx-sim recover",
+        ):
             reader(path)
 
 

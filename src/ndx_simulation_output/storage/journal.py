@@ -235,6 +235,6 @@ def pause_writer(path: Path) -> Iterator[None]:
         while not lock_file(file.fileno(), shared=True):
             time.sleep(0.001)
         if any(read_frames(journal_path(path))) and not is_being_written(path):
-            msg = f"{path} was left incomplete by a crash; repair it with: ndx-sim recover {path}"
+            msg = f"a crash left {path} incomplete: recover it with ndx-sim recover {path}"
             raise SourceError(msg)
         yield
