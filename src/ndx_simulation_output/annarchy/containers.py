@@ -71,7 +71,7 @@ def load_array(path: Path) -> NDArray[Any]:
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
     except ValueError:
-        # Arrays of objects cannot be memory-mapped; for damaged files, this reader says why.
+        # Arrays of objects cannot be memory-mapped; errors about damaged files are specific here.
         return np.asarray(_read_npy(path.read_bytes(), str(path)))
 
 
@@ -195,7 +195,7 @@ _DTYPE = re.compile(r"[biufSU?O][0-9]{0,6}")
 def resolve(value: Any) -> Any:
     """Return the array that an unpickled value stands for, or the value itself.
 
-    Arrays are checked and made only here, when they are used.
+    Arrays are checked and created only when they are used.
     """
     return value.to_numpy() if isinstance(value, _PickledArray) else value
 

@@ -387,11 +387,11 @@ def restore_connections(projection: Any, state: ProjectionSnapshot, dt: float) -
     projection.connect_from_sparse(matrix, **({} if delay == dt else {"delays": delay}))
 
 
-def _indices_in(population: Any) -> NDArray[np.int64]:
-    """Return the index of each neuron of a population in a view of it, -1 if it is not there."""
-    whole = population_of(population)
-    indices = np.full(int(whole.size), -1)
-    ranks = np.asarray(population.ranks) if whole is not population else np.arange(whole.size)
+def _indices_in(view: Any) -> NDArray[np.int64]:
+    """Return the index of each neuron of a population in a view, or -1 if it is not there."""
+    population = population_of(view)
+    indices = np.full(int(population.size), -1)
+    ranks = np.arange(population.size) if view is population else np.asarray(view.ranks)
     indices[ranks] = np.arange(len(ranks))
     return indices
 

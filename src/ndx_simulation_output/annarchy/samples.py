@@ -103,7 +103,8 @@ def labels_of(
                 first = int(labels[-count])
                 later = [(max(a, first), b) for a, b in candidates[0] if b > first]
                 return labels[-count:], tuple(later)
-    expected = " or ".join(str(len(sampling.labels(intervals))) for intervals in candidates)
+    counts = dict.fromkeys(str(len(sampling.labels(intervals))) for intervals in candidates)
+    expected = " or ".join(counts)
     msg = (
         f"{where} has {count} samples, but {expected} are expected from the intervals of its "
         "monitor, which was paused or started later, or whose clock was set; pass the times in ms "
@@ -209,16 +210,18 @@ def columns_of(recorded: Any) -> MonitorColumns:
             "or dendrite"
         )
         raise RecordingError(msg)
-    whole = population_of(recorded)
-    ranks = np.arange(int(whole.size)) if whole is recorded else np.asarray(recorded.ranks)
-    geometry = tuple(int(length) for length in whole.geometry)
+    population = population_of(recorded)
+    ranks = (
+        np.arange(int(population.size)) if recorded is population else np.asarray(recorded.ranks)
+    )
+    geometry = tuple(int(length) for length in population.geometry)
     return MonitorColumns(
-        whole.name,
-        population_table(whole.name, geometry, ranks),
+        population.name,
+        population_table(population.name, geometry, ranks),
         None,
         {},
         {"geometry": list(geometry)},
-        _units_of(whole.neuron_type),
+        _units_of(population.neuron_type),
     )
 
 
