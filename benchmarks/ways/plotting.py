@@ -24,5 +24,5 @@ def draw(source: str, *, kind: str, **selection: Any) -> Work:
 
     font_manager.findfont("DejaVu Sans")  # looked up once, before the time begins
     output = open_output(source)
-    chosen = plots.Selection(**selection)
+    chosen = plots.PictureOptions(**selection)
     return lambda: plots.draw(output, kind, chosen).savefig(io.BytesIO(), dpi=150)

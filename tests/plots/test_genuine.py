@@ -66,7 +66,7 @@ def test_a_picture_is_made_of_what_a_genuine_file_holds(name):
 @pytest.mark.filterwarnings("ignore::ndx_simulation_output.SimulationOutputWarning")
 def test_a_genuine_neuron_is_drawn_in_space(neuronvisio_data):
     with open_output(neuronvisio_data / "cvode_nv091_pt240.h5") as output:
-        figure = plots.draw(output, "neuron", plots.Selection(at=0.004))
+        figure = plots.draw(output, "neuron", plots.PictureOptions(at=0.004))
         colored = figure.axes[0].collections[0].get_array()
         expected = 1e3 * output["v"].get_traces(start=0.003, stop=0.005)
 
@@ -80,7 +80,7 @@ def test_a_genuine_neuron_is_drawn_in_space(neuronvisio_data):
 def test_a_genuine_report_has_its_values_in_the_heat_map(sonata_data):
     with open_output(sonata_data / "snap_soma_report.h5") as output:
         report = output.reports[0]
-        figure = plots.draw(output, "heat", plots.Selection(report=report.name))
+        figure = plots.draw(output, "heat", plots.PictureOptions(report=report.name))
         shown = figure.axes[0].images[0].get_array()
         values = report.get_traces()
 

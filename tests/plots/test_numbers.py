@@ -292,7 +292,9 @@ def test_coordinates_leave_out_compartments_without_any():
     assert found.columns.tolist() == [2, 0]
     assert found.points.tolist() == [[2, 2, 2], [0, 0, 0]]
     assert found.left_out == 1
-    with pytest.raises(NothingRecordedError, match="no coordinates: expected columns x, y and z; found number"):
+    with pytest.raises(
+        NothingRecordedError, match="no coordinates: expected columns x, y and z; found number"
+    ):
         read_coordinates(a_report(np.zeros((2, 3))).compartments, np.array([0]))
 
 

@@ -19,7 +19,7 @@ from ndx_simulation_output.errors import (
     TargetExistsError,
 )
 from ndx_simulation_output.plots.arrays import Grid, GridAxis
-from ndx_simulation_output.plots.figures import KINDS, Selection
+from ndx_simulation_output.plots.figures import KINDS, PictureOptions
 from ndx_simulation_output.recording import (
     CompartmentTable,
     NetworkSnapshot,
@@ -134,7 +134,7 @@ def test_many_spikes_are_an_image_of_counts(ax):
 
     (image,) = ax.images
     assert image.get_array().sum() == 50_000
-    assert image.colorbar.ax.get_ylabel() == "spikes a pixel"
+    assert image.colorbar.ax.get_ylabel() == "spikes per pixel"
     assert ax.get_xlabel() == "time (s)"
 
 
@@ -181,12 +181,44 @@ def test_a_neuron_has_the_colour_of_its_value_in_each_compartment(branched, spac
 def test_a_neuron_needs_places_and_space(branched, ax, space):
     columns = {"number": branched.compartments.columns["number"]}
     placeless = replace(branched, compartments=replace(branched.compartments, columns=columns))
-    with pytest.raises(NothingRecordedError, match="no places, columns x, y and z"):
+    with pytest.raises(NothingRecordedError, match="no coordinates: expected columns x, y and z"):
         plots.neuron(placeless, ax=space)
     with pytest.raises(ShapeMismatchError, match="three dimensions"):
         plots.neuron(branched, ax=ax)
     with pytest.raises(CellNotFoundError, match="cell 8"):
         plots.neuron(branched, cells=8, ax=space)
+
+
+@pytest.mark.parametrize(
+    "spans", [(1, 1, 1), (1, 1, 4), (1, 1, 50), (1, 3, 3), (3, 1, 3), (3, 3, 0), (1, 9, 0)]
+)
+def test_labels_of_axes_are_inside_the_figure(branched, spans):
+    from matplotlib.figure import Figure
+
+    spread = np.array([0, 1, 2, 2, 1, 0]) * 50.0
+    orders = [0, 1, 2, 3, 4, 5], [1, 2, 3, 4, 5, 0], [3, 2, 1, 0, 5, 4]
+    xyz = {
+        axis: span * spread[order] for axis, span, order in zip("xyz", spans, orders, strict=True)
+    }
+    columns = {**branched.compartments.columns, **xyz}
+    shaped = replace(branched, compartments=replace(branched.compartments, columns=columns))
+    figure = Figure(figsize=(8, 4.8), layout="constrained")
+    ax = plots.neuron(shaped, ax=figure.add_subplot(projection="3d"))
+
+    figure.draw_without_rendering()
+
+    labels = [axis.label for axis in (ax.xaxis, ax.yaxis, ax.zaxis)]
+    for label in (one.get_window_extent() for one in labels if one.get_text()):
+        assert figure.bbox.x0 <= label.x0 <= label.x1 <= figure.bbox.x1
+        assert figure.bbox.y0 <= label.y0 <= label.y1 <= figure.bbox.y1
+
+
+def test_of_several_reports_the_membrane_potential_is_drawn_in_space(branched, space):
+    current = replace(branched, report="i_membrane", name="i_membrane", unit=Unit("amperes"))
+
+    plots.neuron(SimulationOutput(reports=(current, branched)), ax=space)
+
+    assert space.get_title(loc="left").startswith("v, population net")
 
 
 def test_flat_neurons_are_looked_at_from_above(branched, space):
@@ -245,7 +277,7 @@ def test_an_animation_without_ffmpeg_says_so(branched, tmp_path, monkeypatch):
 
     monkeypatch.setattr(animation.FFMpegWriter, "isAvailable", lambda: False)
 
-    with pytest.raises(MissingDependencyError, match=r"needs ffmpeg.*\.gif needs nothing"):
+    with pytest.raises(MissingDependencyError, match=r"needs ffmpeg.*a \.gif does not need it"):
         plots.save_animation(branched, tmp_path / "v.mp4")
     with pytest.raises(ExportError, match=r"\.gif or \.mp4"):
         plots.save_animation(branched, tmp_path / "v.png")
@@ -337,7 +369,9 @@ def test_every_kind_that_is_not_there_says_what_is(kind):
     only = SimulationOutput(reports=(report,)) if wrong else SimulationOutput(spikes=(spikes,))
     there = "report v_inh of inh" if wrong else "spikes of net"
 
-    with pytest.raises(NothingRecordedError, match=f"nothing to draw as {kind}: there are {there}"):
+    with pytest.raises(
+        NothingRecordedError, match=f"nothing to draw with kind='{kind}'; the output has: {there}"
+    ):
         plots.draw(only, kind)
 
 
@@ -345,13 +379,14 @@ def test_a_window_without_values_is_refused(output, ax):
     for paint in (plots.traces, plots.heat_map, plots.channels):
         with pytest.raises(NothingRecordedError, match="has no values to draw"):
             paint(output, start=5.0, stop=6.0, ax=ax)
-    with pytest.raises(NothingRecordedError, match="nothing to draw as heat"):
-        plots.draw(output, "heat", Selection(start=5.0))
+    message = r"nothing to draw with kind='heat', start=5\.0; the output has: report "
+    with pytest.raises(NothingRecordedError, match=message):
+        plots.draw(output, "heat", PictureOptions(start=5.0))
 
 
 def test_a_selection_chooses_by_name_variable_and_population(output):
     def names(**chosen):
-        return [report.name for report in Selection(**chosen).reports(output)]
+        return [report.name for report in PictureOptions(**chosen).reports(output)]
 
     assert names(report="v_exc") == ["v_exc"]
     assert names(variable="v") == ["v_exc", "v_inh"]
@@ -368,7 +403,7 @@ def test_pictures_of_an_nwb_file_are_those_of_its_source(output, tmp_path):
     drawn = []
     for source in (tmp_path / "sonata", tmp_path / "run.nwb"):
         with open_output(source) as opened:
-            figure = plots.draw(opened, "traces", Selection(report="v_exc", cells=[3]))
+            figure = plots.draw(opened, "traces", PictureOptions(report="v_exc", cells=[3]))
         drawn.append([line.get_ydata() for line in figure.axes[0].lines])
 
     np.testing.assert_array_equal(*drawn)
@@ -382,14 +417,14 @@ SESSION = {"NWBFile": {"session_start_time": "2026-01-31T12:00:00+01:00"}}
 
 
 def test_a_picture_is_written_whole_or_not_at_all(output, tmp_path):
-    path = plots.save(output, tmp_path / "v.svg", "traces", Selection(report="v_inh"))
+    path = plots.save(output, tmp_path / "v.svg", "traces", PictureOptions(report="v_inh"))
 
     assert path.read_text().startswith("<?xml")
     with pytest.raises(TargetExistsError, match=r"v\.svg exists already"):
         plots.save(output, path)
     with pytest.raises(ExportError, match=r"ends in \.png, \.svg or \.pdf"):
         plots.save(output, tmp_path / "v.doc")
-    with pytest.raises(NothingRecordedError, match="nothing to draw as weights"):
+    with pytest.raises(NothingRecordedError, match="nothing to draw with kind='weights'"):
         plots.save(output, tmp_path / "w.png", "weights")
     assert [found.name for found in tmp_path.iterdir()] == ["v.svg"]
 

@@ -119,7 +119,7 @@ def test_saved_places_and_values_are_those_that_the_lines_read(tmp_path):
     lines = told(shown, path)
 
     assert names[-1] == "v_volts"
-    np.testing.assert_array_equal(numbers[:, 2:5], lines["places"].points)
+    np.testing.assert_array_equal(numbers[:, 2:5], lines["coordinates"].points)
     np.testing.assert_array_equal(numbers[:, -1], lines["values"])
     assert numbers[1, -1] == np.float32(40) * np.float32(1e-3)
 

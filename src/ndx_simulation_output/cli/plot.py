@@ -8,7 +8,7 @@ import click
 from ndx_simulation_output.api import open_output
 from ndx_simulation_output.cli.options import reading_options
 from ndx_simulation_output.errors import SelectionError
-from ndx_simulation_output.plots import KINDS, Selection, save, save_animation
+from ndx_simulation_output.plots import KINDS, PictureOptions, save, save_animation
 from ndx_simulation_output.plots.downsampling import How
 from ndx_simulation_output.recording.ids import parse_ids
 
@@ -96,7 +96,7 @@ def plot(
     if time is not None and not time[0] < time[1]:
         msg = f"--time expects START < STOP; found {time[0]:g} and {time[1]:g}"
         raise click.UsageError(msg)
-    chosen = Selection(
+    chosen = PictureOptions(
         **{name: options.pop(name) for name in names}, start=start, stop=stop, how=pixel
     )
     target = Path(f"{Path(sources[0]).stem}.png") if target is None else target

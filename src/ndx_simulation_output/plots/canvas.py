@@ -1,6 +1,6 @@
-"""Axes, titles, images and colour bars that all pictures share."""
+"""What all plots share: the data to draw, axes, titles, images and colour bars."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,98 +23,52 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# What can be drawn, as the neutral description has it.
-
-
-def report_of(source: Any) -> Report:
-    """Give a report, that of a compartment series, or the first of an output.
-
-    Raises
-    ------
-    NothingRecordedError
-        If an output has no reports.
-
-    """
-    if isinstance(source, CompartmentSeries):
-        return read_series(source)
-    report: Report = _first(source, Report, "reports", "report")
-    return report
-
-
-def spikes_of(source: Any) -> Spikes:
-    """Give spikes, or those of the first population of an output.
-
-    Raises
-    ------
-    NothingRecordedError
-        If an output has no spikes.
-
-    """
-    spikes: Spikes = _first(source, Spikes, "spikes", "spikes")
-    return spikes
-
-
-def potential_of(source: Any) -> ExtracellularPotential:
-    """Give an extracellular potential, or the first of an output.
-
-    Raises
-    ------
-    NothingRecordedError
-        If an output has none.
-
-    """
-    potential: ExtracellularPotential = _first(
-        source, ExtracellularPotential, "potentials", "extracellular potential"
-    )
-    return potential
-
-
-def network_of(source: Any) -> NetworkSnapshot:
-    """Give the state of a network, or the first of an output.
-
-    Raises
-    ------
-    NothingRecordedError
-        If an output has none.
-
-    """
-    if isinstance(source, NetworkState):
-        return read_state(source)
-    network: NetworkSnapshot = _first(source, NetworkSnapshot, "networks", "state of a network")
-    return network
-
-
-def _first(source: Any, kind: type, field: str, what: str) -> Any:
-    if isinstance(source, kind):
-        return source
-    if not isinstance(source, SimulationOutput):
-        msg = f"{what} expected, or an open output; found {type(source).__name__}"
-        raise TypeError(msg)
-    found = getattr(source, field)
-    if not found:
-        msg = f"there is no {what} to draw"
-        raise NothingRecordedError(msg)
-    return found[0]
-
-
-# Axes to draw into, and what all pictures have: titles, images, colour bars.
-
-_LONGEST = 12
-
 FINE = 0.8
-"""Width of a trace, in points."""
+"""Line width of a trace, in points."""
+
+_MAX_LABEL_LENGTH = 12
+
+# Type that can be drawn: field of an output, and name in messages.
+_SOURCES: dict[type, tuple[str, str]] = {
+    Report: ("reports", "report"),
+    Spikes: ("spikes", "spikes"),
+    ExtracellularPotential: ("potentials", "extracellular potential"),
+    NetworkSnapshot: ("networks", "network state"),
+}
+
+_Source = TypeVar("_Source")
+
+
+def find_source(source: Any, kind: type[_Source]) -> _Source:
+    """Return ``source`` as a ``kind``: read from its NWB object, or the first one of an output."""
+    found: Any = source
+    if isinstance(source, CompartmentSeries):
+        found = read_series(source)
+    elif isinstance(source, NetworkState):
+        found = read_state(source)
+    if isinstance(found, kind):
+        return found
+    field, name = _SOURCES[kind]
+    if not isinstance(source, SimulationOutput):
+        msg = f"expected {name} or an open output; found {type(source).__name__}"
+        raise TypeError(msg)
+    recorded: tuple[_Source, ...] = getattr(source, field)
+    if not recorded:
+        msg = f"there is nothing to draw: the output contains no {name}"
+        raise NothingRecordedError(msg)
+    return recorded[0]
+
+
+def require_values(name: str, values: NDArray[Any]) -> None:
+    """Raise an error if there are no values to draw."""
+    if not values.size:
+        msg = f"{name!r} has no values to draw: no compartments, or none in this time window"
+        raise NothingRecordedError(msg)
 
 
 def new_figure(width: float, height: float) -> "Figure":
-    """Give an empty figure of so many inches, which no window shows.
-
-    Raises
-    ------
-    MissingDependencyError
-        If matplotlib is not installed.
-
-    """
-    library = import_optional("matplotlib.figure", "a picture", "plot")
+    """Return an empty figure of this size in inches, independent of pyplot."""
+    library = import_optional("matplotlib.figure", "a plot", "plot")
     figure: Figure = library.Figure(figsize=(width, height), layout="constrained")
     return figure
 
@@ -122,43 +76,45 @@ def new_figure(width: float, height: float) -> "Figure":
 def axes_or_new(
     ax: "Axes | None", projection: str | None = None, *, number: int | None = None
 ) -> "Axes":
-    """Give ``ax``, or axes of a figure of pyplot, which notebooks and windows show.
-
-    The figure is a new one, or that of a ``number``, whose axes are drawn into again.
-
-    Raises
-    ------
-    MissingDependencyError
-        If matplotlib is not installed.
-
-    """
+    """Return ``ax``, or axes of a new pyplot figure, or of the one with this ``number``."""
     if ax is not None:
         return ax
-    new_figure(1, 1)
+    import_optional("matplotlib.figure", "a plot", "plot")
     from matplotlib import pyplot as plt
 
     if number is not None and plt.fignum_exists(number):
-        drawn: Axes = plt.figure(number).gca()
-        return drawn
+        existing: Axes = plt.figure(number).gca()
+        return existing
     new: Axes = plt.figure(number, layout="constrained").add_subplot(projection=projection)
     return new
 
 
 def pixels_of(ax: "Axes") -> tuple[int, int]:
-    """Give the height and width of axes in pixels, at least one."""
+    """Return the height and width of axes in pixels, at least one."""
     extent = ax.get_window_extent()
     return max(1, int(extent.height)), max(1, int(extent.width))
 
 
 def scale_of(unit: str, values: NDArray[Any]) -> Scale:
-    """Choose how to show values of a unit."""
+    """Return the scale at which values of a unit are shown."""
     finite = np.abs(values[np.isfinite(values)])
     return display_scale(unit, float(finite.max(initial=0.0)))
 
 
 def title(ax: "Axes", text: str, note: str = "") -> None:
-    """Say what is shown and, in a second line, what of it."""
+    """Set the title: what is shown and, in a second line, which part of it."""
     ax.set_title("\n".join(part for part in (text, note) if part), loc="left", fontsize="medium")
+
+
+def about_report(report: Report) -> str:
+    """Return the first line of the title of a report."""
+    return f"{report.name}, population {report.population}"
+
+
+def quantity_of(report: Report) -> str:
+    """Return the name of the reported quantity, for the label of an axis."""
+    is_short = len(report.report) <= _MAX_LABEL_LENGTH
+    return report.variable or (report.report if is_short else "value")
 
 
 def image(
@@ -168,7 +124,7 @@ def image(
     up: NDArray[Any],
     **options: Any,
 ) -> Any:
-    """Draw an image of shape (up, across) whose pixels begin and end at these places."""
+    """Draw an image of shape (up, across) whose pixels have these edges."""
     steps = np.diff(across), np.diff(up)
     if all(np.allclose(step, step.mean(), rtol=1e-6) for step in steps if len(step)):
         extent = float(across[0]), float(across[-1]), float(up[0]), float(up[-1])
@@ -178,17 +134,17 @@ def image(
 
 
 def color_bar(ax: "Axes", drawn: Any, label: str, **options: Any) -> None:
-    """Put a bar of the colours beside axes."""
+    """Add a colour bar beside axes."""
     ax.figure.colorbar(drawn, ax=ax, label=label, **options)
 
 
-def quantity_of(report: Report) -> str:
-    """Name what a report is about: its variable, or its own name where that may be one."""
-    return report.variable or (report.report if len(report.report) <= _LONGEST else "value")
+def legend_beside(ax: "Axes") -> None:
+    """Add a legend to the right of axes."""
+    ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
 
 
 def whole_numbers(axis: Any) -> None:
-    """Let only whole numbers stand along an axis, the ``xaxis`` or ``yaxis`` of axes."""
+    """Restrict the ticks of an ``xaxis`` or ``yaxis`` to integers."""
     from matplotlib.ticker import MaxNLocator
 
     axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

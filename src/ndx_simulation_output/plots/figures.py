@@ -118,7 +118,7 @@ class PictureOptions:
         return replace(selected, reports=(report_in_space(selected),))
 
     @property
-    def window(self) -> dict[str, float | None]:
+    def window(self) -> dict[str, Any]:
         """Arguments that select the time window."""
         return {"start": self.start, "stop": self.stop}
 

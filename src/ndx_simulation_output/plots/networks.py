@@ -1,8 +1,8 @@
-"""Weights of synapses and values of neurons."""
+"""Network states: weights of synapses and values of neurons."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +11,8 @@ from ndx_simulation_output.errors import NothingRecordedError
 from ndx_simulation_output.plots.canvas import (
     axes_or_new,
     color_bar,
+    find_source,
     image,
-    network_of,
     pixels_of,
     title,
     whole_numbers,
@@ -25,16 +25,17 @@ from ndx_simulation_output.recording.network import Locality, Quantity
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Weights of synapses and values of neurons as histograms and images.
-
 _BLOCK = 2**20
+_MAX_GRID_SIZE = 10**6
+
+_Part = TypeVar("_Part", PopulationSnapshot, ProjectionSnapshot)
 
 
 @dataclass(frozen=True)
 class Histogram:
-    """How many values lie in each bin: ``counts`` (bin,), ``edges`` (bin + 1,).
+    """Numbers of values in bins: ``counts`` (bin,), ``edges`` (bin + 1,).
 
-    ``left_out`` values are not finite.
+    ``left_out`` is the number of values that are not finite.
     """
 
     counts: NDArray[np.int64]
@@ -43,10 +44,10 @@ class Histogram:
 
 
 @dataclass(frozen=True)
-class Matrix:
-    """The mean weight of the synapses in each pixel: shape (post bin, pre bin), NaN for none.
+class WeightMatrix:
+    """Mean weight of the synapses in each pixel, shape (post bin, pre bin), NaN if none.
 
-    ``counts`` are the synapses in each, ``post`` and ``pre`` where the bins of ranks begin and end.
+    ``counts`` are the numbers of synapses, ``post`` and ``pre`` the edges of the bins of ranks.
     """
 
     values: NDArray[np.float64]
@@ -56,7 +57,7 @@ class Matrix:
 
 
 def neuron_quantities(population: PopulationSnapshot) -> tuple[Quantity, ...]:
-    """Give the quantities that are numbers, one for each neuron: variables first."""
+    """Return the numeric quantities with a value for each neuron, variables first."""
     found = [
         quantity
         for quantity in population.quantities
@@ -66,9 +67,9 @@ def neuron_quantities(population: PopulationSnapshot) -> tuple[Quantity, ...]:
 
 
 def synapse_quantities(projection: ProjectionSnapshot) -> tuple[Quantity, ...]:
-    """Give the quantities of synapses: the weight first, and delays (s) among them.
+    """Return the quantities of synapses, including delays (s), the weight first.
 
-    Their values have shape (synapse,), or () where all synapses have the one.
+    Their values have shape (synapse,), or () if all synapses share one.
     """
     found = [one for one in projection.quantities if one.locality in {"local", "shared"}]
     if projection.delays is not None and "delay" not in {one.name for one in found}:
@@ -78,7 +79,7 @@ def synapse_quantities(projection: ProjectionSnapshot) -> tuple[Quantity, ...]:
 
 
 def neuron_quantity(population: PopulationSnapshot, name: str | None = None) -> Quantity:
-    """Give one of the quantities of neurons, by default the first.
+    """Return a quantity of the neurons by name, by default the first one.
 
     Raises
     ------
@@ -96,7 +97,7 @@ def neuron_quantity(population: PopulationSnapshot, name: str | None = None) -> 
 
 
 def synapse_quantity(projection: ProjectionSnapshot, name: str | None = None) -> Quantity:
-    """Give one of the quantities of synapses, by default the weight.
+    """Return a quantity of the synapses by name, by default the weight.
 
     Raises
     ------
@@ -115,16 +116,12 @@ def synapse_quantity(projection: ProjectionSnapshot, name: str | None = None) ->
 
 
 def label_of(projection: ProjectionSnapshot, quantity: Quantity) -> str:
-    """Name a quantity of synapses with its unit, if that is known: only that of delays is."""
+    """Return the name of a quantity of synapses, with the unit of delays; others are unknown."""
     return f"{quantity.name} (s)" if quantity.values is projection.delays else quantity.name
 
 
-def _names(quantities: Iterable[Quantity]) -> str:
-    return ", ".join(quantity.name for quantity in quantities) or "none"
-
-
 def histogram(values: LazyArray, bins: int = 50) -> Histogram:
-    """Count values, of any shape (value,), in equal bins from the lowest to the highest.
+    """Count values, shape (value,) or (), in equal bins from the lowest to the highest.
 
     Example
     -------
@@ -152,18 +149,19 @@ def mean_weights(
     values: LazyArray,
     *,
     shape: tuple[int, int] = (500, 500),
-) -> Matrix:
-    """Give the mean of ``values`` of the synapses in each pixel of an image (post, pre).
+) -> WeightMatrix:
+    """Return the mean of ``values`` of the synapses in each pixel of an image (post, pre).
 
-    ``values`` has shape (synapse,), or () if all synapses have the one. The matrix reaches to the
-    highest rank that has a synapse: the sizes of the populations are not known to a projection.
+    ``values`` has shape (synapse,), or () if all synapses share one. The matrix ends at the highest
+    rank that has a synapse: a projection does not contain the sizes of its populations.
     """
     post_ranks = np.asarray(projection.post_ranks[:], np.int64)
     ends = np.asarray(projection.ends[:], np.int64)
     pre_size = 1 + max((int(block.max()) for block in _blocks(projection.pre_ranks)), default=-1)
     post_size = 1 + int(post_ranks.max(initial=-1))
     post, pre = column_edges(post_size, shape[0]), column_edges(pre_size, shape[1])
-    sums = np.zeros((len(post) - 1) * (len(pre) - 1))
+    size = len(post) - 1, len(pre) - 1
+    sums = np.zeros(size[0] * size[1])
     counts = np.zeros(len(sums), np.int64)
     for begin in range(0, int(ends[-1]) if len(ends) else 0, _BLOCK):
         synapses = slice(begin, begin + _BLOCK)
@@ -171,14 +169,13 @@ def mean_weights(
         rows = np.searchsorted(ends, np.arange(begin, begin + len(ranks)), side="right")
         y = np.searchsorted(post, post_ranks[rows], side="right") - 1
         x = np.searchsorted(pre, ranks, side="right") - 1
-        place = y * (len(pre) - 1) + x
+        pixels = y * size[1] + x
         weights = values[synapses] if values.shape else np.full(len(ranks), values[()])
-        sums += np.bincount(place, np.asarray(weights, np.float64), len(sums))
-        counts += np.bincount(place, minlength=len(sums))
+        sums += np.bincount(pixels, np.asarray(weights, np.float64), len(sums))
+        counts += np.bincount(pixels, minlength=len(sums))
     means = np.full(len(sums), np.nan)
     np.divide(sums, counts, out=means, where=counts > 0)
-    size = len(post) - 1, len(pre) - 1
-    return Matrix(means.reshape(size), counts.reshape(size), post, pre)
+    return WeightMatrix(means.reshape(size), counts.reshape(size), post, pre)
 
 
 def _blocks(values: LazyArray) -> Iterator[NDArray[np.float64]]:
@@ -189,9 +186,6 @@ def _blocks(values: LazyArray) -> Iterator[NDArray[np.float64]]:
         yield np.asarray(values[begin : begin + _BLOCK], np.float64)
 
 
-# The state of a network: weights and values of neurons.
-
-
 def weights(
     source: Any,
     projection: str | None = None,
@@ -200,17 +194,15 @@ def weights(
     bins: int = 50,
     ax: "Axes | None" = None,
 ) -> "Axes":
-    """Draw how often the weights of a projection occur, or the values of another ``quantity``.
+    """Draw a histogram of the weights of a projection, or of another ``quantity``.
 
-    ``source`` is a network's state, or an open output with one; by default its first projection
-    is drawn.
+    ``source`` is a network state or an open output that contains one. By default its first
+    projection is drawn.
 
     Raises
     ------
     NothingRecordedError
         If there is no such projection or quantity, or no weight for each synapse.
-    MissingDependencyError
-        If matplotlib is not installed.
 
     Example
     -------
@@ -218,18 +210,15 @@ def weights(
     ...     weights(output, "exc_to_inh")
 
     """
-    network = network_of(source)
-    found = _projection(network, projection)
+    network = find_source(source, NetworkSnapshot)
+    found = _find("projection", network, network.projections, projection)
     shown = synapse_quantity(found, quantity)
-    name = label_of(found, shown)
-    counted = histogram(shown.values, bins)
+    label = label_of(found, shown)
     ax = axes_or_new(ax)
-    ax.stairs(counted.counts, counted.edges, fill=True)
-    ax.set_xlabel(name)
-    ax.set_ylabel("synapses")
-    left = f", {counted.left_out:,} not finite" if counted.left_out else ""
-    total = int(counted.counts.sum())
-    title(ax, _about(found, network), f"{name} of {total:,} synapses{left}")
+    counted = _draw_histogram(ax, shown, label, "synapses", bins)
+    note = f"{label} of {int(counted.counts.sum()):,} synapses"
+    note += f", {counted.left_out:,} not finite" if counted.left_out else ""
+    title(ax, _about(found, network), note)
     return ax
 
 
@@ -240,16 +229,14 @@ def weight_matrix(
     *,
     ax: "Axes | None" = None,
 ) -> "Axes":
-    """Draw the weights of a projection, or another ``quantity``, by post- and pre-synaptic neuron.
+    """Draw the weights of a projection, or another ``quantity``, by post- and presynaptic neuron.
 
-    A pixel of several synapses shows their mean; one without any is left white.
+    A pixel that covers several synapses shows their mean; one without synapses is white.
 
     Raises
     ------
     NothingRecordedError
         If there is no such projection or quantity, or no weight for each synapse.
-    MissingDependencyError
-        If matplotlib is not installed.
 
     Example
     -------
@@ -257,18 +244,19 @@ def weight_matrix(
     ...     weight_matrix(output, "exc_to_inh")
 
     """
-    network = network_of(source)
-    found = _projection(network, projection)
+    network = find_source(source, NetworkSnapshot)
+    found = _find("projection", network, network.projections, projection)
     shown = synapse_quantity(found, quantity)
-    name = label_of(found, shown)
+    label = label_of(found, shown)
     ax = axes_or_new(ax)
     matrix = mean_weights(found, shown.values, shape=pixels_of(ax))
-    drawn = image(ax, matrix.values, matrix.pre - 0.5, matrix.post - 0.5)
-    several = int(matrix.counts.max(initial=0))
-    color_bar(ax, drawn, name if several <= 1 else f"mean {name}")
-    _ranks(ax, "pre-synaptic rank", "post-synaptic rank")
+    most = int(matrix.counts.max(initial=0))
     note = f"{int(matrix.counts.sum()):,} synapses"
-    note += f", up to {several:,} a pixel" if several > 1 else ""
+    if most > 1:
+        label, note = f"mean {label}", f"{note}, up to {most:,} per pixel"
+    _draw_matrix(ax, matrix.values, matrix.pre, matrix.post, label)
+    ax.set_xlabel("presynaptic rank")
+    ax.set_ylabel("postsynaptic rank")
     title(ax, _about(found, network), note)
     return ax
 
@@ -281,16 +269,15 @@ def population_state(
     bins: int = 50,
     ax: "Axes | None" = None,
 ) -> "Axes":
-    """Draw a quantity of the neurons of a population: on its grid, or how often values occur.
+    """Draw a quantity of the neurons of a population on its grid, by rank, or as a histogram.
 
-    By default that is the first variable of the first population that has a value for each neuron.
+    By default that is the first variable of the first population. Populations with two dimensions
+    are drawn on their grid, and large ones without as a histogram.
 
     Raises
     ------
     NothingRecordedError
         If there is no such population or quantity.
-    MissingDependencyError
-        If matplotlib is not installed.
 
     Example
     -------
@@ -298,66 +285,65 @@ def population_state(
     ...     population_state(output, "exc", "v")
 
     """
-    network = network_of(source)
-    found = _population(network, population)
+    network = find_source(source, NetworkSnapshot)
+    found = _find("population", network, network.populations, population)
     shown = neuron_quantity(found, quantity)
     ax = axes_or_new(ax)
-    about = f"{shown.name} of {found.name}{_when(network)}"
-    if len(found.geometry) == 2 and found.size <= 10**6:
-        values = np.asarray(shown.values[:], np.float64).reshape(found.geometry)
+    note = f"{found.size:,} neurons"
+    if len(found.geometry) == 2 and found.size <= _MAX_GRID_SIZE:
         rows, columns = found.geometry
-        drawn = image(ax, values, np.arange(columns + 1) - 0.5, np.arange(rows + 1) - 0.5)
-        color_bar(ax, drawn, shown.name)
-        _ranks(ax, "second coordinate", "first coordinate")
-        title(ax, about, f"{rows} × {columns} neurons")
-        return ax
-    if found.size <= 4 * pixels_of(ax)[1]:
+        values = np.asarray(shown.values[:], np.float64).reshape(found.geometry)
+        _draw_matrix(ax, values, np.arange(columns + 1), np.arange(rows + 1), shown.name)
+        ax.set_xlabel("second coordinate")
+        ax.set_ylabel("first coordinate")
+        note = f"{rows} × {columns} neurons"
+    elif found.size <= 4 * pixels_of(ax)[1]:
         ax.plot(np.arange(found.size), np.asarray(shown.values[:], np.float64), ".")
         ax.set_xlabel("rank")
         ax.set_ylabel(shown.name)
         whole_numbers(ax.xaxis)
-        title(ax, about, f"{found.size:,} neurons")
-        return ax
-    counted = histogram(shown.values, bins)
-    ax.stairs(counted.counts, counted.edges, fill=True)
-    ax.set_xlabel(shown.name)
-    ax.set_ylabel("neurons")
-    title(ax, about, f"{found.size:,} neurons")
+    else:
+        _draw_histogram(ax, shown, shown.name, "neurons", bins)
+    title(ax, f"{shown.name} of {found.name}{_at_time(network)}", note)
     return ax
 
 
-def _projection(network: NetworkSnapshot, name: str | None) -> ProjectionSnapshot:
-    for projection in network.projections:
-        if name in {None, projection.name}:
-            return projection
-    known = ", ".join(projection.name for projection in network.projections) or "none"
-    wanted = "projection" if name is None else f"projection {name!r}"
-    msg = f"state {network.name!r} has no {wanted}; it has: {known}"
+def _find(kind: str, network: NetworkSnapshot, parts: Sequence[_Part], name: str | None) -> _Part:
+    """Return the population or projection with this name, by default the first one."""
+    for part in parts:
+        if name in {None, part.name}:
+            return part
+    wanted = kind if name is None else f"{kind} {name!r}"
+    msg = f"state {network.name!r} has no {wanted}; it has: {_names(parts)}"
     raise NothingRecordedError(msg)
 
 
-def _population(network: NetworkSnapshot, name: str | None) -> PopulationSnapshot:
-    for population in network.populations:
-        if name in {None, population.name}:
-            return population
-    known = ", ".join(population.name for population in network.populations) or "none"
-    wanted = "population" if name is None else f"population {name!r}"
-    msg = f"state {network.name!r} has no {wanted}; it has: {known}"
-    raise NothingRecordedError(msg)
+def _names(named: Iterable[Quantity | PopulationSnapshot | ProjectionSnapshot]) -> str:
+    return ", ".join(one.name for one in named) or "none"
+
+
+def _draw_histogram(ax: "Axes", shown: Quantity, label: str, what: str, bins: int) -> Histogram:
+    counted = histogram(shown.values, bins)
+    ax.stairs(counted.counts, counted.edges, fill=True)
+    ax.set_xlabel(label)
+    ax.set_ylabel(what)
+    return counted
+
+
+def _draw_matrix(
+    ax: "Axes", values: NDArray[Any], across: NDArray[Any], up: NDArray[Any], label: str
+) -> None:
+    """Draw values by rank: the edges are ranks, and a rank is the centre of a cell."""
+    color_bar(ax, image(ax, values, across - 0.5, up - 0.5), label)
+    whole_numbers(ax.xaxis)
+    whole_numbers(ax.yaxis)
 
 
 def _about(projection: ProjectionSnapshot, network: NetworkSnapshot) -> str:
     ends = [name for name in (projection.pre, projection.post) if name]
     between = f", {' to '.join(ends)}" if len(ends) == 2 else ""
-    return f"projection {projection.name}{between}{_when(network)}"
+    return f"projection {projection.name}{between}{_at_time(network)}"
 
 
-def _when(network: NetworkSnapshot) -> str:
+def _at_time(network: NetworkSnapshot) -> str:
     return "" if network.time is None else f", at {network.time:g} s"
-
-
-def _ranks(ax: "Axes", across: str, up: str) -> None:
-    ax.set_xlabel(across)
-    ax.set_ylabel(up)
-    whole_numbers(ax.xaxis)
-    whole_numbers(ax.yaxis)

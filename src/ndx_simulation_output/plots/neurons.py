@@ -1,7 +1,8 @@
-"""Draw neurons in space, coloured by a variable."""
+"""Neurons in space, coloured by a variable at a time, and animations of them."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +15,14 @@ from ndx_simulation_output.errors import (
     NothingRecordedError,
     ShapeMismatchError,
 )
-from ndx_simulation_output.files import check_target, whole_file
+from ndx_simulation_output.files import atomic_file, check_target
 from ndx_simulation_output.plots.canvas import (
+    about_report,
     axes_or_new,
     color_bar,
+    find_source,
     new_figure,
     quantity_of,
-    report_of,
     scale_of,
     title,
 )
@@ -30,25 +32,33 @@ from ndx_simulation_output.recording.arrays import release
 from ndx_simulation_output.recording.morphology import FORMAT, Section, read_neuroml
 from ndx_simulation_output.recording.times import Times
 from ndx_simulation_output.recording.traces import read_in_unit
-from ndx_simulation_output.recording.units import Scale, time_scale
+from ndx_simulation_output.recording.units import Scale, parse_unit, time_scale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from ndx_simulation_output.recording.compartments import CompartmentTable
-
-# Where compartments are, and their values at some times.
+    from ndx_simulation_output.recording import CompartmentTable
 
 _AXES = ("x", "y", "z")
+_MAX_COMPARTMENTS = 20_000
+_MAX_FRAMES = 1000
+_MAX_SIZED_SPOTS = 500
+_THINNEST, _THICKEST = 1.0, 8.0
+_GREY = "0.8"
+_REACH = 0.07
+"""Distance of the corners of the box from its centre that leaves room for the labels of axes."""
+
+_FLAT = 0.02
+"""Depth of neurons, relative to their largest extent, below which they are seen from above."""
 
 
 @dataclass(frozen=True)
-class Places:
-    """Where compartments are: ``points`` x, y, z in µm, shape (compartment, 3).
+class Coordinates:
+    """Coordinates of compartments: ``points`` x, y, z in µm, shape (compartment, 3).
 
-    ``columns`` are their columns of the report, ``cells`` the ids of their cells, ``numbers`` those
-    of their sections, ``diameters`` (µm), NaN where unknown; all of shape (compartment,). Only
-    compartments with a known place are there; ``left_out`` counts the others.
+    All others have shape (compartment,): ``columns`` of the report, ids of ``cells``, ``numbers``
+    of sections, ``diameters`` (µm) and ``positions`` in the section, NaN if unknown. Compartments
+    without coordinates are not contained; ``left_out`` is their number.
     """
 
     columns: NDArray[np.intp]
@@ -61,16 +71,30 @@ class Places:
 
 
 @dataclass(frozen=True)
-class Frame:
-    """Values of compartments at some ``times`` (s): shape (time, compartment), in ``unit``."""
+class Frames:
+    """Values of compartments at some ``times`` (s), shape (time, compartment), in ``unit``."""
 
     times: NDArray[np.float64]
     values: NDArray[Any]
     unit: str
 
 
-def read_places(table: "CompartmentTable", columns: NDArray[np.intp]) -> Places:
-    """Read where the compartments ``columns`` of a table are.
+@dataclass(frozen=True)
+class NeuronShape:
+    """Lines and spots that neurons are drawn as, in µm; each line has shape (point, 3).
+
+    ``owners`` are the indices of the compartments that the lines show, -1 if not recorded;
+    ``widths`` are in points. ``spots`` are the indices of compartments drawn as points.
+    """
+
+    lines: tuple[NDArray[np.float64], ...]
+    owners: NDArray[np.intp]
+    widths: NDArray[np.float64]
+    spots: NDArray[np.intp]
+
+
+def read_coordinates(table: "CompartmentTable", columns: NDArray[np.intp]) -> Coordinates:
+    """Read the coordinates of the compartments ``columns`` of a table.
 
     Raises
     ------
@@ -80,16 +104,17 @@ def read_places(table: "CompartmentTable", columns: NDArray[np.intp]) -> Places:
     """
     if not set(_AXES) <= set(table.columns):
         msg = (
-            f"the compartments of population {table.population!r} have no places, columns x, y and "
-            "z: they cannot be drawn in space; a heat map shows their values"
+            f"the compartments of population {table.population!r} have no coordinates: expected "
+            f"columns x, y and z; found {', '.join(table.columns) or 'none'}. A heat map does not "
+            "need them (--kind heat)"
         )
         raise NothingRecordedError(msg)
     points = np.column_stack([table.values(axis, columns) for axis in _AXES]).astype(np.float64)
     known = np.isfinite(points).all(axis=1)
     if not known.any():
         msg = (
-            f"none of the {len(columns)} chosen compartments of population {table.population!r} "
-            "has a known place: x, y and z are not numbers"
+            f"none of the {len(columns)} selected compartments of population "
+            f"{table.population!r} has coordinates: x, y and z are NaN"
         )
         raise NothingRecordedError(msg)
     columns = columns[known]
@@ -98,7 +123,7 @@ def read_places(table: "CompartmentTable", columns: NDArray[np.intp]) -> Places:
         name: table.values(name, columns) if name in table.columns else unknown
         for name in ("diameter", "position")
     }
-    return Places(
+    return Coordinates(
         columns,
         points[known],
         optional["diameter"].astype(np.float64),
@@ -110,90 +135,105 @@ def read_places(table: "CompartmentTable", columns: NDArray[np.intp]) -> Places:
 
 
 def read_frames(
-    report: "Report",
+    report: Report,
     columns: NDArray[np.intp],
     *,
     at: float | None = None,
     start: float | None = None,
     stop: float | None = None,
     count: int = 1,
-) -> Frame:
+) -> Frames:
     """Read values at the row nearest to ``at`` (s), or at ``count`` rows spread over a window.
 
     Raises
     ------
     NothingRecordedError
-        If no row lies in the window.
+        If the window contains no row.
 
     """
-    if at is not None:
-        rows = np.asarray([_nearest(report.times, at)])
+    if at is not None and report.times.count:
+        rows = np.asarray([_nearest_row(report.times, at)])
     else:
         window = report.times.window(start, stop)
         length = window.stop - window.start
         chosen = min(count, length)
         rows = window.start + np.arange(chosen) * length // max(chosen, 1)
-    if not report.times.count or not len(rows):
-        msg = f"report {report.name!r} has no values in this window of time"
+    if not len(rows):
+        msg = f"report {report.name!r} has no values in this time window"
         raise NothingRecordedError(msg)
     values = [
         read_in_unit(report.data, slice(int(row), int(row) + 1), columns, report.unit)[0]
         for row in rows
     ]
     release(report.data)
-    return Frame(seconds_at(report.times, rows), np.stack(values), report.unit.name)
+    return Frames(seconds_at(report.times, rows), np.stack(values), report.unit.name)
 
 
-def _nearest(times: Times, at: float) -> int:
+def _nearest_row(times: Times, at: float) -> int:
     after = int(min(times.window(at, None).start, times.count - 1))
     before = max(after - 1, 0)
     around = seconds_at(times, np.asarray([before, after]))
     return before if bool(at - around[0] <= around[1] - at) else after
 
 
-# The shape of neurons as lines: a compartment is drawn as far as it is known to reach.
+def reports_in_space(output: SimulationOutput) -> list[Report]:
+    """Return the reports with coordinates of compartments, membrane potentials first."""
+    known = [report for report in output.reports if "x" in report.compartments.columns]
+    return sorted(known, key=lambda report: not _is_in_volts(report))
 
-_THINNEST, _THICKEST = 1.0, 8.0
+
+def _is_in_volts(report: Report) -> bool:
+    unit = parse_unit(report.unit.name)
+    return unit is not None and unit.name == "volts"
 
 
-@dataclass(frozen=True)
-class Shape:
-    """Lines and spots in space, in µm: each ``line`` has shape (point, 3).
+def report_in_space(source: Any) -> Report:
+    """Return the report, or that of an output which is best drawn in space."""
+    known = reports_in_space(source) if isinstance(source, SimulationOutput) else []
+    return known[0] if known else find_source(source, Report)
 
-    ``owners`` are indices of compartments, -1 for what was not recorded; ``widths`` are in points
-    on paper. ``spots`` are indices of compartments that are drawn as points.
+
+def sections_of(source: Any, report: Report) -> Mapping[tuple[int, int], Section]:
+    """Return the sections of a Neuronvisio output by cell and number, else none.
+
+    Of other outputs it is not known that the numbers of a report are those of the NeuroML.
     """
+    text = source.run.morphology if isinstance(source, SimulationOutput) else None
+    if not text or report.provenance.get("format") != FORMAT:
+        return {}
+    geometry = read_neuroml(text, "the morphology of the run")
+    cells = {name: number for number, name in enumerate(geometry.cells)}
+    return {(cells[section.cell], section.number): section for section in geometry.sections}
 
-    lines: tuple[NDArray[np.float64], ...]
-    owners: NDArray[np.intp]
-    widths: NDArray[np.float64]
-    spots: NDArray[np.intp]
 
+def neuron_shape(
+    coordinates: Coordinates, sections: Mapping[tuple[int, int], Section]
+) -> NeuronShape:
+    """Return the shape of compartments; ``sections`` are by cell and number, if known.
 
-def shape_of(places: Places, sections: Mapping[tuple[int, int], Section]) -> Shape:
-    """Give the shape of compartments, with their sections, by cell and number, where known.
-
-    A section with a known course is drawn along it, each part in the colour of the recorded
-    compartment that is nearest along the section. Else compartments of a section are joined: each
-    reaches halfway to the next. Single ones are spots, for nothing says how long they are. Sections
-    are not joined to each other: a table does not say which begins where.
+    A section with 3-D points is drawn along them, each part in the colour of the recorded
+    compartment with the nearest position. Other compartments of a section are joined by lines that
+    reach halfway to the next. Single compartments are spots: their length is unknown. Sections are
+    not joined, because a table does not contain their parents.
     """
     lines: list[NDArray[np.float64]] = []
     owners: list[int] = []
     spots: list[int] = []
     diameters: list[float] = []
     drawn = set()
-    for key, members in _by_section(places):
+    for key, members in _by_section(coordinates):
         section = sections.get(key)
-        parts = list(
-            _joined(places, members) if section is None else _along(section, places, members)
+        parts = (
+            _join_compartments(coordinates, members)
+            if section is None
+            else _split_section(section, coordinates, members)
         )
         if not parts:
             spots.extend(members.tolist())
         for owner, line in parts:
             lines.append(line)
             owners.append(owner)
-            diameters.append(places.diameters[owner])
+            diameters.append(coordinates.diameters[owner])
         drawn.add(key)
     for key in sections.keys() - drawn:
         points = sections[key].points
@@ -202,76 +242,70 @@ def shape_of(places: Places, sections: Mapping[tuple[int, int], Section]) -> Sha
             owners.append(-1)
             diameters.append(float(np.mean(points[:, 3])))
     widths = np.clip(np.nan_to_num(np.asarray(diameters), nan=1.5), _THINNEST, _THICKEST)
-    return Shape(tuple(lines), np.asarray(owners, np.intp), widths, np.asarray(spots, np.intp))
+    return NeuronShape(
+        tuple(lines), np.asarray(owners, np.intp), widths, np.asarray(spots, np.intp)
+    )
 
 
-def _by_section(places: Places) -> Iterator[tuple[tuple[int, int], NDArray[np.intp]]]:
-    """Give the compartments of each section of each cell, in the order of their positions."""
-    order = np.lexsort((places.positions, places.numbers, places.cells))
-    cells, numbers = places.cells[order], places.numbers[order]
+def _by_section(
+    coordinates: Coordinates,
+) -> Iterator[tuple[tuple[int, int], NDArray[np.intp]]]:
+    """Yield cell and number of each section, and its compartments in order of position."""
+    order = np.lexsort((coordinates.positions, coordinates.numbers, coordinates.cells))
+    cells, numbers = coordinates.cells[order], coordinates.numbers[order]
     edges = np.flatnonzero((np.diff(cells) != 0) | (np.diff(numbers) != 0)) + 1
     for members in np.split(order, edges):
         if len(members):
-            yield (int(places.cells[members[0]]), int(places.numbers[members[0]])), members
+            first = members[0]
+            yield (int(coordinates.cells[first]), int(coordinates.numbers[first])), members
 
 
-def _joined(places: Places, members: NDArray[np.intp]) -> Iterator[tuple[int, Any]]:
-    """Give for each compartment the way from halfway before it to halfway behind it.
+def _join_compartments(
+    coordinates: Coordinates, members: NDArray[np.intp]
+) -> list[tuple[int, NDArray[np.float64]]]:
+    """Return a line for each compartment, from halfway to the previous to halfway to the next.
 
-    The first and the last reach as far beyond their middle as they do towards the next.
+    The first and the last reach as far outwards as inwards.
     """
-    points = places.points[members]
+    points = coordinates.points[members]
     if len(members) < 2:
-        return
+        return []
     halves = (points[1:] + points[:-1]) / 2
     ends = np.vstack([2 * points[0] - halves[0], halves, 2 * points[-1] - halves[-1]])
-    for place, member in enumerate(members):
-        yield int(member), np.stack([ends[place], points[place], ends[place + 1]])
+    return [
+        (int(member), np.stack([ends[index], points[index], ends[index + 1]]))
+        for index, member in enumerate(members)
+    ]
 
 
-def _along(
-    section: Section, places: Places, members: NDArray[np.intp]
-) -> Iterator[tuple[int, Any]]:
-    """Cut the course of a section halfway between the positions of recorded compartments."""
+def _split_section(
+    section: Section, coordinates: Coordinates, members: NDArray[np.intp]
+) -> list[tuple[int, NDArray[np.float64]]]:
+    """Return a part of a section for each compartment, cut halfway between their positions."""
     points = section.points[:, :3]
     if len(points) < 2:
-        return
-    at = np.nan_to_num(places.positions[members], nan=0.5)
+        return []
+    at = np.nan_to_num(coordinates.positions[members], nan=0.5)
     borders = np.concatenate([[0.0], (at[1:] + at[:-1]) / 2, [1.0]])
     steps = np.linalg.norm(np.diff(points, axis=0), axis=1)
     arc = np.concatenate([[0.0], np.cumsum(steps)])
     arc = arc / (arc[-1] or 1.0)
-    for place, member in enumerate(members):
-        first, last = borders[place], borders[place + 1]
+    parts = []
+    for member, first, last in zip(members, borders[:-1], borders[1:], strict=True):
         inner = arc[(arc > first) & (arc < last)]
-        ways = np.concatenate([[first], inner, [last]])
-        yield int(member), np.column_stack([np.interp(ways, arc, axis) for axis in points.T])
+        along = np.concatenate([[first], inner, [last]])
+        line = np.column_stack([np.interp(along, arc, axis) for axis in points.T])
+        parts.append((int(member), line))
+    return parts
 
 
-# Neurons in space, their compartments coloured by a variable at a time.
-
-_MOST_COMPARTMENTS = 20_000
-_FEW = 500
-_GREY = "0.8"
-_FLAT = 0.02
-"""Part of the widest direction below which the depth of neurons is not shown."""
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """What of a picture changes with time: lines and spots, and the compartments they show."""
-
-    artists: tuple[tuple[Any, NDArray[np.intp]], ...]
-    scale: Scale
-    note: str
-
-    def show(self, ax: "Axes", report: Report, time: float, values: NDArray[Any]) -> None:
-        """Colour everything by the values, shape (compartment,), at a time (s)."""
-        for artist, owners in self.artists:
-            artist.set_array(values[owners] * self.scale.factor)
-        shown = time_scale(abs(time))
-        about = f"{report.name}, population {report.population}"
-        title(ax, f"{about}, at {time * shown.factor:.4g} {shown.symbol}", self.note)
+def color_limits(frames: Frames) -> tuple[float, float]:
+    """Return the lowest and the highest value, or two different values around a constant."""
+    finite = frames.values[np.isfinite(frames.values)]
+    if not len(finite):
+        return 0.0, 1.0
+    low, high = float(finite.min()), float(finite.max())
+    return (low, high) if low < high else (low - abs(low) * 1e-3 - 1e-12, high + abs(high) * 1e-3)
 
 
 def neuron(
@@ -284,23 +318,22 @@ def neuron(
 ) -> "Axes":
     """Draw compartments in space, coloured by their values at the row nearest to ``at`` (s).
 
-    By default that is the middle row, and the first cell; or, where cells have one compartment
-    each, 20,000 of them. ``limits`` are the values of the first and the last colour, in the
-    unit of the report. Of an output of Neuronvisio, sections are drawn along their 3-D points, in
-    grey where nothing was recorded. ``ax`` must be three-dimensional.
+    By default, the middle row and the first cell are drawn; if cells have one compartment each, up
+    to 20,000 of them. Of an output with several reports, the first one in volts is drawn.
+    ``limits`` are the values of the first and the last colour, in the unit of the report. Sections
+    of a Neuronvisio output are drawn along their 3-D points, in grey if nothing was recorded.
+    ``ax`` must be three-dimensional.
 
     Raises
     ------
     NothingRecordedError
-        If nothing says where the compartments are.
+        If the compartments have no coordinates.
     SourceError
-        If the NeuroML of an output of Neuronvisio cannot be read.
+        If the NeuroML of a Neuronvisio output cannot be read.
     CellNotFoundError
         If a cell id is not in the table.
     ShapeMismatchError
         If ``ax`` is not three-dimensional.
-    MissingDependencyError
-        If matplotlib is not installed.
 
     Example
     -------
@@ -310,159 +343,14 @@ def neuron(
     """
     report = report_in_space(source)
     ax = axes_or_new(ax, "3d")
-    places, note = places_to_draw(report, cells)
-    if at is None:
-        at = float(report.times.seconds(_middle(report.times.count))[0])
-    frame = read_frames(report, places.columns, at=at)
-    low, high = limits or limits_of(frame)
-    drawn = draw_frame(ax, report, places, sections_of(source, report), (low, high), note)
-    drawn.show(ax, report, float(frame.times[0]), frame.values[0])
+    coordinates, note = _coordinates_to_draw(report, cells)
+    if at is None and report.times.count:
+        middle = report.times.count // 2
+        at = float(report.times.seconds(slice(middle, middle + 1))[0])
+    frames = read_frames(report, coordinates.columns, at=at)
+    drawn = _draw(ax, source, report, coordinates, limits or color_limits(frames), note)
+    drawn.show(ax, report, float(frames.times[0]), frames.values[0])
     return ax
-
-
-def report_in_space(source: Any) -> Report:
-    """Give the report, or the first of an output that knows where its compartments are."""
-    if isinstance(source, SimulationOutput):
-        known = [one for one in source.reports if "x" in one.compartments.columns]
-        return known[0] if known else report_of(source)
-    return report_of(source)
-
-
-def sections_of(source: Any, report: Report) -> Mapping[tuple[int, int], Section]:
-    """Give the sections of an output of Neuronvisio by cell and number, else none.
-
-    Only there are the numbers of a report known to be those of its NeuroML.
-    """
-    text = source.run.morphology if isinstance(source, SimulationOutput) else None
-    if not text or report.provenance.get("format") != FORMAT:
-        return {}
-    geometry = read_neuroml(text, "the morphology of the run")
-    cells = {name: number for number, name in enumerate(geometry.cells)}
-    return {(cells[section.cell], section.number): section for section in geometry.sections}
-
-
-def draw_frame(
-    ax: Any,
-    report: Report,
-    places: Places,
-    sections: Mapping[tuple[int, int], Section],
-    limits: tuple[float, float],
-    note: str,
-) -> Drawn:
-    """Draw the shape of compartments, to be coloured; ``limits`` are in the unit of the report.
-
-    Raises
-    ------
-    ShapeMismatchError
-        If ``ax`` is not three-dimensional.
-
-    """
-    if not hasattr(ax, "get_zlim"):
-        msg = "a neuron needs axes in three dimensions: add_subplot(projection='3d')"
-        raise ShapeMismatchError(msg)
-    cells = set(np.unique(places.cells).tolist())
-    shape = shape_of(places, {key: one for key, one in sections.items() if key[0] in cells})
-    scale = scale_of(report.unit.name, np.asarray(limits))
-    low, high = (limit * scale.factor for limit in limits)
-    colors = {"cmap": "viridis", "clim": (low, high)}
-    _draw_lines(ax, shape, shape.owners < 0, {"colors": _GREY})
-    lines = _draw_lines(ax, shape, shape.owners >= 0, colors)
-    drawn = [(lines, shape.owners[shape.owners >= 0])] if lines is not None else []
-    if len(shape.spots):
-        drawn.append((_draw_spots(ax, places, shape.spots, (low, high)), shape.spots))
-    _frame_space(ax, [*shape.lines, places.points])
-    color_bar(ax, drawn[0][0], scale.label(quantity_of(report)), shrink=0.7, pad=0.1)
-    return Drawn(tuple(drawn), scale, note)
-
-
-def _draw_lines(ax: Any, shape: Shape, which: NDArray[np.bool_], colors: Mapping[str, Any]) -> Any:
-    """Draw some lines of a shape, None if there are none."""
-    from mpl_toolkits.mplot3d.art3d import Line3DCollection
-
-    chosen = np.flatnonzero(which)
-    if not len(chosen):
-        return None
-    ways = [shape.lines[index] for index in chosen]
-    lines = Line3DCollection(ways, linewidths=shape.widths[chosen], capstyle="butt", **colors)
-    ax.add_collection3d(lines, autolim=False)
-    return lines
-
-
-def _draw_spots(
-    ax: Any, places: Places, spots: NDArray[np.intp], limits: tuple[float, float]
-) -> Any:
-    """Draw compartments as points; few are the larger, the thicker they are."""
-    x, y, z = places.points[spots].T
-    sizes = np.clip(np.nan_to_num(places.diameters[spots], nan=3.0), 2, 12) ** 2
-    sizes = sizes if len(spots) <= _FEW else np.full(len(spots), 4.0)
-    low, high = limits
-    options = {"cmap": "viridis", "vmin": low, "vmax": high, "depthshade": False}
-    return ax.scatter(x, y, z, s=sizes, c=np.zeros(len(x)), **options)
-
-
-def places_to_draw(report: Report, cells: Iterable[int] | int | None) -> tuple[Places, str]:
-    """Give the compartments to draw, and say which they are."""
-    table = report.compartments
-    of = table.n_compartments
-    if cells is not None:
-        columns = table.find(cells)
-        of = len(columns)
-        columns = columns[sample(of, _MOST_COMPARTMENTS)]
-    elif of == len(table) or not of:
-        columns = sample(of, _MOST_COMPARTMENTS)
-    else:
-        first = int(np.flatnonzero(table.counts())[0])
-        columns = table.find(int(table.cell_ids[first]))
-        columns = columns[sample(len(columns), _MOST_COMPARTMENTS)]
-    places = read_places(table, columns)
-    one = np.unique(places.cells)
-    notes = [f"cell {one[0]}"] if len(one) == 1 else []
-    if len(columns) < of:
-        notes.append(f"{len(columns):,} of {of:,} compartments")
-    if places.left_out:
-        notes.append(f"{places.left_out:,} without a place left out")
-    return places, ", ".join(notes)
-
-
-def _middle(count: int) -> slice:
-    if not count:
-        msg = "the report has no values to draw"
-        raise NothingRecordedError(msg)
-    return slice(count // 2, count // 2 + 1)
-
-
-def limits_of(frame: Frame) -> tuple[float, float]:
-    """Give the lowest and the highest value of frames, apart from each other."""
-    finite = frame.values[np.isfinite(frame.values)]
-    if not len(finite):
-        return 0.0, 1.0
-    low, high = float(finite.min()), float(finite.max())
-    return (low, high) if low < high else (low - abs(low) * 1e-3 - 1e-12, high + abs(high) * 1e-3)
-
-
-def _frame_space(ax: Any, parts: list[NDArray[np.float64]]) -> None:
-    """Show all parts, a micrometre as long in each direction; look at flat ones from above."""
-    points = np.concatenate(parts)
-    low, high = np.nanmin(points, axis=0), np.nanmax(points, axis=0)
-    widest = float((high - low).max()) or 1.0
-    spans = np.maximum(1.05 * (high - low), widest / 5)
-    middle = (low + high) / 2
-    is_flat = bool(high[2] - low[2] < _FLAT * widest)
-    for axis, center, span in zip("xyz", middle, spans, strict=True):
-        getattr(ax, f"set_{axis}lim")(center - span / 2, center + span / 2)
-        getattr(ax, f"set_{axis}label")(f"{axis} (µm)")
-    ax.set_box_aspect(spans, zoom=1.15 if is_flat else 1.0)
-    ax.locator_params(nbins=4)
-    if is_flat:
-        ax.set_proj_type("ortho")
-        ax.view_init(elev=90, azim=-90)
-        ax.set_zticks([])
-        ax.set_zlabel("")
-
-
-# Neurons over time, as an animation.
-
-_MOST_FRAMES = 1000
 
 
 def save_animation(
@@ -476,18 +364,18 @@ def save_animation(
     fps: int = 20,
     overwrite: bool = False,
 ) -> Path:
-    """Write neurons in space over time to a GIF, or an MP4 where ffmpeg is installed.
+    """Write an animation of neurons in space to a GIF, or to an MP4 if ffmpeg is installed.
 
-    ``frames`` rows are shown, evenly spread over the window, each in one picture of which there are
-    ``fps`` a second. Colours reach from the lowest to the highest value shown. The cells are those
-    of :func:`neuron`.
+    It has one frame for each of ``frames`` rows, evenly spread over the time window, and shows
+    ``fps`` frames per second. Colours range from the lowest to the highest value shown. Report and
+    cells are those of :func:`neuron`.
 
     Raises
     ------
     ExportError
         If the name ends neither in ``.gif`` nor in ``.mp4``.
     NothingRecordedError
-        If nothing says where the compartments are.
+        If the compartments have no coordinates, or the window contains no values.
     CellNotFoundError
         If a cell id is not in the table.
     TargetExistsError
@@ -506,16 +394,16 @@ def save_animation(
     path = Path(path)
     check_target(path, overwrite=overwrite)
     figure = new_figure(6.4, 4.8)
-    writer = _writer(path, fps)
+    writer = _animation_writer(path, fps)
     report = report_in_space(source)
-    places, note = places_to_draw(report, cells)
+    coordinates, note = _coordinates_to_draw(report, cells)
     shown = read_frames(
-        report, places.columns, start=start, stop=stop, count=min(frames, _MOST_FRAMES)
+        report, coordinates.columns, start=start, stop=stop, count=min(frames, _MAX_FRAMES)
     )
     ax = figure.add_subplot(projection="3d")
-    drawn = draw_frame(ax, report, places, sections_of(source, report), limits_of(shown), note)
+    drawn = _draw(ax, source, report, coordinates, color_limits(shown), note)
     with (
-        whole_file(path, overwrite=overwrite) as temporary,
+        atomic_file(path, overwrite=overwrite) as temporary,
         writer.saving(figure, str(temporary), dpi=100),
     ):
         for time, values in zip(shown.times, shown.values, strict=True):
@@ -524,15 +412,147 @@ def save_animation(
     return path
 
 
-def _writer(path: Path, fps: int) -> Any:
+def _animation_writer(path: Path, fps: int) -> Any:
     from matplotlib import animation
 
     if path.suffix == ".gif":
         return animation.PillowWriter(fps=fps)
     if path.suffix != ".mp4":
-        msg = f"{path} is no name of an animation; expected one that ends in .gif or .mp4"
+        msg = f"{path} is not an animation; expected a name that ends in .gif or .mp4"
         raise ExportError(msg)
     if not animation.FFMpegWriter.isAvailable():
-        msg = f"{path} needs ffmpeg, which is not installed; a name that ends in .gif needs nothing"
+        msg = f"{path} needs ffmpeg, which is not installed; a .gif does not need it"
         raise MissingDependencyError(msg)
     return animation.FFMpegWriter(fps=fps)
+
+
+def _coordinates_to_draw(
+    report: Report, cells: Iterable[int] | int | None
+) -> tuple[Coordinates, str]:
+    """Return the coordinates of the compartments to draw, and a note that describes them."""
+    table = report.compartments
+    total = table.n_compartments
+    if cells is not None:
+        found = table.find(cells)
+        total = len(found)
+    elif total in {0, len(table)}:
+        found = np.arange(total)
+    else:
+        found = table.find(int(table.cell_ids[np.flatnonzero(table.counts())[0]]))
+    columns = found[sample(len(found), _MAX_COMPARTMENTS)]
+    coordinates = read_coordinates(table, columns)
+    shown = np.unique(coordinates.cells)
+    notes = [f"cell {shown[0]}"] if len(shown) == 1 else []
+    if len(columns) < total:
+        notes.append(f"{len(columns):,} of {total:,} compartments")
+    if coordinates.left_out:
+        notes.append(f"{coordinates.left_out:,} without coordinates not shown")
+    return coordinates, ", ".join(notes)
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """What changes with time: artists, and the indices of the compartments that they show."""
+
+    artists: tuple[tuple[Any, NDArray[np.intp]], ...]
+    scale: Scale
+    note: str
+
+    def show(self, ax: "Axes", report: Report, time: float, values: NDArray[Any]) -> None:
+        """Colour the artists by values, shape (compartment,), and set the title."""
+        for artist, owners in self.artists:
+            artist.set_array(values[owners] * self.scale.factor)
+        shown = time_scale(abs(time))
+        at = f"at {time * shown.factor:.4g} {shown.symbol}"
+        title(ax, f"{about_report(report)}, {at}", self.note)
+
+
+def _draw(
+    ax: Any,
+    source: Any,
+    report: Report,
+    coordinates: Coordinates,
+    limits: tuple[float, float],
+    note: str,
+) -> _Drawn:
+    """Draw the shape of compartments without values; ``limits`` are in the unit of the report."""
+    if not hasattr(ax, "get_zlim"):
+        msg = "a neuron needs axes in three dimensions: add_subplot(projection='3d')"
+        raise ShapeMismatchError(msg)
+    cells = set(np.unique(coordinates.cells).tolist())
+    sections = {key: one for key, one in sections_of(source, report).items() if key[0] in cells}
+    shape = neuron_shape(coordinates, sections)
+    scale = scale_of(report.unit.name, np.asarray(limits))
+    low, high = (limit * scale.factor for limit in limits)
+    is_recorded = shape.owners >= 0
+    artists = []
+    if not is_recorded.all():
+        _draw_lines(ax, shape, ~is_recorded, colors=_GREY)
+    if is_recorded.any():
+        lines = _draw_lines(ax, shape, is_recorded, cmap="viridis", clim=(low, high))
+        artists.append((lines, shape.owners[is_recorded]))
+    if len(shape.spots):
+        artists.append((_draw_spots(ax, coordinates, shape.spots, low, high), shape.spots))
+    _set_view(ax, [*shape.lines, coordinates.points])
+    color_bar(ax, artists[0][0], scale.label(quantity_of(report)), shrink=0.7, pad=0.1)
+    return _Drawn(tuple(artists), scale, note)
+
+
+def _draw_lines(ax: Any, shape: NeuronShape, which: NDArray[np.bool_], **colors: Any) -> Any:
+    from mpl_toolkits.mplot3d.art3d import Line3DCollection
+
+    chosen = np.flatnonzero(which)
+    lines = Line3DCollection(
+        [shape.lines[index] for index in chosen],
+        linewidths=shape.widths[chosen],
+        capstyle="butt",
+        **colors,
+    )
+    ax.add_collection3d(lines, autolim=False)
+    return lines
+
+
+def _draw_spots(
+    ax: Any, coordinates: Coordinates, spots: NDArray[np.intp], low: float, high: float
+) -> Any:
+    """Draw compartments as points, if they are few of a size that depends on the diameter."""
+    sizes = np.clip(np.nan_to_num(coordinates.diameters[spots], nan=3.0), 2, 12) ** 2
+    return ax.scatter(
+        *coordinates.points[spots].T,
+        s=sizes if len(spots) <= _MAX_SIZED_SPOTS else np.full(len(spots), 4.0),
+        c=np.zeros(len(spots)),
+        cmap="viridis",
+        vmin=low,
+        vmax=high,
+        depthshade=False,
+    )
+
+
+def _set_view(ax: Any, parts: list[NDArray[np.float64]]) -> None:
+    """Show all parts with equal scales on all axes; flat neurons are seen from above."""
+    points = np.concatenate(parts)
+    low, high = np.nanmin(points, axis=0), np.nanmax(points, axis=0)
+    widest = float((high - low).max()) or 1.0
+    spans = np.maximum(1.05 * (high - low), widest / 3)
+    middle = (low + high) / 2
+    is_flat = bool(high[2] - low[2] < _FLAT * widest)
+    for axis, center, span in zip(_AXES, middle, spans, strict=True):
+        getattr(ax, f"set_{axis}lim")(center - span / 2, center + span / 2)
+        getattr(ax, f"set_{axis}label")(f"{axis} (µm)")
+        ax.locator_params(axis, nbins=4 if span > widest / 2 else 2)
+    if is_flat:
+        ax.set_proj_type("ortho")
+        ax.view_init(elev=90, azim=-90)
+        ax.set_zticks([])
+        ax.set_zlabel("")
+    ax.set_box_aspect(spans)
+    ax.set_box_aspect(spans, zoom=_REACH / _projected_reach(ax))
+
+
+def _projected_reach(ax: Any) -> float:
+    """Return how far the corners of the box are from the centre, as projected to the axes."""
+    from mpl_toolkits.mplot3d import proj3d
+
+    corners = product(ax.get_xlim3d(), ax.get_ylim3d(), ax.get_zlim3d())
+    x, y, _ = proj3d.proj_transform(*np.transpose(list(corners)), ax.get_proj())
+    return float(np.abs([x, y]).max())

@@ -1,4 +1,4 @@
-"""Draw traces, heat maps and extracellular channels."""
+"""Traces of compartments, extracellular channels and vectors over time."""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -6,39 +6,33 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ndx_simulation_output.errors import NothingRecordedError
 from ndx_simulation_output.plots.canvas import (
     FINE,
+    about_report,
     axes_or_new,
-    color_bar,
-    image,
+    find_source,
+    legend_beside,
     pixels_of,
-    potential_of,
     quantity_of,
-    report_of,
+    require_values,
     scale_of,
     title,
-    whole_numbers,
 )
 from ndx_simulation_output.plots.downsampling import (
-    How,
     Lines,
     reduce_columns,
     reduce_traces,
     spread,
     stack_traces,
 )
-from ndx_simulation_output.plots.downsampling import heat_map as reduce_map
-from ndx_simulation_output.recording import CompartmentTable, Report
+from ndx_simulation_output.recording import CompartmentTable, ExtracellularPotential, Report
 from ndx_simulation_output.recording.units import time_scale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Traces, heat maps and extracellular channels.
-
-_IN_LEGEND = 10
-_CELLS_ON_AXIS = 16
+_MAX_IN_LEGEND = 10
+_TIME = "time (ms)"
 
 
 def traces(
@@ -54,9 +48,9 @@ def traces(
 ) -> "Axes":
     """Draw traces of a report or compartment series over time.
 
-    Of more than 8 compartments, the first of each of 8 cells is drawn; of chosen ones up to 50.
-    ``most`` says it otherwise, and the title what was left out. However long a trace is, every
-    extreme value is drawn.
+    Without a selection, at most 8 compartments are drawn: the first one of each of 8 cells. Of
+    selected compartments, at most 50 are drawn. ``most`` sets another limit. The title says how
+    many were omitted. Every extreme value of a trace is drawn, however long it is.
 
     Raises
     ------
@@ -65,9 +59,7 @@ def traces(
     CompartmentNotFoundError
         If a number or label belongs to none of the cells.
     NothingRecordedError
-        If an output has no reports, or the window no values.
-    MissingDependencyError
-        If matplotlib is not installed.
+        If an output has no reports, or the window contains no values.
 
     Example
     -------
@@ -75,75 +67,58 @@ def traces(
     ...     traces(output["v"], cells=[3, 7], numbers=0, stop=0.1)
 
     """
-    report = report_of(source)
+    report = find_source(source, Report)
     ax = axes_or_new(ax)
     if cells is None and numbers is None and labels is None:
-        columns, of = _some_columns(report.compartments, most or 8), report.data.shape[1]
+        columns, total = _default_columns(report.compartments, most or 8), report.data.shape[1]
     else:
         found = report.compartments.find(cells, numbers, labels)
-        columns, of = found[spread(len(found), most or 50)], len(found)
+        columns, total = found[spread(len(found), most or 50)], len(found)
     lines = reduce_traces(report, columns, start=start, stop=stop, pixels=pixels_of(ax)[1])
-    _refuse_nothing(report.name, lines.values)
+    require_values(report.name, lines.values)
     scale = scale_of(report.unit.name, lines.values)
     names = _names(report, columns)
-    _draw_lines(ax, lines, lines.values * scale.factor, names)
+    for line, name in zip(_draw_lines(ax, lines, lines.values * scale.factor), names, strict=True):
+        line.set_label(name)
     ax.set_ylabel(scale.label(quantity_of(report)))
-    if 1 < len(columns) <= _IN_LEGEND:
-        ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
-    shown = f"{len(columns):,} of {of:,} compartments" if len(columns) < of else ""
-    one = names[0] if len(columns) == 1 else ""
-    title(ax, _about(report), ", ".join(part for part in (one, shown) if part))
+    if 1 < len(columns) <= _MAX_IN_LEGEND:
+        legend_beside(ax)
+    notes = names[:1] if len(names) == 1 else []
+    notes += [f"{len(columns):,} of {total:,} compartments"] if len(columns) < total else []
+    title(ax, about_report(report), ", ".join(notes))
     return ax
 
 
-def heat_map(
-    source: Any,
-    cells: Iterable[int] | int | None = None,
-    numbers: Iterable[int] | int | None = None,
-    labels: Iterable[str] | str | None = None,
-    *,
-    start: float | None = None,
-    stop: float | None = None,
-    how: How = "mean",
-    ax: "Axes | None" = None,
-) -> "Axes":
-    """Draw the compartments of a report over time as an image.
+def _default_columns(table: CompartmentTable, most: int) -> NDArray[np.intp]:
+    """Return all compartments if they are few, else the first of some cells, or some of one."""
+    if table.n_compartments <= most or len(table) == 1:
+        return spread(table.n_compartments, most)
+    counts = table.counts()
+    firsts = (np.cumsum(counts) - counts)[counts > 0]
+    return np.asarray(firsts[spread(len(firsts), most)], np.intp)
 
-    Where several values fall into a pixel it shows their mean, or the highest or lowest with
-    ``how="max"`` or ``"min"``; of more than 256 MiB it shows a sample. The title says so.
 
-    Raises
-    ------
-    CellNotFoundError
-        If a cell id is not in the table.
-    CompartmentNotFoundError
-        If a number or label belongs to none of the cells.
-    NothingRecordedError
-        If an output has no reports, or the window no values.
-    MissingDependencyError
-        If matplotlib is not installed.
+def _names(report: Report, columns: NDArray[np.intp]) -> list[str]:
+    """Return names of compartments: the cell and, if cells have several, the label or number."""
+    table = report.compartments
+    cells = [f"cell {cell}" for cell in table.cells_of(columns)]
+    column = next((name for name in ("label", "number") if name in table.columns), None)
+    if column is None or table.n_compartments == len(table):
+        return cells
+    values = table.values(column, columns)
+    return [f"{cell}: {value}" for cell, value in zip(cells, values, strict=True)]
 
-    Example
-    -------
-    >>> with open_output("run.nwb") as output:  # doctest: +SKIP
-    ...     heat_map(output["v"], start=0.0, stop=0.1)
 
-    """
-    report = report_of(source)
-    ax = axes_or_new(ax)
-    columns = None
-    if not (cells is None and numbers is None and labels is None):
-        columns = report.compartments.find(cells, numbers, labels)
-    found = reduce_map(report, columns, start=start, stop=stop, shape=pixels_of(ax), how=how)
-    _refuse_nothing(report.name, found.values[:, : found.rows])
-    scale = scale_of(found.unit, found.values)
-    time = time_scale(float(found.times[-1] - found.times[0]))
-    drawn = image(ax, found.values * scale.factor, found.times * time.factor, found.columns)
-    color_bar(ax, drawn, scale.label(quantity_of(report)))
+def _draw_lines(ax: "Axes", lines: Lines, values: NDArray[Any]) -> list[Any]:
+    """Draw traces over time; a few samples are marked by points."""
+    span = float(lines.times[-1] - lines.times[0]) if len(lines.times) else 0.0
+    time = time_scale(span)
+    marker = "." if len(lines.times) <= 30 else ""
+    drawn = ax.plot(lines.times * time.factor, values, linewidth=FINE, marker=marker)
+    if len(lines.times) > 1 and span > 0:
+        ax.set_xlim(lines.times[0] * time.factor, lines.times[-1] * time.factor)
     ax.set_xlabel(time.label("time"))
-    _mark_cells(ax, report, columns)
-    title(ax, _about(report), found.note)
-    return ax
+    return drawn
 
 
 def channels(
@@ -155,16 +130,14 @@ def channels(
     most: int = 32,
     ax: "Axes | None" = None,
 ) -> "Axes":
-    """Draw extracellular channels above each other, equally far apart.
+    """Draw extracellular channels above each other, equally spaced.
 
-    ``ids`` are those of the channels, by default ``most`` of them, evenly spread.
+    ``ids`` selects channels; of the selected ones, at most ``most`` are drawn.
 
     Raises
     ------
     NothingRecordedError
         If an output has no extracellular potentials, or the potential no such channel.
-    MissingDependencyError
-        If matplotlib is not installed.
 
     Example
     -------
@@ -172,93 +145,22 @@ def channels(
     ...     channels(output.potentials[0])
 
     """
-    potential = potential_of(source)
+    potential = find_source(source, ExtracellularPotential)
     ax = axes_or_new(ax)
-    known = np.asarray(potential.channel_ids)
     found = potential.find(ids)
     columns = found[spread(len(found), most)]
     lines = reduce_traces(potential, columns, start=start, stop=stop, pixels=pixels_of(ax)[1])
-    _refuse_nothing(potential.name, lines.values)
+    require_values(potential.name, lines.values)
     stacked, step = stack_traces(lines.values)
     scale = scale_of(potential.unit.name, np.asarray([step]))
-    _draw_lines(ax, lines, stacked, None)
-    ax.set_yticks(np.arange(len(columns)), [str(channel) for channel in known[columns]])
+    _draw_lines(ax, lines, stacked)
+    shown = np.asarray(potential.channel_ids)[columns]
+    ax.set_yticks(np.arange(len(columns)), [str(channel) for channel in shown])
     ax.set_ylabel("channel")
-    shown = "" if len(columns) == len(found) else f"{len(columns)} of {len(found)} channels, "
-    apart = f"{step * scale.factor:.3g} {scale.symbol}".strip()
-    title(ax, potential.name, f"{shown}{apart} from one channel to the next")
+    part = "" if len(columns) == len(found) else f"{len(columns)} of {len(found)} channels, "
+    spacing = f"{step * scale.factor:.3g} {scale.symbol}".strip()
+    title(ax, potential.name, f"{part}{spacing} between channels")
     return ax
-
-
-def _refuse_nothing(name: str, values: NDArray[Any]) -> None:
-    if not values.size:
-        msg = f"{name!r} has no values to draw: no compartments, or none in this window of time"
-        raise NothingRecordedError(msg)
-
-
-def _draw_lines(ax: "Axes", lines: Lines, values: NDArray[Any], names: list[str] | None) -> None:
-    """Draw traces over time; few samples are shown as points too."""
-    span = float(lines.times[-1] - lines.times[0]) if len(lines.times) else 0.0
-    time = time_scale(span)
-    marker = "." if len(lines.times) <= 30 else ""
-    drawn = ax.plot(lines.times * time.factor, values, linewidth=FINE, marker=marker)
-    for line, name in zip(drawn, names or [], strict=False):
-        line.set_label(name)
-    if len(lines.times) > 1 and span > 0:
-        ax.set_xlim(lines.times[0] * time.factor, lines.times[-1] * time.factor)
-    ax.set_xlabel(time.label("time"))
-
-
-def _about(report: Report) -> str:
-    return f"{report.name}, population {report.population}"
-
-
-def _some_columns(table: CompartmentTable, most: int) -> NDArray[np.intp]:
-    """Give all compartments if they are few, else the first of some cells, or some of the one."""
-    if table.n_compartments <= most or len(table) == 1:
-        return spread(table.n_compartments, most)
-    counts = table.counts()
-    firsts = (np.cumsum(counts) - counts)[counts > 0]
-    return np.asarray(firsts[spread(len(firsts), most)], np.intp)
-
-
-def _names(report: Report, columns: NDArray[np.intp]) -> list[str]:
-    """Name compartments: by cell and, where cells have several, by label or number."""
-    table = report.compartments
-    cells = table.cells_of(columns)
-    if table.n_compartments == len(table):
-        return [f"cell {cell}" for cell in cells]
-    known = next((name for name in ("label", "number") if name in table.columns), None)
-    if known is None:
-        return [f"cell {cell}" for cell in cells]
-    values = table.values(known, columns)
-    return [f"cell {cell}: {value}" for cell, value in zip(cells, values, strict=True)]
-
-
-def _mark_cells(ax: "Axes", report: Report, columns: NDArray[np.intp] | None) -> None:
-    """Name the cells along the vertical axis if they are few, else count compartments."""
-    table = report.compartments
-    if columns is None and len(table) > _CELLS_ON_AXIS:
-        ax.set_ylabel("compartment")
-        whole_numbers(ax.yaxis)
-        return
-    cells = table.column_cells() if columns is None else table.cells_of(columns)
-    edges = np.flatnonzero(np.diff(cells)) + 1
-    if not len(cells) or len(edges) >= _CELLS_ON_AXIS:
-        ax.set_ylabel("compartment, as chosen")
-        whole_numbers(ax.yaxis)
-        return
-    begins = np.concatenate([[0], edges, [len(cells)]])
-    ax.set_yticks((begins[:-1] + begins[1:]) / 2, [str(cell) for cell in cells[begins[:-1]]])
-    ax.tick_params(axis="y", length=0)
-    for edge in edges:
-        ax.axhline(float(edge), color="white", linewidth=FINE)
-    ax.set_ylabel("compartments of cell")
-
-
-# Vectors as a manager of Neuronvisio has them, over time and over the distance of sections.
-
-_TIME = "time (ms)"
 
 
 def vectors(
@@ -269,25 +171,14 @@ def vectors(
     points: bool = False,
     ax: "Axes | None" = None,
 ) -> "Axes":
-    """Draw vectors, each of shape (value,), along ``x``; those of another length by their index.
-
-    Raises
-    ------
-    MissingDependencyError
-        If matplotlib is not installed.
-
-    Example
-    -------
-    >>> vectors({"soma": np.zeros(3)}, np.arange(3.0))  # doctest: +SKIP
-
-    """
+    """Draw Neuronvisio vectors, shape (value,), along ``x``; those of other lengths by index."""
     ax = axes_or_new(ax)
     by_index = [name for name, values in named.items() if x is None or len(values) != len(x)]
+    style: dict[str, Any] = {"linewidth": FINE}
+    style = {"linestyle": "none", "marker": "o"} if points else style
     for name, values in named.items():
         at = np.arange(len(values)) if x is None or name in by_index else x
         lines = reduce_columns(at, values[:, np.newaxis], pixels=pixels_of(ax)[1])
-        style: dict[str, Any] = {"linewidth": FINE}
-        style = {"linestyle": "none", "marker": "o"} if points else style
         ax.plot(lines.times, lines.values[:, 0], label=name, **style)
     some = len(by_index) < len(named)
     ax.set_xlabel(_TIME if not by_index else f"{_TIME}, or index" if some else "index")
@@ -304,20 +195,7 @@ def vectors_along(
     *,
     ax: "Axes | None" = None,
 ) -> "Axes":
-    """Draw vectors over time, each at the distance of its section in micrometres.
-
-    ``ax`` must be three-dimensional.
-
-    Raises
-    ------
-    MissingDependencyError
-        If matplotlib is not installed.
-
-    Example
-    -------
-    >>> vectors_along({"soma": np.zeros(3)}, {"soma": 0.0}, np.arange(3.0), "v")  # doctest: +SKIP
-
-    """
+    """Draw Neuronvisio vectors over time in 3-D axes, each at the distance of its section (µm)."""
     space: Any = axes_or_new(ax, "3d")
     for name in sorted(named, key=lambda name: distances[name]):
         lines = reduce_columns(time, named[name][:, np.newaxis], pixels=pixels_of(space)[1])

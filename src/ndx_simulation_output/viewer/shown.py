@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import NothingRecordedError
-from ndx_simulation_output.plots.downsampling import HeatMap, How, Recorded, heat_map, row_blocks
-from ndx_simulation_output.plots.neurons import read_frames, read_places
+from ndx_simulation_output.plots.downsampling import How, Recorded, row_blocks
+from ndx_simulation_output.plots.heat_maps import HeatMap, reduce_heat_map
+from ndx_simulation_output.plots.neurons import read_coordinates, read_frames
 from ndx_simulation_output.recording import Report, SimulationOutput, Spikes
 from ndx_simulation_output.recording.ids import runs_of
 from ndx_simulation_output.recording.traces import read_in_unit
@@ -132,13 +133,13 @@ class ShownHeatMap:
     last: int | None = None
     shape: tuple[int, int] = (400, 1000)
     how: How = "mean"
-    imports = (f"from {_REDUCED} import heat_map",)
+    imports = (f"from {_REDUCED} import reduce_heat_map",)
 
     def read(self, report: Report) -> HeatMap:
         """Read the image."""
         whole = self.compartments.is_all and (self.first, self.last) == (0, None)
         columns = None if whole else self.compartments.columns(report)[self.first : self.last]
-        return heat_map(
+        return reduce_heat_map(
             report, columns, start=self.start, stop=self.stop, shape=self.shape, how=self.how
         )
 
@@ -157,7 +158,8 @@ class ShownHeatMap:
             columns += f"[{self.first}:{'' if self.last is None else self.last}]"
         yield f"columns = {columns}"
         options = [window_code(self.start, self.stop), f"shape={self.shape}", f"how={self.how!r}"]
-        yield f"shown = heat_map(report, columns, {', '.join(part for part in options if part)})"
+        arguments = ", ".join(part for part in options if part)
+        yield f"shown = reduce_heat_map(report, columns, {arguments})"
         yield "values = shown.values"
 
 
@@ -222,24 +224,24 @@ class ShownFrame:
 
     compartments: Compartments
     at: float
-    imports = (f"from {_REDUCED} import read_frames, read_places",)
+    imports = (f"from {_REDUCED} import read_coordinates, read_frames",)
 
     def table(self, *outputs: SimulationOutput) -> Rows:
         """Give cell, number, place and value of each compartment."""
         report = outputs[0][self.compartments.report]
-        places = read_places(report.compartments, self.compartments.columns(report))
-        frame = read_frames(report, places.columns, at=self.at)
+        found = read_coordinates(report.compartments, self.compartments.columns(report))
+        frame = read_frames(report, found.columns, at=self.at)
         value = f"{report.variable or report.report}_{frame.unit}"
         yield "cell", "number", "x_um", "y_um", "z_um", "diameter_um", value
-        parts = (places.cells, places.numbers, *places.points.T, places.diameters, frame.values[0])
+        parts = (found.cells, found.numbers, *found.points.T, found.diameters, frame.values[0])
         yield from zip(*(part.tolist() for part in parts), strict=True)
 
     def code(self, *names: str) -> Iterator[str]:
-        """Give lines that read ``places`` and ``values``."""
+        """Give lines that read ``coordinates`` and ``values``."""
         yield f"report = {names[0]}[{self.compartments.report!r}]"
         yield f"columns = report.compartments.find({self.compartments.code})"
-        yield "places = read_places(report.compartments, columns)  # places.points in µm"
-        yield f"frame = read_frames(report, places.columns, at={self.at!r})"
+        yield "coordinates = read_coordinates(report.compartments, columns)  # points in µm"
+        yield f"frame = read_frames(report, coordinates.columns, at={self.at!r})"
         yield "values = frame.values[0]  # as frame.unit says"
 
 

@@ -26,13 +26,14 @@ from ndx_simulation_output.errors import NothingRecordedError
 from ndx_simulation_output.plots.canvas import scale_of
 from ndx_simulation_output.plots.downsampling import spread
 from ndx_simulation_output.plots.neurons import (
-    Places,
-    Shape,
-    limits_of,
+    Coordinates,
+    NeuronShape,
+    color_limits,
+    neuron_shape,
+    read_coordinates,
     read_frames,
-    read_places,
+    reports_in_space,
     sections_of,
-    shape_of,
 )
 from ndx_simulation_output.recording import Report, SimulationOutput
 from ndx_simulation_output.recording.units import Scale, time_scale
@@ -66,7 +67,7 @@ class SpaceView:
 
     def build(self, output: SimulationOutput) -> UIElement:
         """Make the widgets for a file."""
-        known = [one.name for one in output.reports if "x" in one.compartments.columns]
+        known = [report.name for report in reports_in_space(output)]
         if not known:
             msg = (
                 f"{self.session.source.name} does not say where its compartments are: there are no "
@@ -167,13 +168,13 @@ class SpaceView:
             source.data = {name: [] for name in names}
         found = self.choice.compartments().columns(report)
         columns = found[spread(len(found), _MOST_COMPARTMENTS)]
-        self.places = read_places(report.compartments, columns)
+        self.places = read_coordinates(report.compartments, columns)
         cells = set(np.unique(self.places.cells).tolist())
         sections = {key: one for key, one in sections_of(output, report).items() if key[0] in cells}
-        self.shape = shape_of(self.places, sections)
+        self.shape = neuron_shape(self.places, sections)
         some = self.places.columns[spread(len(self.places.columns), _SAMPLED)]
         frames = read_frames(report, some, count=_FRAMES)
-        low, high = limits_of(frames)
+        low, high = color_limits(frames)
         self.values: Scale = scale_of(frames.unit, np.asarray([low, high]))
         self.colors.low, self.colors.high = low * self.values.factor, high * self.values.factor
         self.figure.title.text = plain(self.values.label(report.variable or report.report))
@@ -183,7 +184,7 @@ class SpaceView:
         notes += ["drag to turn, scroll to zoom"]
         self.note.text = small("; ".join(notes))
 
-    def _put(self, shape: Shape, places: Places) -> None:
+    def _put(self, shape: NeuronShape, places: Coordinates) -> None:
         points = [*shape.lines, places.points]
         low = np.min([np.nanmin(part, axis=0) for part in points], axis=0)
         high = np.max([np.nanmax(part, axis=0) for part in points], axis=0)

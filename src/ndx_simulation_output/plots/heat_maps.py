@@ -1,0 +1,252 @@
+"""Heat maps: compartments over time as an image."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ndx_simulation_output.plots.canvas import (
+    FINE,
+    about_report,
+    axes_or_new,
+    color_bar,
+    find_source,
+    image,
+    pixels_of,
+    quantity_of,
+    require_values,
+    scale_of,
+    title,
+    whole_numbers,
+)
+from ndx_simulation_output.plots.downsampling import (
+    How,
+    Indices,
+    Pixels,
+    Recorded,
+    column_edges,
+    one_of_each,
+    parts_of,
+    row_blocks,
+    row_edges,
+    seconds_at,
+)
+from ndx_simulation_output.recording import Report
+from ndx_simulation_output.recording.arrays import release
+from ndx_simulation_output.recording.times import RegularTimes, Times
+from ndx_simulation_output.recording.traces import read_in_unit
+from ndx_simulation_output.recording.units import time_scale
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_MOST_BYTES = 2**28
+_CELLS_ON_AXIS = 16
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """An image of shape (column pixel, time pixel), in the unit named ``unit``.
+
+    Each pixel is the ``how`` of the values in it, NaN if there are none. ``columns``
+    (column pixel + 1,) are the edges of the pixels as indices of the selected columns, ``times``
+    (time pixel + 1,) in seconds. Of a large recording only ``columns_read`` of the columns and
+    ``rows_read`` of the ``rows`` were read: one random column of each pixel, and the first rows of
+    each.
+    """
+
+    values: NDArray[np.float64]
+    columns: Indices
+    times: NDArray[np.float64]
+    unit: str
+    how: How
+    columns_read: int
+    rows_read: int
+    rows: int
+
+    @property
+    def note(self) -> str:
+        """What a pixel shows, in words; empty if it shows one value."""
+        n_columns, n_pixels = int(self.columns[-1]), max(self.values.size, 1)
+        parts = []
+        if self.columns_read < n_columns:
+            parts.append(f"{self.columns_read:,} of {n_columns:,} compartments")
+        if self.rows_read < self.rows:
+            parts.append(f"{self.rows_read:,} of {self.rows:,} times")
+        values_per_pixel = self.columns_read * self.rows_read / n_pixels
+        if values_per_pixel > 1:
+            parts.append(f"{self.how} of {values_per_pixel:.3g} values per pixel")
+        return ", ".join(parts)
+
+
+def reduce_heat_map(
+    recorded: Recorded,
+    columns: NDArray[np.intp] | None = None,
+    *,
+    start: float | None = None,
+    stop: float | None = None,
+    shape: tuple[int, int] = (500, 1000),
+    how: How = "mean",
+    most_bytes: int = _MOST_BYTES,
+) -> HeatMap:
+    """Read some columns, or all, as an image of ``shape`` (height, width).
+
+    Rows with ``start <= time < stop`` (s) are shown. If their values exceed ``most_bytes``, one
+    column per pixel is read; if that is still too much, only the first rows of each pixel.
+
+    Example
+    -------
+    >>> from ndx_simulation_output.cable import simulate
+    >>> report = simulate(duration=0.02)["v_exc"]
+    >>> reduce_heat_map(report, shape=(20, 50)).note
+    'mean of 27.8 values per pixel'
+
+    """
+    rows = recorded.times.window(start, stop)
+    count = rows.stop - rows.start
+    shown = np.arange(recorded.data.shape[1]) if columns is None else columns
+    edges = column_edges(len(shown), shape[0])
+    row_bins = row_edges(recorded.times, rows, shape[1])
+    column_bins = edges
+    itemsize = recorded.data.dtype.itemsize
+    if count * len(shown) * itemsize > most_bytes:
+        shown = shown[one_of_each(edges)]
+        column_bins = np.arange(len(shown) + 1)
+    pixels = Pixels((len(row_bins) - 1, len(column_bins) - 1), how)
+    rows_read = 0
+    if count and len(shown):
+        row_bytes = itemsize * len(shown)
+        if count * row_bytes > most_bytes:
+            height = max(1, most_bytes // (row_bytes * (len(row_bins) - 1)))
+            rows_read = _add_first_rows(pixels, recorded, shown, row_bins, height)
+        else:
+            _add_all_rows(pixels, recorded, shown, column_bins, row_bins)
+            rows_read = count
+        release(recorded.data)
+    return HeatMap(
+        pixels.image(),
+        edges,
+        _time_edges(recorded.times, row_bins),
+        recorded.unit.name,
+        how,
+        len(shown),
+        rows_read,
+        count,
+    )
+
+
+def _add_all_rows(
+    pixels: Pixels,
+    recorded: Recorded,
+    columns: NDArray[np.intp],
+    column_bins: Indices,
+    row_bins: Indices,
+) -> None:
+    width = recorded.data.shape[1]
+    is_all = len(columns) == width and bool((columns == np.arange(width)).all())
+    for rows in row_blocks(recorded.data, slice(int(row_bins[0]), int(row_bins[-1])), len(columns)):
+        values = read_in_unit(recorded.data, rows, None if is_all else columns, recorded.unit)
+        release(recorded.data)
+        inside, starts = parts_of(row_bins, rows)
+        pixels.add(inside, values, starts, column_bins[:-1])
+
+
+def _add_first_rows(
+    pixels: Pixels,
+    recorded: Recorded,
+    columns: NDArray[np.intp],
+    row_bins: Indices,
+    height: int,
+) -> int:
+    """Add the first ``height`` rows of each time pixel, and return their number."""
+    column_bins, read = np.arange(len(columns)), 0
+    for pixel, (top, bottom) in enumerate(pairwise(row_bins)):
+        rows = slice(int(top), int(min(bottom, top + height)))
+        values = read_in_unit(recorded.data, rows, columns, recorded.unit)
+        pixels.add(slice(pixel, pixel + 1), values, np.zeros(1, np.intp), column_bins)
+        read += len(values)
+    return read
+
+
+def _time_edges(times: Times, row_bins: Indices) -> NDArray[np.float64]:
+    """Return the times (s) of the edges; the last pixel ends one mean step after its last row."""
+    if isinstance(times, RegularTimes):
+        return seconds_at(times, row_bins)
+    firsts = seconds_at(times, row_bins[:-1])
+    if not len(firsts):
+        return np.zeros(1)
+    last = seconds_at(times, row_bins[-1:] - 1)
+    step = (last[0] - firsts[0]) / max(1, row_bins[-1] - row_bins[0] - 1)
+    return np.append(firsts, last[0] + step)
+
+
+def heat_map(
+    source: Any,
+    cells: Iterable[int] | int | None = None,
+    numbers: Iterable[int] | int | None = None,
+    labels: Iterable[str] | str | None = None,
+    *,
+    start: float | None = None,
+    stop: float | None = None,
+    how: How = "mean",
+    ax: "Axes | None" = None,
+) -> "Axes":
+    """Draw the compartments of a report or compartment series over time as an image.
+
+    A pixel that covers several values shows their mean, or with ``how="max"`` or ``"min"`` an
+    extreme. Of more than 256 MiB a sample is shown. The title describes the reduction.
+
+    Raises
+    ------
+    CellNotFoundError
+        If a cell id is not in the table.
+    CompartmentNotFoundError
+        If a number or label belongs to none of the cells.
+    NothingRecordedError
+        If an output has no reports, or the window contains no values.
+
+    Example
+    -------
+    >>> with open_output("run.nwb") as output:  # doctest: +SKIP
+    ...     heat_map(output["v"], start=0.0, stop=0.1)
+
+    """
+    report = find_source(source, Report)
+    ax = axes_or_new(ax)
+    columns = None
+    if not (cells is None and numbers is None and labels is None):
+        columns = report.compartments.find(cells, numbers, labels)
+    found = reduce_heat_map(report, columns, start=start, stop=stop, shape=pixels_of(ax), how=how)
+    require_values(report.name, found.values[:, : found.rows])
+    scale = scale_of(found.unit, found.values)
+    time = time_scale(float(found.times[-1] - found.times[0]))
+    drawn = image(ax, found.values * scale.factor, found.times * time.factor, found.columns)
+    color_bar(ax, drawn, scale.label(quantity_of(report)))
+    ax.set_xlabel(time.label("time"))
+    _label_cells(ax, report, columns)
+    title(ax, about_report(report), found.note)
+    return ax
+
+
+def _label_cells(ax: "Axes", report: Report, columns: NDArray[np.intp] | None) -> None:
+    """Label the vertical axis by cells if they are few, else by index of compartment."""
+    table = report.compartments
+    if columns is None and len(table) > _CELLS_ON_AXIS:
+        ax.set_ylabel("compartment")
+        whole_numbers(ax.yaxis)
+        return
+    cells = table.column_cells() if columns is None else table.cells_of(columns)
+    edges = np.flatnonzero(np.diff(cells)) + 1
+    if not len(cells) or len(edges) >= _CELLS_ON_AXIS:
+        ax.set_ylabel("selected compartment")
+        whole_numbers(ax.yaxis)
+        return
+    begins = np.concatenate([[0], edges, [len(cells)]])
+    ax.set_yticks((begins[:-1] + begins[1:]) / 2, [str(cell) for cell in cells[begins[:-1]]])
+    ax.tick_params(axis="y", length=0)
+    for edge in edges:
+        ax.axhline(float(edge), color="white", linewidth=FINE)
+    ax.set_ylabel("compartments of cell")
