@@ -1,4 +1,4 @@
-"""Matrices, the ways to store them in HDF5 files, and the parts of them that can be asked for."""
+"""Matrices, ways to store them in HDF5 files, and selections of them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,20 +10,6 @@ from typing import Any
 import h5py
 import numpy as np
 from hypothesis import strategies as st
-
-__all__ = [
-    "DTYPES",
-    "SHAPES",
-    "STORED",
-    "VALUES",
-    "Spy",
-    "assert_same",
-    "directory",
-    "keys",
-    "matrix",
-    "storage_options",
-    "write",
-]
 
 DTYPES = ["<f4", ">f4", "<f8", ">f8", "<f2", ">f2", "|u1", "<i2", ">i4", "<u8"]
 SHAPES = st.tuples(st.integers(1, 24), st.integers(1, 24))
@@ -47,18 +33,18 @@ STORED = {
     "gzip": {"chunks": (4, 3), "compression": "gzip"},
     "shuffle and gzip": {"chunks": (4, 3), "compression": "gzip", "shuffle": True},
 }
-"""The ways to store a matrix that are read past HDF5."""
+"""Ways to store a matrix that are read past HDF5."""
 
 
 @contextmanager
 def directory() -> Iterator[Path]:
-    """Give a new directory for each example: fixtures are the same for all of them."""
+    """Yield a new directory for each example; fixtures are shared by all examples of a test."""
     with TemporaryDirectory() as name:
         yield Path(name)
 
 
 def matrix(shape: tuple[int, int], dtype: Any, seed: int = 0) -> np.ndarray:
-    """Give a matrix of any bits: also what is not a number, in columns that do not shrink."""
+    """Return a matrix in which every third column is random bits, NaN included."""
     rng = np.random.default_rng(seed)
     values = (100 * rng.random(shape)).astype(dtype)
     noise = np.frombuffer(rng.bytes(values.nbytes), dtype).reshape(shape)
@@ -68,8 +54,8 @@ def matrix(shape: tuple[int, int], dtype: Any, seed: int = 0) -> np.ndarray:
 
 @st.composite
 def storage_options(draw: st.DrawFn, shape: tuple[int, int], dtype: str) -> dict[str, Any]:
-    """Give the options of h5py for one way to store a matrix."""
-    # HDF5 scales neither numbers of two bytes with a point nor, without loss, any others.
+    """Draw the options of h5py for one way to store a matrix."""
+    # HDF5 cannot scale 16-bit floats, and scales other floats with loss.
     allowed = [name for name in _OPTIONS if name != "scaleoffset" or np.dtype(dtype).kind in "iu"]
     kind = draw(st.sampled_from(allowed))
     if kind == "contiguous":
@@ -81,7 +67,7 @@ def storage_options(draw: st.DrawFn, shape: tuple[int, int], dtype: str) -> dict
 
 @st.composite
 def keys(draw: st.DrawFn, shape: tuple[int, int]) -> tuple[slice, slice]:
-    """Give two slices that go forwards, perhaps of nothing or beyond the edges."""
+    """Draw two ascending slices, which may be empty or end beyond the edges."""
     parts = []
     for length in shape:
         limit = st.none() | st.integers(-length - 2, length + 2)
@@ -90,7 +76,7 @@ def keys(draw: st.DrawFn, shape: tuple[int, int]) -> tuple[slice, slice]:
 
 
 def assert_same(found: Any, expected: np.ndarray) -> None:
-    """Compare bit by bit: what is not a number is the same if its bits are."""
+    """Compare bit by bit, NaN included."""
     native = expected.dtype.newbyteorder("=")
     assert found.shape == expected.shape
     assert found.dtype == native
@@ -105,7 +91,7 @@ def write(path: Path, options: dict[str, Any], values: np.ndarray = VALUES, **ho
 
 @dataclass
 class Spy:
-    """An array that is read in ``chunks``, and remembers what was read of it."""
+    """An array that is read in ``chunks``, and records the keys."""
 
     array: np.ndarray
     chunks: tuple[int, int] | None = None
@@ -125,14 +111,14 @@ class Spy:
         return self.array[key]
 
     def reads(self) -> np.ndarray:
-        """How many times each value was read."""
+        """Return how many times each value was read."""
         counts = np.zeros(self.shape, int)
         for key in self.keys:
             counts[key] += 1
         return counts
 
     def chunk_reads(self) -> np.ndarray:
-        """How many times each chunk was read, in part or whole."""
+        """Return how many times each chunk was read, in part or completely."""
         height, width = self.chunks or (1, 1)
         rows, columns = self.shape
         counts = np.zeros((-(-rows // height), -(-columns // width)), int)

@@ -1,4 +1,4 @@
-"""However large a matrix is and however its source is stored, it is copied in bounded memory."""
+"""A matrix is copied in bounded memory, whatever its size and the storage of its source."""
 
 import gc
 import tracemalloc
@@ -43,7 +43,7 @@ def source(request, tmp_path_factory) -> Iterator[Path]:
 
 
 def peak(array: LazyArray, target: Path, storage: StorageOptions, workers: int) -> int:
-    """Write an array, and give the most memory that took."""
+    """Write an array, and return the peak of allocated memory."""
     layout = plan_layout(array.shape, 4, 200, storage, workers)
     with h5py.File(target, "w", rdcc_nbytes=0) as file:
         dataset = create_dataset(file, "data", layout, array.dtype)
@@ -65,7 +65,7 @@ def test_a_matrix_is_copied_in_bounded_memory(source, chunks, memory, workers, t
         most = peak(array, tmp_path / "v.h5", StorageOptions(chunks=chunks, memory=memory), workers)
 
         assert_written(tmp_path / "v.h5", file["data"], slice(None))
-    # Beside the buffers, workers have a chunk each in hand.
+    # Besides the buffers, each worker processes a chunk.
     assert most < memory + 4 * MIB
 
 
@@ -81,7 +81,7 @@ def test_columns_in_another_order_are_copied_in_bounded_memory(source, chunks, t
         )
 
         assert_written(tmp_path / "v.h5", file["data"], order)
-    # What is read, what is chosen of it, and where that goes.
+    # The block that is read, the columns selected from it, and their target.
     assert most < 4 * memory
 
 
@@ -108,7 +108,7 @@ def test_rounded_columns_in_another_order_are_copied_in_bounded_memory(source, t
         most = peak(array, tmp_path / "v.h5", StorageOptions(memory=memory), workers=0)
 
         assert_written(tmp_path / "v.h5", file["data"], order)
-    # Numbers of eight bytes are rounded to such of two.
+    # Values of eight bytes are rounded to two bytes.
     assert most < 8 * memory
 
 

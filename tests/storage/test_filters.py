@@ -40,7 +40,7 @@ def libraries(request):
 @pytest.fixture(scope="module")
 def voltages() -> np.ndarray:
     """Membrane potentials as simulators store them, shape (time, compartment)."""
-    # In the first moments nothing has happened: all compartments are at rest.
+    # At the beginning all compartments are at rest.
     return np.asarray(simulate(duration=0.2)["v_exc"].data[1000:, :]).astype("<f4")
 
 
@@ -75,7 +75,7 @@ def test_a_stream_is_plain_zlib(libraries, planes):
         npst.array_shapes(max_dims=3, max_side=9),
     )
 )
-def test_values_of_every_type_and_shape_come_back(libraries, array):
+def test_values_of_every_type_and_shape_are_restored(libraries, array):
     stream = deflate(shuffle(array))
 
     stored = np.frombuffer(zlib.decompress(stream), np.uint8).reshape(array.itemsize, -1)
@@ -165,7 +165,7 @@ def test_a_damaged_stream_is_a_value_error(libraries, damage):
     planes = shuffle(matrix((30, 10), "<f8"))
     damaged = DAMAGES[damage](deflate(planes))
 
-    with pytest.raises(ValueError):  # noqa: PT011 - each library says it in its words
+    with pytest.raises(ValueError):  # noqa: PT011 - the wording depends on the library
         inflate(damaged, planes.nbytes)
 
 
@@ -173,7 +173,7 @@ def test_a_damaged_stream_is_a_value_error(libraries, damage):
 def test_a_stream_of_another_length_is_a_value_error(libraries, length):
     stream: Any = zlib.compress(bytes(100))
 
-    with pytest.raises(ValueError):  # noqa: PT011 - each library says it in its words
+    with pytest.raises(ValueError):  # noqa: PT011 - the wording depends on the library
         inflate(stream, length)
 
 
@@ -182,7 +182,7 @@ def test_a_shorter_stream_says_how_long_it_is(libraries):
         inflate(zlib.compress(bytes(100)), 101)
 
 
-def test_without_both_libraries_zlib_does_their_work(monkeypatch):
+def test_without_isal_zlib_is_used(monkeypatch):
     monkeypatch.setitem(sys.modules, "isal", None)
     monkeypatch.setitem(sys.modules, "deflate", None)
     planes = shuffle(matrix((50, 20), "<f4"))

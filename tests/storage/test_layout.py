@@ -1,4 +1,4 @@
-"""The plan of a matrix: chunks of the size and shape that serve what is read most."""
+"""Options are checked, and chunks have the size and shape of the access pattern."""
 
 from dataclasses import replace
 from math import ceil
@@ -72,7 +72,7 @@ def test_the_last_chunk_is_as_full_as_whole_numbers_allow(
 
 
 @plans
-def test_a_piece_is_whole_chunks_beside_each_other_within_the_memory(
+def test_a_piece_is_adjacent_whole_chunks_within_the_memory(
     shape, itemsize, widths, storage, workers
 ):
     assume(shape[1])
@@ -103,14 +103,14 @@ def test_a_piece_of_contiguous_data_is_whole_rows_within_the_memory(
 
 
 @given(times=st.integers(1, 10**5), columns=st.integers(1, 10**5), itemsize=ITEMSIZES)
-def test_what_is_read_in_frames_has_wide_chunks(times, columns, itemsize):
+def test_access_by_frames_has_wide_chunks(times, columns, itemsize):
     chunks = plan_layout((times, columns), itemsize, 1, StorageOptions(access="frames")).chunks
 
     assert chunks[1] == columns or chunks[1] * itemsize > MIB // 2
 
 
 @given(times=st.integers(1, 10**5), columns=st.integers(1, 10**5), itemsize=ITEMSIZES)
-def test_what_is_read_by_cells_has_long_chunks(times, columns, itemsize):
+def test_access_by_cells_has_long_chunks(times, columns, itemsize):
     chunks = plan_layout((times, columns), itemsize, 1, StorageOptions(access="cells")).chunks
 
     assert chunks[0] == times or chunks[0] * itemsize > MIB // 2
@@ -132,7 +132,7 @@ def test_what_is_read_by_cells_has_long_chunks(times, columns, itemsize):
         ((1, 1), 1, "balanced", (1, 1)),
     ],
 )
-def test_chunks_are_as_they_were_measured_to_be_best(shape, cell_widths, access, expected):
+def test_chunks_are_those_that_were_fastest(shape, cell_widths, access, expected):
     layout = plan_layout(shape, 4, cell_widths, StorageOptions(access=access))
 
     assert layout.chunks == expected
@@ -144,7 +144,7 @@ def test_chunks_are_as_they_were_measured_to_be_best(shape, cell_widths, access,
     compression=st.sampled_from(["gzip", None]),
     access=ACCESS,
 )
-def test_chunks_are_those_that_are_asked_for_within_the_matrix(shape, chunks, compression, access):
+def test_requested_chunks_are_used_within_the_matrix(shape, chunks, compression, access):
     assume(shape[1])
     storage = StorageOptions(access=access, compression=compression, chunks=chunks)
 
@@ -218,7 +218,7 @@ def test_more_workers_have_smaller_pieces():
         ({"memory": -1}, r"memory is -1 bytes; expected at least 1 MiB"),
     ],
 )
-def test_what_cannot_be_stored_is_refused(wrong, expected):
+def test_options_that_are_not_allowed_are_refused(wrong, expected):
     with pytest.raises(LayoutError, match=expected):
         StorageOptions(**wrong)
 
@@ -255,7 +255,7 @@ def test_a_stream_refuses_a_compression_of_zarr():
         plan_growing(10, 4, storage=StorageOptions(compression="zstd"))
 
 
-def test_numbers_of_numpy_are_numbers_of_chunks():
+def test_chunks_may_be_numpy_integers():
     storage = StorageOptions(chunks=(np.int64(3), np.uint8(200)))
 
     assert plan_layout((10, 300), 4, 1, storage).chunks == (3, 200)
@@ -267,7 +267,7 @@ def test_the_least_memory_is_allowed():
     assert StorageOptions().memory == DEFAULT_MEMORY
 
 
-def test_a_layout_says_itself_in_a_line():
+def test_a_layout_is_described_in_one_line():
     layout = plan_layout((2000, 40_000), 4, 200)
 
     assert str(layout) == (
@@ -286,7 +286,7 @@ def test_a_layout_says_itself_in_a_line():
         ((10**7, 10**7), "363.8 TiB"),
     ],
 )
-def test_a_contiguous_layout_says_so_and_how_large_it_is(shape, size):
+def test_the_description_of_a_contiguous_layout_has_its_size(shape, size):
     layout = plan_layout(shape, 4, 1, StorageOptions(chunks="contiguous"))
 
     assert f"({size}): contiguous, uncompressed" in str(layout)

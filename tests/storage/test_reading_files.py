@@ -1,4 +1,4 @@
-"""Files of every kind are read as h5py reads them, and none is kept."""
+"""Files of every kind are read as h5py reads them, and none stays open."""
 
 import ctypes
 import errno
@@ -45,7 +45,7 @@ def path(options, tmp_path: Path) -> Path:
         ("shuffle and gzip", DeflatedReader),
     ],
 )
-def test_common_storages_are_read_past_hdf5(kind, expected, tmp_path: Path):
+def test_common_kinds_of_storage_are_read_past_hdf5(kind, expected, tmp_path: Path):
     write(tmp_path / "v.h5", STORED[kind])
 
     with h5py.File(tmp_path / "v.h5") as file:
@@ -68,7 +68,7 @@ def test_common_storages_are_read_past_hdf5(kind, expected, tmp_path: Path):
     ],
     ids=str,
 )
-def test_other_storages_are_left_to_h5py(options, tmp_path: Path):
+def test_other_kinds_of_storage_are_read_through_h5py(options, tmp_path: Path):
     with h5py.File(tmp_path / "v.h5", "w") as file:
         file.create_dataset("data", (6, 8), **{"dtype": "f4", **options})
 
@@ -89,7 +89,7 @@ def test_complex_and_long_numbers_are_read(dtype, options, tmp_path: Path):
         np.testing.assert_array_equal(HDF5Array(file["data"])[1:, ::2], values[1:, ::2])
 
 
-def test_numbers_of_fewer_bits_are_left_to_h5py(tmp_path: Path):
+def test_numbers_of_fewer_bits_are_read_through_h5py(tmp_path: Path):
     with h5py.File(tmp_path / "v.h5", "w") as file:
         kind = h5py.h5t.STD_I16LE.copy()
         kind.set_precision(12)
@@ -136,7 +136,7 @@ def test_a_file_object_is_read(options, tmp_path: Path):
         assert_same(HDF5Array(file["data"], workers=2)[:, :], VALUES)
 
 
-def test_what_is_written_is_read_at_once(path: Path):
+def test_written_data_are_read_at_once(path: Path):
     with h5py.File(path, "r+") as file:
         array = HDF5Array(file["data"])
         before = array[:, :]
@@ -146,7 +146,7 @@ def test_what_is_written_is_read_at_once(path: Path):
         assert array[2:3, 3:4].tolist() == [[-1]]
 
 
-def test_what_is_written_through_another_handle_is_read_at_once(path: Path):
+def test_data_written_through_another_handle_are_read_at_once(path: Path):
     with h5py.File(path, "r+") as file, h5py.File(path) as other:
         array = HDF5Array(other["data"])
         array[:, :]
@@ -188,7 +188,7 @@ def test_an_array_does_not_keep_its_file(path: Path):
 
 
 USES: dict[str, Callable[[HDF5Array], object]] = {
-    "made": lambda array: array.workers,
+    "created": lambda array: array.workers,
     "only looked at": lambda array: array.array.shape,
     "read": lambda array: array[:, :],
     "read by h5py": lambda array: array.array[:, :],
@@ -202,7 +202,7 @@ READS: dict[str, Callable[[HDF5Array], object]] = {
 }
 
 
-CLOSED = "identifier|dataset ID"  # the words of one release of h5py or another
+CLOSED = "identifier|dataset ID"  # the wording depends on the release of h5py
 
 
 @pytest.mark.parametrize("read", READS)
@@ -220,7 +220,7 @@ def test_a_closed_file_is_refused_as_h5py_refuses_it(use, read, path: Path):
         READS[read](array)
 
 
-def test_a_file_whose_name_now_is_anothers_is_read(path: Path, options, tmp_path: Path):
+def test_a_file_that_another_file_has_replaced_is_read(path: Path, options, tmp_path: Path):
     write(tmp_path / "other.h5", options, VALUES + 1)
 
     with h5py.File(path) as file:
@@ -287,11 +287,11 @@ def test_a_virtual_dataset_is_read(path: Path, tmp_path: Path):
 
 
 def test_compact_data_are_read(tmp_path: Path):
-    facts = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    facts.set_layout(h5py.h5d.COMPACT)
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_layout(h5py.h5d.COMPACT)
     with h5py.File(tmp_path / "v.h5", "w") as file:
         space = h5py.h5s.create_simple(VALUES.shape)
-        made = h5py.h5d.create(file.id, b"data", h5py.h5t.NATIVE_DOUBLE, space, facts)
+        made = h5py.h5d.create(file.id, b"data", h5py.h5t.NATIVE_DOUBLE, space, properties)
         h5py.Dataset(made)[...] = VALUES
 
     with h5py.File(tmp_path / "v.h5") as file:
@@ -312,7 +312,7 @@ def test_data_that_were_never_written_are_the_fill_value(compression, tmp_path: 
 
 @pytest.fixture
 def hdf5() -> ctypes.CDLL:
-    """The library that h5py uses: h5py does not offer all that files may hold."""
+    """The library that h5py uses, for features that h5py does not offer."""
     maps = Path("/proc/self/maps")
     lines = maps.read_text().splitlines() if maps.exists() else []
     found = {line.split()[-1] for line in lines if "/libhdf5" in line and "hdf5_hl" not in line}
@@ -321,23 +321,23 @@ def hdf5() -> ctypes.CDLL:
     return ctypes.CDLL(found.pop())
 
 
-def create_by(facts: h5py.h5p.PropDCID, file: h5py.File) -> h5py.Dataset:
+def create_by(properties: h5py.h5p.PropDCID, file: h5py.File) -> h5py.Dataset:
     space = h5py.h5s.create_simple(VALUES.shape)
-    made = h5py.h5d.create(file.id, b"data", h5py.h5t.NATIVE_DOUBLE, space, facts)
+    made = h5py.h5d.create(file.id, b"data", h5py.h5t.NATIVE_DOUBLE, space, properties)
     return h5py.Dataset(made)
 
 
 @pytest.mark.parametrize("shuffled", [False, True])
 def test_edges_that_are_not_deflated_are_read(shuffled, hdf5, tmp_path: Path):
-    facts = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    facts.set_chunk((4, 3))
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_chunk((4, 3))
     if shuffled:
-        facts.set_shuffle()
-    facts.set_deflate(4)
+        properties.set_shuffle()
+    properties.set_deflate(4)
     dont_filter_partial_chunks = ctypes.c_uint(2)
-    assert hdf5.H5Pset_chunk_opts(ctypes.c_int64(facts.id), dont_filter_partial_chunks) == 0
+    assert hdf5.H5Pset_chunk_opts(ctypes.c_int64(properties.id), dont_filter_partial_chunks) == 0
     with h5py.File(tmp_path / "v.h5", "w", libver="latest") as file:
-        create_by(facts, file)[...] = VALUES
+        create_by(properties, file)[...] = VALUES
 
     with h5py.File(tmp_path / "v.h5") as file:
         sizes = {file["data"].id.get_chunk_info(number).size for number in range(6)}
@@ -346,15 +346,15 @@ def test_edges_that_are_not_deflated_are_read(shuffled, hdf5, tmp_path: Path):
 
 
 @pytest.mark.parametrize("deflated", [False, True])
-def test_what_has_no_fill_value_is_read_as_h5py_reads_it(deflated, hdf5, tmp_path: Path):
-    facts = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    facts.set_chunk((4, 3))
+def test_chunks_without_fill_value_are_read_as_h5py_reads_them(deflated, hdf5, tmp_path: Path):
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_chunk((4, 3))
     if deflated:
-        facts.set_deflate(4)
+        properties.set_deflate(4)
     double = ctypes.c_int64(h5py.h5t.NATIVE_DOUBLE.id)
-    assert hdf5.H5Pset_fill_value(ctypes.c_int64(facts.id), double, None) == 0
+    assert hdf5.H5Pset_fill_value(ctypes.c_int64(properties.id), double, None) == 0
     with h5py.File(tmp_path / "v.h5", "w") as file:
-        create_by(facts, file)[:4] = 1
+        create_by(properties, file)[:4] = 1
 
     with h5py.File(tmp_path / "v.h5") as file:
         assert_same(HDF5Array(file["data"])[:, :], file["data"][()])

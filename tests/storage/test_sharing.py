@@ -1,4 +1,4 @@
-"""What ranks share is all there is, each part once, and chunks are whole on one rank."""
+"""Ranks together write every part once, and each chunk is written by one rank."""
 
 import itertools
 
@@ -62,7 +62,7 @@ def test_ranks_share_rows_where_they_would_read_the_same_chunks_of_the_source():
 
 
 class Mail:
-    """Messages between ranks that are played one after the other."""
+    """Messages between ranks that run one after the other."""
 
     def __init__(self) -> None:
         self.sent: dict[tuple[int, int], list] = {}
@@ -92,7 +92,7 @@ def test_ranks_complete_their_chunks_from_those_of_others(counts, chunk_width):
     mail = Mail()
     found = []
 
-    # The last rank first: a rank gets columns of those that come after it.
+    # The last rank first: a rank receives columns of the ranks after it.
     for rank in reversed(range(len(counts))):
         mail.rank = rank
         owned = RankColumns(starts, chunk_width, rank)

@@ -1,4 +1,4 @@
-"""Threads give what a loop gives, in its order, and do not run far ahead of it."""
+"""Threads return the results of a loop in its order, and run only a few items ahead."""
 
 import threading
 import time
@@ -25,7 +25,7 @@ def test_results_are_in_order_when_the_first_takes_longest():
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
-def test_items_without_end_are_taken_a_few_ahead_of_the_results(workers):
+def test_only_a_few_items_are_taken_ahead_of_the_results(workers):
     taken = []
 
     def items():
@@ -41,7 +41,7 @@ def test_items_without_end_are_taken_a_few_ahead_of_the_results(workers):
     results.close()
 
 
-def test_without_workers_an_item_is_taken_when_its_result_is_wanted_in_the_same_thread():
+def test_without_workers_items_are_processed_on_demand_in_the_same_thread():
     items = iter(range(3))
     results = in_order(lambda item: (item, threading.current_thread()), items, workers=0)
 
@@ -103,7 +103,7 @@ def test_an_error_of_the_items_is_raised_and_no_thread_stays():
     assert threading.active_count() == before
 
 
-def test_who_stops_early_leaves_no_work_behind():
+def test_stopping_early_leaves_no_work_and_no_threads():
     before, done = threading.active_count(), []
     results = in_order(done.append, range(1000), workers=2)
 
@@ -121,7 +121,7 @@ def test_there_is_a_worker_for_each_processor_up_to_a_few(processors, expected, 
     assert default_workers() == expected
 
 
-def test_where_the_system_does_not_say_which_processors_are_ours_all_are(monkeypatch):
+def test_without_affinity_all_processors_count(monkeypatch):
     monkeypatch.delattr("os.sched_getaffinity", raising=False)
     monkeypatch.setattr("os.cpu_count", lambda: 3)
 

@@ -1,4 +1,4 @@
-"""A matrix is written past HDF5 as HDF5 would write it, whatever its source."""
+"""A matrix is written past HDF5 as h5py would write it, whatever its source."""
 
 import threading
 import zlib
@@ -35,7 +35,7 @@ def orders(draw: st.DrawFn, length: int) -> np.ndarray:
 
 @st.composite
 def views(draw: st.DrawFn, array: LazyArray, values: np.ndarray) -> tuple[LazyArray, np.ndarray]:
-    """Give an array seen in some way, and what its values are."""
+    """Draw a view of an array, and its values."""
     kind = draw(st.sampled_from(KINDS))
     if kind == "array":
         return values, values
@@ -66,7 +66,7 @@ def layouts(draw: st.DrawFn, shape: tuple[int, int], itemsize: int) -> Layout:
 
 
 def plain_options(layout: Layout) -> dict[str, Any]:
-    """Give what h5py is told to make the same dataset."""
+    """Return the options of h5py for the same dataset."""
     if layout.chunks is None:
         return {}
     filters = {} if layout.compression is None else {"compression": 4, "shuffle": True}
@@ -147,7 +147,7 @@ def test_numbers_are_converted_to_the_type_of_the_dataset(
     with h5py.File(tmp_path / "v.h5") as file:
         assert file["data"].dtype == np.float32
         np.testing.assert_array_equal(file["data"][()], values.astype(np.float32))
-    # As copy_array counts them: what was done of the source.
+    # As in copy_array, progress counts bytes of the source.
     assert sum(done) == values.nbytes
 
 
@@ -172,9 +172,7 @@ def test_a_chunk_of_the_source_is_read_once(workers, source_chunks, chunks, memo
 @pytest.mark.parametrize("userblock_size", [0, 512])
 @pytest.mark.parametrize("libver", ["earliest", "latest"])
 @pytest.mark.parametrize("chunks", ["contiguous", (5, 4)])
-def test_data_go_to_their_place_in_every_kind_of_file(
-    userblock_size, libver, chunks, tmp_path: Path
-):
+def test_addresses_are_right_in_every_kind_of_file(userblock_size, libver, chunks, tmp_path: Path):
     values = matrix((12, 7), "<f8")
     layout = plan_layout((12, 7), 8, 1, StorageOptions(chunks=chunks))
     path = tmp_path / "v.h5"
@@ -244,7 +242,7 @@ def test_sources_without_more_than_a_slice_are_written(tmp_path: Path):
         assert dataset[()].all()
 
 
-def test_pieces_are_gathered_in_threads_and_reported_from_ours(tmp_path: Path):
+def test_pieces_are_gathered_in_threads_and_reported_from_the_calling_one(tmp_path: Path):
     before, readers, reporters = threading.active_count(), set(), set()
 
     class Source(Spy):

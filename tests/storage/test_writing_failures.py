@@ -1,4 +1,4 @@
-"""What cannot be read or written is an error that says so, and leaves no file."""
+"""A failed read or write raises an error that names the file, and leaves no file."""
 
 import errno
 import os
@@ -40,8 +40,8 @@ def write(path: Path, source: Any, layout: Layout, **options: Any) -> None:
         write_matrix(source, dataset, layout, path=path, **options)
 
 
-def write_whole(path: Path, source: Any, layout: Layout, **options: Any) -> None:
-    """Write a file that is there whole or not at all."""
+def write_atomically(path: Path, source: Any, layout: Layout, **options: Any) -> None:
+    """Write a file atomically."""
     with atomic_hdf5(path) as file:
         dataset = create_dataset(file, "data", layout, source.dtype)
         write_matrix(source, dataset, layout, path=file.path, **options)
@@ -65,7 +65,7 @@ def layout(request) -> Layout:
 
 @pytest.mark.parametrize("workers", [0, 1, 3])
 @pytest.mark.parametrize("is_mapped", [False, True])
-def test_what_cannot_be_read_is_a_source_error_and_nothing_hangs(
+def test_a_broken_source_is_a_source_error_and_nothing_hangs(
     workers, is_mapped, layout, tmp_path: Path
 ):
     expected = r"cannot read rows \d+ to \d+ of the source: file is truncated"
@@ -73,7 +73,7 @@ def test_what_cannot_be_read_is_a_source_error_and_nothing_hangs(
     before = threading.active_count()
 
     with pytest.raises(SourceError, match=expected):
-        write_whole(tmp_path / "v.h5", source, layout, workers=workers)
+        write_atomically(tmp_path / "v.h5", source, layout, workers=workers)
 
     assert list(tmp_path.iterdir()) == []
     assert threading.active_count() == before
@@ -94,7 +94,7 @@ def test_a_damaged_chunk_of_the_source_is_named(tmp_path: Path):
 
 
 def fail_after(count: int, function: Callable[..., int]) -> Callable[..., int]:
-    """Give a function whose disk is full when it was called some times."""
+    """Return a function that fails as on a full disk after ``count`` calls."""
     calls = []
 
     def fail(*arguments: Any) -> int:
@@ -130,7 +130,7 @@ def test_a_full_disk_leaves_no_file_and_names_it(workers, kind, tmp_path: Path, 
     expected = r"cannot write .*v\.h5: \[Errno 28\] No space left on device"
 
     with pytest.raises(WriteError, match=expected):
-        write_whole(tmp_path / "v.h5", matrix(SHAPE, "<f4"), layout, workers=workers)
+        write_atomically(tmp_path / "v.h5", matrix(SHAPE, "<f4"), layout, workers=workers)
 
     assert list(tmp_path.iterdir()) == []
 
@@ -144,13 +144,13 @@ def test_a_disk_too_full_for_the_temporary_file_leaves_no_file(tmp_path: Path, m
     expected = r"cannot write .*v\.h5: \[Errno 28\] No space left on device"
 
     with pytest.raises(WriteError, match=expected):
-        write_whole(tmp_path / "v.h5", source, layout)
+        write_atomically(tmp_path / "v.h5", source, layout)
 
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux finds the room of a file at once")
-def test_a_disk_that_is_too_small_is_told_before_anything_is_written(tmp_path: Path):
+def test_a_disk_that_is_too_small_is_reported_before_anything_is_written(tmp_path: Path):
     n_bytes = shutil.disk_usage(tmp_path).total + 2**30
     layout = plan_layout((n_bytes // 2**20, 2**18), 4, 1, StorageOptions(chunks="contiguous"))
 

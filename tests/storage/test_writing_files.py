@@ -1,4 +1,4 @@
-"""Files that are written past HDF5 are files of HDF5."""
+"""Files that are written past HDF5 are valid HDF5 files."""
 
 import os
 import shutil
@@ -61,7 +61,7 @@ def test_a_file_is_hardly_larger_than_its_data(kind, tmp_path: Path):
 
     write(tmp_path / "v.h5", values, plan_layout(values.shape, 4, 50, STORAGES[kind]))
 
-    # Edges of chunks are a few rows and columns.
+    # The last chunks extend a few rows and columns beyond the data.
     assert values.nbytes <= (tmp_path / "v.h5").stat().st_size < 1.01 * values.nbytes + 10_000
 
 
@@ -90,7 +90,7 @@ def test_the_layout_is_that_of_the_plan(layout, tmp_path: Path):
 
 
 @pytest.mark.parametrize("kind", ["chunked", "gzip"])
-def test_what_was_written_can_be_changed_and_appended_to(kind, tmp_path: Path):
+def test_written_data_can_be_changed_and_appended_to(kind, tmp_path: Path):
     values = matrix(SHAPE, "<f4")
     write(tmp_path / "v.h5", values, plan_layout(SHAPE, 4, 7, STORAGES[kind]))
 
@@ -106,7 +106,7 @@ def test_what_was_written_can_be_changed_and_appended_to(kind, tmp_path: Path):
         assert array[1:120, :].tobytes() == values[1:].tobytes()
 
 
-def test_until_it_is_written_the_place_of_a_matrix_reads_as_zeros(layout, tmp_path: Path):
+def test_a_dataset_reads_as_zeros_until_it_is_written(layout, tmp_path: Path):
     with h5py.File(tmp_path / "v.h5", "w") as file:
         create_dataset(file, "data", layout, np.dtype("<f4"))
 
@@ -115,7 +115,7 @@ def test_until_it_is_written_the_place_of_a_matrix_reads_as_zeros(layout, tmp_pa
         assert not HDF5Array(file["data"])[:, :].any()
 
 
-def test_a_dataset_in_the_place_of_another_has_its_type_and_attributes(tmp_path: Path):
+def test_a_replaced_dataset_keeps_its_type_and_attributes(tmp_path: Path):
     layout = plan_layout((4, 3), 4, 1, StorageOptions(compression="gzip"))
 
     with h5py.File(tmp_path / "v.h5", "w") as file:
@@ -140,7 +140,7 @@ def test_a_dataset_in_the_place_of_another_has_its_type_and_attributes(tmp_path:
         assert isinstance(new.attrs["nothing"], h5py.Empty)
 
 
-def test_what_the_system_writes_in_parts_is_written_whole(layout, tmp_path: Path, monkeypatch):
+def test_partial_writes_of_the_system_are_completed(layout, tmp_path: Path, monkeypatch):
     values, pwrite = matrix(SHAPE, "<f4"), os.pwrite
     monkeypatch.setattr("os.pwrite", lambda file, data, place: pwrite(file, data[:1001], place))
 
@@ -161,7 +161,7 @@ def test_a_system_without_pwrite_writes_the_same(layout, tmp_path: Path, monkeyp
 
 
 class Old:
-    """A dataset, or its id, of an HDF5 that cannot list chunks."""
+    """A dataset, or its id, of an HDF5 version that cannot list chunks."""
 
     def __init__(self, inner: Any) -> None:
         self._inner = inner

@@ -1,4 +1,4 @@
-"""A source is cut into regions that cover it, each read once and in bounded memory."""
+"""A source is cut into regions that cover it; each is read once and in bounded memory."""
 
 import errno
 from dataclasses import replace
@@ -31,7 +31,7 @@ def plan(array: np.ndarray, chunks: tuple[int, int] | None, memory: int, beside:
 
 @st.composite
 def works(draw: st.DrawFn) -> tuple[Spy, Layout, range]:
-    """Give a source, a plan, and some columns from an edge of a chunk to another."""
+    """Draw a source, a layout, and columns that begin and end at edges of chunks."""
     shape = draw(LENGTHS), draw(LENGTHS)
     array = np.arange(shape[0] * shape[1], dtype="i4").reshape(shape)
     source = Spy(array, draw(st.none() | CHUNKS), draw(st.booleans()))
@@ -187,14 +187,14 @@ def test_what_cannot_be_read_is_a_source_error():
 
 @pytest.mark.parametrize("is_mapped", [False, True])
 @pytest.mark.parametrize("shape", [(0, 5), (5, 0), (0, 0)])
-def test_of_nothing_nothing_is_read(shape, is_mapped):
+def test_an_empty_source_is_not_read(shape, is_mapped):
     source = Spy(np.zeros(shape), is_mapped=is_mapped)
 
     assert list(regions(source, plan(source.array, None, 100, 1), range(shape[1]))) == []
     assert source.keys == []
 
 
-def test_what_lies_in_memory_is_not_copied_before_its_pieces_are():
+def test_a_source_in_memory_is_not_copied_into_regions():
     array = np.arange(4000, dtype="f4").reshape(40, 100)
 
     [region] = regions(array, plan(array, (40, 10), 1, 1), range(100))
@@ -203,7 +203,7 @@ def test_what_lies_in_memory_is_not_copied_before_its_pieces_are():
     assert np.shares_memory(region.read(slice(0, 3), slice(0, 5)), array)
 
 
-def test_large_mapped_sources_are_let_go_of_from_time_to_time(monkeypatch):
+def test_large_mapped_sources_are_released_in_between(monkeypatch):
     released = []
 
     class Mapped(Spy):
