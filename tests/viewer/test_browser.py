@@ -166,7 +166,7 @@ def test_the_tabs_of_a_run_show_it_without_a_complaint(look, runs):
     page.fill("Cells", "0-3")
     page.page.wait_for_function(f"({_PLOTTED})('ys')[0].length == 4")
     page.shot("traces")
-    page.tab("Heat map", "a pixel")
+    page.tab("Heat map", "per pixel")
     page.shot("heat-map")
     page.tab("Spikes", "each a mark")
     page.shot("spikes")

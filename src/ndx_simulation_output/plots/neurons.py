@@ -538,8 +538,9 @@ def _set_view(ax: Any, parts: list[NDArray[np.float64]]) -> None:
     is_flat = bool(high[2] - low[2] < _FLAT * widest)
     for axis, center, span in zip(_AXES, middle, spans, strict=True):
         getattr(ax, f"set_{axis}lim")(center - span / 2, center + span / 2)
-        getattr(ax, f"set_{axis}label")(f"{axis} (µm)")
+        getattr(ax, f"set_{axis}label")(f"{axis} (µm)", labelpad=4 if axis == "x" else 9)
         ax.locator_params(axis, nbins=4 if span > widest / 2 else 2)
+    ax.tick_params("z", pad=8)
     if is_flat:
         ax.set_proj_type("ortho")
         ax.view_init(elev=90, azim=-90)
