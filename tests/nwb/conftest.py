@@ -1,4 +1,4 @@
-"""Objects of the extension in a file of their own."""
+"""Write objects of the extension to a file."""
 
 from collections.abc import Callable
 from datetime import datetime, timezone
@@ -16,7 +16,7 @@ WriteNWB = Callable[..., Path]
 
 @pytest.fixture
 def write_nwb(tmp_path) -> WriteNWB:
-    """Write acquisition objects and metadata to a file, with all that an archive asks for."""
+    """Write acquisition objects and metadata to a file, with the metadata that archives require."""
 
     def write(*acquisition: Any, metadata: SimulationMetaData | None = None) -> Path:
         nwbfile = NWBFile(

@@ -1,4 +1,4 @@
-"""A series fits its table, or is refused."""
+"""A series must fit its table."""
 
 import h5py
 import numpy as np
@@ -13,7 +13,7 @@ from ndx_simulation_output.errors import ShapeMismatchError
 
 
 class Blocks(GenericDataChunkIterator):
-    """An iterator over an array in blocks, as users of pynwb write it for large data."""
+    """An iterator over an array in blocks, as pynwb's users define for large data."""
 
     def __init__(self, array: np.ndarray) -> None:
         self._array = array
@@ -71,7 +71,7 @@ def test_data_of_any_kind_are_written_and_read(kind, write_nwb):
 
 @pytest.mark.parametrize("columns", [2, 4])
 @pytest.mark.parametrize("kind", (KINDS | UNFILLED).values(), ids=(KINDS | UNFILLED).keys())
-def test_data_with_other_columns_than_the_table_are_refused(kind, columns):
+def test_a_number_of_columns_that_differs_from_the_table_is_an_error(kind, columns):
     message = rf"CompartmentSeries 'v' has {columns} columns but .*'compartments' describes 3"
 
     with pytest.raises(ShapeMismatchError, match=message):
@@ -88,7 +88,7 @@ def test_data_may_be_filled_in_later(kind, write_nwb):
         assert file["acquisition/v/data"].shape[1] == 3
 
 
-def test_the_refusal_is_a_value_error():
+def test_the_error_is_a_value_error():
     with pytest.raises(ValueError, match="has 5 columns"):
         series(values(5))
 
@@ -148,7 +148,7 @@ def test_arguments_may_be_given_by_position():
     assert (made.name, made.unit) == ("v", "volts")
 
 
-def test_a_file_that_breaks_the_rule_still_opens(write_nwb):
+def test_an_invalid_file_can_be_opened(write_nwb):
     made = series(values())
     path = write_nwb(made.compartments, made)
     with h5py.File(path, "r+") as file:
@@ -165,7 +165,7 @@ def test_a_file_that_breaks_the_rule_still_opens(write_nwb):
             found.get_traces(7)
 
 
-def test_a_table_that_grew_after_the_series_is_noticed():
+def test_a_table_extended_after_the_series_is_an_error_when_read():
     made = series(values())
 
     made.compartments.add_row(number=[0], id=8)

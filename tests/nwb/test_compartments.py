@@ -54,7 +54,7 @@ def test_cells_are_counted_from_zero_without_ids():
         ({"number": [0, 1], "counts": [1, 1], "id": [5, 5]}, "has a cell id more than once"),
     ],
 )
-def test_arrays_that_do_not_fit_are_refused(arguments, message):
+def test_arrays_of_wrong_lengths_are_an_error(arguments, message):
     with pytest.raises(ShapeMismatchError, match=message):
         Compartments.from_arrays(**arguments)
 

@@ -1,4 +1,4 @@
-"""Recordings as dask arrays: the same as ``get_traces``, read where they are computed."""
+"""Recordings as dask arrays: equal to ``get_traces``, read when computed."""
 
 import pickle
 import subprocess
@@ -68,7 +68,7 @@ def path(request, sonata) -> Path:
     ],
     ids=str,
 )
-def test_it_is_the_same_as_get_traces_after_the_file_is_closed(path, chosen, scheduler):
+def test_values_equal_get_traces_after_the_file_is_closed(path, chosen, scheduler):
     with open_output(path) as output:
         expected = output.reports[0].get_traces(**chosen)
         lazy = output.reports[0].to_dask(**chosen, chunks=(20, 14))
@@ -80,7 +80,7 @@ def test_it_is_the_same_as_get_traces_after_the_file_is_closed(path, chosen, sch
     np.testing.assert_array_equal(found, expected)
 
 
-def test_a_series_that_pynwb_opened_has_it_too(sonata):
+def test_a_series_opened_with_pynwb_has_to_dask(sonata):
     path = convert(sonata, sonata.with_name("v.nwb"), metadata=SESSION, overwrite=True).path
     with NWBHDF5IO(str(path), "r") as io:
         series = io.read().acquisition["v"]
@@ -105,7 +105,7 @@ COLUMN_INDEX = st.one_of(
     columns=COLUMN_INDEX,
     chunks=st.tuples(st.integers(5, ROWS), st.integers(5, CELLS * WIDTH)),
 )
-def test_any_part_of_it_is_that_part_of_the_traces(sonata, rows, columns, chunks):
+def test_any_slice_equals_the_slice_of_the_traces(sonata, rows, columns, chunks):
     with open_output(sonata) as output:
         lazy = output.reports[0].to_dask(chunks=chunks)
         expected = output.reports[0].get_traces()
@@ -115,7 +115,7 @@ def test_any_part_of_it_is_that_part_of_the_traces(sonata, rows, columns, chunks
     np.testing.assert_array_equal(found, expected[rows][..., columns])
 
 
-def test_only_what_is_asked_for_is_read(sonata, monkeypatch):
+def test_only_selected_rows_and_columns_are_read(sonata, monkeypatch):
     path = convert(sonata, sonata.with_name("part.nwb"), metadata=SESSION, overwrite=True).path
     asked = []
     read = reading.HDF5Array.take_columns
@@ -158,7 +158,7 @@ def test_each_stored_chunk_is_read_once(sonata, monkeypatch, chosen):
         assert len(inflated) == 6 * 7
 
 
-def test_the_index_of_the_chunks_is_found_once(sonata, monkeypatch):
+def test_the_chunk_index_is_read_once(sonata, monkeypatch):
     path = sonata.with_name("many.nwb")
     convert(sonata, path, metadata=SESSION, overwrite=True, storage=StorageOptions(chunks=(2, 2)))
     found = []
@@ -178,7 +178,7 @@ def test_the_index_of_the_chunks_is_found_once(sonata, monkeypatch):
     assert len(found) == 1
 
 
-def test_a_file_that_is_written_again_is_not_read_by_its_old_index(sonata):
+def test_the_chunk_index_of_a_replaced_file_is_not_used(sonata):
     path = sonata.with_name("again.nwb")
     for chunks in ((2, 2), (3, 3)):
         convert(
@@ -214,7 +214,7 @@ def test_reads_at_the_same_time_share_an_open_file(sonata, monkeypatch):
     assert len(opened) == 1
 
 
-def test_a_task_is_small_to_send(path):
+def test_a_task_has_a_small_pickle(path):
     with open_output(path) as output:
         array = output.reports[0].data
         detached = array.detached()
@@ -226,7 +226,7 @@ def test_a_task_is_small_to_send(path):
 
 
 @pytest.mark.parametrize("what", ["removed", "replaced"])
-def test_a_file_that_is_gone_is_an_error_that_names_it(sonata, tmp_path, what):
+def test_a_missing_file_is_an_error_that_names_it(sonata, tmp_path, what):
     path = convert(sonata, tmp_path / "v.nwb", metadata=SESSION).path
     with open_output(path) as output:
         lazy = output.reports[0].to_dask()
@@ -250,7 +250,7 @@ def test_a_file_that_is_open_for_writing_is_read_as_it_is(sonata, tmp_path):
 
 @pytest.mark.parametrize("dtype", ["<f4", ">f8", "<i2"])
 @pytest.mark.parametrize("unit", [Unit("volts"), Unit("volts", 1e-3, 0.5)], ids=["plain", "scaled"])
-def test_data_in_memory_stay_as_they_are(dtype, unit):
+def test_data_in_memory_are_not_changed(dtype, unit):
     data = np.arange(12).reshape(4, 3).astype(dtype)
     before = data.copy()
     table = CompartmentTable("pop", np.array([5]), np.array([3]), {"number": np.arange(3)})
@@ -286,12 +286,12 @@ def test_one_compartment_is_a_column(tmp_path, write_nwb):
     np.testing.assert_array_equal(detached[1:3], [1.0, 2.0])
 
 
-def test_a_cell_that_is_not_there_is_an_error_at_once(sonata):
+def test_an_unknown_cell_is_an_error_before_computing(sonata):
     with open_output(sonata) as output, pytest.raises(CellNotFoundError, match="cell 77"):
         output.reports[0].to_dask(cells=77)
 
 
-def test_without_dask_the_error_says_what_to_install(sonata, monkeypatch):
+def test_the_error_without_dask_names_the_extra(sonata, monkeypatch):
     monkeypatch.setitem(sys.modules, "dask.array", None)
 
     with (

@@ -1,4 +1,4 @@
-"""Files of this package are read by others, with and without it."""
+"""Other tools read files of this package, with and without it installed."""
 
 import json
 import subprocess
@@ -91,7 +91,7 @@ def test_pynwb_alone_reads_our_files(path):
     }
 
 
-def test_pynwb_finds_nothing_wrong(path):
+def test_files_are_valid_for_pynwb(path):
     assert pynwb.validate(path=str(path)) == []
 
 
@@ -128,7 +128,7 @@ def test_spikeinterface_reads_our_files(path, use_pynwb):
 
 
 def close(recording) -> None:
-    """Close the file, which SpikeInterface keeps open for good."""
+    """Close the file, which SpikeInterface never closes."""
     for name in ("_file", "io"):
         found = getattr(recording, name, None)
         if found is not None:
@@ -136,7 +136,7 @@ def close(recording) -> None:
 
 
 @pytest.mark.filterwarnings("default")
-def test_our_files_survive_zarr(path, tmp_path):
+def test_our_files_can_be_exported_to_zarr_and_back(path, tmp_path):
     zarr = pytest.importorskip("hdmf_zarr", reason="hdmf-zarr is not installed")
     stored, back = str(tmp_path / "stored.zarr"), tmp_path / "back.nwb"
 

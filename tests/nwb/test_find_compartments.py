@@ -66,7 +66,7 @@ def test_cells_are_found_by_id_and_not_by_row(table, cell, expected):
         (7, 0, "apic", []),
     ],
 )
-def test_numbers_and_labels_choose_within_the_cells(table, cell, numbers, labels, expected):
+def test_numbers_and_labels_select_within_the_cells(table, cell, numbers, labels, expected):
     assert table.find_compartments(cell, numbers, labels).tolist() == expected
 
 
@@ -88,12 +88,12 @@ def test_the_columns_found_are_an_index_array(table):
         ([9, None, ["soma", "apic"]], CompartmentNotFoundError, "label apic"),
     ],
 )
-def test_what_is_not_there_is_an_error(table, arguments, error, message):
+def test_unknown_cells_numbers_and_labels_are_an_error(table, arguments, error, message):
     with pytest.raises(error, match=message):
         table.find_compartments(*arguments)
 
 
-def test_what_is_not_there_is_a_lookup_error(table):
+def test_the_errors_are_lookup_errors(table):
     with pytest.raises(LookupError) as caught:
         table.find_compartments(4)
 
@@ -112,7 +112,7 @@ def test_numbers_that_are_not_integers_are_refused(table, number):
         table.find_compartments(7, number)
 
 
-def test_a_table_without_labels_says_so():
+def test_labels_of_a_table_without_labels_are_an_error():
     table = Compartments.from_arrays(number=[0], counts=[1], population="cortex")
 
     with pytest.raises(CompartmentNotFoundError, match="'cortex' have no labels"):
@@ -128,7 +128,7 @@ def test_a_zero_dimensional_array_is_one_cell(table):
     assert table.find_compartments(np.array(9)).tolist() == [3, 4]
 
 
-def test_ids_beyond_double_precision_are_told_apart():
+def test_ids_beyond_double_precision_are_distinguished():
     ids = np.array([2**53, 2**53 + 1, 2**62])
     table = Compartments.from_arrays(number=[0, 0, 0], counts=[1, 1, 1], id=ids)
 

@@ -62,7 +62,7 @@ def stored(request, write_nwb) -> Iterator[CompartmentSeries]:
         ({"cells": [7, 9], "numbers": [0, 5], "labels": "dend"}, [4]),
     ],
 )
-def test_columns_are_chosen_by_cell_number_and_label(stored, selection, columns):
+def test_columns_are_selected_by_cell_number_and_label(stored, selection, columns):
     np.testing.assert_array_equal(stored.get_traces(**selection), VALUES[:, columns])
 
 
@@ -83,7 +83,7 @@ def test_columns_are_chosen_by_cell_number_and_label(stored, selection, columns)
         ({"start": -np.inf, "stop": np.inf}, slice(0, 10)),
     ],
 )
-def test_rows_are_chosen_by_time(stored, window, rows):
+def test_rows_are_selected_by_time(stored, window, rows):
     traces = stored.select(9, **window)
 
     np.testing.assert_array_equal(traces.values, VALUES[rows, 3:])
@@ -91,12 +91,12 @@ def test_rows_are_chosen_by_time(stored, window, rows):
 
 
 @pytest.mark.parametrize("step", [0, -1])
-def test_a_step_that_does_not_advance_is_refused(step):
+def test_a_step_below_one_is_an_error(step):
     with pytest.raises(ValueError, match="step"):
         series().get_traces(step=step)
 
 
-def test_timestamps_serve_as_times(write_nwb):
+def test_rows_are_selected_by_timestamps(write_nwb):
     times = np.array([0.0, 0.1, 0.1, 0.5, 0.6, 0.7, 1.5, 1.6, 1.7, 9.0])
     made = series(timestamps=times)
 
@@ -109,7 +109,7 @@ def test_timestamps_serve_as_times(write_nwb):
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8", ">f4", "i2", "u1"])
-def test_values_come_in_the_unit_of_the_series(dtype, write_nwb):
+def test_values_are_in_the_unit_of_the_series(dtype, write_nwb):
     data = VALUES.astype(dtype)
     made = series(H5DataIO(data, compression="gzip"), conversion=1e-3, offset=-0.065)
 
@@ -122,7 +122,7 @@ def test_values_come_in_the_unit_of_the_series(dtype, write_nwb):
         assert values.dtype == (np.float32 if dtype in {"f4", ">f4"} else np.float64)
 
 
-def test_stored_values_are_returned_as_they_are_without_conversion():
+def test_values_without_conversion_keep_their_type():
     values = series(VALUES.astype("i2")).get_traces(9)
 
     assert values.dtype == np.int16
@@ -147,7 +147,7 @@ def test_one_compartment_without_its_dimension_is_a_column(write_nwb):
         np.testing.assert_array_equal(values, [[2.5], [3.5], [4.5]])
 
 
-def test_only_what_was_asked_for_is_read_from_a_file(write_nwb, monkeypatch):
+def test_only_selected_data_are_read_from_a_file(write_nwb, monkeypatch):
     made = series()
     path = write_nwb(made.compartments, made)
     asked = []
@@ -165,7 +165,7 @@ def test_only_what_was_asked_for_is_read_from_a_file(write_nwb, monkeypatch):
     assert asked == [([2, 4, 6], [3, 4, 0])]
 
 
-def test_what_is_not_there_is_an_error():
+def test_unknown_cells_numbers_and_labels_are_an_error():
     with pytest.raises(CellNotFoundError, match="cell 8"):
         series().get_traces(8)
     with pytest.raises(CompartmentNotFoundError, match="number 5"):
@@ -179,7 +179,7 @@ def test_what_is_not_there_is_an_error():
     [DataChunkIterator(data=iter(VALUES)), H5DataIO(shape=(10, 5), dtype=np.dtype("f8"))],
     ids=["iterator", "to be filled"],
 )
-def test_data_that_are_not_there_yet_are_an_error(data):
+def test_data_that_are_not_written_yet_are_an_error(data):
     with pytest.raises(ShapeMismatchError, match="'v'"):
         series(data).get_traces(9)
 
@@ -196,7 +196,7 @@ def test_a_frame_is_labelled_by_time_cell_and_column():
     np.testing.assert_array_equal(frame.to_numpy(), VALUES[5:, [3, 4, 0]])
 
 
-def test_a_frame_of_nothing_keeps_its_labels():
+def test_an_empty_frame_keeps_its_labels():
     frame = series().to_dataframe(3)
 
     assert frame.shape == (10, 0)
@@ -227,7 +227,7 @@ def test_labels_read_from_a_file_are_text(write_nwb):
 
 
 @pytest.mark.parametrize("name", ["cell", "time"])
-def test_a_column_of_users_does_not_hide_a_label(name):
+def test_a_user_column_does_not_replace_a_label(name):
     pytest.importorskip("xarray", reason="xarray is not installed")
     made = series(compartments=table(**{name: np.arange(5) + 100}))
 
@@ -239,7 +239,7 @@ def test_a_column_of_users_does_not_hide_a_label(name):
     np.testing.assert_allclose(array.time[:2], [2.0, 2.1])
 
 
-def test_a_column_of_vectors_does_not_stand_in_the_way():
+def test_traces_of_a_table_with_a_column_of_vectors_are_read():
     made = series(compartments=table(direction=np.zeros((5, 3))))
 
     frame = made.to_dataframe(9)
@@ -247,7 +247,7 @@ def test_a_column_of_vectors_does_not_stand_in_the_way():
     assert frame.shape == (10, 2)
 
 
-def test_a_ragged_column_of_other_lengths_does_not_stand_in_the_way():
+def test_traces_of_a_table_with_an_uneven_column_are_read():
     own = table()
     own.add_column(name="synapses", description="of each cell", data=[1, 2, 3, 4], index=[1, 1, 4])
 

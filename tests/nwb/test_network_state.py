@@ -1,4 +1,4 @@
-"""The state of a network comes back from NWB as it was, whatever it holds."""
+"""The state of a network round-trips through NWB."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -67,7 +67,7 @@ def written(network: NetworkSnapshot, path: Path) -> Path:
 # Each example writes a file: to shrink one would take minutes.
 @settings(max_examples=20, phases=[Phase.generate])
 @given(networks())
-def test_a_state_comes_back_as_it_was(network):
+def test_a_state_round_trips(network):
     with TemporaryDirectory() as directory:
         path = written(network, Path(directory) / "state.nwb")
         with open_output(path) as output:
@@ -95,7 +95,7 @@ def test_a_state_reads_as_tables_with_pynwb(tmp_path):
         assert "spikes in flight" in state.not_contained
 
 
-def test_a_file_with_a_state_is_in_order_and_says_what_it_holds(tmp_path):
+def test_a_file_with_a_state_is_valid_and_described(tmp_path):
     path = written(small(), tmp_path / "state.nwb")
 
     with open_output(path) as output:
@@ -111,7 +111,7 @@ def test_a_file_with_a_state_is_in_order_and_says_what_it_holds(tmp_path):
 
 
 def large() -> NetworkSnapshot:
-    """Give a state whose columns are compressed."""
+    """Return a state whose columns are compressed."""
     rng = np.random.default_rng(0)
     counts = rng.integers(0, 200, 2000)
     synapses = int(counts.sum())
@@ -143,7 +143,7 @@ def stored(path: Path) -> dict[str, tuple]:
         return {name: (found.compression, found.shuffle) for name, found in table.items()}
 
 
-def test_long_columns_are_compressed_and_come_back_as_they_were(tmp_path):
+def test_long_columns_are_compressed_and_round_trip(tmp_path):
     path = written(large(), tmp_path / "state.nwb")
 
     assert stored(path)["weight"] == stored(path)["pre_rank"] == ("gzip", True)
@@ -163,7 +163,7 @@ def test_long_columns_are_compressed_and_come_back_as_they_were(tmp_path):
     assert pynwb.validate(path=str(path)) == []
 
 
-def test_columns_are_stored_as_they_are_where_that_is_asked_for(tmp_path):
+def test_columns_are_stored_uncompressed_with_compression_none(tmp_path):
     path = tmp_path / "state.nwb"
     output = SimulationOutput(networks=(large(),))
 
@@ -175,7 +175,7 @@ def test_columns_are_stored_as_they_are_where_that_is_asked_for(tmp_path):
         assert facts_of(found.networks) == facts_of([large()])
 
 
-def test_states_of_one_name_are_not_merged(tmp_path):
+def test_states_of_the_same_name_are_not_merged(tmp_path):
     paths = [written(small(), tmp_path / name) for name in ("a.nwb", "b.nwb")]
 
     with pytest.raises(NameClashError, match=r"'run' is in .*a.nwb and .*b.nwb"):
@@ -193,19 +193,19 @@ def test_states_of_one_name_are_not_merged(tmp_path):
         ({"quantities": (Quantity("x", np.zeros(5)),) * 2}, r"'x'.* more than once"),
     ],
 )
-def test_synapses_that_do_not_fit_are_refused(changes, message):
+def test_synapses_of_wrong_lengths_are_an_error(changes, message):
     with pytest.raises(ShapeMismatchError, match=message):
         ragged(**changes)
 
 
-def test_neurons_that_do_not_fit_are_refused():
+def test_invalid_quantities_of_a_population_are_an_error():
     with pytest.raises(ShapeMismatchError, match=r"'v' of population 'exc' .*expected \(6,\)"):
         PopulationSnapshot("exc", (2, 3), (Quantity("v", np.zeros((2, 3))),))
     with pytest.raises(ShapeMismatchError, match="semiglobal, which is for projections"):
         PopulationSnapshot("exc", (3,), (Quantity("v", np.zeros(3), "semiglobal"),))
 
 
-def test_an_integer_that_would_change_is_refused(tmp_path):
+def test_an_integer_beyond_double_precision_is_an_error(tmp_path):
     count = Quantity("n", np.array(2**53 + 1), "global")
     network = replace(small(), populations=(PopulationSnapshot("exc", (1,), (count,)),))
 
@@ -215,7 +215,7 @@ def test_an_integer_that_would_change_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_tables_of_other_lengths_are_refused():
+def test_columns_of_other_lengths_are_an_error():
     with pytest.raises(ShapeMismatchError, match=r"column 'v' .*expected \(4,\)"):
         PopulationState.from_arrays((2, 2), {"v": np.zeros(3)}, name="exc")
     with pytest.raises(ShapeMismatchError, match="expected 4, the neurons"):

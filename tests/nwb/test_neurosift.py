@@ -1,4 +1,4 @@
-"""Files carry what the views of neurosift need, which reads them as HDF5, without this package."""
+"""Files have what the views of neurosift need, which reads HDF5 without this package."""
 
 import json
 
@@ -9,7 +9,7 @@ from ndx_simulation_output import convert, sonata
 from ndx_simulation_output.cable import simulate
 
 MOST = 4 * 2**20
-"""Bytes of a chunk that a browser still loads at once."""
+"""Largest chunk that a browser loads at once, in bytes."""
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def file(run):
 
 
 def types_in(file):
-    """Name what each type of the cached extension extends."""
+    """Return the base type of each type in the cached specification."""
     (version,) = file["specifications/ndx-simulation-output"].values()
     specs = [json.loads(text.asstr()[()]) for name, text in version.items() if name != "namespace"]
     kinds = [kind for spec in specs for found in spec.values() for kind in found]
@@ -39,7 +39,7 @@ def types_in(file):
     }
 
 
-def test_the_file_says_what_each_of_our_types_extends(file):
+def test_the_cached_specification_has_the_base_of_each_type(file):
     extended = types_in(file)
 
     assert extended["CompartmentSeries"] == "TimeSeries"
@@ -53,7 +53,7 @@ def test_the_file_says_what_each_of_our_types_extends(file):
     assert ours <= set(extended)
 
 
-def test_every_series_says_when_its_rows_are_and_in_what_unit(file):
+def test_every_series_has_times_and_a_unit(file):
     series = [node for node in file["acquisition"].values() if "data" in node]
 
     assert len(series) == len(file["acquisition"])
@@ -68,14 +68,14 @@ def test_every_series_says_when_its_rows_are_and_in_what_unit(file):
         assert data.attrs["conversion"] > 0
 
 
-def test_data_lie_in_chunks_that_a_browser_loads(file):
+def test_chunks_are_small_enough_for_a_browser(file):
     for series in file["acquisition"].values():
         data = series["data"]
         rows, columns = data.chunks
         assert rows * columns * data.dtype.itemsize <= MOST
 
 
-def test_spikes_are_units_that_a_raster_is_drawn_of(file):
+def test_spikes_are_units_with_ragged_spike_times(file):
     units = file["units"]
 
     assert units.attrs["neurodata_type"] == "Units"

@@ -1,4 +1,4 @@
-"""Files that say of themselves that they are NWB."""
+"""Files that have the attribute ``nwb_version``."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ TYPE = {"neurodata_type": "NWBFile", "namespace": "core"}
 @pytest.mark.parametrize(
     "attributes", [{}, {"namespace": "core"}, TYPE], ids=["none", "half", "empty"]
 )
-def test_a_file_that_only_says_it_is_nwb_is_refused_by_name(tmp_path: Path, opened, attributes):
+def test_a_file_with_nothing_but_nwb_version_is_an_error(tmp_path: Path, opened, attributes):
     with h5py.File(tmp_path / "v.nwb", "w") as file:
         file.attrs.update({"nwb_version": "2.9.0", **attributes})
 

@@ -1,4 +1,4 @@
-"""Wherever a stream is cut, what was flushed is there; and others see it while it grows."""
+"""Flushed data of a stream survive a crash, and can be read while the stream is open."""
 
 import contextlib
 import os
@@ -65,7 +65,7 @@ State = dict[str, NDArray]
 
 @dataclass
 class Recording:
-    """All that was written to files, in order, and what was committed after how many writes."""
+    """All writes to files, in order, and the state committed after a number of them."""
 
     steps: list[tuple[str, int, bytes | None]] = field(default_factory=list)
     commits: list[tuple[int, State]] = field(default_factory=list)
@@ -73,7 +73,7 @@ class Recording:
 
 @contextlib.contextmanager
 def recorded(monkeypatch) -> Iterator[Recording]:
-    """Note what the system is told to write, and where."""
+    """Record what is written, and where."""
     recording, pwrite, ftruncate = Recording(), os.pwrite, os.ftruncate
 
     def name(number: int) -> str:
@@ -94,7 +94,7 @@ def recorded(monkeypatch) -> Iterator[Recording]:
 
 
 def do(path: Path, step: tuple[str, int, bytes | None]) -> None:
-    """Do to a copy what the system was told."""
+    """Repeat a recorded write in a copy."""
     name, place, data = step
     with (path / name).open("r+b" if (path / name).exists() else "w+b") as file:
         if data is None:
@@ -114,7 +114,7 @@ def same(found: State, expected: State) -> bool:
 
 
 def simulate(directory: Path, storage: StorageOptions, seed: int, recording: Recording) -> None:
-    """Stream, flush and read as ``seed`` says; each reader sees what it saw first."""
+    """Stream, flush and read at random (``seed``); a reader always sees its first state."""
     chance, rows, readers = random.Random(seed), {"v": 0, "w": 0}, []  # noqa: S311 - for a test
     values = np.random.default_rng(seed).normal(size=(2000, 3)).astype("f4")
     reports = [report(), report("w", rate=None, dtype="f8")]
@@ -211,7 +211,7 @@ _STREAM = """
 
 
 def killed(tmp_path: Path, *words: str, after: int = 0) -> int:
-    """Kill a process that streams once it has flushed so often; give the last flushed step."""
+    """Kill a streaming process after some flushes; return the last flushed step."""
     process = python(_STREAM, *words, cwd=tmp_path)
     assert process.stdout is not None
     flushed = 0
@@ -233,7 +233,7 @@ def killed_once(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def left(killed_once, tmp_path) -> Path:
-    """Return a copy of what the killed process left: its temporary file."""
+    """Return a copy of the temporary file of the killed process."""
     shutil.copytree(killed_once, tmp_path, dirs_exist_ok=True)
     (partial,) = unfinished_files(tmp_path / "run.nwb")
     return partial
@@ -264,7 +264,7 @@ def test_a_killed_process_loses_only_what_was_not_flushed(compression, after, tm
     assert [found for found in check_file(target) if found.severity == "error"] == []
 
 
-def test_nothing_flushed_is_nothing_to_recover(tmp_path):
+def test_recovering_a_stream_without_a_flush_is_an_error(tmp_path):
     killed(tmp_path, "none", "never flush")
 
     with pytest.raises(NothingRecordedError, match=r"nothing was flushed to .*part\.nwb"):
@@ -273,7 +273,7 @@ def test_nothing_flushed_is_nothing_to_recover(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_the_command_says_what_was_recovered(left, tmp_path):
+def test_the_command_prints_what_was_recovered(left, tmp_path):
     done = CliRunner().invoke(main, ["recover", str(left), "-o", str(tmp_path / "other.nwb")])
 
     assert done.exit_code == 0, done.output
@@ -285,7 +285,7 @@ def test_the_command_says_what_was_recovered(left, tmp_path):
 
 
 @pytest.mark.usefixtures("left")
-def test_an_existing_target_is_replaced_only_when_asked(tmp_path):
+def test_an_existing_target_is_replaced_only_with_overwrite(tmp_path):
     target = tmp_path / "run.nwb"
     target.write_text("old")
 
@@ -298,7 +298,7 @@ def test_an_existing_target_is_replaced_only_when_asked(tmp_path):
 
 
 @pytest.mark.usefixtures("left")
-def test_another_file_system_gets_a_copy(tmp_path, monkeypatch):
+def test_a_target_on_another_file_system_is_a_copy(tmp_path, monkeypatch):
     (tmp_path / "other").mkdir()
     replace = Path.replace
 
@@ -315,7 +315,7 @@ def test_another_file_system_gets_a_copy(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("left")
-def test_several_that_are_left_are_listed(tmp_path):
+def test_several_temporary_files_are_listed(tmp_path):
     killed(tmp_path, "none")
     first, second = unfinished_files(tmp_path / "run.nwb")
 
@@ -326,12 +326,12 @@ def test_several_that_are_left_are_listed(tmp_path):
     assert unfinished_files(tmp_path / "run.nwb") == [second]
 
 
-def test_nothing_that_is_left_is_an_error(tmp_path):
+def test_no_temporary_file_is_an_error(tmp_path):
     with pytest.raises(SourceError, match=r"nothing to recover for .*run\.nwb; expected the temp"):
         recover(tmp_path / "run.nwb")
 
 
-def test_what_is_still_written_is_not_recovered(tmp_path):
+def test_a_stream_that_is_still_written_is_not_recovered(tmp_path):
     target = tmp_path / "run.nwb"
 
     with stream(target, [report()], metadata=SESSION) as file:
@@ -351,7 +351,7 @@ def test_what_is_still_written_is_not_recovered(tmp_path):
         assert made["acquisition/v/data"][:, 0].tolist() == [1.0, 4.0]
 
 
-def test_what_a_dead_process_left_stays_when_its_number_comes_again(tmp_path):
+def test_a_temporary_file_of_a_reused_process_number_is_kept(tmp_path):
     target = tmp_path / "run.nwb"
     left = tmp_path / f".run.{os.getpid()}.part.nwb"
     left.write_text("left")
@@ -364,7 +364,7 @@ def test_what_a_dead_process_left_stays_when_its_number_comes_again(tmp_path):
     assert left.read_text() == "left"
 
 
-def test_a_damaged_file_is_an_error_and_stays(left):
+def test_a_damaged_file_is_an_error_and_is_kept(left):
     data = bytearray(left.read_bytes())
     data[:8] = b"damaged!"
     left.write_bytes(data)
@@ -376,7 +376,7 @@ def test_a_damaged_file_is_an_error_and_stays(left):
     assert journal_path(left).exists()
 
 
-def test_a_recovery_that_fails_can_be_done_again(tmp_path, monkeypatch):
+def test_a_failed_recovery_can_be_repeated(tmp_path, monkeypatch):
     killed(tmp_path, "gzip")
     target, pwrite, steps = tmp_path / "run.nwb", os.pwrite, 0
 
@@ -399,7 +399,7 @@ def test_a_recovery_that_fails_can_be_done_again(tmp_path, monkeypatch):
         assert len(output.spikes[0].times) >= output["w"].times.count
 
 
-def test_what_a_crash_left_half_changed_is_not_opened(left):
+def test_a_partly_changed_file_is_not_opened(left):
     journal, overlay = Journal(journal_path(left)), Overlay()
     overlay.put(0, left.read_bytes()[:100])
     journal.append(overlay)
@@ -433,7 +433,7 @@ _WATCH = """
 
 
 @pytest.mark.parametrize("compression", ["none", "gzip"])
-def test_another_process_sees_what_was_flushed(compression, tmp_path):
+def test_another_process_reads_flushed_values(compression, tmp_path):
     storage = StorageOptions(chunks=(50, 2), compression=compression)
     reports = [report(), report("w", rate=None)]
 
@@ -452,7 +452,7 @@ def test_another_process_sees_what_was_flushed(compression, tmp_path):
     assert watcher.returncode == 0
 
 
-def test_who_reads_sees_the_same_until_he_opens_it_again(tmp_path):
+def test_an_open_reader_sees_the_state_of_its_opening(tmp_path):
     with stream(tmp_path / "run.nwb", [report()], metadata=SESSION) as file:
         file.append("v", np.ones((5, 3)))
         file.flush()
@@ -465,7 +465,7 @@ def test_who_reads_sees_the_same_until_he_opens_it_again(tmp_path):
             assert reader["acquisition/v/data"].shape == (405, 3)
 
 
-def test_a_file_that_is_still_read_gets_its_name(tmp_path):
+def test_a_file_that_is_being_read_is_renamed(tmp_path):
     target = tmp_path / "run.nwb"
 
     with stream(target, [report()], metadata=SESSION) as file:
@@ -487,7 +487,7 @@ def fail(target: Path, error: BaseException) -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError("v"), KeyboardInterrupt(), SystemExit(1)])
-def test_a_run_that_fails_is_kept_if_asked(error, tmp_path):
+def test_a_run_that_raises_is_kept_with_keep(error, tmp_path):
     target = tmp_path / "run.nwb"
     target.write_text("old")
 
@@ -503,7 +503,7 @@ def test_a_run_that_fails_is_kept_if_asked(error, tmp_path):
 
 @pytest.mark.parametrize("number", [1, 4, 9, 12])
 @pytest.mark.parametrize("storage", STORAGES)
-def test_a_run_that_is_interrupted_while_it_writes_is_kept(number, storage, tmp_path, monkeypatch):
+def test_a_run_interrupted_while_writing_is_kept(number, storage, tmp_path, monkeypatch):
     target, pwrite, values = tmp_path / "run.nwb", os.pwrite, np.arange(150).reshape(50, 3)
     left = []
 
@@ -542,7 +542,7 @@ def append(target: Path, reports: list[StreamedReport], *values, **times) -> Non
         file.append("v", values[-1], **times)
 
 
-def test_values_that_are_refused_are_not_in_the_file_that_is_kept(tmp_path):
+def test_invalid_values_are_not_in_the_kept_file(tmp_path):
     target = tmp_path / "run.nwb"
 
     with pytest.raises(ValueError, match=r"shape \(4,\); expected \(compartment,\)"):
@@ -552,7 +552,7 @@ def test_values_that_are_refused_are_not_in_the_file_that_is_kept(tmp_path):
         assert output["v"].data.shape == (5, 3)
 
 
-def test_what_cannot_be_kept_whole_can_be_recovered(tmp_path, monkeypatch):
+def test_a_run_that_cannot_be_completed_can_be_recovered(tmp_path, monkeypatch):
     target = tmp_path / "run.nwb"
     pwrite = os.pwrite
 
@@ -617,7 +617,7 @@ def test_times_are_the_timestamps_of_the_series(tmp_path):
         ([0.3, np.inf], "do not ascend, or are not finite"),
     ],
 )
-def test_times_that_do_not_fit_are_refused(times, expected, tmp_path):
+def test_invalid_times_are_an_error(times, expected, tmp_path):
     with pytest.raises(ValueError, match=f"'v' {expected}"):
         append(tmp_path / "run.nwb", [timed()], np.zeros(3), np.zeros((2, 3)), times=times)
 
@@ -626,7 +626,7 @@ def test_times_that_do_not_fit_are_refused(times, expected, tmp_path):
         assert made["acquisition/v/data"].shape == (1, 3)
 
 
-def test_times_are_refused_where_there_is_a_rate(tmp_path):
+def test_times_of_a_report_with_a_rate_are_an_error(tmp_path):
     with (
         pytest.raises(ValueError, match="report 'v' has a rate; expected no times"),
         stream(tmp_path / "run.nwb", [report()], metadata=SESSION) as file,
@@ -634,6 +634,6 @@ def test_times_are_refused_where_there_is_a_rate(tmp_path):
         file.append("v", np.zeros(3), times=0.2)
 
 
-def test_a_start_without_a_rate_is_refused():
+def test_a_start_without_a_rate_is_an_error():
     with pytest.raises(ValueError, match=r"report 'v' starts at 0\.5 s and has no rate"):
         timed(start=0.5)

@@ -1,4 +1,4 @@
-"""How a simulation was run, kept in the file."""
+"""Metadata of a simulation are stored in the file."""
 
 import numpy as np
 import pynwb
@@ -35,14 +35,14 @@ def table(name: str = "compartments") -> Compartments:
     ],
     ids=["one", "one with a name", "two", "tuple", "none of a list", "none"],
 )
-def test_tables_are_held_by_name(given, names):
+def test_tables_are_accessed_by_name(given, names):
     metadata = SimulationMetaData(compartments=given)
 
     assert metadata.name == "simulation"
     assert list(metadata.compartments) == names
 
 
-def test_two_tables_of_one_name_are_refused():
+def test_two_tables_of_the_same_name_are_an_error():
     with pytest.raises(ValueError, match="'compartments'"):
         SimulationMetaData(compartments=[table(), table()])
 
@@ -71,7 +71,7 @@ def test_every_field_reads_back(tables, write_nwb):
 
 
 @pytest.mark.parametrize("name", RUN)
-def test_each_field_stands_alone(name, write_nwb):
+def test_each_field_is_optional(name, write_nwb):
     path = write_nwb(metadata=SimulationMetaData(**{name: RUN[name]}))
 
     with NWBHDF5IO(str(path), "r") as io:
@@ -94,7 +94,7 @@ def test_units_of_the_fields_are_in_the_file(write_nwb):
 
 
 @pytest.mark.parametrize("seed", [np.int64(3), 2**62, 0])
-def test_seeds_are_whole(seed, write_nwb):
+def test_seeds_are_integers(seed, write_nwb):
     path = write_nwb(metadata=SimulationMetaData(seed=seed))
 
     with NWBHDF5IO(str(path), "r") as io:
@@ -102,7 +102,7 @@ def test_seeds_are_whole(seed, write_nwb):
 
 
 @pytest.mark.parametrize("name", ["time_step", "duration", "temperature"])
-def test_whole_numbers_are_taken_for_times_and_temperatures(name, write_nwb):
+def test_integers_are_accepted_for_times_and_temperatures(name, write_nwb):
     path = write_nwb(metadata=SimulationMetaData(**{name: 1}))
 
     with NWBHDF5IO(str(path), "r") as io:

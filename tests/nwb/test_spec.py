@@ -1,4 +1,4 @@
-"""The YAML under ``spec/`` is right, and the only definition of the types."""
+"""The YAML under ``spec/`` is valid, and the only definition of the types."""
 
 import subprocess
 import sys
@@ -33,13 +33,13 @@ def validate(path: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_the_schema_language_accepts(path):
+def test_the_specification_is_valid(path):
     done = validate(path)
 
     assert done.returncode == 0, done.stderr
 
 
-def test_the_schema_language_would_notice_a_mistake(tmp_path):
+def test_an_invalid_specification_is_noticed(tmp_path):
     broken = tmp_path / "broken.yaml"
     text = (SPEC / "ndx-simulation-output.compartments.yaml").read_text(encoding="utf-8")
     broken.write_text(text.replace("quantity: '?'", "quantity: maybe"), encoding="utf-8")
@@ -78,7 +78,7 @@ def test_the_columns_of_the_table_come_from_the_yaml():
     assert "__columns__" not in vars(types.Compartments)
 
 
-def test_no_python_repeats_the_columns():
+def test_the_columns_are_not_repeated_in_python():
     columns = {"position", "label", "diameter"}
     package = SPEC.parent / "src" / "ndx_simulation_output" / "nwb"
 

@@ -1,4 +1,4 @@
-"""Each rule about states of networks finds what it is for, in files that the schema allows."""
+"""Each rule about network states reports its violation, in files that the schema allows."""
 
 import re
 from collections.abc import Callable
@@ -61,18 +61,18 @@ def path(tmp_path) -> Path:
 
 
 def found_by(rule: str, path: Path, where: str) -> list[str]:
-    """Give what a rule says of the state, or of a part of it."""
+    """Return the messages of a rule about the state, or about a part of it."""
     with pynwb.NWBHDF5IO(path, "r") as io:
         state = io.read().acquisition["state"]
         parts = {"": state, **state.population_states, **state.projection_states}
         return list(getattr(checks, rule)(parts[where]))
 
 
-def test_a_state_in_order_has_no_findings(path):
+def test_a_valid_state_has_no_findings(path):
     assert [finding for finding in check_file(path) if "state" in finding.where] == []
 
 
-def test_checking_a_file_asks_the_rules(path):
+def test_checking_a_file_runs_the_rules(path):
     with h5py.File(path, "r+") as file:
         file["acquisition/state/rec/pre_rank"][...] = [1, 1, 7]
         file["acquisition/state/time"][...] = 0.2
@@ -205,7 +205,7 @@ def said(part: str, name: str, value) -> Callable[[h5py.Group], None]:
         ),
     ],
 )
-def test_a_rule_finds_what_it_is_for(path, rule, change, where, message):
+def test_a_rule_reports_its_violation(path, rule, change, where, message):
     assert found_by(rule, path, where) == []
     with h5py.File(path, "r+") as file:
         change(file["acquisition/state"])

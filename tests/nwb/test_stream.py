@@ -1,4 +1,4 @@
-"""A stream holds what was appended, however it was cut, and is there whole or not at all."""
+"""A stream has all appended values in any division, and its file is complete or does not exist."""
 
 import resource
 import subprocess
@@ -34,7 +34,7 @@ SESSION = {
 
 
 def table(*counts: int, population: str = "exc") -> CompartmentTable:
-    """Give cells of so many compartments."""
+    """Return cells with these numbers of compartments."""
     numbers = np.concatenate([np.arange(count) for count in [0, *counts]]).astype(int)
     return CompartmentTable.from_counts(
         population, np.arange(len(counts)) * 2 + 1, np.array(counts, int), {"number": numbers}
@@ -58,7 +58,7 @@ def data_of(path: Path, name: str):
 
 @st.composite
 def streamed(draw: st.DrawFn):
-    """Give reports, how they are stored, and what happens to them."""
+    """Draw reports, storage options, and a sequence of calls."""
     storage = StorageOptions(
         chunks=(draw(st.integers(1, 6)), draw(st.integers(1, 5))),
         compression=draw(st.sampled_from([None, "gzip"])),
@@ -80,7 +80,7 @@ def streamed(draw: st.DrawFn):
 
 
 @given(streamed(), st.sampled_from([0, 2]))
-def test_what_is_read_is_what_was_appended(tmp_path_factory, case, workers):
+def test_appended_values_round_trip(tmp_path_factory, case, workers):
     storage, reports, events = case
     target = tmp_path_factory.mktemp("stream") / "run.nwb"
     random = np.random.default_rng(0)
@@ -115,7 +115,7 @@ def test_what_is_read_is_what_was_appended(tmp_path_factory, case, workers):
 
 
 @pytest.mark.parametrize("compression", [None, "gzip"])
-def test_many_rows_of_chunks_are_written_where_they_belong(compression, target):
+def test_many_rows_of_chunks_are_written_in_order(compression, target):
     values = np.random.default_rng(0).normal(size=(1000, 3)).astype("f4")
     storage = StorageOptions(chunks=(2, 2), compression=compression)
 
@@ -132,7 +132,7 @@ def test_many_rows_of_chunks_are_written_where_they_belong(compression, target):
 
 
 @pytest.mark.parametrize("compression", [None, "gzip"])
-def test_room_that_was_not_needed_is_not_in_the_file(compression, target):
+def test_reserved_space_that_was_not_used_is_not_in_the_file(compression, target):
     storage = StorageOptions(chunks=(100, 100), compression=compression)
 
     with stream(target, [report("v", 100)], metadata=SESSION, storage=storage) as file:
@@ -168,7 +168,7 @@ def test_a_stream_is_a_valid_file(target):
         assert nwbfile.units.resolution == 1e-4
 
 
-def test_spikes_are_written_at_the_end_each_population_together(target):
+def test_spikes_are_written_at_the_end_by_population(target):
     with stream(target, [report()], metadata=SESSION) as file:
         file.add_spikes(Spikes("exc", np.array([3]), np.array([0.2])))
         file.add_spikes(Spikes("inh", np.array([3]), np.array([0.3])))
@@ -182,7 +182,7 @@ def test_spikes_are_written_at_the_end_each_population_together(target):
     assert (inh.population, inh.times.tolist()) == ("inh", [0.3])
 
 
-def test_many_spikes_are_as_they_were_added(target):
+def test_many_spikes_round_trip(target):
     random = np.random.default_rng(0)
     ids = [random.integers(0, 50, 3000).astype(kind) for kind in ("i8", "u4", "i2") * 5]
     times = [random.uniform(0, 10, 3000) for _ in ids]
@@ -198,7 +198,7 @@ def test_many_spikes_are_as_they_were_added(target):
     np.testing.assert_array_equal(spikes.times, np.concatenate(times)[order])
 
 
-def test_spikes_of_cells_without_number_are_refused(target):
+def test_spikes_without_integer_ids_are_an_error(target):
     with (
         pytest.raises(TypeError, match="node ids of population 'exc' are float64; expected integ"),
         stream(target, [report()], metadata=SESSION) as file,
@@ -213,7 +213,7 @@ def test_nothing_appended_is_an_empty_report(target):
     assert data_of(target, "v").shape == (0, 3)
 
 
-def test_values_become_what_the_report_holds(target):
+def test_values_are_cast_to_the_type_of_the_report(target):
     with stream(target, [report()], metadata=SESSION) as file:
         file.append("v", [0.1, 0.2, 0.3])
         file.append("v", np.array([[1, 2, 3]]))
@@ -225,7 +225,7 @@ def test_values_become_what_the_report_holds(target):
 
 
 @pytest.mark.parametrize("shape", [(), (2,), (5, 4), (1, 5, 3), (3, 1)])
-def test_values_of_another_shape_are_refused(shape, target):
+def test_values_of_another_shape_are_an_error(shape, target):
     expected = r"values for 'v' have shape .*; expected .* with 3 compartments"
 
     with (
@@ -237,7 +237,7 @@ def test_values_of_another_shape_are_refused(shape, target):
     assert list(target.parent.iterdir()) == []
 
 
-def test_values_that_would_lose_what_they_are_are_refused(target):
+def test_values_that_cannot_be_cast_are_an_error(target):
     with (
         pytest.raises(
             TypeError, match=r"values for 'v' are complex128, which cannot be cast to float32"
@@ -247,7 +247,7 @@ def test_values_that_would_lose_what_they_are_are_refused(target):
         file.append("v", np.zeros(3, complex))
 
 
-def test_a_name_that_was_not_told_is_refused(target):
+def test_an_unknown_report_is_an_error(target):
     with (
         pytest.raises(KeyError, match="no report 'u'; there are: v, w"),
         stream(target, [report(), report("w")], metadata=SESSION) as file,
@@ -255,7 +255,7 @@ def test_a_name_that_was_not_told_is_refused(target):
         file.append("u", np.zeros(3))
 
 
-def test_nothing_can_be_appended_after_the_end(target):
+def test_appending_after_the_block_is_an_error(target):
     with stream(target, [report()], metadata=SESSION) as file:
         pass
 
@@ -263,7 +263,7 @@ def test_nothing_can_be_appended_after_the_end(target):
         file.append("v", np.zeros(3))
 
 
-def test_reports_of_the_same_name_are_refused(target):
+def test_reports_of_the_same_name_are_an_error(target):
     with (
         pytest.raises(NameClashError, match="same name: v, v"),
         stream(target, [report(), report()], metadata=SESSION),
@@ -271,7 +271,7 @@ def test_reports_of_the_same_name_are_refused(target):
         pass
 
 
-def test_a_report_without_compartments_is_refused(target):
+def test_a_report_without_compartments_is_an_error(target):
     with (
         pytest.raises(ShapeMismatchError, match="'v' has no compartments"),
         stream(target, [report("v", 0)], metadata=SESSION),
@@ -279,7 +279,7 @@ def test_a_report_without_compartments_is_refused(target):
         pass
 
 
-def test_a_type_that_is_no_number_is_refused():
+def test_a_type_other_than_numbers_is_an_error():
     with pytest.raises(TypeError, match="report 'v' is of bool; expected integers or floats"):
         report(dtype="bool")
 
@@ -287,7 +287,7 @@ def test_a_type_that_is_no_number_is_refused():
 @pytest.mark.parametrize(
     "storage", [StorageOptions(chunks="contiguous"), StorageOptions(link=True)]
 )
-def test_what_grows_can_be_neither_contiguous_nor_linked(storage, target):
+def test_contiguous_or_linked_streams_are_an_error(storage, target):
     with (
         pytest.raises(LayoutError, match="cannot be contiguous, linked or quantized"),
         stream(target, [report()], metadata=SESSION, storage=storage),
@@ -295,7 +295,7 @@ def test_what_grows_can_be_neither_contiguous_nor_linked(storage, target):
         pass
 
 
-def test_chunks_that_do_not_fit_into_the_memory_are_refused(target):
+def test_chunks_larger_than_the_memory_are_an_error(target):
     storage = StorageOptions(chunks=(100_000, 1), memory=2**20)
 
     with (
@@ -319,7 +319,7 @@ def test_rows_of_chunks_of_all_reports_fit_into_the_memory(target):
 @pytest.mark.parametrize(
     "error", [ValueError("v"), KeyboardInterrupt(), FileNotFoundError(2, "no such", "parameters")]
 )
-def test_an_error_in_the_block_stays_what_it_is_and_leaves_the_old_file(error, target):
+def test_an_exception_in_the_block_propagates_and_the_old_file_is_kept(error, target):
     target.write_text("old")
 
     with (
@@ -333,7 +333,7 @@ def test_an_error_in_the_block_stays_what_it_is_and_leaves_the_old_file(error, t
     assert list(target.parent.iterdir()) == [target]
 
 
-def test_an_existing_file_is_replaced_only_when_asked(target):
+def test_an_existing_file_is_replaced_only_with_overwrite(target):
     target.write_text("old")
 
     with (
@@ -383,7 +383,7 @@ def test_a_full_disk_is_an_error_that_names_the_target(compression, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_directory_that_is_not_there_is_an_error():
+def test_a_missing_directory_is_an_error():
     with (
         pytest.raises(WriteError, match="the directory no/such does not exist"),
         stream("no/such/run.nwb", [report()], metadata=SESSION),

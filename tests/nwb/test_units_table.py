@@ -1,4 +1,4 @@
-"""Cells without spikes, and when cells were recorded, are in the table of units and come back."""
+"""Cells without spikes and observation intervals round-trip through the table of units."""
 
 from dataclasses import replace
 
@@ -44,7 +44,7 @@ def test_a_silent_cell_is_a_unit_without_spikes(file):
     assert validate(path=str(file)) == []
 
 
-def test_silent_cells_and_intervals_come_back(file):
+def test_silent_cells_and_intervals_round_trip(file):
     with reader.read(file) as output:
         exc, inh, other = output.spikes
 

@@ -1,4 +1,4 @@
-"""Outputs that programs make, rather than files, are written as they are."""
+"""Outputs created in memory are written without change."""
 
 from datetime import datetime, timezone
 
@@ -18,7 +18,7 @@ from ndx_simulation_output.recording import (
 NUMBER = {"number": np.zeros(2, np.int64)}
 
 
-def test_start_and_rate_may_be_whole_numbers(tmp_path):
+def test_start_and_rate_may_be_integers(tmp_path):
     path, values, times = tmp_path / "run.nwb", np.zeros((5, 2)), RegularTimes(0, 1000, 5)
     table = CompartmentTable.from_counts("exc", np.array([3, 7]), np.array([1, 1]), NUMBER)
     volts = Unit("volts")

@@ -1,4 +1,4 @@
-"""Zarr stores hold what HDF5 files hold, whole or not at all."""
+"""Zarr stores equal HDF5 files, and are complete or do not exist."""
 
 import json
 import os
@@ -83,7 +83,7 @@ def assert_same(found: SimulationOutput, expected: SimulationOutput) -> None:
     assert found.run == expected.run
 
 
-def test_a_store_holds_what_an_hdf5_file_holds(in_hdf5, in_zarr):
+def test_a_store_equals_the_hdf5_file(in_hdf5, in_zarr):
     with open_output(in_hdf5) as expected, open_output(in_zarr) as found:
         assert_same(found, expected)
         assert found.notes == expected.notes
@@ -92,7 +92,7 @@ def test_a_store_holds_what_an_hdf5_file_holds(in_hdf5, in_zarr):
 @pytest.mark.filterwarnings("ignore::ndx_simulation_output.SimulationOutputWarning")
 @settings(max_examples=12)
 @given(file=report_files("bbp"), chunks=st.none() | st.tuples(*[st.integers(1, 4)] * 2))
-def test_any_report_is_the_same_in_both(file, chunks, tmp_path_factory):
+def test_any_report_is_equal_in_both(file, chunks, tmp_path_factory):
     directory = tmp_path_factory.mktemp("any")
     source = file.write(directory / "v.h5")
     options = {"storage": StorageOptions(chunks=chunks), "metadata": SESSION}
@@ -153,7 +153,7 @@ def test_quantized_values_are_the_same(source, tmp_path):
     [report(rows=0, time=(0.0, 0.0, 0.1)), report(counts=(0, 0))],
     ids=["no times", "no compartments"],
 )
-def test_data_of_nothing_are_stored(tmp_path, file):
+def test_data_without_columns_or_rows_are_stored(tmp_path, file):
     target = to_zarr(file.write(tmp_path / "v.h5"), tmp_path / "v.nwb.zarr")
 
     with open_output(tmp_path / "v.h5") as expected, open_output(target) as found:
@@ -161,7 +161,7 @@ def test_data_of_nothing_are_stored(tmp_path, file):
         assert found["v"].to_dask().compute().shape == expected["v"].data.shape
 
 
-def test_a_store_goes_back_to_sonata(source, in_zarr, tmp_path):
+def test_a_store_is_exported_to_sonata(source, in_zarr, tmp_path):
     written = export_sonata(in_zarr, tmp_path / "back")
 
     assert not written.left_out
@@ -170,7 +170,7 @@ def test_a_store_goes_back_to_sonata(source, in_zarr, tmp_path):
             assert differences(path, source / path.name) == []
 
 
-def test_traces_of_chosen_cells_are_read_from_a_store(in_hdf5, in_zarr):
+def test_traces_of_some_cells_are_read_from_a_store(in_hdf5, in_zarr):
     chosen = {"cells": [3, 0], "numbers": [1, 0], "start": 0.005, "step": 3}
     with open_output(in_hdf5) as first, open_output(in_zarr) as second:
         expected, found = (one["v_exc"].get_traces(**chosen) for one in (first, second))
@@ -234,7 +234,7 @@ def test_the_command_line_writes_and_shows_a_store(source, tmp_path):
     assert "report v_exc: population exc" in shown.output
 
 
-def test_progress_reaches_the_whole(source, tmp_path):
+def test_progress_sums_to_the_total(source, tmp_path):
     calls: list[tuple[int, int]] = []
 
     to_zarr(source, tmp_path / "run.nwb.zarr", progress=lambda *call: calls.append(call))
@@ -243,7 +243,7 @@ def test_progress_reaches_the_whole(source, tmp_path):
 
 
 class TestWhole:
-    def test_an_existing_store_is_replaced_only_when_asked(self, source, tmp_path):
+    def test_an_existing_store_is_replaced_only_with_overwrite(self, source, tmp_path):
         target = to_zarr(source / "v.h5", tmp_path / "v.nwb.zarr")
         before = sorted(target.rglob("*"))
 
@@ -257,7 +257,7 @@ class TestWhole:
         assert list(tmp_path.iterdir()) == [target]
 
     @pytest.mark.parametrize("overwrite", [False, True])
-    def test_a_directory_that_is_no_store_is_never_replaced(self, source, tmp_path, overwrite):
+    def test_a_directory_other_than_a_store_is_never_replaced(self, source, tmp_path, overwrite):
         target = tmp_path / "v.zarr"
         (target / "mine").mkdir(parents=True)
 
@@ -276,7 +276,7 @@ class TestWhole:
         ],
         ids=["full", "damaged", "interrupted"],
     )
-    def test_a_failure_leaves_what_was_there(
+    def test_a_failed_conversion_keeps_the_old_store(
         self, source, tmp_path, monkeypatch, error, raised, workers
     ):
         target = to_zarr(source / "v.h5", tmp_path / "v.nwb.zarr")
@@ -303,7 +303,7 @@ class TestWhole:
         assert {path: path.stat().st_mtime_ns for path in target.rglob("*")} == before
         assert set(threading.enumerate()) <= threads
 
-    def test_a_failed_replacement_gives_the_old_store_back(self, source, tmp_path, monkeypatch):
+    def test_a_failed_replacement_restores_the_old_store(self, source, tmp_path, monkeypatch):
         target = to_zarr(source / "v.h5", tmp_path / "v.nwb.zarr")
         rename = Path.rename
 
@@ -320,7 +320,7 @@ class TestWhole:
         with open_output(target) as output:
             assert not output.spikes
 
-    def test_a_file_of_that_name_is_replaced_when_asked(self, source, tmp_path):
+    def test_a_file_of_that_name_is_replaced_with_overwrite(self, source, tmp_path):
         target = tmp_path / "v.zarr"
         target.write_text("a file")
 
@@ -339,7 +339,7 @@ class TestRefused:
             ("v.nwb", {"compression": "zstd"}, r"use gzip, or write a Zarr store, NAME\.nwb\.zarr"),
         ],
     )
-    def test_what_the_format_does_not_have(self, source, tmp_path, name, options, said):
+    def test_options_that_the_format_does_not_have(self, source, tmp_path, name, options, said):
         with pytest.raises(LayoutError, match=said):
             convert(source, tmp_path / name, metadata=SESSION, storage=StorageOptions(**options))
 
@@ -383,7 +383,7 @@ class TestRefused:
             open_output(target)
 
     @pytest.mark.skipif(int(zarr.__version__[0]) >= 3, reason="no pickles are written for Zarr 3")
-    def test_pickled_references_are_an_error_that_says_so(self, in_hdf5, tmp_path):
+    def test_pickled_references_are_a_clear_error(self, in_hdf5, tmp_path):
         target = str(tmp_path / "pickled.nwb.zarr")
         with NWBHDF5IO(str(in_hdf5), "r") as first, hdmf_zarr.NWBZarrIO(target, "w") as second:
             second.export(src_io=first, write_args={"link_data": False})
@@ -429,7 +429,7 @@ ON_A_CLUSTER = """
 """
 
 
-def test_a_cluster_writes_the_same(tmp_path):
+def test_a_cluster_writes_equal_values(tmp_path):
     pytest.importorskip("distributed", reason="distributed is not installed")
     random = np.random.default_rng(2)
     counts = [5] * 8

@@ -17,11 +17,11 @@ from ndx_simulation_output.nwb.arrays_hdf5 import (
     as_stored,
     clean_text,
     encoded,
-    free_nwb_name,
     json_text,
     text_attributes,
 )
 from ndx_simulation_output.nwb.arrays_reading import UNKNOWN_UNIT
+from ndx_simulation_output.nwb.series import free_nwb_name
 from ndx_simulation_output.nwb.types import (
     AxesTimeSeries,
     Axis,
@@ -150,7 +150,7 @@ def add_arrays(
     mapper = _Mapper(nwbfile.timestamps_reference_time.timestamp(), wrap)
     names = {}
     for group in groups:
-        name = free_nwb_name(nwbfile.acquisition, group.name)
+        name = free_nwb_name(group.name, nwbfile.acquisition)
         nwbfile.add_acquisition(mapper.group(group, name))
         names[name] = group.name
     return names
@@ -266,7 +266,7 @@ class _Mapper:
 
 
 def _add_name(names: list[str], name: str) -> str:
-    names.append(free_nwb_name(names, name))
+    names.append(free_nwb_name(name, names))
     return names[-1]
 
 

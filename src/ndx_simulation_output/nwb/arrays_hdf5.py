@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,7 +15,6 @@ from ndx_simulation_output.errors import ExportError
 from ndx_simulation_output.nwb.arrays_reading import UNKNOWN_UNIT
 from ndx_simulation_output.nwb.types import NAMESPACE
 from ndx_simulation_output.recording import ArrayAxis, ArrayGroup, ArrayWithAxes
-from ndx_simulation_output.recording.ids import free_name
 
 _CHUNK_BYTES = 2**18
 _SMALL_BYTES = 2**12
@@ -107,19 +106,6 @@ def clean_text(text: str | None) -> str | None:
 def json_text(extra: Mapping[str, Any]) -> str | None:
     """Return further attributes as JSON, None if there are none."""
     return json.dumps(dict(extra)) if extra else None
-
-
-def free_nwb_name(names: Iterable[str], wanted: str) -> str:
-    """Return the nearest name to ``wanted`` that NWB allows and that is not among ``names``.
-
-    Example
-    -------
-    >>> free_nwb_name(["a_b"], "a:b")
-    'a_b_2'
-
-    """
-    allowed = wanted.replace(":", "_").replace("/", "_").replace("\0", "").strip(".") or "unnamed"
-    return free_name(allowed, set(names))
 
 
 def text_attributes(array: ArrayWithAxes) -> dict[str, str | None]:

@@ -23,7 +23,7 @@ from ndx_simulation_output.nwb.metadata import (
 )
 from ndx_simulation_output.nwb.network_state import WrapColumn, load_column, make_state
 from ndx_simulation_output.nwb.potentials import add_electrodes, make_potential
-from ndx_simulation_output.nwb.series import nwb_name, time_arguments
+from ndx_simulation_output.nwb.series import free_nwb_name, nwb_name, time_arguments
 from ndx_simulation_output.nwb.spikes import make_units
 from ndx_simulation_output.nwb.types import Compartments, CompartmentSeries
 from ndx_simulation_output.recording import (
@@ -34,7 +34,6 @@ from ndx_simulation_output.recording import (
     SimulationOutput,
 )
 from ndx_simulation_output.recording.arrays import read_columns
-from ndx_simulation_output.recording.ids import free_name
 from ndx_simulation_output.storage.layout import Layout, StorageOptions, plan_layout
 
 WrapMatrix = Callable[[LazyArray, Layout], DataIO | NDArray[Any]]
@@ -118,7 +117,7 @@ def add_output(
     series_facts |= _add_potentials(mapping, output, layouts)
     group_names = add_arrays(nwbfile, output.arrays, wrap_labeled_array)
     for network in output.networks:
-        state = make_state(network, _free_name(nwbfile, network.name), wrap_column)
+        state = make_state(network, free_nwb_name(network.name, nwbfile.acquisition), wrap_column)
         nwbfile.add_acquisition(state)
     run = {key: value for key, value in asdict(output.run).items() if value is not None}
     run |= run_metadata
@@ -269,11 +268,6 @@ def _add_potentials(
             **potential.provenance,
         }
     return facts
-
-
-def _free_name(nwbfile: NWBFile, name: str) -> str:
-    """Return the nearest name that NWB allows and no other acquisition has."""
-    return free_name(nwb_name(name).strip(".") or "arrays", nwbfile.acquisition)
 
 
 def _series_of(output: SimulationOutput) -> list[Report | ExtracellularPotential]:

@@ -10,6 +10,7 @@ from hdmf.common import VectorIndex
 from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import ExportError, ShapeMismatchError, SourceError
+from ndx_simulation_output.nwb.series import free_nwb_name
 from ndx_simulation_output.nwb.types import NetworkState, PopulationState, ProjectionState
 from ndx_simulation_output.recording import (
     LazyArray,
@@ -19,7 +20,6 @@ from ndx_simulation_output.recording import (
     Quantity,
 )
 from ndx_simulation_output.recording.arrays import size_in_bytes
-from ndx_simulation_output.recording.ids import free_name
 from ndx_simulation_output.storage.columns import Column, ColumnLayout, plan_column
 from ndx_simulation_output.storage.writing import GZIP_LEVEL
 
@@ -72,11 +72,11 @@ def make_state(network: NetworkSnapshot, name: str, wrap: WrapColumn = load_colu
     """Return the NWB object of the state of a network."""
     used = set(dir(NetworkState))
     populations = [
-        _population(population, _free_name(population.name, used), number, wrap)
+        _make_population(population, _free_name(population.name, used), number, wrap)
         for number, population in enumerate(network.populations)
     ]
     projections = [
-        _projection(projection, _free_name(projection.name, used), number, wrap)
+        _make_projection(projection, _free_name(projection.name, used), number, wrap)
         for number, projection in enumerate(network.projections)
     ]
     constants: dict[str, Any] = {}
@@ -137,7 +137,7 @@ def _in_order(states: Mapping[str, _State] | None) -> Iterable[_State]:
     )
 
 
-def _population(
+def _make_population(
     population: PopulationSnapshot, name: str, number: int, wrap: WrapColumn
 ) -> PopulationState:
     names = _column_names(population.quantities, {}, PopulationState)
@@ -160,7 +160,7 @@ def _population(
     return made
 
 
-def _projection(
+def _make_projection(
     projection: ProjectionSnapshot, name: str, number: int, wrap: WrapColumn
 ) -> ProjectionState:
     fixed = {} if projection.weight is None else {projection.weight: _WEIGHT}
@@ -210,9 +210,8 @@ def _uniform(values: LazyArray | None, kind: type) -> Any:
 
 
 def _free_name(name: str, used: set[str]) -> str:
-    """Return the nearest name that NWB allows and is not used, and mark it as used."""
-    allowed = name.replace("/", "_").replace(":", "_").replace("\0", "_").strip(".") or "unnamed"
-    free = free_name(allowed, used)
+    """Return a free name, and add it to ``used``."""
+    free = free_nwb_name(name, used)
     used.add(free)
     return free
 

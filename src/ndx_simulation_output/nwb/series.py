@@ -1,5 +1,6 @@
 """Time series and compartment tables of NWB as reports, without reading their data."""
 
+from collections.abc import Collection
 from typing import Any
 
 import h5py
@@ -19,6 +20,7 @@ from ndx_simulation_output.recording import (
     Unit,
 )
 from ndx_simulation_output.recording.compartments import repeated_values
+from ndx_simulation_output.recording.ids import free_name
 from ndx_simulation_output.recording.views import Matrix
 from ndx_simulation_output.storage.reading import wrap_array
 
@@ -26,6 +28,18 @@ from ndx_simulation_output.storage.reading import wrap_array
 def nwb_name(name: str) -> str:
     """Replace the characters that NWB does not allow in the name of an object."""
     return name.replace("/", "_").replace(":", "_")
+
+
+def free_nwb_name(name: str, used: Collection[str]) -> str:
+    """Return the nearest name that NWB allows and that is not ``used``.
+
+    Example
+    -------
+    >>> free_nwb_name("a:b", ["a_b"])
+    'a_b_2'
+
+    """
+    return free_name(nwb_name(name).replace("\0", "").strip(".") or "unnamed", used)
 
 
 def time_arguments(times: Times) -> dict[str, Any]:

@@ -21,9 +21,7 @@ from ndx_simulation_output.storage.columns import write_columns
 from ndx_simulation_output.storage.layout import StorageOptions
 from ndx_simulation_output.storage.links import link_dataset
 from ndx_simulation_output.storage.mpi import Team, write_matrix_together
-from ndx_simulation_output.storage.writing import create_dataset, replace_dataset
-
-_GZIP_LEVEL = 4
+from ndx_simulation_output.storage.writing import GZIP_LEVEL, create_dataset, replace_dataset
 
 
 def write(
@@ -73,7 +71,7 @@ def write(
                 write_matrix_together(team, source, workers=workers)
         return
     columns = DeferredColumns()
-    arrays = DeferredArrays(HowStored(_GZIP_LEVEL if storage.compression == "gzip" else 0))
+    arrays = DeferredArrays(HowStored(GZIP_LEVEL if storage.compression == "gzip" else 0))
     mapping = map_output(
         output,
         metadata,
