@@ -233,13 +233,7 @@ class ChunkIndex:
 class DatasetReader(Protocol):
     """A way to read selections of one dataset."""
 
-    def read(
-        self,
-        selection: Selection,
-        out: NDArray[Any],
-        workers: int,
-        put: Put = np.copyto,
-    ) -> None:
+    def read(self, selection: Selection, out: NDArray[Any], workers: int, put: Put) -> None:
         """``put`` all values into ``out``, which has the shape of the selection, part by part."""
 
 
@@ -288,13 +282,7 @@ class H5pyReader:
 
     dataset: h5py.Dataset
 
-    def read(
-        self,
-        selection: Selection,
-        out: NDArray[Any],
-        workers: int,  # noqa: ARG002 - h5py reads in one thread
-        put: Put = np.copyto,
-    ) -> None:
+    def read(self, selection: Selection, out: NDArray[Any], workers: int, put: Put) -> None:  # noqa: ARG002 - h5py reads in one thread
         """Read each span of columns."""
         rows = slice(selection.rows.start, selection.rows.stop, selection.rows.step)
         for span in selection.spans():
@@ -318,13 +306,7 @@ class ContiguousReader(MappedReader):
 
     values: NDArray[Any]
 
-    def read(
-        self,
-        selection: Selection,
-        out: NDArray[Any],
-        workers: int,
-        put: Put = np.copyto,
-    ) -> None:
+    def read(self, selection: Selection, out: NDArray[Any], workers: int, put: Put) -> None:
         """Copy some rows in each thread."""
         narrow = len(selection.columns) * self.values.itemsize < _ROW_BYTES
         self.file.advise("MADV_RANDOM" if narrow else "MADV_NORMAL")
@@ -350,13 +332,7 @@ class ChunkedReader(MappedReader):
     dataset: h5py.Dataset
     index: ChunkIndex
 
-    def read(
-        self,
-        selection: Selection,
-        out: NDArray[Any],
-        workers: int,
-        put: Put = np.copyto,
-    ) -> None:
+    def read(self, selection: Selection, out: NDArray[Any], workers: int, put: Put) -> None:
         """Copy chunks that are adjacent in the file together."""
         height, width = self.dataset.chunks
         rows, spans = list(_rows_by_chunk(selection.rows, height)), selection.spans()
@@ -420,13 +396,7 @@ class DeflatedReader:
     index: ChunkIndex
     filters: tuple[int, ...]
 
-    def read(
-        self,
-        selection: Selection,
-        out: NDArray[Any],
-        workers: int,
-        put: Put = np.copyto,
-    ) -> None:
+    def read(self, selection: Selection, out: NDArray[Any], workers: int, put: Put) -> None:
         """Inflate each chunk once, in threads."""
         height, width = self.dataset.chunks
         jobs = list(product(_rows_by_chunk(selection.rows, height), selection.by_chunk(width)))

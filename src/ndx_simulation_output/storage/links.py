@@ -93,13 +93,7 @@ class _LinkedReader:
     shift: int
     mapped: ContiguousReader | None = None
 
-    def read(
-        self,
-        selection: Selection,
-        out: NDArray[Any],
-        workers: int,
-        put: Put = np.copyto,
-    ) -> None:
+    def read(self, selection: Selection, out: NDArray[Any], workers: int, put: Put) -> None:
         """Read from the other file, which is open only for the time of the read."""
         columns: Any = selection.columns
         if isinstance(columns, range):

@@ -223,7 +223,7 @@ def piece_writer(
     """
     if location is not None and location.addresses is not None and path is not None:
         kind = _RowWriter if location.chunks is None else _ChunkWriter
-        return kind(_AddressedFile(path), location, location.addresses)
+        return kind(path, location, location.addresses)
     if location is None or location.chunks is None:
         return _H5pyWriter(dataset)
     return _DirectChunkWriter(location, dataset)
@@ -249,70 +249,59 @@ class _H5pyWriter:
         """Do nothing: the caller closes the file."""
 
 
-class _AddressedFile:
-    """A file that any thread writes at given addresses."""
+class _AddressedWriter:
+    """Writes to known addresses past HDF5, from any thread, when pieces are encoded."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, location: DatasetLocation, addresses: NDArray[np.int64]) -> None:
         self._number = os.open(path, os.O_WRONLY)
+        self._location, self._addresses = location, addresses
 
-    def write(self, values: NDArray[Any], address: int) -> None:
-        """Write all of ``values``."""
+    def _write(self, values: NDArray[Any], address: int) -> None:
         write_at(self._number, values.reshape(-1).view(np.uint8).data, address)
 
+    def store(self, encoded: None) -> None:
+        """Do nothing: ``encode`` has written the piece."""
+
     def close(self) -> None:
-        """Close it."""
+        """Close the file."""
         os.close(self._number)
 
 
-class _RowWriter:
-    """Writes rows of contiguous data to their addresses."""
-
-    def __init__(
-        self, file: _AddressedFile, location: DatasetLocation, addresses: NDArray[np.int64]
-    ) -> None:
-        self._file, self._dtype, self._start = file, location.dtype, int(addresses[0, 0])
-        self._row_bytes = location.shape[1] * location.dtype.itemsize
-        self.close = file.close
+class _RowWriter(_AddressedWriter):
+    """Writes rows of contiguous data."""
 
     def encode(self, piece: Piece) -> tuple[int, None]:
         """Write a piece: at once if it has all columns, else row by row."""
+        dtype = self._location.dtype
+        row_bytes = self._location.shape[1] * dtype.itemsize
         read = piece.read()
-        values = np.ascontiguousarray(read, self._dtype)
-        address = self._start + piece.rows.start * self._row_bytes
-        if values.nbytes == len(values) * self._row_bytes:
-            self._file.write(values, address)
+        values = np.ascontiguousarray(read, dtype)
+        address = int(self._addresses[0, 0]) + piece.rows.start * row_bytes
+        if values.nbytes == len(values) * row_bytes:
+            self._write(values, address)
             return read.nbytes, None
-        address += piece.columns.start * self._dtype.itemsize
+        address += piece.columns.start * dtype.itemsize
         for number, row in enumerate(values):
-            self._file.write(row, address + number * self._row_bytes)
+            self._write(row, address + number * row_bytes)
         return read.nbytes, None
 
-    def store(self, encoded: None) -> None:
-        """Do nothing: ``encode`` has written it."""
 
+class _ChunkWriter(_AddressedWriter):
+    """Writes chunks without filters."""
 
-class _ChunkWriter:
-    """Writes chunks without filters to their addresses."""
-
-    def __init__(
-        self, file: _AddressedFile, location: DatasetLocation, addresses: NDArray[np.int64]
-    ) -> None:
-        self._file, self._addresses, self._first_row = file, addresses, location.first_row
+    def __init__(self, path: Path, location: DatasetLocation, addresses: NDArray[np.int64]) -> None:
+        super().__init__(path, location, addresses)
         self._cutter = _ChunkCutter(location)
-        self.close = file.close
 
     def encode(self, piece: Piece) -> tuple[int, None]:
         """Write the chunks of a piece, those that are adjacent in the file together."""
         n_bytes, chunks = self._cutter.cut(piece)
         row, first = self._cutter.first_chunk(piece)
-        addresses = self._addresses[row - self._first_row, first : first + len(chunks)]
+        addresses = self._addresses[row - self._location.first_row, first : first + len(chunks)]
         ends = (np.flatnonzero(np.diff(addresses) != chunks[0].nbytes) + 1).tolist()
         for start, stop in zip([0, *ends], [*ends, len(chunks)], strict=True):
-            self._file.write(chunks[start:stop], int(addresses[start]))
+            self._write(chunks[start:stop], int(addresses[start]))
         return n_bytes, None
-
-    def store(self, encoded: None) -> None:
-        """Do nothing: ``encode`` has written it."""
 
 
 class _DirectChunkWriter:
