@@ -7,7 +7,7 @@ from typing import Any
 from ndx_simulation_output.errors import RecordingError, SimulationOutputWarning
 from ndx_simulation_output.neuron.variables import Variable
 
-# Relative deviation from a whole number of steps that is rounding.
+# A deviation from a whole number of steps below this part of a step is due to rounding.
 _SLACK = 1e-6
 # A longer fixed time step (ms) was probably left by CVode.
 _LONG_STEP = 0.1

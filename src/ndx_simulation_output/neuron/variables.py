@@ -225,7 +225,7 @@ def _points(section: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]] | N
 
 
 def _unit(h: Any, variable: Variable) -> Unit:
-    """Return the unit that the caller gives, otherwise that of NEURON."""
+    """Return the unit of the variable, otherwise that of NEURON."""
     text = variable.unit
     if text is None:
         text = "nA" if variable.name == _MEMBRANE_CURRENT else _unit_in_neuron(h, variable.name)

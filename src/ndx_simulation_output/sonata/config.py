@@ -101,7 +101,7 @@ class _FileNames:
     def path_of_spikes(self, value: Any, output: Path) -> Path:
         """Return the path in ``output``, or in the directory of the configuration if only there.
 
-        bmtk takes a name that begins with that of ``output`` for a path from there.
+        bmtk reads a name that begins with that of ``output`` relative to the configuration.
         """
         in_output, in_directory = self.path(value, output), self.path(value, self.directory)
         only_there = in_directory.exists() and not in_output.exists()

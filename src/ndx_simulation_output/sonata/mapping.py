@@ -27,7 +27,7 @@ _POINTERS = ("index_pointers", "index_pointer")
 _ELEMENT_IDS = ("element_ids", "element_id")
 _KNOWN = {*_POINTERS, *_ELEMENT_IDS, *NODE_IDS, "element_pos", "time"}
 
-# Columns of a CompartmentTable that have another place in a mapping.
+# Columns of a CompartmentTable that are not written as additional columns.
 _OWN_COLUMNS = {"number", "position", "source_column"}
 # Names with a meaning in NWB tables, which an additional column cannot have.
 _RESERVED = {*_OWN_COLUMNS, "population", "counts", "cell_columns", "cls", "id", "name", "parent"}
@@ -62,12 +62,12 @@ class CellColumns:
         return spread
 
 
-def read_cell_columns(
+def _read_cell_columns(
     pointers: h5py.Dataset, cells: NDArray[np.int64], n_columns: int
 ) -> CellColumns:
     """Read the columns of each entry of ``cells`` from N or N + 1 pointers.
 
-    The table of the guide says N pointers; its formula and all simulators say N + 1.
+    The guide has N pointers in its table and N + 1 in its formula; all simulators write N + 1.
     """
     values = read_ids(pointers)
     if len(values) not in {len(cells), len(cells) + 1}:
@@ -107,7 +107,7 @@ def _next_pointers(values: NDArray[np.int64], n_columns: int) -> NDArray[np.int6
     return ends
 
 
-def merge_cells(listed: CellColumns) -> CellColumns:
+def _merge_cells(listed: CellColumns) -> CellColumns:
     """Merge the entries of each repeated cell into one row, at the position of its first entry.
 
     BlueCelluLab lists a cell once for each recorded compartment.
@@ -158,7 +158,7 @@ def read_table(mapping: h5py.Group, population: str, *, every_segment: bool) -> 
         msg = f"{location(ids)} has the negative id {cells.min()}; expected ids of at least 0"
         raise SourceError(msg)
     pointers = first_dataset(mapping, *_POINTERS)
-    found = merge_cells(read_cell_columns(pointers, cells, len(elements)))
+    found = _merge_cells(_read_cell_columns(pointers, cells, len(elements)))
     order = found.columns
     columns: dict[str, NDArray[Any]] = {"number": _as_int32(elements[order])}
     positions = "unknown"
@@ -166,7 +166,7 @@ def read_table(mapping: h5py.Group, population: str, *, every_segment: bool) -> 
         columns["position"] = _read_positions(mapping, len(elements))[order]
         positions = "stored"
     elif every_segment:
-        columns["position"] = segment_positions(elements[order], found.counts)
+        columns["position"] = _segment_positions(elements[order], found.counts)
         positions = "computed"
     cell_columns = {}
     additional = list(_additional_columns(mapping, len(elements), len(cells)))
@@ -191,7 +191,7 @@ def read_table(mapping: h5py.Group, population: str, *, every_segment: bool) -> 
     return ReportTable(compartments, found, len(elements), provenance)
 
 
-def segment_positions(
+def _segment_positions(
     sections: NDArray[np.int64], counts: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """Return the positions of segments in a report that has all of them, in morphological order.
@@ -201,7 +201,7 @@ def segment_positions(
 
     Example
     -------
-    >>> segment_positions(np.array([0, 1, 1]), np.array([3]))
+    >>> _segment_positions(np.array([0, 1, 1]), np.array([3]))
     array([0.5 , 0.25, 0.75])
 
     """
@@ -259,7 +259,7 @@ def _column_name(name: str, values: NDArray[Any], *, of_cells: bool) -> str:
 
 
 def _as_int32(values: NDArray[np.int64]) -> NDArray[Any]:
-    """Return int32 if it holds every value: NWB's int is at least that."""
+    """Return int32 if all values fit: NWB requires at least that."""
     fits = not len(values) or (values.min() >= -(2**31) and values.max() < 2**31)
     return values.astype(np.int32) if fits else values
 

@@ -49,7 +49,8 @@ def is_contribution(file: h5py.File) -> bool:
 def _as_time_by_channel(data: h5py.Dataset, n_channels: int) -> LazyArray:
     """Return the data as time × channel.
 
-    The guide says channel × time, all files found are time × channel: so is a square array.
+    The guide says channel × time, but all files found are time × channel, as a square array is
+    read.
     """
     if data.dtype.kind in "iuf" and data.ndim == 2 and data.shape[1] == n_channels:
         return wrap_array(data)

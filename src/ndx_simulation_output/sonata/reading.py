@@ -287,7 +287,7 @@ class _Reader:
 
 
 def _reason_of_refusal(file: h5py.File) -> str:
-    """Return why a file without recorded activity is refused: what it holds instead."""
+    """Return the contents of a file without recorded activity, as a reason to refuse it."""
     if "specifications" in file or "nwb_version" in file.attrs:
         return "is an NWB file, not one of SONATA"
     for name, reason in _REFUSED.items():
@@ -305,7 +305,9 @@ def _warn_of_positions(potential: ExtracellularPotential) -> None:
     missing = potential.channel_ids[~np.isin(potential.channel_ids, known)]
     if not len(missing):
         return
-    reason = "not in the file of electrodes" if electrodes else "no file of electrodes was given"
+    reason = (
+        "no file of electrodes was given" if electrodes is None else "not in its file of electrodes"
+    )
     warnings.warn(
         f"{potential.name}: {len(missing)} of {len(potential.channel_ids)} channels have no "
         f"position ({reason}); the first is channel {missing[0]}",
