@@ -1,4 +1,4 @@
-"""``ndx-sim plot``, tried as a user does."""
+"""The command ``ndx-sim plot``."""
 
 import pytest
 from click.testing import CliRunner, Result
@@ -24,14 +24,14 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def output(made, tmp_path, monkeypatch):
-    """The files of a run, and a working directory of their own."""
+    """The files of a run, in a separate working directory."""
     monkeypatch.chdir(tmp_path)
     return made
 
 
 @pytest.fixture
 def storage(output, tmp_path):
-    """A storage of Neuronvisio with two sections and no geometry."""
+    """A Neuronvisio storage with two sections and no geometry."""
     manager = Manager()
     for place, name in enumerate(("soma", "dend")):
         ref = VecRef(name)
@@ -41,14 +41,14 @@ def storage(output, tmp_path):
     return tmp_path / "storage.h5"
 
 
-def test_a_picture_is_named_after_its_source(output, tmp_path):
+def test_the_target_is_named_after_the_source(output, tmp_path):
     done = run(output)
 
     assert (done.exit_code, done.output) == (0, "wrote output.png\n")
     assert (tmp_path / "output.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_an_existing_picture_is_not_replaced_unless_asked(output):
+def test_an_existing_file_is_replaced_only_with_overwrite(output):
     run(output, "--kind", "rates")
 
     again = run(output, "--kind", "rates")
@@ -88,7 +88,7 @@ def test_options_choose_what_is_drawn(output, tmp_path, options):
         (("-o", "none/p.png"), "the directory none does not exist"),
     ],
 )
-def test_what_cannot_be_drawn_is_one_message_and_status_1(output, tmp_path, options, message):
+def test_data_that_cannot_be_drawn_are_one_message_and_status_1(output, tmp_path, options, message):
     done = run(output, *options)
 
     assert done.exit_code == 1
@@ -105,7 +105,7 @@ def test_what_cannot_be_drawn_is_one_message_and_status_1(output, tmp_path, opti
         (("-o", "p.gif"), "have no coordinates: expected columns x, y and z"),
     ],
 )
-def test_compartments_without_places_are_not_drawn_in_space(storage, tmp_path, options, message):
+def test_compartments_without_coordinates_are_not_drawn(storage, tmp_path, options, message):
     done = run(storage, *options)
 
     assert done.exit_code == 1
@@ -134,14 +134,14 @@ def test_wrong_usage_is_status_2(output, options, message):
     assert message in done.output
 
 
-def test_a_source_that_is_not_there_is_status_1(output):
+def test_a_missing_source_is_status_1(output):
     done = run("nothing.nwb")
 
     assert done.exit_code == 1
     assert done.output == "error: nothing.nwb does not exist\n"
 
 
-def test_options_of_reading_work_too(storage):
+def test_reading_options_are_used(storage):
     done = run(storage, "--unit", "v=mV", "--kind", "traces")
 
     assert done.exit_code == 0, done.output

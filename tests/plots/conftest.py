@@ -1,11 +1,11 @@
-"""What tests of pictures have in common: no window opens, and no figure stays."""
+"""Fixtures of the tests of plots: no window is opened, and all figures are closed."""
 
 import pytest
 
 
 @pytest.fixture(autouse=True)
 def no_window():
-    """Draw without windows, and let go of all figures."""
+    """Draw without windows, and close all figures."""
     matplotlib = pytest.importorskip("matplotlib")
     matplotlib.use("Agg")
     yield

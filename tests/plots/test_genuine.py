@@ -1,4 +1,4 @@
-"""Pictures are made of every kind of genuine file."""
+"""Plots of genuine files of every format."""
 
 import io
 from pathlib import Path
@@ -23,10 +23,10 @@ FILES = [f"sonata/{name}" for name in SONATA] + [
     for path in sorted((DATA / folder).glob(pattern))
 ]
 EMPTY = "01_axis"
-"""Files of this name hold an axis and no data."""
+"""Files with this name contain an axis and no data."""
 
 
-def picture_of(figure) -> bytes:
+def png_of(figure) -> bytes:
     target = io.BytesIO()
     figure.savefig(target, format="png", dpi=40)
     return target.getvalue()
@@ -47,18 +47,18 @@ def test_there_are_files_of_each_kind():
 @pytest.mark.filterwarnings("ignore::ndx_simulation_output.SimulationOutputWarning")
 @pytest.mark.filterwarnings("ignore:Ignoring the following cached namespace")
 @pytest.mark.parametrize("name", FILES)
-def test_a_picture_is_made_of_what_a_genuine_file_holds(name):
+def test_a_genuine_file_can_be_plotted(name):
     try:
         output = opened(DATA / name)
     except SimulationOutputError as error:
-        pytest.skip(f"not read at all: {str(error)[:80]}")
+        pytest.skip(f"not readable: {str(error)[:80]}")
     with output:
         if EMPTY in name:
             with pytest.raises(NothingRecordedError, match="nothing to draw"):
                 plots.draw(output)
             return
         figure = plots.draw(output)
-        assert picture_of(figure).startswith(b"\x89PNG")
+        assert png_of(figure).startswith(b"\x89PNG")
         assert all(ax.has_data() or ax.texts for ax in figure.axes)
         assert output._repr_html_().startswith("<div>")
 
@@ -73,7 +73,7 @@ def test_a_genuine_neuron_is_drawn_in_space(neuronvisio_data):
     assert len(colored) == 5
     assert colored.min() >= expected.min()
     assert colored.max() <= expected.max()
-    assert picture_of(figure).startswith(b"\x89PNG")
+    assert png_of(figure).startswith(b"\x89PNG")
 
 
 @pytest.mark.filterwarnings("ignore::ndx_simulation_output.SimulationOutputWarning")

@@ -1,4 +1,4 @@
-"""Notebooks show what there is, in a bounded time, and never what a file could smuggle in."""
+"""HTML summaries for notebooks: they read a limited amount, and escape names."""
 
 from dataclasses import replace
 from xml.etree import ElementTree as ET
@@ -35,7 +35,7 @@ from tests.viewer.making import a_mixture
 
 
 class Counted:
-    """Values that count how many of their bytes are read."""
+    """Zeros that count the bytes read."""
 
     def __init__(self, shape, chunks):
         self.shape, self.chunks, self.dtype, self.read = shape, chunks, np.dtype(np.float64), 0
@@ -48,7 +48,7 @@ class Counted:
 
 
 class Frames:
-    """Images that remember which of them are read."""
+    """Images that record which of them are read."""
 
     def __init__(self):
         self.shape, self.dtype, self.read = (1000, 3, 4), np.dtype(np.float64), []
@@ -58,25 +58,25 @@ class Frames:
         return np.zeros(self.shape)[key]
 
 
-def pictures(html):
+def plots(html):
     return [found for found in ET.fromstring(html).iter() if found.tag.endswith("svg")]  # noqa: S314
 
 
-def test_an_output_shows_each_thing_and_pictures_of_it():
+def test_an_output_is_summarised_with_plots():
     html = simulate(duration=0.02)._repr_html_()
 
-    assert len(pictures(html)) == 6
+    assert len(plots(html)) == 6
     for text in ("report v_exc", "200 times × 139 columns, mV, 8 cells of population exc"):
         assert text in html
     assert "spikes exc" in html
     assert "potential ecp" in html
 
 
-def test_an_output_of_nothing_says_so():
+def test_an_empty_output_is_summarised():
     assert "nothing" in SimulationOutput()._repr_html_()
 
 
-def test_a_picture_of_a_huge_report_reads_a_bounded_amount():
+def test_the_plot_of_a_large_report_reads_a_limited_amount():
     data = Counted((10**7, 8), (1000, 8))
     small = a_report(np.zeros((1, 8)))
     report = replace(small, data=data, times=RegularTimes(0.0, 1e3, 10**7))
@@ -84,28 +84,28 @@ def test_a_picture_of_a_huge_report_reads_a_bounded_amount():
     html = report._repr_html_()
 
     assert 0 < data.read <= MOST_BYTES
-    assert len(pictures(html)) == 1
+    assert len(plots(html)) == 1
 
 
-def test_what_cannot_be_read_in_part_has_no_picture():
+def test_a_large_array_of_one_chunk_is_not_plotted():
     data = Counted((10**6, 100), (10**6, 100))
     small = a_report(np.zeros((1, 100)))
 
     html = replace(small, data=data, times=RegularTimes(0.0, 1e3, 10**6))._repr_html_()
 
     assert data.read == 0
-    assert pictures(html) == []
+    assert plots(html) == []
 
 
-def test_what_was_closed_is_still_summarised(tmp_path):
+def test_a_closed_output_is_summarised(tmp_path):
     sonata.write(simulate(duration=0.03), tmp_path / "output")
     with open_output(tmp_path / "output") as output:
-        assert len(pictures(output._repr_html_())) == 6
+        assert len(plots(output._repr_html_())) == 6
 
     assert "spikes exc" in output._repr_html_()
 
 
-def test_names_are_text_and_not_markup():
+def test_names_are_escaped():
     spikes = Spikes("<script>alert(1)</script>", np.array([1]), np.array([0.5]))
 
     html = SimulationOutput(spikes=(spikes,))._repr_html_()
@@ -123,7 +123,7 @@ def test_a_network_shows_a_histogram_of_weights():
     html = SimulationOutput(networks=(NetworkSnapshot("s", (), (projection,)),))._repr_html_()
 
     assert "3 synapses" in html
-    assert len(pictures(html)) == 1
+    assert len(plots(html)) == 1
 
 
 def test_a_population_shows_a_histogram_of_its_first_variable():
@@ -135,8 +135,8 @@ def test_a_population_shows_a_histogram_of_its_first_variable():
 
     html = SimulationOutput(networks=(network,))._repr_html_()
 
-    (picture,) = pictures(html)
-    assert sum(float(bar.get("height")) > 0 for bar in picture) == 6
+    (plot,) = plots(html)
+    assert sum(float(bar.get("height")) > 0 for bar in plot) == 6
 
 
 def test_arrays_with_axes_show_lines_images_and_numbers():
@@ -150,17 +150,17 @@ def test_arrays_with_axes_show_lines_images_and_numbers():
 
     html = SimulationOutput(arrays=(ArrayGroup("cam", arrays), traces))._repr_html_()
 
-    kinds = [picture.get("aria-label") for picture in pictures(html)]
+    kinds = [plot.get("aria-label") for plot in plots(html)]
     assert kinds == ["traces", "image", "image", "traces"]
     assert "7.5 K" in html
     assert "3 × 4" in html
 
 
-def test_only_what_is_shown_of_many_dimensions_is_read():
+def test_only_the_shown_part_of_many_dimensions_is_read():
     frames = Frames()
     output = SimulationOutput(arrays=(ArrayGroup("cam", (ArrayWithAxes("stack", frames),)),))
 
-    assert len(pictures(output._repr_html_())) == 1
+    assert len(plots(output._repr_html_())) == 1
     assert set(frames.read) == {0}
 
 
@@ -176,7 +176,7 @@ ARRAYS = DataWithAxes(
 
 
 @pytest.mark.parametrize(
-    ("made", "count", "said"),
+    ("made", "count", "text"),
     [
         (
             CompartmentSeries("v", np.eye(5, 2), compartments=TABLE, unit="volts", rate=10.0),
@@ -196,14 +196,14 @@ ARRAYS = DataWithAxes(
     ],
     ids=lambda value: type(value).__name__ if hasattr(value, "fields") else None,
 )
-def test_types_of_nwb_show_pictures_too(made, count, said):
+def test_nwb_types_are_summarised_with_plots(made, count, text):
     html = made._repr_html_()
 
     assert html.count("<svg") == count
-    assert said in html
+    assert text in html
 
 
-def test_a_state_read_from_a_file_shows_pictures(tmp_path):
+def test_a_state_in_a_file_is_summarised_with_plots(tmp_path):
     path = a_mixture(tmp_path / "state.nwb")
     with NWBHDF5IO(path, "r") as io:
         (state,) = [one for one in io.read().acquisition.values() if isinstance(one, NetworkState)]

@@ -1,4 +1,4 @@
-"""What pictures show, in numbers: nothing is lost that a picture of this size could show."""
+"""The numbers behind plots: nothing is lost that a plot of that size could show."""
 
 import itertools
 
@@ -12,7 +12,15 @@ from hypothesis.extra.numpy import arrays
 from ndx_simulation_output.errors import NothingRecordedError
 from ndx_simulation_output.plots import downsampling as bins
 from ndx_simulation_output.plots.arrays import group_grids
-from ndx_simulation_output.plots.downsampling import reduce_columns, reduce_traces, sample
+from ndx_simulation_output.plots.downsampling import (
+    column_edges,
+    one_of_each,
+    reduce_columns,
+    reduce_traces,
+    sample,
+    spread,
+    stack_traces,
+)
 from ndx_simulation_output.plots.heat_maps import reduce_heat_map
 from ndx_simulation_output.plots.networks import histogram, mean_weights
 from ndx_simulation_output.plots.neurons import read_coordinates, read_frames
@@ -49,7 +57,7 @@ def a_report(values, times=None, unit=VOLTS, **columns):
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    """Read a few rows at a time, so that bins lie across blocks."""
+    """Read a few rows at a time, so that bins span blocks."""
     monkeypatch.setattr(bins, "BLOCK_BYTES", 7 * 8)
 
 
@@ -81,7 +89,7 @@ def test_extremes_do_not_depend_on_the_size_of_blocks(small_blocks):
     np.testing.assert_array_equal(lines.values.reshape(13, 4, 2)[:, 3], values[edges[1:] - 1])
 
 
-def test_a_window_and_columns_are_read_and_nothing_else():
+def test_only_the_selected_window_and_columns_are_read():
     report = a_report(np.arange(40.0).reshape(10, 4))
 
     lines = reduce_traces(report, np.array([2, 0]), start=0.003, stop=0.006)
@@ -90,7 +98,7 @@ def test_a_window_and_columns_are_read_and_nothing_else():
     np.testing.assert_allclose(lines.times, [0.003, 0.004, 0.005])
 
 
-def test_irregular_times_fall_into_bins_equal_in_time():
+def test_bins_of_irregular_times_have_equal_durations():
     seconds = np.concatenate([np.linspace(0, 0.1, 90), [0.5, 0.9, 1.0]])
     values = np.arange(93.0)[:, np.newaxis]
 
@@ -104,7 +112,7 @@ def test_irregular_times_fall_into_bins_equal_in_time():
     assert (np.diff(lines.times) >= 0).all()
 
 
-def test_values_are_in_the_unit_of_the_report_and_integers_too():
+def test_values_are_in_the_unit_of_the_report():
     report = a_report(np.arange(100, dtype=np.int16)[:, np.newaxis], unit=Unit("volts", 1e-3))
 
     lines = reduce_traces(report, pixels=5)
@@ -120,7 +128,16 @@ def test_a_window_without_samples_has_no_points():
     assert lines.samples == 0
 
 
-def test_columns_along_an_x_that_does_not_ascend_stand_at_their_index():
+@pytest.mark.parametrize("times", [RegularTimes(0.0, 1.0, 3), Timestamps(np.arange(3.0))])
+@pytest.mark.parametrize("window", [{"start": 5.0}, {"stop": -1.0}])
+def test_a_heat_map_of_a_window_without_samples_is_nan(times, window):
+    found = reduce_heat_map(a_report(np.zeros((3, 2)), times), **window)
+
+    assert np.isnan(found.values).all()
+    assert (found.rows, found.note) == (0, "")
+
+
+def test_many_values_along_an_x_that_does_not_ascend_are_drawn_by_index():
     x = np.array([0.0, 2.0, 1.0] * 10)
 
     few = reduce_columns(x, x[:, np.newaxis], pixels=10)
@@ -128,6 +145,7 @@ def test_columns_along_an_x_that_does_not_ascend_stand_at_their_index():
 
     np.testing.assert_array_equal(few.times, x)
     assert many.times[-1] == 29
+    assert reduce_columns(np.arange(3.0), np.ones((3, 2))).values.shape == (3, 2)
 
 
 @given(
@@ -136,7 +154,7 @@ def test_columns_along_an_x_that_does_not_ascend_stand_at_their_index():
     st.sampled_from(["mean", "max", "min"]),
 )
 @pytest.mark.filterwarnings("ignore:Mean of empty slice", "ignore:All-NaN")
-def test_each_pixel_of_a_heat_map_is_what_it_says(values, shape, how):
+def test_each_pixel_of_a_heat_map_is_the_reduction_of_its_values(values, shape, how):
     found = reduce_heat_map(a_report(values), shape=shape, how=how)
 
     down = np.arange(min(shape[0], values.shape[1]) + 1)
@@ -165,7 +183,7 @@ def test_a_heat_map_does_not_depend_on_the_size_of_blocks(small_blocks):
     np.testing.assert_array_equal(found.values[1], expected)
 
 
-def test_a_heat_map_that_is_too_large_shows_columns_as_they_are():
+def test_a_large_heat_map_shows_one_column_per_pixel():
     values = np.arange(50)[:, np.newaxis] + 1000.0 * np.arange(40)
 
     found = reduce_heat_map(a_report(values), shape=(4, 50), most_bytes=4 * 50 * 8)
@@ -179,7 +197,7 @@ def test_a_heat_map_that_is_too_large_shows_columns_as_they_are():
     assert found.note == "4 of 40 compartments"
 
 
-def test_a_heat_map_of_too_many_times_shows_the_first_of_each_pixel():
+def test_a_heat_map_of_many_times_shows_the_first_of_each_pixel():
     values = np.arange(100.0)[:, np.newaxis] + np.zeros(2)
 
     found = reduce_heat_map(a_report(values), shape=(2, 10), most_bytes=2 * 10 * 3 * 8)
@@ -189,7 +207,7 @@ def test_a_heat_map_of_too_many_times_shows_the_first_of_each_pixel():
     assert found.note == "30 of 100 times, mean of 3 values per pixel"
 
 
-def test_a_heat_map_reads_files_of_chunks(tmp_path):
+def test_a_heat_map_of_a_chunked_dataset_is_that_of_the_array(tmp_path):
     values = np.random.default_rng(0).normal(size=(300, 50))
     with h5py.File(tmp_path / "v.h5", "w") as file:
         file.create_dataset("v", data=values, chunks=(64, 16), compression="gzip")
@@ -221,11 +239,11 @@ def test_the_counts_of_a_raster_are_those_of_numpy(pairs, shape):
     assert found.n_spikes == np.count_nonzero(inside)
     np.testing.assert_array_equal(np.sort(found.spike_times), np.sort(times[inside]))
     expected, _ = np.histogram(times[inside], found.times)
-    if shape[1] in {1, 2, 4, 8}:  # borders that floating-point numbers can say
+    if shape[1] in {1, 2, 4, 8}:  # edges that are exact in floating point
         np.testing.assert_array_equal(found.counts.sum(axis=0), expected)
 
 
-def test_many_spikes_are_counted_and_not_kept(monkeypatch):
+def test_many_spikes_are_counted_only(monkeypatch):
     from ndx_simulation_output.plots import spikes as rasters
 
     monkeypatch.setattr(rasters, "_BLOCK", 1000)
@@ -266,7 +284,7 @@ def test_no_spikes_are_an_empty_raster():
     assert spike_rates(nothing).rates.sum() == 0
 
 
-def test_frames_have_the_values_of_the_row_that_is_nearest():
+def test_frames_have_the_values_of_the_nearest_row():
     values = np.arange(40.0).reshape(10, 4)
     report = a_report(values)
 
@@ -328,7 +346,7 @@ def test_a_matrix_has_the_mean_weight_of_each_pixel():
     assert small.counts.tolist() == [[1, 0, 1], [2, 0, 1]]
 
 
-def test_arrays_find_their_axes_and_those_of_the_scan_around_them():
+def test_arrays_have_their_own_axes_and_those_of_the_scan():
     scan = ArrayAxis("Axis00", np.array([27.0, 28.0, 31.0]), "position", "mm", 0)
     own = ArrayAxis("Axis00", np.arange(5.0), "t", "ms", 1)
     data = ArrayWithAxes("Data00", np.arange(15.0).reshape(3, 5), label="i", unit="A")
@@ -345,7 +363,7 @@ def test_arrays_find_their_axes_and_those_of_the_scan_around_them():
     assert rows.tolist(), columns.tolist() == ([0, 1, 2, 3], [0, 2, 5])
 
 
-def test_of_many_dimensions_the_last_two_are_shown_and_it_is_said():
+def test_of_many_dimensions_the_last_two_are_shown_with_a_note():
     values = np.arange(24.0).reshape(2, 3, 4)
 
     (grid,) = group_grids(ArrayGroup("g", (ArrayWithAxes("a", values),)))
@@ -354,7 +372,7 @@ def test_of_many_dimensions_the_last_two_are_shown_and_it_is_said():
     np.testing.assert_array_equal(grid.image()[0], values[0])
 
 
-def test_what_is_no_number_is_no_grid():
+def test_text_and_empty_arrays_are_not_plotted():
     text = ArrayWithAxes("log", np.array(["a"], object), role="log")
     empty = ArrayWithAxes("empty", np.zeros((0, 3)))
 
@@ -368,6 +386,25 @@ def test_a_sample_has_one_of_each_part_and_is_always_the_same():
     assert len(np.unique(found % 10_000)) > 90
     np.testing.assert_array_equal(found, sample(1_000_000, 100))
     assert sample(0, 5).tolist() == []
+
+
+def test_few_indices_are_all_chosen():
+    assert sample(3, 10).tolist() == [0, 1, 2]
+    assert len(sample(1000, 10)) == 10
+    assert spread(10, 3).tolist() == [0, 3, 6]
+
+
+def test_bins_are_at_most_as_many_as_columns():
+    assert column_edges(5, 2).tolist() == [0, 2, 5]
+    assert column_edges(2, 5).tolist() == [0, 1, 2]
+    assert one_of_each(np.array([0, 1, 1000, 2000])).tolist() == [0, 270, 1040]
+
+
+def test_stacked_traces_are_one_step_apart():
+    stacked, step = stack_traces(np.array([[0.0, 10.0], [4.0, 12.0]]))
+
+    np.testing.assert_array_equal(stacked, [[-0.5, 0.75], [0.5, 1.25]])
+    assert step == 4.0
 
 
 def test_blocks_are_whole_chunks():

@@ -1,4 +1,4 @@
-"""Pictures show the numbers that were recorded, and say what they are."""
+"""Plots show the recorded numbers, with labels and units."""
 
 import sys
 from dataclasses import replace
@@ -42,7 +42,7 @@ def output():
 
 @pytest.fixture
 def branched():
-    """One cell of two sections, and a single compartment; each value is its column."""
+    """One cell of two sections and a compartment; the first row of values is the column index."""
     x = np.array([0.0, 10.0, 20.0, 20.0, 20.0, 5.0])
     y = np.array([0.0, 0.0, 0.0, 10.0, 20.0, -9.0])
     columns = {"number": np.array([0, 0, 0, 1, 1, 2]), "x": x, "y": y, "z": 5 * y}
@@ -84,7 +84,7 @@ def test_a_trace_is_the_recorded_one_in_millivolts(output, ax):
     assert ax.get_title(loc="left") == "v_exc, population exc\ncell 3: 0"
 
 
-def test_traces_say_how_many_were_left_out(output, ax):
+def test_the_title_of_traces_says_how_many_are_shown(output, ax):
     plots.traces(output, ax=ax)
 
     assert len(ax.lines) == 8
@@ -138,7 +138,7 @@ def test_many_spikes_are_an_image_of_counts(ax):
     assert ax.get_xlabel() == "time (s)"
 
 
-def test_rates_name_the_cells_that_they_are_about(output, ax):
+def test_the_title_of_rates_says_which_cells_are_averaged(output, ax):
     plots.rates(output, bins=10, ax=ax)
 
     cells = len(np.unique(output.spikes[0].node_ids))
@@ -160,8 +160,8 @@ def test_channels_are_drawn_above_each_other(output, ax):
         plots.channels(potential, ids=9)
 
 
-def course_of(lines):
-    """Give the points of lines in space, which matplotlib has no other way to tell."""
+def points_of(lines):
+    """Return the points of lines in space; matplotlib has no public way to read them."""
     return lines._segments3d  # noqa: SLF001
 
 
@@ -172,17 +172,17 @@ def test_a_neuron_has_the_colour_of_its_value_in_each_compartment(branched, spac
     np.testing.assert_allclose(lines.get_array(), [20, 21, 22, 23, 24])
     np.testing.assert_allclose(spots.get_array(), [25])
     assert lines.get_clim() == pytest.approx((20, 25))
-    np.testing.assert_allclose(course_of(lines)[0], [[-5, 0, 0], [0, 0, 0], [5, 0, 0]])
-    np.testing.assert_allclose(course_of(lines)[1], [[5, 0, 0], [10, 0, 0], [15, 0, 0]])
+    np.testing.assert_allclose(points_of(lines)[0], [[-5, 0, 0], [0, 0, 0], [5, 0, 0]])
+    np.testing.assert_allclose(points_of(lines)[1], [[5, 0, 0], [10, 0, 0], [15, 0, 0]])
     assert space.get_title(loc="left") == "v, population net, at 2 ms\ncell 7"
     assert space.get_xlabel() == "x (µm)"
 
 
-def test_a_neuron_needs_places_and_space(branched, ax, space):
+def test_a_neuron_needs_coordinates_and_3d_axes(branched, ax, space):
     columns = {"number": branched.compartments.columns["number"]}
-    placeless = replace(branched, compartments=replace(branched.compartments, columns=columns))
+    bare = replace(branched, compartments=replace(branched.compartments, columns=columns))
     with pytest.raises(NothingRecordedError, match="no coordinates: expected columns x, y and z"):
-        plots.neuron(placeless, ax=space)
+        plots.neuron(bare, ax=space)
     with pytest.raises(ShapeMismatchError, match="three dimensions"):
         plots.neuron(branched, ax=ax)
     with pytest.raises(CellNotFoundError, match="cell 8"):
@@ -221,7 +221,7 @@ def test_of_several_reports_the_membrane_potential_is_drawn_in_space(branched, s
     assert space.get_title(loc="left").startswith("v, population net")
 
 
-def test_flat_neurons_are_looked_at_from_above(branched, space):
+def test_flat_neurons_are_seen_from_above(branched, space):
     columns = {**branched.compartments.columns, "z": np.zeros(6)}
     flat = replace(branched, compartments=replace(branched.compartments, columns=columns))
 
@@ -238,7 +238,7 @@ NEUROML = """<neuroml><cells><cell name="c"><segments>
 <cables><cable id="0" name="soma"/><cable id="1" name="dend"/></cables></cell></cells></neuroml>"""
 
 
-def test_sections_of_a_morphology_are_drawn_whole_and_grey_if_not_recorded(space):
+def test_sections_of_a_morphology_are_drawn_grey_if_not_recorded(space):
     columns = {"number": np.array([0]), "x": np.zeros(1), "y": np.full(1, 4.0), "z": np.zeros(1)}
     table = CompartmentTable.from_counts("cells", np.array([0]), np.array([1]), columns)
     times, facts = RegularTimes(0, 1e3, 2), {"format": "Neuronvisio"}
@@ -247,12 +247,12 @@ def test_sections_of_a_morphology_are_drawn_whole_and_grey_if_not_recorded(space
     plots.neuron(SimulationOutput((report,), run=Run(morphology=NEUROML)), ax=space)
 
     grey, colored = space.collections
-    np.testing.assert_allclose(course_of(colored)[0], [[0, 0, 0], [0, 8, 0]])
-    np.testing.assert_allclose(course_of(grey)[0], [[0, 8, 0], [9, 8, 0]])
+    np.testing.assert_allclose(points_of(colored)[0], [[0, 0, 0], [0, 8, 0]])
+    np.testing.assert_allclose(points_of(grey)[0], [[0, 8, 0], [9, 8, 0]])
     assert grey.get_array() is None
 
 
-def test_an_animation_has_as_many_pictures_as_asked_for(branched, tmp_path):
+def test_an_animation_has_the_requested_number_of_frames(branched, tmp_path):
     from PIL import Image
 
     path = plots.save_animation(branched, tmp_path / "v.gif", frames=3)
@@ -265,14 +265,14 @@ def test_an_animation_has_as_many_pictures_as_asked_for(branched, tmp_path):
 
 
 @pytest.mark.skipif(which("ffmpeg") is None, reason="ffmpeg is not installed")
-def test_an_animation_can_be_a_film(branched, tmp_path):
+def test_an_animation_can_be_an_mp4(branched, tmp_path):
     path = plots.save_animation(branched, tmp_path / "v.mp4", frames=3)
 
     assert path.read_bytes()[4:8] == b"ftyp"
     assert [found.name for found in tmp_path.iterdir()] == ["v.mp4"]
 
 
-def test_an_animation_without_ffmpeg_says_so(branched, tmp_path, monkeypatch):
+def test_an_mp4_needs_ffmpeg(branched, tmp_path, monkeypatch):
     from matplotlib import animation
 
     monkeypatch.setattr(animation.FFMpegWriter, "isAvailable", lambda: False)
@@ -284,7 +284,7 @@ def test_an_animation_without_ffmpeg_says_so(branched, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_weights_are_drawn_where_their_synapses_are(network, ax):
+def test_a_weight_matrix_has_each_weight_at_its_ranks(network, ax):
     plots.weight_matrix(network, ax=ax)
 
     (image,) = ax.images
@@ -327,7 +327,7 @@ def test_an_array_of_two_dimensions_is_an_image_along_its_axes(ax):
     assert mesh.colorbar.ax.get_ylabel() == "signal (V)"
 
 
-def test_places_of_a_scan_are_points(ax):
+def test_a_scan_along_a_path_is_drawn_as_points(ax):
     points = GridAxis("x", "mm", np.array([0.0, 1.0])), GridAxis("y", "um", np.array([5.0, 2.0]))
     grid = Grid("scan", "signal", "V", np.array([3.0, 4.0]), points[:1], points)
 
@@ -337,7 +337,7 @@ def test_places_of_a_scan_are_points(ax):
     np.testing.assert_array_equal(ax.collections[0].get_array(), [3, 4])
 
 
-def test_an_axis_without_order_is_an_index(ax):
+def test_an_unordered_axis_is_drawn_by_index(ax):
     axes = GridAxis("x", "mm", np.array([0.0, 5.0, 1.0])), GridAxis("t", "s", np.arange(2.0))
 
     plots.array(Grid("scan", "signal", "V", np.zeros((3, 2)), axes), ax=ax)
@@ -353,7 +353,7 @@ def test_without_axes_a_new_figure_is_made(output):
     assert plt.gcf() is ax.figure
 
 
-def test_an_overview_has_a_picture_of_each_thing(output, network):
+def test_an_overview_has_a_plot_of_each_thing_recorded(output, network):
     figure = plots.draw(replace(output, networks=(network,)))
 
     titles = [ax.get_title(loc="left") for ax in figure.axes]
@@ -362,7 +362,7 @@ def test_an_overview_has_a_picture_of_each_thing(output, network):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_that_is_not_there_says_what_is(kind):
+def test_a_missing_kind_is_refused_with_a_list_of_contents(kind):
     spikes = Spikes("net", np.zeros(1, np.int64), np.zeros(1))
     report = simulate(duration=0.001)["v_inh"]
     wrong = kind in {"raster", "rates"}
@@ -394,7 +394,7 @@ def test_a_selection_chooses_by_name_variable_and_population(output):
     assert names(report="w") == []
 
 
-def test_pictures_of_an_nwb_file_are_those_of_its_source(output, tmp_path):
+def test_plots_of_an_nwb_file_are_those_of_its_source(output, tmp_path):
     from ndx_simulation_output import sonata
 
     sonata.write(output, tmp_path / "sonata")
@@ -416,7 +416,7 @@ def test_pictures_of_an_nwb_file_are_those_of_its_source(output, tmp_path):
 SESSION = {"NWBFile": {"session_start_time": "2026-01-31T12:00:00+01:00"}}
 
 
-def test_a_picture_is_written_whole_or_not_at_all(output, tmp_path):
+def test_a_file_is_written_completely_or_not_at_all(output, tmp_path):
     path = plots.save(output, tmp_path / "v.svg", "traces", PictureOptions(report="v_inh"))
 
     assert path.read_text().startswith("<?xml")

@@ -42,14 +42,7 @@ class Recorded(Protocol):
 
 
 def column_edges(count: int, pixels: int) -> Indices:
-    """Return the edges of bins of ``count`` columns, one bin per pixel at most; shape (bin + 1,).
-
-    Example
-    -------
-    >>> column_edges(5, 2).tolist(), column_edges(2, 5).tolist()
-    ([0, 2, 5], [0, 1, 2])
-
-    """
+    """Return the edges of bins of columns, at most one bin per pixel; shape (bin + 1,)."""
     bins = max(1, min(count, pixels))
     return np.arange(bins + 1) * count // bins
 
@@ -73,38 +66,18 @@ def one_of_each(edges: Indices) -> Indices:
     """Return a random index in each bin, the same in every call; shape (bin,).
 
     Random, because evenly spaced indices would alias with periodic data.
-
-    Example
-    -------
-    >>> one_of_each(np.array([0, 1, 1000, 2000])).tolist()
-    [0, 270, 1040]
-
     """
     fractions = np.random.default_rng(0).random(len(edges) - 1)
     return np.asarray(edges[:-1] + (fractions * np.diff(edges)).astype(np.intp))
 
 
 def sample(count: int, most: int) -> Indices:
-    """Return at most ``most`` of ``count`` indices, ascending, random but always the same.
-
-    Example
-    -------
-    >>> len(sample(1000, 10)), sample(3, 10).tolist()
-    (10, [0, 1, 2])
-
-    """
+    """Return at most ``most`` of ``count`` indices, ascending, random but always the same."""
     return one_of_each(column_edges(count, most)) if count else np.zeros(0, np.intp)
 
 
 def spread(count: int, most: int) -> Indices:
-    """Return at most ``most`` of ``count`` indices, evenly spaced from 0.
-
-    Example
-    -------
-    >>> spread(10, 3).tolist()
-    [0, 3, 6]
-
-    """
+    """Return at most ``most`` of ``count`` indices, evenly spaced from 0."""
     chosen = min(count, most)
     return np.arange(chosen) * count // max(chosen, 1)
 
@@ -272,12 +245,6 @@ def reduce_columns(
 
     ``times`` of the lines are values of ``x``; if there are more values than points and ``x`` does
     not ascend, indices.
-
-    Example
-    -------
-    >>> reduce_columns(np.arange(3.0), np.ones((3, 2))).values.shape
-    (3, 2)
-
     """
     if len(x) <= _POINTS * pixels:
         values = np.asarray(data[:, :])
@@ -291,13 +258,6 @@ def stack_traces(values: NDArray[Any]) -> tuple[NDArray[np.float64], float]:
     """Return traces, shape (point, trace), centred at 0, 1, 2, …, and the value of one step.
 
     The widest trace spans one step.
-
-    Example
-    -------
-    >>> stack_traces(np.array([[0.0, 10.0], [4.0, 12.0]]))
-    (array([[-0.5 ,  0.75],
-           [ 0.5 ,  1.25]]), 4.0)
-
     """
     low = np.fmin.reduce(values, axis=0, initial=np.nan)
     high = np.fmax.reduce(values, axis=0, initial=np.nan)

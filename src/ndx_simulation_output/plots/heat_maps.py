@@ -175,9 +175,9 @@ def _time_edges(times: Times, row_bins: Indices) -> NDArray[np.float64]:
     """Return the times (s) of the edges; the last pixel ends one mean step after its last row."""
     if isinstance(times, RegularTimes):
         return seconds_at(times, row_bins)
+    if row_bins[0] == row_bins[-1]:
+        return np.zeros(len(row_bins))
     firsts = seconds_at(times, row_bins[:-1])
-    if not len(firsts):
-        return np.zeros(1)
     last = seconds_at(times, row_bins[-1:] - 1)
     step = (last[0] - firsts[0]) / max(1, row_bins[-1] - row_bins[0] - 1)
     return np.append(firsts, last[0] + step)
