@@ -138,6 +138,18 @@ def test_what_goes_into_nwb_comes_back(tmp_path_factory, manager):
 
 
 @pytest.mark.filterwarnings("ignore::ndx_simulation_output.SimulationOutputWarning")
+@settings(max_examples=5)
+@given(managers(TYPES))
+def test_what_goes_into_a_zarr_store_comes_back(tmp_path_factory, manager):
+    pytest.importorskip("hdmf_zarr", reason="hdmf-zarr is not installed")
+    path = tmp_path_factory.mktemp("round") / "run.nwb.zarr"
+
+    manager.save(path, metadata=SESSION)
+
+    assert holdings(Manager.load(path)) == holdings(manager)
+
+
+@pytest.mark.filterwarnings("ignore::ndx_simulation_output.SimulationOutputWarning")
 @settings(max_examples=25)
 @given(managers(NUMBERS))
 def test_a_storage_that_is_converted_loses_nothing(tmp_path_factory, manager):

@@ -12,7 +12,7 @@ from pynwb import NWBHDF5IO, validate
 
 from ndx_simulation_output import StorageOptions, convert, open_output
 from ndx_simulation_output.cli import main
-from ndx_simulation_output.errors import LayoutError, NothingRecordedError, SourceError
+from ndx_simulation_output.errors import NothingRecordedError, SourceError
 from ndx_simulation_output.nwb.types import AxesTimeSeries
 from tests.pymodaq.making import describe, make_array, make_file, make_group, packed
 
@@ -207,12 +207,32 @@ def test_a_file_without_groups_is_refused(path):
         read(path)
 
 
-def test_it_is_no_format_of_zarr(path, tmp_path):
+@pytest.mark.parametrize("compression", ["auto", "gzip", "none"])
+def test_a_large_array_goes_through_a_zarr_store(path, tmp_path, compression):
+    pytest.importorskip("hdmf_zarr", reason="hdmf-zarr is not installed")
+    values = np.arange(300_000.0).reshape(3000, 100)
+    done = []
     with make_file(path) as file:
-        make_array(file["RawData"], "Data00", np.ones(3))
+        make_array(file["RawData"], "Data00", values)
+        make_array(file["RawData"], "Data01", [1.0])
 
-    with pytest.raises(LayoutError, match="Zarr"):
-        convert(path, tmp_path / "run.nwb.zarr")
+    storage = StorageOptions(compression=compression)
+    store = convert(
+        path,
+        tmp_path / "run.nwb.zarr",
+        storage=storage,
+        progress=lambda n, of: done.append((n, of)),
+    ).path
+    back = convert(store, tmp_path / "back.nwb").path
+
+    assert sum(n_bytes for n_bytes, _ in done) == done[0][1] == values.nbytes + 8
+    for made in (store, back):
+        with open_output(made) as output:
+            first, second = output.arrays[0].arrays
+            np.testing.assert_array_equal(first.values[()], values)
+            np.testing.assert_array_equal(first.values[5:7, 3], values[5:7, 3])
+            assert second.values[()].tolist() == [1.0]
+    assert validate(path=str(back)) == []
 
 
 def test_a_large_array_is_converted_in_bounded_memory(path, tmp_path):

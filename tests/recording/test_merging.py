@@ -15,10 +15,10 @@ from ndx_simulation_output.errors import (
     SourceError,
 )
 from ndx_simulation_output.recording import (
-    CompartmentTable,
-    ExtracellularPotential,
     ArrayAxis,
     ArrayGroup,
+    CompartmentTable,
+    ExtracellularPotential,
     RegularTimes,
     Report,
     Run,

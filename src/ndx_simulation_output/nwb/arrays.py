@@ -135,12 +135,9 @@ def _blocks(shape: tuple[int, ...], itemsize: int) -> Iterator[tuple[slice | int
 
 def bytes_of(groups: Iterable[ArrayGroup]) -> int:
     """Return the size of the values of all arrays and axes."""
-    return sum(
-        size_in_bytes(item.values)
-        for group in groups
-        for _, found in group.walk()
-        for item in (*found.arrays, *found.axes)
-    )
+    found = [inner for group in groups for _, inner in group.walk()]
+    total = sum(size_in_bytes(array.values) for group in found for array in group.arrays)
+    return total + sum(size_in_bytes(axis.values) for group in found for axis in group.axes)
 
 
 def add_arrays(
@@ -219,7 +216,7 @@ class _Mapper:
             return DataToExport(nwb_data_interfaces=inside, **facts)
         return DataWithAxes(**facts)
 
-    def _axis(self, axis: ArrayAxis, name: str) -> Axis:
+    def _axis(self, axis: ArrayAxis, name: str) -> Any:
         return Axis(
             name=name,
             data=self._wrap(axis.values, grows=axis.grows),
@@ -230,7 +227,7 @@ class _Mapper:
             spread_order=axis.spread_order,
         )
 
-    def _array(self, array: ArrayWithAxes, name: str) -> LabeledArray:
+    def _array(self, array: ArrayWithAxes, name: str) -> Any:
         stored, added, value_type = encoded(array.values.dtype, name)
         values = array.values
         if values.dtype.kind == "O":
@@ -248,7 +245,7 @@ class _Mapper:
             **_attributes(array),
         )
 
-    def _series(self, array: ArrayWithAxes, name: str, time: ArrayAxis) -> AxesTimeSeries:
+    def _series(self, array: ArrayWithAxes, name: str, time: ArrayAxis) -> Any:
         timestamps: Any = self._first_series.get(id(time))
         if timestamps is None:
             seconds = read_all(time.values).astype(np.float64) - self._reference

@@ -26,20 +26,8 @@ _SERIES = "AxesTimeSeries"
 def read_group(container: Any) -> ArrayGroup:
     """Read a ``DataWithAxes`` and everything in it; values stay in the file."""
     inside = (getattr(container, "nwb_data_interfaces", None) or {}).values()
-    arrays = [
-        _array(item.name, item.fields, item.data, _source_of(item))
-        for item in (container.labeled_arrays or {}).values()
-    ]
-    arrays += [
-        _array(
-            item.name,
-            {**item.fields, "unit": _series_unit(item.fields)},
-            item.data,
-            _source_of(item),
-        )
-        for item in inside
-        if item.neurodata_type == _SERIES
-    ]
+    arrays = [*map(_read_array, (container.labeled_arrays or {}).values())]
+    arrays += [_read_array(item) for item in inside if item.neurodata_type == _SERIES]
     return replace(
         _group(container.name, container.fields, _source_of(container)),
         arrays=tuple(arrays),
@@ -50,26 +38,32 @@ def read_group(container: Any) -> ArrayGroup:
 
 def read_axis(axis: Any) -> ArrayAxis:
     """Read an ``Axis``."""
-    return _axis(axis.name, axis.fields, _lazy(axis.data))
+    return _axis(axis.name, axis.fields, _data_of(axis))
 
 
-def read_hdf5_container(container: Any, io: NWBHDF5IO) -> ArrayGroup:
-    """Read a ``DataWithAxes`` of an open HDF5 file, with the shapes and order of the file."""
-    path = io.manager.get_builder(container).path.removeprefix("root/")
-    return read_hdf5_group(io._file[path])  # noqa: SLF001
+def _read_array(item: Any) -> ArrayWithAxes:
+    attributes = item.fields
+    if item.neurodata_type == _SERIES:
+        attributes = {**attributes, "unit": _series_unit(attributes)}
+    return _array(item.name, attributes, _data_of(item), _source_of(item))
 
 
 def _source_of(container: Any) -> str:
     return f"{container.name} of {container.container_source or 'an NWB file in memory'}"
 
 
-def _lazy(data: Any) -> LazyArray:
-    """Return values as an array: hdmf reads an array of one value, shape (1,), as that value."""
-    data = data.data if isinstance(data, DataIO) else data
-    if isinstance(data, np.generic) or not hasattr(data, "dtype"):
-        return np.atleast_1d(np.asarray(data))
-    found: LazyArray = data
-    return found
+def _data_of(item: Any) -> LazyArray:
+    """Return the values of an array or axis, which need not be an array in memory."""
+    data = item.data.data if isinstance(item.data, DataIO) else item.data
+    if not isinstance(data, np.generic) and hasattr(data, "dtype"):
+        found: LazyArray = data
+        return found
+    io = item.get_read_io()
+    if isinstance(io, NWBHDF5IO):
+        # hdmf reads arrays of shape () and (1,) as their value; the file has the shape.
+        path = io.manager.get_builder(item).path.removeprefix("root/")
+        return io._file[path]  # type: ignore[no-any-return]  # noqa: SLF001
+    return np.atleast_1d(np.asarray(data))
 
 
 # Objects of an HDF5 file that is open, such as one that is being recorded.
@@ -156,8 +150,9 @@ def _axis(name: str, attributes: Mapping[str, Any], values: LazyArray) -> ArrayA
     )
 
 
-def _array(name: str, attributes: Mapping[str, Any], data: Any, where: str) -> ArrayWithAxes:
-    values = _lazy(data)
+def _array(
+    name: str, attributes: Mapping[str, Any], values: LazyArray, where: str
+) -> ArrayWithAxes:
     timestamp, nav = attributes.get("timestamp"), attributes.get("nav_indexes")
     return ArrayWithAxes(
         name,
@@ -182,8 +177,8 @@ def _series_unit(attributes: Mapping[str, Any]) -> str:
 
 
 def _grows(values: Any) -> bool:
-    maxshape = getattr(values, "maxshape", None)
-    return bool(maxshape) and maxshape[0] is None
+    maxshape = getattr(values, "maxshape", None) or (0,)
+    return maxshape[0] is None
 
 
 def _text(attributes: Mapping[str, Any], name: str) -> str:

@@ -19,11 +19,7 @@ from pynwb.ecephys import ElectricalSeries
 from pynwb.file import LabMetaData
 
 from ndx_simulation_output.errors import ShapeMismatchError, SourceError
-from ndx_simulation_output.nwb.arrays_reading import (
-    read_group,
-    read_hdf5_container,
-    restore_group,
-)
+from ndx_simulation_output.nwb.arrays_reading import read_group, restore_group
 from ndx_simulation_output.nwb.metadata import read_session
 from ndx_simulation_output.nwb.network_state import read_state
 from ndx_simulation_output.nwb.potentials import read_potential
@@ -346,9 +342,7 @@ def _array_groups(
     ranks = {name: rank for rank, name in enumerate([*names, *facts])}
     found.sort(key=lambda item: (ranks.get(item.name, len(ranks)), item.name))
     for item in found:
-        io = item.get_read_io()
-        is_hdf5 = isinstance(io, NWBHDF5IO)
-        group = read_hdf5_container(item, io) if is_hdf5 else read_group(item)
+        group = read_group(item)
         if item.name in facts:
             yield restore_group(group, facts[item.name])
         else:
