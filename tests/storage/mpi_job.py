@@ -151,7 +151,13 @@ def convert_failing(kind: str, directory: Path, target: Path, options: Any, comm
         target = target.parent / "gone" / target.name
     try:
         with failing(kind):
-            convert(directory.parent / source, target, metadata=METADATA, comm=comm, **options)
+            convert(
+                directory.parent / source,
+                target,
+                metadata=METADATA,
+                comm=comm,
+                storage=StorageOptions(**options),
+            )
     except Exception as error:  # noqa: BLE001 - that is what is tested
         return f"{type(error).__name__}: {error}"
     return ""
