@@ -15,7 +15,9 @@ from tests.sonata.making import SESSION
 NAMES = ["flat_nv050_pt240", "flat_nv091_pt240", "cvode_nv091_pt240"]
 UNITS = {"flat_nv050_pt240": {"TimeSeries_ca": "mM"}, "flat_nv091_pt240": {"TimeSeries_ca": "mM"}}
 
-pytestmark = pytest.mark.filterwarnings("ignore:x of group 'TimeSeries' is taken for times in ms")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:x of group 'TimeSeries' is assumed to be times in ms"
+)
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -29,7 +31,7 @@ def as_nwb(genuine, tmp_path_factory):
     path, _ = genuine
     target = tmp_path_factory.mktemp("genuine") / "run.nwb"
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "x of group 'TimeSeries' is taken for times in ms")
+        warnings.filterwarnings("ignore", "x of group 'TimeSeries' is assumed to be times in ms")
         return convert(path, target, metadata=SESSION, unit=UNITS.get(path.stem)).path
 
 

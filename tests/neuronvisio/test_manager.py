@@ -229,7 +229,7 @@ def test_references_are_added_to_an_nwb_file_in_memory(tmp_path):
 def test_the_x_of_a_group_is_that_of_its_first_reference():
     manager = a_manager(a_ref("soma"))
 
-    with pytest.warns(SimulationOutputWarning, match="keeps the x of its first reference"):
+    with pytest.warns(SimulationOutputWarning, match="has the x of its first reference"):
         manager.add_ref(a_ref("axon"), TIMES[:3])
 
     assert manager.groups["Mine"] is TIMES
@@ -295,7 +295,7 @@ def test_values_are_added_and_put_into_a_grid():
 
 def test_without_anything_recorded_there_is_a_warning_and_no_file(tmp_path):
     for save in (Manager().save_to_hdf, Manager().save):
-        with pytest.warns(SimulationOutputWarning, match="nothing was recorded"):
+        with pytest.warns(SimulationOutputWarning, match="there are no references"):
             save(tmp_path / "run.nwb")
 
     assert list(tmp_path.iterdir()) == []
@@ -316,7 +316,7 @@ def test_a_storage_is_replaced_and_an_nwb_file_is_not(tmp_path):
 @pytest.mark.parametrize(
     ("vecs", "error", "message"),
     [
-        ({"w": [[1, 2], [3]]}, ShapeMismatchError, "w of axon is no array"),
+        ({"w": [[1, 2], [3]]}, ShapeMismatchError, "w of axon cannot be converted to an array"),
         ({"w": ["text"]}, ExportError, "w is of type <U4"),
         ({"w": [None]}, ExportError, "w is of type object"),
     ],
@@ -344,7 +344,7 @@ def test_objects_are_refused_by_nwb(tmp_path):
 
 
 def test_a_detail_that_no_attribute_holds_is_refused(tmp_path):
-    with pytest.raises(ExportError, match="a storage takes 60000"):
+    with pytest.raises(ExportError, match="expected 60000 at most"):
         a_manager(a_ref("soma", detail="x" * 70_000, v=VALUES)).save_to_hdf(tmp_path / "s.h5")
 
 

@@ -275,7 +275,7 @@ def test_the_x_of_other_groups_is_taken_for_ms_with_a_warning(tmp_path):
     ("options", "message"),
     [
         ({"unit": {"w": "mV"}}, "no 'w' whose unit"),
-        ({"unit": {"v": "bananas"}}, "'bananas', which is not one"),
+        ({"unit": {"v": "bananas"}}, "'bananas', which is not known"),
         ({"time_unit": {"w": "ms"}}, "no 'w' whose time unit"),
         ({"time_unit": {"VecRef": "mV"}}, "expected s, ms"),
     ],

@@ -1,6 +1,6 @@
-"""The calls of Neuronvisio's manager, over NWB: ``Manager`` and the references that it keeps.
+"""The ``Manager`` of Neuronvisio and its references, which are saved to NWB and ``storage.h5``.
 
-Scripts run with this import alone changed. Recording needs NEURON; all else does not.
+Scripts for Neuronvisio need no other change than this import. Only recording requires NEURON.
 """
 
 from ndx_simulation_output.neuronvisio.manager import Manager

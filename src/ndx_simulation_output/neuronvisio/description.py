@@ -1,4 +1,4 @@
-"""Convert the contents of a storage to the neutral description, and back."""
+"""Contents of a storage or ``Manager`` as a ``SimulationOutput``, and back."""
 
 import re
 import warnings
@@ -31,10 +31,8 @@ from ndx_simulation_output.recording.arrays import read_all
 from ndx_simulation_output.recording.morphology import FORMAT, Geometry, read_neuroml
 from ndx_simulation_output.recording.views import Stacked
 
-# Units of what NEURON records: the storage holds none, but NEURON defines those of its names.
-
 _ION = "(?:na|k|ca|cl)"
-_KNOWN = {
+_UNITS = {
     VECTORS: (
         ("v|e_pas|el_hh", "mV"),
         (f"e{_ION}", "mV"),
@@ -48,23 +46,15 @@ _KNOWN = {
     ),
     SYNAPSES: (("v|e", "mV"), ("i", "nA"), ("g", "uS")),
 }
+"""Units of the variables that NEURON defines, which a storage does not contain."""
 
 
-def unit_of(group: str, variable: str, names: tuple[str, ...], given: Mapping[str, str]) -> Unit:
-    """Decide the unit of a variable: the caller's, else NEURON's, else unknown with a warning.
-
-    ``names`` are those by which the caller may set it.
-
-    Raises
-    ------
-    UnitError
-        If the caller's unit is not understood.
-
-    """
+def _unit_of(group: str, variable: str, names: tuple[str, ...], given: Mapping[str, str]) -> Unit:
+    """Return the unit of a variable: that in ``given`` for one of ``names``, else NEURON's."""
     for name in names:
         if name in given:
             return _parsed(name, given[name])
-    for pattern, symbol in _KNOWN.get(group, ()):
+    for pattern, symbol in _UNITS.get(group, ()):
         if re.fullmatch(pattern, variable):
             return parse_unit(symbol) or UNKNOWN
     warnings.warn(
@@ -76,70 +66,52 @@ def unit_of(group: str, variable: str, names: tuple[str, ...], given: Mapping[st
     return UNKNOWN
 
 
-def seconds_of(group: str, given: Mapping[str, str], *, is_neurons: bool) -> float:
-    """Give the factor from the unit of x of a group to seconds.
-
-    It is NEURON's ms where x is NEURON's time; for another x there is a warning that it is assumed.
-
-    Raises
-    ------
-    UnitError
-        If the caller's unit is not one of time.
-
-    """
+def _seconds_of(group: str, given: Mapping[str, str], *, is_neurons: bool) -> float:
+    """Return the factor from the unit of x of a group to seconds, by default from ms."""
     if group in given:
         unit = _parsed(group, given[group])
         if unit.name != "seconds":
-            msg = f"the time unit of {group!r} is given as {given[group]!r}; expected s, ms or such"
+            msg = f"the time unit of {group!r} is {given[group]!r}; expected s, ms or such"
             raise UnitError(msg)
         return unit.conversion
     if not is_neurons:
         warnings.warn(
-            f"x of group {group!r} is taken for times in ms, as those of NEURON are; else set "
-            f"--time-unit {group}=UNIT (time_unit={{{group!r}: UNIT}})",
+            f"x of group {group!r} is assumed to be times in ms, as in NEURON; set another unit "
+            f"with --time-unit {group}=UNIT (time_unit={{{group!r}: UNIT}})",
             UnitWarning,
             stacklevel=2,
         )
     return 1e-3
 
 
-def check_names(what: str, given: Mapping[str, str], known: set[str]) -> None:
-    """Refuse options for names that do not occur.
-
-    Raises
-    ------
-    UnitError
-        If one does not.
-
-    """
+def _check_names(what: str, given: Mapping[str, str], known: set[str]) -> None:
+    """Raise an error if a unit is given for a name that does not occur."""
     for name in given:
         if name not in known:
-            there = ", ".join(sorted(known)) or "none"
-            msg = f"there is no {name!r} whose {what} could be set; there are: {there}"
+            names = ", ".join(sorted(known)) or "none"
+            msg = f"there is no {name!r} whose {what} could be set; there are: {names}"
             raise UnitError(msg)
 
 
 def _parsed(name: str, text: str) -> Unit:
     unit = parse_unit(text)
     if unit is None:
-        msg = f"the unit of {name!r} is given as {text!r}, which is not one that is known"
+        msg = f"the unit of {name!r} is {text!r}, which is not known; expected a unit such as mV"
         raise UnitError(msg)
     return unit
 
-
-# The contents of a storage or Manager in the neutral description.
 
 _POPULATION = "cells"
 _UNKNOWN_CELL = "unknown"
 _X = "x"
 """Name of the independent variable of a group, and role of one that is not a plain axis."""
 _REGULAR = 1e-6
-"""Part of a step by which regular times may be off: NEURON adds up its time."""
+"""Fraction of a step by which regular times may differ: NEURON sums up its time."""
 
 
 @dataclass(frozen=True)
 class _Trace:
-    """A vector that is as long as x: the reference of number ``rank`` in its group has it."""
+    """A vector as long as x, of the reference with the number ``rank`` in its group."""
 
     rank: int
     ref: Ref
@@ -152,15 +124,9 @@ def describe(
     time_unit: Mapping[str, str],
     files: tuple[str, ...] = (),
 ) -> SimulationOutput:
-    """Make reports of the traces that share a group, a variable and x, and groups of all others.
+    """Return the traces of each group and variable as a report, other vectors as arrays.
 
-    Every group keeps its x and the references that have no vectors.
-
-    Raises
-    ------
-    UnitError
-        If a unit is not understood, or given for a name that does not occur.
-
+    The array group of each group of references has its x, and the references without vectors.
     """
     reports: list[Report] = []
     groups: list[ArrayGroup] = []
@@ -168,11 +134,11 @@ def describe(
     neurons = next((group.x for group in contents.groups if group.name == VECTORS), None)
     variables: set[str] = set()
     for group in contents.groups:
-        traces, own = _sorted_out(group)
+        traces, own = _split(group)
         is_neurons = group.name in {VECTORS, SYNAPSES} or _are_same(group.x, neurons)
         variables |= {variable for variable, _ in traces}
         if traces:
-            factor = seconds_of(group.name, time_unit, is_neurons=is_neurons)
+            factor = _seconds_of(group.name, time_unit, is_neurons=is_neurons)
             times = _times(np.asarray(group.x[:], np.float64), factor)  # type: ignore[index]
         for (variable, _), unsorted in traces.items():
             found, table = _by_cell(group.name, unsorted, contents.geometry)
@@ -183,14 +149,14 @@ def describe(
                     data=Stacked(tuple(trace.values for trace in found)),
                     times=times,
                     compartments=table,
-                    unit=unit_of(group.name, variable, (name, variable), unit),
+                    unit=_unit_of(group.name, variable, (name, variable), unit),
                     variable=variable,
                     provenance={"format": FORMAT, "group": group.name},
                 )
             )
         groups.append(_array_group(group, own, "ms" if is_neurons else ""))
-    check_names("unit", unit, {report.name for report in reports} | variables)
-    check_names("time unit", time_unit, {group.name for group in contents.groups})
+    _check_names("unit", unit, {report.name for report in reports} | variables)
+    _check_names("time unit", time_unit, {group.name for group in contents.groups})
     geometry = contents.geometry
     return SimulationOutput(
         reports=tuple(reports),
@@ -202,13 +168,13 @@ def describe(
 
 
 class _Names:
-    """Names of reports: that of the variable for sections, ``group_variable`` for others."""
+    """Names of reports: the variable for sections, ``group_variable`` for other groups."""
 
     def __init__(self) -> None:
         self.taken: set[str] = set()
 
     def of(self, group: str, variable: str) -> str:
-        # A path of dots alone is no name in HDF5.
+        # A path that consists of dots is not a name in HDF5.
         alone = group == VECTORS and variable.strip(".")
         wanted = variable if alone else f"{group}_{variable}"
         name, count = wanted, 1
@@ -220,14 +186,14 @@ class _Names:
 
 
 def _comparable(name: str) -> str:
-    """Names that differ in these characters only would be one in NWB."""
+    """Return the name in NWB, which has neither of these characters."""
     return name.replace("/", "_").replace(":", "_")
 
 
-def _sorted_out(
+def _split(
     group: RefGroup,
 ) -> tuple[dict[tuple[str, str], list[_Trace]], list[ArrayWithAxes]]:
-    """Part the vectors into traces, by variable and type, and arrays that are none."""
+    """Return the traces by variable and type, and the vectors that are not traces."""
     traces: dict[tuple[str, str], list[_Trace]] = {}
     own: list[ArrayWithAxes] = []
     count = _count_of_times(group.x)
@@ -242,7 +208,7 @@ def _sorted_out(
 
 
 def _count_of_times(x: LazyArray | None) -> int:
-    """Count the values of x if they can be times: finite and ascending; else 0."""
+    """Return the number of values of x if they can be times: finite and ascending; else 0."""
     if x is None or len(x.shape) != 1 or x.dtype.kind not in "iuf" or not x.shape[0]:
         return 0
     values = np.asarray(x[:], np.float64)
@@ -258,7 +224,7 @@ def _are_same(x: LazyArray | None, other: LazyArray | None) -> bool:
 
 def _times(x: NDArray[np.float64], factor: float) -> Times:
     step = (x[-1] - x[0]) / max(len(x) - 1, 1)
-    # A step such as 0.025 comes out as it was meant, though NEURON has added it up.
+    # Rounding restores a step such as 0.025 from the times, which NEURON sums up.
     for regular in (float(f"{step:.9g}"), float(step)):
         expected = x[0] + np.arange(len(x)) * regular
         if regular > 0 and np.abs(x - expected).max() < _REGULAR * regular:
@@ -269,10 +235,7 @@ def _times(x: NDArray[np.float64], factor: float) -> Times:
 def _by_cell(
     group: str, traces: list[_Trace], geometry: Geometry
 ) -> tuple[list[_Trace], CompartmentTable]:
-    """Order traces by cell, those of sections that the geometry does not know last.
-
-    Give them with their table: a row for each cell.
-    """
+    """Return traces in the order of cells, those of unknown sections last, and their table."""
     cells = {name: number for number, name in enumerate(geometry.cells)}
     ids = [cells[trace.ref.place.cell] if trace.ref.place else len(cells) for trace in traces]
     order = np.argsort(ids, kind="stable")
@@ -307,7 +270,7 @@ def _columns(group: str, traces: Sequence[_Trace]) -> dict[str, NDArray[Any]]:
 
 
 def _places(group: str, refs: Sequence[Ref]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give positions (ref,) and x, y, z, diameter (ref, 4); only sections say where they were."""
+    """Return positions (ref,) and x, y, z, diameter (ref, 4), NaN where they are unknown."""
     positions = np.full(len(refs), np.nan)
     points = np.full((len(refs), 4), np.nan)
     if group != VECTORS:
@@ -322,7 +285,7 @@ def _places(group: str, refs: Sequence[Ref]) -> tuple[NDArray[np.float64], NDArr
 
 
 def _numbers(refs: Sequence[Ref]) -> Iterator[int]:
-    """Give the number of each section in its cell; those not known count from 0."""
+    """Yield the number of each section in its cell; unknown sections are counted from 0."""
     unknown: dict[str, int] = {}
     for ref in refs:
         yield ref.place.number if ref.place else unknown.setdefault(ref.section, len(unknown))
@@ -366,12 +329,9 @@ def _array_group(group: RefGroup, own: list[ArrayWithAxes], x_unit: str) -> Arra
     return ArrayGroup(group.name, tuple(own), axes, extra=extra)
 
 
-# The way back: a neutral description as the contents of a storage or Manager.
-
-
 @dataclass
 class _Found:
-    """What is known so far of a reference."""
+    """A reference that is being restored."""
 
     section: str
     detail: str
@@ -380,17 +340,10 @@ class _Found:
 
 
 def restore(output: SimulationOutput) -> Contents:
-    """Give the groups of references that ``describe`` has made an output of; values are read.
-
-    Raises
-    ------
-    UnsupportedSourceError
-        If the output was made of something else.
-
-    """
+    """Return the groups of references that ``describe`` converted; values of traces are read."""
     groups = output.arrays
     if not groups or any(group.extra.get("format") != FORMAT for group in groups):
-        msg = "it was not written from references of Neuronvisio; open it with open_output"
+        msg = "the file was not written from references of Neuronvisio; use open_output"
         raise UnsupportedSourceError(msg)
     found: dict[str, dict[int, _Found]] = {group.name: {} for group in groups}
     for report in output.reports:
@@ -435,7 +388,7 @@ def _ref(found: _Found, geometry: Geometry) -> Ref:
 
 
 def _traces(report: Report) -> Iterator[tuple[int, _Found]]:
-    """Give the number of the reference of each column, and the reference with that vector."""
+    """Yield the rank of the reference of each column, and the reference with that vector."""
     columns = np.arange(report.compartments.n_compartments)
     table = report.compartments
     ranks = table.values("ref", columns).tolist()

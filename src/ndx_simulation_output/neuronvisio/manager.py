@@ -1,4 +1,4 @@
-"""The manager: records, plots, writes and reads."""
+"""The manager, which records, plots, writes and reads."""
 
 import logging
 import os
@@ -36,18 +36,9 @@ if TYPE_CHECKING:
     from pynwb import NWBFile
     from typing_extensions import Self
 
-# What a manager asks of NEURON, which is imported when it is first needed.
-
 
 def _neuron() -> Any:
-    """Give NEURON's ``h``, with the functions that run a model.
-
-    Raises
-    ------
-    MissingDependencyError
-        If NEURON is not installed.
-
-    """
+    """Return NEURON's ``h``, with the functions that run a model."""
     try:
         from neuron import h
     except ImportError as error:
@@ -58,15 +49,15 @@ def _neuron() -> Any:
 
 
 def _recording_vectors(reference: Any, interval: float | None, point_process: Any) -> Any:
-    """Give a vector that records what ``reference`` refers to, each ``interval`` ms if given.
+    """Return a vector that records ``reference``, at each step or each ``interval`` (ms).
 
-    ``point_process`` tells NEURON which thread that is in.
+    ``point_process`` identifies the thread for NEURON.
     """
     h = _neuron()
     if interval and h.ParallelContext().nthread() > 1:
         warnings.warn(
-            "NEURON samples at wrong times if it records at an interval in several threads; leave "
-            "out time_interval_recording, or use one thread",
+            "NEURON samples at wrong times if it records at an interval in several threads; omit "
+            "time_interval_recording, or use one thread",
             SimulationOutputWarning,
             stacklevel=2,
         )
@@ -75,30 +66,15 @@ def _recording_vectors(reference: Any, interval: float | None, point_process: An
     return h.Vector().record(*hint, reference, *steps)
 
 
-def _first_point_process(section: Any) -> Any:
-    """Give the first point process of a section, or None."""
-    return next((process for segment in section for process in segment.point_processes()), None)
-
-
-def _subtree(section: Any) -> list[Any]:
-    """Give a section, its parent, and so on to the root."""
-    found = [section]
-    while (parent := found[-1].parentseg()) is not None:
-        found.append(parent.sec)
-    return found
-
-
-# The manager: it keeps what is recorded, and writes and reads it.
-
 _TIME = "t"
 _logger = logging.getLogger(__name__)
 
 
 class Manager:
-    """Keeps what is recorded: ``refs`` are the references of each group.
+    """Records and holds variables: ``refs`` has the references of each group.
 
     ``groups`` has the independent variable of each group, and the time of NEURON (ms) as
-    ``groups["t"]``. Numbers are those of NEURON: mV, nA, mM, and mA/cm2 for currents of mechanisms.
+    ``groups["t"]``. Units are those of NEURON: mV, nA, mM, and mA/cm2 for currents of mechanisms.
 
     Example
     -------
@@ -114,7 +90,7 @@ class Manager:
     """
 
     def __init__(self) -> None:
-        """Make a manager that keeps nothing yet."""
+        """Create a manager without references."""
         self.refs: dict[str, list[Any]] = {}
         self.groups: dict[str, Any] = {}
         self.results_root = "results"
@@ -123,7 +99,7 @@ class Manager:
         self.dirRoot: str | None = None
         self._geometry = Geometry()
 
-    # What is recorded
+    # Recording
 
     def add_vecRef(  # noqa: N802 - the names of Neuronvisio
         self,
@@ -132,10 +108,10 @@ class Manager:
         time_interval_recording: float | None = None,
         point_process: Any = None,
     ) -> bool:
-        """Record a variable of a section at its position 0.5, and the time if it is not yet.
+        """Record a variable of a section at its position 0.5, and the time.
 
-        ``time_interval_recording`` (ms) is that of all samples, by default each time step. False
-        if the section has no such variable or it is recorded already.
+        ``time_interval_recording`` (ms) is the sampling interval, by default the time step. Return
+        False if the section has no such variable or it is already recorded.
 
         Raises
         ------
@@ -171,21 +147,21 @@ class Manager:
             _logger.warning("%s: not recorded in %d sections", var, len(skipped))
 
     def add_ref(self, generic_ref: Any, x: Any) -> None:
-        """Keep a reference. ``x`` is the independent variable of its group, if that is new."""
+        """Add a reference. ``x`` is the independent variable of its group if the group is new."""
         group = generic_ref.group_id
         self.refs.setdefault(group, []).append(generic_ref)
         if group not in self.groups:
             self.groups[group] = x
         elif not _are_same(self.groups[group], x):
             warnings.warn(
-                f"group {group!r} keeps the x of its first reference; to keep another, give the "
+                f"group {group!r} has the x of its first reference; for another x, give the "
                 "reference another group_id",
                 SimulationOutputWarning,
                 stacklevel=2,
             )
 
     def add_synVecRef(self, synapse: Any) -> None:  # noqa: N802
-        """Keep the vectors of a synapse, which has ``chan_type``, ``section`` and ``vecs``.
+        """Add the vectors of a synapse, which has ``chan_type``, ``section`` and ``vecs``.
 
         Raises
         ------
@@ -199,7 +175,7 @@ class Manager:
     def create_record_vector(
         self, sec: Any, var: str, time_interval_recording: float | None = None
     ) -> Any:
-        """Give a vector of NEURON that records a variable of a section at its position 0.5."""
+        """Return a vector of NEURON that records a variable of a section at its position 0.5."""
         reference = getattr(sec(0.5), f"_ref_{var}")
         hint = self.find_point_process(sec)
         return _recording_vectors(reference, time_interval_recording, hint)
@@ -207,14 +183,14 @@ class Manager:
     def create_time_record(
         self, time_interval_recording: float | None = None, point_process: Any = None
     ) -> Any:
-        """Record the time, keep it as ``groups["t"]``, and give its vector."""
+        """Record the time as ``groups["t"]`` and return its vector."""
         h = _neuron()
         self.groups[_TIME] = _recording_vectors(h._ref_t, time_interval_recording, point_process)  # noqa: SLF001
         return self.groups[_TIME]
 
     def find_point_process(self, sec: Any) -> Any:
-        """Give the first point process of a section, or None."""
-        return _first_point_process(sec)
+        """Return the first point process of a section, or None."""
+        return next((process for segment in sec for process in segment.point_processes()), None)
 
     def _record(
         self, var: str, sec: Any, known: list[Any], interval: float | None, point_process: Any
@@ -233,12 +209,12 @@ class Manager:
         ref.vecs[var] = vector
         return True
 
-    # Looking at it
+    # Values and plots
 
     def get_vector(self, sec: Any, var: str, group: str = VECTORS) -> Any:
-        """Give the vector of a variable of a section, given by itself or by name, or None.
+        """Return the vector of a variable of a section, or None.
 
-        A name may be the full one or that in a storage, such as ``dend_1``.
+        ``sec`` is a section, its full name, or its name in a storage, such as ``dend_1``.
 
         Raises
         ------
@@ -255,11 +231,11 @@ class Manager:
         return None
 
     def get_vectors(self, section_list: Iterable[Any], var: str) -> dict[str, Any]:
-        """Give the vector of a variable, or None, by the names of sections."""
+        """Return the vector of a variable, or None, by the names of sections."""
         return {sec.name(): self.get_vector(sec, var) for sec in section_list}
 
     def get_time(self) -> Any:
-        """Give the time of NEURON.
+        """Return the time of NEURON.
 
         Raises
         ------
@@ -270,22 +246,27 @@ class Manager:
         return self.groups[_TIME]
 
     def sum_vector(self, vector_1: Any, vector_2: Any) -> NDArray[Any]:
-        """Add two vectors value by value."""
+        """Return the sum of two vectors, value by value."""
         total: NDArray[Any] = values_of(vector_1) + values_of(vector_2)
         return total
 
     def get_tree(self, sec: Any) -> list[Any]:
-        """Give a section, its parent, and so on to the root."""
-        return _subtree(sec)
+        """Return a section, its parent, and so on to the root."""
+        sections = [sec]
+        while (parent := sections[-1].parentseg()) is not None:
+            sections.append(parent.sec)
+        return sections
 
     def get_distance(self, sections: Iterable[Any], base_sec: Any) -> dict[str, float]:
-        """Give by name how far the end of each section is from that of ``base_sec``, in um."""
-        return {sec.name(): sum(part.L for part in _subtree(sec)) - base_sec.L for sec in sections}
+        """Return the distance (um) of the end of each section from that of ``base_sec``."""
+        return {
+            sec.name(): sum(part.L for part in self.get_tree(sec)) - base_sec.L for sec in sections
+        }
 
     def create_3d_grid(
         self, distance_dic: Mapping[str, float], time: Any, variable_dic: Mapping[str, Any]
     ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-        """Give times, distances and values of sections; each of shape (section, time)."""
+        """Return times, distances and values of sections, each of shape (section, time)."""
         names = sorted(distance_dic, key=lambda name: distance_dic[name])
         distances = np.asarray([distance_dic[name] for name in names])
         times, grid = np.meshgrid(values_of(time), distances)
@@ -299,10 +280,10 @@ class Manager:
         figure_num: int | None = None,
         points: bool = False,  # noqa: FBT001, FBT002
     ) -> "Axes":
-        """Draw vectors by the names of sections, as ``get_vectors`` gives them, over the time.
+        """Draw vectors by the names of sections, as from ``get_vectors``, and return the axes.
 
-        ``x`` is by default that of NEURON; vectors of another length are drawn by their index. A
-        figure of the number ``figure_num`` is drawn into, else a new one. Gives the axes.
+        ``x`` is by default the time of NEURON; vectors of another length are drawn by index. The
+        figure has the number ``figure_num``, or is new.
 
         Raises
         ------
@@ -318,12 +299,12 @@ class Manager:
         along = None if x is None else values_of(x)
         for name, values in named.items():
             if along is None or len(values) != len(along):
-                _logger.info("%s is not as long as x: drawn by its index", name)
+                _logger.info("%s differs from x in length and is drawn by index", name)
         ax = axes_or_new(None, number=figure_num)
         return vectors(named, along, legend=legend, points=points, ax=ax)
 
     def plot3D(self, sections: Iterable[Any], base_sec: Any, var: str) -> "Figure":  # noqa: N802
-        """Draw a variable of sections over the time, each at its distance from ``base_sec``.
+        """Draw a variable of sections over time, each at its distance from ``base_sec``.
 
         Raises
         ------
@@ -347,7 +328,7 @@ class Manager:
     # Files
 
     def create_new_dir(self, prefix: str = "./", root: str = "Sims") -> str:
-        """Make the directory ``prefix/root/dd-mm-YYYY/Sim_n`` with the first free n; give it."""
+        """Make and return the directory ``prefix/root/dd-mm-YYYY/Sim_n`` with the first free n."""
         self.dirRoot = os.path.join(prefix, root)  # noqa: PTH118 - text as the original gives it
         day = os.path.join(self.dirRoot, f"{datetime.now().astimezone():%d-%m-%Y}")  # noqa: PTH118
         for number in count():
@@ -360,27 +341,27 @@ class Manager:
         raise AssertionError
 
     def sanitized_sec(self, name: str) -> str:
-        """Give the name that a section has in a storage, such as ``dend_1`` for ``dend[1]``."""
+        """Return the name of a section in a storage, such as ``dend_1`` for ``dend[1]``."""
         return sanitized(name)
 
     def save_to_hdf(self, filename: str | Path) -> None:
         """Write a ``storage.h5`` in the layout of Neuronvisio; an existing file is replaced.
 
-        Where nothing was recorded, there is a warning and no file.
+        If there are no references, a warning is issued and no file is written.
 
         Raises
         ------
         ExportError
-            If a vector holds neither numbers, truth values nor bytes.
+            If a vector holds neither numbers, booleans nor bytes.
         WriteError
-            If the file cannot be written. An existing one is then as it was.
+            If the file cannot be written. An existing file is then unchanged.
 
         """
-        if self._holds_something():
+        if self._has_references():
             write(self._contents(), Path(filename))
 
     def load_from_hdf(self, filename: str | Path) -> None:
-        """Add what a ``storage.h5`` holds; values are read into memory.
+        """Add the references of a ``storage.h5``, with their values in memory.
 
         Raises
         ------
@@ -389,7 +370,7 @@ class Manager:
 
         """
         with warnings.catch_warnings():
-            # Units are asked for when an NWB file is written.
+            # The units matter only when an NWB file is written.
             warnings.simplefilter("ignore", SimulationOutputWarning)
             output = read(filename)
         with output:
@@ -397,9 +378,9 @@ class Manager:
 
     @classmethod
     def load(cls, path: str | Path) -> "Self":
-        """Give a manager with what a ``storage.h5``, or an NWB file made of one, holds.
+        """Return a manager with the references of a ``storage.h5`` or of an NWB file.
 
-        References of other classes than those of this module come back as :class:`BaseRef`.
+        References of your own classes are loaded as :class:`BaseRef`.
 
         Raises
         ------
@@ -423,7 +404,7 @@ class Manager:
         unit: Mapping[str, str] | None = None,
         time_unit: Mapping[str, str] | None = None,
     ) -> SimulationOutput:
-        """Describe all references: traces that share a group, a variable and x as reports.
+        """Return all references as an output: traces of a group and variable as a report.
 
         ``unit`` and ``time_unit`` are those of ``convert``.
 
@@ -442,12 +423,12 @@ class Manager:
         unit: Mapping[str, str] | None = None,
         time_unit: Mapping[str, str] | None = None,
     ) -> None:
-        """Add all references to an NWB file in memory, which has no simulation yet.
+        """Add all references to an NWB file in memory, which must not have a simulation.
 
         Raises
         ------
         NameClashError
-            If it has one already.
+            If it has a simulation.
         UnitError
             If a unit is not understood, or given for a name that does not occur.
         ExportError
@@ -469,7 +450,7 @@ class Manager:
     ) -> None:
         """Write all references to an NWB file; the options are those of ``convert``.
 
-        Where nothing was recorded, there is a warning and no file.
+        If there are no references, a warning is issued and no file is written.
 
         Raises
         ------
@@ -482,26 +463,28 @@ class Manager:
         ExportError
             If vectors hold Python objects.
         WriteError
-            If the target cannot be written. An existing one is then as it was.
+            If the target cannot be written. An existing file is then unchanged.
 
         """
         from ndx_simulation_output.nwb import writer
         from ndx_simulation_output.nwb.metadata import read_metadata
 
-        if self._holds_something():
+        if self._has_references():
             output = self.to_output(unit=unit, time_unit=time_unit)
             sections = read_metadata(metadata)
             writer.write(output, Path(target), metadata=sections, overwrite=overwrite)
 
-    def _holds_something(self) -> bool:
+    def _has_references(self) -> bool:
         if not self.refs:
             warnings.warn(
-                "nothing was recorded, so no file is written", SimulationOutputWarning, stacklevel=3
+                "there are no references, so no file is written",
+                SimulationOutputWarning,
+                stacklevel=3,
             )
         return bool(self.refs)
 
     def _contents(self) -> Contents:
-        """Take what was recorded so far out of NEURON, and look at its sections."""
+        """Return the present values of all references, and the sections of NEURON."""
         geometry, places = self._geometry, dict[Any, Section]()
         sections = (getattr(ref, "sec", None) for refs in self.refs.values() for ref in refs)
         if any(section is not None for section in sections):

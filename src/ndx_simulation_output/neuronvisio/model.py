@@ -1,4 +1,4 @@
-"""Sections of a model in NEURON. The model is not changed."""
+"""Read the sections of a model in NEURON, which is not changed."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -10,8 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.recording.morphology import Geometry, Section, sanitized
-
-# The sections of a model in NEURON, which is only looked at: it is the same model afterwards.
 
 _HEAD = """<?xml version="1.0" encoding="UTF-8"?>
 <neuroml xmlns="http://morphml.org/neuroml/schema"
@@ -25,27 +23,27 @@ _NSEG = """<meta:properties><meta:property><meta:tag>numberInternalDivisions</me
 
 
 class LiveSection(Protocol):
-    """What is asked of a section of NEURON."""
+    """The part of a section of NEURON that is read."""
 
     L: float
     nseg: int
 
     def name(self) -> str:
-        """Full name, such as ``Cell[0].dend[1]``."""
+        """Return the full name, such as ``Cell[0].dend[1]``."""
 
     def cell(self) -> Any:
-        """Cell that it is part of, or None."""
+        """Return the cell, or None."""
 
     def parentseg(self) -> Any:
-        """Segment that it is connected to, or None."""
+        """Return the segment that the section is connected to, or None."""
 
     def n3d(self) -> int:
-        """Count its points."""
+        """Return the number of 3-D points."""
 
 
 @dataclass(frozen=True)
 class _Drawn:
-    """A section with the points that it is drawn with: its own, or a line where it has none."""
+    """A section with points: its own, or the ends of a line if it has none."""
 
     section: Section
     points: NDArray[np.float64]
@@ -54,10 +52,10 @@ class _Drawn:
 
 
 def read_geometry(sections: Iterable[LiveSection], version: str) -> tuple[Geometry, dict[Any, Any]]:
-    """Describe all sections of a model; give the geometry, and each section's part of it.
+    """Return the geometry of a model, and the section of the geometry for each of NEURON.
 
-    Sections without points of their own have none in the geometry. In its NeuroML text they are
-    lines, of which Neuronvisio makes its sections, with a comment that says that they have none.
+    Sections without points have none in the geometry. In its NeuroML text they are lines, which
+    Neuronvisio needs, with a comment.
     """
     live = list(sections)
     names = _stored_names([section.name() for section in live])
@@ -72,7 +70,7 @@ def read_geometry(sections: Iterable[LiveSection], version: str) -> tuple[Geomet
 
 
 def _stored_names(names: list[str]) -> list[str]:
-    """Give a name to each section: without its cell, or with it where another has that name."""
+    """Return the name of each section in a storage: without its cell if it is unique."""
     taken: dict[str, None] = {}
     for name in names:
         short = sanitized(name)
@@ -86,7 +84,7 @@ def _stored_names(names: list[str]) -> list[str]:
 
 
 class _Cells:
-    """Names of cells, and how many sections of each were met."""
+    """The distinct names of cells, and the numbers of sections in them."""
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
@@ -126,7 +124,7 @@ def _points(section: Any) -> NDArray[np.float64]:
 
 
 def _drawn(live: list[Any], found: dict[Any, Section]) -> Iterator[_Drawn]:
-    """Give sections with points, parents before their children."""
+    """Yield sections with points, parents before their children."""
     drawn: dict[Any, _Drawn] = {}
     for section in live:
         path = [section]
@@ -155,7 +153,7 @@ def _along(points: NDArray[np.float64], position: float) -> NDArray[np.float64]:
 
 
 def _neuroml(drawn: Iterable[_Drawn], version: str) -> Iterator[str]:
-    """Write NeuroML 1 in the way of NEURON: a cell, its segments, and its cables."""
+    """Yield NeuroML 1 as NEURON writes it: each cell with its segments and its cables."""
     cells: dict[str, list[_Drawn]] = {}
     for part in drawn:
         cells.setdefault(part.section.cell, []).append(part)
@@ -184,7 +182,7 @@ def _segments(
     name, count = part.section.name.replace("--", "- -"), len(part.section.points)
     yield f"<!-- Section: {name} which has {count} 3D points, so {len(ids)} segment(s)-->\n"
     parent = None
-    # A section of another cell may come later: cells are written one after the other.
+    # The parent may belong to a cell that is written later.
     if part.parent is not None and (above := last.get(part.parent.section.stored)):
         parent = above[min(int(part.parent_x * len(above)), len(above) - 1)]
     for number, (key, (start, end)) in enumerate(

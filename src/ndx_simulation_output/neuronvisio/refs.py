@@ -1,4 +1,4 @@
-"""References to what was recorded in a section or synapse."""
+"""References: the vectors that were recorded in a section or synapse, and their groups."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,20 +12,18 @@ from ndx_simulation_output.recording import LazyArray
 from ndx_simulation_output.recording.arrays import read_all
 from ndx_simulation_output.recording.morphology import Geometry, Section
 
-# What a Neuronvisio storage or Manager holds: groups of references, each with its vectors.
-
 VECTORS = "VecRef"
-"""The group of what was recorded in sections, all at position 0.5."""
+"""Group of the variables of sections, all at position 0.5."""
 SYNAPSES = "SynVecRef"
-"""The group of what was recorded in synapses."""
+"""Group of the variables of synapses."""
 
 
 @dataclass(frozen=True)
 class Ref:
     """The vectors of one section, by the names of their variables.
 
-    ``section`` is the full name of the section, ``stored`` what the file calls it, and ``place``
-    what the geometry says of it, None where that does not know it.
+    ``section`` is the full name of the section, ``stored`` its name in the file, and ``place`` the
+    section of the geometry, None if it is unknown.
     """
 
     section: str
@@ -37,7 +35,7 @@ class Ref:
 
 @dataclass(frozen=True)
 class RefGroup:
-    """References that share the independent variable ``x``, None where the source has lost it."""
+    """References that share the independent variable ``x``, None if the source has none."""
 
     name: str
     x: LazyArray | None
@@ -46,18 +44,15 @@ class RefGroup:
 
 @dataclass(frozen=True)
 class Contents:
-    """All groups, and the geometry of the model. ``notes`` say what was odd in the source."""
+    """All groups, the geometry of the model, and ``notes`` on the source."""
 
     groups: tuple[RefGroup, ...]
     geometry: Geometry = field(default_factory=Geometry)
     notes: tuple[str, ...] = ()
 
 
-# The references that a manager keeps: what was recorded in one section or synapse.
-
-
 class BaseRef:
-    """What was recorded in one section; subclass it to keep values of other kinds.
+    """Vectors of one section; subclass it for other kinds of values.
 
     ``vecs`` maps the names of variables to lists, numpy arrays of any shape, or vectors of NEURON.
     ``group_id`` names the group of references that share an independent variable: by default it is
@@ -73,7 +68,7 @@ class BaseRef:
     """
 
     def __init__(self) -> None:
-        """Make a reference without vectors."""
+        """Create a reference without vectors."""
         self.sec_name = ""
         self.detail: str | None = ""
         self.vecs: dict[str, Any] = {}
@@ -83,11 +78,11 @@ class BaseRef:
 class VecRef(BaseRef):
     """Variables of one section, recorded at its position 0.5.
 
-    ``sec`` is a section of NEURON, or the name of one that is not there.
+    ``sec`` is a section of NEURON, or the name of a section.
     """
 
     def __init__(self, sec: Any) -> None:
-        """Make a reference to a section."""
+        """Create a reference to a section."""
         super().__init__()
         self.sec = None if isinstance(sec, str) else sec
         self.sec_name = sec if isinstance(sec, str) else sec.name()
@@ -96,7 +91,7 @@ class VecRef(BaseRef):
 
 
 class SynVecRef(BaseRef):
-    """Variables of one synapse; ``chan_type`` is kept as its detail."""
+    """Variables of one synapse; its detail is ``chan_type``."""
 
     def __init__(
         self,
@@ -104,7 +99,7 @@ class SynVecRef(BaseRef):
         section_name: str | None = None,
         vecs: dict[str, Any] | None = None,
     ) -> None:
-        """Make a reference to a synapse of a section."""
+        """Create a reference to a synapse of a section."""
         super().__init__()
         self.detail = chan_type
         self.sec_name = section_name or ""
@@ -113,26 +108,19 @@ class SynVecRef(BaseRef):
 
 
 def values_of(vector: Any, what: str = "a vector") -> NDArray[Any]:
-    """Give the values of a list, an array, or a vector of NEURON, which may go on to grow.
-
-    Raises
-    ------
-    ShapeMismatchError
-        If lists in a list differ in length.
-
-    """
+    """Return the values of a list, an array, or a vector of NEURON, which is copied."""
     if hasattr(vector, "as_numpy"):
-        # A view of an empty vector is one of nothing; others end when the vector grows.
+        # A view becomes invalid when the vector grows, and an empty vector has none.
         return np.array(vector.as_numpy()) if vector.size() else np.zeros(0)
     try:
         return np.asarray(vector)
     except ValueError as error:
-        msg = f"{what} is no array: {error}"
+        msg = f"{what} cannot be converted to an array: {error}"
         raise ShapeMismatchError(msg) from error
 
 
 def described(ref: Any, geometry: Geometry, places: Mapping[Any, Section]) -> Ref:
-    """Give what a reference holds now; ``places`` are those of sections of NEURON."""
+    """Return the present values of a reference; ``places`` are those of sections of NEURON."""
     name = ref.sec_name or ""
     live = getattr(ref, "sec", None)
     place = geometry.by_name.get(name) if live is None else places.get(live)
@@ -144,7 +132,7 @@ def described(ref: Any, geometry: Geometry, places: Mapping[Any, Section]) -> Re
 
 
 def restored(group: str, ref: Ref) -> BaseRef:
-    """Make a reference of what was read; values are read into memory."""
+    """Return the reference of a manager, with its values in memory."""
     made: BaseRef
     if group == VECTORS:
         made = VecRef(ref.section)

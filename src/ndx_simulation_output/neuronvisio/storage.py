@@ -13,31 +13,22 @@ from h5py import h5a, h5d, h5s, h5t
 from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import ExportError, NothingRecordedError, SourceError
-from ndx_simulation_output.files import whole_hdf5
+from ndx_simulation_output.files import atomic_hdf5
 from ndx_simulation_output.neuronvisio.description import describe
 from ndx_simulation_output.neuronvisio.refs import Contents, Ref, RefGroup
 from ndx_simulation_output.recording import LazyArray, SimulationOutput
 from ndx_simulation_output.recording.arrays import read_all
 from ndx_simulation_output.recording.morphology import Geometry, Section, read_neuroml, sanitized
 
-# HDF5 as PyTables writes it: the names and attributes of a storage.
-
-FULL_NAME = "full_name"
-"""Attribute that keeps the name of a group, section or variable that HDF5 calls otherwise."""
-DETAIL = "detail"
-"""Attribute that keeps the detail of a reference without vectors."""
+_FULL_NAME = "full_name"
+"""Attribute with the name of a group, section or variable that HDF5 does not allow."""
+_DETAIL = "detail"
+"""Attribute with the detail of a reference without vectors."""
 _KINDS = "biufcS"
 
 
-def open_storage(path: Path) -> h5py.File:
-    """Open a storage for reading.
-
-    Raises
-    ------
-    SourceError
-        If it does not exist, is truncated, or is not an HDF5 file.
-
-    """
+def _open(path: Path) -> h5py.File:
+    """Open a storage for reading."""
     try:
         return h5py.File(path, "r")
     except OSError as error:
@@ -45,8 +36,8 @@ def open_storage(path: Path) -> h5py.File:
         raise SourceError(msg) from error
 
 
-def text_of(node: h5py.Group | h5py.Dataset, name: str) -> str:
-    """Text of an attribute, in any spelling that PyTables has for text; empty if it has none."""
+def _text(node: h5py.Group | h5py.Dataset, name: str) -> str:
+    """Return the text of an attribute in any of the types of PyTables, empty if there is none."""
     try:
         value = node.attrs.get(name)
     except (OSError, RuntimeError, TypeError):
@@ -56,15 +47,15 @@ def text_of(node: h5py.Group | h5py.Dataset, name: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def full_name(node: h5py.Group | h5py.Dataset, name: str) -> str:
-    """Give the name that an object had in memory: ``name``, unless it says otherwise."""
-    return text_of(node, FULL_NAME) if FULL_NAME in node.attrs else name
+def _full_name(node: h5py.Group | h5py.Dataset, name: str) -> str:
+    """Return the name of an object in memory: its attribute, else ``name``."""
+    return _text(node, _FULL_NAME) if _FULL_NAME in node.attrs else name
 
 
-def children(
+def _children(
     group: h5py.Group, notes: list[str]
 ) -> Iterator[tuple[str, h5py.Group | h5py.Dataset]]:
-    """Give what is in a group, but links and what cannot be opened, which are noted."""
+    """Yield the objects in a group; links and what cannot be opened are noted and skipped."""
     for name in group:
         where = f"{name} in {group.name.strip('/')}"
         if not isinstance(group.get(name, getlink=True), h5py.HardLink):
@@ -79,22 +70,20 @@ def children(
             yield name, node
 
 
-def values_of(dataset: h5py.Dataset, notes: list[str]) -> LazyArray | None:
-    """Give the values of an array; None, with a note, where they are of no type that we know."""
+def _values(dataset: h5py.Dataset, notes: list[str]) -> LazyArray | None:
+    """Return the values of an array, or None, with a note, if they are of an unknown type."""
     if dataset.shape is None or dataset.dtype.kind not in _KINDS:
         notes.append(
             f"left out: {dataset.name.strip('/')} is of type {dataset.dtype}; expected numbers, "
-            "truth values or bytes"
+            "booleans or bytes"
         )
         return None
     if isinstance(dataset.id.get_type(), h5py.h5t.TypeBitfieldID):
-        # h5py gives the bits of truth values as integers.
+        # h5py reads bits as integers.
         values: Any = np.asarray(dataset[()]).astype(bool)
         return np.asarray(values)
     return dataset  # type: ignore[no-any-return]
 
-
-# Read a ``storage.h5`` of any version of Neuronvisio, or of this package.
 
 _ROOT = "results"
 _GEOMETRY = "geometry/geom"
@@ -107,7 +96,7 @@ def read(
     unit: Mapping[str, str] | None = None,
     time_unit: Mapping[str, str] | None = None,
 ) -> SimulationOutput:
-    """Describe what a ``storage.h5`` holds: traces of sections as reports, the rest as groups.
+    """Read a ``storage.h5``: traces of sections as reports, other vectors as arrays.
 
     Data stay in the file, which is open until the output is closed.
 
@@ -116,11 +105,11 @@ def read(
     source
         A ``storage.h5`` of Neuronvisio 0.5.0 to 0.9.1.
     unit
-        Unit of traces by the name of their report or variable, such as ``{"cai": "mM"}``. Names
-        that NEURON defines, such as ``v``, have theirs.
+        Units of traces by the name of the report or variable, such as ``{"cai": "mM"}``. By
+        default, variables that NEURON defines, such as ``v``, have NEURON's units.
     time_unit
-        Unit of the independent variable of a group, such as ``{"TimeSeries": "s"}``; by default
-        it is NEURON's time in ms.
+        Units of the independent variables of groups, such as ``{"TimeSeries": "s"}``; by default
+        ms.
 
     Raises
     ------
@@ -137,9 +126,9 @@ def read(
     """
     path = Path(source)
     with ExitStack() as stack:
-        file = stack.enter_context(open_storage(path))
+        file = stack.enter_context(_open(path))
         try:
-            contents = read_contents(file)
+            contents = _read_contents(file)
             output = describe(contents, unit or {}, time_unit or {}, files=(path.name,))
         except (OSError, RuntimeError, KeyError, UnicodeDecodeError) as error:
             msg = f"{path} cannot be read: {error}"
@@ -147,17 +136,8 @@ def read(
         return replace(output, close=stack.pop_all().close)
 
 
-def read_contents(file: h5py.File) -> Contents:
-    """Read the groups of a storage, their references and the geometry; arrays stay in the file.
-
-    Raises
-    ------
-    SourceError
-        If it has no groups of results, or a geometry that cannot be read.
-    NothingRecordedError
-        If there is no group.
-
-    """
+def _read_contents(file: h5py.File) -> Contents:
+    """Return the groups of a storage, their references and the geometry."""
     notes: list[str] = []
     geometry = _geometry(file, notes)
     results = file.get(_ROOT)
@@ -165,7 +145,7 @@ def read_contents(file: h5py.File) -> Contents:
         msg = f"{file.filename} has no group {_ROOT}; found: {', '.join(file) or 'nothing'}"
         raise SourceError(msg)
     groups: list[RefGroup] = []
-    for name, node in children(results, notes):
+    for name, node in _children(results, notes):
         if isinstance(node, h5py.Group):
             groups += _Groups(geometry, notes).read(name, node)
         else:
@@ -179,7 +159,7 @@ def read_contents(file: h5py.File) -> Contents:
 def _geometry(file: h5py.File, notes: list[str]) -> Geometry:
     node = file.get(_GEOMETRY)
     if not isinstance(node, h5py.Dataset) or node.size != 1:
-        notes.append("there is no geometry: sections have the names that the file gives them")
+        notes.append("the file has no geometry: sections have the names in the file")
         return Geometry()
     where = f"{_GEOMETRY} of {Path(file.filename).name}"
     if node.nbytes > _GEOMETRY_BYTES:
@@ -195,19 +175,19 @@ def _geometry(file: h5py.File, notes: list[str]) -> Geometry:
 
 
 class _Groups:
-    """Reads a group of results, and those that the search for names has put into its sections."""
+    """Reads a group of results, and groups that Neuronvisio has put into its sections."""
 
     def __init__(self, geometry: Geometry, notes: list[str]) -> None:
         self.geometry = geometry
         self.notes = notes
 
     def read(self, name: str, group: h5py.Group) -> Iterator[RefGroup]:
-        name = full_name(group, name)
+        name = _full_name(group, name)
         refs: list[Ref] = []
         strays: dict[str, list[Ref]] = {}
         here: dict[str, h5py.Dataset] = {}
         x: LazyArray | None = None
-        for child, node in children(group, self.notes):
+        for child, node in _children(group, self.notes):
             if isinstance(node, h5py.Group):
                 arrays, inside = self._section(node)
                 if arrays or not inside:
@@ -216,11 +196,11 @@ class _Groups:
                     found = self._refs(stray, section, self._section(stray)[0])
                     strays.setdefault(child, []).extend(found)
             elif child == "x":
-                x = values_of(node, self.notes)
+                x = _values(node, self.notes)
             else:
                 here[child] = node
         if here:
-            # A section of the name of its group: its arrays stand beside x.
+            # Neuronvisio puts the arrays of a section with the name of the group beside x.
             refs += self._refs(group, name, here)
         yield RefGroup(name, x, tuple(refs))
         for other, stray_refs in strays.items():
@@ -235,7 +215,7 @@ class _Groups:
     ) -> tuple[dict[str, h5py.Dataset], dict[str, h5py.Group]]:
         arrays: dict[str, h5py.Dataset] = {}
         groups: dict[str, h5py.Group] = {}
-        for name, node in children(section, self.notes):
+        for name, node in _children(section, self.notes):
             if isinstance(node, h5py.Dataset):
                 arrays[name] = node
             else:
@@ -245,21 +225,21 @@ class _Groups:
     def _refs(
         self, node: h5py.Group, stored: str, arrays: Mapping[str, h5py.Dataset]
     ) -> Iterator[Ref]:
-        """Give a reference for each detail: several of one section share a group."""
+        """Yield a reference for each detail: references of one section share an HDF5 group."""
         section, place = self._find(node, stored)
         by_detail: dict[str, dict[str, LazyArray]] = {}
         for name, array in arrays.items():
-            values = values_of(array, self.notes)
+            values = _values(array, self.notes)
             if values is not None:
-                vecs = by_detail.setdefault(text_of(array, "TITLE"), {})
-                vecs[full_name(array, name)] = values
-        for detail, vecs in (by_detail or {text_of(node, DETAIL): {}}).items():
+                vecs = by_detail.setdefault(_text(array, "TITLE"), {})
+                vecs[_full_name(array, name)] = values
+        for detail, vecs in (by_detail or {_text(node, _DETAIL): {}}).items():
             yield Ref(section, vecs, detail, stored, place)
 
     def _find(self, node: h5py.Group, stored: str) -> tuple[str, Section | None]:
-        """Give the full name of a section, and what the geometry says of it."""
-        if FULL_NAME in node.attrs:
-            name = text_of(node, FULL_NAME)
+        """Return the full name of a section, and the section of the geometry if it is known."""
+        if _FULL_NAME in node.attrs:
+            name = _text(node, _FULL_NAME)
             return name, self.geometry.by_name.get(name)
         sections = self.geometry.by_stored_name.get(stored, ())
         if len(sections) > 1:
@@ -271,30 +251,20 @@ class _Groups:
         return (sections[0].name, sections[0]) if len(sections) == 1 else (stored, None)
 
 
-# Write references as a ``storage.h5`` that readers of the original layout open.
-
 _RESERVED = re.compile(r"_[cfgiv]_")
-"""PyTables keeps names that begin so for itself."""
+"""Prefixes of names that PyTables reserves."""
 _GROUP = (("CLASS", "GROUP"), ("TITLE", ""), ("VERSION", "1.0"))
 _LONGEST = 60_000
-"""Bytes of text that an attribute holds."""
+"""Bytes of text that an attribute can hold."""
 
 
 def write(contents: Contents, target: Path) -> None:
-    """Write all groups to ``target``, which is replaced whole or not at all.
+    """Write all groups to ``target``, completely or not at all.
 
-    Names that HDF5 or PyTables do not take, and those of sections of several cells, are kept in
-    attributes. Time is linear in the number of vectors.
-
-    Raises
-    ------
-    ExportError
-        If a vector is of a type that PyTables does not store, or a text is too long.
-    WriteError
-        If the file cannot be written. An existing one is then as it was.
-
+    Names that HDF5 or PyTables do not allow, and those of equally named sections, are in
+    attributes. The time is proportional to the number of vectors.
     """
-    with whole_hdf5(target, overwrite=True) as file:
+    with atomic_hdf5(target, overwrite=True) as file:
         root = file["/"].id
         for key, text in _GROUP:
             _attribute(root, key, text)
@@ -303,7 +273,7 @@ def write(contents: Contents, target: Path) -> None:
         neuroml = (contents.geometry.text or "\0").encode()
         _array(geometry, "geom", np.asarray(np.bytes_(neuroml)), "python", "")
         results = _group(root, "results")
-        names = unique_names([group.name for group in contents.groups])
+        names = _unique_names([group.name for group in contents.groups])
         for name, group in zip(names, contents.groups, strict=True):
             made = _group(results, name, group.name)
             if group.x is not None:
@@ -311,12 +281,12 @@ def write(contents: Contents, target: Path) -> None:
             _write_refs(made, group.refs)
 
 
-def unique_names(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
-    """Give a name that HDF5 and PyTables take for each of ``names``, no two the same.
+def _unique_names(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
+    """Return a distinct name that HDF5 and PyTables allow for each of ``names``.
 
     Example
     -------
-    >>> unique_names(["soma", "soma", "a/b", ""])
+    >>> _unique_names(["soma", "soma", "a/b", ""])
     ['soma', 'soma_2', 'a_b', 'unnamed']
 
     """
@@ -337,15 +307,15 @@ def unique_names(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
 
 
 def _write_refs(group: h5py.h5g.GroupID, refs: Iterable[Ref]) -> None:
-    """Write a group for each reference: another name tells those of one section apart."""
+    """Write a group for each reference; several of one section get distinct names."""
     refs = list(refs)
     wanted = [ref.place.stored if ref.place else "" for ref in refs]
     wanted = [name or sanitized(ref.section) for name, ref in zip(wanted, refs, strict=True)]
-    for name, ref in zip(unique_names(wanted, {"x"}), refs, strict=True):
+    for name, ref in zip(_unique_names(wanted, {"x"}), refs, strict=True):
         made = _group(group, name, ref.section)
         if ref.detail and not ref.vecs:
-            _attribute(made, DETAIL, ref.detail)
-        names = unique_names(ref.vecs)
+            _attribute(made, _DETAIL, ref.detail)
+        names = _unique_names(ref.vecs)
         for array, (variable, values) in zip(names, ref.vecs.items(), strict=True):
             _array(made, array, read_all(values), "numpy", ref.detail, variable)
 
@@ -355,7 +325,7 @@ def _group(parent: h5py.h5g.GroupID, name: str, full_name: str | None = None) ->
     for key, text in _GROUP:
         _attribute(made, key, text)
     if full_name not in {None, name}:
-        _attribute(made, FULL_NAME, str(full_name))
+        _attribute(made, _FULL_NAME, str(full_name))
     return made
 
 
@@ -369,8 +339,8 @@ def _array(
 ) -> None:
     if values.dtype.kind not in "biufcS":
         msg = (
-            f"{full_name or name} is of type {values.dtype}; a storage takes numbers, truth values "
-            "and bytes"
+            f"{full_name or name} is of type {values.dtype}; expected numbers, booleans or bytes, "
+            "which a storage can hold"
         )
         raise ExportError(msg)
     values = np.ascontiguousarray(values).reshape(values.shape)
@@ -384,14 +354,14 @@ def _array(
     for key, text in facts:
         _attribute(made, key, text)
     if full_name not in {None, name}:
-        _attribute(made, FULL_NAME, str(full_name))
+        _attribute(made, _FULL_NAME, str(full_name))
 
 
 def _attribute(node: Any, name: str, text: str) -> None:
-    """Write text of fixed length: with h5py's own way, this would take most of the time."""
+    """Write text of fixed length with h5py's low-level calls, which are much faster."""
     encoded = text.encode()
     if len(encoded) > _LONGEST:
-        msg = f"a text of {len(encoded)} bytes begins {text[:40]!r}; a storage takes {_LONGEST}"
+        msg = f"text {text[:40]!r}… has {len(encoded)} bytes; expected {_LONGEST} at most"
         raise ExportError(msg)
     kind = h5t.C_S1.copy()
     kind.set_size(max(1, len(encoded)))
