@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ndx_simulation_output import open_output
-from ndx_simulation_output.cable import Network, Parameters, axial_conductances, simulate
+from ndx_simulation_output.cable import Network, CableParameters, axial_conductances, simulate
 from ndx_simulation_output.demo import run_demo
 from ndx_simulation_output.recording import SimulationOutput, Unit
 
@@ -89,7 +89,7 @@ def test_the_transmembrane_currents_of_a_cell_sum_to_zero(output: SimulationOutp
 
 
 def test_the_membrane_passes_what_the_axial_currents_bring() -> None:
-    network = Network(np.random.default_rng(3), Parameters())
+    network = Network(np.random.default_rng(3), CableParameters())
     axial = axial_conductances(network.compartments, network.parameters.axial_resistivity)
     arrivals = np.ones(len(network.somata), np.bool_)
     drive = np.ones(len(network.compartments), np.int64)
@@ -101,7 +101,7 @@ def test_the_membrane_passes_what_the_axial_currents_bring() -> None:
 
 
 def test_a_network_without_drive_stays_silent() -> None:
-    network = Network(np.random.default_rng(3), Parameters())
+    network = Network(np.random.default_rng(3), CableParameters())
     arrivals = np.zeros(len(network.somata), np.bool_)
     drive = np.zeros(len(network.compartments), np.int64)
 
@@ -113,7 +113,7 @@ def test_a_network_without_drive_stays_silent() -> None:
 
 def test_the_steady_potential_of_a_passive_cable_decays_as_cable_theory_says() -> None:
     # Rall (1959): cosh((l - x) / lambda) for a cable of length l that is sealed at its end.
-    p = Parameters()
+    p = CableParameters()
     diameter, length, count = 2.0, 5.0, 200
     cable = np.zeros(count, [("parent", int), ("length", float), ("diameter", float)])
     cable["parent"], cable["length"], cable["diameter"] = np.arange(count) - 1, length, diameter
@@ -136,7 +136,7 @@ def _places(columns: Any) -> NDArray[np.float64]:
 
 
 def test_every_compartment_touches_its_parent_in_space() -> None:
-    network = Network(np.random.default_rng(3), Parameters())
+    network = Network(np.random.default_rng(3), CableParameters())
     compartments = network.compartments
     dendrites = np.flatnonzero(compartments["parent"] >= 0)
     parents = compartments["parent"][dendrites]

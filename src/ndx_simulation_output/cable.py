@@ -31,9 +31,7 @@ from ndx_simulation_output.recording import (
     Unit,
 )
 
-__all__ = ["simulate"]
-
-_Values = NDArray[np.float64]
+_FloatArray = NDArray[np.float64]
 _MS_PER_S = 1000
 _PER_AREA = 1e-5  # from mS/cm² µm² to µS, and from µF/cm² µm² to nF
 _MEGOHM_UM_PER_OHM_CM = 1e-2
@@ -47,7 +45,7 @@ _COMPARTMENT = np.dtype({"names": _NAMES, "formats": ["i8", "i8", "f8", "i8", "f
 
 
 @dataclass(frozen=True)
-class Parameters:
+class CableParameters:
     """Parameters of a run besides its duration and seed.
 
     Times are in ms, lengths in µm, potentials in mV, synaptic weights in µS, rates in Hz; specific
@@ -107,7 +105,7 @@ class Network:
     ``voltage`` (mV) and the outward transmembrane ``current`` (nA) have shape (compartment,).
     """
 
-    def __init__(self, rng: Generator, parameters: Parameters) -> None:
+    def __init__(self, rng: Generator, parameters: CableParameters) -> None:
         """Draw the cells and their synapses; all start at rest."""
         p = self.parameters = parameters
         self.compartments = grow_cells(rng, p)
@@ -165,7 +163,7 @@ class Network:
         self.voltage, self.current = voltage, current
 
 
-def grow_cells(rng: Generator, parameters: Parameters) -> NDArray[Any]:
+def grow_cells(rng: Generator, parameters: CableParameters) -> NDArray[Any]:
     """Draw the compartments of all cells; apical dendrites rise towards the surface."""
     p = parameters
     rows: list[tuple[Any, ...]] = []
@@ -193,7 +191,7 @@ def grow_cells(rng: Generator, parameters: Parameters) -> NDArray[Any]:
     return np.array(rows, _COMPARTMENT)
 
 
-def axial_conductances(compartments: NDArray[Any], resistivity: float) -> _Values:
+def axial_conductances(compartments: NDArray[Any], resistivity: float) -> _FloatArray:
     """Return the matrix G (µS): G @ v is the axial current (nA) that enters each compartment.
 
     Neighbours are joined by the resistance of the two half cylinders between their centres, at an
@@ -209,7 +207,7 @@ def axial_conductances(compartments: NDArray[Any], resistivity: float) -> _Value
     return matrix
 
 
-def _draw_synapses(rng: Generator, cells: NDArray[np.int64], parameters: Parameters) -> _Values:
+def _draw_synapses(rng: Generator, cells: NDArray[np.int64], parameters: CableParameters) -> _FloatArray:
     """Return weights (µS) of excitatory and inhibitory synapses, shape (2, cell, compartment).
 
     Each ordered pair of cells is connected with some probability, anywhere on the target cell.
@@ -225,7 +223,7 @@ def _draw_synapses(rng: Generator, cells: NDArray[np.int64], parameters: Paramet
     return weights
 
 
-def _rates(v: _Values) -> tuple[_Values, _Values]:
+def _rates(v: _FloatArray) -> tuple[_FloatArray, _FloatArray]:
     """Return the opening and closing rates (1/ms) of m, h and n, each of shape (3, cell).
 
     Traub and Miles (1991), in the form of Pospischil et al. (2008), equations of I_Na and I_Kd.
@@ -236,7 +234,7 @@ def _rates(v: _Values) -> tuple[_Values, _Values]:
     return np.array([m[0], h[0], n[0]]), np.array([m[1], h[1], n[1]])
 
 
-def _linoid(x: _Values) -> _Values:
+def _linoid(x: _FloatArray) -> _FloatArray:
     """Return x / (exp(x) - 1), and its limit 1 at 0."""
     x = np.where(x == 0, 1e-9, x)
     return x / np.expm1(x)
@@ -265,7 +263,7 @@ def simulate(*, duration: float = 0.2, seed: int = 1) -> SimulationOutput:
     if not (math.isfinite(duration) and duration > 0):
         msg = f"a simulation lasts a positive number of seconds, not {duration}"
         raise ValueError(msg)
-    p = Parameters()
+    p = CableParameters()
     rng = np.random.default_rng(seed)
     network = Network(rng, p)
     steps = max(1, round(duration * _MS_PER_S / p.time_step))
@@ -308,7 +306,7 @@ def simulate(*, duration: float = 0.2, seed: int = 1) -> SimulationOutput:
 
 def _record(
     rng: Generator, network: Network, steps: int
-) -> tuple[_Values, _Values, NDArray[np.bool_]]:
+) -> tuple[_FloatArray, _FloatArray, NDArray[np.bool_]]:
     """Return voltage and current, shape (time, compartment), and spikes, shape (step, cell)."""
     p, somata = network.parameters, network.somata
     delay = 1 + round(p.delay / p.time_step)
