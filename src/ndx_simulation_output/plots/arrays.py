@@ -25,20 +25,19 @@ from ndx_simulation_output.plots.downsampling import (
     reduce_columns,
     row_blocks,
 )
-from ndx_simulation_output.recording.array_groups import (
+from ndx_simulation_output.recording import (
     ArrayAxis,
     ArrayGroup,
     ArrayWithAxes,
-    is_nav_group,
+    SimulationOutput,
 )
+from ndx_simulation_output.recording.array_groups import is_nav_group
 from ndx_simulation_output.recording.arrays import LazyArray, read_all
 from ndx_simulation_output.recording.units import Scale
 from ndx_simulation_output.recording.views import FirstIndex, Matrix
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from ndx_simulation_output.recording.output import SimulationOutput
 
 _DRAWN_ROLES = frozenset({"data", "background", "error", ""})
 
@@ -89,7 +88,7 @@ class Grid:
         return found.image().T, down, across
 
 
-def grids_of(output: "SimulationOutput") -> Iterator[Grid]:
+def grids_of(output: SimulationOutput) -> Iterator[Grid]:
     """Yield the arrays of numbers of an output that are neither reports nor potentials."""
     for group in output.arrays:
         yield from group_grids(group)

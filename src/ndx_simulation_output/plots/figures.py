@@ -131,7 +131,7 @@ class PictureOptions:
 def draw(
     output: SimulationOutput,
     kind: PictureKind | None = None,
-    selection: PictureOptions | None = None,
+    options: PictureOptions | None = None,
 ) -> "Figure":
     """Return a figure of an output: plots of one kind, or if None one of each thing recorded.
 
@@ -152,7 +152,7 @@ def draw(
     ...     draw(output, "heat", PictureOptions(stop=0.1)).savefig("heat.png")
 
     """
-    options = selection or PictureOptions()
+    options = options or PictureOptions()
     kinds = _OVERVIEW if kind is None else (kind,)
     panels = [panel for one in kinds for panel in _PANELS[one](output, options)]
     if not panels:
@@ -175,7 +175,7 @@ def save(
     output: SimulationOutput,
     path: str | Path,
     kind: PictureKind | None = None,
-    selection: PictureOptions | None = None,
+    options: PictureOptions | None = None,
     *,
     dpi: int = 150,
     overwrite: bool = False,
@@ -205,7 +205,7 @@ def save(
         msg = f"{path} is not an image file; expected a name that ends in .png, .svg or .pdf"
         raise ExportError(msg)
     with atomic_file(path, overwrite=overwrite) as temporary:
-        draw(output, kind, selection).savefig(temporary, dpi=dpi)
+        draw(output, kind, options).savefig(temporary, dpi=dpi)
     return path
 
 

@@ -27,7 +27,7 @@ from ndx_simulation_output.plots.canvas import (
     title,
 )
 from ndx_simulation_output.plots.downsampling import sample, seconds_at
-from ndx_simulation_output.recording import Report, SimulationOutput
+from ndx_simulation_output.recording import CompartmentTable, Report, SimulationOutput
 from ndx_simulation_output.recording.arrays import release
 from ndx_simulation_output.recording.morphology import FORMAT, Section, read_neuroml
 from ndx_simulation_output.recording.times import Times
@@ -36,8 +36,6 @@ from ndx_simulation_output.recording.units import Scale, parse_unit, time_scale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from ndx_simulation_output.recording import CompartmentTable
 
 _AXES = ("x", "y", "z")
 _MAX_COMPARTMENTS = 20_000
@@ -93,7 +91,7 @@ class NeuronShape:
     spots: NDArray[np.intp]
 
 
-def read_coordinates(table: "CompartmentTable", columns: NDArray[np.intp]) -> Coordinates:
+def read_coordinates(table: CompartmentTable, columns: NDArray[np.intp]) -> Coordinates:
     """Read the coordinates of the compartments ``columns`` of a table.
 
     Raises
