@@ -30,7 +30,7 @@ class Axis(_Axis):  # type: ignore[misc]
 
     @constructor(_Axis, {"description": "An independent variable"})
     def __init__(self, **kwargs: Any) -> None:
-        """Make an axis of its values."""
+        """Create an axis."""
         super().__init__(**kwargs)
 
 
@@ -47,11 +47,11 @@ class LabeledArray(_LabeledArray):  # type: ignore[misc]
 
     @constructor(_LabeledArray)
     def __init__(self, **kwargs: Any) -> None:
-        """Make an array of its values."""
+        """Create an array."""
         super().__init__(**kwargs)
 
 
-# Made after them: it holds the two others, and must find these classes rather than make its own.
+# Generated after the classes that it contains are registered: it refers to them.
 _DataWithAxes: Any = generated_class("DataWithAxes")
 
 
@@ -72,7 +72,7 @@ class DataWithAxes(_DataWithAxes):  # type: ignore[misc]
 
     @constructor(_DataWithAxes)
     def __init__(self, **kwargs: Any) -> None:
-        """Make a container of arrays and axes."""
+        """Create a container of arrays and axes."""
         super().__init__(**kwargs)
 
     def _repr_html_(self) -> str:
@@ -80,10 +80,9 @@ class DataWithAxes(_DataWithAxes):  # type: ignore[misc]
         return html_summary(read_group(self)) + str(super()._repr_html_())
 
     def to_xarray(self) -> "xr.Dataset":
-        """Give the arrays as variables and their axes as coordinates, all of them read.
+        """Return the arrays as variables and their axes as coordinates; all values are read.
 
-        Navigation axes, which lie in ``NavAxes`` beside this container or one around it, are
-        coordinates too.
+        The navigation axes in the nearest ``NavAxes`` around the container are coordinates too.
 
         Raises
         ------
@@ -123,7 +122,7 @@ class DataToExport(_DataToExport):  # type: ignore[misc]
 
     @constructor(_DataToExport)
     def __init__(self, **kwargs: Any) -> None:
-        """Make a container of containers, arrays and axes."""
+        """Create a container of containers, arrays and axes."""
         super().__init__(**kwargs)
 
 
@@ -143,12 +142,12 @@ class AxesTimeSeries(_AxesTimeSeries):  # type: ignore[misc]
 
     @constructor(_AxesTimeSeries)
     def __init__(self, **kwargs: Any) -> None:
-        """Make a time series."""
+        """Create a time series."""
         super().__init__(**kwargs)
 
 
 def _nav_axes(data: Any) -> Iterator[Any]:
-    """Give the axes of the next group of navigation axes around some data."""
+    """Yield the navigation axes of the nearest group ``NavAxes`` around a container."""
     around = data
     while isinstance(around, DataWithAxes):
         for name, found in (getattr(around, "nwb_data_interfaces", None) or {}).items():
