@@ -124,7 +124,7 @@ def test_axes_that_change_are_told_of(h5saver, grows):
     add(0, [1, 2, 4])
     add(1, [1, 2, 4])
 
-    with pytest.warns(SimulationOutputWarning, match="axis 'x' of 'spectrum' is not that of"):
+    with pytest.warns(SimulationOutputWarning, match="axis 'x' of 'spectrum' differs from that of"):
         add(2, [1, 2, 5])
 
 

@@ -331,7 +331,7 @@ def test_data_can_be_added_to_files_that_know_the_types_alone(tmp_path, data):
             io.write(nwbfile, cache_spec=metadata is not None)
 
     with H5SaverLowLevel() as saver:
-        with pytest.raises(SourceError, match="does not know the types"):
+        with pytest.raises(SourceError, match="does not have the types"):
             saver.init_file(tmp_path / "other.nwb")
         saver.init_file(tmp_path / "ours.nwb")
         DataSaverLoader(saver).add_data("/RawData", data)

@@ -1,6 +1,6 @@
-"""PyMoDAQ's data objects, savers and loaders, over NWB.
+"""The data objects, savers and loaders of PyMoDAQ, for NWB files.
 
-Scripts run with these imports alone changed. ``pymodaq_data`` is needed only for ``to_pymodaq``.
+Scripts for PyMoDAQ only need other imports. ``pymodaq_data`` is only required by ``to_pymodaq``.
 """
 
 from ndx_simulation_output.pymodaq.data import (
@@ -13,7 +13,12 @@ from ndx_simulation_output.pymodaq.data import (
     DataToExport,
     DataWithAxes,
 )
-from ndx_simulation_output.pymodaq.files import H5Saver, H5SaverLowLevel
+from ndx_simulation_output.pymodaq.files import (
+    H5Saver,
+    H5SaverLowLevel,
+    continuous_path,
+    dataset_path,
+)
 from ndx_simulation_output.pymodaq.growing import (
     DataEnlargeableSaver,
     DataExtendedSaver,
@@ -23,6 +28,7 @@ from ndx_simulation_output.pymodaq.growing import (
 )
 from ndx_simulation_output.pymodaq.loaders import DataLoader
 from ndx_simulation_output.pymodaq.nodes import Node
+from ndx_simulation_output.pymodaq.reading import read
 from ndx_simulation_output.pymodaq.savers import (
     AxisSaverLoader,
     BkgSaver,
@@ -52,4 +58,7 @@ __all__ = [
     "H5Saver",
     "H5SaverLowLevel",
     "Node",
+    "continuous_path",
+    "dataset_path",
+    "read",
 ]

@@ -1,4 +1,4 @@
-"""Decode the attributes, dates and logs of PyMoDAQ's files. Nothing is evaluated."""
+"""Decode the attributes, dates and logs of PyMoDAQ files. Nothing in a file is evaluated."""
 
 import ast
 import json
@@ -12,44 +12,41 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-# Attributes as PyMoDAQ writes them: texts that hold Python values, none of which is run.
+# Attributes: Python values are JSON objects of a module, a type and the repr of the value.
 
 _KEYS = {"module", "type", "data"}
-_NUMPY = re.compile(r"\b(?:np|numpy)\.\w+\(([^()]*)\)")
-_TRUTH = re.compile(r"\b(?:np|numpy)\.(True|False)_")
+_NUMPY_NUMBER = re.compile(r"\b(?:np|numpy)\.\w+\(([^()]*)\)")
+_NUMPY_BOOL = re.compile(r"\b(?:np|numpy)\.(True|False)_")
 _DATE = re.compile(r"datetime\.(datetime|date|time)\(([\d, ]+)\)")
 _DATES = {"datetime": datetime, "date": date, "time": time}
-_NAMES = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}
-_LARGEST = 100_000
-"""Longer texts of Python values are kept as texts: to parse them may take any memory."""
+_FLOATS = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}
+_LONGEST_LITERAL = 100_000
+"""Longer reprs stay text, as parsing them can take any amount of memory."""
+_LITERAL_ERRORS = (ValueError, SyntaxError, MemoryError, RecursionError, TypeError)
 
 
-def attributes(node: h5py.Group | h5py.Dataset) -> dict[str, Any]:
-    """Give the attributes of an object as Python values; what is no such value stays text.
-
-    An attribute that cannot be read is left out.
-    """
+def read_attributes(node: h5py.Group | h5py.Dataset) -> dict[str, Any]:
+    """Return the readable attributes of an object as Python values, or as text."""
     found = {}
     for name in node.attrs:
         try:
-            found[name] = _decoded(node.attrs[name])
+            found[name] = _decode(node.attrs[name])
         except (OSError, RuntimeError, TypeError, ValueError):
             continue
     return found
 
 
-def _decoded(value: Any) -> Any:
+def _decode(value: Any) -> Any:
     if isinstance(value, h5py.Empty):
         return ""
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     if isinstance(value, bytes):
         value = value.decode(errors="replace")
-    return _unpacked(value) if isinstance(value, str) else value
+    return _unpack(value) if isinstance(value, str) else value
 
 
-def _unpacked(text: str) -> Any:
-    """Give the value that a JSON object of module, type and data stands for."""
+def _unpack(text: str) -> Any:
     if not text.startswith("{"):
         return text
     try:
@@ -58,32 +55,32 @@ def _unpacked(text: str) -> Any:
         return text
     if not isinstance(packed, dict) or set(packed) != _KEYS or not isinstance(packed["data"], str):
         return text
-    return _literal(packed["data"])
+    return _parse_repr(packed["data"])
 
 
-def _literal(text: str) -> Any:
-    if text in _NAMES:
-        return _NAMES[text]
-    if len(text) > _LARGEST and text[:1] not in "'\"":
+def _parse_repr(text: str) -> Any:
+    if text in _FLOATS:
+        return _FLOATS[text]
+    if len(text) > _LONGEST_LITERAL and text[:1] not in "'\"":
         return text
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
+    except _LITERAL_ERRORS:
         pass
     try:
         if found := _DATE.fullmatch(text):
             return _DATES[found[1]](*map(int, found[2].split(",")))
-        # numpy 2 shows its numbers as np.float64(1.0) and np.True_, also within tuples.
-        bare = _TRUTH.sub(r"\1", _NUMPY.sub(r"\1", text))
-        return _NAMES[bare] if bare in _NAMES else ast.literal_eval(bare)
-    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
+        # numpy 2 writes its numbers as np.float64(1.0) and np.True_, also within tuples.
+        bare = _NUMPY_BOOL.sub(r"\1", _NUMPY_NUMBER.sub(r"\1", text))
+        return _FLOATS[bare] if bare in _FLOATS else ast.literal_eval(bare)
+    except _LITERAL_ERRORS:
         return text
 
 
-def text_of(found: Mapping[str, Any], *names: str) -> str:
-    """Give the first of some attributes that is there as text; empty for None."""
+def get_text(attributes: Mapping[str, Any], *names: str) -> str:
+    """Return the first attribute that exists as text, or an empty text."""
     for name in names:
-        value = found.get(name)
+        value = attributes.get(name)
         if isinstance(value, bytes):
             return value.decode(errors="replace")
         if value is not None:
@@ -91,118 +88,102 @@ def text_of(found: Mapping[str, Any], *names: str) -> str:
     return ""
 
 
-def number_of(found: Mapping[str, Any], name: str) -> float | None:
-    """Give an attribute as a number, or None if it is none."""
-    value = found.get(name)
+def get_number(attributes: Mapping[str, Any], name: str) -> float | None:
+    """Return an attribute as a number, or None if it is not one."""
+    value = attributes.get(name)
     return float(value) if isinstance(value, int | float) else None
 
 
-def integer_of(found: Mapping[str, Any], *names: str) -> int:
-    """Give the first of some attributes that is a whole number, or 0."""
+def get_integer(attributes: Mapping[str, Any], *names: str) -> int:
+    """Return the first attribute that is an integer, or 0."""
     for name in names:
-        value = found.get(name)
+        value = attributes.get(name)
         if isinstance(value, int):
             return int(value)
     return 0
 
 
-def integers_of(found: Mapping[str, Any], name: str) -> tuple[int, ...]:
-    """Give an attribute as whole numbers, which are none if it is anything else."""
-    value = found.get(name)
+def get_integers(attributes: Mapping[str, Any], name: str) -> tuple[int, ...]:
+    """Return an attribute that is a sequence of integers, or an empty tuple."""
+    value = attributes.get(name)
     if not isinstance(value, tuple | list):
         return ()
     return tuple(value) if all(isinstance(number, int) for number in value) else ()
 
 
-# When a file and its scans were begun.
+# Dates of a file and of its scans.
 
-_NAME = "date_time"
-_FORM = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4}) (\d{1,2}):(\d{1,2}):(\d{1,2})")
+_DATE_TIME = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4}) (\d{1,2}):(\d{1,2}):(\d{1,2})")
 
 
-def start_of(found: Mapping[str, Any]) -> datetime | None:
-    """Give when a file was begun, in the time zone of this computer: the file says none."""
+def file_start(attributes: Mapping[str, Any]) -> datetime | None:
+    """Return when a file was created, in the local time zone as files contain none."""
+    text = f"{get_text(attributes, 'date')}T{get_text(attributes, 'time')}"
     try:
-        return datetime.fromisoformat(
-            f"{text_of(found, 'date')}T{text_of(found, 'time')}"
-        ).astimezone()
+        return datetime.fromisoformat(text).astimezone()
     except (ValueError, OverflowError, OSError):
         return None
 
 
-def with_right_date(found: Mapping[str, Any], start: datetime | None) -> tuple[dict[str, Any], str]:
-    """Give attributes with the right ``date_time``, and what was put right.
+def correct_date_time(attributes: Mapping[str, Any], start: datetime | None) -> datetime | None:
+    """Return the date in ``date_time``, in which PyMoDAQ exchanges minute and month.
 
-    PyMoDAQ writes day / minute / year hour : month : second. Where both could be a month, it is
-    the one of ``start``.
+    It writes day / minute / year hour : month : second. If both numbers can be a month, the one
+    that agrees with the ``start`` of the file is used.
 
     Example
     -------
-    >>> with_right_date({"date_time": "20/28/2026 17:11:57"}, None)[0]
-    {'date_time': '2026-11-20T17:28:57'}
+    >>> correct_date_time({"date_time": "20/28/2026 17:11:57"}, None).isoformat()
+    '2026-11-20T17:28:57'
 
     """
-    made = dict(found)
-    text = made.get(_NAME)
-    form = _FORM.fullmatch(text) if isinstance(text, str) else None
-    if form is None:
-        return made, ""
-    day, minute, year, hour, month, second = map(int, form.groups())
-    if not 1 <= month <= 12 or (
-        start is not None and _is_on(start.date(), year, minute, day) and start.month != month
-    ):
+    text = attributes.get("date_time")
+    match = _DATE_TIME.fullmatch(text) if isinstance(text, str) else None
+    if match is None:
+        return None
+    day, minute, year, hour, month, second = map(int, match.groups())
+    is_exchanged = 1 <= month <= 12
+    if start is not None and (start.year, start.month, start.day) == (year, minute, day):
+        is_exchanged = is_exchanged and month == minute
+    if not is_exchanged:
         minute, month = month, minute
     try:
-        right = datetime(year, month, day, hour, minute, second)  # noqa: DTZ001 - it has no zone
+        return datetime(year, month, day, hour, minute, second)  # noqa: DTZ001 - files have no zone
     except ValueError:
-        return made, ""
-    made[_NAME] = right.isoformat()
-    return made, f"put right: {right.isoformat()}, written {text}, is the date_time"
+        return None
 
 
-def _is_on(day: date, year: int, month: int, number: int) -> bool:
-    return (day.year, day.month, day.day) == (year, month, number)
+# Lines of a log: each row is the pickle of a text, which is decoded without unpickling.
 
-
-# The lines of a log: rows that are pickles of one text each, taken apart without unpickling.
-
-_SHORT, _LONG = 0x8C, 0x58
-_FRAME = 0x95
+_PROTOCOL, _FRAME, _SHORT_TEXT, _TEXT, _STOP = b"\x80", 0x95, 0x8C, 0x58, b"."
 
 
 def log_lines(dataset: h5py.Dataset) -> NDArray[np.object_]:
-    """Give the rows of a log as texts, shape (line,); a row that is none is given as it looks."""
-    return np.array([_text(_bytes(row)) for row in dataset[()]], dtype=object)
+    """Return the rows of a log as texts, shape (line,); other rows are decoded as they are."""
+    return np.array([_line(_as_bytes(row)) for row in dataset[()]], dtype=object)
 
 
-def _bytes(row: object) -> bytes:
+def _as_bytes(row: object) -> bytes:
     if isinstance(row, str):
         return row.encode()
     return row if isinstance(row, bytes) else np.asarray(row, np.uint8).tobytes()
 
 
-def _text(row: bytes) -> str:
-    text = _pickled(row)
-    return row.decode(errors="replace") if text is None else text
+def _line(row: bytes) -> str:
+    text = _pickled_text(row)
+    return (row if text is None else text).decode(errors="replace")
 
 
-def _pickled(row: bytes) -> str | None:
-    """Give the text that a row pickles; None if it is anything else.
-
-    A row is a protocol, perhaps a frame, the text with its length, a note to remember it, an end.
-    """
-    if row[:1] != b"\x80" or row[-1:] != b".":
+def _pickled_text(row: bytes) -> bytes | None:
+    """Return the text in a pickle: protocol, optional frame, text with length, memo, stop."""
+    if row[:1] != _PROTOCOL or row[-1:] != _STOP:
         return None
-    at = 2
-    if row[at : at + 1] == bytes([_FRAME]):
-        at += 9
+    at = 11 if row[2:3] == bytes([_FRAME]) else 2
     code = row[at] if at < len(row) else 0
-    if code == _SHORT and at + 1 < len(row):
+    if code == _SHORT_TEXT and at + 1 < len(row):
         start, length = at + 2, row[at + 1]
-    elif code == _LONG and at + 5 <= len(row):
+    elif code == _TEXT and at + 5 <= len(row):
         start, length = at + 5, struct.unpack("<I", row[at + 1 : at + 5])[0]
     else:
         return None
-    if start + length >= len(row):
-        return None
-    return row[start : start + length].decode(errors="replace")
+    return row[start : start + length] if start + length < len(row) else None

@@ -1,4 +1,4 @@
-"""Axes, data with axes and sets of data in memory, with PyMoDAQ's names."""
+"""Axes, data with axes and data sets in memory, with the names and arguments of PyMoDAQ."""
 
 import copy
 import time
@@ -15,22 +15,27 @@ from ndx_simulation_output.optional import import_optional
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-# Access to ``pymodaq_data``, which is imported on request only.
+ROLES = {
+    "data": "data",
+    "data_enlargeable": "data",
+    "bkg": "background",
+    "error": "error",
+    "log": "log",
+    "strings": "log",
+}
+"""Role of arrays by PyMoDAQ's type of data; arrays of other types have it as their role."""
+
+RESERVED_NAMES = {"name", "source", "dim", "distribution", "data", "labels", "origin", "units"}
+RESERVED_NAMES |= {"axes", "nav_indexes", "errors", "timestamp", "extra_attributes", "path"}
+RESERVED_NAMES |= {"shape", "length", "sig_indexes"}
+"""Names that extra attributes of data cannot have."""
 
 
-def pymodaq_data() -> Any:
-    """Return PyMoDAQ's module of data objects."""
-    return import_optional("pymodaq_data.data", "to_pymodaq", "pymodaq")
-
-
-# Enumerations of data with axes, whose members equal the text of their names as in PyMoDAQ.
-
-
-class _Named(Enum):
-    """An enumeration whose members equal the text of their names."""
+class _NamedEnum(Enum):
+    """An enumeration whose members equal the text of their names, as in PyMoDAQ."""
 
     def __eq__(self, other: object) -> bool:
-        """Return True if the names are equal, in small or capital letters."""
+        """Return True if the names are equal, without regard to case."""
         name = getattr(other, "name", other)
         return isinstance(name, str) and name.casefold() == self.name.casefold()
 
@@ -40,15 +45,15 @@ class _Named(Enum):
 
     @classmethod
     def of(cls, value: Any) -> "Self":
-        """Return the member of a name, or with the name of a member of another enumeration."""
-        for choice in cls:
-            if choice == value:
-                return choice
-        msg = f"{value!r} is no {cls.__name__}; expected one of {', '.join(cls.__members__)}"
+        """Return the member with a name, or with the name of a member of another enumeration."""
+        for member in cls:
+            if member == value:
+                return member
+        msg = f"{value!r} is not a {cls.__name__}; expected one of {', '.join(cls.__members__)}"
         raise ValueError(msg)
 
 
-class DataDim(_Named):
+class DataDim(_NamedEnum):
     """Number of dimensions of the signal."""
 
     Data0D = 0
@@ -57,27 +62,24 @@ class DataDim(_Named):
     DataND = 3
 
 
-class DataSource(_Named):
-    """Whether data were recorded, or calculated from others."""
+class DataSource(_NamedEnum):
+    """Origin of data: recorded, or calculated from other data."""
 
     raw = 0
     calculated = 1
 
 
-class DataDistribution(_Named):
-    """Whether navigation axes span a grid, or list the points that were measured."""
+class DataDistribution(_NamedEnum):
+    """Meaning of the navigation axes: they span a grid, or list the points that were measured."""
 
     uniform = 0
     spread = 1
 
 
-# Axes in memory, with the names and arguments of PyMoDAQ's.
-
-
 class Axis:
     """Values of an independent variable, shape (value,), along dimension ``index`` of arrays.
 
-    The values are kept as they are given, or made of ``offset``, ``scaling`` and ``size``.
+    The values are ``data``, kept unchanged, or computed from ``offset``, ``scaling`` and ``size``.
 
     Example
     -------
@@ -97,19 +99,19 @@ class Axis:
         size: int | None = None,
         spread_order: int = 0,
     ) -> None:
-        """Make an axis.
+        """Create an axis.
 
         Raises
         ------
         TypeError
-            If there are neither values nor a size, or the values are no array.
+            If both ``data`` and ``size`` are missing, or ``data`` is not a numpy array.
         ValueError
-            If the values do not have one dimension, or ``index`` is negative.
+            If ``data`` does not have one dimension, or ``index`` is negative.
 
         """
         if data is None:
             if size is None:
-                msg = "an axis has neither data nor size; expected one of them"
+                msg = f"axis {label!r} has neither data nor size; expected one of them"
                 raise TypeError(msg)
             data = (offset or 0.0) + (1.0 if scaling is None else scaling) * np.arange(size)
         if not isinstance(data, np.ndarray):
@@ -118,7 +120,7 @@ class Axis:
         if data.ndim != 1 or index < 0:
             msg = (
                 f"axis {label!r} has data of shape {data.shape} and index {index}; expected one "
-                "dimension, and 0 or more"
+                "dimension and an index of 0 or more"
             )
             raise ValueError(msg)
         self.label, self.units, self.data = label, units, data
@@ -126,7 +128,7 @@ class Axis:
 
     @classmethod
     def of(cls, axis: Any) -> "Axis":
-        """Return an axis of this class, from one of PyMoDAQ for instance."""
+        """Return an axis of this class for one of PyMoDAQ; its own are returned as they are."""
         if isinstance(axis, cls):
             return axis
         values = np.asarray(axis.get_data())
@@ -142,13 +144,13 @@ class Axis:
         return self.data
 
     def moved(self, dimensions: int) -> "Axis":
-        """Return the axis for arrays with ``dimensions`` more before its own."""
+        """Return the axis for arrays with ``dimensions`` more dimensions before its own."""
         index = self.index + dimensions
         return Axis(self.label, self.units, self.data, index, spread_order=self.spread_order)
 
     def to_pymodaq(self) -> Any:
-        """Return an axis of ``pymodaq_data``, which keeps linear values as offset and step."""
-        return pymodaq_data().Axis(
+        """Return an axis of ``pymodaq_data``, which stores linear values as offset and step."""
+        return _pymodaq_data().Axis(
             self.label, self.units, self.data, self.index, spread_order=self.spread_order
         )
 
@@ -163,23 +165,15 @@ class Axis:
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        """Return the text that PyMoDAQ shows."""
+        """Return the text that PyMoDAQ displays."""
         return f"Axis: <label: {self.label}> - <units: {self.units}> - <index: {self.index}>"
-
-
-# Data with axes in memory, with the names and arguments of PyMoDAQ's.
-
-OWN_NAMES = {"name", "source", "dim", "distribution", "data", "labels", "origin", "units", "axes"}
-OWN_NAMES |= {"nav_indexes", "errors", "timestamp", "extra_attributes", "path"}
-OWN_NAMES |= {"shape", "length", "sig_indexes"}
-"""Names that a further attribute cannot have."""
 
 
 class DataWithAxes:
     """Arrays of one shape, ``data``, with their axes and optional ``errors`` of the same shape.
 
-    Further arguments become attributes, listed in ``extra_attributes``. ``timestamp`` is in seconds
-    since 1970. Loaded data have ``times`` too if the time of each element was saved: in seconds
+    Other keyword arguments become attributes, listed in ``extra_attributes``. ``timestamp`` is in
+    seconds since 1970. Loaded data have ``times`` if the time of each element was saved: in seconds
     since 1970, NaN for points of a scan that were not reached.
 
     Example
@@ -205,14 +199,14 @@ class DataWithAxes:
         timestamp: float | None = None,
         **extra: Any,
     ) -> None:
-        """Make data. A given ``dim`` is ignored: shape, axes and navigation determine it.
+        """Create data. ``dim`` is ignored: shape, axes and navigation determine it.
 
         Raises
         ------
         TypeError
-            If there are no arrays.
+            If ``data`` is not a list of arrays.
         ValueError
-            If the source is not given.
+            If ``source`` or ``distribution`` is not a member of its enumeration.
         ShapeMismatchError
             If arrays or errors differ in shape.
 
@@ -227,8 +221,8 @@ class DataWithAxes:
         self.labels += [f"CH{n:02d}" for n in range(len(self.labels), len(self.data))]
         self.axes = [Axis.of(axis) for axis in axes]
         self.nav_indexes = tuple(int(index) for index in nav_indexes or ())
-        given = DataDistribution.of(distribution)
-        self.distribution = given if self.nav_indexes else DataDistribution.uniform
+        named = DataDistribution.of(distribution)
+        self.distribution = named if self.nav_indexes else DataDistribution.uniform
         self.timestamp = time.time() if timestamp is None else float(timestamp)
         self.times: NDArray[np.float64] | None = None
         self.extra_attributes = list(extra)
@@ -237,7 +231,7 @@ class DataWithAxes:
 
     @classmethod
     def of(cls, data: Any) -> "DataWithAxes":
-        """Return data of this class, from those of PyMoDAQ for instance; arrays are not copied."""
+        """Return data of this class for those of PyMoDAQ; arrays are not copied."""
         if isinstance(data, DataWithAxes):
             return data
         names = ("source", "distribution", "labels", "origin", "axes", "nav_indexes", "timestamp")
@@ -275,7 +269,7 @@ class DataWithAxes:
         return DataDim(rank)
 
     def get_axis_from_index(self, index: int) -> list[Axis]:
-        """Return the axes of a dimension, in their order."""
+        """Return the axes of a dimension, in the order of ``spread_order``."""
         found = [axis for axis in self.axes if axis.index == index]
         return sorted(found, key=lambda axis: axis.spread_order)
 
@@ -284,13 +278,13 @@ class DataWithAxes:
         return [axis for axis in self.axes if axis.index in self.nav_indexes]
 
     def deepcopy(self) -> "DataWithAxes":
-        """Return a copy that shares nothing."""
+        """Return a copy, also of all arrays."""
         return copy.deepcopy(self)
 
     def to_pymodaq(self) -> Any:
         """Return data of ``pymodaq_data`` (extra ``pymodaq``)."""
         names = ("data", "origin", "units", "nav_indexes", "errors", *self.extra_attributes)
-        made = pymodaq_data().DataWithAxes(
+        converted = _pymodaq_data().DataWithAxes(
             self.name,
             source=self.source.name,
             distribution=self.distribution.name,
@@ -298,8 +292,8 @@ class DataWithAxes:
             axes=[axis.to_pymodaq() for axis in self.axes],
             **{name: getattr(self, name) for name in names},
         )
-        made.timestamp = self.timestamp
-        return made
+        converted.timestamp = self.timestamp
+        return converted
 
     def __getitem__(self, index: int) -> NDArray[Any]:
         """Return the array at an index."""
@@ -327,36 +321,36 @@ class DataWithAxes:
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        """Return the text that PyMoDAQ shows."""
+        """Return the text that PyMoDAQ displays."""
         nav = ", ".join(str(self.shape[index]) for index in self.nav_indexes)
         signal = ", ".join(str(self.shape[index]) for index in self.sig_indexes)
         return f"<{type(self).__name__}, {self.name}, ({nav}|{signal})>"
 
 
 class DataRaw(DataWithAxes):
-    """Data as they were recorded."""
+    """Recorded data."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Make data; the arguments are those of :class:`DataWithAxes`, without the source."""
+        """Create data, with the arguments of :class:`DataWithAxes` except ``source``."""
         super().__init__(*args, **{**kwargs, "source": DataSource.raw})
 
 
 class DataCalculated(DataWithAxes):
-    """Data that were calculated from others."""
+    """Data calculated from other data."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Make data; the arguments are those of :class:`DataWithAxes`, without the source."""
+        """Create data, with the arguments of :class:`DataWithAxes` except ``source``."""
         super().__init__(*args, **{**kwargs, "source": DataSource.calculated})
 
 
 def _arrays(name: str, data: Any) -> list[NDArray[Any]]:
     if isinstance(data, np.ndarray | int | float | complex | np.generic):
         data = [np.atleast_1d(data)]
-    found = list(data) if data is not None else []
-    if not found or not all(isinstance(array, np.ndarray) and array.ndim for array in found):
+    arrays = list(data) if data is not None else []
+    if not arrays or not all(isinstance(array, np.ndarray) and array.ndim for array in arrays):
         msg = f"the data of {name!r} are {str(data)[:60]}; expected a list of arrays"
         raise TypeError(msg)
-    return found
+    return arrays
 
 
 def _check_shapes(name: str, arrays: Sequence[NDArray[Any]]) -> None:
@@ -367,20 +361,17 @@ def _check_shapes(name: str, arrays: Sequence[NDArray[Any]]) -> None:
         raise ShapeMismatchError(msg)
 
 
-def _are_equal(some: Sequence[NDArray[Any]] | None, other: Sequence[NDArray[Any]] | None) -> bool:
-    if some is None or other is None:
-        return some is other
-    return len(some) == len(other) and all(
+def _are_equal(first: Sequence[NDArray[Any]] | None, second: Sequence[NDArray[Any]] | None) -> bool:
+    if first is None or second is None:
+        return first is second
+    return len(first) == len(second) and all(
         np.array_equal(one, two, equal_nan=one.dtype.kind in "fc" and two.dtype.kind in "fc")
-        for one, two in zip(some, other, strict=True)
+        for one, two in zip(first, second, strict=True)
     )
 
 
-# Sets of data in memory, with the names and arguments of PyMoDAQ's.
-
-
 class DataToExport:
-    """Data of any shapes that belong together.
+    """A data set: data of any shapes that belong together.
 
     Example
     -------
@@ -395,29 +386,29 @@ class DataToExport:
     def __init__(
         self, name: str, data: Iterable[Any] = (), *, timestamp: float | None = None
     ) -> None:
-        """Make a set of data, which are not changed."""
-        self.name, self.data = name, [DataWithAxes.of(some) for some in data]
+        """Create a data set; the data are not changed."""
+        self.name, self.data = name, [DataWithAxes.of(item) for item in data]
         self.timestamp = time.time() if timestamp is None else float(timestamp)
 
     @classmethod
     def of(cls, export: Any) -> "DataToExport":
-        """Return a set of this class, from one of PyMoDAQ for instance."""
+        """Return a data set of this class for one of PyMoDAQ; its own are returned as they are."""
         if isinstance(export, cls):
             return export
         return cls(export.name, export.data, timestamp=export.timestamp)
 
     def append(self, data: Any) -> None:
-        """Add data, or all data of a set. Data of the same name are kept."""
+        """Add data, or all data of a data set. Data with the same name are kept."""
         added = data.data if isinstance(data, DataToExport) else [DataWithAxes.of(data)]
         self.data.extend(added)
 
     def get_data_from_dim(self, dim: Any) -> "DataToExport":
-        """Return the data of a dimension."""
+        """Return the data with a number of dimensions, such as ``Data1D``."""
         found = [data for data in self.data if data.dim == DataDim.of(dim)]
         return DataToExport(self.name, found, timestamp=self.timestamp)
 
     def get_data_from_name(self, name: str) -> DataWithAxes | None:
-        """Return the first data of a name, or None."""
+        """Return the first data with a name, or None."""
         return next((data for data in self.data if data.name == name), None)
 
     def get_full_names(self) -> list[str]:
@@ -429,15 +420,15 @@ class DataToExport:
         return [data.name for data in self.data]
 
     def to_pymodaq(self) -> Any:
-        """Return a set of ``pymodaq_data`` (extra ``pymodaq``).
+        """Return a data set of ``pymodaq_data`` (extra ``pymodaq``).
 
-        Its name becomes the origin of data without one.
+        As in PyMoDAQ, its name becomes the origin of data that have none.
         """
-        made = pymodaq_data().DataToExport(
+        converted = _pymodaq_data().DataToExport(
             self.name, data=[data.to_pymodaq() for data in self.data]
         )
-        made.timestamp = self.timestamp
-        return made
+        converted.timestamp = self.timestamp
+        return converted
 
     def __getitem__(self, index: int) -> DataWithAxes:
         """Return the data at an index."""
@@ -452,6 +443,15 @@ class DataToExport:
         return len(self.data)
 
     def __repr__(self) -> str:
-        """Return the text that PyMoDAQ shows."""
+        """Return the text that PyMoDAQ displays."""
         lines = "".join(f"\n    * {data}" for data in self.data)
         return f"DataToExport: {self.name} <len:{len(self)}>{lines}"
+
+
+def name_of(member: Any) -> str:
+    """Return the name of a member of an enumeration, or the text given instead of one."""
+    return str(getattr(member, "name", member))
+
+
+def _pymodaq_data() -> Any:
+    return import_optional("pymodaq_data.data", "to_pymodaq", "pymodaq")

@@ -1,8 +1,9 @@
-"""An NWB file with the calls of PyMoDAQ's file object."""
+"""NWB files with the methods of PyMoDAQ's file objects."""
 
 import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,121 +11,43 @@ from typing import TYPE_CHECKING, Any
 import h5py
 import numpy as np
 from numpy.typing import NDArray
+from pynwb import NWBHDF5IO
 
 from ndx_simulation_output.errors import SimulationOutputError, SourceError
 from ndx_simulation_output.files import atomic_hdf5, write_errors
+from ndx_simulation_output.nwb.arrays_hdf5 import (
+    HowStored,
+    create_array,
+    create_axis,
+    create_group,
+)
+from ndx_simulation_output.nwb.metadata import make_nwbfile, read_metadata
+from ndx_simulation_output.nwb.types import NAMESPACE
+from ndx_simulation_output.pymodaq.data import ROLES, Axis, name_of
 from ndx_simulation_output.pymodaq.nodes import (
-    KINDS,
-    PLACE,
-    ArrayToAdd,
+    ROOT,
     Node,
     next_number,
     numbers_of,
-    stem_of,
+    path_of,
+    stored_values,
 )
-from ndx_simulation_output.recording import ArrayGroup, ArrayWithAxes
+from ndx_simulation_output.recording import ArrayAxis, ArrayGroup, ArrayWithAxes
 from ndx_simulation_output.recording.json_values import to_json
 from ndx_simulation_output.storage.journaled import JournaledFile, remove_journal
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from ndx_simulation_output.nwb.arrays_hdf5 import HowStored
-
-# Make what PyMoDAQ's file object finds in each file: the group of all data, and the log.
-
-LOG = "Logger"
-
-
-def open_file(
-    path: Path,
-    raw: ArrayGroup,
-    session: Mapping[str, Any],
-    *,
-    new_file: bool,
-) -> JournaledFile:
-    """Open a file to add to it, or make it, with the group of all data.
-
-    Raises
-    ------
-    SourceError
-        If a file is there and is not an NWB file, or one without the types of this package.
-    MetadataError
-        If ``session`` does not fit NWB.
-    WriteError
-        If the file cannot be written.
-
-    """
-    with write_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if new_file or not path.exists():
-            remove_journal(path)
-            _make(path, raw, session)
-    made = JournaledFile(path)
-    try:
-        _complete(made.file, path, raw)
-    except BaseException:
-        made.close()
-        raise
-    return made
-
-
-def _make(path: Path, raw: ArrayGroup, session: Mapping[str, Any]) -> None:
-    from pynwb import NWBHDF5IO
-
-    from ndx_simulation_output.nwb.metadata import make_nwbfile, read_metadata
-
-    start = {"session_start_time": datetime.now().astimezone()}
-    given = read_metadata({"NWBFile": {**start, "identifier": str(uuid.uuid4()), **session}})
-    nwbfile = make_nwbfile(given, "Data of instruments", None)
-    with atomic_hdf5(path, overwrite=True) as file:
-        NWBHDF5IO(mode="w", file=file).write(nwbfile)
-        _add_raw(file, raw)
-
-
-def _add_raw(file: h5py.File, raw: ArrayGroup) -> None:
-    from ndx_simulation_output.nwb.arrays_hdf5 import create_group
-
-    create_log(create_group(file[PLACE], raw), LOG)
-
-
-def _complete(file: h5py.File, path: Path, raw: ArrayGroup) -> None:
-    """Add the group of all data to an NWB file that has none, if it knows our types."""
-    from ndx_simulation_output.nwb.types import NAMESPACE
-
-    if "nwb_version" not in file.attrs:
-        msg = f"{path} is not an NWB file; expected one, or a name that is free"
-        raise SourceError(msg)
-    if raw.name in file[PLACE]:
-        return
-    if f"specifications/{NAMESPACE}" not in file:
-        msg = (
-            f"{path} has no group {raw.name} and does not know the types of {NAMESPACE}; "
-            "expected a file of this package, or a name that is free"
-        )
-        raise SourceError(msg)
-    _add_raw(file, raw)
-
-
-def create_log(
-    group: h5py.Group, name: str, title: str = "", metadata: Mapping[str, Any] | None = None
-) -> h5py.Dataset:
-    """Make an array of texts that grows."""
-    from ndx_simulation_output.nwb.arrays_hdf5 import create_array
-
-    extra = {key: to_json(value) for key, value in (metadata or {}).items()}
-    log = ArrayWithAxes(name, np.zeros(0, object), role="log", title=title, grows=True, extra=extra)
-    return create_array(group, log, (0,), np.dtype(object))
-
-
-# An NWB file with the calls of PyMoDAQ's file object: nodes, groups, a log, compression.
-
 _RAW_TITLE = "Data from PyMoDAQ modules"
+_LOG = "Logger"
+_SUFFIX = ".nwb"
+
+_ARRAY_FIELDS = {"label", "source", "distribution", "origin", "timestamp"}
+_AXIS_FIELDS = {"label", "units", "index", "spread_order"}
 
 
-def _adding(kind: str) -> Callable[..., Node]:
-    """Give the method that adds the next group of a type."""
-
+def _add_group_method(kind: str) -> Callable[..., Node]:
     def add(
         self: "H5SaverLowLevel",
         where: str | Node = "/RawData",
@@ -134,15 +57,16 @@ def _adding(kind: str) -> Callable[..., Node]:
     ) -> Node:
         return self.add_incremental_group(kind, where, title, settings_as_xml, metadata)
 
-    add.__doc__ = f"Add the next numbered group of its type, such as ``{KINDS[kind]}000``."
+    add.__doc__ = f"Add the next numbered group of its type, such as ``{kind.capitalize()}000``."
     return add
 
 
 class H5SaverLowLevel:
-    """An NWB file that is recorded, by the names of PyMoDAQ: ``/RawData/Detector000/Data00``.
+    """An NWB file with the paths of PyMoDAQ, such as ``/RawData/Detector000/Data00``.
 
-    The file is in order from the beginning and whenever it was flushed: if the program is killed,
-    it is as it was then. ``save_type`` is kept in the file.
+    If the program is killed, the file is as it was when it was last flushed. ``save_type`` is
+    stored in the file. Methods with an argument ``where``, a path or node, raise KeyError if it
+    does not exist.
 
     Example
     -------
@@ -153,13 +77,13 @@ class H5SaverLowLevel:
     """
 
     def __init__(self, save_type: str = "scan", backend: str | None = None) -> None:
-        """Make a file object without a file; the ``backend`` is h5py, whatever is given."""
+        """Create a file object without a file; ``backend`` is ignored, as h5py is always used."""
         del backend
-        self.save_type = str(getattr(save_type, "name", save_type))
+        self.save_type = name_of(save_type)
         self.file_path: Path | None = None
-        self._open: JournaledFile | None = None
+        self._journaled: JournaledFile | None = None
         self._level = 0
-        self._raw = "RawData"
+        self._raw_name = "RawData"
 
     def init_file(
         self,
@@ -170,16 +94,16 @@ class H5SaverLowLevel:
         *,
         session: Mapping[str, Any] | None = None,
     ) -> None:
-        """Open a file to add to it, or make it; the suffix becomes ``.nwb``.
+        """Create a file, or open an existing one to add to it; the suffix becomes ``.nwb``.
 
-        A ``new_file`` takes the place of one that is there. ``metadata`` become attributes of the
-        raw group of a new file; ``session`` are arguments of pynwb's ``NWBFile``. A directory that
-        does not exist is made.
+        With ``new_file``, an existing file is replaced. ``metadata`` become attributes of the raw
+        group of a new file; ``session`` are arguments of pynwb's ``NWBFile``. Missing directories
+        are created.
 
         Raises
         ------
         SourceError
-            If a file is there and is not an NWB file, or one without the types of this package.
+            If an existing file is not an NWB file, or lacks the types of this package.
         MetadataError
             If ``session`` does not fit NWB.
         WriteError
@@ -187,21 +111,18 @@ class H5SaverLowLevel:
 
         """
         self.close_file()
-        path = Path(file_name).with_suffix(".nwb")
-        self._raw = raw_group_name
-        extra = {key: to_json(value) for key, value in (metadata or {}).items()}
-        raw = ArrayGroup(self._raw, title=_RAW_TITLE, kind=self.save_type, extra=extra)
-        self._open = open_file(path, raw, session or {}, new_file=new_file)
+        path = Path(file_name).with_suffix(_SUFFIX)
+        self._raw_name = raw_group_name
+        extra = _as_json(metadata)
+        raw = ArrayGroup(raw_group_name, title=_RAW_TITLE, kind=self.save_type, extra=extra)
+        self._journaled = _open_file(path, raw, session or {}, new_file=new_file)
         self.file_path = path
 
-    # Looking at it
-
-    @property
-    def _appended(self) -> JournaledFile:
-        if self._open is None:
-            msg = "no file is open: call init_file first"
+    def _opened(self) -> JournaledFile:
+        if self._journaled is None:
+            msg = "no file is open; call init_file first"
             raise SimulationOutputError(msg)
-        return self._open
+        return self._journaled
 
     @property
     def file(self) -> h5py.File:
@@ -210,72 +131,54 @@ class H5SaverLowLevel:
         Raises
         ------
         SimulationOutputError
-            If there is none.
+            If no file is open.
 
         """
-        return self._appended.file
+        return self._opened().file
 
     @property
-    def how(self) -> "HowStored":
-        """How arrays are compressed."""
-        from ndx_simulation_output.nwb.arrays_hdf5 import HowStored
-
+    def how(self) -> HowStored:
+        """Compression of the arrays that are added."""
         return HowStored(self._level)
 
     @property
     def raw_group(self) -> Node:
         """The group of all data."""
-        return self.get_node(f"/{self._raw}")
+        return self.get_node(self._raw_name)
 
     def root(self) -> Node:
-        """Give the node of the whole file."""
+        """Return the node of the file."""
         return self.get_node("/")
 
     def isopen(self) -> bool:
-        """Tell whether a file is open."""
-        return self._open is not None
+        """Return True if a file is open."""
+        return self._journaled is not None
 
     def h5(self, where: str | Node) -> h5py.Group | h5py.Dataset:
-        """Give the object of HDF5 at a path.
-
-        Raises
-        ------
-        KeyError
-            If there is none.
-
-        """
-        path = where.path if isinstance(where, Node) else where
-        path = f"/{path.strip('/')}"
-        found = self.file.get(f"{PLACE}{path}" if path != "/" else PLACE)
+        """Return the HDF5 object of a node or path."""
+        path = path_of(where)
+        found = self.file.get(f"{ROOT}{path}" if path != "/" else ROOT)
         if found is None:
             msg = f"no node {path} in {self.file_path}"
             raise KeyError(msg)
         return found
 
     def get_node(self, where: str | Node, name: str | None = None) -> Node:
-        """Give the node at a path, or its child ``name``.
-
-        Raises
-        ------
-        KeyError
-            If there is none.
-
-        """
-        path = where.path if isinstance(where, Node) else where
-        return Node(self.h5(f"{path}/{name}" if name else path))
+        """Return the node at a path, or its child ``name``."""
+        return Node(self.h5(f"{path_of(where)}/{name}" if name else where))
 
     def get_children(self, where: str | Node) -> dict[str, Node]:
-        """Give what is in a group by name."""
+        """Return the objects in a group by name."""
         return self.get_node(where).children()
 
     def get_node_from_title(self, where: str | Node, title: str) -> Node | None:
-        """Give the first node of a title at or below a node, or None."""
+        """Return the first node with a title at or below a node, or None."""
         return next((node for node in self.walk_nodes(where) if node.title == title), None)
 
     def get_node_from_attribute_match(
         self, where: str | Node, attr_name: str, attr_value: Any
     ) -> Node | None:
-        """Give the first node at or below a node of which an attribute has a value, or None."""
+        """Return the first node with a value of an attribute at or below a node, or None."""
         for node in self.walk_nodes(where):
             attributes = node.attrs
             if attr_name in attributes and attributes[attr_name] == attr_value:
@@ -283,7 +186,7 @@ class H5SaverLowLevel:
         return None
 
     def walk_nodes(self, where: str | Node = "/") -> Iterator[Node]:
-        """Give a node and all below it in PyMoDAQ's order: of the groups, the last made first."""
+        """Yield a node and all nodes below it, in the order of PyMoDAQ: last groups first."""
         first = self.get_node(where)
         yield first
         groups, waiting = [first], [first]
@@ -294,12 +197,10 @@ class H5SaverLowLevel:
         for group in groups:
             yield from group.children().values()
 
-    # Adding to it
-
-    add_det_group = _adding("detector")
-    add_act_group = _adding("actuator")
-    add_scan_group = _adding("scan")
-    add_ch_group = _adding("ch")
+    add_det_group = _add_group_method("detector")
+    add_act_group = _add_group_method("actuator")
+    add_scan_group = _add_group_method("scan")
+    add_ch_group = _add_group_method("ch")
 
     def add_incremental_group(
         self,
@@ -309,16 +210,10 @@ class H5SaverLowLevel:
         settings_as_xml: str | bytes = "",
         metadata: Mapping[str, Any] | None = None,
     ) -> Node:
-        """Add the next numbered group of a type.
-
-        Raises
-        ------
-        KeyError
-            If there is no such place.
-
-        """
-        kind = str(getattr(group_type, "name", group_type)).casefold()
-        name = f"{stem_of(kind)}{next_number(self.h5(where), stem_of(kind)):03d}"
+        """Add the next numbered group of a type."""
+        kind = name_of(group_type).casefold()
+        prefix = kind.capitalize()
+        name = f"{prefix}{next_number(self.h5(where), prefix):03d}"
         kind = kind if kind != "ch" else ""
         return self.add_group(name, kind, where, title, settings_as_xml, metadata)
 
@@ -331,35 +226,26 @@ class H5SaverLowLevel:
         settings_as_xml: str | bytes = "",
         metadata: Mapping[str, Any] | None = None,
     ) -> Node:
-        """Give the group of a name, which is added where it is not there.
-
-        Raises
-        ------
-        KeyError
-            If there is no such place.
-
-        """
-        from ndx_simulation_output.nwb.arrays_hdf5 import create_group
-
+        """Return the group with a name, which is added if it does not exist."""
         parent = self.h5(where)
         if name in parent:
             return Node(parent[name])
-        kind, settings = str(getattr(group_type, "name", group_type)), settings_as_xml
+        settings = settings_as_xml
         if isinstance(settings, bytes):
             settings = settings.decode(errors="replace")
-        extra = {key: to_json(value) for key, value in (metadata or {}).items()}
+        kind, extra = name_of(group_type), _as_json(metadata)
         group = ArrayGroup(name, title=title, kind=kind, settings=settings, extra=extra)
         return Node(create_group(parent, group))
 
     def get_last_group(self, where: str | Node, group_type: Any) -> Node | None:
-        """Give the group of a type with the highest number, or None."""
-        kind = str(getattr(group_type, "name", group_type)).casefold()
-        numbers = numbers_of(self.h5(where), stem_of(kind))
-        return self.get_node(where, f"{stem_of(kind)}{max(numbers):03d}") if numbers else None
+        """Return the group of a type with the highest number, or None."""
+        prefix = name_of(group_type).casefold().capitalize()
+        numbers = numbers_of(self.h5(where), prefix)
+        return self.get_node(where, f"{prefix}{max(numbers):03d}") if numbers else None
 
     def add_log(self, text: str) -> None:
-        """Add a line to the log."""
-        self.get_node(f"/{self._raw}/{LOG}").append(text)
+        """Append a line to the log."""
+        self.get_node(self._raw_name, _LOG).append(text)
 
     def add_string_array(
         self,
@@ -368,15 +254,8 @@ class H5SaverLowLevel:
         title: str = "",
         metadata: Mapping[str, Any] | None = None,
     ) -> Node:
-        """Add an array of texts, to which :meth:`Node.append` adds one.
-
-        Raises
-        ------
-        KeyError
-            If there is no such place.
-
-        """
-        return Node(create_log(self.h5(where), name, title, metadata))
+        """Add an empty array of texts, which are appended with :meth:`Node.append`."""
+        return Node(_create_texts(self.h5(where), name, title, metadata))
 
     def add_array(
         self,
@@ -396,42 +275,56 @@ class H5SaverLowLevel:
     ) -> Node:
         """Add an array of a type such as ``data``, ``axis``, ``bkg`` or ``error``.
 
-        Either its values are given, or shape and type. With ``add_scan_dim`` it has the dimensions
-        ``scan_shape`` before its own, with ``enlargeable`` one that grows. ``metadata`` such as
-        ``label``, ``units`` and ``nav_indexes`` are told of it, others become attributes. The
-        ``data_dimension`` is told by the shape, whatever is given.
+        It has the values ``array_to_save``, or the shape ``data_shape`` and the type
+        ``array_type``. ``add_scan_dim`` adds the dimensions ``scan_shape`` before its own,
+        ``enlargeable`` a dimension along which it is extended. ``metadata`` such as ``label``,
+        ``units`` and ``nav_indexes`` describe the array; others become attributes.
+        ``data_dimension`` is ignored, as it follows from the shape.
 
         Raises
         ------
         KeyError
-            If there is no such place.
+            If ``where`` does not exist.
         TypeError
-            If there are neither values nor a shape.
+            If both values and shape are missing.
 
         """
         del data_dimension
-        scan = tuple(scan_shape) if add_scan_dim else ()
-        added = ArrayToAdd(array_to_save, data_shape, array_type, fill_value, scan, enlargeable)
-        kind = str(getattr(data_type, "name", data_type))
-        group = self.h5(where)
-        return Node(added.create(group, name, kind, title, metadata or {}, self.how))
+        group, metadata, values = self.h5(where), metadata or {}, array_to_save
+        name, kind = name[:1].upper() + name[1:], name_of(data_type)
+        points = tuple(scan_shape) if add_scan_dim else ()
+        shape = _shape_of(name, values, data_shape, points, grows=enlargeable)
+        dtype = np.dtype(array_type or (float if values is None else values.dtype))
+        if kind == "axis":
+            axis = _describe_axis(name, title, metadata, grows=enlargeable)
+            dataset = create_axis(group, axis, shape, dtype)
+        else:
+            array = _describe_array(name, kind, title, metadata, grows=enlargeable)
+            how = replace(self.how, points=len(points))
+            dataset = create_array(group, array, shape, dtype, how, fill_value)
+        if values is not None and not enlargeable:
+            dataset[...] = stored_values(np.asarray(values, dtype), name)
+        return Node(dataset)
 
     def define_compression(self, compression: str, level: int) -> None:
-        """Compress arrays that are added from now on; 0 is not to.
+        """Compress the arrays added from now on, with level 1 to 9, or 0 for none.
 
         Raises
         ------
         ValueError
-            If it is not gzip or zlib, or the level not 0 to 9.
+            If ``compression`` is not gzip or zlib, or the level is not 0 to 9.
 
         """
         if compression not in {"gzip", "zlib"} or not 0 <= level <= 9:
-            msg = f"compression is {compression!r}, level {level}; expected gzip or zlib, 0 to 9"
+            msg = (
+                f"compression is {compression!r} with level {level}; expected 'gzip' or 'zlib' "
+                "with a level of 0 to 9"
+            )
             raise ValueError(msg)
         self._level = level
 
     def flush(self) -> None:
-        """Write all that was added, so that it is there whatever happens.
+        """Write everything added so far to the file, safe against a crash.
 
         Raises
         ------
@@ -439,14 +332,14 @@ class H5SaverLowLevel:
             If the file cannot be written.
 
         """
-        self._appended.commit()
+        self._opened().commit()
 
     def bound_memory(self) -> None:
-        """Flush if much is in memory that a crash would lose."""
-        self._appended.bound_memory()
+        """Flush if many changes are in memory."""
+        self._opened().bound_memory()
 
     def close_file(self) -> None:
-        """Write all that was added and close the file, if one is open.
+        """Flush and close the file, if one is open.
 
         Raises
         ------
@@ -454,12 +347,12 @@ class H5SaverLowLevel:
             If the file cannot be written.
 
         """
-        if self._open is not None:
-            found, self._open = self._open, None
-            found.close()
+        if self._journaled is not None:
+            closing, self._journaled = self._journaled, None
+            closing.close()
 
     def __enter__(self) -> "Self":
-        """Give this object."""
+        """Return this object."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -467,47 +360,8 @@ class H5SaverLowLevel:
         self.close_file()
 
 
-# Names of the files of continuous saving and of scans, in folders of the year and the day.
-
-_SUFFIX = ".nwb"
-
-
-def continuous_path(
-    base_path: str | Path, base_name: str = "Data", when: datetime | None = None
-) -> Path:
-    """Give the path of a file that is begun ``when``, by default now.
-
-    Example
-    -------
-    >>> continuous_path("D", when=datetime(2018, 12, 20, 16, 58, 48)).as_posix()
-    'D/2018/20181220/Data_20181220_16_58_48.nwb'
-
-    """
-    when = when or datetime.now().astimezone()
-    return _day(base_path, when) / f"{base_name}_{when:%Y%m%d_%H_%M_%S}{_SUFFIX}"
-
-
-def dataset_path(
-    base_path: str | Path, base_name: str = "Dataset", when: datetime | None = None
-) -> Path:
-    """Give the path of the next file of scans of a day: its number is one above the highest.
-
-    Example
-    -------
-    >>> dataset_path("D", when=datetime(2026, 11, 20)).as_posix()
-    'D/2026/20261120/Dataset_20261120_000.nwb'
-
-    """
-    when = when or datetime.now().astimezone()
-    day, stem = _day(base_path, when), f"{base_name}_{when:%Y%m%d}"
-    pattern = re.compile(rf"{re.escape(stem)}_(\d{{3,}})\.(?:nwb|h5)")
-    names = [path.name for path in day.iterdir()] if day.is_dir() else []
-    numbers = [int(found[1]) for name in names if (found := pattern.fullmatch(name))]
-    return day / f"{stem}_{max(numbers, default=-1) + 1:03d}{_SUFFIX}"
-
-
 class H5Saver(H5SaverLowLevel):
-    """A file object that names its files: of scans as datasets, of all else by the time.
+    """A file object that names its files: by number for scans, otherwise by time.
 
     Example
     -------
@@ -525,14 +379,14 @@ class H5Saver(H5SaverLowLevel):
         base_path: str | Path = ".",
         base_name: str | None = None,
     ) -> None:
-        """Make a file object without a file; files are named ``base_name``, ``Data`` by default."""
+        """Create a file object; ``base_name`` is ``Dataset`` for scans, else ``Data``."""
         super().__init__(save_type, backend)
         self.base_path, self.base_name = Path(base_path), base_name
 
     def start(self) -> Path:
-        """Close the file, if one is open, and begin a new one; give its path.
+        """Close the open file, create a new one, and return its path.
 
-        Two files begun in one second have different names. Folders that do not exist are made.
+        Two files created in one second have different names. Missing directories are created.
 
         Raises
         ------
@@ -543,17 +397,161 @@ class H5Saver(H5SaverLowLevel):
         if self.save_type == "scan":
             path = dataset_path(self.base_path, self.base_name or "Dataset")
         else:
-            path = _free(continuous_path(self.base_path, self.base_name or "Data"))
+            path = _free_path(continuous_path(self.base_path, self.base_name or "Data"))
         self.init_file(path, new_file=True)
         return path
 
 
-def _day(base_path: str | Path, when: datetime) -> Path:
+def continuous_path(
+    base_path: str | Path, base_name: str = "Data", when: datetime | None = None
+) -> Path:
+    """Return the path of a file created at the time ``when``, by default now.
+
+    Example
+    -------
+    >>> continuous_path("D", when=datetime(2018, 12, 20, 16, 58, 48)).as_posix()
+    'D/2018/20181220/Data_20181220_16_58_48.nwb'
+
+    """
+    when = when or datetime.now().astimezone()
+    return _day_directory(base_path, when) / f"{base_name}_{when:%Y%m%d_%H_%M_%S}{_SUFFIX}"
+
+
+def dataset_path(
+    base_path: str | Path, base_name: str = "Dataset", when: datetime | None = None
+) -> Path:
+    """Return the path of the next file of scans of a day, with the next free number.
+
+    Example
+    -------
+    >>> dataset_path("D", when=datetime(2026, 11, 20)).as_posix()
+    'D/2026/20261120/Dataset_20261120_000.nwb'
+
+    """
+    when = when or datetime.now().astimezone()
+    directory, stem = _day_directory(base_path, when), f"{base_name}_{when:%Y%m%d}"
+    pattern = re.compile(rf"{re.escape(stem)}_(\d{{3,}})\.(?:nwb|h5)")
+    names = [path.name for path in directory.iterdir()] if directory.is_dir() else []
+    numbers = [int(found[1]) for name in names if (found := pattern.fullmatch(name))]
+    return directory / f"{stem}_{max(numbers, default=-1) + 1:03d}{_SUFFIX}"
+
+
+def _day_directory(base_path: str | Path, when: datetime) -> Path:
     return Path(base_path) / f"{when:%Y}" / f"{when:%Y%m%d}"
 
 
-def _free(path: Path) -> Path:
+def _free_path(path: Path) -> Path:
     found, number = path, 2
     while found.exists():
         found, number = path.with_stem(f"{path.stem}_{number}"), number + 1
     return found
+
+
+# Files: each has the group of all data, with the log.
+
+
+def _open_file(
+    path: Path, raw: ArrayGroup, session: Mapping[str, Any], *, new_file: bool
+) -> JournaledFile:
+    with write_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if new_file or not path.exists():
+            remove_journal(path)
+            _create_file(path, raw, session)
+    opened = JournaledFile(path)
+    try:
+        _ensure_raw_group(opened.file, path, raw)
+    except BaseException:
+        opened.close()
+        raise
+    return opened
+
+
+def _create_file(path: Path, raw: ArrayGroup, session: Mapping[str, Any]) -> None:
+    defaults = {
+        "session_start_time": datetime.now().astimezone(),
+        "identifier": str(uuid.uuid4()),
+    }
+    metadata = read_metadata({"NWBFile": {**defaults, **session}})
+    nwbfile = make_nwbfile(metadata, "Data of instruments", None)
+    with atomic_hdf5(path, overwrite=True) as file:
+        NWBHDF5IO(mode="w", file=file).write(nwbfile)
+        _add_raw_group(file, raw)
+
+
+def _ensure_raw_group(file: h5py.File, path: Path, raw: ArrayGroup) -> None:
+    if "nwb_version" not in file.attrs:
+        msg = f"{path} is not an NWB file; expected an NWB file, or a path that does not exist"
+        raise SourceError(msg)
+    if raw.name in file[ROOT]:
+        return
+    if f"specifications/{NAMESPACE}" not in file:
+        msg = (
+            f"{path} has no group {raw.name} and does not have the types of {NAMESPACE}; expected "
+            "a file of this package, or a path that does not exist"
+        )
+        raise SourceError(msg)
+    _add_raw_group(file, raw)
+
+
+def _add_raw_group(file: h5py.File, raw: ArrayGroup) -> None:
+    _create_texts(create_group(file[ROOT], raw), _LOG)
+
+
+# Arrays, described by PyMoDAQ's type, title and metadata.
+
+
+def _create_texts(
+    group: h5py.Group, name: str, title: str = "", metadata: Mapping[str, Any] | None = None
+) -> h5py.Dataset:
+    texts = ArrayWithAxes(
+        name, np.zeros(0, object), role="log", title=title, grows=True, extra=_as_json(metadata)
+    )
+    return create_array(group, texts, (0,), np.dtype(object))
+
+
+def _shape_of(
+    name: str,
+    values: NDArray[Any] | None,
+    data_shape: tuple[int, ...] | None,
+    points: tuple[int, ...],
+    *,
+    grows: bool,
+) -> tuple[int, ...]:
+    if values is None and data_shape is None:
+        msg = f"array {name} has neither array_to_save nor data_shape; expected one of them"
+        raise TypeError(msg)
+    shape = tuple(data_shape or ()) if values is None else values.shape
+    if grows:
+        return (0, *shape)
+    # Single values have no dimension of their own in a scan.
+    return (*points, *(() if points and shape == (1,) else shape))
+
+
+def _describe_axis(name: str, title: str, metadata: Mapping[str, Any], *, grows: bool) -> ArrayAxis:
+    fields = {key: metadata[key] for key in _AXIS_FIELDS & set(metadata)}
+    axis = Axis(data=np.zeros(0), **{"label": title, **fields})
+    return ArrayAxis(
+        name, axis.data, axis.label, axis.units, axis.index, axis.spread_order, grows=grows
+    )
+
+
+def _describe_array(
+    name: str, kind: str, title: str, metadata: Mapping[str, Any], *, grows: bool
+) -> ArrayWithAxes:
+    described = {*_ARRAY_FIELDS, "units", "nav_indexes"}
+    return ArrayWithAxes(
+        name,
+        np.zeros(0),
+        role=ROLES.get(kind, kind),
+        title=title,
+        unit=metadata.get("units", ""),
+        nav_indexes=tuple(metadata.get("nav_indexes", ())),
+        grows=grows,
+        extra=_as_json({key: metadata[key] for key in metadata if key not in described}),
+        **{key: metadata[key] for key in _ARRAY_FIELDS & set(metadata)},
+    )
+
+
+def _as_json(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {key: to_json(value) for key, value in (metadata or {}).items()}

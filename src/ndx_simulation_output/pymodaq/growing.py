@@ -1,8 +1,9 @@
-"""Save data that grow, and data at the points of a scan."""
+"""Save data of which the elements come one after another, or at the points of a scan."""
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -12,177 +13,190 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import ShapeMismatchError, SimulationOutputWarning
-from ndx_simulation_output.pymodaq.data import Axis, DataDim, DataToExport, DataWithAxes
+from ndx_simulation_output.nwb.arrays_hdf5 import (
+    create_array,
+    create_axis,
+    create_series,
+    reference_time,
+)
+from ndx_simulation_output.nwb.arrays_reading import data_of, find_type
+from ndx_simulation_output.pymodaq.data import (
+    Axis,
+    DataDim,
+    DataToExport,
+    DataWithAxes,
+    name_of,
+)
 from ndx_simulation_output.pymodaq.files import H5SaverLowLevel
-from ndx_simulation_output.pymodaq.nodes import Node, append, next_number, numbers_of
-from ndx_simulation_output.pymodaq.savers import AxisSaverLoader, channel_of, described, saver_of
+from ndx_simulation_output.pymodaq.nodes import (
+    Node,
+    append,
+    next_number,
+    numbers_of,
+    path_of,
+    stored_values,
+)
+from ndx_simulation_output.pymodaq.savers import (
+    AxisSaverLoader,
+    DataKey,
+    data_by_key,
+    describe_array,
+    ensure_channel,
+    open_saver,
+)
 from ndx_simulation_output.recording import ArrayAxis, ArrayWithAxes
 
-# The arrays of a group that elements go into, one after the other or point by point.
-
-NAV_AXES = "NavAxes"
-ERRORS = "ErrorBar"
-TIMES = "Times00"
-"""Array of when each element was taken."""
-
-Key = tuple[str, str, str, int]
-"""Dimension, name and origin of data, and which of those that are equal in these."""
+_NAV_AXES = "NavAxes"
+_GROWING_PREFIX = "EnlData"
+_SCAN_PREFIX = "Data"
+_ERROR_PREFIX = "ErrorBar"
+_TIMES = "Times00"
+_MAX_SERIES_DIMENSIONS = 4
+"""A time series cannot have more."""
 
 
-@dataclass(frozen=True)
-class Channel:
-    """The arrays of a group that elements go into, data, then errors, and ``times`` if it has any.
+# Data that grow.
 
-    ``shape`` and ``axes`` are those of an element.
-    """
 
-    path: str
-    datasets: tuple[h5py.Dataset, ...]
-    shape: tuple[int, ...]
-    n_data: int
-    times: h5py.Dataset | None
-    axes: tuple[Axis, ...]
+class _GrowingSaver:
+    """Has the growing arrays of a file and the paths of their channels, by the path of a group."""
 
-    def stored(self, data: DataWithAxes) -> list[NDArray[np.generic]]:
-        """Give the values of an element as they are stored.
+    def __init__(
+        self,
+        h5saver: H5SaverLowLevel | str | Path,
+        enl_axis_names: Sequence[str] = ("nav axis",),
+        enl_axis_units: Sequence[str] = ("",),
+    ) -> None:
+        """Use an open file, or open one, to append along axes with these labels and units."""
+        self.h5saver = open_saver(h5saver)
+        self._names, self._units = tuple(enl_axis_names), tuple(enl_axis_units)
+        self._arrays: dict[str, _GrowingArrays] = {}
+        self._paths: dict[str, dict[DataKey, str]] = {}
+
+    def _append(
+        self,
+        path: str,
+        elements: Sequence[tuple[DataWithAxes, str]],
+        axis_values: Sequence[float] | None,
+    ) -> None:
+        if path not in self._arrays:
+            self._arrays[path] = _GrowingArrays(self.h5saver, path, self._names, self._units)
+        values = () if axis_values is None else tuple(np.ravel(np.asarray(axis_values)).tolist())
+        self._arrays[path].append(elements, values)
+
+
+class DataEnlargeableSaver(_GrowingSaver):
+    """Appends data, named ``EnlData00`` and so on, along axes that grow with them."""
+
+    def add_data(
+        self, where: str | Node, data: Any, axis_values: Sequence[float] | None = None
+    ) -> None:
+        """Append an element, and a value to each growing axis.
+
+        The first element determines shapes, types, units, extra attributes and the axes of the
+        signal. A later element with other axes raises a warning.
 
         Raises
         ------
+        KeyError
+            If there is no such group.
         ShapeMismatchError
-            If they do not fit the first element.
+            If the element does not fit the first one; nothing is written.
 
         """
-        from ndx_simulation_output.nwb.arrays_hdf5 import as_stored, encoded
+        path = self.h5saver.get_node(where).path
+        self._append(path, [(DataWithAxes.of(data), path)], axis_values)
 
-        arrays = [*data.data, *(data.errors or ())]
-        found = len(data.data), len(arrays), shape_of(data)
-        expected = self.n_data, len(self.datasets), self.shape
-        if found != expected:
-            msg = (
-                f"{data.name!r} has {found[0]} arrays and {found[1] - found[0]} errors of shape "
-                f"{found[2]}; expected {expected[0]} and {expected[1] - expected[0]} of shape "
-                f"{expected[2]}, as the first of {self.path} had"
+
+class DataToExportEnlargeableSaver(_GrowingSaver):
+    """Appends data sets along axes in the group ``NavAxes`` that grow with them."""
+
+    def add_data(
+        self, where: str | Node, data: Any, axis_values: Sequence[float] | None = None
+    ) -> None:
+        """Append a data set, each of its data to the channel with its name and origin.
+
+        Raises
+        ------
+        KeyError
+            If there is no such group.
+        ShapeMismatchError
+            If the data are not those of the first data set, or do not fit; nothing is written.
+
+        """
+        parent, by_key = path_of(where), data_by_key(DataToExport.of(data))
+        if parent not in self._paths:
+            self._paths[parent] = {
+                key: ensure_channel(self.h5saver, parent, key).path for key in by_key
+            }
+        paths = self._paths[parent]
+        if set(paths) != set(by_key):
+            found, expected = (
+                ", ".join(f"{origin}/{name}" for _, name, origin, _ in keys)
+                for keys in (by_key, paths)
             )
+            msg = f"the data set for {parent} has {found}; expected {expected}, as in the first one"
             raise ShapeMismatchError(msg)
-        self._warn_of_other_axes(data)
-        made = []
-        for values in arrays:
-            dtype, added, _ = encoded(values.dtype, self.path)
-            made.append(as_stored(values.reshape(self.shape), dtype, added))
-        return made
-
-    def _warn_of_other_axes(self, data: DataWithAxes) -> None:
-        for axis in data.axes:
-            alike = [own for own in self.axes if own.index == axis.index]
-            if alike and not any(np.array_equal(own.data, axis.data) for own in alike):
-                msg = (
-                    f"axis {axis.label!r} of {data.name!r} is not that of the first element of "
-                    f"{self.path}, which is kept alone; save one that changes as data of its own"
-                )
-                warnings.warn(msg, SimulationOutputWarning, stacklevel=5)
+        elements = [(own, paths[key]) for key, own in by_key.items()]
+        self._append(parent, elements, axis_values)
 
 
-def shape_of(data: DataWithAxes) -> tuple[int, ...]:
-    """Shape of an element: single values have none."""
-    return () if data.dim == DataDim.Data0D and prod(data.shape) == 1 else data.shape
+class DataToExportTimedSaver:
+    """Appends data sets with their times, as time series in the NWB file."""
+
+    def __init__(self, h5saver: H5SaverLowLevel | str | Path) -> None:
+        """Use an object with an open file, or open the file with a path to add to it."""
+        self._saver = DataToExportEnlargeableSaver(h5saver, ("time",), ("s",))
+        self.h5saver = self._saver.h5saver
+
+    def add_data(self, where: str | Node, data: Any) -> None:
+        """Append a data set at its ``timestamp``, in seconds since 1970.
+
+        Raises
+        ------
+        KeyError
+            If there is no such group.
+        ShapeMismatchError
+            If the data are not those of the first data set, or do not fit; nothing is written.
+
+        """
+        export = DataToExport.of(data)
+        self._saver.add_data(where, export, (export.timestamp,))
 
 
-def elements_of(
-    data: DataWithAxes, prefix: str
-) -> Iterator[tuple[ArrayWithAxes, np.dtype[np.generic]]]:
-    """Describe the arrays that are to hold data of this kind, then their errors, with the types."""
-    for start, role, arrays in ((prefix, "data", data.data), (ERRORS, "error", data.errors or ())):
-        for number, values in enumerate(arrays):
-            yield described(data, f"{start}{number:02d}", number, role), values.dtype
+class _GrowingArrays:
+    """The arrays and axes in a group, or in its channels, that grow together.
 
-
-def times_array(*, grows: bool) -> ArrayWithAxes:
-    """Describe the array of when each element was taken."""
-    return ArrayWithAxes(
-        TIMES, np.zeros(0), role="times", label="time of each element", unit="s", grows=grows
-    )
-
-
-def existing(group: h5py.Group, prefix: str) -> list[h5py.Dataset]:
-    """Give the datasets of a prefix in a group, by their numbers."""
-    from ndx_simulation_output.nwb.arrays_reading import data_of
-
-    return [data_of(group[f"{prefix}{n:02d}"]) for n in sorted(numbers_of(group, prefix))]
-
-
-def channel_from(
-    saver: H5SaverLowLevel, path: str, prefix: str, data: DataWithAxes, n_before: int
-) -> Channel:
-    """Give the channel of a group that has arrays of a prefix, for elements such as ``data``.
-
-    The arrays have ``n_before`` dimensions before those of an element.
-    """
-    group = saver.h5(path)
-    found = existing(group, prefix)
-    datasets = (*found, *existing(group, ERRORS))
-    saved = AxisSaverLoader(saver).get_axes(path)
-    axes = tuple(axis.moved(-n_before) for axis in saved if axis.index >= n_before)
-    return Channel(path, datasets, shape_of(data), len(found), group.get(TIMES), axes)
-
-
-def keyed(export: DataToExport) -> dict[Key, DataWithAxes]:
-    """Give the data of a set by what tells them apart."""
-    found: dict[Key, DataWithAxes] = {}
-    for light in export:
-        which = 0
-        while (light.dim.name, light.name, light.origin, which) in found:
-            which += 1
-        found[light.dim.name, light.name, light.origin, which] = light
-    return found
-
-
-# Arrays and axes that grow together, an element at a time.
-
-_DATA = "EnlData"
-_MOST_DIMENSIONS = 4
-"""A time series has no more."""
-
-
-class Grown:
-    """Arrays and axes below a place that have a first dimension in common, which grows.
-
-    The axes are given by label and unit. Where the only one is of time (s), the arrays are time
-    series; else the time of each element is beside them.
+    With ``time`` in s as the only axis, the arrays are time series; otherwise the times of the
+    elements are stored beside them.
     """
 
-    def __init__(self, saver: H5SaverLowLevel, names: Sequence[str], units: Sequence[str]) -> None:
-        self._saver, self._names, self._units = saver, tuple(names), tuple(units)
-        self._timed = self._names == ("time",) and self._units == ("s",)
-        self._channels: dict[str, Channel] = {}
-        self._axes: dict[str, list[h5py.Dataset]] = {}
-        self._timestamps: dict[str, h5py.Dataset] = {}
-        self._reference: float | None = None
+    def __init__(
+        self, saver: H5SaverLowLevel, path: str, names: tuple[str, ...], units: tuple[str, ...]
+    ) -> None:
+        self._saver, self._path, self._names, self._units = saver, path, names, units
+        self._is_timed = (names, units) == (("time",), ("s",))
+        self._channels: dict[str, _Channel] = {}
+        self._axes: list[h5py.Dataset] | None = None
+        self._timestamps: h5py.Dataset | None = None
 
     def append(
-        self,
-        elements: Sequence[tuple[DataWithAxes, str]],
-        place: str,
-        axes_group: Callable[[], h5py.Group],
-        values: Sequence[float] | None,
+        self, elements: Sequence[tuple[DataWithAxes, str]], axis_values: tuple[float, ...]
     ) -> None:
-        """Append an element to each channel, and the ``values`` of the growing axes.
-
-        Raises
-        ------
-        ShapeMismatchError
-            If they do not fit; nothing is then written.
-
-        """
-        values = () if values is None else tuple(np.ravel(np.asarray(values)).tolist())
-        if len(values) not in {0, len(self._names)}:
-            msg = f"{len(values)} values for the axes {', '.join(self._names)}; expected one each"
+        """Append data to the channels of the given paths; raise before anything is appended."""
+        if len(axis_values) not in {0, len(self._names)}:
+            msg = (
+                f"{len(axis_values)} axis values for {self._path}; expected one for each of the "
+                f"axes {', '.join(self._names)}"
+            )
             raise ShapeMismatchError(msg)
-        channels = []
-        for data, path in elements:
-            # The growing axes come before those of the signal.
-            if path not in self._channels and values and place == path:
-                self._grow_axes(place, axes_group, ())
-            channels.append(self._channel(data, path, place))
+        if axis_values and elements and elements[0][1] == self._path and not self._channels:
+            # In a group of their own, the growing axes come before those of the signal.
+            self._axes = self._open_axes(self._saver.h5(self._path))
+        channels = [self._channel(data, path) for data, path in elements]
+        if self._timestamps is not None and not axis_values:
+            msg = f"no axis values for {self._path}; expected the time of the element"
+            raise ShapeMismatchError(msg)
         stored = [
             channel.stored(data) for channel, (data, _) in zip(channels, elements, strict=True)
         ]
@@ -191,32 +205,25 @@ class Grown:
                 append(dataset, array)
             if channel.times is not None:
                 append(channel.times, data.timestamp)
-        if values:
-            self._grow_axes(place, axes_group, values)
-        if place in self._timestamps:
-            append(self._timestamps[place], values[0] - self._start())
+        if axis_values:
+            self._append_to_axes(axis_values)
+        if self._timestamps is not None:
+            append(self._timestamps, axis_values[0] - self._reference_time)
         self._saver.bound_memory()
 
-    def _start(self) -> float:
-        """When the time of the file is 0, in seconds since 1970."""
-        from ndx_simulation_output.nwb.arrays_hdf5 import reference_time
+    @cached_property
+    def _reference_time(self) -> float:
+        return reference_time(self._saver.file)
 
-        if self._reference is None:
-            self._reference = reference_time(self._saver.file)
-        return self._reference
-
-    def _grow_axes(
-        self, place: str, axes_group: Callable[[], h5py.Group], values: Sequence[float]
-    ) -> None:
-        if place not in self._axes:
-            self._axes[place] = self._own_axes(axes_group())
-        for dataset, value in zip(self._axes[place], values, strict=False):
+    def _append_to_axes(self, axis_values: tuple[float, ...]) -> None:
+        if self._axes is None:
+            in_own_group = self._path in self._channels
+            group = self._path if in_own_group else self._saver.add_group(_NAV_AXES, "", self._path)
+            self._axes = self._open_axes(self._saver.h5(group))
+        for dataset, value in zip(self._axes, axis_values, strict=False):
             append(dataset, value)
 
-    def _own_axes(self, group: h5py.Group) -> list[h5py.Dataset]:
-        from ndx_simulation_output.nwb.arrays_hdf5 import create_axis
-        from ndx_simulation_output.nwb.arrays_reading import find_type
-
+    def _open_axes(self, group: h5py.Group) -> list[h5py.Dataset]:
         found = [
             item
             for item in group.values()
@@ -224,178 +231,68 @@ class Grown:
         ]
         if found:
             return found
-        made = []
+        axes = []
         for order, (label, unit) in enumerate(zip(self._names, self._units, strict=True)):
             name = f"Axis{next_number(group, 'Axis'):02d}"
             axis = ArrayAxis(name, np.zeros(0), label, unit, 0, order, grows=True)
-            made.append(create_axis(group, axis, (0,), np.dtype(float)))
-        return made
+            axes.append(create_axis(group, axis, (0,), np.dtype(float)))
+        return axes
 
-    def _channel(self, data: DataWithAxes, path: str, place: str) -> Channel:
-        if path in self._channels:
-            return self._channels[path]
-        group = self._saver.h5(path)
-        if not existing(group, _DATA):
-            self._make(group, data, place)
-            for axis in data.axes:
-                AxisSaverLoader(self._saver).add_axis(path, axis.moved(1))
-        elif self._timed and place not in self._timestamps:
-            series = group[f"{_DATA}00"]
-            if isinstance(series, h5py.Group) and "timestamps" in series:
-                self._timestamps[place] = series["timestamps"]
-        self._channels[path] = channel_from(self._saver, path, _DATA, data, 1)
+    def _channel(self, data: DataWithAxes, path: str) -> "_Channel":
+        if path not in self._channels:
+            group = self._saver.h5(path)
+            if not _datasets(group, _GROWING_PREFIX):
+                self._create_arrays(group, data)
+                for axis in data.axes:
+                    AxisSaverLoader(self._saver).add_axis(path, axis.moved(1))
+            elif self._is_timed and self._timestamps is None:
+                series = group[f"{_GROWING_PREFIX}00"]
+                if isinstance(series, h5py.Group) and "timestamps" in series:
+                    self._timestamps = series["timestamps"]
+            self._channels[path] = _open_channel(self._saver, path, _GROWING_PREFIX, data, 1)
         return self._channels[path]
 
-    def _make(self, group: h5py.Group, data: DataWithAxes, place: str) -> None:
-        from ndx_simulation_output.nwb.arrays_hdf5 import create_array
-
+    def _create_arrays(self, group: h5py.Group, data: DataWithAxes) -> None:
         nav = (0, *(index + 1 for index in data.nav_indexes))
-        for array, dtype in elements_of(data, _DATA):
-            grown = replace(array, nav_indexes=nav, distribution="spread", grows=True)
-            self._create(group, grown, (0, *shape_of(data)), dtype, place)
-        if not self._timed:
-            create_array(group, times_array(grows=True), (0,), np.dtype(float))
+        for array, dtype in _describe_arrays(data, _GROWING_PREFIX):
+            growing = replace(array, nav_indexes=nav, distribution="spread", grows=True)
+            self._create_array(group, growing, (0, *_element_shape(data)), dtype)
+        if not self._is_timed:
+            create_array(group, _describe_times(grows=True), (0,), np.dtype(float))
 
-    def _create(
+    def _create_array(
         self,
         group: h5py.Group,
         array: ArrayWithAxes,
         shape: tuple[int, ...],
         dtype: np.dtype[np.generic],
-        place: str,
     ) -> None:
-        from ndx_simulation_output.nwb.arrays_hdf5 import create_array, create_series
-
-        if not (self._timed and dtype.kind in "iuf" and len(shape) <= _MOST_DIMENSIONS):
+        is_series = dtype.kind in "iuf" and len(shape) <= _MAX_SERIES_DIMENSIONS
+        if not (self._is_timed and is_series):
             create_array(group, array, shape, dtype, self._saver.how)
             return
         series = create_series(group, array, shape, dtype, self._saver.how)
-        if place in self._timestamps:
-            series["timestamps"] = h5py.SoftLink(self._timestamps[place].name)
+        if self._timestamps is not None:
+            series["timestamps"] = h5py.SoftLink(self._timestamps.name)
             return
         times = series.create_dataset("timestamps", (0,), "f8", maxshape=(None,), chunks=(4096,))
         times.attrs["interval"], times.attrs["unit"] = np.int32(1), "seconds"
-        self._timestamps[place] = times
+        self._timestamps = times
 
 
-# Save data that come one after the other, their number not known.
-
-
-class _GrowingSaver:
-    """Has arrays that grow in a file, with growing axes; ``_paths`` are those of channels."""
-
-    def __init__(
-        self,
-        h5saver: H5SaverLowLevel | str | Path,
-        enl_axis_names: Sequence[str] = ("nav axis",),
-        enl_axis_units: Sequence[str] = ("",),
-    ) -> None:
-        """Take an object with an open file, and the growing axes by label and unit."""
-        self.h5saver = saver_of(h5saver)
-        self._grown = Grown(self.h5saver, enl_axis_names, enl_axis_units)
-        self._paths: dict[str, dict[Key, str]] = {}
-
-
-class DataEnlargeableSaver(_GrowingSaver):
-    """Saves data one after the other, as ``EnlData00`` and so on, with axes that grow with them."""
-
-    def add_data(
-        self, where: str | Node, data: Any, axis_values: Sequence[float] | None = None
-    ) -> None:
-        """Append an element, and a value of each growing axis.
-
-        The first decides on shapes, types, units, extra attributes and the axes of the signal; a
-        later one with other axes gets a warning.
-
-        Raises
-        ------
-        KeyError
-            If there is no such group.
-        ShapeMismatchError
-            If the element does not fit the first; nothing is then written.
-
-        """
-        path = self.h5saver.get_node(where).path
-        light = DataWithAxes.of(data)
-        self._grown.append([(light, path)], path, lambda: self.h5saver.h5(path), axis_values)
-
-
-class DataToExportEnlargeableSaver(_GrowingSaver):
-    """Saves sets of data one after the other; their growing axes lie in ``NavAxes``."""
-
-    def add_data(
-        self, where: str | Node, data: Any, axis_values: Sequence[float] | None = None
-    ) -> None:
-        """Append a set of data, each to its channel by name and origin, and values of the axes.
-
-        Raises
-        ------
-        KeyError
-            If there is no such group.
-        ShapeMismatchError
-            If the set has not the data of the first, or they do not fit; nothing is then written.
-
-        """
-        place = where.path if isinstance(where, Node) else f"/{where.strip('/')}"
-        data_by_key = keyed(DataToExport.of(data))
-        if place not in self._paths:
-            self._paths[place] = {
-                key: channel_of(self.h5saver, place, light, key[3]).path
-                for key, light in data_by_key.items()
-            }
-        paths = self._paths[place]
-        if set(paths) != set(data_by_key):
-            found, expected = (
-                [f"{key[2]}/{key[1]}" for key in keys] for keys in (data_by_key, paths)
-            )
-            msg = f"{place} is given {', '.join(found)}; expected {', '.join(expected)}, as before"
-            raise ShapeMismatchError(msg)
-        elements = [(light, paths[key]) for key, light in data_by_key.items()]
-
-        def axes_group() -> h5py.Group:
-            return self.h5saver.h5(self.h5saver.add_group(NAV_AXES, "", place))
-
-        self._grown.append(elements, place, axes_group, axis_values)
-
-
-class DataToExportTimedSaver:
-    """Saves sets of data with the time of each: they are time series for every NWB tool."""
-
-    def __init__(self, h5saver: H5SaverLowLevel | str | Path) -> None:
-        """Take an object with an open file."""
-        self._saver = DataToExportEnlargeableSaver(h5saver, ("time",), ("s",))
-        self.h5saver = self._saver.h5saver
-
-    def add_data(self, where: str | Node, data: Any) -> None:
-        """Append a set of data at its ``timestamp``, in seconds since 1970.
-
-        Raises
-        ------
-        KeyError
-            If there is no such group.
-        ShapeMismatchError
-            If the set has not the data of the first, or they do not fit; nothing is then written.
-
-        """
-        export = DataToExport.of(data)
-        self._saver.add_data(where, export, (export.timestamp,))
-
-
-# Save data at the points of a scan, whose shape is known.
-
-_EXTENDED_DATA = "Data"
+# Data at the points of a scan.
 
 
 class DataExtendedSaver:
-    """Saves data at the points of a scan, whose shape is known: ``Data00`` and so on."""
+    """Saves data at the points of a scan of known shape, named ``Data00`` and so on."""
 
     def __init__(
         self, h5saver: H5SaverLowLevel | str | Path, extended_shape: Iterable[int]
     ) -> None:
-        """Take an object with an open file, and the shape of the scan."""
-        self.h5saver = saver_of(h5saver)
+        """Use an open file, or open one, for a scan of the shape ``extended_shape``."""
+        self.h5saver = open_saver(h5saver)
         self.extended_shape = tuple(int(length) for length in extended_shape)
-        self._channels: dict[str, Channel] = {}
+        self._channels: dict[str, _Channel] = {}
 
     def add_data(
         self,
@@ -404,10 +301,9 @@ class DataExtendedSaver:
         indexes: Sequence[int],
         distribution: Any = "uniform",
     ) -> None:
-        """Save an element at a point, and when it was taken.
+        """Save an element at a point, with its time.
 
-        The time of a point that was not reached is NaN. So are its values, if they can be; whole
-        numbers are 0.
+        Points that were not reached have NaN times, and NaN values, or 0 for integers.
 
         Raises
         ------
@@ -416,72 +312,64 @@ class DataExtendedSaver:
         IndexError
             If the scan has no such point.
         ShapeMismatchError
-            If the element does not fit the first; nothing is then written.
+            If the element does not fit the first one; nothing is written.
 
         """
         point = tuple(int(index) for index in np.ravel(np.asarray(indexes)))
-        within = all(0 <= at < size for at, size in zip(point, self.extended_shape, strict=False))
-        if len(point) != len(self.extended_shape) or not within:
-            msg = f"no point {point} in a scan of shape {self.extended_shape}"
+        shape = self.extended_shape
+        if len(point) != len(shape) or not all(
+            0 <= index < length for index, length in zip(point, shape, strict=True)
+        ):
+            msg = f"no point {point} in a scan of shape {shape}"
             raise IndexError(msg)
-        light, path = DataWithAxes.of(data), self.h5saver.get_node(where).path
+        own, path = DataWithAxes.of(data), self.h5saver.get_node(where).path
         if path not in self._channels:
-            self._channels[path] = self._channel(light, path, distribution)
+            self._channels[path] = self._channel(own, path, name_of(distribution))
         channel = self._channels[path]
-        for dataset, values in zip(channel.datasets, channel.stored(light), strict=True):
+        for dataset, values in zip(channel.datasets, channel.stored(own), strict=True):
             dataset[point] = values
         if channel.times is not None:
-            channel.times[point] = light.timestamp
+            channel.times[point] = own.timestamp
         self.h5saver.bound_memory()
 
-    def _channel(self, data: DataWithAxes, path: str, distribution: Any) -> Channel:
-        group = self.h5saver.h5(path)
-        if not existing(group, _EXTENDED_DATA):
-            self._make(group, data, str(getattr(distribution, "name", distribution)))
+    def _channel(self, data: DataWithAxes, path: str, distribution: str) -> "_Channel":
+        group, n_nav = self.h5saver.h5(path), len(self.extended_shape)
+        if not _datasets(group, _SCAN_PREFIX):
+            self._create_arrays(group, data, distribution)
             for axis in data.axes:
-                moved = axis.moved(len(self.extended_shape))
-                AxisSaverLoader(self.h5saver).add_axis(path, moved)
-        return channel_from(self.h5saver, path, _EXTENDED_DATA, data, len(self.extended_shape))
+                AxisSaverLoader(self.h5saver).add_axis(path, axis.moved(n_nav))
+        return _open_channel(self.h5saver, path, _SCAN_PREFIX, data, n_nav)
 
-    def _make(self, group: h5py.Group, data: DataWithAxes, distribution: str) -> None:
-        from ndx_simulation_output.nwb.arrays_hdf5 import create_array
-
+    def _create_arrays(self, group: h5py.Group, data: DataWithAxes, distribution: str) -> None:
         n_nav = len(self.extended_shape)
         nav = (*range(n_nav), *(index + n_nav for index in data.nav_indexes))
-        whole = (*self.extended_shape, *shape_of(data))
+        shape = (*self.extended_shape, *_element_shape(data))
         how = replace(self.h5saver.how, points=n_nav)
-        for array, dtype in elements_of(data, _EXTENDED_DATA):
+        for array, dtype in _describe_arrays(data, _SCAN_PREFIX):
             described = replace(array, nav_indexes=nav, distribution=distribution)
             fill = np.nan if dtype.kind in "fc" else None
-            create_array(group, described, whole, dtype, how, fill)
-        times = replace(times_array(grows=False), nav_indexes=tuple(range(n_nav)))
+            create_array(group, described, shape, dtype, how, fill)
+        times = replace(_describe_times(grows=False), nav_indexes=tuple(range(n_nav)))
         create_array(group, times, self.extended_shape, np.dtype(float), fill=np.nan)
 
 
 class DataToExportExtendedSaver:
-    """Saves sets of data at the points of a scan; its navigation axes lie in ``NavAxes``."""
+    """Saves data sets at the points of a scan, with its navigation axes in ``NavAxes``."""
 
     def __init__(
         self, h5saver: H5SaverLowLevel | str | Path, extended_shape: Iterable[int]
     ) -> None:
-        """Take an object with an open file, and the shape of the scan."""
+        """Use an open file, or open one, for a scan of the shape ``extended_shape``."""
         self._data = DataExtendedSaver(h5saver, extended_shape)
         self.h5saver = self._data.h5saver
-        self._paths: dict[tuple[str, Key], str] = {}
+        self._paths: dict[tuple[str, DataKey], str] = {}
 
     def add_nav_axes(self, where: str | Node, axes: Iterable[Any]) -> None:
-        """Save the navigation axes, once.
-
-        Raises
-        ------
-        KeyError
-            If there is no such group.
-
-        """
-        place = self.h5saver.add_group(NAV_AXES, "", where)
-        if not place.children():
+        """Save the navigation axes, if there are none yet."""
+        group = self.h5saver.add_group(_NAV_AXES, "", where)
+        if not group.children():
             for axis in axes:
-                AxisSaverLoader(self.h5saver).add_axis(place, axis)
+                AxisSaverLoader(self.h5saver).add_axis(group, axis)
 
     def add_data(
         self,
@@ -490,7 +378,7 @@ class DataToExportExtendedSaver:
         indexes: Sequence[int],
         distribution: Any = "uniform",
     ) -> None:
-        """Save a set of data at a point, each in its channel by name and origin.
+        """Save a data set at a point, each of its data in the channel with its name and origin.
 
         Raises
         ------
@@ -502,9 +390,96 @@ class DataToExportExtendedSaver:
             If data do not fit those of the first point.
 
         """
-        place = where.path if isinstance(where, Node) else f"/{where.strip('/')}"
-        for key, light in keyed(DataToExport.of(data)).items():
-            if (place, key) not in self._paths:
-                channel = channel_of(self.h5saver, place, light, key[3])
-                self._paths[place, key] = channel.path
-            self._data.add_data(self._paths[place, key], light, indexes, distribution)
+        parent = path_of(where)
+        for key, own in data_by_key(DataToExport.of(data)).items():
+            if (parent, key) not in self._paths:
+                self._paths[parent, key] = ensure_channel(self.h5saver, parent, key).path
+            self._data.add_data(self._paths[parent, key], own, indexes, distribution)
+
+
+# Channels: groups of arrays for the elements of the same data.
+
+
+@dataclass(frozen=True)
+class _Channel:
+    """The datasets for the data, errors and times of elements of ``shape`` with ``axes``."""
+
+    path: str
+    data: tuple[h5py.Dataset, ...]
+    errors: tuple[h5py.Dataset, ...]
+    times: h5py.Dataset | None
+    shape: tuple[int, ...]
+    axes: tuple[Axis, ...]
+
+    @property
+    def datasets(self) -> tuple[h5py.Dataset, ...]:
+        return (*self.data, *self.errors)
+
+    def stored(self, data: DataWithAxes) -> list[NDArray[np.generic]]:
+        """Return the values of an element as stored in ``datasets``; raise if they do not fit."""
+        errors = data.errors or ()
+        found = len(data.data), len(errors), _element_shape(data)
+        expected = len(self.data), len(self.errors), self.shape
+        if found != expected:
+            msg = (
+                f"{data.name!r} has {found[0]} arrays and {found[1]} errors of shape {found[2]}; "
+                f"expected {expected[0]} and {expected[1]} of shape {expected[2]}, as in the "
+                f"first element of {self.path}"
+            )
+            raise ShapeMismatchError(msg)
+        self._warn_of_other_axes(data)
+        arrays = (*data.data, *errors)
+        return [stored_values(values.reshape(self.shape), self.path) for values in arrays]
+
+    def _warn_of_other_axes(self, data: DataWithAxes) -> None:
+        for axis in data.axes:
+            saved = [own for own in self.axes if own.index == axis.index]
+            if saved and not any(np.array_equal(own.data, axis.data) for own in saved):
+                msg = (
+                    f"axis {axis.label!r} of {data.name!r} differs from that of the first element "
+                    f"of {self.path} and is not saved; save an axis that changes as data"
+                )
+                warnings.warn(msg, SimulationOutputWarning, stacklevel=5)
+
+
+def _open_channel(
+    saver: H5SaverLowLevel, path: str, prefix: str, data: DataWithAxes, n_nav: int
+) -> _Channel:
+    """Open the arrays for elements such as ``data``, which have ``n_nav`` dimensions before."""
+    group = saver.h5(path)
+    saved = AxisSaverLoader(saver).get_axes(path)
+    return _Channel(
+        path,
+        data=_datasets(group, prefix),
+        errors=_datasets(group, _ERROR_PREFIX),
+        times=group.get(_TIMES),
+        shape=_element_shape(data),
+        axes=tuple(axis.moved(-n_nav) for axis in saved if axis.index >= n_nav),
+    )
+
+
+def _datasets(group: h5py.Group, prefix: str) -> tuple[h5py.Dataset, ...]:
+    numbers = sorted(numbers_of(group, prefix))
+    return tuple(data_of(group[f"{prefix}{number:02d}"]) for number in numbers)
+
+
+def _element_shape(data: DataWithAxes) -> tuple[int, ...]:
+    """Return the shape of an element; single values have no dimension."""
+    return () if data.dim == DataDim.Data0D and prod(data.shape) == 1 else data.shape
+
+
+def _describe_arrays(
+    data: DataWithAxes, prefix: str
+) -> Iterator[tuple[ArrayWithAxes, np.dtype[np.generic]]]:
+    for start, role, arrays in (
+        (prefix, "data", data.data),
+        (_ERROR_PREFIX, "error", data.errors or ()),
+    ):
+        for number, values in enumerate(arrays):
+            yield describe_array(data, f"{start}{number:02d}", number, role), values.dtype
+
+
+def _describe_times(*, grows: bool) -> ArrayWithAxes:
+    return ArrayWithAxes(
+        _TIMES, np.zeros(0), role="times", label="time of each element", unit="s", grows=grows
+    )

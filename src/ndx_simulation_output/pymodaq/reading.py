@@ -1,4 +1,4 @@
-"""Read a file of PyMoDAQ with h5py."""
+"""Read PyMoDAQ files with h5py."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -11,15 +11,16 @@ import h5py
 
 from ndx_simulation_output.errors import NothingRecordedError, SourceError
 from ndx_simulation_output.pymodaq.attributes import (
-    attributes,
-    integer_of,
-    integers_of,
+    correct_date_time,
+    file_start,
+    get_integer,
+    get_integers,
+    get_number,
+    get_text,
     log_lines,
-    number_of,
-    start_of,
-    text_of,
-    with_right_date,
+    read_attributes,
 )
+from ndx_simulation_output.pymodaq.data import ROLES
 from ndx_simulation_output.recording import (
     ArrayAxis,
     ArrayGroup,
@@ -29,73 +30,204 @@ from ndx_simulation_output.recording import (
 )
 from ndx_simulation_output.recording.json_values import to_json
 
-# The arrays and axes of a file of PyMoDAQ, in the spellings of all its versions.
+_ROOTS = ("RawData", "Raw_datas")
+_MAX_DEPTH = 64
+
+_FILE_ATTRIBUTES = {"CLASS", "TITLE", "VERSION", "PYTABLES_FORMAT_VERSION"}
+_GROUP_ATTRIBUTES = {*_FILE_ATTRIBUTES, "type", "settings"}
+_ARRAY_ATTRIBUTES = {*_FILE_ATTRIBUTES, "EXTDIM", "backend", "data_dimension", "data_type"}
+_ARRAY_ATTRIBUTES |= {"distribution", "dtype", "label", "nav_indexes", "origin", "path", "shape"}
+_ARRAY_ATTRIBUTES |= {"size", "source", "subdtype", "timestamp", "type", "units"}
+# The attributes above follow from the object, or have a field in its description.
 
 _AXES = {"axis", "navigation_axis"}
-_ROLES = {
-    "data": "data",
-    "data_enlargeable": "data",
-    "bkg": "background",
-    "error": "error",
-    "log": "log",
-    "strings": "log",
-}
 _LOGS = {"log", "strings"}
-_HELD_OF_NODES = {
-    "CLASS",
-    "EXTDIM",
-    "PYTABLES_FORMAT_VERSION",
-    "TITLE",
-    "VERSION",
-    "backend",
-    "data_dimension",
-    "data_type",
-    "distribution",
-    "dtype",
-    "label",
-    "nav_indexes",
-    "origin",
-    "path",
-    "shape",
-    "size",
-    "source",
-    "subdtype",
-    "timestamp",
-    "type",
-    "units",
-}
-"""Attributes that say what the array or a field of its description says."""
-
-_LAST_DIMENSION = "x_axis"
 
 
-def is_axis(node: h5py.Dataset, found: Mapping[str, Any]) -> bool:
-    """Tell whether an array of these attributes is an axis."""
-    kind = text_of(found, "data_type", "type")
-    return kind in _AXES and len(node.shape) == 1 and node.dtype.kind in "biuf"
+def read(source: str | Path) -> SimulationOutput:
+    """Read the groups, arrays and axes of a PyMoDAQ file as the ``arrays`` of an output.
+
+    Files of DAQ_Viewer, DAQ_Scan and DAQ_Logger of versions 1.6 to 5.x can be read. Data stay in
+    the file, which is open until the output is closed. ``notes`` list what was left out or
+    corrected.
+
+    Raises
+    ------
+    SourceError
+        If the file cannot be read.
+    NothingRecordedError
+        If the file has no group.
+
+    Example
+    -------
+    >>> with read("Data_20261120_17_28_52.h5") as output:  # doctest: +SKIP
+    ...     print(output.arrays[0].groups[0].title)
+
+    """
+    path = Path(source)
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(h5py.File(path, "r"))
+            output = _read_file(file, path)
+        except (OSError, RuntimeError, KeyError) as error:
+            msg = f"{path} cannot be read: {error}"
+            raise SourceError(msg) from error
+        return replace(output, close=stack.pop_all().close)
 
 
-def axis_of(name: str, node: h5py.Dataset, found: Mapping[str, Any]) -> ArrayAxis:
-    """Describe an axis. The array has all its values: ``offset`` and ``scaling`` add nothing."""
-    return ArrayAxis(
-        name,
-        node,
-        label=text_of(found, "label", "TITLE"),
-        unit=text_of(found, "units"),
-        index=max(0, _index(name, node, found)),
-        spread_order=max(0, integer_of(found, "spread_order")),
-        grows=text_of(found, "CLASS") == "EARRAY",
+def _read_file(file: h5py.File, path: Path) -> SimulationOutput:
+    attributes = read_attributes(file)
+    start = file_start(attributes)
+    reader = _GroupReader(start)
+    groups = tuple(
+        reader.read_group(name, node, (file["/"].id,))
+        for name, node in reader.children(file)
+        if isinstance(node, h5py.Group)
+    )
+    if not groups:
+        msg = f"{path} has no group; expected one such as {' or '.join(_ROOTS)}"
+        raise NothingRecordedError(msg)
+    extra = _as_json(attributes, without=_FILE_ATTRIBUTES)
+    return SimulationOutput(
+        arrays=groups,
+        session={} if start is None else {"NWBFile": {"session_start_time": start}},
+        notes=tuple(reader.notes),
+        provenance={"files": [path.name], "pymodaq": extra},
     )
 
 
-def _index(name: str, node: h5py.Dataset, found: Mapping[str, Any]) -> int:
-    """Give the dimension of an axis; before 4.0, the name says it: x is the last, y the first."""
-    if "index" in found or "nav_index" in found:
-        return integer_of(found, "index", "nav_index")
+class _GroupReader:
+    """Reads groups of a file that was created at ``start``, and collects ``notes``."""
+
+    def __init__(self, start: datetime | None) -> None:
+        self._start = start
+        self.notes: list[str] = []
+        if start is not None:
+            self.notes.append(
+                f"the file has no time zone: its start is {start.isoformat()} in the time zone of "
+                "this computer; if it was recorded in another one, set session_start_time in the "
+                "metadata"
+            )
+
+    def read_group(self, name: str, node: h5py.Group, parents: tuple[Any, ...]) -> ArrayGroup:
+        arrays: list[ArrayWithAxes] = []
+        axes: list[ArrayAxis] = []
+        groups: list[ArrayGroup] = []
+        parents = (*parents, node.id)
+        for child_name, child in self.children(node):
+            if isinstance(child, h5py.Group):
+                if child.id in parents or len(parents) > _MAX_DEPTH:
+                    self.notes.append(
+                        f"left out: {child.name} contains itself or is nested in more than "
+                        f"{_MAX_DEPTH} groups"
+                    )
+                else:
+                    groups.append(self.read_group(child_name, child, parents))
+                continue
+            attributes = read_attributes(child)
+            if child.shape is None:
+                self.notes.append(f"left out: {child.name} contains no array")
+            elif _is_axis(child, attributes):
+                axes.append(_read_axis(child_name, child, attributes))
+            else:
+                arrays.append(_read_array(child_name, child, attributes))
+        attributes = read_attributes(node)
+        return ArrayGroup(
+            name,
+            tuple(arrays),
+            tuple(axes),
+            tuple(groups),
+            title=get_text(attributes, "TITLE"),
+            kind=get_text(attributes, "type"),
+            settings=get_text(attributes, "settings"),
+            extra=_as_json(self._correct(attributes, node), without=_GROUP_ATTRIBUTES),
+        )
+
+    def _correct(self, attributes: dict[str, Any], node: h5py.Group) -> dict[str, Any]:
+        when = correct_date_time(attributes, self._start)
+        if when is None:
+            return attributes
+        self.notes.append(
+            f"corrected: date_time of {node.name} is {when.isoformat()}; the file has "
+            f"{attributes['date_time']}, with minute and month exchanged"
+        )
+        return {**attributes, "date_time": when.isoformat()}
+
+    def children(self, node: h5py.Group) -> Iterator[tuple[str, h5py.Group | h5py.Dataset]]:
+        """Yield the objects in a group, without links and objects that cannot be opened."""
+        for name in node:
+            path = f"{node.name.rstrip('/')}/{name}"
+            if not isinstance(node.get(name, getlink=True), h5py.HardLink):
+                self.notes.append(f"left out: {path} is a link, which PyMoDAQ does not write")
+                continue
+            try:
+                child = node[name]
+            except (KeyError, OSError, RuntimeError) as error:
+                self.notes.append(f"left out: {path} cannot be opened: {error}")
+                continue
+            if isinstance(child, h5py.Group | h5py.Dataset):
+                yield name, child
+
+
+def _as_json(attributes: Mapping[str, Any], *, without: set[str]) -> dict[str, Any]:
+    return {name: to_json(value) for name, value in attributes.items() if name not in without}
+
+
+def _is_axis(node: h5py.Dataset, attributes: Mapping[str, Any]) -> bool:
+    is_named = get_text(attributes, "data_type", "type") in _AXES
+    return is_named and len(node.shape) == 1 and node.dtype.kind in "biuf"
+
+
+def _read_axis(name: str, node: h5py.Dataset, attributes: Mapping[str, Any]) -> ArrayAxis:
+    # Linear axes have all their values too: ``offset`` and ``scaling`` are not needed.
+    return ArrayAxis(
+        name,
+        node,
+        label=get_text(attributes, "label", "TITLE"),
+        unit=get_text(attributes, "units"),
+        index=max(0, _axis_index(name, node, attributes)),
+        spread_order=max(0, get_integer(attributes, "spread_order")),
+        grows=get_text(attributes, "CLASS") == "EARRAY",
+    )
+
+
+def _axis_index(name: str, node: h5py.Dataset, attributes: Mapping[str, Any]) -> int:
+    if "index" in attributes or "nav_index" in attributes:
+        return get_integer(attributes, "index", "nav_index")
+    # Before 4.0, the name determines the dimension: x is the last one, y the first.
     data = node.parent.get("Data")
-    if name.casefold() == _LAST_DIMENSION and isinstance(data, h5py.Dataset) and data.shape:
+    if name.casefold() == "x_axis" and isinstance(data, h5py.Dataset) and data.shape:
         return len(data.shape) - 1
     return 0
+
+
+def _read_array(name: str, node: h5py.Dataset, attributes: Mapping[str, Any]) -> ArrayWithAxes:
+    kind = get_text(attributes, "data_type", "type")
+    described = _ARRAY_ATTRIBUTES
+    if "data_type" in attributes and kind not in _LOGS:
+        # Since 4.0, only logs use both; the type of any other array is an extra attribute.
+        described = described - {"type"}
+    values: LazyArray = node
+    if kind in _LOGS and len(node.shape) == 1 and node.dtype.kind == "O":
+        values = log_lines(node)
+    elif get_text(attributes, "data_dimension") == "Data0D" and node.shape[1:] == (1,):
+        # Single values recorded one after another, which 4.0 stores without this dimension.
+        values = _Column(node)
+    return ArrayWithAxes(
+        name,
+        values,
+        role=ROLES.get(kind, kind),
+        title=get_text(attributes, "TITLE"),
+        label=get_text(attributes, "label"),
+        unit=get_text(attributes, "units"),
+        source=get_text(attributes, "source") or "raw",
+        distribution=get_text(attributes, "distribution"),
+        origin=get_text(attributes, "origin"),
+        nav_indexes=get_integers(attributes, "nav_indexes"),
+        timestamp=get_number(attributes, "timestamp"),
+        grows=get_text(attributes, "CLASS") == "EARRAY",
+        extra=_as_json(attributes, without=described),
+    )
 
 
 class _Column:
@@ -109,163 +241,3 @@ class _Column:
     def __getitem__(self, key: Any) -> Any:
         key = key if isinstance(key, tuple) else (key,)
         return self.array[(*key, 0)] if key else self.array[:, 0]
-
-
-def array_of(name: str, node: h5py.Dataset, found: Mapping[str, Any]) -> ArrayWithAxes:
-    """Describe an array, whatever it is for."""
-    kind = text_of(found, "data_type", "type")
-    # Since 4.0, only the log has a type besides its data_type: what others have is their own.
-    held = (
-        _HELD_OF_NODES - {"type"} if "data_type" in found and kind not in _LOGS else _HELD_OF_NODES
-    )
-    values: LazyArray = node
-    if kind in _LOGS and len(node.shape) == 1 and node.dtype.kind == "O":
-        values = log_lines(node)
-    elif text_of(found, "data_dimension") == "Data0D" and node.shape[1:] == (1,):
-        # Values without dimension that are recorded one by one, which 4.0 stores as they are.
-        values = _Column(node)
-    return ArrayWithAxes(
-        name,
-        values,
-        role=_ROLES.get(kind, kind),
-        title=text_of(found, "TITLE"),
-        label=text_of(found, "label"),
-        unit=text_of(found, "units"),
-        source=text_of(found, "source") or "raw",
-        distribution=text_of(found, "distribution"),
-        origin=text_of(found, "origin"),
-        nav_indexes=integers_of(found, "nav_indexes"),
-        timestamp=number_of(found, "timestamp"),
-        grows=text_of(found, "CLASS") == "EARRAY",
-        extra={key: to_json(value) for key, value in found.items() if key not in held},
-    )
-
-
-# Read a file of PyMoDAQ with h5py alone. Nothing that the file holds is run.
-
-_ROOTS = ("RawData", "Raw_datas")
-_DEPTH = 64
-_HDF5 = {"CLASS", "TITLE", "VERSION", "PYTABLES_FORMAT_VERSION"}
-_HELD = {*_HDF5, "type", "settings"}
-
-
-def read(source: str | Path) -> SimulationOutput:
-    """Describe what a file of PyMoDAQ holds: its groups, arrays and axes as ``arrays``.
-
-    Data stay in the file, which is open until the output is closed. Files of DAQ_Viewer, DAQ_Scan
-    and DAQ_Logger of 1.6 to 5.x are read alike. ``notes`` say what was left out or put right.
-
-    Raises
-    ------
-    SourceError
-        If the file cannot be read.
-    NothingRecordedError
-        If it has no group.
-
-    Example
-    -------
-    >>> with read("Data_20261120_17_28_52.h5") as output:  # doctest: +SKIP
-    ...     print(output.arrays[0].groups[0].title)
-
-    """
-    path = Path(source)
-    with ExitStack() as stack:
-        try:
-            file = stack.enter_context(h5py.File(path, "r"))
-            output = _describe(file, path)
-        except (OSError, RuntimeError, KeyError) as error:
-            msg = f"{path} cannot be read: {error}"
-            raise SourceError(msg) from error
-        return replace(output, close=stack.pop_all().close)
-
-
-def _describe(file: h5py.File, path: Path) -> SimulationOutput:
-    found = attributes(file)
-    start = start_of(found)
-    reader = _Reader(start)
-    groups = tuple(
-        reader.group(name, node, (file["/"].id,))
-        for name, node in reader.children(file)
-        if isinstance(node, h5py.Group)
-    )
-    if not groups:
-        msg = f"{path}: nothing was recorded: it holds no group such as {' or '.join(_ROOTS)}"
-        raise NothingRecordedError(msg)
-    held = {key: to_json(value) for key, value in found.items() if key not in _HDF5}
-    provenance = {"files": [path.name], "pymodaq": held}
-    session = {} if start is None else {"NWBFile": {"session_start_time": start}}
-    return SimulationOutput(
-        arrays=groups, session=session, notes=tuple(reader.notes), provenance=provenance
-    )
-
-
-class _Reader:
-    """Reads groups and all that is below them; ``start`` is when the file was begun."""
-
-    def __init__(self, start: datetime | None) -> None:
-        self.start = start
-        self.notes: list[str] = []
-        if start is not None:
-            self.notes.append(
-                f"the file has no time zone: its start is {start.isoformat()} if it was recorded "
-                "in that of this computer; else give session_start_time in the metadata"
-            )
-
-    def group(self, name: str, node: h5py.Group, above: tuple[Any, ...]) -> ArrayGroup:
-        arrays: list[ArrayWithAxes] = []
-        axes: list[ArrayAxis] = []
-        groups: list[ArrayGroup] = []
-        above = (*above, node.id)
-        for child, inside in self.children(node):
-            if isinstance(inside, h5py.Group):
-                if inside.id in above or len(above) > _DEPTH:
-                    self.notes.append(f"left out: {inside.name} holds itself or is too deep")
-                else:
-                    groups.append(self.group(child, inside, above))
-                continue
-            found = attributes(inside)
-            if inside.shape is None:
-                self.notes.append(f"left out: {inside.name} holds no array")
-            elif is_axis(inside, found):
-                axes.append(axis_of(child, inside, found))
-            else:
-                arrays.append(array_of(child, inside, found))
-        return self._made(name, node, tuple(arrays), tuple(axes), tuple(groups))
-
-    def _made(
-        self,
-        name: str,
-        node: h5py.Group,
-        arrays: tuple[ArrayWithAxes, ...],
-        axes: tuple[ArrayAxis, ...],
-        groups: tuple[ArrayGroup, ...],
-    ) -> ArrayGroup:
-        found = attributes(node)
-        right, note = with_right_date(found, self.start)
-        if note:
-            self.notes.append(f"{note} of {node.name}")
-        return ArrayGroup(
-            name,
-            arrays,
-            axes,
-            groups,
-            title=text_of(found, "TITLE"),
-            kind=text_of(found, "type"),
-            settings=text_of(found, "settings"),
-            extra={key: to_json(value) for key, value in right.items() if key not in _HELD},
-        )
-
-    def children(self, node: h5py.Group) -> Iterator[tuple[str, h5py.Group | h5py.Dataset]]:
-        """Give what is in a group, but links and what cannot be opened, which are noted."""
-        for name in node:
-            where = f"{node.name.rstrip('/')}/{name}"
-            if not isinstance(node.get(name, getlink=True), h5py.HardLink):
-                self.notes.append(f"left out: {where} is a link, which PyMoDAQ does not write")
-                continue
-            try:
-                child = node[name]
-            except (KeyError, OSError, RuntimeError) as error:
-                self.notes.append(f"left out: {where} cannot be opened: {error}")
-                continue
-            if isinstance(child, h5py.Group | h5py.Dataset):
-                yield name, child
