@@ -1,7 +1,15 @@
 """Simulated neural activity in NWB: the types of the extension, and converters around them."""
 
-from ndx_simulation_output.api import convert, export_sonata, open_output
+from ndx_simulation_output.api import (
+    Converted,
+    convert,
+    export_annarchy,
+    export_sonata,
+    open_output,
+    plan_layouts,
+)
 from ndx_simulation_output.errors import SimulationOutputError, SimulationOutputWarning
+from ndx_simulation_output.nwb.reader import read_old_namespace
 from ndx_simulation_output.nwb.types import (
     AxesTimeSeries,
     Axis,
@@ -17,16 +25,18 @@ from ndx_simulation_output.nwb.types import (
     StateTable,
 )
 from ndx_simulation_output.recording.display import html_summary
-from ndx_simulation_output.storage.layout import StorageOptions
+from ndx_simulation_output.storage.layout import Layout, StorageOptions
 
 __all__ = [
     "AxesTimeSeries",
     "Axis",
     "CompartmentSeries",
     "Compartments",
+    "Converted",
     "DataToExport",
     "DataWithAxes",
     "LabeledArray",
+    "Layout",
     "NetworkState",
     "PopulationState",
     "ProjectionState",
@@ -36,8 +46,11 @@ __all__ = [
     "StateTable",
     "StorageOptions",
     "convert",
+    "export_annarchy",
     "export_sonata",
     "open_output",
+    "plan_layouts",
+    "read_old_namespace",
 ]
 
 

@@ -31,6 +31,8 @@ from ndx_simulation_output.recording import (
     Unit,
 )
 
+__all__ = ["simulate"]
+
 _FloatArray = NDArray[np.float64]
 _MS_PER_S = 1000
 _PER_AREA = 1e-5  # from mS/cm² µm² to µS, and from µF/cm² µm² to nF
@@ -207,7 +209,9 @@ def axial_conductances(compartments: NDArray[Any], resistivity: float) -> _Float
     return matrix
 
 
-def _draw_synapses(rng: Generator, cells: NDArray[np.int64], parameters: CableParameters) -> _FloatArray:
+def _draw_synapses(
+    rng: Generator, cells: NDArray[np.int64], parameters: CableParameters
+) -> _FloatArray:
     """Return weights (µS) of excitatory and inhibitory synapses, shape (2, cell, compartment).
 
     Each ordered pair of cells is connected with some probability, anywhere on the target cell.

@@ -16,8 +16,6 @@ from ndx_simulation_output.cli.recover import recover
 from ndx_simulation_output.cli.view import view
 from ndx_simulation_output.errors import SimulationOutputError, SimulationOutputWarning
 
-__all__ = ["main"]
-
 
 class _Commands(click.Group):
     """A group whose commands print the errors and warnings of this package in one line each."""

@@ -31,6 +31,8 @@ from ndx_simulation_output.nwb.zarr import open_store
 from ndx_simulation_output.recording.compartments import repeated_values
 from ndx_simulation_output.recording.network import Locality
 
+__all__ = ["Finding", "check_file"]
+
 Rule = Callable[[Any], Iterable[str]]
 Severity = Literal["error", "warning", "note"]
 

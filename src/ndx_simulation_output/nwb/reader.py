@@ -140,7 +140,7 @@ def read_contents(io: HDMFIO, path: Path | RemoteFile) -> NWBFile:
     except ConstructError as error:
         msg = (
             f"{path} cannot be read as NWB: {str(error)[:200]}…; if it is of the namespace "
-            "simulation_output, call ndx_simulation_output.nwb.reader.read_old_namespace"
+            "simulation_output, call ndx_simulation_output.read_old_namespace"
         )
         raise SourceError(msg) from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:

@@ -35,6 +35,8 @@ from ndx_simulation_output.storage.journaled import (
     recover_journaled,
 )
 
+__all__ = ["Recovered", "RecoveredReport", "recover"]
+
 
 @dataclass(frozen=True)
 class RecoveredReport:
