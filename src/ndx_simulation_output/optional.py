@@ -7,7 +7,7 @@ from ndx_simulation_output.errors import MissingDependencyError
 
 
 def import_optional(module: str, what: str, extra: str) -> Any:
-    """Import a module that ``what`` needs, or raise MissingDependencyError that names the ``extra``.
+    """Import a module that ``what`` needs; MissingDependencyError names the ``extra``.
 
     Example
     -------

@@ -5,5 +5,6 @@ Scripts for Neuronvisio need no other change than this import. Only recording re
 
 from ndx_simulation_output.neuronvisio.manager import Manager
 from ndx_simulation_output.neuronvisio.refs import BaseRef, SynVecRef, VecRef
+from ndx_simulation_output.neuronvisio.storage import read, write
 
-__all__ = ["BaseRef", "Manager", "SynVecRef", "VecRef"]
+__all__ = ["BaseRef", "Manager", "SynVecRef", "VecRef", "read", "write"]
