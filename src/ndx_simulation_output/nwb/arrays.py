@@ -15,6 +15,7 @@ from ndx_simulation_output.errors import ExportError, SourceError
 from ndx_simulation_output.nwb.arrays_hdf5 import (
     HowStored,
     as_stored,
+    axis_description,
     clean_text,
     encoded,
     json_text,
@@ -220,7 +221,7 @@ class _Mapper:
         return Axis(
             name=name,
             data=self._wrap(axis.values, grows=axis.grows),
-            description=clean_text(axis.label) or "An independent variable",
+            description=axis_description(axis),
             label=clean_text(axis.label),
             unit=clean_text(axis.unit),
             index=axis.index,

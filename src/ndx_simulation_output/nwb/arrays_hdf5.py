@@ -108,6 +108,12 @@ def json_text(extra: Mapping[str, Any]) -> str | None:
     return json.dumps(dict(extra)) if extra else None
 
 
+def axis_description(axis: ArrayAxis) -> str:
+    """Return the description of an axis, which NWB requires: its label, if it is not its name."""
+    label = None if axis.label == axis.name else clean_text(axis.label)
+    return label or "An independent variable"
+
+
 def text_attributes(array: ArrayWithAxes) -> dict[str, str | None]:
     """Return the attributes of an array that are text, by their names in NWB."""
     names = ("label", "title", "role", "source", "distribution", "origin")
@@ -142,7 +148,7 @@ def create_axis(
     options = HowStored().options(shape, dtype.itemsize, grows=axis.grows)
     made = group.create_dataset(axis.name, shape, dtype.newbyteorder("="), **options)
     _set_type(made, "Axis")
-    made.attrs["description"] = clean_text(axis.label) or "An independent variable"
+    made.attrs["description"] = axis_description(axis)
     _set_texts(made, label=axis.label, unit=axis.unit)
     made.attrs["index"] = np.int32(axis.index)
     made.attrs["spread_order"] = np.int32(axis.spread_order)
