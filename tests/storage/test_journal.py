@@ -11,7 +11,7 @@ from ndx_simulation_output.storage.journal import (
     EMPTY_FRAME_BYTES,
     Overlay,
     append_frame,
-    read_frames,
+    iter_frames,
 )
 
 PUTS = st.lists(st.tuples(st.integers(0, 60), st.binary(min_size=1, max_size=20)), max_size=30)
@@ -34,7 +34,7 @@ def test_a_frame_that_a_crash_cut_is_not_read(tmp_path_factory, payloads, data):
 
     os.truncate(path, length)
 
-    assert list(read_frames(path)) == payloads[: sum(end <= length for end in ends)]
+    assert list(iter_frames(path)) == payloads[: sum(end <= length for end in ends)]
 
 
 @pytest.mark.parametrize("offset", [0, 5, EMPTY_FRAME_BYTES - 1, EMPTY_FRAME_BYTES + 2])
@@ -45,7 +45,7 @@ def test_reading_ends_at_a_damaged_frame(offset, tmp_path):
     data[end + offset] ^= 1
     path.write_bytes(data)
 
-    assert list(read_frames(path)) == [b"first"]
+    assert list(iter_frames(path)) == [b"first"]
 
 
 @given(PUTS, st.integers(0, 60), st.integers(0, 60))

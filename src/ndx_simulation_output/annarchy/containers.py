@@ -66,7 +66,7 @@ def load(path: Path) -> Loaded:
     raise SourceError(msg)
 
 
-def load_array(path: Path) -> NDArray[Any]:
+def load_npy(path: Path) -> NDArray[Any]:
     """Read a ``.npy`` file: numbers as a memory map, lists of numbers as an array of objects."""
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]

@@ -12,7 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ndx_simulation_output.annarchy.containers import load_array
+from ndx_simulation_output.annarchy.containers import load_npy
 from ndx_simulation_output.annarchy.network import clock_of, simulator_version
 from ndx_simulation_output.annarchy.reading import SIMULATOR
 from ndx_simulation_output.annarchy.samples import (
@@ -343,7 +343,7 @@ def _saved_variables(
             if variable is None:
                 msg = f"{path} does not contain the name of the variable: pass variable="
                 raise SourceError(msg)
-            yield None, variable, _matrix(load_array(path))
+            yield None, variable, _matrix(load_npy(path))
             return
         file = stack.enter_context(h5py.File(path, "r"))
     except OSError as error:

@@ -17,7 +17,7 @@ from ndx_simulation_output.annarchy.reading import (
     SIMULATOR,
     WEIGHT,
     Delays,
-    Rows,
+    SynapseRows,
     read_delays,
     read_names,
 )
@@ -32,7 +32,7 @@ from ndx_simulation_output.recording import (
     ProjectionSnapshot,
     Quantity,
 )
-from ndx_simulation_output.recording.network import Kind
+from ndx_simulation_output.recording.network import QuantityKind
 
 
 @dataclass(frozen=True)
@@ -294,7 +294,7 @@ def _projections(live: LiveNetwork) -> Iterator[ProjectionSnapshot]:
 
 def _projection(projection: Any, dt: float) -> ProjectionSnapshot:
     post_ranks = np.asarray(projection.post_ranks, np.int64)
-    rows, pre_ranks = Rows.read_ranks(pre_ranks_of(projection), len(post_ranks), sys.maxsize)
+    rows, pre_ranks = SynapseRows.read_ranks(pre_ranks_of(projection), len(post_ranks), sys.maxsize)
     quantities: list[Quantity] = []
     for name, kind, declaration in _quantities(projection):
         value = _value(projection, name)
@@ -328,7 +328,7 @@ def _check_compiled(part: Any) -> None:
         raise RecordingError(msg)
 
 
-def _delays(projection: Any, rows: Rows, dt: float) -> Delays:
+def _delays(projection: Any, rows: SynapseRows, dt: float) -> Delays:
     try:
         return read_delays(projection.delay, rows, dt)
     except ValueError as error:
@@ -346,11 +346,11 @@ def _declared_quantities(part: Any) -> Iterator[Quantity]:
             yield Quantity(name, values, locality, kind, ctype)
 
 
-def _quantities(part: Any) -> Iterator[tuple[str, Kind, dict[str, Any]]]:
+def _quantities(part: Any) -> Iterator[tuple[str, QuantityKind, dict[str, Any]]]:
     """Yield the name, kind and declaration of each quantity once; the weight may occur twice."""
     declarations = declarations_of(part)
     for name in dict.fromkeys([*part.parameters, *part.variables]):
-        kind: Kind = "variable" if name in part.variables else "parameter"
+        kind: QuantityKind = "variable" if name in part.variables else "parameter"
         yield name, kind, declarations.get(name, {})
 
 

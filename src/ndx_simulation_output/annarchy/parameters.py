@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from sys import float_info
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -20,8 +20,7 @@ from ndx_simulation_output.recording import (
     ProjectionSnapshot,
     Quantity,
 )
-
-_Part = TypeVar("_Part", PopulationSnapshot, ProjectionSnapshot)
+from ndx_simulation_output.recording.network import NetworkPart
 
 
 @dataclass(frozen=True)
@@ -229,7 +228,9 @@ def with_parameters(
         else:
             constants[name] = float(value)
 
-    def changed(kind: str, parts: tuple[_Part, ...], values: Mapping[str, Any]) -> list[_Part]:
+    def changed(
+        kind: str, parts: tuple[NetworkPart, ...], values: Mapping[str, Any]
+    ) -> list[NetworkPart]:
         names = {part.name for part in parts}
         unknown = [name for name in values if name not in names]
         notes.extend(f"not set: {kind} {name} is not in the network" for name in unknown)
@@ -293,12 +294,12 @@ def _mapping(value: Any, where: str) -> dict[str, Any]:
 
 
 def _with_values(
-    part: _Part,
+    part: NetworkPart,
     where: str,
     values: Mapping[str, Any],
     notes: list[str],
     global_only: bool,  # noqa: FBT001 - of the caller
-) -> _Part:
+) -> NetworkPart:
     names = {quantity.name for quantity in part.quantities}
     notes += [f"not set: {name} of {where} is not known" for name in values if name not in names]
     quantities = []

@@ -25,7 +25,7 @@ from ndx_simulation_output.recording import (
     Run,
     SimulationOutput,
 )
-from ndx_simulation_output.recording.network import Kind, Locality
+from ndx_simulation_output.recording.network import QuantityKind, Locality
 
 SIMULATOR = "ANNarchy"
 WEIGHT = "w"
@@ -67,7 +67,7 @@ def read(source: str | Path, *, dt: float | None = None) -> SimulationOutput:
     path = Path(source)
     loaded = load(path)
     try:
-        network, notes = _Reader(loaded, dt).read(path.name.partition(".")[0] or "network")
+        network, notes = _StateReader(loaded, dt).read(path.name.partition(".")[0] or "network")
     except SourceError as error:
         msg = f"{path}: {error}"
         raise type(error)(msg) from error
@@ -84,7 +84,7 @@ def read(source: str | Path, *, dt: float | None = None) -> SimulationOutput:
     )
 
 
-class _Reader:
+class _StateReader:
     """Reads the dictionary of one file."""
 
     def __init__(self, loaded: Loaded, dt: float | None) -> None:
@@ -175,7 +175,9 @@ class _Reader:
             raise SourceError(msg)
         post_ranks = np.ravel(read_array(content["post_ranks"], self.limit)).astype(np.int64)
         try:
-            rows, pre_ranks = Rows.read_ranks(content["pre_ranks"], len(post_ranks), self.limit)
+            rows, pre_ranks = SynapseRows.read_ranks(
+                content["pre_ranks"], len(post_ranks), self.limit
+            )
         except ValueError as error:
             msg = f"projection {name!r}: {error}"
             raise SourceError(msg) from error
@@ -197,7 +199,9 @@ class _Reader:
             weight=WEIGHT if any(one.name == WEIGHT for one in quantities) else None,
         )
 
-    def _synaptic(self, where: str, name: str, value: Any, kind: Any, rows: "Rows") -> Quantity:
+    def _synaptic(
+        self, where: str, name: str, value: Any, kind: Any, rows: "SynapseRows"
+    ) -> Quantity:
         try:
             values, locality = rows.read(value)
         except (ValueError, TypeError) as error:
@@ -208,7 +212,7 @@ class _Reader:
         return Quantity(name, values, locality, kind)
 
     def _delays(
-        self, name: str, content: Mapping[str, Any], rows: "Rows", *, is_connectivity: bool
+        self, name: str, content: Mapping[str, Any], rows: "SynapseRows", *, is_connectivity: bool
     ) -> "Delays":
         try:
             if is_connectivity:
@@ -221,13 +225,13 @@ class _Reader:
             msg = f"delays of projection {name!r}: {error}"
             raise SourceError(msg) from error
 
-    def _listed(self, where: str, content: Mapping[str, Any]) -> list[tuple[str, Kind]]:
+    def _listed(self, where: str, content: Mapping[str, Any]) -> list[tuple[str, QuantityKind]]:
         """Return the names and kinds of the quantities that have a value."""
-        kinds: dict[str, Kind] = dict.fromkeys(
+        kinds: dict[str, QuantityKind] = dict.fromkeys(
             read_names(content.get("parameters", [])), "parameter"
         )
         kinds |= dict.fromkeys(read_names(content.get("variables", [])), "variable")
-        found: list[tuple[str, Kind]] = []
+        found: list[tuple[str, QuantityKind]] = []
         for name in read_names(content.get("attributes", [])) or kinds:
             if name in content:
                 found.append((name, kinds.get(name, "")))
@@ -240,7 +244,7 @@ class _Reader:
 
 
 @dataclass(frozen=True)
-class Rows:
+class SynapseRows:
     """The end of each row of synapses, shape (row,), and the largest possible number of synapses.
 
     The limit protects from small files that refer to the same list many times.
@@ -252,7 +256,7 @@ class Rows:
     @classmethod
     def read_ranks(
         cls, pre_ranks: Any, n_rows: int, limit: int
-    ) -> tuple["Rows", NDArray[np.int64]]:
+    ) -> tuple["SynapseRows", NDArray[np.int64]]:
         """Return the rows of ``pre_ranks``, and the ranks as a flat array."""
         nested = _rows_of(pre_ranks)
         if len(nested) != n_rows:
@@ -381,7 +385,7 @@ class Delays:
     steps: NDArray[np.int64] | None
 
 
-def read_delays(value: Any, rows: Rows, dt: float | None) -> Delays:
+def read_delays(value: Any, rows: SynapseRows, dt: float | None) -> Delays:
     """Return the delays of a projection from values in ms."""
     values, locality = rows.read(value)
     if locality == "semiglobal":
@@ -399,7 +403,7 @@ def whole_steps(values: NDArray[Any], dt: float) -> NDArray[np.float64] | None:
     return np.asarray(steps, np.float64)
 
 
-def _connectivity_delays(content: Mapping[str, Any], rows: Rows, dt: float | None) -> Delays:
+def _connectivity_delays(content: Mapping[str, Any], rows: SynapseRows, dt: float | None) -> Delays:
     """Return the delays of a connectivity file: in steps until ANNarchy 4.8, in ms since 5.0.
 
     ``max_delay`` and ``uniform_delay`` are always in steps. They tell which unit ``delay`` has and,

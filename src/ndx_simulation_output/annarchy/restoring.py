@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,7 @@ from ndx_simulation_output.recording import (
     ProjectionSnapshot,
     Quantity,
 )
-
-_State = TypeVar("_State", PopulationSnapshot, ProjectionSnapshot)
+from ndx_simulation_output.recording.network import NetworkPart
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ class Restored:
 
 
 @dataclass
-class _Plan:
+class _RestorePlan:
     """The functions that set something, by name, and the names of what cannot be set."""
 
     set: dict[str, Callable[[], None]] = field(default_factory=dict)
@@ -91,7 +90,7 @@ def restore(
     nothing is set; with ``partial``, everything else is. If both are a single population or
     projection, their names may differ.
     """
-    plan = _Plan()
+    plan = _RestorePlan()
     _check_compiled(live)
     is_part = live.set_step is None
     if populations:
@@ -130,8 +129,13 @@ def _check_compiled(live: LiveNetwork) -> None:
 
 
 def _pairs(
-    kind: str, parts: tuple[Any, ...], states: tuple[_State, ...], plan: _Plan, *, is_part: bool
-) -> Iterator[tuple[str, Any, _State]]:
+    kind: str,
+    parts: tuple[Any, ...],
+    states: tuple[NetworkPart, ...],
+    plan: _RestorePlan,
+    *,
+    is_part: bool,
+) -> Iterator[tuple[str, Any, NetworkPart]]:
     """Yield the name, part and state of what both have, and plan to skip the rest."""
     check_distinct(f"{kind}s of the network", (part.name for part in parts))
     check_distinct(f"{kind}s of the file", (state.name for state in states))
@@ -147,7 +151,9 @@ def _pairs(
     plan.skipped += [f"{kind} {name}" for name in saved if name not in by_name]
 
 
-def _plan_population(plan: _Plan, name: str, population: Any, state: PopulationSnapshot) -> None:
+def _plan_population(
+    plan: _RestorePlan, name: str, population: Any, state: PopulationSnapshot
+) -> None:
     geometry = tuple(int(length) for length in population.geometry)
     if state.geometry != geometry:
         plan.mismatched.append(
@@ -158,7 +164,7 @@ def _plan_population(plan: _Plan, name: str, population: Any, state: PopulationS
 
 
 def _plan_projection(
-    plan: _Plan, name: str, projection: Any, state: ProjectionSnapshot, dt: float
+    plan: _RestorePlan, name: str, projection: Any, state: ProjectionSnapshot, dt: float
 ) -> None:
     try:
         _check_connections(projection, state)
@@ -183,7 +189,7 @@ def _plan_projection(
 
 
 def _plan_quantities(
-    plan: _Plan, where: str, part: Any, quantities: tuple[Quantity, ...], ends: Any
+    plan: _RestorePlan, where: str, part: Any, quantities: tuple[Quantity, ...], ends: Any
 ) -> None:
     declarations = declarations_of(part)
     names = dict.fromkeys([*part.parameters, *part.variables])
@@ -223,7 +229,7 @@ def _setter(
     return set_values
 
 
-def _plan_clock(plan: _Plan, live: LiveNetwork, saved: NetworkSnapshot) -> None:
+def _plan_clock(plan: _RestorePlan, live: LiveNetwork, saved: NetworkSnapshot) -> None:
     set_step, step = live.set_step, saved.step
     if set_step is None:
         return
@@ -267,7 +273,7 @@ def _monitor_notes(live: LiveNetwork) -> Iterator[str]:
             )
 
 
-def _apply(plan: _Plan) -> None:
+def _apply(plan: _RestorePlan) -> None:
     done: list[str] = []
     for name, set_it in plan.set.items():
         try:

@@ -24,7 +24,7 @@ from ndx_simulation_output.recording import (
     SimulationOutput,
 )
 
-_Named = TypeVar("_Named", NetworkSnapshot, ProjectionSnapshot)
+_Saved = TypeVar("_Saved", NetworkSnapshot, ProjectionSnapshot)
 
 _NWB_EXTENSIONS = {".nwb", ".zarr"}
 
@@ -367,8 +367,8 @@ def _state(output: SimulationOutput, name: str | None, source: str | Path) -> Ne
 
 
 def _select(
-    kind: str, items: Sequence[_Named], name: str | None, source: str | Path, option: str
-) -> _Named:
+    kind: str, items: Sequence[_Saved], name: str | None, source: str | Path, option: str
+) -> _Saved:
     found = [item for item in items if name in {None, item.name}]
     if len(found) != 1:
         names = ", ".join(item.name for item in items) or "none"

@@ -26,7 +26,7 @@ from ndx_simulation_output.storage.writing import GZIP_LEVEL
 WrapColumn = Callable[[LazyArray], Any]
 """Returns the data of a column, shape (row,): the values, or an empty dataset to be written."""
 
-_State = TypeVar("_State", PopulationState, ProjectionState)
+_PartState = TypeVar("_PartState", PopulationState, ProjectionState)
 
 _PRE_RANK, _WEIGHT, _DELAY, _STEPS = "pre_rank", "weight", "delay", "delay_steps"
 _LARGEST_INTEGER = 2**53
@@ -129,7 +129,7 @@ def _read(state: NetworkState) -> NetworkSnapshot:
     )
 
 
-def _in_order(states: Mapping[str, _State] | None) -> Iterable[_State]:
+def _in_order(states: Mapping[str, _PartState] | None) -> Iterable[_PartState]:
     last = len(states or {})
     return sorted(
         (states or {}).values(),

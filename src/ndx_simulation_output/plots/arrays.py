@@ -13,7 +13,7 @@ from ndx_simulation_output.plots.canvas import (
     color_bar,
     image,
     legend_beside,
-    pixels_of,
+    size_in_pixels,
     title,
 )
 from ndx_simulation_output.plots.downsampling import (
@@ -202,7 +202,7 @@ def _print_values(ax: "Axes", grids: Sequence[Grid]) -> None:
 
 def _draw_lines(ax: "Axes", grids: Sequence[Grid]) -> None:
     for grid in grids:
-        lines = grid.line(pixels_of(ax)[1])
+        lines = grid.line(size_in_pixels(ax)[1])
         marker = "." if len(lines.times) <= 30 else ""
         ax.plot(lines.times, lines.values[:, 0], linewidth=FINE, marker=marker, label=grid.label)
     ax.set_xlabel(_label(grids[0].axes[0]))
@@ -225,7 +225,7 @@ def _draw_points(ax: "Axes", grid: Grid) -> None:
 
 def _draw_image(ax: "Axes", grid: Grid) -> None:
     up, across = grid.axes
-    values, rows, columns = grid.image(pixels_of(ax))
+    values, rows, columns = grid.image(size_in_pixels(ax))
     drawn = image(ax, values, _edges(across, columns), _edges(up, rows))
     ax.set_xlabel(_label(across) if _is_ordered(across) else f"index of {across.label}")
     ax.set_ylabel(_label(up) if _is_ordered(up) else f"index of {up.label}")

@@ -66,7 +66,7 @@ def require_values(name: str, values: NDArray[Any]) -> None:
         raise NothingRecordedError(msg)
 
 
-def new_figure(width: float, height: float) -> "Figure":
+def empty_figure(width: float, height: float) -> "Figure":
     """Return an empty figure of this size in inches, independent of pyplot."""
     library = import_optional("matplotlib.figure", "a plot", "plot")
     figure: Figure = library.Figure(figsize=(width, height), layout="constrained")
@@ -89,7 +89,7 @@ def axes_or_new(
     return new
 
 
-def pixels_of(ax: "Axes") -> tuple[int, int]:
+def size_in_pixels(ax: "Axes") -> tuple[int, int]:
     """Return the height and width of axes in pixels, at least one."""
     extent = ax.get_window_extent()
     return max(1, int(extent.height)), max(1, int(extent.width))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from ndx_simulation_output.errors import ExportError, NothingRecordedError
 from ndx_simulation_output.files import atomic_file
 from ndx_simulation_output.plots.arrays import Grid, array, grids_of
-from ndx_simulation_output.plots.canvas import new_figure
+from ndx_simulation_output.plots.canvas import empty_figure
 from ndx_simulation_output.plots.downsampling import How, Recorded
 from ndx_simulation_output.plots.heat_maps import heat_map
 from ndx_simulation_output.plots.networks import (
@@ -162,7 +162,7 @@ def draw(
     columns = 1 if len(shown) <= 4 else 2 if len(shown) <= 8 else 3
     rows = ceil(len(shown) / columns)
     height = rows * (4.8 if projection or rows == 1 else 2.8)
-    figure = new_figure(8 if columns == 1 else 6 * columns, height)
+    figure = empty_figure(8 if columns == 1 else 6 * columns, height)
     for number, panel in enumerate(shown, start=1):
         panel(ax=figure.add_subplot(rows, columns, number, projection=projection))
     if len(shown) < len(panels):
@@ -200,7 +200,7 @@ def save(
 
     """
     path = Path(path)
-    formats = new_figure(1, 1).canvas.get_supported_filetypes()
+    formats = empty_figure(1, 1).canvas.get_supported_filetypes()
     if path.suffix.removeprefix(".") not in formats:
         msg = f"{path} is not an image file; expected a name that ends in .png, .svg or .pdf"
         raise ExportError(msg)

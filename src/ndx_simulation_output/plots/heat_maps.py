@@ -15,7 +15,7 @@ from ndx_simulation_output.plots.canvas import (
     color_bar,
     find_source,
     image,
-    pixels_of,
+    size_in_pixels,
     quantity_of,
     require_values,
     scale_of,
@@ -219,7 +219,9 @@ def heat_map(
     columns = None
     if not (cells is None and numbers is None and labels is None):
         columns = report.compartments.find(cells, numbers, labels)
-    found = reduce_heat_map(report, columns, start=start, stop=stop, shape=pixels_of(ax), how=how)
+    found = reduce_heat_map(
+        report, columns, start=start, stop=stop, shape=size_in_pixels(ax), how=how
+    )
     require_values(report.name, found.values[:, : found.rows])
     scale = scale_of(found.unit, found.values)
     time = time_scale(float(found.times[-1] - found.times[0]))

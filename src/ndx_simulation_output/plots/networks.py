@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,22 +13,20 @@ from ndx_simulation_output.plots.canvas import (
     color_bar,
     find_source,
     image,
-    pixels_of,
+    size_in_pixels,
     title,
     whole_numbers,
 )
 from ndx_simulation_output.plots.downsampling import column_edges
 from ndx_simulation_output.recording import NetworkSnapshot, PopulationSnapshot, ProjectionSnapshot
 from ndx_simulation_output.recording.arrays import LazyArray
-from ndx_simulation_output.recording.network import Locality, Quantity
+from ndx_simulation_output.recording.network import Locality, NetworkPart, Quantity
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _BLOCK = 2**20
 _MAX_GRID_SIZE = 10**6
-
-_Part = TypeVar("_Part", PopulationSnapshot, ProjectionSnapshot)
 
 
 @dataclass(frozen=True)
@@ -249,7 +247,7 @@ def weight_matrix(
     shown = synapse_quantity(found, quantity)
     label = label_of(found, shown)
     ax = axes_or_new(ax)
-    matrix = mean_weights(found, shown.values, shape=pixels_of(ax))
+    matrix = mean_weights(found, shown.values, shape=size_in_pixels(ax))
     most = int(matrix.counts.max(initial=0))
     note = f"{int(matrix.counts.sum()):,} synapses"
     if most > 1:
@@ -297,7 +295,7 @@ def population_state(
         ax.set_xlabel("second coordinate")
         ax.set_ylabel("first coordinate")
         note = f"{rows} × {columns} neurons"
-    elif found.size <= 4 * pixels_of(ax)[1]:
+    elif found.size <= 4 * size_in_pixels(ax)[1]:
         ax.plot(np.arange(found.size), np.asarray(shown.values[:], np.float64), ".")
         ax.set_xlabel("rank")
         ax.set_ylabel(shown.name)
@@ -308,7 +306,9 @@ def population_state(
     return ax
 
 
-def _find(kind: str, network: NetworkSnapshot, parts: Sequence[_Part], name: str | None) -> _Part:
+def _find(
+    kind: str, network: NetworkSnapshot, parts: Sequence[NetworkPart], name: str | None
+) -> NetworkPart:
     """Return the population or projection with this name, by default the first one."""
     for part in parts:
         if name in {None, part.name}:

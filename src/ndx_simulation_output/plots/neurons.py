@@ -21,7 +21,7 @@ from ndx_simulation_output.plots.canvas import (
     axes_or_new,
     color_bar,
     find_source,
-    new_figure,
+    empty_figure,
     quantity_of,
     scale_of,
     title,
@@ -391,7 +391,7 @@ def save_animation(
     """
     path = Path(path)
     check_target(path, overwrite=overwrite)
-    figure = new_figure(6.4, 4.8)
+    figure = empty_figure(6.4, 4.8)
     writer = _animation_writer(path, fps)
     report = report_in_space(source)
     coordinates, note = _coordinates_to_draw(report, cells)
@@ -449,7 +449,7 @@ def _coordinates_to_draw(
 
 
 @dataclass(frozen=True)
-class _Drawn:
+class _Artists:
     """What changes with time: artists, and the indices of the compartments that they show."""
 
     artists: tuple[tuple[Any, NDArray[np.intp]], ...]
@@ -472,7 +472,7 @@ def _draw(
     coordinates: Coordinates,
     limits: tuple[float, float],
     note: str,
-) -> _Drawn:
+) -> _Artists:
     """Draw the shape of compartments without values; ``limits`` are in the unit of the report."""
     if not hasattr(ax, "get_zlim"):
         msg = "a neuron needs axes in three dimensions: add_subplot(projection='3d')"
@@ -493,7 +493,7 @@ def _draw(
         artists.append((_draw_spots(ax, coordinates, shape.spots, low, high), shape.spots))
     _set_view(ax, [*shape.lines, coordinates.points])
     color_bar(ax, artists[0][0], scale.label(quantity_of(report)), shrink=0.7, pad=0.1)
-    return _Drawn(tuple(artists), scale, note)
+    return _Artists(tuple(artists), scale, note)
 
 
 def _draw_lines(ax: Any, shape: NeuronShape, which: NDArray[np.bool_], **colors: Any) -> Any:

@@ -12,7 +12,7 @@ from ndx_simulation_output.plots.canvas import (
     color_bar,
     find_source,
     image,
-    pixels_of,
+    size_in_pixels,
     title,
     whole_numbers,
 )
@@ -181,7 +181,7 @@ def raster(
     spikes = find_source(source, Spikes)
     ax = axes_or_new(ax)
     ids = None if cells is None else as_ids(cells)
-    found = spike_raster(spikes, ids, start=start, stop=stop, shape=pixels_of(ax))
+    found = spike_raster(spikes, ids, start=start, stop=stop, shape=size_in_pixels(ax))
     time = time_scale(float(found.times[-1] - found.times[0]))
     edges = found.times * time.factor
     note = f"{found.n_spikes:,} spike{'' if found.n_spikes == 1 else 's'}"
@@ -206,7 +206,7 @@ def _draw_marks(ax: "Axes", times: NDArray[np.float64], ids: NDArray[Any], heigh
     """Draw spikes as bars, or of many cells as points; ``height`` is the number of cell bins."""
     style: dict[str, Any] = {"marker": ".", "markersize": 1}
     if len(np.unique(ids)) <= 200:
-        size = min(10, max(2, 0.5 * pixels_of(ax)[0] / height))
+        size = min(10, max(2, 0.5 * size_in_pixels(ax)[0] / height))
         style = {"marker": "|", "markersize": size}
     ax.plot(times, ids, linestyle="none", color="black", **style)
 

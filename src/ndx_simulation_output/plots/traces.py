@@ -12,7 +12,7 @@ from ndx_simulation_output.plots.canvas import (
     axes_or_new,
     find_source,
     legend_beside,
-    pixels_of,
+    size_in_pixels,
     quantity_of,
     require_values,
     scale_of,
@@ -74,7 +74,7 @@ def traces(
     else:
         found = report.compartments.find(cells, numbers, labels)
         columns, total = found[spread(len(found), most or 50)], len(found)
-    lines = reduce_traces(report, columns, start=start, stop=stop, pixels=pixels_of(ax)[1])
+    lines = reduce_traces(report, columns, start=start, stop=stop, pixels=size_in_pixels(ax)[1])
     require_values(report.name, lines.values)
     scale = scale_of(report.unit.name, lines.values)
     names = _names(report, columns)
@@ -149,7 +149,7 @@ def channels(
     ax = axes_or_new(ax)
     found = potential.find(ids)
     columns = found[spread(len(found), most)]
-    lines = reduce_traces(potential, columns, start=start, stop=stop, pixels=pixels_of(ax)[1])
+    lines = reduce_traces(potential, columns, start=start, stop=stop, pixels=size_in_pixels(ax)[1])
     require_values(potential.name, lines.values)
     stacked, step = stack_traces(lines.values)
     scale = scale_of(potential.unit.name, np.asarray([step]))
@@ -178,7 +178,7 @@ def vectors(
     style = {"linestyle": "none", "marker": "o"} if points else style
     for name, values in named.items():
         at = np.arange(len(values)) if x is None or name in by_index else x
-        lines = reduce_columns(at, values[:, np.newaxis], pixels=pixels_of(ax)[1])
+        lines = reduce_columns(at, values[:, np.newaxis], pixels=size_in_pixels(ax)[1])
         ax.plot(lines.times, lines.values[:, 0], label=name, **style)
     some = len(by_index) < len(named)
     ax.set_xlabel(_TIME if not by_index else f"{_TIME}, or index" if some else "index")
@@ -198,7 +198,7 @@ def vectors_along(
     """Draw Neuronvisio vectors over time in 3-D axes, each at the distance of its section (µm)."""
     space: Any = axes_or_new(ax, "3d")
     for name in sorted(named, key=lambda name: distances[name]):
-        lines = reduce_columns(time, named[name][:, np.newaxis], pixels=pixels_of(space)[1])
+        lines = reduce_columns(time, named[name][:, np.newaxis], pixels=size_in_pixels(space)[1])
         away = np.full(len(lines.times), distances[name])
         space.plot(lines.times, away, lines.values[:, 0], linewidth=FINE, label=name)
     space.set_xlabel(_TIME)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,7 +13,7 @@ from ndx_simulation_output.recording.arrays import LazyArray
 
 # The state of a network at one time: every quantity of its neurons and synapses.
 
-Kind = Literal["parameter", "variable", ""]
+QuantityKind = Literal["parameter", "variable", ""]
 """Whether the equations change a quantity; empty where that is not known."""
 
 Locality = Literal["local", "shared", "semiglobal", "global"]
@@ -43,7 +43,7 @@ class Quantity:
     name: str
     values: LazyArray
     locality: Locality = "local"
-    kind: Kind = ""
+    kind: QuantityKind = ""
     declared_type: str = ""
 
 
@@ -174,6 +174,9 @@ class ProjectionSnapshot:
             delays=delays,
             weight=weight,
         )
+
+
+NetworkPart = TypeVar("NetworkPart", PopulationSnapshot, ProjectionSnapshot)
 
 
 @dataclass(frozen=True)

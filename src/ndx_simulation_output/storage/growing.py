@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from ndx_simulation_output.errors import LayoutError, NameClashError, ShapeMismatchError
 from ndx_simulation_output.recording import CompartmentTable, Spikes, StreamedReport
 from ndx_simulation_output.recording.merging import join_tables
-from ndx_simulation_output.storage.journal import append_frame, companion_files, read_frames
+from ndx_simulation_output.storage.journal import append_frame, companion_files, iter_frames
 from ndx_simulation_output.storage.layout import Layout, StorageOptions, plan_growing
 from ndx_simulation_output.storage.mpi import Team, deliver
 from ndx_simulation_output.storage.partitions import Region
@@ -437,7 +437,7 @@ def spike_spools(path: Path) -> list[Path]:
 
 def read_spike_spools(paths: Iterable[Path]) -> list[Spikes]:
     """Return the spikes of all complete frames, joined by population."""
-    frames = (frame for path in paths for frame in read_frames(path))
+    frames = (frame for path in paths for frame in iter_frames(path))
     return _by_population([spikes for frame in frames for spikes in _unpacked(frame)])
 
 

@@ -43,7 +43,7 @@ def append_frame(number: int, offset: int, parts: Sequence[bytes | bytearray]) -
     return offset + len(frame)
 
 
-def read_frames(path: Path) -> Iterator[bytes]:
+def iter_frames(path: Path) -> Iterator[bytes]:
     """Yield the content of each frame of a file, up to the first incomplete one."""
     with path.open("rb") as file:
         while True:
@@ -147,7 +147,7 @@ class Journal:
     @property
     def has_commits(self) -> bool:
         """True if anything was committed."""
-        return any(frame == b"" for frame in islice(read_frames(self.path), 1))
+        return any(frame == b"" for frame in islice(iter_frames(self.path), 1))
 
     def append(self, overlay: Overlay) -> None:
         """Add a commit."""
@@ -177,7 +177,7 @@ def replay(path: Path) -> None:
     """Write all commits of its journal into the file ``path``; repeating this is harmless."""
     number = os.open(path, os.O_WRONLY)
     try:
-        for frame in read_frames(journal_path(path)):
+        for frame in iter_frames(journal_path(path)):
             at = 0
             while at < len(frame):
                 offset, length = _PIECE_HEAD.unpack_from(frame, at)
@@ -234,7 +234,7 @@ def pause_writer(path: Path) -> Iterator[None]:
     with path.open("rb") as file:
         while not lock_file(file.fileno(), shared=True):
             time.sleep(0.001)
-        if any(read_frames(journal_path(path))) and not is_being_written(path):
+        if any(iter_frames(journal_path(path))) and not is_being_written(path):
             msg = f"a crash left {path} incomplete: recover it with ndx-sim recover {path}"
             raise SourceError(msg)
         yield
