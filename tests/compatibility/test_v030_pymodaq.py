@@ -1,4 +1,4 @@
-"""Files that 0.3.0 saved of PyMoDAQ's data load as they were given, and go on to grow."""
+"""PyMoDAQ data saved by 0.3.0 load unchanged, and growing data continue."""
 
 import shutil
 from pathlib import Path
@@ -176,7 +176,7 @@ def test_pynwb_alone_reads_timed_data(golden):
         assert series["V"].label == "intensity"
 
 
-def test_a_growing_file_goes_on(golden, tmp_path):
+def test_growing_data_continue(golden, tmp_path):
     path = tmp_path / "growing.nwb"
     shutil.copy(golden / "pymodaq_growing.nwb", path)
     at = "/RawData/Detector000"

@@ -1,4 +1,4 @@
-"""Files as PyMoDAQ writes them, made with h5py."""
+"""Create files with h5py as PyMoDAQ writes them."""
 
 import json
 from pathlib import Path
@@ -48,7 +48,7 @@ def make_array(
 
 
 def decoded(value: Any) -> Any:
-    """Give what the JSON of a genuine file means."""
+    """Return the value of JSON in an expected result."""
     if isinstance(value, list):
         return [decoded(item) for item in value]
     if isinstance(value, dict):

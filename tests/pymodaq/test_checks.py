@@ -1,4 +1,4 @@
-"""Files that PyMoDAQ's savers make over NWB are valid, and nwbinspector finds no fault in them."""
+"""Files of PyMoDAQ's savers are valid NWB, and nwbinspector finds no fault in them."""
 
 from collections.abc import Callable
 
@@ -132,7 +132,7 @@ def test_files_are_valid_and_the_inspector_finds_no_fault(
         save(saver)
 
     assert validate(path=str(path)) == []
-    # What is measured with an instrument need not have a subject.
+    # Measurements with an instrument need no subject.
     assert {found.rule for found in check_file(path)} <= {"check_subject_exists"}
     with NWBHDF5IO(path, "r") as io:
         assert io.read().acquisition["RawData"].nwb_data_interfaces["Detector000"] is not None

@@ -1,4 +1,4 @@
-"""Whenever a process dies that saves data of PyMoDAQ, what it flushed is there."""
+"""Flushed data survive the crash of a process that saves PyMoDAQ data."""
 
 import os
 import random
@@ -53,7 +53,7 @@ def save(timed: DataToExportTimedSaver, scan: DataExtendedSaver, number: int) ->
 
 
 def count_of(path: Path) -> int:
-    """Give how many elements a file has, all of them complete."""
+    """Return the number of elements in a file, which must be complete."""
     with h5py.File(path) as file:
         detector = file[f"acquisition{AT}"]
         if "Data2D" not in detector:
@@ -76,12 +76,12 @@ def count_of(path: Path) -> int:
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files have no names here")
 @LEVELS
-def test_a_crash_after_any_write_leaves_what_was_flushed(level, tmp_path, monkeypatch):
-    made, left, tried = (tmp_path / name for name in ("made", "left", "tried"))
-    saver = begin(made / "run.nwb", level)
+def test_flushed_data_survive_a_crash_after_any_write(level, tmp_path, monkeypatch):
+    saved, left, tried = (tmp_path / name for name in ("saved", "left", "tried"))
+    saver = begin(saved / "run.nwb", level)
     timed, scan = DataToExportTimedSaver(saver), DataExtendedSaver(saver, (POINTS,))
     saver.flush()
-    shutil.copytree(made, left)
+    shutil.copytree(saved, left)
     commits = [(0, 0)]
     with recorded(monkeypatch) as recording:
         for number in range(30):
@@ -93,7 +93,7 @@ def test_a_crash_after_any_write_leaves_what_was_flushed(level, tmp_path, monkey
     commits.append((len(recording.steps), 30))
 
     for number, step in enumerate(recording.steps):
-        # The system may have done the first half of what it was told.
+        # The system may have done only the first half of the write.
         for done in (None, step[2][: len(step[2]) // 2] if step[2] else None):
             shutil.copytree(left, tried)
             if done is not None:
@@ -123,7 +123,7 @@ _SAVE = """
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
 @pytest.mark.parametrize("seed", range(3))
 @LEVELS
-def test_a_process_killed_at_any_moment_loses_only_what_was_not_flushed(level, seed, tmp_path):
+def test_a_killed_process_loses_only_data_that_were_not_flushed(level, seed, tmp_path):
     path = tmp_path / "run.nwb"
     process = python(_SAVE, level, cwd=tmp_path)
     flushed = 0
@@ -136,7 +136,7 @@ def test_a_process_killed_at_any_moment_loses_only_what_was_not_flushed(level, s
     recover(path)
 
     assert [file.name for file in tmp_path.iterdir()] == ["run.nwb"]
-    # The one that was being flushed may be there.
+    # The element that was being flushed may be there.
     count = count_of(path)
     assert count >= flushed
     assert validate(path=str(path)) == []
@@ -146,8 +146,8 @@ def test_a_process_killed_at_any_moment_loses_only_what_was_not_flushed(level, s
     assert count_of(path) == count + 1
 
 
-def half_changed(path: Path) -> None:
-    """Leave a file as a crash in the middle of a flush does, of which the journal is complete."""
+def leave_incomplete(path: Path) -> None:
+    """Create a file as a crash during a flush leaves it, with a complete journal."""
     begin(path, 0).close_file()
     before = path.read_bytes()
     journal, overlay = Journal(journal_path(path)), Overlay()
@@ -157,9 +157,9 @@ def half_changed(path: Path) -> None:
     path.write_bytes(bytes(512) + before[512:])
 
 
-def test_a_file_that_is_half_changed_is_not_opened_for_reading(tmp_path):
+def test_reading_an_incomplete_file_raises_an_error(tmp_path):
     path = tmp_path / "run.nwb"
-    half_changed(path)
+    leave_incomplete(path)
 
     for reader in (open_output, DataLoader):
         with pytest.raises(
@@ -169,19 +169,19 @@ def test_a_file_that_is_half_changed_is_not_opened_for_reading(tmp_path):
             reader(path)
 
 
-def test_a_file_that_is_half_changed_is_made_whole_where_it_is_or_elsewhere(tmp_path):
-    half_changed(tmp_path / "run.nwb")
+def test_an_incomplete_file_is_recovered_in_place_or_elsewhere(tmp_path):
+    leave_incomplete(tmp_path / "run.nwb")
 
-    recover(tmp_path / "run.nwb", tmp_path / "whole.nwb")
+    recover(tmp_path / "run.nwb", tmp_path / "recovered.nwb")
 
-    for name in ("run.nwb", "whole.nwb"):
+    for name in ("run.nwb", "recovered.nwb"):
         with DataLoader(tmp_path / name) as loader:
             assert len(loader.load_all("/RawData")) == 0
 
 
-def test_who_adds_to_a_file_makes_it_whole(tmp_path):
+def test_an_incomplete_file_is_recovered_when_it_is_opened_to_add_to_it(tmp_path):
     path = tmp_path / "run.nwb"
-    half_changed(path)
+    leave_incomplete(path)
 
     with H5SaverLowLevel() as saver:
         saver.init_file(path)
@@ -190,16 +190,16 @@ def test_who_adds_to_a_file_makes_it_whole(tmp_path):
     assert not has_journal(path)
 
 
-def test_a_new_file_has_nothing_of_what_a_crash_left(tmp_path):
+def test_a_new_file_replaces_an_incomplete_one(tmp_path):
     path = tmp_path / "run.nwb"
-    half_changed(path)
+    leave_incomplete(path)
 
     with H5SaverLowLevel() as saver:
         saver.init_file(path, new_file=True)
         assert list(saver.get_children("/RawData")) == ["Logger"]
 
 
-def test_two_do_not_add_to_one_file(tmp_path):
+def test_a_file_has_only_one_writer(tmp_path):
     with H5SaverLowLevel() as saver:
         saver.init_file(tmp_path / "run.nwb")
         for new_file in (False, True):
@@ -209,7 +209,7 @@ def test_two_do_not_add_to_one_file(tmp_path):
             recover(tmp_path / "run.nwb")
 
 
-def test_others_see_what_was_flushed_while_data_are_saved(tmp_path):
+def test_readers_see_flushed_data_while_data_are_saved(tmp_path):
     saver = begin(tmp_path / "run.nwb", 0)
     timed = DataToExportTimedSaver(saver)
     for number in range(6):
@@ -223,7 +223,7 @@ def test_others_see_what_was_flushed_while_data_are_saved(tmp_path):
     assert count_of(tmp_path / "run.nwb") == 6
 
 
-def test_a_file_that_nobody_closes_is_closed_when_nobody_has_it(tmp_path):
+def test_a_file_is_closed_when_its_saver_is_no_longer_referenced(tmp_path):
     saver = begin(tmp_path / "run.nwb", 0)
     DataToExportTimedSaver(saver).add_data(AT, element(0))
 
@@ -242,7 +242,7 @@ def test_memory_is_bounded_without_a_flush(tmp_path):
     for number in range(1, 40):
         scan.add_data(AT, DataRaw("image", data=[np.full((1024, 1024), number * 1.0)]), (number,))
 
-    # No one has told it to, but most of the 312 MiB are in the file.
+    # Most of the 312 MiB are in the file without a call of flush.
     with DataLoader(tmp_path / "run.nwb") as loader:
         reached = np.isfinite(loader.load_data(f"{AT}/Data00").times)
     assert reached.sum() > 30

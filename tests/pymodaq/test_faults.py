@@ -1,4 +1,4 @@
-"""Each fault of PyMoDAQ that is put right, or told of, when its data are saved and loaded."""
+"""Faults of PyMoDAQ that are corrected or reported when data are saved and loaded."""
 
 import shutil
 
@@ -71,7 +71,7 @@ def test_data_of_different_shapes_in_one_group_stay_apart(h5saver):
     assert [(data.shape, data.length) for data in loaded] == [((3,), 2), ((2, 2), 1)]
 
 
-def test_data_have_the_axes_of_their_group_alone(h5saver):
+def test_data_only_have_the_axes_of_their_group(h5saver):
     axis = Axis("x", "um", np.array([1.0, 2.0, 4.0]))
     DataSaverLoader(h5saver).add_data(AT, spectrum(axes=[axis]))
     DataSaverLoader(h5saver).add_data("/RawData", spectrum())
@@ -90,7 +90,7 @@ def test_dimensions_of_one_value_stay(h5saver):
     assert DataLoader(h5saver).load_data(f"{AT}/Data00") == saved
 
 
-def test_when_each_element_was_taken_is_kept(h5saver):
+def test_the_time_of_each_element_is_kept(h5saver):
     saver = DataEnlargeableSaver(h5saver, ("x",), ("mm",))
     for number in (0.5, 7.0, 3.25):
         saver.add_data(AT, spectrum(number), (number,))
@@ -99,7 +99,7 @@ def test_when_each_element_was_taken_is_kept(h5saver):
 
 
 @pytest.mark.parametrize("dtype", ["i8", "u1", "?", "f4"])
-def test_points_of_a_scan_that_were_not_reached_are_known(h5saver, dtype):
+def test_times_show_which_points_of_a_scan_were_reached(h5saver, dtype):
     saver = DataExtendedSaver(h5saver, (2, 3))
     for number, point in enumerate([(0, 1), (1, 2)]):
         one = DataRaw("counts", data=[np.zeros(4, dtype)], timestamp=100.0 + number)
@@ -113,7 +113,7 @@ def test_points_of_a_scan_that_were_not_reached_are_known(h5saver, dtype):
 
 
 @pytest.mark.parametrize("grows", [True, False])
-def test_axes_that_change_are_told_of(h5saver, grows):
+def test_an_axis_that_changes_raises_a_warning(h5saver, grows):
     def add(number: int, values: list[float]) -> None:
         one = spectrum(axes=[Axis("x", "um", np.array(values))])
         if grows:
@@ -156,7 +156,7 @@ def test_a_file_that_is_read_is_not_changed(tmp_path):
     assert path.stat().st_mtime_ns == when
 
 
-def test_the_log_is_text_wherever_it_comes_from(h5saver):
+def test_the_log_is_text_as_a_child_of_its_group(h5saver):
     h5saver.add_log("lamp on")
 
     from_children = h5saver.get_children("/RawData")["Logger"]
@@ -165,7 +165,7 @@ def test_the_log_is_text_wherever_it_comes_from(h5saver):
     assert from_children[0] == "lamp on"
 
 
-def test_a_set_that_was_saved_twice_has_both(h5saver):
+def test_data_of_a_set_with_the_same_name_are_both_saved(h5saver):
     timed = DataToExportTimedSaver(h5saver)
     export = DataToExport("all", [spectrum(), spectrum(5)], timestamp=1.0)
     timed.add_data(AT, export)
@@ -176,7 +176,7 @@ def test_a_set_that_was_saved_twice_has_both(h5saver):
     assert [data.data[0][:, 0].tolist() for data in loaded] == [[0, 0], [5, 5]]
 
 
-def test_errors_that_pymodaq_counts_by_themselves_belong_to_their_data(tmp_path):
+def test_errors_that_pymodaq_numbers_on_their_own_belong_to_their_data(tmp_path):
     with make_file(tmp_path / "old.h5") as file:
         make_array(file["RawData"], "Data00", [1.0], "plain")
         make_array(file["RawData"], "Data01", [2.0], "rough")
@@ -209,7 +209,7 @@ def test_a_background_of_another_shape_is_refused(h5saver):
 
 
 @pytest.mark.parametrize("name", ["labels", "axes", "dim", "shape", "length", "__class__"])
-def test_an_attribute_that_has_the_name_of_something_else_is_that_of_the_node(h5saver, name):
+def test_attributes_with_reserved_names_stay_attributes_of_the_node(h5saver, name):
     node = h5saver.add_array(AT, "Data00", "data", np.ones(3), metadata={name: "mine"})
 
     loaded = DataLoader(h5saver).load_data(f"{AT}/Data00")
@@ -219,7 +219,7 @@ def test_an_attribute_that_has_the_name_of_something_else_is_that_of_the_node(h5
 
 
 @pytest.mark.parametrize("text", ["a\0b", "\ud800"])
-def test_texts_that_hdf5_does_not_take_leave_a_valid_file(h5saver, text):
+def test_texts_that_hdf5_cannot_store_leave_a_valid_file(h5saver, text):
     axis = Axis(text, text, np.arange(3.0))
     data = spectrum(labels=[text], units=text, origin=text, axes=[axis])
 

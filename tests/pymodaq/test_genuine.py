@@ -1,4 +1,4 @@
-"""Files that PyMoDAQ 4.0.11, 4.4.5 and pymodaq_data 5.3.0 wrote hold what they must."""
+"""Files written by PyMoDAQ 4.0.11, 4.4.5 and pymodaq_data 5.3.0 are read and converted."""
 
 import json
 from dataclasses import replace
@@ -18,10 +18,10 @@ NOT_IN_THE_SOURCE = {
     "check_experimenter_exists",
     "check_institution",
     "check_keywords",
-    # Those of these files begin at a time of their own.
+    # In these files, the first timestamp is arbitrary.
     "check_timestamp_of_the_first_sample_is_not_negative",
 }
-"""What nwbinspector asks for and a file of PyMoDAQ does not say."""
+"""Findings of nwbinspector about facts that PyMoDAQ files do not contain."""
 
 ROLES = {"data": "data", "data_enlargeable": "data", "bkg": "background", "error": "error"}
 

@@ -1,4 +1,4 @@
-"""Data of PyMoDAQ that come one after the other, and what a crash leaves of them."""
+"""Growing data and scans of PyMoDAQ, also after a crash."""
 
 import os
 import re
@@ -83,7 +83,7 @@ def test_timed_data_are_time_series(h5saver):
             np.testing.assert_allclose(series.timestamps[:] + start, times, rtol=0, atol=1e-6)
 
 
-def test_growing_data_go_on_in_a_file_that_is_opened_again(h5saver):
+def test_growing_data_continue_in_a_reopened_file(h5saver):
     path = h5saver.file_path
     for number in range(4):
         DataToExportTimedSaver(h5saver).add_data(AT, element(number))
@@ -95,7 +95,7 @@ def test_growing_data_go_on_in_a_file_that_is_opened_again(h5saver):
     assert all(data.get_axis_from_index(0)[0].size == 4 for data in loaded)
 
 
-def test_growing_axes_lie_beside_single_data(h5saver):
+def test_growing_axes_are_in_the_group_of_single_data(h5saver):
     saver = DataEnlargeableSaver(h5saver, ("x", "y"), ("mm", "um"))
     for number in range(3):
         saver.add_data(AT, element(number)[0], (number, number * 2.5))
@@ -108,7 +108,7 @@ def test_growing_axes_lie_beside_single_data(h5saver):
     assert loaded.data[0][:, 0].tolist() == [0, 1, 2]
 
 
-def test_channels_are_found_by_name_whatever_the_order(h5saver):
+def test_channels_are_found_by_name_in_any_order(h5saver):
     saver = DataToExportEnlargeableSaver(h5saver, ("position",), ("mm",))
     for number in range(3):
         data = list(element(number))
@@ -122,7 +122,7 @@ def test_channels_are_found_by_name_whatever_the_order(h5saver):
         saver.add_data(AT, DataToExport("all", data[:1]), (3,))
 
 
-def test_an_element_that_does_not_fit_leaves_nothing(h5saver):
+def test_nothing_is_written_of_an_element_that_does_not_fit(h5saver):
     saver = DataToExportTimedSaver(h5saver)
     saver.add_data(AT, element(0))
     bad = element(1)
@@ -134,12 +134,21 @@ def test_an_element_that_does_not_fit_leaves_nothing(h5saver):
     assert [data.shape for data in DataLoader(h5saver).load_all(AT)] == [(1, 3), (1,)]
 
 
+def test_time_series_need_the_time_of_each_element(h5saver):
+    saver = DataToExportEnlargeableSaver(h5saver, ("time",), ("s",))
+
+    with pytest.raises(ShapeMismatchError, match="expected the time of the element"):
+        saver.add_data(AT, element(0))
+
+    assert [data.shape for data in DataLoader(h5saver).load_all(AT)] == [(0, 3), (0,)]
+
+
 def test_a_scan_is_filled_point_by_point(h5saver):
     saver = DataToExportExtendedSaver(h5saver, (2, 3))
     axes = [Axis("p", "mm", np.array([0.0, 1.5])), Axis("q", "mm", np.arange(3.0), index=1)]
     saver.add_nav_axes(AT, axes)
-    given = element(7)
-    saver.add_data(AT, given, (1, 2))
+    export = element(7)
+    saver.add_data(AT, export, (1, 2))
 
     loaded = DataLoader(h5saver).load_data(f"{AT}/Data1D/CH00/Data00")
 
@@ -148,7 +157,7 @@ def test_a_scan_is_filled_point_by_point(h5saver):
     assert np.isnan(loaded.data[0][0]).all()
     assert loaded.get_axis_from_index(0)[0] == axes[0]
     assert loaded.get_axis_from_index(2)[0].label == "wavelength"
-    assert given[0].axes[0].index == 0
+    assert export[0].axes[0].index == 0
 
 
 @pytest.mark.parametrize("indexes", [(2, 0), (0,), (0, 3), (-1, 0), (0, 0, 0)])
@@ -159,7 +168,7 @@ def test_a_point_outside_of_the_scan_is_refused(h5saver, indexes):
         saver.add_data(AT, element(0)[0], indexes)
 
 
-def test_each_start_makes_a_new_file_in_folders_of_year_and_day(tmp_path):
+def test_each_start_creates_a_new_file_in_directories_of_year_and_day(tmp_path):
     with H5Saver("detector", base_path=tmp_path / "new") as saver:
         paths = [saver.start() for _ in range(3)]
         DataToExportTimedSaver(saver).add_data(saver.add_det_group("/RawData"), element(0))
@@ -204,7 +213,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
 @pytest.mark.parametrize("level", [0, 4])
-def test_after_a_crash_all_that_was_flushed_is_there(tmp_path, level):
+def test_flushed_data_survive_a_crash(tmp_path, level):
     path = tmp_path / "run.nwb"
 
     done = subprocess.run([sys.executable, "-c", CRASH, str(path), str(level)], check=False)

@@ -1,4 +1,4 @@
-"""What PyMoDAQ's loaders give of genuine files, ours give of them and of their NWB files."""
+"""Loaders return the data of genuine files, and of their NWB files, as those of PyMoDAQ do."""
 
 import json
 import re
@@ -49,12 +49,12 @@ def check(data: DataWithAxes, expected: dict, *, with_nav: bool = True) -> None:
             for own in data.get_axis_from_index(axis["index"])
             if (own.label, own.units) == (axis["label"], axis["units"])
         ]
-        # PyMoDAQ takes an axis for linear that nearly is.
+        # PyMoDAQ makes an axis linear if it nearly is.
         np.testing.assert_allclose(found.data, decoded(axis["values"]), rtol=1e-6)
 
 
 @pytest.mark.parametrize("form", ["source", "nwb"])
-def test_our_loaders_give_what_those_of_pymodaq_gave(genuine, form, tmp_path):
+def test_loaders_return_what_those_of_pymodaq_returned(genuine, form, tmp_path):
     path, expected = genuine
     target = path if form == "source" else convert(path, tmp_path / "run.nwb").path
     checked = 0
@@ -66,18 +66,18 @@ def test_our_loaders_give_what_those_of_pymodaq_gave(genuine, form, tmp_path):
             if call is None or not isinstance(result, dict) or "Axis" in call["where"]:
                 continue
             options = call["options"]
-            given = {name: name in options for name in ("with_bkg", "load_all")}
+            flags = {name: name in options for name in ("with_bkg", "load_all")}
             if is_wrong_background(options, call["where"]):
                 continue
             if result["type"] == "DataToExport":
-                export = loader.load_all(call["where"], with_bkg=given["with_bkg"])
+                export = loader.load_all(call["where"], with_bkg=flags["with_bkg"])
                 assert isinstance(export, DataToExport)
                 found = sorted(export, key=lambda data: (data.name, data.origin))
                 wanted = sorted(result["data"], key=lambda data: data["name"])
                 for data, one in zip(found, wanted, strict=True):
                     check(data, one)
             else:
-                data = loader.load_data(call["where"], **given)
+                data = loader.load_data(call["where"], **flags)
                 check(data, result, with_nav=call["loader"] == "DataLoader")
             checked += 1
 

@@ -1,4 +1,4 @@
-"""Nodes, arrays and compression of the files that PyMoDAQ's savers make over NWB."""
+"""Nodes, arrays and compression of the NWB files of PyMoDAQ's savers."""
 
 import h5py
 import numpy as np
@@ -29,10 +29,10 @@ def h5saver(tmp_path):
         yield saver
 
 
-def test_an_array_is_added_with_what_is_told_of_it(h5saver):
-    told = {"units": "V", "label": "é", "origin": "lamp", "nav_indexes": (0,), "gain": (1, 2.5)}
+def test_an_array_is_added_with_its_metadata(h5saver):
+    metadata = {"units": "V", "label": "é", "origin": "lamp", "nav_indexes": (0,), "gain": (1, 2.5)}
 
-    node = h5saver.add_array(AT, "data00", "data", np.ones((2, 3)), title="ones", metadata=told)
+    node = h5saver.add_array(AT, "data00", "data", np.ones((2, 3)), title="ones", metadata=metadata)
 
     loaded = DataLoader(h5saver).load_data(f"{AT}/Data00")
     assert str(node) == f"{AT}/Data00 (CARRAY) 'ones'"
@@ -43,7 +43,7 @@ def test_an_array_is_added_with_what_is_told_of_it(h5saver):
 
 
 @pytest.mark.parametrize("name", ["unit", "title", "role", "values", "name", "extra"])
-def test_all_that_is_told_of_an_array_is_kept(h5saver, name):
+def test_all_metadata_of_an_array_are_kept(h5saver, name):
     node = h5saver.add_array(AT, "Data00", "data", np.ones(2), metadata={name: "mine"})
 
     assert node.attrs[name] == "mine"
@@ -100,7 +100,7 @@ def test_single_values_have_no_dimension_in_a_scan(h5saver):
     assert node.read().tolist() == [7.0] * 4
 
 
-def test_an_array_of_nothing_is_refused(h5saver):
+def test_an_array_needs_values_or_a_shape(h5saver):
     with pytest.raises(TypeError, match="neither array_to_save nor data_shape"):
         h5saver.add_array(AT, "Data00", "data")
 
@@ -129,7 +129,7 @@ def test_nodes_are_found_by_title_and_attribute_anywhere_below(h5saver):
 
 
 def filters_of(dataset: h5py.Dataset) -> dict[int, tuple[int, ...]]:
-    """Give the filters that HDF5 has written down for a dataset, with their values."""
+    """Return the values of the filters of a dataset by their code."""
     plist = dataset.id.get_create_plist()
     found = [plist.get_filter(number) for number in range(plist.get_nfilters())]
     return {code: values for code, _, values, _ in found}
@@ -151,7 +151,7 @@ def values_below(group: h5py.Group) -> list[h5py.Dataset]:
 
 @pytest.mark.parametrize("library", ["gzip", "zlib"])
 @pytest.mark.parametrize("level", range(0, 10, 3))
-def test_compression_and_level_are_applied_to_all_that_is_saved(h5saver, library, level):
+def test_compression_and_level_are_applied_to_all_saved_data(h5saver, library, level):
     h5saver.define_compression(library, level)
     one = DataRaw("image", data=[np.ones((40, 40))], errors=[np.ones((40, 40))])
     power = DataRaw("power", data=[np.array([1.0])])

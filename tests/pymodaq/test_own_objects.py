@@ -1,4 +1,4 @@
-"""Objects of pymodaq_data go into NWB files and come back equal, and so do its files."""
+"""Objects and files of pymodaq_data are saved in NWB files and loaded unchanged."""
 
 import os
 import string
@@ -35,11 +35,11 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """Keep pymodaq_data, which writes its settings when it is imported, from our directories."""
+    """Redirect the settings that pymodaq_data writes when it is imported."""
     place, make = tmp_path_factory.mktemp("home"), Path.mkdir
 
     def only_at_home(path, *args, **kwargs):
-        # As where it may not write into the system's settings: then it takes the user's.
+        # Without permission to write the system's settings, it writes those of the user.
         if path.name == ".pymodaq" and not path.is_relative_to(place):
             raise PermissionError(path)
         make(path, *args, **kwargs)
@@ -50,13 +50,13 @@ def home(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def genuine(home):
-    """Give pymodaq_data's module of data."""
+    """Return pymodaq_data's module of data."""
     return pytest.importorskip("pymodaq_data.data", reason="pymodaq_data is not installed")
 
 
 @pytest.fixture(scope="module")
 def saver(genuine, tmp_path_factory):
-    """Give a file that all examples go into, each into a group of its own."""
+    """Yield a file for all examples, each in a group of its own."""
     path = tmp_path_factory.mktemp("all") / "run.nwb"
     with H5SaverLowLevel() as made:
         made.init_file(path)
@@ -72,7 +72,7 @@ EXTRA = st.sampled_from([1, 2.5, "high", (1, 2), [1, "a"], None, True, 2 + 1j, b
 
 @st.composite
 def axes_of(draw, index, length, order=0):
-    """Give arguments of an axis: linear, as good as linear, or not; of any size."""
+    """Draw arguments of an axis: linear, nearly linear or not; of any size."""
     start, step = draw(st.sampled_from([(0.0, 1.0), (-3.5, 0.25), (0.0, 1e-9), (1.7e9, 1e-3)]))
     values = start + step * np.arange(length)
     values = draw(st.sampled_from([values, values[::-1], start + step * np.arange(length) ** 2]))
@@ -81,7 +81,7 @@ def axes_of(draw, index, length, order=0):
 
 @st.composite
 def described(draw, *, most_dimensions=4, navigates=True):
-    """Give arguments of data: shapes, splits of navigation and signal, spread or uniform axes."""
+    """Draw arguments of data: shapes, navigation and signal, spread or uniform axes."""
     shape = tuple(draw(st.lists(st.integers(1, 4), min_size=1, max_size=most_dimensions)))
     dimensions = draw(st.permutations(range(len(shape))))
     nav = tuple(dimensions[: draw(st.integers(0, len(shape) - 1))]) if navigates else ()
@@ -120,13 +120,13 @@ def made(module, arguments, kind="DataRaw"):
 
 @st.composite
 def sets_of(draw, **options):
-    """Give arguments of data of one set, which differ in their names."""
+    """Draw arguments of data of one set, with different names."""
     found = draw(st.lists(described(**options), min_size=1, max_size=3))
     return [{**one, "name": f"{one['name']}{number}"} for number, one in enumerate(found)]
 
 
 def check_equal(back, data):
-    """See that genuine data are equal in all that they have, to the last bit."""
+    """Check that genuine data are equal in all attributes, to the last bit."""
     assert back == data
     names = ("name", "labels", "origin", "units", "nav_indexes", "timestamp", "gain")
     names += ("source", "distribution", "dim", "shape")
@@ -141,8 +141,8 @@ def check_equal(back, data):
             np.testing.assert_array_equal(ours, theirs)
 
 
-def axes_as_given(module, arguments):
-    """Give the axes of genuine data as they are: those that nearly are linear are."""
+def axes_of_pymodaq(module, arguments):
+    """Return the axes of genuine data, which PyMoDAQ makes linear if they nearly are."""
     return [Axis.of(axis) for axis in made(module, arguments).axes]
 
 
@@ -156,7 +156,7 @@ def test_genuine_data_come_back_equal(genuine, saver, arguments, kind):
     light = loader.load_data(f"{group.path}/Data00", load_all=True)
 
     check_equal(light.to_pymodaq(), data)
-    for axis in axes_as_given(genuine, arguments):
+    for axis in axes_of_pymodaq(genuine, arguments):
         assert axis in light.axes
 
 
@@ -298,7 +298,7 @@ def test_files_of_genuine_savers_are_converted_without_loss(genuine, tmp_path_fa
         check_equal(back.get_data_from_name(one.name), one)
 
 
-def test_a_genuine_axis_comes_back_and_sets_are_left_as_they_were(genuine, saver):
+def test_a_genuine_axis_comes_back_and_saving_changes_no_data(genuine, saver):
     axis = genuine.Axis("x", "um", np.array([0.0, 1.0, 5.0]))
     data = genuine.DataRaw("one", data=[np.arange(3.0)], axes=[axis], units="V")
     node = AxisSaverLoader(saver).add_axis("/RawData", axis)
@@ -314,9 +314,9 @@ def test_genuine_sets_are_filled_with_what_is_loaded(genuine, saver):
     data = genuine.DataRaw("one", data=[np.arange(3.0)], units="V")
     group = saver.add_det_group("/RawData", "Detector")
     DataToExportSaver(saver).add_data(group, genuine.DataToExport("all", data=[data]))
-    given_one = genuine.DataToExport("loaded")
-    loaded = DataLoader(saver).load_all(group, given_one)
+    target = genuine.DataToExport("loaded")
+    loaded = DataLoader(saver).load_all(group, target)
 
-    assert loaded is given_one
+    assert loaded is target
     assert isinstance(loaded[0], genuine.DataWithAxes)
     assert loaded[0] == data

@@ -1,4 +1,4 @@
-"""What files of PyMoDAQ say is read, and nothing that they hold is run."""
+"""PyMoDAQ files are read, and nothing in them is evaluated."""
 
 import pickle
 import tracemalloc
@@ -34,7 +34,7 @@ def read(path):
         return output
 
 
-def test_attributes_are_values_and_never_run(path):
+def test_attributes_become_values_without_being_evaluated(path):
     texts = {
         "gain": packed(2.5),
         "limits": packed((0, np.int64(1), [True, None])),
@@ -89,7 +89,7 @@ def test_lines_of_a_log_are_read_without_unpickling(path):
     assert "RAN" not in array.values[3]
 
 
-def test_exchanged_minutes_and_months_are_put_right(path):
+def test_exchanged_minutes_and_months_are_corrected(path):
     with make_file(path) as file:
         make_group(file["RawData"], "Scan000", "DAQScan", date_time="20/28/2026 17:11:57")
         make_group(file["RawData"], "Scan001", "DAQScan", date_time="20/11/2026 17:05:57")
@@ -102,7 +102,7 @@ def test_exchanged_minutes_and_months_are_put_right(path):
     assert any("20/28/2026 17:11:57" in note for note in output.notes)
 
 
-def test_files_of_before_4_0_are_read(path):
+def test_files_from_before_4_0_are_read(path):
     with make_file(path, "Raw_datas") as file:
         channel = make_group(file["Raw_datas"], "Detector000", "Det 2D", type="detector")
         for name in ("Data2D", "Ch000"):
@@ -140,7 +140,7 @@ def test_files_of_before_4_0_are_read(path):
     ],
     ids=lambda values: f"{values.dtype}{values.shape}",
 )
-def test_arrays_of_any_type_and_shape_come_through_nwb(path, tmp_path, values):
+def test_arrays_of_any_type_and_shape_are_kept_in_nwb(path, tmp_path, values):
     with make_file(path) as file:
         make_array(file["RawData"], "Data00", values)
 

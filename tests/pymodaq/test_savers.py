@@ -1,4 +1,4 @@
-"""PyMoDAQ's objects, savers and loaders over NWB: the documented examples print what they print."""
+"""PyMoDAQ's objects, savers and loaders for NWB, which print the documented examples."""
 
 from datetime import datetime
 from pathlib import Path
@@ -68,7 +68,7 @@ def export() -> DataToExport:
     )
 
 
-def test_the_example_of_axes_prints_what_it_prints(h5saver):
+def test_the_documented_example_of_axes(h5saver):
     axis = Axis("myaxis", units="seconds", data=np.array([3, 7, 11, 15]), index=0)
     axis_saver = AxisSaverLoader(h5saver)
 
@@ -90,7 +90,7 @@ def test_the_example_of_axes_prints_what_it_prints(h5saver):
     assert loaded is not axis
 
 
-def test_the_example_of_data_and_background_prints_what_it_prints(h5saver, data):
+def test_the_documented_example_of_data_and_background(h5saver, data):
     bkg = data.deepcopy()
     assert repr(data) == repr(bkg) == "<DataWithAxes, mydata, (|2, 3)>"
     group = h5saver.add_det_group("/RawData", "Example")
@@ -118,7 +118,7 @@ def test_the_example_of_data_and_background_prints_what_it_prints(h5saver, data)
     assert repr(loaded.data[0]) == "array([[1, 2, 3],\n       [4, 5, 6]])"
 
 
-def test_the_example_of_sets_of_data_prints_what_it_prints(h5saver):
+def test_the_documented_example_of_data_sets(h5saver):
     h5saver.add_det_group("/RawData", "Example")
     h5saver.add_det_group("/RawData", "Example dte")
 
@@ -240,7 +240,7 @@ def test_nothing_of_data_is_lost(h5saver):
         assert getattr(loaded, name) == getattr(saved, name)
 
 
-def test_a_file_is_opened_again_and_added_to(tmp_path, data):
+def test_data_are_added_to_a_reopened_file(tmp_path, data):
     path = tmp_path / "run.nwb"
     for _ in range(2):
         with H5SaverLowLevel() as saver:
@@ -268,8 +268,8 @@ def test_settings_of_any_length_are_kept(h5saver):
 
     group = h5saver.add_det_group("/RawData", "Camera", settings, {"gain": 3})
 
-    told = {"TITLE": "Camera", "CLASS": "GROUP", "type": "detector"}
-    assert group.attrs == {**told, "settings": settings, "gain": 3}
+    expected = {"TITLE": "Camera", "CLASS": "GROUP", "type": "detector"}
+    assert group.attrs == {**expected, "settings": settings, "gain": 3}
 
 
 def test_compression_is_applied(h5saver):
@@ -305,7 +305,7 @@ def test_the_file_is_valid_and_the_inspector_finds_no_fault(tmp_path, data):
 
 
 @pytest.mark.parametrize("where", ["/RawData/Nothing", "/RawData/Nothing/Data00"])
-def test_what_is_not_there_is_a_key_error(h5saver, where):
+def test_a_missing_node_raises_key_error(h5saver, where):
     with pytest.raises(KeyError, match="Nothing"):
         h5saver.get_node(where)
     with pytest.raises(KeyError):
@@ -321,7 +321,7 @@ def test_a_file_of_another_kind_is_refused(tmp_path):
         H5SaverLowLevel().add_det_group("/RawData")
 
 
-def test_data_can_be_added_to_files_that_know_the_types_alone(tmp_path, data):
+def test_data_can_only_be_added_to_files_with_the_types(tmp_path, data):
     nwbfile = NWBFile("test", "id", datetime.now().astimezone())
     for name, metadata in (("other", None), ("ours", SimulationMetaData())):
         if metadata is not None:
