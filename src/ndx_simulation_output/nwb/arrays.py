@@ -32,7 +32,12 @@ from ndx_simulation_output.nwb.types import (
 )
 from ndx_simulation_output.recording import ArrayAxis, ArrayGroup, ArrayWithAxes, LazyArray
 from ndx_simulation_output.recording.array_groups import is_nav_group
-from ndx_simulation_output.recording.arrays import BLOCK_BYTES, read_all, size_in_bytes
+from ndx_simulation_output.recording.arrays import (
+    BLOCK_BYTES,
+    LazyArrayBase,
+    read_all,
+    size_in_bytes,
+)
 
 _Progress = Callable[[int], object]
 
@@ -166,7 +171,7 @@ def _time_axis(array: ArrayWithAxes, nav: tuple[ArrayAxis, ...]) -> ArrayAxis | 
 
 
 @dataclass(frozen=True)
-class _Encoded:
+class _Encoded(LazyArrayBase):
     """Values of a type unknown to NWB, or a single one, as the numbers they are stored as."""
 
     array: LazyArray
@@ -177,11 +182,12 @@ class _Encoded:
     def shape(self) -> tuple[int, ...]:
         return (*self.array.shape, *self.added)
 
-    def __getitem__(self, key: Any) -> NDArray[Any]:
-        key = key if isinstance(key, tuple) else (key,)
+    def _read(self, slices: tuple[slice, ...]) -> NDArray[Any]:
         rank = len(self.array.shape)
-        values = np.asarray(self.array[key[:rank]], self.array.dtype)
-        return as_stored(values, self.dtype, self.added)[(..., *key[rank:])]
+        values = np.asarray(self.array[slices[:rank]], self.array.dtype)
+        of_added: Any = (..., *slices[rank:])
+        encoded: NDArray[Any] = as_stored(values, self.dtype, self.added)[of_added]
+        return encoded
 
 
 class _Mapper:

@@ -13,6 +13,7 @@ from pynwb import NWBHDF5IO
 
 from ndx_simulation_output.errors import SourceError
 from ndx_simulation_output.recording import ArrayAxis, ArrayGroup, ArrayWithAxes, LazyArray
+from ndx_simulation_output.recording.arrays import LazyArrayBase
 
 UNKNOWN_UNIT = "unknown"
 """Unit of a time series, which must have one, of an array that has none."""
@@ -201,24 +202,25 @@ def _extra(attributes: Mapping[str, Any], where: str) -> Mapping[str, Any]:
     return extra
 
 
-class _Decoded:
+class _Decoded(LazyArrayBase):
     """Values of a type unknown to NWB, or a single one, from the numbers they are stored as."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
 
     def __init__(self, array: LazyArray, dtype: np.dtype[Any]) -> None:
         self.array = array
-        self.shape: tuple[int, ...] = tuple(array.shape[:-1])
+        self.shape = tuple(array.shape[:-1])
         self.dtype = dtype
 
-    def __getitem__(self, key: Any) -> NDArray[Any]:
-        key = key if isinstance(key, tuple) else (key,)
-        key = key if any(part is Ellipsis for part in key) else (*key, Ellipsis)
-        stored = np.ascontiguousarray(self.array[(*key, slice(None))])
+    def _read(self, slices: tuple[slice, ...]) -> NDArray[Any]:
+        stored = np.ascontiguousarray(self.array[(*slices, slice(None))])
         values = stored.view(self.dtype.newbyteorder("="))[..., 0]
         return np.asarray(values, self.dtype)
 
 
 @dataclass(frozen=True)
-class _Texts:
+class _Texts(LazyArrayBase):
     """Text of an HDF5 file, each of type ``str``: h5py 3.12 does not return its shape."""
 
     array: h5py.Dataset
@@ -232,8 +234,8 @@ class _Texts:
         dtype: np.dtype[Any] = self.array.dtype
         return dtype
 
-    def __getitem__(self, key: Any) -> Any:
-        return self.array.asstr()[key]
+    def _read(self, slices: tuple[slice, ...]) -> Any:
+        return self.array.asstr()[slices]
 
 
 def _decoded(values: LazyArray, attributes: Mapping[str, Any], where: str) -> LazyArray:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
+from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import NothingRecordedError, SourceError
 from ndx_simulation_output.pymodaq.attributes import (
@@ -28,6 +30,7 @@ from ndx_simulation_output.recording import (
     LazyArray,
     SimulationOutput,
 )
+from ndx_simulation_output.recording.arrays import LazyArrayBase
 from ndx_simulation_output.recording.json_values import to_json
 
 _ROOTS = ("RawData", "Raw_datas")
@@ -230,14 +233,17 @@ def _read_array(name: str, node: h5py.Dataset, attributes: Mapping[str, Any]) ->
     )
 
 
-class _Column:
+class _Column(LazyArrayBase):
     """The values of an array of shape (value, 1), as shape (value,)."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
 
     def __init__(self, array: h5py.Dataset) -> None:
         self.array = array
-        self.shape: tuple[int, ...] = tuple(array.shape[:1])
-        self.dtype: Any = array.dtype
+        self.shape = tuple(array.shape[:1])
+        self.dtype = array.dtype
 
-    def __getitem__(self, key: Any) -> Any:
-        key = key if isinstance(key, tuple) else (key,)
-        return self.array[(*key, 0)] if key else self.array[:, 0]
+    def _read(self, slices: tuple[slice, ...]) -> NDArray[Any]:
+        values: NDArray[Any] = self.array[(*slices, 0)]
+        return values

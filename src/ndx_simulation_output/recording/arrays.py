@@ -1,34 +1,32 @@
-"""Lazy arrays: the protocol, and the plain ways to read and copy them."""
+"""Lazy arrays: the protocol, the base of the arrays of this package, and how they are read."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from math import prod
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from ndx_simulation_output.errors import SourceError
-
-# Arrays that are described, not loaded, and the plain ways to read and copy them.
 
 BLOCK_BYTES = 32 * 2**20
 
 Progress = Callable[[int, int], object]
-"""Called with the number of bytes done since the last call, and that of the whole work."""
+"""Called with the number of bytes done since the last call, and the number of all bytes."""
 
 
 Put = Callable[[NDArray[Any], Any], None]
-"""Put values, the second argument, into an array of the same shape, the first, as ``copyto``."""
+"""Assign values, the second argument, to an array of the same shape, the first, as ``copyto``."""
 
 
 class LazyArray(Protocol):
-    """What a numpy array and an ``h5py.Dataset`` have in common; slicing it reads.
+    """An array that is read by slicing, such as a numpy array or an ``h5py.Dataset``.
 
-    An array may know more: whether it ``is_mapped``, its ``chunks``, a faster way to
-    ``take_columns`` or to give a ``piece``, how to ``release`` what was read, what is the same
-    ``detached`` from its open file. The functions of these names say what that means, and do
-    without it.
+    These members are optional: ``is_mapped``, ``chunks``, ``take_columns`` and ``piece``, which
+    read faster than slicing, ``release`` and ``detached``. The functions of this module use them
+    where an array has them.
     """
 
     @property
@@ -43,19 +41,134 @@ class LazyArray(Protocol):
         """Read the slices ``key``."""
 
 
+class LazyArrayBase:
+    """Base of lazy arrays that are read with the keys of numpy.
+
+    A subclass has ``shape`` and ``dtype``, and ``_read`` reads one ascending slice of each
+    dimension.
+    """
+
+    if TYPE_CHECKING:
+        # Not defined at run time: a dataclass would use them as defaults of its fields.
+        @property
+        def shape(self) -> tuple[int, ...]:
+            """Length of each dimension."""
+
+        @property
+        def dtype(self) -> np.dtype[Any]:
+            """Type of the values."""
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of values."""
+        return prod(self.shape)
+
+    def __len__(self) -> int:
+        """Return the length of the first dimension."""
+        return self.shape[0]
+
+    def __array__(
+        self,
+        dtype: DTypeLike | None = None,
+        copy: bool | None = None,  # noqa: FBT001 - numpy passes both by position
+    ) -> NDArray[Any]:
+        """Read all values."""
+        del copy  # What is read is always new.
+        return np.asarray(self[...], dtype)
+
+    def __getitem__(self, key: Any) -> Any:
+        """Read a part: integers, slices, masks and arrays of indices select as in numpy."""
+        parts = _full_key(key, self.shape)
+        if all(map(is_ascending, parts)):
+            return self._read(parts)
+        slices, rest = zip(*map(_covering_slice, parts, self.shape), strict=True)
+        if len(parts) == 2 and not isinstance(parts[1], slice):
+            columns = np.arange(self.shape[1])[parts[1]]
+            values = self.take_columns(slices[0], np.atleast_1d(columns))
+            return values[rest[0], np.arange(columns.size).reshape(columns.shape)]
+        return self._read(slices)[rest]
+
+    def take_columns(
+        self, rows: slice, columns: NDArray[np.intp] | None, put: Put | None = None
+    ) -> NDArray[Any]:
+        """Read columns of a matrix in any order, repeated or not, or all if ``columns`` is None."""
+        values = self._columns(rows, columns)
+        if put is not None:
+            put(values, values)
+        return values
+
+    def _columns(self, rows: slice, columns: NDArray[np.intp] | None) -> NDArray[Any]:
+        return _read_columns(self, rows, columns)
+
+    def _read(self, slices: tuple[slice, ...]) -> NDArray[Any]:
+        raise NotImplementedError
+
+
+def is_ascending(part: Any) -> bool:
+    """Return True if part of a key is a slice whose step is positive."""
+    return isinstance(part, slice) and (part.step is None or part.step > 0)
+
+
+def _full_key(key: Any, shape: tuple[int, ...]) -> tuple[Any, ...]:
+    """Return a key with a part for each dimension."""
+    parts = key if isinstance(key, tuple) else (key,)
+    dots = [place for place, part in enumerate(parts) if part is Ellipsis]
+    n_missing = len(shape) - len(parts) + len(dots)
+    if n_missing < 0 or len(dots) > 1:
+        msg = f"{key} has more indices than an array of shape {shape} has dimensions"
+        raise IndexError(msg)
+    place = dots[0] if dots else len(parts)
+    return (*parts[:place], *[slice(None)] * n_missing, *parts[place + 1 :])
+
+
+def _covering_slice(part: Any, length: int) -> tuple[slice, Any]:
+    """Return an ascending slice that covers all indices of ``part``, and these relative to it."""
+    if is_ascending(part):
+        return part, slice(None)
+    if isinstance(part, slice):
+        ascending = range(length)[part][::-1]
+        stop = ascending[-1] + 1 if ascending else ascending.start
+        return slice(ascending.start, stop, ascending.step), slice(None, None, -1)
+    indices = np.arange(length)[part]
+    if indices.ndim > 1:
+        msg = f"{part!r} is not an integer, a slice, or a one-dimensional array of indices"
+        raise IndexError(msg)
+    if not indices.size:
+        return slice(0, 0), indices
+    first = int(indices.min())
+    return slice(first, int(indices.max()) + 1), indices - first
+
+
 def is_mapped(array: LazyArray) -> bool:
-    """Whether reading any part of an array costs as much as that part: it lies in memory."""
+    """Return True if reading any part takes a time proportional to its size: it is in memory."""
     return isinstance(array, np.ndarray) or bool(getattr(array, "is_mapped", False))
 
 
 def chunks_of(array: LazyArray) -> tuple[int, int]:
-    """Give rows and columns of what is read together, (1, 1) if nothing is."""
+    """Return the number of rows and columns of a chunk, (1, 1) if the array has no chunks."""
     chunks = getattr(array, "chunks", None)
     return (1, 1) if chunks is None else tuple(chunks)
 
 
+def size_in_bytes(array: LazyArray) -> int:
+    """Return the size of the values of an array.
+
+    Example
+    -------
+    >>> size_in_bytes(np.zeros((3, 2)))
+    48
+
+    """
+    return prod(array.shape) * array.dtype.itemsize
+
+
 def read_all(array: LazyArray) -> NDArray[Any]:
-    """Read an array of any type and number of dimensions, also none, as it is.
+    """Read an array of any type and number of dimensions, also 0, in its own byte order.
 
     Example
     -------
@@ -63,42 +176,15 @@ def read_all(array: LazyArray) -> NDArray[Any]:
     '>i4'
 
     """
-    # A single value is one of Python's or numpy's, which has no byte order.
+    # A single value is read as a scalar of Python or numpy, which has no byte order.
     return np.asarray(array[()], array.dtype)
 
 
 def read_block(source: LazyArray, rows: slice, columns: slice) -> NDArray[Any]:
-    """Read rows and columns, to be used at once: they may still lie in the file.
-
-    Raises
-    ------
-    SourceError
-        If the source cannot be read.
-
-    """
-    try:
+    """Read rows and columns for immediate use: the result may be a view of the file."""
+    with _source_errors(source, rows):
         piece = getattr(source, "piece", None)
         return np.asarray(source[rows, columns]) if piece is None else piece(rows, columns)
-    except (OSError, RuntimeError) as error:
-        where = f"rows {rows.start} to {rows.stop}"
-        msg = f"cannot read {where} of {place_in_file(source)}: {error}"
-        raise SourceError(msg) from error
-
-
-def release(array: LazyArray) -> None:
-    """Let go of the memory of what was read, where an array keeps any."""
-    inner: Any = array
-    while not hasattr(inner, "release") and hasattr(inner, "array"):
-        inner = inner.array
-    if hasattr(inner, "release"):
-        inner.release()
-
-
-def detached(array: LazyArray) -> LazyArray:
-    """Give the same array so that it outlives its open file, where that can be opened again."""
-    without_file = getattr(array, "detached", None)
-    found: LazyArray = array if without_file is None else without_file()
-    return found
 
 
 def read_columns(
@@ -107,37 +193,56 @@ def read_columns(
     columns: NDArray[np.intp] | None,
     put: Put | None = None,
 ) -> NDArray[Any]:
-    """Read columns in any order, repeated or not, and no other; all if ``columns`` is None.
+    """Read columns in any order, repeated or not, and no others; all if ``columns`` is None.
 
-    ``put`` puts what was read into the result, part by part, and may change it. The result is new,
+    ``put`` assigns what was read to the result, part by part, and may change it. The result is new,
     of shape (row, column), in native byte order.
     """
     take_columns = getattr(array, "take_columns", None)
     if take_columns is not None:
         values: NDArray[Any] = take_columns(rows, columns, put)
         return values
-    if columns is None:
-        native = array.dtype.newbyteorder("=")
-        values = np.array(array[rows, :], native)
-    elif isinstance(array, np.ndarray):
-        values = array[rows][:, columns].astype(array.dtype.newbyteorder("="), copy=False)
-    else:
-        values = read_runs(array, rows, columns)
+    values = _read_columns(array, rows, columns)
     if put is not None:
         put(values, values)
     return values
 
 
+def _read_columns(array: LazyArray, rows: slice, columns: NDArray[np.intp] | None) -> NDArray[Any]:
+    native = array.dtype.newbyteorder("=")
+    if columns is None:
+        return np.array(array[rows, :], native)
+    if isinstance(array, np.ndarray):
+        return array[rows][:, columns].astype(native, copy=False)
+    return read_runs(array, rows, columns)
+
+
 def read_runs(array: LazyArray, rows: slice, columns: NDArray[np.intp]) -> NDArray[Any]:
-    """Read columns the plain way: adjacent ones together."""
-    chosen, places = np.unique(columns, return_inverse=True)
+    """Read columns with slices only: a slice for each run of adjacent columns."""
+    distinct, positions = np.unique(columns, return_inverse=True)
     n_rows = len(range(*rows.indices(array.shape[0])))
-    values = np.empty((n_rows, len(chosen)), array.dtype.newbyteorder("="))
-    for run in np.split(np.arange(len(chosen)), np.flatnonzero(np.diff(chosen) != 1) + 1):
+    values = np.empty((n_rows, len(distinct)), array.dtype.newbyteorder("="))
+    for run in np.split(np.arange(len(distinct)), np.flatnonzero(np.diff(distinct) != 1) + 1):
         if len(run) and n_rows:
-            wanted = slice(int(chosen[run[0]]), int(chosen[run[-1]]) + 1)
-            values[:, run[0] : run[-1] + 1] = array[rows, wanted]
-    return values if np.array_equal(places, np.arange(len(chosen))) else values[:, places]
+            adjacent = slice(int(distinct[run[0]]), int(distinct[run[-1]]) + 1)
+            values[:, run[0] : run[-1] + 1] = array[rows, adjacent]
+    return values if np.array_equal(positions, np.arange(len(distinct))) else values[:, positions]
+
+
+def release(array: LazyArray) -> None:
+    """Free the memory of what was read, if the array, or one below it, keeps any."""
+    inner: Any = array
+    while not hasattr(inner, "release") and hasattr(inner, "array"):
+        inner = inner.array
+    if hasattr(inner, "release"):
+        inner.release()
+
+
+def detached(array: LazyArray) -> LazyArray:
+    """Return the same array independent of its open file, if the file can be opened again."""
+    without_file = getattr(array, "detached", None)
+    found: LazyArray = array if without_file is None else without_file()
+    return found
 
 
 def plan_blocks(
@@ -146,9 +251,9 @@ def plan_blocks(
     chunks: tuple[int, ...] = (1, 1),
     block_bytes: int = BLOCK_BYTES,
 ) -> Iterator[tuple[slice, slice]]:
-    """Cut a matrix into blocks of whole ``chunks`` of at most ``block_bytes`` (at least one chunk).
+    """Divide a matrix into blocks of whole ``chunks`` of at most ``block_bytes``, or of one chunk.
 
-    A block is as wide as it can be: sources store a row after the other.
+    A block is as wide as possible, because sources store one row after another.
 
     Example
     -------
@@ -175,29 +280,19 @@ def copy_array(
 ) -> None:
     """Copy ``source`` into ``target``, both of shape (time, column), in blocks of bounded size.
 
-    ``chunks`` are those of the target: each is written once and whole.
-
-    Raises
-    ------
-    SourceError
-        If the source cannot be read.
-
+    ``chunks`` are those of the target: each is written once, as a whole.
     """
     read = _block_reader(source)
     for block in plan_blocks(source.shape, source.dtype.itemsize, chunks or (1, 1)):
-        try:
+        with _source_errors(source, block[0]):
             values = read(block)
-        except (OSError, RuntimeError) as error:
-            rows = f"rows {block[0].start} to {block[0].stop}"
-            msg = f"cannot read {rows} of {place_in_file(source)}: {error}"
-            raise SourceError(msg) from error
         target[block] = values
         if progress is not None:
             progress(values.nbytes)
 
 
 def _block_reader(source: LazyArray) -> Callable[[tuple[slice, slice]], NDArray[Any]]:
-    """Give how to read blocks: an HDF5 dataset fills the same memory again and again."""
+    """Return a function that reads a block; from an HDF5 dataset always into the same memory."""
     read_direct = getattr(source, "read_direct", None)
     if read_direct is None:
         return lambda block: np.asarray(source[block])
@@ -215,8 +310,18 @@ def _block_reader(source: LazyArray) -> Callable[[tuple[slice, slice]], NDArray[
     return read
 
 
+@contextmanager
+def _source_errors(source: LazyArray, rows: slice) -> Iterator[None]:
+    """Convert errors of reading to a SourceError."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        msg = f"cannot read rows {rows.start} to {rows.stop} of {place_in_file(source)}: {error}"
+        raise SourceError(msg) from error
+
+
 def place_in_file(array: Any) -> str:
-    """Say where an array is, for messages: below all views, an HDF5 dataset knows its file."""
+    """Return the dataset and file of an array, or of the array below its views, for messages."""
     while hasattr(array, "array"):
         array = array.array
     try:
@@ -226,15 +331,3 @@ def place_in_file(array: Any) -> str:
     except (ValueError, RuntimeError):
         return "a dataset whose file is closed"
     return f"{name.strip('/') if name else 'a dataset without a name'} of {Path(file).name}"
-
-
-def size_in_bytes(array: LazyArray) -> int:
-    """Size of the values of an array.
-
-    Example
-    -------
-    >>> size_in_bytes(np.zeros((3, 2)))
-    48
-
-    """
-    return prod(array.shape) * array.dtype.itemsize

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ndx_simulation_output.optional import import_optional
 from ndx_simulation_output.recording.arrays import (
     LazyArray,
+    LazyArrayBase,
     chunks_of,
     detached,
     plan_blocks,
@@ -180,14 +181,12 @@ def block_shape(
 
 
 @dataclass(frozen=True)
-class _Values:
-    """Values of columns in a unit, as dask asks for them: with slices, numbers or lists."""
+class _Values(LazyArrayBase):
+    """Values of columns in a unit, read by dask with slices, integers or lists of indices."""
 
     array: LazyArray
     columns: NDArray[np.intp] | None
     unit: Unit
-
-    ndim = 2
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -198,23 +197,10 @@ class _Values:
     def dtype(self) -> np.dtype[Any]:
         return dtype_in_unit(self.array.dtype, self.unit)
 
-    def __getitem__(self, key: tuple[Any, Any]) -> NDArray[Any]:
-        rows, local_rows = _slice_and_rest(key[0], self.shape[0])
-        order = np.arange(self.shape[1]) if self.columns is None else self.columns
-        columns = np.asarray(order[key[1]])
-        values = read_in_unit(self.array, rows, np.atleast_1d(columns), self.unit)
-        found: NDArray[Any] = values[local_rows][..., slice(None) if columns.ndim else 0]
-        return found
+    def _read(self, slices: tuple[slice, ...]) -> NDArray[Any]:
+        return self._columns(slices[0], np.arange(self.shape[1])[slices[1]])
 
-
-def _slice_and_rest(part: Any, length: int) -> tuple[slice, Any]:
-    """Give an ascending slice that has all of ``part``, and how to get that from it."""
-    if not isinstance(part, slice):
-        wanted = np.arange(length)[part]
-        first = int(wanted.min(initial=length)) if np.ndim(wanted) else int(wanted)
-        return slice(first, int(np.max(wanted, initial=first - 1)) + 1), wanted - first
-    if part.step is None or part.step > 0:
-        return part, slice(None)
-    wanted = range(length)[part][::-1]
-    end = wanted[-1] + 1 if wanted else wanted.start
-    return slice(wanted.start, end, wanted.step), slice(None, None, -1)
+    def _columns(self, rows: slice, columns: NDArray[np.intp] | None) -> NDArray[Any]:
+        chosen = np.arange(self.shape[1]) if columns is None else columns
+        order = chosen if self.columns is None else self.columns[chosen]
+        return read_in_unit(self.array, rows, order, self.unit)

@@ -15,7 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import SourceError
-from ndx_simulation_output.recording.arrays import LazyArray, Put, place_in_file
+from ndx_simulation_output.recording.arrays import (
+    LazyArray,
+    LazyArrayBase,
+    Put,
+    is_ascending,
+    place_in_file,
+)
 from ndx_simulation_output.storage.datasets import (
     ChunkedReader,
     ContiguousReader,
@@ -38,15 +44,15 @@ def wrap_array(array: LazyArray) -> LazyArray:
     """
     if isinstance(array, h5py.Dataset) and len(array.shape) in {1, 2}:
         return HDF5Array(array)
-    # zarr-python 2 and 3, without importing it: the array comes from a store that is open.
+    # Recognizes arrays of zarr-python 2 and 3 without importing it.
     return ZarrArray(array) if hasattr(array, "oindex") and hasattr(array, "store") else array
 
 
-class HDF5Array:
-    """A lazy array over an HDF5 dataset (time, column), read past HDF5 where that is faster.
+class HDF5Array(LazyArrayBase):
+    """A lazy array over an HDF5 dataset (time, column), read bypassing HDF5 where that is faster.
 
-    Values are those of h5py in native byte order. ``workers`` threads read together: by default
-    one for each CPU, none for 0.
+    Values are those of h5py in native byte order. ``workers`` is the number of threads: by
+    default one for each CPU; 0 for none.
 
     Example
     -------
@@ -66,11 +72,6 @@ class HDF5Array:
         self.array = dataset
         self.workers = default_workers() if workers is None else workers
         self._known_index = index
-
-    @property
-    def dataset(self) -> h5py.Dataset:
-        """The dataset, whose values are not changed."""
-        return self.array
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -97,34 +98,34 @@ class HDF5Array:
 
     @property
     def is_mapped(self) -> bool:
-        """True if reading any part takes a time proportional to its size."""
+        """True if the time to read a part is proportional to its size."""
         return isinstance(self._reader, MappedReader)
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
         """Read rows and columns."""
-        if not (isinstance(key, tuple) and len(key) == 2 and all(map(_ascends, key))):
+        if not (isinstance(key, tuple) and len(key) == 2 and all(map(is_ascending, key))):
             return self._read_with_h5py(key)
         rows, columns = map(_range, key, self.shape)
         if columns.step == 1:
-            return self._read(Selection(rows, columns))
-        return self._read(Selection(rows, np.asarray(columns, np.intp)))
+            return self._read_selection(Selection(rows, columns))
+        return self._read_selection(Selection(rows, np.asarray(columns, np.intp)))
 
     def take_columns(
         self, rows: slice, columns: NDArray[np.intp] | None, put: Put | None = None
     ) -> NDArray[Any]:
         """Read columns in any order, repeated or not, or all if ``columns`` is None."""
         selected = range(self.shape[1]) if columns is None else columns
-        return self._read(Selection(_range(rows, self.shape[0]), selected), put)
+        return self._read_selection(Selection(_range(rows, self.shape[0]), selected), put)
 
     def piece(self, rows: slice, columns: slice) -> NDArray[Any]:
-        """Return rows and columns to be used at once: they may be a view of the mapped file."""
+        """Return rows and columns, possibly as a view of the mapped file that must not be kept."""
         if self._is_open and isinstance(self._reader, ContiguousReader):
             values: NDArray[Any] = self._reader.values[rows, columns]
             return values
         return self[rows, columns]
 
     def detached(self) -> "DetachedArray | HDF5Array":
-        """Return the same array by the path of its file; this array if that is not possible."""
+        """Return an equal array that can be sent to other processes, or this one if not possible."""
         dataset = self.array
         if dataset.name is None or not is_at_path(dataset.file):
             return self
@@ -150,11 +151,11 @@ class HDF5Array:
                 return linked_reader(self.array)
             return dataset_reader(self.array, self._known_index)
 
-    def _read(self, selection: Selection, put: Put | None = None) -> NDArray[Any]:
+    def _read_selection(self, selection: Selection, put: Put | None = None) -> NDArray[Any]:
         out = np.empty(selection.shape, self.dtype.newbyteorder("="))
         if not out.size:
             return out
-        # The map of a closed file could still be read, but h5py must refuse it.
+        # The memory map is still valid when the file is closed; h5py raises the expected error.
         reader = self._reader if self._is_open else H5pyReader(self.array)
         with self._source_errors(f"rows {selection.rows[0]} to {selection.rows[-1] + 1} of "):
             reader.read(selection, out, self.workers, put or np.copyto)
@@ -167,7 +168,7 @@ class HDF5Array:
 
     @contextmanager
     def _source_errors(self, part: str = "") -> Iterator[None]:
-        """Convert errors of damaged data to a SourceError; a closed file keeps its own error."""
+        """Convert errors of damaged data to a SourceError, but not those of a closed file."""
         try:
             yield
         except (OSError, RuntimeError) as error:
@@ -177,19 +178,15 @@ class HDF5Array:
             raise SourceError(msg) from error
 
 
-def _ascends(key: Any) -> bool:
-    return isinstance(key, slice) and (key.step is None or key.step > 0)
-
-
 def _range(part: slice, length: int) -> range:
     selected = range(*part.indices(length))
-    # The end follows the last item directly, also with a step or without items.
+    # Normalize the end to the last item plus 1, also with a step or without items.
     return range(selected.start, selected[-1] + 1 if selected else selected.start, selected.step)
 
 
 @dataclass(frozen=True)
-class DetachedArray:
-    """An :class:`HDF5Array` identified by path and name; its file is open only while it is read.
+class DetachedArray(LazyArrayBase):
+    """An :class:`HDF5Array` identified by path and name; its file is open only during a read.
 
     It can be sent to other processes. Concurrent reads in one process share the open file.
     """
@@ -228,7 +225,7 @@ class _Opened:
 _LOCK = threading.Lock()
 _OPENED: dict[DetachedArray, _Opened] = {}
 _INDEXES: OrderedDict[tuple[Any, ...], NDArray[np.int64]] = OrderedDict()
-"""Indexes of chunks by version of the file: slow to read, small to keep."""
+"""Indexes of chunks by version of the file, which are slow to read and small."""
 _MOST_INDEXES = 16
 
 
@@ -247,7 +244,7 @@ def _opened(detached: DetachedArray) -> Iterator[HDF5Array]:
             opened.readers -= 1
             if not opened.readers:
                 del _OPENED[detached]
-                _keep_index(opened)
+                _cache_index(opened)
                 opened.file.close()
 
 
@@ -268,7 +265,7 @@ def _open(detached: DetachedArray) -> _Opened:
     return _Opened(file, HDF5Array(dataset, detached.workers, _INDEXES.get(version)), version)
 
 
-def _keep_index(opened: _Opened) -> None:
+def _cache_index(opened: _Opened) -> None:
     index = opened.array.index
     if index is None:
         return
@@ -279,7 +276,7 @@ def _keep_index(opened: _Opened) -> None:
 
 
 @dataclass(frozen=True)
-class ZarrArray:
+class ZarrArray(LazyArrayBase):
     """A lazy array (time, column) over an array of zarr-python, version 2 or 3."""
 
     array: Any
@@ -303,8 +300,8 @@ class ZarrArray:
     @property
     def compression(self) -> str | None:
         """Names of the compressors, or None."""
-        several = hasattr(self.array, "compressors")
-        codecs = self.array.compressors if several else [self.array.compressor]
+        has_list = hasattr(self.array, "compressors")
+        codecs = self.array.compressors if has_list else [self.array.compressor]
         return ", ".join(_codec_name(codec) for codec in codecs if codec is not None) or None
 
     @property
@@ -317,23 +314,15 @@ class ZarrArray:
         size = self.array.nbytes_stored
         return int(size() if callable(size) else size)
 
-    def __getitem__(self, key: Any) -> NDArray[Any]:
-        """Read rows and columns."""
-        return self._read(lambda: self.array[key])
+    def _read(self, slices: tuple[slice, ...]) -> NDArray[Any]:
+        return self._checked(lambda: self.array[slices])
 
-    def take_columns(
-        self, rows: slice, columns: NDArray[np.intp] | None, put: Put | None = None
-    ) -> NDArray[Any]:
-        """Read columns in any order, repeated or not, or all if ``columns`` is None."""
+    def _columns(self, rows: slice, columns: NDArray[np.intp] | None) -> NDArray[Any]:
         if columns is None:
-            values = self[rows, :]
-        else:
-            values = self._read(lambda: self.array.oindex[rows, columns])
-        if put is not None:
-            put(values, values)
-        return values
+            return self._read((rows, slice(None)))
+        return self._checked(lambda: self.array.oindex[rows, columns])
 
-    def _read(self, read: Callable[[], Any]) -> NDArray[Any]:
+    def _checked(self, read: Callable[[], Any]) -> NDArray[Any]:
         try:
             return np.asarray(read())
         except (OSError, RuntimeError, ValueError) as error:
