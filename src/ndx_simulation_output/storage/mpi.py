@@ -1,10 +1,11 @@
 """Write with all ranks of an MPI job, with any build of h5py.
 
-Each rank writes uncompressed data to their location in the file, past HDF5. Compressed chunks are
-sent to rank 0, which has HDF5 store them while the other ranks compress their next pieces.
+Each rank writes uncompressed data directly to their location in the file, bypassing HDF5.
+Compressed chunks are sent to rank 0, which stores them through HDF5 while the other ranks compress
+their next pieces.
 
-A rank may fail in any step that it takes alone. Each step that the ranks take together therefore
-begins with an agreement: a rank that failed says so in the next one, and all ranks raise.
+Any rank may fail between two collective calls. Each collective call therefore also exchanges
+failures, so that all ranks raise an error instead of waiting for the one that failed.
 """
 
 import os
@@ -36,9 +37,8 @@ from ndx_simulation_output.storage.writing import (
 
 _PIECE = 1
 _ROUND = 4
-"""Pieces that each rank makes before all ranks meet. Each rank holds twice as many in memory."""
+"""Pieces that each rank encodes between two collective calls; twice as many are in memory."""
 
-_Results = Generator[tuple[int, Any]]
 _Value = TypeVar("_Value")
 
 
@@ -54,7 +54,7 @@ class Communicator(Protocol):
         """Return the number of ranks."""
 
     def Dup(self) -> Any:  # noqa: N802 - the name in mpi4py
-        """Return a copy whose messages do not meet those of the original."""
+        """Return a duplicate, whose messages are separate."""
 
     def Free(self) -> None:  # noqa: N802
         """Free the communicator."""
@@ -75,7 +75,7 @@ class Communicator(Protocol):
         """Start to send a value."""
 
     def recv(self, /, *, source: int = ..., tag: int = ...) -> Any:
-        """Wait for a value and return it."""
+        """Receive a value."""
 
 
 class Team:
@@ -86,7 +86,7 @@ class Team:
     Example
     -------
     >>> team = Team()
-    >>> team.rank, team.size, team.agree("here")
+    >>> team.rank, team.size, team.allgather("here")
     (0, 1, ['here'])
 
     """
@@ -98,56 +98,56 @@ class Team:
         self.workers = default_workers() if comm is None else _own_workers(comm)
         self._has_failed = False
 
-    def agree(self, value: _Value | None = None) -> list[_Value]:
+    def allgather(self, value: _Value | None = None) -> list[_Value]:
         """Return the value of each rank; RankError if a rank failed."""
-        return self._meet(None, value)
+        return self._exchange(None, value)
 
-    def tell(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         """Return the value of rank 0 on all ranks; RankError if a rank failed."""
         if self.comm is None:
             return value
         packed = pickle.dumps(value)
-        self.agree()
+        self.allgather()
         return pickle.loads(self.comm.bcast(packed))  # noqa: S301 - from rank 0
 
-    def collect(self, value: _Value) -> list[_Value]:
+    def gather(self, value: _Value) -> list[_Value]:
         """Return the values of all ranks on rank 0, [] on the others; RankError if one failed."""
         if self.comm is None:
             return [value]
-        # A value that cannot be pickled must fail before the other ranks wait for it.
+        # Pickle first, so that an error occurs before the other ranks wait for the value.
         packed = pickle.dumps(value)
-        self.agree()
+        self.allgather()
         return [pickle.loads(sent) for sent in self.comm.gather(packed) or []]  # noqa: S301 - ours
 
     def fail(self, error: BaseException) -> None:
-        """Tell the other ranks that this rank failed, unless they know of a failure."""
+        """Report an error of this rank to the other ranks, unless a failure is known already."""
         if not self._has_failed:
-            self._meet(f"{type(error).__name__}: {error}", None)
+            self._exchange(f"{type(error).__name__}: {error}", None)
 
-    def _meet(self, failure: str | None, value: Any) -> list[Any]:
+    def _exchange(self, failure: str | None, value: Any) -> list[Any]:
         if self.comm is None:
             return [value]
-        met = self.comm.allgather((failure, value))
-        failures = {rank: text for rank, (text, _) in enumerate(met) if text is not None}
+        received = self.comm.allgather((failure, value))
+        failures = {rank: text for rank, (text, _) in enumerate(received) if text is not None}
         self._has_failed = bool(failures)
         if failures and failure is None:
             rank, reason = next(iter(failures.items()))
             msg = f"rank {rank} failed: {reason}"
             raise RankError(msg)
-        return [given for _, given in met]
+        return [value for _, value in received]
 
 
 @contextmanager
 def together(comm: Communicator | None) -> Iterator[Team]:
     """Yield the team of the ranks that enter the block. If one rank fails, all ranks fail.
 
-    The rank that failed raises its error when all ranks have left the block; the others raise
-    RankError in their next common step. Without a communicator, the team is this process.
+    The failed rank raises its error when all ranks have left the block; the others raise RankError
+    in their next collective call. Without a communicator, the team is this process alone.
 
     Example
     -------
     >>> with together(None) as team:
-    ...     team.tell("the same on all ranks")
+    ...     team.broadcast("the same on all ranks")
     'the same on all ranks'
 
     """
@@ -159,18 +159,18 @@ def together(comm: Communicator | None) -> Iterator[Team]:
         team = Team(own)
         try:
             yield team
-            team.agree()
+            team.allgather()
         except BaseException as error:
             team.fail(error)
             raise
     finally:
-        # mpirun ends all processes when one fails: all must have cleaned up before.
+        # mpirun kills all processes when one fails: wait until all have cleaned up.
         own.Barrier()
         own.Free()
 
 
 def _own_workers(comm: Any) -> int:
-    """Return the number of threads of a rank, which shares the processors of its machine."""
+    """Return the number of threads of this rank: its part of the processors of the machine."""
     affinity = getattr(os, "sched_getaffinity", None)
     processors = sorted(affinity(0)) if affinity else []
     here = platform.node(), processors
@@ -186,10 +186,10 @@ class Share:
 
 
 def plan_share(layout: Layout, source_width: int, rank: int, size: int) -> Share:
-    """Return what one of ``size`` ranks writes: some columns of chunks, thus its own cells.
+    """Return the rows and columns that one of ``size`` ranks writes: some columns of whole chunks.
 
-    The ranks share rows instead if data are contiguous, if there are fewer columns of chunks than
-    ranks, or if they would read the same chunks of the source, each ``source_width`` columns wide.
+    The rows are divided instead if data are contiguous, if there are fewer columns of chunks than
+    ranks, or if several ranks would read the same chunks of the source, of width ``source_width``.
 
     Example
     -------
@@ -206,18 +206,18 @@ def plan_share(layout: Layout, source_width: int, rank: int, size: int) -> Share
 
 
 def _part(length: int, step: int, rank: int, size: int) -> range:
-    """Return the part of a rank, in whole steps."""
+    """Return the part of ``range(length)`` of a rank, in multiples of ``step``."""
     steps = -(-length // step)
     start, stop = (steps * number // size * step for number in (rank, rank + 1))
     return range(min(start, length), min(stop, length))
 
 
 @dataclass(frozen=True)
-class _Plan:
-    """What rank 0 sends to the other ranks before they write a matrix."""
+class _WritePlan:
+    """The plan for a matrix, which rank 0 sends to the other ranks."""
 
     layout: Layout
-    place: DatasetLocation | None
+    location: DatasetLocation | None
     path: Path
     source_width: int
 
@@ -234,8 +234,8 @@ def write_matrix_together(
 ) -> None:
     """Write ``source``, shape (time, column), into the dataset of rank 0.
 
-    All ranks have the source. Only rank 0 gives the ``dataset``, its ``layout`` and the ``path`` of
-    its file. There ``progress`` is called with the number of bytes of each piece of any rank.
+    All ranks pass the source. Only rank 0 passes the ``dataset``, its ``layout`` and the ``path``
+    of its file; its ``progress`` is called with the number of bytes of each piece of all ranks.
     """
     workers = team.workers if workers is None else workers
     planned = None
@@ -243,40 +243,43 @@ def write_matrix_together(
         if team.size == 1:
             write_matrix(source, dataset, layout, path=path, workers=workers, progress=progress)
             return
-        planned = _Plan(layout, locate_dataset(dataset), path, chunks_of(source)[1])
-        if planned.place is not None:
-            reserve_space(planned.place, path)
-    plan: _Plan = team.tell(planned)
-    target = piece_writer(plan.place, plan.path, dataset)
+        planned = _WritePlan(layout, locate_dataset(dataset), path, chunks_of(source)[1])
+        if planned.location is not None:
+            reserve_space(planned.location, path)
+    plan: _WritePlan = team.broadcast(planned)
+    writer = piece_writer(plan.location, plan.path, dataset)
     share = plan_share(plan.layout, plan.source_width, team.rank, team.size)
     cut = regions(source, plan.layout, share.columns, plan.path.parent, share.rows)
-    deliver(team, target, encoded_pieces(target, cut, plan.layout, workers), progress)
+    store_pieces(team, writer, encoded_pieces(writer, cut, plan.layout, workers), progress)
 
 
-def deliver(
-    team: Team, target: PieceWriter, made: _Results, progress: Callable[[int], object] | None = None
+def store_pieces(
+    team: Team,
+    writer: PieceWriter,
+    encoded: Generator[tuple[int, Any]],
+    progress: Callable[[int], object] | None = None,
 ) -> None:
-    """Store the pieces that all ranks have ``made`` with the ``target`` of rank 0."""
+    """Store the ``encoded`` pieces of all ranks with the ``writer`` of rank 0."""
     sent: list[Any] = []
     counts = [1]
-    with closing(target), closing(made):
-        team.agree()  # All ranks have opened the file, which rank 0 removes when it fails.
+    with closing(writer), closing(encoded):
+        team.allgather()  # All ranks have opened the file: rank 0 may remove it if it fails.
         while any(counts):
-            pieces = list(islice(made, _ROUND))
+            pieces = list(islice(encoded, _ROUND))
             for request in sent:
                 request.wait()
-            counts = team.agree(len(pieces))
+            counts = team.allgather(len(pieces))
             if team.rank > 0:
                 sent = [team.comm.isend(piece, dest=0, tag=_PIECE) for piece in pieces]
                 continue
             received = _received(team, pieces, counts)
             try:
                 for n_bytes, piece in received:
-                    target.store(piece)
+                    writer.store(piece)
                     if progress is not None:
                         progress(n_bytes)
             finally:
-                # After a failure too: the other ranks wait until their pieces are received.
+                # Also after a failure: the other ranks wait until their pieces are received.
                 deque(received, maxlen=0)
 
 
