@@ -74,6 +74,11 @@ class HDF5Array(LazyArrayBase):
         self._known_index = index
 
     @property
+    def dataset(self) -> h5py.Dataset:
+        """The dataset, which an NWB file can link: its values are read unchanged."""
+        return self.array
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Number of rows and of columns."""
         return tuple(self.array.shape)
@@ -125,7 +130,7 @@ class HDF5Array(LazyArrayBase):
         return self[rows, columns]
 
     def detached(self) -> "DetachedArray | HDF5Array":
-        """Return an equal array that can be sent to other processes, or this one if not possible."""
+        """Return an equal array that can be sent to other processes, or this one."""
         dataset = self.array
         if dataset.name is None or not is_at_path(dataset.file):
             return self
