@@ -11,11 +11,11 @@ failures, so that all ranks raise an error instead of waiting for the one that f
 import os
 import pickle
 import platform
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -36,8 +36,11 @@ from ndx_simulation_output.storage.writing import (
 )
 
 _PIECE = 1
-_ROUND = 4
-"""Pieces that each rank encodes between two collective calls; twice as many are in memory."""
+_ROUND, _ROUND_BYTES = 8, 2**24
+"""Pieces, and bytes to send, that each rank encodes between two collective calls, at most. The
+pieces of two rounds are in memory."""
+_PAUSE = 2e-4
+"""Seconds between two tests whether all ranks have arrived; threads use the processor meanwhile."""
 
 _Value = TypeVar("_Value")
 
@@ -61,6 +64,9 @@ class Communicator(Protocol):
 
     def Barrier(self) -> None:  # noqa: N802
         """Wait for all ranks."""
+
+    def Ibarrier(self) -> Any:  # noqa: N802
+        """Start to wait for all ranks."""
 
     def allgather(self, value: Any, /) -> list[Any]:
         """Return the values of all ranks to all ranks."""
@@ -127,6 +133,9 @@ class Team:
     def _exchange(self, failure: str | None, value: Any) -> list[Any]:
         if self.comm is None:
             return [value]
+        barrier = self.comm.Ibarrier()
+        while not barrier.Test():
+            time.sleep(_PAUSE)
         received = self.comm.allgather((failure, value))
         failures = {rank: text for rank, (text, _) in enumerate(received) if text is not None}
         self._has_failed = bool(failures)
@@ -265,7 +274,7 @@ def store_pieces(
     with closing(writer), closing(encoded):
         team.allgather()  # All ranks have opened the file: rank 0 may remove it if it fails.
         while any(counts):
-            pieces = list(islice(encoded, _ROUND))
+            pieces = _next_round(encoded)
             for request in sent:
                 request.wait()
             counts = team.allgather(len(pieces))
@@ -281,6 +290,17 @@ def store_pieces(
             finally:
                 # Also after a failure: the other ranks wait until their pieces are received.
                 deque(received, maxlen=0)
+
+
+def _next_round(encoded: _Results) -> list[tuple[int, Any]]:
+    """Return the pieces that this rank encodes before the next collective call."""
+    pieces, n_bytes = [], 0
+    for size, piece in encoded:
+        pieces.append((size, piece))
+        n_bytes += 0 if piece is None else size
+        if len(pieces) == _ROUND or n_bytes >= _ROUND_BYTES:
+            break
+    return pieces
 
 
 def _received(
