@@ -292,7 +292,7 @@ def store_pieces(
                 deque(received, maxlen=0)
 
 
-def _next_round(encoded: _Results) -> list[tuple[int, Any]]:
+def _next_round(encoded: Iterator[tuple[int, Any]]) -> list[tuple[int, Any]]:
     """Return the pieces that this rank encodes before the next collective call."""
     pieces, n_bytes = [], 0
     for size, piece in encoded:
