@@ -14,6 +14,7 @@ from pynwb.validation import get_cached_namespaces_to_validate
 
 from ndx_simulation_output.nwb.reader import check_nwb, open_nwb, read_contents
 from ndx_simulation_output.nwb.series import (
+    column_values,
     data_shape,
     repeated_ids,
     table_size,
@@ -28,7 +29,7 @@ from ndx_simulation_output.nwb.types import (
     StateTable,
 )
 from ndx_simulation_output.nwb.zarr import open_store
-from ndx_simulation_output.recording.compartments import repeated_values
+from ndx_simulation_output.recording.ids import repeated_values
 from ndx_simulation_output.recording.network import Locality
 
 __all__ = ["Finding", "check_file"]
@@ -70,7 +71,7 @@ def check_file(path: Path) -> list[Finding]:
 
     """
     check_nwb(path)
-    # The rules come first: if the file cannot be read, they raise the clearer error.
+    # Run the rules first: their error is clearer if the file cannot be read.
     findings = list(_run_rules(path))
     return [*_validate(path), *findings, *_inspect(path)]
 
@@ -88,7 +89,7 @@ def severity_of(rule: Rule) -> Severity:
 
 
 def check_columns_match_table(series: CompartmentSeries) -> Iterator[str]:
-    """The data have one column for each compartment of the table."""
+    """The data have a column for each compartment of the table."""
     shape = data_shape(series)
     if series.compartments is None or shape is None:
         return
@@ -98,19 +99,19 @@ def check_columns_match_table(series: CompartmentSeries) -> Iterator[str]:
 
 
 def check_has_table(series: CompartmentSeries) -> Iterator[str]:
-    """A series has a table of compartments."""
+    """The series has a table of compartments."""
     if series.compartments is None:
         yield "The series has no table of compartments for its columns."
 
 
 def check_unit_known(series: CompartmentSeries) -> Iterator[str]:
-    """A series has a unit."""
+    """The unit of the series is known."""
     if series.unit == "unknown":
         yield "The unit is unknown. Convert the source again with --unit, or set the unit."
 
 
 def check_ids_unique(table: Compartments) -> Iterator[str]:
-    """A table has one row for each cell."""
+    """Cell ids are unique."""
     for cell in repeated_ids(table)[:1]:
         yield f"Cell id {cell} is in more than one row."
 
@@ -122,7 +123,7 @@ def check_rows_have_equal_lengths(table: Compartments) -> Iterator[str]:
 
 
 def check_index_fits_values(table: DynamicTable) -> Iterator[str]:
-    """The index of a ragged column ascends to the number of its values."""
+    """The index of a ragged column ascends and ends at the number of values."""
     for name in table.colnames:
         column = table[name]
         if not isinstance(column, VectorIndex) or not len(column.data):
@@ -133,7 +134,7 @@ def check_index_fits_values(table: DynamicTable) -> Iterator[str]:
 
 
 def check_positions_in_range(table: Compartments) -> Iterator[str]:
-    """A position is from 0 to 1, or NaN."""
+    """Positions are between 0 and 1, or NaN."""
     if "position" not in table.colnames or not table_size(table):
         return
     values = _flat_values(table, "position")
@@ -143,7 +144,7 @@ def check_positions_in_range(table: Compartments) -> Iterator[str]:
 
 
 def check_ranks_match_geometry(table: PopulationState) -> Iterator[str]:
-    """A population has one row for each neuron, whose id is its rank."""
+    """The ids of a population are the ranks of its neurons, 0, 1, 2, …."""
     neurons = int(np.prod(table.geometry, dtype=np.int64))
     ranks = np.asarray(table.id.data[:])
     if not np.array_equal(ranks, np.arange(neurons)):
@@ -164,7 +165,7 @@ def check_rows_match_pre_rank(table: ProjectionState) -> Iterator[str]:
 
 
 def check_post_ranks(table: ProjectionState) -> Iterator[str]:
-    """A post-synaptic neuron has one row and is in its population."""
+    """Post-synaptic ranks are unique and exist in the population."""
     ranks = np.asarray(table.id.data[:], np.int64)
     for rank in repeated_values(ranks)[:1]:
         yield f"Post-synaptic rank {rank} is in more than one row."
@@ -172,13 +173,13 @@ def check_post_ranks(table: ProjectionState) -> Iterator[str]:
 
 
 def check_pre_ranks(table: ProjectionState) -> Iterator[str]:
-    """A pre-synaptic neuron is in its population."""
+    """Pre-synaptic ranks exist in the population."""
     ranks = _flat_values(table, "pre_rank")
     yield from _check_in_population(ranks, table, table.pre, "Pre-synaptic")
 
 
 def check_synapses_unique(table: ProjectionState) -> Iterator[str]:
-    """Two neurons are connected by one synapse; some simulators allow more."""
+    """At most one synapse connects two neurons; some simulators allow several."""
     ends, ranks = _row_ends(table), _flat_values(table, "pre_rank")
     counts = np.diff(ends, prepend=0)
     if (counts < 0).any() or counts.sum() != len(ranks):
@@ -239,16 +240,18 @@ def check_time_matches_step(state: NetworkState) -> Iterator[str]:
 
 
 def check_quantities_have_values(table: StateTable) -> Iterator[str]:
-    """A quantity has a column or a single value, and a known locality."""
+    """Each quantity has either a column or a single value, and a valid locality."""
     if table.quantity_name is None:
         return
     keys = ("name", "column", "value", "locality")
     arrays = [getattr(table, f"quantity_{key}") for key in keys]
-    lengths = {key: 0 if one is None else len(one) for key, one in zip(keys, arrays, strict=True)}
+    lengths = {
+        key: 0 if array is None else len(array) for key, array in zip(keys, arrays, strict=True)
+    }
     if len(set(lengths.values())) > 1:
         yield f"The arrays quantity_* have different lengths: {lengths}."
         return
-    for name, column, value, locality in zip(*(one[:] for one in arrays), strict=True):
+    for name, column, value, locality in zip(*(array[:] for array in arrays), strict=True):
         if locality not in get_args(Locality):
             expected = ", ".join(f"'{known}'" for known in get_args(Locality))
             yield f"Quantity '{name}' has locality '{locality}', but should have one of {expected}."
@@ -289,8 +292,7 @@ _WARNINGS = {
 
 
 def _flat_values(table: DynamicTable, name: str) -> NDArray[Any]:
-    column = table[name]
-    return np.asarray((column.target if isinstance(column, VectorIndex) else column).data[:])
+    return np.asarray(column_values(table, name)[:])
 
 
 def _row_ends(table: ProjectionState) -> NDArray[np.int64]:

@@ -1,10 +1,9 @@
-"""Map a recording to NWB objects, whose data are written afterwards."""
+"""Map a recording to NWB objects; their data are written afterwards."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from itertools import chain, count
 from typing import Any
 
 import h5py
@@ -34,6 +33,7 @@ from ndx_simulation_output.recording import (
     SimulationOutput,
 )
 from ndx_simulation_output.recording.arrays import read_columns
+from ndx_simulation_output.recording.ids import free_name
 from ndx_simulation_output.storage.layout import Layout, StorageOptions, plan_layout
 
 WrapMatrix = Callable[[LazyArray, Layout], DataIO | NDArray[Any]]
@@ -56,7 +56,7 @@ class PendingMatrix:
 
 @dataclass
 class NWBMapping:
-    """The NWB objects of a recording, and the matrices that are still to be written."""
+    """The NWB objects of a recording, and the matrices that are not yet written."""
 
     nwbfile: NWBFile
     wrap: WrapMatrix
@@ -85,8 +85,8 @@ def map_output(
 ) -> NWBMapping:
     """Map a recording to a new NWB file.
 
-    ``wrap`` is for the matrices of series, ``wrap_column`` for columns of network states, and
-    ``wrap_labeled_array`` for arrays with axes.
+    ``wrap`` returns the data of a series, ``wrap_column`` those of a column of a network state, and
+    ``wrap_labeled_array`` those of an array with axes.
     """
     metadata = merge_metadata(output.session, metadata)
     nwbfile = make_nwbfile(metadata, describe_session(output), when)
@@ -104,7 +104,7 @@ def add_output(
     wrap_column: WrapColumn = load_column,
     wrap_labeled_array: WrapLabeledArray = load_array,
 ) -> NWBMapping:
-    """Add the NWB objects of a recording to ``nwbfile``, beside those that it has.
+    """Add the NWB objects of a recording to ``nwbfile``, which may have other objects.
 
     ``run_metadata`` are arguments of ``SimulationMetaData``.
     """
@@ -144,7 +144,7 @@ def add_in_memory(nwbfile: NWBFile, output: SimulationOutput) -> None:
 
 
 def describe_session(output: SimulationOutput) -> str:
-    """Return the description of a session whose metadata have none."""
+    """Return the default description of a session."""
     sources = ", ".join(output.provenance.get("files", [])) or "a simulation"
     return f"Output of a simulation: {sources}"
 
@@ -174,7 +174,7 @@ def plan_output(
 
 
 class _Tables:
-    """The tables of compartments of a file: reports with equal compartments share one."""
+    """The compartment tables of a file; reports with equal compartments share a table."""
 
     def __init__(self, existing_names: Iterable[str]) -> None:
         self._names = set(existing_names)
@@ -192,12 +192,12 @@ class _Tables:
         return self._by_digest[digest]
 
     def _free_name(self, report: Report) -> str:
-        """Return ``compartments``, as in version 0.2.6, or a name with that of the report."""
+        """Return the first free name; ``compartments`` was the only one in version 0.2.6."""
         population = nwb_name(f"compartments_{report.population}")
-        named = nwb_name(f"compartments_{report.name}")
-        numbered = (f"{named}_{number}" for number in count(2))
-        candidates = chain(["compartments", population, named], numbered)
-        return next(name for name in candidates if name not in self._names)
+        for name in ("compartments", population):
+            if name not in self._names:
+                return name
+        return free_name(nwb_name(f"compartments_{report.name}"), self._names)
 
 
 def _digest(table: CompartmentTable) -> str:
@@ -210,25 +210,25 @@ def _digest(table: CompartmentTable) -> str:
     return digest.hexdigest()
 
 
-def _make_table(table: CompartmentTable, name: str) -> Compartments:
-    columns = {column: np.asarray(values[:]) for column, values in table.columns.items()}
-    made: Compartments = Compartments.from_arrays(
+def _make_table(source: CompartmentTable, name: str) -> Compartments:
+    columns = {column: np.asarray(values[:]) for column, values in source.columns.items()}
+    table: Compartments = Compartments.from_arrays(
         columns.pop("number"),
-        table.counts(),
-        id=np.asarray(table.cell_ids[:]),
+        source.counts(),
+        id=np.asarray(source.cell_ids[:]),
         name=name,
-        description=f"The recorded compartments of the cells of population {table.population}",
-        population=table.population,
-        cell_columns={key: np.asarray(values[:]) for key, values in table.cell_columns.items()},
+        description=f"The recorded compartments of the cells of population {source.population}",
+        population=source.population,
+        cell_columns={key: np.asarray(values[:]) for key, values in source.cell_columns.items()},
         **columns,
     )
-    return made
+    return table
 
 
 def _add_reports(
     mapping: NWBMapping, output: SimulationOutput, tables: _Tables, layouts: Mapping[str, Layout]
 ) -> dict[str, Any]:
-    """Add the reports; return the provenance of each, by the name of its series."""
+    """Add the reports; return their provenance by the names of the series."""
     facts = {}
     for report in output.reports:
         layout = layouts[report.name]
@@ -254,7 +254,7 @@ def _add_reports(
 def _add_potentials(
     mapping: NWBMapping, output: SimulationOutput, layouts: Mapping[str, Layout]
 ) -> dict[str, Any]:
-    """Add the potentials; return the provenance of each, by the name of its series."""
+    """Add the potentials; return their provenance by the names of the series."""
     facts = {}
     regions = add_electrodes(mapping.nwbfile, output.potentials)
     for potential, region in zip(output.potentials, regions, strict=True):
@@ -287,7 +287,7 @@ def _check_names_unique(output: SimulationOutput) -> None:
 
 
 def _check_not_contained(nwbfile: NWBFile, output: SimulationOutput) -> None:
-    """Raise if ``nwbfile`` already has what a file can have only once."""
+    """Raise NameClashError if ``nwbfile`` already has objects that the output would add."""
     found = [
         f"acquisition {name!r}" for name in _series_names(output) if name in nwbfile.acquisition
     ]

@@ -60,8 +60,8 @@ def read_metadata(
     """Read metadata from a YAML or JSON file, or from a dict.
 
     Sections are ``NWBFile``, ``Subject`` and ``SimulationMetaData``; their keys are the arguments
-    of these classes. Dates may be ISO text. If the session ``starts_now``, the current time is the
-    default of ``session_start_time``.
+    of these classes. Dates may be ISO text. If ``starts_now``, ``session_start_time`` defaults to
+    the current time.
     """
     content = {} if source is None else source
     if not isinstance(content, Mapping):
@@ -101,7 +101,7 @@ def _fields(item: Any, names: Sequence[str]) -> dict[str, Any]:
 def merge_metadata(
     session: Mapping[str, Mapping[str, Any]], metadata: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, dict[str, Any]]:
-    """Return the sections of both, where values of ``metadata`` replace those of ``session``.
+    """Merge two dicts of sections; values of ``metadata`` replace those of ``session``.
 
     Example
     -------
@@ -118,8 +118,8 @@ def make_nwbfile(
 ) -> NWBFile:
     """Return an NWB file in memory with its session and subject.
 
-    Defaults of what NWB requires are ``description``, a new identifier, and the start of the
-    session ``when``, or now, with a warning.
+    If they are missing, ``session_description`` is ``description``, ``identifier`` is a new UUID,
+    and ``session_start_time`` is ``when`` or the current time, with a warning.
     """
     session: dict[str, Any] = {"session_description": description}
     session |= {"identifier": str(uuid.uuid4()), **metadata.get("NWBFile", {})}
@@ -133,9 +133,9 @@ def make_nwbfile(
             SimulationOutputWarning,
             stacklevel=2,
         )
-    nwbfile: NWBFile = _make(NWBFile, "NWBFile", session)
+    nwbfile: NWBFile = _create(NWBFile, "NWBFile", session)
     if "Subject" in metadata:
-        nwbfile.subject = _make(Subject, "Subject", metadata["Subject"])
+        nwbfile.subject = _create(Subject, "Subject", metadata["Subject"])
     return nwbfile
 
 
@@ -147,8 +147,8 @@ def add_simulation_metadata(
 ) -> None:
     """Add the metadata of a simulation, and the tables and provenance of its output, to a file.
 
-    If the file has metadata of a simulation, these are kept, with a warning where ``run`` differs;
-    tables and provenance are added to them.
+    Existing metadata of a simulation are not replaced: a value of ``run`` that differs is ignored
+    with a warning. Tables and provenance are added.
     """
     own = {"compartments": tables, "provenance": json.dumps(provenance)}
     if forbidden := {*own, "name"} & set(run):
@@ -156,17 +156,17 @@ def add_simulation_metadata(
         raise MetadataError(msg)
     existing = nwbfile.lab_meta_data.get("simulation")
     if existing is None:
-        nwbfile.add_lab_meta_data(_make(SimulationMetaData, "SimulationMetaData", {**run, **own}))
+        nwbfile.add_lab_meta_data(_create(SimulationMetaData, "SimulationMetaData", {**run, **own}))
         return
     for table in tables:
         existing.add_compartments(table)
     for name, value in run.items():
-        kept = getattr(existing, name)
-        if kept is None:
+        current = getattr(existing, name)
+        if current is None:
             setattr(existing, name, value)
-        elif kept != value:
+        elif current != value:
             warnings.warn(
-                f"{name} of the NWB file, {kept}, is kept; the added simulation has {value}",
+                f"{name} of the NWB file remains {current}; the added simulation has {value}",
                 SimulationOutputWarning,
                 stacklevel=2,
             )
@@ -175,7 +175,7 @@ def add_simulation_metadata(
 
 
 def _join_provenance(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the provenance of two outputs; keys that both have are those of the first."""
+    """Merge the provenance of two outputs; if both have a key, the first one is used."""
     joined = {**second, **first}
     for name in ("series", "arrays"):
         if name in joined:
@@ -193,7 +193,7 @@ def _load(path: Path) -> Mapping[str, Any]:
         msg = f"{path} cannot be read as YAML: {error}"
         raise MetadataError(msg) from error
     if not isinstance(content, Mapping):
-        msg = f"{path} holds {type(content).__name__}; expected the sections {', '.join(_SECTIONS)}"
+        msg = f"{path} is a {type(content).__name__}; expected the sections {', '.join(_SECTIONS)}"
         raise MetadataError(msg)
     return content
 
@@ -213,7 +213,7 @@ def _parse(key: str, value: Any) -> Any:
     return value if value.tzinfo else value.astimezone()
 
 
-def _make(kind: Any, section: str, arguments: Mapping[str, Any]) -> Any:
+def _create(kind: Any, section: str, arguments: Mapping[str, Any]) -> Any:
     try:
         return kind(**arguments)
     except (TypeError, ValueError) as error:

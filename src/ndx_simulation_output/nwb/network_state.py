@@ -1,4 +1,4 @@
-"""The state of a network as NWB objects, and back."""
+"""Convert the state of a network to NWB objects and back."""
 
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -10,7 +10,7 @@ from hdmf.common import VectorIndex
 from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import ExportError, ShapeMismatchError, SourceError
-from ndx_simulation_output.nwb.series import free_nwb_name
+from ndx_simulation_output.nwb.series import column_values, free_nwb_name
 from ndx_simulation_output.nwb.types import NetworkState, PopulationState, ProjectionState
 from ndx_simulation_output.recording import (
     LazyArray,
@@ -30,7 +30,7 @@ _PartState = TypeVar("_PartState", PopulationState, ProjectionState)
 
 _PRE_RANK, _WEIGHT, _DELAY, _STEPS = "pre_rank", "weight", "delay", "delay_steps"
 _LARGEST_INTEGER = 2**53
-"""float64 has every integer up to here."""
+"""All integers up to this one can be stored as float64."""
 _SMALL_BYTES = 2**13
 
 
@@ -40,7 +40,7 @@ def load_column(values: LazyArray) -> Any:
 
 
 class DeferredColumns:
-    """Columns of an HDF5 file whose values are written once the file has their datasets."""
+    """Columns of an HDF5 file; values are written after the file and its datasets exist."""
 
     def __init__(self) -> None:
         self._wrapped: list[tuple[H5DataIO, LazyArray, ColumnLayout]] = []
@@ -62,7 +62,7 @@ class DeferredColumns:
         return wrapped
 
     def columns(self) -> list[Column]:
-        """Return the columns to write, once the file has their datasets."""
+        """Return the columns to write; the file and its datasets must exist."""
         return [
             Column(wrapped.dataset, values, layout) for wrapped, values, layout in self._wrapped
         ]
@@ -83,7 +83,7 @@ def make_state(network: NetworkSnapshot, name: str, wrap: WrapColumn = load_colu
     if network.constants:
         constants["constant_name"] = list(network.constants)
         constants["constant_value"] = np.array(list(network.constants.values()), np.float64)
-    made: NetworkState = NetworkState(
+    state: NetworkState = NetworkState(
         name=name,
         population_states=populations,
         projection_states=projections,
@@ -97,11 +97,11 @@ def make_state(network: NetworkSnapshot, name: str, wrap: WrapColumn = load_colu
         provenance=json.dumps({"name": network.name, **network.provenance}),
         **constants,
     )
-    return made
+    return state
 
 
 def read_state(state: NetworkState) -> NetworkSnapshot:
-    """Read the state of a network; values of neurons and synapses stay in the file."""
+    """Read the state of a network; values of neurons and synapses are read when used."""
     try:
         return _read(state)
     except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
@@ -146,7 +146,7 @@ def _make_population(
         for quantity in population.quantities
         if quantity.name in names
     }
-    made: PopulationState = PopulationState.from_arrays(
+    state: PopulationState = PopulationState.from_arrays(
         population.geometry,
         columns,
         name=name,
@@ -157,7 +157,7 @@ def _make_population(
         model=population.model,
         **_quantity_arrays(population.quantities, names, population.name),
     )
-    return made
+    return state
 
 
 def _make_projection(
@@ -177,7 +177,7 @@ def _make_projection(
         if quantity.name in names:
             target = columns if quantity.locality == "local" else row_columns
             target[names[quantity.name]] = wrap(quantity.values)
-    made: ProjectionState = ProjectionState.from_arrays(
+    state: ProjectionState = ProjectionState.from_arrays(
         np.asarray(projection.post_ranks[:]),
         np.asarray(projection.ends[:]),
         columns,
@@ -202,7 +202,7 @@ def _make_projection(
         model=projection.model,
         **_quantity_arrays(projection.quantities, names, projection.name),
     )
-    return made
+    return state
 
 
 def _uniform(values: LazyArray | None, kind: type) -> Any:
@@ -210,7 +210,7 @@ def _uniform(values: LazyArray | None, kind: type) -> Any:
 
 
 def _free_name(name: str, used: set[str]) -> str:
-    """Return a free name, and add it to ``used``."""
+    """Return a name that is not in ``used``, and add it."""
     free = free_nwb_name(name, used)
     used.add(free)
     return free
@@ -219,7 +219,7 @@ def _free_name(name: str, used: set[str]) -> str:
 def _column_names(
     quantities: Iterable[Quantity], schema_columns: Mapping[str, str], kind: Any
 ) -> dict[str, str]:
-    """Return the column of each quantity that has one; ``schema_columns`` are fixed."""
+    """Return the column names of the quantities with columns; ``schema_columns`` are fixed."""
     reserved = {*dir(kind), *(column["name"] for column in kind.__columns__), "id", "colnames"}
     used = {*reserved, *(f"{name}_index" for name in reserved)}
     names: dict[str, str] = {}
@@ -245,7 +245,7 @@ def _descriptions(quantities: Iterable[Quantity], names: Mapping[str, str]) -> d
 def _quantity_arrays(
     quantities: Collection[Quantity], names: Mapping[str, str], owner: str
 ) -> dict[str, Any]:
-    """Return the arrays ``quantity_*``, one element for each quantity."""
+    """Return the arrays ``quantity_*``, with an element for each quantity."""
     if not quantities:
         return {}
     return {
@@ -301,7 +301,7 @@ def _read_projection(state: ProjectionState) -> ProjectionSnapshot:
         name=state.title or state.name,
         post_ranks=np.asarray(state.id.data[:]).astype(np.int64),
         ends=ends,
-        pre_ranks=_values(state, _PRE_RANK),
+        pre_ranks=column_values(state, _PRE_RANK),
         quantities=_read_quantities(state),
         pre=state.pre,
         post=state.post,
@@ -315,7 +315,7 @@ def _read_projection(state: ProjectionState) -> ProjectionSnapshot:
 
 def _delays(state: Any, column: str, uniform: Any, dtype: type) -> LazyArray | None:
     if column in state.colnames:
-        return _values(state, column)
+        return column_values(state, column)
     return None if uniform is None else np.array(uniform, dtype)
 
 
@@ -330,7 +330,7 @@ def _read_quantities(state: Any) -> tuple[Quantity, ...]:
     return tuple(
         Quantity(
             name,
-            _values(state, column) if column else _typed(number, dtype),
+            column_values(state, column) if column else _typed(number, dtype),
             locality,
             kind,
             declared,
@@ -346,13 +346,6 @@ def _typed(number: Any, dtype: str) -> NDArray[Any]:
         msg = f"a single value has type {dtype}; expected a type of numbers"
         raise ValueError(msg)
     return np.array(number).astype(dtype)
-
-
-def _values(state: Any, name: str) -> LazyArray:
-    column = state[name]
-    data = column.target.data if isinstance(column, VectorIndex) else column.data
-    values: LazyArray = data if hasattr(data, "dtype") else np.asarray(data)
-    return values
 
 
 def _text(value: Any) -> str:

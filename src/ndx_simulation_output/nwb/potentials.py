@@ -1,4 +1,4 @@
-"""Extracellular potentials and their electrodes as NWB objects, and back."""
+"""Convert extracellular potentials and their electrodes to NWB objects and back."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -24,7 +24,7 @@ _ELECTRODE_COLUMNS = {*_POSITIONS, _CHANNEL, "location", "group", "group_name", 
 def add_electrodes(
     nwbfile: NWBFile, potentials: Sequence[ExtracellularPotential]
 ) -> list[DynamicTableRegion]:
-    """Add the electrodes of each potential; return the rows of its channels, in their order."""
+    """Add the electrodes of all potentials; return the table region of the channels of each."""
     if not potentials:
         return []
     device = nwbfile.create_device("simulated electrodes", "Electrodes of the simulation")
@@ -69,9 +69,9 @@ def make_potential(
 
 
 def read_potential(series: TimeSeries, facts: dict[str, Any], table: Any) -> ExtracellularPotential:
-    """Return a series as a potential.
+    """Convert a series to a potential.
 
-    ``facts`` are its provenance, and ``table`` the electrodes of its file.
+    ``facts`` are its provenance, and ``table`` is the electrodes table of the file.
     """
     data = wrap_array(series.data)
     data = data if len(data.shape) > 1 else Matrix(data)
@@ -134,7 +134,7 @@ def _channels(table: Any) -> NDArray[np.int64]:
 
 
 def _electrodes(table: Any, groups: set[str], facts: dict[str, Any]) -> Electrodes | None:
-    """Return the electrodes of some groups that have positions."""
+    """Return the electrodes of ``groups`` that have positions, or None."""
     if table is None or not set(_POSITIONS) <= set(table.colnames):
         return None
     positions = np.column_stack([table[axis].data[:] for axis in _POSITIONS]).astype(float)

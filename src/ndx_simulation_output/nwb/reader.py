@@ -70,7 +70,7 @@ def check_nwb(path: Path) -> None:
     if not path.exists():
         found = "does not exist"
     elif path.is_dir():
-        found = "is a directory; expected an NWB file, or a Zarr store that is one"
+        found = "is a directory; expected an NWB file, in HDF5 or in a Zarr store"
     else:
         try:
             with h5py.File(path, "r"):
@@ -108,8 +108,8 @@ def _open_remote(source: RemoteFile) -> NWBHDF5IO:
 def read(source: Path | RemoteFile) -> SimulationOutput:
     """Read the compartment series, spikes, potentials, states and arrays of an NWB file.
 
-    Data stay in the file, which is open until the output is closed. ``notes`` name what was left
-    out.
+    Data are read when they are used; the file is open until the output is closed. ``notes`` list
+    the objects that were left out.
     """
     with ExitStack() as stack:
         if isinstance(source, RemoteFile):
@@ -151,8 +151,8 @@ def read_contents(io: HDMFIO, path: Path | RemoteFile) -> NWBFile:
 def read_old_namespace(path: str | Path) -> None:
     """Register the types of the namespace ``simulation_output`` (0.2.0 and older) in this process.
 
-    ``path`` is any file of that namespace, whose cached specification is loaded. The registration
-    lasts: files written afterwards cache the old namespace too.
+    ``path`` is a file of that namespace; its cached specification is loaded. Files that are written
+    afterwards by this process cache the old namespace too.
 
     Raises
     ------
@@ -194,7 +194,7 @@ def _extract_specification(path: Path, directory: Path) -> Path:
 
 @contextmanager
 def _source_errors(source: Path | RemoteFile) -> Iterator[None]:
-    """Raise SourceError for errors in reading ``source``, with those of a remote file first."""
+    """Convert reading errors to SourceError; the error of a remote file takes precedence."""
     try:
         yield
     except RuntimeError as error:
@@ -230,7 +230,7 @@ def _read_output(nwbfile: NWBFile, path: Path | RemoteFile) -> SimulationOutput:
 def _read_series(
     nwbfile: NWBFile, series_facts: Mapping[str, Mapping[str, Any]]
 ) -> tuple[list[Report], list[ExtracellularPotential], list[str]]:
-    """Return reports and potentials, and notes about what was left out of them."""
+    """Return reports, potentials, and notes on series and columns that were left out."""
     reports, potentials, notes = [], [], []
     for series in _all_series(nwbfile, list(series_facts)):
         facts = dict(series_facts.get(series.name, {}))
@@ -264,7 +264,7 @@ def _notes_of_units(units: Any, spikes: Sequence[Spikes]) -> list[str]:
 
 
 def _notes_of_others(nwbfile: NWBFile) -> list[str]:
-    """Return notes about objects of other types, except the containers of objects that are read."""
+    """Return notes on objects that are not read, except containers of objects that are read."""
     known = (TimeSeries, Compartments, StateTable, MultiContainerInterface)
     return [
         f"left out: {item.name} is a {type(item).__name__}"
@@ -292,7 +292,7 @@ def _provenance(metadata: Any, path: Path | RemoteFile) -> dict[str, Any]:
 
 
 def _is_provenance(facts: Any) -> bool:
-    """Return True if the facts of series and groups are by name, and those of spikes a list."""
+    """Return True if facts of series and groups are dicts by name, and those of spikes a list."""
     if not isinstance(facts, dict) or not isinstance(facts.get("arrays", {}), dict):
         return False
     by_name, spikes = [facts.get("series", {}), facts.get("groups", {})], facts.get("spikes", [])
@@ -311,7 +311,7 @@ def _run(metadata: Any) -> Run:
 
 
 def _all_series(nwbfile: NWBFile, known: Sequence[str]) -> list[TimeSeries]:
-    """Return the time series except those of instruments: first the ``known``, then by name."""
+    """Return all series except ``AxesTimeSeries``: first the ``known``, the others by name."""
     series = [
         item
         for item in nwbfile.objects.values()
@@ -329,10 +329,9 @@ def _networks(nwbfile: NWBFile) -> list[NetworkState]:
 def _array_groups(
     nwbfile: NWBFile, names: dict[str, str], facts: dict[str, Any]
 ) -> Iterator[ArrayGroup]:
-    """Yield the groups of arrays that are in no other: first those in the provenance, then by name.
+    """Yield the top-level groups of arrays: first those in the provenance, the others by name.
 
-    The provenance has their ``names`` before they were mapped to NWB; files of 0.3.0 have
-    ``facts`` instead.
+    The provenance has their original ``names``; files of version 0.3.0 have ``facts`` instead.
     """
     found = [
         item

@@ -73,7 +73,7 @@ def recover(
     target
         The NWB file to write; by default the target of the stream.
     overwrite
-        Whether an existing target is replaced.
+        Replace an existing target.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def recover(
     if has_journal(path) and target_of_partial(path) is None:
         target = Path(target or path)
         recover_journaled(path, target, overwrite=overwrite)
-        return Recovered(target, (), 0, ("it has the data up to the last flush",))
+        return Recovered(target, (), 0, ("the file has the data up to the last flush",))
     partial = _find_partial(path)
     target = partial.with_name(str(target_of_partial(partial))) if target is None else Path(target)
     check_target(target, overwrite=overwrite)
@@ -137,7 +137,7 @@ def _find_partial(path: Path) -> Path:
 
 @contextmanager
 def _reopen(path: Path, file_object: JournaledFileObject) -> Iterator[h5py.File]:
-    """Yield a file whose changes are written only if the block succeeds."""
+    """Open a file whose changes are written only if the block succeeds."""
     with file_object:
         try:
             file = h5py.File(file_object, "r+", rdcc_nbytes=0)
@@ -154,12 +154,12 @@ def _reopen(path: Path, file_object: JournaledFileObject) -> Iterator[h5py.File]
 
 
 def _complete(file: h5py.File, partial: Path, target: Path) -> Recovered:
-    """Add the spikes to the file; return what it contains."""
+    """Write the spikes if the file has no units; return a summary of its contents."""
     io = NWBHDF5IO(mode="a", file=file)
     nwbfile = io.read()
     reports = tuple(_reports(nwbfile))
     spikes = read_spike_spools(spike_spools(partial))
-    count = sum(len(some.times) for some in spikes)
+    count = sum(len(population.times) for population in spikes)
     if not count and not any(report.steps for report in reports):
         raise NothingRecordedError(_nothing_flushed(partial))
     notes = []

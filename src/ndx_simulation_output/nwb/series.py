@@ -1,4 +1,4 @@
-"""Time series and compartment tables of NWB as reports, without reading their data."""
+"""Convert time series and compartment tables of NWB to reports, without reading their data."""
 
 from collections.abc import Collection
 from typing import Any
@@ -19,8 +19,7 @@ from ndx_simulation_output.recording import (
     Timestamps,
     Unit,
 )
-from ndx_simulation_output.recording.compartments import repeated_values
-from ndx_simulation_output.recording.ids import free_name
+from ndx_simulation_output.recording.ids import free_name, repeated_values
 from ndx_simulation_output.recording.views import Matrix
 from ndx_simulation_output.storage.reading import wrap_array
 
@@ -31,7 +30,7 @@ def nwb_name(name: str) -> str:
 
 
 def free_nwb_name(name: str, used: Collection[str]) -> str:
-    """Return the nearest name that NWB allows and that is not ``used``.
+    """Return a valid name for an NWB object, with a number if it is ``used``.
 
     Example
     -------
@@ -43,7 +42,7 @@ def free_nwb_name(name: str, used: Collection[str]) -> str:
 
 
 def time_arguments(times: Times) -> dict[str, Any]:
-    """Return the arguments of ``TimeSeries`` for the times of its rows, in seconds."""
+    """Return the time arguments of ``TimeSeries``, in seconds."""
     if isinstance(times, RegularTimes):
         return {"starting_time": float(times.start), "rate": float(times.rate)}
     return {"timestamps": np.asarray(times.values[:], np.float64)}
@@ -57,12 +56,12 @@ def read_times(series: TimeSeries, count: int) -> Times:
 
 
 def read_series(series: Any) -> Report:
-    """Return a ``CompartmentSeries`` as a report, which is cached if its file is read-only."""
+    """Convert a ``CompartmentSeries`` to a report, which is cached if its file is read-only."""
     report: Report | None = getattr(series, "_report", None)
     if report is None:
         report = _read_series(series)
         if _is_read_only(series.data) and _is_read_only(series.compartments.id.data):
-            series._report = report  # noqa: SLF001 - pynwb has no place for what is computed
+            series._report = report  # noqa: SLF001 - a cache
     return report
 
 
@@ -106,20 +105,25 @@ def data_shape(series: Any) -> tuple[int | None, ...] | None:
 
 
 def read_table(table: Any) -> CompartmentTable:
-    """Return a ``Compartments`` table with the columns that fit its rows."""
+    """Convert a ``Compartments`` table; columns that do not fit its rows are left out."""
     ragged, flat = {}, {}
     uneven = uneven_columns(table)
     for name in table.colnames:
-        column = table[name]
-        if not isinstance(column, VectorIndex):
-            flat[name] = _array(column.data)
+        if not isinstance(table[name], VectorIndex):
+            flat[name] = column_values(table, name)
         elif name not in uneven:
-            ragged[name] = _array(column.target.data)
+            ragged[name] = column_values(table, name)
     ids, population = _array(table.id.data), table.population or "unknown"
     if not isinstance(table["number"], VectorIndex):
         # Without an index, every column has one value for each cell: its one compartment.
         return CompartmentTable(population, ids, np.arange(1, len(table) + 1), flat)
     return CompartmentTable(population, ids, _array(table["number"].data), ragged, flat)
+
+
+def column_values(table: Any, name: str) -> LazyArray:
+    """Return the values of a column, without its index if it is ragged."""
+    column = table[name]
+    return _array((column.target if isinstance(column, VectorIndex) else column).data)
 
 
 def table_size(table: Any) -> int:
@@ -148,13 +152,13 @@ def uneven_columns(table: Any) -> list[str]:
 
 
 def uneven_schema_columns(table: Any) -> list[str]:
-    """Return the ``uneven_columns`` of the schema; columns that users add may be uneven."""
+    """Return the ``uneven_columns`` of the schema, without those that users added."""
     in_schema = {column["name"] for column in type(table).__columns__}
     return [name for name in uneven_columns(table) if name in in_schema]
 
 
 def repeated_ids(table: Any) -> list[int]:
-    """Return the ids that more than one row has."""
+    """Return the ids that occur more than once."""
     repeated: list[int] = repeated_values(np.asarray(table.id[:])).tolist()
     return repeated
 

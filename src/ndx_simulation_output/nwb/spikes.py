@@ -1,4 +1,4 @@
-"""Spikes as NWB's table ``Units``: a row for each cell, with its population and node id."""
+"""Convert spikes to the NWB table ``Units``, with a row for each cell, and back."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ UNITS_COLUMNS = frozenset(_DESCRIPTIONS)
 
 @dataclass(frozen=True)
 class _Sorted:
-    """Spikes of a population by cell and time; ``order`` (spike,) sorts those of the source."""
+    """Spikes of a population sorted by cell and time; ``order`` (spike,) indexes the source."""
 
     cells: NDArray[Any]
     counts: NDArray[np.intp]
@@ -41,7 +41,7 @@ class _Sorted:
 def make_units(
     populations: Sequence[Spikes], resolution: float | None
 ) -> tuple[Units, list[dict[str, Any]]]:
-    """Return one table of the spikes of all populations, and what restores their order.
+    """Return a table of the spikes of all populations, and facts for ``read_units``.
 
     Rows are ordered by population and node id, and the spikes of a cell by time. ``resolution`` is
     the time step of the simulation in seconds, or None if it is unknown.
@@ -83,10 +83,10 @@ def write_units(io: NWBHDF5IO, nwbfile: NWBFile, populations: Sequence[Spikes]) 
 
 
 def read_units(units: Any, facts: Iterable[dict[str, Any]]) -> list[Spikes]:
-    """Read the spikes of a ``Units`` table, or None, in the order of their source.
+    """Return the spikes of a ``Units`` table, or of None, in the order of their source.
 
-    ``facts`` are those of ``make_units``; populations without cells are only there. Units of other
-    software are one population, whose node ids are the ids of the units.
+    ``facts`` are those of ``make_units``, which also list populations without cells. Units of other
+    software become one population, whose node ids are the ids of the units.
     """
     if units is None:
         empty = np.zeros(0, np.int64), np.zeros(0)
@@ -115,7 +115,7 @@ def _sort(spikes: Spikes) -> _Sorted:
 
 
 def _source_order(spikes: Spikes, order: NDArray[np.intp]) -> str:
-    """Return how the order of the source is restored: by sorting, or by a column."""
+    """Return how the order of the source can be restored: by sorting, or by a column."""
     if np.array_equal(order, np.arange(len(order))):
         return "by_id"
     by_time = np.argsort(spikes.times[order], kind="stable")
@@ -220,7 +220,7 @@ def _read_intervals(units: Any, rows: NDArray[np.intp]) -> NDArray[np.float64] |
 def _gather(
     units: Any, rows: NDArray[np.intp], ragged: Sequence[str]
 ) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64]]:
-    """Read ragged columns of some rows, in one piece: rows of a population are adjacent."""
+    """Read ragged columns of these rows with a single read: rows of a population are adjacent."""
     if "spike_times" not in ragged or not len(rows):
         return {name: np.zeros(0) for name in ["spike_times", *ragged]}, np.zeros(
             len(rows), np.int64
@@ -229,8 +229,8 @@ def _gather(
     starts = np.concatenate([np.zeros(1, np.int64), ends[:-1]])
     first, last = int(starts[rows[0]]), int(ends[rows[-1]])
     between = np.arange(rows[0], rows[-1] + 1)
-    kept = np.repeat(np.isin(between, rows), (ends - starts)[between])
-    values = {name: np.asarray(units[name].target.data[first:last])[kept] for name in ragged}
+    is_selected = np.repeat(np.isin(between, rows), (ends - starts)[between])
+    values = {name: np.asarray(units[name].target.data[first:last])[is_selected] for name in ragged}
     return values, (ends - starts)[rows]
 
 

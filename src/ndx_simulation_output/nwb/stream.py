@@ -49,9 +49,9 @@ def stream(
     keep: bool = False,
     comm: Communicator | None = None,
 ) -> Iterator["Stream"]:
-    """Yield an NWB file to which values are appended; it is complete when the block ends.
+    """Open an NWB file to which values are appended; it is complete when the block ends.
 
-    If the process dies before, :func:`ndx_simulation_output.nwb.recover.recover` recovers the data
+    If the process dies earlier, :func:`ndx_simulation_output.nwb.recover.recover` recovers the data
     of the last flush.
 
     Parameters
@@ -62,21 +62,21 @@ def stream(
         The reports to record. Under MPI, each rank has the same reports with the tables of its own
         cells; the file has the cells of rank 0 first, then those of rank 1, and so on.
     run
-        How the simulation is run.
+        Simulator, time step and other parameters of the run.
     metadata
         Session and subject as a dict or YAML file with the sections ``NWBFile``, ``Subject`` and
         ``SimulationMetaData``.
     storage
-        How data are stored. Its ``memory`` limits the buffers of each rank, which hold a row of
-        chunks of each report.
+        Storage options. ``memory`` limits the buffers of each rank, which contain a row of chunks
+        of each report.
     workers
         Number of threads that write, 0 for none; by default one for each processor.
     overwrite
-        Whether an existing target is replaced.
+        Replace an existing target.
     keep
-        Whether the target is written also if the block raises: with all appended values, or under
-        MPI with all flushed values. The exception propagates. If the file cannot be written, the
-        temporary file stays and can be recovered. By default no file is left.
+        Write the target even if the block raises: with all appended values, or under MPI with all
+        flushed values. The exception propagates. If the file cannot be written, the temporary file
+        is not removed and can be recovered. By default no file is left.
     comm
         An mpi4py communicator, such as ``mpi4py.MPI.COMM_WORLD``. All of its ranks enter the block
         and append the same number of time steps, in the same order of reports.
@@ -90,7 +90,7 @@ def stream(
     NameClashError
         If two reports have the same name.
     LayoutError
-        If data cannot be stored as ``storage`` says.
+        If ``storage`` does not fit the data.
     MetadataError
         If the metadata do not fit NWB.
     WriteError
@@ -151,7 +151,7 @@ class Stream:
         team: Team,
         workers: int | None,
     ) -> None:
-        self.path: Path = team.tell(None if datasets is None else datasets.path)
+        self.path: Path = team.broadcast(None if datasets is None else datasets.path)
         self._target, self._datasets, self._team = target, datasets, team
         self._journaled = journaled
         self._spool = SpikeSpool(self.path, team.rank)
@@ -207,7 +207,7 @@ class Stream:
         """
         self._check_open()
         if name not in self._matrices:
-            msg = f"no report {name!r}; there are: {', '.join(self._matrices) or 'none'}"
+            msg = f"no report {name!r}; expected one of: {', '.join(self._matrices) or 'none'}"
             raise KeyError(msg)
         matrix = self._matrices[name]
         rows = np.asarray(values)
@@ -230,7 +230,7 @@ class Stream:
                 growing_times.append(seconds, matrix.rows)
             matrix.append(rows)
             if self._journaled is not None:
-                self._journaled.try_settle()
+                self._journaled.try_apply()
                 self._journaled.check()
 
     def add_spikes(self, spikes: Spikes) -> None:
@@ -255,8 +255,8 @@ class Stream:
     def flush(self) -> None:
         """Write all buffered values, which can then be read from ``path``, and recovered.
 
-        An incomplete row of chunks is written again when it is full, so do not flush at each time
-        step.
+        An incomplete row of chunks is written again when it is full, so flushing after each time
+        step is slow.
 
         Raises
         ------
@@ -280,23 +280,23 @@ class Stream:
             self._spool.flush()
             self._is_flushed = True
             # All ranks have written before rank 0 commits.
-            self._team.agree()
+            self._team.allgather()
             self._commit()
-            self._team.agree()
+            self._team.allgather()
 
     def finish(self) -> None:
-        """Write what is left; called at the end of the block."""
+        """Write buffered values and spikes; called at the end of the block."""
         self.flush()
         if self._datasets is not None:
             with write_errors(self._target):
                 spikes = read_spike_spools(spike_spools(self.path))
             if spikes:
                 self._datasets.write_units(spikes)
-        self._team.agree()
+        self._team.allgather()
 
     @contextmanager
     def closing(self, *, keep: bool) -> Iterator[None]:
-        """Release the file after the block, and remove spikes that will not be recovered."""
+        """Release the file after the block; remove spikes that cannot be recovered."""
         try:
             yield
         except BaseException:
@@ -315,7 +315,7 @@ class Stream:
 
     def _check_times_agree(self) -> None:
         last = {name: times.last for name, times in self._times.items()}
-        first, *others = self._team.agree(last) if last else [last]
+        first, *others = self._team.allgather(last) if last else [last]
         for rank, times in enumerate(others, start=1):
             if times != first:
                 msg = f"rank {rank} is at the times {times} s; expected those of rank 0, {first}"
@@ -344,7 +344,7 @@ class _Datasets:
         output = SimulationOutput(reports=tuple(report.empty for report in plan.reports), run=run)
         mapping = map_output(output, sections)
         self._nwbfile = mapping.nwbfile
-        # atomic_hdf5 closes the file: NWBHDF5IO.close() does not cope with a full disk.
+        # The file is closed by atomic_hdf5, because NWBHDF5IO.close() fails on a full disk.
         self._io = NWBHDF5IO(mode="w", file=file)
         self._io.write(self._nwbfile)
         self.matrices = [
@@ -383,7 +383,7 @@ def _unwrap_user_error() -> Iterator[None]:
 
 @contextmanager
 def _recover_on_failure(partials: list[Path], target: Path, *, overwrite: bool) -> Iterator[None]:
-    """Recover ``partials`` if the block raises: then all ranks have closed their files."""
+    """Recover ``partials`` if the block raises, after all ranks have closed their files."""
     try:
         yield
     except BaseException:

@@ -38,8 +38,8 @@ def write(
 ) -> None:
     """Write a recording to ``target``, in blocks of bounded size.
 
-    A target whose name ends in ``.zarr`` is a Zarr store, any other an HDF5 file. The ranks of a
-    ``team`` share the work; each has read the same ``output`` itself.
+    A target whose name ends in ``.zarr`` is a Zarr store, any other an HDF5 file. Under
+    MPI, the ranks of ``team`` share the work, and each of them opens the same ``output``.
     """
     team = team or Team()
     if is_zarr_name(target):
@@ -82,7 +82,7 @@ def write(
         wrap_labeled_array=arrays.wrap,
     )
     with atomic_hdf5(target, overwrite=overwrite) as file:
-        # atomic_hdf5 closes the file: NWBHDF5IO.close() does not cope with a full disk.
+        # The file is closed by atomic_hdf5, because NWBHDF5IO.close() fails on a full disk.
         io = NWBHDF5IO(mode="w", file=file)
         io.write(mapping.nwbfile)
         sources = [pending.source for pending in mapping.pending]
@@ -91,16 +91,12 @@ def write(
         done = (lambda n_bytes: progress(n_bytes, total)) if progress else None
         for pending in mapping.pending:
             if storage.link:
-                _link(pending, target.parent)
+                link = partial(link_dataset, source=pending.source, directory=target.parent)
+                replace_dataset(pending.dataset, link)
             else:
                 _write(pending, file.path, team, workers, done)
         write_columns(columns.columns(), workers=workers, progress=done)
         arrays.write(done)
-
-
-def _link(matrix: PendingMatrix, directory: Path) -> None:
-    link = partial(link_dataset, source=matrix.source, directory=directory)
-    replace_dataset(matrix.dataset, link)
 
 
 def _write(
@@ -117,8 +113,8 @@ def _write(
 
 
 def _check_sources(output: SimulationOutput, team: Team) -> None:
-    """Raise if ranks have read data of different shapes or types."""
-    read = team.agree([f"{data.shape} of {data.dtype}" for data in matrices(output)])
+    """Raise SourceError if ranks have read data of different shapes or types."""
+    read = team.allgather([f"{data.shape} of {data.dtype}" for data in matrices(output)])
     for rank, found in enumerate(read):
         if found != read[0]:
             msg = (

@@ -1,4 +1,4 @@
-"""NWB files in Zarr stores: hdmf-zarr writes and opens them, dask fills their arrays."""
+"""NWB files in Zarr stores: objects are written by hdmf-zarr, large arrays with dask."""
 
 import json
 import warnings
@@ -26,7 +26,7 @@ from ndx_simulation_output.storage.zarr_writing import fill_array
 
 DEFAULT_COMPRESSION: Compression = "zstd"
 _BLOSC = {"zstd": ("zstd", 3), "gzip": ("zlib", 4)}
-"""Compressor and level of Blosc, after a byte shuffle, for each option of compression."""
+"""Compressor and level of Blosc, with byte shuffle, for each compression option."""
 _METADATA = (".zattrs", "zarr.json")
 
 
@@ -84,7 +84,7 @@ def write_store(
 
 
 def is_nwb_store(path: Path) -> bool:
-    """Return True if ``path`` is a Zarr store with an NWB file; zarr is not imported."""
+    """Return True if ``path`` is an NWB file in a Zarr store, without importing zarr."""
     return is_zarr_store(path) and any(_has_nwb_version(path / name) for name in _METADATA)
 
 
@@ -167,7 +167,7 @@ def _write_objects(nwbfile: NWBFile, directory: Path) -> None:
 
 
 def _io_arguments() -> dict[str, Any]:
-    """Return the arguments of ``ZarrIO`` for objects that are stored as JSON, not pickled.
+    """Return arguments of ``ZarrIO`` so that objects are stored as JSON, not pickled.
 
     numcodecs no longer reads the pickled references that hdmf-zarr writes into Zarr 2 stores.
     """

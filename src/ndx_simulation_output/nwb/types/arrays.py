@@ -51,13 +51,13 @@ class LabeledArray(_LabeledArray):  # type: ignore[misc]
         super().__init__(**kwargs)
 
 
-# Generated after the classes that it contains are registered: it refers to them.
+# Generated after the classes that it contains are registered.
 _DataWithAxes: Any = generated_class("DataWithAxes")
 
 
 @register_class("DataWithAxes", NAMESPACE)
 class DataWithAxes(_DataWithAxes):  # type: ignore[misc]
-    """Arrays and the axes that they share, as ``labeled_arrays`` and ``axis``, by their names.
+    """Arrays with shared axes: ``labeled_arrays`` and ``axis``, by name.
 
     Example
     -------
@@ -76,13 +76,13 @@ class DataWithAxes(_DataWithAxes):  # type: ignore[misc]
         super().__init__(**kwargs)
 
     def _repr_html_(self) -> str:
-        """Show pictures of some arrays above what pynwb shows; at most 16 MiB of each are read."""
+        """Show plots above the representation of pynwb; at most 16 MiB of an array are read."""
         return html_summary(read_group(self)) + str(super()._repr_html_())
 
     def to_xarray(self) -> "xr.Dataset":
         """Return the arrays as variables and their axes as coordinates; all values are read.
 
-        The navigation axes in the nearest ``NavAxes`` around the container are coordinates too.
+        The navigation axes in the nearest group ``NavAxes`` are coordinates too.
 
         Raises
         ------
@@ -109,7 +109,7 @@ _DataToExport: Any = generated_class("DataToExport")
 
 @register_class("DataToExport", NAMESPACE)
 class DataToExport(_DataToExport):  # type: ignore[misc]
-    """Arrays with axes that belong together: ``nwb_data_interfaces`` by name, and its own.
+    """A container of ``nwb_data_interfaces`` by name, which may have arrays and axes itself.
 
     Example
     -------
@@ -131,7 +131,7 @@ _AxesTimeSeries: Any = generated_class("AxesTimeSeries")
 
 @register_class("AxesTimeSeries", NAMESPACE)
 class AxesTimeSeries(_AxesTimeSeries):  # type: ignore[misc]
-    """An array that belongs to axes and whose first dimension is time (s).
+    """An array with axes whose first dimension is time (s).
 
     Example
     -------
@@ -147,11 +147,11 @@ class AxesTimeSeries(_AxesTimeSeries):  # type: ignore[misc]
 
 
 def _nav_axes(data: Any) -> Iterator[Any]:
-    """Yield the navigation axes of the nearest group ``NavAxes`` around a container."""
-    around = data
-    while isinstance(around, DataWithAxes):
-        for name, found in (getattr(around, "nwb_data_interfaces", None) or {}).items():
-            if is_nav_group(name) and isinstance(found, DataWithAxes):
-                yield from (found.axis or {}).values()
+    """Yield the axes of the group ``NavAxes`` in a container or its nearest ancestor."""
+    container = data
+    while isinstance(container, DataWithAxes):
+        for name, member in (getattr(container, "nwb_data_interfaces", None) or {}).items():
+            if is_nav_group(name) and isinstance(member, DataWithAxes):
+                yield from (member.axis or {}).values()
                 return
-        around = around.parent
+        container = container.parent

@@ -20,8 +20,8 @@ from ndx_simulation_output.nwb.series import (
 )
 from ndx_simulation_output.nwb.types.namespace import NAMESPACE, constructor, generated_class
 from ndx_simulation_output.recording import Traces
-from ndx_simulation_output.recording.compartments import repeated_values
 from ndx_simulation_output.recording.display import html_summary
+from ndx_simulation_output.recording.ids import repeated_values
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -33,10 +33,11 @@ _GeneratedTable: Any = generated_class("Compartments")
 
 @register_class("Compartments", NAMESPACE)
 class Compartments(_GeneratedTable):  # type: ignore[misc]
-    """The recorded compartments of one population: a row for each cell, its id the cell's id.
+    """Table of the recorded compartments of a population, with a row for each cell.
 
-    Ragged columns ``number`` (int), ``position`` (0 near the soma … 1 far), ``label`` (text),
-    ``x y z diameter`` (micrometres) and any that users add have one value for each compartment.
+    The id of a row is the id of the cell. Ragged columns have a value for each compartment:
+    ``number`` (int), ``position`` (from 0 near the soma to 1), ``label`` (text), ``x``, ``y``,
+    ``z`` and ``diameter`` (µm), and any that users add.
 
     Example
     -------
@@ -58,7 +59,7 @@ class Compartments(_GeneratedTable):  # type: ignore[misc]
         super().__init__(**kwargs)
 
     def _repr_html_(self) -> str:
-        """Show a histogram of the compartments of a cell above what hdmf shows."""
+        """Show a histogram of compartments per cell above the representation of hdmf."""
         own = html_summary(read_table(self).counts(), "compartments per cell")
         return own + str(super()._repr_html_())
 
@@ -100,7 +101,7 @@ class Compartments(_GeneratedTable):  # type: ignore[misc]
         Raises
         ------
         ShapeMismatchError
-            If the lengths do not fit each other or an id occurs twice.
+            If lengths do not match or an id occurs twice.
 
         Example
         -------
@@ -146,8 +147,8 @@ class Compartments(_GeneratedTable):  # type: ignore[misc]
     ) -> NDArray[np.intp]:
         """Return the indices of the data columns of one or more cells, shape (compartment,).
 
-        ``cell`` is one cell id or several. With numbers or labels, only the compartments that have
-        one of them are included, in their order within each cell.
+        ``cell`` is one cell id or several. With numbers or labels, only compartments with one of
+        them are included, in their order within each cell.
 
         Raises
         ------
@@ -177,7 +178,7 @@ def _signed(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _plain(values: Any) -> Any:
-    """Return text as a list: NWB does not store the fixed-width text of numpy."""
+    """Return text as a list, because NWB does not support fixed-width text of numpy."""
     array = np.asarray(values)
     if array.dtype.kind == "S":
         return [text.decode() for text in array.tolist()]
@@ -223,8 +224,8 @@ class CompartmentSeries(_GeneratedSeries):  # type: ignore[misc]
     Raises
     ------
     ShapeMismatchError
-        If the number of columns differs from the number of compartments in the table, or the table
-        lists a cell twice or has rows whose columns differ in length.
+        If the number of columns differs from the number of compartments in the table, or if the
+        table has a cell twice or columns of different lengths in a row.
 
     Example
     -------
@@ -248,7 +249,7 @@ class CompartmentSeries(_GeneratedSeries):  # type: ignore[misc]
             _check_table(self)
 
     def _repr_html_(self) -> str:
-        """Show some traces above the representation of pynwb; at most 16 MiB are read."""
+        """Show traces above the representation of pynwb; at most 16 MiB are read."""
         try:
             summary = html_summary(read_series(self))
         except ShapeMismatchError:
@@ -261,7 +262,7 @@ class CompartmentSeries(_GeneratedSeries):  # type: ignore[misc]
         compartment_numbers: int | Iterable[int] | None = None,
         compartment_labels: str | Iterable[str] | None = None,
     ) -> NDArray[np.intp]:
-        """Return column indices of some compartments; see ``Compartments.find_compartments``.
+        """Return column indices of compartments; see ``Compartments.find_compartments``.
 
         Raises
         ------
@@ -287,7 +288,7 @@ class CompartmentSeries(_GeneratedSeries):  # type: ignore[misc]
         stop: float | None = None,
         step: int | None = None,
     ) -> Traces:
-        """Read the traces of the compartments with some cell ids, numbers and labels.
+        """Read the traces of the compartments with these cell ids, numbers and labels.
 
         Only the rows with ``start <= time < stop`` (s), every ``step``-th of them, and the columns
         of these compartments are read from the file.
@@ -431,7 +432,7 @@ _GeneratedMetaData: Any = generated_class("SimulationMetaData")
 
 @register_class("SimulationMetaData", NAMESPACE)
 class SimulationMetaData(_GeneratedMetaData):  # type: ignore[misc]
-    """How a simulation was run, and the tables of the recorded compartments.
+    """Parameters of a simulation, and tables of the recorded compartments.
 
     ``compartments`` are one table or several. Times are in seconds, the temperature in degrees
     Celsius.

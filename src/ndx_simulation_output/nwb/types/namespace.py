@@ -22,7 +22,7 @@ load_namespaces(str(_spec_file()))
 
 
 def generated_class(name: str) -> Any:
-    """Return the class that pynwb generates for a type. Register a subclass and keep this private.
+    """Return the class that pynwb generates for a type; export only a registered subclass of it.
 
     Once a subclass is registered, instances of the generated class are written with the type of
     their base in the core schema, and validation does not report it.
@@ -37,8 +37,8 @@ def constructor(
 ) -> Any:
     """Return a decorator that declares the arguments of the constructor of a generated class.
 
-    ``defaults`` replace those of the specification, and ``types`` are accepted besides. All
-    arguments may be positional. A type with a fixed name may be created with that name too.
+    ``defaults`` replace those of the specification, and ``types`` are accepted in addition. All
+    arguments may be positional. ``name`` is accepted for types with a fixed name too.
     """
     defaults, types = defaults or {}, types or {}
     arguments = [dict(argument) for argument in get_docval(generated.__init__)]

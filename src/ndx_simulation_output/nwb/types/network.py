@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pynwb import register_class
 
 from ndx_simulation_output.errors import ShapeMismatchError
+from ndx_simulation_output.nwb.series import column_values
 from ndx_simulation_output.nwb.types.namespace import NAMESPACE, constructor, generated_class
 from ndx_simulation_output.recording.display import html_summary
 
@@ -36,13 +37,15 @@ class StateTable(_StateTable):  # type: ignore[misc]
             _check_quantities(self)
 
 
-# Generated one after the other: each uses the registered classes of the types before it.
+# A class is generated after the types that it uses are registered.
 _PopulationState: Any = generated_class("PopulationState")
 
 
 @register_class("PopulationState", NAMESPACE)
 class PopulationState(_PopulationState):  # type: ignore[misc]
-    """The state of a population: a row for each neuron, a column for each local quantity.
+    """The state of a population: a table with a row for each neuron.
+
+    There is a column for each local quantity.
 
     Raises
     ------
@@ -66,7 +69,7 @@ class PopulationState(_PopulationState):  # type: ignore[misc]
             raise ShapeMismatchError(msg)
 
     def _repr_html_(self) -> str:
-        """Show a histogram of the first column above what hdmf shows; at most 16 MiB are read."""
+        """Show a histogram of the first column above the representation of hdmf."""
         return _histogram(self) + str(super()._repr_html_())
 
     @classmethod
@@ -108,7 +111,7 @@ class PopulationState(_PopulationState):  # type: ignore[misc]
         """
         neurons = int(np.prod(geometry, dtype=np.int64))
         _check_lengths(name, columns, neurons)
-        made: PopulationState = cls(
+        table: PopulationState = cls(
             name=name,
             geometry=np.asarray(geometry, np.int64),
             id=np.arange(neurons),
@@ -116,7 +119,7 @@ class PopulationState(_PopulationState):  # type: ignore[misc]
             colnames=list(columns),
             **fields,
         )
-        return made
+        return table
 
 
 _ProjectionState: Any = generated_class("ProjectionState")
@@ -124,10 +127,10 @@ _ProjectionState: Any = generated_class("ProjectionState")
 
 @register_class("ProjectionState", NAMESPACE)
 class ProjectionState(_ProjectionState):  # type: ignore[misc]
-    """The state of a projection: a row for each post-synaptic neuron that has synapses.
+    """The state of a projection: a table with a row for each post-synaptic neuron with synapses.
 
-    Its id is the rank of the neuron. Ragged columns ``pre_rank``, ``weight``, ``delay`` (s),
-    ``delay_steps`` and any other have a value for each synapse.
+    The id of a row is the rank of the neuron. Ragged columns have a value for each synapse:
+    ``pre_rank``, ``weight``, ``delay`` (s), ``delay_steps``, and any other.
     """
 
     @constructor(_ProjectionState, {"description": "The state of a projection"})
@@ -136,7 +139,7 @@ class ProjectionState(_ProjectionState):  # type: ignore[misc]
         super().__init__(**kwargs)
 
     def _repr_html_(self) -> str:
-        """Show a histogram of the weights above what hdmf shows; at most 16 MiB are read."""
+        """Show a histogram of the weights above the representation of hdmf."""
         return _histogram(self) + str(super()._repr_html_())
 
     @classmethod
@@ -177,7 +180,7 @@ class ProjectionState(_ProjectionState):  # type: ignore[misc]
         Raises
         ------
         ShapeMismatchError
-            If the lengths do not fit each other, or the ends do not ascend.
+            If lengths do not match, or the ends do not ascend.
 
         Example
         -------
@@ -198,14 +201,14 @@ class ProjectionState(_ProjectionState):  # type: ignore[misc]
         _check_lengths(name, columns, int(edges[-1]) if len(edges) else 0)
         _check_lengths(name, row_columns, len(ranks))
         stored = edges.astype(np.min_scalar_type(int(edges[-1]) if len(edges) else 0))
-        made: ProjectionState = cls(
+        table: ProjectionState = cls(
             name=name,
             id=ranks,
             columns=_columns(row_columns, columns, descriptions or {}, lambda: wrap_ends(stored)),
             colnames=[*row_columns, *columns],
             **fields,
         )
-        return made
+        return table
 
 
 _NetworkState: Any = generated_class("NetworkState")
@@ -230,7 +233,7 @@ class NetworkState(_NetworkState):  # type: ignore[misc]
         super().__init__(**kwargs)
 
     def _repr_html_(self) -> str:
-        """Show histograms of some of its parts above what pynwb shows."""
+        """Show histograms of the first parts above the representation of pynwb."""
         parts = [*(self.population_states or {}).values(), *(self.projection_states or {}).values()]
         histograms = "".join(_histogram(part, f"{part.name} ") for part in parts[:_MAX_HISTOGRAMS])
         return histograms + str(super()._repr_html_())
@@ -240,9 +243,7 @@ def _histogram(table: Any, prefix: str = "") -> str:
     """Return a histogram of the weights, or of the first column, as HTML."""
     for name in ("weight", *table.colnames):
         if name in table.colnames and name != "pre_rank":
-            column = table[name]
-            data = column.target.data if isinstance(column, VectorIndex) else column.data
-            return html_summary(data if hasattr(data, "dtype") else np.asarray(data), prefix + name)
+            return html_summary(column_values(table, name), prefix + name)
     return ""
 
 
@@ -252,13 +253,13 @@ def _columns(
     descriptions: Mapping[str, str],
     ends: Callable[[], Any] = tuple,
 ) -> list[VectorData]:
-    made = []
-    for name, values in plain.items():
-        made.append(VectorData(name=name, description=descriptions.get(name, name), data=values))
-    for name, values in ragged.items():
-        data = VectorData(name=name, description=descriptions.get(name, name), data=values)
-        made += [data, VectorIndex(name=f"{name}_index", data=ends(), target=data)]
-    return made
+    columns = []
+    for name, values in {**plain, **ragged}.items():
+        column = VectorData(name=name, description=descriptions.get(name, name), data=values)
+        columns.append(column)
+        if name in ragged:
+            columns.append(VectorIndex(name=f"{name}_index", data=ends(), target=column))
+    return columns
 
 
 def _check_lengths(table: str, columns: Mapping[str, Any], expected: int) -> None:
