@@ -201,7 +201,7 @@ def test_synapses_of_wrong_lengths_are_an_error(changes, message):
 def test_invalid_quantities_of_a_population_are_an_error():
     with pytest.raises(ShapeMismatchError, match=r"'v' of population 'exc' .*expected \(6,\)"):
         PopulationSnapshot("exc", (2, 3), (Quantity("v", np.zeros((2, 3))),))
-    with pytest.raises(ShapeMismatchError, match="semiglobal, which is for projections"):
+    with pytest.raises(ShapeMismatchError, match="semiglobal; only those of projections can be"):
         PopulationSnapshot("exc", (3,), (Quantity("v", np.zeros(3), "semiglobal"),))
 
 

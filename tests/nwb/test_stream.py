@@ -249,7 +249,7 @@ def test_values_that_cannot_be_cast_are_an_error(target):
 
 def test_an_unknown_report_is_an_error(target):
     with (
-        pytest.raises(KeyError, match="no report 'u'; there are: v, w"),
+        pytest.raises(KeyError, match="no report 'u'; expected one of: v, w"),
         stream(target, [report(), report("w")], metadata=SESSION) as file,
     ):
         file.append("u", np.zeros(3))
@@ -280,7 +280,7 @@ def test_a_report_without_compartments_is_an_error(target):
 
 
 def test_a_type_other_than_numbers_is_an_error():
-    with pytest.raises(TypeError, match="report 'v' is of bool; expected integers or floats"):
+    with pytest.raises(TypeError, match="report 'v' has the type bool; expected integers or floats"):
         report(dtype="bool")
 
 

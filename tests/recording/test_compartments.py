@@ -14,7 +14,7 @@ from ndx_simulation_output.errors import (
     ShapeMismatchError,
 )
 from ndx_simulation_output.recording import CompartmentTable
-from ndx_simulation_output.recording.compartments import repeated_values
+from ndx_simulation_output.recording.ids import repeated_values
 
 LABELS = ["soma", "dend", "apic", "axon"]
 IDS = st.integers(0, 40)

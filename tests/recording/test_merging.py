@@ -279,5 +279,8 @@ def test_closing_what_is_merged_closes_all():
 def test_tables_of_other_columns_are_not_joined():
     first, second = report([1], [1]).compartments, report([2], [1]).compartments
 
-    with pytest.raises(ShapeMismatchError, match=r"tables of \('exc', .*; expected \('exc', "):
+    with pytest.raises(
+        ShapeMismatchError,
+        match=r"columns .*; expected population 'exc' and",
+    ):
         join_tables([first, replace(second, columns={"number": np.zeros(1)})])

@@ -16,17 +16,15 @@ from ndx_simulation_output.errors import (
 from ndx_simulation_output.recording.arrays import LazyArray
 from ndx_simulation_output.recording.ids import as_ids, some_of
 
-# Which compartments of which cells were recorded.
-
 
 @dataclass(frozen=True)
 class CompartmentTable:
-    """The recorded compartments of one population; the k-th of them is column k of the data.
+    """The recorded compartments of one population; the k-th one is column k of the data.
 
     ``cell_ids`` and ``ends`` have shape (cell,): the id of each cell and the end of its
     compartments. ``columns`` have shape (compartment,), among them ``number``, and where known
     ``position`` (0 to 1), ``label``, ``x``, ``y``, ``z``, ``diameter`` (micrometres).
-    ``cell_columns`` have shape (cell,). Arrays may be lazy; they are read as they are needed.
+    ``cell_columns`` have shape (cell,). Arrays may be lazy; they are read when they are needed.
     """
 
     population: str
@@ -36,7 +34,7 @@ class CompartmentTable:
     cell_columns: Mapping[str, LazyArray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse arrays that do not fit each other."""
+        """Check that the lengths of the arrays agree."""
         cells, compartments = len(self), self.n_compartments
         expected = [("ends", self.ends, cells)]
         expected += [(name, array, compartments) for name, array in self.columns.items()]
@@ -58,12 +56,12 @@ class CompartmentTable:
         columns: Mapping[str, NDArray[Any]],
         cell_columns: Mapping[str, NDArray[Any]] | None = None,
     ) -> "CompartmentTable":
-        """Make a table from the number of compartments of each cell, ``counts`` of shape (cell,).
+        """Return a table from the number of compartments of each cell, ``counts``, shape (cell,).
 
         Raises
         ------
         ShapeMismatchError
-            If an array does not fit ``cell_ids`` or the sum of ``counts``.
+            If the length of an array is neither that of ``cell_ids`` nor the sum of ``counts``.
 
         """
         ends = np.cumsum(counts, dtype=np.int64)
@@ -71,13 +69,13 @@ class CompartmentTable:
 
     @classmethod
     def from_cells(cls, population: str, cell_ids: ArrayLike) -> "CompartmentTable":
-        """Make a table of cells without parts, ``cell_ids`` of shape (cell,): each its number 0."""
+        """Return a table of ``cell_ids``, shape (cell,), each with one compartment, number 0."""
         ids = np.asarray(cell_ids)
         one, zero = np.ones(len(ids), np.int64), np.zeros(len(ids), np.int64)
         return cls.from_counts(population, ids, one, {"number": zero})
 
     def __len__(self) -> int:
-        """Give the number of cells."""
+        """Return the number of cells."""
         return int(self.cell_ids.shape[0])
 
     @property
@@ -86,18 +84,18 @@ class CompartmentTable:
         return int(self.ends[len(self) - 1]) if len(self) else 0
 
     def counts(self) -> NDArray[np.int64]:
-        """Count the compartments of each cell; shape (cell,)."""
+        """Return the number of compartments of each cell; shape (cell,)."""
         ends = np.asarray(self.ends[:], dtype=np.int64)
         starts = np.concatenate([np.zeros(1, np.int64), ends])[:-1]
         counts: NDArray[np.int64] = ends - starts
         return counts
 
     def column_cells(self) -> NDArray[Any]:
-        """Id of the cell of each compartment; shape (compartment,)."""
+        """Return the id of the cell of each compartment; shape (compartment,)."""
         return np.repeat(np.asarray(self.cell_ids[:]), self.counts())
 
     def rows_of(self, cells: Sequence[int] | NDArray[Any]) -> NDArray[np.intp]:
-        """Row of each cell id of ``cells``, in their order.
+        """Return the row of each cell id of ``cells``, in their order.
 
         Raises
         ------
@@ -105,15 +103,15 @@ class CompartmentTable:
             If an id is not in the table.
 
         """
-        known, wanted = self._known, np.asarray(cells)
+        known, wanted = self._ids, np.asarray(cells)
         if len(wanted) == 1:
             rows = np.flatnonzero(known == wanted[0])[:1]
             missing = wanted if not len(rows) else wanted[:0]
         else:
             order = self._order
-            places = np.searchsorted(known, wanted, sorter=order)
-            places = np.minimum(places, max(len(known) - 1, 0))
-            rows = places if order is None else order[places]
+            positions = np.searchsorted(known, wanted, sorter=order)
+            positions = np.minimum(positions, max(len(known) - 1, 0))
+            rows = positions if order is None else order[positions]
             rows = rows if len(known) else np.zeros(0, np.intp)
             missing = wanted[known[rows] != wanted] if len(known) else wanted
         if len(missing):
@@ -125,15 +123,15 @@ class CompartmentTable:
         return rows
 
     @cached_property
-    def _known(self) -> NDArray[Any]:
-        """The ids, read once."""
+    def _ids(self) -> NDArray[Any]:
+        """The ids of the cells, read once."""
         return np.asarray(self.cell_ids[:])
 
     @cached_property
     def _order(self) -> NDArray[np.intp] | None:
-        """What sorts the ids, or None if they are."""
-        sorted_already = bool((self._known[1:] > self._known[:-1]).all())
-        return None if sorted_already else np.argsort(self._known, kind="stable")
+        """The order that sorts the ids, or None if they are sorted."""
+        is_sorted = bool((self._ids[1:] > self._ids[:-1]).all())
+        return None if is_sorted else np.argsort(self._ids, kind="stable")
 
     def find(
         self,
@@ -141,10 +139,10 @@ class CompartmentTable:
         numbers: Iterable[int] | int | None = None,
         labels: Iterable[str] | str | None = None,
     ) -> NDArray[np.intp]:
-        """Find columns by cell id and, within the cells, by compartment number and label.
+        """Return the columns of the cells and, within these, of compartment numbers and labels.
 
-        Columns come in the order of ``cells`` and, within a cell, of ``numbers`` or ``labels``
-        where given. All cells are taken where ``cells`` is None. Shape (compartment,).
+        Columns are in the order of ``cells`` and, within a cell, of ``numbers`` or else ``labels``.
+        None selects all. Shape (compartment,).
 
         Raises
         ------
@@ -173,7 +171,7 @@ class CompartmentTable:
         return columns[chosen][order]
 
     def values(self, name: str, columns: NDArray[np.intp]) -> NDArray[Any]:
-        """Values of the column ``name`` for the compartments ``columns``; shape (compartment,)."""
+        """Return the column ``name`` of the compartments ``columns``; shape (compartment,)."""
         array = self.columns[name]
         if not len(columns):
             return np.asarray(array[0:0])
@@ -182,7 +180,7 @@ class CompartmentTable:
         return _decoded(values)
 
     def cells_of(self, columns: NDArray[np.intp]) -> NDArray[Any]:
-        """Id of the cell of each of the compartments ``columns``; shape (compartment,)."""
+        """Return the cell id of each of the compartments ``columns``; shape (compartment,)."""
         ends = np.asarray(self.ends[:], dtype=np.int64)
         return np.asarray(self.cell_ids[:])[np.searchsorted(ends, columns, side="right")]
 
@@ -196,6 +194,7 @@ class CompartmentTable:
         return starts, ends[rows]
 
     def _rank(self, name: str, columns: NDArray[np.intp], wanted: NDArray[Any]) -> NDArray[np.intp]:
+        """Return the position in ``wanted`` of the value of each compartment, -1 if not there."""
         if name not in self.columns:
             msg = f"the compartments of population {self.population!r} have no {name}s"
             raise CompartmentNotFoundError(msg)
@@ -208,38 +207,10 @@ class CompartmentTable:
             )
             raise CompartmentNotFoundError(msg)
         unique, first = np.unique(wanted, return_index=True)
-        places = np.minimum(np.searchsorted(unique, values), max(len(unique) - 1, 0))
         if not len(unique):
             return np.full(len(values), -1)
-        return np.where(unique[places] == values, first[places], -1)
-
-
-def repeated_values(values: NDArray[Any]) -> NDArray[Any]:
-    """Give the values that occur more than once.
-
-    Example
-    -------
-    >>> repeated_values(np.array([3, 1, 3, 2])).tolist()
-    [3]
-
-    """
-    if not len(values) or _differ(values):
-        return values[:0]
-    # Sorting a million ids takes milliseconds; what np.unique does takes much longer.
-    ordered = np.sort(values)
-    return np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
-
-
-def _differ(values: NDArray[Any]) -> bool:
-    """Whether values are found to differ without sorting, as those of most populations are."""
-    if values.dtype.kind not in "iu" or values.itemsize < 4:
-        return False
-    lowest, highest = int(values.min()), int(values.max())
-    if highest - lowest >= 8 * len(values):
-        return False
-    seen = np.zeros(highest - lowest + 1, bool)
-    seen[values - lowest] = True
-    return int(np.count_nonzero(seen)) == len(values)
+        positions = np.minimum(np.searchsorted(unique, values), len(unique) - 1)
+        return np.where(unique[positions] == values, first[positions], -1)
 
 
 def _join_ranges(starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.intp]:

@@ -9,35 +9,28 @@ from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import SelectionError
 
-# Ids of cells, compartments and channels, as programs give them or as people type them.
-
 MOST_IDS = 5_000_000
-"""So many ids are taken at most: a slip of the finger is not to fill the memory."""
+"""Largest number of ids that are parsed, so that a typing error does not fill the memory."""
 
 _BLOCK = 2**20
 _SHOWN = 5
 
 
 def as_ids(ids: Iterable[int] | int | NDArray[Any]) -> NDArray[Any]:
-    """Give one id or several as an array of integers, shape (id,).
-
-    Raises
-    ------
-    TypeError
-        If they are no integers.
-
-    """
+    """Return one id or several as an array of integers, shape (id,)."""
     if not isinstance(ids, np.ndarray):
         ids = np.asarray([ids] if np.isscalar(ids) else list(ids))  # type: ignore[arg-type]
     array = np.atleast_1d(ids)
     if len(array) and array.dtype.kind not in "iu":
-        msg = f"ids and numbers of compartments are integers, not {array.dtype}: {some_of(array)}"
+        msg = (
+            f"expected integers as ids and compartment numbers, not {array.dtype}: {some_of(array)}"
+        )
         raise TypeError(msg)
     return array.astype(np.int64) if not len(array) else array
 
 
 def some_of(values: NDArray[Any]) -> str:
-    """List the first values for a message.
+    """Return the first values as text, for a message.
 
     Example
     -------
@@ -50,12 +43,7 @@ def some_of(values: NDArray[Any]) -> str:
 
 
 def parse_ids(text: str) -> NDArray[np.int64]:
-    """Read ids and ranges of ids, last ids included, in the order of the text; shape (id,).
-
-    Raises
-    ------
-    SelectionError
-        If a part is neither a number nor a range, or there are more than ``MOST_IDS``.
+    """Return the ids and ranges of ids of a text, last ids included, in their order; shape (id,).
 
     Example
     -------
@@ -63,7 +51,7 @@ def parse_ids(text: str) -> NDArray[np.int64]:
     [7, 0, 1, 2, 3]
 
     """
-    parts = [_range_of(part.strip()) for part in text.split(",") if part.strip()]
+    parts = [_parse_range(part.strip()) for part in text.split(",") if part.strip()]
     total = sum(len(part) for part in parts)
     if total > MOST_IDS:
         msg = f"{text!r} are {total:,} ids; at most {MOST_IDS:,} can be chosen"
@@ -73,7 +61,7 @@ def parse_ids(text: str) -> NDArray[np.int64]:
 
 
 def format_ids(ids: Iterable[int]) -> str:
-    """Write ids so that ``parse_ids`` reads them, neighbours as a range.
+    """Return ids as text for ``parse_ids``, adjacent ones as a range.
 
     Example
     -------
@@ -87,7 +75,7 @@ def format_ids(ids: Iterable[int]) -> str:
 
 
 def count_distinct(ids: NDArray[Any]) -> int:
-    """Count the ids that differ, shape (id,): without sorting, where they lie close together.
+    """Return the number of different ids.
 
     Example
     -------
@@ -95,27 +83,51 @@ def count_distinct(ids: NDArray[Any]) -> int:
     2
 
     """
-    if not len(ids):
+    n_distinct = _count_dense(ids)
+    return len(np.unique(ids)) if n_distinct is None else n_distinct
+
+
+def repeated_values(values: NDArray[Any]) -> NDArray[Any]:
+    """Return the values that occur more than once.
+
+    Example
+    -------
+    >>> repeated_values(np.array([3, 1, 3, 2])).tolist()
+    [3]
+
+    """
+    if _count_dense(values) == len(values):
+        return values[:0]
+    # Sorting a million ids takes milliseconds; np.unique alone takes much longer.
+    ordered = np.sort(values)
+    return np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+
+
+def _count_dense(values: NDArray[Any]) -> int | None:
+    """Return the number of different integers without sorting, None if their range is wide."""
+    if not len(values):
         return 0
-    lowest, highest = int(ids.min()), int(ids.max())
-    if ids.dtype.kind not in "iu" or highest - lowest > max(8 * len(ids), _BLOCK):
-        return len(np.unique(ids))
+    if values.dtype.kind not in "iu" or values.itemsize < 4:
+        return None
+    lowest, highest = int(values.min()), int(values.max())
+    if highest - lowest > max(8 * len(values), _BLOCK):
+        return None
     seen = np.zeros(highest - lowest + 1, bool)
-    for begin in range(0, len(ids), _BLOCK):
-        block = ids[begin : begin + _BLOCK]
-        # Differences to the lowest fit into an index, whatever the ids are.
+    for begin in range(0, len(values), _BLOCK):
+        block = values[begin : begin + _BLOCK]
+        # Differences to the lowest fit into an index, whatever the values are.
         seen[(block - block.dtype.type(lowest)).astype(np.intp)] = True
     return int(np.count_nonzero(seen))
 
 
 def runs_of(ids: Iterable[int]) -> list[range]:
-    """Give ids as ranges, as few as their order allows."""
+    """Return ids as ranges, as few as their order allows."""
     values = np.asarray(list(ids), np.int64)
     edges = np.flatnonzero(np.diff(values) != 1) + 1
     return [range(int(run[0]), int(run[-1]) + 1) for run in np.split(values, edges) if len(run)]
 
 
-def _range_of(part: str) -> range:
+def _parse_range(part: str) -> range:
     first, dash, last = part.partition("-")
     try:
         found = range(int(first), int(last if dash else first) + 1)
@@ -127,11 +139,8 @@ def _range_of(part: str) -> range:
     return found
 
 
-# Names that nothing else has.
-
-
-def free_name(wanted: str, taken: Collection[str]) -> str:
-    """Give a name that is not ``taken``: the ``wanted`` one, or that with a number.
+def free_name(wanted: str, used: Collection[str]) -> str:
+    """Return the name ``wanted``, or this name with a number if it is already ``used``.
 
     Example
     -------
@@ -140,4 +149,4 @@ def free_name(wanted: str, taken: Collection[str]) -> str:
 
     """
     numbered = (f"{wanted}_{number}" for number in count(2))
-    return next(name for name in chain([wanted], numbered) if name not in taken)
+    return next(name for name in chain([wanted], numbered) if name not in used)

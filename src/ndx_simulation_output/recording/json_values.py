@@ -1,4 +1,4 @@
-"""Python values as JSON, and back."""
+"""Python values as JSON, and back: the types that attributes have."""
 
 import base64
 from collections.abc import Callable, Mapping
@@ -6,8 +6,6 @@ from datetime import date, datetime, time
 from typing import Any
 
 import numpy as np
-
-# Python values as JSON and back, of the types that attributes have; no type by its own name.
 
 _DICT = "dict"
 _TAGS: Mapping[str, Callable[[Any], Any]] = {
@@ -23,7 +21,7 @@ _TAGS: Mapping[str, Callable[[Any], Any]] = {
 
 
 def to_json(value: Any) -> Any:  # noqa: C901, PLR0911 - a line for each type
-    """Give what JSON can say of a value; what ``from_json`` cannot give back is its text.
+    """Return a value as JSON; a value of any other type becomes its text.
 
     Example
     -------
@@ -58,19 +56,14 @@ def to_json(value: Any) -> Any:  # noqa: C901, PLR0911 - a line for each type
 
 
 def _item(value: np.generic) -> Any:
-    """Give a value of numpy as one of Python, which has none for long floating-point numbers."""
+    """Return a numpy scalar as a Python value; long floats lose their extra digits."""
     if isinstance(value, np.longdouble | np.clongdouble):
         return complex(value) if value.dtype.kind == "c" else float(value)
     return value.item()
 
 
 def from_json(value: Any) -> Any:
-    """Give the value that ``to_json`` said so.
-
-    Raises
-    ------
-    ValueError
-        If it is not what ``to_json`` gives.
+    """Return the value of JSON that ``to_json`` returned.
 
     Example
     -------

@@ -28,21 +28,19 @@ from ndx_simulation_output.recording.output import (
 from ndx_simulation_output.recording.times import RegularTimes, Times
 from ndx_simulation_output.recording.views import Joined
 
-# What the ranks of a parallel run wrote, each of its own cells, joined into one description.
-
 _Item = TypeVar("_Item")
 _Named = TypeVar("_Named", ExtracellularPotential, ArrayGroup, NetworkSnapshot)
 _Parts = list[tuple[str, _Item]]
-"""Things that belong together, each with the name of the file that has it."""
+"""Parts of one object, each with the name of its file."""
 
 
 def merge_outputs(named: Sequence[tuple[str, SimulationOutput]]) -> SimulationOutput:
-    """Join what files hold, each given with its name: reports and spikes, cell by cell.
+    """Return one output of several, each passed with the name of its file.
 
     Reports of the same name are joined along the compartments, and spikes of the same population:
-    the cells of the first file, then those of the next. What one file alone has is kept. Session
-    and run are those of the first file that says them, with a warning where others say otherwise.
-    Data stay where they are; closing the result closes all.
+    the cells of the first file, then those of the next. Objects of one file only are kept. Session
+    and run are those of the first file that has them, with a warning where others differ. Data
+    stay in their files; closing the result closes all.
 
     Raises
     ------
@@ -63,7 +61,7 @@ def merge_outputs(named: Sequence[tuple[str, SimulationOutput]]) -> SimulationOu
     potentials = _grouped(named, lambda output: output.potentials, lambda one: one.name)
     arrays = _grouped(named, lambda output: output.arrays, lambda group: group.name)
     networks = _grouped(named, lambda output: output.networks, lambda network: network.name)
-    run = _of_first([(name, asdict(output.run)) for name, output in named])
+    run = _first_values([(name, asdict(output.run)) for name, output in named])
     sections = dict.fromkeys(section for _, output in named for section in output.session)
     merged = SimulationOutput(
         reports=tuple(_join_reports(parts, notes) for parts in reports),
@@ -73,7 +71,9 @@ def merge_outputs(named: Sequence[tuple[str, SimulationOutput]]) -> SimulationOu
         networks=tuple(map(_only_one, networks)),
         run=Run(**run),
         session={
-            section: _of_first([(name, output.session.get(section, {})) for name, output in named])
+            section: _first_values(
+                [(name, output.session.get(section, {})) for name, output in named]
+            )
             for section in sections
         },
         provenance=_provenance([output.provenance for _, output in named]),
@@ -85,22 +85,13 @@ def merge_outputs(named: Sequence[tuple[str, SimulationOutput]]) -> SimulationOu
 
 
 def join_tables(tables: Sequence[CompartmentTable]) -> CompartmentTable:
-    """Give the cells of all tables of one population, those of the first, then of the next.
-
-    Raises
-    ------
-    ShapeMismatchError
-        If they have not the same columns or population.
-
-    """
+    """Return one table of the cells of all tables, which have the same population and columns."""
     # An empty column may be of any type.
     filled = [table for table in tables if table.n_compartments] or list(tables[:1])
     first = filled[0]
     for table in filled[1:]:
         if _kind(table) != _kind(first):
-            msg = (
-                f"tables of {_kind(table)} are to be joined; expected {_kind(first)}, as the first"
-            )
+            msg = f"a table to be joined has {_kind(table)}; expected {_kind(first)}, as the first"
             raise ShapeMismatchError(msg)
     return CompartmentTable.from_counts(
         first.population,
@@ -114,8 +105,9 @@ def join_tables(tables: Sequence[CompartmentTable]) -> CompartmentTable:
     )
 
 
-def _kind(table: CompartmentTable) -> tuple[str, list[str], list[str]]:
-    return table.population, sorted(table.columns), sorted(table.cell_columns)
+def _kind(table: CompartmentTable) -> str:
+    columns = [*sorted(table.columns), *sorted(table.cell_columns)]
+    return f"population {table.population!r} and columns {', '.join(columns) or 'none'}"
 
 
 def _concatenated(arrays: Iterable[Any]) -> NDArray[Any]:
@@ -127,7 +119,7 @@ def _grouped(
     items: Callable[[SimulationOutput], Iterable[_Item]],
     key: Callable[[_Item], str],
 ) -> list[_Parts[_Item]]:
-    """Give what files have by ``key``, in the order in which it is met."""
+    """Return the objects of all files, grouped by ``key`` in order of first occurrence."""
     groups: dict[str, _Parts[_Item]] = {}
     for name, output in named:
         for item in items(output):
@@ -170,28 +162,28 @@ def _join_reports(parts: _Parts[Report], notes: list[str]) -> Report:
 
 
 def _facts(report: Report) -> dict[str, Any]:
-    """Give what reports must have in common, in words for a message."""
+    """Return what reports must have in common, as text for a message."""
     table, times, unit = report.compartments, report.times, report.unit
-    said = "timestamps"
+    sampling = "timestamps"
     if isinstance(times, RegularTimes):
-        said = f"{times.rate} Hz from {times.start} s"
+        sampling = f"{times.rate} Hz from {times.start} s"
     return {
         "population": table.population,
         "unit": f"{unit.conversion} {unit.name}" + (f" + {unit.offset}" if unit.offset else ""),
         "type": report.data.dtype.newbyteorder("=").name,
-        "times": said,
+        "times": sampling,
         "columns": ", ".join([*sorted(table.columns), *sorted(table.cell_columns)]) or "none",
     }
 
 
 def _same_times(first: Times, second: Times) -> bool:
-    """Whether times of the same kind and number are the same."""
+    """Return True if times of the same kind and number are equal."""
     regular = isinstance(first, RegularTimes)
     return regular or np.array_equal(first.seconds(), second.seconds())
 
 
 def _check_cells(where: str, parts: _Parts[Any]) -> None:
-    """Refuse a cell that two files have."""
+    """Raise an error if a cell is in two files."""
     seen: dict[int, str] = {}
     for name, ids in parts:
         own = np.unique(np.asarray(ids[:])).tolist()
@@ -206,7 +198,7 @@ def _check_cells(where: str, parts: _Parts[Any]) -> None:
 
 
 def _join_spikes(parts: _Parts[Spikes], notes: list[str]) -> Spikes:
-    """Join spikes: by cell or by time where all files have them so, else file by file."""
+    """Join spikes, sorted by cell or by time if all files are sorted so, else file by file."""
     if len(parts) == 1:
         return parts[0][1]
     spikes = [some for _, some in parts]
@@ -238,7 +230,7 @@ def _join_spikes(parts: _Parts[Spikes], notes: list[str]) -> Spikes:
 
 
 def _recorded(spikes: Spikes) -> NDArray[Any]:
-    """Give the ids of cells, some more than once."""
+    """Return the ids of cells, some of them more than once."""
     return spikes.node_ids if spikes.silent is None else np.append(spikes.node_ids, spikes.silent)
 
 
@@ -249,7 +241,7 @@ def _same(first: NDArray[Any] | None, second: NDArray[Any] | None) -> bool:
 
 
 def _column(name: str, spikes: Sequence[Spikes]) -> NDArray[Any]:
-    """Give a column of all spikes, zeros for those that do not have it."""
+    """Return a column of all spikes, zeros for files without it."""
     dtype = next(some.columns[name].dtype for some in spikes if name in some.columns)
     return np.concatenate(
         [some.columns.get(name, np.zeros(len(some.times), dtype)) for some in spikes]
@@ -259,7 +251,7 @@ def _column(name: str, spikes: Sequence[Spikes]) -> NDArray[Any]:
 def _only_one(parts: _Parts[_Named]) -> _Named:
     if len(parts) > 1:
         files = " and ".join(name for name, _ in parts)
-        msg = f"{parts[0][1].name!r} is in {files}, and cannot be joined; expected it in one file"
+        msg = f"{parts[0][1].name!r} is in {files} and cannot be joined; expected it in one file"
         raise NameClashError(msg)
     return parts[0][1]
 
@@ -267,19 +259,19 @@ def _only_one(parts: _Parts[_Named]) -> _Named:
 def _note_provenance(
     where: str, provenances: Iterable[Mapping[str, Any]], notes: list[str]
 ) -> None:
-    """Say that what belongs to the columns of one file is gone."""
+    """Note that the joined object does not keep how each file stored its own columns."""
     if any("format" in provenance for provenance in provenances):
         notes.append(f"left out: how {where} was stored in the sources of each file")
 
 
 def _provenance(provenances: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Give what the first file says of its sources, and the sources of all."""
+    """Return the provenance of the first file with the sources of all."""
     files = [file for provenance in provenances for file in provenance.get("files", [])]
     return {**provenances[0], **({"files": list(dict.fromkeys(files))} if files else {})}
 
 
-def _of_first(named: _Parts[Mapping[str, Any]]) -> dict[str, Any]:
-    """Give each value of the first that has it; warn where another differs."""
+def _first_values(named: _Parts[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return each value of the first file that has it; warn if another file has another value."""
     merged: dict[str, tuple[str, Any]] = {}
     for name, values in named:
         for key, value in values.items():

@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import SourceError
 
-# The sections of a model, as the NeuroML text of a storage or NEURON itself describes them.
-
 _BRACKETS = re.compile(r"(\w+)\[(\d+)\]")
 _SECTION = re.compile(r"\s*Section: (.*) which has (\d+) 3D point")
 _VERSION = re.compile(r"NEURON -- VERSION (\S+)")
@@ -27,7 +25,7 @@ class Section:
     """A section: its full ``name``, the name of its ``cell``, and its number of segments.
 
     ``number`` counts the sections of the cell. ``points`` are x, y, z and diameter in micrometres,
-    shape (point, 4), perhaps none. ``stored`` is the name in NeuroML and storages.
+    shape (point, 4), or (0, 4). ``stored`` is the name in NeuroML and storages.
     """
 
     name: str
@@ -38,11 +36,11 @@ class Section:
     stored: str = ""
 
     def recorded_position(self) -> float:
-        """Give the centre of the segment that NEURON takes for 0.5, from 0 to 1."""
+        """Return the centre of the segment that NEURON selects for 0.5, from 0 to 1."""
         return (min(int(0.5 * self.nseg), self.nseg - 1) + 0.5) / self.nseg
 
     def place(self, position: float) -> NDArray[np.float64]:
-        """Give x, y, z and diameter at a position, NaN where there are no points; shape (4,)."""
+        """Return x, y, z and diameter at a position, NaN without points; shape (4,)."""
         if not len(self.points) or np.isnan(position):
             return np.full(4, np.nan)
         with np.errstate(all="ignore"):
@@ -61,13 +59,13 @@ class Geometry:
 
     @cached_property
     def by_name(self) -> Mapping[str, Section]:
-        """The sections by their full names, as far as these are unique."""
+        """The sections by their full names, without those that share a name."""
         counts = Counter(section.name for section in self.sections)
         return {section.name: section for section in self.sections if counts[section.name] == 1}
 
     @cached_property
     def by_stored_name(self) -> Mapping[str, tuple[Section, ...]]:
-        """The sections by each name that a version of Neuronvisio gives them in a storage."""
+        """The sections by each name that a version of Neuronvisio has for them in a storage."""
         found: dict[str, list[Section]] = {}
         for section in self.sections:
             for name in {section.name, sanitized(section.name), section.stored}:
@@ -81,7 +79,7 @@ class Geometry:
 
 
 def sanitized(name: str) -> str:
-    """Give the name that a section has in a storage: without its cell, ``dend_1`` for ``dend[1]``.
+    """Return the name of a section in a storage: without its cell, ``dend_1`` for ``dend[1]``.
 
     Example
     -------
@@ -95,15 +93,10 @@ def sanitized(name: str) -> str:
 
 
 def read_neuroml(text: str, where: str) -> Geometry:
-    """Read the sections from NeuroML 1 as NEURON writes it; the text is kept as it is.
+    """Read the sections from NeuroML 1 as NEURON writes it; the result has the text, too.
 
-    Full names of sections stand in comments; where these are missing, names are those of the
-    cables. ``where`` is for messages.
-
-    Raises
-    ------
-    SourceError
-        If it is not XML, or declares a document type: those can hold entities without bound.
+    Full names of sections are in comments; without these, the names of the cables are used.
+    ``where`` is the file and object for messages.
 
     """
     reader = _Reader(where)
@@ -125,7 +118,7 @@ class _Cable:
 
 
 class _Reader:
-    """Follows the text from tag to tag."""
+    """Collects the sections while the text is parsed."""
 
     def __init__(self, where: str) -> None:
         self.sections: list[Section] = []
@@ -145,7 +138,8 @@ class _Reader:
         self.parser.CharacterDataHandler = self._text.append
 
     def _refuse(self, *_: object) -> None:
-        msg = f"{self._where} declares a document type, which NeuroML has not: it is not read"
+        # A document type can define entities that expand without bound.
+        msg = f"{self._where} declares a document type; expected NeuroML, which has none"
         raise SourceError(msg)
 
     def _start(self, name: str, attributes: Mapping[str, str]) -> None:
@@ -185,5 +179,5 @@ class _Reader:
 
     def _comment(self, text: str) -> None:
         if found := _SECTION.match(text):
-            # Sections that NEURON has not drawn are lines in what this package writes.
+            # Files of this package have a line for a section without points in NEURON.
             self._announced = found[1], found[2] != "0"

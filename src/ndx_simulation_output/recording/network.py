@@ -11,33 +11,30 @@ from numpy.typing import ArrayLike, NDArray
 from ndx_simulation_output.errors import ShapeMismatchError
 from ndx_simulation_output.recording.arrays import LazyArray
 
-# The state of a network at one time: every quantity of its neurons and synapses.
-
 QuantityKind = Literal["parameter", "variable", ""]
-"""Whether the equations change a quantity; empty where that is not known."""
+"""The equations change a variable but not a parameter; empty if the kind is not known."""
 
 Locality = Literal["local", "shared", "semiglobal", "global"]
 """How many values a quantity has.
 
-``local``: one for each neuron or synapse; ``shared``: it is local, but all have the one value;
+``local``: one for each neuron or synapse; ``shared``: it is local, but all have the same value;
 ``semiglobal``: one for each post-synaptic neuron of a projection; ``global``: one.
 """
 
-NOT_CONTAINED = (
-    "Not contained: spikes in flight, earlier rates that delays bring later, what is left of "
-    "refractory periods, times of last events, the state of random generators, schedules of "
-    "inputs. A run that continues from this state is the uninterrupted run only where none of "
-    "these matter."
+_NOT_CONTAINED = (
+    "Not contained: spikes in flight, earlier rates that are still delayed, remaining refractory "
+    "periods, times of last events, the state of random generators, schedules of inputs. A run "
+    "that continues from this state equals the uninterrupted run only if none of these matter."
 )
-"""What no state has, in words for who reads a file."""
+"""What no state contains; files have this text."""
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """A parameter or variable: ``values`` of shape (), or one for each of what ``locality`` says.
+    """A parameter or variable; ``locality`` says how many ``values`` it has, shape () for one.
 
-    ``declared_type`` is the type of its declaration in the words of the simulator, such as
-    ``double``, empty where it is not known.
+    ``declared_type`` is the type that the simulator declares, such as ``double``, empty if it is
+    not known.
     """
 
     name: str
@@ -51,7 +48,7 @@ class Quantity:
 class PopulationSnapshot:
     """A population: neurons in the order of their ranks, the last coordinate of the grid fastest.
 
-    ``geometry`` is the shape of the grid, (neuron,) if there is none; ``model`` the text of the
+    ``geometry`` is the shape of the grid, (neuron,) without a grid; ``model`` is the text of the
     model. Values of local quantities have shape (neuron,).
     """
 
@@ -61,7 +58,7 @@ class PopulationSnapshot:
     model: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse quantities that do not fit the geometry."""
+        """Check the shapes of the quantities."""
         where = f"population {self.name!r}"
         _check(where, self.quantities, {"local": (self.size,)})
 
@@ -76,11 +73,11 @@ class ProjectionSnapshot:
     """A projection: a row of synapses for each post-synaptic neuron that has any.
 
     ``post_ranks`` and ``ends`` have shape (row,): the ranks of the post-synaptic neurons in their
-    whole population, and where the synapses of each end in ``pre_ranks``, shape (synapse,).
+    whole population, and the end of their synapses in ``pre_ranks``, shape (synapse,).
     ``delays`` (s) and ``delay_steps`` have shape (synapse,), or () if all are equal, and are None
-    where they are not known. Values of local quantities have shape (synapse,), of semiglobal ones
+    if they are not known. Values of local quantities have shape (synapse,), of semiglobal ones
     (row,). ``weight`` names the quantity that is the weight. ``pre`` and ``post``, the populations,
-    and ``targets`` are None where they are not known.
+    and ``targets`` are None if they are not known.
     """
 
     name: str
@@ -97,7 +94,7 @@ class ProjectionSnapshot:
     model: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse rows that do not fit the synapses, and quantities that do not fit either."""
+        """Check that rows and quantities agree with the number of synapses."""
         where = f"projection {self.name!r}"
         rows, synapses = tuple(self.post_ranks.shape), tuple(self.pre_ranks.shape)
         if tuple(self.ends.shape) != rows:
@@ -128,15 +125,15 @@ class ProjectionSnapshot:
         delays: ArrayLike | None = None,
         weight: str | None = None,
     ) -> "ProjectionSnapshot":
-        """Describe a projection whose synapses come in any order, as most simulators list them.
+        """Return a projection whose synapses are in any order, as most simulators list them.
 
         ``pre_ranks``, ``post_ranks``, each of the ``values`` by name, and ``delays`` (s) have shape
-        (synapse,); one delay is that of all. Synapses of a post-synaptic neuron keep their order.
+        (synapse,); a single delay is that of all. Synapses of a neuron keep their order.
 
         Raises
         ------
         ShapeMismatchError
-            If they differ in their lengths.
+            If the arrays differ in length.
 
         Example
         -------
@@ -150,7 +147,7 @@ class ProjectionSnapshot:
         targets = np.asarray(post_ranks)
         order = np.argsort(targets, kind="stable")
 
-        def in_rows(what: str, array: ArrayLike) -> NDArray[Any]:
+        def sort(what: str, array: ArrayLike) -> NDArray[Any]:
             found = np.asarray(array)
             if found.shape != targets.shape:
                 msg = (
@@ -161,14 +158,14 @@ class ProjectionSnapshot:
             return found[order]
 
         if delays is not None:
-            delays = in_rows("delays", delays) if np.ndim(delays) else np.asarray(delays)
+            delays = sort("delays", delays) if np.ndim(delays) else np.asarray(delays)
         rows, counts = np.unique(targets, return_counts=True)
         return cls(
             name=name,
             post_ranks=rows,
             ends=np.cumsum(counts),
-            pre_ranks=in_rows("pre_ranks", pre_ranks),
-            quantities=tuple(Quantity(key, in_rows(key, array)) for key, array in values.items()),
+            pre_ranks=sort("pre_ranks", pre_ranks),
+            quantities=tuple(Quantity(key, sort(key, array)) for key, array in values.items()),
             pre=pre,
             post=post,
             delays=delays,
@@ -183,8 +180,8 @@ NetworkPart = TypeVar("NetworkPart", PopulationSnapshot, ProjectionSnapshot)
 class NetworkSnapshot:
     """The state of a network, or of parts of it, at one ``time`` (s), after ``step`` time steps.
 
-    ``time_step`` is in seconds. ``constants`` are values that belong to no population. What is None
-    is not known.
+    ``time_step`` is in seconds. ``constants`` are values that belong to no population. None means
+    that a value is not known.
     """
 
     name: str
@@ -197,7 +194,7 @@ class NetworkSnapshot:
     seed: int | None = None
     simulator: str | None = None
     simulator_version: str | None = None
-    not_contained: str = NOT_CONTAINED
+    not_contained: str = _NOT_CONTAINED
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -206,26 +203,23 @@ class NetworkSnapshot:
         return (*self.populations, *self.projections)
 
 
-_OF_ALL: tuple[Locality, ...] = ("shared", "global")
-
-
 def _check(
     where: str, quantities: tuple[Quantity, ...], shapes: Mapping[Locality, tuple[int, ...]]
 ) -> None:
-    shapes = {**shapes, **dict.fromkeys(_OF_ALL, ())}
+    shapes = {**shapes, "shared": (), "global": ()}
     names = [quantity.name for quantity in quantities]
     for quantity in quantities:
         named = f"quantity {quantity.name!r} of {where}"
         if names.count(quantity.name) > 1:
-            msg = f"{named} is there more than once"
+            msg = f"{named} is listed more than once; expected distinct names"
             raise ShapeMismatchError(msg)
         expected = shapes.get(quantity.locality)
         if expected is None:
-            msg = f"{named} is {quantity.locality}, which is for projections"
+            msg = f"{named} is {quantity.locality}; only those of projections can be"
             raise ShapeMismatchError(msg)
         if tuple(quantity.values.shape) != expected:
             msg = (
                 f"{named} has values of shape {tuple(quantity.values.shape)}; expected {expected}, "
-                f"as it is {quantity.locality}"
+                f"because it is {quantity.locality}"
             )
             raise ShapeMismatchError(msg)

@@ -23,12 +23,10 @@ if TYPE_CHECKING:
     import dask.array as da
     from typing_extensions import Self
 
-# Potentials outside of cells, and where they were recorded.
-
 
 @dataclass(frozen=True)
 class Electrodes:
-    """Where electrodes are: ``ids`` (electrode,), ``positions`` (electrode, 3) in micrometres."""
+    """Electrodes with ``ids`` (electrode,) and ``positions`` (electrode, 3) in micrometres."""
 
     ids: NDArray[Any]
     positions: NDArray[np.float64]
@@ -49,7 +47,7 @@ class ExtracellularPotential:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse data that fit neither the channels nor the times."""
+        """Check that the shape of the data agrees with the times and channels."""
         expected = (self.times.count, len(self.channel_ids))
         if tuple(self.data.shape) != expected:
             msg = (
@@ -59,14 +57,14 @@ class ExtracellularPotential:
             raise ShapeMismatchError(msg)
 
     def find(self, channels: Iterable[int] | int | None = None) -> NDArray[np.intp]:
-        """Find the columns of channels by their ids, in the order given; by default of all.
+        """Return the columns of channels by their ids, in this order; by default of all.
 
         Raises
         ------
         NothingRecordedError
-            If there is no such channel.
+            If a channel does not exist.
         TypeError
-            If ids are no integers.
+            If ids are not integers.
 
         """
         known = np.asarray(self.channel_ids)
@@ -92,22 +90,20 @@ class ExtracellularPotential:
     ) -> NDArray[Any]:
         """Read the rows with ``start <= time < stop`` (s) of channels, by default of all.
 
-        Gives values of shape (time, channel) in the unit of the potential.
+        Values have shape (time, channel) and the unit of the potential.
 
         Raises
         ------
         NothingRecordedError
-            If there is no such channel.
+            If a channel does not exist.
 
         """
         columns = None if channels is None else self.find(channels)
         return read_in_unit(self.data, self.times.window(start, stop), columns, self.unit)
 
 
-# What a run recorded: reports, spikes, extracellular potentials, and how it was run.
-
 Provenance = Mapping[str, Any]
-"""What a source carried and no field holds: JSON values, for the way back to its format."""
+"""JSON values of a source that no field has, used to export to the format of the source."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +125,7 @@ class Report:
     provenance: Provenance = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse data that fit neither the table nor the times."""
+        """Check that the shape of the data agrees with the times and compartments."""
         expected = (self.times.count, self.compartments.n_compartments)
         if tuple(self.data.shape) != expected:
             msg = (
@@ -144,7 +140,7 @@ class Report:
         return self.compartments.population
 
     def _repr_html_(self) -> str:
-        """Summarise the report for a notebook; at most 16 MiB are read."""
+        """Return a summary for a notebook; at most 16 MiB are read."""
         return html_summary(self)
 
     def select(
@@ -157,10 +153,10 @@ class Report:
         stop: float | None = None,
         step: int | None = None,
     ) -> Traces:
-        """Read the traces of the compartments chosen by cell id, number and label.
+        """Read the traces of the compartments selected by cell id, number and label.
 
-        Only the rows with ``start <= time < stop`` (s), every ``step``-th of them, and the chosen
-        columns are read.
+        Only the rows with ``start <= time < stop`` (s), every ``step``-th of them, and the
+        selected columns are read.
 
         Raises
         ------
@@ -193,7 +189,7 @@ class Report:
         stop: float | None = None,
         step: int | None = None,
     ) -> NDArray[Any]:
-        """Give the values of ``select``: shape (time, compartment), in the unit of the report."""
+        """Read the values of ``select``: shape (time, compartment), in the unit of the report."""
         rows = self._rows(start, stop, step)
         if cells is None and numbers is None and labels is None:
             return read_in_unit(self.data, rows, None, self.unit)
@@ -211,15 +207,15 @@ class Report:
         step: int | None = None,
         chunks: Any = None,
     ) -> "da.Array":
-        """Give what ``get_traces`` reads as an array of dask, which reads it when it is computed.
+        """Return the values of ``get_traces`` as a dask array, read when it is computed.
 
         Values are in the unit of the report, shape (time, compartment). Blocks are whole chunks of
-        the file, 64 MiB at most, as long in time as they can be; of a file without chunks they
-        are as wide as they can be. ``chunks`` says it otherwise, in any form that dask takes.
+        the file, 64 MiB at most, as long in time as possible; without chunks they are as wide as
+        possible. Set ``chunks``, in any form that dask accepts, for other blocks.
 
-        Each block is read by who computes it, thread or process, which opens the file for that
-        time; so this array outlives the open file. Only a file that is not on disk, or open for
-        writing, must stay open, and cannot be read by other processes.
+        The thread or process that computes a block opens the file for this time, so the output may
+        be closed before. A file that is not on disk, or open for writing, must stay open, and
+        other processes cannot read it.
 
         Raises
         ------
@@ -247,7 +243,7 @@ class Report:
 
     def _rows(self, start: float | None, stop: float | None, step: int | None) -> slice:
         if step is not None and step < 1:
-            msg = f"step is {step}; expected every how many rows, at least 1"
+            msg = f"step is {step}; expected at least 1, to read every step-th row"
             raise ValueError(msg)
         window = self.times.window(start, stop)
         return slice(window.start, window.stop, step)
@@ -258,8 +254,8 @@ class Spikes:
     """Spikes of one population in the order of the source.
 
     ``node_ids``, ``times`` (s) and each of ``columns`` have shape (spike,). ``silent`` are the ids
-    of cells that were recorded and had no spike, ``intervals`` when the cells were recorded, shape
-    (interval, 2) in seconds; both are None where that is not known.
+    of recorded cells without spikes, ``intervals`` the times during which the cells were recorded,
+    shape (interval, 2) in seconds; both are None if they are not known.
     """
 
     population: str
@@ -271,22 +267,23 @@ class Spikes:
     intervals: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse times that do not fit the ids, and intervals that are none."""
+        """Check the shapes of ids, times and intervals."""
         if self.intervals is not None and self.intervals.shape[1:] != (2,):
             msg = (
-                f"population {self.population!r} was recorded in intervals of shape "
+                f"the intervals of the spikes of population {self.population!r} have shape "
                 f"{self.intervals.shape}; expected (interval, 2)"
             )
             raise ShapeMismatchError(msg)
         if self.node_ids.shape != self.times.shape or self.times.ndim != 1:
             msg = (
-                f"population {self.population!r} has spikes of {self.node_ids.shape} node ids "
-                f"at {self.times.shape} times; expected equal lengths"
+                f"the spikes of population {self.population!r} have node ids of shape "
+                f"{self.node_ids.shape} and times of shape {self.times.shape}; expected equal "
+                "lengths"
             )
             raise ShapeMismatchError(msg)
 
     def _repr_html_(self) -> str:
-        """Summarise the spikes for a notebook."""
+        """Return a summary for a notebook."""
         return html_summary(self)
 
 
@@ -306,12 +303,11 @@ class Run:
 
 @dataclass(frozen=True)
 class SimulationOutput:
-    """All that a run recorded. Use it in a ``with`` block: its data are read from open files.
+    """The recordings of a run. Use it in a ``with`` block: data are read from open files.
 
     ``arrays`` are groups of arrays with axes, such as data of instruments; ``networks`` are states
-    of networks. ``session`` has what the source says of session and subject, as metadata
-    are given: sections ``NWBFile`` and ``Subject``. ``notes`` say in plain words what of the source
-    was left out or put right.
+    of networks. ``session`` has the metadata of the source, in the sections ``NWBFile`` and
+    ``Subject``. ``notes`` list what of the source was left out or corrected.
     """
 
     reports: tuple[Report, ...] = ()
@@ -326,27 +322,27 @@ class SimulationOutput:
     close: Callable[[], None] = lambda: None
 
     def __getitem__(self, name: str) -> Report:
-        """Give the report of this name.
+        """Return the report of this name.
 
         Raises
         ------
         KeyError
-            If there is none; the message lists those there are.
+            If there is no such report.
 
         """
         for report in self.reports:
             if report.name == name:
                 return report
         names = ", ".join(report.name for report in self.reports) or "none"
-        msg = f"no report {name!r}; there are: {names}"
+        msg = f"no report {name!r}; expected one of: {names}"
         raise KeyError(msg)
 
     def _repr_html_(self) -> str:
-        """Summarise the output for a notebook; of each thing at most 16 MiB are read."""
+        """Return a summary for a notebook; at most 16 MiB are read of each object."""
         return html_summary(self)
 
     def __enter__(self) -> "Self":
-        """Give this output."""
+        """Return this output."""
         return self
 
     def __exit__(
@@ -360,33 +356,30 @@ class SimulationOutput:
 
 
 def _labels(table: CompartmentTable, columns: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
-    """Read what labels the compartments: columns with one value for each."""
-    taken = {"cell", "time", "compartment"}
+    """Read the columns with one value for each compartment."""
+    dimensions = {"cell", "time", "compartment"}
     return {
-        f"compartment_{name}" if name in taken else name: table.values(name, columns)
+        f"compartment_{name}" if name in dimensions else name: table.values(name, columns)
         for name, array in table.columns.items()
         if len(array.shape) == 1
     }
 
 
-# What will be recorded while a simulation runs, told before its first time step.
-
-
 @dataclass(frozen=True)
 class StreamedReport:
-    """Values of many compartments of one population that are to come, a time step after another.
+    """A report that will be recorded while a simulation runs, one time step after another.
 
-    The time steps are at ``start`` (s) and from there on at ``rate`` (Hz); without a rate, each
-    comes with its time. Each has a value of type ``dtype`` for each compartment of
-    ``compartments``, in their order. Where it is known how many ``steps`` there will be, the file
-    is laid out for them; there may be more or fewer.
+    The first time step is at ``start`` (s), the next ones follow at ``rate`` (Hz); without a rate,
+    each is passed with its time. A time step has a value of type ``dtype`` for each compartment of
+    ``compartments``, in their order. If the number of ``steps`` is known, the layout of the file is
+    planned for it; there may be more or fewer.
 
     Raises
     ------
     ShapeMismatchError
-        If the start is not finite or the rate not positive, or there is a start and no rate.
+        If the start is not finite, the rate is not positive, or there is a start without a rate.
     TypeError
-        If the type is not one of integers or floats.
+        If the type is neither integer nor float.
 
     Example
     -------
@@ -409,21 +402,21 @@ class StreamedReport:
     description: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be recorded."""
+        """Check start, rate and type."""
         if self.rate is None and self.start:
             msg = (
                 f"report {self.name!r} starts at {self.start} s and has no rate; expected both, or "
-                "neither and a time with each time step"
+                "neither and a time for each time step"
             )
             raise ShapeMismatchError(msg)
         _ = self._times
         if np.dtype(self.dtype).kind not in "iuf":
-            msg = f"report {self.name!r} is of {self.dtype}; expected integers or floats"
+            msg = f"report {self.name!r} has the type {self.dtype}; expected integers or floats"
             raise TypeError(msg)
 
     @property
     def empty(self) -> Report:
-        """The report before the first time step."""
+        """The report without time steps."""
         return Report(
             name=self.name,
             report=self.name,

@@ -8,11 +8,9 @@ from numpy.typing import NDArray
 from ndx_simulation_output.errors import ShapeMismatchError
 from ndx_simulation_output.recording.arrays import LazyArray
 
-# When the rows of a recording were taken, in seconds.
-
-# A step of a millionth of a sample decides whether a time lies on a sample: times that users
-# write, such as 0.3, are not exact multiples of a step such as 0.0001.
-_SLACK = 6
+# Times are rounded to a millionth of a sample: times that users write, such as 0.3, are not exact
+# multiples of a step such as 0.0001.
+_DECIMALS = 6
 
 
 @dataclass(frozen=True)
@@ -24,24 +22,24 @@ class RegularTimes:
     count: int
 
     def __post_init__(self) -> None:
-        """Refuse what is not a regular sampling."""
+        """Check that the start is finite and the rate positive."""
         if not (np.isfinite(self.start) and np.isfinite(self.rate) and self.rate > 0):
             msg = f"regular times need a finite start and a positive rate, not {self}"
             raise ShapeMismatchError(msg)
 
     def window(self, start: float | None, stop: float | None) -> slice:
-        """Rows whose time t satisfies ``start <= t < stop`` (s)."""
+        """Return the rows whose time t satisfies ``start <= t < stop`` (s)."""
         return slice(self._row(start, 0), self._row(stop, self.count))
 
     def seconds(self, rows: slice = slice(None)) -> NDArray[np.float64]:
-        """Time of each of ``rows``, in seconds."""
+        """Return the time of each of ``rows``, in seconds."""
         return self.start + np.arange(*rows.indices(self.count), dtype=np.float64) / self.rate
 
     def _row(self, time: float | None, default: int) -> int:
         if time is None:
             return default
         samples = np.clip((time - self.start) * self.rate, -1.0, self.count + 1.0)
-        row = int(np.ceil(np.round(samples, _SLACK)))
+        row = int(np.ceil(np.round(samples, _DECIMALS)))
         return min(max(row, 0), self.count)
 
 
@@ -57,14 +55,14 @@ class Timestamps:
         return int(self.values.shape[0])
 
     def window(self, start: float | None, stop: float | None) -> slice:
-        """Rows whose time t satisfies ``start <= t < stop`` (s)."""
+        """Return the rows whose time t satisfies ``start <= t < stop`` (s)."""
         values = np.asarray(self.values[:])
         first = 0 if start is None else int(np.searchsorted(values, start))
         last = self.count if stop is None else int(np.searchsorted(values, stop))
         return slice(first, max(first, last))
 
     def seconds(self, rows: slice = slice(None)) -> NDArray[np.float64]:
-        """Time of each of ``rows``, in seconds."""
+        """Return the time of each of ``rows``, in seconds."""
         return np.asarray(self.values[rows], dtype=np.float64)
 
 

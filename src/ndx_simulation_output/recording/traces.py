@@ -24,16 +24,14 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-# A selection of a report: the traces of some compartments in some time window.
-
 
 @dataclass(frozen=True)
 class Traces:
-    """Values of some compartments, with what each row and column is.
+    """Values of some compartments, with the time of each row and the cell of each column.
 
     ``values`` has shape (time, compartment) and is in the unit ``unit``; ``times`` (s) has shape
-    (time,); ``cells`` and each of ``columns`` have shape (compartment,). A column of the table
-    named like one of the labels gets the prefix ``compartment_``.
+    (time,); ``cells`` and each of ``columns`` have shape (compartment,). A column named ``cell``,
+    ``time`` or ``compartment`` has the prefix ``compartment_`` here.
     """
 
     name: str
@@ -44,7 +42,7 @@ class Traces:
     columns: dict[str, NDArray[Any]]
 
     def to_dataframe(self) -> "pd.DataFrame":
-        """Frame with the time (s) as index and a column level for the cell and each property."""
+        """Return a frame indexed by time (s) with a column level for the cell and each column."""
         import pandas as pd
 
         levels = {"cell": self.cells, **self.columns}
@@ -52,7 +50,7 @@ class Traces:
         return pd.DataFrame(self.values, index=pd.Index(self.times, name="time"), columns=columns)
 
     def to_xarray(self) -> "xr.DataArray":
-        """Array (time, compartment) with coordinates time (s), cell and each property.
+        """Return an array (time, compartment) with coordinates time (s), cell and each column.
 
         Raises
         ------
@@ -76,7 +74,7 @@ class Traces:
 
 
 def dtype_in_unit(dtype: np.dtype[Any], unit: Unit) -> np.dtype[Any]:
-    """Give the type of what ``read_in_unit`` gives for values of type ``dtype``."""
+    """Return the type that ``read_in_unit`` returns for values of type ``dtype``."""
     as_stored = dtype.kind == "f" or (unit.conversion == 1.0 and unit.offset == 0.0)
     return dtype.newbyteorder("=") if as_stored else np.dtype(np.float64)
 
@@ -84,7 +82,7 @@ def dtype_in_unit(dtype: np.dtype[Any], unit: Unit) -> np.dtype[Any]:
 def read_in_unit(
     data: LazyArray, rows: slice, columns: NDArray[np.intp] | None, unit: Unit
 ) -> NDArray[Any]:
-    """Read columns, all if None, of some rows in the unit ``unit.name``: shape (time, compartment).
+    """Read columns, all if None, of some rows in the unit ``unit.name``; shape (time, compartment).
 
     Floating-point values keep their type, others become float64 where the unit has a factor or an
     offset.
@@ -104,11 +102,8 @@ def _put_in_unit(target: NDArray[Any], values: Any, unit: Unit) -> None:
         target += target.dtype.type(unit.offset)
 
 
-# Recordings as dask arrays: blocks that are read where they are computed, in any process.
-
 BLOCK_BYTES = 2**26
-"""A block is read at once: large enough that finding it costs nothing, small enough for a laptop.
-"""
+"""Largest size of a block of dask: the time to locate it is negligible, and it fits into memory."""
 
 
 def to_dask(
@@ -119,15 +114,10 @@ def to_dask(
     chunks: Any = None,
     name: str = "traces",
 ) -> "da.Array":
-    """Give some ``columns`` of an array (time, column) in ``unit``, as an array of dask.
+    """Return some ``columns`` of an array (time, column) in ``unit``, as a dask array.
 
-    ``chunks`` are those of the dask array, in any form that dask takes; by default as
+    ``chunks`` are those of the dask array, in any form that dask accepts; by default as
     ``block_shape`` plans them.
-
-    Raises
-    ------
-    MissingDependencyError
-        If dask is not installed.
 
     Example
     -------
@@ -138,7 +128,7 @@ def to_dask(
     da = import_optional("dask.array", "to_dask", "dask")
     source = _Values(detached(array), columns, unit)
     if chunks is None:
-        # Columns that are chosen may be anywhere: those of a stored chunk stay in one block.
+        # Selected columns may be anywhere: those of one stored chunk must be in one block.
         height, width = chunks_of(array)
         width = width if columns is None else max(1, len(columns))
         chunks = block_shape(source.shape, array.dtype.itemsize, (height, width), BLOCK_BYTES)
@@ -156,10 +146,10 @@ def block_shape(
     chunks: tuple[int, int] = (1, 1),
     block_bytes: int = BLOCK_BYTES,
 ) -> tuple[int, int]:
-    """Plan blocks of at most ``block_bytes``, or of one of the ``chunks`` if that is more.
+    """Return the shape of blocks of at most ``block_bytes``, or of one chunk if that is larger.
 
-    They are whole chunks, and as long in time as they can be, so that a trace is in few of them.
-    Where nothing is chunked a row lies after the other, and they are as wide as they can be.
+    They are whole chunks, and as long in time as possible, so that a trace is in few of them.
+    Without chunks one row is stored after another, and blocks are as wide as possible.
 
     Example
     -------

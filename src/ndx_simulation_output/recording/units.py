@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from math import floor, isfinite, log10
 
-# Units as NWB wants them: the name of an SI unit and a factor to it.
-
 
 @dataclass(frozen=True)
 class Unit:
@@ -16,7 +14,7 @@ class Unit:
 
     @property
     def known(self) -> bool:
-        """Whether the unit is known at all."""
+        """True if the unit is known."""
         return self.name != UNKNOWN.name
 
 
@@ -95,7 +93,7 @@ _SPELLINGS = {
 
 
 def parse_unit(text: str) -> Unit | None:
-    """Translate the unit ``text`` of a source, or give None where it is not understood.
+    """Return the unit of the ``text`` of a source, or None if it is not understood.
 
     Example
     -------
@@ -113,7 +111,7 @@ def parse_unit(text: str) -> Unit | None:
 
 
 def unit_symbol(unit: Unit) -> str | None:
-    """Symbol such as ``mV`` for a unit, or None where its factor or offset has no symbol.
+    """Return the symbol of a unit, such as ``mV``, or None if its factor or offset has none.
 
     Example
     -------
@@ -130,11 +128,9 @@ def _canonical_name(name: str) -> str:
     return parsed.name if parsed is not None and parsed.conversion == 1.0 else name
 
 
-# Units as people read them: millivolts rather than 0.001 volts.
-
 _DISPLAY_PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G"}
 _FIELD = {
-    # 1 mol/m³ is 1 mM; densities are per square centimetre where neurons are about.
+    # 1 mol/m³ is 1 mM; densities are per square centimetre in neuroscience.
     "moles per cubic meter": ("mM", 1.0),
     "amperes per square meter": ("mA/cm²", 0.1),
     "siemens per square meter": ("S/cm²", 1e-4),
@@ -146,13 +142,13 @@ _FIELD = {
 
 @dataclass(frozen=True)
 class Scale:
-    """How values are shown: times ``factor``, in the unit ``symbol``, empty for plain numbers."""
+    """Values are displayed times ``factor`` in the unit ``symbol``, empty for plain numbers."""
 
     factor: float
     symbol: str
 
     def label(self, what: str) -> str:
-        """Give the label of an axis.
+        """Return the label of an axis.
 
         Example
         -------
@@ -164,7 +160,7 @@ class Scale:
 
 
 def display_scale(unit_name: str, largest: float) -> Scale:
-    """Choose how to show values of the unit ``unit_name`` of which the ``largest`` is given.
+    """Return the scale for values of the unit ``unit_name``, the ``largest`` of which is given.
 
     Example
     -------
@@ -189,5 +185,5 @@ def display_scale(unit_name: str, largest: float) -> Scale:
 
 
 def time_scale(span: float) -> Scale:
-    """Choose how to show times (s) that span so many seconds: milliseconds below two seconds."""
+    """Return the scale for times (s) in a ``span`` of seconds: milliseconds below two seconds."""
     return Scale(1.0, "s") if span >= 2 else Scale(1e3, "ms")
