@@ -1,7 +1,7 @@
 """Open, convert and export recordings: the calls that most users need."""
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -92,7 +92,7 @@ def open_output(
         If a mapping does not fit its data, or if reports to be merged differ in rows, times, unit,
         type or columns.
     UnitError
-        If a unit cannot be parsed, or is given for a name that does not occur.
+        If a unit cannot be parsed, or is set for a name that does not occur.
     NameClashError
         If two NWB files have recordings of the same name that cannot be merged.
     MissingDependencyError
@@ -119,12 +119,12 @@ def open_output(
     }
     paths = _as_list(path)
     with ExitStack() as stack:
-        for one in paths:
-            stack.enter_context(pause_writer(existing(one)))
-        in_nwb = [one for one in paths if reader.is_nwb(Path(one))]
-        if in_nwb:
-            _refuse_options(in_nwb[0], options)
-            return reader.read_merged([Path(one) for one in paths])
+        for item in paths:
+            stack.enter_context(pause_writer(existing(item)))
+        nwb_files = [item for item in paths if reader.is_nwb(Path(item))]
+        if nwb_files:
+            _refuse_options(nwb_files[0], options)
+            return reader.read_merged([Path(item) for item in paths])
     return read_source(paths, **options)
 
 
@@ -142,10 +142,8 @@ def _as_list(path: SourcePaths) -> list[str | Path]:
 
 
 def _refuse_options(path: str | Path, options: Mapping[str, Any]) -> None:
-    given = [name for name, value in options.items() if value]
-    if given:
-        names = " and ".join(given)
-        msg = f"{names} cannot be given for {path}: an NWB file states its units, times and cells"
+    if names := " and ".join(name for name, value in options.items() if value):
+        msg = f"{names} cannot be set for {path}: an NWB file states its units, times and cells"
         raise SourceError(msg)
 
 
@@ -161,7 +159,7 @@ def _state_of_stream(target: Path) -> str:
 
 @dataclass(frozen=True)
 class Converted:
-    """The path of a written file, and notes on what was left out or corrected."""
+    """The path of a written file, and notes on data that were left out or corrected."""
 
     path: Path
     notes: tuple[str, ...]
@@ -187,8 +185,8 @@ def convert(
     Parameters
     ----------
     source
-        What ``open_output`` takes, or an open output, such as one that was made in memory. An open
-        output is not closed.
+        A source as for ``open_output``, or an open output, such as one created in memory, which is
+        not closed.
     target
         The NWB file to write. A name that ends in ``.zarr``, such as ``run.nwb.zarr``, makes a Zarr
         store, which is filled with dask: in threads, or on the cluster of an active client.
@@ -208,7 +206,7 @@ def convert(
         with the same arguments, and each writes some of the columns. Only rank 0 issues warnings
         and reports progress.
     options
-        Options of ``open_output`` that complete what the source does not state.
+        Options of ``open_output``, such as ``unit``, for values that the source does not state.
 
     Raises
     ------
@@ -265,34 +263,30 @@ def convert(
 def _open_source(
     source: SourcePaths | SimulationOutput, target: Path, options: "OpeningOptions"
 ) -> tuple[AbstractContextManager[SimulationOutput], datetime | None]:
-    """Open the source of a conversion; return also when it was modified last."""
+    """Open the source of a conversion; return it and the time of its last modification."""
     if isinstance(source, SimulationOutput):
         if options:
-            msg = f"the source is open already: give {' and '.join(options)} to open_output"
+            msg = f"the source is already open: pass {' and '.join(options)} to open_output"
             raise SourceError(msg)
         return nullcontext(source), None
     paths = _as_list(source)
     if any(Path(path).resolve() == target.resolve() for path in paths):
-        msg = f"{target} is the source and cannot be the target too"
+        msg = f"{target} is the source; expected another target"
         raise TargetExistsError(msg)
-    return open_output(paths, **options), _modified(paths)
+    times = [Path(path).stat().st_mtime for path in paths if Path(path).exists()]
+    modified = datetime.fromtimestamp(max(times)).astimezone() if times else None
+    return open_output(paths, **options), modified
 
 
 @contextmanager
 def _warnings_of(team: Team) -> Iterator[None]:
-    """Silence the warnings of all ranks but rank 0: all ranks read the same source."""
+    """Silence warnings on all ranks except rank 0: all ranks read the same source."""
     if team.rank == 0:
         yield
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SimulationOutputWarning)
         yield
-
-
-def _modified(paths: Iterable[str | Path]) -> datetime | None:
-    """Return when the newest of the paths was modified."""
-    times = [Path(path).stat().st_mtime for path in paths if Path(path).exists()]
-    return datetime.fromtimestamp(max(times)).astimezone() if times else None
 
 
 def plan_layouts(
@@ -476,13 +470,13 @@ def _part_of(
     among = replace(network, populations=()) if only_projections else network
     chosen = replace(
         among,
-        populations=tuple(one for one in among.populations if name in {None, one.name}),
-        projections=tuple(one for one in among.projections if name in {None, one.name}),
+        populations=tuple(part for part in among.populations if name in {None, part.name}),
+        projections=tuple(part for part in among.projections if name in {None, part.name}),
     )
     if len(chosen.parts) != 1:
         what = "projection" if only_projections else "population or projection"
         named = "" if name is None else f" named {name!r}"
-        names = _listed([one.name for one in among.parts])
+        names = _listed([part.name for part in among.parts])
         msg = f"{network.name} has {names}; expected one {what}{named} (--part)"
         raise ExportError(msg)
     return chosen

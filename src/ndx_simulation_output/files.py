@@ -16,19 +16,19 @@ from ndx_simulation_output.errors import SimulationOutputError, TargetExistsErro
 
 
 def is_zarr_name(path: Path) -> bool:
-    """Return True if the name of ``path`` is that of a Zarr store: it ends in ``.zarr``."""
+    """Return True if ``path`` ends in ``.zarr``."""
     return path.suffix == ".zarr"
 
 
 def is_zarr_store(path: Path) -> bool:
-    """Return True if ``path`` is the directory of a Zarr store, of either format version."""
+    """Return True if ``path`` is a Zarr store, of format version 2 or 3."""
     return any((path / name).is_file() for name in (".zgroup", "zarr.json"))
 
 
 def check_target(path: Path, *, overwrite: bool) -> None:
     """Raise TargetExistsError if ``path`` exists, WriteError if its directory does not.
 
-    ``overwrite`` allows to replace a file, or a Zarr store whose name ends in ``.zarr``.
+    With ``overwrite``, an existing file, or Zarr store with the suffix ``.zarr``, is allowed.
     """
     if path.is_dir() and not (is_zarr_name(path) and is_zarr_store(path)):
         msg = f"{path} is a directory; expected the name of a file to write"
@@ -63,7 +63,7 @@ def atomic_file(
 
 @contextmanager
 def atomic_directory(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """Yield the path of a directory to create; it is renamed to ``path`` as in ``atomic_file``."""
+    """Yield a temporary path for a new directory, renamed to ``path`` as in ``atomic_file``."""
     check_target(path, overwrite=overwrite)
     temporary = _unused_name(path, "part")
     with write_errors(path):
@@ -75,7 +75,7 @@ def atomic_directory(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
 
 
 def _unused_name(path: Path, what: str) -> Path:
-    """Return a name next to ``path`` that does not exist. A crash may have left this process id."""
+    """Return an unused path next to ``path``; a crashed process may have had the same id."""
     own = f".{path.stem}.{os.getpid()}"
     names = (f"{own}{f'-{number}' if number else ''}.{what}{path.suffix}" for number in count())
     return next(name for name in map(path.with_name, names) if not name.exists())
@@ -95,16 +95,16 @@ def target_of_partial(path: Path) -> str | None:
 
 
 def find_partials(path: Path) -> list[Path]:
-    """Return the temporary files of processes that write ``path``, or crashed while they did."""
+    """Return the temporary files of running or crashed processes that write ``path``."""
     try:
-        others = sorted(path.parent.iterdir())
+        siblings = sorted(path.parent.iterdir())
     except OSError:
         return []
-    return [other for other in others if target_of_partial(other) == path.name]
+    return [sibling for sibling in siblings if target_of_partial(sibling) == path.name]
 
 
 def _replace(path: Path, directory: Path) -> None:
-    """Rename a directory to ``path``. If that fails, what was there before is put back."""
+    """Rename a directory to ``path``; if that fails, restore the previous ``path``."""
     if not path.exists():
         directory.rename(path)
         return
@@ -135,22 +135,22 @@ def write_errors(path: Path) -> Iterator[None]:
 
 
 class AtomicFile(h5py.File):  # type: ignore[misc]
-    """An HDF5 file that is written under the temporary name ``path``."""
+    """An HDF5 file that is being written; ``path`` is its temporary path."""
 
     path: Path
     file_object: "FileObject"
 
     def check(self) -> None:
-        """Raise OSError if something that HDF5 wrote is not in the file: the disk may be full."""
+        """Raise OSError if a write of HDF5 failed, for example because the disk is full."""
         self.file_object.check()
 
 
 class FileObject(io.FileIO):
     """The Python file object through which HDF5 writes.
 
-    HDF5 crashes if a delayed write fails, such as when it closes a dataset. An error is therefore
-    raised only in a large write, which HDF5 does not delay, and not while ``is_closing``. Until
-    then HDF5 takes the data as written, and ``failure`` holds the error.
+    HDF5 crashes if a delayed write fails, for example while it closes a dataset. The first error
+    is therefore stored in ``failure``, and raised only by a large write, which HDF5 does not delay,
+    unless ``is_closing``.
     """
 
     _LARGE_WRITE = 2**16
@@ -158,7 +158,7 @@ class FileObject(io.FileIO):
     is_closing = False
 
     def write(self, data: Any) -> int:
-        """Write all of ``data``, or keep the error in ``failure``."""
+        """Write all of ``data``, or store the error in ``failure``."""
         try:
             if self.failure is None:
                 self.store(memoryview(data).cast("B"))
@@ -169,7 +169,7 @@ class FileObject(io.FileIO):
         return len(data)
 
     def truncate(self, size: int | None = None) -> int:
-        """Set the length of the file, or keep the error in ``failure``."""
+        """Set the length of the file, or store the error in ``failure``."""
         try:
             if self.failure is None:
                 self.cut(size or 0)
@@ -192,7 +192,7 @@ class FileObject(io.FileIO):
         super().truncate(size)
 
     def finish(self) -> None:
-        """Complete the file after HDF5 has closed it; for subclasses."""
+        """Complete the file after HDF5 has closed it. Subclasses may override this."""
 
 
 def _plain_file_object(path: Path) -> FileObject:

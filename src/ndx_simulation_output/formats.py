@@ -28,9 +28,10 @@ _PICKLE_PROTOCOLS = range(2, 6)
 
 @dataclass(frozen=True)
 class Format:
-    """A format of single files: ``read`` of ``module`` reads a file and takes the ``options``.
+    """A format of single files, read by the function ``read`` of ``module``.
 
-    ``recognizes`` gets the path of a file, or its open root group if it ``is_hdf5``.
+    ``options`` are the options of ``open_output`` that apply. ``recognizes`` is called with the
+    path of a file, or with its root group if ``is_hdf5``.
     """
 
     name: str
@@ -41,8 +42,8 @@ class Format:
 
     def read(self, path: Path, options: Mapping[str, Any]) -> SimulationOutput:
         """Read a file; raise SourceError if an option does not apply to the format."""
-        if others := sorted(set(options) - self.options):
-            msg = f"{path} is a file of {self.name}, which has no option {others[0]}"
+        if unknown := sorted(set(options) - self.options):
+            msg = f"{path} is a file of {self.name}, which has no option {unknown[0]}"
             raise SourceError(msg)
         if not self.module:
             msg = (
@@ -72,7 +73,7 @@ def _is_annarchy(path: Path) -> bool:
             with zipfile.ZipFile(path) as archive:
                 return all(name.endswith(".npy") for name in archive.namelist())
     except (OSError, EOFError, zlib.error, zipfile.BadZipFile, ValueError, NotImplementedError):
-        return True  # A damaged container: its reader names the damage.
+        return True  # The reader reports what is damaged.
     return start.startswith(_MATLAB) or _is_pickle(start)
 
 
@@ -81,9 +82,9 @@ def _is_pickle(start: bytes) -> bool:
 
 
 def _is_neuronvisio(root: h5py.Group) -> bool:
-    """Return True if there is a group of results, and a geometry or the mark of PyTables."""
-    is_marked = "geometry" in root or "PYTABLES_FORMAT_VERSION" in root.attrs
-    return is_marked and isinstance(root.get("results"), h5py.Group)
+    """Return True if there is a group ``results``, and a geometry or PyTables' version."""
+    has_mark = "geometry" in root or "PYTABLES_FORMAT_VERSION" in root.attrs
+    return has_mark and isinstance(root.get("results"), h5py.Group)
 
 
 def _is_pymodaq(root: h5py.Group) -> bool:
@@ -111,7 +112,7 @@ FORMATS: tuple[Format, ...] = (
     ),
     Format("PyMoDAQ", "pymodaq.reading", _is_pymodaq, is_hdf5=True),
 )
-"""All formats but SONATA, which is tried for every source that is none of these."""
+"""All formats except SONATA, the format of every other source."""
 
 
 def recognize(path: Path) -> Format | None:
@@ -120,27 +121,25 @@ def recognize(path: Path) -> Format | None:
         return None
     try:
         if not h5py.is_hdf5(path):
-            return next((one for one in FORMATS if not one.is_hdf5 and one.recognizes(path)), None)
+            return _first(path, is_hdf5=False)
         with h5py.File(path, "r") as root:
-            return next((one for one in FORMATS if one.is_hdf5 and one.recognizes(root)), None)
+            return _first(root, is_hdf5=True)
     except (KeyError, OSError, RuntimeError):
         return None
+
+
+def _first(source: Path | h5py.Group, *, is_hdf5: bool) -> Format | None:
+    candidates = (entry for entry in FORMATS if entry.is_hdf5 == is_hdf5)
+    return next((entry for entry in candidates if entry.recognizes(source)), None)
 
 
 def read_source(
     source: SourcePaths, **options: Mapping[str, str] | str | float | None
 ) -> SimulationOutput:
-    """Read a source of any format; ``options`` are those of ``open_output``.
-
-    Raises
-    ------
-    SourceError
-        If the source cannot be read, or its format has no such option.
-
-    """
+    """Read a source of any format; ``options`` are those of ``open_output``."""
     paths = [source] if isinstance(source, (str, Path)) else list(source)
     if len(paths) == 1 and (found := recognize(Path(paths[0]))) is not None:
-        return found.read(Path(paths[0]), _given(options))
+        return found.read(Path(paths[0]), _set_options(options))
     from ndx_simulation_output import sonata
 
     return sonata.read(source if isinstance(source, (str, Path)) else paths, **options)  # type: ignore[arg-type]
@@ -152,8 +151,8 @@ def read_as(name: str, path: Path, **options: Mapping[str, str] | float | None) 
     if found is None or found.name != name:
         msg = f"{path} is not a file of {name}"
         raise SourceError(msg)
-    return found.read(path, _given(options))
+    return found.read(path, _set_options(options))
 
 
-def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+def _set_options(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value not in (None, {})}

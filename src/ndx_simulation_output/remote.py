@@ -31,12 +31,12 @@ def is_url(path: object) -> TypeGuard[str]:
 def open_url(url: str, storage_options: Mapping[str, Any] | None = None) -> "RemoteFile":
     """Open a file on a server for reading; ``storage_options`` are options of fsspec.
 
-    MissingDependencyError names a missing library of the protocol; SourceError says why the server
-    does not return the file, such as one that supports no byte ranges.
+    Raise MissingDependencyError if a library for the protocol is not installed, and SourceError if
+    the file cannot be opened or the server does not support byte ranges.
     """
     name = _without_secrets(url)
     with _errors_of(name), ExitStack() as stack:
-        # RemoteFile caches blocks: the cache of fsspec outlives its file.
+        # RemoteFile caches blocks itself: the cache of fsspec is not freed with its file.
         file = _file_system(url, name, storage_options or {}).open(url, "rb", cache_type="none")
         stack.callback(file.close)
         opened = RemoteFile(file, file.seek(0, io.SEEK_END), name)
@@ -57,8 +57,8 @@ def refuse_url(path: object) -> None:
 class RemoteFile(io.RawIOBase):
     """A file on a server that h5py can read; ``name`` is its URL without passwords and signatures.
 
-    It caches at most 32 blocks of 1 MiB until it is closed. ``failure`` is the first error of the
-    server: HDF5 may report such an error as a missing object.
+    It caches at most 32 blocks of 1 MiB until it is closed. ``failure`` is the first read error:
+    HDF5 may report it as a missing object.
     """
 
     def __init__(self, file: Any, size: int, name: str) -> None:
@@ -88,7 +88,7 @@ class RemoteFile(io.RawIOBase):
         return self._position
 
     def readinto(self, buffer: Any) -> int:
-        """Read bytes until ``buffer`` is full or the file ends; SourceError if the server fails."""
+        """Fill ``buffer`` up to the end of the file; raise SourceError if reading fails."""
         left = memoryview(buffer).cast("B")
         begin = self._position
         while left and self._position < self._size:
@@ -166,7 +166,7 @@ def _errors_of(name: str) -> Iterator[None]:
 
 
 def _reason(error: BaseException) -> str:
-    """Return the message of the first cause that has one."""
+    """Return the message of the original cause, or of the first later one that has a message."""
     causes = [error]
     while (cause := causes[-1].__cause__) is not None:
         causes.append(cause)

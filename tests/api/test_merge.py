@@ -221,12 +221,16 @@ def test_a_cell_of_two_ranks_is_an_error_that_names_both_files(ranks, tmp_path):
 def test_sonata_and_nwb_are_not_merged(ranks, tmp_path):
     sonata_report().write(tmp_path / "v.h5")
 
-    with pytest.raises(SourceError, match=r"v\.h5 is not an NWB file; only NWB files can be merged"):
+    with pytest.raises(
+        SourceError, match=r"v\.h5 is not an NWB file; only NWB files can be merged"
+    ):
         convert([ranks[0], tmp_path / "v.h5"], tmp_path / "run.nwb")
 
 
 def test_what_an_nwb_file_says_itself_cannot_be_given(ranks, tmp_path):
-    with pytest.raises(SourceError, match=r"cannot be given for .*run\.0\.nwb: an NWB file states its units"):
+    with pytest.raises(
+        SourceError, match=r"cannot be set for .*run\.0\.nwb: an NWB file states its units"
+    ):
         convert(ranks, tmp_path / "run.nwb", unit={"v": "mV"})
 
 

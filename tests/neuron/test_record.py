@@ -400,7 +400,7 @@ def test_what_would_give_wrong_values_is_refused(h, target):
     refused(r"Cell\[0\].soma belongs to cell 1 .* and to cell 2", target, cells={1: cell, 2: cell})
     refused("no section belongs to the cell 3", target, cells={1: 3})
     refused("cell 0 has no gid", target, spikes=True)
-    refused("no NetCon is given for the spikes of cell 0", target, spikes={})
+    refused("spikes has no NetCon for cell 0", target, spikes={})
     refused("same name", target, variables=["v", "v"], error=NameClashError)
     h.CVode().active(True)
     h.CVode().use_local_dt(True)

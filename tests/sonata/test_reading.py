@@ -166,7 +166,7 @@ def test_rows_come_from_the_data_and_not_from_the_time(
         implied = round((triple[1] - triple[0]) / triple[2])
         assert found.data.shape[0] == rows
         note = f"report/pop/data of v.h5 has {rows} rows where its time implies {implied}"
-        assert output.notes == (f"{note}; all rows were kept",)
+        assert output.notes == (f"{note}; all rows were read",)
 
 
 @pytest.mark.parametrize("start", [0.0, 10.0, 100.0, 1000.0, -20.0])
@@ -507,7 +507,7 @@ def test_the_caller_sets_the_unit_of_one_population(tmp_path: Path) -> None:
 def test_a_unit_of_the_caller_that_is_not_understood_is_refused(tmp_path: Path) -> None:
     source = _written(tmp_path, report())
 
-    with pytest.raises(UnitError, match="the unit 'furlong' given for v is not understood"):
+    with pytest.raises(UnitError, match="the unit 'furlong' of v is not recognized"):
         open_output(source, unit={"v": "furlong"})
 
 
@@ -607,7 +607,9 @@ def test_a_further_column_may_have_any_name(
 def test_a_further_column_that_fits_nothing_is_refused(tmp_path: Path) -> None:
     source = _written(tmp_path, report(odd=np.zeros(7)))
 
-    with pytest.raises(SourceError, match=r"mapping/odd of v\.h5 cannot be kept: expected a value"):
+    with pytest.raises(
+        SourceError, match=r"mapping/odd of v\.h5 cannot be stored: expected a value"
+    ):
         open_output(source)
 
 

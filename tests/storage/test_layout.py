@@ -200,19 +200,19 @@ def test_more_workers_have_smaller_pieces():
         ({"chunks": 5}, r"chunks are 5; expected two positive numbers"),
         (
             {"chunks": "contiguous", "compression": "gzip"},
-            r"contiguous data cannot be compressed: leave out chunks or compression",
+            r"contiguous data cannot be compressed; expected only one of chunks and compression",
         ),
         (
             {"link": True, "compression": "gzip"},
-            r"linked data are stored as in the source: leave out chunks and compression",
+            r"linked data are stored as in the source; expected no chunks and no compression",
         ),
         (
             {"link": True, "chunks": (3, 4)},
-            r"linked data are stored as in the source: leave out chunks and compression",
+            r"linked data are stored as in the source; expected no chunks and no compression",
         ),
         (
             {"link": True, "quantize": "0.01mV"},
-            r"linked data cannot be quantized: leave out link or quantize",
+            r"linked data cannot be quantized; expected only one of link and quantize",
         ),
         ({"memory": MIB - 1}, r"memory is 1048575 bytes; expected at least 1 MiB"),
         ({"memory": -1}, r"memory is -1 bytes; expected at least 1 MiB"),

@@ -18,7 +18,7 @@ from ndx_simulation_output.nwb.zarr import DEFAULT_COMPRESSION
 from ndx_simulation_output.storage.layout import StorageOptions
 
 _RANK_COUNTS = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
-"""Environment variables in which Open MPI and MPICH give the number of processes."""
+"""Environment variables with the number of processes in Open MPI, MPICH and MVAPICH."""
 
 
 @click.command()

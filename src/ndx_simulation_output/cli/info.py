@@ -16,7 +16,7 @@ from ndx_simulation_output.info import describe, json_of
 def info(sources: tuple[str, ...], *, as_json: bool, **options: Any) -> None:
     """List the contents of an NWB file or of the output of a simulation.
 
-    SOURCES are what ``convert`` takes, or the URL of an NWB file.
+    SOURCES are the same as for ``convert``, or the URL of an NWB file.
 
     \b
     Example:

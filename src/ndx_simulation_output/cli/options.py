@@ -13,7 +13,7 @@ _Command = Callable[..., None]
 
 
 class _LocalPath(click.Path):
-    """A local path. A URL is refused: as a path it would name another file."""
+    """A local path; a URL is refused."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         refuse_url(value)
@@ -30,7 +30,7 @@ def source_options(command: _Command) -> _Command:
 
 
 def reading_options(command: _Command) -> _Command:
-    """Add the options of ``open_output`` but ``--population``, which the command defines itself."""
+    """Add the options of ``open_output`` except ``--population``, which the command defines."""
     return _add(command, _READING_OPTIONS)
 
 

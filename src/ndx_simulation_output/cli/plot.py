@@ -82,7 +82,7 @@ def plot(
 ) -> None:
     """Plot an NWB file or the output of a simulation.
 
-    SOURCES are what ``info`` takes. Only the data shown are read.
+    SOURCES are the same as for ``info``. Only the data shown are read.
 
     \b
     Example:

@@ -29,8 +29,8 @@ def view(
 ) -> None:
     """Show FILES in a browser, on this machine only; Ctrl-C ends it.
 
-    Each of FILES is a source that ``info`` takes. They are not modified. The printed address holds
-    a token that the page needs.
+    Each of FILES is a source as for ``info``. They are not modified. The printed address contains
+    the token that the page requires.
 
     \b
     Example:
@@ -39,21 +39,21 @@ def view(
     """
     import_optional("bokeh", "view", "view")
     from ndx_simulation_output.viewer.server import LOOPBACK, serve
-    from ndx_simulation_output.viewer.session import Source
+    from ndx_simulation_output.viewer.session import ViewedFile
 
     def ready(address: str) -> None:
         click.echo(f"open {address} (Ctrl-C to stop)")
         if not no_browser:
             webbrowser.open(address)
 
-    sources = [Source(path, options) for path in files]
-    for source in sources:
-        with source.opened():
+    viewed = [ViewedFile(path, options) for path in files]
+    for file in viewed:
+        with file.open():
             pass  # Report a file that cannot be opened before the page is served.
     with suppress(KeyboardInterrupt):
         try:
             address = None if all_interfaces else LOOPBACK
-            asyncio.run(serve(sources, port=port, address=address, ready=ready))
+            asyncio.run(serve(viewed, port=port, address=address, ready=ready))
         except OSError as error:
             msg = f"cannot listen on port {port}: {error.strerror}"
             raise click.UsageError(msg) from error

@@ -9,7 +9,7 @@ from ndx_simulation_output.errors import RecordingError
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell: its id, and its sections by their number in the cell."""
+    """A cell: its id, and its recorded sections by their number in the cell."""
 
     id: int
     sections: Mapping[int, Any]
@@ -30,7 +30,7 @@ def find_populations(
 
     ``cells`` are the ids of the cells: None (counted from 0), gids of the ``ParallelContext``, a
     dict of cells by id, or a dict of either by the name of the population. Sections that belong to
-    no object are one cell for each tree.
+    no object form one cell for each tree.
     """
     known = _Sections(h)
     chosen = None if sections is None else set(sections)
@@ -52,7 +52,7 @@ def find_populations(
 
 
 class _Sections:
-    """All sections of the model, by the object or tree that they belong to."""
+    """All sections of the model, grouped by the object or tree to which they belong."""
 
     def __init__(self, h: Any) -> None:
         self._h = h
@@ -86,7 +86,7 @@ class _Sections:
 def _key(owner: Any) -> Any:
     if _is_section(owner):
         return owner
-    # hoc objects get a new Python wrapper at each access; Python objects may not be hashable.
+    # Each access to a hoc object creates a new Python wrapper; Python objects may be unhashable.
     return owner.hname() if hasattr(owner, "hname") else id(owner)
 
 

@@ -7,14 +7,14 @@ from typing import Any
 from ndx_simulation_output.errors import RecordingError, SimulationOutputWarning
 from ndx_simulation_output.neuron.variables import Variable
 
-# A deviation from a whole number of steps below this part of a step is due to rounding.
+# Largest deviation from a whole number of steps, in steps, that is due to rounding.
 _SLACK = 1e-6
-# A longer fixed time step (ms) was probably left by CVode.
+# A longer fixed time step (ms) is probably the last one of CVode.
 _LONG_STEP = 0.1
 
 
 class Clock:
-    """The time of a simulation; its time step and integration method must not change."""
+    """The time of a simulation, whose time step and integration method must not change."""
 
     def __init__(self, h: Any) -> None:
         self._h, self._context, self._cvode = h, h.ParallelContext(), h.CVode()
@@ -46,7 +46,7 @@ class Clock:
         return self.dt / 4 if self.is_fixed else _SLACK
 
     def is_before(self, stop: float) -> bool:
-        """Return True if there is another time step until ``stop`` (ms)."""
+        """Return True if there is another time step before or at ``stop`` (ms)."""
         if self.is_fixed:
             return self.time + self.dt <= stop + self.slack
         return self.time < stop - self.slack
@@ -58,7 +58,7 @@ class Clock:
 
     def advance(self, time: float) -> None:
         """Simulate until ``time`` (ms)."""
-        # A little later, so that the last time step is not lost by rounding.
+        # Add the slack, so that rounding does not omit the last time step.
         self._context.psolve(time + self.slack if self.is_fixed else time)
 
     def step(self) -> None:
@@ -94,7 +94,7 @@ def _nseg(section: Any) -> int:
 
 
 class Schedule:
-    """The sample times of one variable in ms: ``every`` interval from ``start``, or each step."""
+    """The sample times (ms) of one variable: at intervals of ``every``, or at each time step."""
 
     def __init__(self, variable: Variable, clock: Clock) -> None:
         self._name, self._clock = variable.name, clock
@@ -125,7 +125,7 @@ class Schedule:
         return float("inf") if is_over else time
 
     def is_due(self, time: float) -> bool:
-        """Return True if the variable is sampled at ``time``, and count the sample."""
+        """Return True and count the sample if the variable is to be sampled at ``time``."""
         expected = self.next
         if expected is None:
             return self._is_new(time)
@@ -142,7 +142,7 @@ class Schedule:
         return True
 
     def _is_new(self, time: float) -> bool:
-        """Return True if a step of CVode is to be sampled: at an event, one repeats its time."""
+        """Return True if a step of CVode is to be sampled; steps at events may repeat a time."""
         is_new = self._last < time and self._start <= time
         if is_new and self._stop is not None:
             is_new = time <= self._stop

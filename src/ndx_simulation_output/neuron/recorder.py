@@ -30,7 +30,7 @@ from ndx_simulation_output.storage.layout import StorageOptions
 from ndx_simulation_output.storage.mpi import Communicator, Team, together
 
 _MEMORY = 2**25
-# The system clock is read once in this number of samples.
+# The system clock is read once for this number of samples.
 _SAMPLES_PER_CHECK = 16
 
 
@@ -54,11 +54,11 @@ def record(
 ) -> Iterator["Recorder"]:
     """Record a NEURON model while it runs; the file is at ``target`` when the block ends.
 
-    If the block ends with an error, what was recorded until then is kept. If the process dies,
-    ``ndx-sim recover`` restores what was flushed.
+    If the block raises, the data recorded until then are stored. If the process dies,
+    ``ndx-sim recover`` restores the data of the last flush.
 
-    The model must be complete and is not changed. A current is the one with which NEURON computed
-    the time step.
+    The model must be complete and is not changed. Recorded currents are those with which NEURON
+    computed the time step.
 
     Parameters
     ----------
@@ -99,11 +99,11 @@ def record(
     Raises
     ------
     RecordingError
-        If the model cannot be recorded like this, or values would be wrong.
+        If the model cannot be recorded with these options, or recorded values would be wrong.
     MissingDependencyError
         If NEURON is not installed.
     UnitError
-        If a unit is not understood.
+        If a unit cannot be parsed.
     TargetExistsError
         If the target exists and ``overwrite`` is False.
     WriteError
@@ -149,7 +149,7 @@ def record(
                 (recorded.name, Gatherer(h, recorded.pointers, table.n_compartments), schedule)
                 for (recorded, schedule), table in zip(found, tables, strict=True)
             ]
-            # The tables of a large model are large, and no longer needed.
+            # Free the tables, which may be large.
             del found, tables, reports
             recorder = Recorder(file, clock, sampled, spike_recorder, team, flush_every)
             try:
@@ -242,7 +242,7 @@ class Recorder:
             self.flush()
 
     def flush(self) -> None:
-        """Write what was recorded, so that the file can be read up to the current time.
+        """Write the recorded data, so that the file can be read up to the current time.
 
         Raises
         ------
@@ -267,7 +267,7 @@ class Recorder:
     def _is_flush_due(self) -> bool:
         """Return True if ``flush_every`` has passed, the same on all ranks."""
         is_due = time.monotonic() - self._last_flush > self._flush_every
-        return bool(self._team.tell(is_due if self._team.rank == 0 else None))
+        return bool(self._team.broadcast(is_due if self._team.rank == 0 else None))
 
 
 def _report(
@@ -287,11 +287,11 @@ def _report(
 
 def _with_equal_columns(tables: Sequence[CompartmentTable], team: Team) -> list[CompartmentTable]:
     """Return tables with the same columns on all ranks; unknown values are NaN."""
-    names = team.agree([sorted(table.columns) for table in tables])
-    wanted = [set().union(*of_ranks) for of_ranks in zip(*names, strict=True)]
+    names = team.allgather([sorted(table.columns) for table in tables])
+    all_columns = [set().union(*of_ranks) for of_ranks in zip(*names, strict=True)]
     return [
         replace(table, columns={**_unknown(table, columns), **table.columns})
-        for table, columns in zip(tables, wanted, strict=True)
+        for table, columns in zip(tables, all_columns, strict=True)
     ]
 
 
@@ -301,7 +301,7 @@ def _unknown(table: CompartmentTable, columns: set[str]) -> dict[str, Any]:
 
 def _check_found(found: Sequence[RecordedVariable], team: Team) -> None:
     """Check that each variable has a compartment on any rank; warn of unknown units."""
-    counts = team.agree([recorded.table.n_compartments for recorded in found])
+    counts = team.allgather([recorded.table.n_compartments for recorded in found])
     for number, recorded in enumerate(found):
         name = recorded.variable.name
         if not any(of_rank[number] for of_rank in counts):

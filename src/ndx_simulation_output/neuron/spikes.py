@@ -1,8 +1,8 @@
 """Record the spikes of the cells of a running NEURON model.
 
-NEURON has one pair of vectors for the spikes of a cell, and the last caller of ``spike_record`` or
-``NetCon.record`` gets them: NetPyNE and BioNet do. A cell may have a hoc statement beside them,
-which is executed at each spike. It works with threads, where a Python callback waits for ever.
+NEURON records the spikes of a cell only into the vectors of the last call of ``spike_record`` or
+``NetCon.record``, which NetPyNE and BioNet also use. A hoc statement that is executed at each spike
+does not replace them, and works with threads, where a Python callback would deadlock.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,7 +15,7 @@ from ndx_simulation_output.errors import RecordingError
 from ndx_simulation_output.neuron.cells import Cell, Population
 from ndx_simulation_output.recording import Spikes
 
-# hoc variables of this module are numbered, so that each has a name of its own.
+# Numbers in the names of hoc variables of this module, which must be unique.
 _NUMBERS = count()
 
 
@@ -55,7 +55,7 @@ class SpikeRecorder:
                     connection.record(f"{times_name}.append(t) {ids_name}.append({number})")
 
     def stop(self) -> None:
-        """Stop recording; ``new_spikes`` still returns the spikes recorded until now."""
+        """Stop recording; ``new_spikes`` still returns the last spikes."""
         for cells in self._connections.values():
             for _, connection in cells:
                 if connection is not None:
@@ -84,16 +84,13 @@ class SpikeRecorder:
     def _connection(self, cell: Cell, detection: "bool | float | Mapping[int, Any]") -> Any:
         if isinstance(detection, Mapping):
             if cell.id not in detection:
-                msg = (
-                    f"no NetCon is given for the spikes of cell {cell.id}; expected one for each "
-                    "cell"
-                )
+                msg = f"spikes has no NetCon for cell {cell.id}; expected one for each cell"
                 raise RecordingError(msg)
             return detection[cell.id]
         return self._of_gid(cell) if detection is True else self._at_threshold(cell, detection)
 
     def _of_gid(self, cell: Cell) -> Any:
-        """Return a ``NetCon`` from the source of the gid of a cell, None if it is no potential."""
+        """Return a ``NetCon`` from the source of the gid of a cell; None if not a potential."""
         if not self._context.gid_exists(cell.id):
             msg = (
                 f"cell {cell.id} has no gid in the ParallelContext; expected one, or "

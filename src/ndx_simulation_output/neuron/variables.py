@@ -69,8 +69,8 @@ class RecordedVariable:
 class Gatherer:
     """Reads the values of many pointers with one call of NEURON's ``PtrVector``.
 
-    ``PtrVector`` works with threads, CVode and CoreNEURON. Its set-up takes linear time, that of
-    ``Vector.record`` does not.
+    ``PtrVector`` works with threads, CVode and CoreNEURON. Its set-up time is linear in the number
+    of pointers, unlike that of ``Vector.record``.
     """
 
     def __init__(self, h: Any, pointers: Callable[[], Iterable[Any]], count: int) -> None:
@@ -100,7 +100,7 @@ class Gatherer:
 def as_variables(
     variables: Iterable[str | Variable], every: float | None, dtype: DTypeLike
 ) -> list[Variable]:
-    """Return variables; names become variables with this interval and dtype."""
+    """Return variables; each name is replaced by a variable with this interval and dtype."""
     return [
         Variable(variable, every=every, dtype=dtype) if isinstance(variable, str) else variable
         for variable in variables
@@ -141,7 +141,7 @@ class _Compartment:
 def _compartments(
     h: Any, name: str, population: Population, chosen: set[Any] | None
 ) -> Iterator[_Compartment]:
-    process, _, own = name.rpartition(".")
+    process, _, process_variable = name.rpartition(".")
     if process and not _is_known(h, process):
         msg = f"NEURON has no point process {process!r}, of which {name} is to be recorded"
         raise RecordingError(msg)
@@ -152,18 +152,19 @@ def _compartments(
             for segment in section:
                 if process:
                     yield from (
-                        _Compartment(row, number, segment, one, own)
-                        for one in segment.point_processes()
-                        if one.hname().partition("[")[0] == process and _has(one, own)
+                        _Compartment(row, number, segment, owner, process_variable)
+                        for owner in segment.point_processes()
+                        if owner.hname().partition("[")[0] == process
+                        and _has(owner, process_variable)
                     )
                 elif _has(segment, name):
                     yield _Compartment(row, number, segment, segment, name)
                 else:
-                    break  # A mechanism is in all segments of a section or in none.
+                    break  # A mechanism is inserted in all segments of a section or in none.
 
 
 def _pointers(compartments: Iterable[_Compartment]) -> Iterator[Any]:
-    return (getattr(one.owner, f"_ref_{one.variable}") for one in compartments)
+    return (getattr(item.owner, f"_ref_{item.variable}") for item in compartments)
 
 
 def _has(owner: Any, variable: str) -> bool:
@@ -175,14 +176,14 @@ def _has(owner: Any, variable: str) -> bool:
 
 
 def _table(population: Population, found: list[_Compartment]) -> CompartmentTable:
-    counts = np.bincount([one.row for one in found], minlength=len(population.cells))
+    counts = np.bincount([item.row for item in found], minlength=len(population.cells))
     columns: dict[str, NDArray[Any]] = {
-        "number": np.array([one.section_number for one in found], np.int32),
-        "label": np.array([one.segment.sec.name() for one in found], object),
-        **_geometry([one.segment for one in found]),
+        "number": np.array([item.section_number for item in found], np.int32),
+        "label": np.array([item.segment.sec.name() for item in found], object),
+        **_geometry([item.segment for item in found]),
     }
-    if any(one.owner is not one.segment for one in found):
-        columns["point_process"] = np.array([one.owner.hname() for one in found], object)
+    if any(item.owner is not item.segment for item in found):
+        columns["point_process"] = np.array([item.owner.hname() for item in found], object)
     recorded = counts > 0
     ids = np.array([cell.id for cell in population.cells], np.int64)
     return CompartmentTable.from_counts(population.name, ids[recorded], counts[recorded], columns)
@@ -191,8 +192,7 @@ def _table(population: Population, found: list[_Compartment]) -> CompartmentTabl
 def _geometry(segments: Sequence[Any]) -> dict[str, NDArray[np.float64]]:
     """Return position in the section (0 to 1), centre and diameter (µm), of shape (segment,).
 
-    The centre is at the same fraction of the length of the 3-D points of the section, and NaN
-    without such points.
+    The centre is interpolated along the 3-D points of the section; NaN without such points.
     """
     position = np.array([segment.x for segment in segments], np.float64)
     columns = {"position": position}
@@ -225,7 +225,7 @@ def _points(section: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]] | N
 
 
 def _unit(h: Any, variable: Variable) -> Unit:
-    """Return the unit of the variable, otherwise that of NEURON."""
+    """Return the unit set in the variable, otherwise the unit in NEURON."""
     text = variable.unit
     if text is None:
         text = "nA" if variable.name == _MEMBRANE_CURRENT else _unit_in_neuron(h, variable.name)
@@ -237,12 +237,12 @@ def _unit(h: Any, variable: Variable) -> Unit:
 
 
 def _unit_in_neuron(h: Any, name: str) -> str:
-    # h.units prints a complaint about a name that NEURON does not know.
+    # h.units prints an error message for an unknown name.
     if not _is_known(h, name.partition(".")[0]):
         return ""
     try:
         return str(h.units(name))
-    except RuntimeError:  # A point process without such a variable.
+    except RuntimeError:  # The point process has no such variable.
         return ""
 
 

@@ -1,4 +1,4 @@
-"""Read the output side of ``simulation_config.json``, of both dialects, leniently."""
+"""Read outputs, reports and run parameters from ``simulation_config.json``, of both dialects."""
 
 import json
 import os
@@ -51,7 +51,7 @@ def read_config(path: Path, seen: tuple[Path, ...] = ()) -> SimulationConfig:
     """Read a simulation configuration, or the one that its key ``simulation`` names.
 
     Unknown keys and values of an unexpected type are ignored. ``seen`` are the configurations
-    that led to this one.
+    that refer to this one.
     """
     text, config = _load(path)
     if path.resolve() in seen:
@@ -90,7 +90,7 @@ def _load(path: Path) -> tuple[str, Mapping[str, Any]]:
 
 @dataclass(frozen=True)
 class _FileNames:
-    """File names with variables of the manifest, of bmtk, and of the environment."""
+    """Resolves file names with variables of the manifest, of bmtk, and of the environment."""
 
     directory: Path
     manifest: Mapping[str, Any]
@@ -101,7 +101,7 @@ class _FileNames:
     def path_of_spikes(self, value: Any, output: Path) -> Path:
         """Return the path in ``output``, or in the directory of the configuration if only there.
 
-        bmtk reads a name that begins with that of ``output`` relative to the configuration.
+        bmtk resolves a name that begins with that of ``output`` relative to the configuration.
         """
         in_output, in_directory = self.path(value, output), self.path(value, self.directory)
         only_there = in_directory.exists() and not in_output.exists()
@@ -150,7 +150,7 @@ def _variables(value: Any) -> list[str]:
 
 
 def _compartments(entry: Mapping[str, Any]) -> str | None:
-    """Return which compartments a Blue Brain report has; the default is all, of somata center."""
+    """Return the compartments of a Blue Brain report; by default ``center`` of somata, else all."""
     if entry.get("type") != "compartment":
         return None
     default = "center" if entry.get("sections", "soma") == "soma" else "all"

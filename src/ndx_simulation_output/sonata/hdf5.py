@@ -1,7 +1,4 @@
-"""Read and write the objects, ids and attributes of SONATA's HDF5 files.
-
-Every error names the object and its file.
-"""
+"""Read and write the objects, ids and attributes of SONATA's HDF5 files."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -44,7 +41,7 @@ def base_name(group: h5py.Group) -> str:
 
 
 def child(group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset:
-    """Open an object in a group; a link to nothing is an error."""
+    """Open an object in a group; raise SourceError for a broken link."""
     try:
         return group[name]
     except (KeyError, OSError, RuntimeError) as error:
@@ -63,7 +60,7 @@ def child_group(parent: h5py.Group, name: str) -> h5py.Group:
 
 
 def groups_in(parent: h5py.Group, notes: list[str]) -> list[h5py.Group]:
-    """Return the groups in ``parent`` that are not empty; note other objects."""
+    """Return the groups in ``parent`` that are not empty; add a note on each other object."""
     groups = []
     for node in [child(parent, name) for name in parent]:
         if not isinstance(node, h5py.Group):
@@ -76,7 +73,7 @@ def groups_in(parent: h5py.Group, notes: list[str]) -> list[h5py.Group]:
 
 
 def note_unknown(group: h5py.Group, known: Iterable[str], notes: list[str]) -> None:
-    """Note the objects of a group that are not ``known``."""
+    """Add a note on each object of a group that is not ``known``."""
     unknown = sorted(set(group) - set(known))
     notes += [f"{name} in {location(group)} is not known and was left out" for name in unknown]
 
@@ -86,14 +83,14 @@ def first_dataset(group: h5py.Group, *names: str) -> h5py.Dataset:
     name = next((name for name in names if name in group), None)
     found = child(group, name) if name is not None else None
     if not isinstance(found, h5py.Dataset) or found.shape is None:
-        there = ", ".join(group) or "nothing"
-        msg = f"{location(group)} has no dataset {' or '.join(names)} with values; found: {there}"
+        others = ", ".join(group) or "nothing"
+        msg = f"{location(group)} has no dataset {' or '.join(names)} with values; found: {others}"
         raise SourceError(msg)
     return found
 
 
 def read_vector(dataset: h5py.Dataset) -> NDArray[Any]:
-    """Read a one-dimensional dataset, in native byte order and text as str."""
+    """Read a one-dimensional dataset in native byte order, with text as str."""
     if dataset.ndim != 1:
         msg = f"{location(dataset)} has shape {dataset.shape}; expected one dimension"
         raise ShapeMismatchError(msg)
@@ -117,7 +114,7 @@ def read_numbers(dataset: h5py.Dataset) -> NDArray[Any]:
 
 
 def read_ids(dataset: h5py.Dataset) -> NDArray[np.int64]:
-    """Read integer ids of any type as int64; the unsigned 2**64 - 1 is the -1 it was cast from."""
+    """Read integer ids of any type as int64; unsigned 2**64 - 1 becomes -1."""
     values = read_numbers(dataset)
     if values.dtype.kind == "u":
         return values.astype(np.uint64).view(np.int64)
@@ -132,7 +129,7 @@ def read_ids(dataset: h5py.Dataset) -> NDArray[np.int64]:
 def write_ids(group: h5py.Group, name: str, values: NDArray[Any], dtype: str) -> h5py.Dataset:
     """Write ids as ``dtype``, or as uint64 if ``dtype`` cannot hold them."""
     stored = np.dtype(dtype)
-    # A -1 was read from the unsigned 2**64 - 1 and is cast back to it.
+    # An id of -1 was read from unsigned 2**64 - 1 and is cast back.
     if stored.kind in "iu" and stored != np.uint64 and len(values):
         limits = np.iinfo(stored)
         if values.min() < limits.min or values.max() > limits.max:
@@ -141,7 +138,7 @@ def write_ids(group: h5py.Group, name: str, values: NDArray[Any], dtype: str) ->
 
 
 def attribute_text(node: h5py.Group | h5py.Dataset, *names: str) -> str | None:
-    """Return the text of the first of the attributes ``names`` that is a text of any HDF5 type."""
+    """Return the first of the attributes ``names`` that is text, of any HDF5 string type."""
     for name in names:
         if name in node.attrs and not isinstance(node.attrs[name], h5py.Empty):
             value = np.asarray(node.attrs[name]).ravel()
@@ -171,7 +168,7 @@ def describe_group(group: h5py.Group) -> dict[str, Any]:
 
 
 def sonata_provenance(provenance: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the provenance of a recording that was read from SONATA, empty for any other."""
+    """Return the provenance of a recording from SONATA, or an empty mapping for others."""
     return provenance if provenance.get("format") == "SONATA" else {}
 
 
@@ -196,7 +193,7 @@ def _attributes_to_json(node: h5py.Group | h5py.Dataset) -> dict[str, Any]:
 
 
 def attributes_from_json(node: h5py.Group | h5py.Dataset, encoded: Mapping[str, Any]) -> None:
-    """Write attributes from ``describe_group``; attributes that exist are kept."""
+    """Write attributes from ``describe_group`` without replacing existing ones."""
     for name, value in encoded.items():
         if name in node.attrs:
             continue

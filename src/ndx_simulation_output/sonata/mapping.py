@@ -1,4 +1,4 @@
-"""Read and write the mapping of a report: which columns of its data belong to which compartment."""
+"""Read and write the mapping of a report, from columns of its data to compartments."""
 
 import warnings
 from collections.abc import Iterator, Mapping
@@ -29,7 +29,7 @@ _KNOWN = {*_POINTERS, *_ELEMENT_IDS, *NODE_IDS, "element_pos", "time"}
 
 # Columns of a CompartmentTable that are not written as additional columns.
 _OWN_COLUMNS = {"number", "position", "source_column"}
-# Names with a meaning in NWB tables, which an additional column cannot have.
+# Names that NWB tables use, which an additional column cannot have.
 _RESERVED = {*_OWN_COLUMNS, "population", "counts", "cell_columns", "cls", "id", "name", "parent"}
 _RESERVED |= {"description", "columns", "colnames", "fields", "children", "container_source"}
 _RESERVED |= {"object_id", "namespace", "data_type", "neurodata_type", "modified"}
@@ -46,7 +46,7 @@ class CellColumns:
     """The columns of the data of each cell: the first ``counts[0]`` of ``columns``, and so on.
 
     Shapes: ``cells`` and ``counts`` (cell,), ``columns`` (compartment,). ``reordered`` is True if
-    ``columns`` do not ascend. ``entries`` are the entries of the source if it repeats cells.
+    ``columns`` do not ascend. ``entries`` are the original entries if the source repeats cells.
     """
 
     cells: NDArray[np.int64]
@@ -56,7 +56,7 @@ class CellColumns:
     entries: "CellColumns | None" = None
 
     def spread(self, values: NDArray[Any], n_columns: int) -> NDArray[Any]:
-        """Return for each column of the data the value (cell,) of its cell; shape (column,)."""
+        """Return, for each column of the data, the value of its cell; shape (column,)."""
         spread = np.zeros(n_columns, values.dtype)
         spread[self.columns] = np.repeat(values, self.counts)
         return spread
@@ -67,7 +67,7 @@ def _read_cell_columns(
 ) -> CellColumns:
     """Read the columns of each entry of ``cells`` from N or N + 1 pointers.
 
-    The guide has N pointers in its table and N + 1 in its formula; all simulators write N + 1.
+    The SONATA guide has N pointers in a table and N + 1 in a formula; all simulators write N + 1.
     """
     values = read_ids(pointers)
     if len(values) not in {len(cells), len(cells) + 1}:
@@ -79,7 +79,7 @@ def _read_cell_columns(
     starts, ends = values[:-1], values[1:]
     if len(values) == len(cells):
         starts, ends = values, _next_pointers(values, n_columns)
-    # arbor-sonata continues the pointers of the previous population: they need not start at 0.
+    # In arbor-sonata the pointers continue those of the previous population.
     if len(starts) and starts.min() > 0 and ends.max() - starts.min() == n_columns:
         starts, ends = starts - starts.min(), ends - starts.min()
     if len(starts) and (starts.min() < 0 or (ends < starts).any() or ends.max() > n_columns):
@@ -132,7 +132,7 @@ def _merge_cells(listed: CellColumns) -> CellColumns:
 
 @dataclass(frozen=True)
 class ReportTable:
-    """The compartments of a report, their columns in the data, and what the provenance stores."""
+    """The compartments of a report, their columns in the data, and the provenance of both."""
 
     compartments: CompartmentTable
     cell_columns: CellColumns
@@ -142,7 +142,7 @@ class ReportTable:
 
 @dataclass(frozen=True)
 class _AdditionalColumn:
-    """A column that SONATA does not define: its name here and in the source, and its values."""
+    """A column that SONATA does not define; ``source`` is its name in the source."""
 
     name: str
     source: str
@@ -151,7 +151,7 @@ class _AdditionalColumn:
 
 
 def read_table(mapping: h5py.Group, population: str, *, every_segment: bool) -> ReportTable:
-    """Read a mapping; positions that it does not have are computed if it has every segment."""
+    """Read a mapping; missing positions are computed if it has ``every_segment``."""
     elements = read_ids(first_dataset(mapping, *_ELEMENT_IDS))
     cells = read_ids(ids := first_dataset(mapping, *NODE_IDS))
     if len(cells) and cells.min() < 0:
@@ -237,7 +237,7 @@ def _additional_columns(
         length = dataset.shape[0] if isinstance(dataset, h5py.Dataset) and dataset.ndim == 1 else -1
         if length not in {n_elements, n_cells}:
             msg = (
-                f"{location(dataset)} cannot be kept: expected a value for each of {n_elements} "
+                f"{location(dataset)} cannot be stored: expected a value for each of {n_elements} "
                 f"compartments or {n_cells} cells"
             )
             raise SourceError(msg)
@@ -248,18 +248,18 @@ def _additional_columns(
 
 
 def _column_name(name: str, values: NDArray[Any], *, of_cells: bool) -> str:
-    """Return the name of a column in NWB, with the prefix ``sonata_`` if its own is reserved."""
+    """Return the name of a column in NWB, with the prefix ``sonata_`` if ``name`` is reserved."""
     is_index = name.endswith("_index")
     reserved = name in _RESERVED or ":" in name or is_index or name.startswith("_")
     reserved |= name in _FLOAT_COLUMNS and (of_cells or values.dtype.kind != "f")
     reserved |= name == "label" and (of_cells or values.dtype.kind not in "OSU")
-    # NWB adds _index to the name of a column for the index of its rows.
+    # NWB reserves the suffix _index for the indexes of ragged columns.
     suffix = "_column" if is_index else ""
     return f"sonata_{name.replace(':', '_')}{suffix}" if reserved else name
 
 
 def _as_int32(values: NDArray[np.int64]) -> NDArray[Any]:
-    """Return int32 if all values fit: NWB requires at least that."""
+    """Return int32 if all values fit: NWB requires at least 32 bits."""
     fits = not len(values) or (values.min() >= -(2**31) and values.max() < 2**31)
     return values.astype(np.int32) if fits else values
 
@@ -267,7 +267,7 @@ def _as_int32(values: NDArray[np.int64]) -> NDArray[Any]:
 def _uneven_entries(
     entries: CellColumns | None, additional: list[_AdditionalColumn]
 ) -> dict[str, Any] | None:
-    """Return the repeated entries of the source, unless there is one for each compartment."""
+    """Return the repeated entries of the source, or None if each has one compartment."""
     if entries is None or (entries.counts == 1).all():
         return None
     return {
@@ -286,7 +286,7 @@ def write_table(
     dialect: str,
     left_out: list[str],
 ) -> NDArray[np.intp] | None:
-    """Write a mapping; return the order of the columns of the data if it differs from the table."""
+    """Write a mapping; return the order of the data columns if it differs from the table's."""
     table = report.compartments
     order = None
     cells, counts = np.asarray(table.cell_ids[:]), table.counts()
@@ -371,7 +371,7 @@ def _id_dtypes(provenance: Mapping[str, Any], dialect: str) -> dict[str, str]:
 
 
 def attributes_in_mapping(name: str, attributes: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the attributes of a dataset of a mapping; its pointers have two names."""
+    """Return the attributes of a dataset of a mapping, by either spelling of its name."""
     spellings = _POINTERS if name in _POINTERS else (name,)
     paths = [f"mapping/{spelling}" for spelling in (name, *spellings)]
     found: Mapping[str, Any] = next((attributes[path] for path in paths if path in attributes), {})

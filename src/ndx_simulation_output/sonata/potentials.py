@@ -41,7 +41,7 @@ def read_potential(
 
 
 def is_contribution(file: h5py.File) -> bool:
-    """Return True if ``/ecp`` has neither channels nor time: bmtk's contribution of one cell."""
+    """Return True if ``/ecp`` has no channels and no time, as bmtk's contribution of one cell."""
     group = child(file, "ecp")
     return isinstance(group, h5py.Group) and not {"channel_id", "time"} & set(group)
 
@@ -49,8 +49,8 @@ def is_contribution(file: h5py.File) -> bool:
 def _as_time_by_channel(data: h5py.Dataset, n_channels: int) -> LazyArray:
     """Return the data as time × channel.
 
-    The guide says channel × time, but all files found are time × channel, as a square array is
-    read.
+    The SONATA guide specifies channel × time, but all known files are time × channel. A square
+    array is therefore read as time × channel.
     """
     if data.dtype.kind in "iuf" and data.ndim == 2 and data.shape[1] == n_channels:
         return wrap_array(data)

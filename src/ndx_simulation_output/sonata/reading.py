@@ -39,7 +39,7 @@ _TEXT = {".csv", ".txt", ".dat"}
 _CONFIG = "simulation_config.json"
 _KNOWN_GROUPS = {*ROOTS, "spikes", "ecp"}
 _NETWORK = "holds a network (nodes or edges), not recorded activity"
-# Why a file with such a group and without recorded activity is refused.
+# Reasons to refuse a file without recorded activity, by its groups.
 _REFUSED = {
     "electrodes": "holds the weights of electrodes, which are an input of the simulation; "
     "expected the lfp report that was computed with them",
@@ -62,7 +62,7 @@ def read(
 ) -> SimulationOutput:
     """Read the reports, spikes and extracellular potentials of a SONATA simulation.
 
-    Data are read when they are needed: their files stay open until the output is closed.
+    Data are not read yet; the files stay open until the output is closed.
 
     Parameters
     ----------
@@ -86,14 +86,14 @@ def read(
     ShapeMismatchError
         If a mapping does not fit its data.
     UnitError
-        If a unit is not understood, or given for a name that does not occur.
+        If a unit is not recognized, or is set for a name that does not occur.
 
     """
     options = ReadOptions(unit or {}, time_unit or {}, compartments or {}, population, dt)
     sources = _find_sources(source)
     with ExitStack() as stack:
         electrodes = {path: read_electrodes(path) for path in dict.fromkeys(sources.electrodes)}
-        reader = _Reader(options, electrodes)
+        reader = _SourceReader(options, electrodes)
         for file in sources.files:
             reader.read(stack.enter_context(open_file(file.path)), file)
         reader.read_text(sources.text_spikes)
@@ -108,7 +108,7 @@ def read(
 
 @dataclass(frozen=True)
 class _SourceFile:
-    """A file to read; one that the caller or the configuration names must be readable."""
+    """A file to read; it must be readable if the caller or the configuration names it."""
 
     path: Path
     config: ReportConfig
@@ -129,7 +129,7 @@ class _Sources:
         if (directory / _CONFIG).is_file():
             self.add_config(directory / _CONFIG)
         paths = sorted(path for path in directory.iterdir() if path.is_file())
-        # Text is read only if the same run has no spikes in HDF5.
+        # HDF5 first: text files are read only if the run has no spikes in HDF5.
         for suffixes in (_HDF5, _TEXT):
             for path in (path for path in paths if path.suffix in suffixes):
                 try:
@@ -156,10 +156,10 @@ class _Sources:
     def _add_named_file(self, config: Path, file: Path | None, report: ReportConfig | None) -> None:
         if file is None:
             return
-        beside = config.parent / file.name
-        if not file.exists() and beside.exists():
-            self.notes.append(f"{file} does not exist; read {beside}, beside {config.name}")
-            file = beside
+        sibling = config.parent / file.name
+        if not file.exists() and sibling.exists():
+            self.notes.append(f"{file} does not exist; read {sibling} instead")
+            file = sibling
         if file.exists():
             self.add_file(file, named=True, config=report)
         else:
@@ -202,7 +202,7 @@ def _find_sources(source: str | Path | Iterable[str | Path]) -> _Sources:
     return sources
 
 
-class _Reader:
+class _SourceReader:
     """Reads the files of a run one by one and collects their recordings."""
 
     def __init__(self, options: ReadOptions, electrodes: dict[Path, Electrodes]) -> None:
@@ -242,7 +242,7 @@ class _Reader:
         """Read potentials and spikes; True if there are any."""
         has_potential = "ecp" in file and not is_contribution(file)
         if has_potential:
-            # A report in the same file has the name already.
+            # A report in the same file has the same name.
             also_report = any(root in file for root in ROOTS)
             name = f"{config.name}_ecp" if also_report else config.name
             potential = read_potential(file, name, self._electrodes_of(config), self.options)
@@ -306,7 +306,7 @@ def _warn_of_positions(potential: ExtracellularPotential) -> None:
     if not len(missing):
         return
     reason = (
-        "no file of electrodes was given" if electrodes is None else "not in its file of electrodes"
+        "there is no file of electrodes" if electrodes is None else "not in its file of electrodes"
     )
     warnings.warn(
         f"{potential.name}: {len(missing)} of {len(potential.channel_ids)} channels have no "
@@ -336,13 +336,13 @@ def _check_names(output: SimulationOutput, options: ReadOptions) -> None:
     _check_option("compartments", options.compartments, reports)
     for name, value in options.compartments.items():
         if value not in {"all", "center"}:
-            msg = f"the compartments of {name} are given as {value!r}; expected all or center"
+            msg = f"the compartments of {name} are {value!r}; expected all or center"
             raise UnitError(msg)
 
 
 def _check_option(option: str, values: Mapping[str, str], known: set[str]) -> None:
     for name in values:
         if name not in known:
-            there = ", ".join(sorted(known)) or "none"
-            msg = f"there is no {name!r} whose {option} could be set; there are: {there}"
+            names = ", ".join(sorted(known)) or "none"
+            msg = f"there is no {name!r} whose {option} could be set; there are: {names}"
             raise UnitError(msg)

@@ -1,7 +1,7 @@
 """Read and write compartment reports.
 
-Reports of sections, somata, synapses, sums and contributions to an LFP look alike in a file; their
-element ids count different things.
+Reports of sections, somata, synapses, sums and contributions to an LFP have the same structure, but
+their element ids have different meanings.
 """
 
 from collections.abc import Callable, Mapping
@@ -73,7 +73,7 @@ def read_reports(
 def read_old_reports(
     file: h5py.File, config: ReportConfig, options: ReadOptions, notes: list[str]
 ) -> list[Report]:
-    """Read a file older than SONATA: ``/<variable>/data`` beside ``/mapping``, no population."""
+    """Read a file older than SONATA: ``/<variable>/data`` and ``/mapping``, without population."""
     groups = [group for group in groups_in(file, notes) if "data" in group]
     population = options.population or "unknown"
     reports = []
@@ -120,7 +120,7 @@ def _read_report(
     if triple.get("implied_rows") not in {None, rows}:
         notes.append(
             f"{location(parts.data)} has {rows} rows where its time implies "
-            f"{triple['implied_rows']}; all rows were kept"
+            f"{triple['implied_rows']}; all rows were read"
         )
     stated = config.unit or attribute_text(parts.data, "units", "unit")
     kind = f" ({config.kind} report)" if config.kind else ""

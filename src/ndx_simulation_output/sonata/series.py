@@ -32,7 +32,7 @@ from ndx_simulation_output.storage.writing import create_dataset, write_matrix
 TRIPLE = 3
 """Number of values of the time of most reports: start, stop, step."""
 
-_SMALLEST_STEP = 1e-300  # so that the rate is finite
+_SMALLEST_STEP = 1e-300  # smaller steps have an infinite rate
 
 
 def read_times(
@@ -46,8 +46,8 @@ def read_times(
 ) -> tuple[Times, dict[str, Any]]:
     """Return the times of the ``rows`` rows of data, and the provenance of their time triple.
 
-    The shape of the data determines the number of rows: in many files the triple implies another.
-    With ``one_per_row``, three values are the times of three rows.
+    The number of rows is that of the data: the triple implies another one in many files. With
+    ``one_per_row``, three values are the times of three rows.
     """
     if "time" not in group:
         if options.dt is None:
@@ -90,7 +90,7 @@ def _regular_times(
 
 
 def _implied_rows(triple: Sequence[float]) -> int | None:
-    """Return the number of rows in the right-open interval of a triple, None if not finite."""
+    """Return the number of rows in the right-open interval of a triple; None if not finite."""
     start, stop, step = triple
     rows = (stop - start) / step
     return int(np.ceil(np.round(rows, 6))) if np.isfinite(rows) else None
@@ -114,7 +114,7 @@ def write_data(
         data = Scaled(data, unit.conversion, unit.offset)
         provenance = {}
     source_dtype = np.dtype(provenance.get("dtypes", {}).get("data", data.dtype))
-    # The source may have had the other byte order; data that were converted since keep their dtype.
+    # The source may have another byte order. If data were converted since, their dtype is used.
     same = source_dtype.newbyteorder("=") == data.dtype.newbyteorder("=")
     stored_dtype = np.dtype(dtype or (source_dtype if same else data.dtype))
     shape = data.shape[0], data.shape[1]
@@ -131,7 +131,7 @@ def write_data(
 
 
 def write_unit(data: h5py.Dataset, unit: Unit, attributes: Mapping[str, Any]) -> None:
-    """Write the attributes of the source to data, with its spelling of the unit if still valid."""
+    """Write the attributes of the source, and the unit, in its original spelling if still valid."""
     if not unit.known:
         attributes_from_json(data, attributes)
         return

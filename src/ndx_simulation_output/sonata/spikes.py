@@ -29,7 +29,7 @@ from ndx_simulation_output.sonata.units import ReadOptions
 
 UNKNOWN_POPULATION = "unknown"
 
-# Column of the difference, in units in the last place, from times * 1000 to the source's numbers.
+# Column with the difference of the source's times from times * 1000, in units in the last place.
 _ROUNDING = "source_rounding"
 _NODE_IDS = ("node_ids", "gids")
 _MS_PER_S = 1000.0
@@ -38,7 +38,7 @@ _OLD_SORTING = {"by_gid": "by_id", "time": "by_time"}
 
 
 def read_spikes(file: h5py.File, options: ReadOptions, notes: list[str]) -> list[Spikes]:
-    """Read ``/spikes``: a group for each population, or the ids and times of one without a name."""
+    """Read ``/spikes``: a group for each population, or ids and times of an unnamed one."""
     root = child_group(file, "spikes")
     if any(name in root for name in _NODE_IDS):
         return [_read_population(root, options.population or UNKNOWN_POPULATION, options, notes)]
@@ -51,7 +51,7 @@ def read_spikes(file: h5py.File, options: ReadOptions, notes: list[str]) -> list
 
 
 def read_nwb1_spikes(file: h5py.File, options: ReadOptions) -> list[Spikes]:
-    """Read ``/processing/<trial>/spike_train/<id>/data`` of NWB 1; a population for each trial."""
+    """Read ``/processing/<trial>/spike_train/<id>/data`` of NWB 1, a population for each trial."""
     processing = child_group(file, "processing")
     trials = [trial for trial in groups_in(processing, []) if "spike_train" in trial]
     if not trials:
@@ -72,7 +72,7 @@ def spikes_from_source(
 ) -> Spikes:
     """Return spikes whose times, in units of ``seconds``, can be restored exactly.
 
-    Division by 1000 loses the last bit of about one number in a hundred. If any is lost, the
+    Division by 1000 changes the last bit of about one number in a hundred. If any changes, the
     column ``source_rounding`` (spike,) stores the difference in units in the last place.
     """
     source = np.asarray(times, np.float64)
@@ -172,7 +172,7 @@ def _write_unit(times: h5py.Dataset, per_second: float, *, optional: bool) -> No
 
 
 def _sorting(spikes: Spikes, provenance: Mapping[str, Any]) -> str | None:
-    """Return the sorting that the source states, by its current name; without source, the order."""
+    """Return the sorting stated in the source; without a source, that of the spikes."""
     if not provenance:
         by_time = bool((np.diff(spikes.times) >= 0).all())
         by_id = bool((np.diff(spikes.node_ids.astype(np.int64)) >= 0).all())

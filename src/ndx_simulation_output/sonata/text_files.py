@@ -82,7 +82,7 @@ def electrodes_text(electrodes: Electrodes) -> str:
 
 
 def _read_table(path: Path) -> pd.DataFrame:
-    """Read a table as text; its separator is a comma if the header has one, else white space."""
+    """Read a table as text, separated by commas if the header has one, else by white space."""
     with path.open(encoding="utf-8-sig") as file:
         separator = "," if "," in file.readline() else r"\s+"
     frame = pd.read_csv(
@@ -93,7 +93,7 @@ def _read_table(path: Path) -> pd.DataFrame:
         keep_default_na=False,
         encoding="utf-8-sig",
     )
-    # pandas takes values without a name in the header for the index.
+    # pandas uses columns without a name in the header as the index.
     if not frame.index.equals(pd.RangeIndex(len(frame))):
         msg = f"rows have more values than the {len(frame.columns)} names of the header"
         raise ValueError(msg)
@@ -122,7 +122,7 @@ def _numbers_or_text(frame: pd.DataFrame, name: str) -> NDArray[Any]:
 
 
 def _texts(frame: pd.DataFrame, name: str) -> NDArray[Any]:
-    """Return the texts of a column of numbers; Python reads ``1_0`` as 10, which is refused."""
+    """Return the texts of a column of numbers; ``1_0``, which Python reads as 10, is an error."""
     texts = frame[name]
     if texts.str.contains("_", regex=False).any():
         msg = f"{name} has a value with _, which is not a number"

@@ -1,4 +1,4 @@
-"""Options of ``read``, and the units that they, the configuration and the file determine."""
+"""Options of ``read``, and the units determined by them, the configuration and the file."""
 
 import warnings
 from collections.abc import Mapping
@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from ndx_simulation_output.errors import UnitError, UnitWarning
 from ndx_simulation_output.recording import UNKNOWN, Unit, parse_unit
 
-# The dimension of variables of NEURON. Blue Brain's writers label every report mV, also
-# membrane currents in nA, so that a unit of another dimension is not trusted.
+# The dimensions of variables of NEURON. Blue Brain's writers label every report mV, including
+# membrane currents in nA: a unit of another dimension is doubtful.
 _DIMENSIONS = {
     "v": "volts",
     "vm": "volts",
@@ -35,7 +35,7 @@ class ReadOptions:
 
     ``units`` maps the name of a report or potential to its unit, ``time_units`` also ``spikes``;
     ``compartments`` maps a report with every segment to ``all``. ``population`` is the name of
-    the population of spikes that have none, ``dt`` the time step (ms) of data without times.
+    the population of spikes without one, ``dt`` the time step (ms) of data without times.
     """
 
     units: Mapping[str, str] = field(default_factory=dict)
@@ -84,7 +84,7 @@ class ReadOptions:
         if name in self.time_units:
             unit = _parse_option(name, self.time_units[name])
             if unit.name != "seconds":
-                msg = f"the time unit {self.time_units[name]!r} given for {name} is not a time"
+                msg = f"the time unit {self.time_units[name]!r} of {name} is not a unit of time"
                 raise UnitError(msg)
             return unit.conversion
         unit_of_file = parse_unit(stated) if stated is not None else None
@@ -104,13 +104,13 @@ class ReadOptions:
 def _parse_option(name: str, text: str) -> Unit:
     unit = parse_unit(text)
     if unit is None:
-        msg = f"the unit {text!r} given for {name} is not understood; expected one such as mV or nA"
+        msg = f"the unit {text!r} of {name} is not recognized; expected one such as mV or nA"
         raise UnitError(msg)
     return unit
 
 
 def _variable_of(report: str) -> str | None:
-    """Guess the variable from the name of a report: good enough to doubt a unit, not to set it."""
+    """Guess the variable from the name of a report, only to recognize a doubtful unit."""
     return "i_membrane" if "imembrane" in report.lower().replace("_", "") else None
 
 

@@ -9,8 +9,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ndx_simulation_output.errors import ExportError, NameClashError, WriteError
-from ndx_simulation_output.files import AtomicFile, atomic_file, atomic_hdf5, check_target
+from ndx_simulation_output.errors import ExportError, NameClashError
+from ndx_simulation_output.files import (
+    AtomicFile,
+    atomic_file,
+    atomic_hdf5,
+    check_target,
+    write_errors,
+)
 from ndx_simulation_output.recording import (
     ExtracellularPotential,
     Report,
@@ -34,7 +40,7 @@ _CONFIG_KEYS = {"output", "reports", "run"}
 
 @dataclass
 class Written:
-    """The files that were written, and notes of what SONATA cannot store."""
+    """The files that were written, and notes on data that SONATA cannot store."""
 
     files: list[Path] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
@@ -86,22 +92,23 @@ def write(
     total = sum(size_in_bytes(report.data) for report in output.reports)
     total += sum(size_in_bytes(potential.data) for potential in output.potentials)
     done = (lambda n_bytes: progress(n_bytes, total)) if progress else None
-    plan: dict[Path, list[_Part]] = {}
-    for part in _parts(output, dialect, dtype, written.left_out, done):
-        plan.setdefault(directory / part.file_name, []).append(part)
+    plan: dict[Path, list[_PlannedRecording]] = {}
+    for recording in _plan_recordings(output, dialect, dtype, written.left_out, done):
+        plan.setdefault(directory / recording.file_name, []).append(recording)
     _check_clashes(output)
     if not plan:
         reasons = "; ".join([*output.notes, *written.left_out]) or "it is empty"
         msg = f"nothing of this recording can be written as SONATA: {reasons}"
         raise ExportError(msg)
     texts = _texts(output, directory)
-    _make_directory(directory)
+    with write_errors(directory):
+        directory.mkdir(parents=True, exist_ok=True)
     for path in [*plan, *texts]:
         check_target(path, overwrite=overwrite)
-    for path, parts in plan.items():
+    for path, recordings in plan.items():
         with atomic_hdf5(path, overwrite=overwrite) as file:
-            for part in parts:
-                part.write(file)
+            for recording in recordings:
+                recording.write(file)
         written.files.append(path)
     for path, text in texts.items():
         with atomic_file(path, overwrite=overwrite) as temporary:
@@ -111,7 +118,7 @@ def write(
 
 
 def _not_in_sonata(output: SimulationOutput) -> Iterator[str]:
-    """Return notes of what SONATA cannot store."""
+    """Yield notes on data that SONATA cannot store."""
     for arrays in output.arrays:
         yield f"{arrays.name}: SONATA has no arrays other than reports"
     for network in output.networks:
@@ -125,8 +132,8 @@ def _not_in_sonata(output: SimulationOutput) -> Iterator[str]:
 
 
 @dataclass(frozen=True)
-class _Part:
-    """A recording, and how it is written to its file; a file may have several."""
+class _PlannedRecording:
+    """A recording and its file, which may have several recordings."""
 
     file_name: str
     dialect: Dialect
@@ -140,13 +147,13 @@ class _Part:
         self.write_recording(file)
 
 
-def _parts(
+def _plan_recordings(
     output: SimulationOutput,
     dialect: Dialect | None,
     dtype: str | None,
     left_out: list[str],
     progress: Callable[[int], object] | None,
-) -> Iterator[_Part]:
+) -> Iterator[_PlannedRecording]:
     for report in output.reports:
         provenance = report.provenance
         chosen = dialect or provenance.get("dialect", "bbp")
@@ -161,20 +168,24 @@ def _parts(
                 left_out=left_out,
                 progress=progress,
             )
-            yield _Part(_file_name(provenance, report.report), chosen, provenance, write_recording)
+            yield _PlannedRecording(
+                _file_name(provenance, report.report), chosen, provenance, write_recording
+            )
     for spikes in output.spikes:
         provenance = spikes.provenance
         chosen = dialect or provenance.get("dialect", "bbp")
         alone = len(output.spikes) == 1
         write_recording = partial(write_spikes, spikes=spikes, dialect=chosen, alone=alone)
-        yield _Part(_file_name(provenance, "spikes"), chosen, provenance, write_recording)
+        yield _PlannedRecording(
+            _file_name(provenance, "spikes"), chosen, provenance, write_recording
+        )
     for potential in output.potentials:
         provenance = potential.provenance
         if _is_regular(potential, left_out):
             write_recording = partial(
                 write_potential, potential=potential, left_out=left_out, progress=progress
             )
-            yield _Part(
+            yield _PlannedRecording(
                 _file_name(provenance, potential.name), "allen", provenance, write_recording
             )
 
@@ -196,13 +207,13 @@ def _check_clashes(output: SimulationOutput) -> None:
     for report in output.reports:
         file_name = _file_name(report.provenance, report.report)
         if (file_name, report.population) in seen:
-            msg = f"two reports of population {report.population!r} would go to {file_name}"
+            msg = f"two reports of population {report.population!r} would be written to {file_name}"
             raise NameClashError(msg)
         seen.add((file_name, report.population))
 
 
 def _texts(output: SimulationOutput, directory: Path) -> dict[Path, str]:
-    """Return the text files: electrodes, and the configuration if it is one of SONATA."""
+    """Return the text files: electrodes, and the configuration if it is in SONATA's format."""
     texts = {}
     for potential in output.potentials:
         if potential.electrodes is not None:
@@ -221,16 +232,8 @@ def _is_sonata_config(text: str) -> bool:
     return isinstance(config, dict) and bool(_CONFIG_KEYS & set(config))
 
 
-def _make_directory(directory: Path) -> None:
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        msg = f"cannot make the directory {directory}: {error}"
-        raise WriteError(msg) from error
-
-
 def _check_provenance(output: SimulationOutput) -> None:
-    """Refuse a provenance that reading SONATA cannot produce: an NWB file may be damaged."""
+    """Raise ExportError for a damaged provenance, which reading SONATA cannot produce."""
     named = [(report.name, report.provenance) for report in output.reports]
     named += [(potential.name, potential.provenance) for potential in output.potentials]
     named += [(f"the spikes of {spikes.population}", spikes.provenance) for spikes in output.spikes]

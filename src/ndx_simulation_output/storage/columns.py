@@ -1,8 +1,8 @@
 """Write columns of tables, shape (row,), into deflated chunks that threads compress.
 
-The low bits of weights are noise: with shuffle, planes of noise are stored as they are. Columns
-with few distinct values, such as delays, are shorter without shuffle: whole values repeat. A sample
-of each column decides.
+Whether values are shuffled is decided by compressing a sample of each column. Weights are smaller
+with shuffle, which separates their noisy low bytes. Columns with few distinct values, such as
+delays, are smaller without it, as whole values repeat.
 """
 
 from collections.abc import Callable, Iterable
@@ -66,7 +66,7 @@ def write_columns(
     workers: int | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> None:
-    """Write columns into their datasets, a few chunks in memory at a time.
+    """Write columns into their datasets, with only a few chunks in memory at a time.
 
     ``progress`` is called with the number of bytes of each chunk before compression.
     """

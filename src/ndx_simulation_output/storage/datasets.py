@@ -1,8 +1,8 @@
-"""Read selections of HDF5 datasets, past HDF5 where the result is the same and faster.
+"""Read selections of HDF5 datasets, bypassing HDF5 where that is faster.
 
 Contiguous data and chunks without filters are copied from the mapped file. Deflated chunks are
-inflated in threads, each once. h5py reads everything else: other filters and types, files that
-are written at the same time, files that are not on this machine.
+inflated in threads, each once. h5py reads everything else: other filters and types, files
+that are being written, and remote files.
 """
 
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ _NO_ADDRESS = -(2**62)
 
 @dataclass(frozen=True)
 class Span:
-    """Adjacent columns ``[start, stop)``, which are columns ``out_start`` and on of the output."""
+    """Adjacent columns ``[start, stop)``, copied to the output from column ``out_start`` on."""
 
     start: int
     stop: int
@@ -50,7 +50,7 @@ class Span:
 
 @dataclass(frozen=True)
 class _ChunkColumns:
-    """The selected columns of the chunks in chunk column ``number``, and those of the output."""
+    """Columns selected in chunk column ``number``: indices in the chunk and in the output."""
 
     number: int
     local: slice | NDArray[np.intp]
@@ -133,7 +133,7 @@ def cut_span(span: Span, length: int) -> Iterator[tuple[int, Span]]:
 
 @dataclass(frozen=True)
 class _ChunkRows:
-    """The selected rows of the chunks in chunk row ``number``, and those of the output."""
+    """Rows selected in chunk row ``number``: slices of the chunk and of the output."""
 
     number: int
     local: slice
@@ -161,7 +161,7 @@ class _Block:
 
 
 def _blocks(span: Span, width: int) -> Iterator[_Block]:
-    """Cut a span into chunks that are selected in part, and a block of whole chunks."""
+    """Cut a span into partly selected chunks, and one block of fully selected chunks."""
     first, stop = -(-span.start // width), span.stop // width
     if stop <= first:
         yield from (_Block(number, 1, part) for number, part in cut_span(span, width))
@@ -291,7 +291,7 @@ class H5pyReader:
 
 @dataclass(frozen=True)
 class MappedReader:
-    """Reads from a mapped file no more than what is selected."""
+    """Base of readers that read only the selected bytes, from a mapped file."""
 
     file: MappedFile
 
@@ -307,7 +307,7 @@ class ContiguousReader(MappedReader):
     values: NDArray[Any]
 
     def read(self, selection: Selection, out: NDArray[Any], workers: int, put: Put) -> None:
-        """Copy some rows in each thread."""
+        """Copy ranges of rows in threads."""
         narrow = len(selection.columns) * self.values.itemsize < _ROW_BYTES
         self.file.advise("MADV_RANDOM" if narrow else "MADV_NORMAL")
         rows, spans = selection.rows, selection.spans()
@@ -375,7 +375,7 @@ class ChunkedReader(MappedReader):
                 put(target.reshape(len(target), -1, width), values.transpose(1, 0, 2))
 
     def _read_ahead(self, row: int, block: _Block) -> None:
-        """Let the kernel read chunks in advance of which most rows are selected."""
+        """Advise the kernel to read the chunks of a block in advance."""
         addresses = self.index.lookup(row, block.first, block.first + block.count)[:, 0]
         for address in addresses.tolist():
             if address >= 0:
@@ -445,7 +445,7 @@ class DeflatedReader:
             return None
 
     def _read_with_h5py(self, row: _ChunkRows, columns: _ChunkColumns) -> NDArray[Any]:
-        """Read a chunk with h5py, which either reads it or raises the error of HDF5."""
+        """Read a damaged chunk with h5py, for the error message of HDF5."""
         height, width = self.dataset.chunks
         top, left = row.number * height, columns.number * width
         rows = slice(top + row.local.start, top + row.local.stop, row.local.step)
@@ -458,7 +458,7 @@ class DeflatedReader:
 def _put_chunk(
     put: Put, out: NDArray[Any], row: _ChunkRows, columns: _ChunkColumns, values: Any
 ) -> None:
-    """Put values of a chunk into columns of ``out`` that need not be adjacent."""
+    """Write values of a chunk to ``out``, whose columns need not be adjacent."""
     if isinstance(columns.target, slice):
         put(out[row.target, columns.target], values)
         return

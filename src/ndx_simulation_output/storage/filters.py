@@ -1,9 +1,9 @@
-"""HDF5's shuffle and deflate filters, outside HDF5, so that threads run at the same time.
+"""HDF5's shuffle and deflate filters without HDF5's global lock, for use in threads.
 
 Shuffled bytes lie in planes: the first byte of every value, then the second, and so on. The low
 bytes of measured numbers are noise that does not compress; such planes are stored in the deflate
-stream as they are, which also makes reading faster. The result is a standard zlib stream (RFC 1950,
-RFC 1951). ISA-L is used where it is installed, else zlib.
+stream uncompressed, which also makes reading faster. The result is a standard zlib stream (RFC
+1950, RFC 1951). ISA-L is used where it is installed, else zlib.
 """
 
 import sys
@@ -26,7 +26,7 @@ _LAST_BLOCK = b"\x01\x00\x00\xff\xff"
 _STORED_BYTES = 2**16 - 1
 _SAMPLE_BYTES = 2**13
 _NOISE = 0.98
-"""A plane is stored if its sample keeps more than this part of its size when compressed."""
+"""A plane is stored uncompressed if this fraction of a sample remains when compressed."""
 _WORDS = {size: np.dtype(f"u{size}") for size in (1, 2, 4, 8)}
 
 _buffers = threading.local()
@@ -36,7 +36,7 @@ _Bytes = bytes | memoryview
 def shuffle(values: NDArray[Any]) -> NDArray[np.uint8]:
     """Return the byte planes of ``values``, shape (byte of a value, value), as HDF5's filter does.
 
-    They are in a buffer of the thread, which the next call overwrites.
+    The result is a buffer of the thread, which the next call overwrites.
     """
     flat = np.ascontiguousarray(values).reshape(-1)
     size = flat.dtype.itemsize
@@ -55,7 +55,7 @@ def shuffle(values: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def _buffer(name: str, n_bytes: int) -> NDArray[np.uint8]:
-    """Return memory of this thread; new memory would be slow to touch."""
+    """Return a buffer that the thread reuses: the first access to new memory is slow."""
     buffer: NDArray[np.uint8] | None = getattr(_buffers, name, None)
     if buffer is None or buffer.size < n_bytes:
         buffer = np.empty(n_bytes, np.uint8)
@@ -112,7 +112,7 @@ def _compressor() -> Any:
 
 
 def _is_noise(plane: NDArray[np.uint8]) -> bool:
-    """Return True if compressing a sample of the plane hardly makes it shorter."""
+    """Return True if a sample of the plane hardly compresses."""
     middle = max(0, (plane.size - _SAMPLE_BYTES) // 2)
     sample = plane[middle : middle + _SAMPLE_BYTES]
     compressor = _compressor()

@@ -18,8 +18,8 @@ from ndx_simulation_output.recording import CompartmentTable, Spikes, StreamedRe
 from ndx_simulation_output.recording.merging import join_tables
 from ndx_simulation_output.storage.journal import append_frame, companion_files, iter_frames
 from ndx_simulation_output.storage.layout import Layout, StorageOptions, plan_growing
-from ndx_simulation_output.storage.mpi import Team, deliver
-from ndx_simulation_output.storage.partitions import Region
+from ndx_simulation_output.storage.mpi import Team, store_pieces
+from ndx_simulation_output.storage.partitions import Region, round_up
 from ndx_simulation_output.storage.writing import (
     DatasetLocation,
     encoded_pieces,
@@ -29,8 +29,8 @@ from ndx_simulation_output.storage.writing import (
 
 _EDGE_TAG = 3
 _GROWTH = 8
-"""A dataset is extended by this fraction of its chunk rows: finding the addresses of new chunks
-takes longer the more chunks there are."""
+"""A dataset is extended by 1/8 of its chunk rows, because HDF5 finds the addresses of new chunks
+more slowly the more chunks there are."""
 _TIMES_CHUNK = 2**13
 _MOST_BUFFERED_TIMES = 2**16
 _MOST_BUFFERED_SPIKES = 2**14
@@ -65,13 +65,13 @@ def plan_stream(
     """
     counts = _count_columns(reports, team)
     starts = [[0, *np.cumsum(of_ranks).tolist()] for of_ranks in counts]
-    tables = team.collect([_in_memory(report.compartments) for report in reports])
+    tables = team.gather([_in_memory(report.compartments) for report in reports])
     if tables:
         reports = [
             replace(report, compartments=join_tables([of_rank[number] for of_rank in tables]))
             for number, report in enumerate(reports)
         ]
-    layouts = team.tell(_plan_layouts(reports, counts, storage) if tables else None)
+    layouts = team.broadcast(_plan_layouts(reports, counts, storage) if tables else None)
     return StreamPlan(list(reports), layouts, starts)
 
 
@@ -84,7 +84,7 @@ def _count_columns(reports: Sequence[StreamedReport], team: Team) -> list[list[i
         names = ", ".join(report.name for report in reports)
         msg = f"reports have the same name: {names}"
         raise NameClashError(msg)
-    of_all = team.agree((own, [report.compartments.n_compartments for report in reports]))
+    of_all = team.allgather((own, [report.compartments.n_compartments for report in reports]))
     for rank, (others, _) in enumerate(of_all):
         if list(others.items()) != list(of_all[0][0].items()):
             msg = f"rank {rank} streams {others}; expected the same as rank 0, {of_all[0][0]}"
@@ -162,8 +162,8 @@ class RankColumns:
     def __init__(self, starts: list[int], chunk_width: int, rank: int) -> None:
         first, stop = starts[rank], starts[rank + 1]
         self.first, self.count = first, stop - first
-        begin = min(_up(first, chunk_width), stop)
-        end = min(_up(stop, chunk_width), starts[-1]) if begin < stop else stop
+        begin = min(round_up(first, chunk_width), stop)
+        end = min(round_up(stop, chunk_width), starts[-1]) if begin < stop else stop
         self.columns = range(begin, end)
         self.rest, self.width = begin - first, end - first
         self.owner = bisect_right(starts, first // chunk_width * chunk_width) - 1
@@ -194,8 +194,8 @@ class GrowingMatrix:
     """A matrix to which all ranks append their columns, the same number of rows on each.
 
     Rows are buffered, and written one chunk row at a time. Rank 0 has the ``dataset``, the others
-    None; all have the ``path`` of the file. Before chunks are written past HDF5, rank 0 calls
-    ``forget`` with their addresses and size.
+    None; all have the ``path`` of the file. Before it writes chunks bypassing HDF5, rank 0
+    calls ``forget`` with their addresses and size.
     """
 
     def __init__(
@@ -233,15 +233,15 @@ class GrowingMatrix:
     def append(self, values: NDArray[Any]) -> None:
         """Append rows, shape (time, column)."""
         while len(values):
-            some = values[: self._height - self._buffered]
-            self._buffer[self._buffered : self._buffered + len(some), : self.columns] = some
-            self._buffered += len(some)
+            rows = values[: self._height - self._buffered]
+            self._buffer[self._buffered : self._buffered + len(rows), : self.columns] = rows
+            self._buffered += len(rows)
             self._is_written = False
             if self._buffered == self._height:
                 self._check_steps()
                 self._write(full=True)
                 self._top, self._buffered = self._top + self._height, 0
-            values = values[len(some) :]
+            values = values[len(rows) :]
 
     def flush(self) -> None:
         """Write the buffered rows, and cut the dataset to the appended rows."""
@@ -253,7 +253,7 @@ class GrowingMatrix:
 
     def _check_steps(self) -> None:
         """Raise ShapeMismatchError if the ranks have appended different numbers of rows."""
-        steps = self._team.agree((self.name, self.rows))
+        steps = self._team.allgather((self.name, self.rows))
         for rank, step in enumerate(steps):
             if step != steps[0]:
                 msg = f"rank {rank} is at time step {step}; expected that of rank 0, {steps[0]}"
@@ -269,12 +269,13 @@ class GrowingMatrix:
                 chunk_bytes = int(np.prod(location.chunks or (1, 1))) * location.dtype.itemsize
                 row = self._top // self._height - location.first_row
                 self._forget(location.addresses[row], chunk_bytes)
-        location = self._team.tell(location)
+        location = self._team.broadcast(location)
         values = self._owned.exchange(self._buffer[: self._buffered], self._team)
         columns = slice(self._owned.columns.start, self._owned.columns.stop)
         region = Region(values, slice(self._top, stop), columns, values)
         writer = piece_writer(location, self._path, self._dataset)
-        deliver(self._team, writer, encoded_pieces(writer, [region], self._layout, self._workers))
+        pieces = encoded_pieces(writer, [region], self._layout, self._workers)
+        store_pieces(self._team, writer, pieces)
         self._is_written = True
 
 
@@ -307,8 +308,10 @@ class _GrowingDataset:
         """Set the number of rows; HDF5 frees the chunks beyond."""
         self._dataset.resize(rows, 0)
         if self._location.addresses is not None:
-            kept = max(0, _up(rows, self._height) // self._height - self._location.first_row)
-            self._location = replace(self._location, addresses=self._location.addresses[:kept])
+            remaining = max(
+                0, round_up(rows, self._height) // self._height - self._location.first_row
+            )
+            self._location = replace(self._location, addresses=self._location.addresses[:remaining])
 
 
 def _located(dataset: h5py.Dataset) -> DatasetLocation:
@@ -317,10 +320,6 @@ def _located(dataset: h5py.Dataset) -> DatasetLocation:
         msg = f"data of type {dataset.dtype} cannot be streamed; expected integers or floats"
         raise LayoutError(msg)
     return location
-
-
-def _up(number: int, step: int) -> int:
-    return -(-number // step) * step
 
 
 def create_times(group: h5py.Group, name: str) -> h5py.Dataset:
@@ -376,16 +375,16 @@ class GrowingTimes:
 
 
 def _descent(times: NDArray[np.float64]) -> str:
-    """Return the two times where they stop ascending, as text."""
+    """Return the first pair of times that does not ascend, for a message."""
     at = int(np.argmin(np.diff(times) > 0)) if len(times) > 1 else 0
     return ", ".join(map(str, times[at : at + 2].tolist()))
 
 
 class SpikeSpool:
-    """A temporary file with the spikes of one rank of a stream, which become ``Units`` at its end.
+    """A temporary file with the spikes of one rank, until they are written as ``Units`` at the end.
 
-    ``path`` is the file of the stream. Spikes are added as frames, so that a crash in the middle of
-    one leaves the others.
+    ``path`` is the file of the stream. Each flush adds a frame, so that a crash damages at most
+    the last one.
     """
 
     def __init__(self, path: Path, rank: int) -> None:
@@ -431,8 +430,8 @@ class SpikeSpool:
 
 def spike_spools(path: Path) -> list[Path]:
     """Return the spools of a stream that is written in the file ``path``, by rank."""
-    found = [other for other in companion_files(path) if other.suffix == ".spikes"]
-    return sorted(found, key=lambda other: (len(other.name), other.name))
+    found = [file for file in companion_files(path) if file.suffix == ".spikes"]
+    return sorted(found, key=lambda file: (len(file.name), file.name))
 
 
 def read_spike_spools(paths: Iterable[Path]) -> list[Spikes]:
@@ -441,10 +440,10 @@ def read_spike_spools(paths: Iterable[Path]) -> list[Spikes]:
     return _by_population([spikes for frame in frames for spikes in _unpacked(frame)])
 
 
-def _by_population(some: Sequence[Spikes]) -> list[Spikes]:
+def _by_population(recorded: Sequence[Spikes]) -> list[Spikes]:
     """Join spikes of the same population, in the order in which they were added."""
     by_population: dict[str, list[Spikes]] = {}
-    for spikes in some:
+    for spikes in recorded:
         by_population.setdefault(spikes.population, []).append(spikes)
     return [
         Spikes(
@@ -464,13 +463,13 @@ def _packed(spikes: Spikes) -> list[bytes]:
 
 
 def _unpacked(frame: bytes) -> Iterator[Spikes]:
-    at = 0
-    while at < len(frame):
-        (length,) = _HEAD_LENGTH.unpack_from(frame, at)
-        at += _HEAD_LENGTH.size
-        population, dtype, count = json.loads(frame[at : at + length])
-        at += length
-        ids = np.frombuffer(frame, dtype, count, at)
-        times = np.frombuffer(frame, "<f8", count, at + ids.nbytes)
-        at += ids.nbytes + times.nbytes
+    position = 0
+    while position < len(frame):
+        (length,) = _HEAD_LENGTH.unpack_from(frame, position)
+        position += _HEAD_LENGTH.size
+        population, dtype, count = json.loads(frame[position : position + length])
+        position += length
+        ids = np.frombuffer(frame, dtype, count, position)
+        times = np.frombuffer(frame, "<f8", count, position + ids.nbytes)
+        position += ids.nbytes + times.nbytes
         yield Spikes(population, ids, times)

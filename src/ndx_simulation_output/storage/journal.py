@@ -78,7 +78,7 @@ class Overlay:
         self._pieces: list[bytearray] = []
 
     def __bool__(self) -> bool:
-        """Return True if there is any piece."""
+        """Return True if anything is modified."""
         return bool(self._offsets)
 
     def __iter__(self) -> Iterator[tuple[int, bytearray]]:
@@ -105,13 +105,13 @@ class Overlay:
     def drop(self, offset: int, stop: int) -> None:
         """Remove the bytes from ``offset`` to ``stop``."""
         first, last = self._touched(offset, stop)
-        kept = []
+        remaining = []
         for begin, piece in zip(self._offsets[first:last], self._pieces[first:last], strict=True):
-            kept += [(begin, piece[: max(0, offset - begin)])]
-            kept += [(max(begin, stop), piece[max(0, stop - begin) :])]
-        kept = [(begin, piece) for begin, piece in kept if piece]
-        self._offsets[first:last] = [begin for begin, _ in kept]
-        self._pieces[first:last] = [piece for _, piece in kept]
+            remaining += [(begin, piece[: max(0, offset - begin)])]
+            remaining += [(max(begin, stop), piece[max(0, stop - begin) :])]
+        remaining = [(begin, piece) for begin, piece in remaining if piece]
+        self._offsets[first:last] = [begin for begin, _ in remaining]
+        self._pieces[first:last] = [piece for _, piece in remaining]
 
     def copy_to(self, offset: int, data: memoryview) -> None:
         """Copy the pieces into ``data``, the bytes of the file from ``offset`` on."""
@@ -122,7 +122,7 @@ class Overlay:
             data[start - offset : end - offset] = piece[start - begin : end - begin]
 
     def _touched(self, offset: int, stop: int) -> tuple[int, int]:
-        """Return the first piece with a byte from ``offset`` to ``stop``, and the end of these."""
+        """Return the range of the pieces that overlap the bytes from ``offset`` to ``stop``."""
         first = bisect_right(self._offsets, offset) - 1
         if first < 0 or self._offsets[first] + len(self._pieces[first]) <= offset:
             first += 1
@@ -130,10 +130,10 @@ class Overlay:
 
 
 class Journal:
-    """A file of commits, a frame for each, that may not be in the HDF5 file yet.
+    """A file with a frame for each commit that may not have been written to the HDF5 file yet.
 
-    The first frame is empty and says that there is something to recover. The journal is locked as
-    long as its process lives: if another process has locked it, BlockingIOError is raised.
+    The first frame is empty and marks the file as recoverable. The journal is locked until it is
+    closed; if another process has locked it, BlockingIOError is raised.
     """
 
     def __init__(self, path: Path) -> None:
@@ -159,7 +159,7 @@ class Journal:
         self._end = append_frame(self._number, self._end, parts)
 
     def clear(self) -> None:
-        """Remove the commits, which are in the HDF5 file now, but not the first, empty frame."""
+        """Remove all commits, once they are in the HDF5 file, but keep the empty first frame."""
         os.ftruncate(self._number, EMPTY_FRAME_BYTES)
         self._end = EMPTY_FRAME_BYTES
 
@@ -190,7 +190,7 @@ def replay(path: Path) -> None:
 
 @contextmanager
 def open_journal(path: Path) -> Iterator[Journal]:
-    """Open the journal of the file ``path``; if that file is gone at the end, remove companions."""
+    """Open the journal of ``path``; remove all companions if ``path`` is gone at the end."""
     journal = Journal(journal_path(path))
     try:
         yield journal
@@ -198,23 +198,23 @@ def open_journal(path: Path) -> Iterator[Journal]:
         journal.close()
         if not path.exists():
             with suppress(OSError):
-                for other in companion_files(path):
-                    other.unlink(missing_ok=True)
+                for companion in companion_files(path):
+                    companion.unlink(missing_ok=True)
 
 
 def companion_files(path: Path) -> list[Path]:
     """Return the files that exist only while ``path`` is written: ``path`` with a suffix added."""
-    beside = sorted(path.parent.iterdir())
-    return [other for other in beside if other.name.startswith(f"{path.name}.")]
+    siblings = sorted(path.parent.iterdir())
+    return [sibling for sibling in siblings if sibling.name.startswith(f"{path.name}.")]
 
 
 def unfinished_files(target: Path) -> list[Path]:
-    """Return the journaled files of processes that stream into ``target``, or crashed."""
+    """Return the journaled files of running or crashed processes that stream into ``target``."""
     return [path for path in find_partials(target) if journal_path(path).exists()]
 
 
 def is_being_written(path: Path) -> bool:
-    """Return True if the process that writes ``path`` is alive: it has locked the journal."""
+    """Return True if a running process writes ``path``: it has locked the journal."""
     try:
         number = os.open(journal_path(path), os.O_RDWR)
     except OSError:

@@ -1,8 +1,8 @@
-"""HDF5 files that change from one committed state to the next, so that a crash damages nothing.
+"""HDF5 files with commits: a crash leaves the last committed state recoverable.
 
 Bytes that HDF5 writes over the last committed state stay in memory until a commit writes them to
-a journal, and then to the file. Bytes outside the committed state are written at once: no reader
-of the file looks at them.
+a journal, and then to the file. Bytes outside the committed state are written immediately, because
+the committed state does not refer to them.
 """
 
 import os
@@ -38,7 +38,7 @@ from ndx_simulation_output.storage.journal import (
 from ndx_simulation_output.storage.raw_files import lock_file, unlock_file
 
 _READERS_SECONDS = 1.0
-"""How long the last commit waits for processes that open the file for reading."""
+"""Maximum time (s) for which the last commit waits for processes that open the file."""
 _CHUNK_CACHE_BYTES = 2**20
 _OVERLAY_BYTES = 2**25
 
@@ -59,17 +59,17 @@ class JournaledFileObject(FileObject):
         self.overlaid = 0
 
     def store(self, data: memoryview) -> None:
-        """Write what lies beyond the committed state; keep the rest in memory."""
+        """Write data outside the committed state; keep the rest in memory until the next commit."""
         offset = self.tell()
         try:
             self._store(data, offset)
         except KeyboardInterrupt as interruption:
-            # HDF5 does not repeat the write, and a file that is kept would lack it.
+            # HDF5 does not repeat the write, so that it would be missing in a recovered file.
             self._store(data, offset)
             self._interruption = interruption
 
     def check(self) -> None:
-        """Raise the failure, if there is one, or a delayed KeyboardInterrupt, once."""
+        """Raise a delayed KeyboardInterrupt, once, or ``failure``."""
         interruption, self._interruption = self._interruption, None
         if interruption is not None:
             raise interruption
@@ -83,7 +83,7 @@ class JournaledFileObject(FileObject):
         write_at(self.fileno(), data[inside:], offset + inside)
 
     def forget(self, offsets: NDArray[np.int64], length: int) -> None:
-        """Drop what HDF5 wrote to the chunks at ``offsets``, which are now written past HDF5.
+        """Discard what HDF5 wrote to the chunks at ``offsets``, which are written bypassing HDF5.
 
         When a dataset gets shorter, HDF5 clears the rest of its last chunks.
         """
@@ -92,7 +92,7 @@ class JournaledFileObject(FileObject):
                 self._new.drop(offset, offset + length)
 
     def readinto(self, buffer: Any) -> int:
-        """Read the file as it would be if everything was committed."""
+        """Read the file including all changes, committed or not."""
         offset = self.tell()
         data = memoryview(buffer).cast("B")
         length = super().readinto(data) or 0
@@ -107,13 +107,13 @@ class JournaledFileObject(FileObject):
         return bytes(data[: self.readinto(data)])
 
     def cut(self, size: int) -> None:
-        """Make the file longer at once, shorter only in ``finish``."""
+        """Extend the file immediately; truncate it only in ``finish``."""
         self._length = size
         if size > os.fstat(self.fileno()).st_size:
             os.ftruncate(self.fileno(), size)
 
     def commit(self) -> None:
-        """Make what HDF5 has flushed the state that a crash leaves."""
+        """Commit all changes that HDF5 has flushed, so that they survive a crash."""
         self.check()
         try:
             self._journal.append(self._new)
@@ -128,21 +128,21 @@ class JournaledFileObject(FileObject):
         self._new, self.overlaid = Overlay(), 0
         self._committed_length = max(self._committed_length, self._length)
         self.commits += 1
-        self.try_settle()
+        self.try_apply()
 
-    def try_settle(self) -> bool:
-        """Write the commits into the file, unless a reader has locked it; True if they are in."""
+    def try_apply(self) -> bool:
+        """Write the commits to the file; return False if a reader has locked it."""
         if not self._committed:
             return True
         if not lock_file(self.fileno(), shared=False):
             return False
         try:
-            self._settle()
+            self._apply()
         finally:
             unlock_file(self.fileno())
         return True
 
-    def _settle(self) -> None:
+    def _apply(self) -> None:
         try:
             for offset, piece in self._committed:
                 write_at(self.fileno(), piece, offset)
@@ -156,9 +156,9 @@ class JournaledFileObject(FileObject):
         """Commit what HDF5 wrote when it closed the file, and cut the file to its length."""
         self.commit()
         deadline = time.monotonic() + _READERS_SECONDS
-        while not self.try_settle() and time.monotonic() < deadline:
+        while not self.try_apply() and time.monotonic() < deadline:
             time.sleep(0.01)
-        self._settle()
+        self._apply()
         os.ftruncate(self.fileno(), self._length)
 
 
@@ -190,10 +190,10 @@ def create_journaled(
 
 
 class JournaledFile:
-    """An existing HDF5 file, opened to add to it under its own name.
+    """An existing HDF5 file, opened for adding objects in place.
 
-    Commits that a crashed process left in a journal are recovered first. The file is closed when
-    the object is no longer referenced, or when Python ends. Raises SourceError if it is not an
+    Commits that a crashed process left in a journal are applied first. The file is closed when the
+    object is no longer referenced, or when Python exits. Raises SourceError if it is not an
     HDF5 file, WriteError if it cannot be written or another process writes it.
     """
 
@@ -201,7 +201,7 @@ class JournaledFile:
         self.path = path
         had_journal = journal_path(path).exists()
         with write_errors(path):
-            journal = _recovered_journal(path)
+            journal = _apply_journal(path)
         try:
             self._object = JournaledFileObject(path, "r+", journal)
         except OSError as error:
@@ -218,18 +218,18 @@ class JournaledFile:
         self._finish = weakref.finalize(self, _finish, self.file, self._object, journal)
 
     def commit(self) -> None:
-        """Make what was added so far the state that a crash leaves."""
+        """Commit all changes, so that they survive a crash."""
         with write_errors(self.path):
             self.file.flush()
             self._object.commit()
 
     def bound_memory(self) -> None:
-        """Commit if much is in memory; call this only between complete additions."""
+        """Commit if more than 32 MiB of changes are in memory, between complete additions."""
         if self._object.overlaid > _OVERLAY_BYTES:
             self.commit()
 
     def close(self) -> None:
-        """Commit and close the file; if that fails, its journal stays."""
+        """Commit and close the file; if that fails, the journal is not removed."""
         with write_errors(self.path):
             self._finish()
 
@@ -246,19 +246,19 @@ def _finish(file: h5py.File, file_object: JournaledFileObject, journal: Journal)
         _close_journal(journal, keep=not complete)
 
 
-def _recovered_journal(path: Path) -> Journal:
-    """Open the journal of a file after writing its commits into the file."""
+def _apply_journal(path: Path) -> Journal:
+    """Open the journal of a file and apply its commits to the file."""
     try:
         journal = Journal(journal_path(path))
     except BlockingIOError as error:
-        raise WriteError(_is_written(path)) from error
+        raise WriteError(_busy_message(path)) from error
     if journal.has_commits:
         replay(path)
         journal.clear()
     return journal
 
 
-def _is_written(path: Path) -> str:
+def _busy_message(path: Path) -> str:
     return f"{path} is being written by another process or object; close it there first"
 
 
@@ -269,21 +269,21 @@ def _close_journal(journal: Journal, *, keep: bool) -> None:
 
 
 def remove_journal(path: Path) -> None:
-    """Remove the journal of a file that is going to be replaced."""
+    """Remove the journal of a file that will be replaced."""
     if is_being_written(path):
-        raise WriteError(_is_written(path))
+        raise WriteError(_busy_message(path))
     journal_path(path).unlink(missing_ok=True)
 
 
 def has_journal(path: Path) -> bool:
-    """Return True if a file is being added to, or was when a process crashed."""
+    """Return True if a running or crashed process adds to the file."""
     return path.is_file() and journal_path(path).exists()
 
 
 def recover_journaled(path: Path, target: Path, *, overwrite: bool = False) -> None:
-    """Write what a crashed process committed into the file ``path``, and copy it to ``target``."""
+    """Apply the commits of a crashed process to the file ``path``, and copy it to ``target``."""
     with write_errors(path):
-        _close_journal(_recovered_journal(path), keep=False)
+        _close_journal(_apply_journal(path), keep=False)
         if target != path:
             with atomic_file(target, overwrite=overwrite) as temporary:
                 shutil.copyfile(path, temporary)

@@ -1,4 +1,4 @@
-"""How data are stored: the user's options, and the chunks planned from them. No file is touched."""
+"""Storage options, and the planned chunks and pieces of each matrix. No file is accessed."""
 
 import re
 from collections.abc import Mapping
@@ -60,7 +60,7 @@ class StorageOptions:
     Raises
     ------
     LayoutError
-        If a value is not allowed, or two options exclude each other.
+        If a value is not allowed, or if two options cannot be combined.
     UnitError
         If a quantization step is not a number with a unit.
 
@@ -107,13 +107,15 @@ class StorageOptions:
     def _check_combination(self) -> None:
         compressed = self.compression in _CODECS
         if self.chunks == "contiguous" and compressed:
-            msg = "contiguous data cannot be compressed: leave out chunks or compression"
+            msg = (
+                "contiguous data cannot be compressed; expected only one of chunks and compression"
+            )
             raise LayoutError(msg)
         if self.link and (self.chunks or compressed):
-            msg = "linked data are stored as in the source: leave out chunks and compression"
+            msg = "linked data are stored as in the source; expected no chunks and no compression"
             raise LayoutError(msg)
         if self.link and self.quantize:
-            msg = "linked data cannot be quantized: leave out link or quantize"
+            msg = "linked data cannot be quantized; expected only one of link and quantize"
             raise LayoutError(msg)
 
 
@@ -137,7 +139,7 @@ class Layout:
     """The plan for one matrix; ``shape``, ``chunks`` and ``piece`` are (time, column).
 
     ``chunks`` is None for contiguous data, ``compression`` is None for uncompressed data.
-    ``piece`` is what one worker processes at a time: adjacent whole chunks, or whole rows.
+    ``piece`` is the shape of what one worker processes at a time: adjacent chunks or whole rows.
     """
 
     shape: tuple[int, int]
@@ -188,7 +190,7 @@ def plan_layout(
         chunks = _plan_chunks(shape, itemsize, _median_width(cell_widths), storage.access)
     elif chunks != "contiguous":
         chunks = min(chunks[0], max(shape[0], 1)), min(chunks[1], max(shape[1], 1))
-    # HDF5 has no chunks of zero columns, which cells without compartments would need.
+    # HDF5 does not allow chunks of zero columns, as for cells without compartments.
     chunks = None if chunks == "contiguous" or not shape[1] else chunks
     compression = None if chunks is None else _CODECS.get(storage.compression)
     piece_bytes = min(_PIECE_BYTES[compression], storage.memory // (2 * max(workers, 1)))
@@ -226,8 +228,8 @@ def plan_growing(
     """
     if storage.chunks == "contiguous" or storage.link or storage.quantize:
         msg = (
-            "streamed data cannot be contiguous, linked or quantized: leave out chunks, link and "
-            "quantize"
+            "streamed data cannot be contiguous, linked or quantized; expected a chunk shape or "
+            "none, no link and no quantize"
         )
         raise LayoutError(msg)
     if storage.compression == "zstd":
@@ -275,7 +277,7 @@ def _plan_chunks(
     if access == "cells":
         height = _balanced(times, _LONG_CHUNK_BYTES // itemsize)
         wanted = min(max(cell_width, 1), max(1, _LONG_CHUNK_BYTES // (itemsize * height)))
-        # A few long columns are better than one that is cut: cells up to 1 MiB stay in one chunk.
+        # Not splitting a cell of up to 1 MiB is more important than the size of the chunk.
         return height, _balanced(columns, max(wanted, _CHUNK_BYTES // (itemsize * height)))
     lowest, highest = _CELL_COLUMNS
     width = min(max(cell_width, lowest), highest, max(columns, 1))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import LayoutError, SourceError
-from ndx_simulation_output.recording.arrays import LazyArray, Put
+from ndx_simulation_output.recording.arrays import LazyArray, Put, place_in_file
 from ndx_simulation_output.recording.views import ColumnRange, Columns, Matrix
 from ndx_simulation_output.storage.datasets import (
     ContiguousReader,
@@ -22,14 +22,14 @@ from ndx_simulation_output.storage.datasets import (
 )
 
 _MOST_SPANS = 1000
-"""HDF5 searches all spans of columns at each read."""
+"""HDF5 searches all spans of columns in each read, which is slow for many."""
 
 
 def link_dataset(group: h5py.Group, name: str, source: LazyArray, directory: Path) -> h5py.Dataset:
     """Create a virtual dataset with the values of ``source``, an HDF5 dataset or columns of one.
 
-    ``directory`` is where the file of ``group`` will be. Where HDF5 does not find the source, it
-    reads NaN for floating-point numbers, 0 for others.
+    ``directory`` is the final directory of the file of ``group``. If HDF5 does not find the source,
+    it reads NaN for floating-point numbers and 0 for other types.
     """
     dataset, spans = _linkable_columns(source)
     if dataset is None or len(spans) > _MOST_SPANS:
@@ -50,7 +50,7 @@ def link_dataset(group: h5py.Group, name: str, source: LazyArray, directory: Pat
 
 
 def _linkable_columns(source: LazyArray) -> tuple[h5py.Dataset | None, list[Span]]:
-    """Return the dataset below the views of a source, and the columns of it that they show."""
+    """Return the dataset that the views of a source wrap, and the columns that they select."""
     array: Any = source
     columns = np.arange(source.shape[1])
     while isinstance(array, (ColumnRange, Columns)):
@@ -66,7 +66,7 @@ def _linkable_columns(source: LazyArray) -> tuple[h5py.Dataset | None, list[Span
 
 
 def linked_reader(dataset: h5py.Dataset) -> DatasetReader:
-    """Return a reader of a virtual dataset: of its source, if that is columns of one matrix."""
+    """Return a reader of a virtual dataset, which reads its source directly if possible."""
     maps = dataset.virtual_sources()
     paths = [_source_path(dataset, _unescaped(found.file_name)) for found in maps]
     if _has_one_source(maps, dataset) and dataset.file.mode == "r":
@@ -76,7 +76,7 @@ def linked_reader(dataset: h5py.Dataset) -> DatasetReader:
 
 
 def _has_one_source(maps: list[Any], dataset: h5py.Dataset) -> bool:
-    """Return True if all of the dataset is adjacent columns of one matrix."""
+    """Return True if the whole dataset refers to adjacent columns of one matrix."""
     if len(maps) != 1 or len(maps[0].src_space.shape) != 2:
         return False
     first, last = maps[0].vspace.get_select_bounds()
@@ -85,7 +85,7 @@ def _has_one_source(maps: list[Any], dataset: h5py.Dataset) -> bool:
 
 @dataclass
 class _LinkedReader:
-    """Reads all rows of some adjacent columns of a matrix in another file."""
+    """Reads adjacent columns of a matrix in another file."""
 
     dataset: h5py.Dataset
     path: Path
@@ -94,7 +94,7 @@ class _LinkedReader:
     mapped: ContiguousReader | None = None
 
     def read(self, selection: Selection, out: NDArray[Any], workers: int, put: Put) -> None:
-        """Read from the other file, which is open only for the time of the read."""
+        """Read from the other file, which is open only during the read."""
         columns: Any = selection.columns
         if isinstance(columns, range):
             columns = range(columns.start + self.shift, columns.stop + self.shift)
@@ -116,8 +116,9 @@ class _LinkedReader:
         rows, columns = self.dataset.shape
         if shape is None or len(shape) != 2 or shape[0] != rows or shape[1] < columns + self.shift:
             msg = (
-                f"{_name_of(self.dataset)} is linked to {self.name.strip('/')} of {self.path}, "
-                f"which has shape {shape}; expected {rows} rows and {columns + self.shift} columns"
+                f"{place_in_file(self.dataset)} is linked to {self.name.strip('/')} of "
+                f"{self.path}, which has shape {shape}; expected {rows} rows and "
+                f"{columns + self.shift} columns"
             )
             raise SourceError(msg)
         return source
@@ -137,12 +138,8 @@ def _source_path(dataset: h5py.Dataset, path: str) -> Path:
     found = Path(dataset.file.filename).parent / path
     if not found.is_file():
         msg = (
-            f"{_name_of(dataset)} is linked to {path}, which does not exist; restore that file, "
-            "or convert again without link"
+            f"{place_in_file(dataset)} is linked to {path}, which does not exist; restore that "
+            "file, or convert again without link"
         )
         raise SourceError(msg)
     return found
-
-
-def _name_of(dataset: h5py.Dataset) -> str:
-    return f"{dataset.name.strip('/')} of {Path(dataset.file.filename).name}"

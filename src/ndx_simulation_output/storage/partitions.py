@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
-from math import ceil
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,12 +31,12 @@ from ndx_simulation_output.recording.views import Columns, reordered
 from ndx_simulation_output.storage.layout import Layout
 
 _MOST_WORKERS = 8
-"""More threads than this wait for the memory, not for a processor."""
+"""With more threads, memory bandwidth limits the speed."""
 _THREAD_BYTES = 2**22
-"""Less than this is processed before a thread has started."""
+"""Processing less than this takes less time than starting a thread."""
 _RELEASE_BYTES = 2**28
 
-_Item = TypeVar("_Item")
+_Input = TypeVar("_Input")
 _Result = TypeVar("_Result")
 
 
@@ -57,7 +56,7 @@ def useful_workers(n_bytes: int, workers: int) -> int:
 
 
 def in_order(
-    function: Callable[[_Item], _Result], items: Iterable[_Item], workers: int
+    function: Callable[[_Input], _Result], items: Iterable[_Input], workers: int
 ) -> Iterator[_Result]:
     """Yield the results for all items in order; threads compute a few of them in advance.
 
@@ -86,12 +85,12 @@ def in_order(
                 waiting.cancel()
 
 
-def run_all(function: Callable[[_Item], None], jobs: list[_Item], workers: int) -> None:
-    """Run all jobs, in batches: passing a single job to a thread takes time too."""
+def run_all(function: Callable[[_Input], None], jobs: list[_Input], workers: int) -> None:
+    """Run all jobs, in batches because passing a single job to a thread is slow."""
     size = max(1, len(jobs) // (8 * max(workers, 1)))
     batches = [jobs[first : first + size] for first in range(0, len(jobs), size)]
 
-    def run(batch: list[_Item]) -> None:
+    def run(batch: list[_Input]) -> None:
         for job in batch:
             function(job)
 
@@ -101,14 +100,14 @@ def run_all(function: Callable[[_Item], None], jobs: list[_Item], workers: int) 
 
 @dataclass(frozen=True)
 class Piece:
-    """Some rows and columns of a region, for one worker."""
+    """Rows and columns of a region that one worker processes."""
 
     region: "Region"
     rows: slice
     columns: slice
 
     def read(self) -> NDArray[Any]:
-        """Return the values, to be used at once: they may be a view of the source."""
+        """Return the values, possibly as a view of the source that must not be kept."""
         return self.region.read(self.rows, self.columns)
 
 
@@ -122,7 +121,7 @@ class Region:
     values: NDArray[Any] | None = None
 
     def read(self, rows: slice, columns: slice) -> NDArray[Any]:
-        """Return rows and columns, counted as in the source."""
+        """Return rows and columns, numbered as in the source."""
         if self.values is None:
             return read_block(self.source, rows, columns)
         return self.values[_within(rows, self.rows), _within(columns, self.columns)]
@@ -133,7 +132,7 @@ class Region:
             yield Piece(self, *block)
 
     def release(self) -> None:
-        """Free the memory of what was read."""
+        """Free the memory of the values that were read."""
         release(self.source)
 
 
@@ -153,7 +152,7 @@ def regions(
         return
     if is_mapped(source):
         row_bytes = source.dtype.itemsize * len(columns)
-        height = _up(max(1, _RELEASE_BYTES // row_bytes), layout.piece[0])
+        height = round_up(max(1, _RELEASE_BYTES // row_bytes), layout.piece[0])
         for block in _blocks(rows, columns, height, len(columns)):
             yield Region(source, *block)
         return
@@ -179,18 +178,20 @@ def _blocks(
 def region_shape(source: LazyArray, layout: Layout, n_columns: int) -> tuple[int, int]:
     """Return rows and columns of a region: whole chunks of the source, and whole pieces."""
     source_height, source_width = chunks_of(source)
-    height = min(_up(source_height, layout.piece[0]), _up(source.shape[0], layout.piece[0]))
+    height = min(
+        round_up(source_height, layout.piece[0]), round_up(source.shape[0], layout.piece[0])
+    )
     step = layout.chunks[1] if layout.chunks else n_columns
     most = layout.memory // (height * source.dtype.itemsize)
     least = max(source_width, step)
     width = max(most // least * least, least)
-    return height, min(_up(width, step), n_columns)
+    return height, min(round_up(width, step), n_columns)
 
 
 def _read_into_file(
     source: LazyArray, rows: slice, columns: slice, file: Any, memory: int
 ) -> NDArray[Any]:
-    """Read a region into a temporary file, some whole chunks of the source at a time."""
+    """Read a region into a temporary file, by blocks of whole chunks of the source."""
     shape = rows.stop - rows.start, columns.stop - columns.start
     _reserve(file, shape[0] * shape[1] * source.dtype.itemsize)
     values = np.memmap(file, source.dtype.newbyteorder("="), "w+", shape=shape)
@@ -200,7 +201,7 @@ def _read_into_file(
         return values
     height, width = _block_shape(chunks_of(source), shape[1], memory // source.dtype.itemsize)
     for part in product(_parts(rows, height), _parts(columns, width)):
-        # The values have no name, so that they are freed before more are read.
+        # A variable would keep the values in memory while the next block is read.
         values[_within(part[0], rows), _within(part[1], columns)] = read_block(source, *part)
     return values
 
@@ -213,19 +214,21 @@ def _gather(
     values: NDArray[Any],
     memory: int,
 ) -> None:
-    """Read reordered columns: together those from the same chunks of the array below."""
-    below = scattered.array
-    height, width = _block_shape(chunks_of(below), below.shape[1], memory // below.dtype.itemsize)
-    for some in _parts(rows, height):
+    """Read reordered columns, grouped by the chunks of the wrapped array."""
+    wrapped = scattered.array
+    height, width = _block_shape(
+        chunks_of(wrapped), wrapped.shape[1], memory // wrapped.dtype.itemsize
+    )
+    for part in _parts(rows, height):
         for group in scattered.groups(columns, width):
-            target = _within(some, rows), group - columns.start
-            values[target] = read_columns(source, some, group)
+            target = _within(part, rows), group - columns.start
+            values[target] = read_columns(source, part, group)
 
 
 def _block_shape(chunks: tuple[int, int], n_columns: int, n_values: int) -> tuple[int, int]:
     """Return rows and columns of whole chunks with about ``n_values``, as wide as possible."""
     height, width = chunks
-    wide = min(_down(n_values // height, width), _up(n_columns, width))
+    wide = min(_down(n_values // height, width), round_up(n_columns, width))
     return _down(n_values // wide, height), wide
 
 
@@ -242,7 +245,7 @@ def _reserve(file: Any, n_bytes: int) -> None:
 
 def _parts(part: slice, step: int) -> Iterator[slice]:
     """Cut rows or columns at multiples of ``step``."""
-    edges = [part.start, *range(_up(part.start + 1, step), part.stop, step), part.stop]
+    edges = [part.start, *range(round_up(part.start + 1, step), part.stop, step), part.stop]
     return map(slice, edges, edges[1:])
 
 
@@ -255,5 +258,6 @@ def _down(size: int, step: int) -> int:
     return max(1, size // step) * step
 
 
-def _up(size: int, step: int) -> int:
-    return ceil(size / step) * step
+def round_up(size: int, step: int) -> int:
+    """Return the smallest multiple of ``step`` that is at least ``size``."""
+    return -(-size // step) * step

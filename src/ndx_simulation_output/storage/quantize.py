@@ -1,4 +1,4 @@
-"""Quantize reports on request: values rounded to multiples of a step, in two bytes each."""
+"""Quantize reports: round values to multiples of a step, stored in two bytes each."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,11 +17,11 @@ _MOST_STEPS = 2**15 - 1
 def quantize_output(
     output: SimulationOutput, steps: str | Mapping[str, str], workers: int | None = None
 ) -> SimulationOutput:
-    """Return the output with reports rounded to ``steps``, as ``StorageOptions.quantize`` has them.
+    """Return the output with reports rounded to ``steps``; see ``StorageOptions.quantize``.
 
-    Each value changes by at most half a step, which the description of the report states. All
-    values are read first, so that a report that does not fit is refused before anything is
-    written: with NaN or infinite values, or a range of more than 65534 steps.
+    The description of each report states the largest error, half a step. All values are read, and
+    QuantizeError is raised before anything is written if a report has NaN or infinite values, or a
+    range of more than 65534 steps.
     """
     workers = default_workers() if workers is None else workers
     chosen = _steps_by_report(output, steps)
@@ -86,7 +86,7 @@ def _quantized(report: Report, step: Unit, workers: int = 0) -> Report:
 
 
 def _value_range(data: LazyArray, workers: int) -> tuple[float, float]:
-    """Return the lowest and highest value: NaN if any value is, 0 if there are no values."""
+    """Return the lowest and highest value: NaN if any value is NaN, 0 without values."""
     rows, columns = data.shape
     layout = plan_layout((rows, columns), data.dtype.itemsize, workers=workers)
 

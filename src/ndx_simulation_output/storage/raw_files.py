@@ -1,4 +1,4 @@
-"""Access to files beside HDF5: HDF5's own lock, locks between processes, and memory maps."""
+"""Access to files outside HDF5: the lock of h5py, locks between processes, and memory maps."""
 
 import mmap
 import os
@@ -18,8 +18,8 @@ except ImportError:  # such as on Windows, where files are not locked
     fcntl = None  # type: ignore[assignment]
 
 hdf5_lock: Any = phil
-"""The reentrant lock of h5py. Some h5py releases do not take it where chunks are stored, found or
-listed, and where an object is asked whether it is open."""
+"""The reentrant lock of h5py. Some h5py releases do not acquire it when they store, find or
+list chunks, or test whether an object is open."""
 
 
 def lock_file(number: int, *, shared: bool) -> bool:
@@ -49,7 +49,7 @@ class MappedFile:
     """The bytes of an HDF5 file, mapped into memory."""
 
     def __init__(self, file: h5py.File) -> None:
-        # Opened again: HDF5 keeps its own descriptor locked while anything refers to it.
+        # Open the file again: HDF5 keeps its own descriptor locked while a reference to it exists.
         with Path(file.filename).open("rb") as opened:
             self._map = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
         self.bytes = np.frombuffer(self._map, np.uint8)
@@ -80,7 +80,7 @@ def map_file(file: h5py.File) -> MappedFile | None:
 
 
 def is_at_path(file: h5py.File) -> bool:
-    """Return True if the file is read only, and opening its path again gives the same file."""
+    """Return True if the file is read-only and its path still refers to the same file."""
     if not (file.driver == "sec2" and file.mode == "r" and not file.swmr_mode):
         return False
     try:

@@ -1,8 +1,8 @@
 """Write matrices into HDF5 datasets: threads gather and compress whole chunks, each once.
 
-Uncompressed data are written to their addresses in the file past HDF5, many chunks with one call.
-Compressed chunks are stored by HDF5 as they are (``write_direct_chunk``). The plain way to the same
-file is ``recording.arrays.copy_array``.
+Uncompressed data are written directly to their addresses in the file, many chunks with one call.
+Compressed chunks are stored with ``write_direct_chunk``. ``recording.arrays.copy_array`` is the
+simple equivalent.
 """
 
 import ctypes
@@ -41,7 +41,7 @@ from ndx_simulation_output.storage.partitions import (
 from ndx_simulation_output.storage.raw_files import hdf5_lock
 
 GZIP_LEVEL = 4
-"""The level stated in the file; the compressor may use another, and the stream is plain deflate."""
+"""The level in the filter settings of the file. The compressor may use another level."""
 
 
 def create_dataset(
@@ -49,8 +49,8 @@ def create_dataset(
 ) -> h5py.Dataset:
     """Create the dataset of a matrix, growing in time if it has chunks, without writing to it.
 
-    Uncompressed data are allocated at once, so that their addresses are known. They read as zeros
-    until they are written.
+    Uncompressed data are allocated at once, so that their addresses are known. Their values are
+    zeros until they are written.
     """
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     maxshape: tuple[int | None, int] = layout.shape
@@ -137,7 +137,7 @@ def _addresses(dataset: h5py.Dataset) -> NDArray[np.int64] | None:
 
 
 def reserve_space(location: DatasetLocation, path: Path) -> None:
-    """Let the file system allocate the space of a matrix at once, where it can.
+    """Allocate the space of a matrix at once, if the file system supports it.
 
     Allocating it write by write would take most of the time of writing. On a disk that is too
     small, OSError is raised before anything is written.
@@ -150,7 +150,7 @@ def reserve_space(location: DatasetLocation, path: Path) -> None:
     length = int(addresses.max()) + n_bytes - start
     # Not posix_fallocate, which writes to every block where a file system cannot allocate.
     allocate = getattr(ctypes.CDLL(None, use_errno=True), "fallocate64", None)
-    if allocate is None:  # Not every C library has it.
+    if allocate is None:  # Not in every C library.
         return
     number = os.open(path, os.O_WRONLY)
     try:
@@ -211,15 +211,15 @@ class PieceWriter(Protocol):
         """Store an encoded piece."""
 
     def close(self) -> None:
-        """Close the file, if it was opened past HDF5."""
+        """Close the file, if this writer opened it."""
 
 
 def piece_writer(
     location: DatasetLocation | None, path: Path | None, dataset: h5py.Dataset | None
 ) -> PieceWriter:
-    """Return the fastest writer with the result of h5py.
+    """Return the fastest writer that has the same result as h5py.
 
-    Without a dataset, as in other processes, it can encode pieces, and write to known addresses.
+    Without ``dataset``, as on other ranks, it can only encode pieces and write to known addresses.
     """
     if location is not None and location.addresses is not None and path is not None:
         kind = _RowWriter if location.chunks is None else _ChunkWriter
@@ -250,7 +250,7 @@ class _H5pyWriter:
 
 
 class _AddressedWriter:
-    """Writes to known addresses past HDF5, from any thread, when pieces are encoded."""
+    """Base of writers to known addresses, which write from any thread while pieces are encoded."""
 
     def __init__(self, path: Path, location: DatasetLocation, addresses: NDArray[np.int64]) -> None:
         self._number = os.open(path, os.O_WRONLY)
@@ -271,7 +271,7 @@ class _RowWriter(_AddressedWriter):
     """Writes rows of contiguous data."""
 
     def encode(self, piece: Piece) -> tuple[int, None]:
-        """Write a piece: at once if it has all columns, else row by row."""
+        """Write a piece: with one call if it has all columns, else row by row."""
         dtype = self._location.dtype
         row_bytes = self._location.shape[1] * dtype.itemsize
         read = piece.read()
@@ -294,7 +294,7 @@ class _ChunkWriter(_AddressedWriter):
         self._cutter = _ChunkCutter(location)
 
     def encode(self, piece: Piece) -> tuple[int, None]:
-        """Write the chunks of a piece, those that are adjacent in the file together."""
+        """Write the chunks of a piece; those that are adjacent in the file with one call."""
         n_bytes, chunks = self._cutter.cut(piece)
         row, first = self._cutter.first_chunk(piece)
         addresses = self._addresses[row - self._location.first_row, first : first + len(chunks)]
@@ -334,7 +334,7 @@ class _DirectChunkWriter:
 
 
 class _ChunkCutter:
-    """Cuts pieces into whole chunks, in a buffer that each thread reuses."""
+    """Cuts pieces into whole chunks, in one buffer for each thread."""
 
     def __init__(self, location: DatasetLocation) -> None:
         self._chunk, self._dtype = location.chunks or (1, 1), location.dtype

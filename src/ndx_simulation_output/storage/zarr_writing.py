@@ -1,10 +1,11 @@
-"""Fill arrays in Zarr stores with dask."""
+"""Fill arrays in Zarr stores with dask, in threads or on a running cluster."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,8 @@ from ndx_simulation_output.storage.layout import Layout
 from ndx_simulation_output.storage.partitions import Region, region_shape, regions
 from ndx_simulation_output.storage.reading import DetachedArray
 
-# Fill an array of whole chunks with dask: in threads, or on a cluster where one is running.
-#
-# This is for files whose chunks are written side by side by anyone, such as those of Zarr.
-
-_Progress = Callable[[int], object]
 _AHEAD = 2
-"""Tasks for each thread of a cluster that are sent before one of them is done."""
+"""Number of submitted tasks for each thread of a cluster."""
 
 
 def fill_array(
@@ -30,39 +26,29 @@ def fill_array(
     *,
     workers: int,
     directory: Path | None = None,
-    progress: _Progress | None = None,
+    progress: Callable[[int], object] | None = None,
 ) -> None:
-    """Write ``source`` into ``target``, both of shape (time, column): whole chunks of it at a time.
+    """Write ``source`` into ``target``, both of shape (time, column), in blocks of whole chunks.
 
-    If a client of ``dask.distributed`` is running and the source can be opened by other
-    processes, these do the work, each with a block in memory. Else it is done in ``workers``
-    threads, in memory as ``layout`` says. A temporary file, where one is needed, lies in
-    ``directory``. ``progress`` is called with the number of bytes of each block.
-
-    Raises
-    ------
-    SourceError
-        If the source cannot be read.
-    OSError
-        If the target cannot be written.
-    MissingDependencyError
-        If dask is not installed.
-
+    The blocks are processed on the cluster of an active client of ``dask.distributed`` if other
+    processes can open the source, otherwise in ``workers`` threads within the memory of ``layout``.
+    A temporary file is created in ``directory`` if needed. ``progress`` is called with the number
+    of bytes of each block.
     """
     if not all(layout.shape):
         return
-    client, travelling = _running_client(), detached(source)
+    client, sent_source = _active_client(), detached(source)
     blocks = layout.piece if is_mapped(source) else region_shape(source, layout, layout.shape[1])
     fits = blocks[0] * blocks[1] * layout.itemsize <= layout.memory
-    if client is not None and fits and _can_travel(travelling):
-        region = Region(travelling, slice(0, layout.shape[0]), slice(0, layout.shape[1]))
+    if client is not None and fits and _is_detached(sent_source):
+        region = Region(sent_source, slice(0, layout.shape[0]), slice(0, layout.shape[1]))
         _fill_on_cluster(client, region, target, replace(layout, piece=blocks), progress)
     else:
         _fill_in_threads(source, target, layout, workers, directory, progress)
 
 
-def _running_client() -> Any:
-    """Give the client of ``dask.distributed`` that runs in this process, or None."""
+def _active_client() -> Any:
+    """Return the client of ``dask.distributed`` that is active in this process, or None."""
     distributed = sys.modules.get("distributed")
     if distributed is None:
         return None
@@ -72,8 +58,8 @@ def _running_client() -> Any:
         return None
 
 
-def _can_travel(source: Any) -> bool:
-    """Whether it is small to send: by the path of its file, with the views on it."""
+def _is_detached(source: Any) -> bool:
+    """Return True for a :class:`DetachedArray` or views of one, which are small to send."""
     while not isinstance(source, DetachedArray) and hasattr(source, "array"):
         source = source.array
     return isinstance(source, DetachedArray)
@@ -91,7 +77,7 @@ def _fill_in_threads(
     layout: Layout,
     workers: int,
     directory: Path | None,
-    progress: _Progress | None,
+    progress: Callable[[int], object] | None,
 ) -> None:
     dask, callbacks = (
         import_optional(name, "writing Zarr", "zarr") for name in ("dask", "dask.callbacks")
@@ -102,68 +88,50 @@ def _fill_in_threads(
         if progress is not None and isinstance(n_bytes, int):
             progress(n_bytes)
 
-    with _scheduler(workers) as scheduler, callbacks.Callback(posttask=done):
+    # When the pool is closed, no thread writes any more.
+    pool = ThreadPoolExecutor(workers) if workers > 0 else nullcontext("synchronous")
+    with pool as scheduler, callbacks.Callback(posttask=done):
         for region in regions(source, layout, range(layout.shape[1]), directory):
-            tasks = [
-                dask.delayed(_Copy(region, target), traverse=False, pure=False)(
-                    piece.rows, piece.columns
-                )
-                for piece in region.pieces(layout)
-            ]
+            copy = dask.delayed(partial(_copy, region, target), traverse=False, pure=False)
+            tasks = [copy(piece.rows, piece.columns) for piece in region.pieces(layout)]
             dask.compute(*tasks, scheduler=scheduler)
             region.release()
 
 
-class _Copy:
-    """``_copy`` of a region: what dask calls in a thread, and does not look into."""
-
-    def __init__(self, region: Region, target: Any) -> None:
-        self._region, self._target = region, target
-
-    def __call__(self, rows: slice, columns: slice) -> int:
-        return _copy(self._region, self._target, rows, columns)
-
-
-@contextmanager
-def _scheduler(workers: int) -> Iterator[Any]:
-    """Give what dask computes in; afterwards no thread works any more, whatever happened."""
-    if workers <= 0:
-        yield "synchronous"
-        return
-    with ThreadPoolExecutor(workers) as pool:
-        yield pool
-
-
 def _fill_on_cluster(
-    client: Any, region: Region, target: Any, layout: Layout, progress: _Progress | None
+    client: Any,
+    region: Region,
+    target: Any,
+    layout: Layout,
+    progress: Callable[[int], object] | None,
 ) -> None:
-    """Send few tasks ahead; when one fails, wait for those, so that nothing writes any more."""
+    """Copy the pieces with a limited number of submitted tasks; wait for all of them on failure."""
     from distributed import as_completed, wait
 
-    ahead = _AHEAD * max(1, sum(client.nthreads().values()))
+    limit = _AHEAD * max(1, sum(client.nthreads().values()))
     shared = client.scatter((region, target), hash=False)
     pieces = region.pieces(layout)
 
-    def send() -> Any:
+    def submit() -> Any:
         piece = next(pieces, None)
         if piece is None:
             return None
         return client.submit(_copy_shared, shared, piece.rows, piece.columns, pure=False)
 
-    sent = {task for task in (send() for _ in range(ahead)) if task is not None}
-    running = as_completed(list(sent))
+    submitted = {task for task in (submit() for _ in range(limit)) if task is not None}
+    running = as_completed(list(submitted))
     try:
         for task in running:
-            sent.discard(task)
+            submitted.discard(task)
             n_bytes = task.result()
             if progress is not None:
                 progress(n_bytes)
-            following = send()
+            following = submit()
             if following is not None:
-                sent.add(following)
+                submitted.add(following)
                 running.add(following)
     finally:
-        wait(list(sent))
+        wait(list(submitted))
 
 
 def _copy_shared(shared: tuple[Region, Any], rows: slice, columns: slice) -> int:
