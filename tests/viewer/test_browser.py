@@ -26,7 +26,7 @@ from ndx_simulation_output.cable import simulate
 from ndx_simulation_output.demo import run_demo
 from ndx_simulation_output.recording import SimulationOutput
 from ndx_simulation_output.viewer.server import serve
-from ndx_simulation_output.viewer.session import Source
+from ndx_simulation_output.viewer.session import ViewedFile
 from tests.viewer.making import a_mixture, a_run
 
 CHROMIUM = os.environ.get("NDX_CHROMIUM") or shutil.which("chromium")
@@ -117,9 +117,9 @@ _PLOTTED = """
 class Served(threading.Thread):
     """A server in a thread of its own, whose address comes when it is ready."""
 
-    def __init__(self, sources):
+    def __init__(self, files):
         super().__init__()
-        self.sources, self.addresses = sources, Queue()
+        self.files, self.addresses = files, Queue()
         self.start()
 
     def run(self):
@@ -128,7 +128,7 @@ class Served(threading.Thread):
     async def _serve(self):
         self.loop, self.task = asyncio.get_running_loop(), asyncio.current_task()
         with suppress(asyncio.CancelledError):
-            await serve(self.sources, ready=self.addresses.put)
+            await serve(self.files, ready=self.addresses.put)
 
     def stop(self):
         self.loop.call_soon_threadsafe(self.task.cancel)
@@ -141,7 +141,7 @@ def look(browser):
     servers, contexts = [], []
 
     def at(*paths, **options):
-        servers.append(Served([Source(path, options) for path in paths]))
+        servers.append(Served([ViewedFile(path, options) for path in paths]))
         context = browser.new_context(viewport={"width": 1280, "height": 860})
         context.set_default_timeout(30_000)
         contexts.append(context)
@@ -170,7 +170,7 @@ def test_the_tabs_of_a_run_show_it_without_a_complaint(look, runs):
     page.shot("heat-map")
     page.tab("Spikes", "each a mark")
     page.shot("spikes")
-    page.tab("Neuron", "drag to turn")
+    page.tab("Neuron", "drag to rotate")
     page.shot("demo-neuron")
 
     assert len(before[0]) == 5
@@ -184,7 +184,7 @@ def test_a_run_without_places_has_no_neuron(look, tmp_path):
     sonata.write(SimulationOutput(reports=(placeless,)), tmp_path / "sonata")
 
     page = look(tmp_path / "sonata")
-    page.tab("Neuron", "does not say where its compartments are")
+    page.tab("Neuron", "has no coordinates of compartments")
 
     assert page.complaints == []
 
@@ -208,7 +208,7 @@ def test_zooming_with_the_wheel_reads_again(look, runs):
 
 def test_a_neuron_turns_and_is_coloured_by_time(look, runs):
     page = look(runs / "one.nwb")
-    page.tab("Neuron", "drag to turn")
+    page.tab("Neuron", "drag to rotate")
     places, depths, values = (page.plotted(name) for name in ("xs", "z", "value"))
 
     box = page.page.locator(".bk-Figure canvas").locator("visible=true").first.bounding_box()
@@ -315,7 +315,7 @@ def test_names_in_a_file_are_never_markup_nor_formulas(look, tmp_path):
     page = look(path)
     page.page.get_by_text("acquisition").first.click()
     page.page.get_by_text("$$x$$").nth(1).wait_for()
-    for name, shows in (("Traces", "every"), ("Heat map", "pixel"), ("Neuron", "drag to turn")):
+    for name, shows in (("Traces", "every"), ("Heat map", "pixel"), ("Neuron", "drag to rotate")):
         page.tab(name, shows)
         page.page.get_by_text("Python", exact=True).locator("visible=true").click()
     page.fill("Cells", "<img src=x>")
@@ -329,7 +329,7 @@ def test_names_in_a_file_are_never_markup_nor_formulas(look, tmp_path):
     ("kind", "pattern", "tab", "shows"),
     [
         ("sonata", "nd_v5_soma.h5", "Traces", "every sample"),
-        ("neuronvisio", "cvode_nv091_pt240.h5", "Neuron", "drag to turn"),
+        ("neuronvisio", "cvode_nv091_pt240.h5", "Neuron", "drag to rotate"),
         ("pymodaq", "v5_3_0_h5py/03_dte.h5", "Arrays", ", float64"),
         ("sonata", "allen_tutorial_ecp.h5", "Channels", "from one channel to the next"),
         ("annarchy", "annarchy-5.0.3/network.npz", "Network", "neurons"),

@@ -8,7 +8,7 @@ from ndx_simulation_output.errors import SourceError
 from ndx_simulation_output.viewer.tree import (
     CHILDREN,
     PAGE_ROWS,
-    opened,
+    open_hdf5,
     read_children,
     read_node,
     read_table,
@@ -39,7 +39,7 @@ def strange(tmp_path):
 
 
 def test_members_come_a_few_at_a_time(strange):
-    with opened(strange) as file:
+    with open_hdf5(strange) as file:
         first, count = read_children(file, "/many")
         rest, _ = read_children(file, "/many", CHILDREN)
 
@@ -49,7 +49,7 @@ def test_members_come_a_few_at_a_time(strange):
 
 
 def test_members_tell_what_they_are(strange):
-    with opened(strange) as file:
+    with open_hdf5(strange) as file:
         found = {child.name: child for child in read_children(file, "/")[0]}
 
     assert found["many"].summary == f"{CHILDREN + 3} members"
@@ -62,7 +62,7 @@ def test_members_tell_what_they_are(strange):
 
 
 def test_attributes_of_any_type_are_text_of_bounded_length(strange):
-    with opened(strange) as file:
+    with open_hdf5(strange) as file:
         node = read_node(file, "/")
         value = dict(read_node(file, "/text").facts)["value"]
 
@@ -76,7 +76,7 @@ def test_attributes_of_any_type_are_text_of_bounded_length(strange):
 
 
 def test_tables_come_a_page_at_a_time(strange):
-    with opened(strange) as file:
+    with open_hdf5(strange) as file:
         page = read_table(file, "/numbers", 2 * PAGE_ROWS)
         wide = read_table(file, "/matrix")
         deep = read_table(file, "/cube")
@@ -94,7 +94,7 @@ def test_tables_come_a_page_at_a_time(strange):
 
 
 def test_a_table_of_nwb_has_its_ragged_columns_row_by_row(tmp_path):
-    with opened(a_run(tmp_path / "run.nwb")) as file:
+    with open_hdf5(a_run(tmp_path / "run.nwb")) as file:
         tables = []
         file.visititems(lambda name, one: tables.append(name) if "colnames" in one.attrs else None)
         compartments = next(name for name in tables if "compartments" in name)
@@ -105,7 +105,7 @@ def test_a_table_of_nwb_has_its_ragged_columns_row_by_row(tmp_path):
 
 
 def test_what_is_not_there_is_said_with_its_path(strange):
-    with opened(strange) as file:
+    with open_hdf5(strange) as file:
         for path in ("/nowhere", "/soft", "/elsewhere"):
             with pytest.raises(SourceError, match=path):
                 read_node(file, path)
@@ -115,7 +115,7 @@ def test_a_file_that_is_no_hdf5_has_no_tree(tmp_path):
     path = tmp_path / "text.txt"
     path.write_text("text", encoding="utf-8")
 
-    with pytest.raises(SourceError, match="not an HDF5 file"), opened(path):
+    with pytest.raises(SourceError, match="not an HDF5 file"), open_hdf5(path):
         pass
 
 
@@ -126,7 +126,7 @@ def test_every_member_of_genuine_files_can_be_shown(kind, request):
 
     assert paths
     for path in paths[:12]:
-        with opened(path) as file:
+        with open_hdf5(path) as file:
             _show_all(file, "/")
 
 

@@ -17,7 +17,7 @@ from tornado.websocket import websocket_connect
 
 from ndx_simulation_output.cli import main
 from ndx_simulation_output.viewer.server import serve
-from ndx_simulation_output.viewer.session import Source
+from ndx_simulation_output.viewer.session import ViewedFile
 from tests.viewer.making import a_run
 
 
@@ -29,7 +29,7 @@ def asked(tmp_path):
     def ask(question):
         async def run():
             ready = asyncio.get_running_loop().create_future()
-            serving = asyncio.create_task(serve([Source(path)], ready=ready.set_result))
+            serving = asyncio.create_task(serve([ViewedFile(path)], ready=ready.set_result))
             try:
                 return await question(await ready)
             finally:
@@ -173,7 +173,7 @@ def test_a_port_that_is_taken_is_said(tmp_path):
         )
 
     assert result.returncode == 2
-    assert f"port {port} cannot be had" in result.stderr
+    assert f"cannot listen on port {port}" in result.stderr
 
 
 def test_without_bokeh_the_command_says_what_to_install(monkeypatch, tmp_path):

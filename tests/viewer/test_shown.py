@@ -11,28 +11,22 @@ pytest.importorskip("bokeh", reason="the viewer needs Bokeh: the extra view")
 
 from ndx_simulation_output.errors import CellNotFoundError, ShapeMismatchError
 from ndx_simulation_output.recording import RegularTimes, Report, Timestamps, Unit
-from ndx_simulation_output.viewer import downloads
+from ndx_simulation_output.viewer import server
 from ndx_simulation_output.viewer.arrays import ShownArray
 from ndx_simulation_output.viewer.compare import ShownDifference, difference_of
-from ndx_simulation_output.viewer.downloads import csv_pieces
+from ndx_simulation_output.viewer.controls import Compartments, python_code, read_rows
 from ndx_simulation_output.viewer.networks import ShownQuantity
-from ndx_simulation_output.viewer.session import Source
-from ndx_simulation_output.viewer.shown import (
-    Compartments,
-    ShownFrame,
-    ShownHeatMap,
-    ShownSpikes,
-    ShownTraces,
-    python_of,
-    rows_of,
-)
-from ndx_simulation_output.viewer.traces import ShownChannels
+from ndx_simulation_output.viewer.neurons import ShownFrame
+from ndx_simulation_output.viewer.server import csv_pieces
+from ndx_simulation_output.viewer.session import ViewedFile
+from ndx_simulation_output.viewer.spikes import ShownSpikes
+from ndx_simulation_output.viewer.traces import ShownChannels, ShownHeatMap, ShownTraces
 from tests.viewer.making import ROWS, a_mixture, a_run, table, values
 
 
 def saved(shown, *paths):
     """What a spreadsheet reads from the CSV file: names, and numbers of shape (row, column)."""
-    text = "".join(csv_pieces(rows_of(shown, [Source(path) for path in paths])))
+    text = "".join(csv_pieces(read_rows(shown, [ViewedFile(path) for path in paths])))
     names, *rows = csv.reader(io.StringIO(text))
     return names, np.asarray(rows, float)
 
@@ -40,7 +34,7 @@ def saved(shown, *paths):
 def told(shown, *paths):
     """What the lines of Python give."""
     names = {}
-    exec(python_of(shown, [Source(path) for path in paths]), names)  # noqa: S102 - our own lines
+    exec(python_code(shown, [ViewedFile(path) for path in paths]), names)  # noqa: S102 - our own lines
     return names
 
 
@@ -184,7 +178,7 @@ def test_saved_arrays_are_those_that_the_lines_read(tmp_path):
         found = lines["values"]
         ahead = len(names) - (found.shape[1] if found.ndim == 2 else 1)
         np.testing.assert_array_equal(numbers[:, ahead:].ravel(), np.ravel(found))
-        for column, values_of_axis in enumerate(lines["places"][:ahead]):
+        for column, values_of_axis in enumerate(lines["coordinates"][:ahead]):
             np.testing.assert_array_equal(numbers[:, column], values_of_axis)
 
 
@@ -204,10 +198,10 @@ def test_a_saved_difference_is_that_which_the_lines_read(tmp_path):
 @pytest.mark.parametrize(
     ("other", "said"),
     [
-        ({"unit": Unit("amperes")}, "is in volts here and in amperes there"),
-        ({"times": RegularTimes(0.0, 9_000.0, 20)}, "at other times"),
-        ({"times": RegularTimes(0.001, 10_000.0, 20)}, "at other times"),
-        ({"times": Timestamps(np.arange(20) / 9_000)}, "at other times"),
+        ({"unit": Unit("amperes")}, "volts in the first file, amperes in the second"),
+        ({"times": RegularTimes(0.0, 9_000.0, 20)}, "the times of v differ"),
+        ({"times": RegularTimes(0.001, 10_000.0, 20)}, "the times of v differ"),
+        ({"times": Timestamps(np.arange(20) / 9_000)}, "the times of v differ"),
     ],
 )
 def test_runs_that_do_not_fit_each_other_have_no_difference(other, said):
@@ -229,9 +223,9 @@ def test_times_that_are_written_otherwise_are_the_same_times():
 
 
 def test_the_file_and_its_options_are_in_the_lines(tmp_path):
-    source = Source(tmp_path / "it's.h5", {"unit": {"v": "mV"}, "dt": None})
+    source = ViewedFile(tmp_path / "it's.h5", {"unit": {"v": "mV"}, "dt": None})
 
-    text = python_of(ShownTraces(Compartments("v", tuple(range(100)))), [source])
+    text = python_code(ShownTraces(Compartments("v", tuple(range(100)))), [source])
 
     assert "it's.h5\", unit={'v': 'mV'})" in text
     assert "cells=[*range(0, 100)]" in text
@@ -253,7 +247,7 @@ def test_rows_are_read_in_blocks(tmp_path, monkeypatch):
 
 
 def test_rows_are_sent_in_pieces_however_long_they_are(monkeypatch):
-    monkeypatch.setattr(downloads, "_PIECE", 10)
+    monkeypatch.setattr(server, "_PIECE", 10)
     rows = iter([("a", "b"), (1.5, 2), ("long " * 5, 3), (4, 5)])
 
     pieces = list(csv_pieces(rows))

@@ -10,9 +10,8 @@ from bokeh.events import RangesUpdate
 
 from ndx_simulation_output.nwb.stream import stream
 from ndx_simulation_output.recording import StreamedReport, Unit
-from ndx_simulation_output.viewer.downloads import Downloads
 from ndx_simulation_output.viewer.page import Page
-from ndx_simulation_output.viewer.session import Session, Source
+from ndx_simulation_output.viewer.session import Downloads, Session, ViewedFile
 from ndx_simulation_output.viewer.tree import Tree
 from tests.viewer.making import ROWS, a_mixture, a_run, table, values
 
@@ -25,17 +24,17 @@ def page_of():
     sessions = []
 
     def make(tab, *paths, **options):
-        sources = [Source(path, options) for path in paths]
-        session = Session(Document(), sources, Downloads())
+        files = [ViewedFile(path, options) for path in paths]
+        session = Session(Document(), files, Downloads())
         sessions.append(session)
         page = Page(session)
         page.tabs.active = tab
-        page.start()
+        page.show()
         return page
 
     yield make
     for session in sessions:
-        session.end()
+        session.close()
 
 
 def view_of(page):
@@ -102,9 +101,9 @@ def test_a_selection_at_fault_is_said_and_what_was_drawn_stays(tmp_path, page_of
 
 
 def test_zooming_reads_what_is_in_the_window_and_shows_every_sample(tmp_path, page_of, monkeypatch):
-    from ndx_simulation_output.viewer import controls as zoom_module
+    from ndx_simulation_output.viewer import figures
 
-    monkeypatch.setattr(zoom_module, "_PIXELS", (40, 50))
+    monkeypatch.setattr(figures, "_PIXELS", (40, 50))
     page = page_of(TRACES, a_run(tmp_path / "run.nwb"))
     view = view_of(page)
     view.choice.report.value = "v"
@@ -162,13 +161,13 @@ def test_spikes_are_marks_and_then_counts(tmp_path, page_of, monkeypatch):
 
 
 def test_many_spikes_are_counted_in_pixels(tmp_path, page_of, monkeypatch):
-    from ndx_simulation_output.viewer import raster
+    from ndx_simulation_output.viewer import spikes
 
     def few(*arguments, **options):
         return raster_of(*arguments, **options, most_points=2)
 
-    raster_of = raster.spike_raster
-    monkeypatch.setattr(raster, "spike_raster", few)
+    raster_of = spikes.spike_raster
+    monkeypatch.setattr(spikes, "spike_raster", few)
     page = page_of(SPIKES, a_run(tmp_path / "run.nwb"))
 
     view = view_of(page)
@@ -197,10 +196,10 @@ def test_playing_moves_the_slider_and_begins_again(tmp_path, page_of):
     view = view_of(page)
 
     view.play.active = True
-    view.step_on()
+    view.step()
     assert view.time.value > view.time.start
     view.time.value = view.time.end
-    view.step_on()
+    view.step()
     view.play.active = False
 
     assert view.time.value == view.time.start
@@ -212,7 +211,7 @@ def test_cells_without_places_say_so(tmp_path, page_of):
 
     (said,) = page.tabs.tabs[NEURON].child.children
 
-    assert "does not say where its compartments are" in said.text
+    assert "has no coordinates of compartments" in said.text
 
 
 def test_channels_stand_above_each_other_under_their_ids(tmp_path, page_of):
@@ -321,6 +320,16 @@ def test_two_runs_are_drawn_over_each_other_and_their_difference_below(tmp_path,
     assert "largest difference drawn: 2 mV" in view.note.text
 
 
+def test_the_saved_difference_is_that_with_the_file_that_is_selected(tmp_path, page_of):
+    paths = [a_run(tmp_path / f"{name}.nwb") for name in ("one", "two", "three")]
+    view = view_of(page_of(COMPARE, *paths))
+
+    view.saving.toggle.active = True
+    view.file.value = "2"
+
+    assert "three.nwb') as other" in view.saving.text.text
+
+
 def test_one_file_alone_is_compared_with_nothing(tmp_path, page_of):
     page = page_of(COMPARE, a_run(tmp_path / "run.nwb"))
 
@@ -375,8 +384,8 @@ def test_a_run_is_watched_while_it_is_written_and_never_held_open(tmp_path, page
         page = page_of(TRACES, target)
         view = view_of(page)
         seen = len(view.lines.data["xs"][0])
-        assert "is being written" in page.facts.text
-        assert not page.session.source.is_open
+        assert "is being written" in page.status.text
+        assert not page.session.file.is_open
         file.append("v", values()[500:1500])
         file.flush()
         page.read_again()
@@ -385,7 +394,7 @@ def test_a_run_is_watched_while_it_is_written_and_never_held_open(tmp_path, page
     page.read_again()
 
     assert (seen, then, len(view.lines.data["xs"][0])) == (500, 1500, ROWS)
-    assert not page.facts.text
+    assert not page.status.text
 
 
 def test_what_nobody_foresaw_is_said_in_the_page_too(tmp_path, page_of, monkeypatch, capsys):

@@ -1,4 +1,4 @@
-"""A page on this machine that shows what files hold: the extra ``view``, the command ``view``.
+"""The page of ``ndx-sim view``, which needs the extra ``view``.
 
-Nothing is ever written to a file. Only what is shown is read: see ``recording.reduced``.
+Files are never modified. Only the displayed data are read, reduced by the functions of ``plots``.
 """

@@ -1,144 +1,221 @@
-"""Widgets: choose compartments, save, zoom."""
+"""Controls of a view: the choice of compartments, the time window, and buttons that save data."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
-from bokeh.core.property.descriptors import UnsetValueError
 from bokeh.events import RangesUpdate
-from bokeh.layouts import column, row
+from bokeh.layouts import row
 from bokeh.models import Button, CustomJS, PreText, Select, TextInput, Toggle, UIElement
+from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import NothingRecordedError
-from ndx_simulation_output.plots.downsampling import spread
-from ndx_simulation_output.recording import CompartmentTable, SimulationOutput
-from ndx_simulation_output.recording.ids import format_ids, parse_ids
+from ndx_simulation_output.plots.downsampling import Recorded, row_blocks, spread
+from ndx_simulation_output.recording import CompartmentTable, Report, SimulationOutput
+from ndx_simulation_output.recording.ids import format_ids, parse_ids, runs_of
 from ndx_simulation_output.recording.times import Times
+from ndx_simulation_output.recording.traces import read_in_unit
 from ndx_simulation_output.recording.units import Scale, time_scale
-from ndx_simulation_output.viewer.session import Session, Source
-from ndx_simulation_output.viewer.shown import Compartments, Shown, python_of, rows_of
-from ndx_simulation_output.viewer.theme import plain
+from ndx_simulation_output.viewer.figures import pixels_of, plain_text, stack
+from ndx_simulation_output.viewer.session import Rows, Session, ViewedFile
 
-# Zooming that reads again: what is to be seen, in the units of what is stored.
+IDS_HINT = "all, or ids such as 0-99, 512"
 
-_PIXELS = 400, 1100
-"""What a figure is taken for until the browser has told how large it is."""
+_FIRST_CELLS = 5
+_MARGIN = 0.05
 
-_BEYOND = 0.05
-
-
-def pixels_of(figure: Any) -> tuple[int, int]:
-    """Give the height and width of the inside of a figure."""
-    try:
-        height, width = int(figure.inner_height), int(figure.inner_width)
-    except UnsetValueError:
-        return _PIXELS
-    return (height, width) if height > 0 and width > 0 else _PIXELS
+_Found = TypeVar("_Found")
 
 
-def span_of(times: Times) -> tuple[float, float]:
-    """Give the first and the last time (s), 0 and 1 where there are none."""
-    if not times.count:
-        return 0.0, 1.0
-    first, last = (float(times.seconds(slice(row, row + 1))[0]) for row in (0, times.count - 1))
-    return first, last
+class ShownData(Protocol):
+    """Data that a view shows, which can be saved as CSV or as Python code that reads them."""
+
+    @property
+    def imports(self) -> tuple[str, ...]:
+        """Import statements of the code, except for ``open_output``."""
+
+    def rows(self, *outputs: SimulationOutput) -> Rows:
+        """Read the data as rows of a table."""
+
+    def code(self, *names: str) -> Iterator[str]:
+        """Return lines of code that read the data from outputs with these variable names."""
 
 
-class Window:
-    """The window of time that a figure shows; ``changed`` is called when zooming has come to rest.
+class SaveButtons:
+    """Buttons that save the shown data as CSV, the figure as PNG, and display Python code.
 
-    ``scale`` says in which unit the figure shows times.
+    ``shown`` and ``files`` (by default the file of the page) are called when a button is pressed.
+    ``figure`` is a figure or a layout that holds it.
     """
 
     def __init__(
-        self, session: Session, figure: Any, changed: Callable[[SimulationOutput], object]
+        self,
+        session: Session,
+        name: str,
+        figure: Any,
+        shown: Callable[[], ShownData],
+        files: Callable[[], Sequence[ViewedFile]] | None = None,
     ) -> None:
-        self.figure = figure
-        self.scale = Scale(1.0, "s")
-        self._span = 0.0, 1.0
-        self._changed = changed
-        self._session = session
-        figure.on_event(RangesUpdate, self._moved)
+        file = session.file
+        self._files = files or (lambda: [file])
+        self._shown = shown
+        stem = f"{file.path.stem}-{name}"
+        url = session.offer_csv(f"{stem}.csv", lambda: read_rows(shown(), self._files()))
+        csv, png = Button(label="CSV", width=70), Button(label="PNG", width=70)
+        csv.js_on_click(CustomJS(args={"url": url, "message": session.message}, code=_SAVE_CSV))
+        png.js_on_click(CustomJS(args={"figure": figure, "stem": stem}, code=_SAVE_PNG))
+        self.toggle = Toggle(label="Python", width=80)
+        self.text = PreText(text="", visible=False, sizing_mode="stretch_width")
+        session.on_change(self.toggle, "active", lambda _: self.refresh())
+        self.layout = stack(row(csv, png, self.toggle), self.text)
 
-    def show_all(self, first: float, last: float) -> None:
-        """Show all times from the first to the last (s), unless that is what was shown before."""
-        last = last if last > first else first + 1e-3
-        if (first, last) == self._span:
-            return
-        was_all = self.start is None and self.stop is None
-        self._span = first, last
-        scale = time_scale(last - first)
-        if was_all or scale != self.scale:
-            self.scale = scale
-            ends = first * scale.factor, last * scale.factor
-            shown = self.figure.x_range
-            shown.start, shown.end = shown.reset_start, shown.reset_end = ends
-            self.figure.xaxis.axis_label = plain(scale.label("time"))
-        else:
-            self.figure.x_range.reset_start = first * scale.factor
-            self.figure.x_range.reset_end = last * scale.factor
+    def refresh(self) -> None:
+        """Update the code if it is visible."""
+        self.text.visible = bool(self.toggle.active)
+        if self.text.visible:
+            self.text.text = python_code(self._shown(), self._files())
 
-    @property
-    def start(self) -> float | None:
-        """When the window begins (s), None where it shows the first time."""
-        begin = self._ends[0]
-        return None if begin <= self._span[0] + self._slack else begin
 
-    @property
-    def stop(self) -> float | None:
-        """When the window ends (s), None where it shows the last time."""
-        end = self._ends[1]
-        return None if end >= self._span[1] - self._slack else end
-
-    @property
-    def drawn(self) -> dict[str, Any]:
-        """What ``reduce_traces`` is to read: a little beyond the window, so that lines reach it."""
-        margin = _BEYOND * (self._ends[1] - self._ends[0])
-        start, stop = self.start, self.stop
-        return {
-            "start": None if start is None else start - margin,
-            "stop": None if stop is None else stop + margin,
-            "pixels": round(pixels_of(self.figure)[1] * (1 + 2 * _BEYOND)),
+_SAVE_CSV = """
+    fetch(url + "?check").then((answer) => answer.text().then((text) => {
+        if (answer.ok) {
+            const link = document.createElement("a");
+            link.href = url;
+            link.download = "";
+            link.click();
+        } else {
+            const box = document.createElement("span");
+            box.className = "error";
+            box.textContent = text;
+            message.text = box.outerHTML;
         }
+    }));
+"""
+_SAVE_PNG = """
+    let shown = figure;
+    while (shown && !shown.toolbar) { shown = (shown.children || [])[0]; }
+    if (!shown) { return; }
+    const tool = shown.toolbar.tools.find((one) => one.type == "SaveTool");
+    tool.filename = stem;
+    tool.do.emit("save");
+"""
+
+
+def read_rows(shown: ShownData, files: Sequence[ViewedFile]) -> Rows:
+    """Read the shown data from files that are opened only for this."""
+    with ExitStack() as opened:
+        yield from shown.rows(*(opened.enter_context(file.open_separately()) for file in files))
+
+
+def python_code(shown: ShownData, files: Sequence[ViewedFile]) -> str:
+    """Return a script that reads the shown data."""
+    names = ("output", "other")[: len(files)]
+    opened = ", ".join(
+        f"open_output({_arguments(file)}) as {name}"
+        for file, name in zip(files, names, strict=True)
+    )
+    imports = sorted([*shown.imports, "from ndx_simulation_output import open_output"])
+    plain = [line for line in imports if line.startswith("import")]
+    ours = [line for line in imports if not line.startswith("import")]
+    lines = [*plain, *([""] if plain else []), *ours, "", f"with {opened}:"]
+    lines += [f"    {line}" for line in shown.code(*names)]
+    return "\n".join(lines) + "\n"
+
+
+def _arguments(file: ViewedFile) -> str:
+    options = "".join(f", {name}={value!r}" for name, value in file.options.items())
+    return f"{str(file.path)!r}{options}"
+
+
+def recorded_rows(
+    recorded: Recorded, columns: NDArray[np.intp], start: float | None, stop: float | None
+) -> Rows:
+    """Read the time (s) and the values of each row in a window, block by block."""
+    window = recorded.times.window(start, stop)
+    for rows in row_blocks(recorded.data, window, len(columns)):
+        values = read_in_unit(recorded.data, rows, columns, recorded.unit)
+        times = recorded.times.seconds(rows)
+        # Convert one row at a time: Python numbers need several times the memory of an array.
+        for time, line in zip(times.tolist(), values, strict=True):
+            yield time, *line.tolist()
+
+
+def window_code(start: float | None, stop: float | None) -> str:
+    """Return the arguments for a time window (s)."""
+    window = [("start", start), ("stop", stop)]
+    return ", ".join(f"{name}={value!r}" for name, value in window if value is not None)
+
+
+def ids_code(ids: Sequence[int]) -> str:
+    """Return ids as a list with ranges, such as ``[*range(0, 3), 7]``."""
+    parts = [
+        str(run.start) if len(run) == 1 else f"*range({run.start}, {run.stop})"
+        for run in runs_of(ids)
+    ]
+    return f"[{', '.join(parts)}]"
+
+
+def find_named(named: Iterable[tuple[str, _Found]], name: str, what: str) -> _Found:
+    """Return the item with a name, which can be missing after a file was replaced."""
+    for found, item in named:
+        if found == name:
+            return item
+    msg = f"the file has no {what} {name!r}"
+    raise NothingRecordedError(msg)
+
+
+@dataclass(frozen=True)
+class Compartments:
+    """Compartments of a report with these cell ids and compartment numbers; None selects all."""
+
+    report: str
+    cells: tuple[int, ...] | None = None
+    numbers: tuple[int, ...] | None = None
 
     @property
-    def _ends(self) -> tuple[float, float]:
-        shown = self.figure.x_range
-        return float(shown.start) / self.scale.factor, float(shown.end) / self.scale.factor
+    def is_all(self) -> bool:
+        """True if all compartments are selected."""
+        return self.cells is None and self.numbers is None
+
+    def columns(self, report: Report) -> NDArray[np.intp]:
+        """Return the columns of the data."""
+        return report.compartments.find(self.cells, self.numbers)
 
     @property
-    def _slack(self) -> float:
-        return 1e-9 * (self._span[1] - self._span[0])
-
-    def _moved(self, _: RangesUpdate) -> None:
-        self._session.soon(self._read)
-
-    def _read(self) -> None:
-        self._session.run(self._changed)
+    def code(self) -> str:
+        """Arguments that select the compartments."""
+        ids = [("cells", self.cells), ("numbers", self.numbers)]
+        return ", ".join(f"{name}={ids_code(some)}" for name, some in ids if some is not None)
 
 
-# The widgets that choose compartments, and those that save what is shown.
-
-_FIRST_CELLS = 5
+def compartment_names(report: Report, columns: NDArray[np.intp]) -> list[str]:
+    """Return a name with the cell, and with number and position if cells have several."""
+    table = report.compartments
+    cells = table.cells_of(columns).tolist()
+    if table.n_compartments == len(table):
+        return [f"cell {cell}" for cell in cells]
+    numbers = table.values("number", columns).tolist()
+    if "position" not in table.columns:
+        return [f"cell {cell}: {number}" for cell, number in zip(cells, numbers, strict=True)]
+    positions = table.values("position", columns).tolist()
+    return [
+        f"cell {cell}: {number} ({position:.3g})"
+        for cell, number, position in zip(cells, numbers, positions, strict=True)
+    ]
 
 
 def ids_of(text: str) -> tuple[int, ...] | None:
-    """Read ids as ``parse_ids`` does; None, for all, where there is nothing but spaces."""
+    """Parse ids; return None, which selects all, if the text is empty."""
     return tuple(parse_ids(text).tolist()) if text.strip() else None
 
 
 class CompartmentChoice:
-    """Which report, and which cells and numbers of compartments, as text: there may be millions.
+    """Widgets that select a report, cells and compartments; ids are text, as there may be millions.
 
-    ``changed`` is called with the open file whenever the choice changes. The report ``first`` is
-    chosen to begin with, by default that which is first, and some cells, unless ``suggests`` is
-    false.
-
-    Raises
-    ------
-    NothingRecordedError
-        If there are no reports.
-
+    ``changed`` is called with the open file whenever the selection changes. The report ``first``
+    is selected initially, or else the first one. With ``suggests``, some of its cells are, too.
     """
 
     def __init__(
@@ -151,12 +228,12 @@ class CompartmentChoice:
         suggests: bool = True,
     ) -> None:
         if not output.reports:
-            msg = f"{session.source.name} has no reports: no values of compartments over time"
+            msg = f"{session.file.name} has no reports (values of compartments over time)"
             raise NothingRecordedError(msg)
         names = [report.name for report in output.reports]
         self._suggests, self._is_quiet = suggests, False
         self.report = Select(title="Report", options=names, value=first or names[0], width=220)
-        self.cells = TextInput(title="Cells", placeholder="all, or ids such as 0-99, 512")
+        self.cells = TextInput(title="Cells", placeholder=IDS_HINT)
         self.numbers = TextInput(title="Compartments", placeholder="all numbers", width=150)
         self._suggest(output)
 
@@ -177,25 +254,20 @@ class CompartmentChoice:
         """The widgets in a row."""
         return row(self.report, self.cells, self.numbers)
 
-    def refresh(self, output: SimulationOutput) -> None:
-        """Offer the reports that there are now."""
-        self.report.options = [report.name for report in output.reports]
-
+    @property
     def compartments(self) -> Compartments:
-        """Give what is chosen.
-
-        Raises
-        ------
-        SelectionError
-            If the text is not understood.
-
-        """
+        """The selected compartments."""
         return Compartments(
             str(self.report.value), ids_of(self.cells.value), ids_of(self.numbers.value)
         )
 
+    def find_report(self, output: SimulationOutput) -> Report:
+        """Return the selected report, and update the list of reports."""
+        self.report.options = [report.name for report in output.reports]
+        return output[str(self.report.value)]
+
     def _suggest(self, output: SimulationOutput) -> None:
-        """Put in cells to begin with, without telling of it."""
+        """Select some cells without calling ``changed``."""
         if not self._suggests:
             return
         table = output[str(self.report.value)].compartments
@@ -205,7 +277,7 @@ class CompartmentChoice:
 
 
 def _first_choice(table: CompartmentTable) -> tuple[str, str]:
-    """Suggest some cells, evenly spread, and the first number that all of them have."""
+    """Return ids of some evenly spaced cells, and the first number that all of them have."""
     counts = table.counts()
     rows = np.flatnonzero(counts)
     rows = rows[spread(len(rows), _FIRST_CELLS)]
@@ -217,62 +289,80 @@ def _first_choice(table: CompartmentTable) -> tuple[str, str]:
     return format_ids(cells), str(min(shared)) if shared else ""
 
 
-class Saving:
-    """Buttons that save what is shown: as CSV, as PNG, and as lines of Python.
+class TimeWindow:
+    """The time window of a figure; ``changed`` is called with the open file after zooming.
 
-    ``shown`` gives what that is when a button is pressed. ``figure`` is a figure, or what holds it.
+    ``scale`` converts seconds to the unit of the time axis.
     """
 
     def __init__(
-        self,
-        session: Session,
-        name: str,
-        figure: Any,
-        shown: Callable[[], Shown],
-        sources: Sequence[Source] | None = None,
+        self, session: Session, figure: Any, changed: Callable[[SimulationOutput], object]
     ) -> None:
-        self._sources = sources or [session.source]
-        self._shown = shown
-        stem = f"{self._sources[0].path.stem}-{name}"
-        address = session.offer(f"{stem}.csv", lambda: rows_of(shown(), self._sources))
-        csv, png = Button(label="CSV", width=70), Button(label="PNG", width=70)
-        csv.js_on_click(
-            CustomJS(args={"address": address, "message": session.message}, code=_SAVE_CSV)
-        )
-        png.js_on_click(CustomJS(args={"figure": figure, "stem": stem}, code=_SAVE_PNG))
-        self.toggle = Toggle(label="Python", width=80)
-        self.text = PreText(text="", visible=False, sizing_mode="stretch_width")
-        session.on_change(self.toggle, "active", lambda _: self.refresh())
-        buttons = row(csv, png, self.toggle)
-        self.layout = column(buttons, self.text, sizing_mode="stretch_width")
+        self.figure = figure
+        self.scale = Scale(1.0, "s")
+        self._span = 0.0, 1.0
+        self._changed = changed
+        self._session = session
+        figure.on_event(RangesUpdate, self._moved)
 
-    def refresh(self) -> None:
-        """Show the lines for what is shown now, if they are asked for."""
-        self.text.visible = bool(self.toggle.active)
-        if self.text.visible:
-            self.text.text = python_of(self._shown(), self._sources)
+    def set_span(self, first: float, last: float) -> None:
+        """Set the range of all times (s), and show all of it if all was shown before."""
+        last = last if last > first else first + 1e-3
+        if (first, last) == self._span:
+            return
+        was_all = self.start is None and self.stop is None
+        self._span = first, last
+        scale = time_scale(last - first)
+        x_range = self.figure.x_range
+        ends = first * scale.factor, last * scale.factor
+        x_range.reset_start, x_range.reset_end = ends
+        if was_all or scale != self.scale:
+            self.scale = scale
+            x_range.start, x_range.end = ends
+            self.figure.xaxis.axis_label = plain_text(scale.label("time"))
 
+    @property
+    def start(self) -> float | None:
+        """Start of the window (s), or None if it shows the first time."""
+        start = self._ends[0]
+        return None if start <= self._span[0] + self._tolerance else start
 
-_SAVE_CSV = """
-    fetch(address + "?check").then((answer) => answer.text().then((text) => {
-        if (answer.ok) {
-            const link = document.createElement("a");
-            link.href = address;
-            link.download = "";
-            link.click();
-        } else {
-            const box = document.createElement("span");
-            box.className = "error";
-            box.textContent = text;
-            message.text = box.outerHTML;
+    @property
+    def stop(self) -> float | None:
+        """End of the window (s), or None if it shows the last time."""
+        stop = self._ends[1]
+        return None if stop >= self._span[1] - self._tolerance else stop
+
+    @property
+    def drawn(self) -> dict[str, Any]:
+        """Arguments of ``reduce_traces``, with a margin so that lines reach the edges."""
+        margin = _MARGIN * (self._ends[1] - self._ends[0])
+        start, stop = self.start, self.stop
+        return {
+            "start": None if start is None else start - margin,
+            "stop": None if stop is None else stop + margin,
+            "pixels": round(pixels_of(self.figure)[1] * (1 + 2 * _MARGIN)),
         }
-    }));
-"""
-_SAVE_PNG = """
-    let shown = figure;
-    while (shown && !shown.toolbar) { shown = (shown.children || [])[0]; }
-    if (!shown) { return; }
-    const tool = shown.toolbar.tools.find((one) => one.type == "SaveTool");
-    tool.filename = stem;
-    tool.do.emit("save");
-"""
+
+    @property
+    def _ends(self) -> tuple[float, float]:
+        x_range = self.figure.x_range
+        return float(x_range.start) / self.scale.factor, float(x_range.end) / self.scale.factor
+
+    @property
+    def _tolerance(self) -> float:
+        return 1e-9 * (self._span[1] - self._span[0])
+
+    def _moved(self, _: RangesUpdate) -> None:
+        self._session.run_later(self._read)
+
+    def _read(self) -> None:
+        self._session.run(self._changed)
+
+
+def span_of(times: Times) -> tuple[float, float]:
+    """Return the first and the last time (s), or 0 and 1 if there are none."""
+    if not times.count:
+        return 0.0, 1.0
+    first, last = (float(times.seconds(slice(row, row + 1))[0]) for row in (0, times.count - 1))
+    return first, last

@@ -1,8 +1,10 @@
-"""The server of the page."""
+"""The server of the page: access by token, and downloads as CSV."""
 
 import asyncio
+import csv
+import io
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from socket import gethostname
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,27 +16,74 @@ from bokeh.server.tornado import BokehTornado
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerRequest
 from tornado.ioloop import IOLoop
+from tornado.iostream import StreamClosedError
 from tornado.netutil import bind_sockets
 from tornado.routing import AnyMatches, Matcher, Rule, RuleRouter
-from tornado.web import Application as Pages
-from tornado.web import RequestHandler
+from tornado.web import Application as WebApplication
+from tornado.web import HTTPError, RequestHandler
 
-from ndx_simulation_output.viewer.downloads import Download, Downloads
+from ndx_simulation_output.errors import SimulationOutputError
 from ndx_simulation_output.viewer.page import open_page
-from ndx_simulation_output.viewer.session import Source
-
-# The server of the page: for this machine alone, and only for who has the token.
+from ndx_simulation_output.viewer.session import Downloads, Rows, ViewedFile
 
 LOOPBACK = "127.0.0.1"
 
 _TOKEN = "token"  # noqa: S105 - the name of the argument
+_PIECE = 2**20
 
 
-class _Guard:
-    """Who may come in: requests with the token, in the address or in a cookie.
+async def serve(
+    files: Sequence[ViewedFile],
+    *,
+    port: int = 0,
+    address: str | None = LOOPBACK,
+    ready: Callable[[str], object] = print,
+) -> None:
+    """Serve the page until this task is cancelled; ``ready`` is called with its URL.
 
-    A page of another server that asks in the user's name is refused: browsers say where a request
-    comes from. The cookie has the port in its name, for cookies know no ports.
+    By default, the server listens on the loopback address only; with None as ``address``, it
+    listens on all interfaces. Port 0 selects a free port. Raises OSError if the port is in use.
+    """
+    sockets = bind_sockets(port, address)
+    port = sockets[0].getsockname()[1]
+    access, downloads = _Access(secrets.token_urlsafe(24), port), Downloads()
+
+    def make_page(document: Any) -> None:
+        open_page(document, files, downloads)
+
+    own = [f"{host}:{port}" for host in (LOOPBACK, "localhost")]
+    application = BokehTornado(
+        {"/": Application(FunctionHandler(make_page))},
+        extra_websocket_origins=own if address else ["*"],
+        extra_patterns=[(r"/download/(.+)", _DownloadHandler, {"downloads": downloads})],
+        generate_session_ids=True,
+        use_index=False,
+    )
+    set_cookie = WebApplication([(r".*", _SetCookieHandler, {"access": access})])
+    rules = [
+        Rule(_Condition(access.has_argument), set_cookie),
+        Rule(_Condition(access.has_cookie), application),
+        Rule(AnyMatches(), WebApplication([(r".*", _RefusalHandler)])),
+    ]
+    http = HTTPServer(RuleRouter(rules))
+    server = BaseServer(IOLoop.current(), application, http)
+    http.add_sockets(sockets)
+    server.start()
+    ready(f"http://{LOOPBACK if address else gethostname()}:{port}/?{_TOKEN}={access.token}")
+    try:
+        await asyncio.Event().wait()
+    finally:
+        server.stop(wait=False)
+        for file in files:
+            file.close()
+        await http.close_all_connections()
+
+
+class _Access:
+    """The token, which a request must have in its URL or in a cookie.
+
+    Requests from pages of other servers are refused by their Origin header. The name of the cookie
+    includes the port, because browsers send cookies to all ports of a host.
     """
 
     def __init__(self, token: str, port: int) -> None:
@@ -42,27 +91,23 @@ class _Guard:
         self.cookie = f"ndx-sim-view-{port}"
 
     def has_cookie(self, request: HTTPServerRequest) -> bool:
-        """Whether a request has the token in a cookie, and comes from our own page."""
         found = request.cookies.get(self.cookie)
-        return found is not None and self._is_token(found.value) and _is_of_own_page(request)
+        return found is not None and self._is_token(found.value) and _is_same_origin(request)
 
     def has_argument(self, request: HTTPServerRequest) -> bool:
-        """Whether a request has the token in its address, and comes from our own page."""
         found = request.query_arguments.get(_TOKEN, [b""])[0]
-        return self._is_token(found.decode("ascii", "replace")) and _is_of_own_page(request)
+        return self._is_token(found.decode("ascii", "replace")) and _is_same_origin(request)
 
     def _is_token(self, text: str) -> bool:
         return secrets.compare_digest(text.encode(), self.token.encode())
 
 
-def _is_of_own_page(request: HTTPServerRequest) -> bool:
+def _is_same_origin(request: HTTPServerRequest) -> bool:
     origin = request.headers.get("Origin")
     return origin is None or urlsplit(origin).netloc == request.headers.get("Host")
 
 
-class _When(Matcher):
-    """Requests for which something holds."""
-
+class _Condition(Matcher):
     def __init__(self, holds: Callable[[HTTPServerRequest], bool]) -> None:
         self._holds = holds
 
@@ -70,74 +115,68 @@ class _When(Matcher):
         return {} if self._holds(request) else None
 
 
-class _Enter(RequestHandler):
-    """Put the token of the address into a cookie, so that it stays in no history of pages."""
+class _SetCookieHandler(RequestHandler):
+    """Move the token from the URL to a cookie, so that it is not kept in the browser's history."""
 
-    def initialize(self, guard: _Guard) -> None:
-        self.guard = guard
+    def initialize(self, access: _Access) -> None:
+        self.access = access
 
     def get(self) -> None:
-        self.set_cookie(self.guard.cookie, self.guard.token, httponly=True, samesite="Strict")
+        self.set_cookie(self.access.cookie, self.access.token, httponly=True, samesite="Strict")
         self.redirect("/")
 
 
-class _Refuse(RequestHandler):
-    """Refuse whatever is asked."""
-
+class _RefusalHandler(RequestHandler):
     def prepare(self) -> None:
         self.set_status(403)
         self.set_header("Content-Type", "text/plain; charset=utf-8")
-        self.finish("403: open the address that ndx-sim view printed; it has the token.\n")
+        self.finish("403: open the address that ndx-sim view printed; it contains the token.\n")
 
 
-async def serve(
-    sources: Sequence[Source],
-    *,
-    port: int = 0,
-    address: str | None = LOOPBACK,
-    ready: Callable[[str], object] = print,
-) -> None:
-    """Serve the page until this task is cancelled; ``ready`` is called with its address.
+class _DownloadHandler(RequestHandler):
+    """Send a table as CSV in pieces; with the argument ``check``, only report an error."""
 
-    By default only this machine reaches it; with None as ``address`` any machine that knows the
-    token. Port 0 is any that is free.
+    def initialize(self, downloads: Downloads) -> None:
+        self.downloads = downloads
 
-    Raises
-    ------
-    OSError
-        If the port is taken.
+    async def get(self, key: str) -> None:
+        found = self.downloads.find(key)
+        if found is None:
+            raise HTTPError(404)
+        name, rows = found
+        try:
+            pieces = csv_pieces(rows())
+            first = next(pieces, "")
+        except (SimulationOutputError, OSError, KeyError) as error:
+            self.set_status(409)
+            self.set_header("Content-Type", "text/plain; charset=utf-8")
+            self.finish(f"{error}\n")
+            return
+        if self.request.query == "check":
+            return
+        self.set_header("Content-Type", "text/csv; charset=utf-8")
+        self.set_header("Content-Disposition", f'attachment; filename="{name}"')
+        try:
+            self.write(first)
+            for piece in pieces:
+                self.write(piece)
+                await self.flush()
+        except StreamClosedError:
+            return
 
+
+def csv_pieces(rows: Rows) -> Iterator[str]:
+    """Return rows as CSV text in pieces of about 1 MiB.
+
+    >>> [piece.split() for piece in csv_pieces(iter([("time_s", "v"), (0.5, 1)]))]
+    [['time_s,v', '0.5,1']]
     """
-    sockets = bind_sockets(port, address)
-    port = sockets[0].getsockname()[1]
-    guard, downloads = _Guard(secrets.token_urlsafe(24), port), Downloads()
-
-    def make_page(document: Any) -> None:
-        open_page(document, sources, downloads)
-
-    own = [f"{host}:{port}" for host in (LOOPBACK, "localhost")]
-    application = BokehTornado(
-        {"/": Application(FunctionHandler(make_page))},
-        extra_websocket_origins=own if address else ["*"],
-        extra_patterns=[(r"/download/(.+)", Download, {"downloads": downloads})],
-        generate_session_ids=True,
-        use_index=False,
-    )
-    enter = Pages([(r".*", _Enter, {"guard": guard})])
-    rules = [
-        Rule(_When(guard.has_argument), enter),
-        Rule(_When(guard.has_cookie), application),
-        Rule(AnyMatches(), Pages([(r".*", _Refuse)])),
-    ]
-    http = HTTPServer(RuleRouter(rules))
-    server = BaseServer(IOLoop.current(), application, http)
-    http.add_sockets(sockets)
-    server.start()
-    ready(f"http://{LOOPBACK if address else gethostname()}:{port}/?{_TOKEN}={guard.token}")
-    try:
-        await asyncio.Event().wait()
-    finally:
-        server.stop(wait=False)
-        for source in sources:
-            source.close()
-        await http.close_all_connections()
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    for row in rows:
+        writer.writerow(row)
+        if text.tell() > _PIECE:
+            yield text.getvalue()
+            text.seek(0)
+            text.truncate()
+    yield text.getvalue()

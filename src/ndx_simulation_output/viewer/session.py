@@ -1,12 +1,13 @@
-"""Files that are viewed, and what the views of one page share."""
+"""Viewed files, and what the views of one page share."""
 
+import secrets
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from html import escape
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from bokeh.document import Document
 from bokeh.models import UIElement
@@ -15,19 +16,23 @@ from ndx_simulation_output.api import open_output
 from ndx_simulation_output.errors import SimulationOutputError, SimulationOutputWarning
 from ndx_simulation_output.recording import SimulationOutput
 from ndx_simulation_output.storage.journal import is_being_written, unfinished_files
-from ndx_simulation_output.viewer.downloads import Downloads, Rows
-from ndx_simulation_output.viewer.theme import new_text
+from ndx_simulation_output.viewer.figures import new_text, note_html
 
-# A file that is looked at: open while it rests, opened for each look while it is written.
+Rows = Iterator[Sequence[object]]
+"""Rows of a table; the first row has the names of the columns."""
+
+_MAX_PATHS = 100
+_DELAY_MS = 150
+"""Zooming has ended if the ranges of a figure have not changed for this long."""
 
 _Stamp = tuple[tuple[int, int, int], ...]
 
 
-class Source:
-    """What ``open_output`` opens, again whenever it has changed.
+class ViewedFile:
+    """A source of ``open_output`` that is reopened when it has changed.
 
-    A file that a stream writes is held open only while something is read, because it is not
-    changed as long as anybody holds it. ``warnings`` are those of the last opening.
+    A file that a stream writes is open only during each read, because a stream does not change a
+    file that a reader has open. ``warnings`` are those of the last opening.
     """
 
     def __init__(self, path: str | Path, options: Mapping[str, Any] | None = None) -> None:
@@ -42,8 +47,9 @@ class Source:
         """Name of the file, without its directory."""
         return self.path.name or str(self.path)
 
-    def current(self) -> Path:
-        """Give the file, or the one in which a stream writes it until it ends."""
+    @property
+    def current_path(self) -> Path:
+        """Path of the file, or of the unfinished file to which a stream writes."""
         if not self.path.exists():
             for partial in unfinished_files(self.path):
                 if is_being_written(partial):
@@ -51,141 +57,128 @@ class Source:
         return self.path
 
     @property
-    def is_growing(self) -> bool:
-        """Whether a stream writes the file just now."""
-        return is_being_written(self.current())
+    def is_being_written(self) -> bool:
+        """True if a stream is writing the file."""
+        return is_being_written(self.current_path)
 
     @property
     def is_open(self) -> bool:
-        """Whether the file is held open."""
+        """True if the file is open."""
         return self._output is not None
 
     @contextmanager
-    def opened(self) -> Iterator[SimulationOutput]:
-        """Give what the file holds now, to be read from within the block.
-
-        Raises
-        ------
-        SourceError
-            If it cannot be read.
-
-        """
-        path = self.current()
+    def open(self) -> Iterator[SimulationOutput]:
+        """Open the file, or use the output that is open, for reading within the block."""
+        path = self.current_path
         if is_being_written(path):
             self.close()
-            with self.open_apart() as output:
+            with self.open_separately() as output:
                 yield output
             return
         stamp = _stamp_of(path)
         if self._output is None or stamp != self._stamp:
             self.close()
-            self._output, self._stamp = self.open_apart(), stamp
+            self._output, self._stamp = self.open_separately(), stamp
         yield self._output
 
-    def open_apart(self) -> SimulationOutput:
-        """Open the file for a reader of its own, who closes it.
-
-        Raises
-        ------
-        SourceError
-            If it cannot be read.
-
-        """
+    def open_separately(self) -> SimulationOutput:
+        """Return an output that the caller closes."""
         with warnings.catch_warnings(record=True) as found:
             warnings.simplefilter("ignore")
             warnings.simplefilter("always", SimulationOutputWarning)
-            output = open_output(self.current(), **self.options)
+            output = open_output(self.current_path, **self.options)
         self.warnings = tuple(dict.fromkeys(str(one.message) for one in found))
         return output
 
-    def files(self) -> list[Path]:
-        """Give the file, or those of a directory, at most 100."""
-        path = self.current()
+    def paths(self) -> list[Path]:
+        """Return the path of the file, or the paths of at most 100 files of a directory."""
+        path = self.current_path
         if not path.is_dir():
             return [path]
-        return sorted(one for one in path.iterdir() if one.is_file())[:100]
+        return sorted(one for one in path.iterdir() if one.is_file())[:_MAX_PATHS]
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file if it is open."""
         if self._output is not None:
             self._output.close()
             self._output = None
 
 
 def _stamp_of(path: Path) -> _Stamp:
-    found = []
-    paths = sorted(path.iterdir()) if path.is_dir() else [path]
-    for one in paths:
+    stamp = []
+    for one in sorted(path.iterdir()) if path.is_dir() else [path]:
         with suppress(OSError):
-            facts = one.stat()
-            found.append((facts.st_ino, facts.st_mtime_ns, facts.st_size))
-    return tuple(found)
+            stat = one.stat()
+            stamp.append((stat.st_ino, stat.st_mtime_ns, stat.st_size))
+    return tuple(stamp)
 
 
-# What the views of one page share: the file, a line for messages, callbacks that cannot fail.
+class Downloads:
+    """Tables that the pages offer as CSV files, each under a random key."""
 
-_REST_MS = 150
-"""Zooming is over when nothing has changed for so long."""
+    def __init__(self) -> None:
+        self._tables: dict[str, tuple[str, Callable[[], Rows]]] = {}
 
+    def add(self, name: str, rows: Callable[[], Rows]) -> str:
+        """Return the relative URL of a file ``name`` with the rows at the time of the download."""
+        key = secrets.token_urlsafe(12)
+        self._tables[key] = (name, rows)
+        return f"download/{key}"
 
-class View(Protocol):
-    """A tab of the page."""
+    def remove(self, url: str) -> None:
+        """Remove the table with this URL."""
+        self._tables.pop(url.removeprefix("download/"), None)
 
-    title: str
-
-    def build(self, output: SimulationOutput) -> UIElement:
-        """Make the widgets for a file.
-
-        Raises
-        ------
-        NothingRecordedError
-            If the file has nothing to show here.
-
-        """
-
-    def update(self, output: SimulationOutput) -> None:
-        """Read anew what is shown."""
+    def find(self, key: str) -> tuple[str, Callable[[], Rows]] | None:
+        """Return the file name and rows of a key, or None."""
+        return self._tables.get(key)
 
 
 class Session:
-    """One page in one browser: which of the ``sources`` it shows, and how it says what happens.
+    """A page in a browser: its ``files``, the ``file`` that it shows, and its ``message`` line.
 
-    ``message`` is the line for messages, ``waiting`` what is done when zooming has come to rest.
+    ``waiting`` has the callbacks that run when zooming has ended.
     """
 
-    def __init__(self, document: Document, sources: list[Source], downloads: Downloads) -> None:
+    def __init__(
+        self, document: Document, files: Sequence[ViewedFile], downloads: Downloads
+    ) -> None:
         self.document = document
-        self.sources = sources
-        self.source = sources[0]
+        self.files = files
+        self.file = files[0]
         self.message = new_text()
-        self._downloads = downloads
-        self._offered: list[str] = []
         self.waiting: dict[object, Any] = {}
+        self._downloads = downloads
+        self._urls: list[str] = []
 
     @contextmanager
-    def careful(self) -> Iterator[None]:
+    def show_errors(self) -> Iterator[None]:
         """Show errors in the page instead of raising them."""
-        self.say("")
+        self.show_message("")
         try:
             yield
         except (SimulationOutputError, OSError, KeyError) as error:
             text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-            self.say(text, is_error=True)
-        except Exception as error:  # noqa: BLE001 - a page that is dead says nothing
+            self.show_message(text, kind="error")
+        except Exception as error:  # noqa: BLE001 - otherwise the page stops responding
             traceback.print_exc()
-            self.say(f"{type(error).__name__}: {error}", is_error=True)
+            self.show_message(f"{type(error).__name__}: {error}", kind="error")
+
+    def show_message(self, text: str, *, kind: str = "note") -> None:
+        """Show a message, or none if the text is empty."""
+        self.message.text = note_html(text, kind)
 
     def run(self, do: Callable[[SimulationOutput], object]) -> None:
-        """Do something with the open file."""
-        with self.careful(), self.source.opened() as output:
+        """Call a function with the open file."""
+        with self.show_errors(), self.file.open() as output:
             do(output)
 
     def on_change(self, widget: Any, name: str, do: Callable[[SimulationOutput], object]) -> None:
-        """Do something with the open file whenever a property of a widget changes."""
+        """Call a function with the open file whenever a property of a widget changes."""
         on_value(widget, name, lambda _: self.run(do))
 
-    def soon(self, do: Callable[[], object]) -> None:
-        """Do something when it was not asked for again for a while."""
+    def run_later(self, do: Callable[[], object]) -> None:
+        """Call a function after a delay that begins again with each call of this method."""
         if do in self.waiting:
             self.document.remove_timeout_callback(self.waiting.pop(do))
 
@@ -193,28 +186,40 @@ class Session:
             self.waiting.pop(do, None)
             do()
 
-        self.waiting[do] = self.document.add_timeout_callback(run, _REST_MS)
+        self.waiting[do] = self.document.add_timeout_callback(run, _DELAY_MS)
 
-    def say(self, text: str, *, is_error: bool = False) -> None:
-        """Show a message, or none."""
-        kind = "error" if is_error else "note"
-        self.message.text = f'<span class="{kind}">{escape(text)}</span>' if text else ""
+    def offer_csv(self, name: str, rows: Callable[[], Rows]) -> str:
+        """Return the URL at which a table is available until the page is closed."""
+        self._urls.append(self._downloads.add(name, rows))
+        return self._urls[-1]
 
-    def offer(self, name: str, rows: Callable[[], Rows]) -> str:
-        """Offer a table to be saved as long as this page lives, and give its address."""
-        self._offered.append(self._downloads.offer(name, rows))
-        return self._offered[-1]
+    def close(self) -> None:
+        """Close the files, and remove the downloads of the page."""
+        for url in self._urls:
+            self._downloads.remove(url)
+        for file in self.files:
+            file.close()
 
-    def end(self) -> None:
-        """Let go of all files."""
-        for address in self._offered:
-            self._downloads.withdraw(address)
-        for source in self.sources:
-            source.close()
+
+class View(ABC):
+    """A tab of the page."""
+
+    title: str
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+
+    @abstractmethod
+    def build(self, output: SimulationOutput) -> UIElement:
+        """Return the widgets; raise NothingRecordedError if the file has no data for the tab."""
+
+    @abstractmethod
+    def update(self, output: SimulationOutput) -> None:
+        """Read and draw the data again."""
 
 
 def on_value(widget: Any, name: str, do: Callable[[Any], object]) -> None:
-    """Do something with each new value of a property of a widget."""
+    """Call a function with each new value of a property of a widget."""
 
     def changed(attr: str, old: Any, new: Any) -> None:
         del attr, old

@@ -1,17 +1,13 @@
-"""Views of traces, heat maps and extracellular channels."""
+"""Views of traces, of heat maps of compartments, and of extracellular channels."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, get_args
 
 import numpy as np
-from bokeh.layouts import column, row
+from bokeh.layouts import row
 from bokeh.models import (
-    ColorBar,
-    ColumnDataSource,
     HoverTool,
-    Legend,
-    LegendItem,
     LinearColorMapper,
     Range1d,
     Select,
@@ -22,70 +18,195 @@ from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import NothingRecordedError
 from ndx_simulation_output.plots.canvas import scale_of
-from ndx_simulation_output.plots.downsampling import How, reduce_traces, spread, stack_traces
-from ndx_simulation_output.recording import ExtracellularPotential, SimulationOutput
-from ndx_simulation_output.viewer.controls import (
-    CompartmentChoice,
-    Saving,
-    Window,
-    ids_of,
-    pixels_of,
-    span_of,
+from ndx_simulation_output.plots.downsampling import (
+    How,
+    Lines,
+    reduce_traces,
+    spread,
+    stack_traces,
 )
-from ndx_simulation_output.viewer.downloads import Rows
-from ndx_simulation_output.viewer.session import Session
-from ndx_simulation_output.viewer.shown import (
-    ShownHeatMap,
-    ShownTraces,
+from ndx_simulation_output.plots.heat_maps import HeatMap, reduce_heat_map
+from ndx_simulation_output.recording import ExtracellularPotential, Report, SimulationOutput
+from ndx_simulation_output.viewer.controls import (
+    IDS_HINT,
+    CompartmentChoice,
+    Compartments,
+    SaveButtons,
+    TimeWindow,
+    compartment_names,
+    find_named,
     ids_code,
-    names_of,
-    table_of,
+    ids_of,
+    recorded_rows,
+    span_of,
     window_code,
 )
-from ndx_simulation_output.viewer.theme import COLORS, new_figure, new_text, plain, small
+from ndx_simulation_output.viewer.figures import (
+    COLORS,
+    NAN_COLOR,
+    add_color_bar,
+    add_image,
+    add_legend,
+    add_lines,
+    color_range,
+    drawn_note,
+    image_data,
+    line_data,
+    new_figure,
+    new_text,
+    pixels_of,
+    plain_text,
+    show_rows,
+    small_text,
+    stack,
+    visible_rows,
+)
+from ndx_simulation_output.viewer.session import Rows, View
 
-# Heat maps: compartments over time.
+_MAX_TRACES = 50
+_MAX_CHANNELS = 32
+_MIN_PIXELS = 1000
 
 
-class HeatView:
-    """Values of compartments as an image, read again for each window of time and compartments."""
+@dataclass(frozen=True)
+class ShownTraces:
+    """Every sample of traces of compartments from ``start`` to ``stop`` (s)."""
+
+    compartments: Compartments
+    start: float | None = None
+    stop: float | None = None
+    imports = ()
+
+    def rows(self, *outputs: SimulationOutput) -> Rows:
+        """Read the time and the values of each row."""
+        report = outputs[0][self.compartments.report]
+        columns = self.compartments.columns(report)
+        yield "time_s", *compartment_names(report, columns)
+        yield from recorded_rows(report, columns, self.start, self.stop)
+
+    def code(self, *names: str) -> Iterator[str]:
+        """Return code that reads ``times`` and ``values``."""
+        window = window_code(self.start, self.stop)
+        arguments = ", ".join(part for part in (self.compartments.code, window) if part)
+        yield f"traces = {names[0]}[{self.compartments.report!r}].select({arguments})"
+        yield "times, values = traces.times, traces.values  # s, and as traces.unit says"
+
+
+class TracesView(View):
+    """Traces of selected compartments, which are read again for each time window."""
+
+    title = "Traces"
+
+    def build(self, output: SimulationOutput) -> UIElement:
+        """Return the widgets."""
+        self.choice = CompartmentChoice(self.session, output, self.update)
+        self.figure = new_figure("time", "", x_range=Range1d(0, 1))
+        self.lines, drawn = add_lines(self.figure, line_width=1.4, line_join="round")
+        self.legend = add_legend(self.figure, drawn)
+        self.window = TimeWindow(self.session, self.figure, self.update)
+        self.note = new_text()
+        self.saving = SaveButtons(self.session, "traces", self.figure, self.shown)
+        self.update(output)
+        return stack(self.choice.row, self.figure, self.note, self.saving.layout)
+
+    def shown(self) -> ShownTraces:
+        """Return the shown data."""
+        return ShownTraces(self.choice.compartments, self.window.start, self.window.stop)
+
+    def update(self, output: SimulationOutput) -> None:
+        """Read and draw the traces."""
+        report = self.choice.find_report(output)
+        self.window.set_span(*span_of(report.times))
+        found = self.shown().compartments.columns(report)
+        columns = found[spread(len(found), _MAX_TRACES)]
+        lines = reduce_traces(report, columns, **self.window.drawn)
+        scale = scale_of(lines.unit, lines.values)
+        values = np.asarray(lines.values, np.float64) * scale.factor
+        times = lines.times * self.window.scale.factor
+        self.lines.data = line_data(times, values, compartment_names(report, columns))
+        self.legend.visible = len(columns) <= len(COLORS)
+        self.figure.yaxis.axis_label = plain_text(scale.label(report.variable or report.report))
+        some = drawn_note(len(columns), len(found), "compartments")
+        self.note.text = small_text(f"{some}{_sampling(lines)}")
+        self.saving.refresh()
+
+
+def _sampling(lines: Lines) -> str:
+    return "every sample" if lines.is_exact else "the lowest and the highest of each pixel"
+
+
+@dataclass(frozen=True)
+class ShownHeatMap:
+    """A heat map of the compartments from ``first`` to ``last`` of those selected."""
+
+    compartments: Compartments
+    start: float | None = None
+    stop: float | None = None
+    first: int = 0
+    last: int | None = None
+    shape: tuple[int, int] = (400, 1000)
+    how: How = "mean"
+    imports = ("from ndx_simulation_output.plots import reduce_heat_map",)
+
+    def read(self, report: Report) -> HeatMap:
+        """Read the image."""
+        is_all = self.compartments.is_all and (self.first, self.last) == (0, None)
+        columns = None if is_all else self.compartments.columns(report)[self.first : self.last]
+        return reduce_heat_map(
+            report, columns, start=self.start, stop=self.stop, shape=self.shape, how=self.how
+        )
+
+    def rows(self, *outputs: SimulationOutput) -> Rows:
+        """Read the pixels; the column names are the times at which pixels begin."""
+        found = self.read(outputs[0][self.compartments.report])
+        yield "compartments_from", *(f"time_s={time!r}" for time in found.times[:-1].tolist())
+        for begin, values in zip(found.columns, found.values, strict=False):
+            yield int(begin) + self.first, *values.tolist()
+
+    def code(self, *names: str) -> Iterator[str]:
+        """Return code that reads ``values`` of shape (compartments, time)."""
+        yield f"report = {names[0]}[{self.compartments.report!r}]"
+        columns = f"report.compartments.find({self.compartments.code})"
+        if self.first or self.last is not None:
+            columns += f"[{self.first}:{'' if self.last is None else self.last}]"
+        yield f"columns = {columns}"
+        options = [window_code(self.start, self.stop), f"shape={self.shape}", f"how={self.how!r}"]
+        arguments = ", ".join(part for part in options if part)
+        yield f"shown = reduce_heat_map(report, columns, {arguments})"
+        yield "values = shown.values"
+
+
+class HeatMapView(View):
+    """An image of compartments × time, read again for each window of time and compartments."""
 
     title = "Heat map"
 
-    def __init__(self, session: Session) -> None:
-        self.session = session
-
     def build(self, output: SimulationOutput) -> UIElement:
-        """Make the widgets for a file."""
+        """Return the widgets."""
         self.choice = CompartmentChoice(self.session, output, self.update, suggests=False)
         self.how = Select(title="Pixels show", options=list(get_args(How)), value="mean", width=110)
         self.session.on_change(self.how, "value", self.update)
         self.figure = new_figure(
             "time", "compartment", zoom="both", x_range=Range1d(0, 1), y_range=Range1d(0, 1)
         )
-        self.pixels = ColumnDataSource({name: [] for name in ("image", "x", "y", "dw", "dh")})
-        self.colors = LinearColorMapper("Viridis256", nan_color="#e3e7eb")
-        self.figure.image(
-            "image", "x", "y", "dw", "dh", color_mapper=self.colors, source=self.pixels
-        )
-        pointed = [("time", "$x"), ("compartment", "$y"), ("value", "@image")]
-        self.figure.add_tools(HoverTool(tooltips=pointed))
-        self.figure.add_layout(ColorBar(color_mapper=self.colors, width=12), "right")
-        self.window = Window(self.session, self.figure, self.update)
+        self.colors = LinearColorMapper("Viridis256", nan_color=NAN_COLOR)
+        self.pixels = add_image(self.figure, self.colors)
+        tooltips = [("time", "$x"), ("compartment", "$y"), ("value", "@image")]
+        self.figure.add_tools(HoverTool(tooltips=tooltips))
+        add_color_bar(self.figure, self.colors)
+        self.window = TimeWindow(self.session, self.figure, self.update)
         self._count = 0
         self.note = new_text()
-        self.saving = Saving(self.session, "heat-map", self.figure, self.shown)
+        self.saving = SaveButtons(self.session, "heat-map", self.figure, self.shown)
         self.update(output)
-        chosen = row(self.choice.row, self.how)
-        return column(
-            chosen, self.figure, self.note, self.saving.layout, sizing_mode="stretch_width"
-        )
+        selection = row(self.choice.row, self.how)
+        return stack(selection, self.figure, self.note, self.saving.layout)
 
     def shown(self) -> ShownHeatMap:
-        """Give what is shown."""
-        first, last = row_window(self.figure.y_range, self._count)
+        """Return the shown data."""
+        first, last = visible_rows(self.figure.y_range, self._count)
         return ShownHeatMap(
-            self.choice.compartments(),
+            self.choice.compartments,
             self.window.start,
             self.window.stop,
             first,
@@ -95,12 +216,11 @@ class HeatView:
         )
 
     def update(self, output: SimulationOutput) -> None:
-        """Read anew what is shown."""
-        self.choice.refresh(output)
-        report = output[str(self.choice.report.value)]
-        self.window.show_all(*span_of(report.times))
-        chosen = self.choice.compartments()
-        count = report.data.shape[1] if chosen.is_all else len(chosen.columns(report))
+        """Read and draw the heat map."""
+        report = self.choice.find_report(output)
+        self.window.set_span(*span_of(report.times))
+        selected = self.choice.compartments
+        count = report.data.shape[1] if selected.is_all else len(selected.columns(report))
         if count != self._count:
             self._count = count
             show_rows(self.figure.y_range, 0, count)
@@ -109,127 +229,31 @@ class HeatView:
         scale = scale_of(found.unit, found.values)
         values = found.values * scale.factor
         times = found.times * self.window.scale.factor
-        low = shown.first
-        self.pixels.data = {
-            "image": [_on_even_pixels(values, times)],
-            "x": times[:1],
-            "y": [low],
-            "dw": times[-1:] - times[:1],
-            "dh": [int(found.columns[-1])],
-        }
-        self.colors.low, self.colors.high = limits(values)
-        self.figure.title.text = plain(scale.label(report.variable or report.report))
-        self.note.text = small(found.note or "each value has a pixel")
+        rows = shown.first, shown.first + int(found.columns[-1])
+        self.pixels.data = image_data(_on_even_pixels(values, times), (times[0], times[-1]), rows)
+        self.colors.low, self.colors.high = color_range(values)
+        self.figure.title.text = plain_text(scale.label(report.variable or report.report))
+        self.note.text = small_text(found.note or "each value has a pixel")
         self.saving.refresh()
 
 
-def row_window(shown: Any, count: int, offset: float = 0.0) -> tuple[int, int]:
-    """Give the rows, of ``count``, that a vertical range shows: the first, and behind the last.
+def _on_even_pixels(values: NDArray[Any], edges: NDArray[np.float64]) -> NDArray[Any]:
+    """Resample bins of unequal width to pixels of equal width, as Bokeh has no others.
 
-    Rows begin so far below their number.
-    """
-    low, high = sorted((shown.start + offset, shown.end + offset))
-    first = min(max(int(np.floor(low)), 0), max(count - 1, 0))
-    return first, max(min(int(np.ceil(high)), count), min(first + 1, count))
-
-
-def show_rows(shown: Any, first: float, last: float) -> None:
-    """Let a vertical range show rows, and let a reset come back to them."""
-    shown.start, shown.end = shown.reset_start, shown.reset_end = first, max(last, first + 1)
-
-
-def limits(values: NDArray[Any]) -> tuple[float, float]:
-    """Give the lowest and the highest value, apart from each other."""
-    finite = values[np.isfinite(values)]
-    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
-    return (low, high) if low < high else (low - 0.5, high + 0.5)
-
-
-def _on_even_pixels(values: NDArray[Any], edges: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Put bins that are not equally wide on pixels that are, for a browser that knows no others.
-
-    ``values`` has shape (row, bin), ``edges`` (bin + 1,). Each pixel shows the bin at its middle.
+    ``values`` has shape (row, bin), ``edges`` (bin + 1,). A pixel shows the bin at its centre.
     """
     steps = np.diff(edges)
     if len(steps) > 1 and not np.allclose(steps, steps.mean(), rtol=1e-6):
-        pixels = max(len(steps), 1000)
-        middles = edges[0] + (np.arange(pixels) + 0.5) / pixels * (edges[-1] - edges[0])
-        bins = np.clip(np.searchsorted(edges, middles, "right") - 1, 0, len(steps) - 1)
-        values = values[:, bins]
-    return np.asarray(values, np.float32)
-
-
-# Traces of compartments over time.
-
-_MOST_TRACES = 50
-"""So many traces are drawn; of more, some that are evenly spread."""
-
-
-class TracesView:
-    """Traces of chosen compartments, read again for each window of time."""
-
-    title = "Traces"
-
-    def __init__(self, session: Session) -> None:
-        self.session = session
-
-    def build(self, output: SimulationOutput) -> UIElement:
-        """Make the widgets for a file."""
-        self.choice = CompartmentChoice(self.session, output, self.update)
-        self.lines = ColumnDataSource({"xs": [], "ys": [], "color": [], "name": []})
-        self.figure = new_figure("time", "", x_range=Range1d(0, 1))
-        drawn = self.figure.multi_line(
-            "xs", "ys", color="color", line_width=1.4, line_join="round", source=self.lines
-        )
-        item = LegendItem(label={"field": "name"}, renderers=[drawn])
-        self.legend = Legend(items=[item], border_line_color=None, label_text_font_size="12px")
-        self.figure.add_layout(self.legend, "right")
-        self.window = Window(self.session, self.figure, self.update)
-        self.note = new_text()
-        self.saving = Saving(self.session, "traces", self.figure, self.shown)
-        self.update(output)
-        parts = self.choice.row, self.figure, self.note, self.saving.layout
-        return column(*parts, sizing_mode="stretch_width")
-
-    def shown(self) -> ShownTraces:
-        """Give what is shown."""
-        return ShownTraces(self.choice.compartments(), self.window.start, self.window.stop)
-
-    def update(self, output: SimulationOutput) -> None:
-        """Read anew what is shown."""
-        self.choice.refresh(output)
-        report = output[str(self.choice.report.value)]
-        self.window.show_all(*span_of(report.times))
-        shown = self.shown()
-        found = shown.compartments.columns(report)
-        columns = found[spread(len(found), _MOST_TRACES)]
-        lines = reduce_traces(report, columns, **self.window.drawn)
-        scale = scale_of(lines.unit, lines.values)
-        times = lines.times * self.window.scale.factor
-        values = np.asarray(lines.values, np.float64) * scale.factor
-        self.lines.data = {
-            "xs": [times] * len(columns),
-            "ys": list(values.T),
-            "color": [COLORS[index % len(COLORS)] for index in range(len(columns))],
-            "name": names_of(report, columns),
-        }
-        self.legend.visible = len(columns) <= len(COLORS)
-        self.figure.yaxis.axis_label = plain(scale.label(report.variable or report.report))
-        some = f"{len(columns)} of {len(found):,} compartments drawn; "
-        exact = "every sample" if lines.is_exact else "the lowest and the highest of each pixel"
-        self.note.text = small(f"{some if len(columns) < len(found) else ''}{exact}")
-        self.saving.refresh()
-
-
-# Extracellular potentials: channels above each other over time.
-
-_MOST_CHANNELS = 32
-"""So many channels are drawn; of more, some that are evenly spread."""
+        pixels = max(len(steps), _MIN_PIXELS)
+        centres = edges[0] + (np.arange(pixels) + 0.5) / pixels * (edges[-1] - edges[0])
+        bins = np.clip(np.searchsorted(edges, centres, "right") - 1, 0, len(steps) - 1)
+        return values[:, bins]
+    return values
 
 
 @dataclass(frozen=True)
 class ShownChannels:
-    """Channels of a potential, by their ids or all, from ``start`` up to ``stop`` (s)."""
+    """Every sample of channels of a potential, all by default, from ``start`` to ``stop`` (s)."""
 
     potential: str
     channels: tuple[int, ...] | None = None
@@ -238,32 +262,22 @@ class ShownChannels:
     imports = ()
 
     def find(self, output: SimulationOutput) -> ExtracellularPotential:
-        """Give the potential.
+        """Return the potential."""
+        named = ((potential.name, potential) for potential in output.potentials)
+        return find_named(named, self.potential, "extracellular potential")
 
-        Raises
-        ------
-        NothingRecordedError
-            If there is none of this name.
-
-        """
-        for potential in output.potentials:
-            if potential.name == self.potential:
-                return potential
-        msg = f"there is no extracellular potential {self.potential!r}"
-        raise NothingRecordedError(msg)
-
-    def table(self, *outputs: SimulationOutput) -> Rows:
-        """Read time and values of each row."""
+    def rows(self, *outputs: SimulationOutput) -> Rows:
+        """Read the time and the values of each row."""
         potential = self.find(outputs[0])
         columns = potential.find(self.channels)
         yield "time_s", *(f"channel {one}" for one in np.asarray(potential.channel_ids)[columns])
-        yield from table_of(potential, columns, self.start, self.stop)
+        yield from recorded_rows(potential, columns, self.start, self.stop)
 
     def code(self, *names: str) -> Iterator[str]:
-        """Give lines that read ``times`` and ``values``."""
+        """Return code that reads ``times`` and ``values``."""
         window = window_code(self.start, self.stop)
-        chosen = "" if self.channels is None else f"channels={ids_code(self.channels)}"
-        arguments = ", ".join(part for part in (chosen, window) if part)
+        channels = "" if self.channels is None else f"channels={ids_code(self.channels)}"
+        arguments = ", ".join(part for part in (channels, window) if part)
         found = f"one for one in {names[0]}.potentials if one.name == {self.potential!r}"
         yield f"potential = next({found})"
         yield f"rows = potential.times.window({self.start!r}, {self.stop!r})"
@@ -271,68 +285,60 @@ class ShownChannels:
         yield f"values = potential.get_traces({arguments})  # as potential.unit says"
 
 
-class ChannelsView:
-    """Channels of an extracellular potential, read again for each window of time."""
+class ChannelsView(View):
+    """Channels of an extracellular potential, which are read again for each time window."""
 
     title = "Channels"
 
-    def __init__(self, session: Session) -> None:
-        self.session = session
-
     def build(self, output: SimulationOutput) -> UIElement:
-        """Make the widgets for a file."""
+        """Return the widgets."""
         if not output.potentials:
-            msg = f"{self.session.source.name} has no extracellular potentials"
+            msg = f"{self.session.file.name} has no extracellular potentials"
             raise NothingRecordedError(msg)
         names = [potential.name for potential in output.potentials]
         self.potential = Select(title="Potential", options=names, value=names[0], width=220)
-        self.channels = TextInput(title="Channels", placeholder="all, or ids such as 0-99, 512")
+        self.channels = TextInput(title="Channels", placeholder=IDS_HINT)
         for widget in (self.potential, self.channels):
             self.session.on_change(widget, "value", self.update)
-        self.lines = ColumnDataSource({"xs": [], "ys": [], "color": []})
         self.figure = new_figure(
             "time", "channel", height=560, x_range=Range1d(0, 1), y_range=Range1d(-1, 1)
         )
-        self.figure.multi_line("xs", "ys", color="color", line_join="round", source=self.lines)
+        self.lines, _ = add_lines(self.figure, line_join="round")
         self.figure.ygrid.visible = False
-        self.window = Window(self.session, self.figure, self.update)
-        self._drawn = 0
+        self.window = TimeWindow(self.session, self.figure, self.update)
+        self._count = 0
         self.note = new_text()
-        self.saving = Saving(self.session, "channels", self.figure, self.shown)
+        self.saving = SaveButtons(self.session, "channels", self.figure, self.shown)
         self.update(output)
-        chosen = row(self.potential, self.channels)
-        parts = chosen, self.figure, self.note, self.saving.layout
-        return column(*parts, sizing_mode="stretch_width")
+        selection = row(self.potential, self.channels)
+        return stack(selection, self.figure, self.note, self.saving.layout)
 
     def shown(self) -> ShownChannels:
-        """Give what is shown."""
+        """Return the shown data."""
         window = self.window.start, self.window.stop
         return ShownChannels(str(self.potential.value), ids_of(self.channels.value), *window)
 
     def update(self, output: SimulationOutput) -> None:
-        """Read anew what is shown."""
+        """Read and draw the channels."""
         self.potential.options = [potential.name for potential in output.potentials]
         potential = ShownChannels(str(self.potential.value)).find(output)
-        self.window.show_all(*span_of(potential.times))
+        self.window.set_span(*span_of(potential.times))
         found = potential.find(self.shown().channels)
-        columns = found[spread(len(found), _MOST_CHANNELS)]
+        columns = found[spread(len(found), _MAX_CHANNELS)]
         lines = reduce_traces(potential, columns, **self.window.drawn)
         stacked, step = stack_traces(lines.values)
         scale = scale_of(lines.unit, np.asarray([step]))
         count = len(columns)
-        self.lines.data = {
-            "xs": [lines.times * self.window.scale.factor] * count,
-            "ys": list(stacked.T),
-            "color": [COLORS[index % len(COLORS)] for index in range(count)],
-        }
-        ids = np.asarray(potential.channel_ids)[columns].tolist()
+        ids = [str(one) for one in np.asarray(potential.channel_ids)[columns].tolist()]
+        self.lines.data = line_data(lines.times * self.window.scale.factor, stacked, ids)
         self.figure.yaxis.ticker = list(range(count))
-        self.figure.yaxis.major_label_overrides = dict(enumerate(map(str, ids)))
-        if count != self._drawn:
-            self._drawn = count
+        self.figure.yaxis.major_label_overrides = dict(enumerate(ids))
+        if count != self._count:
+            self._count = count
             show_rows(self.figure.y_range, -1, count)
-        some = f"{count} of {len(found):,} channels drawn; " if count < len(found) else ""
-        apart = f"{step * scale.factor:.3g} {scale.symbol}".strip()
-        exact = "every sample" if lines.is_exact else "the lowest and the highest of each pixel"
-        self.note.text = small(f"{some}{apart} from one channel to the next; {exact}")
+        some = drawn_note(count, len(found), "channels")
+        distance = f"{step * scale.factor:.3g} {scale.symbol}".strip()
+        self.note.text = small_text(
+            f"{some}{distance} from one channel to the next; {_sampling(lines)}"
+        )
         self.saving.refresh()

@@ -1,4 +1,4 @@
-"""The tree of an HDF5 file, with attributes and tables."""
+"""View of a file: a summary, and the tree of an HDF5 file with attributes and tables."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,10 +10,9 @@ from typing import Any
 
 import h5py
 import numpy as np
-from bokeh.layouts import column, row
+from bokeh.layouts import row
 from bokeh.models import (
     Button,
-    ColumnDataSource,
     DataTable,
     StringFormatter,
     TableColumn,
@@ -23,10 +22,8 @@ from bokeh.models import (
 from ndx_simulation_output.errors import SourceError
 from ndx_simulation_output.info import describe
 from ndx_simulation_output.recording import SimulationOutput
-from ndx_simulation_output.viewer.session import Session, on_value
-from ndx_simulation_output.viewer.theme import new_text, small
-
-# Read the tree, attributes and tables of any HDF5 file in bounded parts.
+from ndx_simulation_output.viewer.figures import empty_source, new_text, small_text, stack
+from ndx_simulation_output.viewer.session import View, on_value
 
 CHILDREN = 200
 """Number of members of a group listed at a time."""
@@ -34,11 +31,12 @@ CHILDREN = 200
 PAGE_ROWS = 50
 """Number of rows of a table read at a time."""
 
-_COLUMNS = 20
-_CHARACTERS = 100_000
-_VALUES = 64
-_MOST_VALUES = 10_000_000
-_CELL = 120
+_MAX_COLUMNS = 20
+_MAX_CHARACTERS = 100_000
+_MAX_CELL_CHARACTERS = 120
+_MAX_VALUES = 64
+_MAX_RAGGED_VALUES = 16
+_MAX_ATTRIBUTE_VALUES = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ class Child:
 
 
 @dataclass(frozen=True)
-class Node:
+class HDF5Node:
     """A group or dataset: pairs of name and text for ``facts`` of its storage and ``attributes``.
 
     ``rows`` is the number of rows of its table, None without a table.
@@ -66,7 +64,7 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Table:
+class TablePage:
     """Rows of a table as text from row ``first``: ``names`` (column,), ``rows`` (row, column)."""
 
     names: tuple[str, ...]
@@ -76,10 +74,10 @@ class Table:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[h5py.File]:
+def open_hdf5(path: Path) -> Iterator[h5py.File]:
     """Open an HDF5 file for reading, also while it is written in SWMR mode."""
     if not path.is_file() or not h5py.is_hdf5(path):
-        msg = f"{path} is not an HDF5 file: it has no tree"
+        msg = f"{path} is not an HDF5 file; only HDF5 files have a tree"
         raise SourceError(msg)
     try:
         file = h5py.File(path, "r")
@@ -87,7 +85,7 @@ def opened(path: Path) -> Iterator[h5py.File]:
         try:
             file = h5py.File(path, "r", swmr=True)
         except (OSError, ValueError):
-            msg = f"{path} cannot be read just now: {error}"
+            msg = f"{path} cannot be read at the moment: {error}"
             raise SourceError(msg) from error
     try:
         yield file
@@ -127,20 +125,20 @@ def _child(group: h5py.Group, name: str) -> Child:
     return Child(name, path, "type", "named type")
 
 
-def read_node(file: h5py.File, path: str) -> Node:
-    """Describe a group or dataset."""
+def read_node(file: h5py.File, path: str) -> HDF5Node:
+    """Return the storage and attributes of a group or dataset."""
     found = _at(file, path)
     attributes = tuple((name, _attribute(found, name)) for name in found.attrs)
     if isinstance(found, h5py.Dataset):
         rows = found.shape[0] if found.shape else None
-        return Node(path, "dataset", tuple(_facts(found)), attributes, rows)
+        return HDF5Node(path, "dataset", tuple(_facts(found)), attributes, rows)
     if isinstance(found, h5py.Group):
         facts = (("members", f"{len(found):,}"),)
-        return Node(path, "group", facts, attributes, _group_rows(found))
-    return Node(path, "type", (), attributes, None)
+        return HDF5Node(path, "group", facts, attributes, _group_rows(found))
+    return HDF5Node(path, "type", (), attributes, None)
 
 
-def read_table(file: h5py.File, path: str, first: int = 0) -> Table:
+def read_table(file: h5py.File, path: str, first: int = 0) -> TablePage:
     """Read ``PAGE_ROWS`` rows of a dataset, or of the columns of an NWB table."""
     found = _at(file, path)
     if isinstance(found, h5py.Dataset):
@@ -150,7 +148,7 @@ def read_table(file: h5py.File, path: str, first: int = 0) -> Table:
     names = [name for name in names if isinstance(found.get(name), h5py.Dataset)]
     rows = slice(first, min(first + PAGE_ROWS, _group_rows(found) or 0))
     columns = [_column(found, name, rows) for name in names]
-    return Table(tuple(names), tuple(zip(*columns, strict=True)), first)
+    return TablePage(tuple(names), tuple(zip(*columns, strict=True)), first)
 
 
 def _at(file: h5py.File, path: str) -> Any:
@@ -192,14 +190,18 @@ def _attribute(found: Any, name: str) -> str:
     """Read an attribute as text, or return why it cannot be read."""
     try:
         count = h5py.h5a.open(found.id, name.encode()).get_space().get_simple_extent_npoints()
-        if count > _MOST_VALUES:
-            return f"{count:,} values: too many to be shown"
+        if count > _MAX_ATTRIBUTE_VALUES:
+            return f"{count:,} values: too many to show"
         return _text(found.attrs[name])
     except (OSError, TypeError, ValueError, RuntimeError) as error:
         return f"cannot be read: {error}"
 
 
-def _text(value: Any, most: int = _CHARACTERS) -> str:
+def _cell(value: Any) -> str:
+    return _text(value, _MAX_CELL_CHARACTERS)
+
+
+def _text(value: Any, most: int = _MAX_CHARACTERS) -> str:
     if isinstance(value, h5py.Empty):
         return "empty"
     if isinstance(value, (h5py.Reference, h5py.RegionReference)):
@@ -207,8 +209,8 @@ def _text(value: Any, most: int = _CHARACTERS) -> str:
     if isinstance(value, (bytes, np.bytes_)):
         value = value.decode("utf-8", "replace")
     if isinstance(value, np.ndarray):
-        parts = [_text(one, most) for one in value.ravel()[:_VALUES].tolist()]
-        more = f", … ({value.size:,} values)" if value.size > _VALUES else ""
+        parts = [_text(one, most) for one in value.ravel()[:_MAX_VALUES].tolist()]
+        more = f", … ({value.size:,} values)" if value.size > _MAX_VALUES else ""
         value = f"[{', '.join(parts)}{more}]"
     text = str(value)
     return text if len(text) <= most else f"{text[:most]}… ({len(text):,} characters)"
@@ -221,51 +223,45 @@ def _group_rows(group: h5py.Group) -> int | None:
     return None
 
 
-def _dataset_table(dataset: h5py.Dataset, first: int) -> Table:
+def _dataset_table(dataset: h5py.Dataset, first: int) -> TablePage:
     if not dataset.shape:
-        msg = f"{dataset.name} is one value, no table"
+        msg = f"{dataset.name} is a scalar dataset, not a table"
         raise SourceError(msg)
     rows = slice(first, min(first + PAGE_ROWS, dataset.shape[0]))
     notes = []
     if dataset.dtype.names:
-        names = dataset.dtype.names[:_COLUMNS]
+        names = dataset.dtype.names[:_MAX_COLUMNS]
         lines = [[row[name] for name in names] for row in dataset[rows]]
     elif len(dataset.shape) == 1:
         names = ("value",)
         lines = [[one] for one in dataset[rows]]
     else:
         inner = (0,) * (len(dataset.shape) - 2)
-        width = min(dataset.shape[1], _COLUMNS)
+        width = min(dataset.shape[1], _MAX_COLUMNS)
         names = tuple(map(str, range(width)))
         lines = dataset[(rows, slice(0, width), *inner)]
         notes += [f"{width} of {dataset.shape[1]:,} columns"] if width < dataset.shape[1] else []
         notes += ["the first of all further dimensions"] if inner else []
-    texts = (
-        (str(row), *(_text(one, _CELL) for one in line)) for row, line in enumerate(lines, first)
-    )
-    return Table(("row", *names), tuple(texts), first, ", ".join(notes))
+    texts = ((str(row), *map(_cell, line)) for row, line in enumerate(lines, first))
+    return TablePage(("row", *names), tuple(texts), first, ", ".join(notes))
 
 
 def _column(group: h5py.Group, name: str, rows: slice) -> list[str]:
     """Read a column of an NWB table as text: of a ragged one, the first values of each row."""
     column, index = group[name], group.get(f"{name}_index")
     if not isinstance(index, h5py.Dataset):
-        return [_text(one, _CELL) for one in column[rows]]
+        return [*map(_cell, column[rows])]
     ends = np.asarray(index[max(rows.start - 1, 0) : rows.stop], np.int64).tolist()
-    few = _VALUES // 4
     texts = []
     for start, end in pairwise(ends if rows.start else [0, *ends]):
-        parts = [_text(one, _CELL) for one in column[start : min(end, start + few)]]
-        more = [f"… ({end - start:,})"] if end - start > few else []
+        parts = [*map(_cell, column[start : min(end, start + _MAX_RAGGED_VALUES)])]
+        more = [f"… ({end - start:,})"] if end - start > _MAX_RAGGED_VALUES else []
         texts.append(", ".join([*parts, *more]))
     return texts
 
 
-# View of a file as a tree, with all attributes, and its tables page by page.
-
-
 @dataclass
-class Line:
+class TreeLine:
     """A line of the tree: a file, a member of a group, or the number of members not listed yet.
 
     ``more`` is the first of those members.
@@ -288,47 +284,44 @@ class Tree:
     """Visible lines of the tree. Members are read when a group is opened."""
 
     def __init__(self, files: list[Path]) -> None:
-        self.lines = [Line(file, Child(file.name, "/", "group", ""), 0) for file in files]
+        self.lines = [TreeLine(file, Child(file.name, "/", "group", ""), 0) for file in files]
 
-    def toggle(self, place: int) -> None:
+    def toggle(self, index: int) -> None:
         """Open or close a group, or list more of its members."""
-        line = self.lines[place]
+        line = self.lines[index]
         if line.more is not None:
-            self.lines[place : place + 1] = self._members(line, line.depth, line.more)
+            self.lines[index : index + 1] = self._members(line, line.depth, line.more)
         elif line.is_open:
-            inside = place + 1
-            while inside < len(self.lines) and self.lines[inside].depth > line.depth:
-                inside += 1
-            del self.lines[place + 1 : inside]
+            end = index + 1
+            while end < len(self.lines) and self.lines[end].depth > line.depth:
+                end += 1
+            del self.lines[index + 1 : end]
             line.is_open = False
         elif line.child.kind in {"group", "link"}:
-            self.lines[place + 1 : place + 1] = self._members(line, line.depth + 1, 0)
+            self.lines[index + 1 : index + 1] = self._members(line, line.depth + 1, 0)
             line.is_open = line.child.kind == "group"
 
-    def _members(self, line: Line, depth: int, first: int) -> list[Line]:
-        with opened(line.file) as file:
+    def _members(self, line: TreeLine, depth: int, first: int) -> list[TreeLine]:
+        with open_hdf5(line.file) as file:
             children, count = read_children(file, line.child.path, first)
-        lines = [Line(line.file, child, depth) for child in children]
+        lines = [TreeLine(line.file, child, depth) for child in children]
         listed = first + len(children)
         if listed < count:
             rest = Child(f"… {count - listed:,} more", line.child.path, "more", "")
-            lines.append(Line(line.file, rest, depth, listed))
+            lines.append(TreeLine(line.file, rest, depth, listed))
         return lines
 
 
-class TreeView:
-    """View of the content of a file: a description and a tree."""
+class TreeView(View):
+    """A summary of a file, its tree, and attributes and table of the selected member."""
 
     title = "File"
 
-    def __init__(self, session: Session) -> None:
-        self.session = session
-
     def build(self, output: SimulationOutput) -> UIElement:
-        """Make the widgets for a file."""
-        self.words = new_text()
-        self.listed = ColumnDataSource({"name": [], "summary": []})
-        self.table = DataTable(
+        """Return the widgets."""
+        self.summary = new_text()
+        self.listed = empty_source("name", "summary")
+        table = DataTable(
             source=self.listed,
             columns=[
                 TableColumn(field="name", title="Name", width=330, formatter=StringFormatter()),
@@ -343,24 +336,23 @@ class TreeView:
         )
         on_value(self.listed.selected, "indices", self._clicked)
         self.node = new_text()
-        self.paging = new_text(sizing_mode=None)
         self.before, self.after = Button(label="◂", width=40), Button(label="▸", width=40)
         self.before.on_click(lambda: self._turn(-PAGE_ROWS))
         self.after.on_click(lambda: self._turn(PAGE_ROWS))
-        self.pager = row(self.before, self.after, self.paging, visible=False)
+        self.page_note = new_text(sizing_mode=None)
+        self.pager = row(self.before, self.after, self.page_note, visible=False)
         self.values = new_text()
-        self.place: Line | None = None
+        self.selected: TreeLine | None = None
         self.first = 0
         self.update(output)
-        right = column(self.node, self.pager, self.values, sizing_mode="stretch_width")
-        parts = row(self.table, right, sizing_mode="stretch_width")
-        return column(self.words, parts, sizing_mode="stretch_width")
+        details = stack(self.node, self.pager, self.values)
+        return stack(self.summary, row(table, details, sizing_mode="stretch_width"))
 
     def update(self, output: SimulationOutput) -> None:
-        """Read the file again."""
-        lines = [*describe(output), *(f"warning: {text}" for text in self.session.source.warnings)]
-        self.words.text = f"<pre class='short'>{escape(chr(10).join(lines))}</pre>"
-        self.tree = Tree(self.session.source.files())
+        """Read the summary and the tree."""
+        lines = [*describe(output), *(f"warning: {text}" for text in self.session.file.warnings)]
+        self.summary.text = f"<pre class='short'>{escape(chr(10).join(lines))}</pre>"
+        self.tree = Tree(self.session.file.paths())
         if len(self.tree.lines) == 1:
             self.tree.toggle(0)
         self._list()
@@ -371,58 +363,57 @@ class TreeView:
             "summary": [line.child.summary for line in self.tree.lines],
         }
 
-    def _clicked(self, places: list[int]) -> None:
-        if not places:
+    def _clicked(self, indices: list[int]) -> None:
+        if not indices:
             return
-        with self.session.careful():
-            line = self.tree.lines[places[0]]
-            self.tree.toggle(places[0])
+        with self.session.show_errors():
+            line = self.tree.lines[indices[0]]
+            self.tree.toggle(indices[0])
             self._list()
             self.listed.selected.indices = []
             if line.more is None:
-                self.place, self.first = line, 0
-                self._show()
+                self.selected, self.first = line, 0
+                self._show(line)
 
     def _turn(self, rows: int) -> None:
-        with self.session.careful():
+        with self.session.show_errors():
             self.first = max(self.first + rows, 0)
-            self._show()
+            if self.selected is not None:
+                self._show(self.selected)
 
-    def _show(self) -> None:
-        if self.place is None:
-            return
-        with opened(self.place.file) as file:
-            node = read_node(file, self.place.child.path)
-            table = read_table(file, node.path, self.first) if node.rows else None
+    def _show(self, line: TreeLine) -> None:
+        with open_hdf5(line.file) as file:
+            node = read_node(file, line.child.path)
+            page = read_table(file, node.path, self.first) if node.rows else None
         self.node.text = _node_html(node)
         self.pager.visible = node.rows is not None and node.rows > PAGE_ROWS
-        self.values.text = "" if table is None else _table_html(table)
+        self.values.text = "" if page is None else _page_html(page)
         if node.rows is not None:
             last = min(self.first + PAGE_ROWS, node.rows)
-            self.paging.text = small(f"{self.first:,} to {last:,} of {node.rows:,} rows")
+            self.page_note.text = small_text(f"{self.first:,} to {last:,} of {node.rows:,} rows")
             self.before.disabled, self.after.disabled = self.first == 0, last >= node.rows
 
 
-def _node_html(node: Node) -> str:
-    facts = _rows_html(node.facts)
-    attributes = _rows_html(node.attributes) or "<tr><td>no attributes</td></tr>"
+def _node_html(node: HDF5Node) -> str:
+    facts = _pairs_html(node.facts)
+    attributes = _pairs_html(node.attributes) or "<tr><td>no attributes</td></tr>"
     return (
         f"<h3>{escape(node.path)}</h3><table class='facts'>{facts}</table>"
         f"<h3>Attributes</h3><table class='facts'>{attributes}</table>"
     )
 
 
-def _rows_html(pairs: tuple[tuple[str, str], ...]) -> str:
+def _pairs_html(pairs: tuple[tuple[str, str], ...]) -> str:
     def cell(text: str) -> str:
         return f"<pre>{escape(text)}</pre>" if len(text) > 200 or "\n" in text else escape(text)
 
     return "".join(f"<tr><th>{escape(name)}</th><td>{cell(text)}</td></tr>" for name, text in pairs)
 
 
-def _table_html(table: Table) -> str:
-    head = "".join(f"<th>{escape(name)}</th>" for name in table.names)
+def _page_html(page: TablePage) -> str:
+    head = "".join(f"<th>{escape(name)}</th>" for name in page.names)
     rows = "".join(
-        f"<tr>{''.join(f'<td>{escape(value)}</td>' for value in line)}</tr>" for line in table.rows
+        f"<tr>{''.join(f'<td>{escape(value)}</td>' for value in line)}</tr>" for line in page.rows
     )
-    text = f"<table class='facts'><tr>{head}</tr>{rows}</table>"
-    return f"{small(table.note)}<div style='overflow: auto; max-height: 420px'>{text}</div>"
+    table = f"<table class='facts'><tr>{head}</tr>{rows}</table>"
+    return f"{small_text(page.note)}<div style='overflow: auto; max-height: 420px'>{table}</div>"

@@ -1,0 +1,224 @@
+"""Texts and figures in the style of the page."""
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+from bokeh.core.property.descriptors import UnsetValueError
+from bokeh.layouts import column
+from bokeh.models import (
+    BoxZoomTool,
+    ColorBar,
+    ColumnDataSource,
+    Div,
+    Legend,
+    LegendItem,
+    LinearColorMapper,
+    PanTool,
+    PlainText,
+    ResetTool,
+    SaveTool,
+    UIElement,
+    WheelZoomTool,
+)
+from bokeh.plotting import figure
+from numpy.typing import NDArray
+
+COLORS = (
+    "#1f6fb2",
+    "#d1602a",
+    "#2b8a57",
+    "#8c4fa8",
+    "#b8232f",
+    "#7a5c3e",
+    "#c2478f",
+    "#5f6b76",
+    "#8a8c14",
+    "#138a9e",
+)
+"""Colours of traces, in this order."""
+
+NAN_COLOR = "#e3e7eb"
+
+_INK, _PALE, _LINE = "#1c2733", "#5b6875", "#dfe4ea"
+_IMAGE = ("image", "x", "y", "dw", "dh")
+_PIXELS = 400, 1100
+"""Height and width of a figure until the browser has sent them."""
+
+_SHEET = """
+    .error { display: block; padding: 8px 12px; border-radius: 6px; background: #fdecea;
+             color: #8f1d14; border: 1px solid #f3c3be; white-space: pre-wrap; }
+    .note { display: block; padding: 8px 12px; border-radius: 6px; background: #eef4fa;
+            color: #24476b; white-space: pre-wrap; }
+    .small { color: #5b6875; font-size: 12px; }
+    pre { margin: 0; padding: 12px; background: #f6f8fa; border: 1px solid #dfe4ea;
+          border-radius: 6px; overflow: auto; max-height: 420px; font-size: 12px;
+          white-space: pre-wrap; overflow-wrap: anywhere; }
+    pre.short { max-height: 190px; }
+    table.facts { border-collapse: collapse; font-size: 12.5px; width: 100%; }
+    table.facts th, table.facts td { text-align: left; vertical-align: top;
+          padding: 4px 12px 4px 0; border-bottom: 1px solid #edf0f3; overflow-wrap: anywhere; }
+    table.facts th { color: #5b6875; font-weight: 500; white-space: nowrap; }
+    table.facts td pre { max-height: 200px; }
+    h3 { margin: 6px 0; font-size: 15px; overflow-wrap: anywhere; }
+    """
+
+
+def new_text(html: str = "", **options: Any) -> Div:
+    """Return a text element; names from files in its HTML must be escaped."""
+    options = {"sizing_mode": "stretch_width", **options}
+    # With math enabled, a name with dollar signs makes the browser request MathJax.
+    return Div(text=html, stylesheets=[_SHEET], disable_math=True, **options)
+
+
+def small_text(text: str) -> str:
+    """Return text as HTML in small letters."""
+    return f'<span class="small">{escape(text)}</span>' if text else ""
+
+
+def note_html(text: str, kind: str = "note") -> str:
+    """Return text as HTML in a box for a note or an error."""
+    return f'<span class="{kind}">{escape(text)}</span>' if text else ""
+
+
+def plain_text(text: str) -> PlainText:
+    """Return a label of an axis or title of a figure in which dollar signs are not math."""
+    return PlainText(text=text)
+
+
+def stack(*parts: Any, **options: Any) -> UIElement:
+    """Return a column as wide as the page."""
+    return column(*parts, sizing_mode="stretch_width", **options)
+
+
+def new_figure(x: str, y: str, *, height: int = 420, zoom: str = "width", **options: Any) -> Any:
+    """Return an empty figure with labelled axes that zooms along ``zoom``."""
+    made = figure(
+        height=height,
+        sizing_mode="stretch_width",
+        x_axis_label=plain_text(x),
+        y_axis_label=plain_text(y),
+        tools=[
+            PanTool(dimensions=zoom),
+            BoxZoomTool(dimensions=zoom),
+            WheelZoomTool(dimensions=zoom),
+            ResetTool(),
+            SaveTool(),
+        ],
+        toolbar_location="above",
+        **options,
+    )
+    style_figure(made)
+    return made
+
+
+def style_figure(made: Any) -> None:
+    """Apply the style of the page to a figure."""
+    made.toolbar.logo = None
+    made.toolbar.active_scroll = made.select_one(WheelZoomTool)
+    made.title.text_color, made.title.text_font_size = _INK, "13px"
+    made.title.text_font_style = "normal"
+    for axis in made.axis:
+        axis.axis_label_text_font_style = "normal"
+        axis.axis_label_text_color = axis.major_label_text_color = _PALE
+        axis.axis_line_color = axis.major_tick_line_color = axis.minor_tick_line_color = _LINE
+        axis.formatter.use_scientific = False
+    made.grid.grid_line_color = "#edf0f3"
+    made.outline_line_color = _LINE
+
+
+def empty_source(*names: str) -> ColumnDataSource:
+    """Return a data source with empty columns."""
+    return ColumnDataSource({name: [] for name in names})
+
+
+def add_lines(made: Any, **style: Any) -> tuple[ColumnDataSource, Any]:
+    """Add lines without data to a figure, and return their data source and renderer."""
+    source = empty_source("xs", "ys", "color", "name")
+    return source, made.multi_line("xs", "ys", color="color", source=source, **style)
+
+
+def line_data(
+    times: NDArray[np.float64], values: NDArray[Any], names: Sequence[str]
+) -> dict[str, list[Any]]:
+    """Return the columns of lines with shared times; ``values`` has shape (time, line)."""
+    return {
+        "xs": [times] * len(names),
+        "ys": list(np.asarray(values, np.float64).T),
+        "color": [COLORS[index % len(COLORS)] for index in range(len(names))],
+        "name": list(names),
+    }
+
+
+def add_legend(made: Any, *renderers: Any) -> Legend:
+    """Add a legend of lines to the right of a figure, and return it."""
+    items = [LegendItem(label={"field": "name"}, renderers=[one]) for one in renderers]
+    legend = Legend(items=items, border_line_color=None, label_text_font_size="12px")
+    made.add_layout(legend, "right")
+    return legend
+
+
+def add_image(made: Any, colors: LinearColorMapper) -> ColumnDataSource:
+    """Add an empty image to a figure, and return its data source."""
+    source = empty_source(*_IMAGE)
+    made.image(*_IMAGE, color_mapper=colors, source=source)
+    return source
+
+
+def image_data(
+    values: NDArray[Any] | None = None,
+    x: tuple[float, float] = (0, 1),
+    y: tuple[float, float] = (0, 1),
+) -> dict[str, list[Any]]:
+    """Return the columns of an image that spans ``x`` and ``y``; empty columns without values."""
+    if values is None:
+        return {name: [] for name in _IMAGE}
+    columns = (np.asarray(values, np.float32), x[0], y[0], x[1] - x[0], y[1] - y[0])
+    return {name: [value] for name, value in zip(_IMAGE, columns, strict=True)}
+
+
+def add_color_bar(made: Any, colors: LinearColorMapper) -> ColorBar:
+    """Add a colour bar to the right of a figure, and return it."""
+    bar = ColorBar(color_mapper=colors, width=12)
+    made.add_layout(bar, "right")
+    return bar
+
+
+def color_range(values: NDArray[Any]) -> tuple[float, float]:
+    """Return the minimum and maximum of the finite values, widened if they are equal."""
+    finite = values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
+    return (low, high) if low < high else (low - 0.5, high + 0.5)
+
+
+def pixels_of(made: Any) -> tuple[int, int]:
+    """Return the height and width of the plotting area of a figure."""
+    try:
+        height, width = int(made.inner_height), int(made.inner_width)
+    except UnsetValueError:
+        return _PIXELS
+    return (height, width) if height > 0 and width > 0 else _PIXELS
+
+
+def visible_rows(y_range: Any, count: int, offset: float = 0.0) -> tuple[int, int]:
+    """Return the first of the ``count`` rows in a vertical range, and the end behind the last.
+
+    A row begins ``offset`` below its number.
+    """
+    low, high = sorted((y_range.start + offset, y_range.end + offset))
+    first = min(max(int(np.floor(low)), 0), max(count - 1, 0))
+    return first, max(min(int(np.ceil(high)), count), min(first + 1, count))
+
+
+def show_rows(y_range: Any, first: float, last: float) -> None:
+    """Set a vertical range, and the range that a reset restores."""
+    y_range.start, y_range.end = y_range.reset_start, y_range.reset_end = (
+        first,
+        max(last, first + 1),
+    )
+
+
+def drawn_note(count: int, total: int, what: str) -> str:
+    """Return how many of the selected traces are drawn, as the beginning of a note."""
+    return f"{count} of {total:,} {what} drawn; " if count < total else ""

@@ -1,0 +1,191 @@
+"""View of spikes: raster and firing rates."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from bokeh.layouts import row
+from bokeh.models import LinearColorMapper, Range1d, Select, TextInput, UIElement
+
+from ndx_simulation_output.errors import NothingRecordedError
+from ndx_simulation_output.plots.spikes import Raster, spike_raster, spike_rates
+from ndx_simulation_output.recording import SimulationOutput, Spikes
+from ndx_simulation_output.viewer.controls import (
+    IDS_HINT,
+    SaveButtons,
+    TimeWindow,
+    find_named,
+    ids_code,
+    ids_of,
+)
+from ndx_simulation_output.viewer.figures import (
+    COLORS,
+    add_color_bar,
+    add_image,
+    empty_source,
+    image_data,
+    new_figure,
+    new_text,
+    pixels_of,
+    show_rows,
+    small_text,
+    stack,
+    visible_rows,
+)
+from ndx_simulation_output.viewer.session import Rows, View
+
+_BINS = 200
+_BLOCK = 2**18
+_HALF = 0.5
+"""A node id is at the middle of its row."""
+
+
+@dataclass(frozen=True)
+class ShownSpikes:
+    """Spikes of some cells of a population, all by default, from ``start`` to ``stop`` (s)."""
+
+    population: str
+    cells: Sequence[int] | None = None
+    start: float | None = None
+    stop: float | None = None
+    imports = ("import numpy as np",)
+
+    def find(self, output: SimulationOutput) -> Spikes:
+        """Return the spikes of the population."""
+        named = ((spikes.population, spikes) for spikes in output.spikes)
+        return find_named(named, self.population, "spikes of population")
+
+    def rows(self, *outputs: SimulationOutput) -> Rows:
+        """Read the time and node id of each spike."""
+        spikes = self.find(outputs[0])
+        yield "time_s", "node_id"
+        for begin in range(0, len(spikes.times), _BLOCK):
+            block = slice(begin, begin + _BLOCK)
+            times, ids = spikes.times[block], spikes.node_ids[block]
+            shown = np.ones(len(times), bool)
+            if self.start is not None:
+                shown &= times >= self.start
+            if self.stop is not None:
+                shown &= times < self.stop
+            if self.cells is not None:
+                shown &= np.isin(ids, self.cells)
+            yield from zip(times[shown].tolist(), ids[shown].tolist(), strict=True)
+
+    def code(self, *names: str) -> Iterator[str]:
+        """Return code that reads ``times`` and ``ids``."""
+        found = f"one for one in {names[0]}.spikes if one.population == {self.population!r}"
+        yield f"spikes = next({found})"
+        yield "shown = np.ones(len(spikes.times), bool)"
+        if self.start is not None:
+            yield f"shown &= spikes.times >= {self.start!r}"
+        if self.stop is not None:
+            yield f"shown &= spikes.times < {self.stop!r}"
+        if self.cells is not None:
+            yield f"shown &= np.isin(spikes.node_ids, {ids_code(self.cells)})"
+        yield "times, ids = spikes.times[shown], spikes.node_ids[shown]  # s"
+
+
+class SpikesView(View):
+    """Spikes of a population: marks, or an image of counts if there are many, and rates."""
+
+    title = "Spikes"
+
+    def build(self, output: SimulationOutput) -> UIElement:
+        """Return the widgets."""
+        if not output.spikes:
+            msg = f"{self.session.file.name} has no spikes"
+            raise NothingRecordedError(msg)
+        names = [spikes.population for spikes in output.spikes]
+        self.population = Select(title="Population", options=names, value=names[0], width=220)
+        self.cells = TextInput(title="Cells", placeholder=IDS_HINT)
+        for widget in (self.population, self.cells):
+            self.session.on_change(widget, "value", self.update)
+        self._make_figures()
+        self.window = TimeWindow(self.session, self.figure, self.update)
+        self._ids = 0, 0
+        self.note = new_text()
+        self.saving = SaveButtons(self.session, "spikes", self.figure, self.shown)
+        self.update(output)
+        selection = row(self.population, self.cells)
+        return stack(selection, self.figure, self.below, self.note, self.saving.layout)
+
+    def _make_figures(self) -> None:
+        self.figure = new_figure(
+            "time", "node id", zoom="both", x_range=Range1d(0, 1), y_range=Range1d(0, 1)
+        )
+        self.colors = LinearColorMapper("Blues256", nan_color="rgba(0, 0, 0, 0)")
+        self.colors.palette = tuple(reversed(self.colors.palette))[40:]
+        self.pixels = add_image(self.figure, self.colors)
+        self.points = empty_source("time", "id")
+        self.marks = self.figure.scatter(
+            "time",
+            "id",
+            marker="dash",
+            angle=np.pi / 2,
+            line_width=1.4,
+            color=COLORS[0],
+            source=self.points,
+        )
+        self.bar = add_color_bar(self.figure, self.colors)
+        self.below = new_figure("", "rate (1/s per cell)", height=150, x_range=self.figure.x_range)
+        self.below.toolbar_location = None
+        self.rates = empty_source("left", "right", "top")
+        self.below.quad(
+            left="left", right="right", top="top", bottom=0, color=COLORS[0], source=self.rates
+        )
+
+    def shown(self) -> ShownSpikes:
+        """Return the shown data."""
+        cells: Sequence[int] | None = ids_of(self.cells.value)
+        lowest, highest = self._ids
+        first, last = visible_rows(self.figure.y_range, highest, _HALF)
+        if (first, last) != (lowest, highest):
+            visible = range(first, last)
+            cells = visible if cells is None else tuple(cell for cell in cells if cell in visible)
+        return ShownSpikes(str(self.population.value), cells, self.window.start, self.window.stop)
+
+    def update(self, output: SimulationOutput) -> None:
+        """Read and draw the spikes."""
+        self.population.options = [spikes.population for spikes in output.spikes]
+        spikes = ShownSpikes(str(self.population.value)).find(output)
+        self._set_ranges(spikes)
+        shown = self.shown()
+        cells = None if shown.cells is None else np.asarray(shown.cells, np.int64)
+        window: dict[str, Any] = {"start": shown.start, "stop": shown.stop}
+        raster = spike_raster(spikes, cells, shape=pixels_of(self.figure), **window)
+        rates = spike_rates(spikes, cells, bins=_BINS, **window)
+        factor = self.window.scale.factor
+        self._draw(raster, factor)
+        edges = rates.times * factor
+        self.rates.data = {"left": edges[:-1], "right": edges[1:], "top": rates.rates}
+        marks = "each a mark" if raster.spike_times is not None else "colour: spikes in a pixel"
+        rate = f"rate: mean of {rates.n_cells:,} cells"
+        self.note.text = small_text(f"{raster.n_spikes:,} spikes, {marks}; {rate}")
+        self.saving.refresh()
+
+    def _set_ranges(self, spikes: Spikes) -> None:
+        """Set the ranges of the figure to all spikes of the selected cells."""
+        cells = ids_of(self.cells.value)
+        ids = spikes.node_ids if cells is None else np.asarray(cells)
+        bounds = (int(ids.min()), int(ids.max()) + 1) if len(ids) else (0, 1)
+        if bounds != self._ids:
+            self._ids = bounds
+            show_rows(self.figure.y_range, bounds[0] - _HALF, bounds[1] - _HALF)
+        times = spikes.times
+        span = (min(float(times.min()), 0.0), float(times.max())) if len(times) else (0.0, 1.0)
+        self.window.set_span(*span)
+
+    def _draw(self, raster: Raster, factor: float) -> None:
+        self.bar.visible = raster.spike_times is None
+        if raster.spike_times is not None and raster.spike_ids is not None:
+            self.pixels.data = image_data()
+            self.points.data = {"time": raster.spike_times * factor, "id": raster.spike_ids}
+            height = pixels_of(self.figure)[0] / max(float(raster.ids[-1] - raster.ids[0]), 1.0)
+            self.marks.glyph.size = min(max(0.6 * height, 4.0), 18.0)
+            return
+        self.points.data = {"time": [], "id": []}
+        self.colors.low, self.colors.high = 0, float(raster.counts.max())
+        times, ids = raster.times * factor, raster.ids - _HALF
+        counts = np.where(raster.counts, raster.counts, np.nan)
+        self.pixels.data = image_data(counts, (times[0], times[-1]), (ids[0], ids[-1]))
