@@ -1,4 +1,4 @@
-"""Views and copies of lazy arrays are what numpy makes of them."""
+"""Views and copies of lazy arrays have the values of numpy's."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,16 @@ from hypothesis.extra import numpy as npst
 from ndx_simulation_output.errors import SourceError
 from ndx_simulation_output.recording import arrays, views
 from ndx_simulation_output.recording.arrays import LazyArray, copy_array, plan_blocks, read_block
-from ndx_simulation_output.recording.views import ColumnRange, Columns, Matrix, Scaled, Transposed
+from ndx_simulation_output.recording.views import (
+    ColumnRange,
+    Columns,
+    FirstIndex,
+    Joined,
+    Matrix,
+    Scaled,
+    Stacked,
+    Transposed,
+)
 from ndx_simulation_output.storage.reading import HDF5Array
 from tests.storage.making import keys
 
@@ -25,7 +34,7 @@ MATRICES = npst.arrays(np.dtype("f8"), SHAPES, elements=st.integers(-1000, 1000)
 
 @dataclass
 class Spy:
-    """An array that remembers what was read of it."""
+    """An array that records the keys of its reads."""
 
     array: np.ndarray
     keys: list[Any] = field(default_factory=list)
@@ -55,21 +64,21 @@ def assert_is(view: LazyArray, expected: np.ndarray, key: tuple[slice, slice]) -
 
 
 @given(array=MATRICES, data=st.data())
-def test_a_transposed_array_is_that_of_numpy(array, data):
+def test_a_transposed_array_has_the_values_of_numpy(array, data):
     expected = array.T
 
     assert_is(Transposed(array), expected, data.draw(keys(expected.shape)))
 
 
 @given(array=npst.arrays("i4", st.integers(0, 9)), data=st.data())
-def test_a_matrix_of_one_column_is_that_of_numpy(array, data):
+def test_a_matrix_of_one_column_has_the_values_of_numpy(array, data):
     expected = array[:, np.newaxis]
 
     assert_is(Matrix(array), expected, data.draw(keys(expected.shape)))
 
 
 @given(array=MATRICES, data=st.data())
-def test_a_range_of_columns_is_that_of_numpy(array, data):
+def test_a_range_of_columns_has_the_values_of_numpy(array, data):
     start = data.draw(st.integers(0, array.shape[1]))
     stop = data.draw(st.integers(start, array.shape[1]))
     expected = array[:, start:stop]
@@ -78,7 +87,7 @@ def test_a_range_of_columns_is_that_of_numpy(array, data):
 
 
 @given(array=MATRICES, data=st.data())
-def test_reordered_columns_are_those_of_numpy(array, data):
+def test_reordered_columns_have_the_values_of_numpy(array, data):
     n_columns = array.shape[1]
     allowed = st.lists(st.integers(0, n_columns - 1), max_size=10) if n_columns else st.just([])
     order = np.array(data.draw(allowed), np.intp)
@@ -93,9 +102,7 @@ def test_reordered_columns_are_those_of_numpy(array, data):
     block_bytes=st.integers(1, 200),
     gap_bytes=st.integers(0, 60),
 )
-def test_reordered_columns_are_the_same_however_little_is_read_at_a_time(
-    array, data, block_bytes, gap_bytes
-):
+def test_reordered_columns_do_not_depend_on_the_size_of_reads(array, data, block_bytes, gap_bytes):
     order = np.array(data.draw(st.lists(st.integers(0, array.shape[1] - 1), max_size=20)), np.intp)
     key = data.draw(keys((array.shape[0], len(order))))
     spy = Spy(array)
@@ -107,7 +114,7 @@ def test_reordered_columns_are_the_same_however_little_is_read_at_a_time(
     assert max(spy.sizes(), default=0) <= max(block_bytes, array.itemsize)
 
 
-def test_columns_from_all_over_a_large_source_are_read_in_bounded_pieces():
+def test_scattered_columns_of_a_large_source_are_read_in_bounded_blocks():
     spy = Spy(np.broadcast_to(np.arange(300_000, dtype="f4"), (500, 300_000)))
     order = np.random.default_rng(0).integers(0, 300_000, 16_000)
 
@@ -118,7 +125,7 @@ def test_columns_from_all_over_a_large_source_are_read_in_bounded_pieces():
     assert max(spy.sizes()) <= arrays.BLOCK_BYTES
 
 
-def test_columns_far_from_each_other_are_read_without_what_is_between():
+def test_columns_between_distant_columns_are_not_read():
     spy = Spy(np.broadcast_to(np.arange(300_000, dtype="f4"), (500, 300_000)))
     order = np.concatenate([np.arange(200_000, 200_200), np.arange(100, 300)])
 
@@ -128,15 +135,62 @@ def test_columns_far_from_each_other_are_read_without_what_is_between():
     assert sum(spy.sizes()) == values.nbytes
 
 
+def numpy_keys(shape: tuple[int, ...]) -> st.SearchStrategy[Any]:
+    """Return keys of numpy: at most one of their parts is an array of indices or a mask."""
+    basic = npst.basic_indices(shape, allow_newaxis=False)
+    if not all(shape):
+        return basic
+    parts = [st.integers(-length, length - 1) | st.slices(length) for length in shape]
+    arrays_of_indices = st.integers(0, len(shape) - 1).flatmap(
+        lambda dim: st.tuples(
+            *parts[:dim],
+            npst.arrays(bool, shape[dim])
+            | npst.arrays(np.intp, st.integers(0, 4), elements=st.integers(0, shape[dim] - 1)),
+            *parts[dim + 1 :],
+        )
+    )
+    return basic | arrays_of_indices
+
+
+@given(array=MATRICES, data=st.data())
+def test_all_lazy_arrays_have_the_keys_of_numpy(array, data):
+    columns = array.shape[1]
+    order = np.arange(columns)[::-1]
+    cases: list[tuple[Any, np.ndarray]] = [
+        (Transposed(array), array.T),
+        (Matrix(array.ravel()), array.ravel()[:, np.newaxis]),
+        (ColumnRange(array, 0, columns // 2), array[:, : columns // 2]),
+        (Columns(array, order), array[:, order]),
+        (Scaled(array, 2.0, 1.0), array * 2.0 + 1.0),
+        (Joined((array, array)), np.hstack([array, array])),
+        (FirstIndex(array[:, np.newaxis], (0, 2)), array),
+    ]
+    if columns:
+        cases.append((Stacked(tuple(array.T)), array))
+    view, expected = data.draw(st.sampled_from(cases))
+    key = data.draw(numpy_keys(expected.shape))
+
+    assert (view.ndim, view.size) == (expected.ndim, expected.size)
+    assert len(view) == len(expected)
+    np.testing.assert_array_equal(view[key], expected[key], strict=True)
+    np.testing.assert_array_equal(np.asarray(view), expected, strict=True)
+
+
+@pytest.mark.parametrize("key", [(0, 0, 0), (..., ...), np.zeros((2, 2), int), 3, (0, -3)])
+def test_keys_that_numpy_refuses_are_refused(key):
+    with pytest.raises(IndexError):
+        Transposed(np.zeros((2, 3)))[key]
+
+
 @given(array=npst.arrays("i2", SHAPES), data=st.data())
-def test_a_scaled_array_is_that_of_numpy(array, data):
+def test_a_scaled_array_has_the_values_of_numpy(array, data):
     expected = array.astype(np.float64) * 1e-3 + 0.5
 
     assert_is(Scaled(array, 1e-3, 0.5), expected, data.draw(keys(expected.shape)))
 
 
 @given(array=MATRICES, data=st.data())
-def test_views_of_views_are_those_of_numpy(array, data):
+def test_views_of_views_have_the_values_of_numpy(array, data):
     order = np.array(data.draw(st.permutations(range(array.shape[0]))), np.intp)
     expected = array.T[:, order] * 2.0
 
@@ -145,7 +199,7 @@ def test_views_of_views_are_those_of_numpy(array, data):
     assert_is(view, expected, data.draw(keys(expected.shape)))
 
 
-def test_views_read_only_what_is_asked_for():
+def test_views_read_only_the_selected_part():
     spy = Spy(np.arange(60).reshape(6, 10))
 
     ColumnRange(spy, 2, 8)[1:3, 1:4]
@@ -165,7 +219,7 @@ def test_views_read_only_what_is_asked_for():
     chunks=st.tuples(st.integers(1, 12), st.integers(1, 12)),
     block_bytes=st.integers(1, 3000),
 )
-def test_blocks_cover_everything_once_within_bounds(shape, itemsize, chunks, block_bytes):
+def test_blocks_cover_the_matrix_once_and_are_bounded(shape, itemsize, chunks, block_bytes):
     covered = np.zeros(shape, int)
     largest = max(block_bytes, itemsize * chunks[0] * chunks[1])
 
@@ -180,7 +234,7 @@ def test_blocks_cover_everything_once_within_bounds(shape, itemsize, chunks, blo
     assert (covered == 1).all()
 
 
-def test_blocks_are_as_wide_as_they_can_be():
+def test_blocks_are_as_wide_as_possible():
     blocks = list(plan_blocks((100, 10), itemsize=8, chunks=(1, 1), block_bytes=8 * 25))
 
     assert blocks[0] == (slice(0, 2), slice(0, 10))
@@ -233,7 +287,7 @@ def test_an_error_of_reading_names_the_dataset_below_the_views(tmp_path: Path):
 
 
 @pytest.mark.parametrize("kind", [lambda data: data, HDF5Array])
-def test_reading_from_a_closed_file_is_said_to_be_that(tmp_path: Path, kind):
+def test_an_error_of_a_closed_file_says_so(tmp_path: Path, kind):
     with h5py.File(tmp_path / "v.h5", "w") as file:
         array = kind(file.create_dataset("data", data=np.zeros((2, 3))))
 
@@ -251,7 +305,7 @@ def test_an_error_of_a_dataset_without_a_name_names_the_file(tmp_path: Path, kin
             read_block(kind(data), slice(0, 2), slice(0, 3))
 
 
-def test_a_dataset_is_copied_through_one_piece_of_memory(tmp_path: Path):
+def test_a_dataset_is_copied_through_one_buffer(tmp_path: Path):
     values = np.arange(60, dtype=">i2").reshape(6, 10)
     seen = []
 

@@ -1,12 +1,11 @@
-"""The neutral table finds what a plain loop finds."""
+"""The table of compartments finds what a plain loop finds."""
 
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import assume, given
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
 from ndx_simulation_output.errors import (
     CellNotFoundError,
@@ -14,7 +13,6 @@ from ndx_simulation_output.errors import (
     ShapeMismatchError,
 )
 from ndx_simulation_output.recording import CompartmentTable
-from ndx_simulation_output.recording.ids import repeated_values
 
 LABELS = ["soma", "dend", "apic", "axon"]
 IDS = st.integers(0, 40)
@@ -91,7 +89,7 @@ def test_find_agrees_with_a_plain_loop(table, cells, numbers, labels):
 
 
 @given(table=tables(), data=st.data())
-def test_find_agrees_with_a_plain_loop_on_what_is_there(table, data):
+def test_find_agrees_with_a_plain_loop_on_existing_compartments(table, data):
     assume(table.n_compartments)
     ids = sorted({int(cell) for cell in table.column_cells()})
     cells = data.draw(st.none() | st.lists(st.sampled_from(ids), min_size=1))
@@ -125,7 +123,7 @@ def test_values_agree_with_fancy_indexing(table, data):
         np.testing.assert_array_equal(table.values(name, columns), array[columns])
 
 
-def test_one_cell_and_several_are_found_alike():
+def test_one_cell_and_several_cells_are_found_by_the_same_rules():
     table = CompartmentTable.from_counts(
         "cortex", np.array([5, 2, 9]), np.array([2, 0, 3]), {"number": np.zeros(5, int)}
     )
@@ -154,19 +152,19 @@ def test_bytes_are_decoded():
         ({"number": np.zeros(3)}, {"kind": np.zeros(3)}, "kind of .* has 3 values; expected 2"),
     ],
 )
-def test_columns_that_do_not_fit_are_refused(columns, cell_columns, message):
+def test_columns_of_another_length_are_refused(columns, cell_columns, message):
     ids, counts = np.array([1, 2]), np.array([2, 1])
 
     with pytest.raises(ShapeMismatchError, match=message):
         CompartmentTable.from_counts("cortex", ids, counts, columns, cell_columns)
 
 
-def test_ends_that_do_not_fit_the_cells_are_refused():
+def test_ends_of_another_length_than_the_cells_are_refused():
     with pytest.raises(ShapeMismatchError, match="ends of population 'cortex' has 3 values"):
         CompartmentTable("cortex", np.array([1, 2]), np.array([1, 2, 3]), {"number": np.zeros(2)})
 
 
-def test_long_lists_are_cut_in_messages():
+def test_messages_list_only_the_first_ids():
     table = CompartmentTable.from_counts(
         "cortex", np.arange(100), np.ones(100, int), {"number": np.arange(100)}
     )
@@ -175,13 +173,3 @@ def test_long_lists_are_cut_in_messages():
         table.find(100)
     with pytest.raises(CompartmentNotFoundError, match=r"number 100, 101, 102, 103, 104, … is"):
         table.find(numbers=range(100, 110))
-
-
-@given(arrays(st.sampled_from(["i8", "u8", "i4", "u1"]), st.integers(0, 20)))
-@example(np.array([-(2**63), 2**63 - 1, 3, 3]))
-@example(np.array([2**64 - 1, 2**64 - 2, 2**64 - 1], "u8"))
-@example(np.array([5, 4, 6, 4]))
-def test_repeated_values_are_those_that_occur_more_than_once(values):
-    unique, counts = np.unique(values, return_counts=True)
-
-    assert repeated_values(values).tolist() == unique[counts > 1].tolist()

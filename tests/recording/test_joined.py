@@ -1,4 +1,4 @@
-"""Matrices beside each other are what numpy makes of them, and each is read as fast as alone."""
+"""Joined matrices have the values of numpy's, and one of them is read without a copy."""
 
 import h5py
 import numpy as np
@@ -15,7 +15,7 @@ from tests.storage.making import Spy, assert_same, directory, keys, matrix, stor
 
 @st.composite
 def matrices(draw: st.DrawFn) -> list[np.ndarray]:
-    """Give matrices of as many rows, some perhaps without columns."""
+    """Return matrices with equal numbers of rows, some perhaps without columns."""
     rows = draw(st.integers(1, 12))
     widths = draw(st.lists(st.integers(0, 9), min_size=1, max_size=4))
     dtype = draw(st.sampled_from(["<f4", ">f8", "<i2"]))
@@ -23,7 +23,7 @@ def matrices(draw: st.DrawFn) -> list[np.ndarray]:
 
 
 @given(parts=matrices(), data=st.data())
-def test_joined_matrices_are_those_of_numpy(parts, data):
+def test_joined_matrices_have_the_values_of_numpy(parts, data):
     expected = np.concatenate(parts, axis=1)
     rows, columns = data.draw(keys(expected.shape))
     start, stop, _ = columns.indices(expected.shape[1])
@@ -37,7 +37,7 @@ def test_joined_matrices_are_those_of_numpy(parts, data):
 
 
 @given(parts=matrices(), data=st.data())
-def test_columns_are_taken_in_any_order(parts, data):
+def test_columns_are_read_in_any_order(parts, data):
     expected = np.concatenate(parts, axis=1)
     rows, _ = data.draw(keys(expected.shape))
     width = expected.shape[1]
@@ -52,7 +52,7 @@ def test_columns_are_taken_in_any_order(parts, data):
 
 
 @given(parts=matrices().filter(lambda parts: all(part.size for part in parts)), data=st.data())
-def test_matrices_in_files_are_joined_and_outlive_them(parts, data):
+def test_joined_matrices_can_be_read_after_their_files_are_closed(parts, data):
     expected = np.concatenate(parts, axis=1)
     rows, columns = data.draw(keys(expected.shape))
 
@@ -69,7 +69,7 @@ def test_matrices_in_files_are_joined_and_outlive_them(parts, data):
         assert_same(alone[rows, columns], expected[rows, columns])
 
 
-def test_what_one_matrix_has_is_read_of_that_alone_and_not_copied():
+def test_columns_of_one_matrix_are_read_from_it_alone_and_not_copied():
     spies = Spy(np.zeros((4, 3))), Spy(np.ones((4, 5)), chunks=(2, 4))
 
     values = Joined(spies)[1:3, 4:6]
@@ -82,7 +82,7 @@ def test_what_one_matrix_has_is_read_of_that_alone_and_not_copied():
     assert Joined((np.zeros((4, 1)),)).is_mapped
 
 
-def test_a_piece_of_a_contiguous_dataset_stays_in_the_file(tmp_path):
+def test_a_block_of_a_contiguous_dataset_is_a_view_of_the_file(tmp_path):
     with h5py.File(tmp_path / "v.h5", "w") as file:
         file["v"] = np.arange(12.0).reshape(3, 4)
     with h5py.File(tmp_path / "v.h5") as file:
@@ -94,7 +94,7 @@ def test_a_piece_of_a_contiguous_dataset_stays_in_the_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("parts", "said"),
+    ("parts", "message"),
     [
         ((np.zeros((2, 1)), np.zeros((3, 1))), "2 rows of float64, 3 rows of float64; expected"),
         ((np.zeros((2, 1)), np.zeros((2, 1), "f4")), "2 rows of float32, 2 rows of float64"),
@@ -102,6 +102,6 @@ def test_a_piece_of_a_contiguous_dataset_stays_in_the_file(tmp_path):
     ],
     ids=["rows", "types", "none"],
 )
-def test_matrices_that_do_not_fit_are_refused(parts, said):
-    with pytest.raises(ShapeMismatchError, match=said):
+def test_matrices_of_different_rows_or_types_are_refused(parts, message):
+    with pytest.raises(ShapeMismatchError, match=message):
         Joined(parts)

@@ -1,4 +1,4 @@
-"""Python values become JSON and come back, or are texts."""
+"""Python values become JSON and are restored, or become text."""
 
 import json
 from datetime import datetime
@@ -20,7 +20,7 @@ from ndx_simulation_output.recording.json_values import from_json, to_json
     ],
     ids=repr,
 )
-def test_values_of_other_packages_come_back_as_what_they_are(value, expected):
+def test_values_of_other_packages_become_python_values(value, expected):
     back = from_json(json.loads(json.dumps(to_json({"value": value}))))
 
     assert back == {"value": expected}

@@ -1,4 +1,4 @@
-"""What was split by cells and merged again is what it was."""
+"""Outputs that are split by cells and merged again are equal to the whole."""
 
 from dataclasses import replace
 from typing import Any
@@ -108,7 +108,7 @@ def splits(draw: st.DrawFn) -> tuple[SimulationOutput, list[list[int]]]:
 
 
 @given(splits())
-def test_what_was_split_and_is_merged_is_the_whole(case):
+def test_split_and_merged_outputs_equal_the_whole(case):
     whole, parts = case
     outputs = [
         replace(
@@ -141,7 +141,7 @@ def rows_of(spikes: Spikes) -> list[tuple[Any, ...]]:
     return list(zip(spikes.node_ids, spikes.times, spikes.columns["source_rounding"], strict=True))
 
 
-def test_one_recording_is_itself():
+def test_a_single_output_is_returned_unchanged():
     output = SimulationOutput(reports=(report([1], [2]),))
 
     assert merge_outputs([("a.nwb", output)]) is output
@@ -157,7 +157,7 @@ def merged(first: Any, second: Any, kind: str = "reports") -> SimulationOutput:
     return merge_outputs([("a.nwb", outputs[0]), ("b.nwb", outputs[1])])
 
 
-def test_what_one_file_alone_has_is_kept():
+def test_objects_of_one_file_only_are_kept():
     inhibitory = Spikes("inh", np.array([1]), np.array([0.1]))
     first = SimulationOutput(reports=(report([1], [2]),), spikes=(inhibitory,))
     second = SimulationOutput(
@@ -171,7 +171,7 @@ def test_what_one_file_alone_has_is_kept():
     assert found.notes == ("b.nwb: odd",)
 
 
-def test_spikes_without_a_column_of_others_have_zeros():
+def test_a_column_that_some_files_lack_is_filled_with_zeros():
     plain = Spikes("exc", np.array([4, 2]), np.array([0.3, 0.1]))
     fuller = Spikes("exc", np.array([9]), np.array([0.2]), {"source_rounding": np.array([5])})
 
@@ -202,12 +202,12 @@ def test_spikes_without_a_column_of_others_have_zeros():
     ],
     ids=["unit", "start", "kind of times", "type", "population", "columns"],
 )
-def test_reports_that_do_not_fit_each_other_are_refused(second, said):
+def test_reports_that_differ_are_refused(second, said):
     with pytest.raises(ShapeMismatchError, match=rf"report 'v' has the {said}"):
         merged(report([1], [1]), replace(report([2], [1]), **second))
 
 
-def test_other_timestamps_are_refused_and_the_same_are_not():
+def test_different_timestamps_are_refused_and_equal_ones_are_not():
     first, second = report([1], [1]), report([2], [1])
     first, second = (replace(one, times=Timestamps(np.arange(4.0))) for one in (first, second))
 
@@ -217,12 +217,12 @@ def test_other_timestamps_are_refused_and_the_same_are_not():
         merged(first, later)
 
 
-def test_reports_of_other_lengths_are_refused_with_those_of_all():
+def test_an_error_about_numbers_of_rows_lists_those_of_all_files():
     with pytest.raises(ShapeMismatchError, match=r"differ: 4 in a\.nwb, 3 in b\.nwb; expected"):
         merged(report([1], [1]), report([2], [1], rows=3))
 
 
-def test_a_cell_in_two_files_is_refused_with_both():
+def test_an_error_about_a_cell_in_two_files_names_both():
     with pytest.raises(SourceError, match=r"cell 5 of report 'v' is in a\.nwb and in b\.nwb"):
         merged(report([5, 1], [1, 2]), report([2, 5], [1, 1]))
     spikes = [Spikes("exc", np.array([5]), np.array([time])) for time in (0.1, 0.2)]
@@ -230,7 +230,7 @@ def test_a_cell_in_two_files_is_refused_with_both():
         merged(*spikes, "spikes")
 
 
-def test_what_cannot_be_joined_is_kept_from_one_file_and_refused_from_two():
+def test_objects_that_cannot_be_joined_are_kept_of_one_file_and_refused_of_two():
     potentials, group = (
         potential("ecp"),
         ArrayGroup("VecRef", axes=(ArrayAxis("x", np.arange(3.0)),)),
@@ -245,7 +245,7 @@ def test_what_cannot_be_joined_is_kept_from_one_file_and_refused_from_two():
     ).arrays == (group,)
 
 
-def test_metadata_are_those_of_the_first_with_a_warning_where_others_differ():
+def test_metadata_are_those_of_the_first_file_with_a_warning_if_others_differ():
     first = SimulationOutput(run=Run("NEURON"), session={"NWBFile": {"lab": "A"}})
     second = SimulationOutput(run=Run("NEURON", seed=3), session={"NWBFile": {"lab": "B"}})
 
@@ -255,7 +255,7 @@ def test_metadata_are_those_of_the_first_with_a_warning_where_others_differ():
     assert (found.run, found.session) == (Run("NEURON", seed=3), {"NWBFile": {"lab": "A"}})
 
 
-def test_what_belongs_to_one_source_is_left_out_with_a_note():
+def test_provenance_of_single_files_is_left_out_with_a_note():
     sonata = {"format": "SONATA", "sorting": "by_id"}
     first, second = (replace(report([cell], [1]), provenance=sonata) for cell in (1, 2))
 
@@ -265,7 +265,7 @@ def test_what_belongs_to_one_source_is_left_out_with_a_note():
     assert found.notes == ("left out: how report 'v' was stored in the sources of each file",)
 
 
-def test_closing_what_is_merged_closes_all():
+def test_closing_the_merged_output_closes_all():
     closed: list[str] = []
     outputs = [
         (name, SimulationOutput(close=lambda name=name: closed.append(name))) for name in "ab"
@@ -276,7 +276,7 @@ def test_closing_what_is_merged_closes_all():
     assert sorted(closed) == ["a", "b"]
 
 
-def test_tables_of_other_columns_are_not_joined():
+def test_tables_of_different_columns_are_refused():
     first, second = report([1], [1]).compartments, report([2], [1]).compartments
 
     with pytest.raises(

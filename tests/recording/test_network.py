@@ -1,4 +1,4 @@
-"""Synapses in any order become rows of post-synaptic neurons."""
+"""Synapses in any order are sorted into rows of post-synaptic neurons."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ SYNAPSES = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9), st.floats(0,
 
 
 @given(SYNAPSES)
-def test_every_synapse_is_in_the_row_of_its_neuron_in_the_order_given(synapses):
+def test_every_synapse_is_in_the_row_of_its_neuron_in_its_order(synapses):
     pre, post, weights = (np.array([one[place] for one in synapses]) for place in range(3))
 
     found = ProjectionSnapshot.from_synapses("p", pre, post, {"w": weights}, delays=weights)
@@ -31,14 +31,14 @@ def test_every_synapse_is_in_the_row_of_its_neuron_in_the_order_given(synapses):
     np.testing.assert_array_equal(found.delays, found.quantities[0].values)
 
 
-def test_one_delay_is_that_of_all_synapses():
+def test_a_single_delay_is_that_of_all_synapses():
     found = ProjectionSnapshot.from_synapses("p", [0, 1], [1, 0], {}, delays=0.001)
 
     assert found.delays is not None
     assert found.delays.shape == ()
 
 
-def test_arrays_of_other_lengths_are_refused():
+def test_arrays_of_different_lengths_are_refused():
     with pytest.raises(
         ShapeMismatchError, match=r"w of projection 'p' have shape \(1,\); expected"
     ):
@@ -61,7 +61,7 @@ def state():
 METADATA = {"NWBFile": {"session_start_time": "2026-01-31T12:00:00+01:00"}}
 
 
-def test_what_is_described_by_hand_is_written(state, tmp_path):
+def test_a_network_made_from_arrays_is_written(state, tmp_path):
     convert(
         state, tmp_path / "state.nwb", metadata=METADATA, storage=StorageOptions(compression="gzip")
     )
@@ -75,7 +75,7 @@ def test_what_is_described_by_hand_is_written(state, tmp_path):
         )
 
 
-def test_what_is_written_by_hand_replaces_no_file_unasked(state, tmp_path):
+def test_writing_a_network_does_not_replace_a_file_by_default(state, tmp_path):
     target = tmp_path / "state.nwb"
     convert(state, target, metadata=METADATA)
 

@@ -1,4 +1,4 @@
-"""Rows are chosen by time as a mask on seconds would choose them."""
+"""Rows are selected by time as by a mask on the seconds."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def rows(window: slice, count: int) -> list[int]:
     count=st.integers(0, 50),
     limits=st.tuples(LIMITS, LIMITS),
 )
-def test_a_window_of_regular_times_is_a_mask(start, rate, count, limits):
+def test_a_window_of_regular_times_equals_a_mask(start, rate, count, limits):
     times = RegularTimes(start, rate, count)
 
     window = times.window(*limits)
@@ -47,7 +47,7 @@ def test_a_window_of_regular_times_is_a_mask(start, rate, count, limits):
     count=st.integers(1, 100_000),
     data=st.data(),
 )
-def test_a_window_may_be_asked_for_by_the_time_of_a_sample(start, rate, count, data):
+def test_a_window_may_start_at_the_time_of_a_sample(start, rate, count, data):
     times = RegularTimes(start, rate, count)
     first = data.draw(st.integers(0, count - 1))
     last = data.draw(st.integers(first, count - 1))
@@ -59,7 +59,7 @@ def test_a_window_may_be_asked_for_by_the_time_of_a_sample(start, rate, count, d
 
 
 @given(start=st.floats(0, 100), rate=RATES, count=st.integers(2, 100_000), data=st.data())
-def test_a_window_may_be_asked_for_between_samples(start, rate, count, data):
+def test_a_window_may_start_between_samples(start, rate, count, data):
     times = RegularTimes(start, rate, count)
     first = data.draw(st.integers(0, count - 2))
     seconds = times.seconds()
@@ -82,7 +82,7 @@ def test_times_that_users_write_lie_on_samples(step):
     ),
     limits=st.tuples(LIMITS, LIMITS),
 )
-def test_a_window_of_timestamps_is_a_mask(seconds, limits):
+def test_a_window_of_timestamps_equals_a_mask(seconds, limits):
     times = Timestamps(np.array(seconds))
 
     window = times.window(*limits)

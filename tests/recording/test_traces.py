@@ -1,4 +1,4 @@
-"""Columns of a recording are read as numpy would take them, and no others."""
+"""Columns of a recording have the values of numpy's, and no others are read."""
 
 import sys
 
@@ -18,7 +18,7 @@ DTYPES = st.sampled_from(["f4", "f8", ">f4", ">f8", "i2", "u4", "i8"])
 
 
 class Spy(np.ndarray):
-    """An array that counts the values that are read of it."""
+    """An array that records the keys of its reads."""
 
     read: list[tuple[slice, slice]]
 
@@ -46,7 +46,7 @@ def selections(draw: st.DrawFn) -> tuple[np.ndarray, slice, np.ndarray]:
 
 
 @given(selection=selections(), unit=UNITS)
-def test_columns_are_those_of_numpy_in_the_unit(selection, unit):
+def test_columns_have_the_values_of_numpy_in_the_unit(selection, unit):
     data, rows, columns = selection
     before = data.copy()
 
@@ -58,7 +58,7 @@ def test_columns_are_those_of_numpy_in_the_unit(selection, unit):
 
 
 @given(selection=selections(), unit=UNITS)
-def test_floats_keep_their_type_and_integers_become_double_where_scaled(selection, unit):
+def test_floats_keep_their_type_and_scaled_integers_become_double(selection, unit):
     data, rows, columns = selection
 
     dtype = read_in_unit(data, rows, columns, unit).dtype
@@ -69,7 +69,7 @@ def test_floats_keep_their_type_and_integers_become_double_where_scaled(selectio
 
 
 @given(selection=selections())
-def test_each_chosen_value_is_read_once_and_no_other(selection):
+def test_each_selected_value_is_read_once_and_no_other(selection):
     data, rows, columns = selection
     spy = spying(data)
 
@@ -98,7 +98,7 @@ def report(data: np.ndarray) -> Report:
     return Report("v", "v", data, RegularTimes(0.0, 10.0, 4), table, Unit("volts", 1e-3))
 
 
-def test_a_selection_of_a_report_says_what_it_is():
+def test_a_selection_of_a_report_has_its_cells_times_and_unit():
     traces = report(np.arange(12.0).reshape(4, 3)).select([3, 7], start=0.2)
 
     assert (traces.name, traces.unit) == ("v", "volts")
@@ -108,12 +108,12 @@ def test_a_selection_of_a_report_says_what_it_is():
 
 
 @pytest.mark.parametrize("shape", [(4, 2), (3, 3), (4,)])
-def test_a_report_whose_data_do_not_fit_is_refused(shape):
+def test_a_report_whose_data_have_another_shape_is_refused(shape):
     with pytest.raises(ShapeMismatchError, match=r"report 'v' have shape .* expected .*\(4, 3\)"):
         report(np.zeros(shape))
 
 
-def test_xarray_is_asked_for_where_it_is_missing(monkeypatch):
+def test_an_error_tells_how_to_install_xarray(monkeypatch):
     monkeypatch.setitem(sys.modules, "xarray", None)
     traces = Traces("v", "volts", np.zeros((1, 1)), np.zeros(1), np.zeros(1, int), {})
 

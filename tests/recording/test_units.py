@@ -1,4 +1,4 @@
-"""Units are understood as people write them, and go back to the symbols of the field."""
+"""Units are parsed in many spellings, and have the symbols of the field."""
 
 import pytest
 from hypothesis import given
@@ -29,7 +29,7 @@ def test_a_prefix_is_a_factor_to_the_si_unit(prefix, symbol):
 
 
 @given(symbol=st.sampled_from(SYMBOLS), blanks=st.sampled_from(["", " ", "\t"]))
-def test_symbols_survive_the_way_there_and_back(symbol, blanks):
+def test_symbols_are_restored_from_their_units(symbol, blanks):
     unit = parse_unit(blanks + symbol + blanks)
 
     assert unit is not None
@@ -48,18 +48,18 @@ def test_symbols_survive_the_way_there_and_back(symbol, blanks):
         ("mA/cm**2", "mA/cm2"),
     ],
 )
-def test_spellings_are_understood(text, symbol):
+def test_spellings_are_parsed(text, symbol):
     assert parse_unit(text) == parse_unit(symbol)
     assert parse_unit(symbol) is not None
 
 
 @pytest.mark.parametrize("name", sorted({parse_unit(symbol).name for symbol in SYMBOLS}))
-def test_the_names_that_files_of_nwb_carry_are_understood(name):
+def test_the_names_of_units_in_nwb_files_are_parsed(name):
     assert parse_unit(name) == Unit(name)
 
 
 @pytest.mark.parametrize("text", ["", "mR", "furlong", "MV mV", "VV", "mv", "v"])
-def test_what_is_not_understood_is_none(text):
+def test_a_text_that_is_not_a_unit_is_none(text):
     assert parse_unit(text) is None
 
 
@@ -71,9 +71,9 @@ def test_unknown_is_a_unit_that_is_not_known(text):
 
 
 @pytest.mark.parametrize("unit", [UNKNOWN, Unit("volts", 0.5), Unit("volts", 1e-3, 1.0)])
-def test_a_unit_without_symbol_has_none(unit):
+def test_the_symbol_of_a_unit_without_one_is_none(unit):
     assert unit_symbol(unit) is None
 
 
-def test_a_symbol_as_name_of_the_unit_is_understood():
+def test_a_symbol_as_the_name_of_a_unit_is_parsed():
     assert unit_symbol(Unit("V", 1e-3)) == "mV"
