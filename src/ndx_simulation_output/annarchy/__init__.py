@@ -1,8 +1,8 @@
 """Save and load networks of ANNarchy, and add recordings of their monitors, in NWB files.
 
 The argument ``network`` is a ``Network``, ``Population`` or ``Projection``, or None for the
-implicit network of scripts for ANNarchy 4. ANNarchy is only required by the functions that have
-a network or monitors as an argument.
+implicit network of scripts for ANNarchy 4. Only functions with a network or monitors as an argument
+require ANNarchy.
 """
 
 from ndx_simulation_output.annarchy.monitors import read_recordings, recordings

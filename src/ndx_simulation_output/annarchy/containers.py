@@ -1,7 +1,7 @@
-"""Read the containers of ANNarchy's files without running code from them.
+"""Read the dictionary in a file of ANNarchy without running code that the file contains.
 
-ANNarchy writes pickles, gzipped pickles, ``.npz`` archives and MATLAB files. The first bytes, not
-the extension, tell which one a file is.
+ANNarchy writes pickles, gzipped pickles, ``.npz`` archives and MATLAB files. The format is detected
+from the first bytes, not from the extension.
 """
 
 import gzip
@@ -41,7 +41,7 @@ def _is_pickle(start: bytes) -> bool:
     return len(start) > 1 and start[0] == 0x80 and start[1] in _PROTOCOLS
 
 
-def load(path: Path) -> Loaded:
+def load_dictionary(path: Path) -> Loaded:
     """Read the dictionary in a file."""
     try:
         with path.open("rb") as file:
@@ -67,7 +67,7 @@ def load(path: Path) -> Loaded:
 
 
 def load_npy(path: Path) -> NDArray[Any]:
-    """Read a ``.npy`` file: numbers as a memory map, lists of numbers as an array of objects."""
+    """Read a ``.npy`` file: numbers as a memory map, lists as an array of objects."""
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
     except ValueError:
@@ -104,7 +104,7 @@ def _load_archive(file: IO[bytes], path: Path) -> Loaded:
 
 
 def _read_npy(content: bytes, where: str) -> Any:
-    """Return the array in the bytes of a ``.npy`` file, or its value if it has no dimension."""
+    """Return the array in the bytes of a ``.npy`` file, or its value if its shape is ()."""
     stream = io.BytesIO(content)
     try:
         version = np.lib.format.read_magic(stream)
@@ -148,7 +148,7 @@ def _load_matlab(file: IO[bytes], path: Path) -> Loaded:
 
 
 def _from_matlab(value: NDArray[Any]) -> Any:
-    """Return a value as it was before it was stored as a MATLAB matrix, cell or struct."""
+    """Convert a MATLAB matrix, cell or struct to the value that was saved."""
     if value.dtype.names is not None and value.size == 1:
         return {name: _from_matlab(value[name].ravel()[0]) for name in value.dtype.names}
     if value.dtype.kind in "US":
@@ -159,7 +159,7 @@ def _from_matlab(value: NDArray[Any]) -> Any:
             return _from_matlab(np.asarray(value.ravel()[0]))
         if value.shape[:1] == (1,):
             return [np.asarray(row).ravel() for row in value.ravel()]
-        return [[np.asarray(one).ravel()[0] for one in row] for row in value]
+        return [[np.asarray(cell).ravel()[0] for cell in row] for row in value]
     return value.ravel()[0].item() if value.size == 1 else value
 
 
@@ -180,7 +180,7 @@ _ARGUMENT_BYTES = {
     for code in pickletools.opcodes
     if code.name in _ALLOWED_OPCODES
 }
-"""Size of the argument of each opcode; a negative number stands for a variable size."""
+"""Size of the argument of each opcode; negative for a variable size."""
 _COUNT_BYTES = {
     pickletools.TAKEN_FROM_ARGUMENT1: 1,
     pickletools.TAKEN_FROM_ARGUMENT4: 4,
@@ -193,7 +193,7 @@ _DTYPE = re.compile(r"[biufSU?O][0-9]{0,6}")
 
 
 def resolve(value: Any) -> Any:
-    """Return the array that an unpickled value stands for, or the value itself.
+    """Return the array that a ``_PickledArray`` describes, or any other value itself.
 
     Arrays are checked and created only when they are used.
     """
@@ -225,7 +225,7 @@ def _unpickle(content: bytes, where: str) -> Any:
 
 
 def _check_opcodes(content: bytes, where: str) -> None:
-    """Refuse opcodes that are not allowed, and those that allocate more memory than needed."""
+    """Raise an error for opcodes that are not allowed or allocate too much memory."""
     position, end = 0, len(content)
     while position < end:
         code = content[position]
@@ -242,7 +242,7 @@ def _check_opcodes(content: bytes, where: str) -> None:
             length = size + int.from_bytes(content[position : position + size], "little")
         elif code == _LONG_BINPUT:
             if int.from_bytes(content[position : position + 4], "little") > end:
-                msg = f"memoizes more values than its {end} bytes can hold"
+                msg = f"memoizes more values than its {end} bytes can contain"
                 raise UnsupportedSourceError(msg)
         elif code == _STOP:
             return
@@ -252,7 +252,7 @@ def _check_opcodes(content: bytes, where: str) -> None:
 
 
 class _PickledDtype:
-    """A numpy dtype as a pickle describes it."""
+    """A numpy dtype in a pickle."""
 
     def __init__(self, code: str, *_: Any) -> None:
         if not _DTYPE.fullmatch(code):
@@ -266,7 +266,7 @@ class _PickledDtype:
 
 
 class _PickledArray:
-    """A numpy array as a pickle describes it."""
+    """A numpy array in a pickle."""
 
     def __init__(self, kind: Any, *_: Any) -> None:
         # The first argument of ``_reconstruct`` is the class; that of ``ndarray`` is the shape.
@@ -279,7 +279,7 @@ class _PickledArray:
         self.state = state
 
     def to_numpy(self) -> NDArray[Any]:
-        """Return the array, after a check of its shape against its data."""
+        """Return the array, if its shape fits its data."""
         _, shape, dtype, is_fortran, data = self.state
         return _make_array(data, dtype.dtype, shape, "F" if is_fortran else "C")
 

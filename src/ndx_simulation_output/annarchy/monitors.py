@@ -1,11 +1,11 @@
-"""Recordings of monitors, in memory and in the files that ANNarchy writes of them."""
+"""Read recordings of monitors from memory and from files of ANNarchy."""
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from itertools import count, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ from ndx_simulation_output.recording import (
     Spikes,
     Unit,
 )
+from ndx_simulation_output.recording.ids import free_name
 
 _SPIKES = ("spike", "axon_spike")
 
@@ -54,7 +55,7 @@ def recordings(
     intervals: Mapping[Any, Sequence[tuple[float, float]]] | None = None,
     unit: Mapping[str, str] | None = None,
 ) -> SimulationOutput:
-    """Return the recordings of one or several monitors of a network; the monitors keep them.
+    """Return the recordings of one or several monitors of a network, without clearing them.
 
     The arguments and errors are those of ``add_recordings``, except the NWB file.
 
@@ -93,7 +94,7 @@ def recordings(
 
 
 def restart_at_current_step(monitor: Any) -> bool:
-    """Let a monitor without samples start at the current step; return False if it has samples."""
+    """Restart a monitor without samples at the current step; return False if it has samples."""
     recorded = monitor.get(keep=True, reshape=False)
     for variable, values in recorded.items():
         is_spikes = variable in _SPIKES and isinstance(values, Mapping)
@@ -115,7 +116,7 @@ def _check_networks(monitors: Sequence[Any]) -> None:
 
 @dataclass(frozen=True)
 class _Samples:
-    """What a monitor recorded, and the intervals that it reports for each variable.
+    """Recorded values of a monitor, and the intervals that it reports for each variable.
 
     ``intervals`` has several candidates if the monitor reported different ones. ``started_late`` is
     true if it was created with ``start=False``.
@@ -128,12 +129,12 @@ class _Samples:
 
     @classmethod
     def read(cls, monitor: Any, dt: float, clock: Any, intervals: Any) -> "_Samples":
-        # The properties of these attributes raise in ANNarchy 5.
+        # The public properties raise in ANNarchy 5.
         period = getattr(monitor, "_period", None)
         offset = getattr(monitor, "_period_offset", None)
         sampling = Sampling.from_ms(dt, period, offset)
-        # ``get`` moves the end of the last interval to the current step even if the monitor is
-        # paused. The end before that may be right, or that of an earlier call of ``get``.
+        # ``get`` sets the end of the last interval to the current step even if the monitor is
+        # paused. The end before this call is correct unless an earlier ``get`` changed it.
         before = deepcopy(getattr(monitor, "_recorded_variables", {}))
         values = monitor.get(keep=True, reshape=False)
         after = monitor.times()
@@ -172,7 +173,7 @@ class _Samples:
         return bool(names) and not any(len(self.values[name]) for name in names)
 
     def spike_intervals(self, variable: str, where: str) -> Intervals | None:
-        """Return the intervals of spikes, from another variable if there is one."""
+        """Return the intervals of spikes, if possible those of another variable."""
         for other in self.values:
             if other not in _SPIKES:
                 return self.labels(other, where)[1]
@@ -217,11 +218,10 @@ def _report(
 
 
 def _with_distinct_names(reports: Sequence[Report]) -> Iterator[Report]:
-    """Yield the reports; several of the same name are numbered."""
+    """Yield the reports; repeated names get a number."""
     used: set[str] = set()
     for report in reports:
-        names = (f"{report.name}_{number}" if number > 1 else report.name for number in count(1))
-        name = next(name for name in names if name not in used)
+        name = free_name(report.name, used)
         used.add(name)
         yield replace(report, name=name)
 
@@ -246,7 +246,7 @@ def _spikes(
 
 
 def _add_spikes(known: dict[str, Spikes], new: Spikes, notes: list[str]) -> None:
-    """Add spikes; of two monitors of the same population, only the one that has all is kept."""
+    """Add spikes to ``known``; of two recordings of a population, use the more complete one."""
     old = known.get(new.population)
     if old is None:
         known[new.population] = new
@@ -263,9 +263,10 @@ def _add_spikes(known: dict[str, Spikes], new: Spikes, notes: list[str]) -> None
 
 
 def _contains(spikes: Spikes, other: Spikes) -> bool:
-    """Return True if spikes include the neurons, spikes and intervals of others."""
+    """Return True if ``spikes`` include the neurons, spikes and intervals of ``other``."""
     all_spikes, other_spikes = (
-        set(zip(one.node_ids.tolist(), one.times.tolist(), strict=True)) for one in (spikes, other)
+        set(zip(found.node_ids.tolist(), found.times.tolist(), strict=True))
+        for found in (spikes, other)
     )
     is_covered = True
     if spikes.intervals is not None and other.intervals is not None:
@@ -299,7 +300,7 @@ def read_recordings(
 ) -> SimulationOutput:
     """Return the recordings in a file of ``Monitor.save`` or ``MonitorList.save_all``.
 
-    Data of HDF5 files are read when they are used, until the output is closed. The arguments and
+    Data of HDF5 files are read when they are used; close the output afterwards. The arguments and
     errors are those of ``add_saved_recordings``, except the NWB file.
 
     Example
@@ -360,7 +361,7 @@ def _saved_variables(
 
 
 def _matrix(data: Any) -> LazyArray:
-    """Return values of shape (time, column), also those of grids and of nested lists."""
+    """Return values with shape (time, column); grids and nested lists are flattened."""
     if data.ndim == 2 and data.dtype != object:
         matrix: LazyArray = data
         return matrix

@@ -1,4 +1,4 @@
-"""Networks of ANNarchy 4 and 5 in memory, and their state."""
+"""Read the state of networks of ANNarchy 4 and 5 in memory."""
 
 import sys
 import warnings
@@ -63,12 +63,12 @@ def simulator() -> Any:
 
 
 def simulator_version() -> str:
-    """Return the version of ANNarchy; its own attribute lacks the last digits."""
+    """Return the version of the package; ``ANNarchy.__version__`` is not complete."""
     return version("ANNarchy")
 
 
 def find_network(network: Any = None) -> LiveNetwork:
-    """Return a ``Network``, ``Population`` or ``Projection`` in the form that is used here.
+    """Return a ``Network``, ``Population`` or ``Projection`` as a ``LiveNetwork``.
 
     None is the implicit network of scripts for ANNarchy 4.
     """
@@ -92,12 +92,11 @@ def find_network(network: Any = None) -> LiveNetwork:
 
 
 def declarations_of(part: Any) -> dict[str, dict[str, Any]]:
-    """Return what the model of a population or projection declares of each quantity, by name."""
+    """Return the declarations of parameters and variables by name, from the model of ``part``."""
     model = getattr(part, "neuron_type", None) or getattr(part, "synapse_type", None)
     description = getattr(model, "description", None) or {}
-    return {
-        one["name"]: one for key in ("parameters", "variables") for one in description.get(key, [])
-    }
+    declarations = [*description.get("parameters", []), *description.get("variables", [])]
+    return {declaration["name"]: declaration for declaration in declarations}
 
 
 def population_of(population: Any) -> Any:
@@ -109,7 +108,7 @@ def clock_of(part: Any) -> tuple[float, Callable[[], int]]:
     """Return dt in ms and a function that returns the current step, of a part or a monitor."""
     annarchy = simulator()
     net_id = {"net_id": part.net_id} if hasattr(part, "net_id") else {}
-    # ANNarchy 5 prints a deprecation, but a part has no reference to its network.
+    # ANNarchy 5 prints a deprecation message, but parts have no reference to their network.
     with redirect_stdout(StringIO()):
         dt = float(annarchy.dt(**net_id if hasattr(annarchy, "magic_network") else {}))
 
@@ -138,7 +137,7 @@ def _network_of_5(network: Any) -> LiveNetwork:
 
 
 def _network_of_4(annarchy: Any, network: Any) -> LiveNetwork:
-    """Return a ``Network``, or the implicit one, whose methods are functions of the module."""
+    """Return a ``Network`` of ANNarchy 4, or the implicit one if ``network`` is the module."""
     prefix = "" if network is annarchy else "get_"
     populations, projections, monitors = (
         tuple(getattr(network, prefix + kind)())
@@ -173,7 +172,7 @@ def _single_part(part: Any) -> LiveNetwork:
 
 
 def _seed(seed: Any) -> int | None:
-    """Return a seed, or None if it is unknown: -1 stands for the time."""
+    """Return a seed, or None if it is unknown: -1 means a seed from the current time."""
     return int(seed) if seed is not None and int(seed) >= 0 else None
 
 
@@ -217,24 +216,26 @@ def snapshot(
 
 
 def declared_snapshot(live: LiveNetwork) -> NetworkSnapshot:
-    """Return the quantities of a network, compiled or not, with the values of global ones only."""
+    """Return the declared quantities of a network; only global ones have their values."""
     zero, one_synapse = np.zeros(1, np.int64), np.ones(1, np.int64)
     return NetworkSnapshot(
         name=live.name,
         populations=tuple(
-            PopulationSnapshot(one.name, (1,), tuple(_declared_quantities(one)))
-            for one in live.populations
+            PopulationSnapshot(part.name, (1,), tuple(_declared_quantities(part)))
+            for part in live.populations
         ),
         projections=tuple(
-            ProjectionSnapshot(one.name, zero, one_synapse, zero, tuple(_declared_quantities(one)))
-            for one in live.projections
+            ProjectionSnapshot(
+                part.name, zero, one_synapse, zero, tuple(_declared_quantities(part))
+            )
+            for part in live.projections
         ),
         constants=_constants(live),
     )
 
 
 def to_declared_type(values: NDArray[Any], declared_type: str) -> NDArray[Any]:
-    """Return values in their declared type if that changes no value: ANNarchy 5 returns floats."""
+    """Cast values to their declared type if the cast is exact: ANNarchy 5 returns floats."""
     dtype = _TYPES.get(declared_type)
     if dtype is None or values.dtype == dtype:
         return values
@@ -317,7 +318,7 @@ def _projection(projection: Any, dt: float) -> ProjectionSnapshot:
         targets=tuple(read_names(projection.target)),
         delays=delays.seconds,
         delay_steps=delays.steps,
-        weight=WEIGHT if any(one.name == WEIGHT for one in quantities) else None,
+        weight=WEIGHT if any(quantity.name == WEIGHT for quantity in quantities) else None,
         model=_model_text(projection.synapse_type),
     )
 
@@ -347,7 +348,7 @@ def _declared_quantities(part: Any) -> Iterator[Quantity]:
 
 
 def _quantities(part: Any) -> Iterator[tuple[str, QuantityKind, dict[str, Any]]]:
-    """Yield the name, kind and declaration of each quantity once; the weight may occur twice."""
+    """Yield the name, kind and declaration of each quantity; ANNarchy may list weights twice."""
     declarations = declarations_of(part)
     for name in dict.fromkeys([*part.parameters, *part.variables]):
         kind: QuantityKind = "variable" if name in part.variables else "parameter"
@@ -364,7 +365,7 @@ def _value(part: Any, name: str) -> Any:
 
 
 def _model_text(model: Any) -> str | None:
-    """Return the name and description of a model, and each of its texts below a heading."""
+    """Return the name, description and equations of a model as text with headings."""
     if model is None:
         return None
     texts = [

@@ -32,7 +32,7 @@ class Parameters:
     populations, projections
         ``{"exc": {"tau": 20.0}}``.
     network
-        Values of the user, which belong to no population or projection.
+        Values that the user adds, of no population or projection.
     constants
         Constants of the network.
 
@@ -63,14 +63,14 @@ def save_parameters(
         A ``Network``, ``Population`` or ``Projection``, compiled or not; None for the implicit
         network, as in scripts for ANNarchy 4.
     own
-        Other values, for the section ``network`` of the file.
+        Additional values for the section ``network`` of the file.
     overwrite
         Replace an existing file.
 
     Raises
     ------
     RecordingError
-        If ``network`` has no populations, or is something else.
+        If ``network`` has no populations, or has another type.
     NameClashError
         If two populations or projections have the same name.
     TargetExistsError
@@ -112,7 +112,7 @@ def load_parameters(
     SourceError
         If the file cannot be read, or is not JSON with these sections.
     RecordingError
-        If ``network`` has no populations, or is something else.
+        If ``network`` has no populations, or has another type.
     NameClashError
         If two populations or projections have the same name.
     MissingDependencyError
@@ -138,7 +138,7 @@ def load_parameters(
 def parameters_of(network: NetworkSnapshot, *, own: Mapping[str, Any] | None = None) -> Parameters:
     """Return the current values of the global parameters and variables of a state.
 
-    ``own`` are other values, for ``Parameters.network``.
+    ``own`` are additional values for ``Parameters.network``.
 
     Raises
     ------
@@ -179,7 +179,7 @@ def parameters_text(parameters: Parameters) -> str:
 def parse_parameters(text: str, where: str) -> Parameters:
     """Return the parameters in JSON of ANNarchy's ``save_parameters``.
 
-    Sections may be missing; unknown ones are ignored. ``where`` is the name of the text in errors.
+    Sections may be missing, and unknown ones are ignored. ``where`` names the text in errors.
 
     Raises
     ------
@@ -253,7 +253,7 @@ def with_parameters(
 def _set_parameters(
     live: LiveNetwork, parameters: Parameters, *, global_only: bool
 ) -> tuple[str, ...]:
-    """Set parameters of a network in memory, and return notes on those that were not set."""
+    """Set parameters of a network in memory; return notes on values that were not set."""
     before = declared_snapshot(live)
     after, notes = with_parameters(before, parameters, global_only=global_only)
     parts: list[Any] = [*live.populations, *live.projections]
@@ -272,10 +272,10 @@ def _set_parameters(
 
 
 def _global_values(
-    what: str,
+    plural: str,
     parts: Sequence[PopulationSnapshot | ProjectionSnapshot],
 ) -> dict[str, dict[str, Any]]:
-    check_distinct(what, (part.name for part in parts))
+    check_distinct(plural, (part.name for part in parts))
     return {
         part.name: {
             quantity.name: np.asarray(quantity.values[()]).item()
@@ -298,7 +298,7 @@ def _with_values(
     where: str,
     values: Mapping[str, Any],
     notes: list[str],
-    global_only: bool,  # noqa: FBT001 - of the caller
+    global_only: bool,  # noqa: FBT001 - passed on
 ) -> NetworkPart:
     names = {quantity.name for quantity in part.quantities}
     notes += [f"not set: {name} of {where} is not known" for name in values if name not in names]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ndx_simulation_output.annarchy.containers import Loaded, load, resolve
+from ndx_simulation_output.annarchy.containers import Loaded, load_dictionary, resolve
 from ndx_simulation_output.errors import (
     NameClashError,
     NothingRecordedError,
@@ -25,7 +25,7 @@ from ndx_simulation_output.recording import (
     Run,
     SimulationOutput,
 )
-from ndx_simulation_output.recording.network import QuantityKind, Locality
+from ndx_simulation_output.recording.network import Locality, QuantityKind
 
 SIMULATOR = "ANNarchy"
 WEIGHT = "w"
@@ -65,7 +65,7 @@ def read(source: str | Path, *, dt: float | None = None) -> SimulationOutput:
 
     """
     path = Path(source)
-    loaded = load(path)
+    loaded = load_dictionary(path)
     try:
         network, notes = _StateReader(loaded, dt).read(path.name.partition(".")[0] or "network")
     except SourceError as error:
@@ -85,7 +85,7 @@ def read(source: str | Path, *, dt: float | None = None) -> SimulationOutput:
 
 
 class _StateReader:
-    """Reads the dictionary of one file."""
+    """Converts the dictionary in a file to a network state."""
 
     def __init__(self, loaded: Loaded, dt: float | None) -> None:
         self.content, self.container, self.limit = loaded.content, loaded.container, loaded.n_bytes
@@ -118,7 +118,7 @@ class _StateReader:
         return network, self.notes
 
     def _integer(self, name: str) -> int | None:
-        """Return an integer of the network, or None if a population of that name replaced it."""
+        """Return an integer entry, or None if it is missing or a population has its name."""
         found = self.content.get(name)
         return int(found) if isinstance(found, (int, np.integer)) else None
 
@@ -196,7 +196,7 @@ class _StateReader:
             targets=tuple(read_names(content["target"])) if "target" in content else None,
             delays=delays.seconds,
             delay_steps=delays.steps,
-            weight=WEIGHT if any(one.name == WEIGHT for one in quantities) else None,
+            weight=WEIGHT if any(quantity.name == WEIGHT for quantity in quantities) else None,
         )
 
     def _synaptic(
@@ -245,9 +245,9 @@ class _StateReader:
 
 @dataclass(frozen=True)
 class SynapseRows:
-    """The end of each row of synapses, shape (row,), and the largest possible number of synapses.
+    """Ends of the rows of synapses, shape (row,), and the maximum number of synapses.
 
-    The limit protects from small files that refer to the same list many times.
+    The limit protects against small files that refer to the same list many times.
     """
 
     ends: NDArray[np.int64]
@@ -286,7 +286,7 @@ class SynapseRows:
         return _numbers([value for row in nested for value in row])
 
     def read(self, value: Any) -> tuple[NDArray[Any], Locality]:
-        """Return the values of a quantity and the locality that their number implies."""
+        """Return the values of a quantity, and its locality, which follows from their number."""
         value = resolve(value)
         if not np.ndim(value) if isinstance(value, np.ndarray) else _is_number(value):
             return _numbers(value), "global"
@@ -294,7 +294,7 @@ class SynapseRows:
         if isinstance(value, np.ndarray) and value.ndim == 2 and value.shape == (1, n_rows):
             is_one_synapse = n_rows == 1 and int(self.ends[-1]) == 1
             return _numbers(value.ravel()), "local" if is_one_synapse else "semiglobal"
-        if len(value) == n_rows and all(_is_number(one) for one in value):
+        if len(value) == n_rows and all(map(_is_number, value)):
             return _numbers(list(value)), "semiglobal"
         return self.flatten(_rows_of(value)), "local"
 
@@ -335,11 +335,11 @@ def read_names(value: Any) -> list[str]:
     return list(dict.fromkeys(map(str, found)))
 
 
-def check_distinct(what: str, names: Iterable[str]) -> None:
-    """Refuse names that occur twice; ``what`` is the plural of what they name."""
+def check_distinct(plural: str, names: Iterable[str]) -> None:
+    """Raise NameClashError for repeated names; ``plural`` is the kind of object in the message."""
     for name, count in Counter(names).items():
         if count > 1:
-            msg = f"two {what} are named {name!r}; expected distinct names"
+            msg = f"two {plural} are named {name!r}; expected distinct names"
             raise NameClashError(msg)
 
 
@@ -379,7 +379,7 @@ _TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class Delays:
-    """Delays in seconds and in time steps, of each synapse or of all; None if they are unknown."""
+    """Delays in seconds and in steps, shape (synapse,), or () for all; None if unknown."""
 
     seconds: NDArray[np.float64] | None
     steps: NDArray[np.int64] | None
@@ -395,7 +395,7 @@ def read_delays(value: Any, rows: SynapseRows, dt: float | None) -> Delays:
 
 
 def whole_steps(values: NDArray[Any], dt: float) -> NDArray[np.float64] | None:
-    """Return times in steps of ``dt``, in the same unit, or None if they are not multiples."""
+    """Return times divided by ``dt``, in the same unit, or None if they are not multiples."""
     exact = values / dt
     steps = np.rint(exact)
     if not np.isfinite(steps).all() or (abs(exact - steps) > _TOLERANCE * abs(steps)).any():
@@ -406,12 +406,12 @@ def whole_steps(values: NDArray[Any], dt: float) -> NDArray[np.float64] | None:
 def _connectivity_delays(content: Mapping[str, Any], rows: SynapseRows, dt: float | None) -> Delays:
     """Return the delays of a connectivity file: in steps until ANNarchy 4.8, in ms since 5.0.
 
-    ``max_delay`` and ``uniform_delay`` are always in steps. They tell which unit ``delay`` has and,
-    if the delays differ, the time step.
+    ``max_delay`` and ``uniform_delay`` are always in steps. They determine the unit of ``delay``
+    and, if the delays differ, the time step.
     """
     uniform, max_steps = int(content["uniform_delay"]), int(content["max_delay"])
     if uniform >= 0:
-        # 0 stands for a projection without delays, where a spike arrives in the next step.
+        # 0 means no delays: spikes arrive in the next step.
         return _from_steps(np.array(max(uniform, 1)), dt)
     values, _ = rows.read(content["delay"])
     largest = float(values.max()) if values.size else 0.0

@@ -29,18 +29,18 @@ from ndx_simulation_output.recording.network import NetworkPart
 
 @dataclass(frozen=True)
 class Restored:
-    """What ``load`` set, in words such as ``population exc: v``.
+    """Result of ``load``: items that were set or not, such as ``population exc: v``.
 
     Attributes
     ----------
     set
-        What was set.
+        Items that were set.
     skipped
-        What is only in the file.
+        Items that are only in the file.
     missing
-        What is only in the network; it keeps its value.
+        Items that are only in the network; they are unchanged.
     mismatched
-        What is in both but does not match, with the reason; it was not set.
+        Items in both that do not match, with the reason; they are unchanged.
     notes
         Values that were rounded, and monitors that have recorded before.
 
@@ -63,7 +63,7 @@ class Restored:
 
 @dataclass
 class _RestorePlan:
-    """The functions that set something, by name, and the names of what cannot be set."""
+    """Functions that set items of the network, by name, and names of items that are not set."""
 
     set: dict[str, Callable[[], None]] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
@@ -87,7 +87,7 @@ def restore(
     """Set a state in a compiled network, and the clock if populations are set.
 
     Connections, sizes and types are compared before anything is set. If something does not match,
-    nothing is set; with ``partial``, everything else is. If both are a single population or
+    nothing is set; with ``partial``, everything else is set. If both are a single population or
     projection, their names may differ.
     """
     plan = _RestorePlan()
@@ -136,7 +136,7 @@ def _pairs(
     *,
     is_part: bool,
 ) -> Iterator[tuple[str, Any, NetworkPart]]:
-    """Yield the name, part and state of what both have, and plan to skip the rest."""
+    """Yield name, part and state of the parts in both; add the others to ``plan``."""
     check_distinct(f"{kind}s of the network", (part.name for part in parts))
     check_distinct(f"{kind}s of the file", (state.name for state in states))
     by_name = {part.name: part for part in parts}
@@ -248,7 +248,7 @@ def _plan_clock(plan: _RestorePlan, live: LiveNetwork, saved: NetworkSnapshot) -
 
 
 def _event_notes(live: LiveNetwork) -> Iterator[str]:
-    """Yield a note on variables that depend on the last event, which is then in the future."""
+    """Yield notes on variables that depend on the last event, which is then in the future."""
     for projection in live.projections:
         names = [
             name
@@ -264,7 +264,7 @@ def _event_notes(live: LiveNetwork) -> Iterator[str]:
 
 
 def _monitor_notes(live: LiveNetwork) -> Iterator[str]:
-    """Let monitors start at the restored time, and yield a note on those that have samples."""
+    """Restart monitors at the restored time; yield a note for those that have samples."""
     for monitor in live.monitors:
         if not restart_at_current_step(monitor):
             yield (
@@ -275,9 +275,9 @@ def _monitor_notes(live: LiveNetwork) -> Iterator[str]:
 
 def _apply(plan: _RestorePlan) -> None:
     done: list[str] = []
-    for name, set_it in plan.set.items():
+    for name, set_item in plan.set.items():
         try:
-            set_it()
+            set_item()
         except Exception as error:
             before = ", ".join(done) or "nothing"
             msg = f"ANNarchy cannot set {name}: {error}; set before it: {before}"
@@ -315,7 +315,7 @@ def _check_connections(projection: Any, state: ProjectionSnapshot) -> None:
 
 
 def _check_quantity(part: Any, quantity: Quantity, declaration: Mapping[str, Any]) -> None:
-    """Refuse values whose locality or type is not the declared one."""
+    """Raise an error if the locality or type of values is not the declared one."""
     locality, expected = quantity.locality, declaration.get("locality", "local")
     if locality != expected and (locality, expected) != ("shared", "local"):
         msg = f"is {locality} in the file and {expected} in the network"
@@ -333,7 +333,7 @@ def _check_quantity(part: Any, quantity: Quantity, declaration: Mapping[str, Any
 
 
 def _is_rounded(quantity: Quantity, declaration: Mapping[str, Any]) -> bool:
-    """Return True if the network stores a quantity in 32 bits and cannot represent it."""
+    """Return True if a quantity has values that float32, its type in the network, rounds."""
     if declaration.get("ctype") != "float":
         return False
     values = np.asarray(quantity.values[()])
@@ -341,7 +341,7 @@ def _is_rounded(quantity: Quantity, declaration: Mapping[str, Any]) -> bool:
 
 
 def _delays_to_set(projection: Any, state: ProjectionSnapshot, dt: float) -> Any:
-    """Return delays in ms in the form that ANNarchy accepts, or None if it has them already."""
+    """Return delays in ms as ANNarchy accepts them, or None if the network has them already."""
     if state.delays is None:
         steps = np.asarray(state.delay_steps[()])  # type: ignore[index]
     else:
@@ -394,7 +394,7 @@ def restore_connections(projection: Any, state: ProjectionSnapshot, dt: float) -
 
 
 def _indices_in(view: Any) -> NDArray[np.int64]:
-    """Return the index of each neuron of a population in a view, or -1 if it is not there."""
+    """Return the index of each neuron in a view, or -1 for neurons outside the view."""
     population = population_of(view)
     indices = np.full(int(population.size), -1)
     ranks = np.arange(population.size) if view is population else np.asarray(view.ranks)
@@ -416,7 +416,9 @@ def _check_ranks(
 
 
 def _weights(state: ProjectionSnapshot) -> NDArray[np.float64]:
-    found: Quantity | None = next((q for q in state.quantities if q.name == state.weight), None)
+    found: Quantity | None = next(
+        (item for item in state.quantities if item.name == state.weight), None
+    )
     values = 0.0 if found is None else found.values[()]
     return np.broadcast_to(np.asarray(values, np.float64), state.pre_ranks.shape)
 
@@ -446,7 +448,7 @@ def _sparse_matrix(
 
 
 def _connector(state: ProjectionSnapshot, weights: NDArray[Any], delays: NDArray[Any]) -> Any:
-    """Return a function that makes ANNarchy's list of synapses; ANNarchy 5 passes ``dt`` too."""
+    """Return a function that creates the synapses; ANNarchy 5 passes ``dt`` to it."""
 
     def connect(_pre: Any, _post: Any, *dt: float) -> Any:
         synapses = simulator().LILConnectivity(*dt)

@@ -87,18 +87,18 @@ def labels_of(
     *,
     started_late: bool = False,
 ) -> tuple[NDArray[np.int64], Intervals]:
-    """Return the labels of ``count`` samples, and the first candidate that has that many.
+    """Return the labels of ``count`` samples, and the first candidate with that many samples.
 
-    A monitor that was started late reports that it ran from the beginning. Its samples are the last
-    ones of the interval.
+    A monitor that was started late reports an interval from the beginning; its samples are the last
+    ones of that interval.
     """
     for intervals in candidates:
-        matching = [found for found in _possible(sampling, intervals) if len(found) == count]
+        matching = [found for found in _possible_labels(sampling, intervals) if len(found) == count]
         if matching:
             _warn_if_ambiguous(matching, sampling, where)
             return matching[0], intervals
     if started_late and count and len(set(candidates)) == 1:
-        for labels in _possible(sampling, candidates[0]):
+        for labels in _possible_labels(sampling, candidates[0]):
             if len(labels) > count:
                 first = int(labels[-count])
                 later = [(max(a, first), b) for a, b in candidates[0] if b > first]
@@ -128,8 +128,8 @@ def times_of(labels: NDArray[np.int64], sampling: Sampling) -> Times:
     return Timestamps(labels * sampling.dt / 1000)
 
 
-def _possible(sampling: Sampling, intervals: Intervals) -> Iterator[NDArray[np.int64]]:
-    """Yield the labels for a monitor created before the network was compiled, and afterwards."""
+def _possible_labels(sampling: Sampling, intervals: Intervals) -> Iterator[NDArray[np.int64]]:
+    """Yield the labels for a monitor created before compilation, and for one created after it."""
     phases = [0, intervals[0][0] % sampling.period] if intervals else [0]
     for phase in dict.fromkeys(phases):
         yield sampling.labels(intervals, phase)
@@ -155,8 +155,8 @@ _MODELS_IN_MV = ("Izhikevich", "IF_", "EIF_", "HH_", "GIF_")
 class MonitorColumns:
     """The columns of the recordings of a population, projection or dendrite.
 
-    ``neurons`` is the table for values of neurons, or of the post-synaptic neurons of a projection;
-    ``synapses`` is the table for values of synapses. ``units`` are the known ones, by variable.
+    ``neurons`` is the table of neurons, or of the post-synaptic neurons of a projection, and
+    ``synapses`` the table of synapses. ``units`` are known units by variable.
     """
 
     name: str
@@ -185,7 +185,7 @@ class MonitorColumns:
             raise RecordingError(msg) from error
 
     def _check_rows(self, variable: str, samples: Any, table: CompartmentTable) -> None:
-        """Refuse samples of other synapses, even if their total number is the same."""
+        """Raise an error if synapses were created or pruned, even if their number is equal."""
         expected = np.diff(np.asarray(table.ends), prepend=0).tolist()
         for sample in samples:
             rows = sample if isinstance(sample, _NESTED) else ()
@@ -245,7 +245,7 @@ def population_table(
 
 
 def flatten(sample: Any) -> list[Any]:
-    """Return the values of all rows of a sample; a single synapse has only a number.
+    """Return the values of all rows of a sample as a list; a sample may be a single number.
 
     Example
     -------
@@ -274,7 +274,10 @@ def _projection_columns(projection: Any, rows: slice, name: str) -> MonitorColum
         name,
         population_table(post, (len(ranks),), ranks),
         CompartmentTable.from_counts(post, ranks, counts, columns),
-        {key: str(one["locality"]) for key, one in declarations_of(projection).items()},
+        {
+            name: str(declaration["locality"])
+            for name, declaration in declarations_of(projection).items()
+        },
         {"pre": population_of(projection.pre).name, "post": post, "projection": projection.name},
         {},
     )
@@ -282,7 +285,7 @@ def _projection_columns(projection: Any, rows: slice, name: str) -> MonitorColum
 
 def _dendrite_columns(dendrite: Any) -> MonitorColumns:
     projection, rank = dendrite.proj, int(dendrite.post_rank)
-    row = [int(one) for one in projection.post_ranks].index(rank)
+    row = list(map(int, projection.post_ranks)).index(rank)
     if row != rank:
         msg = (
             f"the monitor of the dendrite of neuron {rank} in {projection.name!r} recorded another "
@@ -297,7 +300,7 @@ def _dendrite_columns(dendrite: Any) -> MonitorColumns:
 
 
 def parse_units(texts: Mapping[str, str] | None) -> dict[str, Unit]:
-    """Return the units that the user passed, by variable."""
+    """Parse the units that the user passed, by variable."""
     units = {}
     for name, text in (texts or {}).items():
         unit = parse_unit(text)
@@ -309,7 +312,7 @@ def parse_units(texts: Mapping[str, str] | None) -> dict[str, Unit]:
 
 
 def check_units(reports: Sequence[Report], units: Mapping[str, Unit]) -> None:
-    """Warn about unknown units, and refuse units of variables that were not recorded."""
+    """Warn about unknown units; raise UnitError for units of variables that were not recorded."""
     variables = {report.variable for report in reports}
     if unused := sorted(set(units) - variables):
         msg = (
@@ -327,7 +330,7 @@ def check_units(reports: Sequence[Report], units: Mapping[str, Unit]) -> None:
 
 
 def _units_of(model: Any) -> dict[str, Unit]:
-    """Return the units of ANNarchy's own models, from the papers that they implement."""
+    """Return the units of ANNarchy's built-in models, from the papers that define them."""
     kind = type(model)
     is_own = kind.__module__.startswith("ANNarchy.") and kind.__name__.startswith(_MODELS_IN_MV)
     return {"v": Unit("volts", 1e-3)} if is_own else {}

@@ -62,12 +62,12 @@ def save(
     Returns
     -------
     tuple of str
-        Notes on what a file of ANNarchy cannot contain; none for NWB.
+        Notes on data that a file of ANNarchy cannot contain; none for NWB.
 
     Raises
     ------
     RecordingError
-        If ``network`` has no populations, is not compiled, or is something else.
+        If ``network`` has no populations, is not compiled, or has another type.
     TargetExistsError
         If the file exists and ``overwrite`` is false.
     WriteError
@@ -114,8 +114,8 @@ def load(
     """Load a state into a compiled network, or into a single population or projection.
 
     Geometries, connections, types and the time step are compared first: nothing is set if
-    something does not match. The clock is set if populations are loaded. What is only in the file,
-    or only in the network, is not changed and is listed in the result.
+    something does not match. The clock is set if populations are loaded. Items that are
+    only in the file or only in the network are listed in the result.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def load(
     projections
         Load the projections.
     partial
-        Set what matches even if something else does not.
+        Set items that match even if others do not.
     state
         Name of the state, if an NWB file has several.
 
@@ -142,7 +142,7 @@ def load(
     NameClashError
         If two populations or projections have the same name.
     RecordingError
-        If ``network`` has no populations, or is something else.
+        If ``network`` has no populations, or has another type.
     MissingDependencyError
         If ANNarchy is not installed.
 
@@ -220,7 +220,7 @@ def add_state(nwbfile: NWBFile, network: Any = None, *, name: str | None = None)
     Raises
     ------
     RecordingError
-        If ``network`` has no populations, is not compiled, or is something else.
+        If ``network`` has no populations, is not compiled, or has another type.
     MissingDependencyError
         If ANNarchy is not installed.
 
@@ -241,7 +241,7 @@ def add_recordings(
     intervals: Mapping[Any, Sequence[tuple[float, float]]] | None = None,
     unit: Mapping[str, str] | None = None,
 ) -> tuple[str, ...]:
-    """Add the recordings of monitors to an NWB file; the monitors keep them.
+    """Add the recordings of monitors to an NWB file, without clearing the monitors.
 
     Variables of populations become ``CompartmentSeries`` in the acquisition, with the rank and grid
     coordinates of each neuron; variables of projections have the synapses of each neuron. Spikes
@@ -262,7 +262,7 @@ def add_recordings(
     Returns
     -------
     tuple of str
-        Notes on what was left out.
+        Notes on variables and spikes that were left out.
 
     Raises
     ------

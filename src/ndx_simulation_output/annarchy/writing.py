@@ -23,9 +23,6 @@ from ndx_simulation_output.recording import (
     Quantity,
 )
 
-EXTENSIONS = (".txt", ".gz", ".npz", ".mat")
-"""Extensions that ANNarchy's users know; a file with any other one is a pickle, as ``.txt``."""
-
 Form = Literal["network", "part", "connectivity"]
 """Content of a file: a network, a single population or projection, or only its connections."""
 
@@ -43,7 +40,7 @@ def write(
     delay_unit: DelayUnit = "ms",
     overwrite: bool = False,
 ) -> tuple[str, ...]:
-    """Write a state to a file of ANNarchy, and return notes on what the file cannot contain.
+    """Write a state to a file of ANNarchy, and return notes on data that it cannot contain.
 
     The extension selects the container: ``.npz``, ``.gz`` for a gzipped pickle, ``.mat``, and a
     pickle for any other. ANNarchy loads all but ``.mat``, with any version of numpy.
@@ -67,7 +64,7 @@ def write(
     Raises
     ------
     ExportError
-        If the state lacks what this form requires, or the container cannot store it.
+        If the state lacks data that ``form`` requires, or the container cannot store it.
     NameClashError
         If two populations, projections or quantities have the same name, or one has the name of
         another entry of the file.
@@ -113,7 +110,7 @@ _TYPES = (np.bool_, np.int64, np.uint64, np.float64)
 
 
 def network_dictionary(network: NetworkSnapshot) -> dict[str, Any]:
-    """Return what ANNarchy saves of a network: a dictionary for each population and projection."""
+    """Return the dictionary that ANNarchy saves for a network, which nests those of its parts."""
     content: dict[str, Any] = {}
     if network.step is not None:
         content["time_step"] = network.step
@@ -133,7 +130,7 @@ def network_dictionary(network: NetworkSnapshot) -> dict[str, Any]:
 def _part_dictionary(
     part: PopulationSnapshot | ProjectionSnapshot, time_step: float | None
 ) -> dict[str, Any]:
-    """Return what ANNarchy saves of a population or projection; ``time_step`` is in seconds."""
+    """Return the dictionary that ANNarchy saves for a part; ``time_step`` is in seconds."""
     if isinstance(part, PopulationSnapshot):
         geometry = tuple(map(int, part.geometry))
         content: dict[str, Any] = {"name": part.name, "geometry": geometry, "size": part.size}
@@ -142,7 +139,7 @@ def _part_dictionary(
     names = [quantity.name for quantity in part.quantities]
     content["attributes"] = names
     for kind in ("parameter", "variable"):
-        content[f"{kind}s"] = [one.name for one in part.quantities if one.kind == kind]
+        content[f"{kind}s"] = [item.name for item in part.quantities if item.kind == kind]
     check_distinct(f"entries of {part.name!r}", [*content, *names])
     for quantity in part.quantities:
         values = _numbers(quantity, part.name)
@@ -184,9 +181,9 @@ def _projection_entries(projection: ProjectionSnapshot, time_step: float | None)
 def _connectivity_dictionary(
     projection: ProjectionSnapshot, time_step: float | None, delay_unit: DelayUnit
 ) -> dict[str, Any]:
-    """Return what ``save_connectivity`` saves; ``time_step`` is in seconds."""
+    """Return the dictionary of ``save_connectivity``; ``time_step`` is in seconds."""
     name = projection.weight or WEIGHT
-    weight = next((one for one in projection.quantities if one.name == name), None)
+    weight = next((item for item in projection.quantities if item.name == name), None)
     if weight is None or weight.locality == "semiglobal":
         msg = (
             f"projection {projection.name!r} has no weight for each synapse or for all synapses, "
@@ -227,7 +224,7 @@ def _connectivity_delays(
 
 
 def _delays_in_ms(projection: ProjectionSnapshot, time_step: float | None) -> NDArray[Any] | None:
-    """Return steps times the time step, as ANNarchy computes delays, if both are known."""
+    """Return delays in ms: as in ANNarchy, steps times the time step if both are known."""
     if projection.delay_steps is not None and time_step is not None:
         # The shortest number for 0.0003 s is 0.3 ms, not 0.29999999999999998.
         dt = float(f"{time_step * 1000:.15g}")
@@ -276,7 +273,7 @@ _MAX_FIELD_NAME = 63
 
 
 class _Pickler(pickle.Pickler):
-    """Pickles arrays so that numpy 1 and 2 can both read them: numpy 2 renamed its core."""
+    """Pickles arrays so that numpy 1 and 2 can read them: numpy 2 renamed ``numpy.core``."""
 
     def reducer_override(self, value: Any, /) -> Any:
         if type(value) is np.ndarray:
@@ -312,7 +309,7 @@ def _as_array(value: Any) -> NDArray[Any]:
     try:
         return np.asarray(value)
     except ValueError:
-        # numpy makes no array of rows of different lengths.
+        # numpy cannot create an array from rows of different lengths.
         return object_array(value)
 
 
@@ -342,7 +339,7 @@ def _dump_matlab(file: IO[bytes], content: Mapping[str, Any]) -> None:
 
 
 def _to_matlab(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the content with arrays; names that SciPy would drop or truncate are refused."""
+    """Convert values to arrays; raise ExportError for names that SciPy drops or truncates."""
     converted: dict[str, Any] = {}
     for name, value in content.items():
         if name.startswith("_") or not name or len(name) > _MAX_FIELD_NAME or "\0" in name:
@@ -365,7 +362,7 @@ _DUMPS: dict[str, _Dump] = {
 }
 
 
-# Notes on what the files cannot contain, or what ANNarchy reads as something else
+# Notes on values that the files cannot contain or that ANNarchy reads differently
 
 _STORED_TYPES = {"float64", "int64", "bool"}
 
@@ -395,21 +392,19 @@ def _notes(network: NetworkSnapshot, form: Form, *, is_matlab: bool) -> Iterator
 
 
 def _quantity_notes(where: str, quantities: tuple[Quantity, ...]) -> Iterator[str]:
-    notes = {
-        "neither a parameter nor a variable": [one for one in quantities if not one.kind],
-        "written in 64 bits": [
-            one for one in quantities if str(one.values.dtype) not in _STORED_TYPES
-        ],
-        "one value for all, which is read as global": [
-            one for one in quantities if one.locality == "shared" and one.name != WEIGHT
-        ],
-        "global, which is read as one weight for all synapses": [
-            one for one in quantities if one.locality == "global" and one.name == WEIGHT
-        ],
+    notes: dict[str, Callable[[Quantity], bool]] = {
+        "neither a parameter nor a variable": lambda item: not item.kind,
+        "written in 64 bits": lambda item: str(item.values.dtype) not in _STORED_TYPES,
+        "one value for all, which is read as global": lambda item: (
+            item.locality == "shared" and item.name != WEIGHT
+        ),
+        "global, which is read as one weight for all synapses": lambda item: (
+            item.locality == "global" and item.name == WEIGHT
+        ),
     }
-    for note, found in notes.items():
-        if found:
-            yield f"{', '.join(quantity.name for quantity in found)} of {where} is {note}"
+    for note, applies in notes.items():
+        if names := [quantity.name for quantity in quantities if applies(quantity)]:
+            yield f"{', '.join(names)} of {where} is {note}"
 
 
 def _projection_notes(projection: ProjectionSnapshot, form: Form) -> Iterator[str]:
