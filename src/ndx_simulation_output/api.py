@@ -189,7 +189,7 @@ def convert(
         not closed.
     target
         The NWB file to write. A name that ends in ``.zarr``, such as ``run.nwb.zarr``, makes a Zarr
-        store, which is filled with dask: in threads, or on the cluster of an active client.
+        store, which is filled in threads, or on the dask cluster of an active client.
     metadata
         Session and subject as a dict or YAML file with the sections ``NWBFile``, ``Subject`` and
         ``SimulationMetaData``.

@@ -214,6 +214,17 @@ def test_a_store_can_be_moved(in_zarr, tmp_path):
         moved.rename(in_zarr)
 
 
+def test_a_store_is_written_without_dask(source, tmp_path, monkeypatch):
+    for name in [name for name in sys.modules if name.split(".")[0] in {"dask", "distributed"}]:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setitem(sys.modules, "dask", None)
+
+    target = to_zarr(source / "v.h5", tmp_path / "v.nwb.zarr")
+
+    with open_output(source / "v.h5") as expected, open_output(target) as found:
+        np.testing.assert_array_equal(found.reports[0].data[:, :], expected.reports[0].data[:, :])
+
+
 @pytest.mark.filterwarnings("default")
 def test_a_store_is_checked(in_zarr):
     found = check_file(in_zarr)
@@ -351,9 +362,8 @@ class TestRefused:
         with pytest.raises(LayoutError, match="write it without MPI"):
             write(SimulationOutput(), tmp_path / "v.nwb.zarr", metadata={}, team=team)
 
-    @pytest.mark.parametrize("missing", ["hdmf_zarr", "dask"])
-    def test_writing_without_the_libraries(self, source, tmp_path, monkeypatch, missing):
-        monkeypatch.setitem(sys.modules, missing, None)
+    def test_writing_without_the_library(self, source, tmp_path, monkeypatch):
+        monkeypatch.setitem(sys.modules, "hdmf_zarr", None)
 
         with pytest.raises(MissingDependencyError, match=r"ndx-simulation-output\[zarr\]"):
             to_zarr(source, tmp_path / "v.nwb.zarr")

@@ -1,4 +1,4 @@
-"""NWB files in Zarr stores: objects are written by hdmf-zarr, large arrays with dask."""
+"""NWB files in Zarr stores: objects are written by hdmf-zarr, large arrays in threads."""
 
 import json
 import warnings
