@@ -280,7 +280,7 @@ def _places(group: str, refs: Sequence[Ref]) -> tuple[NDArray[np.float64], NDArr
             positions[index] = 0.5
         else:
             positions[index] = ref.place.recorded_position()
-            points[index] = ref.place.place(positions[index])
+            points[index] = ref.place.coordinates_at(positions[index])
     return positions, points
 
 

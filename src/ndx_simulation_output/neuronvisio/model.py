@@ -149,7 +149,7 @@ def _draw(live: Any, section: Section, drawn: dict[Any, _Drawn]) -> _Drawn:
 
 
 def _along(points: NDArray[np.float64], position: float) -> NDArray[np.float64]:
-    return Section("", "", 0, points=points).place(position)[:3]
+    return Section("", "", 0, points=points).coordinates_at(position)[:3]
 
 
 def _neuroml(drawn: Iterable[_Drawn], version: str) -> Iterator[str]:

@@ -22,7 +22,7 @@ class CompartmentTable:
     """The recorded compartments of one population; the k-th one is column k of the data.
 
     ``cell_ids`` and ``ends`` have shape (cell,): the id of each cell and the end of its
-    compartments. ``columns`` have shape (compartment,), among them ``number``, and where known
+    compartments. ``columns`` have shape (compartment,), among them ``number``, and if known
     ``position`` (0 to 1), ``label``, ``x``, ``y``, ``z``, ``diameter`` (micrometres).
     ``cell_columns`` have shape (cell,). Arrays may be lazy; they are read when they are needed.
     """
@@ -85,10 +85,8 @@ class CompartmentTable:
 
     def counts(self) -> NDArray[np.int64]:
         """Return the number of compartments of each cell; shape (cell,)."""
-        ends = np.asarray(self.ends[:], dtype=np.int64)
-        starts = np.concatenate([np.zeros(1, np.int64), ends])[:-1]
-        counts: NDArray[np.int64] = ends - starts
-        return counts
+        starts, ends = self._bounds()
+        return ends - starts
 
     def column_cells(self) -> NDArray[Any]:
         """Return the id of the cell of each compartment; shape (compartment,)."""
@@ -152,11 +150,7 @@ class CompartmentTable:
             If a number or label belongs to none of the cells, or there are no labels.
 
         """
-        if cells is None:
-            ends = np.asarray(self.ends[:], dtype=np.int64)
-            starts = np.concatenate([np.zeros(1, np.int64), ends[:-1]]) if len(ends) else ends
-        else:
-            starts, ends = self._bounds(self.rows_of(as_ids(cells)))
+        starts, ends = self._bounds(None if cells is None else self.rows_of(as_ids(cells)))
         columns = _join_ranges(starts, ends)
         if numbers is None and labels is None:
             return columns
@@ -184,14 +178,17 @@ class CompartmentTable:
         ends = np.asarray(self.ends[:], dtype=np.int64)
         return np.asarray(self.cell_ids[:])[np.searchsorted(ends, columns, side="right")]
 
-    def _bounds(self, rows: NDArray[np.intp]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        if len(rows) == 1:
+    def _bounds(
+        self, rows: NDArray[np.intp] | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the first column and the end of the columns of cells, by default of all."""
+        if rows is not None and len(rows) == 1:
             row = int(rows[0])
             near = np.asarray(self.ends[max(row - 1, 0) : row + 1], dtype=np.int64)
             return (near[:1] if row else np.zeros(1, np.int64)), near[-1:]
         ends = np.asarray(self.ends[:], dtype=np.int64)
-        starts = np.where(rows > 0, ends[rows - 1], 0) if len(rows) else np.zeros(0, np.int64)
-        return starts, ends[rows]
+        starts = np.concatenate([np.zeros(1, np.int64), ends])[:-1]
+        return (starts, ends) if rows is None else (starts[rows], ends[rows])
 
     def _rank(self, name: str, columns: NDArray[np.intp], wanted: NDArray[Any]) -> NDArray[np.intp]:
         """Return the position in ``wanted`` of the value of each compartment, -1 if not there."""
@@ -202,7 +199,7 @@ class CompartmentTable:
         missing = wanted[~np.isin(wanted, values)]
         if len(missing):
             msg = (
-                f"{name} {some_of(missing)} is not among the compartments of the chosen cells of "
+                f"{name} {some_of(missing)} is not among the compartments of the selected cells of "
                 f"population {self.population!r} ({name}s {some_of(np.unique(values))})"
             )
             raise CompartmentNotFoundError(msg)

@@ -22,9 +22,7 @@ def as_ids(ids: Iterable[int] | int | NDArray[Any]) -> NDArray[Any]:
         ids = np.asarray([ids] if np.isscalar(ids) else list(ids))  # type: ignore[arg-type]
     array = np.atleast_1d(ids)
     if len(array) and array.dtype.kind not in "iu":
-        msg = (
-            f"expected integers as ids and compartment numbers, not {array.dtype}: {some_of(array)}"
-        )
+        msg = f"ids and compartment numbers have the type {array.dtype}: {some_of(array)}; expected integers"
         raise TypeError(msg)
     return array.astype(np.int64) if not len(array) else array
 

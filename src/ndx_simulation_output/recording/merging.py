@@ -25,7 +25,7 @@ from ndx_simulation_output.recording.output import (
     SimulationOutput,
     Spikes,
 )
-from ndx_simulation_output.recording.times import RegularTimes, Times
+from ndx_simulation_output.recording.times import RegularTimes
 from ndx_simulation_output.recording.views import Joined
 
 _Item = TypeVar("_Item")
@@ -138,17 +138,22 @@ def _join_reports(parts: _Parts[Report], notes: list[str]) -> Report:
         )
         msg = f"report {first.name!r} has numbers of rows that differ: {found}; expected the same"
         raise ShapeMismatchError(msg)
-    expected = _facts(first)
+    expected = _properties(first)
     for name, report in parts[1:]:
-        for what, found in _facts(report).items():
-            if found != expected[what]:
+        for key, found in _properties(report).items():
+            if found != expected[key]:
                 msg = (
-                    f"report {first.name!r} has the {what} {found} in {name}; expected "
-                    f"{expected[what]}, as in {file}"
+                    f"report {first.name!r} has the {key} {found} in {name}; expected "
+                    f"{expected[key]}, as in {file}"
                 )
                 raise ShapeMismatchError(msg)
-        if not _same_times(first.times, report.times):
-            msg = f"report {first.name!r} has other timestamps in {name} than in {file}"
+        # Regular times of equal start, rate and count are equal.
+        is_regular = isinstance(first.times, RegularTimes)
+        if not is_regular and not np.array_equal(first.times.seconds(), report.times.seconds()):
+            msg = (
+                f"report {first.name!r} has other timestamps in {name} than in {file}; expected "
+                "the same"
+            )
             raise ShapeMismatchError(msg)
     where = f"report {first.name!r}"
     _check_cells(where, [(name, report.compartments.cell_ids) for name, report in parts])
@@ -161,7 +166,7 @@ def _join_reports(parts: _Parts[Report], notes: list[str]) -> Report:
     )
 
 
-def _facts(report: Report) -> dict[str, Any]:
+def _properties(report: Report) -> dict[str, Any]:
     """Return what reports must have in common, as text for a message."""
     table, times, unit = report.compartments, report.times, report.unit
     sampling = "timestamps"
@@ -174,12 +179,6 @@ def _facts(report: Report) -> dict[str, Any]:
         "times": sampling,
         "columns": ", ".join([*sorted(table.columns), *sorted(table.cell_columns)]) or "none",
     }
-
-
-def _same_times(first: Times, second: Times) -> bool:
-    """Return True if times of the same kind and number are equal."""
-    regular = isinstance(first, RegularTimes)
-    return regular or np.array_equal(first.seconds(), second.seconds())
 
 
 def _check_cells(where: str, parts: _Parts[Any]) -> None:

@@ -39,7 +39,7 @@ class Section:
         """Return the centre of the segment that NEURON selects for 0.5, from 0 to 1."""
         return (min(int(0.5 * self.nseg), self.nseg - 1) + 0.5) / self.nseg
 
-    def place(self, position: float) -> NDArray[np.float64]:
+    def coordinates_at(self, position: float) -> NDArray[np.float64]:
         """Return x, y, z and diameter at a position, NaN without points; shape (4,)."""
         if not len(self.points) or np.isnan(position):
             return np.full(4, np.nan)
