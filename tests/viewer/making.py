@@ -1,4 +1,4 @@
-"""Runs to look at, small and written as users write theirs."""
+"""Small NWB files for the viewer."""
 
 from datetime import datetime, timezone
 from pathlib import Path
@@ -24,14 +24,12 @@ from ndx_simulation_output.recording import (
     Unit,
 )
 
-__all__ = ["CELLS", "ROWS", "a_mixture", "a_run", "table", "values"]
-
 CELLS = np.array([3, 7, 12])
 ROWS = 2000
 
 
 def table(*, with_places: bool = True, population: str = "exc") -> CompartmentTable:
-    """Three cells of four compartments each, two in each of two sections."""
+    """Return three cells of four compartments each, two in each of two sections."""
     columns = {
         "number": np.tile([0, 0, 1, 1], 3),
         "position": np.tile([0.25, 0.75, 0.25, 0.75], 3),
@@ -45,7 +43,7 @@ def table(*, with_places: bool = True, population: str = "exc") -> CompartmentTa
 
 
 def values(shift: float = 0.0) -> np.ndarray:
-    """Waves, each a little later than the one before, and a spike of one sample."""
+    """Return sine waves with increasing phase, and a spike of one sample."""
     time = np.arange(ROWS)[:, np.newaxis]
     found = -65 + 10 * np.sin(0.01 * time - 0.3 * np.arange(12)) + shift
     found[1234, 5] = 40.0 + shift
@@ -72,7 +70,7 @@ def a_run(
 
 
 def a_mixture(path: Path) -> Path:
-    """Write what is no compartment: extracellular channels, a network's state, arrays with axes."""
+    """Write extracellular channels, the state of a network and arrays with axes."""
     channels = values()[:, :4].astype("f8")
     grid = np.arange(12.0).reshape(3, 4)
     scan = (

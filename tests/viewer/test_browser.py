@@ -1,6 +1,6 @@
 """The page in a real browser: headless Chromium, driven by Playwright.
 
-Screenshots go to the directory that ``NDX_SCREENSHOTS`` names, if it does.
+Screenshots are saved to the directory in the environment variable ``NDX_SCREENSHOTS``.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ def browser():
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """A run of the demo's network, and two small ones with places."""
+    """Write a run of the demo and two small runs with coordinates."""
     folder = tmp_path_factory.mktemp("runs")
     list(run_demo(folder / "demo"))
     a_run(folder / "one.nwb")
@@ -54,28 +54,28 @@ def runs(tmp_path_factory):
     return folder
 
 
-class Look:
-    """A page in the browser, and all that it complained of."""
+class BrowserPage:
+    """A page in the browser, with its console messages, errors and foreign requests."""
 
     def __init__(self, context, address):
         self.page = context.new_page()
-        self.complaints = []
-        self.page.on("console", self._said)
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("request", self._asked)
-        self.page.on("dialog", lambda dialog: self.complaints.append(dialog.message))
+        self.problems = []
+        self.page.on("console", self._on_console)
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.page.on("request", self._on_request)
+        self.page.on("dialog", lambda dialog: self.problems.append(dialog.message))
         self.page.goto(address)
         self.page.wait_for_function(
             "window.Bokeh && Bokeh.documents.length && Bokeh.documents[0].is_idle"
         )
 
-    def _said(self, message):
+    def _on_console(self, message):
         if message.type in {"error", "warning"}:
-            self.complaints.append(message.text)
+            self.problems.append(message.text)
 
-    def _asked(self, request):
+    def _on_request(self, request):
         if not request.url.startswith(("http://127.0.0.1:", "ws://127.0.0.1:", "data:", "blob:")):
-            self.complaints.append(f"asked for {request.url}")
+            self.problems.append(f"request to {request.url}")
 
     def tab(self, name, shows):
         """Open a tab and wait until it shows something."""
@@ -84,17 +84,17 @@ class Look:
         self.page.wait_for_timeout(400)
 
     def fill(self, title, text):
-        """Write into the field of this title that is to be seen."""
+        """Enter text into the visible field with this title."""
         field = self.page.get_by_label(title, exact=True).locator("visible=true").first
         field.fill(text)
         field.press("Enter")
 
     def plotted(self, name):
-        """The values of a column of data of the first figure that is to be seen."""
+        """Return the values of a column in all data sources that have it."""
         return self.page.evaluate(_PLOTTED, name)
 
     def shot(self, name):
-        """Keep a picture of the page, if they are wanted."""
+        """Save a screenshot if a directory is set."""
         folder = os.environ.get("NDX_SCREENSHOTS")
         if folder:
             self.page.screenshot(path=Path(folder) / f"{name}.png")
@@ -115,7 +115,7 @@ _PLOTTED = """
 
 
 class Served(threading.Thread):
-    """A server in a thread of its own, whose address comes when it is ready."""
+    """A server in a thread; the queue gets its address."""
 
     def __init__(self, files):
         super().__init__()
@@ -136,8 +136,8 @@ class Served(threading.Thread):
 
 
 @pytest.fixture
-def look(browser):
-    """Serve files, and open the page."""
+def open_page(browser):
+    """Return a function that serves files and opens the page."""
     servers, contexts = [], []
 
     def at(*paths, **options):
@@ -145,7 +145,7 @@ def look(browser):
         context = browser.new_context(viewport={"width": 1280, "height": 860})
         context.set_default_timeout(30_000)
         contexts.append(context)
-        return Look(context, servers[-1].addresses.get(timeout=60))
+        return BrowserPage(context, servers[-1].addresses.get(timeout=60))
 
     yield at
     for context in contexts:
@@ -154,8 +154,8 @@ def look(browser):
         server.stop()
 
 
-def test_the_tabs_of_a_run_show_it_without_a_complaint(look, runs):
-    page = look(runs / "demo" / "run.nwb")
+def test_the_tabs_of_a_run_have_no_problems(open_page, runs):
+    page = open_page(runs / "demo" / "run.nwb")
 
     page.page.get_by_text("report v_exc").first.wait_for()
     page.page.get_by_text("acquisition").first.click()
@@ -174,23 +174,23 @@ def test_the_tabs_of_a_run_show_it_without_a_complaint(look, runs):
     page.shot("demo-neuron")
 
     assert len(before[0]) == 5
-    assert page.complaints == []
+    assert page.problems == []
 
 
-def test_a_run_without_places_has_no_neuron(look, tmp_path):
+def test_a_run_without_coordinates_has_no_neuron(open_page, tmp_path):
     report = simulate(duration=0.01)["v_exc"]
     columns = {"number": report.compartments.columns["number"]}
     placeless = replace(report, compartments=replace(report.compartments, columns=columns))
     sonata.write(SimulationOutput(reports=(placeless,)), tmp_path / "sonata")
 
-    page = look(tmp_path / "sonata")
+    page = open_page(tmp_path / "sonata")
     page.tab("Neuron", "has no coordinates of compartments")
 
-    assert page.complaints == []
+    assert page.problems == []
 
 
-def test_zooming_with_the_wheel_reads_again(look, runs):
-    page = look(runs / "one.nwb")
+def test_zooming_with_the_wheel_reads_again(open_page, runs):
+    page = open_page(runs / "one.nwb")
     page.tab("Traces", "every sample")
     page.page.get_by_text("Python", exact=True).first.click()
     page.page.get_by_text("open_output").first.wait_for()
@@ -203,11 +203,11 @@ def test_zooming_with_the_wheel_reads_again(look, runs):
     page.page.get_by_text(re.compile(r"start=0\.\d+, stop=0\.\d+")).wait_for()
 
     assert len(page.plotted("xs")[0][0]) < before
-    assert page.complaints == []
+    assert page.problems == []
 
 
-def test_a_neuron_turns_and_is_coloured_by_time(look, runs):
-    page = look(runs / "one.nwb")
+def test_a_neuron_rotates_and_plays(open_page, runs):
+    page = open_page(runs / "one.nwb")
     page.tab("Neuron", "drag to rotate")
     places, depths, values = (page.plotted(name) for name in ("xs", "z", "value"))
 
@@ -224,11 +224,11 @@ def test_a_neuron_turns_and_is_coloured_by_time(look, runs):
     assert page.plotted("xs") != places
     assert page.plotted("z") == depths
     assert page.plotted("value") != values
-    assert page.complaints == []
+    assert page.problems == []
 
 
-def test_channels_states_and_arrays_are_drawn(look, tmp_path):
-    page = look(a_mixture(tmp_path / "mixture.nwb"))
+def test_channels_states_and_arrays_are_drawn(open_page, tmp_path):
+    page = open_page(a_mixture(tmp_path / "mixture.nwb"))
 
     page.tab("Channels", "from one channel to the next")
     page.fill("Channels", "5, 2")
@@ -246,22 +246,22 @@ def test_channels_states_and_arrays_are_drawn(look, tmp_path):
     page.shot("arrays")
 
     assert png.value.suggested_filename == "mixture-network.png"
-    assert page.complaints == []
+    assert page.problems == []
 
 
-def test_two_runs_are_compared(look, runs):
-    page = look(runs / "one.nwb", runs / "two.nwb")
+def test_two_runs_are_compared(open_page, runs):
+    page = open_page(runs / "one.nwb", runs / "two.nwb")
 
     page.tab("Compare", "largest difference drawn")
     page.page.get_by_label("Report").locator("visible=true").first.select_option("v")
     page.page.get_by_text("largest difference drawn: 3 mV").wait_for()
     page.shot("compare")
 
-    assert page.complaints == []
+    assert page.problems == []
 
 
-def test_what_is_shown_is_saved(look, runs, tmp_path):
-    page = look(runs / "one.nwb")
+def test_shown_data_are_saved(open_page, runs, tmp_path):
+    page = open_page(runs / "one.nwb")
     page.tab("Traces", "every sample")
     page.page.get_by_label("Report").locator("visible=true").first.select_option("v")
     page.page.wait_for_function(f"({_PLOTTED})('ys')[0][0][0] < -50")
@@ -276,11 +276,11 @@ def test_what_is_shown_is_saved(look, runs, tmp_path):
     assert csv.value.suggested_filename == "one-traces.csv"
     assert (tmp_path / "saved.csv").read_text(encoding="utf-8").startswith("time_s,cell 3: 0")
     assert (tmp_path / "saved.png").read_bytes().startswith(b"\x89PNG")
-    assert page.complaints == []
+    assert page.problems == []
 
 
-def test_a_wrong_selection_is_said_and_the_page_lives_on(look, runs):
-    page = look(runs / "one.nwb")
+def test_a_wrong_selection_shows_a_message_until_it_is_corrected(open_page, runs):
+    page = open_page(runs / "one.nwb")
     page.tab("Traces", "every sample")
 
     page.fill("Cells", "99")
@@ -290,11 +290,11 @@ def test_a_wrong_selection_is_said_and_the_page_lives_on(look, runs):
     page.page.wait_for_function(f"({_PLOTTED})('ys')[0].length == 2")
 
     assert page.page.get_by_text("cell 99 is not among").count() == 0
-    assert page.complaints == []
+    assert page.problems == []
 
 
-def test_the_page_is_refused_without_the_token(look, runs, browser):
-    page = look(runs / "one.nwb")
+def test_the_page_is_refused_without_the_token(open_page, runs, browser):
+    page = open_page(runs / "one.nwb")
     stranger = browser.new_context()
     other = stranger.new_page()
 
@@ -305,14 +305,14 @@ def test_the_page_is_refused_without_the_token(look, runs, browser):
     assert answer.status == 403
 
 
-def test_names_in_a_file_are_never_markup_nor_formulas(look, tmp_path):
+def test_names_of_a_file_are_neither_markup_nor_math(open_page, tmp_path):
     path = a_run(tmp_path / "<img src=x onerror=alert(1)>.nwb", name="<img src=x> $$x$$")
     with h5py.File(path, "r+") as file:
         file["acquisition"].attrs["$$x$$"] = "<img src=x onerror=alert(1)> $$x$$"
         for data in ("ca", "<img src=x> $$x$$"):
             file[f"acquisition/{data}/data"].attrs["unit"] = "$$x$$"
 
-    page = look(path)
+    page = open_page(path)
     page.page.get_by_text("acquisition").first.click()
     page.page.get_by_text("$$x$$").nth(1).wait_for()
     for name, shows in (("Traces", "every"), ("Heat map", "pixel"), ("Neuron", "drag to rotate")):
@@ -322,7 +322,7 @@ def test_names_in_a_file_are_never_markup_nor_formulas(look, tmp_path):
     page.page.get_by_text("neither a number").wait_for()
 
     assert page.page.locator("img").count() == 0
-    assert page.complaints == []
+    assert page.problems == []
 
 
 @pytest.mark.parametrize(
@@ -336,11 +336,11 @@ def test_names_in_a_file_are_never_markup_nor_formulas(look, tmp_path):
         ("nwb", "p026_pynwb200_lab.nwb", "Heat map", "each value has a pixel"),
     ],
 )
-def test_genuine_files_are_shown_without_a_complaint(look, request, kind, pattern, tab, shows):
+def test_genuine_files_have_no_problems(open_page, request, kind, pattern, tab, shows):
     folder = request.getfixturevalue("sonata_data").parent / kind
 
-    page = look(folder / pattern, dt=0.5 if kind == "annarchy" else None)
+    page = open_page(folder / pattern, dt=0.5 if kind == "annarchy" else None)
     page.tab(tab, shows)
     page.shot(f"genuine-{kind}-{tab}")
 
-    assert page.complaints == []
+    assert page.problems == []

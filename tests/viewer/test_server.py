@@ -1,4 +1,4 @@
-"""Who may see the page: this machine, with the token, from the page itself."""
+"""Access to the page: only from this machine, with the token and from the same origin."""
 
 import asyncio
 import errno
@@ -22,8 +22,8 @@ from tests.viewer.making import a_run
 
 
 @pytest.fixture
-def asked(tmp_path):
-    """Start a server, ask it something, and stop it."""
+def ask_server(tmp_path):
+    """Return a function that starts a server, sends requests and stops the server."""
     path = a_run(tmp_path / "run.nwb")
 
     def ask(question):
@@ -61,17 +61,17 @@ async def cookie_of(address):
     "path",
     ["", "?token=", "?token=wrong", "static/js/bokeh.min.js", "ws", "metadata", "download/x"],
 )
-def test_a_request_without_the_token_is_refused(asked, path):
+def test_a_request_without_the_token_is_refused(ask_server, path):
     async def question(address):
         return await status_of(address.partition("?")[0] + path)
 
-    code, answer = asked(question)
+    code, answer = ask_server(question)
 
     assert code == 403
     assert b"the address that ndx-sim view printed" in answer.body
 
 
-def test_the_token_of_the_address_becomes_a_cookie_that_only_this_page_has(asked):
+def test_the_token_of_the_address_becomes_a_cookie(ask_server):
     async def question(address):
         code, answer = await status_of(address)
         cookie = answer.headers["Set-Cookie"]
@@ -79,7 +79,7 @@ def test_the_token_of_the_address_becomes_a_cookie_that_only_this_page_has(asked
         page = await status_of(address.partition("?")[0], headers=headers)
         return code, answer.headers["Location"], cookie, page
 
-    code, location, cookie, (page_code, page) = asked(question)
+    code, location, cookie, (page_code, page) = ask_server(question)
 
     assert (code, location, page_code) == (302, "/", 200)
     assert "HttpOnly" in cookie
@@ -88,7 +88,7 @@ def test_the_token_of_the_address_becomes_a_cookie_that_only_this_page_has(asked
     assert b"https://" not in page.body
 
 
-def test_a_page_of_another_server_is_refused_even_with_the_cookie(asked):
+def test_a_page_of_another_server_is_refused_even_with_the_cookie(ask_server):
     async def question(address):
         headers = {"Cookie": (await cookie_of(address)).partition(";")[0]}
         base = address.partition("?")[0]
@@ -96,11 +96,11 @@ def test_a_page_of_another_server_is_refused_even_with_the_cookie(asked):
         other = {**headers, "Origin": "http://evil.example"}
         return [(await status_of(base, headers=given))[0] for given in (own, other)]
 
-    assert asked(question) == [200, 403]
+    assert ask_server(question) == [200, 403]
 
 
 @pytest.mark.parametrize("has_cookie", [False, True])
-def test_a_websocket_without_the_token_or_from_elsewhere_is_refused(asked, has_cookie):
+def test_a_websocket_without_the_token_or_from_elsewhere_is_refused(ask_server, has_cookie):
     async def question(address):
         base = address.partition("?")[0]
         headers = {"Origin": "http://evil.example"}
@@ -111,39 +111,39 @@ def test_a_websocket_without_the_token_or_from_elsewhere_is_refused(asked, has_c
             await websocket_connect(request, subprotocols=["bokeh", "x"])
         return refused.value.code
 
-    assert asked(question) == 403
+    assert ask_server(question) == 403
 
 
-def test_only_this_machine_is_listened_to(asked):
+def test_only_the_loopback_address_is_listened_to(ask_server):
     async def question(address):
         port = int(address.partition("127.0.0.1:")[2].partition("/")[0])
         with socket.socket() as other:
-            # Another address of this machine stands for what others would use.
+            # Another address of this machine instead of one of the network.
             return other.connect_ex(("127.0.0.2", port))
 
-    assert asked(question) == errno.ECONNREFUSED
+    assert ask_server(question) == errno.ECONNREFUSED
 
 
-def test_what_is_not_offered_cannot_be_downloaded(asked):
+def test_an_unknown_download_is_not_found(ask_server):
     async def question(address):
         headers = {"Cookie": (await cookie_of(address)).partition(";")[0]}
         return (await status_of(f"{address.partition('?')[0]}download/guess", headers=headers))[0]
 
-    assert asked(question) == 404
+    assert ask_server(question) == 404
 
 
-def test_looking_changes_nothing_in_the_file(asked, tmp_path):
+def test_viewing_does_not_change_the_file(ask_server, tmp_path):
     before = (tmp_path / "run.nwb").read_bytes() if (tmp_path / "run.nwb").exists() else b""
 
     async def question(address):
         headers = {"Cookie": (await cookie_of(address)).partition(";")[0]}
         return (await status_of(address.partition("?")[0], headers=headers))[0]
 
-    assert asked(question) == 200
+    assert ask_server(question) == 200
     assert (tmp_path / "run.nwb").read_bytes() == before
 
 
-def test_a_file_that_is_not_there_is_an_error_before_anything_is_served(tmp_path):
+def test_a_missing_file_is_an_error_before_the_page_is_served(tmp_path):
     command = [sys.executable, "-c", "from ndx_simulation_output.cli import main; main()"]
 
     result = subprocess.run(
@@ -157,7 +157,7 @@ def test_a_file_that_is_not_there_is_an_error_before_anything_is_served(tmp_path
     assert "no.nwb does not exist" in result.stderr
 
 
-def test_a_port_that_is_taken_is_said(tmp_path):
+def test_a_port_in_use_is_an_error(tmp_path):
     path = a_run(tmp_path / "run.nwb")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -176,7 +176,7 @@ def test_a_port_that_is_taken_is_said(tmp_path):
     assert f"cannot listen on port {port}" in result.stderr
 
 
-def test_without_bokeh_the_command_says_what_to_install(monkeypatch, tmp_path):
+def test_without_bokeh_the_error_has_the_extra_to_install(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "bokeh", None)
 
     result = CliRunner().invoke(main, ["view", str(tmp_path / "run.nwb")])

@@ -1,4 +1,4 @@
-"""What the views put into their figures, without a browser."""
+"""Data of the figures of each view, without a browser."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ FILE, TRACES, HEAT, SPIKES, NEURON, CHANNELS, NETWORK, ARRAYS, COMPARE = range(9
 
 @pytest.fixture
 def page_of():
-    """Make the page of some files, with a tab opened."""
+    """Return a function that opens a tab of a page."""
     sessions = []
 
     def make(tab, *paths, **options):
@@ -46,15 +46,15 @@ def message(page):
 
 
 def zoom(page, view, start, end):
-    """Do what the browser does, and what happens when it rests."""
+    """Zoom as the browser does, and run the delayed callbacks."""
     view.figure.x_range.start, view.figure.x_range.end = start, end
     event = RangesUpdate(view.figure, x0=start, x1=end, y0=0, y1=1)
-    view.figure._trigger_event(event)  # noqa: SLF001 - there is no other way
+    view.figure._trigger_event(event)  # noqa: SLF001 - Bokeh has no public method
     for waiting in list(page.session.waiting.values()):
         waiting.callback()
 
 
-def test_traces_begin_with_some_cells_and_their_first_compartments(tmp_path, page_of):
+def test_some_cells_and_their_first_number_are_selected_initially(tmp_path, page_of):
     page = page_of(TRACES, a_run(tmp_path / "run.nwb"))
 
     view = view_of(page)
@@ -70,7 +70,7 @@ def test_traces_begin_with_some_cells_and_their_first_compartments(tmp_path, pag
     assert view.figure.yaxis[0].axis_label.text == "v (mV)"
 
 
-def test_another_selection_draws_other_traces(tmp_path, page_of):
+def test_a_selection_draws_its_traces(tmp_path, page_of):
     page = page_of(TRACES, a_run(tmp_path / "run.nwb"))
     view = view_of(page)
     view.choice.report.value = "v"
@@ -84,23 +84,23 @@ def test_another_selection_draws_other_traces(tmp_path, page_of):
 
 
 @pytest.mark.parametrize(
-    ("cells", "said"),
+    ("cells", "shown"),
     [("99", "cell 99 is not among the 3 recorded cells"), ("3-x", "neither a number nor a range")],
 )
-def test_a_selection_at_fault_is_said_and_what_was_drawn_stays(tmp_path, page_of, cells, said):
+def test_a_wrong_selection_shows_a_message_and_keeps_the_traces(tmp_path, page_of, cells, shown):
     page = page_of(TRACES, a_run(tmp_path / "run.nwb"))
     view = view_of(page)
     before = view.lines.data
 
     view.choice.cells.value = cells
 
-    assert said in message(page)
+    assert shown in message(page)
     assert view.lines.data == before
     view.choice.cells.value = "7"
     assert not message(page)
 
 
-def test_zooming_reads_what_is_in_the_window_and_shows_every_sample(tmp_path, page_of, monkeypatch):
+def test_zooming_reads_every_sample_of_the_window(tmp_path, page_of, monkeypatch):
     from ndx_simulation_output.viewer import figures
 
     monkeypatch.setattr(figures, "_PIXELS", (40, 50))
@@ -122,7 +122,7 @@ def test_zooming_reads_what_is_in_the_window_and_shows_every_sample(tmp_path, pa
     assert (shown.start, shown.stop) == (0.12, 0.125)
 
 
-def test_a_heat_map_shows_all_and_zooms_into_compartments(tmp_path, page_of):
+def test_a_heat_map_zooms_into_compartments(tmp_path, page_of):
     page = page_of(HEAT, a_run(tmp_path / "run.nwb"))
     view = view_of(page)
     view.choice.report.value = "v"
@@ -136,7 +136,7 @@ def test_a_heat_map_shows_all_and_zooms_into_compartments(tmp_path, page_of):
     assert view.pixels.data["y"] == [4]
 
 
-def test_irregular_times_are_put_where_they_belong(tmp_path, page_of):
+def test_irregular_times_are_resampled_to_even_pixels(tmp_path, page_of):
     page = page_of(HEAT, a_run(tmp_path / "run.nwb"))
 
     view = view_of(page)
@@ -148,7 +148,7 @@ def test_irregular_times_are_put_where_they_belong(tmp_path, page_of):
     np.testing.assert_allclose(image[:, 500], values()[row], atol=0.2)
 
 
-def test_spikes_are_marks_and_then_counts(tmp_path, page_of, monkeypatch):
+def test_few_spikes_are_marks(tmp_path, page_of, monkeypatch):
     page = page_of(SPIKES, a_run(tmp_path / "run.nwb"))
     view = view_of(page)
     assert view.points.data["id"].tolist() == [3, 12, 3, 7]
@@ -176,7 +176,7 @@ def test_many_spikes_are_counted_in_pixels(tmp_path, page_of, monkeypatch):
     assert np.nansum(view.pixels.data["image"][0]) == 4
 
 
-def test_a_neuron_is_coloured_by_the_values_at_the_time_of_the_slider(tmp_path, page_of):
+def test_a_neuron_has_the_colours_of_the_time_of_the_slider(tmp_path, page_of):
     page = page_of(NEURON, a_run(tmp_path / "run.nwb"))
     view = view_of(page)
     assert len(view.lines.data["xs"]) == 12
@@ -191,7 +191,7 @@ def test_a_neuron_is_coloured_by_the_values_at_the_time_of_the_slider(tmp_path, 
     assert view.shown().at == pytest.approx(0.1234)
 
 
-def test_playing_moves_the_slider_and_begins_again(tmp_path, page_of):
+def test_playing_moves_the_slider_and_restarts_at_the_end(tmp_path, page_of):
     page = page_of(NEURON, a_run(tmp_path / "run.nwb"))
     view = view_of(page)
 
@@ -206,15 +206,15 @@ def test_playing_moves_the_slider_and_begins_again(tmp_path, page_of):
     assert not page.session.document.session_callbacks
 
 
-def test_cells_without_places_say_so(tmp_path, page_of):
+def test_cells_without_coordinates_show_a_message(tmp_path, page_of):
     page = page_of(NEURON, a_run(tmp_path / "run.nwb", with_places=False))
 
-    (said,) = page.tabs.tabs[NEURON].child.children
+    (shown,) = page.tabs.tabs[NEURON].child.children
 
-    assert "has no coordinates of compartments" in said.text
+    assert "has no coordinates of compartments" in shown.text
 
 
-def test_channels_stand_above_each_other_under_their_ids(tmp_path, page_of):
+def test_channels_are_stacked_and_labelled_by_id(tmp_path, page_of):
     page = page_of(CHANNELS, a_mixture(tmp_path / "run.nwb"))
     view = view_of(page)
     assert len(view.lines.data["ys"]) == 4
@@ -237,7 +237,7 @@ def test_channels_stand_above_each_other_under_their_ids(tmp_path, page_of):
     assert "channel 3 is not among the 4 channels" in message(page)
 
 
-def test_neurons_are_drawn_on_their_grid_and_counted(tmp_path, page_of):
+def test_neurons_are_drawn_on_their_grid_with_a_histogram(tmp_path, page_of):
     view = view_of(page_of(NETWORK, a_mixture(tmp_path / "state.nwb")))
 
     picture, counted = view.drawn.children
@@ -283,18 +283,18 @@ def test_synapses_are_a_matrix_of_ranks(tmp_path, page_of, quantity, first):
 def test_arrays_of_every_dimension_are_drawn(tmp_path, page_of):
     page = page_of(ARRAYS, a_mixture(tmp_path / "arrays.nwb"))
     view = view_of(page)
-    said = []
+    shown = []
 
     for place, _ in view.array.options:
         view.array.value = place
-        said.append(view.note.text)
+        shown.append(view.note.text)
         assert not message(page)
 
-    assert [len(one) > 0 for one in said] == [True] * 4
-    assert "3 × 4" in said[0]
+    assert [len(one) > 0 for one in shown] == [True] * 4
+    assert "3 × 4" in shown[0]
 
 
-def test_files_without_channels_states_or_arrays_say_so(tmp_path, page_of):
+def test_files_without_channels_states_or_arrays_show_a_message(tmp_path, page_of):
     page = page_of(CHANNELS, a_run(tmp_path / "run.nwb"))
     for tab, what in (
         (CHANNELS, "extracellular potentials"),
@@ -302,11 +302,11 @@ def test_files_without_channels_states_or_arrays_say_so(tmp_path, page_of):
         (ARRAYS, "arrays"),
     ):
         page.tabs.active = tab
-        (said,) = page.tabs.tabs[tab].child.children
-        assert what in said.text
+        (shown,) = page.tabs.tabs[tab].child.children
+        assert what in shown.text
 
 
-def test_two_runs_are_drawn_over_each_other_and_their_difference_below(tmp_path, page_of):
+def test_two_runs_and_their_difference_are_drawn(tmp_path, page_of):
     one, two = a_run(tmp_path / "one.nwb"), a_run(tmp_path / "two.nwb", shift=2.0)
     page = page_of(COMPARE, one, two)
     view = view_of(page)
@@ -320,7 +320,7 @@ def test_two_runs_are_drawn_over_each_other_and_their_difference_below(tmp_path,
     assert "largest difference drawn: 2 mV" in view.note.text
 
 
-def test_the_saved_difference_is_that_with_the_file_that_is_selected(tmp_path, page_of):
+def test_the_saved_difference_is_that_of_the_selected_file(tmp_path, page_of):
     paths = [a_run(tmp_path / f"{name}.nwb") for name in ("one", "two", "three")]
     view = view_of(page_of(COMPARE, *paths))
 
@@ -330,15 +330,15 @@ def test_the_saved_difference_is_that_with_the_file_that_is_selected(tmp_path, p
     assert "three.nwb') as other" in view.saving.text.text
 
 
-def test_one_file_alone_is_compared_with_nothing(tmp_path, page_of):
+def test_comparing_needs_two_files(tmp_path, page_of):
     page = page_of(COMPARE, a_run(tmp_path / "run.nwb"))
 
-    (said,) = page.tabs.tabs[COMPARE].child.children
+    (shown,) = page.tabs.tabs[COMPARE].child.children
 
-    assert "ndx-sim view ONE TWO" in said.text
+    assert "ndx-sim view ONE TWO" in shown.text
 
 
-def test_the_other_file_is_shown_when_it_is_chosen(tmp_path, page_of):
+def test_selecting_a_file_shows_it(tmp_path, page_of):
     one, two = a_run(tmp_path / "one.nwb"), a_run(tmp_path / "two.nwb", shift=2.0)
     page = page_of(TRACES, one, two)
 
@@ -349,7 +349,7 @@ def test_the_other_file_is_shown_when_it_is_chosen(tmp_path, page_of):
     np.testing.assert_allclose(view.lines.data["ys"][0], values(2.0)[:, 0], rtol=1e-6)
 
 
-def test_a_file_that_was_replaced_is_opened_again(tmp_path, page_of):
+def test_a_file_that_was_replaced_is_reopened(tmp_path, page_of):
     path = a_run(tmp_path / "run.nwb")
     page = page_of(TRACES, path)
     view = view_of(page)
@@ -361,7 +361,7 @@ def test_a_file_that_was_replaced_is_opened_again(tmp_path, page_of):
     np.testing.assert_allclose(view.lines.data["ys"][0], values(5.0)[:, 0], rtol=1e-6)
 
 
-def test_a_file_that_is_gone_is_said_and_comes_back(tmp_path, page_of):
+def test_a_missing_file_shows_a_message_until_it_exists_again(tmp_path, page_of):
     path = a_run(tmp_path / "run.nwb")
     page = page_of(TRACES, path)
     path.rename(tmp_path / "away.nwb")
@@ -374,7 +374,7 @@ def test_a_file_that_is_gone_is_said_and_comes_back(tmp_path, page_of):
     assert not message(page)
 
 
-def test_a_run_is_watched_while_it_is_written_and_never_held_open(tmp_path, page_of):
+def test_a_growing_run_is_read_without_staying_open(tmp_path, page_of):
     target = tmp_path / "run.nwb"
     reports = [StreamedReport("v", table(), rate=10_000.0, unit=Unit("volts", 1e-3))]
     session = {"NWBFile": {"session_start_time": "2026-01-31T12:00:00+01:00"}}
@@ -397,7 +397,7 @@ def test_a_run_is_watched_while_it_is_written_and_never_held_open(tmp_path, page
     assert not page.status.text
 
 
-def test_what_nobody_foresaw_is_said_in_the_page_too(tmp_path, page_of, monkeypatch, capsys):
+def test_an_unexpected_error_is_shown_in_the_page(tmp_path, page_of, monkeypatch, capsys):
     page = page_of(TRACES, a_run(tmp_path / "run.nwb"))
     view = view_of(page)
     monkeypatch.setattr(view, "shown", lambda: 1 / 0)
@@ -408,7 +408,7 @@ def test_what_nobody_foresaw_is_said_in_the_page_too(tmp_path, page_of, monkeypa
     assert "ZeroDivisionError" in capsys.readouterr().err
 
 
-def test_the_lines_of_python_follow_what_is_shown(tmp_path, page_of):
+def test_code_is_updated_with_the_selection(tmp_path, page_of):
     page = page_of(TRACES, a_run(tmp_path / "run.nwb"))
     view = view_of(page)
 
@@ -418,7 +418,7 @@ def test_the_lines_of_python_follow_what_is_shown(tmp_path, page_of):
     assert "cells=[7]" in view.saving.text.text
 
 
-def test_a_group_opens_and_closes_and_lists_more_when_asked(tmp_path, monkeypatch):
+def test_a_group_opens_closes_and_lists_more_members(tmp_path, monkeypatch):
     from ndx_simulation_output.viewer import tree as hdf5_tree
 
     monkeypatch.setattr(hdf5_tree, "CHILDREN", 4)
@@ -436,7 +436,7 @@ def test_a_group_opens_and_closes_and_lists_more_when_asked(tmp_path, monkeypatc
     assert len(tree.lines) == 1
 
 
-def test_a_click_shows_attributes_as_text_and_never_as_markup(tmp_path, page_of):
+def test_attributes_are_escaped(tmp_path, page_of):
     import h5py
 
     path = a_run(tmp_path / "run.nwb")
@@ -456,7 +456,7 @@ def test_a_click_shows_attributes_as_text_and_never_as_markup(tmp_path, page_of)
 
 @pytest.mark.parametrize("kind", ["sonata", "neuronvisio", "annarchy", "pymodaq", "nwb"])
 @pytest.mark.filterwarnings("ignore::ndx_simulation_output.SimulationOutputWarning")
-def test_genuine_files_can_be_looked_at_in_every_tab(kind, request, page_of):
+def test_every_tab_of_genuine_files_can_be_opened(kind, request, page_of):
     folder = request.getfixturevalue("sonata_data").parent / kind
     paths = [path for path in sorted(folder.rglob("*")) if path.suffix in {".h5", ".nwb", ".npz"}]
     paths = [path for path in paths if not path.name.startswith("simout020")]

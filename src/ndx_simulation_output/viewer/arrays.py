@@ -74,7 +74,7 @@ class ShownArray:
         """Return code that reads ``coordinates`` of each axis, and ``values``."""
         yield f"grid = list(grids_of({names[0]}))[{self.number}]"
         yield "coordinates = [axis.values for axis in grid.points or grid.axes]"
-        yield "values = grid.values[()]  # as grid.unit says"
+        yield "values = grid.values[()]  # in grid.unit"
 
 
 def _with_unit(label: str, unit: str) -> str:

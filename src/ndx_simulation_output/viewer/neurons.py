@@ -89,7 +89,7 @@ class ShownFrame:
         yield f"columns = report.compartments.find({self.compartments.code})"
         yield "coordinates = read_coordinates(report.compartments, columns)  # points in µm"
         yield f"frame = read_frames(report, coordinates.columns, at={self.at!r})"
-        yield "values = frame.values[0]  # as frame.unit says"
+        yield "values = frame.values[0]  # in frame.unit"
 
 
 class NeuronView(View):

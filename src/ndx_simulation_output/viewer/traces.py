@@ -89,7 +89,7 @@ class ShownTraces:
         window = window_code(self.start, self.stop)
         arguments = ", ".join(part for part in (self.compartments.code, window) if part)
         yield f"traces = {names[0]}[{self.compartments.report!r}].select({arguments})"
-        yield "times, values = traces.times, traces.values  # s, and as traces.unit says"
+        yield "times, values = traces.times, traces.values  # in s and traces.unit"
 
 
 class TracesView(View):
@@ -282,7 +282,7 @@ class ShownChannels:
         yield f"potential = next({found})"
         yield f"rows = potential.times.window({self.start!r}, {self.stop!r})"
         yield "times = potential.times.seconds(rows)  # s"
-        yield f"values = potential.get_traces({arguments})  # as potential.unit says"
+        yield f"values = potential.get_traces({arguments})  # in potential.unit"
 
 
 class ChannelsView(View):

@@ -1,4 +1,4 @@
-"""The tree of any HDF5 file, read a little at a time."""
+"""The tree of any HDF5 file, read in parts."""
 
 import h5py
 import numpy as np
@@ -17,8 +17,8 @@ from tests.viewer.making import a_run
 
 
 @pytest.fixture
-def strange(tmp_path):
-    path = tmp_path / "strange.h5"
+def mixed_file(tmp_path):
+    path = tmp_path / "mixed.h5"
     with h5py.File(path, "w") as file:
         file.attrs["title"] = "<script>alert(1)</script>"
         file.attrs["many"] = np.arange(1000)
@@ -38,8 +38,8 @@ def strange(tmp_path):
     return path
 
 
-def test_members_come_a_few_at_a_time(strange):
-    with open_hdf5(strange) as file:
+def test_members_are_listed_in_parts(mixed_file):
+    with open_hdf5(mixed_file) as file:
         first, count = read_children(file, "/many")
         rest, _ = read_children(file, "/many", CHILDREN)
 
@@ -48,8 +48,8 @@ def test_members_come_a_few_at_a_time(strange):
     assert [child.name for child in rest] == ["0200", "0201", "0202"]
 
 
-def test_members_tell_what_they_are(strange):
-    with open_hdf5(strange) as file:
+def test_members_have_a_summary(mixed_file):
+    with open_hdf5(mixed_file) as file:
         found = {child.name: child for child in read_children(file, "/")[0]}
 
     assert found["many"].summary == f"{CHILDREN + 3} members"
@@ -61,8 +61,8 @@ def test_members_tell_what_they_are(strange):
     assert found["elsewhere"].summary == "→ gone.h5:/x"
 
 
-def test_attributes_of_any_type_are_text_of_bounded_length(strange):
-    with open_hdf5(strange) as file:
+def test_attributes_of_any_type_are_text_of_bounded_length(mixed_file):
+    with open_hdf5(mixed_file) as file:
         node = read_node(file, "/")
         value = dict(read_node(file, "/text").facts)["value"]
 
@@ -75,8 +75,8 @@ def test_attributes_of_any_type_are_text_of_bounded_length(strange):
     assert value.endswith("… (180,000 characters)")
 
 
-def test_tables_come_a_page_at_a_time(strange):
-    with open_hdf5(strange) as file:
+def test_tables_are_read_page_by_page(mixed_file):
+    with open_hdf5(mixed_file) as file:
         page = read_table(file, "/numbers", 2 * PAGE_ROWS)
         wide = read_table(file, "/matrix")
         deep = read_table(file, "/cube")
@@ -93,7 +93,7 @@ def test_tables_come_a_page_at_a_time(strange):
     assert [row[1] for row in references.rows] == ["reference", "no reference"]
 
 
-def test_a_table_of_nwb_has_its_ragged_columns_row_by_row(tmp_path):
+def test_ragged_columns_of_an_nwb_table_are_read_row_by_row(tmp_path):
     with open_hdf5(a_run(tmp_path / "run.nwb")) as file:
         tables = []
         file.visititems(lambda name, one: tables.append(name) if "colnames" in one.attrs else None)
@@ -104,14 +104,14 @@ def test_a_table_of_nwb_has_its_ragged_columns_row_by_row(tmp_path):
     assert page.rows[1][page.names.index("number")] == "0, 0, 1, 1"
 
 
-def test_what_is_not_there_is_said_with_its_path(strange):
-    with open_hdf5(strange) as file:
+def test_a_missing_object_is_an_error_with_its_path(mixed_file):
+    with open_hdf5(mixed_file) as file:
         for path in ("/nowhere", "/soft", "/elsewhere"):
             with pytest.raises(SourceError, match=path):
                 read_node(file, path)
 
 
-def test_a_file_that_is_no_hdf5_has_no_tree(tmp_path):
+def test_a_file_of_another_format_is_an_error(tmp_path):
     path = tmp_path / "text.txt"
     path.write_text("text", encoding="utf-8")
 
@@ -120,20 +120,20 @@ def test_a_file_that_is_no_hdf5_has_no_tree(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["sonata", "neuronvisio", "pymodaq", "nwb"])
-def test_every_member_of_genuine_files_can_be_shown(kind, request):
+def test_every_member_of_genuine_files_can_be_read(kind, request):
     folder = request.getfixturevalue("sonata_data").parent / kind
     paths = [path for path in sorted(folder.rglob("*")) if path.suffix in {".h5", ".nwb"}]
 
     assert paths
     for path in paths[:12]:
         with open_hdf5(path) as file:
-            _show_all(file, "/")
+            _read_all(file, "/")
 
 
-def _show_all(file, path, depth=0):
+def _read_all(file, path, depth=0):
     for child in read_children(file, path)[0][:30]:
         if child.kind in {"group", "dataset"} and depth < 8:
             node = read_node(file, child.path)
             if node.rows:
                 assert read_table(file, child.path).rows
-            _show_all(file, child.path, depth + 1)
+            _read_all(file, child.path, depth + 1)
