@@ -102,13 +102,13 @@ def test_the_errors_are_lookup_errors(table):
 
 @pytest.mark.parametrize("cell", [True, 7.0, np.float64(7), "7", [7.0], [True], [None], ["7"]])
 def test_ids_that_are_not_integers_are_refused(table, cell):
-    with pytest.raises(TypeError, match="have the type .*; expected integers"):
+    with pytest.raises(TypeError, match=r"have the type .*; expected integers"):
         table.find_compartments(cell)
 
 
 @pytest.mark.parametrize("number", [True, 1.0, "1", [0.0], [False]])
 def test_numbers_that_are_not_integers_are_refused(table, number):
-    with pytest.raises(TypeError, match="have the type .*; expected integers"):
+    with pytest.raises(TypeError, match=r"have the type .*; expected integers"):
         table.find_compartments(7, number)
 
 

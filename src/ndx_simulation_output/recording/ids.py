@@ -22,7 +22,10 @@ def as_ids(ids: Iterable[int] | int | NDArray[Any]) -> NDArray[Any]:
         ids = np.asarray([ids] if np.isscalar(ids) else list(ids))  # type: ignore[arg-type]
     array = np.atleast_1d(ids)
     if len(array) and array.dtype.kind not in "iu":
-        msg = f"ids and compartment numbers have the type {array.dtype}: {some_of(array)}; expected integers"
+        msg = (
+            f"ids or compartment numbers have the type {array.dtype}: {some_of(array)}; expected "
+            "integers"
+        )
         raise TypeError(msg)
     return array.astype(np.int64) if not len(array) else array
 
