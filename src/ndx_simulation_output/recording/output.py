@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
+Provenance = Mapping[str, Any]
+"""JSON values of a source that no field has, used to export to the format of the source."""
+
+
 @dataclass(frozen=True)
 class Electrodes:
     """Electrodes with ``ids`` (electrode,) and ``positions`` (electrode, 3) in micrometres."""
@@ -31,7 +35,7 @@ class Electrodes:
     ids: NDArray[Any]
     positions: NDArray[np.float64]
     columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    provenance: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Provenance = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class ExtracellularPotential:
     channel_ids: NDArray[Any]
     unit: Unit
     electrodes: Electrodes | None = None
-    provenance: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Provenance = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check that the shape of the data agrees with the times and channels."""
@@ -100,10 +104,6 @@ class ExtracellularPotential:
         """
         columns = None if channels is None else self.find(channels)
         return read_in_unit(self.data, self.times.window(start, stop), columns, self.unit)
-
-
-Provenance = Mapping[str, Any]
-"""JSON values of a source that no field has, used to export to the format of the source."""
 
 
 @dataclass(frozen=True)

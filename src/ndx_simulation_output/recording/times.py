@@ -67,3 +67,4 @@ class Timestamps:
 
 
 Times = RegularTimes | Timestamps
+"""Times of the rows of a recording."""

@@ -19,6 +19,7 @@ class Unit:
 
 
 UNKNOWN = Unit("unknown")
+"""The unit of values whose unit is not known."""
 
 # Names follow the NWB core schema, which spells units out in the plural ('volts', 'amperes').
 _SI_NAMES = {
@@ -93,7 +94,7 @@ _SPELLINGS = {
 
 
 def parse_unit(text: str) -> Unit | None:
-    """Return the unit of the ``text`` of a source, or None if it is not understood.
+    """Return the unit of the ``text`` of a source, or None if it is not a known unit.
 
     Example
     -------
