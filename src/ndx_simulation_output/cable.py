@@ -38,10 +38,10 @@ _MS_PER_S = 1000
 _PER_AREA = 1e-5  # from mS/cm² µm² to µS, and from µF/cm² µm² to nF
 _MEGOHM_UM_PER_OHM_CM = 1e-2
 _GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))
-# Section 0 is the soma. Parent is the index of the next compartment towards it, -1 at the soma.
-# Two directions along the layer of cells and the one towards its surface, which lies between y and
-# z: views along either axis show the cells from the side.
+# Two directions along the layer of cells, and the direction of its surface, between y and z so that
+# views along either axis show the cells from the side.
 _LAYER = np.array([[1.0, 0.0, 0.0], [0.0, -0.8, 0.6], [0.0, 0.6, 0.8]])
+# Section 0 is the soma. ``parent`` is the index of the next compartment towards it, or -1.
 _NAMES = ["cell", "section", "position", "parent", "length", "diameter", "center"]
 _COMPARTMENT = np.dtype({"names": _NAMES, "formats": ["i8", "i8", "f8", "i8", "f8", "f8", "3f8"]})
 
@@ -53,8 +53,8 @@ class CableParameters:
     Times are in ms, lengths in µm, potentials in mV, synaptic weights in µS, rates in Hz; specific
     conductances in mS/cm², capacitance in µF/cm², resistivity in Ω cm, conductivity in S/m.
 
-    ``exc_dendrites`` and ``inh_dendrites`` have a word for each cell and in it, for each dendrite,
-    a digit: its number of compartments. The first three dendrites of an excitatory cell are the
+    ``exc_dendrites`` and ``inh_dendrites`` have a word for each cell, with a digit for each
+    dendrite: its number of compartments. The first three dendrites of an excitatory cell are the
     apical trunk and its two branches; all others begin at the soma.
 
     Densities of channels are those of Pospischil et al. (2008) for regular spiking cells; their
@@ -146,8 +146,8 @@ class Network:
 
         opening, closing = _rates(before[somata] - p.kinetics_shift)
         settled = opening / (opening + closing)
-        kept = np.exp(-(opening + closing) * p.time_step)
-        self._gates = settled + (self._gates - settled) * kept
+        decay = np.exp(-(opening + closing) * p.time_step)
+        self._gates = settled + (self._gates - settled) * decay
         m, h, n = self._gates
         sodium, potassium = self._channels * [m**3 * h, n**4]
         active = sodium + potassium
@@ -183,11 +183,11 @@ def grow_cells(rng: Generator, parameters: CableParameters) -> NDArray[Any]:
             direction = np.array([math.cos(angle), math.sin(angle), rise]) @ _LAYER
             diameter = p.trunk_diameter if is_trunk else p.dendrite_diameter
             parent, end = branching if is_branch else soma
-            for place in range(count):
+            for index in range(count):
                 direction = direction / np.linalg.norm(direction) + rng.normal(0, p.bending, 3)
                 step = p.compartment_length * direction / np.linalg.norm(direction)
                 shape = p.compartment_length, diameter, end + step / 2
-                rows.append((cell, section, (place + 0.5) / count, parent, *shape))
+                rows.append((cell, section, (index + 0.5) / count, parent, *shape))
                 parent, end = len(rows) - 1, end + step
             branching = (parent, end) if is_trunk else branching
     return np.array(rows, _COMPARTMENT)
@@ -196,8 +196,9 @@ def grow_cells(rng: Generator, parameters: CableParameters) -> NDArray[Any]:
 def axial_conductances(compartments: NDArray[Any], resistivity: float) -> _FloatArray:
     """Return the matrix G (µS): G @ v is the axial current (nA) that enters each compartment.
 
-    Neighbours are joined by the resistance of the two half cylinders between their centres, at an
-    axial ``resistivity`` in Ω cm. Rows and columns sum to zero: what enters one leaves another.
+    The resistance between neighbours is that of the two half cylinders between their centres, at an
+    axial ``resistivity`` in Ω cm. Rows and columns sum to zero, since axial currents only flow
+    between compartments.
     """
     cross_sections = np.pi * compartments["diameter"] ** 2 / 4
     halves = _MEGOHM_UM_PER_OHM_CM * resistivity * compartments["length"] / 2 / cross_sections
@@ -214,7 +215,8 @@ def _draw_synapses(
 ) -> _FloatArray:
     """Return weights (µS) of excitatory and inhibitory synapses, shape (2, cell, compartment).
 
-    Each ordered pair of cells is connected with some probability, anywhere on the target cell.
+    Each ordered pair of cells is connected with ``connection_probability``, at a random compartment
+    of the target cell.
     """
     p, n_cells = parameters, cells[-1] + 1
     weights = np.zeros((2, n_cells, len(cells)))
@@ -265,7 +267,7 @@ def simulate(*, duration: float = 0.2, seed: int = 1) -> SimulationOutput:
 
     """
     if not (math.isfinite(duration) and duration > 0):
-        msg = f"a simulation lasts a positive number of seconds, not {duration}"
+        msg = f"duration is {duration}; expected a positive number of seconds"
         raise ValueError(msg)
     p = CableParameters()
     rng = np.random.default_rng(seed)
@@ -275,7 +277,7 @@ def simulate(*, duration: float = 0.2, seed: int = 1) -> SimulationOutput:
     times = RegularTimes(0.0, _MS_PER_S / (p.time_step * p.steps_per_sample), len(voltage))
     n_exc = len(p.exc_dendrites.split())
     exc_rows, inh_rows = np.split(network.compartments, network.somata[[n_exc]])
-    # The ids of inh do not start at 0, to show that ids are kept.
+    # The ids of inh do not start at 0, to show that ids are preserved.
     exc, inh = _table("exc", exc_rows, first_id=0), _table("inh", inh_rows, first_id=100)
     v_exc, v_inh = np.split(voltage.astype(np.float32), [len(exc_rows)], axis=1)
     i_exc = current[:, : len(exc_rows)].astype(np.float32)
@@ -291,11 +293,11 @@ def simulate(*, duration: float = 0.2, seed: int = 1) -> SimulationOutput:
     )
     # Point sources in an infinite homogeneous medium, 1 / (4 pi sigma r) (Linden et al. 2014); r is
     # at least the radius of the compartment.
-    places = np.outer(p.electrode_heights, _LAYER[2])
-    distances = np.linalg.norm(network.compartments["center"][:, np.newaxis] - places, axis=2)
+    positions = np.outer(p.electrode_heights, _LAYER[2])
+    distances = np.linalg.norm(network.compartments["center"][:, np.newaxis] - positions, axis=2)
     distances = np.maximum(distances, network.compartments["diameter"][:, np.newaxis] / 2)
     ecp = current @ (1 / (4 * np.pi * p.extracellular_conductivity * distances))
-    ids = np.arange(len(places))
+    ids = np.arange(len(positions))
     run = Run(
         simulator="ndx-sim demo",
         simulator_version=version("ndx-simulation-output"),
@@ -304,7 +306,9 @@ def simulate(*, duration: float = 0.2, seed: int = 1) -> SimulationOutput:
         seed=seed,
         configuration=json.dumps(asdict(p)),
     )
-    potential = ExtracellularPotential("ecp", ecp, times, ids, millivolts, Electrodes(ids, places))
+    potential = ExtracellularPotential(
+        "ecp", ecp, times, ids, millivolts, Electrodes(ids, positions)
+    )
     return SimulationOutput(reports=reports, spikes=spikes, potentials=(potential,), run=run)
 
 
@@ -337,7 +341,7 @@ def _table(population: str, rows: NDArray[Any], first_id: int) -> CompartmentTab
 
 
 def _spikes(table: CompartmentTable, spiked: NDArray[np.bool_], time_step: float) -> Spikes:
-    """Convert ``spiked``, shape (step, cell), to ids and times (s) in the order of time."""
+    """Convert ``spiked``, shape (step, cell), to ids and times (s), sorted by time."""
     steps, cells = np.nonzero(spiked)
     times = (steps + 1) * time_step / _MS_PER_S
     return Spikes(table.population, np.asarray(table.cell_ids[:])[cells], times)

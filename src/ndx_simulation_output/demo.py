@@ -1,7 +1,6 @@
-"""The demo: simulate a network, write SONATA, convert to NWB, check, and export again."""
+"""The demo: simulate a network, write SONATA, convert it to NWB, check and export the file."""
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from ndx_simulation_output.api import convert, export_sonata, open_output
 from ndx_simulation_output.cable import simulate
 from ndx_simulation_output.errors import SimulationOutputError
 from ndx_simulation_output.nwb.checks import check_file
+from ndx_simulation_output.nwb.metadata import run_metadata
 from ndx_simulation_output.recording import SimulationOutput
 
 _METADATA = {
@@ -35,8 +35,8 @@ _METADATA = {
 def run_demo(directory: Path, *, overwrite: bool = False) -> Iterator[str]:
     """Run the demo and yield a line of text after each step.
 
-    TargetExistsError if files of an earlier demo exist and ``overwrite`` is false;
-    SimulationOutputError if the NWB file is not valid or the exported files differ.
+    It raises TargetExistsError if files of an earlier demo exist and ``overwrite`` is false, and
+    SimulationOutputError if the NWB file is not valid or the exported data differ.
     """
     output = simulate()
     cells = sum(len(report.compartments) for report in output.reports if report.report == "v")
@@ -44,8 +44,7 @@ def run_demo(directory: Path, *, overwrite: bool = False) -> Iterator[str]:
     source, back, target = directory / "sonata", directory / "sonata-again", directory / "run.nwb"
     written = sonata.write(output, source, dialect="bbp", overwrite=overwrite)
     yield f"wrote {len(written.files)} SONATA files to {source}"
-    run = {key: value for key, value in asdict(output.run).items() if value is not None}
-    metadata = {**_METADATA, "SimulationMetaData": run}
+    metadata = {**_METADATA, "SimulationMetaData": run_metadata(output.run)}
     convert(source, target, metadata=metadata, overwrite=overwrite)
     yield f"converted them to {target}"
     errors = [finding for finding in check_file(target) if finding.severity == "error"]
@@ -64,7 +63,7 @@ def _compare(before: SimulationOutput, after: SimulationOutput) -> None:
         if not np.array_equal(report.get_traces(), after[report.name].get_traces()):
             msg = f"report {report.name} was exported with different values"
             raise SimulationOutputError(msg)
-    for one, other in zip(before.spikes, after.spikes, strict=True):
-        if not np.array_equal(one.times, other.times):
-            msg = f"the spikes of population {one.population} were exported with different times"
+    for spikes, exported in zip(before.spikes, after.spikes, strict=True):
+        if not np.array_equal(spikes.times, exported.times):
+            msg = f"the spikes of population {spikes.population} were exported with different times"
             raise SimulationOutputError(msg)

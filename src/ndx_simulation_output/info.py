@@ -1,4 +1,4 @@
-"""Describe what a file holds, as text and as values for JSON."""
+"""Describe the contents of an output as text and as JSON."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -34,10 +34,10 @@ _RUN_KEYS = {
 
 
 def facts_of(output: SimulationOutput) -> _Facts:
-    """Return facts on the run, its populations and its recordings, as values for JSON.
+    """Return facts about the run, populations and recordings, as values for JSON.
 
-    Units are in the names of the keys, or next to them. Unknown values are None, and unknown run
-    parameters are left out. Values of reports are not read.
+    Units are in the names of the keys, or in a separate key. Unknown values are None, and unknown
+    run parameters are omitted. Values of reports are not read.
 
     Example
     -------
@@ -98,7 +98,9 @@ def _populations(output: SimulationOutput) -> list[_Facts]:
                 "name": name,
                 "recorded_cells": max(map(len, tables)) if tables else None,
                 "compartments": max(table.n_compartments for table in tables) if tables else None,
-                "spiking_cells": _cells(spiking[name]) if name in spiking else None,
+                "spiking_cells": count_distinct(spiking[name].node_ids)
+                if name in spiking
+                else None,
             }
         )
     return found
@@ -148,18 +150,14 @@ def _storage_facts(data: Any) -> _Facts | None:
 
 
 def _spikes_facts(spikes: Spikes) -> _Facts:
-    some = len(spikes.times) > 0
+    has_spikes = len(spikes.times) > 0
     return {
         "population": spikes.population,
         "spikes": len(spikes.times),
-        "cells": _cells(spikes),
-        "first_s": float(spikes.times.min()) if some else None,
-        "last_s": float(spikes.times.max()) if some else None,
+        "cells": count_distinct(spikes.node_ids),
+        "first_s": float(spikes.times.min()) if has_spikes else None,
+        "last_s": float(spikes.times.max()) if has_spikes else None,
     }
-
-
-def _cells(spikes: Spikes) -> int:
-    return count_distinct(spikes.node_ids)
 
 
 def _group_facts(path: str, group: ArrayGroup) -> _Facts:
@@ -179,15 +177,12 @@ def _group_facts(path: str, group: ArrayGroup) -> _Facts:
             "title": array.title,
             "label": array.label,
             "unit": array.unit,
-            **_array(array.values),
+            "shape": list(map(int, array.values.shape)),
+            "dtype": str(array.values.dtype),
         }
         for array in group.arrays
     ]
     return {"path": path, "title": group.title, "kind": group.kind, "axes": axes, "arrays": arrays}
-
-
-def _array(values: Any) -> _Facts:
-    return {"shape": list(map(int, values.shape)), "dtype": str(values.dtype)}
 
 
 def _network_facts(network: NetworkSnapshot) -> _Facts:
@@ -236,7 +231,7 @@ _RUN = {
 
 
 def describe(output: SimulationOutput) -> Iterator[str]:
-    """Yield lines of text on the run, its populations and its recordings."""
+    """Yield lines of text that describe the run, populations and recordings."""
     facts = facts_of(output)
     if facts["run"]:
         known = [_RUN[name].format(value) for name, value in facts["run"].items()]
@@ -318,9 +313,9 @@ def _group(group: _Facts) -> Iterator[str]:
         yield f"  {axis['name']}: axis {axis['label']!r} of {axis['length']}, {unit}"
     for array in group["arrays"]:
         title = repr(array["title"]) if array["title"] else ""
-        what = " ".join(part for part in (array["role"], title, array["label"]) if part)
+        names = " ".join(part for part in (array["role"], title, array["label"]) if part)
         unit = array["unit"] or "no unit"
-        yield f"  {array['name']}: {what}: {_shape(array['shape'])}, {array['dtype']}, {unit}"
+        yield f"  {array['name']}: {names}: {_shape(array['shape'])}, {array['dtype']}, {unit}"
 
 
 def _network(network: _Facts) -> Iterator[str]:

@@ -5,7 +5,7 @@ NeuroConv writes them, in chunks as :doc:`/explanation/storage` describes.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,6 +16,7 @@ from ndx_simulation_output.errors import LayoutError, MissingDependencyError, So
 from ndx_simulation_output.formats import read_as
 from ndx_simulation_output.nwb.arrays import ArrayBlocks, array_blocks
 from ndx_simulation_output.nwb.mapping import add_output, describe_session, plan_output
+from ndx_simulation_output.nwb.metadata import run_metadata
 from ndx_simulation_output.recording import LazyArray, Run, SimulationOutput
 from ndx_simulation_output.recording.arrays import read_all
 from ndx_simulation_output.storage.layout import Layout, StorageOptions
@@ -30,14 +31,11 @@ except ImportError as error:
 
 __all__ = ["AnnarchyInterface", "NeuronvisioInterface", "PymodaqInterface", "SonataInterface"]
 
-_SMALL = 2**20
-"""Arrays of fewer bytes are read at once."""
-_BUFFER_GB = 0.064
 _TYPES = {str: "string", int: "integer", float: "number"}
 
 
 def _planned(array: LazyArray, layout: Layout) -> Any:
-    """Return the values of a matrix, to be written in the planned chunks."""
+    """Return the data of a series, to be written in the planned chunks."""
     if layout.chunks is None or 0 in array.shape:
         return read_all(array)
     buffer = tuple(map(min, layout.piece, array.shape))
@@ -74,8 +72,7 @@ class _Interface(BaseDataInterface):  # type: ignore[misc]
         metadata.deep_update(
             {name: dict(section) for name, section in self._output.session.items()}
         )
-        run = {key: value for key, value in asdict(self._output.run).items() if value is not None}
-        if run:
+        if run := run_metadata(self._output.run):
             metadata["SimulationMetaData"] = run
         return metadata
 
@@ -91,7 +88,7 @@ class _Interface(BaseDataInterface):  # type: ignore[misc]
         return schema
 
     def get_conversion_options_schema(self) -> dict[str, Any]:
-        """Return the schema of the options; converters drop definitions, so it has none."""
+        """Return the schema of the options without definitions, which converters drop."""
         schema: dict[str, Any] = super().get_conversion_options_schema()
         schema["properties"]["storage"] = schema.pop("$defs")["StorageOptions"]
         return schema
@@ -123,7 +120,7 @@ class _Interface(BaseDataInterface):  # type: ignore[misc]
         MetadataError
             If the metadata do not fit NWB.
         LayoutError
-            If another storage option is given, or a value is not valid.
+            If another storage option is set, or a value is not valid.
         ExportError
             If arrays hold values that NWB cannot store.
 
@@ -133,9 +130,10 @@ class _Interface(BaseDataInterface):  # type: ignore[misc]
         add_output(nwbfile, self._output, run, layouts, _planned, wrap_labeled_array=array_blocks)
 
 
-def _storage_options(given: StorageOptions | Mapping[str, Any] | None) -> StorageOptions:
+def _storage_options(storage: StorageOptions | Mapping[str, Any] | None) -> StorageOptions:
     """Return the options, or raise LayoutError for options that NeuroConv sets itself."""
-    options = StorageOptions(**given) if isinstance(given, Mapping) else given or StorageOptions()
+    options = StorageOptions(**storage) if isinstance(storage, Mapping) else storage
+    options = options or StorageOptions()
     if options.compression != "auto" or options.link or options.quantize:
         msg = (
             "NeuroConv sets compression, and data are neither linked nor quantized: leave out "
@@ -165,16 +163,16 @@ class SonataInterface(_Interface):
     dt
         Time step in ms of data without times.
     verbose
-        Whether NeuroConv prints messages.
+        Print messages of NeuroConv.
 
     Raises
     ------
     SourceError
-        If both or neither of the paths are given, or the source cannot be read.
+        If both or neither of the paths are set, or the source cannot be read.
     ShapeMismatchError
         If a mapping does not fit its data.
     UnitError
-        If a unit cannot be parsed, or is given for a name that does not occur.
+        If a unit cannot be parsed, or a name does not occur.
 
     """
 
@@ -224,14 +222,14 @@ class NeuronvisioInterface(_Interface):
     time_unit
         Unit of the independent variable of groups by name.
     verbose
-        Whether NeuroConv prints messages.
+        Print messages of NeuroConv.
 
     Raises
     ------
     SourceError
         If the file is not one of Neuronvisio, or cannot be read.
     UnitError
-        If a unit cannot be parsed, or is given for a name that does not occur.
+        If a unit cannot be parsed, or a name does not occur.
 
     """
 
@@ -261,7 +259,7 @@ class PymodaqInterface(_Interface):
     file_path
         The file of DAQ_Viewer, DAQ_Scan or DAQ_Logger.
     verbose
-        Whether NeuroConv prints messages.
+        Print messages of NeuroConv.
 
     Raises
     ------
@@ -291,7 +289,7 @@ class AnnarchyInterface(_Interface):
     dt
         Time step of the network in ms, which most files do not contain.
     verbose
-        Whether NeuroConv prints messages.
+        Print messages of NeuroConv.
 
     Raises
     ------
@@ -314,4 +312,4 @@ class AnnarchyInterface(_Interface):
 
 
 def _type_of(kind: Any) -> str:
-    return next(_TYPES[one] for one in get_args(kind) if one in _TYPES)
+    return next(_TYPES[member] for member in get_args(kind) if member in _TYPES)

@@ -14,10 +14,10 @@ from ndx_simulation_output.plots import downsampling as bins
 from ndx_simulation_output.plots.arrays import group_grids
 from ndx_simulation_output.plots.downsampling import (
     column_edges,
-    one_of_each,
     reduce_columns,
     reduce_traces,
     sample,
+    sample_bins,
     spread,
     stack_traces,
 )
@@ -397,7 +397,7 @@ def test_few_indices_are_all_chosen():
 def test_bins_are_at_most_as_many_as_columns():
     assert column_edges(5, 2).tolist() == [0, 2, 5]
     assert column_edges(2, 5).tolist() == [0, 1, 2]
-    assert one_of_each(np.array([0, 1, 1000, 2000])).tolist() == [0, 270, 1040]
+    assert sample_bins(np.array([0, 1, 1000, 2000])).tolist() == [0, 270, 1040]
 
 
 def test_stacked_traces_are_one_step_apart():

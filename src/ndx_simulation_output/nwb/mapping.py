@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +19,7 @@ from ndx_simulation_output.nwb.metadata import (
     add_simulation_metadata,
     make_nwbfile,
     merge_metadata,
+    run_metadata,
 )
 from ndx_simulation_output.nwb.network_state import WrapColumn, load_column, make_state
 from ndx_simulation_output.nwb.potentials import add_electrodes, make_potential
@@ -91,14 +92,14 @@ def map_output(
     metadata = merge_metadata(output.session, metadata)
     nwbfile = make_nwbfile(metadata, describe_session(output), when)
     layouts = plan_output(output, storage, workers)
-    run_metadata = metadata.get("SimulationMetaData", {})
-    return add_output(nwbfile, output, run_metadata, layouts, wrap, wrap_column, wrap_labeled_array)
+    own_metadata = metadata.get("SimulationMetaData", {})
+    return add_output(nwbfile, output, own_metadata, layouts, wrap, wrap_column, wrap_labeled_array)
 
 
 def add_output(
     nwbfile: NWBFile,
     output: SimulationOutput,
-    run_metadata: Mapping[str, Any],
+    own_metadata: Mapping[str, Any],
     layouts: Mapping[str, Layout],
     wrap: WrapMatrix,
     wrap_column: WrapColumn = load_column,
@@ -106,7 +107,7 @@ def add_output(
 ) -> NWBMapping:
     """Add the NWB objects of a recording to ``nwbfile``, which may have other objects.
 
-    ``run_metadata`` are arguments of ``SimulationMetaData``.
+    ``own_metadata`` are arguments of ``SimulationMetaData`` that replace those of the run.
     """
     _check_names_unique(output)
     _check_not_contained(nwbfile, output)
@@ -119,8 +120,7 @@ def add_output(
     for network in output.networks:
         state = make_state(network, free_nwb_name(network.name, nwbfile.acquisition), wrap_column)
         nwbfile.add_acquisition(state)
-    run = {key: value for key, value in asdict(output.run).items() if value is not None}
-    run |= run_metadata
+    run = {**run_metadata(output.run), **own_metadata}
     units, spike_facts = make_units(output.spikes, run.get("time_step"))
     if len(units):
         nwbfile.units = units

@@ -4,6 +4,7 @@ import json
 import uuid
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from ruamel.yaml.error import YAMLError
 
 from ndx_simulation_output.errors import MetadataError, SimulationOutputWarning
 from ndx_simulation_output.nwb.types import Compartments, SimulationMetaData
+from ndx_simulation_output.recording import Run
 
 _SECTIONS = ("NWBFile", "Subject", "SimulationMetaData")
 _SESSION = (
@@ -137,6 +139,11 @@ def make_nwbfile(
     if "Subject" in metadata:
         nwbfile.subject = _create(Subject, "Subject", metadata["Subject"])
     return nwbfile
+
+
+def run_metadata(run: Run) -> dict[str, Any]:
+    """Return the known parameters of a run, as arguments of ``SimulationMetaData``."""
+    return {name: value for name, value in asdict(run).items() if value is not None}
 
 
 def add_simulation_metadata(

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.plots.canvas import (
-    FINE,
+    LINE_WIDTH,
     axes_or_new,
     color_bar,
     image,
-    legend_beside,
+    outside_legend,
     size_in_pixels,
     title,
 )
@@ -44,7 +44,7 @@ _DRAWN_ROLES = frozenset({"data", "background", "error", ""})
 
 @dataclass(frozen=True)
 class GridAxis:
-    """Values along a dimension, shape (value,): 0, 1, … without a unit if they are unknown."""
+    """Values along a dimension, shape (value,); indices without a unit if they are unknown."""
 
     label: str
     unit: str
@@ -55,8 +55,8 @@ class GridAxis:
 class Grid:
     """An array of numbers with an axis for each dimension that is longer than one.
 
-    ``points`` are the coordinates of the values if several axes belong to the only dimension, as
-    in a scan along a path. ``note`` describes which part of the array is shown.
+    ``points`` are the coordinates of the values if the only dimension has several axes, as in a
+    scan along a path. ``note`` describes the shown part of the array.
     """
 
     name: str
@@ -77,7 +77,7 @@ class Grid:
     ) -> tuple[NDArray[np.float64], Indices, Indices]:
         """Read an array of two dimensions as an image of means.
 
-        Return the image and the edges of its pixels along both dimensions, as indices of the array.
+        Return the image, and the edges of its pixels as indices along both dimensions.
         """
         down = column_edges(self.values.shape[0], shape[0])
         across = column_edges(self.values.shape[1], shape[1])
@@ -97,24 +97,24 @@ def grids_of(output: SimulationOutput) -> Iterator[Grid]:
 def group_grids(group: ArrayGroup) -> Iterator[Grid]:
     """Yield the arrays of numbers of a group and of the groups in it, with their axes.
 
-    Navigation axes are those of the group ``NavAxes`` beside an array, or the nearest around it.
-    Of an array of more than two dimensions, the first index of all but the last two is shown.
+    Navigation axes are those of the group ``NavAxes`` in the same group as an array, or in the
+    nearest group around it. Of dimensions before the last two, only the first index is shown.
     """
     yield from _grids(group, "", ())
 
 
-def _grids(group: ArrayGroup, path: str, around: tuple[ArrayAxis, ...]) -> Iterator[Grid]:
+def _grids(group: ArrayGroup, path: str, nav_axes: tuple[ArrayAxis, ...]) -> Iterator[Grid]:
     path = f"{path}/{group.name}"
-    beside = [one for one in group.groups if is_nav_group(one.name)]
-    around = tuple(axis for one in beside for axis in one.axes) or around
+    nav_groups = [child for child in group.groups if is_nav_group(child.name)]
+    nav_axes = tuple(axis for child in nav_groups for axis in child.axes) or nav_axes
     for array in group.arrays:
         if array.role in _DRAWN_ROLES:
-            grid = _grid(path, array, (*group.axes, *around))
+            grid = _grid(path, array, (*group.axes, *nav_axes))
             if grid is not None:
                 yield grid
-    for one in group.groups:
-        if one not in beside:
-            yield from _grids(one, path, around)
+    for child in group.groups:
+        if child not in nav_groups:
+            yield from _grids(child, path, nav_axes)
 
 
 def _grid(name: str, array: ArrayWithAxes, axes: Iterable[ArrayAxis]) -> Grid | None:
@@ -157,7 +157,7 @@ def array(grids: Grid | Sequence[Grid], *, ax: "Axes | None" = None) -> "Axes":
     """Draw an array with its axes, or several arrays of one dimension that share an axis.
 
     An array of one dimension is drawn as a line, one of two dimensions as an image with the first
-    dimension upwards, a scan along a path as points in the colour of their value. A single value is
+    dimension upwards, a scan along a path as points coloured by value. A single value is
     printed. ``grids_of`` and ``group_grids`` return the arrays of an output and of a group.
 
     Example
@@ -204,14 +204,16 @@ def _draw_lines(ax: "Axes", grids: Sequence[Grid]) -> None:
     for grid in grids:
         lines = grid.line(size_in_pixels(ax)[1])
         marker = "." if len(lines.times) <= 30 else ""
-        ax.plot(lines.times, lines.values[:, 0], linewidth=FINE, marker=marker, label=grid.label)
+        ax.plot(
+            lines.times, lines.values[:, 0], linewidth=LINE_WIDTH, marker=marker, label=grid.label
+        )
     ax.set_xlabel(_label(grids[0].axes[0]))
     units = dict.fromkeys(grid.unit for grid in grids)
     labels = dict.fromkeys(grid.label for grid in grids)
-    what = next(iter(labels)) if len(labels) == 1 else "value"
-    ax.set_ylabel(Scale(1.0, ", ".join(filter(None, units))).label(what))
+    label = next(iter(labels)) if len(labels) == 1 else "value"
+    ax.set_ylabel(Scale(1.0, ", ".join(filter(None, units))).label(label))
     if len(grids) > 1:
-        legend_beside(ax)
+        outside_legend(ax)
 
 
 def _draw_points(ax: "Axes", grid: Grid) -> None:
@@ -244,5 +246,5 @@ def _edges(axis: GridAxis, bins: NDArray[np.intp]) -> NDArray[Any]:
         return bins - 0.5
     values = np.asarray(axis.values, np.float64)
     halves = (values[1:] + values[:-1]) / 2
-    before, behind = 2 * values[0] - halves[0], 2 * values[-1] - halves[-1]
-    return np.concatenate([[before], halves, [behind]])[bins]
+    first, last = 2 * values[0] - halves[0], 2 * values[-1] - halves[-1]
+    return np.concatenate([[first], halves, [last]])[bins]

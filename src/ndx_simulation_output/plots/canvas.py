@@ -1,4 +1,4 @@
-"""What all plots share: the data to draw, axes, titles, images and colour bars."""
+"""Functions that all plots use: data sources, axes, titles, images and colour bars."""
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FINE = 0.8
+LINE_WIDTH = 0.8
 """Line width of a trace, in points."""
 
 _MAX_LABEL_LENGTH = 12
 
-# Type that can be drawn: field of an output, and name in messages.
+# Field of an output and name in messages of each type that can be drawn.
 _SOURCES: dict[type, tuple[str, str]] = {
     Report: ("reports", "report"),
     Spikes: ("spikes", "spikes"),
@@ -40,7 +40,7 @@ _Source = TypeVar("_Source")
 
 
 def find_source(source: Any, kind: type[_Source]) -> _Source:
-    """Return ``source`` as a ``kind``: read from its NWB object, or the first one of an output."""
+    """Return ``source`` as a ``kind``, read from an NWB object or the first one of an output."""
     found: Any = source
     if isinstance(source, CompartmentSeries):
         found = read_series(source)
@@ -67,7 +67,7 @@ def require_values(name: str, values: NDArray[Any]) -> None:
 
 
 def empty_figure(width: float, height: float) -> "Figure":
-    """Return an empty figure of this size in inches, independent of pyplot."""
+    """Return an empty figure, not registered with pyplot; its size is in inches."""
     library = import_optional("matplotlib.figure", "a plot", "plot")
     figure: Figure = library.Figure(figsize=(width, height), layout="constrained")
     return figure
@@ -96,17 +96,17 @@ def size_in_pixels(ax: "Axes") -> tuple[int, int]:
 
 
 def scale_of(unit: str, values: NDArray[Any]) -> Scale:
-    """Return the scale at which values of a unit are shown."""
+    """Return the factor and symbol with which values of a unit are shown."""
     finite = np.abs(values[np.isfinite(values)])
     return display_scale(unit, float(finite.max(initial=0.0)))
 
 
 def title(ax: "Axes", text: str, note: str = "") -> None:
-    """Set the title: what is shown and, in a second line, which part of it."""
+    """Set the title of axes, with ``note`` as a second line."""
     ax.set_title("\n".join(part for part in (text, note) if part), loc="left", fontsize="medium")
 
 
-def about_report(report: Report) -> str:
+def report_title(report: Report) -> str:
     """Return the first line of the title of a report."""
     return f"{report.name}, population {report.population}"
 
@@ -124,7 +124,7 @@ def image(
     up: NDArray[Any],
     **options: Any,
 ) -> Any:
-    """Draw an image of shape (up, across) whose pixels have these edges."""
+    """Draw an image of shape (up, across); ``across`` and ``up`` are the edges of its pixels."""
     steps = np.diff(across), np.diff(up)
     if all(np.allclose(step, step.mean(), rtol=1e-6) for step in steps if len(step)):
         extent = float(across[0]), float(across[-1]), float(up[0]), float(up[-1])
@@ -134,16 +134,16 @@ def image(
 
 
 def color_bar(ax: "Axes", drawn: Any, label: str, **options: Any) -> None:
-    """Add a colour bar beside axes."""
+    """Add a colour bar next to axes."""
     ax.figure.colorbar(drawn, ax=ax, label=label, **options)
 
 
-def legend_beside(ax: "Axes") -> None:
+def outside_legend(ax: "Axes") -> None:
     """Add a legend to the right of axes."""
     ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
 
 
-def whole_numbers(axis: Any) -> None:
+def integer_ticks(axis: Any) -> None:
     """Restrict the ticks of an ``xaxis`` or ``yaxis`` to integers."""
     from matplotlib.ticker import MaxNLocator
 

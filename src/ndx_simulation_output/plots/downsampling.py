@@ -15,7 +15,7 @@ from ndx_simulation_output.recording.units import Unit
 Indices = NDArray[np.intp]
 
 How = Literal["mean", "max", "min"]
-"""What a pixel shows of the values that it covers."""
+"""Reduction of the values in a pixel."""
 
 _POINTS = 4
 """Points per pixel of a trace: first, lowest, highest and last value."""
@@ -62,18 +62,18 @@ def row_edges(times: Times, rows: slice, pixels: int) -> Indices:
     return np.asarray(rows.start + np.unique(np.concatenate([[0], inner, [count]])))
 
 
-def one_of_each(edges: Indices) -> Indices:
-    """Return a random index in each bin, the same in every call; shape (bin,).
+def sample_bins(edges: Indices) -> Indices:
+    """Return a random index in each bin, with a fixed seed; shape (bin,).
 
-    Random, because evenly spaced indices would alias with periodic data.
+    Evenly spaced indices would alias with periodic data.
     """
     fractions = np.random.default_rng(0).random(len(edges) - 1)
     return np.asarray(edges[:-1] + (fractions * np.diff(edges)).astype(np.intp))
 
 
 def sample(count: int, most: int) -> Indices:
-    """Return at most ``most`` of ``count`` indices, ascending, random but always the same."""
-    return one_of_each(column_edges(count, most)) if count else np.zeros(0, np.intp)
+    """Return at most ``most`` of ``count`` indices in order, chosen with a fixed seed."""
+    return sample_bins(column_edges(count, most)) if count else np.zeros(0, np.intp)
 
 
 def spread(count: int, most: int) -> Indices:
@@ -96,14 +96,14 @@ def row_blocks(data: LazyArray, rows: slice, columns: int) -> Iterator[slice]:
 
 
 def parts_of(edges: Indices, rows: slice) -> tuple[slice, Indices]:
-    """Return the bins that overlap a block of rows, and where each begins in the block."""
+    """Return the bins that overlap a block of rows, and the first row of each in the block."""
     first = int(np.searchsorted(edges, rows.start, "right")) - 1
     last = int(np.searchsorted(edges, rows.stop, "left"))
     return slice(first, last), np.maximum(edges[first:last], rows.start) - rows.start
 
 
 def seconds_at(times: Times, rows: Indices) -> NDArray[np.float64]:
-    """Return the times (s) of ascending rows; reads all timestamps between them."""
+    """Return the times (s) of rows in ascending order; timestamps between them are read too."""
     if isinstance(times, RegularTimes):
         return np.asarray(times.start + rows / times.rate)
     window = slice(int(rows[0]), int(rows[-1]) + 1) if len(rows) else slice(0, 0)
@@ -134,7 +134,7 @@ class Pixels:
         self.values[inside] = extreme(self.values[inside], part)
 
     def image(self) -> NDArray[np.float64]:
-        """Return the image, shape (column pixel, time pixel), NaN where nothing was added."""
+        """Return the image, shape (column pixel, time pixel), NaN for pixels without values."""
         if self.how != "mean":
             return self.values.T
         means = np.full(self.values.shape, np.nan)
@@ -176,8 +176,8 @@ def reduce_traces(
 ) -> Lines:
     """Read traces of some columns, or all, for a plot that is ``pixels`` wide.
 
-    Rows with ``start <= time < stop`` (s) are read, in blocks of bounded size. Every extreme value
-    is kept.
+    Rows with ``start <= time < stop`` (s) are read, in blocks of bounded size. Extreme values are
+    preserved.
 
     Example
     -------
@@ -223,14 +223,14 @@ def _read_extremes(
         part[begins, 0] = values[starts[begins]]
         part[:, 1] = np.fmin(part[:, 1], np.fmin.reduceat(values, starts, axis=0))
         part[:, 2] = np.fmax(part[:, 2], np.fmax.reduceat(values, starts, axis=0))
-        # A bin that continues in the next block gets its last value there.
+        # The last value of a bin that continues in the next block is replaced there.
         part[:, 3] = values[np.append(starts[1:], len(values)) - 1]
     return found.reshape(bins * _POINTS, width)
 
 
 @dataclass(frozen=True)
 class _Columns:
-    """Columns of an array as a recording."""
+    """Columns of an array in the form of a recording."""
 
     name: str
     data: LazyArray
@@ -255,9 +255,9 @@ def reduce_columns(
 
 
 def stack_traces(values: NDArray[Any]) -> tuple[NDArray[np.float64], float]:
-    """Return traces, shape (point, trace), centred at 0, 1, 2, …, and the value of one step.
+    """Centre traces, shape (point, trace), at 0, 1, 2, …; return them and the value of one step.
 
-    The widest trace spans one step.
+    One step is the range of the trace with the largest range.
     """
     low = np.fmin.reduce(values, axis=0, initial=np.nan)
     high = np.fmax.reduce(values, axis=0, initial=np.nan)

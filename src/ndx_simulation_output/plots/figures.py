@@ -1,4 +1,4 @@
-"""Figures of an output: one plot for each thing recorded."""
+"""Figures with the plots of an output."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
@@ -41,7 +41,7 @@ PictureKind = Literal[
     "state",
     "arrays",
 ]
-"""Kind of a plot: ``heat`` is a heat map, ``neuron`` in space, ``state`` of populations."""
+"""Kind of a plot: ``heat`` is a heat map, ``state`` shows quantities of the neurons of a state."""
 
 KINDS: tuple[PictureKind, ...] = get_args(PictureKind)
 """All kinds of plots."""
@@ -61,7 +61,7 @@ class PictureOptions:
     also spikes, and ``channels`` extracellular channels. ``report``, ``population`` and
     ``variable`` are names; ``variable`` is that of a report or a quantity of a network state.
     ``start`` and ``stop`` are a time window (s), ``at`` is the time (s) of a neuron in space.
-    ``how`` is what a pixel of a heat map shows of the values that it covers.
+    ``how`` is the reduction of the values in a pixel of a heat map.
     """
 
     cells: Sequence[int] | None = None
@@ -89,7 +89,7 @@ class PictureOptions:
 
     def spikes(self, output: SimulationOutput) -> list[Spikes]:
         """Return the spikes of the selected populations."""
-        return [one for one in output.spikes if self.population in {None, one.population}]
+        return [spikes for spikes in output.spikes if self.population in {None, spikes.population}]
 
     def potentials(self, output: SimulationOutput) -> list[ExtracellularPotential]:
         """Return the selected extracellular potentials that have values in the time window."""
@@ -106,14 +106,7 @@ class PictureOptions:
         return rows.stop > rows.start and recorded.data.shape[1] > 0
 
     def in_space(self, output: SimulationOutput) -> SimulationOutput:
-        """Return the output with only the report that ``neuron`` draws.
-
-        Raises
-        ------
-        NothingRecordedError
-            If no report is selected.
-
-        """
+        """Return the output with only the report that ``neuron`` draws."""
         selected = replace(output, reports=tuple(self.reports(output)))
         return replace(selected, reports=(report_in_space(selected),))
 
@@ -133,9 +126,9 @@ def draw(
     kind: PictureKind | None = None,
     options: PictureOptions | None = None,
 ) -> "Figure":
-    """Return a figure of an output: plots of one kind, or if None one of each thing recorded.
+    """Return a figure of an output: all plots of one kind, or by default an overview.
 
-    A figure has at most 12 plots; its title says how many were omitted.
+    A figure has at most 12 plots; if more are available, its title is the numbers of both.
 
     Raises
     ------
@@ -154,7 +147,7 @@ def draw(
     """
     options = options or PictureOptions()
     kinds = _OVERVIEW if kind is None else (kind,)
-    panels = [panel for one in kinds for panel in _PANELS[one](output, options)]
+    panels = [panel for name in kinds for panel in _PANELS[name](output, options)]
     if not panels:
         raise NothingRecordedError(_nothing_to_draw(output, kind, options))
     shown = panels[:_MAX_PANELS]
@@ -212,17 +205,23 @@ def save(
 def _nothing_to_draw(
     output: SimulationOutput, kind: PictureKind | None, options: PictureOptions
 ) -> str:
-    """Return the message that lists what was selected and what the output contains."""
-    selected = {"kind": kind, **{one.name: getattr(options, one.name) for one in fields(options)}}
+    """Return an error message with the selection and the contents of the output."""
+    selected = {
+        "kind": kind,
+        **{field.name: getattr(options, field.name) for field in fields(options)},
+    }
     del selected["how"]
-    given = ", ".join(f"{name}={value!r}" for name, value in selected.items() if value is not None)
+    selection = ", ".join(
+        f"{name}={value!r}" for name, value in selected.items() if value is not None
+    )
     recorded = [f"report {report.name} of {report.population}" for report in output.reports]
     recorded += [f"spikes of {spikes.population}" for spikes in output.spikes]
     recorded += [f"potential {potential.name}" for potential in output.potentials]
     recorded += [f"state {network.name}" for network in output.networks]
     recorded += [f"arrays of {group.name}" for group in output.arrays]
     found = ", ".join(recorded) or "no recorded data"
-    return f"there is nothing to draw{f' with {given}' if given else ''}; the output has: {found}"
+    where = f" with {selection}" if selection else ""
+    return f"there is nothing to draw{where}; the output has: {found}"
 
 
 def _traces(output: SimulationOutput, options: PictureOptions) -> Iterator[_Panel]:
@@ -260,7 +259,7 @@ def _channels(output: SimulationOutput, options: PictureOptions) -> Iterator[_Pa
 def _projections(
     drawing: _Panel, output: SimulationOutput, options: PictureOptions
 ) -> Iterator[_Panel]:
-    """Yield the projections with the selected quantity, drawn as a histogram or a matrix."""
+    """Yield a panel for each projection that has the selected quantity."""
     for network in output.networks:
         for projection in network.projections:
             names = {None, projection.name, projection.pre, projection.post}
@@ -281,13 +280,13 @@ def _states(output: SimulationOutput, options: PictureOptions) -> Iterator[_Pane
 
 
 def _arrays(output: SimulationOutput, options: PictureOptions) -> Iterator[_Panel]:
-    grids = [one for one in grids_of(output) if options.variable in {None, one.label, one.name}]
+    grids = [grid for grid in grids_of(output) if options.variable in {None, grid.label, grid.name}]
     for _, group in groupby(grids, _shared_axes):
         yield partial(array, list(group))
 
 
 def _shared_axes(grid: Grid) -> Any:
-    """Return a key that is equal for lines drawn into one plot, else unique."""
+    """Return a key that is equal for arrays that are drawn as lines in the same plot."""
     if len(grid.axes) > 1 or grid.points:
         return id(grid)
     return grid.name, grid.unit, [(axis.label, len(axis.values)) for axis in grid.axes]

@@ -9,18 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.plots.canvas import (
-    FINE,
-    about_report,
+    LINE_WIDTH,
     axes_or_new,
     color_bar,
     find_source,
     image,
-    size_in_pixels,
+    integer_ticks,
     quantity_of,
+    report_title,
     require_values,
     scale_of,
+    size_in_pixels,
     title,
-    whole_numbers,
 )
 from ndx_simulation_output.plots.downsampling import (
     How,
@@ -28,10 +28,10 @@ from ndx_simulation_output.plots.downsampling import (
     Pixels,
     Recorded,
     column_edges,
-    one_of_each,
     parts_of,
     row_blocks,
     row_edges,
+    sample_bins,
     seconds_at,
 )
 from ndx_simulation_output.recording import Report
@@ -51,11 +51,10 @@ _CELLS_ON_AXIS = 16
 class HeatMap:
     """An image of shape (column pixel, time pixel), in the unit named ``unit``.
 
-    Each pixel is the ``how`` of the values in it, NaN if there are none. ``columns``
+    A pixel is the mean, max or min (``how``) of its values, NaN without values. ``columns``
     (column pixel + 1,) are the edges of the pixels as indices of the selected columns, ``times``
-    (time pixel + 1,) in seconds. Of a large recording only ``columns_read`` of the columns and
-    ``rows_read`` of the ``rows`` were read: one random column of each pixel, and the first rows of
-    each.
+    (time pixel + 1,) in seconds. Of a large recording, only ``columns_read`` columns and
+    ``rows_read`` of the ``rows`` are read: a random column of each pixel, and its first rows.
     """
 
     values: NDArray[np.float64]
@@ -69,7 +68,7 @@ class HeatMap:
 
     @property
     def note(self) -> str:
-        """What a pixel shows, in words; empty if it shows one value."""
+        """Description of the reduction; empty if a pixel is a single value."""
         n_columns, n_pixels = int(self.columns[-1]), max(self.values.size, 1)
         parts = []
         if self.columns_read < n_columns:
@@ -113,7 +112,7 @@ def reduce_heat_map(
     column_bins = edges
     itemsize = recorded.data.dtype.itemsize
     if count * len(shown) * itemsize > most_bytes:
-        shown = shown[one_of_each(edges)]
+        shown = shown[sample_bins(edges)]
         column_bins = np.arange(len(shown) + 1)
     pixels = Pixels((len(row_bins) - 1, len(column_bins) - 1), how)
     rows_read = 0
@@ -197,7 +196,7 @@ def heat_map(
     """Draw the compartments of a report or compartment series over time as an image.
 
     A pixel that covers several values shows their mean, or with ``how="max"`` or ``"min"`` an
-    extreme. Of more than 256 MiB a sample is shown. The title describes the reduction.
+    extreme. Of data of more than 256 MiB, a sample is shown. The title describes the reduction.
 
     Raises
     ------
@@ -229,26 +228,26 @@ def heat_map(
     color_bar(ax, drawn, scale.label(quantity_of(report)))
     ax.set_xlabel(time.label("time"))
     _label_cells(ax, report, columns)
-    title(ax, about_report(report), found.note)
+    title(ax, report_title(report), found.note)
     return ax
 
 
 def _label_cells(ax: "Axes", report: Report, columns: NDArray[np.intp] | None) -> None:
-    """Label the vertical axis by cells if they are few, else by index of compartment."""
+    """Label the vertical axis by cell if there are few cells, else by compartment index."""
     table = report.compartments
     if columns is None and len(table) > _CELLS_ON_AXIS:
         ax.set_ylabel("compartment")
-        whole_numbers(ax.yaxis)
+        integer_ticks(ax.yaxis)
         return
     cells = table.column_cells() if columns is None else table.cells_of(columns)
     edges = np.flatnonzero(np.diff(cells)) + 1
     if not len(cells) or len(edges) >= _CELLS_ON_AXIS:
         ax.set_ylabel("selected compartment")
-        whole_numbers(ax.yaxis)
+        integer_ticks(ax.yaxis)
         return
     begins = np.concatenate([[0], edges, [len(cells)]])
     ax.set_yticks((begins[:-1] + begins[1:]) / 2, [str(cell) for cell in cells[begins[:-1]]])
     ax.tick_params(axis="y", length=0)
     for edge in edges:
-        ax.axhline(float(edge), color="white", linewidth=FINE)
+        ax.axhline(float(edge), color="white", linewidth=LINE_WIDTH)
     ax.set_ylabel("compartments of cell")

@@ -13,9 +13,9 @@ from ndx_simulation_output.plots.canvas import (
     color_bar,
     find_source,
     image,
+    integer_ticks,
     size_in_pixels,
     title,
-    whole_numbers,
 )
 from ndx_simulation_output.plots.downsampling import column_edges
 from ndx_simulation_output.recording import NetworkSnapshot, PopulationSnapshot, ProjectionSnapshot
@@ -67,10 +67,12 @@ def neuron_quantities(population: PopulationSnapshot) -> tuple[Quantity, ...]:
 def synapse_quantities(projection: ProjectionSnapshot) -> tuple[Quantity, ...]:
     """Return the quantities of synapses, including delays (s), the weight first.
 
-    Their values have shape (synapse,), or () if all synapses share one.
+    Their values have shape (synapse,), or () if all synapses have the same value.
     """
-    found = [one for one in projection.quantities if one.locality in {"local", "shared"}]
-    if projection.delays is not None and "delay" not in {one.name for one in found}:
+    found = [
+        quantity for quantity in projection.quantities if quantity.locality in {"local", "shared"}
+    ]
+    if projection.delays is not None and "delay" not in {quantity.name for quantity in found}:
         locality: Locality = "local" if projection.delays.shape else "shared"
         found.append(Quantity("delay", projection.delays, locality))
     return tuple(sorted(found, key=lambda quantity: quantity.name != projection.weight))
@@ -89,8 +91,8 @@ def neuron_quantity(population: PopulationSnapshot, name: str | None = None) -> 
     for quantity in found:
         if name in {None, quantity.name}:
             return quantity
-    what = f"population {population.name!r} has no {name or 'value'!r} for each neuron"
-    msg = f"{what}; it has: {_names(found)}"
+    problem = f"population {population.name!r} has no {name or 'value'!r} for each neuron"
+    msg = f"{problem}; it has: {_names(found)}"
     raise NothingRecordedError(msg)
 
 
@@ -108,13 +110,13 @@ def synapse_quantity(projection: ProjectionSnapshot, name: str | None = None) ->
     for quantity in found:
         if quantity.name == wanted:
             return quantity
-    what = f"projection {projection.name!r} has no {wanted or 'weight'!r} for each synapse"
-    msg = f"{what}; it has: {_names(found)}"
+    problem = f"projection {projection.name!r} has no {wanted or 'weight'!r} for each synapse"
+    msg = f"{problem}; it has: {_names(found)}"
     raise NothingRecordedError(msg)
 
 
 def label_of(projection: ProjectionSnapshot, quantity: Quantity) -> str:
-    """Return the name of a quantity of synapses, with the unit of delays; others are unknown."""
+    """Return the name of a quantity of synapses, with its unit for delays."""
     return f"{quantity.name} (s)" if quantity.values is projection.delays else quantity.name
 
 
@@ -150,8 +152,8 @@ def mean_weights(
 ) -> WeightMatrix:
     """Return the mean of ``values`` of the synapses in each pixel of an image (post, pre).
 
-    ``values`` has shape (synapse,), or () if all synapses share one. The matrix ends at the highest
-    rank that has a synapse: a projection does not contain the sizes of its populations.
+    ``values`` has shape (synapse,), or () if all synapses have the same value. The matrix ends at
+    the highest rank with a synapse: a projection does not contain the sizes of its populations.
     """
     post_ranks = np.asarray(projection.post_ranks[:], np.int64)
     ends = np.asarray(projection.ends[:], np.int64)
@@ -269,8 +271,8 @@ def population_state(
 ) -> "Axes":
     """Draw a quantity of the neurons of a population on its grid, by rank, or as a histogram.
 
-    By default that is the first variable of the first population. Populations with two dimensions
-    are drawn on their grid, and large ones without as a histogram.
+    By default the first variable of the first population is drawn. Populations with two dimensions
+    are drawn on their grid, other large ones as a histogram.
 
     Raises
     ------
@@ -299,7 +301,7 @@ def population_state(
         ax.plot(np.arange(found.size), np.asarray(shown.values[:], np.float64), ".")
         ax.set_xlabel("rank")
         ax.set_ylabel(shown.name)
-        whole_numbers(ax.xaxis)
+        integer_ticks(ax.xaxis)
     else:
         _draw_histogram(ax, shown, shown.name, "neurons", bins)
     title(ax, f"{shown.name} of {found.name}{_at_time(network)}", note)
@@ -318,25 +320,25 @@ def _find(
     raise NothingRecordedError(msg)
 
 
-def _names(named: Iterable[Quantity | PopulationSnapshot | ProjectionSnapshot]) -> str:
-    return ", ".join(one.name for one in named) or "none"
+def _names(items: Iterable[Quantity | PopulationSnapshot | ProjectionSnapshot]) -> str:
+    return ", ".join(item.name for item in items) or "none"
 
 
-def _draw_histogram(ax: "Axes", shown: Quantity, label: str, what: str, bins: int) -> Histogram:
+def _draw_histogram(ax: "Axes", shown: Quantity, xlabel: str, ylabel: str, bins: int) -> Histogram:
     counted = histogram(shown.values, bins)
     ax.stairs(counted.counts, counted.edges, fill=True)
-    ax.set_xlabel(label)
-    ax.set_ylabel(what)
+    ax.set_xlabel(xlabel)
+    ax.set_ylabel(ylabel)
     return counted
 
 
 def _draw_matrix(
     ax: "Axes", values: NDArray[Any], across: NDArray[Any], up: NDArray[Any], label: str
 ) -> None:
-    """Draw values by rank: the edges are ranks, and a rank is the centre of a cell."""
+    """Draw values by rank, with the centre of a pixel at its rank."""
     color_bar(ax, image(ax, values, across - 0.5, up - 0.5), label)
-    whole_numbers(ax.xaxis)
-    whole_numbers(ax.yaxis)
+    integer_ticks(ax.xaxis)
+    integer_ticks(ax.yaxis)
 
 
 def _about(projection: ProjectionSnapshot, network: NetworkSnapshot) -> str:

@@ -17,16 +17,16 @@ from ndx_simulation_output.errors import (
 )
 from ndx_simulation_output.files import atomic_file, check_target
 from ndx_simulation_output.plots.canvas import (
-    about_report,
     axes_or_new,
     color_bar,
-    find_source,
     empty_figure,
+    find_source,
     quantity_of,
+    report_title,
     scale_of,
     title,
 )
-from ndx_simulation_output.plots.downsampling import sample, seconds_at
+from ndx_simulation_output.plots.downsampling import sample, seconds_at, spread
 from ndx_simulation_output.recording import CompartmentTable, Report, SimulationOutput
 from ndx_simulation_output.recording.arrays import release
 from ndx_simulation_output.recording.morphology import FORMAT, Section, read_neuroml
@@ -44,10 +44,10 @@ _MAX_SIZED_SPOTS = 500
 _THINNEST, _THICKEST = 1.0, 8.0
 _GREY = "0.8"
 _REACH = 0.07
-"""Distance of the corners of the box from its centre that leaves room for the labels of axes."""
+"""Projected distance of the corners of the box from its centre; leaves room for labels."""
 
 _FLAT = 0.02
-"""Depth of neurons, relative to their largest extent, below which they are seen from above."""
+"""Depth of neurons relative to their extent below which the view is from above."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Coordinates:
 
     All others have shape (compartment,): ``columns`` of the report, ids of ``cells``, ``numbers``
     of sections, ``diameters`` (µm) and ``positions`` in the section, NaN if unknown. Compartments
-    without coordinates are not contained; ``left_out`` is their number.
+    without coordinates are not included; ``left_out`` is their number.
     """
 
     columns: NDArray[np.intp]
@@ -70,7 +70,7 @@ class Coordinates:
 
 @dataclass(frozen=True)
 class Frames:
-    """Values of compartments at some ``times`` (s), shape (time, compartment), in ``unit``."""
+    """Values of compartments at ``times`` (s), shape (time, compartment), in ``unit``."""
 
     times: NDArray[np.float64]
     values: NDArray[Any]
@@ -79,7 +79,7 @@ class Frames:
 
 @dataclass(frozen=True)
 class NeuronShape:
-    """Lines and spots that neurons are drawn as, in µm; each line has shape (point, 3).
+    """Lines and spots that show neurons, in µm; each line has shape (point, 3).
 
     ``owners`` are the indices of the compartments that the lines show, -1 if not recorded;
     ``widths`` are in points. ``spots`` are the indices of compartments drawn as points.
@@ -153,9 +153,7 @@ def read_frames(
         rows = np.asarray([_nearest_row(report.times, at)])
     else:
         window = report.times.window(start, stop)
-        length = window.stop - window.start
-        chosen = min(count, length)
-        rows = window.start + np.arange(chosen) * length // max(chosen, 1)
+        rows = window.start + spread(window.stop - window.start, count)
     if not len(rows):
         msg = f"report {report.name!r} has no values in this time window"
         raise NothingRecordedError(msg)
@@ -186,15 +184,15 @@ def _is_in_volts(report: Report) -> bool:
 
 
 def report_in_space(source: Any) -> Report:
-    """Return the report, or that of an output which is best drawn in space."""
+    """Return a report, or the first one of an output that has coordinates, potentials first."""
     known = reports_in_space(source) if isinstance(source, SimulationOutput) else []
     return known[0] if known else find_source(source, Report)
 
 
 def sections_of(source: Any, report: Report) -> Mapping[tuple[int, int], Section]:
-    """Return the sections of a Neuronvisio output by cell and number, else none.
+    """Return the sections of a Neuronvisio output by cell and number, for other outputs none.
 
-    Of other outputs it is not known that the numbers of a report are those of the NeuroML.
+    In other outputs, the section numbers of a report may differ from those in the NeuroML.
     """
     text = source.run.morphology if isinstance(source, SimulationOutput) else None
     if not text or report.provenance.get("format") != FORMAT:
@@ -261,9 +259,9 @@ def _by_section(
 def _join_compartments(
     coordinates: Coordinates, members: NDArray[np.intp]
 ) -> list[tuple[int, NDArray[np.float64]]]:
-    """Return a line for each compartment, from halfway to the previous to halfway to the next.
+    """Return a line for each compartment, between the midpoints to its neighbours.
 
-    The first and the last reach as far outwards as inwards.
+    The first and the last line extend equally in both directions.
     """
     points = coordinates.points[members]
     if len(members) < 2:
@@ -298,7 +296,7 @@ def _split_section(
 
 
 def color_limits(frames: Frames) -> tuple[float, float]:
-    """Return the lowest and the highest value, or two different values around a constant."""
+    """Return the lowest and highest value, or two values around a constant."""
     finite = frames.values[np.isfinite(frames.values)]
     if not len(finite):
         return 0.0, 1.0
@@ -450,7 +448,7 @@ def _coordinates_to_draw(
 
 @dataclass(frozen=True)
 class _Artists:
-    """What changes with time: artists, and the indices of the compartments that they show."""
+    """Artists whose colours change with time, with the indices of their compartments."""
 
     artists: tuple[tuple[Any, NDArray[np.intp]], ...]
     scale: Scale
@@ -462,7 +460,7 @@ class _Artists:
             artist.set_array(values[owners] * self.scale.factor)
         shown = time_scale(abs(time))
         at = f"at {time * shown.factor:.4g} {shown.symbol}"
-        title(ax, f"{about_report(report)}, {at}", self.note)
+        title(ax, f"{report_title(report)}, {at}", self.note)
 
 
 def _draw(
@@ -478,7 +476,9 @@ def _draw(
         msg = "a neuron needs axes in three dimensions: add_subplot(projection='3d')"
         raise ShapeMismatchError(msg)
     cells = set(np.unique(coordinates.cells).tolist())
-    sections = {key: one for key, one in sections_of(source, report).items() if key[0] in cells}
+    sections = {
+        key: section for key, section in sections_of(source, report).items() if key[0] in cells
+    }
     shape = neuron_shape(coordinates, sections)
     scale = scale_of(report.unit.name, np.asarray(limits))
     low, high = (limit * scale.factor for limit in limits)
@@ -513,7 +513,7 @@ def _draw_lines(ax: Any, shape: NeuronShape, which: NDArray[np.bool_], **colors:
 def _draw_spots(
     ax: Any, coordinates: Coordinates, spots: NDArray[np.intp], low: float, high: float
 ) -> Any:
-    """Draw compartments as points, if they are few of a size that depends on the diameter."""
+    """Draw compartments as points, whose size depends on the diameter if they are few."""
     sizes = np.clip(np.nan_to_num(coordinates.diameters[spots], nan=3.0), 2, 12) ** 2
     return ax.scatter(
         *coordinates.points[spots].T,
@@ -527,7 +527,7 @@ def _draw_spots(
 
 
 def _set_view(ax: Any, parts: list[NDArray[np.float64]]) -> None:
-    """Show all parts with equal scales on all axes; flat neurons are seen from above."""
+    """Show all parts with equal scales on all axes; the view of flat neurons is from above."""
     points = np.concatenate(parts)
     low, high = np.nanmin(points, axis=0), np.nanmax(points, axis=0)
     widest = float((high - low).max()) or 1.0
@@ -549,7 +549,7 @@ def _set_view(ax: Any, parts: list[NDArray[np.float64]]) -> None:
 
 
 def _projected_reach(ax: Any) -> float:
-    """Return how far the corners of the box are from the centre, as projected to the axes."""
+    """Return the maximum distance of the projected corners of the box from the centre."""
     from mpl_toolkits.mplot3d import proj3d
 
     corners = product(ax.get_xlim3d(), ax.get_ylim3d(), ax.get_zlim3d())

@@ -32,7 +32,7 @@ from ndx_simulation_output.recording.arrays import LazyArray, chunks_of
 from ndx_simulation_output.recording.units import unit_symbol
 
 MOST_BYTES = 2**24
-"""Limit of the bytes read for a plot; larger data are shown in part or without a plot."""
+"""Maximum of bytes read for a plot; of larger data a part or no plot is shown."""
 
 _HEIGHT, _WIDTH = 80, 320
 _ROWS, _COLUMNS = _HEIGHT // 4, _WIDTH // 4
@@ -59,20 +59,20 @@ def _summarize_output(output: SimulationOutput) -> str:
         (output.networks, _summarize_network),
         (output.arrays, _summarize_group),
     )
-    parts = [_try(summary, one) for things, summary in kinds for one in things[:_MAX_SHOWN]]
-    omitted = sum(max(0, len(things) - _MAX_SHOWN) for things, _ in kinds)
+    parts = [_try(summary, item) for items, summary in kinds for item in items[:_MAX_SHOWN]]
+    omitted = sum(max(0, len(items) - _MAX_SHOWN) for items, _ in kinds)
     if omitted:
         parts.append(_line("and", f"{omitted} more"))
     body = "".join(parts) or _line("nothing", "was recorded")
     return f"<div><h4>SimulationOutput</h4>{body}</div>"
 
 
-def _try(summary: Callable[[Any], str], thing: Any) -> str:
-    """Return a summary, or an error message, for example if the file has been closed."""
+def _try(summary: Callable[[Any], str], item: Any) -> str:
+    """Return a summary, or an error message if the data cannot be read."""
     try:
-        return summary(thing)
+        return summary(item)
     except (OSError, RuntimeError, ValueError, SourceError) as error:
-        return _line(type(thing).__name__, f"cannot be read: {error}")
+        return _line(type(item).__name__, f"cannot be read: {error}")
 
 
 def _summarize_report(report: Report) -> str:
@@ -89,7 +89,7 @@ def _summarize_recorded(recorded: Recorded, what: str, more: str = "") -> str:
 
 
 def _traces(recorded: Recorded) -> str:
-    """Draw some traces, from the first row to as many rows as may be read."""
+    """Draw traces of evenly spaced columns, from the first row up to the limit of bytes."""
     rows, columns = recorded.data.shape
     chosen = spread(columns, _MAX_TRACES)
     most = _max_rows(recorded.data, len(chosen))
@@ -100,7 +100,7 @@ def _traces(recorded: Recorded) -> str:
 
 
 def _max_rows(data: LazyArray, columns: int) -> int:
-    """Return the number of rows that may be read of some columns, in whole chunks."""
+    """Return the number of rows that may be read of ``columns`` columns, in whole chunks."""
     height, width = chunks_of(data)
     row_bytes = max(1, columns * width * data.dtype.itemsize)
     return MOST_BYTES // row_bytes // height * height
@@ -129,7 +129,7 @@ def _summarize_network(network: NetworkSnapshot) -> str:
 
 
 def _first_histogram(quantities: Iterable[Quantity]) -> str:
-    return next((_histogram(one.values) for one in quantities if one.values.shape), "")
+    return next((_histogram(item.values) for item in quantities if item.values.shape), "")
 
 
 def _histogram(values: LazyArray) -> str:
@@ -192,14 +192,14 @@ def _draw_lines(lines: Lines) -> str:
 
 
 def _draw_raster(raster: Raster) -> str:
-    """Draw a rectangle for each pixel that has spikes, the darker the more."""
+    """Draw a rectangle for each pixel with spikes; darker ones have more."""
     counts = np.asarray(raster.counts, np.float64)
     shades = 0.4 + 0.6 * counts / (counts.max(initial=0) or 1.0)
     return _draw_pixels(np.where(counts, shades, np.nan), "spikes")
 
 
 def _draw_image(values: NDArray[np.float64]) -> str:
-    """Draw an image (row, column), row 0 at the bottom, high values dark, without NaN."""
+    """Draw an image (row, column), with row 0 at the bottom and high values dark; skip NaN."""
     finite = values[np.isfinite(values)]
     if not len(finite):
         return ""
@@ -207,7 +207,7 @@ def _draw_image(values: NDArray[np.float64]) -> str:
 
 
 def _draw_pixels(shades: NDArray[np.float64], what: str) -> str:
-    """Draw pixels (row, column) of an opacity from 0 to 1, without NaN."""
+    """Draw pixels (row, column) with an opacity from 0 to 1; skip NaN."""
     rows, columns = np.nonzero(np.isfinite(shades))
     if not len(rows):
         return ""

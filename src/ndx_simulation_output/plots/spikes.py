@@ -12,9 +12,9 @@ from ndx_simulation_output.plots.canvas import (
     color_bar,
     find_source,
     image,
+    integer_ticks,
     size_in_pixels,
     title,
-    whole_numbers,
 )
 from ndx_simulation_output.recording import Spikes
 from ndx_simulation_output.recording.ids import as_ids, count_distinct
@@ -72,7 +72,7 @@ def spike_raster(
     """Count spikes in the pixels of an image of ``shape`` (height, width).
 
     Spikes with ``start <= time < stop`` (s) of the node ids ``cells``, or of all, are counted. A
-    pixel is at least one id high. At most ``most_points`` single spikes are returned.
+    pixel has a height of at least one id. At most ``most_points`` single spikes are returned.
 
     Example
     -------
@@ -87,22 +87,22 @@ def spike_raster(
     lowest, end = (int(ids.min()), int(ids.max()) + 1) if len(ids) else (0, 1)
     height, width = max(1, min(shape[0], end - lowest)), shape[1]
     counts = np.zeros(height * width, np.int64)
-    kept_ids, kept_times, kept = [spikes.node_ids[:0]], [np.zeros(0)], 0
+    all_ids, all_times, n_spikes = [spikes.node_ids[:0]], [np.zeros(0)], 0
     for block_ids, times in _select(spikes, cells, first, last):
         x = np.minimum((times - first) / (last - first) * width, width - 1).astype(np.int64)
         y = (block_ids.astype(np.int64) - lowest) * height // (end - lowest)
         counts += np.bincount(y * width + x, minlength=len(counts))
-        kept += len(block_ids)
-        if kept <= most_points:
-            kept_ids.append(block_ids)
-            kept_times.append(times)
-    is_kept = kept <= most_points
+        n_spikes += len(block_ids)
+        if n_spikes <= most_points:
+            all_ids.append(block_ids)
+            all_times.append(times)
+    are_few = n_spikes <= most_points
     return Raster(
         counts.reshape(height, width),
         lowest + (end - lowest) * np.arange(height + 1) / height,
         np.linspace(first, last, width + 1),
-        np.concatenate(kept_ids) if is_kept else None,
-        np.concatenate(kept_times) if is_kept else None,
+        np.concatenate(all_ids) if are_few else None,
+        np.concatenate(all_times) if are_few else None,
     )
 
 
@@ -134,7 +134,7 @@ def spike_rates(
 def _window(spikes: Spikes, start: float | None, stop: float | None) -> tuple[float, float]:
     """Return the time window (s), by default from the first spike to just after the last.
 
-    It is never empty: at least 1 ms, unless ``stop`` says otherwise.
+    Unless ``stop`` is after the start, the window has a length of at least 1 ms.
     """
     times = spikes.times
     first = start if start is not None else float(times.min()) if len(times) else 0.0
@@ -147,7 +147,7 @@ def _window(spikes: Spikes, start: float | None, stop: float | None) -> tuple[fl
 def _select(
     spikes: Spikes, cells: NDArray[Any] | None, first: float, last: float
 ) -> Iterator[tuple[NDArray[Any], NDArray[np.float64]]]:
-    """Return ids and times of the selected spikes, block by block."""
+    """Yield ids and times of the selected spikes in blocks."""
     for begin in range(0, len(spikes.times), _BLOCK):
         block = slice(begin, begin + _BLOCK)
         ids, times = spikes.node_ids[block], spikes.times[block]
@@ -197,13 +197,13 @@ def raster(
         note += f", pixels of {width:.3g} ms × {found.ids[1] - found.ids[0]:.4g} ids"
     ax.set_xlabel(time.label("time"))
     ax.set_ylabel("node id")
-    whole_numbers(ax.yaxis)
+    integer_ticks(ax.yaxis)
     title(ax, f"spikes, population {spikes.population}", note)
     return ax
 
 
 def _draw_marks(ax: "Axes", times: NDArray[np.float64], ids: NDArray[Any], height: int) -> None:
-    """Draw spikes as bars, or of many cells as points; ``height`` is the number of cell bins."""
+    """Draw spikes as bars, or as points for many cells; ``height`` is the number of cell bins."""
     style: dict[str, Any] = {"marker": ".", "markersize": 1}
     if len(np.unique(ids)) <= 200:
         size = min(10, max(2, 0.5 * size_in_pixels(ax)[0] / height))
@@ -223,7 +223,7 @@ def rates(
 ) -> "Axes":
     """Draw the firing rate of a population over time, in spikes per second and cell.
 
-    ``n_cells`` is the number of cells, by default of those that spike; the title says which.
+    ``n_cells`` is the number of cells, by default of those that spike.
 
     Raises
     ------

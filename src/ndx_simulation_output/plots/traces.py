@@ -7,15 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.plots.canvas import (
-    FINE,
-    about_report,
+    LINE_WIDTH,
     axes_or_new,
     find_source,
-    legend_beside,
-    size_in_pixels,
+    outside_legend,
     quantity_of,
+    report_title,
     require_values,
     scale_of,
+    size_in_pixels,
     title,
 )
 from ndx_simulation_output.plots.downsampling import (
@@ -48,9 +48,9 @@ def traces(
 ) -> "Axes":
     """Draw traces of a report or compartment series over time.
 
-    Without a selection, at most 8 compartments are drawn: the first one of each of 8 cells. Of
-    selected compartments, at most 50 are drawn. ``most`` sets another limit. The title says how
-    many were omitted. Every extreme value of a trace is drawn, however long it is.
+    Without a selection, the first compartments of at most 8 cells are drawn; of selected
+    compartments, at most 50. ``most`` sets another limit. The title has the number of drawn and of
+    selected compartments if they differ. Extreme values are preserved in long traces.
 
     Raises
     ------
@@ -82,15 +82,15 @@ def traces(
         line.set_label(name)
     ax.set_ylabel(scale.label(quantity_of(report)))
     if 1 < len(columns) <= _MAX_IN_LEGEND:
-        legend_beside(ax)
+        outside_legend(ax)
     notes = names[:1] if len(names) == 1 else []
     notes += [f"{len(columns):,} of {total:,} compartments"] if len(columns) < total else []
-    title(ax, about_report(report), ", ".join(notes))
+    title(ax, report_title(report), ", ".join(notes))
     return ax
 
 
 def _default_columns(table: CompartmentTable, most: int) -> NDArray[np.intp]:
-    """Return all compartments if they are few, else the first of some cells, or some of one."""
+    """Return at most ``most`` columns: all, the first of each cell, or evenly spaced ones."""
     if table.n_compartments <= most or len(table) == 1:
         return spread(table.n_compartments, most)
     counts = table.counts()
@@ -110,11 +110,11 @@ def _names(report: Report, columns: NDArray[np.intp]) -> list[str]:
 
 
 def _draw_lines(ax: "Axes", lines: Lines, values: NDArray[Any]) -> list[Any]:
-    """Draw traces over time; a few samples are marked by points."""
+    """Draw traces over time, with markers if there are few samples."""
     span = float(lines.times[-1] - lines.times[0]) if len(lines.times) else 0.0
     time = time_scale(span)
     marker = "." if len(lines.times) <= 30 else ""
-    drawn = ax.plot(lines.times * time.factor, values, linewidth=FINE, marker=marker)
+    drawn = ax.plot(lines.times * time.factor, values, linewidth=LINE_WIDTH, marker=marker)
     if len(lines.times) > 1 and span > 0:
         ax.set_xlim(lines.times[0] * time.factor, lines.times[-1] * time.factor)
     ax.set_xlabel(time.label("time"))
@@ -171,17 +171,17 @@ def vectors(
     points: bool = False,
     ax: "Axes | None" = None,
 ) -> "Axes":
-    """Draw Neuronvisio vectors, shape (value,), along ``x``; those of other lengths by index."""
+    """Draw Neuronvisio vectors, shape (value,), along ``x``, or by index if the lengths differ."""
     ax = axes_or_new(ax)
     by_index = [name for name, values in named.items() if x is None or len(values) != len(x)]
-    style: dict[str, Any] = {"linewidth": FINE}
+    style: dict[str, Any] = {"linewidth": LINE_WIDTH}
     style = {"linestyle": "none", "marker": "o"} if points else style
     for name, values in named.items():
         at = np.arange(len(values)) if x is None or name in by_index else x
         lines = reduce_columns(at, values[:, np.newaxis], pixels=size_in_pixels(ax)[1])
         ax.plot(lines.times, lines.values[:, 0], label=name, **style)
-    some = len(by_index) < len(named)
-    ax.set_xlabel(_TIME if not by_index else f"{_TIME}, or index" if some else "index")
+    all_by_index = len(by_index) == len(named)
+    ax.set_xlabel(_TIME if not by_index else "index" if all_by_index else f"{_TIME}, or index")
     if legend and named:
         ax.legend(fontsize="small")
     return ax
@@ -200,7 +200,7 @@ def vectors_along(
     for name in sorted(named, key=lambda name: distances[name]):
         lines = reduce_columns(time, named[name][:, np.newaxis], pixels=size_in_pixels(space)[1])
         away = np.full(len(lines.times), distances[name])
-        space.plot(lines.times, away, lines.values[:, 0], linewidth=FINE, label=name)
+        space.plot(lines.times, away, lines.values[:, 0], linewidth=LINE_WIDTH, label=name)
     space.set_xlabel(_TIME)
     space.set_ylabel("distance (µm)")
     space.set_zlabel(label)
