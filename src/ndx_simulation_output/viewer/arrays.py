@@ -58,17 +58,17 @@ class ShownArray:
         if len(grid.axes) == 2:
             up, across = grid.axes
             name = _with_unit(across.label, across.unit)
-            columns = (f"{name}={place!r}" for place in across.values.tolist())
+            columns = (f"{name}={value!r}" for value in across.values.tolist())
             yield _with_unit(up.label, up.unit), *columns
             for rows in row_blocks(grid.values, slice(0, len(up.values)), len(across.values)):
-                for place, line in zip(up.values[rows].tolist(), grid.values[rows, :], strict=True):
-                    yield place, *line.tolist()
+                for y, line in zip(up.values[rows].tolist(), grid.values[rows, :], strict=True):
+                    yield y, *line.tolist()
             return
         axes = grid.points or grid.axes
         yield *(_with_unit(axis.label, axis.unit) for axis in axes), value
         for rows in row_blocks(grid.values, slice(0, len(axes[0].values)), 1):
-            places = (axis.values[rows].tolist() for axis in axes)
-            yield from zip(*places, grid.values[rows].tolist(), strict=True)
+            coordinates = (axis.values[rows].tolist() for axis in axes)
+            yield from zip(*coordinates, grid.values[rows].tolist(), strict=True)
 
     def code(self, *names: str) -> Iterator[str]:
         """Return code that reads ``coordinates`` of each axis, and ``values``."""

@@ -125,8 +125,10 @@ class Difference(LazyArrayBase):
         selected = np.arange(self.shape[1]) if columns is None else columns
         rows = slice(*rows.indices(self.times.count))
         values, others = (
-            np.asarray(read_in_unit(report.data, rows, chosen[selected], report.unit), np.float64)
-            for report, chosen in ((self.one, self.columns), (self.other, self.other_columns))
+            np.asarray(
+                read_in_unit(report.data, rows, of_report[selected], report.unit), np.float64
+            )
+            for report, of_report in ((self.one, self.columns), (self.other, self.other_columns))
         )
         return values - others
 
