@@ -10,7 +10,12 @@ import click
 
 from ndx_simulation_output.api import convert as convert_source
 from ndx_simulation_output.api import open_output, plan_layouts
-from ndx_simulation_output.cli.options import LOCAL_PATH, source_options, target_options
+from ndx_simulation_output.cli.options import (
+    LOCAL_PATH,
+    SOURCE_OPTIONS,
+    TARGET_OPTIONS,
+    add_options,
+)
 from ndx_simulation_output.cli.output import print_notes, progress_bar
 from ndx_simulation_output.errors import MissingDependencyError, SimulationOutputError
 from ndx_simulation_output.files import is_zarr_name
@@ -24,8 +29,7 @@ _RANK_COUNTS = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
 @click.command()
 @click.argument("sources", nargs=-1, required=True, type=LOCAL_PATH)
 @click.argument("target", type=LOCAL_PATH)
-@source_options
-@target_options
+@add_options(*SOURCE_OPTIONS, *TARGET_OPTIONS)
 def convert(
     sources: tuple[Path, ...],
     target: Path,

@@ -7,14 +7,14 @@ from typing import Any
 import click
 
 from ndx_simulation_output.api import ANNARCHY_EXTENSIONS, export_annarchy, export_sonata
-from ndx_simulation_output.cli.options import LOCAL_PATH, export_options
+from ndx_simulation_output.cli.options import EXPORT_OPTIONS, LOCAL_PATH, add_options
 from ndx_simulation_output.cli.output import print_notes, progress_bar
 
 
 @click.command()
 @click.argument("file", type=LOCAL_PATH)
 @click.argument("target", type=LOCAL_PATH)
-@export_options
+@add_options(*EXPORT_OPTIONS)
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
 def export(file: Path, target: Path, *, overwrite: bool, **options: Any) -> None:
     """Write an NWB FILE as SONATA files, or the state of a network for ANNarchy.

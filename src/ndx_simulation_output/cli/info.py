@@ -5,13 +5,13 @@ from typing import Any
 import click
 
 from ndx_simulation_output.api import open_output
-from ndx_simulation_output.cli.options import source_options
+from ndx_simulation_output.cli.options import SOURCE_OPTIONS, add_options
 from ndx_simulation_output.info import describe, json_of
 
 
 @click.command()
 @click.argument("sources", nargs=-1, required=True, type=click.Path())
-@source_options
+@add_options(*SOURCE_OPTIONS)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def info(sources: tuple[str, ...], *, as_json: bool, **options: Any) -> None:
     """List the contents of an NWB file or of the output of a simulation.

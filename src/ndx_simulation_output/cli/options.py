@@ -24,30 +24,15 @@ LOCAL_PATH = _LocalPath(path_type=Path)
 """Type of arguments that are local files or directories."""
 
 
-def source_options(command: _Command) -> _Command:
-    """Add the options of ``open_output`` to a command."""
-    return _add(command, (*_READING_OPTIONS, _POPULATION_OPTION))
+def add_options(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
+    """Return a decorator that adds ``options`` to a command, listed in this order."""
 
+    def decorate(command: _Command) -> _Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
 
-def reading_options(command: _Command) -> _Command:
-    """Add the options of ``open_output`` except ``--population``, which the command defines."""
-    return _add(command, _READING_OPTIONS)
-
-
-def target_options(command: _Command) -> _Command:
-    """Add the options of ``convert`` for the target, with those of ``StorageOptions``."""
-    return _add(command, _TARGET_OPTIONS)
-
-
-def export_options(command: _Command) -> _Command:
-    """Add the options of the export functions to a command."""
-    return _add(command, _EXPORT_OPTIONS)
-
-
-def _add(command: _Command, options: tuple[Callable[[_Command], _Command], ...]) -> _Command:
-    for option in reversed(options):
-        command = option(command)
-    return command
+    return decorate
 
 
 def _pairs(
@@ -92,7 +77,7 @@ def _steps(
     return _pairs(ctx, parameter, values) or None
 
 
-_READING_OPTIONS = (
+READING_OPTIONS = (
     click.option(
         "--unit",
         multiple=True,
@@ -120,12 +105,14 @@ _READING_OPTIONS = (
         help="Time step in ms of data without times, or of a network of ANNarchy.",
     ),
 )
+"""The options of ``open_output`` except ``--population``."""
 
-_POPULATION_OPTION = click.option(
-    "--population", help="Population of spikes whose file does not name one."
+SOURCE_OPTIONS = (
+    *READING_OPTIONS,
+    click.option("--population", help="Population of spikes whose file does not name one."),
 )
 
-_TARGET_OPTIONS = (
+TARGET_OPTIONS = (
     click.option(
         "--metadata",
         type=click.Path(path_type=Path),
@@ -181,7 +168,7 @@ _TARGET_OPTIONS = (
     click.option("--mpi", is_flag=True, help="Share the work between the processes of mpirun."),
 )
 
-_EXPORT_OPTIONS = (
+EXPORT_OPTIONS = (
     click.option(
         "--dialect",
         type=click.Choice(["allen", "bbp"]),

@@ -6,7 +6,7 @@ from typing import Any, get_args
 import click
 
 from ndx_simulation_output.api import open_output
-from ndx_simulation_output.cli.options import reading_options
+from ndx_simulation_output.cli.options import READING_OPTIONS, add_options
 from ndx_simulation_output.errors import SelectionError
 from ndx_simulation_output.plots import KINDS, PictureOptions, save, save_animation
 from ndx_simulation_output.plots.downsampling import How
@@ -67,7 +67,7 @@ def _ids(ctx: click.Context, parameter: click.Parameter, value: str | None) -> l
 )
 @click.option("--dpi", type=click.IntRange(20, 1200), default=150, show_default=True)
 @click.option("--overwrite", is_flag=True, help="Replace an existing picture.")
-@reading_options
+@add_options(*READING_OPTIONS)
 def plot(
     sources: tuple[str, ...],
     target: Path | None,

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ndx_simulation_output.cli.options import source_options
+from ndx_simulation_output.cli.options import SOURCE_OPTIONS, add_options
 from ndx_simulation_output.optional import import_optional
 
 
@@ -23,7 +23,7 @@ from ndx_simulation_output.optional import import_optional
     is_flag=True,
     help="Allow access from other machines: anyone with the address can read the files.",
 )
-@source_options
+@add_options(*SOURCE_OPTIONS)
 def view(
     files: tuple[Path, ...], port: int, *, no_browser: bool, all_interfaces: bool, **options: Any
 ) -> None:

@@ -43,8 +43,15 @@ def find_populations(
     found = []
     for name, ids_or_cells in by_population.items():
         listed = (
-            Cell(int(number), _select(known.of(cell), chosen))
-            for number, cell in _cells_by_id(h, ids_or_cells)
+            Cell(
+                int(cell_id),
+                {
+                    number: section
+                    for number, section in enumerate(known.of(cell))
+                    if chosen is None or section in chosen
+                },
+            )
+            for cell_id, cell in _cells_by_id(h, ids_or_cells)
         )
         found.append(Population(name, tuple(cell for cell in listed if cell.sections)))
     _check_owners(found)
@@ -108,14 +115,6 @@ def _cells_by_id(h: Any, cells: Any) -> Iterator[tuple[int, Any]]:
             msg = f"gid {gid} belongs to no cell object; pass cells as a dict, {{gid: cell}}"
             raise RecordingError(msg)
         yield gid, cell
-
-
-def _select(sections: Iterable[Any], chosen: set[Any] | None) -> dict[int, Any]:
-    return {
-        number: section
-        for number, section in enumerate(sections)
-        if chosen is None or section in chosen
-    }
 
 
 def _check_owners(populations: Iterable[Population]) -> None:

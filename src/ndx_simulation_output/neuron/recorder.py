@@ -19,7 +19,6 @@ from ndx_simulation_output.neuron.variables import (
     Gatherer,
     RecordedVariable,
     Variable,
-    as_variables,
     find_variable,
 )
 from ndx_simulation_output.nwb.metadata import read_metadata
@@ -121,9 +120,13 @@ def record(
     with together(comm) as team:
         clock = Clock(h)
         populations = find_populations(h, sections, cells, population)
+        chosen = [
+            Variable(variable, every=every, dtype=dtype) if isinstance(variable, str) else variable
+            for variable in variables
+        ]
         found = [
             (recorded, Schedule(variable, clock))
-            for variable in as_variables(variables, every, dtype)
+            for variable in chosen
             for recorded in find_variable(h, variable, populations)
         ]
         tables = _with_equal_columns([recorded.table for recorded, _ in found], team)
@@ -289,14 +292,11 @@ def _with_equal_columns(tables: Sequence[CompartmentTable], team: Team) -> list[
     """Return tables with the same columns on all ranks; unknown values are NaN."""
     names = team.allgather([sorted(table.columns) for table in tables])
     all_columns = [set().union(*of_ranks) for of_ranks in zip(*names, strict=True)]
-    return [
-        replace(table, columns={**_unknown(table, columns), **table.columns})
-        for table, columns in zip(tables, all_columns, strict=True)
-    ]
-
-
-def _unknown(table: CompartmentTable, columns: set[str]) -> dict[str, Any]:
-    return {name: np.full(table.n_compartments, np.nan) for name in columns - set(table.columns)}
+    completed = []
+    for table, columns in zip(tables, all_columns, strict=True):
+        unknown = dict.fromkeys(columns - set(table.columns), np.full(table.n_compartments, np.nan))
+        completed.append(replace(table, columns={**unknown, **table.columns}))
+    return completed
 
 
 def _check_found(found: Sequence[RecordedVariable], team: Team) -> None:

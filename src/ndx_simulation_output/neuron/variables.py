@@ -97,16 +97,6 @@ class Gatherer:
             self._pointers.pset(number, pointer)
 
 
-def as_variables(
-    variables: Iterable[str | Variable], every: float | None, dtype: DTypeLike
-) -> list[Variable]:
-    """Return variables; each name is replaced by a variable with this interval and dtype."""
-    return [
-        Variable(variable, every=every, dtype=dtype) if isinstance(variable, str) else variable
-        for variable in variables
-    ]
-
-
 def find_variable(
     h: Any, variable: Variable, populations: Iterable[Population]
 ) -> Iterator[RecordedVariable]:

@@ -25,13 +25,13 @@ from ndx_simulation_output.sonata.hdf5 import (
     sonata_provenance,
     write_ids,
 )
+from ndx_simulation_output.sonata.mapping import NODE_IDS
 from ndx_simulation_output.sonata.units import ReadOptions
 
 UNKNOWN_POPULATION = "unknown"
 
 # Column with the difference of the source's times from times * 1000, in units in the last place.
 _ROUNDING = "source_rounding"
-_NODE_IDS = ("node_ids", "gids")
 _MS_PER_S = 1000.0
 _SORTING = {"none": 0, "by_id": 1, "by_time": 2}
 _OLD_SORTING = {"by_gid": "by_id", "time": "by_time"}
@@ -40,7 +40,7 @@ _OLD_SORTING = {"by_gid": "by_id", "time": "by_time"}
 def read_spikes(file: h5py.File, options: ReadOptions, notes: list[str]) -> list[Spikes]:
     """Read ``/spikes``: a group for each population, or ids and times of an unnamed one."""
     root = child_group(file, "spikes")
-    if any(name in root for name in _NODE_IDS):
+    if any(name in root for name in NODE_IDS):
         return [_read_population(root, options.population or UNKNOWN_POPULATION, options, notes)]
     if not len(root):
         notes.append(f"{location(root)} has no populations: the run had no spikes")
@@ -87,9 +87,9 @@ def spikes_from_source(
 def _read_population(
     group: h5py.Group, population: str, options: ReadOptions, notes: list[str]
 ) -> Spikes:
-    ids_dataset = first_dataset(group, *_NODE_IDS)
+    ids_dataset = first_dataset(group, *NODE_IDS)
     times_dataset = first_dataset(group, "timestamps")
-    note_unknown(group, (*_NODE_IDS, "timestamps"), notes)
+    note_unknown(group, (*NODE_IDS, "timestamps"), notes)
     ids, times = read_ids(ids_dataset), read_numbers(times_dataset)
     if len(ids) != len(times):
         msg = f"{location(group)} has {len(ids)} node ids but {len(times)} timestamps"

@@ -49,6 +49,15 @@ class Span:
 
 
 @dataclass(frozen=True)
+class _ChunkRows:
+    """Rows selected in chunk row ``number``: slices of the chunk and of the output."""
+
+    number: int
+    local: slice
+    target: slice
+
+
+@dataclass(frozen=True)
 class _ChunkColumns:
     """Columns selected in chunk column ``number``: indices in the chunk and in the output."""
 
@@ -129,15 +138,6 @@ def cut_span(span: Span, length: int) -> Iterator[tuple[int, Span]]:
         first = number * length
         start, stop = max(span.start, first), min(span.stop, first + length)
         yield number, Span(start - first, stop - first, span.out_start + start - span.start)
-
-
-@dataclass(frozen=True)
-class _ChunkRows:
-    """Rows selected in chunk row ``number``: slices of the chunk and of the output."""
-
-    number: int
-    local: slice
-    target: slice
 
 
 def _rows_by_chunk(rows: range, height: int) -> Iterator[_ChunkRows]:
