@@ -224,5 +224,5 @@ def test_the_run_says_how_it_was_made(output: SimulationOutput) -> None:
 
 @pytest.mark.parametrize("duration", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_duration_that_is_not_positive_is_refused(duration: float) -> None:
-    with pytest.raises(ValueError, match="duration is .*; expected a positive number of seconds"):
+    with pytest.raises(ValueError, match=r"duration is .*; expected a positive number of seconds"):
         simulate(duration=duration)

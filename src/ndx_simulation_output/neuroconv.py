@@ -122,7 +122,7 @@ class _Interface(BaseDataInterface):  # type: ignore[misc]
         LayoutError
             If another storage option is set, or a value is not valid.
         ExportError
-            If arrays hold values that NWB cannot store.
+            If arrays contain values that NWB cannot store.
 
         """
         layouts = plan_output(self._output, _storage_options(storage))

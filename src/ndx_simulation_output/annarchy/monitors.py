@@ -174,9 +174,9 @@ class _Samples:
 
     def spike_intervals(self, variable: str, where: str) -> Intervals | None:
         """Return the intervals of spikes, if possible those of another variable."""
-        for other in self.values:
-            if other not in _SPIKES:
-                return self.labels(other, where)[1]
+        for sampled in self.values:
+            if sampled not in _SPIKES:
+                return self.labels(sampled, where)[1]
         reported = self.intervals[variable]
         # An interval that starts where another stops is a pause during which ``get`` was called.
         is_contiguous = any(a[1] == b[0] for a, b in pairwise(reported[0]))
@@ -265,8 +265,8 @@ def _add_spikes(known: dict[str, Spikes], new: Spikes, notes: list[str]) -> None
 def _contains(spikes: Spikes, other: Spikes) -> bool:
     """Return True if ``spikes`` include the neurons, spikes and intervals of ``other``."""
     all_spikes, other_spikes = (
-        set(zip(found.node_ids.tolist(), found.times.tolist(), strict=True))
-        for found in (spikes, other)
+        set(zip(trains.node_ids.tolist(), trains.times.tolist(), strict=True))
+        for trains in (spikes, other)
     )
     is_covered = True
     if spikes.intervals is not None and other.intervals is not None:

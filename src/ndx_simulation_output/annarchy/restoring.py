@@ -432,7 +432,7 @@ def _delays(state: ProjectionSnapshot, dt: float) -> NDArray[np.float64] | None:
 def _sparse_matrix(
     post: NDArray[Any], pre: NDArray[Any], weights: NDArray[Any], shape: tuple[int, int]
 ) -> Any:
-    """Return a sparse matrix, (pre-synaptic, post-synaptic), that keeps weights of 0."""
+    """Return a sparse matrix, (pre-synaptic, post-synaptic), that stores weights of 0."""
     try:
         from scipy.sparse import lil_matrix
     except ImportError as error:

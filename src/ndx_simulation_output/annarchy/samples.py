@@ -42,7 +42,7 @@ TIME_CONVENTION = (
 # Times. A label is ANNarchy's number of the time step of a sample or spike.
 
 Intervals = tuple[tuple[int, int], ...]
-"""First label of each interval, and the one after its last."""
+"""First label of each interval, and its last label + 1."""
 
 
 @dataclass(frozen=True)

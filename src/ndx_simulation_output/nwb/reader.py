@@ -214,13 +214,14 @@ def _read_output(nwbfile: NWBFile, path: Path | RemoteFile) -> SimulationOutput:
     notes += _notes_of_others(nwbfile)
     spikes = read_units(nwbfile.units, provenance.pop("spikes", []))
     notes += _notes_of_units(nwbfile.units, spikes)
+    states = [item for item in nwbfile.objects.values() if isinstance(item, NetworkState)]
     return SimulationOutput(
         reports=tuple(reports),
         spikes=tuple(spikes),
         potentials=tuple(potentials),
         arrays=tuple(_array_groups(nwbfile, group_names, group_facts)),
-        networks=tuple(map(read_state, _networks(nwbfile))),
-        run=_run(metadata),
+        networks=tuple(map(read_state, sorted(states, key=lambda state: state.name))),
+        run=Run(**{name: getattr(metadata, name, None) for name in Run.__dataclass_fields__}),
         session=read_session(nwbfile),
         notes=tuple(notes),
         provenance=provenance,
@@ -305,11 +306,6 @@ def _is_provenance(facts: Any) -> bool:
     )
 
 
-def _run(metadata: Any) -> Run:
-    names = Run.__dataclass_fields__
-    return Run(**{name: getattr(metadata, name, None) for name in names})
-
-
 def _all_series(nwbfile: NWBFile, known: Sequence[str]) -> list[TimeSeries]:
     """Return all series except ``AxesTimeSeries``: first the ``known``, the others by name."""
     series = [
@@ -319,11 +315,6 @@ def _all_series(nwbfile: NWBFile, known: Sequence[str]) -> list[TimeSeries]:
     ]
     ranks = {name: rank for rank, name in enumerate(known)}
     return sorted(series, key=lambda item: (ranks.get(item.name, len(ranks)), item.name))
-
-
-def _networks(nwbfile: NWBFile) -> list[NetworkState]:
-    found = [item for item in nwbfile.objects.values() if isinstance(item, NetworkState)]
-    return sorted(found, key=lambda state: state.name)
 
 
 def _array_groups(

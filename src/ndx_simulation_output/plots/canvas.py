@@ -76,7 +76,7 @@ def empty_figure(width: float, height: float) -> "Figure":
 def axes_or_new(
     ax: "Axes | None", projection: str | None = None, *, number: int | None = None
 ) -> "Axes":
-    """Return ``ax``, or axes of a new pyplot figure, or of the one with this ``number``."""
+    """Return ``ax``, or axes of a new pyplot figure, or of the figure with this ``number``."""
     if ax is not None:
         return ax
     import_optional("matplotlib.figure", "a plot", "plot")

@@ -54,7 +54,7 @@ def summarize(shown: Any, name: str = "") -> str:
 def _summarize_output(output: SimulationOutput) -> str:
     kinds: tuple[tuple[Sequence[Any], Callable[[Any], str]], ...] = (
         (output.reports, _summarize_report),
-        (output.potentials, partial(_summarize_recorded, what="potential")),
+        (output.potentials, partial(_summarize_recorded, caption="potential")),
         (output.spikes, _summarize_spikes),
         (output.networks, _summarize_network),
         (output.arrays, _summarize_group),
@@ -80,12 +80,12 @@ def _summarize_report(report: Report) -> str:
     return _summarize_recorded(report, "report", cells)
 
 
-def _summarize_recorded(recorded: Recorded, what: str, more: str = "") -> str:
+def _summarize_recorded(recorded: Recorded, caption: str, more: str = "") -> str:
     rows, columns = recorded.data.shape
     symbol = unit_symbol(recorded.unit) or recorded.unit.name
     facts = [f"{rows:,} times × {columns:,} columns", symbol, more]
     text = ", ".join(fact for fact in facts if fact)
-    return _line(f"{what} {recorded.name}", text, _traces(recorded))
+    return _line(f"{caption} {recorded.name}", text, _traces(recorded))
 
 
 def _traces(recorded: Recorded) -> str:
@@ -206,7 +206,7 @@ def _draw_image(values: NDArray[np.float64]) -> str:
     return _draw_pixels(_scale(values, float(finite.min()), float(finite.max()), 1), "image")
 
 
-def _draw_pixels(shades: NDArray[np.float64], what: str) -> str:
+def _draw_pixels(shades: NDArray[np.float64], caption: str) -> str:
     """Draw pixels (row, column) with an opacity from 0 to 1; skip NaN."""
     rows, columns = np.nonzero(np.isfinite(shades))
     if not len(rows):
@@ -218,7 +218,7 @@ def _draw_pixels(shades: NDArray[np.float64], what: str) -> str:
             f'width="{max(width, 1):.1f}" height="{max(height, 1):.1f}" opacity="{shade:.2f}"/>'
             for row, column, shade in zip(rows, columns, shades[rows, columns], strict=True)
         ),
-        what,
+        caption,
     )
 
 
@@ -242,9 +242,9 @@ def _scale(values: NDArray[np.float64], low: float, high: float, size: int) -> N
     return (values - low) / ((high - low) or 1.0) * size
 
 
-def _svg(parts: Iterable[str], what: str) -> str:
+def _svg(parts: Iterable[str], caption: str) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{_HEIGHT}" '
-        f'viewBox="-2 -2 {_WIDTH + 4} {_HEIGHT + 4}" role="img" aria-label="{escape(what)}">'
+        f'viewBox="-2 -2 {_WIDTH + 4} {_HEIGHT + 4}" role="img" aria-label="{escape(caption)}">'
         f"{''.join(parts)}</svg>"
     )
