@@ -24,6 +24,7 @@ from ndx_simulation_output.recording import (
     unit_symbol,
 )
 from ndx_simulation_output.recording.ids import count_distinct
+from ndx_simulation_output.recording.views import Joined
 
 _Facts = dict[str, Any]
 _RUN_KEYS = {
@@ -138,6 +139,8 @@ def _storage_facts(data: Any) -> _Facts | None:
     """Return how data are stored in a file, or None for data in memory."""
     while hasattr(data, "array") and not hasattr(data, "stored_bytes"):
         data = data.array
+    if isinstance(data, Joined):
+        return _joined_storage_facts(list(map(_storage_facts, data.arrays)))
     if not hasattr(data, "chunks"):
         return None
     stored = data.stored_bytes if hasattr(data, "stored_bytes") else data.id.get_storage_size()
@@ -146,6 +149,20 @@ def _storage_facts(data: Any) -> _Facts | None:
         "bytes": int(stored),
         "chunks": list(map(int, data.chunks)) if data.chunks else None,
         "compression": None if compression is None else str(compression),
+    }
+
+
+def _joined_storage_facts(parts: list[_Facts | None]) -> _Facts | None:
+    """Return how matrices of several files are stored together: the largest chunks of all."""
+    stored = [part for part in parts if part is not None]
+    if len(stored) < len(parts):
+        return None
+    chunks = [part["chunks"] for part in stored if part["chunks"]]
+    names = dict.fromkeys(part["compression"] for part in stored if part["compression"])
+    return {
+        "bytes": sum(part["bytes"] for part in stored),
+        "chunks": list(map(max, zip(*chunks, strict=True))) if chunks else None,
+        "compression": ", ".join(names) or None,
     }
 
 

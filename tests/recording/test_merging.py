@@ -8,12 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ndx_simulation_output import convert, open_output
 from ndx_simulation_output.errors import (
     NameClashError,
     ShapeMismatchError,
     SimulationOutputWarning,
     SourceError,
 )
+from ndx_simulation_output.info import facts_of
 from ndx_simulation_output.recording import (
     ArrayAxis,
     ArrayGroup,
@@ -30,10 +32,11 @@ from ndx_simulation_output.recording import (
 from ndx_simulation_output.recording.merging import join_tables, merge_outputs
 
 VOLTS = Unit("volts", 1e-3)
+METADATA = {"NWBFile": {"session_start_time": "2026-01-01T00:00:00+00:00", "identifier": "one"}}
 
 
 def report(cells: list[int], counts: list[int], rows: int = 4, name: str = "v") -> Report:
-    """Give a report whose values and labels say the cell and the compartment."""
+    """Return a report whose values and labels contain the cell and the compartment."""
     numbers = np.concatenate([np.arange(count) for count in [0, *counts]]).astype(int)
     labels = np.array([f"part {number}" for number in numbers], object)
     table = CompartmentTable.from_counts(
@@ -49,7 +52,7 @@ def report(cells: list[int], counts: list[int], rows: int = 4, name: str = "v") 
 
 
 def taken(whole: Report, cells: list[int]) -> Report:
-    """Give the part of a report that has some cells."""
+    """Return the part of a report that has some cells."""
     rows, columns = whole.compartments.rows_of(cells), whole.compartments.find(cells)
     table = CompartmentTable.from_counts(
         whole.population,
@@ -86,7 +89,7 @@ def assert_same_table(found: CompartmentTable, expected: CompartmentTable) -> No
 
 @st.composite
 def splits(draw: st.DrawFn) -> tuple[SimulationOutput, list[list[int]]]:
-    """Give a recording, and cells of each of the files into which it is split."""
+    """Return a recording, and the cells of each of the files into which it is split."""
     cells = draw(st.lists(st.integers(0, 99), min_size=1, max_size=8, unique=True))
     counts = draw(st.lists(st.integers(1, 3), min_size=len(cells), max_size=len(cells)))
     chosen = draw(st.lists(st.sampled_from(cells), max_size=12))
@@ -284,3 +287,16 @@ def test_tables_of_different_columns_are_refused():
         match=r"columns .*; expected population 'exc' and",
     ):
         join_tables([first, replace(second, columns={"number": np.zeros(1)})])
+
+
+def test_merged_files_are_described_with_the_storage_of_all(tmp_path):
+    paths = [tmp_path / "a.nwb", tmp_path / "b.nwb"]
+    for path, cell in zip(paths, (1, 2), strict=True):
+        convert(SimulationOutput(reports=(report([cell], [2]),)), path, metadata=METADATA)
+
+    with open_output(paths) as output:
+        (found,) = facts_of(output)["reports"]
+
+    with open_output(paths[0]) as output:
+        (alone,) = facts_of(output)["reports"]
+    assert found["storage"] == {**alone["storage"], "bytes": 2 * alone["storage"]["bytes"]}
