@@ -86,8 +86,8 @@ def open_output(
     Raises
     ------
     SourceError
-        If a source cannot be read, contradicts its format, or holds no recorded activity, or if an
-        option does not apply to the format.
+        If a source cannot be read, contradicts its format, or contains no recorded activity, or if
+        an option does not apply to the format.
     ShapeMismatchError
         If a mapping does not fit its data, or if reports to be merged differ in rows, times, unit,
         type or columns.
@@ -203,7 +203,7 @@ def convert(
         Called with the number of bytes done since the last call, and the total number.
     comm
         An mpi4py communicator, such as ``mpi4py.MPI.COMM_WORLD``. All its ranks call this function
-        with the same arguments, and each writes some of the columns. Only rank 0 issues warnings
+        with the same arguments, and each writes a part of the columns. Only rank 0 issues warnings
         and reports progress.
     options
         Options of ``open_output``, such as ``unit``, for values that the source does not state.
@@ -217,7 +217,7 @@ def convert(
     MetadataError
         If the metadata do not fit NWB.
     ExportError
-        If arrays hold values that NWB cannot store.
+        If arrays contain values that NWB cannot store.
     LayoutError
         If data cannot be stored as requested.
     QuantizeError
@@ -337,7 +337,7 @@ def export_sonata(
     """Write the reports, spikes and extracellular potentials of an NWB file as SONATA files.
 
     Recordings that came from SONATA are written with the same values, ids, order, populations,
-    times, units, types and extra columns. The result lists the files, and what SONATA cannot hold.
+    times, units, types and extra columns. The result lists the files, and what SONATA cannot store.
 
     Parameters
     ----------
@@ -359,7 +359,7 @@ def export_sonata(
     SourceError
         If the NWB file cannot be read.
     ExportError
-        If the file has nothing that SONATA can hold.
+        If the file has nothing that SONATA can store.
     TargetExistsError
         If a file exists and ``overwrite`` is false.
     WriteError
@@ -401,7 +401,7 @@ def export_annarchy(
 
     The extension of ``target`` selects the container, as in ANNarchy: ``.npz``, ``.gz``, ``.mat``
     (which ANNarchy does not load), and a pickle for ``.txt`` and any other. The notes of the result
-    list what such a file cannot hold.
+    list what such a file cannot store.
 
     Parameters
     ----------
@@ -427,7 +427,7 @@ def export_annarchy(
     SourceError
         If the file cannot be read.
     ExportError
-        If the state or part does not exist, or if a file of ANNarchy cannot hold it.
+        If the state or part does not exist, or if a file of ANNarchy cannot store it.
     NameClashError
         If two parts have the same name.
     TargetExistsError

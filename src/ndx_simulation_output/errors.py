@@ -36,11 +36,11 @@ class SourceError(SimulationOutputError):
 
 
 class UnsupportedSourceError(SourceError):
-    """A source holds data other than recorded activity, or in a form that cannot be read."""
+    """A source contains data other than recorded activity, or in a form that cannot be read."""
 
 
 class NothingRecordedError(SourceError):
-    """A source is valid but holds no recorded activity."""
+    """A source is valid but contains no recorded activity."""
 
 
 class ConfigurationError(SourceError):
@@ -72,7 +72,7 @@ class SelectionError(SimulationOutputError, ValueError):
 
 
 class UnitError(SimulationOutputError, ValueError):
-    """A unit cannot be parsed, or is given for a name that does not occur."""
+    """A unit cannot be parsed, or is set for a name that does not occur."""
 
 
 class MetadataError(SimulationOutputError, ValueError):

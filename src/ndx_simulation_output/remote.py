@@ -180,7 +180,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _without_secrets(url: str) -> str:
-    """Return the URL without user, password and query, which may hold a signature."""
+    """Return the URL without user, password and query, which may contain a signature."""
     protocol, _, rest = url.partition("://")
     host, slash, path = rest.partition("/")
     path, question, _ = path.partition("?")

@@ -247,7 +247,7 @@ class TestQuantize:
             ("mV", UnitError, "expected a number and a unit"),
             ("-1mV", UnitError, "expected a number and a unit"),
             ("1 parsec", UnitError, "expected a number and a unit"),
-            ({"w": "1mV"}, UnitError, "given for report 'w'; reports: v"),
+            ({"w": "1mV"}, UnitError, "set for report 'w'; reports: v"),
             ({"v": "1nA"}, UnitError, "in volts, its quantization step in amperes"),
         ],
         ids=str,

@@ -345,7 +345,7 @@ def test_a_configuration_that_is_no_object(text: str, tmp_path: Path) -> None:
     source = tmp_path / "simulation_config.json"
     source.write_text(text)
 
-    _refused(source, tmp_path, r"simulation_config\.json holds a JSON \w+; expected an object")
+    _refused(source, tmp_path, r"simulation_config\.json contains a JSON \w+; expected an object")
 
 
 def test_a_configuration_of_something_else(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from ndx_simulation_output.errors import (
 from tests.conftest import DATA
 from tests.sonata.making import SESSION
 
-_WEIGHTS = "holds the weights of electrodes, which are an input of the simulation"
+_WEIGHTS = "contains the weights of electrodes, which are an input of the simulation"
 REFUSED: dict[str, tuple[type[SimulationOutputError], str]] = {
     "allen_5cells_old_cellvar.h5": (
         SourceError,

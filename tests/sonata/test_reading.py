@@ -694,11 +694,11 @@ def test_an_old_file_has_its_variable_beside_the_mapping(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("file", "reason"),
     [
-        (File({"data": np.zeros((3, 2))}), "holds data without times and without a descr"),
-        (File(groups=["nodes/pop"]), "holds a network"),
-        (File(groups=["edges/pop"]), "holds a network"),
-        (File({"firing_rates/pop/times": np.zeros(2)}), "holds firing rates of FilterNet"),
-        (File({"electrodes/pop/scaling_factors": np.zeros(2)}), "holds the weights of electrodes"),
+        (File({"data": np.zeros((3, 2))}), "contains data without times and a descr"),
+        (File(groups=["nodes/pop"]), "contains a network"),
+        (File(groups=["edges/pop"]), "contains a network"),
+        (File({"firing_rates/pop/times": np.zeros(2)}), "contains firing rates of FilterNet"),
+        (File({"electrodes/pop/scaling_factors": np.zeros(2)}), "contains the weights"),
         (File({"other": np.zeros(2)}), "has none of report, reports, spikes, ecp; found: other"),
     ],
 )

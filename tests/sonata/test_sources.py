@@ -53,7 +53,7 @@ def test_what_is_no_output_in_a_directory_is_noted(run: Path) -> None:
         notes = output.notes
 
     assert len(notes) == 2
-    assert any("nodes.h5 holds a network" in note for note in notes)
+    assert any("nodes.h5 contains a network" in note for note in notes)
     assert any("log.txt is neither" in note for note in notes)
 
 
@@ -77,7 +77,7 @@ def test_text_without_spikes_beside_a_run_that_had_none_is_noted(run: Path) -> N
 def test_what_is_no_output_is_refused_when_it_is_named(run: Path) -> None:
     network = File(groups=["nodes/pop"]).write(run / "output" / "nodes.h5")
 
-    with pytest.raises(UnsupportedSourceError, match=r"nodes\.h5 holds a network"):
+    with pytest.raises(UnsupportedSourceError, match=r"nodes\.h5 contains a network"):
         open_output([run / "output" / "soma.h5", network])
 
 

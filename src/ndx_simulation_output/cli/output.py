@@ -1,4 +1,4 @@
-"""What commands print: progress, notes and warnings."""
+"""Print the progress, notes and warnings of commands."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager

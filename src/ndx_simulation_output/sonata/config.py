@@ -83,7 +83,7 @@ def _load(path: Path) -> tuple[str, Mapping[str, Any]]:
         msg = f"{path} cannot be read as JSON: {error}"
         raise ConfigurationError(msg) from error
     if not isinstance(config, Mapping):
-        msg = f"{path} holds a JSON {type(config).__name__}; expected an object"
+        msg = f"{path} contains a JSON {type(config).__name__}; expected an object"
         raise ConfigurationError(msg)
     return text, config
 

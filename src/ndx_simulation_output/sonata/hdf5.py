@@ -127,7 +127,7 @@ def read_ids(dataset: h5py.Dataset) -> NDArray[np.int64]:
 
 
 def write_ids(group: h5py.Group, name: str, values: NDArray[Any], dtype: str) -> h5py.Dataset:
-    """Write ids as ``dtype``, or as uint64 if ``dtype`` cannot hold them."""
+    """Write ids as ``dtype``, or as uint64 if ``dtype`` cannot represent them."""
     stored = np.dtype(dtype)
     # An id of -1 was read from unsigned 2**64 - 1 and is cast back.
     if stored.kind in "iu" and stored != np.uint64 and len(values):

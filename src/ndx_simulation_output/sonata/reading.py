@@ -38,14 +38,14 @@ _HDF5 = {".h5", ".hdf5"}
 _TEXT = {".csv", ".txt", ".dat"}
 _CONFIG = "simulation_config.json"
 _KNOWN_GROUPS = {*ROOTS, "spikes", "ecp"}
-_NETWORK = "holds a network (nodes or edges), not recorded activity"
+_NETWORK = "contains a network (nodes or edges), not recorded activity"
 # Reasons to refuse a file without recorded activity, by its groups.
 _REFUSED = {
-    "electrodes": "holds the weights of electrodes, which are an input of the simulation; "
+    "electrodes": "contains the weights of electrodes, which are an input of the simulation; "
     "expected the lfp report that was computed with them",
     "nodes": _NETWORK,
     "edges": _NETWORK,
-    "firing_rates": "holds firing rates of FilterNet, which are an input and not recorded activity",
+    "firing_rates": "contains firing rates of FilterNet, which are an input of the simulation",
     "ecp": "has only data in ecp: the contribution of one cell, without channels and time; "
     "expected the file of the summed potential",
 }
@@ -294,7 +294,7 @@ def _reason_of_refusal(file: h5py.File) -> str:
         if name in file:
             return reason
     if isinstance(file.get("data"), h5py.Dataset):
-        return "holds data without times and without a description of its columns (a clamp report)"
+        return "contains data without times and a description of its columns (a clamp report)"
     return f"has none of report, reports, spikes, ecp; found: {', '.join(file) or 'nothing'}"
 
 

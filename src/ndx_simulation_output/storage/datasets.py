@@ -194,7 +194,7 @@ class ChunkIndex:
     def prepare(self, count: int) -> None:
         """Read the complete index if many chunks will be looked up.
 
-        HDF5 walks through the index for each chunk, so one lookup takes as long as all.
+        Each lookup in HDF5 iterates over the index, which takes as long as reading all of it.
         """
         if self.known is None and count > _FEW_CHUNKS:
             self.known = self._read()

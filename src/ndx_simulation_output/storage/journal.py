@@ -190,7 +190,7 @@ def replay(path: Path) -> None:
 
 @contextmanager
 def open_journal(path: Path) -> Iterator[Journal]:
-    """Open the journal of ``path``; remove all companions if ``path`` is gone at the end."""
+    """Open the journal of ``path``; at the end, remove all companions if ``path`` is gone."""
     journal = Journal(journal_path(path))
     try:
         yield journal

@@ -31,7 +31,7 @@ _PIECE_BYTES: dict[Codec | None, int] = {None: 2**23, "gzip": 2**21, "zstd": 2**
 class StorageOptions:
     """How the data of reports, potentials and network states are stored.
 
-    Conversion, streams, recorders and the NeuroConv interfaces take the same options.
+    Conversion, streams, recorders and the NeuroConv interfaces have the same options.
 
     Parameters
     ----------

@@ -195,7 +195,7 @@ class Share:
 
 
 def plan_share(layout: Layout, source_width: int, rank: int, size: int) -> Share:
-    """Return the rows and columns that one of ``size`` ranks writes: some columns of whole chunks.
+    """Return the rows and columns that one of ``size`` ranks writes: columns of whole chunks.
 
     The rows are divided instead if data are contiguous, if there are fewer columns of chunks than
     ranks, or if several ranks would read the same chunks of the source, of width ``source_width``.

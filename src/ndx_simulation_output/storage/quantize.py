@@ -45,7 +45,7 @@ def _steps_by_report(output: SimulationOutput, steps: str | Mapping[str, str]) -
     for name in steps:
         if name not in units:
             known = ", ".join(units) or "none"
-            msg = f"a quantization step is given for report {name!r}; reports: {known}"
+            msg = f"a quantization step is set for report {name!r}; reports: {known}"
             raise UnitError(msg)
     return {name: parse_step(step) for name, step in steps.items()}
 

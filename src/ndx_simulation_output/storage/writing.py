@@ -87,7 +87,7 @@ def replace_dataset(
 
 @dataclass(frozen=True)
 class DatasetLocation:
-    """Where a matrix, shape (time, column), lies in a file; it can be sent to other processes.
+    """The location of a matrix, shape (time, column), in a file, which other ranks can use.
 
     ``addresses`` are those of the chunks, shape (row of chunks, column of chunks), from chunk row
     ``first_row`` on; contiguous data have a single one. If they are None, only HDF5 can store the
@@ -139,7 +139,7 @@ def _addresses(dataset: h5py.Dataset) -> NDArray[np.int64] | None:
 def reserve_space(location: DatasetLocation, path: Path) -> None:
     """Allocate the space of a matrix at once, if the file system supports it.
 
-    Allocating it write by write would take most of the time of writing. On a disk that is too
+    Allocating space in each write would take most of the time. On a disk that is too
     small, OSError is raised before anything is written.
     """
     addresses = location.addresses
