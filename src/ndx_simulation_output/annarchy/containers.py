@@ -299,14 +299,7 @@ def _make_array(
 
 
 def object_array(values: Any) -> NDArray[Any]:
-    """Return an array of objects, shape (value,), even if the values are lists of equal lengths.
-
-    Example
-    -------
-    >>> object_array([[1, 2], [3, 4]]).shape
-    (2,)
-
-    """
+    """Return an array of objects, shape (value,), even if the values are lists of equal lengths."""
     found: NDArray[Any] = np.empty(len(values), object)
     for index, value in enumerate(values):
         found[index] = value

@@ -300,14 +300,7 @@ class SynapseRows:
 
 
 def split_rows(values: NDArray[Any], ends: Any) -> list[list[Any]]:
-    """Return values of shape (synapse,) as a list for each row.
-
-    Example
-    -------
-    >>> split_rows(np.array([0.1, 0.2, 0.3]), np.array([2, 3]))
-    [[0.1, 0.2], [0.3]]
-
-    """
+    """Return values of shape (synapse,) as a list for each row."""
     flat, edges = values.tolist(), [0, *np.asarray(ends[:]).tolist()]
     return [flat[start:end] for start, end in pairwise(edges)]
 

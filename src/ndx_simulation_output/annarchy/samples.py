@@ -114,14 +114,7 @@ def labels_of(
 
 
 def times_of(labels: NDArray[np.int64], sampling: Sampling) -> Times:
-    """Return the times of samples in seconds, which are regular unless there are gaps.
-
-    Example
-    -------
-    >>> times_of(np.array([0, 2, 4]), Sampling(0.5, period=2))
-    RegularTimes(start=0.0, rate=1000.0, count=3)
-
-    """
+    """Return the times of samples in seconds, which are regular unless there are gaps."""
     if (np.diff(labels) == sampling.period).all():
         rate = 1000 / (sampling.period * sampling.dt)
         return RegularTimes(int(labels[0]) * sampling.dt / 1000, rate, len(labels))
@@ -228,15 +221,7 @@ def columns_of(recorded: Any) -> MonitorColumns:
 def population_table(
     name: str, geometry: Sequence[int], ranks: NDArray[Any] | None = None
 ) -> CompartmentTable:
-    """Return a table with a cell per neuron: its rank and its grid coordinates ``grid_0``, ….
-
-    Example
-    -------
-    >>> table = population_table("exc", (2, 3))
-    >>> table.cell_columns["grid_1"].tolist()
-    [0, 1, 2, 0, 1, 2]
-
-    """
+    """Return a table with a cell per neuron: its rank and its grid coordinates ``grid_0``, …."""
     ranks = np.arange(int(np.prod(geometry))) if ranks is None else ranks.astype(np.int64)
     ones = np.ones(len(ranks), np.int64)
     coordinates = np.unravel_index(ranks, tuple(geometry)) if len(geometry) > 1 else ()
@@ -245,14 +230,7 @@ def population_table(
 
 
 def flatten(sample: Any) -> list[Any]:
-    """Return the values of all rows of a sample as a list; a sample may be a single number.
-
-    Example
-    -------
-    >>> flatten([[0.1, 0.2], [0.3]])
-    [0.1, 0.2, 0.3]
-
-    """
+    """Return the values of all rows of a sample as a list; a sample may be a single number."""
     if not isinstance(sample, _NESTED):
         return [sample]
     found: list[Any] = []
