@@ -1,8 +1,8 @@
 """Network states: weights of synapses and values of neurons."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +20,15 @@ from ndx_simulation_output.plots.canvas import (
 from ndx_simulation_output.plots.downsampling import column_edges
 from ndx_simulation_output.recording import NetworkSnapshot, PopulationSnapshot, ProjectionSnapshot
 from ndx_simulation_output.recording.arrays import LazyArray
-from ndx_simulation_output.recording.network import Locality, NetworkPart, Quantity
+from ndx_simulation_output.recording.network import Locality, Quantity
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _BLOCK = 2**20
 _MAX_GRID_SIZE = 10**6
+
+_Member = TypeVar("_Member", Quantity, PopulationSnapshot, ProjectionSnapshot)
 
 
 @dataclass(frozen=True)
@@ -87,13 +89,8 @@ def neuron_quantity(population: PopulationSnapshot, name: str | None = None) -> 
         If the population has no such quantity with a number for each neuron.
 
     """
-    found = neuron_quantities(population)
-    for quantity in found:
-        if name in {None, quantity.name}:
-            return quantity
     problem = f"population {population.name!r} has no {name or 'value'!r} for each neuron"
-    msg = f"{problem}; it has: {_names(found)}"
-    raise NothingRecordedError(msg)
+    return _first_named(name, neuron_quantities(population), problem)
 
 
 def synapse_quantity(projection: ProjectionSnapshot, name: str | None = None) -> Quantity:
@@ -105,14 +102,9 @@ def synapse_quantity(projection: ProjectionSnapshot, name: str | None = None) ->
         If the projection has no such quantity with a value for each synapse.
 
     """
-    wanted = name or projection.weight
-    found = synapse_quantities(projection)
-    for quantity in found:
-        if quantity.name == wanted:
-            return quantity
+    wanted = name or projection.weight or ""
     problem = f"projection {projection.name!r} has no {wanted or 'weight'!r} for each synapse"
-    msg = f"{problem}; it has: {_names(found)}"
-    raise NothingRecordedError(msg)
+    return _first_named(wanted, synapse_quantities(projection), problem)
 
 
 def label_of(projection: ProjectionSnapshot, quantity: Quantity) -> str:
@@ -309,19 +301,20 @@ def population_state(
 
 
 def _find(
-    kind: str, network: NetworkSnapshot, parts: Sequence[NetworkPart], name: str | None
-) -> NetworkPart:
+    kind: str, network: NetworkSnapshot, parts: Sequence[_Member], name: str | None
+) -> _Member:
     """Return the population or projection with this name, by default the first one."""
-    for part in parts:
-        if name in {None, part.name}:
-            return part
     wanted = kind if name is None else f"{kind} {name!r}"
-    msg = f"state {network.name!r} has no {wanted}; it has: {_names(parts)}"
+    return _first_named(name, parts, f"state {network.name!r} has no {wanted}")
+
+
+def _first_named(name: str | None, items: Sequence[_Member], problem: str) -> _Member:
+    """Return the first item, or the first with this name; raise an error if there is none."""
+    for item in items:
+        if name in {None, item.name}:
+            return item
+    msg = f"{problem}; it has: {', '.join(item.name for item in items) or 'none'}"
     raise NothingRecordedError(msg)
-
-
-def _names(items: Iterable[Quantity | PopulationSnapshot | ProjectionSnapshot]) -> str:
-    return ", ".join(item.name for item in items) or "none"
 
 
 def _draw_histogram(ax: "Axes", shown: Quantity, xlabel: str, ylabel: str, bins: int) -> Histogram:
