@@ -14,7 +14,7 @@ from ndx_simulation_output.recording import RegularTimes, Report, Timestamps, Un
 from ndx_simulation_output.viewer import server
 from ndx_simulation_output.viewer.arrays import ShownArray
 from ndx_simulation_output.viewer.compare import ShownDifference, difference_of
-from ndx_simulation_output.viewer.controls import Compartments, python_code, read_rows
+from ndx_simulation_output.viewer.controls import SelectedCompartments, python_code, read_rows
 from ndx_simulation_output.viewer.networks import ShownQuantity
 from ndx_simulation_output.viewer.neurons import ShownFrame
 from ndx_simulation_output.viewer.server import csv_pieces
@@ -41,9 +41,9 @@ def run_code(shown, *paths):
 @pytest.mark.parametrize(
     "shown",
     [
-        ShownTraces(Compartments("v", (12, 3), (1,)), 0.05, 0.07),
-        ShownTraces(Compartments("v", (3,))),
-        ShownTraces(Compartments("ca"), 0.31, 0.97),
+        ShownTraces(SelectedCompartments("v", (12, 3), (1,)), 0.05, 0.07),
+        ShownTraces(SelectedCompartments("v", (3,))),
+        ShownTraces(SelectedCompartments("ca"), 0.31, 0.97),
     ],
 )
 def test_csv_and_code_have_the_same_traces(tmp_path, shown):
@@ -59,7 +59,7 @@ def test_csv_and_code_have_the_same_traces(tmp_path, shown):
 
 
 def test_csv_of_traces_has_every_sample_of_the_window(tmp_path):
-    shown = ShownTraces(Compartments("v", (7,), (0,)), 0.1, 0.15)
+    shown = ShownTraces(SelectedCompartments("v", (7,), (0,)), 0.1, 0.15)
 
     names, numbers = read_csv(shown, a_run(tmp_path / "run.nwb"))
 
@@ -71,8 +71,8 @@ def test_csv_of_traces_has_every_sample_of_the_window(tmp_path):
 @pytest.mark.parametrize(
     "shown",
     [
-        ShownHeatMap(Compartments("v"), shape=(5, 30)),
-        ShownHeatMap(Compartments("v", (3, 12)), 0.02, 0.1, 2, 6, (3, 20), "max"),
+        ShownHeatMap(SelectedCompartments("v"), shape=(5, 30)),
+        ShownHeatMap(SelectedCompartments("v", (3, 12)), 0.02, 0.1, 2, 6, (3, 20), "max"),
     ],
 )
 def test_csv_and_code_have_the_same_heat_map(tmp_path, shown):
@@ -107,7 +107,7 @@ def test_csv_and_code_have_the_same_spikes(tmp_path, shown, count):
 
 def test_csv_and_code_have_the_same_coordinates_and_values(tmp_path):
     path = a_run(tmp_path / "run.nwb")
-    shown = ShownFrame(Compartments("v", (7, 12)), 0.1234)
+    shown = ShownFrame(SelectedCompartments("v", (7, 12)), 0.1234)
 
     names, numbers = read_csv(shown, path)
     code = run_code(shown, path)
@@ -184,7 +184,7 @@ def test_csv_and_code_have_the_same_arrays(tmp_path):
 
 def test_csv_and_code_have_the_same_difference(tmp_path):
     one, two = a_run(tmp_path / "one.nwb"), a_run(tmp_path / "two.nwb", shift=2.5, rows=1500)
-    shown = ShownDifference(Compartments("v", (12, 3), (0,)), 0.01)
+    shown = ShownDifference(SelectedCompartments("v", (12, 3), (0,)), 0.01)
 
     _, numbers = read_csv(shown, one, two)
     code = run_code(shown, one, two)
@@ -225,7 +225,7 @@ def test_regular_times_and_timestamps_can_be_the_same_times():
 def test_code_has_the_path_and_options_of_the_file(tmp_path):
     file = ViewedFile(tmp_path / "it's.h5", {"unit": {"v": "mV"}, "dt": None})
 
-    text = python_code(ShownTraces(Compartments("v", tuple(range(100)))), [file])
+    text = python_code(ShownTraces(SelectedCompartments("v", tuple(range(100)))), [file])
 
     assert "it's.h5\", unit={'v': 'mV'})" in text
     assert "cells=[*range(0, 100)]" in text
@@ -233,14 +233,14 @@ def test_code_has_the_path_and_options_of_the_file(tmp_path):
 
 def test_an_unknown_cell_is_an_error_with_its_id(tmp_path):
     with pytest.raises(CellNotFoundError, match="cell 99"):
-        read_csv(ShownTraces(Compartments("v", (99,))), a_run(tmp_path / "run.nwb"))
+        read_csv(ShownTraces(SelectedCompartments("v", (99,))), a_run(tmp_path / "run.nwb"))
 
 
 def test_rows_are_read_in_blocks(tmp_path, monkeypatch):
     from ndx_simulation_output.plots import downsampling as bins
 
     monkeypatch.setattr(bins, "BLOCK_BYTES", 64)
-    _, numbers = read_csv(ShownTraces(Compartments("v")), a_run(tmp_path / "run.nwb"))
+    _, numbers = read_csv(ShownTraces(SelectedCompartments("v")), a_run(tmp_path / "run.nwb"))
 
     assert len(numbers) == ROWS
     np.testing.assert_array_equal(numbers[:, 1:], values() * np.float32(1e-3))

@@ -19,8 +19,8 @@ from ndx_simulation_output.recording.traces import read_in_unit
 from ndx_simulation_output.recording.units import Unit
 from ndx_simulation_output.viewer.controls import (
     CompartmentChoice,
-    Compartments,
     SaveButtons,
+    SelectedCompartments,
     TimeWindow,
     compartment_names,
     recorded_rows,
@@ -137,7 +137,7 @@ class Difference(LazyArrayBase):
 class ShownDifference:
     """Compartments of a report of two outputs, first minus second, at all shared times."""
 
-    compartments: Compartments
+    compartments: SelectedCompartments
     start: float | None = None
     stop: float | None = None
     imports = ()

@@ -26,7 +26,7 @@ IDS_HINT = "all, or ids such as 0-99, 512"
 _FIRST_CELLS = 5
 _MARGIN = 0.05
 
-_Found = TypeVar("_Found")
+_Value = TypeVar("_Value")
 
 
 class ShownData(Protocol):
@@ -157,7 +157,7 @@ def ids_code(ids: Sequence[int]) -> str:
     return f"[{', '.join(parts)}]"
 
 
-def find_named(named: Iterable[tuple[str, _Found]], name: str, what: str) -> _Found:
+def find_named(named: Iterable[tuple[str, _Value]], name: str, what: str) -> _Value:
     """Return the item with a name, which can be missing after a file was replaced."""
     for found, item in named:
         if found == name:
@@ -167,7 +167,7 @@ def find_named(named: Iterable[tuple[str, _Found]], name: str, what: str) -> _Fo
 
 
 @dataclass(frozen=True)
-class Compartments:
+class SelectedCompartments:
     """Compartments of a report with these cell ids and compartment numbers; None selects all."""
 
     report: str
@@ -255,9 +255,9 @@ class CompartmentChoice:
         return row(self.report, self.cells, self.numbers)
 
     @property
-    def compartments(self) -> Compartments:
+    def compartments(self) -> SelectedCompartments:
         """The selected compartments."""
-        return Compartments(
+        return SelectedCompartments(
             str(self.report.value), ids_of(self.cells.value), ids_of(self.numbers.value)
         )
 

@@ -37,8 +37,8 @@ from ndx_simulation_output.recording import Report, SimulationOutput
 from ndx_simulation_output.recording.units import time_scale
 from ndx_simulation_output.viewer.controls import (
     CompartmentChoice,
-    Compartments,
     SaveButtons,
+    SelectedCompartments,
     span_of,
 )
 from ndx_simulation_output.viewer.figures import (
@@ -69,7 +69,7 @@ _SPOTS = ("xs", "ys", "x", "y", "z", "value", "size", "cell")
 class ShownFrame:
     """Coordinates of compartments, and values at the sample nearest to the time ``at`` (s)."""
 
-    compartments: Compartments
+    compartments: SelectedCompartments
     at: float
     imports = ("from ndx_simulation_output.plots import read_coordinates, read_frames",)
 

@@ -30,8 +30,8 @@ from ndx_simulation_output.recording import ExtracellularPotential, Report, Simu
 from ndx_simulation_output.viewer.controls import (
     IDS_HINT,
     CompartmentChoice,
-    Compartments,
     SaveButtons,
+    SelectedCompartments,
     TimeWindow,
     compartment_names,
     find_named,
@@ -72,7 +72,7 @@ _MIN_PIXELS = 1000
 class ShownTraces:
     """Every sample of traces of compartments from ``start`` to ``stop`` (s)."""
 
-    compartments: Compartments
+    compartments: SelectedCompartments
     start: float | None = None
     stop: float | None = None
     imports = ()
@@ -139,7 +139,7 @@ def _sampling(lines: Lines) -> str:
 class ShownHeatMap:
     """A heat map of the compartments from ``first`` to ``last`` of those selected."""
 
-    compartments: Compartments
+    compartments: SelectedCompartments
     start: float | None = None
     stop: float | None = None
     first: int = 0
