@@ -166,7 +166,9 @@ def test_genuine_files_of_annarchy_give_the_file_that_convert_gives(name, annarc
 
 def test_data_are_in_chunks_as_planned_unless_the_backend_is_configured(run, tmp_path):
     interface = SonataInterface(folder_path=run)
-    nwbfile = interface.create_nwbfile(metadata_of(interface), storage=StorageOptions(access="frames"))
+    nwbfile = interface.create_nwbfile(
+        metadata_of(interface), storage=StorageOptions(access="frames")
+    )
     configuration = interface.get_default_backend_configuration(nwbfile)
     planned = configuration.dataset_configurations["acquisition/v_exc/data"].chunk_shape
     changed = configuration.dataset_configurations["acquisition/v_inh/data"]

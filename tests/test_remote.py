@@ -324,7 +324,9 @@ def test_info_says_in_one_line_that_there_is_no_such_file(server):
 def test_a_server_that_refuses_is_an_error_that_says_its_answer(server, status):
     server.failing = status
 
-    with pytest.raises(SourceError, match=rf"run\.nwb cannot be read: the server returned {status}"):
+    with pytest.raises(
+        SourceError, match=rf"run\.nwb cannot be read: the server returned {status}"
+    ):
         open_output(server.url("run.nwb"))
 
 

@@ -280,7 +280,9 @@ def test_a_report_without_compartments_is_an_error(target):
 
 
 def test_a_type_other_than_numbers_is_an_error():
-    with pytest.raises(TypeError, match="report 'v' has the type bool; expected integers or floats"):
+    with pytest.raises(
+        TypeError, match="report 'v' has the type bool; expected integers or floats"
+    ):
         report(dtype="bool")
 
 
