@@ -17,7 +17,11 @@ def import_optional(module: str, what: str, extra: str) -> Any:
     """
     try:
         return import_module(module)
-    except ImportError as error:
+    except (
+        ImportError,
+        RuntimeError,
+    ) as error:  # mpi4py raises RuntimeError without an MPI library.
         library = module.partition(".")[0]
-        msg = f"{what} needs {library}: pip install 'ndx-simulation-output[{extra}]'"
+        reason = "" if isinstance(error, ModuleNotFoundError) else f" ({error})"
+        msg = f"{what} needs {library}: pip install 'ndx-simulation-output[{extra}]'{reason}"
         raise MissingDependencyError(msg) from error

@@ -20,7 +20,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ndx_simulation_output.errors import MissingDependencyError, SourceError, UnsupportedSourceError
+from ndx_simulation_output.errors import SourceError, UnsupportedSourceError
+from ndx_simulation_output.optional import import_optional
 
 _MAX_BYTES = 8 * 2**30
 _MAX_HEADER_BYTES = 10_000
@@ -127,12 +128,7 @@ def _read_npy(content: bytes, where: str) -> Any:
 
 
 def _load_matlab(file: IO[bytes], path: Path) -> Loaded:
-    try:
-        from scipy.io import loadmat
-    except ImportError as error:
-        extra = "pip install 'ndx-simulation-output[matlab]'"
-        msg = f"{path} is a MATLAB file, which requires SciPy: {extra}"
-        raise MissingDependencyError(msg) from error
+    loadmat = import_optional("scipy.io", f"{path}, a MATLAB file,", "matlab").loadmat
     size = path.stat().st_size
     try:
         found = loadmat(file, chars_as_strings=True)

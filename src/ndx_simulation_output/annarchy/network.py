@@ -5,7 +5,6 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
-from importlib import import_module
 from importlib.metadata import version
 from io import StringIO
 from typing import Any
@@ -22,10 +21,10 @@ from ndx_simulation_output.annarchy.reading import (
     read_names,
 )
 from ndx_simulation_output.errors import (
-    MissingDependencyError,
     RecordingError,
     SimulationOutputWarning,
 )
+from ndx_simulation_output.optional import import_optional
 from ndx_simulation_output.recording import (
     NetworkSnapshot,
     PopulationSnapshot,
@@ -55,11 +54,7 @@ class LiveNetwork:
 
 def simulator() -> Any:
     """Return the module of ANNarchy."""
-    try:
-        return import_module("ANNarchy")
-    except ImportError as error:
-        msg = "ANNarchy is not installed: pip install 'ndx-simulation-output[annarchy]'"
-        raise MissingDependencyError(msg) from error
+    return import_optional("ANNarchy", "a network in memory", "annarchy")
 
 
 def simulator_version() -> str:

@@ -17,7 +17,8 @@ from ndx_simulation_output.annarchy.network import (
     to_declared_type,
 )
 from ndx_simulation_output.annarchy.reading import WEIGHT, check_distinct, split_rows, whole_steps
-from ndx_simulation_output.errors import MissingDependencyError, RestoreError
+from ndx_simulation_output.errors import RestoreError
+from ndx_simulation_output.optional import import_optional
 from ndx_simulation_output.recording import (
     NetworkSnapshot,
     PopulationSnapshot,
@@ -433,11 +434,7 @@ def _sparse_matrix(
     post: NDArray[Any], pre: NDArray[Any], weights: NDArray[Any], shape: tuple[int, int]
 ) -> Any:
     """Return a sparse matrix, (pre-synaptic, post-synaptic), that stores weights of 0."""
-    try:
-        from scipy.sparse import lil_matrix
-    except ImportError as error:
-        msg = "connect() requires SciPy: pip install 'ndx-simulation-output[matlab]'"
-        raise MissingDependencyError(msg) from error
+    lil_matrix = import_optional("scipy.sparse", "connect()", "matlab").lil_matrix
     order = np.lexsort((post, pre))
     ends = np.cumsum(np.bincount(pre, minlength=shape[0]))
     matrix = lil_matrix(shape)

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from ndx_simulation_output.annarchy.containers import object_array
 from ndx_simulation_output.annarchy.reading import WEIGHT, check_distinct, split_rows
-from ndx_simulation_output.errors import ExportError, MissingDependencyError
+from ndx_simulation_output.errors import ExportError
 from ndx_simulation_output.files import atomic_file
+from ndx_simulation_output.optional import import_optional
 from ndx_simulation_output.recording import (
     LazyArray,
     NetworkSnapshot,
@@ -325,11 +326,7 @@ def _dump_array(file: IO[bytes], array: NDArray[Any]) -> None:
 
 
 def _dump_matlab(file: IO[bytes], content: Mapping[str, Any]) -> None:
-    try:
-        from scipy.io import savemat
-    except ImportError as error:
-        msg = "MATLAB files require SciPy: pip install 'ndx-simulation-output[matlab]'"
-        raise MissingDependencyError(msg) from error
+    savemat = import_optional("scipy.io", "a MATLAB file", "matlab").savemat
     converted = _to_matlab(content)
     try:
         savemat(file, converted, long_field_names=True)

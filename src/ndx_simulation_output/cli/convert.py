@@ -17,9 +17,10 @@ from ndx_simulation_output.cli.options import (
     add_options,
 )
 from ndx_simulation_output.cli.output import print_notes, progress_bar
-from ndx_simulation_output.errors import MissingDependencyError, SimulationOutputError
+from ndx_simulation_output.errors import SimulationOutputError
 from ndx_simulation_output.files import is_zarr_name
 from ndx_simulation_output.nwb.zarr import DEFAULT_COMPRESSION
+from ndx_simulation_output.optional import import_optional
 from ndx_simulation_output.storage.layout import StorageOptions
 
 _RANK_COUNTS = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
@@ -105,9 +106,4 @@ def _communicator(*, mpi: bool) -> Any:
             msg = "mpirun started several processes; add --mpi to share the work between them"
             raise click.UsageError(msg)
         return None
-    try:
-        from mpi4py import MPI
-    except (ImportError, RuntimeError) as error:
-        msg = f"--mpi needs mpi4py: pip install 'ndx-simulation-output[mpi]' ({error})"
-        raise MissingDependencyError(msg) from error
-    return MPI.COMM_WORLD
+    return import_optional("mpi4py.MPI", "--mpi", "mpi").COMM_WORLD

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ndx_simulation_output.errors import MissingDependencyError, SimulationOutputWarning
+from ndx_simulation_output.errors import SimulationOutputWarning
 from ndx_simulation_output.neuronvisio.description import describe, restore
 from ndx_simulation_output.neuronvisio.model import read_geometry
 from ndx_simulation_output.neuronvisio.refs import (
@@ -26,6 +26,7 @@ from ndx_simulation_output.neuronvisio.refs import (
     values_of,
 )
 from ndx_simulation_output.neuronvisio.storage import read, write
+from ndx_simulation_output.optional import import_optional
 from ndx_simulation_output.recording import SimulationOutput
 from ndx_simulation_output.recording.arrays import read_all
 from ndx_simulation_output.recording.morphology import Geometry, Section, sanitized
@@ -39,11 +40,7 @@ if TYPE_CHECKING:
 
 def _neuron() -> Any:
     """Return NEURON's ``h``, with the functions that run a model."""
-    try:
-        from neuron import h
-    except ImportError as error:
-        msg = "recording needs NEURON: pip install 'ndx-simulation-output[neuron]'"
-        raise MissingDependencyError(msg) from error
+    h = import_optional("neuron", "recording", "neuron").h
     h.load_file("stdrun.hoc")
     return h
 
@@ -328,7 +325,7 @@ class Manager:
     # Files
 
     def create_new_dir(self, prefix: str = "./", root: str = "Sims") -> str:
-        """Make and return the directory ``prefix/root/dd-mm-YYYY/Sim_n`` with the first free n."""
+        """Create the directory ``prefix/root/dd-mm-YYYY/Sim_n``, n the first free number."""
         self.dirRoot = os.path.join(prefix, root)  # noqa: PTH118 - text as the original gives it
         day = os.path.join(self.dirRoot, f"{datetime.now().astimezone():%d-%m-%Y}")  # noqa: PTH118
         for number in count():

@@ -41,17 +41,6 @@ def merge_outputs(named: Sequence[tuple[str, SimulationOutput]]) -> SimulationOu
     the cells of the first file, then those of the next. Objects of one file only are kept. Session
     and run are those of the first file that has them, with a warning where others differ. Data
     stay in their files; closing the result closes all.
-
-    Raises
-    ------
-    ShapeMismatchError
-        If reports of the same name differ in their number of rows, their times, unit, population,
-        type or kind of table.
-    SourceError
-        If a cell of a population occurs in two files.
-    NameClashError
-        If two files have extracellular potentials, groups of arrays, or networks of the same name.
-
     """
     if len(named) == 1:
         return named[0][1]
