@@ -1,6 +1,6 @@
-"""The ``Manager`` of Neuronvisio and its references, which are saved to NWB and ``storage.h5``.
+"""Neuronvisio's ``Manager`` and reference classes, with saving to NWB and ``storage.h5`` files.
 
-Scripts for Neuronvisio need no other change than this import. Only recording requires NEURON.
+In Neuronvisio scripts, only the import must be changed. NEURON is required only for recording.
 """
 
 from ndx_simulation_output.neuronvisio.manager import Manager

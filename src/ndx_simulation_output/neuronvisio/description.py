@@ -1,4 +1,4 @@
-"""Contents of a storage or ``Manager`` as a ``SimulationOutput``, and back."""
+"""Convert the contents of a storage or ``Manager`` to a ``SimulationOutput`` and back."""
 
 import re
 import warnings
@@ -46,11 +46,11 @@ _UNITS = {
     ),
     SYNAPSES: (("v|e", "mV"), ("i", "nA"), ("g", "uS")),
 }
-"""Units of the variables that NEURON defines, which a storage does not contain."""
+"""Units of the variables that NEURON defines. A ``storage.h5`` does not contain units."""
 
 
 def _unit_of(group: str, variable: str, names: tuple[str, ...], given: Mapping[str, str]) -> Unit:
-    """Return the unit of a variable: that in ``given`` for one of ``names``, else NEURON's."""
+    """Return the unit in ``given`` of the first of ``names`` found there, else NEURON's unit."""
     for name in names:
         if name in given:
             return _parsed(name, given[name])
@@ -67,7 +67,7 @@ def _unit_of(group: str, variable: str, names: tuple[str, ...], given: Mapping[s
 
 
 def _seconds_of(group: str, given: Mapping[str, str], *, is_neurons: bool) -> float:
-    """Return the factor from the unit of x of a group to seconds, by default from ms."""
+    """Return the factor that converts x of a group to seconds; the default unit of x is ms."""
     if group in given:
         unit = _parsed(group, given[group])
         if unit.name != "seconds":
@@ -85,7 +85,7 @@ def _seconds_of(group: str, given: Mapping[str, str], *, is_neurons: bool) -> fl
 
 
 def _check_names(what: str, given: Mapping[str, str], known: set[str]) -> None:
-    """Raise an error if a unit is given for a name that does not occur."""
+    """Raise ``UnitError`` if a name in ``given`` is not in ``known``."""
     for name in given:
         if name not in known:
             names = ", ".join(sorted(known)) or "none"
@@ -104,14 +104,14 @@ def _parsed(name: str, text: str) -> Unit:
 _POPULATION = "cells"
 _UNKNOWN_CELL = "unknown"
 _X = "x"
-"""Name of the independent variable of a group, and role of one that is not a plain axis."""
+"""Name of the independent variable of a group, and its role if it is stored as an array."""
 _REGULAR = 1e-6
-"""Fraction of a step by which regular times may differ: NEURON sums up its time."""
+"""Tolerance for regular times, as a fraction of the step: NEURON accumulates rounding errors."""
 
 
 @dataclass(frozen=True)
 class _Trace:
-    """A vector as long as x, of the reference with the number ``rank`` in its group."""
+    """A vector as long as x. ``rank`` is the index of its reference in the group."""
 
     rank: int
     ref: Ref
@@ -124,9 +124,10 @@ def describe(
     time_unit: Mapping[str, str],
     files: tuple[str, ...] = (),
 ) -> SimulationOutput:
-    """Return the traces of each group and variable as a report, other vectors as arrays.
+    """Convert the traces of each group and variable to a report, and other vectors to arrays.
 
-    The array group of each group of references has its x, and the references without vectors.
+    Each group of references also becomes an array group, which contains x and lists the references
+    that have no vectors.
     """
     reports: list[Report] = []
     groups: list[ArrayGroup] = []
@@ -174,7 +175,7 @@ class _Names:
         self.taken: set[str] = set()
 
     def of(self, group: str, variable: str) -> str:
-        # A path that consists of dots is not a name in HDF5.
+        # HDF5 does not allow names that consist only of dots.
         alone = group == VECTORS and variable.strip(".")
         wanted = variable if alone else f"{group}_{variable}"
         name, count = wanted, 1
@@ -186,7 +187,7 @@ class _Names:
 
 
 def _comparable(name: str) -> str:
-    """Return the name in NWB, which has neither of these characters."""
+    """Return the name as it is stored in NWB, which does not allow ``/`` and ``:``."""
     return name.replace("/", "_").replace(":", "_")
 
 
@@ -224,7 +225,7 @@ def _are_same(x: LazyArray | None, other: LazyArray | None) -> bool:
 
 def _times(x: NDArray[np.float64], factor: float) -> Times:
     step = (x[-1] - x[0]) / max(len(x) - 1, 1)
-    # Rounding restores a step such as 0.025 from the times, which NEURON sums up.
+    # NEURON adds up time steps, so rounding is needed to recover a step such as 0.025.
     for regular in (float(f"{step:.9g}"), float(step)):
         expected = x[0] + np.arange(len(x)) * regular
         if regular > 0 and np.abs(x - expected).max() < _REGULAR * regular:
@@ -235,7 +236,7 @@ def _times(x: NDArray[np.float64], factor: float) -> Times:
 def _by_cell(
     group: str, traces: list[_Trace], geometry: Geometry
 ) -> tuple[list[_Trace], CompartmentTable]:
-    """Return traces in the order of cells, those of unknown sections last, and their table."""
+    """Sort traces by cell, with unknown sections last; return them and their compartment table."""
     cells = {name: number for number, name in enumerate(geometry.cells)}
     ids = [cells[trace.ref.place.cell] if trace.ref.place else len(cells) for trace in traces]
     order = np.argsort(ids, kind="stable")
@@ -270,7 +271,7 @@ def _columns(group: str, traces: Sequence[_Trace]) -> dict[str, NDArray[Any]]:
 
 
 def _places(group: str, refs: Sequence[Ref]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return positions (ref,) and x, y, z, diameter (ref, 4), NaN where they are unknown."""
+    """Return positions of shape (ref,) and x, y, z, diameter of shape (ref, 4); NaN if unknown."""
     positions = np.full(len(refs), np.nan)
     points = np.full((len(refs), 4), np.nan)
     if group != VECTORS:
@@ -309,7 +310,7 @@ def _array(rank: int, ref: Ref, variable: str, values: LazyArray) -> ArrayWithAx
 
 
 def _byte_order(values: LazyArray) -> dict[str, str]:
-    """Return the type of values that are not in the byte order that NWB files have."""
+    """Return the dtype if it is not in native byte order, since values are stored in that order."""
     return {} if values.dtype.isnative else {"dtype": values.dtype.str}
 
 
@@ -340,7 +341,7 @@ class _Found:
 
 
 def restore(output: SimulationOutput) -> Contents:
-    """Return the groups of references that ``describe`` converted; values of traces are read."""
+    """Return the groups of references from the result of ``describe``; traces are loaded."""
     groups = output.arrays
     if not groups or any(group.extra.get("format") != FORMAT for group in groups):
         msg = "the file was not written from references of Neuronvisio; use open_output"
@@ -388,7 +389,7 @@ def _ref(found: _Found, geometry: Geometry) -> Ref:
 
 
 def _traces(report: Report) -> Iterator[tuple[int, _Found]]:
-    """Yield the rank of the reference of each column, and the reference with that vector."""
+    """Yield, for each column, the rank of its reference and a reference with that vector."""
     columns = np.arange(report.compartments.n_compartments)
     table = report.compartments
     ranks = table.values("ref", columns).tolist()

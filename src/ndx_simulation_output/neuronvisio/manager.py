@@ -1,4 +1,4 @@
-"""The manager, which records, plots, writes and reads."""
+"""The ``Manager`` class, which records, plots, writes and reads vectors."""
 
 import logging
 import os
@@ -39,16 +39,16 @@ if TYPE_CHECKING:
 
 
 def _neuron() -> Any:
-    """Return NEURON's ``h``, with the functions that run a model."""
+    """Return NEURON's ``h`` with the standard run library loaded."""
     h = import_optional("neuron", "recording", "neuron").h
     h.load_file("stdrun.hoc")
     return h
 
 
 def _recording_vectors(reference: Any, interval: float | None, point_process: Any) -> Any:
-    """Return a vector that records ``reference``, at each step or each ``interval`` (ms).
+    """Return a vector that records ``reference`` at each time step, or every ``interval`` ms.
 
-    ``point_process`` identifies the thread for NEURON.
+    NEURON uses ``point_process`` to determine the thread.
     """
     h = _neuron()
     if interval and h.ParallelContext().nthread() > 1:
@@ -68,10 +68,10 @@ _logger = logging.getLogger(__name__)
 
 
 class Manager:
-    """Records and holds variables: ``refs`` has the references of each group.
+    """Records and stores variables; ``refs`` maps group names to lists of references.
 
-    ``groups`` has the independent variable of each group, and the time of NEURON (ms) as
-    ``groups["t"]``. Units are those of NEURON: mV, nA, mM, and mA/cm2 for currents of mechanisms.
+    ``groups`` maps group names to independent variables; ``groups["t"]`` is the time (ms).
+    Units are those of NEURON: mV, nA, mM, and mA/cm2 for currents of mechanisms.
 
     Example
     -------
@@ -105,7 +105,7 @@ class Manager:
         time_interval_recording: float | None = None,
         point_process: Any = None,
     ) -> bool:
-        """Record a variable of a section at its position 0.5, and the time.
+        """Record a variable at the midpoint (0.5) of a section, and the time.
 
         ``time_interval_recording`` (ms) is the sampling interval, by default the time step. Return
         False if the section has no such variable or it is already recorded.
@@ -228,7 +228,7 @@ class Manager:
         return None
 
     def get_vectors(self, section_list: Iterable[Any], var: str) -> dict[str, Any]:
-        """Return the vector of a variable, or None, by the names of sections."""
+        """Return a dict from section names to the vector of a variable, or None if not recorded."""
         return {sec.name(): self.get_vector(sec, var) for sec in section_list}
 
     def get_time(self) -> Any:
@@ -243,12 +243,12 @@ class Manager:
         return self.groups[_TIME]
 
     def sum_vector(self, vector_1: Any, vector_2: Any) -> NDArray[Any]:
-        """Return the sum of two vectors, value by value."""
+        """Return the element-wise sum of two vectors."""
         total: NDArray[Any] = values_of(vector_1) + values_of(vector_2)
         return total
 
     def get_tree(self, sec: Any) -> list[Any]:
-        """Return a section, its parent, and so on to the root."""
+        """Return the path from a section to the root: the section, its parent, and so on."""
         sections = [sec]
         while (parent := sections[-1].parentseg()) is not None:
             sections.append(parent.sec)
@@ -277,10 +277,10 @@ class Manager:
         figure_num: int | None = None,
         points: bool = False,  # noqa: FBT001, FBT002
     ) -> "Axes":
-        """Draw vectors by the names of sections, as from ``get_vectors``, and return the axes.
+        """Draw a dict of vectors by section name, as returned by ``get_vectors``; return the axes.
 
-        ``x`` is by default the time of NEURON; vectors of another length are drawn by index. The
-        figure has the number ``figure_num``, or is new.
+        ``x`` is by default the time of NEURON; vectors whose length differs from ``x`` are drawn by
+        index. ``figure_num`` is the figure number; by default, a new figure is created.
 
         Raises
         ------
@@ -325,7 +325,7 @@ class Manager:
     # Files
 
     def create_new_dir(self, prefix: str = "./", root: str = "Sims") -> str:
-        """Create the directory ``prefix/root/dd-mm-YYYY/Sim_n``, n the first free number."""
+        """Create ``prefix/root/dd-mm-YYYY/Sim_n`` with the smallest free n and return the path."""
         self.dirRoot = os.path.join(prefix, root)  # noqa: PTH118 - text as the original gives it
         day = os.path.join(self.dirRoot, f"{datetime.now().astimezone():%d-%m-%Y}")  # noqa: PTH118
         for number in count():
@@ -349,7 +349,7 @@ class Manager:
         Raises
         ------
         ExportError
-            If a vector holds neither numbers, booleans nor bytes.
+            If the values of a vector are not numbers, booleans or bytes.
         WriteError
             If the file cannot be written. An existing file is then unchanged.
 
@@ -401,14 +401,14 @@ class Manager:
         unit: Mapping[str, str] | None = None,
         time_unit: Mapping[str, str] | None = None,
     ) -> SimulationOutput:
-        """Return all references as an output: traces of a group and variable as a report.
+        """Return all references as an output; the traces of each group and variable form a report.
 
-        ``unit`` and ``time_unit`` are those of ``convert``.
+        ``unit`` and ``time_unit`` are the same as for ``convert``.
 
         Raises
         ------
         UnitError
-            If a unit is not understood, or given for a name that does not occur.
+            If a unit is invalid, or is specified for a name that does not exist.
 
         """
         return describe(self._contents(), unit or {}, time_unit or {})
@@ -420,16 +420,16 @@ class Manager:
         unit: Mapping[str, str] | None = None,
         time_unit: Mapping[str, str] | None = None,
     ) -> None:
-        """Add all references to an NWB file in memory, which must not have a simulation.
+        """Add all references to an NWB file in memory that does not contain a simulation yet.
 
         Raises
         ------
         NameClashError
-            If it has a simulation.
+            If the NWB file already contains a simulation.
         UnitError
-            If a unit is not understood, or given for a name that does not occur.
+            If a unit is invalid, or is specified for a name that does not exist.
         ExportError
-            If vectors hold Python objects.
+            If a vector contains Python objects.
 
         """
         from ndx_simulation_output.nwb.mapping import add_in_memory
@@ -445,7 +445,7 @@ class Manager:
         time_unit: Mapping[str, str] | None = None,
         overwrite: bool = False,
     ) -> None:
-        """Write all references to an NWB file; the options are those of ``convert``.
+        """Write all references to an NWB file; the options are the same as for ``convert``.
 
         If there are no references, a warning is issued and no file is written.
 
@@ -454,11 +454,11 @@ class Manager:
         TargetExistsError
             If the target exists and ``overwrite`` is false.
         UnitError
-            If a unit is not understood, or given for a name that does not occur.
+            If a unit is invalid, or is specified for a name that does not exist.
         MetadataError
-            If the metadata do not fit NWB.
+            If the metadata are not valid for NWB.
         ExportError
-            If vectors hold Python objects.
+            If a vector contains Python objects.
         WriteError
             If the target cannot be written. An existing file is then unchanged.
 
@@ -481,7 +481,7 @@ class Manager:
         return bool(self.refs)
 
     def _contents(self) -> Contents:
-        """Return the present values of all references, and the sections of NEURON."""
+        """Return the current values of all references, and the geometry of the model."""
         geometry, places = self._geometry, dict[Any, Section]()
         sections = (getattr(ref, "sec", None) for refs in self.refs.values() for ref in refs)
         if any(section is not None for section in sections):

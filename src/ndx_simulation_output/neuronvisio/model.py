@@ -1,4 +1,4 @@
-"""Read the sections of a model in NEURON, which is not changed."""
+"""Read the sections of a NEURON model without modifying it."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -23,7 +23,7 @@ _NSEG = """<meta:properties><meta:property><meta:tag>numberInternalDivisions</me
 
 
 class LiveSection(Protocol):
-    """The part of a section of NEURON that is read."""
+    """The attributes and methods of a NEURON section that this module uses."""
 
     L: float
     nseg: int
@@ -43,7 +43,7 @@ class LiveSection(Protocol):
 
 @dataclass(frozen=True)
 class _Drawn:
-    """A section with points: its own, or the ends of a line if it has none."""
+    """A section with 3-D points: its own, or the two ends of a line if it has none."""
 
     section: Section
     points: NDArray[np.float64]
@@ -52,10 +52,10 @@ class _Drawn:
 
 
 def read_geometry(sections: Iterable[LiveSection], version: str) -> tuple[Geometry, dict[Any, Any]]:
-    """Return the geometry of a model, and the section of the geometry for each of NEURON.
+    """Return the geometry of a model, and a dict from NEURON sections to geometry sections.
 
-    Sections without points have none in the geometry. In its NeuroML text they are lines, which
-    Neuronvisio needs, with a comment.
+    Sections without 3-D points have no points in the geometry. In the NeuroML text they are written
+    as lines, because Neuronvisio requires points, and marked by a comment.
     """
     live = list(sections)
     names = _stored_names([section.name() for section in live])
@@ -70,7 +70,7 @@ def read_geometry(sections: Iterable[LiveSection], version: str) -> tuple[Geomet
 
 
 def _stored_names(names: list[str]) -> list[str]:
-    """Return the name of each section in a storage: without its cell if it is unique."""
+    """Return the name of each section in a storage, without the cell name if that is unique."""
     taken: dict[str, None] = {}
     for name in names:
         short = sanitized(name)
@@ -84,7 +84,7 @@ def _stored_names(names: list[str]) -> list[str]:
 
 
 class _Cells:
-    """The distinct names of cells, and the numbers of sections in them."""
+    """Assigns unique names to cells, and numbers to the sections of each cell."""
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}

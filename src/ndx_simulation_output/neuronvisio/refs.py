@@ -22,8 +22,8 @@ SYNAPSES = "SynVecRef"
 class Ref:
     """The vectors of one section, by the names of their variables.
 
-    ``section`` is the full name of the section, ``stored`` its name in the file, and ``place`` the
-    section of the geometry, None if it is unknown.
+    ``section`` is the full name of the section, ``stored`` is its name in the file, and ``place``
+    is the section in the geometry, or None if it is unknown.
     """
 
     section: str
@@ -35,7 +35,7 @@ class Ref:
 
 @dataclass(frozen=True)
 class RefGroup:
-    """References that share the independent variable ``x``, None if the source has none."""
+    """References with a common independent variable ``x``, which is None if there is none."""
 
     name: str
     x: LazyArray | None
@@ -56,7 +56,7 @@ class BaseRef:
 
     ``vecs`` maps the names of variables to lists, numpy arrays of any shape, or vectors of NEURON.
     ``group_id`` names the group of references that share an independent variable: by default it is
-    the name of the class. ``detail`` is any text.
+    the name of the class. ``detail`` is an arbitrary text.
 
     Example
     -------
@@ -108,9 +108,9 @@ class SynVecRef(BaseRef):
 
 
 def values_of(vector: Any, what: str = "a vector") -> NDArray[Any]:
-    """Return the values of a list, an array, or a vector of NEURON, which is copied."""
+    """Return the values of a list, array or NEURON vector; NEURON vectors are copied."""
     if hasattr(vector, "as_numpy"):
-        # A view becomes invalid when the vector grows, and an empty vector has none.
+        # A view becomes invalid when the vector is resized, and an empty vector has no view.
         return np.array(vector.as_numpy()) if vector.size() else np.zeros(0)
     try:
         return np.asarray(vector)
@@ -120,7 +120,7 @@ def values_of(vector: Any, what: str = "a vector") -> NDArray[Any]:
 
 
 def described(ref: Any, geometry: Geometry, places: Mapping[Any, Section]) -> Ref:
-    """Return the present values of a reference; ``places`` are those of sections of NEURON."""
+    """Return a ``Ref`` with the current values; ``places`` maps NEURON to geometry sections."""
     name = ref.sec_name or ""
     live = getattr(ref, "sec", None)
     place = geometry.by_name.get(name) if live is None else places.get(live)
@@ -132,7 +132,7 @@ def described(ref: Any, geometry: Geometry, places: Mapping[Any, Section]) -> Re
 
 
 def restored(group: str, ref: Ref) -> BaseRef:
-    """Return the reference of a manager, with its values in memory."""
+    """Convert a ``Ref`` to a reference of a manager, with its values in memory."""
     made: BaseRef
     if group == VECTORS:
         made = VecRef(ref.section)

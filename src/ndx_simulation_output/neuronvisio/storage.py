@@ -21,7 +21,7 @@ from ndx_simulation_output.recording.arrays import read_all
 from ndx_simulation_output.recording.morphology import Geometry, Section, read_neuroml, sanitized
 
 _FULL_NAME = "full_name"
-"""Attribute with the name of a group, section or variable that HDF5 does not allow."""
+"""Attribute for the original name of a group, section or variable stored under another name."""
 _DETAIL = "detail"
 """Attribute with the detail of a reference without vectors."""
 _KINDS = "biufcS"
@@ -37,7 +37,7 @@ def _open(path: Path) -> h5py.File:
 
 
 def _text(node: h5py.Group | h5py.Dataset, name: str) -> str:
-    """Return the text of an attribute in any of the types of PyTables, empty if there is none."""
+    """Return a text attribute of any PyTables text type, or an empty string if it is missing."""
     try:
         value = node.attrs.get(name)
     except (OSError, RuntimeError, TypeError):
@@ -48,14 +48,14 @@ def _text(node: h5py.Group | h5py.Dataset, name: str) -> str:
 
 
 def _full_name(node: h5py.Group | h5py.Dataset, name: str) -> str:
-    """Return the name of an object in memory: its attribute, else ``name``."""
+    """Return the original name of an object: its ``full_name`` attribute if any, else ``name``."""
     return _text(node, _FULL_NAME) if _FULL_NAME in node.attrs else name
 
 
 def _children(
     group: h5py.Group, notes: list[str]
 ) -> Iterator[tuple[str, h5py.Group | h5py.Dataset]]:
-    """Yield the objects in a group; links and what cannot be opened are noted and skipped."""
+    """Yield the objects in a group; skip links and unreadable objects and add a note for each."""
     for name in group:
         where = f"{name} in {group.name.strip('/')}"
         if not isinstance(group.get(name, getlink=True), h5py.HardLink):
@@ -71,7 +71,7 @@ def _children(
 
 
 def _values(dataset: h5py.Dataset, notes: list[str]) -> LazyArray | None:
-    """Return the values of an array, or None, with a note, if they are of an unknown type."""
+    """Return the values of an array; if the type is unsupported, add a note and return None."""
     if dataset.shape is None or dataset.dtype.kind not in _KINDS:
         notes.append(
             f"left out: {dataset.name.strip('/')} is of type {dataset.dtype}; expected numbers, "
@@ -79,7 +79,7 @@ def _values(dataset: h5py.Dataset, notes: list[str]) -> LazyArray | None:
         )
         return None
     if isinstance(dataset.id.get_type(), h5py.h5t.TypeBitfieldID):
-        # h5py reads bits as integers.
+        # h5py reads bit fields as integers.
         values: Any = np.asarray(dataset[()]).astype(bool)
         return np.asarray(values)
     return dataset  # type: ignore[no-any-return]
@@ -98,7 +98,7 @@ def read(
 ) -> SimulationOutput:
     """Read a ``storage.h5``: traces of sections as reports, other vectors as arrays.
 
-    Data stay in the file, which is open until the output is closed.
+    Data are read lazily: the file stays open until the output is closed.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def read(
     SourceError
         If the file cannot be read or contradicts the format.
     UnitError
-        If a unit is not understood, or given for a name that does not occur.
+        If a unit is invalid, or is specified for a name that does not exist.
 
     Example
     -------
@@ -165,7 +165,7 @@ def _geometry(file: h5py.File, notes: list[str]) -> Geometry:
     if node.nbytes > _GEOMETRY_BYTES:
         msg = f"{where} is a text of {node.nbytes} bytes; expected less than {_GEOMETRY_BYTES}"
         raise SourceError(msg)
-    # Version 0.5 writes an array of one text, later ones the text.
+    # Version 0.5 writes an array with one string, later versions write a scalar string.
     (value,) = np.atleast_1d(np.asarray(node[()])).ravel().tolist()
     if not isinstance(value, bytes | str):
         msg = f"{where} is of type {node.dtype}; expected NeuroML text"
@@ -175,7 +175,7 @@ def _geometry(file: h5py.File, notes: list[str]) -> Geometry:
 
 
 class _Groups:
-    """Reads a group of results, and groups that Neuronvisio has put into its sections."""
+    """Reads a group of results, and groups that Neuronvisio wrote inside its sections."""
 
     def __init__(self, geometry: Geometry, notes: list[str]) -> None:
         self.geometry = geometry
@@ -200,7 +200,7 @@ class _Groups:
             else:
                 here[child] = node
         if here:
-            # Neuronvisio puts the arrays of a section with the name of the group beside x.
+            # If a section has the same name as the group, its arrays are stored next to x.
             refs += self._refs(group, name, here)
         yield RefGroup(name, x, tuple(refs))
         for other, stray_refs in strays.items():
@@ -225,7 +225,7 @@ class _Groups:
     def _refs(
         self, node: h5py.Group, stored: str, arrays: Mapping[str, h5py.Dataset]
     ) -> Iterator[Ref]:
-        """Yield a reference for each detail: references of one section share an HDF5 group."""
+        """Yield a reference for each detail, since references of a section share an HDF5 group."""
         section, place = self._find(node, stored)
         by_detail: dict[str, dict[str, LazyArray]] = {}
         for name, array in arrays.items():
@@ -237,7 +237,7 @@ class _Groups:
             yield Ref(section, vecs, detail, stored, place)
 
     def _find(self, node: h5py.Group, stored: str) -> tuple[str, Section | None]:
-        """Return the full name of a section, and the section of the geometry if it is known."""
+        """Return the full name of a section, and its section in the geometry or None."""
         if _FULL_NAME in node.attrs:
             name = _text(node, _FULL_NAME)
             return name, self.geometry.by_name.get(name)
@@ -255,14 +255,14 @@ _RESERVED = re.compile(r"_[cfgiv]_")
 """Prefixes of names that PyTables reserves."""
 _GROUP = (("CLASS", "GROUP"), ("TITLE", ""), ("VERSION", "1.0"))
 _LONGEST = 60_000
-"""Bytes of text that an attribute can hold."""
+"""Maximum size of a text attribute in bytes."""
 
 
 def write(contents: Contents, target: Path) -> None:
-    """Write all groups to ``target``, completely or not at all.
+    """Write all groups to ``target`` atomically.
 
-    Names that HDF5 or PyTables do not allow, and those of equally named sections, are in
-    attributes. The time is proportional to the number of vectors.
+    If a name is invalid in HDF5 or PyTables, or not unique, the original name is stored in an
+    attribute. The time is proportional to the number of vectors.
     """
     with atomic_hdf5(target, overwrite=True) as file:
         root = file["/"].id
@@ -282,7 +282,7 @@ def write(contents: Contents, target: Path) -> None:
 
 
 def _unique_names(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
-    """Return a distinct name that HDF5 and PyTables allow for each of ``names``.
+    """Return, for each of ``names``, a unique name that is valid in HDF5 and PyTables.
 
     Example
     -------
@@ -307,7 +307,7 @@ def _unique_names(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
 
 
 def _write_refs(group: h5py.h5g.GroupID, refs: Iterable[Ref]) -> None:
-    """Write a group for each reference; several of one section get distinct names."""
+    """Write a group for each reference; references of the same section get unique names."""
     refs = list(refs)
     wanted = [ref.place.stored if ref.place else "" for ref in refs]
     wanted = [name or sanitized(ref.section) for name, ref in zip(wanted, refs, strict=True)]
@@ -358,7 +358,7 @@ def _array(
 
 
 def _attribute(node: Any, name: str, text: str) -> None:
-    """Write text of fixed length with h5py's low-level calls, which are much faster."""
+    """Write a fixed-length text attribute with h5py's low-level API, which is much faster."""
     encoded = text.encode()
     if len(encoded) > _LONGEST:
         msg = f"text {text[:40]!r}… has {len(encoded)} bytes; expected {_LONGEST} at most"

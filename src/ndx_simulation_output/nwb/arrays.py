@@ -42,11 +42,11 @@ from ndx_simulation_output.recording.arrays import (
 _Progress = Callable[[int], object]
 
 WrapLabeledArray = Callable[..., Any]
-"""Returns the data of an array: its values, or an object that stands for them until they are
-written. Arguments are the values and ``grows``."""
+"""Function of the values and ``grows`` that returns the data of an array: the values themselves,
+or a placeholder until they are written."""
 
 _MOST_DIMENSIONS = 4
-"""Dimensions that a time series has at most."""
+"""Maximum number of dimensions of a time series."""
 _SMALL_BYTES = 2**16
 _BUFFER_GB = 0.064
 
@@ -83,7 +83,7 @@ class ArrayBlocks(GenericDataChunkIterator):  # type: ignore[misc]
 def array_blocks(
     values: LazyArray, *, grows: bool = False, progress: _Progress | None = None
 ) -> Any:
-    """Return the values of a small array, else an object that reads it block by block."""
+    """Return the values of a small array, or an iterator that reads a large one in blocks."""
     if values.dtype.kind != "O" and size_in_bytes(values) >= _SMALL_BYTES:
         return ArrayBlocks(values, progress)
     if progress is not None:
@@ -92,7 +92,7 @@ def array_blocks(
 
 
 class DeferredArrays:
-    """Arrays of an HDF5 file whose values are written once the file has their datasets."""
+    """Arrays whose values are written after their empty datasets were created in an HDF5 file."""
 
     def __init__(self, how: HowStored) -> None:
         self._how = how
@@ -109,7 +109,7 @@ class DeferredArrays:
         return wrapped
 
     def write(self, progress: _Progress | None = None) -> None:
-        """Write the values, a block of bounded size at a time."""
+        """Write the values in blocks of bounded size."""
         for wrapped, values in self._wrapped:
             for block in _blocks(tuple(values.shape), values.dtype.itemsize):
                 try:
@@ -123,7 +123,7 @@ class DeferredArrays:
 
 
 def _blocks(shape: tuple[int, ...], itemsize: int) -> Iterator[tuple[slice | int, ...]]:
-    """Yield blocks of bounded size: rows, and parts of a row that is too large."""
+    """Yield the indexes of blocks of bounded size: rows, or parts of rows that are too large."""
     if not shape or 0 in shape:
         if not shape:
             yield ()
@@ -149,7 +149,7 @@ def bytes_of(groups: Iterable[ArrayGroup]) -> int:
 def add_arrays(
     nwbfile: NWBFile, groups: Iterable[ArrayGroup], wrap: WrapLabeledArray = load_array
 ) -> dict[str, str]:
-    """Add groups to the acquisition; return the name of each, by its name in NWB."""
+    """Add groups to the acquisition; return a dict from their names in NWB to their names."""
     mapper = _Mapper(nwbfile.timestamps_reference_time.timestamp(), wrap)
     names = {}
     for group in groups:
@@ -160,7 +160,7 @@ def add_arrays(
 
 
 def _time_axis(array: ArrayWithAxes, nav: tuple[ArrayAxis, ...]) -> ArrayAxis | None:
-    """Return the navigation axis of an array that is a time series, None for another array."""
+    """Return the time axis of an array if it can be stored as a time series, else None."""
     along = [axis for axis in nav if axis.index == 0]
     rank, kind = len(array.values.shape), array.values.dtype.kind
     if not array.grows or len(along) != 1 or not 1 <= rank <= _MOST_DIMENSIONS or kind not in "iuf":
@@ -172,7 +172,7 @@ def _time_axis(array: ArrayWithAxes, nav: tuple[ArrayAxis, ...]) -> ArrayAxis | 
 
 @dataclass(frozen=True)
 class _Encoded(LazyArrayBase):
-    """Values of a type unknown to NWB, or a single one, as the numbers they are stored as."""
+    """Numeric encoding of scalars, and of values whose type NWB does not support."""
 
     array: LazyArray
     dtype: np.dtype[Any]
@@ -191,14 +191,14 @@ class _Encoded(LazyArrayBase):
 
 
 class _Mapper:
-    """Makes NWB objects; ``reference`` is the time 0 of the file, in seconds since 1970."""
+    """Creates NWB objects; ``reference`` is time 0 of the file, in seconds since 1970."""
 
     def __init__(self, reference: float, wrap: WrapLabeledArray) -> None:
         self._reference, self._wrap = reference, wrap
         self._first_series: dict[int, AxesTimeSeries] = {}
 
     def group(self, group: ArrayGroup, name: str, nav: tuple[ArrayAxis, ...] = ()) -> Any:
-        """Return the object of a group; ``nav`` are the navigation axes around it."""
+        """Return the NWB object of a group; ``nav`` are the navigation axes of enclosing groups."""
         nav = next((inner.axes for inner in group.groups if is_nav_group(inner.name)), nav)
         names: list[str] = []
         axes = [self._axis(axis, _add_name(names, axis.name)) for axis in group.axes]
@@ -240,7 +240,7 @@ class _Mapper:
         if values.dtype.kind == "O":
             values = _texts(values, name)
         elif not values.shape and not added:
-            # hdmf reads an array of one value as that value, which is then of shape (1,).
+            # hdmf does not preserve shape (), so a scalar is stored with shape (1,).
             values, value_type = _Encoded(values, stored, (1,)), values.dtype.str
         elif added:
             values = _Encoded(values, stored, added)

@@ -1,4 +1,4 @@
-"""How arrays with axes lie in HDF5, and empty ones for files that grow while they are recorded."""
+"""HDF5 layout of arrays with axes, and creation of empty arrays for files being recorded."""
 
 import json
 import uuid
@@ -20,15 +20,15 @@ _CHUNK_BYTES = 2**18
 _SMALL_BYTES = 2**12
 _MOST_ROWS = 2**12
 _VIEWS = {"S": "u1", "V": "u1", "U": "u4", "M": "i8", "m": "i8"}
-"""Numbers that values of types unknown to NWB are stored as, along a further dimension."""
+"""Numeric types that encode kinds of dtype not supported by NWB, in an additional dimension."""
 
 
 @dataclass(frozen=True)
 class HowStored:
-    """The compression of arrays: gzip of ``level`` 1 to 9, or none for 0.
+    """Chunking and compression of arrays: gzip of ``level`` 1 to 9, or 0 for no compression.
 
-    An array that is written point by point has ``points`` dimensions of these. A point that is not
-    small is a chunk of its own, so that none is compressed twice.
+    If an array is written point by point, its first ``points`` dimensions index the points. Unless
+    points are small, each is stored in separate chunks, so that no chunk is compressed twice.
     """
 
     level: int = 0
@@ -66,7 +66,7 @@ class HowStored:
 
 
 def _last_dimensions(rest: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
-    """Return the lengths of a chunk in all dimensions but the first: the last ones whole."""
+    """Return the chunk shape without the first dimension; the last dimensions are not split."""
     left = max(1, 16 * _CHUNK_BYTES // itemsize)
     lengths = []
     for length in reversed(rest):
@@ -76,7 +76,7 @@ def _last_dimensions(rest: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
 
 
 def encoded(dtype: np.dtype[Any], where: str) -> tuple[np.dtype[Any], tuple[int, ...], str | None]:
-    """Return the type that values are stored as, the dimension it adds, and ``value_type``."""
+    """Return the stored dtype, the additional dimension if any, and ``value_type``."""
     if dtype.kind == "O":
         if h5py.check_string_dtype(dtype) is None and dtype.metadata:
             msg = f"{where} is of type {dtype}; expected an array of numbers or text"
@@ -91,7 +91,7 @@ def encoded(dtype: np.dtype[Any], where: str) -> tuple[np.dtype[Any], tuple[int,
 
 
 def as_stored(values: NDArray[Any], dtype: np.dtype[Any], added: tuple[int, ...]) -> NDArray[Any]:
-    """Return values as the numbers that they are stored as."""
+    """Return values in their numeric encoding."""
     if not added:
         return values
     native = np.ascontiguousarray(values, values.dtype.newbyteorder("="))
@@ -99,17 +99,17 @@ def as_stored(values: NDArray[Any], dtype: np.dtype[Any], added: tuple[int, ...]
 
 
 def clean_text(text: str | None) -> str | None:
-    """Return text without what HDF5 cannot store (NUL, lone surrogates); None if it is empty."""
+    """Remove NUL and replace lone surrogates, which HDF5 cannot store; return None if empty."""
     return text.replace("\0", "").encode(errors="replace").decode() if text else None
 
 
 def json_text(extra: Mapping[str, Any]) -> str | None:
-    """Return further attributes as JSON, None if there are none."""
+    """Return additional attributes as JSON, or None if there are none."""
     return json.dumps(dict(extra)) if extra else None
 
 
 def axis_description(axis: ArrayAxis) -> str:
-    """Return the description of an axis, which NWB requires: its label, if it is not its name."""
+    """Return the description that NWB requires: the label if it differs from the name."""
     label = None if axis.label == axis.name else clean_text(axis.label)
     return label or "An independent variable"
 
@@ -122,16 +122,16 @@ def text_attributes(array: ArrayWithAxes) -> dict[str, str | None]:
 
 
 def reference_time(file: h5py.File) -> float:
-    """Return the time 0 of a file in seconds since 1970-01-01 in UTC."""
+    """Return time 0 of a file in seconds since 1970-01-01 UTC."""
     text = file["timestamps_reference_time"].asstr()[()]
     return datetime.fromisoformat(text).timestamp()
 
 
-# Objects of a file that is open: pynwb writes objects only with all of their values.
+# Create objects in an open file. pynwb can only write objects whose values are complete.
 
 
 def create_group(parent: h5py.Group, group: ArrayGroup, kind: str = "DataToExport") -> h5py.Group:
-    """Create an empty group of a type of this extension, whose children keep their order."""
+    """Create an empty group of a type of this extension, which tracks the order of its children."""
     plist = h5py.h5p.create(h5py.h5p.GROUP_CREATE)
     plist.set_link_creation_order(h5py.h5p.CRT_ORDER_TRACKED | h5py.h5p.CRT_ORDER_INDEXED)
     made = h5py.Group(h5py.h5g.create(parent.id, group.name.encode(), gcpl=plist))
@@ -163,7 +163,7 @@ def create_array(
     how: HowStored = HowStored(),
     fill: Any = None,
 ) -> h5py.Dataset:
-    """Create an array without its values; elements that are not written are ``fill``."""
+    """Create an array without its values; ``fill`` is the value of elements not yet written."""
     made = _create_dataset(group, array.name, array, shape, dtype, how, fill)
     _set_type(made, "LabeledArray")
     _set_attributes(made, array)

@@ -16,16 +16,16 @@ from ndx_simulation_output.recording import ArrayAxis, ArrayGroup, ArrayWithAxes
 from ndx_simulation_output.recording.arrays import LazyArrayBase
 
 UNKNOWN_UNIT = "unknown"
-"""Unit of a time series, which must have one, of an array that has none."""
+"""Unit of a time series whose array has no unit, since NWB requires one."""
 
 _GROUPS = {"DataToExport", "DataWithAxes"}
 _SERIES = "AxesTimeSeries"
 
-# Objects of pynwb: of a file that was read, or in memory.
+# Read pynwb objects, either from a file or in memory.
 
 
 def read_group(container: Any) -> ArrayGroup:
-    """Read a ``DataWithAxes`` and everything in it; values stay in the file."""
+    """Read a ``DataWithAxes`` with its contents; values are read lazily."""
     inside = (getattr(container, "nwb_data_interfaces", None) or {}).values()
     arrays = [*map(_read_array, (container.labeled_arrays or {}).values())]
     arrays += [_read_array(item) for item in inside if item.neurodata_type == _SERIES]
@@ -54,29 +54,29 @@ def _source_of(container: Any) -> str:
 
 
 def _data_of(item: Any) -> LazyArray:
-    """Return the values of an array or axis, which need not be an array in memory."""
+    """Return the values of an array or axis, in memory or lazily from the file."""
     data = item.data.data if isinstance(item.data, DataIO) else item.data
     if not isinstance(data, np.generic) and hasattr(data, "dtype"):
         found: LazyArray = data
         return found
     io = item.get_read_io()
     if isinstance(io, NWBHDF5IO):
-        # hdmf reads arrays of shape () and (1,) as their value; the file has the shape.
+        # hdmf reads arrays of shape () and (1,) as scalars, so get the shape from the file.
         path = io.manager.get_builder(item).path.removeprefix("root/")
         return io._file[path]  # type: ignore[no-any-return]  # noqa: SLF001
     return np.atleast_1d(np.asarray(data))
 
 
-# Objects of an HDF5 file that is open, such as one that is being recorded.
+# Read objects from an open HDF5 file, such as one that is being recorded.
 
 
 def find_type(node: h5py.Group | h5py.Dataset) -> str:
-    """Return the name of the neurodata type of an object, empty if it has none."""
+    """Return the neurodata type of an object, or an empty string if it has none."""
     return _text(node.attrs, "neurodata_type")
 
 
 def read_hdf5_group(node: h5py.Group, *, recursive: bool = True) -> ArrayGroup:
-    """Read a group and everything in it if ``recursive``; values stay in the file."""
+    """Read a group, with its contents if ``recursive``; values are read lazily."""
     group = _group(node.name.rpartition("/")[2], node.attrs, _place_of(node))
     if not recursive:
         return group
@@ -126,7 +126,7 @@ def _children(node: h5py.Group) -> Iterator[tuple[str, h5py.Group | h5py.Dataset
             yield name, child
 
 
-# What both have in common: attributes by their names, and the values.
+# Shared by both: create objects from a mapping of attributes, and the values.
 
 
 def _group(name: str, attributes: Mapping[str, Any], where: str) -> ArrayGroup:
@@ -203,7 +203,7 @@ def _extra(attributes: Mapping[str, Any], where: str) -> Mapping[str, Any]:
 
 
 class _Decoded(LazyArrayBase):
-    """Values of a type unknown to NWB, or a single one, from the numbers they are stored as."""
+    """Scalars, and values whose type NWB does not support, decoded from their numeric encoding."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -221,7 +221,7 @@ class _Decoded(LazyArrayBase):
 
 @dataclass(frozen=True)
 class _Texts(LazyArrayBase):
-    """Text of an HDF5 file, each of type ``str``: h5py 3.12 does not return its shape."""
+    """Dataset of strings, read as ``str``. Needed since ``asstr()`` of h5py 3.12 has no shape."""
 
     array: h5py.Dataset
 
@@ -253,14 +253,14 @@ def _decoded(values: LazyArray, attributes: Mapping[str, Any], where: str) -> La
         raise SourceError(msg) from error
 
 
-# Groups of Neuronvisio in files of version 0.3.0, which has their types in the provenance.
+# Neuronvisio groups in files written by version 0.3.0, which stored dtypes in the provenance.
 
 _VIEWED = "cSVUMm"
-"""Kinds of values that are stored as the numbers they consist of, along a further dimension."""
+"""Kinds of dtype that are stored in a numeric encoding, in an additional dimension."""
 
 
 def restore_group(group: ArrayGroup, facts: Mapping[str, Any]) -> ArrayGroup:
-    """Return a group of 0.3.0 as its ``facts`` in the provenance say."""
+    """Restore a group written by version 0.3.0, as described by ``facts`` in the provenance."""
     stored = {array.name: array.values for array in group.arrays}
     try:
         arrays = [
@@ -300,7 +300,7 @@ def _restored(stored: LazyArray | None, facts: Mapping[str, Any]) -> LazyArray:
             raise KeyError(msg)
         return np.zeros(tuple(shape or (0,)), np.dtype(facts["dtype"]))
     if "dtype" not in facts and shape is None:
-        # hdmf returns an array of one value as that value.
+        # hdmf returns an array with a single value as a scalar.
         return stored if stored.shape else np.atleast_1d(np.asarray(stored))
     values = np.ascontiguousarray(stored[()])
     if "dtype" in facts:

@@ -1,6 +1,7 @@
 """The data objects, savers and loaders of PyMoDAQ, for NWB files.
 
-Scripts for PyMoDAQ only need other imports. ``pymodaq_data`` is only required by ``to_pymodaq``.
+To use this package in a script written for PyMoDAQ, change only its imports. ``pymodaq_data`` is
+only required by the ``to_pymodaq`` methods.
 """
 
 from ndx_simulation_output.pymodaq.data import (

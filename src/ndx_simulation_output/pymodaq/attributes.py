@@ -1,4 +1,4 @@
-"""Decode the attributes, dates and logs of PyMoDAQ files. Nothing in a file is evaluated."""
+"""Decode the attributes, dates and logs of PyMoDAQ files. No code in a file is executed."""
 
 import ast
 import json
@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-# Attributes: Python values are JSON objects of a module, a type and the repr of the value.
+# PyMoDAQ stores a Python value as a JSON object with its module, its type and its repr.
 
 _KEYS = {"module", "type", "data"}
 _NUMPY_NUMBER = re.compile(r"\b(?:np|numpy)\.\w+\(([^()]*)\)")
@@ -26,7 +26,10 @@ _LITERAL_ERRORS = (ValueError, SyntaxError, MemoryError, RecursionError, TypeErr
 
 
 def read_attributes(node: h5py.Group | h5py.Dataset) -> dict[str, Any]:
-    """Return the readable attributes of an object as Python values, or as text."""
+    """Return the readable attributes of an object as Python values.
+
+    Values that cannot be converted are returned as text.
+    """
     found = {}
     for name in node.attrs:
         try:
@@ -78,7 +81,7 @@ def _parse_repr(text: str) -> Any:
 
 
 def get_text(attributes: Mapping[str, Any], *names: str) -> str:
-    """Return the first attribute that exists as text, or an empty text."""
+    """Return the first existing attribute as a string, or an empty string if none exists."""
     for name in names:
         value = attributes.get(name)
         if isinstance(value, bytes):
@@ -117,7 +120,10 @@ _DATE_TIME = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4}) (\d{1,2}):(\d{1,2}):(\d{1,
 
 
 def file_start(attributes: Mapping[str, Any]) -> datetime | None:
-    """Return when a file was created, in the local time zone as files contain none."""
+    """Return the creation time of a file in the local time zone, or None if it cannot be parsed.
+
+    PyMoDAQ files do not store a time zone.
+    """
     text = f"{get_text(attributes, 'date')}T{get_text(attributes, 'time')}"
     try:
         return datetime.fromisoformat(text).astimezone()
@@ -126,10 +132,11 @@ def file_start(attributes: Mapping[str, Any]) -> datetime | None:
 
 
 def correct_date_time(attributes: Mapping[str, Any], start: datetime | None) -> datetime | None:
-    """Return the date in ``date_time``, in which PyMoDAQ exchanges minute and month.
+    """Return the date in ``date_time``, where PyMoDAQ swaps the minute and the month.
 
-    It writes day / minute / year hour : month : second. If both numbers can be a month, the one
-    that agrees with the ``start`` of the file is used.
+    The format in the file is ``day/minute/year hour:month:second``. The fields are
+    used as written, ``day/month/year hour:minute:second``, if they agree with the creation date of
+    the file, ``start``, or if the swap does not result in a valid month.
 
     Example
     -------
@@ -153,13 +160,16 @@ def correct_date_time(attributes: Mapping[str, Any], start: datetime | None) -> 
         return None
 
 
-# Lines of a log: each row is the pickle of a text, which is decoded without unpickling.
+# Lines of a log: each row is a pickled string, which is decoded without unpickling.
 
 _PROTOCOL, _FRAME, _SHORT_TEXT, _TEXT, _STOP = b"\x80", 0x95, 0x8C, 0x58, b"."
 
 
 def log_lines(dataset: h5py.Dataset) -> NDArray[np.object_]:
-    """Return the rows of a log as texts, shape (line,); other rows are decoded as they are."""
+    """Return the rows of a log as strings, shape (line,).
+
+    Rows that are not pickled strings are decoded directly.
+    """
     return np.array([_line(_as_bytes(row)) for row in dataset[()]], dtype=object)
 
 
@@ -175,7 +185,10 @@ def _line(row: bytes) -> str:
 
 
 def _pickled_text(row: bytes) -> bytes | None:
-    """Return the text in a pickle: protocol, optional frame, text with length, memo, stop."""
+    """Return the string in a pickle, or None if the pickle contains anything else.
+
+    The expected opcodes are: protocol, optional frame, string with its length, memo, stop.
+    """
     if row[:1] != _PROTOCOL or row[-1:] != _STOP:
         return None
     at = 11 if row[2:3] == bytes([_FRAME]) else 2

@@ -1,4 +1,4 @@
-"""Axes, data with axes and data sets in memory, with the names and arguments of PyMoDAQ."""
+"""In-memory axes, data with axes and data sets, with the names and arguments of PyMoDAQ."""
 
 import copy
 import time
@@ -32,10 +32,10 @@ RESERVED_NAMES |= {"shape", "length", "sig_indexes"}
 
 
 class _NamedEnum(Enum):
-    """An enumeration whose members equal the text of their names, as in PyMoDAQ."""
+    """An enumeration whose members compare equal to their names, as in PyMoDAQ."""
 
     def __eq__(self, other: object) -> bool:
-        """Return True if the names are equal, without regard to case."""
+        """Return True if the names are equal, ignoring case."""
         name = getattr(other, "name", other)
         return isinstance(name, str) and name.casefold() == self.name.casefold()
 
@@ -45,7 +45,7 @@ class _NamedEnum(Enum):
 
     @classmethod
     def of(cls, value: Any) -> "Self":
-        """Return the member with a name, or with the name of a member of another enumeration."""
+        """Return the member with the name ``value``, or with the name of the member ``value``."""
         for member in cls:
             if member == value:
                 return member
@@ -70,7 +70,7 @@ class DataSource(_NamedEnum):
 
 
 class DataDistribution(_NamedEnum):
-    """Meaning of the navigation axes: they span a grid, or list the points that were measured."""
+    """Type of the navigation axes: a regular grid (uniform), or a list of points (spread)."""
 
     uniform = 0
     spread = 1
@@ -79,7 +79,7 @@ class DataDistribution(_NamedEnum):
 class Axis:
     """Values of an independent variable, shape (value,), along dimension ``index`` of arrays.
 
-    The values are ``data``, kept unchanged, or computed from ``offset``, ``scaling`` and ``size``.
+    The values are ``data`` if specified. Otherwise, they are ``offset + scaling * arange(size)``.
 
     Example
     -------
@@ -128,7 +128,7 @@ class Axis:
 
     @classmethod
     def of(cls, axis: Any) -> "Axis":
-        """Return an axis of this class for one of PyMoDAQ; its own are returned as they are."""
+        """Convert an axis of PyMoDAQ to this class; axes of this class are returned unchanged."""
         if isinstance(axis, cls):
             return axis
         values = np.asarray(axis.get_data())
@@ -144,12 +144,15 @@ class Axis:
         return self.data
 
     def moved(self, dimensions: int) -> "Axis":
-        """Return the axis for arrays with ``dimensions`` more dimensions before its own."""
+        """Return the axis with ``dimensions`` added to its index.
+
+        It describes the same values in an array to which leading dimensions were added.
+        """
         index = self.index + dimensions
         return Axis(self.label, self.units, self.data, index, spread_order=self.spread_order)
 
     def to_pymodaq(self) -> Any:
-        """Return an axis of ``pymodaq_data``, which stores linear values as offset and step."""
+        """Convert to an axis of ``pymodaq_data``, which stores linear values as offset and step."""
         return _pymodaq_data().Axis(
             self.label, self.units, self.data, self.index, spread_order=self.spread_order
         )
@@ -165,16 +168,16 @@ class Axis:
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        """Return the text that PyMoDAQ displays."""
+        """Return the same representation as PyMoDAQ."""
         return f"Axis: <label: {self.label}> - <units: {self.units}> - <index: {self.index}>"
 
 
 class DataWithAxes:
-    """Arrays of one shape, ``data``, with their axes and optional ``errors`` of the same shape.
+    """A list of arrays of equal shape, ``data``, with axes and optional ``errors`` of that shape.
 
     Other keyword arguments become attributes, listed in ``extra_attributes``. ``timestamp`` is in
-    seconds since 1970. Loaded data have ``times`` if the time of each element was saved: in seconds
-    since 1970, NaN for points of a scan that were not reached.
+    seconds since 1970. If the time of each element was saved, loaded data have an array ``times``,
+    in seconds since 1970, which is NaN for points of a scan that were not measured.
 
     Example
     -------
@@ -199,7 +202,7 @@ class DataWithAxes:
         timestamp: float | None = None,
         **extra: Any,
     ) -> None:
-        """Create data. ``dim`` is ignored: shape, axes and navigation determine it.
+        """Create data. ``dim`` is ignored, as it is computed from shape, axes and ``nav_indexes``.
 
         Raises
         ------
@@ -231,7 +234,7 @@ class DataWithAxes:
 
     @classmethod
     def of(cls, data: Any) -> "DataWithAxes":
-        """Return data of this class for those of PyMoDAQ; arrays are not copied."""
+        """Convert data of PyMoDAQ to this class, without copying the arrays."""
         if isinstance(data, DataWithAxes):
             return data
         names = ("source", "distribution", "labels", "origin", "axes", "nav_indexes", "timestamp")
@@ -255,7 +258,7 @@ class DataWithAxes:
 
     @property
     def sig_indexes(self) -> tuple[int, ...]:
-        """Dimensions that are not navigation."""
+        """Indexes of the signal dimensions, which are all dimensions not in ``nav_indexes``."""
         return tuple(n for n in range(len(self.shape)) if n not in self.nav_indexes)
 
     @property
@@ -269,7 +272,7 @@ class DataWithAxes:
         return DataDim(rank)
 
     def get_axis_from_index(self, index: int) -> list[Axis]:
-        """Return the axes of a dimension, in the order of ``spread_order``."""
+        """Return the axes along a dimension, sorted by ``spread_order``."""
         found = [axis for axis in self.axes if axis.index == index]
         return sorted(found, key=lambda axis: axis.spread_order)
 
@@ -278,11 +281,11 @@ class DataWithAxes:
         return [axis for axis in self.axes if axis.index in self.nav_indexes]
 
     def deepcopy(self) -> "DataWithAxes":
-        """Return a copy, also of all arrays."""
+        """Return a deep copy, including all arrays."""
         return copy.deepcopy(self)
 
     def to_pymodaq(self) -> Any:
-        """Return data of ``pymodaq_data`` (extra ``pymodaq``)."""
+        """Convert to data of ``pymodaq_data``, which is installed by the extra ``pymodaq``."""
         names = ("data", "origin", "units", "nav_indexes", "errors", *self.extra_attributes)
         converted = _pymodaq_data().DataWithAxes(
             self.name,
@@ -321,7 +324,7 @@ class DataWithAxes:
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        """Return the text that PyMoDAQ displays."""
+        """Return the same representation as PyMoDAQ."""
         nav = ", ".join(str(self.shape[index]) for index in self.nav_indexes)
         signal = ", ".join(str(self.shape[index]) for index in self.sig_indexes)
         return f"<{type(self).__name__}, {self.name}, ({nav}|{signal})>"
@@ -371,7 +374,7 @@ def _are_equal(first: Sequence[NDArray[Any]] | None, second: Sequence[NDArray[An
 
 
 class DataToExport:
-    """A data set: data of any shapes that belong together.
+    """A data set: a collection of related data, which can differ in shape.
 
     Example
     -------
@@ -386,29 +389,29 @@ class DataToExport:
     def __init__(
         self, name: str, data: Iterable[Any] = (), *, timestamp: float | None = None
     ) -> None:
-        """Create a data set; the data are not changed."""
+        """Create a data set without modifying the data."""
         self.name, self.data = name, [DataWithAxes.of(item) for item in data]
         self.timestamp = time.time() if timestamp is None else float(timestamp)
 
     @classmethod
     def of(cls, export: Any) -> "DataToExport":
-        """Return a data set of this class for one of PyMoDAQ; its own are returned as they are."""
+        """Convert a data set of PyMoDAQ; data sets of this class are returned unchanged."""
         if isinstance(export, cls):
             return export
         return cls(export.name, export.data, timestamp=export.timestamp)
 
     def append(self, data: Any) -> None:
-        """Add data, or all data of a data set. Data with the same name are kept."""
+        """Append data, or all data of a data set, without replacing data of the same name."""
         added = data.data if isinstance(data, DataToExport) else [DataWithAxes.of(data)]
         self.data.extend(added)
 
     def get_data_from_dim(self, dim: Any) -> "DataToExport":
-        """Return the data with a number of dimensions, such as ``Data1D``."""
+        """Return a data set of all data with this ``dim``, such as ``Data1D``."""
         found = [data for data in self.data if data.dim == DataDim.of(dim)]
         return DataToExport(self.name, found, timestamp=self.timestamp)
 
     def get_data_from_name(self, name: str) -> DataWithAxes | None:
-        """Return the first data with a name, or None."""
+        """Return the first data with this name, or None if there are none."""
         return next((data for data in self.data if data.name == name), None)
 
     def get_full_names(self) -> list[str]:
@@ -420,9 +423,9 @@ class DataToExport:
         return [data.name for data in self.data]
 
     def to_pymodaq(self) -> Any:
-        """Return a data set of ``pymodaq_data`` (extra ``pymodaq``).
+        """Convert to a data set of ``pymodaq_data``, installed by the extra ``pymodaq``.
 
-        As in PyMoDAQ, its name becomes the origin of data that have none.
+        As in PyMoDAQ, the origin of data without one is set to the name of the data set.
         """
         converted = _pymodaq_data().DataToExport(
             self.name, data=[data.to_pymodaq() for data in self.data]
@@ -443,13 +446,13 @@ class DataToExport:
         return len(self.data)
 
     def __repr__(self) -> str:
-        """Return the text that PyMoDAQ displays."""
+        """Return the same representation as PyMoDAQ."""
         lines = "".join(f"\n    * {data}" for data in self.data)
         return f"DataToExport: {self.name} <len:{len(self)}>{lines}"
 
 
 def name_of(member: Any) -> str:
-    """Return the name of a member of an enumeration, or the text given instead of one."""
+    """Return the name of a member of an enumeration; strings are returned unchanged."""
     return str(getattr(member, "name", member))
 
 

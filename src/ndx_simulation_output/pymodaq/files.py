@@ -1,4 +1,4 @@
-"""NWB files with the methods of PyMoDAQ's file objects."""
+"""Write NWB files with the same methods as PyMoDAQ's ``H5Saver`` classes."""
 
 import re
 import uuid
@@ -62,11 +62,11 @@ def _add_group_method(kind: str) -> Callable[..., Node]:
 
 
 class H5SaverLowLevel:
-    """An NWB file with the paths of PyMoDAQ, such as ``/RawData/Detector000/Data00``.
+    """An NWB file with the same paths as in PyMoDAQ, such as ``/RawData/Detector000/Data00``.
 
-    If the program is killed, the file is as it was when it was last flushed. ``save_type`` is
-    stored in the file. Methods with an argument ``where``, a path or node, raise KeyError if it
-    does not exist.
+    If the program is killed, the file contains everything up to the last flush. ``save_type`` is
+    stored in the file. Methods with an argument ``where``, which is a path or a node, raise
+    KeyError if it does not exist.
 
     Example
     -------
@@ -77,7 +77,7 @@ class H5SaverLowLevel:
     """
 
     def __init__(self, save_type: str = "scan", backend: str | None = None) -> None:
-        """Create a file object without a file; ``backend`` is ignored, as h5py is always used."""
+        """Create a saver without an open file. ``backend`` is ignored, as h5py is always used."""
         del backend
         self.save_type = name_of(save_type)
         self.file_path: Path | None = None
@@ -96,16 +96,16 @@ class H5SaverLowLevel:
     ) -> None:
         """Create a file, or open an existing one to add to it; the suffix becomes ``.nwb``.
 
-        With ``new_file``, an existing file is replaced. ``metadata`` become attributes of the raw
-        group of a new file; ``session`` are arguments of pynwb's ``NWBFile``. Missing directories
-        are created.
+        With ``new_file``, an existing file is replaced. ``metadata`` are stored as attributes
+        of the raw group of a new file. ``session`` contains arguments of pynwb's ``NWBFile``.
+        Missing directories are created.
 
         Raises
         ------
         SourceError
             If an existing file is not an NWB file, or lacks the types of this package.
         MetadataError
-            If ``session`` does not fit NWB.
+            If ``session`` is not valid NWB metadata.
         WriteError
             If the file cannot be written.
 
@@ -138,16 +138,16 @@ class H5SaverLowLevel:
 
     @property
     def how(self) -> HowStored:
-        """Compression of the arrays that are added."""
+        """Compression settings of new arrays."""
         return HowStored(self._level)
 
     @property
     def raw_group(self) -> Node:
-        """The group of all data."""
+        """The group that contains all data."""
         return self.get_node(self._raw_name)
 
     def root(self) -> Node:
-        """Return the node of the file."""
+        """Return the root node of the file."""
         return self.get_node("/")
 
     def isopen(self) -> bool:
@@ -172,13 +172,16 @@ class H5SaverLowLevel:
         return self.get_node(where).children()
 
     def get_node_from_title(self, where: str | Node, title: str) -> Node | None:
-        """Return the first node with a title at or below a node, or None."""
+        """Return the first node with this title at or below ``where``, or None."""
         return next((node for node in self.walk_nodes(where) if node.title == title), None)
 
     def get_node_from_attribute_match(
         self, where: str | Node, attr_name: str, attr_value: Any
     ) -> Node | None:
-        """Return the first node with a value of an attribute at or below a node, or None."""
+        """Return the first node whose attribute has this value, or None.
+
+        The search includes ``where`` and all nodes below it.
+        """
         for node in self.walk_nodes(where):
             attributes = node.attrs
             if attr_name in attributes and attributes[attr_name] == attr_value:
@@ -186,7 +189,7 @@ class H5SaverLowLevel:
         return None
 
     def walk_nodes(self, where: str | Node = "/") -> Iterator[Node]:
-        """Yield a node and all nodes below it, in the order of PyMoDAQ: last groups first."""
+        """Yield a node and all nodes below it, in the same order as PyMoDAQ."""
         first = self.get_node(where)
         yield first
         groups, waiting = [first], [first]
@@ -226,7 +229,7 @@ class H5SaverLowLevel:
         settings_as_xml: str | bytes = "",
         metadata: Mapping[str, Any] | None = None,
     ) -> Node:
-        """Return the group with a name, which is added if it does not exist."""
+        """Return the group with this name, and create it if it does not exist."""
         parent = self.h5(where)
         if name in parent:
             return Node(parent[name])
@@ -254,7 +257,7 @@ class H5SaverLowLevel:
         title: str = "",
         metadata: Mapping[str, Any] | None = None,
     ) -> Node:
-        """Add an empty array of texts, which are appended with :meth:`Node.append`."""
+        """Add an empty array of strings, to which :meth:`Node.append` appends."""
         return Node(_create_texts(self.h5(where), name, title, metadata))
 
     def add_array(
@@ -275,11 +278,11 @@ class H5SaverLowLevel:
     ) -> Node:
         """Add an array of a type such as ``data``, ``axis``, ``bkg`` or ``error``.
 
-        It has the values ``array_to_save``, or the shape ``data_shape`` and the type
-        ``array_type``. ``add_scan_dim`` adds the dimensions ``scan_shape`` before its own,
-        ``enlargeable`` a dimension along which it is extended. ``metadata`` such as ``label``,
-        ``units`` and ``nav_indexes`` describe the array; others become attributes.
-        ``data_dimension`` is ignored, as it follows from the shape.
+        The values are ``array_to_save``, or the array is created with shape ``data_shape`` and
+        dtype ``array_type``. ``add_scan_dim`` prepends the dimensions ``scan_shape``, and
+        ``enlargeable`` a dimension of length 0 along which values can be appended. ``metadata``
+        such as ``label``, ``units`` and ``nav_indexes`` describe the array; other items are stored
+        as attributes. ``data_dimension`` is ignored, as it follows from the shape.
 
         Raises
         ------
@@ -307,7 +310,7 @@ class H5SaverLowLevel:
         return Node(dataset)
 
     def define_compression(self, compression: str, level: int) -> None:
-        """Compress the arrays added from now on, with level 1 to 9, or 0 for none.
+        """Set the compression level of new arrays: 1 to 9, or 0 for no compression.
 
         Raises
         ------
@@ -324,7 +327,7 @@ class H5SaverLowLevel:
         self._level = level
 
     def flush(self) -> None:
-        """Write everything added so far to the file, safe against a crash.
+        """Write all pending changes to the file, so that a later crash does not lose them.
 
         Raises
         ------
@@ -335,7 +338,7 @@ class H5SaverLowLevel:
         self._opened().commit()
 
     def bound_memory(self) -> None:
-        """Flush if many changes are in memory."""
+        """Flush if the pending changes in memory are large."""
         self._opened().bound_memory()
 
     def close_file(self) -> None:
@@ -361,7 +364,7 @@ class H5SaverLowLevel:
 
 
 class H5Saver(H5SaverLowLevel):
-    """A file object that names its files: by number for scans, otherwise by time.
+    """A saver that generates file names: numbered for scans, otherwise from the current time.
 
     Example
     -------
@@ -379,14 +382,14 @@ class H5Saver(H5SaverLowLevel):
         base_path: str | Path = ".",
         base_name: str | None = None,
     ) -> None:
-        """Create a file object; ``base_name`` is ``Dataset`` for scans, else ``Data``."""
+        """Create a saver. ``base_name`` defaults to ``Dataset`` for scans, else to ``Data``."""
         super().__init__(save_type, backend)
         self.base_path, self.base_name = Path(base_path), base_name
 
     def start(self) -> Path:
         """Close the open file, create a new one, and return its path.
 
-        Two files created in one second have different names. Missing directories are created.
+        Files created within the same second have different names. Missing directories are created.
 
         Raises
         ------
@@ -420,7 +423,7 @@ def continuous_path(
 def dataset_path(
     base_path: str | Path, base_name: str = "Dataset", when: datetime | None = None
 ) -> Path:
-    """Return the path of the next file of scans of a day, with the next free number.
+    """Return the path of a new scan file, with the next unused number of the day ``when``.
 
     Example
     -------
@@ -447,7 +450,7 @@ def _free_path(path: Path) -> Path:
     return found
 
 
-# Files: each has the group of all data, with the log.
+# Files: each contains the raw group, which contains all data and the log.
 
 
 def _open_file(
@@ -498,7 +501,7 @@ def _add_raw_group(file: h5py.File, raw: ArrayGroup) -> None:
     _create_texts(create_group(file[ROOT], raw), _LOG)
 
 
-# Arrays, described by PyMoDAQ's type, title and metadata.
+# Conversion of PyMoDAQ's data type, title and metadata to descriptions of arrays.
 
 
 def _create_texts(
@@ -524,7 +527,7 @@ def _shape_of(
     shape = tuple(data_shape or ()) if values is None else values.shape
     if grows:
         return (0, *shape)
-    # Single values have no dimension of their own in a scan.
+    # In a scan, single values only have the scan dimensions.
     return (*points, *(() if points and shape == (1,) else shape))
 
 

@@ -1,4 +1,4 @@
-"""Save data of which the elements come one after another, or at the points of a scan."""
+"""Save data element by element, by appending or at the points of a scan."""
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -55,11 +55,11 @@ _MAX_SERIES_DIMENSIONS = 4
 """A time series cannot have more."""
 
 
-# Data that grow.
+# Data to which elements are appended.
 
 
 class _GrowingSaver:
-    """Has the growing arrays of a file and the paths of their channels, by the path of a group."""
+    """Base class that caches the extensible arrays and channel paths of each group."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class _GrowingSaver:
         enl_axis_names: Sequence[str] = ("nav axis",),
         enl_axis_units: Sequence[str] = ("",),
     ) -> None:
-        """Use an open file, or open one, to append along axes with these labels and units."""
+        """Use an open saver, or open a file; names and units describe the extensible axes."""
         self.h5saver = open_saver(h5saver)
         self._names, self._units = tuple(enl_axis_names), tuple(enl_axis_units)
         self._arrays: dict[str, _GrowingArrays] = {}
@@ -86,22 +86,22 @@ class _GrowingSaver:
 
 
 class DataEnlargeableSaver(_GrowingSaver):
-    """Appends data, named ``EnlData00`` and so on, along axes that grow with them."""
+    """Appends data, named ``EnlData00`` and so on, along extensible axes."""
 
     def add_data(
         self, where: str | Node, data: Any, axis_values: Sequence[float] | None = None
     ) -> None:
-        """Append an element, and a value to each growing axis.
+        """Append an element, and one of ``axis_values`` to each extensible axis.
 
-        The first element determines shapes, types, units, extra attributes and the axes of the
-        signal. A later element with other axes raises a warning.
+        The first element determines the shapes, dtypes, units, extra attributes and signal axes.
+        A warning is issued if the axes of a later element differ.
 
         Raises
         ------
         KeyError
-            If there is no such group.
+            If ``where`` does not exist.
         ShapeMismatchError
-            If the element does not fit the first one; nothing is written.
+            If the element does not match the first one. Nothing is written in this case.
 
         """
         path = self.h5saver.get_node(where).path
@@ -109,19 +109,19 @@ class DataEnlargeableSaver(_GrowingSaver):
 
 
 class DataToExportEnlargeableSaver(_GrowingSaver):
-    """Appends data sets along axes in the group ``NavAxes`` that grow with them."""
+    """Appends data sets along extensible axes, which are stored in the group ``NavAxes``."""
 
     def add_data(
         self, where: str | Node, data: Any, axis_values: Sequence[float] | None = None
     ) -> None:
-        """Append a data set, each of its data to the channel with its name and origin.
+        """Append each data of a data set to the channel with the same name and origin.
 
         Raises
         ------
         KeyError
-            If there is no such group.
+            If ``where`` does not exist.
         ShapeMismatchError
-            If the data are not those of the first data set, or do not fit; nothing is written.
+            If names, origins or shapes differ from the first data set. Nothing is written then.
 
         """
         parent, by_key = path_of(where), data_by_key(DataToExport.of(data))
@@ -145,19 +145,19 @@ class DataToExportTimedSaver:
     """Appends data sets with their times, as time series in the NWB file."""
 
     def __init__(self, h5saver: H5SaverLowLevel | str | Path) -> None:
-        """Use an object with an open file, or open the file with a path to add to it."""
+        """Use an open saver, or open the file at a path to add data to it."""
         self._saver = DataToExportEnlargeableSaver(h5saver, ("time",), ("s",))
         self.h5saver = self._saver.h5saver
 
     def add_data(self, where: str | Node, data: Any) -> None:
-        """Append a data set at its ``timestamp``, in seconds since 1970.
+        """Append a data set at the time ``data.timestamp``, in seconds since 1970.
 
         Raises
         ------
         KeyError
-            If there is no such group.
+            If ``where`` does not exist.
         ShapeMismatchError
-            If the data are not those of the first data set, or do not fit; nothing is written.
+            If names, origins or shapes differ from the first data set. Nothing is written then.
 
         """
         export = DataToExport.of(data)
@@ -165,10 +165,10 @@ class DataToExportTimedSaver:
 
 
 class _GrowingArrays:
-    """The arrays and axes in a group, or in its channels, that grow together.
+    """The arrays and axes of a group, or of its channels, that are extended together.
 
-    With ``time`` in s as the only axis, the arrays are time series; otherwise the times of the
-    elements are stored beside them.
+    If the only axis is ``time`` in s, the arrays are stored as time series. Otherwise, the times
+    of the elements are stored in a separate array.
     """
 
     def __init__(
@@ -183,7 +183,7 @@ class _GrowingArrays:
     def append(
         self, elements: Sequence[tuple[DataWithAxes, str]], axis_values: tuple[float, ...]
     ) -> None:
-        """Append data to the channels of the given paths; raise before anything is appended."""
+        """Append each data to the channel at its path; invalid data raise before any write."""
         if len(axis_values) not in {0, len(self._names)}:
             msg = (
                 f"{len(axis_values)} axis values for {self._path}; expected one for each of the "
@@ -191,7 +191,7 @@ class _GrowingArrays:
             )
             raise ShapeMismatchError(msg)
         if axis_values and elements and elements[0][1] == self._path and not self._channels:
-            # In a group of their own, the growing axes come before those of the signal.
+            # If data and axes share a group, create the extensible axes before the signal axes.
             self._axes = self._open_axes(self._saver.h5(self._path))
         channels = [self._channel(data, path) for data, path in elements]
         if self._timestamps is not None and not axis_values:
@@ -289,7 +289,7 @@ class DataExtendedSaver:
     def __init__(
         self, h5saver: H5SaverLowLevel | str | Path, extended_shape: Iterable[int]
     ) -> None:
-        """Use an open file, or open one, for a scan of the shape ``extended_shape``."""
+        """Use an open saver, or open a file, for a scan of shape ``extended_shape``."""
         self.h5saver = open_saver(h5saver)
         self.extended_shape = tuple(int(length) for length in extended_shape)
         self._channels: dict[str, _Channel] = {}
@@ -301,18 +301,18 @@ class DataExtendedSaver:
         indexes: Sequence[int],
         distribution: Any = "uniform",
     ) -> None:
-        """Save an element at a point, with its time.
+        """Save an element and its time at the point ``indexes``.
 
-        Points that were not reached have NaN times, and NaN values, or 0 for integers.
+        At points that were not measured, times and floating-point values are NaN, integers 0.
 
         Raises
         ------
         KeyError
-            If there is no such group.
+            If ``where`` does not exist.
         IndexError
-            If the scan has no such point.
+            If ``indexes`` is outside the shape of the scan.
         ShapeMismatchError
-            If the element does not fit the first one; nothing is written.
+            If the element does not match the first one. Nothing is written in this case.
 
         """
         point = tuple(int(index) for index in np.ravel(np.asarray(indexes)))
@@ -359,13 +359,13 @@ class DataToExportExtendedSaver:
     def __init__(
         self, h5saver: H5SaverLowLevel | str | Path, extended_shape: Iterable[int]
     ) -> None:
-        """Use an open file, or open one, for a scan of the shape ``extended_shape``."""
+        """Use an open saver, or open a file, for a scan of shape ``extended_shape``."""
         self._data = DataExtendedSaver(h5saver, extended_shape)
         self.h5saver = self._data.h5saver
         self._paths: dict[tuple[str, DataKey], str] = {}
 
     def add_nav_axes(self, where: str | Node, axes: Iterable[Any]) -> None:
-        """Save the navigation axes, if there are none yet."""
+        """Save the navigation axes, unless the group already has some."""
         group = self.h5saver.add_group(_NAV_AXES, "", where)
         if not group.children():
             for axis in axes:
@@ -378,16 +378,16 @@ class DataToExportExtendedSaver:
         indexes: Sequence[int],
         distribution: Any = "uniform",
     ) -> None:
-        """Save a data set at a point, each of its data in the channel with its name and origin.
+        """Save each data of a data set at a point, in the channel with the same name and origin.
 
         Raises
         ------
         KeyError
-            If there is no such group.
+            If ``where`` does not exist.
         IndexError
-            If the scan has no such point.
+            If ``indexes`` is outside the shape of the scan.
         ShapeMismatchError
-            If data do not fit those of the first point.
+            If the data do not match those of the first point.
 
         """
         parent = path_of(where)
@@ -397,7 +397,7 @@ class DataToExportExtendedSaver:
             self._data.add_data(self._paths[parent, key], own, indexes, distribution)
 
 
-# Channels: groups of arrays for the elements of the same data.
+# Channels: a channel is a group with the arrays of one kind of data.
 
 
 @dataclass(frozen=True)
@@ -416,7 +416,7 @@ class _Channel:
         return (*self.data, *self.errors)
 
     def stored(self, data: DataWithAxes) -> list[NDArray[np.generic]]:
-        """Return the values of an element as stored in ``datasets``; raise if they do not fit."""
+        """Return the values of an element, encoded for ``datasets``; raise if shapes differ."""
         errors = data.errors or ()
         found = len(data.data), len(errors), _element_shape(data)
         expected = len(self.data), len(self.errors), self.shape
@@ -445,7 +445,7 @@ class _Channel:
 def _open_channel(
     saver: H5SaverLowLevel, path: str, prefix: str, data: DataWithAxes, n_nav: int
 ) -> _Channel:
-    """Open the arrays for elements such as ``data``, which have ``n_nav`` dimensions before."""
+    """Open the arrays for elements such as ``data``, with ``n_nav`` leading dimensions."""
     group = saver.h5(path)
     saved = AxisSaverLoader(saver).get_axes(path)
     return _Channel(
@@ -464,7 +464,7 @@ def _datasets(group: h5py.Group, prefix: str) -> tuple[h5py.Dataset, ...]:
 
 
 def _element_shape(data: DataWithAxes) -> tuple[int, ...]:
-    """Return the shape of an element; single values have no dimension."""
+    """Return the shape of an element, which is () for single values."""
     return () if data.dim == DataDim.Data0D and prod(data.shape) == 1 else data.shape
 
 

@@ -35,14 +35,14 @@ class FileGroups(ABC):
 
     @abstractmethod
     def read_group(self, path: str) -> ArrayGroup:
-        """Return a group and everything in it; raise KeyError if it does not exist."""
+        """Return a group with its contents; raise KeyError if it does not exist."""
 
     @abstractmethod
     def names(self, path: str) -> Iterable[str]:
-        """Return the names in a group."""
+        """Return the names of the objects in a group."""
 
     def nav_axes(self, path: str) -> tuple[ArrayAxis, ...]:
-        """Return the axes in the nearest ``NavAxes`` in a group or one of its parents."""
+        """Return the axes of the first ``NavAxes`` found in a group or, going up, its parents."""
         while path.strip("/"):
             for name in self.names(path):
                 if is_nav_group(name):
@@ -58,14 +58,14 @@ class SaverGroups(FileGroups):
         self._saver = saver
 
     def read_group(self, path: str) -> ArrayGroup:
-        """Return a group and everything in it."""
+        """Return a group with its contents."""
         if not self._saver.get_node(path).is_group:
             msg = f"{path} in {self._saver.file_path} is an array; expected a group"
             raise KeyError(msg)
         return read_hdf5_group(self._saver.h5(path))
 
     def names(self, path: str) -> Iterable[str]:
-        """Return the names in a group."""
+        """Return the names of the objects in a group."""
         return list(self._saver.h5(path))
 
 
@@ -105,15 +105,15 @@ class ArrayLoader:
     ) -> DataWithAxes:
         """Load an array, or all arrays that belong to it, with axes and errors.
 
-        ``with_bkg`` subtracts the background of the same number from each array. The values of an
-        axis can be loaded too.
+        ``with_bkg`` subtracts the background of the same number from each array. If ``where``
+        is an axis, its values are returned as data.
 
         Raises
         ------
         KeyError
-            If there is no such array.
+            If the array does not exist.
         ShapeMismatchError
-            If the shape of a background does not fit its array.
+            If a background cannot be broadcast with its array.
 
         """
         path = path_of(where)
@@ -135,8 +135,8 @@ class ArrayLoader:
 class DataLoader(ArrayLoader):
     """Loads data with their navigation axes, and all data of a group.
 
-    The argument is an object with an open file, or the path of an NWB or PyMoDAQ file, which is
-    opened read-only.
+    The argument is an open saver, or the path of an NWB or PyMoDAQ file, which is opened
+    read-only.
 
     Example
     -------
@@ -146,7 +146,7 @@ class DataLoader(ArrayLoader):
     """
 
     def __init__(self, h5saver: H5SaverLowLevel | str | Path) -> None:
-        """Open a file, if a path is given.
+        """Create a loader, and open the file if the argument is a path.
 
         Raises
         ------
@@ -169,16 +169,18 @@ class DataLoader(ArrayLoader):
         data: Any = None,
         with_bkg: bool = False,  # noqa: FBT001, FBT002
     ) -> DataToExport:
-        """Load all data below a group as a data set, or append them to ``data`` and return it.
+        """Load all data below a group as a data set.
 
-        Data that have no origin get the name of their group. Data with the same name are kept.
+        If ``data`` is specified, the loaded data are appended to it, and it is returned. The
+        origin of data without one is set to the name of their group. Data with the same name do
+        not replace each other.
 
         Raises
         ------
         KeyError
-            If there is no such group.
+            If the group does not exist.
         ShapeMismatchError
-            If the shape of a background does not fit its array.
+            If a background cannot be broadcast with its array.
 
         """
         path = path_of(where)
@@ -191,7 +193,7 @@ class DataLoader(ArrayLoader):
         return data  # type: ignore[no-any-return]
 
     def walk_nodes(self, where: str | Node = "/") -> "Iterator[Node]":
-        """Yield a node and all nodes below it, of a file that is open in an ``H5SaverLowLevel``.
+        """Yield a node and all nodes below it; requires a loader created from a saver.
 
         Raises
         ------
@@ -240,7 +242,7 @@ def _axis_as_data(axis: ArrayAxis, path: str) -> DataWithAxes:
 def _load_group(
     group: ArrayGroup, path: str, nav: Sequence[ArrayAxis], *, with_bkg: bool
 ) -> DataToExport:
-    """Load all data below a group; arrays that belong together become the same data."""
+    """Load all data below a group; related arrays are combined into one data object."""
     loaded = DataToExport(group.title or group.name)
     nav = next((child.axes for child in group.groups if is_nav_group(child.name)), nav)
     done: set[str] = set()
@@ -313,9 +315,10 @@ def _load_arrays(
 
 
 def _error_of(by_name: dict[str, ArrayWithAxes], array: ArrayWithAxes) -> ArrayWithAxes | None:
-    """Return the error of an array, which has its number and the title of its data.
+    """Return the error array with the number and the title of an array, or None.
 
-    PyMoDAQ numbers errors on their own: after data without errors, their numbers are lower.
+    PyMoDAQ numbers errors independently of data. If some data have no errors, the numbers of later
+    errors are lower than those of their data, and errors are matched by title.
     """
     if array.role == "error":
         return None

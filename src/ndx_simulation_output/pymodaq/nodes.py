@@ -27,10 +27,10 @@ _ARRAY_FIELDS = ("label", "source", "distribution", "origin", "nav_indexes", "ti
 
 
 class Node:
-    """An object of the file: a group, an array or an axis.
+    """An object in a file: a group, an array or an axis.
 
-    ``CLASS`` is GROUP, CARRAY for an array of fixed shape, EARRAY for one that can be extended, or
-    VLARRAY for one of texts.
+    ``CLASS`` is GROUP for groups, CARRAY for arrays of fixed shape, EARRAY for extensible arrays,
+    and VLARRAY for arrays of strings.
     """
 
     def __init__(self, item: h5py.Group | h5py.Dataset) -> None:
@@ -75,7 +75,7 @@ class Node:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type of the values of an array."""
+        """Data type of an array."""
         return np.dtype(self._array.values.dtype)
 
     @property
@@ -107,15 +107,15 @@ class Node:
         return self._array.values[key]
 
     def __setitem__(self, key: Any, values: Any) -> None:
-        """Write a part of an array, such as a point of a scan."""
+        """Write a part of an array, such as one point of a scan."""
         self._data[key] = self._stored(values)
 
     def append(self, values: Any) -> None:
-        """Append an element to an array that can be extended."""
+        """Append an element to an extensible array."""
         append(self._data, self._stored(values))
 
     def children(self) -> dict[str, "Node"]:
-        """Return the objects in a group by name, in the order of their creation."""
+        """Return the objects in a group by name, in order of creation."""
         if not self.is_group:
             return {}
         nodes = {}
@@ -139,7 +139,7 @@ class Node:
         return stored_values(np.asarray(values, self.dtype), self.path)
 
     def __eq__(self, other: object) -> bool:
-        """Return True if both are the same object of the file."""
+        """Return True if both nodes refer to the same object in the file."""
         return isinstance(other, Node) and self._item == other._item
 
     def __hash__(self) -> int:
@@ -165,18 +165,18 @@ def _data_type(array: ArrayWithAxes) -> str:
 
 
 def path_of(where: str | Node) -> str:
-    """Return the path of a node, or a path with a slash at its beginning but not at its end."""
+    """Return a node's path, or a path normalized to a leading and no trailing slash."""
     return f"/{(where.path if isinstance(where, Node) else where).strip('/')}"
 
 
 def stored_values(values: NDArray[Any], name: str) -> NDArray[Any]:
-    """Return the values of the array ``name`` as they are stored in an NWB file."""
+    """Return the values of the array ``name``, encoded for storage in an NWB file."""
     dtype, added, _ = encoded(values.dtype, name)
     return as_stored(values, dtype, added)
 
 
 def append(dataset: h5py.Dataset, element: Any) -> None:
-    """Append an element, as it is stored, along the first dimension of a dataset."""
+    """Append an already encoded element along the first dimension of a dataset."""
     length = dataset.shape[0]
     dataset.resize(length + 1, axis=0)
     dataset[length] = element
@@ -192,9 +192,9 @@ def numbers_of(names: Iterable[str], prefix: str) -> list[int]:
 
 
 def next_number(names: Iterable[str], prefix: str) -> int:
-    """Return the number after the highest one of a prefix.
+    """Return the highest number used with a prefix, plus one.
 
-    PyMoDAQ also counts the names in groups below.
+    Unlike in PyMoDAQ, names in nested groups are not counted.
 
     Example
     -------

@@ -41,7 +41,7 @@ _GROUP_ATTRIBUTES = {*_FILE_ATTRIBUTES, "type", "settings"}
 _ARRAY_ATTRIBUTES = {*_FILE_ATTRIBUTES, "EXTDIM", "backend", "data_dimension", "data_type"}
 _ARRAY_ATTRIBUTES |= {"distribution", "dtype", "label", "nav_indexes", "origin", "path", "shape"}
 _ARRAY_ATTRIBUTES |= {"size", "source", "subdtype", "timestamp", "type", "units"}
-# The attributes above follow from the object, or have a field in its description.
+# The attributes above are derived from the object, or stored in a field of its description.
 
 _AXES = {"axis", "navigation_axis"}
 _LOGS = {"log", "strings"}
@@ -50,9 +50,9 @@ _LOGS = {"log", "strings"}
 def read(source: str | Path) -> SimulationOutput:
     """Read the groups, arrays and axes of a PyMoDAQ file as the ``arrays`` of an output.
 
-    Files of DAQ_Viewer, DAQ_Scan and DAQ_Logger of versions 1.6 to 5.x can be read. Data stay in
-    the file, which is open until the output is closed. ``notes`` list what was left out or
-    corrected.
+    Files of DAQ_Viewer, DAQ_Scan and DAQ_Logger of versions 1.6 to 5.x can be read. Arrays are
+    read lazily: the file remains open until the output is closed. ``notes`` lists the objects that
+    were omitted and the values that were corrected.
 
     Raises
     ------
@@ -157,7 +157,7 @@ class _GroupReader:
         return {**attributes, "date_time": when.isoformat()}
 
     def children(self, node: h5py.Group) -> Iterator[tuple[str, h5py.Group | h5py.Dataset]]:
-        """Yield the objects in a group, without links and objects that cannot be opened."""
+        """Yield the objects in a group, omitting links and objects that cannot be opened."""
         for name in node:
             path = f"{node.name.rstrip('/')}/{name}"
             if not isinstance(node.get(name, getlink=True), h5py.HardLink):
@@ -182,7 +182,7 @@ def _is_axis(node: h5py.Dataset, attributes: Mapping[str, Any]) -> bool:
 
 
 def _read_axis(name: str, node: h5py.Dataset, attributes: Mapping[str, Any]) -> ArrayAxis:
-    # Linear axes have all their values too: ``offset`` and ``scaling`` are not needed.
+    # All values of linear axes are stored too, so ``offset`` and ``scaling`` are not needed.
     return ArrayAxis(
         name,
         node,
@@ -197,7 +197,7 @@ def _read_axis(name: str, node: h5py.Dataset, attributes: Mapping[str, Any]) -> 
 def _axis_index(name: str, node: h5py.Dataset, attributes: Mapping[str, Any]) -> int:
     if "index" in attributes or "nav_index" in attributes:
         return get_integer(attributes, "index", "nav_index")
-    # Before 4.0, the name determines the dimension: x is the last one, y the first.
+    # Before PyMoDAQ 4.0, the name determines the dimension: x is the last one, y the first.
     data = node.parent.get("Data")
     if name.casefold() == "x_axis" and isinstance(data, h5py.Dataset) and data.shape:
         return len(data.shape) - 1
@@ -208,13 +208,13 @@ def _read_array(name: str, node: h5py.Dataset, attributes: Mapping[str, Any]) ->
     kind = get_text(attributes, "data_type", "type")
     described = _ARRAY_ATTRIBUTES
     if "data_type" in attributes and kind not in _LOGS:
-        # Since 4.0, only logs use both; the type of any other array is an extra attribute.
+        # Since PyMoDAQ 4.0, only logs use both; for other arrays, ``type`` is an extra attribute.
         described = described - {"type"}
     values: LazyArray = node
     if kind in _LOGS and len(node.shape) == 1 and node.dtype.kind == "O":
         values = log_lines(node)
     elif get_text(attributes, "data_dimension") == "Data0D" and node.shape[1:] == (1,):
-        # Single values recorded one after another, which 4.0 stores without this dimension.
+        # Appended single values; PyMoDAQ 4.0 stores them without the last dimension of length 1.
         values = _Column(node)
     return ArrayWithAxes(
         name,
@@ -234,7 +234,7 @@ def _read_array(name: str, node: h5py.Dataset, attributes: Mapping[str, Any]) ->
 
 
 class _Column(LazyArrayBase):
-    """The values of an array of shape (value, 1), as shape (value,)."""
+    """View of an array of shape (value, 1) with shape (value,)."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]

@@ -30,11 +30,11 @@ class AxisSaverLoader:
     """
 
     def __init__(self, h5saver: H5SaverLowLevel | str | Path) -> None:
-        """Use an object with an open file, or open the file with a path to add to it."""
+        """Use an open saver, or open the file at a path to add data to it."""
         self.h5saver = open_saver(h5saver)
 
     def add_axis(self, where: str | Node, axis: Any) -> Node:
-        """Save an axis in a group, with unchanged values."""
+        """Save an axis in a group. Linear integer values are stored as floats if this is exact."""
         own, group = Axis.of(axis), self.h5saver.h5(where)
         values = _float_if_linear(own.data)
         name = f"Axis{next_number(group, 'Axis'):02d}"
@@ -71,7 +71,7 @@ class DataSaverLoader(ArrayLoader):
     _role = "data"
 
     def __init__(self, h5saver: H5SaverLowLevel | str | Path) -> None:
-        """Use an object with an open file, or open the file with a path to add to it."""
+        """Use an open saver, or open the file at a path to add data to it."""
         self.h5saver = open_saver(h5saver)
         super().__init__(SaverGroups(self.h5saver), with_nav=False)
         self._axes = AxisSaverLoader(self.h5saver)
@@ -110,13 +110,13 @@ class BkgSaver(DataSaverLoader):
 
 
 class DataToExportSaver:
-    """Saves data sets, in a group for each dimension with a channel for each of the data.
+    """Saves data sets, with a group for each ``dim`` and in it a channel for each data.
 
     All methods raise KeyError if the path or node ``where`` does not exist.
     """
 
     def __init__(self, h5saver: H5SaverLowLevel | str | Path) -> None:
-        """Use an object with an open file, or open the file with a path to add to it."""
+        """Use an open saver, or open the file at a path to add data to it."""
         self.h5saver = open_saver(h5saver)
         self._data = DataSaverLoader(self.h5saver)
         self._bkg = BkgSaver(self.h5saver)
@@ -128,7 +128,7 @@ class DataToExportSaver:
         settings_as_xml: str = "",
         metadata: dict[str, Any] | None = None,
     ) -> None:
-        """Save a data set. Settings and metadata become attributes of new channels."""
+        """Save a data set. Settings and metadata are stored as attributes of new channels."""
         for own, channel in self._channels(where, data, settings_as_xml, metadata):
             self._data.add_data(channel, own)
 
@@ -150,7 +150,7 @@ class DataToExportSaver:
 
 
 def open_saver(h5saver: H5SaverLowLevel | str | Path) -> H5SaverLowLevel:
-    """Return an object with an open file, which is created for a path."""
+    """Return a saver with an open file; if the argument is a path, open or create the file."""
     if isinstance(h5saver, H5SaverLowLevel):
         return h5saver
     saver = H5SaverLowLevel()
@@ -159,7 +159,7 @@ def open_saver(h5saver: H5SaverLowLevel | str | Path) -> H5SaverLowLevel:
 
 
 def describe_array(data: DataWithAxes, name: str, number: int, role: str) -> ArrayWithAxes:
-    """Return the description of the array ``number`` of data, without its values."""
+    """Return a description, without values, of the array at index ``number`` of data."""
     extra = {key: to_json(getattr(data, key)) for key in data.extra_attributes if key != "path"}
     is_error = role == "error"
     return ArrayWithAxes(
@@ -179,7 +179,7 @@ def describe_array(data: DataWithAxes, name: str, number: int, role: str) -> Arr
 
 
 def data_by_key(items: Iterable[DataWithAxes]) -> dict[DataKey, DataWithAxes]:
-    """Return data by the key that identifies their channel."""
+    """Return a dictionary of data by the key that identifies their channel."""
     found: dict[DataKey, DataWithAxes] = {}
     for data in items:
         position = 0
@@ -196,7 +196,7 @@ def ensure_channel(
     settings: str = "",
     metadata: Mapping[str, Any] | None = None,
 ) -> Node:
-    """Return the channel of a key in a group, which is added if it does not exist."""
+    """Return the channel for a key in a group, and create it if it does not exist."""
     dimension, name, origin, position = key
     parent = saver.add_group(dimension, "", where)
     found = [
@@ -212,7 +212,7 @@ def ensure_channel(
 
 
 def _float_if_linear(values: NDArray[Any]) -> NDArray[Any]:
-    """Return integers with equal steps as floats, as PyMoDAQ does, if these are exact."""
+    """Convert evenly spaced integers to floats, as PyMoDAQ does, if this is exact."""
     steps = np.diff(values)
     if values.dtype.kind not in "iu" or not len(values) or (steps != steps[:1]).any():
         return values

@@ -1,4 +1,4 @@
-"""What a run recorded, in one neutral description: numpy arrays and frozen dataclasses."""
+"""Format-independent data model of a recorded run: frozen dataclasses of numpy arrays."""
 
 from ndx_simulation_output.recording.array_groups import (
     ArrayAxis,

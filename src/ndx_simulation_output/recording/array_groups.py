@@ -21,8 +21,8 @@ _ATTRIBUTES = ("title", "role", "source", "distribution", "origin", "timestamp")
 class ArrayAxis:
     """Values of an independent variable, shape (value,), along dimension ``index`` of arrays.
 
-    Several axes of one dimension, such as the coordinates of points, are in the order of
-    ``spread_order``. An axis that ``grows`` is extended while arrays are recorded.
+    Several axes of the same dimension, such as the coordinates of points, are sorted by
+    ``spread_order``. If ``grows`` is True, the axis is extended during the recording.
     """
 
     name: str
@@ -36,12 +36,12 @@ class ArrayAxis:
 
 @dataclass(frozen=True)
 class ArrayWithAxes:
-    """An array of any type and shape; its axes are those of its group and of ``NavAxes``.
+    """An array of any type and shape, with the axes of its group and of the group ``NavAxes``.
 
     ``role`` is ``data``, ``background``, ``error``, ``log``, ``times`` (of the elements of the
-    other arrays), or a word of the source. ``nav_indexes`` are the dimensions of navigation, such
-    as the steps of a scan; the others are those of the signal. ``timestamp`` is in seconds since
-    1970. ``extra`` has the other attributes of the source, as JSON values.
+    other arrays), or a name defined by the source. ``nav_indexes`` are the navigation dimensions,
+    such as the steps of a scan; all other dimensions are signal dimensions. ``timestamp`` is in
+    seconds since 1970. ``extra`` contains the other attributes of the source, as JSON values.
     """
 
     name: str
@@ -61,11 +61,11 @@ class ArrayWithAxes:
 
 @dataclass(frozen=True)
 class ArrayGroup:
-    """Arrays, axes and further groups, such as those of a detector, or of references of a class.
+    """A group of arrays, axes and nested groups, such as the data of a detector.
 
-    An array need not be as long as an axis. ``kind`` is the word of the source for the group,
-    ``settings`` are those of the instrument in the format of the source. ``extra`` has the other
-    attributes of the source, as JSON values.
+    The length of an array may differ from that of an axis. ``kind`` is the type of the group in the
+    source. ``settings`` are the instrument settings in the format of the source. ``extra`` contains
+    the other attributes of the source, as JSON values.
     """
 
     name: str
@@ -86,15 +86,15 @@ class ArrayGroup:
 
 
 def is_nav_group(name: str) -> bool:
-    """Return True if a group of this name has the navigation axes of its parent."""
+    """Return True if a group of this name contains the navigation axes of its parent group."""
     return name.casefold() == _NAV_AXES
 
 
 def to_xarray(arrays: Sequence[ArrayWithAxes], axes: Sequence[ArrayAxis]) -> "xr.Dataset":
-    """Return arrays as variables and axes as coordinates, named by label or else by name.
+    """Return a dataset of arrays and axes (as coordinates), named by label or else by name.
 
-    An axis is a coordinate of the arrays that are as long as it along its dimension. The first
-    axis of a dimension gives the dimension its name. All values are read.
+    An axis is a coordinate of the arrays that have the same length along its dimension. Each
+    dimension is named after its first axis. All values are loaded into memory.
     """
     xr = import_optional("xarray", "to_xarray", "xarray")
     used_names: set[str] = set()

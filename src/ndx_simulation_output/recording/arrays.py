@@ -1,4 +1,4 @@
-"""Lazy arrays: the protocol, the base of the arrays of this package, and how they are read."""
+"""Lazy arrays: protocol, base class, and functions that read them."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,9 +24,9 @@ Put = Callable[[NDArray[Any], Any], None]
 class LazyArray(Protocol):
     """An array that is read by slicing, such as a numpy array or an ``h5py.Dataset``.
 
-    These members are optional: ``is_mapped``, ``chunks``, ``take_columns`` and ``piece``, which
-    read faster than slicing, ``release`` and ``detached``. The functions of this module use them
-    where an array has them.
+    The members ``is_mapped``, ``chunks``, ``take_columns``, ``piece``, ``release`` and ``detached``
+    are optional. The functions of this module use them if they are defined; ``take_columns`` and
+    ``piece`` read faster than slicing.
     """
 
     @property
@@ -42,10 +42,10 @@ class LazyArray(Protocol):
 
 
 class LazyArrayBase:
-    """Base of lazy arrays that are read with the keys of numpy.
+    """Base class of lazy arrays that support numpy indexing.
 
-    A subclass has ``shape`` and ``dtype``, and ``_read`` reads one ascending slice of each
-    dimension.
+    Subclasses define ``shape``, ``dtype`` and ``_read``, which reads one slice with a positive step
+    for each dimension.
     """
 
     if TYPE_CHECKING:
@@ -78,11 +78,11 @@ class LazyArrayBase:
         copy: bool | None = None,  # noqa: FBT001 - numpy passes both by position
     ) -> NDArray[Any]:
         """Read all values."""
-        del copy  # What is read is always new.
+        del copy  # Reading always returns a new array.
         return np.asarray(self[...], dtype)
 
     def __getitem__(self, key: Any) -> Any:
-        """Read a part: integers, slices, masks and arrays of indices select as in numpy."""
+        """Read values selected by integers, slices, masks or index arrays, as in numpy."""
         parts = _full_key(key, self.shape)
         if all(map(is_ascending, parts)):
             return self._read(parts)
@@ -96,7 +96,7 @@ class LazyArrayBase:
     def take_columns(
         self, rows: slice, columns: NDArray[np.intp] | None, put: Put | None = None
     ) -> NDArray[Any]:
-        """Read columns of a matrix in any order, repeated or not, or all if ``columns`` is None."""
+        """Read columns of a matrix in any order, with repeats; all if ``columns`` is None."""
         values = self._columns(rows, columns)
         if put is not None:
             put(values, values)
@@ -115,7 +115,7 @@ def is_ascending(part: Any) -> bool:
 
 
 def _full_key(key: Any, shape: tuple[int, ...]) -> tuple[Any, ...]:
-    """Return a key with a part for each dimension."""
+    """Expand a key to one index or slice for each dimension."""
     parts = key if isinstance(key, tuple) else (key,)
     dots = [place for place, part in enumerate(parts) if part is Ellipsis]
     n_missing = len(shape) - len(parts) + len(dots)
@@ -127,7 +127,7 @@ def _full_key(key: Any, shape: tuple[int, ...]) -> tuple[Any, ...]:
 
 
 def _covering_slice(part: Any, length: int) -> tuple[slice, Any]:
-    """Return an ascending slice that covers all indices of ``part``, and these relative to it."""
+    """Return an ascending slice that covers ``part``, and the indices relative to it."""
     if is_ascending(part):
         return part, slice(None)
     if isinstance(part, slice):
@@ -145,7 +145,7 @@ def _covering_slice(part: Any, length: int) -> tuple[slice, Any]:
 
 
 def is_mapped(array: LazyArray) -> bool:
-    """Return True if reading any part takes a time proportional to its size: it is in memory."""
+    """Return True if the time to read any part is proportional to its size, as in memory."""
     return isinstance(array, np.ndarray) or bool(getattr(array, "is_mapped", False))
 
 
@@ -168,7 +168,7 @@ def size_in_bytes(array: LazyArray) -> int:
 
 
 def read_all(array: LazyArray) -> NDArray[Any]:
-    """Read an array of any type and number of dimensions, also 0, in its own byte order.
+    """Read an array of any type and number of dimensions, including 0, in its byte order.
 
     Example
     -------
@@ -193,10 +193,10 @@ def read_columns(
     columns: NDArray[np.intp] | None,
     put: Put | None = None,
 ) -> NDArray[Any]:
-    """Read columns in any order, repeated or not, and no others; all if ``columns`` is None.
+    """Read only the selected columns, in any order, with repeats; all if ``columns`` is None.
 
-    ``put`` assigns what was read to the result, part by part, and may change it. The result is new,
-    of shape (row, column), in native byte order.
+    ``put`` assigns each block of values to the result and may convert them. The result is a new
+    array of shape (row, column) in native byte order.
     """
     take_columns = getattr(array, "take_columns", None)
     if take_columns is not None:
@@ -218,7 +218,7 @@ def _read_columns(array: LazyArray, rows: slice, columns: NDArray[np.intp] | Non
 
 
 def read_runs(array: LazyArray, rows: slice, columns: NDArray[np.intp]) -> NDArray[Any]:
-    """Read columns with slices only: a slice for each run of adjacent columns."""
+    """Read columns with one slice for each run of adjacent columns."""
     distinct, positions = np.unique(columns, return_inverse=True)
     n_rows = len(range(*rows.indices(array.shape[0])))
     values = np.empty((n_rows, len(distinct)), array.dtype.newbyteorder("="))
@@ -230,7 +230,7 @@ def read_runs(array: LazyArray, rows: slice, columns: NDArray[np.intp]) -> NDArr
 
 
 def release(array: LazyArray) -> None:
-    """Free the memory of what was read, if the array, or one below it, keeps any."""
+    """Free cached values of the array or of the array that it wraps."""
     inner: Any = array
     while not hasattr(inner, "release") and hasattr(inner, "array"):
         inner = inner.array
@@ -239,7 +239,7 @@ def release(array: LazyArray) -> None:
 
 
 def detached(array: LazyArray) -> LazyArray:
-    """Return the same array independent of its open file, if the file can be opened again."""
+    """Return an array that does not need its file to stay open, if the file can be reopened."""
     without_file = getattr(array, "detached", None)
     found: LazyArray = array if without_file is None else without_file()
     return found
@@ -251,7 +251,7 @@ def plan_blocks(
     chunks: tuple[int, ...] = (1, 1),
     block_bytes: int = BLOCK_BYTES,
 ) -> Iterator[tuple[slice, slice]]:
-    """Divide a matrix into blocks of whole ``chunks`` of at most ``block_bytes``, or of one chunk.
+    """Divide a matrix into blocks of whole chunks, of at most ``block_bytes`` or one chunk.
 
     A block is as wide as possible, because sources store one row after another.
 
@@ -280,7 +280,7 @@ def copy_array(
 ) -> None:
     """Copy ``source`` into ``target``, both of shape (time, column), in blocks of bounded size.
 
-    ``chunks`` are those of the target: each is written once, as a whole.
+    ``chunks`` is the chunk shape of the target: each chunk is written in a single operation.
     """
     read = _block_reader(source)
     for block in plan_blocks(source.shape, source.dtype.itemsize, chunks or (1, 1)):
@@ -292,7 +292,7 @@ def copy_array(
 
 
 def _block_reader(source: LazyArray) -> Callable[[tuple[slice, slice]], NDArray[Any]]:
-    """Return a function that reads a block; from an HDF5 dataset always into the same memory."""
+    """Return a function that reads a block; blocks of HDF5 datasets share one buffer."""
     read_direct = getattr(source, "read_direct", None)
     if read_direct is None:
         return lambda block: np.asarray(source[block])
@@ -321,7 +321,7 @@ def _source_errors(source: LazyArray, rows: slice) -> Iterator[None]:
 
 
 def place_in_file(array: Any) -> str:
-    """Return the dataset and file of an array, or of the array below its views, for messages."""
+    """Return the dataset and file names of an array or of the array that it wraps, for messages."""
     while hasattr(array, "array"):
         array = array.array
     try:

@@ -21,10 +21,11 @@ from ndx_simulation_output.recording.ids import as_ids, some_of
 class CompartmentTable:
     """The recorded compartments of one population; the k-th one is column k of the data.
 
-    ``cell_ids`` and ``ends`` have shape (cell,): the id of each cell and the end of its
-    compartments. ``columns`` have shape (compartment,), among them ``number``, and if known
-    ``position`` (0 to 1), ``label``, ``x``, ``y``, ``z``, ``diameter`` (micrometres).
-    ``cell_columns`` have shape (cell,). Arrays may be lazy; they are read when they are needed.
+    ``cell_ids`` and ``ends`` have shape (cell,): the id of each cell and the end
+    (exclusive) of its compartments. ``columns`` have shape (compartment,): ``number`` and, if
+    known, ``position`` (0 to 1), ``label``, ``x``, ``y``, ``z``, ``diameter`` (micrometres), and
+    others.
+    ``cell_columns`` have shape (cell,). Arrays may be lazy; they are read when needed.
     """
 
     population: str
@@ -137,7 +138,7 @@ class CompartmentTable:
         numbers: Iterable[int] | int | None = None,
         labels: Iterable[str] | str | None = None,
     ) -> NDArray[np.intp]:
-        """Return the columns of the cells and, within these, of compartment numbers and labels.
+        """Return the columns that match the cell ids, compartment numbers and labels.
 
         Columns are in the order of ``cells`` and, within a cell, of ``numbers`` or else ``labels``.
         None selects all. Shape (compartment,).
@@ -181,7 +182,7 @@ class CompartmentTable:
     def _bounds(
         self, rows: NDArray[np.intp] | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the first column and the end of the columns of cells, by default of all."""
+        """Return the start and end (exclusive) columns of cells, by default of all cells."""
         if rows is not None and len(rows) == 1:
             row = int(rows[0])
             near = np.asarray(self.ends[max(row - 1, 0) : row + 1], dtype=np.int64)
@@ -191,7 +192,7 @@ class CompartmentTable:
         return (starts, ends) if rows is None else (starts[rows], ends[rows])
 
     def _rank(self, name: str, columns: NDArray[np.intp], wanted: NDArray[Any]) -> NDArray[np.intp]:
-        """Return the position in ``wanted`` of the value of each compartment, -1 if not there."""
+        """Return the index in ``wanted`` of the value of each compartment, -1 if absent."""
         if name not in self.columns:
             msg = f"the compartments of population {self.population!r} have no {name}s"
             raise CompartmentNotFoundError(msg)

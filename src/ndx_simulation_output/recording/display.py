@@ -1,14 +1,14 @@
-"""HTML summaries for notebooks. The package hooks in the function that draws them."""
+"""HTML summaries for notebooks. The package registers the function that creates them."""
 
 from functools import singledispatch
 
 
 @singledispatch
 def html_summary(shown: object, name: str = "") -> str:
-    """Return HTML that shows an object under ``name``; empty if nothing is hooked in.
+    """Return an HTML summary of an object, titled ``name``; empty if none is registered.
 
-    Summaries are drawn by ``plots``, a layer above this one. The package registers a function for
-    ``object`` that imports it when the first summary is shown.
+    Summaries are created by ``plots``, which depends on this module. The package registers a
+    function for ``object`` that imports ``plots`` when the first summary is displayed.
     """
     del shown, name
     return ""

@@ -44,7 +44,7 @@ def some_of(values: NDArray[Any]) -> str:
 
 
 def parse_ids(text: str) -> NDArray[np.int64]:
-    """Return the ids and ranges of ids of a text, last ids included, in their order; shape (id,).
+    """Parse ids and inclusive ranges of ids, in the order of the text; shape (id,).
 
     Example
     -------
@@ -62,7 +62,7 @@ def parse_ids(text: str) -> NDArray[np.int64]:
 
 
 def format_ids(ids: Iterable[int]) -> str:
-    """Return ids as text for ``parse_ids``, adjacent ones as a range.
+    """Format ids as text that ``parse_ids`` reads, with consecutive ids as a range.
 
     Example
     -------
@@ -116,13 +116,13 @@ def _count_dense(values: NDArray[Any]) -> int | None:
     seen = np.zeros(highest - lowest + 1, bool)
     for begin in range(0, len(values), _BLOCK):
         block = values[begin : begin + _BLOCK]
-        # Differences to the lowest fit into an index, whatever the values are.
+        # Differences from the lowest value always fit into an index type.
         seen[(block - block.dtype.type(lowest)).astype(np.intp)] = True
     return int(np.count_nonzero(seen))
 
 
 def runs_of(ids: Iterable[int]) -> list[range]:
-    """Return ids as ranges, as few as their order allows."""
+    """Return ids as the smallest number of ranges that preserves their order."""
     values = np.asarray(list(ids), np.int64)
     edges = np.flatnonzero(np.diff(values) != 1) + 1
     return [range(int(run[0]), int(run[-1]) + 1) for run in np.split(values, edges) if len(run)]
@@ -141,7 +141,7 @@ def _parse_range(part: str) -> range:
 
 
 def free_name(wanted: str, used: Collection[str]) -> str:
-    """Return the name ``wanted``, or this name with a number if it is already ``used``.
+    """Return the name ``wanted``, with a numeric suffix if it is already in ``used``.
 
     Example
     -------

@@ -1,4 +1,4 @@
-"""Python values as JSON, and back: the types that attributes have."""
+"""Conversion of attribute values between Python and JSON."""
 
 import base64
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ _TAGS: Mapping[str, Callable[[Any], Any]] = {
 
 
 def to_json(value: Any) -> Any:  # noqa: C901, PLR0911 - a line for each type
-    """Return a value as JSON; a value of any other type becomes its text.
+    """Convert a value to JSON; a value of an unsupported type is converted to a string.
 
     Example
     -------
@@ -46,7 +46,7 @@ def to_json(value: Any) -> Any:  # noqa: C901, PLR0911 - a line for each type
     if isinstance(value, complex):
         return {"complex": [value.real, value.imag]}
     for kind in (datetime, date, time):
-        # Other packages have types of their own under these.
+        # Other packages define subclasses of these types.
         if isinstance(value, kind):
             return {kind.__name__: value.isoformat()}
     is_array = isinstance(value, np.ndarray) and not isinstance(value, np.ma.MaskedArray)
@@ -56,14 +56,14 @@ def to_json(value: Any) -> Any:  # noqa: C901, PLR0911 - a line for each type
 
 
 def _item(value: np.generic) -> Any:
-    """Return a numpy scalar as a Python value; long floats lose their extra digits."""
+    """Convert a numpy scalar to a Python value; extended precision is lost."""
     if isinstance(value, np.longdouble | np.clongdouble):
         return complex(value) if value.dtype.kind == "c" else float(value)
     return value.item()
 
 
 def from_json(value: Any) -> Any:
-    """Return the value of JSON that ``to_json`` returned.
+    """Convert JSON that was returned by ``to_json`` to a Python value.
 
     Example
     -------

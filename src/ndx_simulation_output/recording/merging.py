@@ -35,12 +35,12 @@ _Parts = list[tuple[str, _Item]]
 
 
 def merge_outputs(named: Sequence[tuple[str, SimulationOutput]]) -> SimulationOutput:
-    """Return one output of several, each passed with the name of its file.
+    """Merge several outputs, each passed with its file name.
 
-    Reports of the same name are joined along the compartments, and spikes of the same population:
-    the cells of the first file, then those of the next. Objects of one file only are kept. Session
-    and run are those of the first file that has them, with a warning where others differ. Data
-    stay in their files; closing the result closes all.
+    Reports with the same name are concatenated along the compartments, and spikes are combined by
+    population, in the order of the files. Objects that are in one file only are unchanged. Session
+    and run values are taken from the first file that defines them, with a warning if another file
+    differs. Report data are not loaded; closing the result closes all outputs.
     """
     if len(named) == 1:
         return named[0][1]
@@ -74,7 +74,7 @@ def merge_outputs(named: Sequence[tuple[str, SimulationOutput]]) -> SimulationOu
 
 
 def join_tables(tables: Sequence[CompartmentTable]) -> CompartmentTable:
-    """Return one table of the cells of all tables, which have the same population and columns."""
+    """Concatenate tables that have the same population and columns."""
     # An empty column may be of any type.
     filled = [table for table in tables if table.n_compartments] or list(tables[:1])
     first = filled[0]
@@ -156,7 +156,7 @@ def _join_reports(parts: _Parts[Report], notes: list[str]) -> Report:
 
 
 def _properties(report: Report) -> dict[str, Any]:
-    """Return what reports must have in common, as text for a message."""
+    """Return the properties that reports must share, as text for a message."""
     table, times, unit = report.compartments, report.times, report.unit
     sampling = "timestamps"
     if isinstance(times, RegularTimes):
@@ -171,7 +171,7 @@ def _properties(report: Report) -> dict[str, Any]:
 
 
 def _check_cells(where: str, parts: _Parts[Any]) -> None:
-    """Raise an error if a cell is in two files."""
+    """Raise a SourceError if a cell is in more than one file."""
     seen: dict[int, str] = {}
     for name, ids in parts:
         own = np.unique(np.asarray(ids[:])).tolist()
@@ -186,7 +186,7 @@ def _check_cells(where: str, parts: _Parts[Any]) -> None:
 
 
 def _join_spikes(parts: _Parts[Spikes], notes: list[str]) -> Spikes:
-    """Join spikes, sorted by cell or by time if all files are sorted so, else file by file."""
+    """Join spikes; the result is sorted by cell or time if all files are, else in file order."""
     if len(parts) == 1:
         return parts[0][1]
     spikes = [some for _, some in parts]
@@ -218,7 +218,7 @@ def _join_spikes(parts: _Parts[Spikes], notes: list[str]) -> Spikes:
 
 
 def _recorded(spikes: Spikes) -> NDArray[Any]:
-    """Return the ids of cells, some of them more than once."""
+    """Return the ids of recorded cells, with repeats."""
     return spikes.node_ids if spikes.silent is None else np.append(spikes.node_ids, spikes.silent)
 
 
@@ -229,7 +229,7 @@ def _same(first: NDArray[Any] | None, second: NDArray[Any] | None) -> bool:
 
 
 def _column(name: str, spikes: Sequence[Spikes]) -> NDArray[Any]:
-    """Return a column of all spikes, zeros for files without it."""
+    """Concatenate a column of all spikes, with zeros for files that do not have it."""
     dtype = next(some.columns[name].dtype for some in spikes if name in some.columns)
     return np.concatenate(
         [some.columns.get(name, np.zeros(len(some.times), dtype)) for some in spikes]
@@ -247,7 +247,7 @@ def _only_one(parts: _Parts[_Named]) -> _Named:
 def _note_provenance(
     where: str, provenances: Iterable[Mapping[str, Any]], notes: list[str]
 ) -> None:
-    """Note that the joined object does not keep how each file stored its own columns."""
+    """Add a note that the joined object has no storage details of the individual files."""
     if any("format" in provenance for provenance in provenances):
         notes.append(f"left out: how {where} was stored in the sources of each file")
 

@@ -1,4 +1,4 @@
-"""The shape of neurons: sections, their points and diameters."""
+"""Morphology of neurons: sections with their points and diameters."""
 
 import re
 from collections import Counter
@@ -24,8 +24,8 @@ FORMAT = "Neuronvisio"
 class Section:
     """A section: its full ``name``, the name of its ``cell``, and its number of segments.
 
-    ``number`` counts the sections of the cell. ``points`` are x, y, z and diameter in micrometres,
-    shape (point, 4), or (0, 4). ``stored`` is the name in NeuroML and storages.
+    ``number`` is the index of the section in its cell. ``points`` are x, y, z and diameter in
+    micrometres, shape (point, 4), or (0, 4). ``stored`` is the name in NeuroML and in files.
     """
 
     name: str
@@ -59,13 +59,13 @@ class Geometry:
 
     @cached_property
     def by_name(self) -> Mapping[str, Section]:
-        """The sections by their full names, without those that share a name."""
+        """The sections by full name, without sections whose names are not unique."""
         counts = Counter(section.name for section in self.sections)
         return {section.name: section for section in self.sections if counts[section.name] == 1}
 
     @cached_property
     def by_stored_name(self) -> Mapping[str, tuple[Section, ...]]:
-        """The sections by each name that a version of Neuronvisio has for them in a storage."""
+        """The sections by each name that any version of Neuronvisio uses for them in a file."""
         found: dict[str, list[Section]] = {}
         for section in self.sections:
             for name in {section.name, sanitized(section.name), section.stored}:
@@ -79,7 +79,7 @@ class Geometry:
 
 
 def sanitized(name: str) -> str:
-    """Return the name of a section in a storage: without its cell, ``dend_1`` for ``dend[1]``.
+    """Return the name of a section in a file: no cell name, and ``dend_1`` for ``dend[1]``.
 
     Example
     -------
@@ -93,10 +93,10 @@ def sanitized(name: str) -> str:
 
 
 def read_neuroml(text: str, where: str) -> Geometry:
-    """Read the sections from NeuroML 1 as NEURON writes it; the result has the text, too.
+    """Read the sections from NeuroML 1 text written by NEURON; the result includes the text.
 
     Full names of sections are in comments; without these, the names of the cables are used.
-    ``where`` is the file and object for messages.
+    ``where`` is the name of the file and object, for messages.
 
     """
     reader = _Reader(where)
@@ -179,5 +179,5 @@ class _Reader:
 
     def _comment(self, text: str) -> None:
         if found := _SECTION.match(text):
-            # Files of this package have a line for a section without points in NEURON.
+            # Files of this package contain a placeholder segment for a section without points.
             self._announced = found[1], found[2] != "0"

@@ -1,4 +1,4 @@
-"""The state of a network at one time."""
+"""The state of a network at one point in time."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ _NOT_CONTAINED = (
 
 @dataclass(frozen=True)
 class Quantity:
-    """A parameter or variable; ``locality`` says how many ``values`` it has, shape () for one.
+    """A parameter or variable; ``locality`` defines the shape of ``values``, () for a scalar.
 
     ``declared_type`` is the type that the simulator declares, such as ``double``, empty if it is
     not known.
@@ -46,7 +46,7 @@ class Quantity:
 
 @dataclass(frozen=True)
 class PopulationSnapshot:
-    """A population: neurons in the order of their ranks, the last coordinate of the grid fastest.
+    """A population: neurons sorted by rank, with the last grid coordinate varying fastest.
 
     ``geometry`` is the shape of the grid, (neuron,) without a grid; ``model`` is the text of the
     model. Values of local quantities have shape (neuron,).
@@ -70,13 +70,13 @@ class PopulationSnapshot:
 
 @dataclass(frozen=True)
 class ProjectionSnapshot:
-    """A projection: a row of synapses for each post-synaptic neuron that has any.
+    """A projection, with one row of synapses for each post-synaptic neuron that has synapses.
 
     ``post_ranks`` and ``ends`` have shape (row,): the ranks of the post-synaptic neurons in their
     whole population, and the end of their synapses in ``pre_ranks``, shape (synapse,).
     ``delays`` (s) and ``delay_steps`` have shape (synapse,), or () if all are equal, and are None
     if they are not known. Values of local quantities have shape (synapse,), of semiglobal ones
-    (row,). ``weight`` names the quantity that is the weight. ``pre`` and ``post``, the populations,
+    (row,). ``weight`` is the name of the weight quantity. ``pre`` and ``post``, the populations,
     and ``targets`` are None if they are not known.
     """
 
@@ -125,10 +125,10 @@ class ProjectionSnapshot:
         delays: ArrayLike | None = None,
         weight: str | None = None,
     ) -> "ProjectionSnapshot":
-        """Return a projection whose synapses are in any order, as most simulators list them.
+        """Create a projection from a list of synapses in any order.
 
         ``pre_ranks``, ``post_ranks``, each of the ``values`` by name, and ``delays`` (s) have shape
-        (synapse,); a single delay is that of all. Synapses of a neuron keep their order.
+        (synapse,); a scalar delay applies to all. The order of synapses of a neuron is preserved.
 
         Raises
         ------

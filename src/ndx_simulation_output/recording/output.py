@@ -1,4 +1,4 @@
-"""What a run recorded: reports, spikes, extracellular potentials, and run parameters."""
+"""Output of a run: reports, spikes, extracellular potentials and run parameters."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -61,7 +61,7 @@ class ExtracellularPotential:
             raise ShapeMismatchError(msg)
 
     def find(self, channels: Iterable[int] | int | None = None) -> NDArray[np.intp]:
-        """Return the columns of channels by their ids, in this order; by default of all.
+        """Return the column index of each channel id, in this order; by default of all.
 
         Raises
         ------
@@ -213,9 +213,9 @@ class Report:
         the file, 64 MiB at most, as long in time as possible; without chunks they are as wide as
         possible. Set ``chunks``, in any form that dask accepts, for other blocks.
 
-        The thread or process that computes a block opens the file for this time, so the output may
-        be closed before. A file that is not on disk, or open for writing, must stay open, and
-        other processes cannot read it.
+        The thread or process that computes a block opens the file itself, so the output may be
+        closed before the computation. A file that is not on disk or is open for writing must stay
+        open, and other processes cannot read it.
 
         Raises
         ------
@@ -289,7 +289,7 @@ class Spikes:
 
 @dataclass(frozen=True)
 class Run:
-    """How the simulation was run; times in seconds, temperature in degrees Celsius."""
+    """Parameters of a run; times in seconds, temperature in degrees Celsius."""
 
     simulator: str | None = None
     simulator_version: str | None = None
@@ -307,7 +307,7 @@ class SimulationOutput:
 
     ``arrays`` are groups of arrays with axes, such as data of instruments; ``networks`` are states
     of networks. ``session`` has the metadata of the source, in the sections ``NWBFile`` and
-    ``Subject``. ``notes`` list what of the source was left out or corrected.
+    ``Subject``. ``notes`` list the parts of the source that were omitted or corrected.
     """
 
     reports: tuple[Report, ...] = ()

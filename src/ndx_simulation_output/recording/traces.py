@@ -82,7 +82,7 @@ def dtype_in_unit(dtype: np.dtype[Any], unit: Unit) -> np.dtype[Any]:
 def read_in_unit(
     data: LazyArray, rows: slice, columns: NDArray[np.intp] | None, unit: Unit
 ) -> NDArray[Any]:
-    """Read columns, all if None, of some rows in the unit ``unit.name``; shape (time, compartment).
+    """Read rows and columns (None for all) in ``unit.name``; shape (time, compartment).
 
     Floating-point values keep their type, others become float64 where the unit has a factor or an
     offset.
@@ -128,7 +128,7 @@ def to_dask(
     da = import_optional("dask.array", "to_dask", "dask")
     source = _Values(detached(array), columns, unit)
     if chunks is None:
-        # Selected columns may be anywhere: those of one stored chunk must be in one block.
+        # Selected columns are in any order: all columns of a stored chunk must be in one block.
         height, width = chunks_of(array)
         width = width if columns is None else max(1, len(columns))
         chunks = block_shape(source.shape, array.dtype.itemsize, (height, width), BLOCK_BYTES)
@@ -148,8 +148,8 @@ def block_shape(
 ) -> tuple[int, int]:
     """Return the shape of blocks of at most ``block_bytes``, or of one chunk if that is larger.
 
-    They are whole chunks, and as long in time as possible, so that a trace is in few of them.
-    Without chunks one row is stored after another, and blocks are as wide as possible.
+    Blocks consist of whole chunks and are as long in time as possible, so that a trace is in few
+    blocks. Without chunks, data are stored row by row, and blocks are as wide as possible.
 
     Example
     -------

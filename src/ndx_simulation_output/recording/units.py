@@ -94,7 +94,7 @@ _SPELLINGS = {
 
 
 def parse_unit(text: str) -> Unit | None:
-    """Return the unit of the ``text`` of a source, or None if it is not a known unit.
+    """Parse the ``text`` of a unit; return None if it is not a known unit.
 
     Example
     -------
@@ -143,7 +143,7 @@ _FIELD = {
 
 @dataclass(frozen=True)
 class Scale:
-    """Values are displayed times ``factor`` in the unit ``symbol``, empty for plain numbers."""
+    """Display scale: values are multiplied by ``factor``; ``symbol`` is empty for plain numbers."""
 
     factor: float
     symbol: str
@@ -161,7 +161,7 @@ class Scale:
 
 
 def display_scale(unit_name: str, largest: float) -> Scale:
-    """Return the scale for values of the unit ``unit_name``, the ``largest`` of which is given.
+    """Return the display scale for values in ``unit_name``, whose maximum is ``largest``.
 
     Example
     -------

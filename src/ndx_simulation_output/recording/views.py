@@ -100,14 +100,14 @@ class Matrix(_View):
 
 @dataclass(frozen=True)
 class FirstIndex(LazyArrayBase):
-    """The dimensions ``kept`` of an array, ascending, at index 0 of all its other dimensions."""
+    """An array indexed at 0 along all dimensions except ``kept``, which are ascending."""
 
     array: LazyArray
     kept: tuple[int, ...]
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Length of each dimension that is kept."""
+        """Length of each dimension in ``kept``."""
         return tuple(self.array.shape[dim] for dim in self.kept)
 
     @property
@@ -147,14 +147,14 @@ class ColumnRange(_View):
     def take_columns(
         self, rows: slice, columns: NDArray[np.intp] | None, put: Put | None = None
     ) -> NDArray[Any]:
-        """Read columns in any order, repeated or not, or all if ``columns`` is None."""
+        """Read columns in any order, with repeats; all if ``columns`` is None."""
         selected = np.arange(self.shape[1]) if columns is None else columns
         return read_columns(self.array, rows, self.start + selected, put)
 
 
 @dataclass(frozen=True)
 class Columns(_View):
-    """The columns of a matrix in the order ``order``, an index array of shape (column,)."""
+    """A matrix with columns selected by the index array ``order``, of shape (column,)."""
 
     order: NDArray[np.intp]
 
@@ -165,7 +165,7 @@ class Columns(_View):
 
     @property
     def chunks(self) -> tuple[int, int]:
-        """Rows of a chunk, and all columns: adjacent ones may be anywhere in the array."""
+        """Rows of a chunk, and all columns, because adjacent columns may be in any chunk."""
         return chunks_of(self.array)[0], max(1, len(self.order))
 
     def _read(self, slices: tuple[slice, ...]) -> NDArray[Any]:
@@ -184,21 +184,21 @@ class Columns(_View):
                 first, last = int(columns[span][0]), int(columns[span][-1])
                 part = slice(some.start, some.stop, some.step), slice(first, last + 1)
                 local = np.s_[:, columns[span] - first]
-                # What is read has no name, so that its memory is free before the next read.
+                # Not assigned to a variable, so that the memory is freed before the next read.
                 values[top : top + height, positions[span]] = np.asarray(self.array[part])[local]
         return values
 
     def take_columns(
         self, rows: slice, columns: NDArray[np.intp] | None, put: Put | None = None
     ) -> NDArray[Any]:
-        """Read columns in any order, repeated or not, or all if ``columns`` is None."""
+        """Read columns in any order, with repeats; all if ``columns`` is None."""
         selected = self.order if columns is None else self.order[columns]
         return read_columns(self.array, rows, selected, put)
 
     def groups(self, columns: slice, width: int) -> Iterator[NDArray[np.intp]]:
         """Divide ``columns`` into groups, each of ``width`` adjacent columns of the array.
 
-        Their edges are multiples of ``width``; a group is indices of columns in this order.
+        Groups start at multiples of ``width``. Each is an array of column indices of this view.
         """
         owners = self.order[columns] // width
         positions = np.argsort(owners, kind="stable")
@@ -268,7 +268,7 @@ class Quantized(_Converted):
 
 
 def reordered(array: LazyArray) -> Columns | None:
-    """Return the view with reordered columns below conversions of values, None without one."""
+    """Return the ``Columns`` view inside any value conversions, or None if there is none."""
     while isinstance(array, _Converted):
         array = array.array
     return array if isinstance(array, Columns) else None
@@ -319,7 +319,7 @@ class Joined(LazyArrayBase):
     arrays: tuple[LazyArray, ...]
 
     def __post_init__(self) -> None:
-        """Refuse matrices that differ in their number of rows or type, and no matrices."""
+        """Check that there are matrices, and that they have equal numbers of rows and types."""
         kinds = {f"{n_rows} rows of {dtype}" for n_rows, dtype in map(_kind, self.arrays)}
         if len(kinds) != 1:
             found = ", ".join(sorted(kinds)) or "nothing"
@@ -358,7 +358,7 @@ class Joined(LazyArrayBase):
     def take_columns(
         self, rows: slice, columns: NDArray[np.intp] | None, put: Put | None = None
     ) -> NDArray[Any]:
-        """Read columns in any order, repeated or not, or all if ``columns`` is None."""
+        """Read columns in any order, with repeats; all if ``columns`` is None."""
         selected = np.arange(self.shape[1]) if columns is None else columns
         owners = np.searchsorted(self._edges[1:], selected, side="right")
         local = selected - self._edges[owners]
@@ -377,7 +377,7 @@ class Joined(LazyArrayBase):
         return Joined(tuple(map(detached, self.arrays)))
 
     def release(self) -> None:
-        """Free the memory of what was read."""
+        """Free cached values."""
         for array in self.arrays:
             release(array)
 
@@ -392,7 +392,7 @@ class Joined(LazyArrayBase):
         columns: slice,
         read: Callable[[LazyArray, slice, slice], NDArray[Any]],
     ) -> NDArray[Any]:
-        """Read columns: those of one matrix without a copy, of several into one array."""
+        """Read columns, without a copy if all are in one matrix."""
         selected = range(*columns.indices(self.shape[1]))
         parts = list(self._parts(selected))
         if len(parts) == 1:
@@ -404,8 +404,8 @@ class Joined(LazyArrayBase):
         return values
 
     def _parts(self, columns: range) -> Iterator[tuple[LazyArray, slice, slice]]:
-        """Yield each matrix that has some of the columns, its own slice and that of the result."""
-        # Of each edge, the index of the first column that is not before it.
+        """Yield each matrix that contains selected columns, with its slice and the result slice."""
+        # For each edge, the index of the first selected column at or after the edge.
         firsts = [
             min(max(0, -((columns.start - edge) // columns.step)), len(columns))
             for edge in self._edges.tolist()

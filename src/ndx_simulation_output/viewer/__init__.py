@@ -1,4 +1,4 @@
-"""The page of ``ndx-sim view``, which needs the extra ``view``.
+"""Web page of ``ndx-sim view``; requires the optional dependencies ``view``.
 
-Files are never modified. Only the displayed data are read, reduced by the functions of ``plots``.
+Files are never modified. Only displayed data are read, and downsampled by functions of ``plots``.
 """

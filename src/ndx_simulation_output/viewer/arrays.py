@@ -1,4 +1,4 @@
-"""View of arrays with axes, such as those of instruments: lines, images and points of a scan."""
+"""View of arrays with axes, such as instrument data, as lines, images or scatter plots."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ _SHAPE = 400, 1000
 
 @dataclass(frozen=True)
 class ShownArray:
-    """The array with this number among those of the output."""
+    """The array of an output with index ``number``."""
 
     number: int
     imports = ("from ndx_simulation_output.plots import grids_of",)
@@ -48,7 +48,7 @@ class ShownArray:
         raise NothingRecordedError(msg)
 
     def rows(self, *outputs: SimulationOutput) -> Rows:
-        """Read coordinates and value of each element, or one row per row of an image."""
+        """Yield the column names, then one row per element, or per image row of a 2-D array."""
         grid = self.find(outputs[0])
         value = _with_unit(grid.label, grid.unit)
         if not grid.axes:
@@ -71,7 +71,7 @@ class ShownArray:
             yield from zip(*coordinates, grid.values[rows].tolist(), strict=True)
 
     def code(self, *names: str) -> Iterator[str]:
-        """Return code that reads ``coordinates`` of each axis, and ``values``."""
+        """Yield lines of code that read ``values`` and the ``coordinates`` along each axis."""
         yield f"grid = list(grids_of({names[0]}))[{self.number}]"
         yield "coordinates = [axis.values for axis in grid.points or grid.axes]"
         yield "values = grid.values[()]  # in grid.unit"
@@ -82,7 +82,7 @@ def _with_unit(label: str, unit: str) -> str:
 
 
 class ArraysView(View):
-    """One array of a file at a time, over its axes."""
+    """Plot of one selected array of a file against its axes."""
 
     title = "Arrays"
 
@@ -122,7 +122,7 @@ class ArraysView(View):
 
 
 def draw_grid(grid: Grid, *, joined: bool = True) -> Any:
-    """Return a figure of an array: points of a scan, a line (if ``joined``), or an image."""
+    """Return a scatter plot of scan points, a line plot (markers unless ``joined``) or an image."""
     if len(grid.points) == 2:
         return _draw_points(grid)
     if len(grid.axes) == 1:
@@ -189,7 +189,7 @@ def _label(axis: GridAxis) -> str:
 
 
 def _extent(axis: GridAxis) -> tuple[float, float]:
-    """Return the extent of an image: half a step beyond regular values, or else the indices."""
+    """Return the image extent: values plus half a step at each end, or indices if irregular."""
     values = np.asarray(axis.values, np.float64)
     steps = np.diff(values)
     if (

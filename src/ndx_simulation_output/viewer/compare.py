@@ -46,7 +46,7 @@ _MAX_TRACES = 12
 def difference_of(
     one: Report, other: Report, columns: NDArray[np.intp], other_columns: NDArray[np.intp]
 ) -> "Difference":
-    """Return the difference of two reports at the times of both; nothing is interpolated."""
+    """Return the difference of two reports at their shared times, without interpolation."""
     if one.unit.name != other.unit.name:
         msg = (
             f"the units of {one.name} differ: {one.unit.name} in the first file, "
@@ -86,7 +86,7 @@ def _shared_times(one: Report, other: Report) -> Times:
 
 @dataclass(frozen=True)
 class Difference(LazyArrayBase):
-    """Values of ``columns`` of ``one`` minus ``other_columns`` of ``other``, read as a recording.
+    """Lazily computed ``columns`` of ``one`` minus ``other_columns`` of ``other``.
 
     ``data`` has shape (time, column), in ``unit``.
     """
@@ -105,7 +105,7 @@ class Difference(LazyArrayBase):
 
     @property
     def data(self) -> "Difference":
-        """The array of the recording, which is this object."""
+        """The object itself, which is indexed like an array."""
         return self
 
     @property
@@ -135,7 +135,7 @@ class Difference(LazyArrayBase):
 
 @dataclass(frozen=True)
 class ShownDifference:
-    """Compartments of a report of two outputs, first minus second, at all shared times."""
+    """Differences (first minus second) of a report in two outputs, at their shared times."""
 
     compartments: SelectedCompartments
     start: float | None = None
@@ -143,7 +143,7 @@ class ShownDifference:
     imports = ()
 
     def find(self, *outputs: SimulationOutput) -> Difference:
-        """Return the difference; units, times and compartments must be the same."""
+        """Return the difference; units, times and compartments of the outputs must match."""
         one, other = (output[self.compartments.report] for output in outputs)
         columns = self.compartments.columns(one), self.compartments.columns(other)
         found = difference_of(one, other, *columns)
@@ -153,14 +153,14 @@ class ShownDifference:
         return found
 
     def rows(self, *outputs: SimulationOutput) -> Rows:
-        """Read the time and the differences of each row."""
+        """Yield the column names, then the time and the differences of each row."""
         found = self.find(*outputs)
         yield "time_s", *compartment_names(found.one, found.columns)
         columns = np.arange(len(found.columns))
         yield from recorded_rows(found, columns, self.start, self.stop)
 
     def code(self, *names: str) -> Iterator[str]:
-        """Return code that reads ``times`` and ``values``."""
+        """Yield lines of code that read ``times`` and ``values``."""
         window = window_code(self.start, self.stop)
         arguments = ", ".join(part for part in (self.compartments.code, window) if part)
         yield from (
@@ -173,13 +173,13 @@ class ShownDifference:
 
 
 class CompareView(View):
-    """Traces of the file and of another file, and the first minus the second below."""
+    """Traces of two files, and below them their difference (first minus second)."""
 
     title = "Compare"
 
     @property
     def other(self) -> ViewedFile:
-        """The file with which the file of the page is compared."""
+        """The selected file to compare with."""
         return self.session.files[int(self.file.value)]
 
     def build(self, output: SimulationOutput) -> UIElement:
@@ -239,7 +239,7 @@ class CompareView(View):
             source.data = line_data(lines.times * time_factor, lines.values * scale.factor, labels)
             self.figure.yaxis.axis_label = plain_text(scale.label(report.variable or report.report))
         difference = self.sources[2]
-        # If the next lines fail, no difference of another selection must be left.
+        # Clear the previous difference, in case the next lines raise an error.
         difference.data = {name: [] for name in difference.data}
         found = shown.find(output, other)
         drawn = spread(len(found.columns), _MAX_TRACES)

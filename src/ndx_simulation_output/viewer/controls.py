@@ -1,4 +1,4 @@
-"""Controls of a view: the choice of compartments, the time window, and buttons that save data."""
+"""Controls of a view: compartment selection, time window, and buttons to save data."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -30,24 +30,24 @@ _Value = TypeVar("_Value")
 
 
 class ShownData(Protocol):
-    """Data that a view shows, which can be saved as CSV or as Python code that reads them."""
+    """Data displayed by a view, which can be exported as CSV or as Python code that reads them."""
 
     @property
     def imports(self) -> tuple[str, ...]:
-        """Import statements of the code, except for ``open_output``."""
+        """Import statements required by the code, in addition to that of ``open_output``."""
 
     def rows(self, *outputs: SimulationOutput) -> Rows:
         """Read the data as rows of a table."""
 
     def code(self, *names: str) -> Iterator[str]:
-        """Return lines of code that read the data from outputs with these variable names."""
+        """Yield lines of code that read the data; ``names`` are the variables of the outputs."""
 
 
 class SaveButtons:
-    """Buttons that save the shown data as CSV, the figure as PNG, and display Python code.
+    """Buttons that save the data as CSV or the figure as PNG, or display code that reads the data.
 
     ``shown`` and ``files`` (by default the file of the page) are called when a button is pressed.
-    ``figure`` is a figure or a layout that holds it.
+    ``figure`` is a figure or a layout that contains one.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ _SAVE_PNG = """
 
 
 def read_rows(shown: ShownData, files: Sequence[ViewedFile]) -> Rows:
-    """Read the shown data from files that are opened only for this."""
+    """Yield the rows of the shown data, and close the files afterwards."""
     with ExitStack() as opened:
         yield from shown.rows(*(opened.enter_context(file.open_separately()) for file in files))
 
@@ -132,24 +132,24 @@ def _arguments(file: ViewedFile) -> str:
 def recorded_rows(
     recorded: Recorded, columns: NDArray[np.intp], start: float | None, stop: float | None
 ) -> Rows:
-    """Read the time (s) and the values of each row in a window, block by block."""
+    """Yield the time (s) and the values of each row in a time window; data are read in blocks."""
     window = recorded.times.window(start, stop)
     for rows in row_blocks(recorded.data, window, len(columns)):
         values = read_in_unit(recorded.data, rows, columns, recorded.unit)
         times = recorded.times.seconds(rows)
-        # Convert one row at a time: Python numbers need several times the memory of an array.
+        # Convert one row at a time: Python floats use several times the memory of an array.
         for time, line in zip(times.tolist(), values, strict=True):
             yield time, *line.tolist()
 
 
 def window_code(start: float | None, stop: float | None) -> str:
-    """Return the arguments for a time window (s)."""
+    """Return a time window (s) as the source code of keyword arguments."""
     window = [("start", start), ("stop", stop)]
     return ", ".join(f"{name}={value!r}" for name, value in window if value is not None)
 
 
 def ids_code(ids: Sequence[int]) -> str:
-    """Return ids as a list with ranges, such as ``[*range(0, 3), 7]``."""
+    """Return the source code of a list of ids, such as ``[*range(0, 3), 7]``."""
     parts = [
         str(run.start) if len(run) == 1 else f"*range({run.start}, {run.stop})"
         for run in runs_of(ids)
@@ -158,7 +158,7 @@ def ids_code(ids: Sequence[int]) -> str:
 
 
 def find_named(named: Iterable[tuple[str, _Value]], name: str, what: str) -> _Value:
-    """Return the item with a name, which can be missing after a file was replaced."""
+    """Return the item ``name``; raise NothingRecordedError if it is missing, e.g. in a new file."""
     for found, item in named:
         if found == name:
             return item
@@ -168,7 +168,7 @@ def find_named(named: Iterable[tuple[str, _Value]], name: str, what: str) -> _Va
 
 @dataclass(frozen=True)
 class SelectedCompartments:
-    """Compartments of a report with these cell ids and compartment numbers; None selects all."""
+    """Selection of compartments by cell ids and compartment numbers, where None selects all."""
 
     report: str
     cells: tuple[int, ...] | None = None
@@ -180,18 +180,18 @@ class SelectedCompartments:
         return self.cells is None and self.numbers is None
 
     def columns(self, report: Report) -> NDArray[np.intp]:
-        """Return the columns of the data."""
+        """Return the column indices of the selected compartments."""
         return report.compartments.find(self.cells, self.numbers)
 
     @property
     def code(self) -> str:
-        """Arguments that select the compartments."""
+        """The selection as the source code of keyword arguments."""
         ids = [("cells", self.cells), ("numbers", self.numbers)]
         return ", ".join(f"{name}={ids_code(some)}" for name, some in ids if some is not None)
 
 
 def compartment_names(report: Report, columns: NDArray[np.intp]) -> list[str]:
-    """Return a name with the cell, and with number and position if cells have several."""
+    """Return labels with cell id, and number and position if cells have several compartments."""
     table = report.compartments
     cells = table.cells_of(columns).tolist()
     if table.n_compartments == len(table):
@@ -207,15 +207,16 @@ def compartment_names(report: Report, columns: NDArray[np.intp]) -> list[str]:
 
 
 def ids_of(text: str) -> tuple[int, ...] | None:
-    """Parse ids; return None, which selects all, if the text is empty."""
+    """Parse ids; return None (all ids) if the text is empty."""
     return tuple(parse_ids(text).tolist()) if text.strip() else None
 
 
 class CompartmentChoice:
-    """Widgets that select a report, cells and compartments; ids are text, as there may be millions.
+    """Widgets to select a report, cells and compartments; ids are entered as text.
 
-    ``changed`` is called with the open file whenever the selection changes. The report ``first``
-    is selected initially, or else the first one. With ``suggests``, some of its cells are, too.
+    ``changed`` is called with the open file whenever the selection changes. ``first`` is the name
+    of the initial report, by default the first of the file. If ``suggests``, some of its cells are
+    selected initially.
     """
 
     def __init__(
@@ -262,7 +263,7 @@ class CompartmentChoice:
         )
 
     def find_report(self, output: SimulationOutput) -> Report:
-        """Return the selected report, and update the list of reports."""
+        """Return the selected report, and update the options of the report widget."""
         self.report.options = [report.name for report in output.reports]
         return output[str(self.report.value)]
 
@@ -277,7 +278,7 @@ class CompartmentChoice:
 
 
 def _first_choice(table: CompartmentTable) -> tuple[str, str]:
-    """Return ids of some evenly spaced cells, and the first number that all of them have."""
+    """Return ids of some evenly spaced cells, and their lowest common compartment number."""
     counts = table.counts()
     rows = np.flatnonzero(counts)
     rows = rows[spread(len(rows), _FIRST_CELLS)]
@@ -306,7 +307,7 @@ class TimeWindow:
         figure.on_event(RangesUpdate, self._moved)
 
     def set_span(self, first: float, last: float) -> None:
-        """Set the range of all times (s), and show all of it if all was shown before."""
+        """Set the full time range (s), and zoom to it unless the user has zoomed in."""
         last = last if last > first else first + 1e-3
         if (first, last) == self._span:
             return
@@ -323,19 +324,19 @@ class TimeWindow:
 
     @property
     def start(self) -> float | None:
-        """Start of the window (s), or None if it shows the first time."""
+        """Start of the window (s), or None if the window includes the first time."""
         start = self._ends[0]
         return None if start <= self._span[0] + self._tolerance else start
 
     @property
     def stop(self) -> float | None:
-        """End of the window (s), or None if it shows the last time."""
+        """End of the window (s), or None if the window includes the last time."""
         stop = self._ends[1]
         return None if stop >= self._span[1] - self._tolerance else stop
 
     @property
     def drawn(self) -> dict[str, Any]:
-        """Arguments of ``reduce_traces``, with a margin so that lines reach the edges."""
+        """Keyword arguments of ``reduce_traces``, with a margin so that lines reach the edges."""
         margin = _MARGIN * (self._ends[1] - self._ends[0])
         start, stop = self.start, self.stop
         return {
@@ -361,7 +362,7 @@ class TimeWindow:
 
 
 def span_of(times: Times) -> tuple[float, float]:
-    """Return the first and the last time (s), or 0 and 1 if there are none."""
+    """Return the first and the last time (s), or (0, 1) if there are no times."""
     if not times.count:
         return 0.0, 1.0
     first, last = (float(times.seconds(slice(row, row + 1))[0]) for row in (0, times.count - 1))

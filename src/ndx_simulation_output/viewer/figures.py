@@ -1,4 +1,4 @@
-"""Texts and figures in the style of the page."""
+"""Functions that create text elements and figures in the style of the page."""
 
 from collections.abc import Sequence
 from html import escape
@@ -66,9 +66,9 @@ _SHEET = """
 
 
 def new_text(html: str = "", **options: Any) -> Div:
-    """Return a text element; names from files in its HTML must be escaped."""
+    """Return a text element; the caller must escape any names from files in ``html``."""
     options = {"sizing_mode": "stretch_width", **options}
-    # With math enabled, a name with dollar signs makes the browser request MathJax.
+    # With math enabled, the browser would download MathJax for a name with dollar signs.
     return Div(text=html, stylesheets=[_SHEET], disable_math=True, **options)
 
 
@@ -83,17 +83,17 @@ def note_html(text: str, kind: str = "note") -> str:
 
 
 def plain_text(text: str) -> PlainText:
-    """Return a label of an axis or title of a figure in which dollar signs are not math."""
+    """Return an axis label or title in which dollar signs do not delimit math."""
     return PlainText(text=text)
 
 
 def stack(*parts: Any, **options: Any) -> UIElement:
-    """Return a column as wide as the page."""
+    """Return a column layout with the width of the page."""
     return column(*parts, sizing_mode="stretch_width", **options)
 
 
 def new_figure(x: str, y: str, *, height: int = 420, zoom: str = "width", **options: Any) -> Any:
-    """Return an empty figure with labelled axes that zooms along ``zoom``."""
+    """Return an empty figure with axis labels; ``zoom`` is the dimension in which it zooms."""
     made = figure(
         height=height,
         sizing_mode="stretch_width",
@@ -142,7 +142,7 @@ def add_lines(made: Any, **style: Any) -> tuple[ColumnDataSource, Any]:
 def line_data(
     times: NDArray[np.float64], values: NDArray[Any], names: Sequence[str]
 ) -> dict[str, list[Any]]:
-    """Return the columns of lines with shared times; ``values`` has shape (time, line)."""
+    """Return data source columns of lines with shared times; ``values`` is (time, line)."""
     return {
         "xs": [times] * len(names),
         "ys": list(np.asarray(values, np.float64).T),
@@ -171,7 +171,7 @@ def image_data(
     x: tuple[float, float] = (0, 1),
     y: tuple[float, float] = (0, 1),
 ) -> dict[str, list[Any]]:
-    """Return the columns of an image that spans ``x`` and ``y``; empty columns without values."""
+    """Return data source columns of an image with extents ``x`` and ``y``, empty without values."""
     if values is None:
         return {name: [] for name in _IMAGE}
     columns = (np.asarray(values, np.float32), x[0], y[0], x[1] - x[0], y[1] - y[0])
@@ -202,9 +202,9 @@ def pixels_of(made: Any) -> tuple[int, int]:
 
 
 def visible_rows(y_range: Any, count: int, offset: float = 0.0) -> tuple[int, int]:
-    """Return the first of the ``count`` rows in a vertical range, and the end behind the last.
+    """Return the half-open interval of the rows, of ``count``, that are in a vertical range.
 
-    A row begins ``offset`` below its number.
+    The lower edge of row ``i`` is at ``i - offset``.
     """
     low, high = sorted((y_range.start + offset, y_range.end + offset))
     first = min(max(int(np.floor(low)), 0), max(count - 1, 0))
@@ -212,7 +212,7 @@ def visible_rows(y_range: Any, count: int, offset: float = 0.0) -> tuple[int, in
 
 
 def show_rows(y_range: Any, first: float, last: float) -> None:
-    """Set a vertical range, and the range that a reset restores."""
+    """Set a vertical range, also as the one that the reset tool restores."""
     y_range.start, y_range.end = y_range.reset_start, y_range.reset_end = (
         first,
         max(last, first + 1),
@@ -220,5 +220,5 @@ def show_rows(y_range: Any, first: float, last: float) -> None:
 
 
 def drawn_note(count: int, total: int, what: str) -> str:
-    """Return how many of the selected traces are drawn, as the beginning of a note."""
+    """Return a note with the number of drawn items, or an empty text if all are drawn."""
     return f"{count} of {total:,} {what} drawn; " if count < total else ""

@@ -41,7 +41,7 @@ _PartKind = Literal["population", "projection"]
 
 @dataclass(frozen=True)
 class ShownQuantity:
-    """A quantity of the neurons of a population, or of the synapses of a projection."""
+    """A quantity of the neurons of a population or the synapses of a projection."""
 
     network: str
     part: str
@@ -64,7 +64,7 @@ class ShownQuantity:
         return network, part, find(part, self.quantity)
 
     def rows(self, *outputs: SimulationOutput) -> Rows:
-        """Read the rank of each neuron, or both ranks of each synapse, and the value."""
+        """Yield the rank of each neuron, or the two ranks of each synapse, and the value."""
         _, part, quantity = self.find(outputs[0])
         values = quantity.values
         if self.kind == "population":
@@ -83,7 +83,7 @@ class ShownQuantity:
             yield from zip(post.tolist(), pre.tolist(), found.tolist(), strict=True)
 
     def code(self, *names: str) -> Iterator[str]:
-        """Return code that reads ``values``, and of synapses ``pre`` and ``post``."""
+        """Yield lines of code that read ``values``, and for synapses also ``pre`` and ``post``."""
         found = f"one for one in {names[0]}.networks if one.name == {self.network!r}"
         yield f"network = next({found})"
         kind = self.kind
@@ -98,7 +98,7 @@ class ShownQuantity:
 
 
 class NetworkView(View):
-    """One quantity at a time, and its histogram."""
+    """Plot and histogram of one selected quantity."""
 
     title = "Network"
 
@@ -179,7 +179,7 @@ class NetworkView(View):
         self._set_options(self.quantity, [quantity.name for quantity in _quantities(part)])
 
     def _set_options(self, widget: Select, options: list[str]) -> None:
-        """Set the options and select the first, without an update."""
+        """Set the options and select the first one, without redrawing the view."""
         self._is_quiet = True
         widget.options, widget.value = options, options[0]
         self._is_quiet = False
@@ -211,7 +211,7 @@ def _quantities(part: _Part) -> tuple[Quantity, ...]:
 
 
 def _draw_synapses(projection: ProjectionSnapshot, quantity: Quantity) -> tuple[Any, str]:
-    """Return a weight matrix by rank, with the mean of each pixel, and a note."""
+    """Return an image of the weight matrix, with mean values per pixel, and a note."""
     found = mean_weights(projection, quantity.values, shape=_SHAPE)
     across, up = (
         (float(edges[0]) - 0.5, float(edges[-1]) - 0.5) for edges in (found.pre, found.post)
@@ -226,7 +226,7 @@ def _draw_synapses(projection: ProjectionSnapshot, quantity: Quantity) -> tuple[
 
 
 def _draw_neurons(population: PopulationSnapshot, quantity: Quantity) -> tuple[Any, str]:
-    """Return a figure of neurons on their grid if it has two dimensions, else by rank; a note."""
+    """Return an image of a 2-D grid of neurons or a plot of values against rank, and a note."""
     if len(population.geometry) == 2 and population.size <= _MAX_GRID:
         values = np.asarray(quantity.values[:], np.float64).reshape(population.geometry)
         rows, columns = population.geometry

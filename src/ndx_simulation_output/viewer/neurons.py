@@ -1,4 +1,4 @@
-"""View of neurons in space."""
+"""View of neurons at their spatial coordinates."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -74,7 +74,7 @@ class ShownFrame:
     imports = ("from ndx_simulation_output.plots import read_coordinates, read_frames",)
 
     def rows(self, *outputs: SimulationOutput) -> Rows:
-        """Read cell, number, coordinates, diameter and value of each compartment."""
+        """Yield cell, number, coordinates, diameter and value of each compartment."""
         report = outputs[0][self.compartments.report]
         found = read_coordinates(report.compartments, self.compartments.columns(report))
         frame = read_frames(report, found.columns, at=self.at)
@@ -84,7 +84,7 @@ class ShownFrame:
         yield from zip(*(column.tolist() for column in columns), strict=True)
 
     def code(self, *names: str) -> Iterator[str]:
-        """Return code that reads ``coordinates`` and ``values``."""
+        """Yield lines of code that read ``coordinates`` and ``values``."""
         yield f"report = {names[0]}[{self.compartments.report!r}]"
         yield f"columns = report.compartments.find({self.compartments.code})"
         yield "coordinates = read_coordinates(report.compartments, columns)  # points in µm"
@@ -93,7 +93,7 @@ class ShownFrame:
 
 
 class NeuronView(View):
-    """Compartments at their coordinates, coloured by their values at the time of a slider."""
+    """Compartments at their coordinates, coloured by value at the time selected with a slider."""
 
     title = "Neuron"
 
@@ -187,7 +187,7 @@ class NeuronView(View):
         self.saving.refresh()
 
     def _draw(self, output: SimulationOutput, report: Report) -> None:
-        """Draw the compartments without values, and set a colour range for all times."""
+        """Draw the compartments without values, and set a colour range common to all times."""
         for source, names in ((self.grey, _LINES), (self.lines, _LINES), (self.spots, _SPOTS)):
             source.data = {name: [] for name in names}
         found = self.choice.compartments.columns(report)
@@ -247,7 +247,7 @@ class NeuronView(View):
         }
 
     def _recolour(self, output: SimulationOutput) -> None:
-        """Show the values at the time of the slider."""
+        """Update the colours to the values at the time of the slider."""
         report = output[str(self.choice.report.value)]
         at = self.time.value / self.scale.factor
         frame = read_frames(report, self.coordinates.columns, at=at)
@@ -265,7 +265,7 @@ class NeuronView(View):
             self._playing = self.session.document.add_periodic_callback(self.step, _PLAY_MS)
 
     def step(self) -> None:
-        """Move the slider to the next time, or to the first one after the last."""
+        """Advance the slider by one step; continue at the start after the end."""
         after = self.time.value + max(self.time.step, (self.time.end - self.time.start) / 200)
         self.time.value = self.time.start if after > self.time.end else after
 
@@ -275,7 +275,7 @@ def _unrotated(x: Any, y: Any, z: Any) -> dict[str, Any]:
     return {"xs": x, "ys": y, "x": x, "y": y, "z": z}
 
 
-# Rotates about the vertical and the horizontal axis; the tags of the figure hold both angles.
+# Rotates about the vertical and horizontal axes; the angles are stored in the figure tags.
 _ROTATE = """
     const yaw = figure.tags[0] + cb_obj.delta_x / 100;
     const pitch = figure.tags[1] + cb_obj.delta_y / 100;

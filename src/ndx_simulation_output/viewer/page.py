@@ -1,4 +1,4 @@
-"""The page: choice of the file, messages, and a tab for each view."""
+"""Layout of the page: file selection, messages, and one tab per view."""
 
 from collections.abc import Sequence
 
@@ -42,7 +42,7 @@ _TEMPLATE = """
 
 
 def open_page(document: Document, files: Sequence[ViewedFile], downloads: Downloads) -> None:
-    """Fill the document of one browser; all pages share the open files."""
+    """Add the page to the document of a browser session; all sessions share the open files."""
     session = Session(document, files, downloads)
     page = Page(session)
     document.title = files[0].name
@@ -53,7 +53,7 @@ def open_page(document: Document, files: Sequence[ViewedFile], downloads: Downlo
 
 
 class Page:
-    """Tabs that are filled when they are first opened, so that no hidden data are read."""
+    """Page with tabs that are built when first opened, so that no hidden data are read."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -82,7 +82,7 @@ class Page:
         self.session.run(self._fill)
 
     def read_again(self) -> None:
-        """Reopen the files, and update the tabs."""
+        """Reopen the files, update the active tab, and mark the others as outdated."""
         for file in self.session.files:
             file.close()
         self._outdated |= self._built
@@ -115,5 +115,5 @@ class Page:
             built = new_text(note_html(str(error)), margin=(16, 5, 16, 5))
         else:
             self._built.add(active)
-        # Bokeh sends new children of a layout to the browser, but not a new child of a panel.
+        # Replace the children of the layout: Bokeh does not update a replaced child of a panel.
         self.tabs.tabs[active].child.children = [built]

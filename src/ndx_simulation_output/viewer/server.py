@@ -1,4 +1,4 @@
-"""The server of the page: access by token, and downloads as CSV."""
+"""Web server of the page, with token authentication and CSV downloads."""
 
 import asyncio
 import csv
@@ -80,9 +80,9 @@ async def serve(
 
 
 class _Access:
-    """The token, which a request must have in its URL or in a cookie.
+    """Authentication by a token, which each request must include in its URL or in a cookie.
 
-    Requests from pages of other servers are refused by their Origin header. The name of the cookie
+    Requests from other origins are rejected by their Origin header. The name of the cookie
     includes the port, because browsers send cookies to all ports of a host.
     """
 
@@ -116,7 +116,7 @@ class _Condition(Matcher):
 
 
 class _SetCookieHandler(RequestHandler):
-    """Move the token from the URL to a cookie, so that it is not kept in the browser's history."""
+    """Move the token from the URL to a cookie, so that it is not stored in the browser history."""
 
     def initialize(self, access: _Access) -> None:
         self.access = access
@@ -134,7 +134,7 @@ class _RefusalHandler(RequestHandler):
 
 
 class _DownloadHandler(RequestHandler):
-    """Send a table as CSV in pieces; with the argument ``check``, only report an error."""
+    """Stream a table as CSV; with the query argument ``check``, only report errors."""
 
     def initialize(self, downloads: Downloads) -> None:
         self.downloads = downloads
@@ -166,7 +166,7 @@ class _DownloadHandler(RequestHandler):
 
 
 def csv_pieces(rows: Rows) -> Iterator[str]:
-    """Return rows as CSV text in pieces of about 1 MiB.
+    """Yield rows as CSV text in chunks of about 1 MiB.
 
     >>> [piece.split() for piece in csv_pieces(iter([("time_s", "v"), (0.5, 1)]))]
     [['time_s,v', '0.5,1']]

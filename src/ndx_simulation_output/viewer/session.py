@@ -1,4 +1,4 @@
-"""Viewed files, and what the views of one page share."""
+"""Viewed files, and state shared by the views of one page."""
 
 import secrets
 import traceback
@@ -29,10 +29,10 @@ _Stamp = tuple[tuple[int, int, int], ...]
 
 
 class ViewedFile:
-    """A source of ``open_output`` that is reopened when it has changed.
+    """A file or directory for ``open_output`` that is reopened after it has changed.
 
-    A file that a stream writes is open only during each read, because a stream does not change a
-    file that a reader has open. ``warnings`` are those of the last opening.
+    A file that is being written is open only while it is read, because the writer does not modify
+    a file that a reader has open. ``warnings`` are those issued when it was last opened.
     """
 
     def __init__(self, path: str | Path, options: Mapping[str, Any] | None = None) -> None:
@@ -49,7 +49,7 @@ class ViewedFile:
 
     @property
     def current_path(self) -> Path:
-        """Path of the file, or of the unfinished file to which a stream writes."""
+        """Path of the file, or of its temporary file while it is being written."""
         if not self.path.exists():
             for partial in unfinished_files(self.path):
                 if is_being_written(partial):
@@ -68,7 +68,7 @@ class ViewedFile:
 
     @contextmanager
     def open(self) -> Iterator[SimulationOutput]:
-        """Open the file, or use the output that is open, for reading within the block."""
+        """Context manager for reading, which reuses the open output if the file is unchanged."""
         path = self.current_path
         if is_being_written(path):
             self.close()
@@ -82,7 +82,7 @@ class ViewedFile:
         yield self._output
 
     def open_separately(self) -> SimulationOutput:
-        """Return an output that the caller closes."""
+        """Open the file and return a new output, which the caller must close."""
         with warnings.catch_warnings(record=True) as found:
             warnings.simplefilter("ignore")
             warnings.simplefilter("always", SimulationOutputWarning)
@@ -91,7 +91,7 @@ class ViewedFile:
         return output
 
     def paths(self) -> list[Path]:
-        """Return the path of the file, or the paths of at most 100 files of a directory."""
+        """Return the path of the file, or of at most 100 files in the directory."""
         path = self.current_path
         if not path.is_dir():
             return [path]
@@ -114,13 +114,13 @@ def _stamp_of(path: Path) -> _Stamp:
 
 
 class Downloads:
-    """Tables that the pages offer as CSV files, each under a random key."""
+    """Tables available for download as CSV files, identified by random keys."""
 
     def __init__(self) -> None:
         self._tables: dict[str, tuple[str, Callable[[], Rows]]] = {}
 
     def add(self, name: str, rows: Callable[[], Rows]) -> str:
-        """Return the relative URL of a file ``name`` with the rows at the time of the download."""
+        """Add a file and return its relative URL; ``rows`` is called at each download."""
         key = secrets.token_urlsafe(12)
         self._tables[key] = (name, rows)
         return f"download/{key}"
@@ -130,14 +130,14 @@ class Downloads:
         self._tables.pop(url.removeprefix("download/"), None)
 
     def find(self, key: str) -> tuple[str, Callable[[], Rows]] | None:
-        """Return the file name and rows of a key, or None."""
+        """Return the file name and ``rows`` of a key, or None if the key is unknown."""
         return self._tables.get(key)
 
 
 class Session:
     """A page in a browser: its ``files``, the ``file`` that it shows, and its ``message`` line.
 
-    ``waiting`` has the callbacks that run when zooming has ended.
+    ``waiting`` maps functions to their pending callbacks, see ``run_later``.
     """
 
     def __init__(
@@ -153,7 +153,7 @@ class Session:
 
     @contextmanager
     def show_errors(self) -> Iterator[None]:
-        """Show errors in the page instead of raising them."""
+        """Context manager that displays errors in the page instead of raising them."""
         self.show_message("")
         try:
             yield
@@ -165,7 +165,7 @@ class Session:
             self.show_message(f"{type(error).__name__}: {error}", kind="error")
 
     def show_message(self, text: str, *, kind: str = "note") -> None:
-        """Show a message, or none if the text is empty."""
+        """Show a message, or clear it if the text is empty."""
         self.message.text = note_html(text, kind)
 
     def run(self, do: Callable[[SimulationOutput], object]) -> None:
@@ -178,7 +178,7 @@ class Session:
         on_value(widget, name, lambda _: self.run(do))
 
     def run_later(self, do: Callable[[], object]) -> None:
-        """Call a function after a delay that begins again with each call of this method."""
+        """Call a function after a delay, which each further call with this function restarts."""
         if do in self.waiting:
             self.document.remove_timeout_callback(self.waiting.pop(do))
 
@@ -189,7 +189,7 @@ class Session:
         self.waiting[do] = self.document.add_timeout_callback(run, _DELAY_MS)
 
     def offer_csv(self, name: str, rows: Callable[[], Rows]) -> str:
-        """Return the URL at which a table is available until the page is closed."""
+        """Add a CSV download, available until the page is closed, and return its URL."""
         self._urls.append(self._downloads.add(name, rows))
         return self._urls[-1]
 

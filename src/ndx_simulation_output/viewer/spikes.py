@@ -1,4 +1,4 @@
-"""View of spikes: raster and firing rates."""
+"""View of spikes: raster plot and firing rates."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ class ShownSpikes:
         return find_named(named, self.population, "spikes of population")
 
     def rows(self, *outputs: SimulationOutput) -> Rows:
-        """Read the time and node id of each spike."""
+        """Yield the column names, then the time and node id of each spike."""
         spikes = self.find(outputs[0])
         yield "time_s", "node_id"
         for begin in range(0, len(spikes.times), _BLOCK):
@@ -73,7 +73,7 @@ class ShownSpikes:
             yield from zip(times[shown].tolist(), ids[shown].tolist(), strict=True)
 
     def code(self, *names: str) -> Iterator[str]:
-        """Return code that reads ``times`` and ``ids``."""
+        """Yield lines of code that read ``times`` and ``ids``."""
         found = f"one for one in {names[0]}.spikes if one.population == {self.population!r}"
         yield f"spikes = next({found})"
         yield "shown = np.ones(len(spikes.times), bool)"
@@ -87,7 +87,7 @@ class ShownSpikes:
 
 
 class SpikesView(View):
-    """Spikes of a population: marks, or an image of counts if there are many, and rates."""
+    """Raster plot, or an image of counts if there are many spikes, and firing rates."""
 
     title = "Spikes"
 
@@ -165,7 +165,7 @@ class SpikesView(View):
         self.saving.refresh()
 
     def _set_ranges(self, spikes: Spikes) -> None:
-        """Set the ranges of the figure to all spikes of the selected cells."""
+        """Set the axis ranges to include all spikes of the selected cells."""
         cells = ids_of(self.cells.value)
         ids = spikes.node_ids if cells is None else np.asarray(cells)
         bounds = (int(ids.min()), int(ids.max()) + 1) if len(ids) else (0, 1)

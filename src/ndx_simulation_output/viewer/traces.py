@@ -70,7 +70,7 @@ _MIN_PIXELS = 1000
 
 @dataclass(frozen=True)
 class ShownTraces:
-    """Every sample of traces of compartments from ``start`` to ``stop`` (s)."""
+    """All samples of the selected compartments from ``start`` to ``stop`` (s)."""
 
     compartments: SelectedCompartments
     start: float | None = None
@@ -78,14 +78,14 @@ class ShownTraces:
     imports = ()
 
     def rows(self, *outputs: SimulationOutput) -> Rows:
-        """Read the time and the values of each row."""
+        """Yield the column names, then the time and the values of each row."""
         report = outputs[0][self.compartments.report]
         columns = self.compartments.columns(report)
         yield "time_s", *compartment_names(report, columns)
         yield from recorded_rows(report, columns, self.start, self.stop)
 
     def code(self, *names: str) -> Iterator[str]:
-        """Return code that reads ``times`` and ``values``."""
+        """Yield lines of code that read ``times`` and ``values``."""
         window = window_code(self.start, self.stop)
         arguments = ", ".join(part for part in (self.compartments.code, window) if part)
         yield f"traces = {names[0]}[{self.compartments.report!r}].select({arguments})"
@@ -93,7 +93,7 @@ class ShownTraces:
 
 
 class TracesView(View):
-    """Traces of selected compartments, which are read again for each time window."""
+    """Traces of selected compartments, read again when the time window changes."""
 
     title = "Traces"
 
@@ -137,7 +137,7 @@ def _sampling(lines: Lines) -> str:
 
 @dataclass(frozen=True)
 class ShownHeatMap:
-    """A heat map of the compartments from ``first`` to ``last`` of those selected."""
+    """A heat map of the selected compartments with indices from ``first`` to ``last``."""
 
     compartments: SelectedCompartments
     start: float | None = None
@@ -157,14 +157,14 @@ class ShownHeatMap:
         )
 
     def rows(self, *outputs: SimulationOutput) -> Rows:
-        """Read the pixels; the column names are the times at which pixels begin."""
+        """Yield the rows of pixels; the column names are the start times of the pixels."""
         found = self.read(outputs[0][self.compartments.report])
         yield "compartments_from", *(f"time_s={time!r}" for time in found.times[:-1].tolist())
         for begin, values in zip(found.columns, found.values, strict=False):
             yield int(begin) + self.first, *values.tolist()
 
     def code(self, *names: str) -> Iterator[str]:
-        """Return code that reads ``values`` of shape (compartments, time)."""
+        """Yield lines of code that read ``values`` with shape (compartments, time)."""
         yield f"report = {names[0]}[{self.compartments.report!r}]"
         columns = f"report.compartments.find({self.compartments.code})"
         if self.first or self.last is not None:
@@ -177,7 +177,7 @@ class ShownHeatMap:
 
 
 class HeatMapView(View):
-    """An image of compartments × time, read again for each window of time and compartments."""
+    """An image of compartments × time, read again when the visible range changes."""
 
     title = "Heat map"
 
@@ -238,9 +238,10 @@ class HeatMapView(View):
 
 
 def _on_even_pixels(values: NDArray[Any], edges: NDArray[np.float64]) -> NDArray[Any]:
-    """Resample bins of unequal width to pixels of equal width, as Bokeh has no others.
+    """Resample bins of unequal width to pixels of equal width, as Bokeh images require.
 
-    ``values`` has shape (row, bin), ``edges`` (bin + 1,). A pixel shows the bin at its centre.
+    ``values`` has shape (row, bin), ``edges`` (bin + 1,). A pixel has the value of the bin at its
+    centre.
     """
     steps = np.diff(edges)
     if len(steps) > 1 and not np.allclose(steps, steps.mean(), rtol=1e-6):
@@ -253,7 +254,7 @@ def _on_even_pixels(values: NDArray[Any], edges: NDArray[np.float64]) -> NDArray
 
 @dataclass(frozen=True)
 class ShownChannels:
-    """Every sample of channels of a potential, all by default, from ``start`` to ``stop`` (s)."""
+    """All samples of channels (by default all) of a potential from ``start`` to ``stop`` (s)."""
 
     potential: str
     channels: tuple[int, ...] | None = None
@@ -267,14 +268,14 @@ class ShownChannels:
         return find_named(named, self.potential, "extracellular potential")
 
     def rows(self, *outputs: SimulationOutput) -> Rows:
-        """Read the time and the values of each row."""
+        """Yield the column names, then the time and the values of each row."""
         potential = self.find(outputs[0])
         columns = potential.find(self.channels)
         yield "time_s", *(f"channel {one}" for one in np.asarray(potential.channel_ids)[columns])
         yield from recorded_rows(potential, columns, self.start, self.stop)
 
     def code(self, *names: str) -> Iterator[str]:
-        """Return code that reads ``times`` and ``values``."""
+        """Yield lines of code that read ``times`` and ``values``."""
         window = window_code(self.start, self.stop)
         channels = "" if self.channels is None else f"channels={ids_code(self.channels)}"
         arguments = ", ".join(part for part in (channels, window) if part)
@@ -286,7 +287,7 @@ class ShownChannels:
 
 
 class ChannelsView(View):
-    """Channels of an extracellular potential, which are read again for each time window."""
+    """Channels of an extracellular potential, read again when the time window changes."""
 
     title = "Channels"
 

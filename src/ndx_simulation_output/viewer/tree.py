@@ -1,4 +1,4 @@
-"""View of a file: a summary, and the tree of an HDF5 file with attributes and tables."""
+"""View of a file: a summary, and its HDF5 hierarchy with attributes and tables."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,7 +41,7 @@ _MAX_ATTRIBUTE_VALUES = 10_000_000
 
 @dataclass(frozen=True)
 class Child:
-    """A member of a group: ``kind`` is group, dataset, link or broken."""
+    """A member of a group; ``kind`` is "group", "dataset", "link" or "broken"."""
 
     name: str
     path: str
@@ -51,9 +51,9 @@ class Child:
 
 @dataclass(frozen=True)
 class HDF5Node:
-    """A group or dataset: pairs of name and text for ``facts`` of its storage and ``attributes``.
+    """A group or dataset; ``facts`` (storage) and ``attributes`` are (name, text) pairs.
 
-    ``rows`` is the number of rows of its table, None without a table.
+    ``rows`` is the number of rows of its table, or None if it is not a table.
     """
 
     path: str
@@ -65,7 +65,7 @@ class HDF5Node:
 
 @dataclass(frozen=True)
 class TablePage:
-    """Rows of a table as text from row ``first``: ``names`` (column,), ``rows`` (row, column)."""
+    """Text of table rows from ``first`` on; ``rows`` has shape (row, column)."""
 
     names: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -75,7 +75,7 @@ class TablePage:
 
 @contextmanager
 def open_hdf5(path: Path) -> Iterator[h5py.File]:
-    """Open an HDF5 file for reading, also while it is written in SWMR mode."""
+    """Open an HDF5 file for reading, even if another process is writing it in SWMR mode."""
     if not path.is_file() or not h5py.is_hdf5(path):
         msg = f"{path} is not an HDF5 file; only HDF5 files have a tree"
         raise SourceError(msg)
@@ -97,7 +97,7 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
 
 
 def read_children(file: h5py.File, path: str, first: int = 0) -> tuple[list[Child], int]:
-    """Return at most ``CHILDREN`` members of a group from ``first``, and the number of all."""
+    """Return at most ``CHILDREN`` members of a group from index ``first``, and the total number."""
     group = _at(file, path)
     if not isinstance(group, h5py.Group):
         return [], 0
@@ -187,7 +187,7 @@ def _facts(dataset: h5py.Dataset) -> Iterator[tuple[str, str]]:
 
 
 def _attribute(found: Any, name: str) -> str:
-    """Read an attribute as text, or return why it cannot be read."""
+    """Return an attribute as text, or an error message if it cannot be read."""
     try:
         count = h5py.h5a.open(found.id, name.encode()).get_space().get_simple_extent_npoints()
         if count > _MAX_ATTRIBUTE_VALUES:
@@ -247,7 +247,7 @@ def _dataset_table(dataset: h5py.Dataset, first: int) -> TablePage:
 
 
 def _column(group: h5py.Group, name: str, rows: slice) -> list[str]:
-    """Read a column of an NWB table as text: of a ragged one, the first values of each row."""
+    """Read a column of an NWB table as text; only the first values per row if it is ragged."""
     column, index = group[name], group.get(f"{name}_index")
     if not isinstance(index, h5py.Dataset):
         return [*map(_cell, column[rows])]
@@ -262,9 +262,9 @@ def _column(group: h5py.Group, name: str, rows: slice) -> list[str]:
 
 @dataclass
 class TreeLine:
-    """A line of the tree: a file, a member of a group, or the number of members not listed yet.
+    """A line of the tree: a file, a group member, or the number of members not yet listed.
 
-    ``more`` is the first of those members.
+    ``more`` is the index of the first member not yet listed.
     """
 
     file: Path
@@ -275,7 +275,7 @@ class TreeLine:
 
     @property
     def label(self) -> str:
-        """Name with a mark for its kind, indented by its depth."""
+        """Name, with a symbol for its kind and indentation for its depth."""
         mark = {"group": "▾" if self.is_open else "▸", "dataset": "▪"}.get(self.child.kind, "·")
         return "\u2003" * self.depth + f"{mark} {self.child.name}"
 
@@ -287,7 +287,7 @@ class Tree:
         self.lines = [TreeLine(file, Child(file.name, "/", "group", ""), 0) for file in files]
 
     def toggle(self, index: int) -> None:
-        """Open or close a group, or list more of its members."""
+        """Expand or collapse a group, or list more of its members."""
         line = self.lines[index]
         if line.more is not None:
             self.lines[index : index + 1] = self._members(line, line.depth, line.more)
@@ -313,7 +313,7 @@ class Tree:
 
 
 class TreeView(View):
-    """A summary of a file, its tree, and attributes and table of the selected member."""
+    """Summary and tree of a file, with the attributes and table of the selected member."""
 
     title = "File"
 

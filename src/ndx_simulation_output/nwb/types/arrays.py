@@ -1,4 +1,4 @@
-"""The types of arrays with axes."""
+"""Neurodata types for arrays with axes."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -36,7 +36,7 @@ class Axis(_Axis):  # type: ignore[misc]
 
 @register_class("LabeledArray", NAMESPACE)
 class LabeledArray(_LabeledArray):  # type: ignore[misc]
-    """An array of any number of dimensions and any type.
+    """An array with any number of dimensions and any dtype.
 
     Example
     -------
@@ -57,7 +57,7 @@ _DataWithAxes: Any = generated_class("DataWithAxes")
 
 @register_class("DataWithAxes", NAMESPACE)
 class DataWithAxes(_DataWithAxes):  # type: ignore[misc]
-    """Arrays with shared axes: ``labeled_arrays`` and ``axis``, by name.
+    """Arrays with shared axes; ``labeled_arrays`` and ``axis`` map names to objects.
 
     Example
     -------
@@ -82,7 +82,7 @@ class DataWithAxes(_DataWithAxes):  # type: ignore[misc]
     def to_xarray(self) -> "xr.Dataset":
         """Return the arrays as variables and their axes as coordinates; all values are read.
 
-        The navigation axes in the nearest group ``NavAxes`` are coordinates too.
+        The navigation axes in the nearest group ``NavAxes`` are also coordinates.
 
         Raises
         ------
@@ -109,7 +109,7 @@ _DataToExport: Any = generated_class("DataToExport")
 
 @register_class("DataToExport", NAMESPACE)
 class DataToExport(_DataToExport):  # type: ignore[misc]
-    """A container of ``nwb_data_interfaces`` by name, which may have arrays and axes itself.
+    """A container of other data interfaces, which can also contain arrays and axes itself.
 
     Example
     -------
@@ -122,7 +122,7 @@ class DataToExport(_DataToExport):  # type: ignore[misc]
 
     @constructor(_DataToExport)
     def __init__(self, **kwargs: Any) -> None:
-        """Create a container of containers, arrays and axes."""
+        """Create a container of data interfaces, arrays and axes."""
         super().__init__(**kwargs)
 
 
@@ -131,7 +131,7 @@ _AxesTimeSeries: Any = generated_class("AxesTimeSeries")
 
 @register_class("AxesTimeSeries", NAMESPACE)
 class AxesTimeSeries(_AxesTimeSeries):  # type: ignore[misc]
-    """An array with axes whose first dimension is time (s).
+    """An array with axes, whose first dimension is time in seconds.
 
     Example
     -------
