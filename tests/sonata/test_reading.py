@@ -589,7 +589,20 @@ ANY_NAMES = (
 
 @pytest.mark.parametrize("per_cell", [True, False])
 @pytest.mark.parametrize(
-    "names", [ANY_NAMES, ("id",), ("data",), ("x",), ("number_index",), ("section id",)], ids=str
+    "names",
+    [
+        ANY_NAMES,
+        ("id",),
+        ("data",),
+        ("x",),
+        ("number_index",),
+        ("section id",),
+        ("number", "number_index"),
+        ("section id", "section:id"),
+        ("a:b", "sonata_a_b"),
+        ("weights", "weights_index", "sonata_weights_index_column"),
+    ],
+    ids=str,
 )
 def test_a_further_column_may_have_any_name(
     names: tuple[str, ...], per_cell: bool, tmp_path: Path

@@ -26,7 +26,7 @@ _NOT_CONTAINED = (
     "periods, times of last events, the state of random generators, schedules of inputs. A run "
     "that continues from this state equals the uninterrupted run only if none of these matter."
 )
-"""What no state contains; files have this text."""
+"""Text stored with each state: what a state does not contain."""
 
 
 @dataclass(frozen=True)

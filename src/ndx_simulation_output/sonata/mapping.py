@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import ShapeMismatchError, SimulationOutputWarning, SourceError
 from ndx_simulation_output.recording import CompartmentTable, Report
+from ndx_simulation_output.recording.ids import free_name
 from ndx_simulation_output.sonata.hdf5 import (
     child,
     first_dataset,
@@ -230,6 +231,7 @@ def _read_positions(mapping: h5py.Group, n_elements: int) -> NDArray[Any]:
 def _additional_columns(
     mapping: h5py.Group, n_elements: int, n_cells: int
 ) -> Iterator[_AdditionalColumn]:
+    used: set[str] = set()
     for name in mapping:
         if name in _KNOWN:
             continue
@@ -243,7 +245,8 @@ def _additional_columns(
             raise SourceError(msg)
         of_cells = length != n_elements
         values = read_vector(dataset)
-        column = _column_name(name, values, of_cells=of_cells)
+        column = free_name(_column_name(name, values, of_cells=of_cells), used)
+        used.add(column)
         yield _AdditionalColumn(column, name, values, of_cells)
 
 
