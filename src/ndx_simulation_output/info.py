@@ -58,8 +58,14 @@ def facts_of(output: SimulationOutput) -> _Facts:
             _group_facts(path, group) for top in output.arrays for path, group in top.walk()
         ],
         "networks": [_network_facts(network) for network in output.networks],
-        "notes": list(output.notes),
+        "notes": [*_stored_notes(output), *output.notes],
     }
+
+
+def _stored_notes(output: SimulationOutput) -> list[str]:
+    """Return the lines of the notes of an NWB file."""
+    notes = str(output.session.get("NWBFile", {}).get("notes", ""))
+    return [line for line in notes.splitlines() if line.strip()]
 
 
 def json_of(output: SimulationOutput) -> str:

@@ -16,6 +16,7 @@ from pynwb import NWBFile, TimeSeries
 from ndx_simulation_output.errors import NameClashError
 from ndx_simulation_output.nwb.arrays import WrapLabeledArray, add_arrays, load_array
 from ndx_simulation_output.nwb.metadata import (
+    add_notes,
     add_simulation_metadata,
     make_nwbfile,
     merge_metadata,
@@ -127,6 +128,7 @@ def add_output(
     provenance = {**output.provenance, "series": series_facts, "spikes": spike_facts}
     provenance |= {"arrays": group_names} if group_names else {}
     add_simulation_metadata(nwbfile, run, tables.all(), provenance)
+    add_notes(nwbfile, output.notes)
     return mapping
 
 

@@ -1,6 +1,8 @@
 """Metadata of the session, the subject and the simulation, with neuroconv's section names."""
 
 import json
+import os
+import re
 import uuid
 import warnings
 from collections.abc import Mapping, Sequence
@@ -17,6 +19,7 @@ from ruamel.yaml.error import YAMLError
 from ndx_simulation_output.errors import MetadataError, SimulationOutputWarning
 from ndx_simulation_output.nwb.types import Compartments, SimulationMetaData
 from ndx_simulation_output.recording import Run
+from ndx_simulation_output.recording.merging import join_notes
 
 _SECTIONS = ("NWBFile", "Subject", "SimulationMetaData")
 _SESSION = (
@@ -105,6 +108,8 @@ def merge_metadata(
 ) -> dict[str, dict[str, Any]]:
     """Merge two dicts of sections; values of ``metadata`` replace those of ``session``.
 
+    Only the ``notes`` of both are kept: those of a source tell what it does not contain.
+
     Example
     -------
     >>> merge_metadata({"Subject": {"sex": "U", "age": "P0D"}}, {"Subject": {"sex": "F"}})
@@ -112,7 +117,40 @@ def merge_metadata(
 
     """
     names = dict.fromkeys([*session, *metadata])
-    return {name: {**session.get(name, {}), **metadata.get(name, {})} for name in names}
+    merged = {name: {**session.get(name, {}), **metadata.get(name, {})} for name in names}
+    stored, given = (found.get("NWBFile", {}).get("notes") for found in (session, metadata))
+    if stored and isinstance(given, str):
+        merged["NWBFile"]["notes"] = join_notes(stored, given)
+    return merged
+
+
+def add_notes(nwbfile: NWBFile, notes: Sequence[str]) -> None:
+    """Add a line for each note to the notes of an NWB file, without directories of this machine."""
+    lines = [" ".join(_without_directories(note).split()) for note in notes]
+    joined = join_notes(nwbfile.notes or "", *lines)
+    if joined == (nwbfile.notes or ""):
+        return
+    if nwbfile.notes is not None and nwbfile.container_source is not None:
+        warnings.warn(
+            "notes of the NWB file are on disk and remain; not added: " + "; ".join(lines),
+            SimulationOutputWarning,
+            stacklevel=2,
+        )
+        return
+    nwbfile.fields["notes"] = joined
+    nwbfile.set_modified()
+
+
+def _without_directories(note: str) -> str:
+    """Return a note with the paths of existing directories removed from its file names."""
+    # A directory may have spaces in its name: the longest one that exists is removed.
+    for match in reversed(list(re.finditer(r"(?<![\w.:/\\])(?:[A-Za-z]:)?[/\\](?=\w)", note))):
+        start, ends = match.start(), [found.end() for found in re.finditer(r"[/\\]", note)]
+        for end in sorted((end for end in ends if end > match.end()), reverse=True):
+            if os.path.isdir(note[start:end]):  # noqa: PTH112 - Path raises for some texts
+                note = note[:start] + note[end:]
+                break
+    return note
 
 
 def make_nwbfile(

@@ -73,6 +73,15 @@ def merge_outputs(named: Sequence[tuple[str, SimulationOutput]]) -> SimulationOu
         return replace(merged, notes=tuple(notes), close=stack.pop_all().close)
 
 
+def join_notes(first: str, *others: str) -> str:
+    """Return a text with the lines of ``others`` that it does not have appended."""
+    lines = first.splitlines()
+    for line in (line for other in others for line in other.splitlines()):
+        if line not in lines:
+            lines.append(line)
+    return first if len(lines) == len(first.splitlines()) else "\n".join(lines)
+
+
 def join_tables(tables: Sequence[CompartmentTable]) -> CompartmentTable:
     """Concatenate tables that have the same population and columns."""
     # An empty column may be of any type.
@@ -259,14 +268,16 @@ def _provenance(provenances: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _first_values(named: _Parts[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return each value of the first file that has it; warn if another file has another value."""
+    """Return each value of the first file that has it; warn if another differs, but join notes."""
     merged: dict[str, tuple[str, Any]] = {}
     for name, values in named:
         for key, value in values.items():
             if value is None:
                 continue
             file, kept = merged.setdefault(key, (name, value))
-            if kept != value:
+            if key == "notes":
+                merged[key] = (file, join_notes(kept, value))
+            elif kept != value:
                 warnings.warn(
                     f"{key} is {value} in {name} and {kept} in {file}, which is kept unless the "
                     "metadata set it (--metadata FILE.yaml)",

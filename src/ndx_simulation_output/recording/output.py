@@ -307,7 +307,8 @@ class SimulationOutput:
 
     ``arrays`` are groups of arrays with axes, such as data of instruments; ``networks`` are states
     of networks. ``session`` has the metadata of the source, in the sections ``NWBFile`` and
-    ``Subject``. ``notes`` list the parts of the source that were omitted or corrected.
+    ``Subject``. ``notes`` list the parts of the source that were omitted or corrected; they are
+    stored in the notes of an NWB file.
     """
 
     reports: tuple[Report, ...] = ()
