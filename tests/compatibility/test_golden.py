@@ -11,12 +11,15 @@ import h5py
 import numpy as np
 import pynwb
 import pytest
+from click.testing import CliRunner
 from hdmf.build.errors import ConstructError
 from pynwb import NWBHDF5IO, NWBFile
 
-from ndx_simulation_output import Compartments, CompartmentSeries, open_output
+from ndx_simulation_output import Compartments, CompartmentSeries, convert, open_output
+from ndx_simulation_output.cli import main
 from ndx_simulation_output.errors import SourceError
 from ndx_simulation_output.nwb.reader import read_old_namespace
+from ndx_simulation_output.nwb.types import NAMESPACE
 
 GOLDEN = Path(__file__).parent / "golden"
 OF_026 = ["p026_pynwb112_acq", "p026_pynwb112_lab", "p026_pynwb200_acq", "p026_pynwb200_lab"]
@@ -221,9 +224,48 @@ def test_a_file_of_the_older_namespace_is_not_read_in_silence():
         io.read()
 
 
-def test_opening_a_file_of_the_older_namespace_says_what_it_is():
-    with pytest.raises(SourceError, match=r"simout020_pynwb101.*namespace simulation_output"):
-        open_output(OLD_NAMESPACE)
+def namespaces_in(path):
+    """Return the cached namespaces of a file and those of its objects."""
+    found = set()
+    with h5py.File(path, "r") as file:
+        cached = set(file["specifications"])
+        file.visititems(lambda _, item: found.add(item.attrs.get("namespace")))
+    return cached, found - {None}
+
+
+@newer_than_cached
+@pytest.mark.parametrize("name", ["simout020_pynwb101", "p026_pynwb112_acq", "p026_pynwb112_lab"])
+def test_what_is_converted_from_an_old_file_has_our_namespace_alone_and_can_be_extended(
+    name, tmp_path
+):
+    target = tmp_path / "new.nwb"
+
+    convert(GOLDEN / f"{name}.nwb", target)
+
+    core = {"core", "hdmf-common", "hdmf-experimental"}
+    cached, used = namespaces_in(target)
+    assert cached == core | {NAMESPACE}
+    assert used <= cached
+    with NWBHDF5IO(target, "a") as io:
+        nwbfile = io.read()
+        (series,) = nwbfile.acquisition.values()
+        np.testing.assert_array_equal(series.data[:], stored_voltages(name))
+        nwbfile.add_acquisition(
+            CompartmentSeries(
+                "more", series.data[:2], "volts", rate=10.0, compartments=series.compartments
+            )
+        )
+        io.write(nwbfile)
+    assert pynwb.validate(path=target) == []
+
+
+@pytest.mark.parametrize("command", ["info", "check"])
+def test_commands_read_files_of_the_older_namespace(command):
+    done = CliRunner().invoke(main, [command, str(OLD_NAMESPACE)])
+
+    assert "simulation_output" not in done.output
+    assert not isinstance(done.exception, Exception), done.output
+    assert "membrane_potential" in done.output
 
 
 READ_OLD_NAMESPACE = """

@@ -195,3 +195,46 @@ def test_a_million_cells_with_ten_million_compartments_are_written(write_nwb):
         wanted = found.find_compartments([1, n_cells - 1], compartment_numbers=3)
         assert wanted.tolist() == [9_999_983, 3]
     assert pynwb.validate(path=str(path)) == []
+
+
+def test_the_first_positional_argument_is_the_name():
+    assert Compartments("soma_table").name == "soma_table"
+    assert Compartments("soma_table", "of somata").description == "of somata"
+
+
+@pytest.mark.parametrize(
+    "value", ["soma", b"soma", np.str_("soma"), "s", "", 3, 0.5, None, {"a": 1}, {"a", "b"}]
+)
+@pytest.mark.parametrize("column", ["number", "position", "label", "x", "part"])
+def test_a_row_of_a_ragged_column_is_a_list(column, value):
+    table = Compartments()
+    table.add_column("part", "part of each compartment", index=True)
+    row = {"number": [0, 1], "part": ["a", "b"], column: value}
+
+    with pytest.raises(TypeError, match=f"a row of column '{column}' of table 'compartments' is"):
+        table.add_row(row)
+    with pytest.raises(TypeError, match=f"a row of column '{column}' of table 'compartments' is"):
+        table.add_row(**row)
+
+    assert len(table) == 0
+
+
+def test_lists_are_required_at_each_level_and_in_columns_that_are_added_later():
+    table = Compartments()
+    table.add_row(number=[0, 1])
+    with pytest.raises(TypeError, match="row of column 'part' of table 'compartments' is 'ab'"):
+        table.add_column("part", "of each compartment", data=["ab"], index=True)
+    with pytest.raises(TypeError, match="row of column 'parts' of table 'compartments' is 'ab'"):
+        table.add_column("parts", "of each compartment", data=[["ab", "cd"]], index=2)
+
+    table.add_column("part", "of each compartment", data=[["ab", "cd"]], index=True)
+
+    assert table["part"][0] == ["ab", "cd"]
+
+
+@pytest.mark.parametrize("column", ["number", "label", "x"])
+def test_arrays_of_columns_are_not_text(column):
+    columns = {"number": [0, 1, 2, 3], column: "0123"}
+
+    with pytest.raises(ShapeMismatchError, match=f"column '{column}' .* has 0 dimensions"):
+        Compartments.from_arrays(counts=[4], **columns)

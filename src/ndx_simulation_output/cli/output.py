@@ -18,8 +18,8 @@ def print_warning(
 ) -> None:
     """Print a warning as one line, in the form of ``warnings.showwarning``."""
     del category, filename, lineno, file, line
-    # Warnings of other libraries may have several lines; the first one is enough.
-    click.echo(f"warning: {str(message).splitlines()[0]}", err=True)
+    # Warnings of other libraries may have several lines.
+    click.echo(f"warning: {' '.join(str(message).split())}", err=True)
 
 
 @contextmanager

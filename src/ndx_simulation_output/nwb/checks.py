@@ -12,7 +12,12 @@ from numpy.typing import NDArray
 from pynwb import NWBFile
 from pynwb.validation import get_cached_namespaces_to_validate
 
-from ndx_simulation_output.nwb.reader import check_nwb, open_nwb, read_contents
+from ndx_simulation_output.nwb.reader import (
+    check_nwb,
+    is_of_old_namespace,
+    open_nwb,
+    read_contents,
+)
 from ndx_simulation_output.nwb.series import (
     column_values,
     data_shape,
@@ -390,7 +395,7 @@ def _inspect(path: Path) -> Iterator[Finding]:
 def _inspector_messages(path: Path) -> list[Any]:
     from nwbinspector import inspect_nwbfile, inspect_nwbfile_object
 
-    if not path.is_dir():
+    if not path.is_dir() and not is_of_old_namespace(path):
         return list(inspect_nwbfile(nwbfile_path=str(path)))
     with open_nwb(path) as io:
         return list(inspect_nwbfile_object(read_contents(io, path)))

@@ -10,10 +10,18 @@ from typing import Any
 
 import h5py
 from hdmf.backends.io import HDMFIO
-from hdmf.build import ConstructError
+from hdmf.build import BuildManager, ConstructError, GroupBuilder
 from hdmf.common import DynamicTable
 from hdmf.container import MultiContainerInterface
-from pynwb import NWBHDF5IO, NWBFile, TimeSeries, get_class, load_namespaces, register_class
+from pynwb import (
+    NWBHDF5IO,
+    NWBFile,
+    TimeSeries,
+    get_class,
+    get_type_map,
+    load_namespaces,
+    register_class,
+)
 from pynwb.core import NWBDataInterface
 from pynwb.ecephys import ElectricalSeries
 from pynwb.file import LabMetaData
@@ -26,6 +34,7 @@ from ndx_simulation_output.nwb.potentials import read_potential
 from ndx_simulation_output.nwb.series import read_series, uneven_columns
 from ndx_simulation_output.nwb.spikes import UNITS_COLUMNS, read_units
 from ndx_simulation_output.nwb.types import (
+    NAMESPACE,
     AxesTimeSeries,
     Compartments,
     CompartmentSeries,
@@ -81,13 +90,42 @@ def check_nwb(path: Path) -> None:
     raise SourceError(msg)
 
 
+class _OldNamespaceIO(NWBHDF5IO):  # type: ignore[misc]
+    """Read a file of the namespace ``simulation_output`` with the present types."""
+
+    def __init__(self, path: Path) -> None:
+        types = get_type_map()
+        with h5py.File(path, "r") as file:
+            others = set(file["specifications"]) - {_OLD_NAMESPACE}
+        NWBHDF5IO.load_namespaces(types, str(path), namespaces=sorted(others))
+        super().__init__(str(path), "r", manager=BuildManager(types))
+
+    def read_builder(self) -> GroupBuilder:
+        """Return the contents of the file with the present namespace."""
+        root = super().read_builder()
+        groups = [root]
+        while groups:
+            group = groups.pop()
+            groups += group.groups.values()
+            if group.attributes.get("namespace") == _OLD_NAMESPACE:
+                group.attributes["namespace"] = NAMESPACE
+        return root
+
+
+def is_of_old_namespace(path: Path) -> bool:
+    """Return True if an NWB file in HDF5 was written with the namespace ``simulation_output``."""
+    with h5py.File(path, "r") as file:
+        return _OLD_NAMESPACE in file.get("specifications", ())
+
+
 def open_nwb(source: Path | RemoteFile) -> HDMFIO:
     """Open an NWB file for reading."""
     try:
         if isinstance(source, Path) and source.is_dir():
             return open_store(source)
         if isinstance(source, Path):
-            return NWBHDF5IO(str(source), "r")
+            is_old = is_of_old_namespace(source)
+            return _OldNamespaceIO(source) if is_old else NWBHDF5IO(str(source), "r")
         return _open_remote(source)
     except (OSError, ValueError) as error:
         msg = f"{source} cannot be read as NWB: {error}"

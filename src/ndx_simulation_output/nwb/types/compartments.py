@@ -1,6 +1,7 @@
 """The neurodata types ``Compartments``, ``CompartmentSeries`` and ``SimulationMetaData``."""
 
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,10 +54,47 @@ class Compartments(_GeneratedTable):  # type: ignore[misc]
     @constructor(
         _GeneratedTable,
         {"name": "compartments", "description": "The recorded compartments of each cell"},
+        first="name",
     )
     def __init__(self, **kwargs: Any) -> None:
         """Create an empty table, or one with columns."""
         super().__init__(**kwargs)
+
+    def add_row(self, data: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
+        """Add a cell, with a list of values in each ragged column.
+
+        Arguments are those of ``DynamicTable.add_row``.
+
+        Raises
+        ------
+        TypeError
+            If a ragged column has text or a single value instead of a list.
+
+        """
+        levels = {column["name"]: int(column.get("index", 0)) for column in self.__columns__}
+        levels |= {name: _levels(self[name]) for name in self.colnames}
+        for name, row in {**(data or {}), **kwargs}.items():
+            _check_list(self.name, name, row, levels.get(name, 0))
+        super().add_row(data, **kwargs)
+
+    def add_column(self, *args: Any, **kwargs: Any) -> None:
+        """Add a column, with a list of values for each cell if it is ragged.
+
+        Arguments are those of ``DynamicTable.add_column``.
+
+        Raises
+        ------
+        TypeError
+            If ``index`` is True or a number of levels, and ``data`` has text or a single value
+            instead of a list for a cell.
+
+        """
+        name = kwargs.get("name", *args[:1])
+        levels, rows = kwargs.get("index", False), kwargs.get("data", ())
+        if isinstance(levels, int) and isinstance(rows, (list, tuple)):
+            for row in rows:
+                _check_list(self.name, name, row, int(levels))
+        super().add_column(*args, **kwargs)
 
     def _repr_html_(self) -> str:
         """Show a histogram of compartments per cell above the representation of hdmf."""
@@ -171,6 +209,26 @@ class Compartments(_GeneratedTable):  # type: ignore[misc]
         return read_table(self).find(cell, compartment_numbers, compartment_labels)
 
 
+def _levels(column: Any) -> int:
+    """Return the number of levels of lists in each row of a column; 0 if it is not ragged."""
+    return 1 + _levels(column.target) if isinstance(column, VectorIndex) else 0
+
+
+def _check_list(table: str, column: Any, values: Any, levels: int) -> None:
+    """Raise TypeError if a row does not have this number of levels of lists."""
+    if not levels:
+        return
+    if isinstance(values, (str, bytes, Mapping, AbstractSet)) or not np.iterable(values):
+        msg = (
+            f"a row of column {column!r} of table {table!r} is {values!r}; expected a list with "
+            "one value for each compartment"
+        )
+        raise TypeError(msg)
+    if levels > 1:
+        for inner in values:
+            _check_list(table, column, inner, levels - 1)
+
+
 def _signed(values: NDArray[Any]) -> NDArray[Any]:
     """Return unsigned integers as int64, which the schema requires, if they fit."""
     fits = values.dtype.kind == "u" and values.max(initial=0) <= np.iinfo(np.int64).max
@@ -195,9 +253,11 @@ def _check_arrays(
     if counts.ndim != 1 or (counts < 0).any():
         msg = f"the counts of table {name!r} are {counts}; expected one count ≥ 0 for each cell"
         raise ShapeMismatchError(msg)
-    if (dimensions := np.ndim(ragged["number"])) != 1:
-        msg = f"column 'number' of table {name!r} has {dimensions} dimensions; expected 1"
-        raise ShapeMismatchError(msg)
+    for column, values in [*ragged.items(), *cell_columns.items()]:
+        dimensions = np.ndim(values)
+        if dimensions == 0 or (column == "number" and dimensions != 1):
+            msg = f"column {column!r} of table {name!r} has {dimensions} dimensions; expected 1"
+            raise ShapeMismatchError(msg)
     total = int(counts.sum())
     lengths = [("id", len(ids), len(counts))]
     lengths += [(column, len(values), total) for column, values in ragged.items()]

@@ -34,11 +34,13 @@ def constructor(
     generated: Any,
     defaults: Mapping[str, Any] | None = None,
     types: Mapping[str, Any] | None = None,
+    first: str | None = None,
 ) -> Any:
     """Return a decorator that declares the arguments of the constructor of a generated class.
 
     ``defaults`` replace those of the specification, and ``types`` are accepted in addition. All
-    arguments may be positional. ``name`` is accepted for types with a fixed name too.
+    arguments may be positional, ``first`` before the others. ``name`` is accepted for types with a
+    fixed name too.
     """
     defaults, types = defaults or {}, types or {}
     arguments = [dict(argument) for argument in get_docval(generated.__init__)]
@@ -51,5 +53,5 @@ def constructor(
         if name in types:
             known = known if isinstance(known, (tuple, list)) else (known,)
             argument["type"] = (*known, types[name])
-    arguments.sort(key=lambda argument: "default" in argument)
+    arguments.sort(key=lambda argument: ("default" in argument, argument["name"] != first))
     return docval(*arguments, allow_positional=AllowPositional.ALLOWED)
