@@ -6,7 +6,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ndx_simulation_output.errors import SelectionError
+from ndx_simulation_output import Compartments
+from ndx_simulation_output.errors import SelectionError, ShapeMismatchError
+from ndx_simulation_output.recording import (
+    CompartmentTable,
+    ExtracellularPotential,
+    RegularTimes,
+    Spikes,
+    Unit,
+)
 from ndx_simulation_output.recording.ids import (
     MOST_IDS,
     count_distinct,
@@ -75,3 +83,48 @@ def test_repeated_values_are_those_that_occur_more_than_once(values):
     unique, counts = np.unique(values, return_counts=True)
 
     assert repeated_values(values).tolist() == unique[counts > 1].tolist()
+
+
+def _cell_table(ids):
+    return CompartmentTable.from_cells("exc", ids)
+
+
+def _nwb_table(ids):
+    return Compartments.from_arrays(number=np.zeros(len(ids), int), counts=[1] * len(ids), id=ids)
+
+
+def _units(ids):
+    return Spikes("exc", ids, np.arange(len(ids)) / 10)
+
+
+def _silent_units(ids):
+    return Spikes("exc", np.array([7]), np.array([0.1]), silent=ids)
+
+
+def _channels(ids):
+    data = np.zeros((2, len(ids)))
+    return ExtracellularPotential("lfp", data, RegularTimes(0.0, 1.0, 2), ids, Unit("volts"))
+
+
+@pytest.mark.parametrize("make", [_cell_table, _nwb_table, _units, _silent_units, _channels])
+@pytest.mark.parametrize(
+    ("ids", "error", "match"),
+    [
+        (np.array([3, 2**63], "u8"), ShapeMismatchError, "have the id 9223372036854775808; expect"),
+        (np.array([3, 2**64 - 1], "u8"), ShapeMismatchError, "have the id 18446744073709551615;"),
+        (np.array([3, -1]), ShapeMismatchError, r"have the id -1; expected ids from 0 to 2\*\*63"),
+        (np.array([3.0, 1.0]), TypeError, "are float64; expected integers"),
+        (np.array([3, np.nan]), TypeError, "are float64; expected integers"),
+        (np.array([True, False]), TypeError, "are bool; expected integers"),
+        (np.array([3, 2**70]), TypeError, "are object; expected integers"),
+    ],
+)
+def test_ids_that_nwb_cannot_store_are_refused_everywhere(make, ids, error, match):
+    with pytest.raises(error, match=match):
+        make(ids)
+
+
+@pytest.mark.parametrize("make", [_cell_table, _nwb_table, _units, _silent_units, _channels])
+@pytest.mark.parametrize("ids", [np.array([0, 2**63 - 1], "u8"), np.array([9], "i1"), np.zeros(0)])
+def test_all_other_ids_are_taken(make, ids):
+    make(ids)

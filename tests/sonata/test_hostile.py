@@ -186,6 +186,27 @@ def test_ids_that_are_not_integers(name: str, values: list[float], tmp_path: Pat
 
 
 @pytest.mark.parametrize(
+    "name",
+    [f"{MAPPING}/node_ids", f"{MAPPING}/element_ids", "spikes/pop/node_ids", "ecp/channel_id"],
+)
+@pytest.mark.parametrize("largest", [2**63, 2**64 - 2])
+def test_ids_that_would_become_negative(name: str, largest: int, tmp_path: Path) -> None:
+    file = report([4, 1, 9], [1, 1, 1]) | spikes() | ecp(np.zeros((3, 3)), channels=(0, 1, 2))
+    values = np.array([largest, 1, 2], np.uint64)
+    source = changed(file.write(tmp_path / "v.h5"), **{name.replace("/", "__"): values})
+
+    _refused(source, tmp_path, rf"{name} of v\.h5 has the id {largest}; expected ids from .* to 2")
+
+
+@pytest.mark.parametrize("cell", [-1, 2**63])
+def test_ids_of_spikes_in_text_that_are_not_ids(cell: int, tmp_path: Path) -> None:
+    source = tmp_path / "spikes.csv"
+    source.write_text(f"timestamps population node_ids\n0.5 pop {cell}\n")
+
+    _refused(source, tmp_path, "spikes.csv (has the negative id -1|.*too large)")
+
+
+@pytest.mark.parametrize(
     ("pointers", "match"),
     [
         ([0, 2], None),

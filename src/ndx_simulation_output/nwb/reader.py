@@ -250,8 +250,13 @@ def _read_output(nwbfile: NWBFile, path: Path | RemoteFile) -> SimulationOutput:
     group_names, group_facts = provenance.pop("arrays", {}), provenance.pop("groups", {})
     reports, potentials, notes = _read_series(nwbfile, provenance.pop("series", {}))
     notes += _notes_of_others(nwbfile)
-    spikes = read_units(nwbfile.units, provenance.pop("spikes", []))
-    notes += _notes_of_units(nwbfile.units, spikes)
+    try:
+        spikes = read_units(nwbfile.units, provenance.pop("spikes", []))
+    except SourceError as error:
+        spikes = []
+        notes.append(f"left out: {error}")
+    else:
+        notes += _notes_of_units(nwbfile.units, spikes)
     states = [item for item in nwbfile.objects.values() if isinstance(item, NetworkState)]
     return SimulationOutput(
         reports=tuple(reports),

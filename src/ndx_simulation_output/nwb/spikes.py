@@ -11,6 +11,7 @@ from pynwb import NWBHDF5IO, NWBFile
 from pynwb.misc import Units
 
 from ndx_simulation_output.recording import Spikes
+from ndx_simulation_output.recording.ids import ids_of_source
 
 _SOURCE_POSITION = "source_position"
 """Ragged column: the index of each spike in its source, if sorting does not restore it."""
@@ -94,7 +95,8 @@ def read_units(units: Any, facts: Iterable[dict[str, Any]]) -> list[Spikes]:
     rows = len(units)
     names = np.asarray(units["population"].data[:] if "population" in units.colnames else [])
     names = names if len(names) else np.full(rows, "unknown", dtype=object)
-    cells = np.asarray(units["node_id" if "node_id" in units.colnames else "id"].data[:])
+    column = "node_id" if "node_id" in units.colnames else "id"
+    cells = ids_of_source(np.asarray(units[column].data[:]), f"column {column!r} of the units")
     known = {fact["population"]: fact for fact in facts}
     populations = dict.fromkeys([*known, *names.tolist()])
     return [

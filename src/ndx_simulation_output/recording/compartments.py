@@ -14,7 +14,7 @@ from ndx_simulation_output.errors import (
     ShapeMismatchError,
 )
 from ndx_simulation_output.recording.arrays import LazyArray
-from ndx_simulation_output.recording.ids import as_ids, some_of
+from ndx_simulation_output.recording.ids import as_ids, check_ids, some_of
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class CompartmentTable:
     cell_columns: Mapping[str, LazyArray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Check that the lengths of the arrays agree."""
+        """Check the ids, and that the lengths of the arrays agree."""
         cells, compartments = len(self), self.n_compartments
         expected = [("ends", self.ends, cells)]
         expected += [(name, array, compartments) for name, array in self.columns.items()]
@@ -47,6 +47,7 @@ class CompartmentTable:
                     f"expected {length}"
                 )
                 raise ShapeMismatchError(msg)
+        check_ids(self.cell_ids, f"cell ids of population {self.population!r}")
 
     @classmethod
     def from_counts(

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ndx_simulation_output.errors import SelectionError
+from ndx_simulation_output.errors import SelectionError, ShapeMismatchError, SourceError
 
 MOST_IDS = 5_000_000
 """Largest number of ids that are parsed, so that a typing error does not fill the memory."""
 
+_LARGEST = 2**63 - 1  # NWB stores ids as int64.
 _BLOCK = 2**20
 _SHOWN = 5
 
@@ -28,6 +29,50 @@ def as_ids(ids: Iterable[int] | int | NDArray[Any]) -> NDArray[Any]:
         )
         raise TypeError(msg)
     return array.astype(np.int64) if not len(array) else array
+
+
+def check_ids(ids: Any, what: str, *, lowest: int = 0) -> None:
+    """Raise an error unless the ids of ``what`` are integers from ``lowest`` to 2**63 - 1.
+
+    Values of a lazy array are read only if they are unsigned integers.
+    """
+    if not ids.shape[0]:
+        return
+    if ids.dtype.kind not in "iu":
+        msg = f"{what} are {ids.dtype}; expected integers"
+        raise TypeError(msg)
+    if isinstance(ids, np.ndarray) or ids.dtype.kind == "u":
+        wrong = _outside(np.asarray(ids[:]), lowest)
+        if len(wrong):
+            msg = f"{what} have the id {wrong[0]}; expected ids from {lowest} to 2**63 - 1"
+            raise ShapeMismatchError(msg)
+
+
+def ids_of_source(values: NDArray[Any], where: str, *, lowest: int = 0) -> NDArray[np.int64]:
+    """Return ids that a file stores as integers, or as floating-point numbers without fraction.
+
+    Raises a SourceError unless they are from ``lowest`` to 2**63 - 1.
+    """
+    if values.dtype.kind == "f":
+        is_whole = (np.abs(values) < 2.0**63) & (values == np.trunc(values))
+        if not is_whole.all():
+            msg = f"{where} has the value {values[~is_whole][0]}; expected integers"
+            raise SourceError(msg)
+    elif values.dtype.kind not in "iu" and len(values):
+        msg = f"{where} has the type {values.dtype}; expected integers"
+        raise SourceError(msg)
+    wrong = values[values < lowest] if values.dtype.kind == "f" else _outside(values, lowest)
+    if len(wrong):
+        kind = "negative id" if wrong[0] < 0 else "id"
+        msg = f"{where} has the {kind} {int(wrong[0])}; expected ids from {lowest} to 2**63 - 1"
+        raise SourceError(msg)
+    return values.astype(np.int64)
+
+
+def _outside(ids: NDArray[Any], lowest: int) -> NDArray[Any]:
+    """Return the ids below ``lowest`` or above 2**63 - 1."""
+    # numpy compares integers exactly, whatever their types.
+    return ids[(ids < lowest) | (ids > _LARGEST)]
 
 
 def some_of(values: NDArray[Any]) -> str:

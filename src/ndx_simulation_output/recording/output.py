@@ -13,7 +13,7 @@ from ndx_simulation_output.recording.array_groups import ArrayGroup
 from ndx_simulation_output.recording.arrays import LazyArray
 from ndx_simulation_output.recording.compartments import CompartmentTable
 from ndx_simulation_output.recording.display import html_summary
-from ndx_simulation_output.recording.ids import as_ids, some_of
+from ndx_simulation_output.recording.ids import as_ids, check_ids, some_of
 from ndx_simulation_output.recording.network import NetworkSnapshot
 from ndx_simulation_output.recording.times import RegularTimes, Times, Timestamps
 from ndx_simulation_output.recording.traces import Traces, read_in_unit, to_dask
@@ -51,7 +51,7 @@ class ExtracellularPotential:
     provenance: Provenance = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Check that the shape of the data agrees with the times and channels."""
+        """Check the channels, and that the shape of the data agrees with the times and channels."""
         expected = (self.times.count, len(self.channel_ids))
         if tuple(self.data.shape) != expected:
             msg = (
@@ -59,6 +59,7 @@ class ExtracellularPotential:
                 f"expected (time, channel) = {expected}"
             )
             raise ShapeMismatchError(msg)
+        check_ids(self.channel_ids, f"channels of {self.name!r}")
 
     def find(self, channels: Iterable[int] | int | None = None) -> NDArray[np.intp]:
         """Return the column index of each channel id, in this order; by default of all.
@@ -267,13 +268,16 @@ class Spikes:
     intervals: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
-        """Check the shapes of ids, times and intervals."""
+        """Check the ids, and the shapes of ids, times and intervals."""
         if self.intervals is not None and self.intervals.shape[1:] != (2,):
             msg = (
                 f"the intervals of the spikes of population {self.population!r} have shape "
                 f"{self.intervals.shape}; expected (interval, 2)"
             )
             raise ShapeMismatchError(msg)
+        check_ids(self.node_ids, f"node ids of population {self.population!r}")
+        if self.silent is not None:
+            check_ids(self.silent, f"silent cells of population {self.population!r}")
         if self.node_ids.shape != self.times.shape or self.times.ndim != 1:
             msg = (
                 f"the spikes of population {self.population!r} have node ids of shape "

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import ShapeMismatchError, SourceError
-
-_INT64_END = 2.0**63
+from ndx_simulation_output.recording.ids import ids_of_source
 
 
 def open_file(path: Path) -> h5py.File:
@@ -113,17 +112,17 @@ def read_numbers(dataset: h5py.Dataset) -> NDArray[Any]:
     return values
 
 
-def read_ids(dataset: h5py.Dataset) -> NDArray[np.int64]:
-    """Read integer ids of any type as int64; unsigned 2**64 - 1 becomes -1."""
+def read_ids(dataset: h5py.Dataset, *, lowest: int = 0, missing: bool = False) -> NDArray[np.int64]:
+    """Read integer ids of any type as int64.
+
+    ``missing`` ids, unsigned 2**64 - 1, become -1.
+    """
     values = read_numbers(dataset)
-    if values.dtype.kind == "u":
-        return values.astype(np.uint64).view(np.int64)
-    if values.dtype.kind == "f":
-        wrong = ~(np.abs(values) < _INT64_END) | (values != np.trunc(values))
-        if wrong.any():
-            msg = f"{location(dataset)} has the value {values[wrong][0]}; expected integers"
-            raise SourceError(msg)
-    return values.astype(np.int64)
+    if missing and values.dtype == np.uint64:
+        is_missing = values == np.iinfo(np.uint64).max
+        ids = ids_of_source(np.where(is_missing, 0, values), location(dataset))
+        return np.where(is_missing, -1, ids)
+    return ids_of_source(values, location(dataset), lowest=lowest)
 
 
 def write_ids(group: h5py.Group, name: str, values: NDArray[Any], dtype: str) -> h5py.Dataset:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import ShapeMismatchError, SimulationOutputWarning, SourceError
 from ndx_simulation_output.recording import CompartmentTable, Report
-from ndx_simulation_output.recording.ids import free_name
+from ndx_simulation_output.recording.ids import check_ids, free_name
 from ndx_simulation_output.sonata.hdf5 import (
     child,
     first_dataset,
@@ -35,6 +35,8 @@ _RESERVED = {*_OWN_COLUMNS, "population", "counts", "cell_columns", "cls", "id",
 _RESERVED |= {"description", "columns", "colnames", "fields", "children", "container_source"}
 _RESERVED |= {"object_id", "namespace", "data_type", "neurodata_type", "modified"}
 _FLOAT_COLUMNS = {"x", "y", "z", "diameter"}
+
+_ANY = -(2**63)  # the lowest of ids that may be negative
 
 _DTYPES = {
     "allen": {"node_ids": "<u8", "element_ids": "<u8", "pointers": "<u8"},
@@ -70,7 +72,7 @@ def _read_cell_columns(
 
     The SONATA guide has N pointers in a table and N + 1 in a formula; all simulators write N + 1.
     """
-    values = read_ids(pointers)
+    values = read_ids(pointers, lowest=_ANY)
     if len(values) not in {len(cells), len(cells) + 1}:
         msg = (
             f"{location(pointers)} has {len(values)} values for {len(cells)} node ids; expected "
@@ -153,11 +155,9 @@ class _AdditionalColumn:
 
 def read_table(mapping: h5py.Group, population: str, *, every_segment: bool) -> ReportTable:
     """Read a mapping; missing positions are computed if it has ``every_segment``."""
-    elements = read_ids(first_dataset(mapping, *_ELEMENT_IDS))
-    cells = read_ids(ids := first_dataset(mapping, *NODE_IDS))
-    if len(cells) and cells.min() < 0:
-        msg = f"{location(ids)} has the negative id {cells.min()}; expected ids of at least 0"
-        raise SourceError(msg)
+    # bmtk stores the missing section of a point cell, -1, as unsigned 2**64 - 1.
+    elements = read_ids(first_dataset(mapping, *_ELEMENT_IDS), lowest=_ANY, missing=True)
+    cells = read_ids(first_dataset(mapping, *NODE_IDS))
     pointers = first_dataset(mapping, *_POINTERS)
     found = _merge_cells(_read_cell_columns(pointers, cells, len(elements)))
     order = found.columns
@@ -293,6 +293,7 @@ def write_table(
     table = report.compartments
     order = None
     cells, counts = np.asarray(table.cell_ids[:]), table.counts()
+    check_ids(cells, f"cell ids of report {report.name!r}")
     if provenance.get("repeated_ids"):
         if "source_column" in table.columns:
             order = np.argsort(np.asarray(table.columns["source_column"][:]), kind="stable")

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import SourceError, UnsupportedSourceError
 from ndx_simulation_output.recording import Electrodes, Spikes
+from ndx_simulation_output.recording.ids import ids_of_source
 from ndx_simulation_output.sonata.spikes import UNKNOWN_POPULATION, spikes_from_source
 from ndx_simulation_output.sonata.units import ReadOptions
 
@@ -39,7 +40,7 @@ def read_text_spikes(path: Path, options: ReadOptions) -> list[Spikes]:
     try:
         frame = _read_table(path)
         times = _floats(frame, "timestamps")
-        ids = _integers(frame, "node_ids")
+        ids = ids_of_source(_integers(frame, "node_ids"), f"node_ids of {path.name}")
     except (ValueError, KeyError) as error:
         msg = f"{path} cannot be read as spikes (timestamps population node_ids): {error}"
         raise SourceError(msg) from error

@@ -394,13 +394,7 @@ class SpikeSpool:
         self._buffer: list[Spikes] = []
 
     def add(self, spikes: Spikes) -> None:
-        """Add spikes, whose node ids must be integers."""
-        if spikes.node_ids.dtype.kind not in "iu":
-            msg = (
-                f"node ids of population {spikes.population!r} are {spikes.node_ids.dtype}; "
-                "expected integers"
-            )
-            raise TypeError(msg)
+        """Add spikes."""
         self._buffer.append(spikes)
         self._count += len(spikes.times)
         if self._count > _MOST_BUFFERED_SPIKES:

@@ -22,7 +22,7 @@ from ndx_simulation_output.nwb.series import (
 from ndx_simulation_output.nwb.types.namespace import NAMESPACE, constructor, generated_class
 from ndx_simulation_output.recording import Traces
 from ndx_simulation_output.recording.display import html_summary
-from ndx_simulation_output.recording.ids import repeated_values
+from ndx_simulation_output.recording.ids import check_ids, repeated_values
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -266,6 +266,8 @@ def _check_arrays(
         if found != expected:
             msg = f"column {column!r} of table {name!r} has {found} values; expected {expected}"
             raise ShapeMismatchError(msg)
+    check_ids(ids, f"cell ids of table {name!r}")
+    check_ids(ragged["number"], f"compartment numbers of table {name!r}", lowest=-(2**63))
     if len(repeated_values(ids)):
         msg = f"table {name!r} has a cell id more than once; expected one row for each cell"
         raise ShapeMismatchError(msg)
@@ -475,6 +477,7 @@ def _check_table(series: CompartmentSeries) -> None:
     if table is None or not len(table):
         return
     where = f"table {table.name!r} of CompartmentSeries {series.name!r}"
+    check_ids(np.asarray(table.id[:]), f"cell ids of {where}")
     if repeated := repeated_ids(table):
         msg = f"{where} has cell id {repeated[0]} in more than one row; expected one row for each"
         raise ShapeMismatchError(msg)
