@@ -21,7 +21,7 @@ from ndx_simulation_output.recording.arrays import Progress
 from ndx_simulation_output.remote import is_url, open_url, refuse_url
 from ndx_simulation_output.storage.journal import is_being_written, pause_writer, unfinished_files
 from ndx_simulation_output.storage.layout import Layout, StorageOptions
-from ndx_simulation_output.storage.mpi import Communicator, Team, together
+from ndx_simulation_output.storage.mpi import Communicator, Team, shared_arguments, together
 from ndx_simulation_output.storage.partitions import default_workers
 
 if TYPE_CHECKING:
@@ -203,8 +203,8 @@ def convert(
         Called with the number of bytes done since the last call, and the total number.
     comm
         An mpi4py communicator, such as ``mpi4py.MPI.COMM_WORLD``. All its ranks call this function
-        with the same arguments, and each writes a part of the columns. Only rank 0 issues warnings
-        and reports progress.
+        with the same arguments, and each writes a part of the columns; before, they compare these
+        and a fingerprint of the source. Only rank 0 issues warnings and reports progress.
     options
         Options of ``open_output``, such as ``unit``, for values that the source does not state.
 
@@ -227,7 +227,7 @@ def convert(
     WriteError
         If the target cannot be written. An existing target is unchanged.
     RankError
-        If another rank fails.
+        If another rank fails, or has another target or other options.
 
     Example
     -------
@@ -243,6 +243,9 @@ def convert(
         target = Path(target)
         check_target(target, overwrite=overwrite)
         sections = read_metadata(metadata)
+        team.check_same(
+            shared_arguments(target, storage, sections) | {"overwrite": overwrite, **options}
+        )
         workers = team.workers if workers is None else workers
         opened, modified = _open_source(source, target, options)
         with opened as output:

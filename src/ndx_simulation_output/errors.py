@@ -104,7 +104,7 @@ class RestoreError(SimulationOutputError, ValueError):
 
 
 class RankError(SimulationOutputError):
-    """Another rank of an MPI job failed, so this rank stops too."""
+    """Another rank of an MPI job failed, or has other arguments, so all ranks stop."""
 
 
 class MissingDependencyError(SimulationOutputError, ImportError):

@@ -7,8 +7,9 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from itertools import islice, product
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,20 @@ import numpy as np
 
 from ndx_simulation_output import convert
 from ndx_simulation_output.nwb.stream import stream
-from ndx_simulation_output.recording import CompartmentTable, Spikes, StreamedReport, Unit
+from ndx_simulation_output.recording import (
+    CompartmentTable,
+    RegularTimes,
+    Report,
+    Run,
+    SimulationOutput,
+    Spikes,
+    StreamedReport,
+    Unit,
+)
 from ndx_simulation_output.storage import mpi as parallel
 from ndx_simulation_output.storage import writing
 from ndx_simulation_output.storage.layout import StorageOptions
+from tests.sonata.making import File, changed, ecp, report, spikes
 
 STORAGES: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -281,9 +292,141 @@ def stream_killed(directory: Path, comm: Any) -> str:
     return stream_failing("killed", directory, comm)
 
 
+VALUES = np.arange(10_000, dtype="f4").reshape(100, 100)
+REPORT = report(np.arange(100), np.ones(100, int), rows=100, data=VALUES, time=(0.0, 10.0, 0.1))
+IN_VOLTS = REPORT | File({}, {"report/pop/data": {"units": "V"}})
+SOURCES_THAT_DIFFER: dict[str, Callable[[Path], Any]] = {
+    "one value": lambda path: changed(path, report__pop__data=VALUES + (VALUES == 5050)),
+    "late rows": lambda path: changed(path, report__pop__data=VALUES + (VALUES > 9000)),
+    "type": lambda path: changed(path, report__pop__data=VALUES.astype("f8")),
+    "byte order": lambda path: changed(path, report__pop__data=VALUES.astype(">f4")),
+    "ids": lambda path: changed(path, report__pop__mapping__node_ids=np.arange(1, 101)),
+    "elements": lambda path: changed(path, report__pop__mapping__element_ids=np.ones(100, "u4")),
+    "time step": lambda path: changed(path, report__pop__mapping__time=[0.0, 20.0, 0.2]),
+    "start": lambda path: changed(path, report__pop__mapping__time=[0.1, 10.1, 0.1]),
+    "unit of the source": IN_VOLTS.write,
+    "spikes": lambda path: changed(path.with_name("spikes.h5"), spikes__pop__timestamps=[1, 2, 4]),
+    "channels": lambda path: changed(path.with_name("ecp.h5"), ecp__channel_id=[7, 9]),
+}
+"""How the sources of the last rank are changed: they keep their names and numbers of columns."""
+ARGUMENTS_THAT_DIFFER: dict[str, dict[str, Any]] = {
+    "target": {"target": "other.nwb"},
+    "storage.quantize": {"storage": StorageOptions(quantize={"v": "0.25mV"})},
+    "storage.compression": {"storage": StorageOptions(compression="gzip")},
+    "storage.chunks": {"storage": StorageOptions(chunks=(7, 5))},
+    "storage.link": {"storage": StorageOptions(link=True)},
+    "unit": {"unit": {"v": "V"}},
+    "time_unit": {"time_unit": {"v": "s"}},
+    "metadata['Subject']['sex']": {
+        "metadata": {**METADATA, "Subject": {**METADATA["Subject"], "sex": "F"}}
+    },
+    "metadata['NWBFile']['session_start_time']": {
+        "metadata": {"NWBFile": {"session_start_time": "2026-02-01T12:00:00+01:00"}}
+    },
+}
+STREAMS_THAT_DIFFER: dict[str, dict[str, Any]] = {
+    "start": {"start": 0.5},
+    "rate": {"rate": 2e4},
+    "no rate": {"rate": None},
+    "unit": {"unit": Unit("volts")},
+    "dtype": {"dtype": "f8"},
+    "steps": {"steps": 20},
+    "variable": {"variable": "m"},
+    "run.time_step": {"run": Run(time_step=1e-3)},
+    "storage.compression": {"storage": StorageOptions(compression="gzip")},
+    "keep": {"keep": True},
+    "target": {"target": "other.nwb"},
+    "metadata['NWBFile']['session_description']": {
+        "metadata": {
+            **METADATA,
+            "NWBFile": {**METADATA["NWBFile"], "session_description": "another"},
+        }
+    },
+}
+
+
+def write_sources(directory: Path) -> list[Path]:
+    """Write a report, spikes and potentials."""
+    directory.mkdir(exist_ok=True)
+    files = {"v": REPORT, "spikes": spikes(), "ecp": ecp(np.zeros((3, 2), "f4"))}
+    return [file.write(directory / f"{name}.h5") for name, file in files.items()]
+
+
+def attempt(directory: Path, comm: Any, call: Callable[..., object], **arguments: Any) -> str:
+    """Call with a target that exists; give what is raised, and what is then in the directory."""
+    target = directory / arguments.pop("target", "kept.nwb")
+    if comm.rank == 0:
+        (directory / "kept.nwb").write_text("earlier")
+    comm.Barrier()
+    try:
+        call(target, comm, **arguments)
+    except Exception as error:  # noqa: BLE001 - that is what is tested
+        said = f"{type(error).__name__}: {error}"
+    else:
+        said = "no error"
+    comm.Barrier()
+    left = sorted(path.name for path in directory.glob("*.nwb"))
+    kept = (directory / "kept.nwb").read_text(errors="replace")
+    comm.Barrier()
+    return f"{said} | {left} {kept}"
+
+
+def differences(directory: Path, comm: Any) -> dict[str, str]:
+    """Convert and stream where the last rank has something else than the others."""
+    is_last = comm.rank == comm.size - 1
+    sources = write_sources(directory / str(comm.rank))
+    # NWB files have random object ids: all ranks begin with copies of one file.
+    if comm.rank == 0:
+        convert(sources, directory / "run.nwb", metadata=METADATA)
+    comm.Barrier()
+
+    def run(target: Path, comm: Any, source: Any = sources, **options: Any) -> None:
+        convert(source, target, comm=comm, **{"overwrite": True, "metadata": METADATA, **options})
+
+    def record(target: Path, comm: Any, **options: Any) -> None:
+        table = CompartmentTable.from_cells("exc", [comm.rank])
+        fields = {name: options.pop(name) for name in list(options) if name in FIELDS}
+        reports = [StreamedReport(name, table, **{"rate": 1e4, **fields}) for name in "vw"]
+        options = {"overwrite": True, "metadata": METADATA, **options}
+        with stream(target, reports, comm=comm, **options):
+            pass
+
+    said = {"the same": attempt(directory, comm, run, target="same.nwb")}
+    for kind, change in SOURCES_THAT_DIFFER.items():
+        write_sources(directory / str(comm.rank))
+        if is_last:
+            change(sources[0])
+        said[kind] = attempt(directory, comm, run)
+    write_sources(directory / str(comm.rank))
+    for kind, arguments in ARGUMENTS_THAT_DIFFER.items():
+        said[kind] = attempt(directory, comm, run, **(arguments if is_last else {}))
+    for kind, arguments in STREAMS_THAT_DIFFER.items():
+        said[f"stream {kind}"] = attempt(directory, comm, record, **(arguments if is_last else {}))
+    source = directory / f"nwb{comm.rank}.h5"
+    source.write_bytes((directory / "run.nwb").read_bytes())
+    if is_last:
+        changed(source, acquisition__v__data=VALUES + (VALUES == 5050))
+    said["NWB"] = attempt(directory, comm, run, source=source)
+    table = CompartmentTable.from_cells("exc", [3, 5])
+    described = Report(
+        "v", "v", np.full((9, 2), float(is_last)), RegularTimes(0.0, 1e3, 9), table, Unit("volts")
+    )
+    said["in memory"] = attempt(directory, comm, run, source=SimulationOutput((described,)))
+    return said
+
+
+FIELDS = {field.name for field in fields(StreamedReport)}
 JOBS = {
     job.__name__: job
-    for job in (conversions, failures, killed, stream_failures, stream_kept, stream_killed)
+    for job in (
+        conversions,
+        differences,
+        failures,
+        killed,
+        stream_failures,
+        stream_kept,
+        stream_killed,
+    )
 }
 
 if __name__ == "__main__":

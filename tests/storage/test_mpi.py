@@ -235,6 +235,49 @@ def test_a_rank_that_fails_in_a_stream_fails_all_and_leaves_no_file(kind, ranks,
     assert not any(of_rank[kind].endswith("failed.nwb") for of_rank in said)
 
 
+SOURCE_NAMES = {
+    "one value": r"reports\['v'\].data",
+    "late rows": r"reports\['v'\].data",
+    "type": r"reports\['v'\].data",
+    "byte order": r"reports\['v'\].data",
+    "ids": r"reports\['v'\].compartments.cell_ids",
+    "elements": r"reports\['v'\].compartments.columns\['number'\]",
+    "time step": r"reports\['v'\].times.rate",
+    "start": r"reports\['v'\].times.start",
+    "unit of the source": r"reports\['v'\].unit.conversion",
+    "spikes": r"spikes\['pop'\].times",
+    "channels": r"potentials\['ecp'\].channel_ids",
+    "NWB": r"reports\['v'\].data",
+    "in memory": r"reports\['v'\].data",
+}
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_what_differs_between_ranks_is_refused_on_all_and_nothing_is_written(ranks, did):
+    _, said = did("differences", ranks)
+
+    expected = {
+        kind: f"SourceError: rank {ranks - 1} has read {name} = .*; expected that of rank 0, .*"
+        for kind, name in SOURCE_NAMES.items()
+    }
+    expected |= {
+        kind: f"RankError: rank {ranks - 1} has {re.escape(kind)} = .*; expected that of rank 0, .*"
+        for kind in mpi_job.ARGUMENTS_THAT_DIFFER
+    }
+    for kind, changes in mpi_job.STREAMS_THAT_DIFFER.items():
+        name = re.escape(next(iter(changes)) if kind == "no rate" else kind)
+        words = f"RankError: rank {ranks - 1} has {name} = "
+        if next(iter(changes)) in mpi_job.FIELDS:
+            words = f"ShapeMismatchError: rank {ranks - 1} streams 'v' with {name} = "
+        expected[f"stream {kind}"] = f"{words}.*; expected that of rank 0, .*"
+    left = re.escape(" | ['kept.nwb', 'run.nwb', 'same.nwb'] earlier")
+    for of_rank in said:
+        assert of_rank.pop("the same").startswith("no error")
+        assert of_rank.keys() == expected.keys()
+        for kind, text in of_rank.items():
+            assert re.fullmatch(expected[kind] + left, text), kind
+
+
 def check_flushed(path: Path, ranks: int) -> None:
     """Check that all that was flushed is in the file."""
     with open_output(path) as output:

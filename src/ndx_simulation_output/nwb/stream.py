@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from ndx_simulation_output.storage.growing import (
 )
 from ndx_simulation_output.storage.journaled import JournaledFileObject, create_journaled
 from ndx_simulation_output.storage.layout import StorageOptions
-from ndx_simulation_output.storage.mpi import Communicator, Team, together
+from ndx_simulation_output.storage.mpi import Communicator, Team, shared_arguments, together
 from ndx_simulation_output.storage.writing import create_dataset, replace_dataset
 
 __all__ = ["Stream", "stream"]
@@ -79,7 +80,8 @@ def stream(
         is not removed and can be recovered. By default no file is left.
     comm
         An mpi4py communicator, such as ``mpi4py.MPI.COMM_WORLD``. All of its ranks enter the block
-        and append the same number of time steps, in the same order of reports.
+        with the same arguments, except for the cells of the tables, and append the same number of
+        time steps, in the same order of reports.
 
     Raises
     ------
@@ -96,7 +98,7 @@ def stream(
     WriteError
         If the target cannot be written; an existing target is not changed.
     RankError
-        If another rank fails.
+        If another rank fails, or has another target, run, metadata or storage.
 
     Example
     -------
@@ -109,6 +111,9 @@ def stream(
     with _recover_on_failure(partials, target, overwrite=overwrite), together(comm) as team:
         check_target(target, overwrite=overwrite)
         sections = read_metadata(metadata)
+        shared = {f"run.{name}": value for name, value in asdict(run).items()}
+        shared |= {"overwrite": overwrite, "keep": keep}
+        team.check_same(shared_arguments(target, storage, sections) | shared)
         plan = plan_stream(reports, storage, team)
         created = (
             create_journaled(target, overwrite=overwrite, keep=keep)

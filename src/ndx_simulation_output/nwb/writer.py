@@ -17,6 +17,7 @@ from ndx_simulation_output.nwb.network_state import DeferredColumns, load_column
 from ndx_simulation_output.nwb.zarr import write_store
 from ndx_simulation_output.recording import SimulationOutput
 from ndx_simulation_output.recording.arrays import Progress, size_in_bytes
+from ndx_simulation_output.recording.fingerprints import fingerprint
 from ndx_simulation_output.storage.columns import write_columns
 from ndx_simulation_output.storage.layout import StorageOptions
 from ndx_simulation_output.storage.links import link_dataset
@@ -64,7 +65,9 @@ def write(
         raise LayoutError(msg)
     check_target(target, overwrite=overwrite)
     workers = team.workers if workers is None else workers
-    _check_sources(output, team)
+    if team.size > 1:
+        hint = ". Are the sources on a file system shared by all ranks?"
+        team.check_same(fingerprint(output), "read {name} = {value}", SourceError, hint)
     if team.rank > 0:
         with write_errors(target):
             for source in [] if storage.link else matrices(output):
@@ -110,15 +113,3 @@ def _write(
     create = partial(create_dataset, layout=layout, dtype=source.dtype)
     dataset = replace_dataset(matrix.dataset, create)
     write_matrix_together(team, source, dataset, layout, path, workers=workers, progress=done)
-
-
-def _check_sources(output: SimulationOutput, team: Team) -> None:
-    """Raise SourceError if ranks have read data of different shapes or types."""
-    read = team.allgather([f"{data.shape} of {data.dtype}" for data in matrices(output)])
-    for rank, found in enumerate(read):
-        if found != read[0]:
-            msg = (
-                f"rank {rank} has read {', '.join(found)}; expected the data of rank 0, "
-                f"{', '.join(read[0])}. Are the sources on a file system shared by all ranks?"
-            )
-            raise SourceError(msg)

@@ -5,7 +5,7 @@ import os
 import struct
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,24 +77,38 @@ def plan_stream(
 
 def _count_columns(reports: Sequence[StreamedReport], team: Team) -> list[list[int]]:
     """Return the number of columns of each report on each rank."""
-    own = {
-        report.name: (np.dtype(report.dtype).str, report.rate, report.start) for report in reports
-    }
+    own = {report.name: _shared(report) for report in reports}
     if len(own) < len(reports):
         names = ", ".join(report.name for report in reports)
         msg = f"reports have the same name: {names}"
         raise NameClashError(msg)
     of_all = team.allgather((own, [report.compartments.n_compartments for report in reports]))
     for rank, (others, _) in enumerate(of_all):
-        if list(others.items()) != list(of_all[0][0].items()):
-            msg = f"rank {rank} streams {others}; expected the same as rank 0, {of_all[0][0]}"
-            raise ShapeMismatchError(msg)
+        expected = of_all[0][0]
+        if list(others) != list(expected):
+            msg = f"rank {rank} streams {list(others)}; expected the same as rank 0, "
+            raise ShapeMismatchError(msg + f"{list(expected)}")
+        for name, of_report in expected.items():
+            for key, value in of_report.items():
+                if others[name][key] != value:
+                    msg = (
+                        f"rank {rank} streams {name!r} with {key} = {others[name][key]!r}; "
+                        f"expected that of rank 0, {value!r}"
+                    )
+                    raise ShapeMismatchError(msg)
     counts = [[of_rank[number] for _, of_rank in of_all] for number in range(len(reports))]
     for report, of_ranks in zip(reports, counts, strict=True):
         if not sum(of_ranks):
             msg = f"report {report.name!r} has no compartments; expected at least one"
             raise ShapeMismatchError(msg)
     return counts
+
+
+def _shared(report: StreamedReport) -> dict[str, Any]:
+    """Return the fields of a report that all ranks must share: all except the table."""
+    found = {field.name: getattr(report, field.name) for field in fields(report)}
+    del found["name"], found["compartments"]
+    return {**found, "dtype": np.dtype(report.dtype).str}
 
 
 def _in_memory(table: CompartmentTable) -> CompartmentTable:

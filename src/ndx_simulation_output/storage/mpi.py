@@ -11,19 +11,21 @@ failures, so that all ranks raise an error instead of waiting for the one that f
 import os
 import pickle
 import platform
+import re
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import h5py
 
-from ndx_simulation_output.errors import RankError
+from ndx_simulation_output.errors import RankError, SimulationOutputError
 from ndx_simulation_output.recording.arrays import LazyArray, chunks_of
-from ndx_simulation_output.storage.layout import Layout
+from ndx_simulation_output.storage.layout import Layout, StorageOptions
 from ndx_simulation_output.storage.partitions import default_workers, regions
 from ndx_simulation_output.storage.writing import (
     DatasetLocation,
@@ -41,6 +43,11 @@ _ROUND, _ROUND_BYTES = 8, 2**24
 pieces of two rounds are in memory."""
 _PAUSE = 2e-4
 """Seconds between two tests whether all ranks have arrived; threads use the processor meanwhile."""
+_CLOCKS = timedelta(minutes=1)
+"""Times of day of different ranks that differ by less may be readings of their clocks."""
+_ADDRESS = re.compile(" at 0x[0-9a-f]+")
+_NONE = "none"
+_LONGEST = 200
 
 _Value = TypeVar("_Value")
 
@@ -125,6 +132,32 @@ class Team:
         self.allgather()
         return [pickle.loads(sent) for sent in self.comm.gather(packed) or []]  # noqa: S301 - ours
 
+    def check_same(
+        self,
+        found: Mapping[str, Any],
+        what: str = "{name} = {value}",
+        error: type[SimulationOutputError] = RankError,
+        hint: str = "",
+    ) -> None:
+        """Raise the same ``error`` on all ranks if a value of ``found`` differs between them.
+
+        ``what`` formats the name and the value for the message, to which ``hint`` is appended.
+        """
+        if self.size == 1:
+            return
+        own = {name: _comparable(value) for name, value in found.items()}
+        first, *others = self.allgather(own)
+        for rank, other in enumerate(others, start=1):
+            for name in dict.fromkeys([*first, *other]):
+                expected, value = (values.get(name, _NONE) for values in (first, other))
+                if not _agree(expected, value):
+                    named = what.format(name=name, value=_shortened(value))
+                    msg = (
+                        f"rank {rank} has {named}; expected that of rank 0, "
+                        f"{_shortened(expected)}{hint}"
+                    )
+                    raise error(msg)
+
     def fail(self, error: BaseException) -> None:
         """Report an error of this rank to the other ranks, unless a failure is known already."""
         if not self._has_failed:
@@ -144,6 +177,41 @@ class Team:
             msg = f"rank {rank} failed: {reason}"
             raise RankError(msg)
         return [value for _, value in received]
+
+
+def shared_arguments(
+    target: Path, storage: StorageOptions, sections: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return the arguments that all ranks must share, by name, for ``Team.check_same``.
+
+    An identifier may be new on each rank; that of rank 0 is stored.
+    """
+    return {
+        "target": str(target.resolve()),
+        **{f"storage.{name}": value for name, value in asdict(storage).items()},
+        **{
+            f"metadata[{section!r}][{key!r}]": value
+            for section, values in sections.items()
+            for key, value in values.items()
+            if key != "identifier"
+        },
+    }
+
+
+def _comparable(value: Any) -> Any:
+    """Return a value that all ranks can send and compare: a time, or text without addresses."""
+    return value if isinstance(value, datetime) else _ADDRESS.sub("", repr(value))
+
+
+def _agree(first: Any, second: Any) -> bool:
+    if isinstance(first, datetime) and isinstance(second, datetime):
+        return abs(first - second) < _CLOCKS
+    return bool(first == second)
+
+
+def _shortened(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 @contextmanager
