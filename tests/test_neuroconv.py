@@ -5,6 +5,7 @@ import json
 import tracemalloc
 from datetime import datetime, timezone
 from importlib.util import find_spec
+from itertools import permutations
 
 import h5py
 import numpy as np
@@ -14,18 +15,19 @@ from pynwb import NWBHDF5IO
 
 from ndx_simulation_output import StorageOptions, convert, open_output, sonata
 from ndx_simulation_output.cable import simulate
-from ndx_simulation_output.errors import NameClashError, SourceError
+from ndx_simulation_output.errors import MetadataError, NameClashError, SourceError
 from ndx_simulation_output.nwb.checks import check_file
 
 if find_spec("neuroconv") is None:
     pytest.skip("neuroconv is not installed", allow_module_level=True)
 
 import jsonschema
-from neuroconv import NWBConverter
+from neuroconv import ConverterPipe, NWBConverter
 from neuroconv.tools.nwb_helpers import (
     configure_and_write_nwbfile,
     make_nwbfile_from_metadata,
 )
+from neuroconv.tools.testing.mock_interfaces import MockRecordingInterface, MockSortingInterface
 
 from ndx_simulation_output.neuroconv import (
     AnnarchyInterface,
@@ -264,6 +266,89 @@ def test_all_interfaces_go_into_one_file(
             assert [group.name for group in found.arrays] == [*names, "RawData"]
         assert len(found.networks) == 1
         assert instrument.name in found.provenance["files"]
+
+
+@pytest.mark.parametrize(
+    ("order", "stub"),
+    [
+        *((order, False) for order in permutations(["network", "units", "electrodes"])),
+        (("network", "units", "electrodes"), True),
+    ],
+)
+def test_a_simulation_is_written_beside_a_recording_in_any_order(order, stub, run, tmp_path):
+    path = tmp_path / "both.nwb"
+    interfaces = {
+        "network": SonataInterface(folder_path=run),
+        "units": MockSortingInterface(num_units=3, durations=(1.0,)),
+        "electrodes": MockRecordingInterface(num_channels=4, durations=(0.1,)),
+    }
+    converter = ConverterPipe({name: interfaces[name] for name in order})
+    options = {name: {"stub_test": stub} for name in order}
+
+    converter.run_conversion(path, metadata=metadata_of(converter), conversion_options=options)
+
+    assert not [finding for finding in check_file(path) if finding.severity == "error"]
+    with NWBHDF5IO(path) as io:
+        nwbfile = io.read()
+        assert (len(nwbfile.units), len(nwbfile.electrodes)) == (3, 4)
+        assert "node_id" not in nwbfile.units.colnames
+        assert "channel" not in nwbfile.electrodes.colnames
+    with open_output(path) as found, open_output(run) as expected:
+        *simulated, recorded = found.spikes
+        assert recorded.population == "unknown"
+        cells = [set(map(int, spikes.node_ids)) for spikes in expected.spikes]
+        if stub:
+            found_cells = [
+                {*map(int, spikes.node_ids), *map(int, spikes.silent)} for spikes in simulated
+            ]
+            assert found_cells == cells
+        for spikes, whole in zip(simulated, expected.spikes, strict=True):
+            assert spikes.population == whole.population
+            n_spikes = len(spikes.times)
+            np.testing.assert_array_equal(np.sort(spikes.times), np.sort(whole.times)[:n_spikes])
+            assert stub or n_spikes == len(whole.times)
+        (potential,) = (part for part in found.potentials if part.name == "ecp")
+        positions = expected.potentials[0].electrodes.positions
+        np.testing.assert_array_equal(potential.electrodes.positions, positions)
+        for report in expected.reports:
+            rows = 100 if stub else None
+            np.testing.assert_array_equal(found[report.name].data[:], report.data[:rows])
+
+
+@pytest.mark.parametrize("kind", ["pymodaq", "neuronvisio", "annarchy"])
+def test_stub_tests_shorten_every_source(kind, request, tmp_path):
+    data = request.getfixturevalue(f"{kind}_data")
+    interface = {
+        "pymodaq": lambda: PymodaqInterface(file_path=min(data.rglob("*.h5"))),
+        "neuronvisio": lambda: NeuronvisioInterface(file_path=data / "flat_nv091_pt240.h5"),
+        "annarchy": lambda: AnnarchyInterface(
+            file_path=data / "annarchy-4.8.2.7" / "network.npz", dt=0.5
+        ),
+    }[kind]()
+
+    path = converted(interface, tmp_path / "stub.nwb", stub_test=True)
+
+    with open_output(path) as found:
+        groups = [part for group in found.arrays for _, part in group.walk()]
+        arrays = [array.values.shape for group in groups for array in group.arrays]
+        shapes = [*arrays, *(report.data.shape for report in found.reports)]
+        assert shapes or found.networks
+        assert all(shape[0] <= 100 for shape in shapes if shape)
+    assert not [finding for finding in check_file(path) if finding.severity == "error"]
+
+
+def test_where_a_simulation_is_written_can_be_said(run, tmp_path):
+    interface = SonataInterface(file_paths=[run / "spikes.h5"])
+    path = converted(interface, tmp_path / "run.nwb", write_as="processing")
+
+    with NWBHDF5IO(path) as io:
+        nwbfile = io.read()
+        assert nwbfile.units is None
+        assert "node_id" in nwbfile.processing["ecephys"]["simulated_units"].colnames
+    with pytest.raises(MetadataError, match="write_as is 'unit'; expected 'units' or 'processing'"):
+        interface.add_to_nwbfile(
+            make_nwbfile_from_metadata(metadata_of(interface)), write_as="unit"
+        )
 
 
 def test_spikes_find_no_place_beside_those_of_another_source(run, tmp_path):

@@ -5,20 +5,38 @@ NeuroConv writes them, in chunks as :doc:`/explanation/storage` describes.
 """
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
+import numpy as np
 from pynwb import NWBFile
 
 from ndx_simulation_output import sonata
-from ndx_simulation_output.errors import LayoutError, MissingDependencyError, SourceError
+from ndx_simulation_output.errors import (
+    LayoutError,
+    MetadataError,
+    MissingDependencyError,
+    SourceError,
+)
 from ndx_simulation_output.formats import read_as
 from ndx_simulation_output.nwb.arrays import ArrayBlocks, array_blocks
-from ndx_simulation_output.nwb.mapping import add_output, describe_session, plan_output
+from ndx_simulation_output.nwb.mapping import (
+    add_output,
+    describe_session,
+    has_recording,
+    plan_output,
+)
 from ndx_simulation_output.nwb.metadata import run_metadata
-from ndx_simulation_output.recording import LazyArray, Run, SimulationOutput
+from ndx_simulation_output.recording import (
+    ArrayGroup,
+    LazyArray,
+    Run,
+    SimulationOutput,
+    Spikes,
+)
 from ndx_simulation_output.recording.arrays import read_all
+from ndx_simulation_output.recording.views import FirstRows
 from ndx_simulation_output.storage.layout import Layout, StorageOptions
 
 try:
@@ -30,6 +48,9 @@ except ImportError as error:
     raise MissingDependencyError(msg) from error
 
 __all__ = ["AnnarchyInterface", "NeuronvisioInterface", "PymodaqInterface", "SonataInterface"]
+
+_STUB_STEPS = 100
+"""Number of time steps that ``stub_test`` adds, as in the interfaces of NeuroConv."""
 
 _TYPES = {str: "string", int: "integer", float: "number"}
 
@@ -99,6 +120,8 @@ class _Interface(BaseDataInterface):  # type: ignore[misc]
         metadata: dict[str, Any] | None = None,
         *,
         storage: StorageOptions | None = None,
+        stub_test: bool = False,
+        write_as: Literal["units", "processing"] | None = None,
     ) -> None:
         """Add the recordings to a file in memory; values are read when the file is written.
 
@@ -111,12 +134,20 @@ class _Interface(BaseDataInterface):  # type: ignore[misc]
         storage
             ``access``, ``chunks`` and ``memory`` of ``StorageOptions``, or a dict of these, from
             which chunks are planned. Compression belongs to NeuroConv's backend configuration.
+        stub_test
+            If True, add only the first 100 time steps, the spikes during these, and the first 100
+            elements of arrays. States of networks are complete.
+        write_as
+            Where spikes and electrodes are written: ``"units"`` for the tables of units and
+            electrodes of the file, ``"processing"`` for the tables ``simulated_units`` and
+            ``simulated_electrodes`` of the processing module ``ecephys``. By default the latter if
+            the file has units or electrodes of a recording, or the metadata describe a recording
+            (``Ecephys``), whose interface may be added later.
 
         Raises
         ------
         NameClashError
-            If the file has an object of the same name, or units or electrodes that cannot be
-            extended.
+            If the file has an object of the same name.
         MetadataError
             If the metadata do not fit NWB.
         LayoutError
@@ -125,9 +156,84 @@ class _Interface(BaseDataInterface):  # type: ignore[misc]
             If arrays contain values that NWB cannot store.
 
         """
-        layouts = plan_output(self._output, _storage_options(storage))
+        if write_as not in {None, "units", "processing"}:
+            msg = f"write_as is {write_as!r}; expected 'units' or 'processing'"
+            raise MetadataError(msg)
+        if write_as is None:
+            is_beside = has_recording(nwbfile) or "Ecephys" in (metadata or {})
+        else:
+            is_beside = write_as == "processing"
+        output = _first_steps(self._output) if stub_test else self._output
+        layouts = plan_output(output, _storage_options(storage))
         run = (metadata or {}).get("SimulationMetaData", {})
-        add_output(nwbfile, self._output, run, layouts, _planned, wrap_labeled_array=array_blocks)
+        add_output(
+            nwbfile,
+            output,
+            run,
+            layouts,
+            _planned,
+            wrap_labeled_array=array_blocks,
+            in_processing=is_beside,
+        )
+
+
+def _first_steps(output: SimulationOutput) -> SimulationOutput:
+    """Return the first time steps of series, the spikes during these, and the starts of arrays."""
+    reports, potentials = map(_first_rows, (output.reports, output.potentials))
+    stops = [series.times.seconds()[-1:] for series in (*reports, *potentials)]
+    stop = max((float(last[0]) for last in stops if len(last)), default=None)
+    note = f"only the first {_STUB_STEPS} time steps are contained (stub_test)"
+    return replace(
+        output,
+        reports=reports,
+        potentials=potentials,
+        spikes=tuple(_first_spikes(spikes, stop) for spikes in output.spikes),
+        arrays=tuple(map(_first_elements, output.arrays)),
+        notes=(*output.notes, note),
+    )
+
+
+def _first_rows(series: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(
+        replace(
+            part,
+            data=FirstRows(part.data, _STUB_STEPS),
+            times=part.times.part(slice(0, _STUB_STEPS)),
+        )
+        for part in series
+    )
+
+
+def _first_spikes(spikes: Spikes, stop: float | None) -> Spikes:
+    """Return the spikes until ``stop`` (s), by default the first ones; other cells are silent."""
+    if stop is None:
+        stop = float(np.sort(spikes.times)[:_STUB_STEPS].max(initial=-np.inf))
+    kept = spikes.times <= stop
+    intervals = spikes.intervals
+    if intervals is not None:
+        intervals = np.minimum(intervals[intervals[:, 0] <= stop], stop)
+    known = np.union1d(spikes.node_ids, [] if spikes.silent is None else spikes.silent)
+    return replace(
+        spikes,
+        node_ids=spikes.node_ids[kept],
+        times=spikes.times[kept],
+        columns={name: values[kept] for name, values in spikes.columns.items()},
+        silent=np.setdiff1d(known, spikes.node_ids[kept]).astype(spikes.node_ids.dtype),
+        intervals=intervals,
+    )
+
+
+def _first_elements(group: ArrayGroup) -> ArrayGroup:
+    arrays = [
+        replace(array, values=FirstRows(array.values, _STUB_STEPS)) if array.values.shape else array
+        for array in group.arrays
+    ]
+    axes = [
+        replace(axis, values=FirstRows(axis.values, _STUB_STEPS)) if axis.index == 0 else axis
+        for axis in group.axes
+    ]
+    groups = tuple(map(_first_elements, group.groups))
+    return replace(group, arrays=tuple(arrays), axes=tuple(axes), groups=groups)
 
 
 def _storage_options(storage: StorageOptions | Mapping[str, Any] | None) -> StorageOptions:

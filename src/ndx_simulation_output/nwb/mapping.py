@@ -23,9 +23,15 @@ from ndx_simulation_output.nwb.metadata import (
     run_metadata,
 )
 from ndx_simulation_output.nwb.network_state import WrapColumn, load_column, make_state
-from ndx_simulation_output.nwb.potentials import add_electrodes, make_potential
+from ndx_simulation_output.nwb.potentials import (
+    SIMULATED_ELECTRODES,
+    add_electrodes,
+    ecephys_module,
+    make_potential,
+    simulated_table,
+)
 from ndx_simulation_output.nwb.series import free_nwb_name, nwb_name, time_arguments
-from ndx_simulation_output.nwb.spikes import make_units
+from ndx_simulation_output.nwb.spikes import SIMULATED_UNITS, has_cells, make_units
 from ndx_simulation_output.nwb.types import Compartments, CompartmentSeries
 from ndx_simulation_output.recording import (
     CompartmentTable,
@@ -105,25 +111,32 @@ def add_output(
     wrap: WrapMatrix,
     wrap_column: WrapColumn = load_column,
     wrap_labeled_array: WrapLabeledArray = load_array,
+    *,
+    in_processing: bool = False,
 ) -> NWBMapping:
     """Add the NWB objects of a recording to ``nwbfile``, which may have other objects.
 
-    ``own_metadata`` are arguments of ``SimulationMetaData`` that replace those of the run.
+    ``own_metadata`` are arguments of ``SimulationMetaData`` that replace those of the run. If
+    ``in_processing`` is True, units and electrodes are added to the processing module ``ecephys``,
+    beside those of a recording.
     """
     _check_names_unique(output)
-    _check_not_contained(nwbfile, output)
+    _check_not_contained(nwbfile, output, in_processing=in_processing)
     mapping = NWBMapping(nwbfile, wrap)
     metadata = nwbfile.lab_meta_data.get("simulation")
     tables = _Tables(() if metadata is None else metadata.compartments)
     series_facts = _add_reports(mapping, output, tables, layouts)
-    series_facts |= _add_potentials(mapping, output, layouts)
+    series_facts |= _add_potentials(mapping, output, layouts, in_processing=in_processing)
     group_names = add_arrays(nwbfile, output.arrays, wrap_labeled_array)
     for network in output.networks:
         state = make_state(network, free_nwb_name(network.name, nwbfile.acquisition), wrap_column)
         nwbfile.add_acquisition(state)
     run = {**run_metadata(output.run), **own_metadata}
-    units, spike_facts = make_units(output.spikes, run.get("time_step"))
-    if len(units):
+    name = SIMULATED_UNITS if in_processing else "units"
+    units, spike_facts = make_units(output.spikes, run.get("time_step"), name)
+    if len(units) and in_processing:
+        ecephys_module(nwbfile).add(units)
+    elif len(units):
         nwbfile.units = units
     provenance = {**output.provenance, "series": series_facts, "spikes": spike_facts}
     provenance |= {"arrays": group_names} if group_names else {}
@@ -254,11 +267,15 @@ def _add_reports(
 
 
 def _add_potentials(
-    mapping: NWBMapping, output: SimulationOutput, layouts: Mapping[str, Layout]
+    mapping: NWBMapping,
+    output: SimulationOutput,
+    layouts: Mapping[str, Layout],
+    *,
+    in_processing: bool,
 ) -> dict[str, Any]:
     """Add the potentials; return their provenance by the names of the series."""
     facts = {}
-    regions = add_electrodes(mapping.nwbfile, output.potentials)
+    regions = add_electrodes(mapping.nwbfile, output.potentials, in_processing=in_processing)
     for potential, region in zip(output.potentials, regions, strict=True):
         layout = layouts[potential.name]
         series = make_potential(potential, mapping.wrap(potential.data, layout), region)
@@ -288,7 +305,15 @@ def _check_names_unique(output: SimulationOutput) -> None:
             raise NameClashError(msg)
 
 
-def _check_not_contained(nwbfile: NWBFile, output: SimulationOutput) -> None:
+def has_recording(nwbfile: NWBFile) -> bool:
+    """Return True if the file has units or electrodes that are not those of a simulation."""
+    tables = [(nwbfile.units, "node_id"), (nwbfile.electrodes, "channel")]
+    return any(table is not None and own not in table.colnames for table, own in tables)
+
+
+def _check_not_contained(
+    nwbfile: NWBFile, output: SimulationOutput, *, in_processing: bool = False
+) -> None:
     """Raise NameClashError if ``nwbfile`` already has objects that the output would add."""
     found = [
         f"acquisition {name!r}" for name in _series_names(output) if name in nwbfile.acquisition
@@ -296,10 +321,14 @@ def _check_not_contained(nwbfile: NWBFile, output: SimulationOutput) -> None:
     metadata = nwbfile.lab_meta_data.get("simulation")
     if metadata is not None and metadata.container_source is not None:
         found.append("the metadata of a simulation, which are on disk")
-    if nwbfile.units is not None and any(len(spikes.times) for spikes in output.spikes):
-        found.append("units")
-    if nwbfile.electrodes is not None and output.potentials:
-        found.append("electrodes")
+    added = [
+        ("units", SIMULATED_UNITS, any(has_cells(spikes) for spikes in output.spikes)),
+        ("electrodes", SIMULATED_ELECTRODES, bool(output.potentials)),
+    ]
+    for name, in_module, is_added in added:
+        existing = simulated_table(nwbfile, in_module) if in_processing else getattr(nwbfile, name)
+        if is_added and existing is not None:
+            found.append(existing.name)
     if found:
         msg = f"the NWB file already has {found[0]}; add the output to another NWB file"
         raise NameClashError(msg)

@@ -4,16 +4,19 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from hdmf.common import DynamicTableRegion
+from hdmf.common import DynamicTable, DynamicTableRegion
 from hdmf.data_utils import DataIO
 from numpy.typing import NDArray
-from pynwb import NWBFile, TimeSeries
-from pynwb.ecephys import ElectricalSeries
+from pynwb import NWBFile, ProcessingModule, TimeSeries
+from pynwb.ecephys import ElectricalSeries, ElectrodesTable
 
 from ndx_simulation_output.nwb.series import nwb_name, read_times, time_arguments
 from ndx_simulation_output.recording import Electrodes, ExtracellularPotential, Unit
 from ndx_simulation_output.recording.views import Matrix
 from ndx_simulation_output.storage.reading import wrap_array
+
+SIMULATED_ELECTRODES = "simulated_electrodes"
+"""The electrodes of a simulation in a file that has electrodes of a recording too."""
 
 _CHANNEL = "channel"
 
@@ -21,14 +24,34 @@ _POSITIONS = ("x", "y", "z")
 _ELECTRODE_COLUMNS = {*_POSITIONS, _CHANNEL, "location", "group", "group_name", "imp", "filtering"}
 
 
+def ecephys_module(nwbfile: NWBFile) -> ProcessingModule:
+    """Return the processing module ``ecephys``; create it if it does not exist."""
+    module = nwbfile.processing.get("ecephys")
+    if module is None:
+        description = "Data of extracellular electrophysiology"
+        module = nwbfile.create_processing_module("ecephys", description)
+    return module
+
+
+def simulated_table(nwbfile: NWBFile, name: str) -> DynamicTable | None:
+    """Return a table of the processing module ``ecephys``, or None if it does not exist."""
+    module = nwbfile.processing.get("ecephys")
+    return None if module is None else module.data_interfaces.get(name)
+
+
 def add_electrodes(
-    nwbfile: NWBFile, potentials: Sequence[ExtracellularPotential]
+    nwbfile: NWBFile, potentials: Sequence[ExtracellularPotential], *, in_processing: bool
 ) -> list[DynamicTableRegion]:
     """Add the electrodes of all potentials; return the table region of the channels of each."""
     if not potentials:
         return []
+    table = ElectrodesTable()
+    if in_processing:
+        table = DynamicTable(name=SIMULATED_ELECTRODES, description="Electrodes of the simulation")
+        for name in (*_POSITIONS, "location", "group", "group_name"):
+            table.add_column(name, f"{name} of the electrode")
     device = nwbfile.create_device("simulated electrodes", "Electrodes of the simulation")
-    nwbfile.add_electrode_column(_CHANNEL, "Id of the channel in the source")
+    table.add_column(_CHANNEL, "Id of the channel in the source")
     extras = {
         name: values
         for potential in potentials
@@ -36,7 +59,7 @@ def add_electrodes(
         for name, values in potential.electrodes.columns.items()
     }
     for name in extras:
-        nwbfile.add_electrode_column(name, f"{name} of the source")
+        table.add_column(name, f"{name} of the source")
     regions = []
     for potential in potentials:
         group = nwbfile.create_electrode_group(
@@ -45,8 +68,15 @@ def add_electrodes(
             location="unknown",
             device=device,
         )
-        rows = _add_channels(nwbfile, potential, group, list(extras))
-        regions.append(nwbfile.create_electrode_table_region(rows, "the recorded channels"))
+        rows = _add_channels(table, potential, group, list(extras))
+        region = DynamicTableRegion(
+            name="electrodes", data=rows, description="the recorded channels", table=table
+        )
+        regions.append(region)
+    if in_processing:
+        ecephys_module(nwbfile).add(table)
+    else:
+        nwbfile.electrodes = table
     return regions
 
 
@@ -100,21 +130,22 @@ def _electrode_group(series: str) -> str:
 
 
 def _add_channels(
-    nwbfile: NWBFile, potential: ExtracellularPotential, group: Any, extras: list[str]
+    table: DynamicTable, potential: ExtracellularPotential, group: Any, extras: list[str]
 ) -> list[int]:
     electrodes = potential.electrodes or Electrodes(np.zeros(0, np.int64), np.zeros((0, 3)))
     ids = [*electrodes.ids.tolist()]
     ids += [channel for channel in np.asarray(potential.channel_ids).tolist() if channel not in ids]
-    first = len(nwbfile.electrodes)
+    first = len(table)
     for index, channel in enumerate(ids):
         is_known = index < len(electrodes.ids)
         position = electrodes.positions[index] if is_known else np.full(3, np.nan)
-        nwbfile.add_electrode(
+        table.add_row(
             x=float(position[0]),
             y=float(position[1]),
             z=float(position[2]),
             location="unknown",
             group=group,
+            group_name=group.name,
             **{_CHANNEL: channel},
             **{name: _extra_value(electrodes, name, index, is_known=is_known) for name in extras},
         )

@@ -30,9 +30,13 @@ from ndx_simulation_output.errors import ShapeMismatchError, SourceError
 from ndx_simulation_output.nwb.arrays_reading import read_group, restore_group
 from ndx_simulation_output.nwb.metadata import read_session
 from ndx_simulation_output.nwb.network_state import read_state
-from ndx_simulation_output.nwb.potentials import read_potential
+from ndx_simulation_output.nwb.potentials import (
+    SIMULATED_ELECTRODES,
+    read_potential,
+    simulated_table,
+)
 from ndx_simulation_output.nwb.series import read_series, uneven_columns
-from ndx_simulation_output.nwb.spikes import UNITS_COLUMNS, read_units
+from ndx_simulation_output.nwb.spikes import SIMULATED_UNITS, UNITS_COLUMNS, read_units
 from ndx_simulation_output.nwb.types import (
     NAMESPACE,
     AxesTimeSeries,
@@ -250,13 +254,17 @@ def _read_output(nwbfile: NWBFile, path: Path | RemoteFile) -> SimulationOutput:
     group_names, group_facts = provenance.pop("arrays", {}), provenance.pop("groups", {})
     reports, potentials, notes = _read_series(nwbfile, provenance.pop("series", {}))
     notes += _notes_of_others(nwbfile)
-    try:
-        spikes = read_units(nwbfile.units, provenance.pop("spikes", []))
-    except SourceError as error:
-        spikes = []
-        notes.append(f"left out: {error}")
-    else:
-        notes += _notes_of_units(nwbfile.units, spikes)
+    spikes: list[Spikes] = []
+    spike_facts = provenance.pop("spikes", [])
+    for units in _units_tables(nwbfile):
+        try:
+            found = read_units(units, spike_facts)
+        except SourceError as error:
+            notes.append(f"left out: {error}")
+            continue
+        notes += _notes_of_units(units, found)
+        spikes += found
+        spike_facts = []
     states = [item for item in nwbfile.objects.values() if isinstance(item, NetworkState)]
     return SimulationOutput(
         reports=tuple(reports),
@@ -276,6 +284,8 @@ def _read_series(
 ) -> tuple[list[Report], list[ExtracellularPotential], list[str]]:
     """Return reports, potentials, and notes on series and columns that were left out."""
     reports, potentials, notes = [], [], []
+    electrodes = simulated_table(nwbfile, SIMULATED_ELECTRODES)
+    electrodes = nwbfile.electrodes if electrodes is None else electrodes
     for series in _all_series(nwbfile, list(series_facts)):
         facts = dict(series_facts.get(series.name, {}))
         try:
@@ -287,7 +297,7 @@ def _read_series(
                     for name in uneven_columns(series.compartments)
                 ]
             elif isinstance(series, ElectricalSeries) or "channels" in facts:
-                potentials.append(read_potential(series, facts, nwbfile.electrodes))
+                potentials.append(read_potential(series, facts, electrodes))
                 if getattr(series, "channel_conversion", None) is not None:
                     notes.append(f"left out: channel_conversion of {series.name}")
             else:
@@ -295,6 +305,12 @@ def _read_series(
         except ShapeMismatchError as error:
             notes.append(f"left out: {error}")
     return reports, potentials, notes
+
+
+def _units_tables(nwbfile: NWBFile) -> list[Any]:
+    """Return the units of the simulation, and those of a recording in the same file."""
+    simulated = simulated_table(nwbfile, SIMULATED_UNITS)
+    return [nwbfile.units] if simulated is None else [simulated, nwbfile.units]
 
 
 def _notes_of_units(units: Any, spikes: Sequence[Spikes]) -> list[str]:
@@ -317,6 +333,7 @@ def _notes_of_others(nwbfile: NWBFile) -> list[str]:
         and not isinstance(item, known)
         and item is not nwbfile.units
         and item is not nwbfile.electrodes
+        and item.name not in {SIMULATED_UNITS, SIMULATED_ELECTRODES}
     ]
 
 

@@ -13,6 +13,9 @@ from pynwb.misc import Units
 from ndx_simulation_output.recording import Spikes
 from ndx_simulation_output.recording.ids import ids_of_source
 
+SIMULATED_UNITS = "simulated_units"
+"""The units of a simulation in a file that has units of a recording too."""
+
 _SOURCE_POSITION = "source_position"
 """Ragged column: the index of each spike in its source, if sorting does not restore it."""
 
@@ -39,8 +42,13 @@ class _Sorted:
     source_order: str
 
 
+def has_cells(spikes: Spikes) -> bool:
+    """Return True if any cell, spiking or silent, was recorded."""
+    return bool(len(spikes.times) or (spikes.silent is not None and len(spikes.silent)))
+
+
 def make_units(
-    populations: Sequence[Spikes], resolution: float | None
+    populations: Sequence[Spikes], resolution: float | None, name: str = "units"
 ) -> tuple[Units, list[dict[str, Any]]]:
     """Return a table of the spikes of all populations, and facts for ``read_units``.
 
@@ -57,12 +65,12 @@ def make_units(
     ]
     cells = np.concatenate([part.cells for part in sorted_spikes] or [np.zeros(0, np.int64)])
     columns = [_column("population", names), _column("node_id", cells)]
-    for name, values in _ragged(populations, sorted_spikes).items():
-        data = _column(name, values)
-        columns += [data, VectorIndex(name=f"{name}_index", data=ends, target=data)]
+    for column, values in _ragged(populations, sorted_spikes).items():
+        data = _column(column, values)
+        columns += [data, VectorIndex(name=f"{column}_index", data=ends, target=data)]
     columns += _intervals(populations, sorted_spikes)
     units = Units(
-        name="units",
+        name=name,
         description="Spikes of the simulated cells",
         id=np.arange(len(cells)),
         resolution=resolution,

@@ -35,6 +35,11 @@ class RegularTimes:
         """Return the time of each of ``rows``, in seconds."""
         return self.start + np.arange(*rows.indices(self.count), dtype=np.float64) / self.rate
 
+    def part(self, rows: slice) -> "RegularTimes":
+        """Return the times of adjacent rows."""
+        start, stop, _ = rows.indices(self.count)
+        return RegularTimes(self.start + start / self.rate, self.rate, max(stop - start, 0))
+
     def _row(self, time: float | None, default: int) -> int:
         if time is None:
             return default
@@ -64,6 +69,10 @@ class Timestamps:
     def seconds(self, rows: slice = slice(None)) -> NDArray[np.float64]:
         """Return the time of each of ``rows``, in seconds."""
         return np.asarray(self.values[rows], dtype=np.float64)
+
+    def part(self, rows: slice) -> "Timestamps":
+        """Return the times of adjacent rows."""
+        return Timestamps(self.seconds(rows))
 
 
 Times = RegularTimes | Timestamps

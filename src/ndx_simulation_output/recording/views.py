@@ -123,6 +123,22 @@ class FirstIndex(LazyArrayBase):
 
 
 @dataclass(frozen=True)
+class FirstRows(_View):
+    """The first ``count`` elements of an array along its first dimension, or all there are."""
+
+    count: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of each dimension."""
+        return (min(self.count, self.array.shape[0]), *self.array.shape[1:])
+
+    def _read(self, slices: tuple[slice, ...]) -> NDArray[Any]:
+        rows = slice(*slices[0].indices(self.shape[0]))
+        return np.asarray(self.array[(rows, *slices[1:])])
+
+
+@dataclass(frozen=True)
 class ColumnRange(_View):
     """The columns ``[start, stop)`` of a matrix."""
 
