@@ -182,6 +182,21 @@ def test_spikes_are_written_at_the_end_by_population(target):
     assert (inh.population, inh.times.tolist()) == ("inh", [0.3])
 
 
+def test_cells_without_spikes_and_intervals_are_kept(target):
+    nothing = np.zeros(0, np.int64), np.zeros(0)
+    with stream(target, [report()], metadata=SESSION) as file:
+        file.add_spikes(Spikes("exc", *nothing, silent=np.array([1, 3, 7])))
+        for start, stop in ((0.0, 0.1), (0.1, 0.4), (0.5, 0.6)):
+            file.add_spikes(Spikes("exc", *nothing, intervals=np.array([[start, stop]])))
+            file.flush()
+        file.add_spikes(Spikes("exc", np.array([3]), np.array([0.2])))
+
+    with open_output(target) as output:
+        (spikes,) = output.spikes
+    assert (spikes.node_ids.tolist(), spikes.silent.tolist()) == ([3], [1, 7])
+    assert spikes.intervals.tolist() == [[0.0, 0.4], [0.5, 0.6]]
+
+
 def test_many_spikes_round_trip(target):
     random = np.random.default_rng(0)
     ids = [random.integers(0, 50, 3000).astype(kind) for kind in ("i8", "u4", "i2") * 5]

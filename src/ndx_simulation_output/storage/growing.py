@@ -453,20 +453,45 @@ def _by_population(recorded: Sequence[Spikes]) -> list[Spikes]:
     by_population: dict[str, list[Spikes]] = {}
     for spikes in recorded:
         by_population.setdefault(spikes.population, []).append(spikes)
-    return [
-        Spikes(
-            population,
-            np.concatenate([part.node_ids for part in parts]),
-            np.concatenate([part.times for part in parts]),
-        )
-        for population, parts in by_population.items()
-    ]
+    return [_joined(population, parts) for population, parts in by_population.items()]
+
+
+def _joined(population: str, parts: Sequence[Spikes]) -> Spikes:
+    """Join spikes of a population; intervals that meet become one."""
+    ids = np.concatenate([part.node_ids for part in parts])
+    silent = [part.silent for part in parts if part.silent is not None]
+    intervals = [part.intervals for part in parts if part.intervals is not None]
+    return Spikes(
+        population,
+        ids,
+        np.concatenate([part.times for part in parts]),
+        silent=np.setdiff1d(np.concatenate(silent), ids) if silent else None,
+        intervals=_united(np.concatenate(intervals)) if intervals else None,
+    )
+
+
+def _united(intervals: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return sorted intervals, of which no two overlap or meet."""
+    united: list[list[float]] = []
+    for start, stop in sorted(intervals.tolist()):
+        if united and start <= united[-1][1]:
+            united[-1][1] = max(stop, united[-1][1])
+        else:
+            united.append([start, stop])
+    return np.array(united, np.float64).reshape(-1, 2)
 
 
 def _packed(spikes: Spikes) -> list[bytes]:
-    """Return a head in JSON (population, type of the ids, number of spikes), ids and times."""
+    """Return a head in JSON, ids and times.
+
+    The head has the population, the type of the ids, the number of spikes, and the silent cells and
+    intervals or None.
+    """
     times = np.asarray(spikes.times, "<f8")
-    head = json.dumps([spikes.population, spikes.node_ids.dtype.str, len(times)]).encode()
+    known = [
+        None if values is None else values.tolist() for values in (spikes.silent, spikes.intervals)
+    ]
+    head = json.dumps([spikes.population, spikes.node_ids.dtype.str, len(times), *known]).encode()
     return [_HEAD_LENGTH.pack(len(head)), head, spikes.node_ids.tobytes(), times.tobytes()]
 
 
@@ -475,9 +500,17 @@ def _unpacked(frame: bytes) -> Iterator[Spikes]:
     while position < len(frame):
         (length,) = _HEAD_LENGTH.unpack_from(frame, position)
         position += _HEAD_LENGTH.size
-        population, dtype, count = json.loads(frame[position : position + length])
+        # Files of earlier versions have no silent cells and intervals.
+        population, dtype, count, *known = json.loads(frame[position : position + length])
+        silent, intervals = known or (None, None)
         position += length
         ids = np.frombuffer(frame, dtype, count, position)
         times = np.frombuffer(frame, "<f8", count, position + ids.nbytes)
         position += ids.nbytes + times.nbytes
-        yield Spikes(population, ids, times)
+        yield Spikes(
+            population,
+            ids,
+            times,
+            silent=None if silent is None else np.array(silent, dtype),
+            intervals=None if intervals is None else np.reshape(intervals, (-1, 2)),
+        )
