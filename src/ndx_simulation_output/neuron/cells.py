@@ -4,15 +4,26 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ndx_simulation_output.errors import RecordingError
+from ndx_simulation_output.recording.ids import check_ids
+
+_GIDS = 2**31
+"""NEURON stores gids as int."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell: its id, and its recorded sections by their number in the cell."""
+    """A cell: its id, and its recorded sections by their number in the cell.
+
+    ``origin`` of its spikes is its first section, or an artificial cell, or None if only its gid is
+    known.
+    """
 
     id: int
     sections: Mapping[int, Any]
+    origin: Any = None
 
 
 @dataclass(frozen=True)
@@ -30,7 +41,7 @@ def find_populations(
 
     ``cells`` are the ids of the cells: None (counted from 0), gids of the ``ParallelContext``, a
     dict of cells by id, or a dict of either by the name of the population. Sections that belong to
-    no object form one cell for each tree.
+    no object form one cell for each tree. Artificial cells have no sections.
     """
     known = _Sections(h)
     chosen = None if sections is None else set(sections)
@@ -42,20 +53,27 @@ def find_populations(
         by_population = {population: cells}
     found = []
     for name, ids_or_cells in by_population.items():
-        listed = (
-            Cell(
-                int(cell_id),
-                {
-                    number: section
-                    for number, section in enumerate(known.of(cell))
-                    if chosen is None or section in chosen
-                },
-            )
-            for cell_id, cell in _cells_by_id(h, ids_or_cells)
-        )
-        found.append(Population(name, tuple(cell for cell in listed if cell.sections)))
+        listed = list(_cells_by_id(h, ids_or_cells))
+        ids = np.array([cell_id for cell_id, _ in listed])
+        check_ids(ids, f"the ids in cells of population {name!r}")
+        members = [_cell(known, int(cell_id), cell, chosen) for cell_id, cell in listed]
+        if cells is None:
+            members = [cell for cell in members if cell.sections]
+        found.append(Population(name, tuple(members)))
     _check_owners(found)
     return tuple(found)
+
+
+def _cell(known: "_Sections", cell_id: int, cell: Any, chosen: set[Any] | None) -> Cell:
+    if is_point_process(cell):
+        return Cell(cell_id, {}, cell)
+    sections = known.of(cell_id, cell)
+    recorded = {
+        number: section
+        for number, section in enumerate(sections)
+        if chosen is None or section in chosen
+    }
+    return Cell(cell_id, recorded, sections[0] if sections else None)
 
 
 class _Sections:
@@ -67,23 +85,30 @@ class _Sections:
         for section in h.allsec():
             self.by_owner.setdefault(self._owner(section), []).append(section)
 
-    def of(self, cell: Any) -> list[Any]:
-        """Return the sections of a cell: an object, a section of a tree, or a list of sections."""
-        if isinstance(cell, list):
-            return cell
-        owned = self.by_owner.get(_key(cell))
+    def of(self, cell_id: int, cell: Any) -> list[Any]:
+        """Return the sections of a cell: an object, a section of a tree, or a list of sections.
+
+        Empty if an object without sections has a gid in the ``ParallelContext``.
+        """
+        owned = None if isinstance(cell, list) else self.by_owner.get(_key(cell))
         if owned is not None:
             return owned
         if _is_section(cell):
             return self.by_owner[self._owner(cell)]
         try:
-            return list(cell)
+            listed = list(cell)
         except TypeError:
-            msg = (
-                f"no section belongs to the cell {cell!r}; expected an object with sections "
-                "(h.Section(name=…, cell=…), or a template), or a list of sections"
-            )
-            raise RecordingError(msg) from None
+            listed = []
+            if has_gid(self._h, cell_id):
+                return listed
+        if listed and all(_is_section(section) for section in listed):
+            return listed
+        msg = (
+            f"no section belongs to the cell {cell!r} of id {cell_id}; expected an object with "
+            "sections (h.Section(name=…, cell=…), or a template), a list of sections, an "
+            "artificial cell, or an id that is its gid"
+        )
+        raise RecordingError(msg)
 
     def _owner(self, section: Any) -> Any:
         cell = section.cell()
@@ -94,11 +119,22 @@ def _key(owner: Any) -> Any:
     if _is_section(owner):
         return owner
     # Each access to a hoc object creates a new Python wrapper; Python objects may be unhashable.
-    return owner.hname() if hasattr(owner, "hname") else id(owner)
+    return owner.hname() if hasattr(type(owner), "hname") else id(owner)
 
 
+# The types are asked, because cells of NetPyNE pretend to have every attribute.
 def _is_section(cell: Any) -> bool:
-    return hasattr(cell, "nseg") and hasattr(cell, "parentseg")
+    return hasattr(type(cell), "parentseg")
+
+
+def is_point_process(cell: Any) -> bool:
+    """Return True for an artificial cell, or another point process."""
+    return hasattr(type(cell), "hname") and not _is_section(cell) and hasattr(cell, "has_loc")
+
+
+def has_gid(h: Any, cell_id: int) -> bool:
+    """Return True if an id is a gid of this process in the ``ParallelContext``."""
+    return cell_id < _GIDS and bool(h.ParallelContext().gid_exists(cell_id))
 
 
 def _cells_by_id(h: Any, cells: Any) -> Iterator[tuple[int, Any]]:
@@ -107,10 +143,11 @@ def _cells_by_id(h: Any, cells: Any) -> Iterator[tuple[int, Any]]:
         return
     context = h.ParallelContext()
     for gid in cells:
-        if not context.gid_exists(gid):
+        if not has_gid(h, gid):
             msg = f"this process has no cell of gid {gid}; expected gids for which gid_exists()"
             raise RecordingError(msg)
         cell = context.gid2cell(gid)
+        cell = context.gid2obj(gid) if cell is None else cell
         if cell is None:
             msg = f"gid {gid} belongs to no cell object; pass cells as a dict, {{gid: cell}}"
             raise RecordingError(msg)
@@ -118,15 +155,16 @@ def _cells_by_id(h: Any, cells: Any) -> Iterator[tuple[int, Any]]:
 
 
 def _check_owners(populations: Iterable[Population]) -> None:
-    """Check that each section belongs to one cell."""
+    """Check that each section and each artificial cell belongs to one cell."""
     owners: dict[Any, str] = {}
     for population in populations:
         for cell in population.cells:
             name = f"cell {cell.id} of population {population.name!r}"
-            for section in cell.sections.values():
-                if owners.setdefault(section, name) != name:
+            origin = [] if cell.origin is None else [_key(cell.origin)]
+            for part in cell.sections.values() or origin:
+                if owners.setdefault(part, name) != name:
                     msg = (
-                        f"{section.name()} belongs to {owners[section]} and to {name}; expected "
-                        "one cell for each section"
+                        f"{part} belongs to {owners[part]} and to {name}; expected one cell for "
+                        "each section or artificial cell"
                     )
                     raise RecordingError(msg)

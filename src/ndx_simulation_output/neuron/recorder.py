@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ndx_simulation_output.errors import RecordingError, UnitWarning
-from ndx_simulation_output.neuron.cells import find_populations
+from ndx_simulation_output.neuron.cells import Population, find_populations
 from ndx_simulation_output.neuron.clock import Clock, Schedule, next_time
-from ndx_simulation_output.neuron.spikes import SpikeRecorder
+from ndx_simulation_output.neuron.spikes import SpikeRecorder, spike_recorder
 from ndx_simulation_output.neuron.variables import (
     Gatherer,
     RecordedVariable,
@@ -74,12 +74,14 @@ def record(
     cells
         Ids of the cells: None (counted from 0), gids of the ``ParallelContext``, a dict
         ``{id: cell}``, or a dict ``{population: gids or {id: cell}}``. A cell is an object that has
-        sections, or a list of sections.
+        sections, or a list of sections, or an artificial cell, of which only spikes are recorded.
     population
         Name of the population, unless it is in ``cells``.
     spikes
         True for the spikes of the gids of the ``ParallelContext``, a threshold in mV in the middle
-        of the first section of each cell, or a dict ``{id: NetCon}``.
+        of the first section of each cell, or a dict ``{id: NetCon or artificial cell}``, or
+        ``{population: {id: NetCon or artificial cell}}``. What others record from the same cells
+        is not affected.
     dtype
         Dtype of the stored values: ``f8`` as in NEURON, or ``f4`` with half the size.
     flush_every
@@ -127,11 +129,11 @@ def record(
         found = [
             (recorded, Schedule(variable, clock))
             for variable in chosen
-            for recorded in find_variable(h, variable, populations)
+            for recorded in find_variable(h, variable, _with_sections(populations, team))
         ]
         tables = _with_equal_columns([recorded.table for recorded, _ in found], team)
         _check_found([recorded for recorded, _ in found], team)
-        spike_recorder = SpikeRecorder(h, populations, spikes) if spikes is not False else None
+        recorded_spikes = spike_recorder(h, populations, spikes)
         reports = [
             _report(recorded, schedule, table)
             for (recorded, schedule), table in zip(found, tables, strict=True)
@@ -154,7 +156,7 @@ def record(
             ]
             # Free the tables, which may be large.
             del found, tables, reports
-            recorder = Recorder(file, clock, sampled, spike_recorder, team, flush_every)
+            recorder = Recorder(file, clock, sampled, recorded_spikes, team, flush_every)
             try:
                 yield recorder
             finally:
@@ -210,6 +212,8 @@ class Recorder:
         if not self._is_initialized:
             self._clock.initialize(v_init)
             self.sample()
+        if self._spikes:
+            self._spikes.check()
         schedules = [schedule for _, _, schedule in self._sampled]
         while self._clock.is_before(stop):
             until = next_time(schedules, stop)
@@ -218,6 +222,8 @@ class Recorder:
             else:
                 self._clock.advance(until)
             self.sample()
+        if self._spikes:
+            self._spikes.check()
 
     def sample(self) -> None:
         """Record the variables that are due at the current time, in a simulation loop of your own.
@@ -235,6 +241,8 @@ class Recorder:
         """
         self._is_initialized = True
         self._clock.check()
+        if self._spikes and not self._n_samples:
+            self._spikes.check()
         now = self._clock.time
         for name, gatherer, schedule in self._sampled:
             if schedule.is_due(now):
@@ -259,9 +267,11 @@ class Recorder:
 
     def finish(self) -> None:
         """Stop recording spikes and store the last ones; called when the block ends."""
-        if self._spikes:
-            self._spikes.stop()
-        self._add_spikes()
+        try:
+            if self._spikes:
+                self._spikes.stop()
+        finally:
+            self._add_spikes()
 
     def _add_spikes(self) -> None:
         for spikes in self._spikes.new_spikes() if self._spikes else ():
@@ -271,6 +281,23 @@ class Recorder:
         """Return True if ``flush_every`` has passed, the same on all ranks."""
         is_due = time.monotonic() - self._last_flush > self._flush_every
         return bool(self._team.broadcast(is_due if self._team.rank == 0 else None))
+
+
+def _with_sections(populations: Iterable[Population], team: Team) -> list[Population]:
+    """Return the populations without those whose cells are artificial on all ranks."""
+    of_ranks = team.allgather(
+        {
+            population.name: any(cell.sections for cell in population.cells)
+            for population in populations
+            if population.cells
+        }
+    )
+    return [
+        population
+        for population in populations
+        if any(of_rank.get(population.name, False) for of_rank in of_ranks)
+        or not any(population.name in of_rank for of_rank in of_ranks)
+    ]
 
 
 def _report(

@@ -1,22 +1,47 @@
 """Record the spikes of the cells of a running NEURON model.
 
-NEURON records the spikes of a cell only into the vectors of the last call of ``spike_record`` or
-``NetCon.record``, which NetPyNE and BioNet also use. A hoc statement that is executed at each spike
-does not replace them, and works with threads, where a Python callback would deadlock.
+All ``NetCon`` objects of a source share one vector and one statement, and each call of ``record``
+or ``spike_record`` replaces that of the last. The vector is used here if it is free. If it is that
+of the user, of another tool or of another recorder, an artificial cell relays the spikes. With
+several threads NEURON does not allow its delay of 0, and the statement is used.
 """
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import count
+from math import isfinite
 from typing import Any
 
 import numpy as np
 
 from ndx_simulation_output.errors import RecordingError
-from ndx_simulation_output.neuron.cells import Cell, Population
+from ndx_simulation_output.neuron.cells import Cell, Population, has_gid, is_point_process
 from ndx_simulation_output.recording import Spikes
+from ndx_simulation_output.recording.ids import check_ids
 
 # Numbers in the names of hoc variables of this module, which must be unique.
 _NUMBERS = count()
+
+_ELSEWHERE = -1
+"""What ``NetCon.preloc`` returns without a section."""
+
+
+def spike_recorder(
+    h: Any, populations: Iterable[Population], spikes: "bool | float | Mapping[Any, Any] | None"
+) -> "SpikeRecorder | None":
+    """Return a recorder of spikes; None if ``spikes`` is False or None."""
+    populations = list(populations)
+    if spikes is not None and not (isinstance(spikes, (bool, np.bool_)) and not spikes):
+        return SpikeRecorder(h, populations, spikes)
+    for population in populations:
+        for cell in population.cells:
+            if cell.origin is None or is_point_process(cell.origin):
+                msg = (
+                    f"cell {cell.id} of population {population.name!r} has no sections, so only "
+                    "its spikes can be recorded; expected spikes=True, a threshold or {id: NetCon}"
+                )
+                raise RecordingError(msg)
+    return None
 
 
 class SpikeRecorder:
@@ -24,96 +49,386 @@ class SpikeRecorder:
 
     ``detection`` is True for the spikes of the gids of the ``ParallelContext``, a number for upward
     crossings of that potential (mV) in the middle of the first section of each cell, or a dict of
-    a ``NetCon`` for each id.
+    a ``NetCon`` or artificial cell for each id, which may be nested by population. Artificial cells
+    are always recorded.
     """
 
     def __init__(
         self,
         h: Any,
         populations: Iterable[Population],
-        detection: "bool | float | Mapping[int, Any]",
+        detection: "bool | float | Mapping[Any, Any]",
     ) -> None:
+        if isinstance(detection, np.bool_):
+            detection = bool(detection)
+        _check_simulator()
         self._h, self._context = h, h.ParallelContext()
-        self._connections = {
-            population.name: [
-                (cell.id, self._connection(cell, detection)) for cell in population.cells
-            ]
-            for population in populations
-        }
-        self._vectors: dict[str, tuple[Any, Any]] = {}
-        self._hoc_names: list[str] = []
+        self._trains = [
+            _Trains(h, name, sources)
+            for name, sources in _find_sources(h, list(populations), detection).items()
+        ]
+        self._handler: Any = None
+        self._since = self._until = 0.0
+        self._has_begun = self._is_initialized = False
+        self._displaced = ""
 
     def start(self) -> None:
         """Start recording spikes."""
-        for population, cells in self._connections.items():
-            times, ids = self._vectors[population] = self._h.Vector(), self._h.Vector()
-            times_name, ids_name = self._hoc_name(times), self._hoc_name(ids)
-            for number, connection in cells:
-                if connection is None:
-                    self._context.spike_record(number, times, ids)
-                else:
-                    connection.record(f"{times_name}.append(t) {ids_name}.append({number})")
+        self._since = self._now
+        self._handler = self._h.FInitializeHandler(3, self._on_finitialize)
+        for trains in self._trains:
+            for number in trains.sources:
+                trains.use_vector(number)
+
+    def check(self) -> None:
+        """Record the sources whose vector is not free; call it at the first sample and later.
+
+        Raise an error if others have replaced the vector of a source since the last call.
+        """
+        _check_simulator()
+        self._use_other_ways(is_initializing=False)
+        if self._is_initialized:
+            # Others may have simulated between finitialize and the first sample.
+            self._since = min([self._now, *(trains.first for trains in self._trains)])
+        self._until, self._has_begun, self._is_initialized = self._now, True, False
+        if self._displaced:
+            displaced, self._displaced = self._displaced, ""
+            msg = (
+                f"the spikes of {displaced} are incomplete: NetCon.record or spike_record was "
+                "called while recording; expected it before run()"
+            )
+            raise RecordingError(msg)
 
     def stop(self) -> None:
         """Stop recording; ``new_spikes`` still returns the last spikes."""
-        for cells in self._connections.values():
-            for _, connection in cells:
-                if connection is not None:
-                    connection.record("")
-        for name in self._hoc_names:
-            self._h(f"objref {name}")
-        self._connections, self._hoc_names = {}, []
+        try:
+            if self._has_begun:
+                self.check()
+        finally:
+            self._handler = None
+            for trains in self._trains:
+                trains.stop()
 
     def new_spikes(self) -> Iterator[Spikes]:
         """Return the spikes since the last call, by population."""
-        for name, (times, ids) in self._vectors.items():
-            if times.size():
-                milliseconds, numbers = np.array(times), np.array(ids)
-                times.resize(0)
-                ids.resize(0)
-                yield Spikes(name, numbers.astype(np.int64), milliseconds / 1000.0)
+        if not self._has_begun:
+            return
+        if self._handler is not None:
+            self.check()
+        for trains in self._trains:
+            if len(trains.ids):
+                yield trains.new_spikes(self._since, self._until)
 
-    def _hoc_name(self, vector: Any) -> str:
-        """Assign a vector to a new hoc variable and return its name."""
-        name = f"ndx_spikes_{next(_NUMBERS)}"
-        self._h(f"objref {name}")
-        setattr(self._h, name, vector)
-        self._hoc_names.append(name)
-        return name
+    @property
+    def _now(self) -> float:
+        return float(self._context.t(0))
 
-    def _connection(self, cell: Cell, detection: "bool | float | Mapping[int, Any]") -> Any:
-        if isinstance(detection, Mapping):
-            if cell.id not in detection:
-                msg = f"spikes has no NetCon for cell {cell.id}; expected one for each cell"
+    def _on_finitialize(self) -> None:
+        """Keep the spikes of a recorded run, which NEURON deletes."""
+        for trains in self._trains:
+            trains.read(keep=self._has_begun)
+        self._use_other_ways(is_initializing=True)
+        self._is_initialized = True
+
+    def _use_other_ways(self, *, is_initializing: bool) -> None:
+        """Record the sources whose vector belongs to others by a relay or a statement."""
+        is_running = self._has_begun and not self._is_initialized and self._now > self._until
+        # NEURON crashes if an artificial cell is created while CVode integrates.
+        has_relays = (
+            (is_initializing or not self._h.CVode().active())
+            and self._context.nthread() == 1
+            and not self._h.CVode().queue_mode()
+        )
+        for trains in self._trains:
+            for number in trains.without_vector():
+                if is_running and number in trains.by_vector:
+                    self._displaced = f"cell {trains.ids[number]} of {trains.population!r}"
+                if not trains.use_vector(number) and not (has_relays and trains.use_relay(number)):
+                    trains.use_statement(number)
+
+
+class _Source:
+    """Where spikes arise: a segment, an artificial cell, or the source of a ``NetCon``."""
+
+    def __init__(
+        self, h: Any, origin: Any, connection: Any = None, threshold: float | None = None
+    ) -> None:
+        self._h, self._origin, self.threshold = h, origin, threshold
+        self._connection = connection if origin is None else None
+
+    def connect(self, target: Any = None) -> Any:
+        """Return a ``NetCon``; None if there is none to this target, or the section was deleted."""
+        if self._origin is None:
+            return self._connection if target is None else None
+        if is_point_process(self._origin):
+            return self._h.NetCon(self._origin, target)
+        try:
+            potential, section = self._origin._ref_v, self._origin.sec  # noqa: SLF001 - NEURON's
+        except ReferenceError:
+            return None
+        return self._h.NetCon(potential, target, sec=section)
+
+
+class _Trains:
+    """The spikes of a population: ``sources`` and ``ids`` of its cells by number."""
+
+    def __init__(self, h: Any, population: str, sources: Mapping[int, _Source]) -> None:
+        self._h, self.population = h, population
+        # NEURON records numbers, because its ids are of type int.
+        self.ids = np.array([*sources], np.int64)
+        self.sources = dict(enumerate(sources.values()))
+        self.by_vector: set[int] = set()
+        self._by_statement: set[int] = set()
+        self._relays: dict[int, tuple[Any, ...]] = {}
+        self._hoc_names: list[str] = []
+        self._times, self._numbers = h.Vector(), h.Vector()
+        self._read: list[tuple[Any, Any]] = []  # times and numbers
+        self._is_new = True
+
+    @property
+    def first(self) -> float:
+        """The time of the first spike in the vectors (ms); infinite if there is none."""
+        return float(self._times.min()) if self._times.size() else float("inf")
+
+    def without_vector(self) -> list[int]:
+        """Return the numbers of the cells that are not recorded, or no longer."""
+        others = self.sources.keys() - self._relays.keys() - self._by_statement
+        return sorted(number for number in others if not self._has_vector(number))
+
+    def use_vector(self, number: int) -> bool:
+        """Record a cell by the vector of its source; return False if that is not free."""
+        connection = self.sources[number].connect()
+        if connection is not None and connection.get_recordvec() is not None:
+            return False
+        if connection is not None:
+            threshold = self.sources[number].threshold
+            if threshold is not None and not _is_shared(connection):
+                connection.threshold = threshold
+            connection.record(self._times, self._numbers, number)
+        self.by_vector.add(number)
+        return True
+
+    def use_relay(self, number: int) -> bool:
+        """Record a cell by an artificial cell that fires at each of its spikes."""
+        relay = self._h.IntFire1()
+        connection = self.sources[number].connect(relay)
+        if connection is None:
+            return False
+        relay.refrac, connection.delay, connection.weight[0] = 0, 0, 2
+        recorded = self._h.NetCon(relay, None)
+        recorded.record(self._times, self._numbers, number)
+        self._relays[number] = relay, connection, recorded
+        self.by_vector.discard(number)
+        return True
+
+    def use_statement(self, number: int) -> None:
+        """Record a cell by the statement of its source."""
+        if not self._hoc_names:
+            for vector in (self._times, self._numbers):
+                name = f"ndx_spikes_{next(_NUMBERS)}"
+                self._h(f"objref {name}")
+                setattr(self._h, name, vector)
+                self._hoc_names.append(name)
+        times, numbers = self._hoc_names
+        connection = self.sources[number].connect()
+        if connection is not None:
+            connection.record(f"{times}.append(t) {numbers}.append({number})")
+        self._by_statement.add(number)
+        self.by_vector.discard(number)
+
+    def read(self, *, keep: bool = True) -> None:
+        """Move the spikes out of the vectors."""
+        if not self._times.size():
+            return
+        if keep:
+            self._read.append((np.array(self._times), np.array(self._numbers).astype(np.intp)))
+        self._times.resize(0)
+        self._numbers.resize(0)
+
+    def new_spikes(self, start: float, stop: float) -> Spikes:
+        """Return the spikes since the last call, recorded between ``start`` and ``stop`` (ms)."""
+        self.read()
+        times, numbers = zip((np.zeros(0), np.zeros(0, np.intp)), *self._read, strict=True)
+        silent = self.ids if self._is_new else None
+        self._read, self._is_new = [], False
+        return Spikes(
+            self.population,
+            self.ids[np.concatenate(numbers)],
+            np.concatenate(times) / 1000.0,
+            silent=silent,
+            intervals=np.array([[start, stop]]) / 1000.0,
+        )
+
+    def stop(self) -> None:
+        """Stop recording."""
+        self.read()
+        for number in self.by_vector:
+            if self._has_vector(number) and (connection := self.sources[number].connect()):
+                connection.record()
+        for number in self._by_statement:
+            if (connection := self.sources[number].connect()) is not None:
+                connection.record("")
+        for name in self._hoc_names:
+            self._h(f"objref {name}")
+        self.sources, self._relays, self._hoc_names = {}, {}, []
+        self.by_vector, self._by_statement = set(), set()
+
+    def _has_vector(self, number: int) -> bool:
+        """Return True if the vector of a source is ours, or its section was deleted."""
+        connection = self.sources[number].connect()
+        if connection is None:
+            return True
+        vector = connection.get_recordvec()
+        return vector is not None and vector == self._times
+
+
+def _check_simulator() -> None:
+    coreneuron = sys.modules.get("neuron.coreneuron")
+    if coreneuron is not None and getattr(coreneuron, "enable", False):
+        msg = (
+            "CoreNEURON is enabled and returns spikes only to spike_record(-1, …); expected "
+            "coreneuron.enable = False, or spikes=False"
+        )
+        raise RecordingError(msg)
+
+
+def _find_sources(
+    h: Any, populations: list[Population], detection: "bool | float | Mapping[Any, Any]"
+) -> dict[str, dict[int, _Source]]:
+    """Return the sources of the cells by population and id."""
+    if isinstance(detection, Mapping):
+        given = _by_population(populations, detection)
+        found = {
+            name: {cell_id: _given(h, cell_id, source) for cell_id, source in of_cells.items()}
+            for name, of_cells in given.items()
+        }
+    else:
+        found = {population.name: {} for population in populations}
+    for population in populations:
+        sources = found[population.name]
+        for cell in population.cells:
+            if cell.id not in sources:
+                sources[cell.id] = _source(h, cell, detection)
+    return found
+
+
+def _by_population(
+    populations: list[Population], detection: Mapping[Any, Any]
+) -> dict[str, dict[int, Any]]:
+    """Return what ``spikes`` has for each id, by population."""
+    ids = {population.name: {cell.id for cell in population.cells} for population in populations}
+    found: dict[str, dict[int, Any]] = {name: {} for name in ids}
+    if detection and all(isinstance(key, str) for key in detection):
+        for name, of_cells in detection.items():
+            if not isinstance(of_cells, Mapping):
+                msg = f"spikes has {of_cells!r} for population {name!r}; expected {{id: NetCon}}"
                 raise RecordingError(msg)
-            return detection[cell.id]
-        return self._of_gid(cell) if detection is True else self._at_threshold(cell, detection)
-
-    def _of_gid(self, cell: Cell) -> Any:
-        """Return a ``NetCon`` from the source of the gid of a cell; None if not a potential."""
-        if not self._context.gid_exists(cell.id):
+            check_ids(np.array([*of_cells]), f"the ids in spikes of population {name!r}")
+            found[name] = dict(of_cells)
+        return found
+    check_ids(np.array([*detection]), "the ids in spikes")
+    for cell_id, source in detection.items():
+        names = [name for name, of_cells in ids.items() if cell_id in of_cells] or list(ids)
+        if len(names) != 1:
             msg = (
-                f"cell {cell.id} has no gid in the ParallelContext; expected one, or "
-                "spikes=THRESHOLD or spikes={id: NetCon}"
+                f"spikes has cell {cell_id}, which may belong to the populations "
+                f"{', '.join(names)}; expected spikes={{population: {{id: NetCon}}}}"
             )
             raise RecordingError(msg)
-        for section in cell.sections[min(cell.sections)].wholetree():
-            for segment in (section(0.5), *section.allseg()):
-                connection = self._h.NetCon(segment._ref_v, None, sec=section)  # noqa: SLF001 - NEURON's
-                if connection.srcgid() == cell.id:
-                    return connection
-        return None
+        found[names[0]][cell_id] = source
+    return found
 
-    def _at_threshold(self, cell: Cell, threshold: float) -> Any:
-        section = cell.sections[min(cell.sections)]
-        connection = self._h.NetCon(section(0.5)._ref_v, None, sec=section)  # noqa: SLF001 - NEURON's
-        others = len(connection.prelist()) > 1
-        if others and connection.threshold != threshold:
-            msg = (
-                f"{section.name()} has a NetCon whose threshold is {connection.threshold} mV, and "
-                f"another one would change it to {threshold} mV; expected "
-                f"spikes={connection.threshold}, or spikes={{id: NetCon}}"
-            )
-            raise RecordingError(msg)
-        connection.threshold = threshold
-        return connection
+
+def _source(h: Any, cell: Cell, detection: "bool | float | Mapping[Any, Any]") -> _Source:
+    """Return the source of a cell of which ``spikes`` has none."""
+    is_artificial = is_point_process(cell.origin)
+    if has_gid(h, cell.id) and (detection is True or cell.origin is None):
+        return _of_gid(h, cell)
+    if is_artificial:
+        return _of_process(h, cell.id, cell.origin)
+    if isinstance(detection, Mapping):
+        msg = f"spikes has no NetCon for cell {cell.id}; expected one for each cell"
+        raise RecordingError(msg)
+    if detection is True:
+        msg = (
+            f"cell {cell.id} has no gid in the ParallelContext; expected one, or spikes=THRESHOLD "
+            "or spikes={id: NetCon}"
+        )
+        raise RecordingError(msg)
+    return _at_threshold(h, cell, detection)
+
+
+def _given(h: Any, cell_id: int, source: Any) -> _Source:
+    """Return the source of a ``NetCon`` or artificial cell that the user gave."""
+    if is_point_process(source):
+        return _of_process(h, cell_id, source)
+    if not (hasattr(type(source), "hname") and source.hname().startswith("NetCon[")):
+        msg = f"spikes has {source!r} for cell {cell_id}; expected a NetCon or an artificial cell"
+        raise RecordingError(msg)
+    found = _of_connection(h, source)
+    if found is None:
+        msg = f"{source.hname()}, which spikes has for cell {cell_id}, has no source"
+        raise RecordingError(msg)
+    return found
+
+
+def _of_connection(h: Any, connection: Any) -> _Source | None:
+    origin = connection.pre()
+    if origin is None:
+        origin = connection.preseg()
+    if origin is None and connection.srcgid() < 0:
+        if connection.preloc() == _ELSEWHERE:
+            return None
+        h.pop_section()  # preloc() pushes it.
+    return _Source(h, origin, connection)
+
+
+def _of_process(h: Any, cell_id: int, process: Any) -> _Source:
+    kinds = h.MechanismType(1)
+    kinds.select(process.hname().partition("[")[0])
+    if not kinds.has_net_event(kinds.selected()):
+        msg = (
+            f"cell {cell_id}, {process.hname()}, sends no events; expected an artificial cell such "
+            "as NetStim or IntFire1, or another point process that calls net_event"
+        )
+        raise RecordingError(msg)
+    return _Source(h, process)
+
+
+def _of_gid(h: Any, cell: Cell) -> _Source:
+    context = h.ParallelContext()
+    if context.gid_exists(cell.id) < 2:
+        msg = f"gid {cell.id} has no source of spikes; expected pc.cell({cell.id}, NetCon)"
+        raise RecordingError(msg)
+    # By gid, only a connection to a target can be made.
+    target = h.IntFire1()
+    connection = context.gid_connect(cell.id, target)
+    connection.active(False)  # noqa: FBT003 - NEURON's
+    origin = connection.pre() if connection.preseg() is None else connection.preseg()
+    return _Source(h, origin, connection)
+
+
+def _at_threshold(h: Any, cell: Cell, threshold: float) -> _Source:
+    if isinstance(threshold, (bool, np.bool_, str)) or not isfinite(threshold):
+        msg = f"spikes is {threshold!r}; expected True, False, a threshold in mV or {{id: NetCon}}"
+        raise RecordingError(msg)
+    section = cell.origin
+    source = _Source(h, section(0.5), threshold=float(threshold))
+    connection = source.connect()
+    if _is_shared(connection) and connection.threshold != threshold:
+        msg = (
+            f"{section.name()} has a NetCon whose threshold is {connection.threshold} mV, and "
+            f"another one would change it to {threshold} mV; expected "
+            f"spikes={connection.threshold}, or spikes={{id: NetCon}}"
+        )
+        raise RecordingError(msg)
+    return source
+
+
+def _is_shared(connection: Any) -> bool:
+    """Return True if others use the source of a connection, and so its threshold."""
+    return (
+        len(connection.prelist()) > 1
+        or connection.srcgid() >= 0
+        or connection.get_recordvec() is not None
+    )
