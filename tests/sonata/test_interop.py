@@ -1,5 +1,9 @@
 """Exported files can be read by the readers of the two dialects: libsonata and bmtk."""
 
+import json
+import re
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from datetime import datetime, timezone
@@ -19,8 +23,21 @@ from ndx_simulation_output import (
     SimulationOutputWarning,
     convert,
     export_sonata,
+    open_output,
 )
-from tests.sonata.making import SESSION, report, spikes
+from ndx_simulation_output.nwb.stream import stream
+from ndx_simulation_output.recording import (
+    UNKNOWN,
+    CompartmentTable,
+    RegularTimes,
+    Report,
+    SimulationOutput,
+    Spikes,
+    StreamedReport,
+    Unit,
+    unit_symbol,
+)
+from tests.sonata.making import SESSION, SORTING, report, spikes
 
 Source = Callable[[Path], Path]
 
@@ -295,6 +312,250 @@ def test_one_series_that_cannot_be_stored_does_not_stop_the_others(tmp_path: Pat
 
     assert [path.name for path in written.files] == ["spikes.h5"]
     assert any("lfp" in text for text in written.left_out)
+
+
+def _described(directory: Path, **changes: Any) -> Path:
+    """Convert recordings made in Python, with spikes that are not sorted."""
+    table = CompartmentTable.from_counts(
+        "pop", np.array(IDS), np.array(COUNTS), {"number": np.array(ELEMENTS)}
+    )
+    fields = {"data": DATA, "times": RegularTimes(0.01, 1e4, 4), "unit": Unit("volts", 1e-3)}
+    made = Report(name="v", report="v", compartments=table, **(fields | changes))
+    events = Spikes("pop", np.array([5, 7, 5]), np.array([0.0005, 0.001125, 0.00025]))
+    output = SimulationOutput(reports=(made,), spikes=(events,))
+    return convert(output, directory / "o.nwb", metadata=SESSION).path
+
+
+def _streamed(directory: Path) -> Path:
+    table = CompartmentTable.from_cells("pop", np.array(IDS))
+    reports = [StreamedReport("v", table, rate=3e4, unit=Unit("volts", 1e-3))]
+    with stream(directory / "o.nwb", reports, metadata=SESSION) as file:
+        file.append("v", DATA[:, :3])
+        file.add_spikes(Spikes("pop", np.array([5]), np.array([0.1])))
+    return directory / "o.nwb"
+
+
+def _odd_sonata(dialect: str, **changes: Any) -> Source:
+    """Make files that are valid or occur, but that no reader of either dialect opens."""
+
+    def make(directory: Path) -> Path:
+        options = {"data": DATA, "time": (10.0, 10.4, 0.1), "dialect": dialect, **changes}
+        untrue = np.uint8(2), SORTING
+        file = report(IDS, COUNTS, **options) | spikes(
+            [5, 7, 5], [2.25, 0.5, 1.125], sorting=untrue, unit=None
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SimulationOutputWarning)
+            return convert(
+                file.write(directory / "v.h5"),
+                directory / "o.nwb",
+                metadata=SESSION,
+                unit={"v": "mV"},
+            ).path
+
+    return make
+
+
+def _from_example(name: str) -> Source:
+    def make(directory: Path) -> Path:
+        pytest.importorskip(name, reason=f"{name} is not installed")
+        example = Path(__file__).parents[2] / "examples" / f"record_{name}.py"
+        command = [sys.executable, "-W", "ignore", example]
+        subprocess.run(command, cwd=directory, check=True, capture_output=True)
+        return directory / "run.nwb"
+
+    return make
+
+
+ORIGINS = pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(_from_sonata("bbp"), id="bbp"),
+        pytest.param(_from_sonata("allen"), id="allen"),
+        pytest.param(_odd_sonata("allen", data=DATA.astype("f8"), time_unit=None), id="bmtk"),
+        pytest.param(_odd_sonata("bbp", root="reports"), id="reports"),
+        pytest.param(_odd_sonata("bbp", time=(10.0, 11.0, 0.1)), id="fewer rows than its time"),
+        pytest.param(_odd_sonata("allen", time=(10.0, 10.3, 0.1)), id="more rows than its time"),
+        pytest.param(_odd_sonata("bbp", time=(0.01, 0.0104, 1e-4), time_unit="s"), id="seconds"),
+        pytest.param(_odd_sonata("bbp", time=np.float32([10, 10.4, 0.1])), id="float32 time"),
+        pytest.param(_odd_sonata("bbp", index_pointers=np.array([0, 2, 3])), id="short pointers"),
+        pytest.param(
+            _odd_sonata("bbp", time_unit=None, data=DATA.astype(">f4")), id="no time unit"
+        ),
+        pytest.param(_odd_sonata("allen", data=DATA.astype("i2")), id="integers"),
+        pytest.param(_odd_sonata("allen", time=[10.0, 10.1, 10.2, 10.3]), id="time vector"),
+        pytest.param(_from_pynwb, id="pynwb"),
+        pytest.param(_described, id="in memory"),
+        pytest.param(lambda path: _described(path, data=DATA.astype("f8")), id="float64"),
+        pytest.param(_streamed, id="stream"),
+        pytest.param(_from_example("neuron"), id="neuron"),
+        pytest.param(_from_example("netpyne"), id="netpyne"),
+    ],
+)
+
+
+@ORIGINS
+def test_all_that_is_exported_for_libsonata_is_opened_by_it(
+    make: Source, libsonata: Any, tmp_path: Path
+) -> None:
+    source = make(tmp_path)
+
+    done = export_sonata(source, tmp_path / "back", dialect="bbp", dtype="float32")
+
+    assert not [note for note in done.left_out if "libsonata" in note]
+    with open_output(source) as output:
+        for recorded in output.reports:
+            (path,) = (
+                path
+                for path in done.files
+                if _has(path, f"report/{recorded.population}", recorded.report)
+            )
+            reader = libsonata.ElementReportReader(str(path))[recorded.population]
+            frames = reader.get(tstart=reader.times[0], tstop=reader.times[1])
+            expected = np.asarray(recorded.data[:], np.float32)
+            assert np.array_equal(frames.data, expected)
+            np.testing.assert_allclose(frames.times, recorded.times.seconds() * 1e3, atol=1e-6)
+            assert (reader.time_units, reader.data_units) == ("ms", unit_symbol(recorded.unit))
+        for events in output.spikes:
+            (path,) = (path for path in done.files if _has(path, f"spikes/{events.population}"))
+            population = libsonata.SpikeReader(str(path))[events.population]
+            assert population.time_units == "ms"
+            ids, times = zip(*population.get(), strict=True)
+            assert ids == tuple(events.node_ids)
+            assert times == pytest.approx(events.times * 1e3)
+
+
+@ORIGINS
+def test_all_that_is_exported_for_bmtk_is_opened_by_it(
+    make: Source, bmtk: Any, tmp_path: Path
+) -> None:
+    source = make(tmp_path)
+
+    done = export_sonata(source, tmp_path / "back", dialect="allen")
+
+    assert not [note for note in done.left_out if "bmtk" in note]
+    with open_output(source) as output:
+        for recorded in output.reports:
+            (path,) = (
+                path
+                for path in done.files
+                if _has(path, f"report/{recorded.population}", recorded.report)
+            )
+            reader = bmtk[0].load(str(path))[recorded.population]
+            try:
+                read = [reader.data(cell) for cell in reader.node_ids()]
+                assert np.array_equal(np.hstack(read), recorded.data[:])
+                assert reader.tstart() == pytest.approx(recorded.times.start * 1e3)
+                assert reader.dt() == pytest.approx(1e3 / recorded.times.rate)
+                assert len(reader.element_pos()) == recorded.data.shape[1]
+            finally:
+                reader.data_ds.file.close()
+        for events in output.spikes:
+            (path,) = (path for path in done.files if _has(path, f"spikes/{events.population}"))
+            trains = bmtk[1].load(str(path), population=events.population)
+            try:
+                for cell in np.unique(events.node_ids):
+                    found = trains.get_times(cell, population=events.population)
+                    assert sorted(found) == pytest.approx(
+                        sorted(events.times[events.node_ids == cell] * 1e3)
+                    )
+            finally:
+                trains.close()
+
+
+def _has(path: Path, group: str, stem: str | None = None) -> bool:
+    with h5py.File(path) as file:
+        return group in file and stem in {None, path.stem}
+
+
+@pytest.mark.parametrize(
+    ("make", "dialect", "match"),
+    [
+        (
+            lambda path: _described(path, data=DATA.astype("f8")),
+            "bbp",
+            "only float32 with units; this is float64 with units",
+        ),
+        (lambda path: _described(path, unit=UNKNOWN), "bbp", "this is float32 with no units"),
+        (
+            lambda path: _described(path, times=RegularTimes(-0.01, 1e4, 4)),
+            "bbp",
+            "libsonata refuses the frames, which start before 0",
+        ),
+        (
+            _odd_sonata("bbp", element_ids=np.array([2**32, 0, 1, 2, 3, 4])),
+            "bbp",
+            "element ids above 4294967295",
+        ),
+        (
+            _odd_sonata("bbp", time=(0.01, 0.0104, 1e-4), time_unit="s", root="reports"),
+            None,
+            "libsonata reads only /report",
+        ),
+        (
+            _odd_sonata("bbp", time=(10.0, 11.0, 0.1)),
+            None,
+            "libsonata expects 10 rows from the time; there are 4",
+        ),
+        (
+            _odd_sonata("bbp", time_unit=None),
+            None,
+            "report v: libsonata reads only times with units",
+        ),
+        (_odd_sonata("bbp"), None, "spikes of pop: libsonata reads only times with units"),
+        (_odd_sonata("bbp"), None, "spikes of pop: .* not sorted as the source states"),
+        (_odd_sonata("allen"), None, "the source has no element_pos; bmtk needs one"),
+        (_odd_sonata("allen", root="reports"), None, "bmtk reads only /report"),
+        (
+            _odd_sonata("allen", time=(0.01, 0.0104, 1e-4), time_unit="s"),
+            None,
+            "bmtk reads times as ms; these are in s",
+        ),
+        (_odd_sonata("allen", time=(10.0, 10.3, 0.1)), None, "bmtk expects 3 rows"),
+        (
+            _odd_sonata("bbp", node_ids=np.array([5, 5, 5])),
+            "bbp",
+            "libsonata selects one compartment",
+        ),
+        (_odd_sonata("bbp", node_ids=np.array([5, 5, 5])), "allen", "bmtk selects the last entry"),
+    ],
+)
+def test_what_its_reader_cannot_read_is_told(
+    make: Source, dialect: Any, match: str, tmp_path: Path
+) -> None:
+    written = export_sonata(make(tmp_path), tmp_path / "back", dialect=dialect)
+
+    assert any(re.search(match, note) for note in written.left_out), written.left_out
+
+
+def test_snap_reads_an_exported_report_and_spikes(tmp_path: Path) -> None:
+    bluepysnap = pytest.importorskip("bluepysnap", reason="bluepysnap is not installed")
+    source = _odd_sonata("allen", data=DATA.astype("f8"), time_unit=None)(tmp_path)
+    export_sonata(source, tmp_path / "output", dialect="bbp", dtype="float32")
+    with h5py.File(tmp_path / "nodes.h5", "w") as file:
+        file["nodes/pop/node_type_id"] = np.zeros(8, int)
+        file["nodes/pop/0/mtype"] = np.array([b"L5"] * 8)
+    nodes = {"nodes_file": "nodes.h5", "populations": {"pop": {"type": "point_neuron"}}}
+    circuit = {"version": 2, "networks": {"nodes": [nodes], "edges": []}}
+    (tmp_path / "circuit_config.json").write_text(json.dumps(circuit))
+    reports = {"v": {"cells": "all", "variable_name": "v", "type": "compartment", "dt": 0.1}}
+    reports["v"] |= {"start_time": 10, "end_time": 10.4, "sections": "all"}
+    config = {
+        "network": "circuit_config.json",
+        "run": {"tstop": 10.4, "dt": 0.1, "random_seed": 1},
+        "output": {"output_dir": "output", "spikes_file": "v.h5"},
+        "reports": reports,
+    }
+    (tmp_path / "simulation_config.json").write_text(json.dumps(config))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        simulation = bluepysnap.Simulation(tmp_path / "simulation_config.json")
+        frame = simulation.reports["v"]["pop"].get()
+        events = simulation.spikes["pop"].get()
+
+    assert frame[5].to_numpy().tolist() == DATA[:, :2].tolist()
+    assert frame.index.tolist() == pytest.approx([10.0, 10.1, 10.2, 10.3])
+    assert sorted(events.index) == [0.5, 1.125, 2.25]
 
 
 def test_labels_and_coordinates_go_out_as_columns(tmp_path: Path) -> None:

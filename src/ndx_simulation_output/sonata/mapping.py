@@ -288,6 +288,8 @@ def write_table(
     provenance: Mapping[str, Any],
     dialect: str,
     left_out: list[str],
+    *,
+    conform: bool,
 ) -> NDArray[np.intp] | None:
     """Write a mapping; return the order of the data columns if it differs from the table's."""
     table = report.compartments
@@ -307,7 +309,8 @@ def write_table(
     write_ids(mapping, name, pointers, dtypes["pointers"])
     numbers = _in_order(table.columns["number"][:], order)
     write_ids(mapping, "element_ids", numbers, dtypes["element_ids"])
-    _write_positions(mapping, report, provenance, order, dialect, left_out)
+    as_source = dialect == provenance.get("dialect") and not conform
+    _write_positions(mapping, report, provenance, order, dialect, left_out, as_source=as_source)
     _write_additional_columns(mapping, table, provenance, order)
     return order
 
@@ -319,6 +322,8 @@ def _write_positions(
     order: NDArray[np.intp] | None,
     dialect: str,
     left_out: list[str],
+    *,
+    as_source: bool,
 ) -> None:
     table = report.compartments
     computed = provenance.get("positions") == "computed"
@@ -326,7 +331,7 @@ def _write_positions(
         positions = _in_order(table.columns["position"][:], order)
         dtype = provenance.get("dtypes", {}).get("mapping/element_pos", positions.dtype)
         mapping.create_dataset("element_pos", data=positions, dtype=dtype)
-    elif dialect == "allen" == provenance.get("dialect"):
+    elif dialect == "allen" and as_source:
         left_out.append(f"report {report.name}: the source has no element_pos; bmtk needs one")
     elif dialect == "allen":
         left_out.append(f"report {report.name}: positions are unknown, element_pos is NaN")

@@ -4,7 +4,7 @@ Reports of sections, somata, synapses, sums and contributions to an LFP have the
 their element ids have different meanings.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,8 @@ import numpy as np
 
 from ndx_simulation_output.errors import ExportError, ShapeMismatchError
 from ndx_simulation_output.files import AtomicFile
-from ndx_simulation_output.recording import LazyArray, Report
+from ndx_simulation_output.recording import LazyArray, Report, parse_unit
+from ndx_simulation_output.recording.ids import repeated_values
 from ndx_simulation_output.recording.views import ColumnRange, Columns, Matrix, Transposed
 from ndx_simulation_output.sonata.config import ReportConfig
 from ndx_simulation_output.sonata.hdf5 import (
@@ -36,11 +37,19 @@ from ndx_simulation_output.sonata.mapping import (
     read_table,
     write_table,
 )
-from ndx_simulation_output.sonata.series import read_times, write_data, write_times, write_unit
+from ndx_simulation_output.sonata.series import (
+    implied_rows,
+    read_times,
+    write_data,
+    write_times,
+    write_unit,
+)
 from ndx_simulation_output.sonata.units import ReadOptions
 from ndx_simulation_output.storage.reading import wrap_array
 
 ROOTS = ("report", "reports")
+
+_MOST_ELEMENTS = 2**32 - 1  # libsonata reads element ids as uint32.
 
 
 @dataclass(frozen=True)
@@ -187,11 +196,16 @@ def write_report(
     report: Report,
     *,
     dialect: str,
+    conform: bool,
     dtype: str | None,
     left_out: list[str],
     progress: Callable[[int], object] | None = None,
 ) -> None:
-    """Write the report of one population; append to ``left_out`` what SONATA cannot store."""
+    """Write the report of one population; append to ``left_out`` what SONATA cannot store.
+
+    With ``conform`` the reader of the dialect opens the file, whatever the source was; otherwise
+    all is written as in the source.
+    """
     if not report.population or "/" in report.population:
         msg = (
             f"report {report.name}: population {report.population!r} cannot be the name of an "
@@ -199,11 +213,14 @@ def write_report(
         )
         raise ExportError(msg)
     provenance = sonata_provenance(report.provenance)
-    group = file.create_group(f"{provenance.get('root', 'report')}/{report.population}")
+    root = "report" if conform else provenance.get("root", "report")
+    group = file.create_group(f"{root}/{report.population}")
     mapping = group.create_group("mapping")
-    order = write_table(mapping, report, provenance, dialect, left_out)
+    order = write_table(mapping, report, provenance, dialect, left_out, conform=conform)
     bbp = dialect == "bbp"
-    write_times(mapping, report.times, provenance, "mapping/time", unit_expected=bbp)
+    write_times(
+        mapping, report.times, provenance, "mapping/time", unit_expected=bbp, conform=conform
+    )
     stored = write_data(
         file,
         group,
@@ -226,9 +243,52 @@ def write_report(
     named = {"variable", "variable_name"} & set(stored.attrs)
     if dialect == "allen" and report.variable and not named:
         stored.attrs["variable"] = report.variable
-    if bbp and (stored.dtype != np.float32 or "units" not in stored.attrs):
-        units = "units" if "units" in stored.attrs else "no units"
-        left_out.append(
-            f"report {report.name}: libsonata reads only float32 with units; this is "
-            f"{stored.dtype} with {units}"
+    limits = _limits_of_libsonata(group) if bbp else _limits_of_bmtk(group)
+    left_out += [f"report {report.name}: {limit}" for limit in limits]
+
+
+def _limits_of_libsonata(group: h5py.Group) -> Iterator[str]:
+    """Yield what in a written report libsonata refuses, or reads otherwise than it is."""
+    data, mapping = group["data"], group["mapping"]
+    if data.dtype.newbyteorder("=") != np.float32 or "units" not in data.attrs:
+        units = "units" if "units" in data.attrs else "no units"
+        yield (
+            f"libsonata reads only float32 with units; this is {data.dtype} with {units} "
+            "(--dtype float32; the unit is set when the source is converted)"
         )
+    if group.parent.name != "/report":
+        yield f"libsonata reads only /report; this is {group.parent.name}, as in the source"
+    if "units" not in mapping["time"].attrs:
+        yield "libsonata reads only times with units; these have none, as in the source"
+    yield from _limits_of_rows(group, "libsonata")
+    if mapping["time"][0] < 0:
+        yield "libsonata refuses the frames, which start before 0"
+    if mapping["element_ids"].size and _largest(mapping["element_ids"]) > _MOST_ELEMENTS:
+        yield f"libsonata reads element ids above {_MOST_ELEMENTS} and below 0 as {_MOST_ELEMENTS}"
+    if len(repeated_values(mapping["node_ids"][:])):
+        yield "cells are listed repeatedly; libsonata selects one compartment of each"
+
+
+def _limits_of_bmtk(group: h5py.Group) -> Iterator[str]:
+    """Yield what in a written report bmtk refuses, or reads otherwise than it is."""
+    mapping = group["mapping"]
+    if group.parent.name != "/report":
+        yield f"bmtk reads only /report; this is {group.parent.name}, as in the source"
+    unit = attribute_text(mapping["time"], "units", "unit") or "ms"
+    if parse_unit(unit) != parse_unit("ms"):
+        yield f"bmtk reads times as ms; these are in {unit}, as in the source"
+    yield from _limits_of_rows(group, "bmtk")
+    if len(repeated_values(mapping["node_ids"][:])):
+        yield "cells are listed repeatedly; bmtk selects the last entry of each"
+
+
+def _limits_of_rows(group: h5py.Group, reader: str) -> Iterator[str]:
+    """Yield a text if the time triple does not imply the number of rows."""
+    rows, implied = group["data"].shape[0], implied_rows(group["mapping"]["time"][:].tolist())
+    if implied not in {None, rows}:
+        yield f"{reader} expects {implied} rows from the time; there are {rows}, as in the source"
+
+
+def _largest(ids: h5py.Dataset) -> int:
+    """Return the largest id, where negative ones are unsigned integers."""
+    return int(ids[:].astype(np.uint64).max())

@@ -1,5 +1,6 @@
 """Read the times, and write the data, times and unit of a report or extracellular potential."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -32,6 +33,7 @@ from ndx_simulation_output.storage.writing import create_dataset, write_matrix
 TRIPLE = 3
 """Number of values of the time of most reports: start, stop, step."""
 
+_MS = 1e-3
 _SMALLEST_STEP = 1e-300  # smaller steps have an infinite rate
 
 
@@ -61,7 +63,7 @@ def read_times(
     if len(values) == TRIPLE and not one_per_row:
         start, _, step = triple = values.tolist()
         times = _regular_times(start, step, rows, seconds, location(time))
-        return times, {"time": triple, "implied_rows": _implied_rows(triple)}
+        return times, {"time": triple, "implied_rows": implied_rows(triple)}
     if len(values) != rows:
         msg = (
             f"{location(time)} has {len(values)} values; expected (start, stop, step) or one for "
@@ -89,7 +91,7 @@ def _regular_times(
     return RegularTimes(float(start / per_second), float(per_second / step), rows)
 
 
-def _implied_rows(triple: Sequence[float]) -> int | None:
+def implied_rows(triple: Sequence[float]) -> int | None:
     """Return the number of rows in the right-open interval of a triple; None if not finite."""
     start, stop, step = triple
     rows = (stop - start) / step
@@ -151,22 +153,34 @@ def write_times(
     path: str,
     *,
     unit_expected: bool,
+    conform: bool = False,
 ) -> None:
     """Write the triple (start, stop, step) of regular times, in ms.
 
     The triple of the source is written instead if it is still valid; ``path`` is the key of the
-    time in the provenance.
+    time in the provenance. With ``conform`` it must also be in ms and imply the number of rows in
+    the reader of the dialect.
     """
     attributes = provenance.get("attributes", {}).get(path, {})
     triple = provenance.get("time")
-    if triple is not None and _is_valid(triple, attributes, times, provenance.get("rows")):
+    if triple is not None and not _is_valid(triple, attributes, times, provenance.get("rows")):
+        triple = None
+    if triple is not None and conform:
+        count_rows = implied_rows if unit_expected else _rows_in_bmtk
+        if _seconds(attributes) != _MS or count_rows(triple) != times.count:
+            triple = None
+    if triple is not None:
         dtype = provenance.get("dtypes", {}).get(path, "<f8")
         dataset = group.create_dataset("time", data=np.asarray(triple), dtype=dtype)
         attributes_from_json(dataset, attributes)
+        if conform and unit_expected and "units" not in attributes:
+            dataset.attrs["units"] = "ms"
         return
-    step = round(1000.0 / times.rate, 12)
-    start = round(times.start * 1000.0, 9)
+    step = _shortest(1000.0 / times.rate, 12)
+    start = _shortest(times.start * 1000.0, 9)
     stop = round(start + times.count * step, 9)
+    while not unit_expected and _rows_in_bmtk((start, stop, step)) < times.count:
+        stop = math.nextafter(stop, math.inf)
     dataset = group.create_dataset("time", data=np.asarray([start, stop, step]))
     if unit_expected or "time" in provenance or not provenance:
         dataset.attrs["units"] = "ms"
@@ -174,13 +188,31 @@ def write_times(
     attributes_from_json(dataset, others)
 
 
+def _rows_in_bmtk(triple: Sequence[float]) -> int:
+    """Return the number of rows that bmtk reads; it rounds down: 0.3 / 0.1 is less than 3."""
+    start, stop, step = triple
+    rows = (stop - start) / step
+    return int(rows) if math.isfinite(rows) else -1
+
+
+def _shortest(value: float, digits: int) -> float:
+    """Return ``value`` rounded, unless that would change more than its last digits."""
+    rounded = round(value, digits)
+    return rounded if math.isclose(rounded, value, rel_tol=1e-12) else value
+
+
 def _is_valid(
     triple: Sequence[float], attributes: Mapping[str, Any], times: RegularTimes, rows: int | None
 ) -> bool:
     """Return True if a triple of the source describes ``times``."""
-    unit = parse_unit(str(attributes.get("units", attributes.get("unit", "ms"))))
-    seconds = unit.conversion if unit is not None and unit.name == "seconds" else 1e-3
     try:
-        return times == _regular_times(triple[0], triple[2], rows or 0, seconds, "time")
+        found = _regular_times(triple[0], triple[2], rows or 0, _seconds(attributes), "time")
     except SourceError:
         return False
+    return times == found
+
+
+def _seconds(attributes: Mapping[str, Any]) -> float:
+    """Return the unit of a time with ``attributes``, in seconds."""
+    unit = parse_unit(str(attributes.get("units", attributes.get("unit", "ms"))))
+    return unit.conversion if unit is not None and unit.name == "seconds" else _MS

@@ -126,11 +126,20 @@ def _trains(trial: h5py.Group) -> Iterator[tuple[int, h5py.Dataset]]:
         yield int(name), first_dataset(groups[name], "data")
 
 
-def write_spikes(file: h5py.File, spikes: Spikes, *, dialect: str, alone: bool) -> None:
+def write_spikes(
+    file: h5py.File,
+    spikes: Spikes,
+    *,
+    dialect: str,
+    conform: bool,
+    alone: bool,
+    left_out: list[str],
+) -> None:
     """Write the spikes of one population to ``/spikes/<population>``.
 
     If the source had no population, ``/spikes/{gids, timestamps}`` are written to the Allen
-    dialect, provided that no other population is written (``alone``).
+    dialect, provided that no other population is written (``alone``). With ``conform`` the reader
+    of the dialect opens the file, whatever the source was; otherwise all is written as in it.
     """
     provenance = sonata_provenance(spikes.provenance)
     attributes, dtypes = provenance.get("attributes", {}), provenance.get("dtypes", {})
@@ -143,15 +152,40 @@ def write_spikes(file: h5py.File, spikes: Spikes, *, dialect: str, alone: bool) 
     times = _source_times(spikes).astype(dtypes.get("timestamps", "<f8"))
     time_dataset = group.create_dataset("timestamps", data=times)
     same_dialect = provenance.get("dialect") == dialect
+    ids = id_dataset[:]
+    is_true = _is_sorted(ids, times, _stated_sorting(attributes))
     if same_dialect:
-        attributes_from_json(group, attributes.get(".", {}))
+        own = attributes.get(".", {})
+        dropped = {"sorting"} if conform and not is_true else set()
+        attributes_from_json(group, {key: own[key] for key in own.keys() - dropped})
     attributes_from_json(root, attributes.get("..", {}))
     attributes_from_json(id_dataset, attributes.get("node_ids", attributes.get("gids", {})))
     attributes_from_json(time_dataset, attributes.get("timestamps", {}))
-    optional = "attributes" in provenance and (same_dialect or dialect == "allen")
+    is_source = "attributes" in provenance and same_dialect and not conform
+    optional = is_source or (dialect == "allen" and "attributes" in provenance)
     _write_unit(time_dataset, spikes.provenance.get("per_second", _MS_PER_S), optional=optional)
     if "sorting" not in group.attrs:
-        _write_sorting(group, _sorting(spikes, provenance), dialect)
+        is_stated = provenance and (is_true or not conform)
+        sorting = _stated_sorting(attributes) if is_stated else _computed_sorting(ids, times)
+        _write_sorting(group, sorting, dialect)
+    if dialect == "bbp":
+        where = f"spikes of {spikes.population}"
+        if "units" not in time_dataset.attrs:
+            left_out.append(f"{where}: libsonata reads only times with units; these have none")
+        if not conform and not is_true:
+            left_out.append(
+                f"{where}: libsonata may refuse them: they are not sorted as the source states"
+            )
+
+
+def _is_sorted(ids: NDArray[Any], times: NDArray[Any], sorting: str | None) -> bool:
+    """Return True if spikes are sorted as stated."""
+    values = {"by_id": ids, "by_time": times}.get(str(sorting))
+    return values is None or bool((values[1:] >= values[:-1]).all())
+
+
+def _computed_sorting(ids: NDArray[Any], times: NDArray[Any]) -> str:
+    return next(name for name in ("by_time", "by_id", "none") if _is_sorted(ids, times, name))
 
 
 def _source_times(spikes: Spikes) -> NDArray[np.float64]:
@@ -171,13 +205,8 @@ def _write_unit(times: h5py.Dataset, per_second: float, *, optional: bool) -> No
         times.attrs["units"] = unit_symbol(Unit("seconds", 1 / per_second)) or "ms"
 
 
-def _sorting(spikes: Spikes, provenance: Mapping[str, Any]) -> str | None:
-    """Return the sorting stated in the source; without a source, that of the spikes."""
-    if not provenance:
-        by_time = bool((np.diff(spikes.times) >= 0).all())
-        by_id = bool((np.diff(spikes.node_ids.astype(np.int64)) >= 0).all())
-        return "by_time" if by_time else "by_id" if by_id else "none"
-    attributes = provenance.get("attributes", {})
+def _stated_sorting(attributes: Mapping[str, Any]) -> str | None:
+    """Return the sorting that the source states in the ``attributes`` of its group or root."""
     for name in (".", ".."):
         stated = attributes.get(name, {}).get("sorting")
         if isinstance(stated, dict):

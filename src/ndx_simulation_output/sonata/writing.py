@@ -67,7 +67,8 @@ def write(
     directory
         Directory of the files; created if it does not exist.
     dialect
-        ``allen`` (bmtk) or ``bbp`` (libsonata); by default that of the source, otherwise ``bbp``.
+        ``allen`` (bmtk) or ``bbp`` (libsonata): files are such that its reader opens them. By
+        default the dialect of the source, with its own spelling, otherwise ``bbp``.
     dtype
         Dtype of the data of reports, such as ``float32``; by default the recorded one.
     overwrite
@@ -164,6 +165,7 @@ def _plan_recordings(
                 write_report,
                 report=report,
                 dialect=chosen,
+                conform=dialect is not None,
                 dtype=dtype,
                 left_out=left_out,
                 progress=progress,
@@ -175,12 +177,21 @@ def _plan_recordings(
         provenance = spikes.provenance
         chosen = dialect or provenance.get("dialect", "bbp")
         alone = len(output.spikes) == 1
-        write_recording = partial(write_spikes, spikes=spikes, dialect=chosen, alone=alone)
+        write_recording = partial(
+            write_spikes,
+            spikes=spikes,
+            dialect=chosen,
+            conform=dialect is not None,
+            alone=alone,
+            left_out=left_out,
+        )
         yield _PlannedRecording(
             _file_name(provenance, "spikes"), chosen, provenance, write_recording
         )
     for potential in output.potentials:
         provenance = potential.provenance
+        if dialect == "bbp":
+            left_out.append(f"{potential.name}: written as bmtk does; libsonata does not read it")
         if _is_regular(potential, left_out):
             write_recording = partial(
                 write_potential, potential=potential, left_out=left_out, progress=progress
