@@ -5,14 +5,17 @@ import io
 import os
 import pickle
 import struct
+import subprocess
+import sys
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ndx_simulation_output import open_output
+from ndx_simulation_output import convert, open_output
 from ndx_simulation_output.annarchy import containers
 from ndx_simulation_output.errors import (
     NothingRecordedError,
@@ -20,6 +23,7 @@ from ndx_simulation_output.errors import (
     SourceError,
     UnsupportedSourceError,
 )
+from tests.sonata.making import SESSION
 
 
 class Harm:
@@ -57,6 +61,139 @@ def in_containers(content, protocol: int) -> dict[str, bytes]:
         np.lib.format.write_array_header_1_0(header, described)
         made.writestr("exc.npy", header.getvalue() + plain)
     return {"pickle": plain, "gzip": gzip.compress(plain), "npz": archive.getvalue()}
+
+
+def network(population_changes=None, projection_changes=None, **changes) -> dict:
+    names = {"populations": ["exc"], "projections": ["rec"]}
+    parts = {"time_step": 200, "net_id": 0, "obj_names": names}
+    parts["exc"] = population(**(population_changes or {}))
+    parts["rec"] = projection(**(projection_changes or {}))
+    return {**parts, **changes}
+
+
+def connectivity(**changes) -> dict:
+    parts = {"name": "rec", "post_ranks": [0, 3], "pre_ranks": [[1, 2], [0]], "size": 2}
+    parts |= {"w": 0.5, "delay": [[0.5, 1.0], [0.5]], "max_delay": 2, "uniform_delay": -1}
+    return {**parts, "nb_synapses": 3, **changes}
+
+
+def archived(content) -> bytes:
+    """Return an archive of objects, as ANNarchy saves networks."""
+    header = io.BytesIO()
+    described = {"descr": "|O", "fortran_order": False, "shape": ()}
+    np.lib.format.write_array_header_1_0(header, described)
+    return archive_of(
+        {name: header.getvalue() + pickle.dumps(value) for name, value in content.items()}
+    )
+
+
+NAN = float("nan")
+INTEGER = "expected an integer from"
+IMPOSSIBLE = [
+    *(
+        (network(time_step=value), f"time_step is .*{INTEGER} 0 to")
+        for value in (2**63, -1, 0.5, NAN)
+    ),
+    (network(net_id=-1), f"net_id is .*{INTEGER} 0 to"),
+    (network(None, {"pre": []}), "pre of projection 'rec' is .*expected one population"),
+    *((network({"geometry": one}), f"geometry of .*{INTEGER} 1") for one in ((-4,), (0,), (2.5,))),
+    (network({"geometry": (2**40,), "attributes": []}), "has 1099511627776 neurons; expected 1 to"),
+    (network({"geometry": (-2, -2)}), f"geometry of .*{INTEGER} 1"),
+    (network({"size": 5}), r"the size of population 'exc' is 5, but its geometry is \(4,\)"),
+    (network({"size": 2.5}), f"the size of population 'exc' is 2.5; {INTEGER}"),
+    (network(None, {"delays": -0.5}), "from -1.0 to -1.0 time steps; expected from 1"),
+    (network(None, {"delays": [[0.5, -0.5], [0.5]]}), "delays of projection 'rec': .* from -1.0"),
+    (network(None, {"delays": 0.0}), "from 0.0 to 0.0 time steps"),
+    (network(None, {"delays": 1e300}), "expected from 1 to 9007199254740992"),
+    (network(None, {"pre_ranks": [[1, 4], [0]]}), "pre-synaptic rank 4 .* 'exc' has 4 neurons"),
+    (network(None, {"post_ranks": [0, 99]}), "post-synaptic rank 99 .* 'exc' has 4 neurons"),
+    (network(None, {"pre_ranks": [[1, -1], [0]]}), "pre_ranks: rank -1 is negative"),
+    (network(None, {"pre_ranks": [[1, 2**63], [0]]}), "pre_ranks: "),
+    (network(None, {"post_ranks": [-1, 0]}), "post_ranks of .*: rank -1 is negative"),
+    (network(None, {"post_ranks": [0.5, 3.0]}), "post_ranks of .* of type float64; expected int"),
+    (network(None, {"post_ranks": [0, 0]}), "post-synaptic rank 0 .* is in more than one row"),
+    (connectivity(size=3), "size of projection 'rec' is 3, but there are 2"),
+    (connectivity(nb_synapses=9), "nb_synapses of projection 'rec' is 9, but there are 3"),
+    (connectivity(uniform_delay=-2), f"uniform_delay is -2; {INTEGER} -1"),
+    (connectivity(max_delay=1.5), f"max_delay is 1.5; {INTEGER} 0"),
+    (connectivity(delay=[[0.5, -1.0], [1.0]]), "from -2.0 to 2.0 time steps"),
+    (network({"geometry": (NAN,)}), f"geometry of .*{INTEGER} 1"),
+]
+ALL_IMPOSSIBLE = [
+    *IMPOSSIBLE,
+    *((network(time_step=value), f"time_step is .*{INTEGER}") for value in (2**70, True, [3])),
+    (network({"name": "a\0b", "attributes": ["a\0b"], "a\0b": 1.0}), r"'a\\x00b' in population"),
+    (network({"attributes": ["\ud800"], "\ud800": 1.0}), r"'\\ud800' in population 'exc' contains"),
+    (network(None, {"target": "a\0b"}), r"'a\\x00b' in projection 'rec' contains NUL"),
+    (network(None, {"pre": "\udfff"}), r"'\\udfff' in projection 'rec'"),
+    (network(**{"": population()}), "a name in part '' is empty"),
+    *((network({"geometry": one}), f"geometry of .*{INTEGER} 1") for one in ((True, 4),)),
+    (network(None, {"delays": True}), "delays of projection 'rec': they are booleans"),
+]
+
+
+@pytest.mark.parametrize("container", ["pickle", "gzip", "npz", "mat"])
+def test_what_no_network_can_have_is_refused_in_one_line(tmp_path, container):
+    path, target = tmp_path / "saved.txt", tmp_path / "saved.nwb"
+    for content, message in IMPOSSIBLE if container == "mat" else ALL_IMPOSSIBLE:
+        if container == "mat":
+            savemat = pytest.importorskip("scipy.io", reason="SciPy is not installed").savemat
+            savemat(path, content)
+        elif container == "npz":
+            path.write_bytes(archived(content))
+        else:
+            saved(path, in_containers(content, 4)[container])
+
+        with pytest.raises(SourceError, match=message) as caught:
+            convert(path, target, dt=0.5, metadata=SESSION)
+
+        assert str(path) in str(caught.value)
+        assert "\n" not in str(caught.value)
+        assert not target.exists()
+
+
+@pytest.mark.parametrize("dt", [0.0, -0.5, float("nan"), float("inf")])
+def test_a_time_step_that_no_network_can_have_is_refused(tmp_path, dt):
+    saved(tmp_path / "saved.txt", network())
+
+    with pytest.raises(SourceError, match=r"saved\.txt: dt is .* ms; expected more than 0"):
+        open_output(tmp_path / "saved.txt", dt=dt)
+
+
+def test_synapses_that_connect_the_same_neurons_are_noted(tmp_path):
+    saved(tmp_path / "saved.txt", network(None, {"pre_ranks": [[1, 1], [0]]}))
+
+    with open_output(tmp_path / "saved.txt", dt=0.5) as output:
+        assert output.notes == ("projection rec: neuron 1 is connected to neuron 0 more than once",)
+
+
+def test_parts_may_have_the_names_of_entries_of_a_part(tmp_path):
+    names = ["geometry", "name", "target", "size"]
+    saved(tmp_path / "saved.txt", {name: population(name=name) for name in names})
+
+    with open_output(tmp_path / "saved.txt") as output:
+        assert [part.name for part in output.networks[0].populations] == names
+
+
+def test_a_small_file_is_read_with_little_memory(tmp_path):
+    """Another process, because the limit of a process cannot be raised again."""
+    for name, content in {"s.txt": network(), "s.gz": network()}.items():
+        plain = pickle.dumps(content)
+        (tmp_path / name).write_bytes(gzip.compress(plain) if name == "s.gz" else plain)
+    code = (
+        "import resource; from ndx_simulation_output import annarchy\n"
+        "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + 2**28,) * 2)\n"
+        "for name in ('s.txt', 's.gz'): annarchy.read(name, dt=0.5).close()"
+    )
+    if not Path("/proc/self/statm").exists():
+        pytest.skip("the memory of a process is limited on Linux only")
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("container", ["pickle", "gzip", "npz"])
@@ -265,6 +402,42 @@ def test_a_file_of_another_format_is_refused(tmp_path, content):
 
     with pytest.raises(SimulationOutputError, match=r"network\.npz"):
         open_output(path, dt=0.5)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (network(None, {"w": [[0.1, 0.2], [object()]]}), "is incomplete or damaged"),
+        (network({"v" * 40: 1.0}), "incomplete"),
+        (projection(pre_ranks=object()), "'rec' is incomplete"),
+        (projection(post_ranks=object()), "'rec' is incomplete"),
+        (population(geometry=object()), "'exc' is incomplete"),
+    ],
+)
+def test_a_matlab_file_that_the_simulator_broke_off_is_called_incomplete(
+    tmp_path, content, message
+):
+    savemat = pytest.importorskip("scipy.io", reason="SciPy is not installed").savemat
+    path = tmp_path / "broken.mat"
+    with path.open("wb") as file, pytest.raises((TypeError, ValueError)):
+        savemat(file, content)
+
+    with pytest.raises(SourceError, match=message):
+        open_output(path, dt=0.5)
+
+
+@pytest.mark.parametrize(("name", "cut"), [("exc", "v"), ("rec", "w")])
+def test_values_that_a_broken_off_matlab_file_lacks_are_noted(tmp_path, name, cut):
+    savemat = pytest.importorskip("scipy.io", reason="SciPy is not installed").savemat
+    content = population(v=object()) if name == "exc" else projection(w=object())
+    path = tmp_path / "broken.mat"
+    with path.open("wb") as file, pytest.raises(TypeError):
+        savemat(file, content)
+
+    with open_output(path, dt=0.5) as output:
+        assert output.notes == (
+            f"left out: {cut} of {name}, which is listed without a value; it may be incomplete",
+        )
 
 
 @pytest.mark.parametrize("cut", [100, 200, 300, -1])

@@ -24,6 +24,7 @@ from ndx_simulation_output.errors import SourceError, UnsupportedSourceError
 from ndx_simulation_output.optional import import_optional
 
 _MAX_BYTES = 8 * 2**30
+_PIECE_BYTES = 2**24
 _MAX_HEADER_BYTES = 10_000
 _ZIP, _GZIP, _MATLAB = b"PK\x03\x04", b"\x1f\x8b", b"MATLAB 5.0"
 _PROTOCOLS = range(2, 6)
@@ -77,15 +78,23 @@ def load_npy(path: Path) -> NDArray[Any]:
 
 
 def _load_pickle(stream: Any, path: Path, container: str) -> Loaded:
-    content: bytes = stream.read(_MAX_BYTES + 1)
-    if len(content) > _MAX_BYTES:
-        msg = f"{path} has more than {_MAX_BYTES} bytes after decompression, the limit for reading"
-        raise UnsupportedSourceError(msg)
+    content = _read_limited(stream, path)
     found = _unpickle(content, str(path))
     if not isinstance(found, Mapping) or not all(isinstance(key, str) for key in found):
         msg = f"{path} contains a {type(found).__name__}; expected a dict whose keys are names"
         raise SourceError(msg)
     return Loaded(dict(found), container, len(content))
+
+
+def _read_limited(stream: IO[bytes], path: Path) -> bytes:
+    """Return the bytes of a stream, read in pieces: one large read would allocate its size."""
+    content = io.BytesIO()
+    while piece := stream.read(_PIECE_BYTES):
+        if content.tell() + len(piece) > _MAX_BYTES:
+            msg = f"{path} has more than {_MAX_BYTES} bytes after decompression, the limit"
+            raise UnsupportedSourceError(msg)
+        content.write(piece)
+    return content.getvalue()
 
 
 def _load_archive(file: IO[bytes], path: Path) -> Loaded:
@@ -133,8 +142,11 @@ def _load_matlab(file: IO[bytes], path: Path) -> Loaded:
     try:
         found = loadmat(file, chars_as_strings=True)
     except Exception as error:
-        # SciPy can raise any error for a damaged file.
-        msg = f"{path} cannot be read as a MATLAB file: {type(error).__name__}: {error}"
+        # SciPy can raise any error for a damaged file. One that fails while it is saved ends early.
+        msg = (
+            f"{path} is incomplete or damaged: it is a MATLAB file whose values end early, as if "
+            f"the simulator broke off; save it as .txt ({type(error).__name__}: {error})"
+        )
         raise SourceError(msg) from error
     content = {
         name: _from_matlab(value) for name, value in found.items() if not name.startswith("__")

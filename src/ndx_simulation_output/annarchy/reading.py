@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import inf, prod
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from ndx_simulation_output.annarchy.containers import Loaded, load_dictionary, r
 from ndx_simulation_output.errors import (
     NameClashError,
     NothingRecordedError,
+    SimulationOutputError,
     SourceError,
     UnsupportedSourceError,
 )
@@ -30,6 +32,10 @@ from ndx_simulation_output.recording.network import Locality, QuantityKind
 SIMULATOR = "ANNarchy"
 WEIGHT = "w"
 """ANNarchy's name for the weight of a synapse."""
+
+_LARGEST = 2**63 - 1
+_MAX_NEURONS_WITHOUT_VALUES = 10_000_000
+"""A population in a file of fewer bytes than neurons has at most this many."""
 
 _NO_TIME_STEP = "the file does not contain the time step; pass dt= (--dt), in ms"
 
@@ -50,7 +56,8 @@ def read(source: str | Path, *, dt: float | None = None) -> SimulationOutput:
     Raises
     ------
     SourceError
-        If the file is damaged or not a file of ANNarchy, or if ``dt`` is missing or wrong.
+        If the file is damaged, incomplete or not a file of ANNarchy, if ``dt`` is missing or wrong,
+        or if the file contains a step, name, size, rank or delay that no network can have.
     UnsupportedSourceError
         If the file could run code, or has the layout of ANNarchy before 4.5.3.
     NothingRecordedError
@@ -65,13 +72,26 @@ def read(source: str | Path, *, dt: float | None = None) -> SimulationOutput:
 
     """
     path = Path(source)
+    if dt is not None and not 0 < dt < inf:
+        msg = f"{path}: dt is {dt} ms; expected more than 0"
+        raise SourceError(msg)
     loaded = load_dictionary(path)
+    # The name of a file can contain bytes that are not text.
+    name = path.name.partition(".")[0].encode(errors="replace").decode()
     try:
-        network, notes = _StateReader(loaded, dt).read(path.name.partition(".")[0] or "network")
-    except SourceError as error:
+        network, notes = _StateReader(loaded, dt).read(name or "network")
+    except SimulationOutputError as error:
         msg = f"{path}: {error}"
-        raise type(error)(msg) from error
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise (type(error) if isinstance(error, SourceError) else SourceError)(msg) from error
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        IndexError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         msg = (
             f"{path} does not have the layout of an ANNarchy file: {type(error).__name__}: {error}"
         )
@@ -102,6 +122,8 @@ class _StateReader:
             msg = f"the time is in steps, and {_NO_TIME_STEP}"
             raise SourceError(msg)
         net_id = self._integer("net_id")
+        for projection in projections:
+            self._check_ranks(projection, {part.name: part.size for part in populations})
         network = NetworkSnapshot(
             name=name,
             populations=tuple(populations),
@@ -118,16 +140,19 @@ class _StateReader:
         return network, self.notes
 
     def _integer(self, name: str) -> int | None:
-        """Return an integer entry, or None if it is missing or a population has its name."""
-        found = self.content.get(name)
-        return int(found) if isinstance(found, (int, np.integer)) else None
+        """Return an integer entry, or None if a part or a quantity of a part has its name."""
+        found = resolve(self.content.get(name))
+        if self._has("post_ranks") or self._has("geometry"):
+            return None
+        return None if found is None or isinstance(found, Mapping) else read_integer(found, name)
+
+    def _has(self, name: str) -> bool:
+        """Return True for an entry of a single part; parts of a network are dictionaries."""
+        return not isinstance(resolve(self.content.get(name, {})), Mapping)
 
     def _parts(self) -> tuple[list[PopulationSnapshot], list[ProjectionSnapshot]]:
-        own_name = str(self.content.get("name", ""))
-        if "post_ranks" in self.content:
-            return [], [self._projection(own_name, self.content)]
-        if "geometry" in self.content:
-            return [self._population(own_name, self.content)], []
+        if any(map(self._has, ("post_ranks", "geometry", "name", "attributes", "target"))):
+            return self._single_part(str(self.content.get("name", "")))
         listed = resolve(self.content.get("obj_names", {}))
         listed = listed if isinstance(listed, Mapping) else {}
         names = [
@@ -140,7 +165,9 @@ class _StateReader:
             part = resolve(self.content.get(name))
             if name == "obj_names" or not isinstance(part, Mapping):
                 if name in names:
-                    self.notes.append(f"left out: {name}, which is listed but not in the file")
+                    self.notes.append(
+                        f"left out: {name}, which is listed but missing: the file is incomplete"
+                    )
             elif "post_ranks" in part:
                 projections.append(self._projection(name, part))
             elif "dendrites" in part:
@@ -148,10 +175,21 @@ class _StateReader:
                 raise UnsupportedSourceError(msg)
             elif "geometry" in part:
                 populations.append(self._population(name, part))
+        if names and not populations and not projections:
+            msg = f"the file is incomplete: it ends before {', '.join(names)}"
+            raise SourceError(msg)
         return populations, projections
 
+    def _single_part(self, name: str) -> tuple[list[PopulationSnapshot], list[ProjectionSnapshot]]:
+        if self._has("post_ranks"):
+            return [], [self._projection(name, self.content)]
+        if self._has("geometry"):
+            return [self._population(name, self.content)], []
+        msg = f"{name!r} is incomplete: the file ends before its sizes and values"
+        raise SourceError(msg)
+
     def _population(self, name: str, content: Mapping[str, Any]) -> PopulationSnapshot:
-        geometry = tuple(int(length) for length in np.ravel(read_array(content["geometry"], 100)))
+        geometry = self._geometry(name, content)
         quantities = []
         for key, kind in self._listed(name, content):
             try:
@@ -165,15 +203,37 @@ class _StateReader:
             quantities.append(Quantity(key, values, locality, kind))
         return PopulationSnapshot(name, geometry, tuple(quantities))
 
+    def _geometry(self, name: str, content: Mapping[str, Any]) -> tuple[int, ...]:
+        where = f"population {name!r}"
+        lengths = resolve(content["geometry"])
+        if isinstance(lengths, np.ndarray) and lengths.size == max(lengths.shape, default=1):
+            lengths = lengths.ravel().tolist()
+        geometry = tuple(
+            read_integer(length, f"a length of the geometry of {where}", least=1)
+            for length in (lengths if isinstance(lengths, (list, tuple)) else [lengths])
+        )
+        size, limit = prod(geometry), max(self.limit, _MAX_NEURONS_WITHOUT_VALUES)
+        if not geometry or size > limit:
+            msg = f"the geometry of {where}, {geometry}, has {size} neurons; expected 1 to {limit}"
+            raise SourceError(msg)
+        if "size" in content and read_integer(content["size"], f"the size of {where}") != size:
+            msg = f"the size of {where} is {content['size']}, but its geometry is {geometry}"
+            raise SourceError(msg)
+        return geometry
+
     def _projection(self, name: str, content: Mapping[str, Any]) -> ProjectionSnapshot:
         if "pre_ranks" not in content:
             msg = (
-                f"projection {name!r} is incomplete: the file ends before the delays; ANNarchy "
-                "fails to save rows of different lengths with different delays as .npz: save the "
-                "projection as .txt"
+                f"projection {name!r} is incomplete: the file ends before the synapses; ANNarchy "
+                "breaks off at a value that it cannot save, such as different delays in rows of "
+                "different lengths in .npz: save the projection as .txt"
             )
             raise SourceError(msg)
-        post_ranks = np.ravel(read_array(content["post_ranks"], self.limit)).astype(np.int64)
+        try:
+            post_ranks = read_ranks(np.ravel(read_array(content["post_ranks"], self.limit)))
+        except ValueError as error:
+            msg = f"post_ranks of projection {name!r}: {error}"
+            raise SourceError(msg) from error
         try:
             rows, pre_ranks = SynapseRows.read_ranks(
                 content["pre_ranks"], len(post_ranks), self.limit
@@ -183,6 +243,11 @@ class _StateReader:
             raise SourceError(msg) from error
         is_connectivity = "uniform_delay" in content and "attributes" not in content
         delays = self._delays(name, content, rows, is_connectivity=is_connectivity)
+        if is_connectivity:
+            for key, count in (("size", len(post_ranks)), ("nb_synapses", len(pre_ranks))):
+                if key in content and read_integer(content[key], key) != count:
+                    msg = f"{key} of projection {name!r} is {content[key]}, but there are {count}"
+                    raise SourceError(msg)
         listed = [(WEIGHT, "")] if is_connectivity else self._listed(name, content)
         quantities = [self._synaptic(name, key, content[key], kind, rows) for key, kind in listed]
         return ProjectionSnapshot(
@@ -191,8 +256,8 @@ class _StateReader:
             ends=rows.ends,
             pre_ranks=pre_ranks,
             quantities=tuple(quantities),
-            pre=read_names(content["pre"])[0] if "pre" in content else None,
-            post=read_names(content["post"])[0] if "post" in content else None,
+            pre=_population_name(name, "pre", content),
+            post=_population_name(name, "post", content),
             targets=tuple(read_names(content["target"])) if "target" in content else None,
             delays=delays.seconds,
             delay_steps=delays.steps,
@@ -225,6 +290,35 @@ class _StateReader:
             msg = f"delays of projection {name!r}: {error}"
             raise SourceError(msg) from error
 
+    def _check_ranks(self, projection: ProjectionSnapshot, sizes: Mapping[str, int]) -> None:
+        """Raise an error for ranks that a population does not have; note repeated synapses."""
+        where = f"of projection {projection.name!r}"
+        post_ranks, pre_ranks = np.asarray(projection.post_ranks), np.asarray(projection.pre_ranks)
+        counts = np.diff(np.asarray(projection.ends), prepend=0)
+        sides = (("post", projection.post, post_ranks), ("pre", projection.pre, pre_ranks))
+        for side, population, ranks in sides:
+            size = sizes.get(population or "", _LARGEST)
+            if len(ranks) and ranks.max() >= size:
+                msg = (
+                    f"{side}-synaptic rank {ranks.max()} {where} is out of range: population "
+                    f"{population!r} has {size} neurons"
+                )
+                raise SourceError(msg)
+        ranks, rows_of_rank = np.unique(post_ranks, return_counts=True)
+        if (rows_of_rank > 1).any():
+            rank = ranks[int(np.argmax(rows_of_rank > 1))]
+            msg = f"post-synaptic rank {rank} {where} is in more than one row"
+            raise SourceError(msg)
+        rows = np.repeat(post_ranks, counts)
+        order = np.lexsort((pre_ranks, rows))
+        is_repeated = (np.diff(pre_ranks[order]) == 0) & (np.diff(rows[order]) == 0)
+        if is_repeated.any():
+            synapse = order[int(np.argmax(is_repeated))]
+            self.notes.append(
+                f"projection {projection.name}: neuron {pre_ranks[synapse]} is connected to neuron "
+                f"{rows[synapse]} more than once"
+            )
+
     def _listed(self, where: str, content: Mapping[str, Any]) -> list[tuple[str, QuantityKind]]:
         """Return the names and kinds of the quantities that have a value."""
         kinds: dict[str, QuantityKind] = dict.fromkeys(
@@ -232,11 +326,17 @@ class _StateReader:
         )
         kinds |= dict.fromkeys(read_names(content.get("variables", [])), "variable")
         found: list[tuple[str, QuantityKind]] = []
+        if not where or "" in kinds:
+            msg = f"a name in part {where!r} is empty; expected names of parts and quantities"
+            raise SourceError(msg)
         for name in read_names(content.get("attributes", [])) or kinds:
             if name in content:
                 found.append((name, kinds.get(name, "")))
             else:
-                self.notes.append(f"left out: {name} of {where}, which is listed without a value")
+                end = "; it may be incomplete" if self.container == "mat" else ""
+                self.notes.append(
+                    f"left out: {name} of {where}, which is listed without a value{end}"
+                )
         return found
 
 
@@ -263,11 +363,11 @@ class SynapseRows:
             msg = f"pre_ranks has {len(nested)} rows; expected {n_rows}, as post_ranks"
             raise ValueError(msg)
         rows = cls(np.cumsum([len(row) for row in nested], dtype=np.int64), limit)
-        ranks = rows.flatten(nested)
-        if ranks.dtype.kind not in "iu" and len(ranks):
-            msg = f"pre_ranks are of type {ranks.dtype}; expected integers"
-            raise ValueError(msg)
-        return rows, ranks.astype(np.int64)
+        try:
+            return rows, read_ranks(rows.flatten(nested))
+        except ValueError as error:
+            msg = f"pre_ranks: {error}"
+            raise ValueError(msg) from error
 
     def flatten(self, nested: Sequence[Any]) -> NDArray[Any]:
         """Return the values of all rows as an array of shape (synapse,)."""
@@ -299,6 +399,46 @@ class SynapseRows:
         return self.flatten(_rows_of(value)), "local"
 
 
+def read_ranks(ranks: NDArray[Any]) -> NDArray[np.int64]:
+    """Return ranks, shape (n,), if they are integers from 0 that int64 can represent."""
+    if not len(ranks):
+        return ranks.astype(np.int64)
+    if ranks.dtype.kind not in "iu":
+        msg = f"the ranks are of type {ranks.dtype}; expected integers"
+        raise ValueError(msg)
+    if ranks.min() < 0 or ranks.max() > _LARGEST:
+        is_negative = ranks.min() < 0
+        rank, reason = (ranks.min(), "negative") if is_negative else (ranks.max(), "too large")
+        msg = f"rank {rank} is {reason}"
+        raise ValueError(msg)
+    return ranks.astype(np.int64)
+
+
+def read_integer(value: Any, what: str, *, least: int = 0) -> int:
+    """Return a number as an integer; raise SourceError if it is another or out of range."""
+    value = resolve(value)
+    found = (
+        value.item() if isinstance(value, (np.generic, np.ndarray)) and not value.shape else value
+    )
+    is_number = isinstance(found, (int, float)) and not isinstance(found, bool)
+    # Comparisons with NaN are false.
+    if not is_number or not least <= found <= _LARGEST or found != int(found):
+        text = " ".join(repr(found).split())
+        msg = f"{what} is {text:.60}; expected an integer from {least} to {_LARGEST}"
+        raise SourceError(msg)
+    return int(found)
+
+
+def _population_name(where: str, side: str, content: Mapping[str, Any]) -> str | None:
+    if side not in content:
+        return None
+    names = read_names(content[side])
+    if len(names) != 1:
+        msg = f"{side} of projection {where!r} is {names!r:.60}; expected one population"
+        raise SourceError(msg)
+    return names[0]
+
+
 def split_rows(values: NDArray[Any], ends: Any) -> list[list[Any]]:
     """Return values of shape (synapse,) as a list for each row."""
     flat, edges = values.tolist(), [0, *np.asarray(ends[:]).tolist()]
@@ -321,7 +461,9 @@ def read_array(value: Any, limit: int) -> NDArray[Any]:
 def read_names(value: Any) -> list[str]:
     """Return the distinct names in a list, an array or a single text."""
     value = resolve(value)
-    found = [value] if isinstance(value, str) else list(np.ravel(value)) if len(value) else []
+    if isinstance(value, str):
+        return [str(value)]
+    found = list(np.ravel(value)) if isinstance(value, np.ndarray) or value else []
     if not all(isinstance(name, str) for name in found):
         msg = f"expected names, found {value!r:.60}"
         raise ValueError(msg)
@@ -368,6 +510,8 @@ def _numbers(values: Any) -> NDArray[Any]:
 # Delays, which are in ms or in steps.
 
 _TOLERANCE = 1e-3
+_LARGEST_STEP = 2**53
+"""All integers up to this one can be multiplied by the time step as float64."""
 
 
 @dataclass(frozen=True)
@@ -381,6 +525,9 @@ class Delays:
 def read_delays(value: Any, rows: SynapseRows, dt: float | None) -> Delays:
     """Return the delays of a projection from values in ms."""
     values, locality = rows.read(value)
+    if values.dtype.kind == "b":
+        msg = "they are booleans; expected times in ms"
+        raise ValueError(msg)
     if locality == "semiglobal":
         msg = "there is one value for each row; expected one for each synapse, or one for all"
         raise ValueError(msg)
@@ -402,7 +549,8 @@ def _connectivity_delays(content: Mapping[str, Any], rows: SynapseRows, dt: floa
     ``max_delay`` and ``uniform_delay`` are always in steps. They determine the unit of ``delay``
     and, if the delays differ, the time step.
     """
-    uniform, max_steps = int(content["uniform_delay"]), int(content["max_delay"])
+    uniform = read_integer(content["uniform_delay"], "uniform_delay", least=-1)
+    max_steps = read_integer(content["max_delay"], "max_delay")
     if uniform >= 0:
         # 0 means no delays: spikes arrive in the next step.
         return _from_steps(np.array(max(uniform, 1)), dt)
@@ -435,8 +583,15 @@ def _from_steps(values: NDArray[Any], dt: float | None) -> Delays:
     if dt is None:
         msg = f"they are in steps, and {_NO_TIME_STEP}"
         raise ValueError(msg)
-    steps = np.asarray(values).astype(np.int64)
-    if not np.array_equal(steps, values):
+    found = np.asarray(values)
+    if found.size and not 1 <= found.min() <= found.max() <= _LARGEST_STEP:
+        msg = (
+            f"they are from {found.min()} to {found.max()} time steps; expected from 1 to "
+            f"{_LARGEST_STEP}"
+        )
+        raise ValueError(msg)
+    steps = found.astype(np.int64)
+    if not np.array_equal(steps, found):
         msg = "they are in steps, but are not integers"
         raise ValueError(msg)
     return Delays(np.asarray(steps * dt / 1000, np.float64), steps)

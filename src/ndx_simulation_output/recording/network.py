@@ -8,11 +8,13 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ndx_simulation_output.errors import ShapeMismatchError
+from ndx_simulation_output.errors import RecordingError, ShapeMismatchError
 from ndx_simulation_output.recording.arrays import LazyArray
 
 QuantityKind = Literal["parameter", "variable", ""]
 """The equations change a variable but not a parameter; empty if the kind is not known."""
+
+_LARGEST_INTEGER = 2**63 - 1
 
 Locality = Literal["local", "shared", "semiglobal", "global"]
 """How many values a quantity has.
@@ -60,6 +62,10 @@ class PopulationSnapshot:
     def __post_init__(self) -> None:
         """Check the shapes of the quantities."""
         where = f"population {self.name!r}"
+        if any(length < 1 for length in self.geometry):
+            msg = f"the geometry of {where} is {self.geometry}; expected lengths of at least 1"
+            raise ShapeMismatchError(msg)
+        _check_text(where, self.name, self.model, *(item.name for item in self.quantities))
         _check(where, self.quantities, {"local": (self.size,)})
 
     @property
@@ -96,6 +102,8 @@ class ProjectionSnapshot:
     def __post_init__(self) -> None:
         """Check that rows and quantities agree with the number of synapses."""
         where = f"projection {self.name!r}"
+        names = (self.name, self.pre, self.post, *(self.targets or ()), self.model)
+        _check_text(where, *names, *(item.name for item in self.quantities))
         rows, synapses = tuple(self.post_ranks.shape), tuple(self.pre_ranks.shape)
         if tuple(self.ends.shape) != rows:
             msg = f"{where} has {rows} post-synaptic ranks but {self.ends.shape} ends of rows"
@@ -197,10 +205,28 @@ class NetworkSnapshot:
     not_contained: str = _NOT_CONTAINED
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Check that step and seed are integers of 64 bits, and that names can be stored."""
+        where = f"state {self.name!r}"
+        _check_text(where, self.name, self.simulator, self.not_contained, *self.constants)
+        for what in ("step", "seed"):
+            value = getattr(self, what)
+            if value is not None and (value != int(value) or not 0 <= value <= _LARGEST_INTEGER):
+                msg = f"the {what} of {where} is {value}; expected 0 to {_LARGEST_INTEGER}"
+                raise RecordingError(msg)
+
     @property
     def parts(self) -> tuple[PopulationSnapshot | ProjectionSnapshot, ...]:
         """The populations, and after them the projections."""
         return (*self.populations, *self.projections)
+
+
+def _check_text(where: str, *texts: str | None) -> None:
+    """Raise an error for text that HDF5 cannot store."""
+    for text in filter(None, texts):
+        if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+            msg = f"{text!r:.60} in {where} contains NUL or a lone surrogate; expected text"
+            raise RecordingError(msg)
 
 
 def _check(
