@@ -72,7 +72,7 @@ class SelectionError(SimulationOutputError, ValueError):
 
 
 class UnitError(SimulationOutputError, ValueError):
-    """A unit cannot be parsed, or is set for a name that does not occur."""
+    """A unit cannot be parsed or converted, or is set for a name that does not occur."""
 
 
 class MetadataError(SimulationOutputError, ValueError):
@@ -96,7 +96,7 @@ class ExportError(SimulationOutputError):
 
 
 class RecordingError(SimulationOutputError):
-    """A running simulation cannot be recorded as requested, or would give wrong values."""
+    """A simulation or measurement cannot be recorded as requested, or would give wrong values."""
 
 
 class RestoreError(SimulationOutputError, ValueError):

@@ -211,7 +211,8 @@ class DataWithAxes:
         ValueError
             If ``source`` or ``distribution`` is not a member of its enumeration.
         ShapeMismatchError
-            If arrays or errors differ in shape.
+            If arrays or errors differ in shape, or the length of an axis is not that of the arrays
+            along its dimension.
 
         """
         del dim
@@ -223,6 +224,7 @@ class DataWithAxes:
         self.labels = list(labels)
         self.labels += [f"CH{n:02d}" for n in range(len(self.labels), len(self.data))]
         self.axes = [Axis.of(axis) for axis in axes]
+        self.check_axes()
         self.nav_indexes = tuple(int(index) for index in nav_indexes or ())
         named = DataDistribution.of(distribution)
         self.distribution = named if self.nav_indexes else DataDistribution.uniform
@@ -279,6 +281,18 @@ class DataWithAxes:
     def get_nav_axes(self) -> list[Axis]:
         """Return the navigation axes."""
         return [axis for axis in self.axes if axis.index in self.nav_indexes]
+
+    def check_axes(self) -> None:
+        """Raise ShapeMismatchError if an axis does not fit the arrays, such as one set later."""
+        for axis in self.axes:
+            length = self.shape[axis.index] if axis.index < len(self.shape) else None
+            if axis.size != length:
+                msg = (
+                    f"axis {axis.label!r} of {self.name!r} has {axis.size} values for dimension "
+                    f"{axis.index} of arrays of shape {self.shape}; expected one value for each "
+                    "index"
+                )
+                raise ShapeMismatchError(msg)
 
     def deepcopy(self) -> "DataWithAxes":
         """Return a deep copy, including all arrays."""

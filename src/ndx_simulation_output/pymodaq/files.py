@@ -3,6 +3,7 @@
 import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -27,10 +28,14 @@ from ndx_simulation_output.pymodaq.data import ROLES, Axis, name_of
 from ndx_simulation_output.pymodaq.nodes import (
     ROOT,
     Node,
+    Undo,
+    check_free,
     next_number,
     numbers_of,
     path_of,
+    plain_values,
     stored_values,
+    undone_on_error,
 )
 from ndx_simulation_output.recording import ArrayAxis, ArrayGroup, ArrayWithAxes
 from ndx_simulation_output.recording.json_values import to_json
@@ -83,6 +88,7 @@ class H5SaverLowLevel:
         self.file_path: Path | None = None
         self._journaled: JournaledFile | None = None
         self._level = 0
+        self._undo: Undo | None = None
         self._raw_name = "RawData"
 
     def init_file(
@@ -238,7 +244,9 @@ class H5SaverLowLevel:
             settings = settings.decode(errors="replace")
         kind, extra = name_of(group_type), _as_json(metadata)
         group = ArrayGroup(name, title=title, kind=kind, settings=settings, extra=extra)
-        return Node(create_group(parent, group))
+        with self.all_or_nothing() as undo:
+            undo.adds(parent, name)
+            return Node(create_group(parent, group))
 
     def get_last_group(self, where: str | Node, group_type: Any) -> Node | None:
         """Return the group of a type with the highest number, or None."""
@@ -258,7 +266,11 @@ class H5SaverLowLevel:
         metadata: Mapping[str, Any] | None = None,
     ) -> Node:
         """Add an empty array of strings, to which :meth:`Node.append` appends."""
-        return Node(_create_texts(self.h5(where), name, title, metadata))
+        group = self.h5(where)
+        check_free(group, name)
+        with self.all_or_nothing() as undo:
+            undo.adds(group, name)
+            return Node(_create_texts(group, name, title, metadata))
 
     def add_array(
         self,
@@ -290,24 +302,47 @@ class H5SaverLowLevel:
             If ``where`` does not exist.
         TypeError
             If both values and shape are missing.
+        NameClashError
+            If the group already has an object of this name.
+        RecordingError
+            If ``array_type`` cannot hold the values exactly.
 
         """
         del data_dimension
-        group, metadata, values = self.h5(where), metadata or {}, array_to_save
+        group, metadata = self.h5(where), metadata or {}
         name, kind = name[:1].upper() + name[1:], name_of(data_type)
+        check_free(group, name)
+        values = None if array_to_save is None else plain_values(array_to_save, name)
         points = tuple(scan_shape) if add_scan_dim else ()
         shape = _shape_of(name, values, data_shape, points, grows=enlargeable)
         dtype = np.dtype(array_type or (float if values is None else values.dtype))
-        if kind == "axis":
-            axis = _describe_axis(name, title, metadata, grows=enlargeable)
-            dataset = create_axis(group, axis, shape, dtype)
-        else:
-            array = _describe_array(name, kind, title, metadata, grows=enlargeable)
-            how = replace(self.how, points=len(points))
-            dataset = create_array(group, array, shape, dtype, how, fill_value)
-        if values is not None and not enlargeable:
-            dataset[...] = stored_values(np.asarray(values, dtype), name)
+        stored = None if values is None else stored_values(values, name, dtype)
+        with self.all_or_nothing() as undo:
+            undo.adds(group, name)
+            if kind == "axis":
+                axis = _describe_axis(name, title, metadata, grows=enlargeable)
+                dataset = create_axis(group, axis, shape, dtype)
+            else:
+                array = _describe_array(name, kind, title, metadata, grows=enlargeable)
+                how = replace(self.how, points=len(points))
+                dataset = create_array(group, array, shape, dtype, how, fill_value)
+            if stored is not None and not enlargeable:
+                dataset[...] = stored
         return Node(dataset)
+
+    @contextmanager
+    def all_or_nothing(self) -> Iterator[Undo]:
+        """Undo what the block adds if it raises, also through methods that it calls."""
+        if self._undo is not None:
+            yield self._undo
+            return
+        with undone_on_error() as undo:
+            self._undo = undo
+            try:
+                yield undo
+                self._opened().check()
+            finally:
+                self._undo = None
 
     def define_compression(self, compression: str, level: int) -> None:
         """Set the compression level of new arrays: 1 to 9, or 0 for no compression.

@@ -1,10 +1,11 @@
 """Save data element by element, by appending or at the points of a scan."""
 
+import json
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from math import prod
+from math import isfinite, prod
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,20 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from ndx_simulation_output.errors import ShapeMismatchError, SimulationOutputWarning
+from ndx_simulation_output.errors import (
+    RecordingError,
+    ShapeMismatchError,
+    SimulationOutputWarning,
+    UnitError,
+)
 from ndx_simulation_output.nwb.arrays_hdf5 import (
+    clean_text,
     create_array,
     create_axis,
     create_series,
     reference_time,
 )
-from ndx_simulation_output.nwb.arrays_reading import data_of, find_type
+from ndx_simulation_output.nwb.arrays_reading import data_of, find_type, read_hdf5_array
 from ndx_simulation_output.pymodaq.data import (
     Axis,
     DataDim,
@@ -30,27 +37,35 @@ from ndx_simulation_output.pymodaq.data import (
 from ndx_simulation_output.pymodaq.files import H5SaverLowLevel
 from ndx_simulation_output.pymodaq.nodes import (
     Node,
-    append,
+    Undo,
+    check_free,
+    converted_values,
     next_number,
     numbers_of,
     path_of,
+    plain_values,
     stored_values,
 )
 from ndx_simulation_output.pymodaq.savers import (
     AxisSaverLoader,
     DataKey,
+    channels_of,
     data_by_key,
     describe_array,
     ensure_channel,
     open_saver,
+    stored_axis,
 )
 from ndx_simulation_output.recording import ArrayAxis, ArrayWithAxes
+from ndx_simulation_output.recording.units import unit_ratio
 
 _NAV_AXES = "NavAxes"
 _GROWING_PREFIX = "EnlData"
 _SCAN_PREFIX = "Data"
 _ERROR_PREFIX = "ErrorBar"
 _TIMES = "Times00"
+_OWN: DataKey = ("", "", "", 0)
+"""Key of data that are in the group itself instead of in a channel."""
 _MAX_SERIES_DIMENSIONS = 4
 """A time series cannot have more."""
 
@@ -59,7 +74,9 @@ _MAX_SERIES_DIMENSIONS = 4
 
 
 class _GrowingSaver:
-    """Base class that caches the extensible arrays and channel paths of each group."""
+    """Base class that caches the extensible arrays and axes of each group."""
+
+    _has_channels = True
 
     def __init__(
         self,
@@ -71,41 +88,51 @@ class _GrowingSaver:
         self.h5saver = open_saver(h5saver)
         self._names, self._units = tuple(enl_axis_names), tuple(enl_axis_units)
         self._arrays: dict[str, _GrowingArrays] = {}
-        self._paths: dict[str, dict[DataKey, str]] = {}
 
     def _append(
-        self,
-        path: str,
-        elements: Sequence[tuple[DataWithAxes, str]],
-        axis_values: Sequence[float] | None,
+        self, path: str, elements: Mapping[DataKey, DataWithAxes], axis_values: Any
     ) -> None:
-        if path not in self._arrays:
-            self._arrays[path] = _GrowingArrays(self.h5saver, path, self._names, self._units)
-        values = () if axis_values is None else tuple(np.ravel(np.asarray(axis_values)).tolist())
-        self._arrays[path].append(elements, values)
+        arrays = self._arrays.pop(path, None)
+        if arrays is None or not arrays.is_open:
+            arrays = _GrowingArrays(
+                self.h5saver, path, self._names, self._units, has_channels=self._has_channels
+            )
+        arrays.append(elements, axis_values)
+        # After an error, what the file contains is read again.
+        self._arrays[path] = arrays
 
 
 class DataEnlargeableSaver(_GrowingSaver):
     """Appends data, named ``EnlData00`` and so on, along extensible axes."""
+
+    _has_channels = False
 
     def add_data(
         self, where: str | Node, data: Any, axis_values: Sequence[float] | None = None
     ) -> None:
         """Append an element, and one of ``axis_values`` to each extensible axis.
 
-        The first element determines the shapes, dtypes, units, extra attributes and signal axes.
-        A warning is issued if the axes of a later element differ.
+        The first element determines names, shapes, dtypes, units, extra attributes and signal axes.
+        Later elements are converted if this is exact, with a warning: to the dtype, to the unit
+        (500 mV to 0.5 V), and to the order of the labels. A warning is issued if axes or extra
+        attributes differ. If an error is raised, nothing is written.
 
         Raises
         ------
         KeyError
             If ``where`` does not exist.
         ShapeMismatchError
-            If the element does not match the first one. Nothing is written in this case.
+            If number or shapes of arrays or errors differ from the first element, an axis does not
+            fit its dimension, or the axes would not have a value for each element.
+        UnitError
+            If the unit cannot be converted.
+        RecordingError
+            If the dtype of the first element cannot hold the values exactly, or names or labels
+            differ.
 
         """
         path = self.h5saver.get_node(where).path
-        self._append(path, [(DataWithAxes.of(data), path)], axis_values)
+        self._append(path, {_OWN: DataWithAxes.of(data)}, axis_values)
 
 
 class DataToExportEnlargeableSaver(_GrowingSaver):
@@ -116,29 +143,19 @@ class DataToExportEnlargeableSaver(_GrowingSaver):
     ) -> None:
         """Append each data of a data set to the channel with the same name and origin.
 
+        Elements are checked and converted as by :meth:`DataEnlargeableSaver.add_data`. If an error
+        is raised, nothing of the data set is written.
+
         Raises
         ------
         KeyError
             If ``where`` does not exist.
-        ShapeMismatchError
-            If names, origins or shapes differ from the first data set. Nothing is written then.
+        ShapeMismatchError, UnitError, RecordingError
+            If names, origins, shapes, units, dtypes or labels differ from the first data set.
 
         """
-        parent, by_key = path_of(where), data_by_key(DataToExport.of(data))
-        if parent not in self._paths:
-            self._paths[parent] = {
-                key: ensure_channel(self.h5saver, parent, key).path for key in by_key
-            }
-        paths = self._paths[parent]
-        if set(paths) != set(by_key):
-            found, expected = (
-                ", ".join(f"{origin}/{name}" for _, name, origin, _ in keys)
-                for keys in (by_key, paths)
-            )
-            msg = f"the data set for {parent} has {found}; expected {expected}, as in the first one"
-            raise ShapeMismatchError(msg)
-        elements = [(own, paths[key]) for key, own in by_key.items()]
-        self._append(parent, elements, axis_values)
+        path = self.h5saver.get_node(where).path
+        self._append(path, data_by_key(DataToExport.of(data)), axis_values)
 
 
 class DataToExportTimedSaver:
@@ -152,12 +169,15 @@ class DataToExportTimedSaver:
     def add_data(self, where: str | Node, data: Any) -> None:
         """Append a data set at the time ``data.timestamp``, in seconds since 1970.
 
+        Elements are checked and converted as by :meth:`DataEnlargeableSaver.add_data`. If an error
+        is raised, nothing of the data set is written.
+
         Raises
         ------
         KeyError
             If ``where`` does not exist.
-        ShapeMismatchError
-            If names, origins or shapes differ from the first data set. Nothing is written then.
+        ShapeMismatchError, UnitError, RecordingError
+            If names, origins, shapes, units, dtypes or labels differ from the first data set.
 
         """
         export = DataToExport.of(data)
@@ -172,93 +192,175 @@ class _GrowingArrays:
     """
 
     def __init__(
-        self, saver: H5SaverLowLevel, path: str, names: tuple[str, ...], units: tuple[str, ...]
+        self,
+        saver: H5SaverLowLevel,
+        path: str,
+        names: tuple[str, ...],
+        units: tuple[str, ...],
+        *,
+        has_channels: bool,
     ) -> None:
         self._saver, self._path, self._names, self._units = saver, path, names, units
+        self._file, self._has_channels = saver.file, has_channels
         self._is_timed = (names, units) == (("time",), ("s",))
-        self._channels: dict[str, _Channel] = {}
-        self._axes: list[h5py.Dataset] | None = None
-        self._timestamps: h5py.Dataset | None = None
+        self._channels = self._open_channels()
+        self._axes = self._open_axes()
+        self._timestamps = self._open_timestamps()
 
-    def append(
-        self, elements: Sequence[tuple[DataWithAxes, str]], axis_values: tuple[float, ...]
-    ) -> None:
-        """Append each data to the channel at its path; invalid data raise before any write."""
-        if len(axis_values) not in {0, len(self._names)}:
-            msg = (
-                f"{len(axis_values)} axis values for {self._path}; expected one for each of the "
-                f"axes {', '.join(self._names)}"
-            )
-            raise ShapeMismatchError(msg)
-        if axis_values and elements and elements[0][1] == self._path and not self._channels:
-            # If data and axes share a group, create the extensible axes before the signal axes.
-            self._axes = self._open_axes(self._saver.h5(self._path))
-        channels = [self._channel(data, path) for data, path in elements]
-        if self._timestamps is not None and not axis_values:
-            msg = f"no axis values for {self._path}; expected the time of the element"
-            raise ShapeMismatchError(msg)
-        stored = [
-            channel.stored(data) for channel, (data, _) in zip(channels, elements, strict=True)
-        ]
-        for channel, arrays, (data, _) in zip(channels, stored, elements, strict=True):
-            for dataset, array in zip(channel.datasets, arrays, strict=True):
-                append(dataset, array)
-            if channel.times is not None:
-                append(channel.times, data.timestamp)
-        if axis_values:
-            self._append_to_axes(axis_values)
-        if self._timestamps is not None:
-            append(self._timestamps, axis_values[0] - self._reference_time)
-        self._saver.bound_memory()
+    @property
+    def is_open(self) -> bool:
+        return bool(self._file) and self._file is self._saver.file
 
     @cached_property
     def _reference_time(self) -> float:
         return reference_time(self._saver.file)
 
-    def _append_to_axes(self, axis_values: tuple[float, ...]) -> None:
-        if self._axes is None:
-            in_own_group = self._path in self._channels
-            group = self._path if in_own_group else self._saver.add_group(_NAV_AXES, "", self._path)
-            self._axes = self._open_axes(self._saver.h5(group))
-        for dataset, value in zip(self._axes, axis_values, strict=False):
-            append(dataset, value)
+    def append(self, elements: Mapping[DataKey, DataWithAxes], axis_values: Any | None) -> None:
+        """Append each data to its channel; invalid data raise before any write."""
+        self._check_keys(elements)
+        values = self._stored_axis_values(axis_values)
+        checked = []
+        for key, data in elements.items():
+            channel = self._channels.get(key)
+            expected = channel.elements if channel else _Elements.of(data, self._path)
+            checked.append((expected, expected.stored(data)))
+        for expected, _ in checked:
+            expected.tell()
+        with self._saver.all_or_nothing() as undo:
+            # If data and axes share a group, create the extensible axes before the signal axes.
+            if values and not self._axes:
+                self._axes = self._create_axes(undo)
+            for (key, data), (_, arrays) in zip(elements.items(), checked, strict=True):
+                if key not in self._channels:
+                    self._channels[key] = self._create_channel(undo, key, data)
+                channel = self._channels[key]
+                for dataset, array in zip(channel.datasets, arrays, strict=True):
+                    undo.append(dataset, array)
+                if channel.times is not None:
+                    undo.append(channel.times, data.timestamp)
+            for dataset, value in zip(self._axes, values, strict=True):
+                undo.append(dataset, value)
+            if self._timestamps is not None:
+                undo.append(self._timestamps, values[0] - self._reference_time)
+        self._saver.bound_memory()
 
-    def _open_axes(self, group: h5py.Group) -> list[h5py.Dataset]:
+    # Checks.
+
+    def _check_keys(self, elements: Mapping[DataKey, DataWithAxes]) -> None:
+        if not elements or (self._channels and set(self._channels) != set(elements)):
+            found, expected = (
+                ", ".join(f"{key[2]}/{key[1]}" for key in keys)
+                for keys in (elements, self._channels)
+            )
+            msg = (
+                f"the data set for {self._path} has {found or 'no data'}; expected "
+                f"{expected or 'data'}, as in the first one"
+            )
+            raise ShapeMismatchError(msg)
+
+    def _stored_axis_values(self, axis_values: Any | None) -> list[Any]:
+        """Return a value for each axis; raise if an axis would have more or fewer than the data."""
+        given = () if axis_values is None else axis_values
+        given = [given] if np.ndim(given) == 0 else list(given)
+        values = [_axis_value(item, self._path) for found in given for item in np.ravel(found)]
+        if not values and (self._axes or self._is_timed):
+            what = "the time" if self._is_timed else "a value for each of its axes"
+            msg = f"no axis values for {self._path}; expected {what} of the element"
+            raise ShapeMismatchError(msg)
+        if values and len(values) != len(self._names):
+            msg = (
+                f"{len(values)} axis values for {self._path}; expected one for each of the "
+                f"axes {', '.join(self._names)}"
+            )
+            raise ShapeMismatchError(msg)
+        if self._timestamps is not None and not isfinite(values[0]):
+            msg = f"the time of the element for {self._path} is {values[0]}; expected seconds"
+            raise RecordingError(msg)
+        self._check_lengths(values)
+        return values
+
+    def _check_lengths(self, values: Sequence[Any]) -> None:
+        lengths = {
+            dataset.name.rpartition("/RawData")[2]: len(dataset)
+            for channel in self._channels.values()
+            for dataset in (*channel.datasets, channel.times)
+            if dataset is not None
+        }
+        if values and (self._axes or lengths):
+            lengths |= {str(axis.name): len(axis) for axis in self._axes}
+            lengths |= {} if self._axes else {f"axes {', '.join(self._names)}": 0}
+        if len(set(lengths.values())) > 1:
+            found = ", ".join(f"{name}: {length}" for name, length in lengths.items())
+            msg = f"arrays and axes in {self._path} differ in length ({found}); expected one length"
+            raise ShapeMismatchError(msg)
+
+    # Open and create arrays and axes.
+
+    def _open_channels(self) -> dict[DataKey, "_Channel"]:
+        nodes = {_OWN: self._saver.get_node(self._path)}
+        if self._has_channels:
+            nodes = channels_of(self._saver, self._path)
+        return {
+            key: _open_channel(self._saver, node.path, _GROWING_PREFIX, 1)
+            for key, node in nodes.items()
+            if _items(self._saver.h5(node), _GROWING_PREFIX)
+        }
+
+    def _open_axes(self) -> list[h5py.Dataset]:
+        group = self._saver.h5(self._path)
         found = [
             item
-            for item in group.values()
+            for item in (group.get(_NAV_AXES, {}) if self._has_channels else group).values()
             if find_type(item) == "Axis" and item.maxshape[0] is None and item.attrs["index"] == 0
         ]
-        if found:
-            return found
-        axes = []
+        labels = [(axis.attrs.get("label", ""), axis.attrs.get("unit", "")) for axis in found]
+        expected = [
+            (clean_text(label) or "", clean_text(unit) or "")
+            for label, unit in zip(self._names, self._units, strict=True)
+        ]
+        if found and labels != expected:
+            msg = (
+                f"the extensible axes of {self._path} are {_names(labels)}; expected these axes "
+                f"instead of {_names(expected)}"
+            )
+            raise RecordingError(msg)
+        return found
+
+    def _open_timestamps(self) -> h5py.Dataset | None:
+        for channel in self._channels.values():
+            for dataset in channel.datasets:
+                if self._is_timed and "timestamps" in dataset.parent:
+                    return dataset.parent["timestamps"]
+        return None
+
+    def _create_axes(self, undo: Undo) -> list[h5py.Dataset]:
+        path = self._path
+        if self._has_channels:
+            path = self._saver.add_group(_NAV_AXES, "", self._path).path
+        group, axes = self._saver.h5(path), []
         for order, (label, unit) in enumerate(zip(self._names, self._units, strict=True)):
             name = f"Axis{next_number(group, 'Axis'):02d}"
             axis = ArrayAxis(name, np.zeros(0), label, unit, 0, order, grows=True)
+            undo.adds(group, name)
             axes.append(create_axis(group, axis, (0,), np.dtype(float)))
         return axes
 
-    def _channel(self, data: DataWithAxes, path: str) -> "_Channel":
-        if path not in self._channels:
-            group = self._saver.h5(path)
-            if not _datasets(group, _GROWING_PREFIX):
-                self._create_arrays(group, data)
-                for axis in data.axes:
-                    AxisSaverLoader(self._saver).add_axis(path, axis.moved(1))
-            elif self._is_timed and self._timestamps is None:
-                series = group[f"{_GROWING_PREFIX}00"]
-                if isinstance(series, h5py.Group) and "timestamps" in series:
-                    self._timestamps = series["timestamps"]
-            self._channels[path] = _open_channel(self._saver, path, _GROWING_PREFIX, data, 1)
-        return self._channels[path]
-
-    def _create_arrays(self, group: h5py.Group, data: DataWithAxes) -> None:
+    def _create_channel(self, undo: Undo, key: DataKey, data: DataWithAxes) -> "_Channel":
+        path = self._path if key == _OWN else ensure_channel(self._saver, self._path, key).path
+        group = self._saver.h5(path)
         nav = (0, *(index + 1 for index in data.nav_indexes))
         for array, dtype in _describe_arrays(data, _GROWING_PREFIX):
             growing = replace(array, nav_indexes=nav, distribution="spread", grows=True)
+            check_free(group, array.name)
+            undo.adds(group, array.name)
             self._create_array(group, growing, (0, *_element_shape(data)), dtype)
         if not self._is_timed:
+            check_free(group, _TIMES)
+            undo.adds(group, _TIMES)
             create_array(group, _describe_times(grows=True), (0,), np.dtype(float))
+        for axis in data.axes:
+            AxisSaverLoader(self._saver).add_axis(path, axis.moved(1))
+        return _open_channel(self._saver, path, _GROWING_PREFIX, 1)
 
     def _create_array(
         self,
@@ -278,6 +380,14 @@ class _GrowingArrays:
         times = series.create_dataset("timestamps", (0,), "f8", maxshape=(None,), chunks=(4096,))
         times.attrs["interval"], times.attrs["unit"] = np.int32(1), "seconds"
         self._timestamps = times
+
+
+def _axis_value(value: Any, path: str) -> Any:
+    return stored_values(value, f"an axis value for {path}", np.dtype(float))[()]
+
+
+def _names(axes: Iterable[tuple[str, str]]) -> str:
+    return ", ".join(f"{label!r} in {unit or 'no unit'}" for label, unit in axes)
 
 
 # Data at the points of a scan.
@@ -303,7 +413,9 @@ class DataExtendedSaver:
     ) -> None:
         """Save an element and its time at the point ``indexes``.
 
-        At points that were not measured, times and floating-point values are NaN, integers 0.
+        Elements are checked and converted as by :meth:`DataEnlargeableSaver.add_data`. If an error
+        is raised, nothing is written. At points that were not measured, times and floating-point
+        values are NaN, integers 0.
 
         Raises
         ------
@@ -311,46 +423,96 @@ class DataExtendedSaver:
             If ``where`` does not exist.
         IndexError
             If ``indexes`` is outside the shape of the scan.
-        ShapeMismatchError
-            If the element does not match the first one. Nothing is written in this case.
+        ShapeMismatchError, UnitError, RecordingError
+            If the scan of the file has another shape, or the element does not match the first one.
 
         """
-        point = tuple(int(index) for index in np.ravel(np.asarray(indexes)))
-        shape = self.extended_shape
-        if len(point) != len(shape) or not all(
-            0 <= index < length for index, length in zip(point, shape, strict=True)
-        ):
-            msg = f"no point {point} in a scan of shape {shape}"
-            raise IndexError(msg)
-        own, path = DataWithAxes.of(data), self.h5saver.get_node(where).path
-        if path not in self._channels:
-            self._channels[path] = self._channel(own, path, name_of(distribution))
-        channel = self._channels[path]
-        for dataset, values in zip(channel.datasets, channel.stored(own), strict=True):
-            dataset[point] = values
-        if channel.times is not None:
-            channel.times[point] = own.timestamp
+        path = self.h5saver.get_node(where).path
+        self.add_elements([(path, DataWithAxes.of(data), lambda: path)], indexes, distribution)
+
+    def add_elements(
+        self,
+        elements: Iterable[tuple[str | None, DataWithAxes, Callable[[], str]]],
+        indexes: Sequence[int],
+        distribution: Any,
+    ) -> None:
+        """Save elements at a point: all, or none if one of them raises.
+
+        Each has the path of its channel, or None and a function that creates the channel.
+        """
+        point, name = self._point(indexes), name_of(distribution)
+        checked, found = [], []
+        try:
+            for path, data, create in elements:
+                channel = None if path is None else self._channel(path)
+                expected = channel.elements if channel else _Elements.of(data, path or "a channel")
+                found.append(expected)
+                checked.append((channel, data, create, expected.stored(data)))
+            for expected in found:
+                expected.tell()
+            with self.h5saver.all_or_nothing() as undo:
+                for opened, data, create, stored in checked:
+                    channel = opened or self._create_channel(undo, create(), data, name)
+                    for dataset, values in zip(channel.datasets, stored, strict=True):
+                        undo.assign(dataset, point, values)
+                    if channel.times is not None:
+                        undo.assign(channel.times, point, data.timestamp)
+        except BaseException:
+            # What was added is undone, so what the file contains is read again.
+            self._channels.clear()
+            raise
         self.h5saver.bound_memory()
 
-    def _channel(self, data: DataWithAxes, path: str, distribution: str) -> "_Channel":
-        group, n_nav = self.h5saver.h5(path), len(self.extended_shape)
-        if not _datasets(group, _SCAN_PREFIX):
-            self._create_arrays(group, data, distribution)
-            for axis in data.axes:
-                AxisSaverLoader(self.h5saver).add_axis(path, axis.moved(n_nav))
-        return _open_channel(self.h5saver, path, _SCAN_PREFIX, data, n_nav)
+    def _point(self, indexes: Sequence[int]) -> tuple[int, ...]:
+        given, shape = np.ravel(np.asarray(indexes)), self.extended_shape
+        point = tuple(int(index) for index in given)
+        if (
+            list(point) != given.tolist()
+            or len(point) != len(shape)
+            or not all(0 <= index < length for index, length in zip(point, shape, strict=True))
+        ):
+            msg = f"no point {tuple(given.tolist())} in a scan of shape {shape}"
+            raise IndexError(msg)
+        return point
 
-    def _create_arrays(self, group: h5py.Group, data: DataWithAxes, distribution: str) -> None:
-        n_nav = len(self.extended_shape)
+    def _channel(self, path: str) -> "_Channel | None":
+        found = self._channels.get(path)
+        if found is not None and found.datasets[0]:
+            return found
+        if not _items(self.h5saver.h5(path), _SCAN_PREFIX):
+            return None
+        channel = _open_channel(self.h5saver, path, _SCAN_PREFIX, len(self.extended_shape))
+        for dataset in channel.datasets:
+            if dataset.shape[: len(self.extended_shape)] != self.extended_shape:
+                msg = (
+                    f"{path} has data of shape {dataset.shape}; expected a scan of shape "
+                    f"{self.extended_shape}"
+                )
+                raise ShapeMismatchError(msg)
+        self._channels[path] = channel
+        return channel
+
+    def _create_channel(
+        self, undo: Undo, path: str, data: DataWithAxes, distribution: str
+    ) -> "_Channel":
+        group, n_nav = self.h5saver.h5(path), len(self.extended_shape)
         nav = (*range(n_nav), *(index + n_nav for index in data.nav_indexes))
         shape = (*self.extended_shape, *_element_shape(data))
         how = replace(self.h5saver.how, points=n_nav)
         for array, dtype in _describe_arrays(data, _SCAN_PREFIX):
             described = replace(array, nav_indexes=nav, distribution=distribution)
             fill = np.nan if dtype.kind in "fc" else None
+            check_free(group, array.name)
+            undo.adds(group, array.name)
             create_array(group, described, shape, dtype, how, fill)
         times = replace(_describe_times(grows=False), nav_indexes=tuple(range(n_nav)))
+        check_free(group, _TIMES)
+        undo.adds(group, _TIMES)
         create_array(group, times, self.extended_shape, np.dtype(float), fill=np.nan)
+        for axis in data.axes:
+            AxisSaverLoader(self.h5saver).add_axis(path, axis.moved(n_nav))
+        self._channels[path] = _open_channel(self.h5saver, path, _SCAN_PREFIX, n_nav)
+        return self._channels[path]
 
 
 class DataToExportExtendedSaver:
@@ -362,13 +524,40 @@ class DataToExportExtendedSaver:
         """Use an open saver, or open a file, for a scan of shape ``extended_shape``."""
         self._data = DataExtendedSaver(h5saver, extended_shape)
         self.h5saver = self._data.h5saver
-        self._paths: dict[tuple[str, DataKey], str] = {}
+        self._file: h5py.File | None = None
+        self._paths: dict[str, dict[DataKey, str]] = {}
 
     def add_nav_axes(self, where: str | Node, axes: Iterable[Any]) -> None:
-        """Save the navigation axes, unless the group already has some."""
-        group = self.h5saver.add_group(_NAV_AXES, "", where)
-        if not group.children():
-            for axis in axes:
+        """Save the navigation axes, unless the group already has them.
+
+        Raises
+        ------
+        ShapeMismatchError
+            If an axis does not have a value for each point of the scan along its dimension.
+        RecordingError
+            If the group has other navigation axes.
+
+        """
+        parent, shape = self.h5saver.get_node(where).path, self._data.extended_shape
+        own = [Axis.of(axis) for axis in axes]
+        for axis in own:
+            stored_axis(axis)
+            if axis.index >= len(shape) or axis.size != shape[axis.index]:
+                msg = (
+                    f"navigation axis {axis.label!r} has {axis.size} values for dimension "
+                    f"{axis.index} of a scan of shape {shape}; expected one for each point"
+                )
+                raise ShapeMismatchError(msg)
+        if _NAV_AXES in self.h5saver.h5(parent):
+            saved = AxisSaverLoader(self.h5saver).get_axes(f"{parent}/{_NAV_AXES}")
+            if saved and saved != own:
+                msg = f"{parent}/{_NAV_AXES} has the axes {saved}; expected them instead of {own}"
+                raise RecordingError(msg)
+            if saved:
+                return
+        with self.h5saver.all_or_nothing():
+            group = self.h5saver.add_group(_NAV_AXES, "", parent)
+            for axis in own:
                 AxisSaverLoader(self.h5saver).add_axis(group, axis)
 
     def add_data(
@@ -380,21 +569,32 @@ class DataToExportExtendedSaver:
     ) -> None:
         """Save each data of a data set at a point, in the channel with the same name and origin.
 
+        Elements are checked and converted as by :meth:`DataEnlargeableSaver.add_data`. If an error
+        is raised, nothing of the data set is written.
+
         Raises
         ------
         KeyError
             If ``where`` does not exist.
         IndexError
             If ``indexes`` is outside the shape of the scan.
-        ShapeMismatchError
+        ShapeMismatchError, UnitError, RecordingError
             If the data do not match those of the first point.
 
         """
-        parent = path_of(where)
-        for key, own in data_by_key(DataToExport.of(data)).items():
-            if (parent, key) not in self._paths:
-                self._paths[parent, key] = ensure_channel(self.h5saver, parent, key).path
-            self._data.add_data(self._paths[parent, key], own, indexes, distribution)
+        parent, by_key = path_of(where), data_by_key(DataToExport.of(data))
+        paths = self._paths.pop(parent, {})
+        if not paths or set(paths) != set(by_key) or self._file is not self.h5saver.file:
+            self._file = self.h5saver.file
+            paths = {key: node.path for key, node in channels_of(self.h5saver, parent).items()}
+
+        def create(key: DataKey) -> Callable[[], str]:
+            return lambda: ensure_channel(self.h5saver, parent, key).path
+
+        elements = [(paths.get(key), own, create(key)) for key, own in by_key.items()]
+        self._data.add_elements(elements, indexes, distribution)
+        # After an error, the channels are looked up again.
+        self._paths[parent] = {key: path for key, path in paths.items() if key in by_key}
 
 
 # Channels: a channel is a group with the arrays of one kind of data.
@@ -402,65 +602,177 @@ class DataToExportExtendedSaver:
 
 @dataclass(frozen=True)
 class _Channel:
-    """The datasets for the data, errors and times of elements of ``shape`` with ``axes``."""
+    """The datasets of the arrays and errors of a channel, and of the times of its elements."""
 
-    path: str
-    data: tuple[h5py.Dataset, ...]
-    errors: tuple[h5py.Dataset, ...]
+    datasets: tuple[h5py.Dataset, ...]
     times: h5py.Dataset | None
-    shape: tuple[int, ...]
-    axes: tuple[Axis, ...]
+    elements: "_Elements"
 
-    @property
-    def datasets(self) -> tuple[h5py.Dataset, ...]:
-        return (*self.data, *self.errors)
+
+@dataclass(frozen=True)
+class _Elements:
+    """What the elements of a channel have in common; ``dtypes`` are those of data and errors."""
+
+    where: str
+    name: str
+    unit: str
+    labels: tuple[str, ...]
+    shape: tuple[int, ...]
+    dtypes: tuple[np.dtype[Any], ...]
+    nav_indexes: tuple[int, ...]
+    axes: tuple[Axis, ...]
+    extra: Mapping[str, Any]
+    told: dict[str, bool] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, data: DataWithAxes, where: str) -> "_Elements":
+        """Describe the first element of a channel."""
+        array = describe_array(data, "", 0, "data")
+        return cls(
+            where,
+            name=_clean(data.name),
+            unit=_clean(data.units),
+            labels=tuple(map(_clean, data.labels)),
+            shape=_element_shape(data),
+            dtypes=tuple(values.dtype for values in (*data.data, *(data.errors or ()))),
+            nav_indexes=data.nav_indexes,
+            axes=tuple(data.axes),
+            extra=array.extra,
+        )
 
     def stored(self, data: DataWithAxes) -> list[NDArray[np.generic]]:
-        """Return the values of an element, encoded for ``datasets``; raise if shapes differ."""
-        errors = data.errors or ()
-        found = len(data.data), len(errors), _element_shape(data)
-        expected = len(self.data), len(self.errors), self.shape
+        """Return the values of an element as they are stored; raise if it does not fit."""
+        data.check_axes()
+        self._check_shapes(data)
+        ratio = unit_ratio(_clean(data.units), self.unit)
+        if ratio is None:
+            msg = (
+                f"{data.name!r} for {self.where} has unit {data.units!r}; expected "
+                f"{self.unit!r}, the unit of the first element, or one that can be converted to it"
+            )
+            raise UnitError(msg)
+        if ratio != 1:
+            self._note(f"{data.name!r} in {data.units} is converted to {self.unit}")
+        order, found = self._order(data), []
+        arrays = [data.data[n] for n in order] + [data.errors[n] for n in order if data.errors]
+        for number, (values, dtype) in enumerate(zip(arrays, self.dtypes, strict=True)):
+            label = f"{self.labels[number % len(order)]!r} of {data.name!r} in {self.where}"
+            plain = plain_values(values, label)
+            if plain.dtype.newbyteorder("=") != dtype.newbyteorder("="):
+                self._note(f"{label} is {plain.dtype} and stored as {dtype}, as the first element")
+            if ratio != 1:
+                plain = converted_values(plain, ratio)
+            found.append(stored_values(plain.reshape(self.shape), label, dtype))
+        self._warn_of_other_axes(data)
+        self._warn_of_other_attributes(data)
+        return found
+
+    def _check_shapes(self, data: DataWithAxes) -> None:
+        n_errors = len(data.errors or ())
+        found = len(data.data), n_errors, _element_shape(data)
+        expected = len(self.labels), len(self.dtypes) - len(self.labels), self.shape
         if found != expected:
             msg = (
                 f"{data.name!r} has {found[0]} arrays and {found[1]} errors of shape {found[2]}; "
                 f"expected {expected[0]} and {expected[1]} of shape {expected[2]}, as in the "
-                f"first element of {self.path}"
+                f"first element of {self.where}"
             )
             raise ShapeMismatchError(msg)
-        self._warn_of_other_axes(data)
-        arrays = (*data.data, *errors)
-        return [stored_values(values.reshape(self.shape), self.path) for values in arrays]
+        names = (_clean(data.name), data.nav_indexes), (self.name, self.nav_indexes)
+        if names[0] != names[1]:
+            what, expected_what = (f"{name!r} with nav_indexes {nav}" for name, nav in names)
+            msg = f"the element for {self.where} is {what}; expected {expected_what}, as the first"
+            raise RecordingError(msg)
+
+    def _order(self, data: DataWithAxes) -> list[int]:
+        """Return the index in ``data`` of the array of each label."""
+        labels = list(map(_clean, data.labels))
+        if labels == list(self.labels):
+            return list(range(len(labels)))
+        if sorted(labels) != sorted(self.labels) or len(set(labels)) < len(labels):
+            msg = (
+                f"{data.name!r} for {self.where} has the labels {', '.join(labels)}; expected "
+                f"{', '.join(self.labels)}, as in the first element"
+            )
+            raise RecordingError(msg)
+        self._note(f"arrays of {data.name!r} are put in the order {', '.join(self.labels)}")
+        return [labels.index(label) for label in self.labels]
 
     def _warn_of_other_axes(self, data: DataWithAxes) -> None:
         for axis in data.axes:
-            saved = [own for own in self.axes if own.index == axis.index]
-            if saved and not any(np.array_equal(own.data, axis.data) for own in saved):
-                msg = (
+            stored_axis(axis)
+            if not any(_are_same_axis(own, axis) for own in self.axes):
+                self._note(
                     f"axis {axis.label!r} of {data.name!r} differs from that of the first element "
-                    f"of {self.path} and is not saved; save an axis that changes as data"
+                    f"of {self.where} and is not saved; save an axis that changes as data"
                 )
-                warnings.warn(msg, SimulationOutputWarning, stacklevel=5)
+
+    def _warn_of_other_attributes(self, data: DataWithAxes) -> None:
+        found = describe_array(data, "", 0, "data").extra
+        for name in {**self.extra, **found}:
+            if json.dumps(found.get(name)) != json.dumps(self.extra.get(name)):
+                self._note(
+                    f"attribute {name!r} of {data.name!r} differs from that of the first element "
+                    f"of {self.where} and is not saved; save an attribute that changes as data"
+                )
+
+    def _note(self, text: str) -> None:
+        self.told.setdefault(text, False)
+
+    def tell(self) -> None:
+        """Warn of what was converted or is not saved, once for each channel."""
+        for text in [text for text, is_told in self.told.items() if not is_told]:
+            self.told[text] = True
+            warnings.warn(text, SimulationOutputWarning, stacklevel=5)
 
 
-def _open_channel(
-    saver: H5SaverLowLevel, path: str, prefix: str, data: DataWithAxes, n_nav: int
-) -> _Channel:
-    """Open the arrays for elements such as ``data``, with ``n_nav`` leading dimensions."""
+def _clean(text: str) -> str:
+    return clean_text(text) or ""
+
+
+def _are_same_axis(saved: Axis, axis: Axis) -> bool:
+    """Return True if both axes have the same values, after conversion to one unit."""
+    ratio = unit_ratio(_clean(axis.units), _clean(saved.units))
+    if (axis.index, _clean(axis.label)) != (saved.index, _clean(saved.label)) or ratio is None:
+        return False
+    values = converted_values(plain_values(axis.data, "an axis"), ratio)
+    if ratio == 1:
+        return np.array_equal(saved.data, values, equal_nan=True)
+    return saved.size == axis.size and np.allclose(saved.data, values, rtol=1e-12, atol=0)
+
+
+def _open_channel(saver: H5SaverLowLevel, path: str, prefix: str, n_nav: int) -> _Channel:
+    """Open the arrays of a channel, whose first ``n_nav`` dimensions are those of its elements."""
     group = saver.h5(path)
-    saved = AxisSaverLoader(saver).get_axes(path)
+    arrays, errors = (
+        [read_hdf5_array(item.name.rpartition("/")[2], item) for item in _items(group, start)]
+        for start in (prefix, _ERROR_PREFIX)
+    )
+    first, saved = arrays[0], AxisSaverLoader(saver).get_axes(path)
     return _Channel(
-        path,
-        data=_datasets(group, prefix),
-        errors=_datasets(group, _ERROR_PREFIX),
-        times=group.get(_TIMES),
-        shape=_element_shape(data),
-        axes=tuple(axis.moved(-n_nav) for axis in saved if axis.index >= n_nav),
+        tuple(data_of(item) for start in (prefix, _ERROR_PREFIX) for item in _items(group, start)),
+        group.get(_TIMES),
+        _Elements(
+            path,
+            name=first.title,
+            unit=first.unit,
+            labels=tuple(array.label for array in arrays),
+            shape=tuple(first.values.shape[n_nav:]),
+            dtypes=tuple(array.values.dtype for array in (*arrays, *errors)),
+            nav_indexes=tuple(index - n_nav for index in first.nav_indexes if index >= n_nav),
+            axes=tuple(axis.moved(-n_nav) for axis in saved if axis.index >= n_nav),
+            extra=first.extra,
+        ),
     )
 
 
-def _datasets(group: h5py.Group, prefix: str) -> tuple[h5py.Dataset, ...]:
-    numbers = sorted(numbers_of(group, prefix))
-    return tuple(data_of(group[f"{prefix}{number:02d}"]) for number in numbers)
+def _items(group: h5py.Group, prefix: str) -> list[h5py.Group | h5py.Dataset]:
+    """Return the arrays named by a prefix and a number, in the order of the numbers."""
+    names = sorted(
+        (name for name in group if numbers_of([name], prefix)),
+        key=lambda name: numbers_of([name], prefix),
+    )
+    return [group[name] for name in names]
 
 
 def _element_shape(data: DataWithAxes) -> tuple[int, ...]:

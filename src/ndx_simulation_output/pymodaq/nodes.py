@@ -1,13 +1,22 @@
 """Nodes of a file, and the numbered names of groups and arrays."""
 
 import re
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from fractions import Fraction
 from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from ndx_simulation_output.errors import (
+    NameClashError,
+    RecordingError,
+    ShapeMismatchError,
+    SimulationOutputWarning,
+)
 from ndx_simulation_output.nwb.arrays_hdf5 import as_stored, clean_text, encoded
 from ndx_simulation_output.nwb.arrays_reading import (
     find_type,
@@ -107,12 +116,37 @@ class Node:
         return self._array.values[key]
 
     def __setitem__(self, key: Any, values: Any) -> None:
-        """Write a part of an array, such as one point of a scan."""
-        self._data[key] = self._stored(values)
+        """Write a part of an array, such as one point of a scan.
+
+        Raises
+        ------
+        RecordingError
+            If the type of the array cannot hold the values exactly.
+
+        """
+        with undone_on_error() as undo:
+            undo.assign(self._data, key, self._stored(values))
 
     def append(self, values: Any) -> None:
-        """Append an element to an extensible array."""
-        append(self._data, self._stored(values))
+        """Append an element to an extensible array.
+
+        Raises
+        ------
+        RecordingError
+            If the type of the array cannot hold the values exactly.
+        ShapeMismatchError
+            If the array cannot be extended, or its elements have another shape.
+
+        """
+        stored = self._stored(values)
+        if self.CLASS == "CARRAY" or np.shape(stored) not in {(), self._data.shape[1:]}:
+            msg = (
+                f"{self.path} ({self.CLASS}) has shape {self.shape}, and the element has shape "
+                f"{np.shape(values)}; expected an extensible array, and elements of its shape"
+            )
+            raise ShapeMismatchError(msg)
+        with undone_on_error() as undo:
+            undo.append(self._data, stored)
 
     def children(self) -> dict[str, "Node"]:
         """Return the objects in a group by name, in order of creation."""
@@ -135,8 +169,8 @@ class Node:
 
     def _stored(self, values: Any) -> Any:
         if h5py.check_string_dtype(self._data.dtype):
-            return (clean_text(values) or "") if isinstance(values, str) else values
-        return stored_values(np.asarray(values, self.dtype), self.path)
+            return stored_values(np.asarray(values, object), self.path)
+        return stored_values(values, self.path, self.dtype)
 
     def __eq__(self, other: object) -> bool:
         """Return True if both nodes refer to the same object in the file."""
@@ -169,17 +203,188 @@ def path_of(where: str | Node) -> str:
     return f"/{(where.path if isinstance(where, Node) else where).strip('/')}"
 
 
-def stored_values(values: NDArray[Any], name: str) -> NDArray[Any]:
-    """Return the values of the array ``name``, encoded for storage in an NWB file."""
-    dtype, added, _ = encoded(values.dtype, name)
-    return as_stored(values, dtype, added)
+# Values are stored as they are, or refused.
 
 
-def append(dataset: h5py.Dataset, element: Any) -> None:
-    """Append an already encoded element along the first dimension of a dataset."""
-    length = dataset.shape[0]
-    dataset.resize(length + 1, axis=0)
-    dataset[length] = element
+def stored_values(
+    values: Any, where: str, dtype: np.dtype[Any] | None = None
+) -> NDArray[np.generic]:
+    """Return values encoded for storage, as ``dtype`` if specified; raise if they would change."""
+    array = plain_values(values, where)
+    if dtype is not None:
+        array = _exact(array, dtype, where)
+    if array.dtype.kind == "O":
+        array = _texts(array, where)
+    stored, added, _ = encoded(array.dtype, where)
+    return as_stored(array, stored, added)
+
+
+def plain_values(values: Any, where: str) -> NDArray[Any]:
+    """Return an array that is not masked: masked numbers become NaN, with a warning, or raise."""
+    if not isinstance(values, np.ma.MaskedArray):
+        return np.asarray(values)
+    n_masked = int(np.ma.getmaskarray(values).sum())
+    if not n_masked:
+        return np.asarray(values.data)
+    found = f"{where} has {n_masked} masked values of {values.size}"
+    if values.dtype.kind not in "fc":
+        msg = f"{found}, which {values.dtype} cannot mark; expected floats, or values set by filled"
+        raise RecordingError(msg)
+    warnings.warn(f"{found}, which are saved as NaN", SimulationOutputWarning, stacklevel=2)
+    return np.asarray(values.filled(np.nan))
+
+
+def _exact(values: NDArray[Any], dtype: np.dtype[Any], where: str) -> NDArray[Any]:
+    """Convert values to a type; raise RecordingError if one of them would change."""
+    native = dtype.newbyteorder("=")
+    if values.dtype.newbyteorder("=") == native:
+        return values
+    kinds = {values.dtype.kind, dtype.kind}
+    if len(kinds) > 1 and not kinds <= set("biufc"):
+        equal: NDArray[np.bool_] = np.zeros(values.shape, bool)
+    else:
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            converted = values.astype(native)
+            equal = _are_kept(values, converted)
+    if not equal.all():
+        changed = values[~equal].flat[0] if values.size else values
+        msg = (
+            f"{where} has {changed} of type {values.dtype}; expected values that {dtype}, the type "
+            "of the array, holds exactly: save the first element with a type that holds all others"
+        )
+        raise RecordingError(msg)
+    return converted
+
+
+def _are_kept(values: NDArray[Any], converted: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return True for each value that is not changed by a conversion."""
+    equal = _same(values, converted.astype(values.dtype))
+    # Integers that overflow may come back unchanged.
+    for whole, other in ((values, converted), (converted, values)):
+        if whole.dtype.kind in "iu" and other.dtype.kind in "iufc":
+            equal &= _are_within(other, np.iinfo(whole.dtype))
+    return equal
+
+
+def _same(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return True for each value that is equal or missing in both arrays of the same type."""
+    if first.dtype.kind == "c":
+        return _same(first.real, second.real) & _same(first.imag, second.imag)
+    equal = first == second
+    if first.dtype.kind in "fmM":
+        equal |= np.isnan(first) & np.isnan(second)
+    return np.asarray(equal)
+
+
+def _are_within(values: NDArray[Any], limits: Any) -> NDArray[np.bool_]:
+    """Return True for each number within the limits of a type of integers."""
+    low, high = int(limits.min), int(limits.max)
+    if values.dtype.kind in "iu":
+        own = np.iinfo(values.dtype)
+        above = values >= max(low, int(own.min)) if low > own.min else np.ones(values.shape, bool)
+        below = values <= min(high, int(own.max)) if high < own.max else np.ones(values.shape, bool)
+        return np.asarray(above & below)
+    real = values.real.astype(np.result_type(values.real.dtype, np.float64))
+    return np.asarray((real >= float(low)) & (real < float(high + 1)))
+
+
+def _texts(values: NDArray[Any], where: str) -> NDArray[Any]:
+    """Return an array of strings that HDF5 can store; raise if it has other objects."""
+    found = values.ravel().tolist()
+    for item in found:
+        if not isinstance(item, str | bytes):
+            msg = f"{where} contains a {type(item).__name__}; expected numbers or text"
+            raise RecordingError(msg)
+    texts = np.empty(len(found), object)
+    texts[:] = [(clean_text(item) or "") if isinstance(item, str) else item for item in found]
+    return texts.reshape(values.shape)
+
+
+def converted_values(values: NDArray[Any], ratio: Fraction) -> NDArray[Any]:
+    """Return numbers multiplied by the ratio of two units, as correctly rounded as division is.
+
+    Integers stay integers where the results are whole.
+    """
+    up, down = ratio.numerator, ratio.denominator
+    if ratio == 1:
+        return values
+    if values.dtype.kind == "c":
+        parts = [converted_values(part, ratio) for part in (values.real, values.imag)]
+        both = np.empty(values.shape, np.result_type(parts[0], np.complex64))
+        both.real, both.imag = parts
+        return both
+    if values.dtype.kind == "f":
+        # One of the two is 1 for units that differ by a prefix.
+        found = values.astype(np.result_type(values, np.float64)) * up / down
+        with np.errstate(over="ignore"):
+            narrow = found.astype(values.dtype)
+        return narrow if np.array_equal(np.isfinite(narrow), np.isfinite(values)) else found
+    exact = values.astype(object) * up
+    if not (exact % down).any():
+        return _as_integers(exact // down)
+    return np.asarray(exact / down, np.float64)
+
+
+def _as_integers(values: NDArray[Any]) -> NDArray[Any]:
+    """Return Python integers as int64 or uint64 if one of them can hold all of them."""
+    low, high = (int(values.min()), int(values.max())) if values.size else (0, 0)
+    for dtype in (np.int64, np.uint64):
+        if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
+            return np.asarray(values, dtype)
+    return values
+
+
+# Additions that are undone if they fail.
+
+
+def check_free(group: h5py.Group, name: str) -> None:
+    """Raise NameClashError if a group has an object of this name."""
+    if name in group:
+        msg = f"{group.name.removeprefix(ROOT)} already has an object {name}; expected a new name"
+        raise NameClashError(msg)
+
+
+class Undo:
+    """What a block of code adds to a file, in reverse order of what is to be undone."""
+
+    def __init__(self) -> None:
+        self._steps: list[Callable[[], object]] = []
+
+    def adds(self, group: h5py.Group, name: str) -> None:
+        """Remove ``name`` from the group if the block fails; call it before creating the object."""
+        self._steps.append(lambda: group.pop(name, None))
+
+    def append(self, dataset: h5py.Dataset, element: Any) -> None:
+        """Append an encoded element along the first dimension of a dataset."""
+        length = dataset.shape[0]
+        self._steps.append(lambda: dataset.resize(length, axis=0))
+        dataset.resize(length + 1, axis=0)
+        dataset[length] = element
+
+    def assign(self, dataset: h5py.Dataset, key: Any, values: Any) -> None:
+        """Write encoded values into a part of a dataset."""
+        before = dataset[key]
+        self._steps.append(lambda: dataset.__setitem__(key, before))
+        dataset[key] = values
+
+    def undo(self) -> None:
+        """Undo the additions; those that cannot be undone do not keep others from being undone."""
+        while self._steps:
+            # A disk that failed may fail again: such a file is never committed.
+            with suppress(Exception):
+                self._steps.pop()()
+
+
+@contextmanager
+def undone_on_error() -> Iterator[Undo]:
+    """Undo what the block adds to a file if it raises."""
+    undo = Undo()
+    try:
+        yield undo
+    except BaseException:
+        undo.undo()
+        raise
 
 
 # Names that end in a number, such as ``Detector000`` and ``Data00``.

@@ -1,6 +1,7 @@
 """Units: parsing, SI names and factors, and prefixes for display."""
 
 from dataclasses import dataclass
+from fractions import Fraction
 from math import floor, isfinite, log10
 
 
@@ -34,12 +35,20 @@ _SI_NAMES = {
     "m": "meters",
     "N": "newtons",
     "mol": "moles",
+    "W": "watts",
+    "J": "joules",
+    "K": "kelvins",
+    "T": "teslas",
+    "Pa": "pascals",
+    "rad": "radians",
 }
 _PREFIXES = {
     "": 1.0,
+    "T": 1e12,
     "G": 1e9,
     "M": 1e6,
     "k": 1e3,
+    "c": 1e-2,
     "m": 1e-3,
     "u": 1e-6,
     "n": 1e-9,
@@ -109,6 +118,31 @@ def parse_unit(text: str) -> Unit | None:
         return UNKNOWN
     known = _UNITS.get(_SPELLINGS.get(symbol.lower(), symbol))
     return known or _NAMED.get(text.strip().lower())
+
+
+def unit_ratio(found: str, expected: str) -> Fraction | None:
+    """Return the factor that converts values from one unit to another; None if there is none.
+
+    Units that are not known can only be converted to themselves. An empty unit is that of plain
+    numbers.
+
+    Example
+    -------
+    >>> unit_ratio("mV", "V")
+    Fraction(1, 1000)
+    >>> unit_ratio("A", "V") is None
+    True
+
+    """
+    if found == expected:
+        return Fraction(1)
+    first, second = parse_unit(found or "1"), parse_unit(expected or "1")
+    if first is None or second is None or not first.known or not second.known:
+        return None
+    if (first.name, first.offset) != (second.name, second.offset):
+        return None
+    # Factors are decimal, so that 1e-3 is a thousandth and not the nearest binary number.
+    return Fraction(str(first.conversion)) / Fraction(str(second.conversion))
 
 
 def unit_symbol(unit: Unit) -> str | None:

@@ -7,6 +7,7 @@ the committed state does not refer to them.
 
 import os
 import shutil
+import sys
 import time
 import weakref
 from collections.abc import Iterator
@@ -48,6 +49,9 @@ class JournaledFileObject(FileObject):
 
     ``overlaid`` counts the bytes written over the committed state since the last commit.
     """
+
+    _LARGE_WRITE = sys.maxsize
+    """HDF5 delays writes of any size until a flush, which an error would leave half done."""
 
     def __init__(self, path: Path, mode: str, journal: Journal) -> None:
         super().__init__(path, mode)
@@ -216,6 +220,11 @@ class JournaledFile:
             msg = f"cannot open {path} to add to it: {error}"
             raise SourceError(msg) from error
         self._finish = weakref.finalize(self, _finish, self.file, self._object, journal)
+
+    def check(self) -> None:
+        """Raise WriteError if a write failed; nothing is committed from then on."""
+        with write_errors(self.path):
+            self._object.check()
 
     def commit(self) -> None:
         """Commit all changes, so that they survive a crash."""
