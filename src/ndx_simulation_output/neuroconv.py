@@ -36,7 +36,7 @@ from ndx_simulation_output.recording import (
     Spikes,
 )
 from ndx_simulation_output.recording.arrays import read_all
-from ndx_simulation_output.recording.views import FirstRows
+from ndx_simulation_output.recording.views import Part
 from ndx_simulation_output.storage.layout import Layout, StorageOptions
 
 try:
@@ -197,7 +197,7 @@ def _first_rows(series: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(
         replace(
             part,
-            data=FirstRows(part.data, _STUB_STEPS),
+            data=Part(part.data, 0, _STUB_STEPS),
             times=part.times.part(slice(0, _STUB_STEPS)),
         )
         for part in series
@@ -225,11 +225,11 @@ def _first_spikes(spikes: Spikes, stop: float | None) -> Spikes:
 
 def _first_elements(group: ArrayGroup) -> ArrayGroup:
     arrays = [
-        replace(array, values=FirstRows(array.values, _STUB_STEPS)) if array.values.shape else array
+        replace(array, values=Part(array.values, 0, _STUB_STEPS)) if array.values.shape else array
         for array in group.arrays
     ]
     axes = [
-        replace(axis, values=FirstRows(axis.values, _STUB_STEPS)) if axis.index == 0 else axis
+        replace(axis, values=Part(axis.values, 0, _STUB_STEPS)) if axis.index == 0 else axis
         for axis in group.axes
     ]
     groups = tuple(map(_first_elements, group.groups))

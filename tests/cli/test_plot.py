@@ -80,10 +80,13 @@ def test_options_choose_what_is_drawn(output, tmp_path, options):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--cells", "99", "--kind", "traces"), "cell 99 is not among the 8 recorded cells"),
-        (("--channels", "9", "--kind", "channels"), "channel 9 is not among the 4 channels"),
+        (("--cells", "99", "--kind", "traces"), "the output has no cells (--cells) 99; it has: "),
+        (
+            ("--channels", "9", "--kind", "channels"),
+            "no channels (--channels) 9; it has: 0, 1",
+        ),
         (("--kind", "weights"), "nothing to draw with kind='weights'; the output has: report"),
-        (("--report", "w"), "nothing to draw with report='w'; the output has: report"),
+        (("--report", "w"), "the output has no report (--report) 'w'; it has: i_membrane, v_exc"),
         (("-o", "p.doc"), "p.doc is not an image file; expected a name that ends in .png"),
         (("-o", "none/p.png"), "the directory none does not exist"),
     ],
@@ -125,6 +128,7 @@ def test_compartments_without_coordinates_are_not_drawn(storage, tmp_path, optio
             ("-o", "p.gif", "--kind", "heat"),
             "an animation, which is available for --kind neuron only",
         ),
+        (("-o", "p.gif", "--at", "0.01"), "p.gif is an animation; select its times with --time"),
     ],
 )
 def test_wrong_usage_is_status_2(output, options, message):

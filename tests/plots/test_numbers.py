@@ -1,6 +1,7 @@
 """The numbers behind plots: nothing is lost that a plot of that size could show."""
 
 import itertools
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ndx_simulation_output.errors import NothingRecordedError
+from ndx_simulation_output.errors import NothingRecordedError, SelectionError
 from ndx_simulation_output.plots import downsampling as bins
 from ndx_simulation_output.plots.arrays import group_grids
 from ndx_simulation_output.plots.downsampling import (
@@ -269,12 +270,45 @@ def test_a_raster_of_some_cells_has_only_their_spikes():
 def test_rates_are_spikes_per_second_and_cell():
     spikes = Spikes("net", np.array([5, 5, 9]), np.array([0.1, 0.2, 0.9]))
 
-    found = spike_rates(spikes, start=0.0, stop=1.0, bins=2)
-    of_ten = spike_rates(spikes, start=0.0, stop=1.0, bins=2, n_cells=10)
+    found = spike_rates(spikes, start=0.0, stop=1.0, bin_width=0.5)
+    of_ten = spike_rates(spikes, start=0.0, stop=1.0, bin_width=0.5, n_cells=10)
 
     assert found.n_cells == 2
     np.testing.assert_allclose(found.rates, [2 / 0.5 / 2, 1 / 0.5 / 2])
     np.testing.assert_allclose(of_ten.rates, found.rates / 5)
+
+
+def test_bins_of_rates_are_round_and_have_their_own_length_at_the_ends():
+    spikes = Spikes("net", np.zeros(4, np.int64), np.array([0.013, 0.0301, 0.05, 0.0999]))
+
+    found = spike_rates(spikes, start=0.013, stop=0.1, bin_width=0.02)
+    by_default = spike_rates(spikes, start=0.0, stop=0.07)
+
+    np.testing.assert_allclose(found.times, [0.013, 0.04, 0.06, 0.08, 0.1])
+    np.testing.assert_allclose(found.rates, [2 / 0.027, 1 / 0.02, 0, 1 / 0.02])
+    np.testing.assert_allclose(np.diff(by_default.times), 0.002)
+    assert by_default.times[5] == 0.01
+
+
+@pytest.mark.parametrize("bin_width", [0.0, -1.0, np.nan, np.inf, 1e-9])
+def test_bins_that_cannot_be_are_refused(bin_width):
+    spikes = Spikes("net", np.zeros(1, np.int64), np.array([0.5]))
+
+    with pytest.raises(SelectionError, match=r"expected a positive number|expected longer bins"):
+        spike_rates(spikes, start=0.0, stop=1.0, bin_width=bin_width)
+
+
+def test_rates_say_of_which_cells_the_mean_is():
+    known = Spikes("n", np.array([1, 1]), np.array([0.1, 0.2]), silent=np.array([2, 3, 4]))
+    window = {"start": 0.0, "stop": 1.0, "bin_width": 1.0}
+
+    of_all = spike_rates(known, **window)
+    of_spiking = spike_rates(replace(known, silent=None), **window)
+    of_some = spike_rates(known, np.array([1, 2]), **window)
+
+    assert (of_all.rates[0], of_all.note) == (0.5, "mean of 4 recorded cells, bins of 1000 ms")
+    assert (of_spiking.rates[0], of_spiking.basis) == (2.0, "cells that spike")
+    assert (of_some.rates[0], of_some.basis) == (1.0, "selected cells")
 
 
 def test_no_spikes_are_an_empty_raster():

@@ -18,9 +18,12 @@ from ndx_simulation_output.errors import (
     ShapeMismatchError,
     TargetExistsError,
 )
-from ndx_simulation_output.plots.arrays import Grid, GridAxis
+from ndx_simulation_output.plots.arrays import Grid, GridAxis, grids_of
 from ndx_simulation_output.plots.figures import KINDS, PictureOptions
 from ndx_simulation_output.recording import (
+    ArrayAxis,
+    ArrayGroup,
+    ArrayWithAxes,
     CompartmentTable,
     NetworkSnapshot,
     PopulationSnapshot,
@@ -139,7 +142,7 @@ def test_many_spikes_are_an_image_of_counts(ax):
 
 
 def test_the_title_of_rates_says_which_cells_are_averaged(output, ax):
-    plots.rates(output, bins=10, ax=ax)
+    plots.rates(output, bin_width=0.01, ax=ax)
 
     cells = len(np.unique(output.spikes[0].node_ids))
     assert f"mean of {cells} cells that spike" in ax.get_title(loc="left")
@@ -379,7 +382,7 @@ def test_a_window_without_values_is_refused(output, ax):
     for paint in (plots.traces, plots.heat_map, plots.channels):
         with pytest.raises(NothingRecordedError, match="has no values to draw"):
             paint(output, start=5.0, stop=6.0, ax=ax)
-    message = r"nothing to draw with kind='heat', start=5\.0; the output has: report "
+    message = r"start \(--time\) 5 s is outside of the recording, which has times from 0 to 0.03 s"
     with pytest.raises(NothingRecordedError, match=message):
         plots.draw(output, "heat", PictureOptions(start=5.0))
 
@@ -436,3 +439,114 @@ def test_without_matplotlib_the_extra_is_named(output, monkeypatch):
         plots.draw(output)
     with pytest.raises(MissingDependencyError, match=r"ndx-simulation-output\[plot\]"):
         plots.traces(output)
+
+
+def test_all_panels_share_the_time_axis_of_the_run():
+    report = simulate(duration=0.03)["v_exc"]
+    late = replace(report, name="late", times=RegularTimes(0.05, 10_000.0, report.times.count))
+    spikes = Spikes("net", np.array([1, 2]), np.array([0.02, 0.04]))
+    run = SimulationOutput(reports=(report, late), spikes=(spikes,), run=Run(duration=0.1))
+
+    for kind in (None, "traces", "heat", "raster", "rates"):
+        for panel in plots.draw(run, kind).axes:
+            if panel.get_xlabel():
+                assert panel.get_xlabel() == "time (ms)"
+                np.testing.assert_allclose(panel.get_xlim(), (0.0, 100.0))
+    chosen = plots.draw(run, options=PictureOptions(start=0.01, stop=1.0))
+    for panel in chosen.axes:
+        np.testing.assert_allclose(panel.get_xlim(), (10.0, 100.0))
+    (lines, *_) = plots.draw(SimulationOutput(reports=(report,))).axes
+    assert len(lines.lines[0].get_xdata()) == report.times.count
+
+
+def test_dark_is_many_in_an_image_of_counts(ax):
+    rng = np.random.default_rng(0)
+    plots.raster(Spikes("net", rng.integers(0, 900, 40_000), rng.uniform(0, 1, 40_000)), ax=ax)
+
+    one, many = ax.images[0].cmap([0.0, 1.0])[:, :3].sum(axis=1)
+
+    assert one > many
+
+
+def test_complex_numbers_are_drawn_as_amplitude_and_phase():
+    values = np.linspace(1, 2, 30) * np.exp(1j * np.linspace(0, 20, 30))
+    arrays = (
+        ArrayWithAxes("s", values, label="s", unit="V"),
+        ArrayWithAxes("i", values[None] * 1j),
+    )
+    run = SimulationOutput(arrays=(ArrayGroup("lock-in", arrays),))
+
+    amplitude, phase, *_ = plots.draw(run).axes
+
+    assert amplitude.get_ylabel() == "amplitude of s (V)"
+    assert phase.get_ylabel() == "phase of s (rad)"
+    np.testing.assert_allclose(amplitude.lines[0].get_ydata(), np.abs(values))
+    np.testing.assert_allclose(phase.lines[0].get_ydata(), np.angle(values))
+
+
+def test_the_mean_of_phases_in_a_pixel_is_that_of_directions():
+    phases = np.array([[np.pi - 0.1, -np.pi + 0.1]] * 2)
+    *_, grid = grids_of(
+        SimulationOutput(arrays=(ArrayGroup("g", (ArrayWithAxes("p", np.exp(1j * phases)),)),))
+    )
+
+    image, _, _ = grid.image((1, 1))
+
+    np.testing.assert_allclose(np.abs(image), np.pi)
+
+
+def instrument() -> SimulationOutput:
+    times = ArrayAxis("t", np.arange(0.0, 5000.0, 100.0), label="time", unit="ms")
+    trace = ArrayWithAxes("trace", np.arange(50.0), label="diode", unit="V")
+    image = ArrayWithAxes("image", np.ones((4, 6)), label="camera")
+    return SimulationOutput(
+        arrays=(
+            ArrayGroup("Det0", (trace,), (times,)),
+            ArrayGroup("Det1", (image,)),
+        )
+    )
+
+
+def test_selections_apply_to_arrays_of_instruments():
+    drawn = plots.draw(instrument(), options=PictureOptions(start=1.0, stop=2.0))
+    only = plots.draw(instrument(), options=PictureOptions(report="Det1"))
+    diode = plots.draw(instrument(), options=PictureOptions(variable="diode"))
+
+    np.testing.assert_array_equal(drawn.axes[0].lines[0].get_ydata(), np.arange(10.0, 20.0))
+    assert not any(panel.images for panel in drawn.axes)
+    assert [len(panel.images) for panel in only.axes][:1] == [1]
+    assert [len(panel.lines) for panel in diode.axes] == [1]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        (
+            {"report": "Det2"},
+            NothingRecordedError,
+            r"no report \(--report\) 'Det2'; it has.*Det0",
+        ),
+        ({"variable": "w"}, NothingRecordedError, r"no variable \(--variable\) 'w'; it has: diode"),
+        ({"population": "w"}, NothingRecordedError, r"no population .* 'w'; it has: none"),
+        ({"cells": [1]}, CellNotFoundError, r"no cells \(--cells\) 1; it has: none"),
+        ({"channels": [1]}, NothingRecordedError, r"no channels \(--channels\) 1; it has: none"),
+        ({"start": 9.0}, NothingRecordedError, "nothing to draw with start=9.0; the output has"),
+    ],
+)
+def test_a_selection_that_matches_nothing_of_an_instrument_is_an_error(options, error, message):
+    with pytest.raises(error, match=message):
+        plots.draw(instrument(), options=PictureOptions(**options))
+
+
+def test_panels_show_the_selected_cells_that_they_have(output):
+    exc, inh = (spikes.node_ids[0] for spikes in output.spikes)
+
+    figure = plots.draw(output, "traces", PictureOptions(cells=[int(exc), int(inh)]))
+
+    assert {panel.get_title(loc="left").split("\n")[0] for panel in figure.axes} == {
+        "i_membrane, population exc",
+        "v_exc, population exc",
+        "v_inh, population inh",
+    }
+    with pytest.raises(CellNotFoundError, match=r"no cells \(--cells\) 999; it has"):
+        plots.draw(output, "traces", PictureOptions(cells=[int(exc), 999]))

@@ -52,7 +52,7 @@ def test_csv_and_code_have_the_same_traces(tmp_path, shown):
     names, numbers = read_csv(shown, path)
     code = run_code(shown, path)
 
-    assert names[0] == "time_s"
+    assert names[0] == "time (s)"
     np.testing.assert_array_equal(numbers[:, 0], code["times"])
     np.testing.assert_array_equal(numbers[:, 1:], code["values"])
     assert len(numbers) > 1
@@ -63,7 +63,7 @@ def test_csv_of_traces_has_every_sample_of_the_window(tmp_path):
 
     names, numbers = read_csv(shown, a_run(tmp_path / "run.nwb"))
 
-    assert names == ["time_s", "cell 7: 0 (0.25)", "cell 7: 0 (0.75)"]
+    assert names == ["time (s)", "cell 7: 0 (0.25) (volts)", "cell 7: 0 (0.75) (volts)"]
     expected = (values()[1000:1500, 4:6] * np.float32(1e-3)).astype(float)
     np.testing.assert_array_equal(numbers[:, 1:], expected)
 
@@ -99,7 +99,7 @@ def test_csv_and_code_have_the_same_spikes(tmp_path, shown, count):
     names, numbers = read_csv(shown, path)
     code = run_code(shown, path)
 
-    assert names == ["time_s", "node_id"]
+    assert names == ["time (s)", "node id"]
     np.testing.assert_array_equal(numbers[:, 0], code["times"])
     np.testing.assert_array_equal(numbers[:, 1], code["ids"])
     assert len(numbers) == count
@@ -112,7 +112,7 @@ def test_csv_and_code_have_the_same_coordinates_and_values(tmp_path):
     names, numbers = read_csv(shown, path)
     code = run_code(shown, path)
 
-    assert names[-1] == "v_volts"
+    assert names[-1] == "v (volts)"
     np.testing.assert_array_equal(numbers[:, 2:5], code["coordinates"].points)
     np.testing.assert_array_equal(numbers[:, -1], code["values"])
     assert numbers[1, -1] == np.float32(40) * np.float32(1e-3)
@@ -131,7 +131,7 @@ def test_csv_and_code_have_the_same_channels(tmp_path, shown, names):
     header, numbers = read_csv(shown, path)
     code = run_code(shown, path)
 
-    assert header == ["time_s", *names]
+    assert header == ["time (s)", *(f"{name} (volts)" for name in names)]
     np.testing.assert_array_equal(numbers[:, 0], code["times"])
     np.testing.assert_array_equal(numbers[:, 1:], code["values"])
     assert len(numbers) == (ROWS if shown.start is None else 100)

@@ -10,6 +10,7 @@ from ndx_simulation_output.cli.options import READING_OPTIONS, add_options
 from ndx_simulation_output.errors import SelectionError
 from ndx_simulation_output.plots import KINDS, PictureOptions, save, save_animation
 from ndx_simulation_output.plots.downsampling import How
+from ndx_simulation_output.plots.figures import check_selection
 from ndx_simulation_output.recording.ids import parse_ids
 
 _ANIMATIONS = (".gif", ".mp4")
@@ -46,11 +47,20 @@ def _ids(ctx: click.Context, parameter: click.Parameter, value: str | None) -> l
 @click.option("--cells", callback=_ids, metavar="IDS", help="Ids of cells, such as 3,7,10-19.")
 @click.option("--numbers", callback=_ids, metavar="NUMBERS", help="Numbers of compartments.")
 @click.option("--channels", callback=_ids, metavar="IDS", help="Ids of extracellular channels.")
-@click.option("--report", metavar="NAME", help="Only this report or potential.")
+@click.option(
+    "--report",
+    metavar="NAME",
+    help="Only this report, potential, or group or array of instruments.",
+)
 @click.option("--population", metavar="NAME", help="Only this population or projection.")
-@click.option("--variable", metavar="NAME", help="Only this variable, or quantity of a network.")
+@click.option(
+    "--variable", metavar="NAME", help="Only this variable, or quantity of a network, or array."
+)
 @click.option("--time", nargs=2, type=float, metavar="START STOP", help="Time window in s.")
 @click.option("--at", type=float, metavar="TIME", help="Time of a neuron in space in s.")
+@click.option(
+    "--bin", "bin_width", type=float, metavar="LENGTH", help="Length of the bins of rates in s."
+)
 @click.option(
     "--pixel",
     type=click.Choice(get_args(How)),
@@ -91,7 +101,7 @@ def plot(
       ndx-sim plot storage.h5 --kind neuron --variable v --at 0.005 -o neuron.png
       ndx-sim plot storage.h5 --kind neuron -o neuron.gif
     """
-    names = ("cells", "numbers", "channels", "report", "population", "variable", "at")
+    names = ("cells", "numbers", "channels", "report", "population", "variable", "at", "bin_width")
     start, stop = time or (None, None)
     if time is not None and not time[0] < time[1]:
         msg = f"--time expects START < STOP; found {time[0]:g} and {time[1]:g}"
@@ -104,8 +114,12 @@ def plot(
     if is_animation and kind not in {None, "neuron"}:
         msg = f"{target} is an animation, which is available for --kind neuron only"
         raise click.UsageError(msg)
+    if is_animation and chosen.at is not None:
+        msg = f"{target} is an animation; select its times with --time instead of --at"
+        raise click.UsageError(msg)
     with open_output(sources[0] if len(sources) == 1 else sources, **options) as output:
         if is_animation:
+            check_selection(output, "neuron", chosen)
             save_animation(
                 chosen.in_space(output),
                 target,

@@ -257,14 +257,14 @@ def _read_output(nwbfile: NWBFile, path: Path | RemoteFile) -> SimulationOutput:
     spikes: list[Spikes] = []
     spike_facts = provenance.pop("spikes", [])
     for units in _units_tables(nwbfile):
+        facts, spike_facts = spike_facts, []
         try:
-            found = read_units(units, spike_facts)
+            found = read_units(units, facts)
         except SourceError as error:
             notes.append(f"left out: {error}")
             continue
         notes += _notes_of_units(units, found)
         spikes += found
-        spike_facts = []
     states = [item for item in nwbfile.objects.values() if isinstance(item, NetworkState)]
     return SimulationOutput(
         reports=tuple(reports),

@@ -1,8 +1,8 @@
 """Arrays with axes, such as those of instruments, as lines, images and points of a scan."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,9 +32,9 @@ from ndx_simulation_output.recording import (
     SimulationOutput,
 )
 from ndx_simulation_output.recording.array_groups import is_nav_group
-from ndx_simulation_output.recording.arrays import LazyArray, read_all
-from ndx_simulation_output.recording.units import Scale
-from ndx_simulation_output.recording.views import FirstIndex, Matrix
+from ndx_simulation_output.recording.arrays import LazyArray, LazyArrayBase, read_all
+from ndx_simulation_output.recording.units import Scale, parse_unit
+from ndx_simulation_output.recording.views import FirstIndex, Matrix, Part
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,7 +56,8 @@ class Grid:
     """An array of numbers with an axis for each dimension that is longer than one.
 
     ``points`` are the coordinates of the values if the only dimension has several axes, as in a
-    scan along a path. ``note`` describes the shown part of the array.
+    scan along a path. ``note`` describes the shown part of the array. Of complex numbers, amplitude
+    and phase are two arrays; ``is_angle`` is True for the phase, in rad.
     """
 
     name: str
@@ -66,6 +67,28 @@ class Grid:
     axes: tuple[GridAxis, ...]
     points: tuple[GridAxis, ...] = ()
     note: str = ""
+    is_angle: bool = False
+
+    def between(self, start: float | None, stop: float | None) -> "Grid | None":
+        """Return the part of an array with ``start <= time < stop`` (s).
+
+        None if no axis is an ascending one in a unit of time, or nothing is in the window.
+        """
+        for dimension, axis in enumerate(self.axes):
+            unit = parse_unit(axis.unit)
+            is_time = unit is not None and unit.name == "seconds" and not self.points
+            if unit is None or not is_time or (np.diff(axis.values) <= 0).any():
+                continue
+            times = axis.values * unit.conversion
+            first = 0 if start is None else int(np.searchsorted(times, start))
+            last = len(times) if stop is None else int(np.searchsorted(times, stop))
+            if last <= first:
+                return None
+            axes = list(self.axes)
+            axes[dimension] = replace(axis, values=axis.values[first:last])
+            values = Part(self.values, first, last, dimension)
+            return replace(self, values=values, axes=tuple(axes))
+        return None
 
     def line(self, pixels: int = 1000) -> Lines:
         """Read an array of one dimension as a line along its axis."""
@@ -81,11 +104,19 @@ class Grid:
         """
         down = column_edges(self.values.shape[0], shape[0])
         across = column_edges(self.values.shape[1], shape[1])
-        found = Pixels((len(down) - 1, len(across) - 1), "mean")
+        shape = len(down) - 1, len(across) - 1
+        found, sines = Pixels(shape, "mean"), Pixels(shape, "mean")
         for rows in row_blocks(self.values, slice(0, self.values.shape[0]), self.values.shape[1]):
             inside, tops = parts_of(down, rows)
-            found.add(inside, np.asarray(self.values[rows, :], np.float64), tops, across[:-1])
-        return found.image().T, down, across
+            values = np.asarray(self.values[rows, :], np.float64)
+            if self.is_angle:
+                sines.add(inside, np.sin(values), tops, across[:-1])
+                values = np.cos(values)
+            found.add(inside, values, tops, across[:-1])
+        means = found.image()
+        if self.is_angle:
+            means = np.arctan2(sines.image(), means)
+        return means.T, down, across
 
 
 def grids_of(output: SimulationOutput) -> Iterator[Grid]:
@@ -109,12 +140,47 @@ def _grids(group: ArrayGroup, path: str, nav_axes: tuple[ArrayAxis, ...]) -> Ite
     nav_axes = tuple(axis for child in nav_groups for axis in child.axes) or nav_axes
     for array in group.arrays:
         if array.role in _DRAWN_ROLES:
-            grid = _grid(path, array, (*group.axes, *nav_axes))
-            if grid is not None:
-                yield grid
+            for part in _real_parts(array):
+                grid = _grid(path, part, (*group.axes, *nav_axes))
+                if grid is not None:
+                    yield grid
     for child in group.groups:
         if child not in nav_groups:
             yield from _grids(child, path, nav_axes)
+
+
+@dataclass(frozen=True)
+class _ComplexPart(LazyArrayBase):
+    """The amplitude of complex numbers, or their phase from -π to π."""
+
+    array: LazyArray
+    part: Literal["amplitude", "phase"]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of each dimension."""
+        return tuple(self.array.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the values."""
+        return np.zeros(0, self.array.dtype).real.dtype
+
+    def _read(self, slices: tuple[slice, ...]) -> NDArray[Any]:
+        values = np.asarray(self.array[slices])
+        return np.asarray(np.abs(values) if self.part == "amplitude" else np.angle(values))
+
+
+def _real_parts(array: ArrayWithAxes) -> list[ArrayWithAxes]:
+    """Return amplitude and phase of an array of complex numbers, or another array itself."""
+    if array.values.dtype.kind != "c":
+        return [array]
+    label = array.label or array.title or array.name
+    amplitude, phase = _ComplexPart(array.values, "amplitude"), _ComplexPart(array.values, "phase")
+    return [
+        replace(array, values=amplitude, label=f"amplitude of {label}"),
+        replace(array, values=phase, label=f"phase of {label}", unit="rad"),
+    ]
 
 
 def _grid(name: str, array: ArrayWithAxes, axes: Iterable[ArrayAxis]) -> Grid | None:
@@ -143,6 +209,7 @@ def _grid(name: str, array: ArrayWithAxes, axes: Iterable[ArrayAxis]) -> Grid | 
         tuple(_axis(along[dim][0] if along[dim] else None, shape[dim]) for dim in shown),
         tuple(spread) if len(spread) > 1 else (),
         f"first of {' × '.join(map(str, hidden))}" if hidden else "",
+        is_angle=isinstance(array.values, _ComplexPart) and array.values.part == "phase",
     )
 
 

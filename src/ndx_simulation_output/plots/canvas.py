@@ -17,7 +17,7 @@ from ndx_simulation_output.recording import (
     SimulationOutput,
     Spikes,
 )
-from ndx_simulation_output.recording.units import Scale, display_scale
+from ndx_simulation_output.recording.units import Scale, display_scale, time_scale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -99,6 +99,22 @@ def scale_of(unit: str, values: NDArray[Any]) -> Scale:
     """Return the factor and symbol with which values of a unit are shown."""
     finite = np.abs(values[np.isfinite(values)])
     return display_scale(unit, float(finite.max(initial=0.0)))
+
+
+def time_axis(
+    ax: "Axes", first: float, last: float, start: float | None, stop: float | None
+) -> Scale:
+    """Label the time axis, and return the scale of its unit.
+
+    The axis spans the window from ``start`` to ``stop``, where these are given, and otherwise the
+    recording from ``first`` to ``last`` (all in s).
+    """
+    left, right = first if start is None else start, last if stop is None else stop
+    scale = time_scale(right - left)
+    if right > left:
+        ax.set_xlim(left * scale.factor, right * scale.factor)
+    ax.set_xlabel(scale.label("time"))
+    return scale
 
 
 def title(ax: "Axes", text: str, note: str = "") -> None:

@@ -1,22 +1,33 @@
 """Figures with the plots of an output."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from itertools import groupby
+from itertools import groupby, islice
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from ndx_simulation_output.errors import ExportError, NothingRecordedError
+import numpy as np
+from numpy.typing import NDArray
+
+from ndx_simulation_output.errors import (
+    CellNotFoundError,
+    CompartmentNotFoundError,
+    ExportError,
+    NothingRecordedError,
+    SelectionError,
+    SimulationOutputError,
+)
 from ndx_simulation_output.files import atomic_file
 from ndx_simulation_output.plots.arrays import Grid, array, grids_of
 from ndx_simulation_output.plots.canvas import empty_figure
-from ndx_simulation_output.plots.downsampling import How, Recorded
+from ndx_simulation_output.plots.downsampling import How, Recorded, seconds_at
 from ndx_simulation_output.plots.heat_maps import heat_map
 from ndx_simulation_output.plots.networks import (
     neuron_quantities,
     population_state,
+    synapse_quantities,
     synapse_quantity,
     weight_matrix,
     weights,
@@ -24,7 +35,14 @@ from ndx_simulation_output.plots.networks import (
 from ndx_simulation_output.plots.neurons import neuron, report_in_space
 from ndx_simulation_output.plots.spikes import raster, rates
 from ndx_simulation_output.plots.traces import channels, traces
-from ndx_simulation_output.recording import ExtracellularPotential, Report, SimulationOutput, Spikes
+from ndx_simulation_output.recording import (
+    ExtracellularPotential,
+    RegularTimes,
+    Report,
+    SimulationOutput,
+    Spikes,
+)
+from ndx_simulation_output.recording.ids import some_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,6 +66,7 @@ KINDS: tuple[PictureKind, ...] = get_args(PictureKind)
 
 _OVERVIEW: tuple[PictureKind, ...] = ("raster", "traces", "channels", "matrix", "state", "arrays")
 _MAX_PANELS = 12
+_MAX_NAMES = 20
 
 _Panel = Callable[..., Any]
 """A drawing function with its arguments, apart from ``ax``."""
@@ -60,8 +79,10 @@ class PictureOptions:
     ``cells``, ``numbers`` and ``labels`` select compartments as ``Report.select`` does, ``cells``
     also spikes, and ``channels`` extracellular channels. ``report``, ``population`` and
     ``variable`` are names; ``variable`` is that of a report or a quantity of a network state.
-    ``start`` and ``stop`` are a time window (s), ``at`` is the time (s) of a neuron in space.
-    ``how`` is the reduction of the values in a pixel of a heat map.
+    ``report`` is also the name of a potential, or of a group or an array of instruments. ``start``
+    and ``stop`` are a time window (s), ``at`` is the time (s) of a neuron in space. ``how`` is the
+    reduction of the values in a pixel of a heat map, ``bin_width`` (s) the length of the bins of
+    rates.
     """
 
     cells: Sequence[int] | None = None
@@ -75,6 +96,7 @@ class PictureOptions:
     stop: float | None = None
     at: float | None = None
     how: How = "mean"
+    bin_width: float | None = None
 
     def reports(self, output: SimulationOutput) -> list[Report]:
         """Return the selected reports that have values in the time window."""
@@ -110,15 +132,42 @@ class PictureOptions:
         selected = replace(output, reports=tuple(self.reports(output)))
         return replace(selected, reports=(report_in_space(selected),))
 
-    @property
-    def window(self) -> dict[str, Any]:
-        """Arguments that select the time window."""
-        return {"start": self.start, "stop": self.stop}
+    def grids(self, output: SimulationOutput) -> list[Grid]:
+        """Return the selected arrays; with a time window, the parts in it of those over time."""
+        grids = [
+            grid
+            for grid in grids_of(output)
+            if self.variable in {None, grid.label, grid.name}
+            and (self.report is None or self.report in _names_of(grid))
+        ]
+        if self.start is None and self.stop is None:
+            return grids
+        parts = (grid.between(self.start, self.stop) for grid in grids)
+        return [part for part in parts if part is not None]
 
-    @property
-    def compartments(self) -> dict[str, Any]:
-        """Arguments that select compartments."""
-        return {"cells": self.cells, "numbers": self.numbers, "labels": self.labels}
+    def window(self, output: SimulationOutput) -> dict[str, float]:
+        """Return the time window that all panels show: by default from start to end of the run."""
+        ends = [*_recorded_ends(output)]
+        first = min((start for start, _ in ends), default=0.0)
+        last = max((stop for _, stop in ends), default=0.0)
+        return {
+            "start": first if self.start is None else max(first, self.start),
+            "stop": last if self.stop is None else min(last, self.stop),
+        }
+
+    def compartments(self, report: Report) -> dict[str, Any] | None:
+        """Return the arguments that select compartments; None if the report has none of them."""
+        cells = self.cells
+        if cells is not None:
+            cells = np.asarray(cells)[np.isin(cells, report.compartments.cell_ids[:])].tolist()
+        try:
+            if self.numbers is not None or self.labels is not None:
+                report.compartments.find(cells, self.numbers, self.labels)
+        except CompartmentNotFoundError:
+            return None
+        if cells is not None and not len(cells):
+            return None
+        return {"cells": cells, "numbers": self.numbers, "labels": self.labels}
 
 
 def draw(
@@ -133,11 +182,12 @@ def draw(
     Raises
     ------
     NothingRecordedError
-        If the output contains no such data.
+        If the output contains no such data, or a name, channel or time that it does not have is
+        selected.
     CellNotFoundError
-        If a cell id is not in a table.
-    CompartmentNotFoundError
-        If a number or label belongs to none of the cells.
+        If a cell is in none of the selected recordings.
+    SelectionError
+        If an option does not apply to this kind of plot.
 
     Example
     -------
@@ -146,8 +196,13 @@ def draw(
 
     """
     options = options or PictureOptions()
-    kinds = _OVERVIEW if kind is None else (kind,)
-    panels = [panel for name in kinds for panel in _PANELS[name](output, options)]
+    kinds = check_selection(output, kind, options)
+    window = options.window(output) if _OVER_TIME & set(kinds) else {}
+    panels = [
+        partial(panel, **window) if name in _OVER_TIME else panel
+        for name in kinds
+        for panel in _PANELS[name](output, options)
+    ]
     if not panels:
         raise NothingRecordedError(_nothing_to_draw(output, kind, options))
     shown = panels[:_MAX_PANELS]
@@ -226,12 +281,16 @@ def _nothing_to_draw(
 
 def _traces(output: SimulationOutput, options: PictureOptions) -> Iterator[_Panel]:
     for report in options.reports(output):
-        yield partial(traces, report, **options.compartments, **options.window)
+        compartments = options.compartments(report)
+        if compartments is not None:
+            yield partial(traces, report, **compartments)
 
 
 def _heat_maps(output: SimulationOutput, options: PictureOptions) -> Iterator[_Panel]:
     for report in options.reports(output):
-        yield partial(heat_map, report, **options.compartments, **options.window, how=options.how)
+        compartments = options.compartments(report)
+        if compartments is not None:
+            yield partial(heat_map, report, **compartments, how=options.how)
 
 
 def _neurons(output: SimulationOutput, options: PictureOptions) -> Iterator[_Panel]:
@@ -241,19 +300,22 @@ def _neurons(output: SimulationOutput, options: PictureOptions) -> Iterator[_Pan
 
 
 def _rasters(output: SimulationOutput, options: PictureOptions) -> Iterator[_Panel]:
-    if options.report is None and options.variable is None:
-        for spikes in options.spikes(output):
-            yield partial(raster, spikes, cells=options.cells, **options.window)
+    for spikes in options.spikes(output):
+        yield partial(raster, spikes, cells=options.cells)
 
 
 def _rates(output: SimulationOutput, options: PictureOptions) -> Iterator[_Panel]:
     for spikes in options.spikes(output):
-        yield partial(rates, spikes, cells=options.cells, **options.window)
+        yield partial(rates, spikes, options.cells, bin_width=options.bin_width)
 
 
 def _channels(output: SimulationOutput, options: PictureOptions) -> Iterator[_Panel]:
     for potential in options.potentials(output):
-        yield partial(channels, potential, options.channels, **options.window)
+        ids = options.channels
+        if ids is not None:
+            ids = np.asarray(ids)[np.isin(ids, potential.channel_ids)].tolist()
+        if ids is None or len(ids):
+            yield partial(channels, potential, ids)
 
 
 def _projections(
@@ -275,13 +337,14 @@ def _projections(
 def _states(output: SimulationOutput, options: PictureOptions) -> Iterator[_Panel]:
     for network in output.networks:
         for population in network.populations:
-            if options.population in {None, population.name} and neuron_quantities(population):
+            names = {quantity.name for quantity in neuron_quantities(population)}
+            is_wanted = options.variable is None or options.variable in names
+            if options.population in {None, population.name} and names and is_wanted:
                 yield partial(population_state, network, population.name, options.variable)
 
 
 def _arrays(output: SimulationOutput, options: PictureOptions) -> Iterator[_Panel]:
-    grids = [grid for grid in grids_of(output) if options.variable in {None, grid.label, grid.name}]
-    for _, group in groupby(grids, _shared_axes):
+    for _, group in groupby(options.grids(output), _shared_axes):
         yield partial(array, list(group))
 
 
@@ -304,3 +367,182 @@ _PANELS: dict[PictureKind, Callable[[SimulationOutput, PictureOptions], Iterator
     "state": _states,
     "arrays": _arrays,
 }
+
+_OVER_TIME: frozenset[PictureKind] = frozenset({"traces", "heat", "raster", "rates", "channels"})
+_OF_REPORTS: frozenset[PictureKind] = frozenset({"traces", "heat", "neuron"})
+_OF_NETWORKS: frozenset[PictureKind] = frozenset({"weights", "matrix", "state"})
+_APPLIES_TO: dict[str, frozenset[PictureKind]] = {
+    "cells": _OF_REPORTS | {"raster", "rates"},
+    "numbers": frozenset({"traces", "heat"}),
+    "labels": frozenset({"traces", "heat"}),
+    "channels": frozenset({"channels"}),
+    "report": _OF_REPORTS | {"channels", "arrays"},
+    "population": _OF_REPORTS | _OF_NETWORKS | {"raster", "rates"},
+    "variable": _OF_REPORTS | _OF_NETWORKS | {"arrays"},
+    "start": _OVER_TIME | {"neuron", "arrays"},
+    "stop": _OVER_TIME | {"neuron", "arrays"},
+    "at": frozenset({"neuron"}),
+    "bin_width": frozenset({"rates"}),
+}
+"""The kinds of plots that each field of ``PictureOptions`` applies to."""
+
+_FLAGS = {"start": "--time", "stop": "--time", "bin_width": "--bin"}
+
+
+def _flag(name: str) -> str:
+    return f"{name} ({_FLAGS.get(name, f'--{name}')})"
+
+
+def _kinds_with(kind: PictureKind | None, options: PictureOptions) -> tuple[PictureKind, ...]:
+    """Return the kinds to draw: ``kind``, or those of an overview that the options apply to."""
+    given = [name for name in _APPLIES_TO if getattr(options, name) is not None]
+    kinds = _OVERVIEW if kind is None else (kind,)
+    for name in given:
+        kinds = tuple(one for one in kinds if one in _APPLIES_TO[name])
+        if not kinds:
+            known = ", ".join(one for one in KINDS if one in _APPLIES_TO[name])
+            what = "the other options" if kind is None else f"a plot of kind {kind!r} (--kind)"
+            msg = f"{_flag(name)} does not apply to {what}; it applies to the kinds: {known}"
+            raise SelectionError(msg)
+    return kinds
+
+
+def check_selection(
+    output: SimulationOutput, kind: PictureKind | None, options: PictureOptions
+) -> tuple[PictureKind, ...]:
+    """Return the kinds to draw, or raise an error.
+
+    It is an error if an option does not apply to the kind, or a selected name, id or time does not
+    occur in the output.
+    """
+    kinds = _kinds_with(kind, options)
+    grids = list(grids_of(output)) if options.report or options.variable else []
+    known = {
+        "report": _report_names(output, grids),
+        "population": _population_names(output),
+        "variable": _variable_names(output, grids),
+    }
+    for name, names in known.items():
+        wanted, found = getattr(options, name), [one for one in names if one]
+        if wanted is not None and wanted not in found:
+            _raise_unknown(name, repr(wanted), found)
+    _check_ids(output, options)
+    _check_times(output, options)
+    return kinds
+
+
+def _report_names(output: SimulationOutput, grids: Iterable[Grid]) -> Iterator[str | None]:
+    """Yield the names that ``report`` selects."""
+    for report in output.reports:
+        yield from (report.name, report.report)
+    for potential in output.potentials:
+        yield potential.name
+    for grid in grids:
+        yield from sorted(_names_of(grid))
+
+
+def _population_names(output: SimulationOutput) -> Iterator[str | None]:
+    """Yield the names that ``population`` selects."""
+    yield from (report.population for report in output.reports)
+    yield from (spikes.population for spikes in output.spikes)
+    for network in output.networks:
+        yield from (population.name for population in network.populations)
+        for projection in network.projections:
+            yield from (projection.name, projection.pre, projection.post)
+
+
+def _variable_names(output: SimulationOutput, grids: Iterable[Grid]) -> Iterator[str | None]:
+    """Yield the names that ``variable`` selects."""
+    for report in output.reports:
+        yield from (report.variable, report.report)
+    for network in output.networks:
+        for population in network.populations:
+            yield from (quantity.name for quantity in neuron_quantities(population))
+        for projection in network.projections:
+            yield from (quantity.name for quantity in synapse_quantities(projection))
+    for grid in grids:
+        yield from (grid.label, grid.name)
+
+
+def _raise_unknown(
+    name: str,
+    wanted: str,
+    names: Iterable[str],
+    error: type[SimulationOutputError] = NothingRecordedError,
+) -> None:
+    """Raise an error with the names that exist."""
+    known = ", ".join(islice(dict.fromkeys(names), _MAX_NAMES)) or "none"
+    msg = f"the output has no {_flag(name)} {wanted}; it has: {known}"
+    raise error(msg)
+
+
+def _check_ids(output: SimulationOutput, options: PictureOptions) -> None:
+    """Check the selected cells and channels."""
+    if options.channels is not None:
+        ids = [np.asarray(one.channel_ids) for one in options.potentials(output)]
+        _check_known("channels", options.channels, ids)
+    if options.cells is not None:
+        reports = options.reports(output)
+        cells = [np.asarray(report.compartments.cell_ids[:]) for report in reports]
+        spiking = [] if options.report or options.variable else options.spikes(output)
+        for spikes in spiking:
+            cells += [ids for ids in (spikes.node_ids, spikes.silent) if ids is not None]
+        # Without a report, cells that never spiked may be unknown.
+        if not reports and cells and np.isin(options.cells, np.concatenate(cells)).any():
+            return
+        _check_known("cells", options.cells, cells)
+
+
+def _check_known(name: str, wanted: Sequence[int], ids: Sequence[NDArray[Any]]) -> None:
+    known = np.unique(np.concatenate(ids)) if ids else np.zeros(0, np.int64)
+    missing = np.asarray(wanted)[~np.isin(wanted, known)]
+    if len(missing):
+        some = [some_of(known)] if len(known) else []
+        error = CellNotFoundError if name == "cells" else NothingRecordedError
+        _raise_unknown(name, some_of(missing), some, error)
+
+
+def _check_times(output: SimulationOutput, options: PictureOptions) -> None:
+    """Check that the time window and ``at`` are within the recording."""
+    ends = list(_recorded_ends(output))
+    if not ends:
+        return
+    first, last = min(start for start, _ in ends), max(stop for _, stop in ends)
+    times = {"start": options.start, "stop": options.stop, "at": options.at}
+    outside = {
+        "start": options.start is not None and options.start >= last,
+        "stop": options.stop is not None and options.stop <= first,
+        "at": options.at is not None and not first <= options.at <= last,
+    }
+    for name, is_outside in outside.items():
+        if is_outside:
+            msg = (
+                f"{_flag(name)} {times[name]:g} s is outside of the recording, which has times "
+                f"from {first:g} to {last:g} s"
+            )
+            raise NothingRecordedError(msg)
+
+
+def _recorded_ends(output: SimulationOutput) -> Iterator[tuple[float, float]]:
+    """Yield start and end (s) of the run and of its recordings; the last value is before an end."""
+    if output.run.duration is not None and (output.reports or output.spikes or output.potentials):
+        yield 0.0, output.run.duration
+    recordings: tuple[Recorded, ...] = (*output.reports, *output.potentials)
+    for recorded in recordings:
+        times = recorded.times
+        if isinstance(times, RegularTimes) and times.count:
+            yield times.start, times.start + times.count / times.rate
+        elif times.count:
+            first, last = seconds_at(times, np.array([0, times.count - 1]))
+            yield float(first), float(np.nextafter(last, np.inf))
+    for spikes in output.spikes:
+        finite = spikes.times[np.isfinite(spikes.times)]
+        if len(finite):
+            yield float(finite.min()), float(np.nextafter(finite.max(), np.inf))
+        if spikes.intervals is not None and len(spikes.intervals):
+            yield float(spikes.intervals.min()), float(spikes.intervals.max())
+
+
+def _names_of(grid: Grid) -> set[str]:
+    """Return the path of an array, and the names of its groups and its own."""
+    return {grid.name, *grid.name.strip("/").split("/"), grid.label}

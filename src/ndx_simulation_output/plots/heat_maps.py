@@ -20,6 +20,7 @@ from ndx_simulation_output.plots.canvas import (
     require_values,
     scale_of,
     size_in_pixels,
+    time_axis,
     title,
 )
 from ndx_simulation_output.plots.downsampling import (
@@ -38,7 +39,6 @@ from ndx_simulation_output.recording import Report
 from ndx_simulation_output.recording.arrays import release
 from ndx_simulation_output.recording.times import RegularTimes, Times
 from ndx_simulation_output.recording.traces import read_in_unit
-from ndx_simulation_output.recording.units import time_scale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -223,10 +223,9 @@ def heat_map(
     )
     require_values(report.name, found.values[:, : found.rows])
     scale = scale_of(found.unit, found.values)
-    time = time_scale(float(found.times[-1] - found.times[0]))
+    time = time_axis(ax, float(found.times[0]), float(found.times[-1]), start, stop)
     drawn = image(ax, found.values * scale.factor, found.times * time.factor, found.columns)
     color_bar(ax, drawn, scale.label(quantity_of(report)))
-    ax.set_xlabel(time.label("time"))
     _label_cells(ax, report, columns)
     title(ax, report_title(report), found.note)
     return ax

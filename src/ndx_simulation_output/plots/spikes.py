@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ndx_simulation_output.errors import SelectionError
 from ndx_simulation_output.plots.canvas import (
     axes_or_new,
     color_bar,
@@ -14,6 +15,7 @@ from ndx_simulation_output.plots.canvas import (
     image,
     integer_ticks,
     size_in_pixels,
+    time_axis,
     title,
 )
 from ndx_simulation_output.recording import Spikes
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _BLOCK = 2**20
+_MOST_BINS = 50
+_TOO_MANY_BINS = 100_000
 _SHORTEST = 1e-3
 
 
@@ -49,15 +53,27 @@ class Raster:
 
 @dataclass(frozen=True)
 class Rates:
-    """Firing rates over time: ``rates`` (bin,) in spikes per second and cell, of ``n_cells`` cells.
+    """Mean firing rates of ``n_cells`` cells over time: ``rates`` (bin,) in Hz.
 
     ``counts`` (bin,) are numbers of spikes, ``times`` (bin + 1,) the edges of the bins in seconds.
+    ``basis`` says which cells these are.
     """
 
     rates: NDArray[np.float64]
     counts: NDArray[np.int64]
     times: NDArray[np.float64]
     n_cells: int
+    basis: str
+
+    @property
+    def note(self) -> str:
+        """Description of the mean and the bins."""
+        width = float(np.median(np.diff(self.times)))
+        scale = time_scale(width)
+        return (
+            f"mean of {self.n_cells:,} {self.basis}, bins of {width * scale.factor:.4g} "
+            f"{scale.symbol}"
+        )
 
 
 def spike_raster(
@@ -112,23 +128,83 @@ def spike_rates(
     *,
     start: float | None = None,
     stop: float | None = None,
-    bins: int = 50,
+    bin_width: float | None = None,
     n_cells: int | None = None,
 ) -> Rates:
     """Count spikes in time bins, and divide by their length and the number of cells.
 
-    ``n_cells`` is by default the number of ``cells`` or, if these are None, of the cells that spike
-    at any time: spikes do not contain the ids of silent cells.
+    Parameters
+    ----------
+    spikes
+        The spikes of a population.
+    cells
+        Node ids, shape (cell,); by default all.
+    start, stop
+        Time window in s; by default from the first spike to just after the last.
+    bin_width
+        Length of a bin in s; by default 1, 2 or 5 times a power of ten, for at most 50 bins. Bins
+        begin at multiples of it; the first and the last end at the window, and have their own
+        length.
+    n_cells
+        Number of cells of the mean. By default the number of ``cells`` or, if these are None, of
+        all recorded cells; if silent cells are not known, of the cells that spike at any time.
+
+    Raises
+    ------
+    SelectionError
+        If the length of a bin is not positive, or there are more than 100,000 bins.
+
+    Example
+    -------
+    >>> from ndx_simulation_output.cable import simulate
+    >>> spikes = simulate(duration=0.05).spikes[0]
+    >>> spike_rates(spikes, start=0.0, stop=0.05).note
+    'mean of 2 cells that spike, bins of 1 ms'
+
     """
     first, last = _window(spikes, start, stop)
-    counts = np.zeros(bins, np.int64)
+    edges = _bin_edges(first, last, bin_width)
+    counts = np.zeros(len(edges) - 1, np.int64)
     for _, times in _select(spikes, cells, first, last):
-        x = np.minimum((times - first) / (last - first) * bins, bins - 1).astype(np.int64)
-        counts += np.bincount(x, minlength=bins)
+        bins = np.clip(np.searchsorted(edges, times, "right") - 1, 0, len(counts) - 1)
+        counts += np.bincount(bins, minlength=len(counts))
+    basis = "cells" if cells is None else "selected cells"
     if n_cells is None:
-        n_cells = count_distinct(spikes.node_ids if cells is None else np.asarray(cells))
-    rates = counts / ((last - first) / bins * max(n_cells, 1))
-    return Rates(rates, counts, np.linspace(first, last, bins + 1), n_cells)
+        n_cells, basis = _basis(spikes, cells)
+    return Rates(counts / (np.diff(edges) * max(n_cells, 1)), counts, edges, n_cells, basis)
+
+
+def _basis(spikes: Spikes, cells: NDArray[Any] | None) -> tuple[int, str]:
+    """Return the number of cells of a mean, and which ones these are."""
+    if cells is not None:
+        return count_distinct(np.asarray(cells)), "selected cells"
+    if spikes.silent is None:
+        return count_distinct(spikes.node_ids), "cells that spike"
+    return count_distinct(np.concatenate([spikes.node_ids, spikes.silent])), "recorded cells"
+
+
+def _bin_edges(first: float, last: float, width: float | None) -> NDArray[np.float64]:
+    """Return the ends of a window and the multiples of ``width`` between them, in seconds.
+
+    A multiple that is nearer to an end than half a bin is left out.
+    """
+    if width is None:
+        power = 10.0 ** np.floor(np.log10((last - first) / _MOST_BINS))
+        factors = power * np.array([1.0, 2.0, 5.0, 10.0])
+        width = float(factors[factors * _MOST_BINS >= (last - first) * (1 - 1e-9)][0])
+    if not (np.isfinite(width) and width > 0):
+        msg = f"the length of a bin is {width} s; expected a positive number"
+        raise SelectionError(msg)
+    if (last - first) / width > _TOO_MANY_BINS:
+        msg = (
+            f"bins of {width:g} s divide {last - first:g} s into more than {_TOO_MANY_BINS:,} "
+            "bins; expected longer bins"
+        )
+        raise SelectionError(msg)
+    multiples = np.arange(np.floor(first / width), np.ceil(last / width) + 1)
+    inner = multiples * width if width >= 1 else multiples / (1 / width)
+    inner = inner[(inner - first > 0.499 * width) & (last - inner > 0.499 * width)]
+    return np.concatenate([[first], inner, [last]])
 
 
 def _window(spikes: Spikes, start: float | None, stop: float | None) -> tuple[float, float]:
@@ -182,24 +258,31 @@ def raster(
     ax = axes_or_new(ax)
     ids = None if cells is None else as_ids(cells)
     found = spike_raster(spikes, ids, start=start, stop=stop, shape=size_in_pixels(ax))
-    time = time_scale(float(found.times[-1] - found.times[0]))
+    margin = 0.02 * float(found.times[-1] - found.times[0])
+    time = time_axis(ax, found.times[0] - margin, found.times[-1] + margin, start, stop)
     edges = found.times * time.factor
     note = f"{found.n_spikes:,} spike{'' if found.n_spikes == 1 else 's'}"
     if found.spike_times is not None and found.spike_ids is not None:
         _draw_marks(ax, found.spike_times * time.factor, found.spike_ids, len(found.counts))
-        margin = 0.02 * (edges[-1] - edges[0]) or 1.0
-        ax.set_xlim(edges[0] - margin, edges[-1] + margin)
         ax.set_ylim(found.ids[0] - 0.7, found.ids[-1] - 0.3)
     else:
-        drawn = image(ax, np.ma.masked_equal(found.counts, 0), edges, found.ids - 0.5)
+        counts = np.ma.masked_equal(found.counts, 0)
+        drawn = image(ax, counts, edges, found.ids - 0.5, cmap=_dark_is_many())
         color_bar(ax, drawn, "spikes per pixel")
         width = 1e3 * (found.times[1] - found.times[0])
         note += f", pixels of {width:.3g} ms × {found.ids[1] - found.ids[0]:.4g} ids"
-    ax.set_xlabel(time.label("time"))
     ax.set_ylabel("node id")
     integer_ticks(ax.yaxis)
     title(ax, f"spikes, population {spikes.population}", note)
     return ax
+
+
+def _dark_is_many() -> Any:
+    """Return colours for counts, from light blue for one to dark blue for many."""
+    from matplotlib import colormaps
+    from matplotlib.colors import ListedColormap
+
+    return ListedColormap(colormaps["Blues"](np.linspace(0.3, 1.0, 256)))
 
 
 def _draw_marks(ax: "Axes", times: NDArray[np.float64], ids: NDArray[Any], height: int) -> None:
@@ -217,37 +300,34 @@ def rates(
     *,
     start: float | None = None,
     stop: float | None = None,
-    bins: int = 50,
+    bin_width: float | None = None,
     n_cells: int | None = None,
     ax: "Axes | None" = None,
 ) -> "Axes":
-    """Draw the firing rate of a population over time, in spikes per second and cell.
+    """Draw the mean firing rate of the cells of a population over time, in Hz.
 
-    ``n_cells`` is the number of cells, by default of those that spike.
+    ``bin_width`` (s) and ``n_cells`` are those of :func:`spike_rates`. The title says of which
+    cells the mean is.
 
     Raises
     ------
     NothingRecordedError
         If an output has no spikes.
+    SelectionError
+        If the length of a bin is not positive, or there are more than 100,000 bins.
 
     Example
     -------
     >>> with open_output("run.nwb") as output:  # doctest: +SKIP
-    ...     rates(output.spikes[0], bins=50)
+    ...     rates(output.spikes[0], bin_width=0.005)
 
     """
     spikes = find_source(source, Spikes)
     ax = axes_or_new(ax)
     ids = None if cells is None else as_ids(cells)
-    found = spike_rates(spikes, ids, start=start, stop=stop, bins=bins, n_cells=n_cells)
-    time = time_scale(float(found.times[-1] - found.times[0]))
-    edges = found.times * time.factor
-    ax.stairs(found.rates, edges, fill=True)
-    ax.set_xlim(edges[0], edges[-1])
-    ax.set_xlabel(time.label("time"))
-    ax.set_ylabel("rate (1/s per cell)")
-    which = "cells that spike" if ids is None and n_cells is None else "cells"
-    width = f"{1e3 * (found.times[1] - found.times[0]):.3g} ms"
-    note = f"mean of {found.n_cells:,} {which}, bins of {width}"
-    title(ax, f"rate, population {spikes.population}", note)
+    found = spike_rates(spikes, ids, start=start, stop=stop, bin_width=bin_width, n_cells=n_cells)
+    time = time_axis(ax, found.times[0], found.times[-1], start, stop)
+    ax.stairs(found.rates, found.times * time.factor, fill=True)
+    ax.set_ylabel("rate (Hz)")
+    title(ax, f"rate, population {spikes.population}", found.note)
     return ax

@@ -16,6 +16,7 @@ from ndx_simulation_output.plots.canvas import (
     require_values,
     scale_of,
     size_in_pixels,
+    time_axis,
     title,
 )
 from ndx_simulation_output.plots.downsampling import (
@@ -26,7 +27,6 @@ from ndx_simulation_output.plots.downsampling import (
     stack_traces,
 )
 from ndx_simulation_output.recording import CompartmentTable, ExtracellularPotential, Report
-from ndx_simulation_output.recording.units import time_scale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -78,7 +78,8 @@ def traces(
     require_values(report.name, lines.values)
     scale = scale_of(report.unit.name, lines.values)
     names = _names(report, columns)
-    for line, name in zip(_draw_lines(ax, lines, lines.values * scale.factor), names, strict=True):
+    drawn = _draw_lines(ax, lines, lines.values * scale.factor, start, stop)
+    for line, name in zip(drawn, names, strict=True):
         line.set_label(name)
     ax.set_ylabel(scale.label(quantity_of(report)))
     if 1 < len(columns) <= _MAX_IN_LEGEND:
@@ -109,16 +110,13 @@ def _names(report: Report, columns: NDArray[np.intp]) -> list[str]:
     return [f"{cell}: {value}" for cell, value in zip(cells, values, strict=True)]
 
 
-def _draw_lines(ax: "Axes", lines: Lines, values: NDArray[Any]) -> list[Any]:
+def _draw_lines(
+    ax: "Axes", lines: Lines, values: NDArray[Any], start: float | None, stop: float | None
+) -> list[Any]:
     """Draw traces over time, with markers if there are few samples."""
-    span = float(lines.times[-1] - lines.times[0]) if len(lines.times) else 0.0
-    time = time_scale(span)
+    time = time_axis(ax, float(lines.times[0]), float(lines.times[-1]), start, stop)
     marker = "." if len(lines.times) <= 30 else ""
-    drawn = ax.plot(lines.times * time.factor, values, linewidth=LINE_WIDTH, marker=marker)
-    if len(lines.times) > 1 and span > 0:
-        ax.set_xlim(lines.times[0] * time.factor, lines.times[-1] * time.factor)
-    ax.set_xlabel(time.label("time"))
-    return drawn
+    return ax.plot(lines.times * time.factor, values, linewidth=LINE_WIDTH, marker=marker)
 
 
 def channels(
@@ -153,7 +151,7 @@ def channels(
     require_values(potential.name, lines.values)
     stacked, step = stack_traces(lines.values)
     scale = scale_of(potential.unit.name, np.asarray([step]))
-    _draw_lines(ax, lines, stacked)
+    _draw_lines(ax, lines, stacked, start, stop)
     shown = np.asarray(potential.channel_ids)[columns]
     ax.set_yticks(np.arange(len(columns)), [str(channel) for channel in shown])
     ax.set_ylabel("channel")

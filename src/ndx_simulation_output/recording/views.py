@@ -123,19 +123,25 @@ class FirstIndex(LazyArrayBase):
 
 
 @dataclass(frozen=True)
-class FirstRows(_View):
-    """The first ``count`` elements of an array along its first dimension, or all there are."""
+class Part(_View):
+    """The elements ``[start, stop)`` of an array along one dimension, or as many as it has."""
 
-    count: int
+    start: int
+    stop: int
+    dimension: int = 0
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Length of each dimension."""
-        return (min(self.count, self.array.shape[0]), *self.array.shape[1:])
+        lengths = list(self.array.shape)
+        lengths[self.dimension] = max(min(self.stop, lengths[self.dimension]) - self.start, 0)
+        return tuple(lengths)
 
     def _read(self, slices: tuple[slice, ...]) -> NDArray[Any]:
-        rows = slice(*slices[0].indices(self.shape[0]))
-        return np.asarray(self.array[(rows, *slices[1:])])
+        start, stop, step = slices[self.dimension].indices(self.shape[self.dimension])
+        shifted = slice(self.start + start, self.start + stop, step)
+        before, after = slices[: self.dimension], slices[self.dimension + 1 :]
+        return np.asarray(self.array[(*before, shifted, *after)])
 
 
 @dataclass(frozen=True)

@@ -50,22 +50,21 @@ class ShownArray:
     def rows(self, *outputs: SimulationOutput) -> Rows:
         """Yield the column names, then one row per element, or per image row of a 2-D array."""
         grid = self.find(outputs[0])
-        value = _with_unit(grid.label, grid.unit)
+        value = Scale(1.0, grid.unit).label(grid.label)
         if not grid.axes:
             yield (value,)
             yield np.asarray(grid.values[()]).ravel().tolist()
             return
         if len(grid.axes) == 2:
             up, across = grid.axes
-            name = _with_unit(across.label, across.unit)
-            columns = (f"{name}={value!r}" for value in across.values.tolist())
-            yield _with_unit(up.label, up.unit), *columns
+            places = (f"{place!r} {across.unit}".strip() for place in across.values.tolist())
+            yield _label(up), *(f"{value} at {across.label}={place}" for place in places)
             for rows in row_blocks(grid.values, slice(0, len(up.values)), len(across.values)):
                 for y, line in zip(up.values[rows].tolist(), grid.values[rows, :], strict=True):
                     yield y, *line.tolist()
             return
         axes = grid.points or grid.axes
-        yield *(_with_unit(axis.label, axis.unit) for axis in axes), value
+        yield *map(_label, axes), value
         for rows in row_blocks(grid.values, slice(0, len(axes[0].values)), 1):
             coordinates = (axis.values[rows].tolist() for axis in axes)
             yield from zip(*coordinates, grid.values[rows].tolist(), strict=True)
@@ -75,10 +74,6 @@ class ShownArray:
         yield f"grid = list(grids_of({names[0]}))[{self.number}]"
         yield "coordinates = [axis.values for axis in grid.points or grid.axes]"
         yield "values = grid.values[()]  # in grid.unit"
-
-
-def _with_unit(label: str, unit: str) -> str:
-    return f"{label}_{unit}" if unit else label
 
 
 class ArraysView(View):

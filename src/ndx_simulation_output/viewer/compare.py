@@ -16,10 +16,11 @@ from ndx_simulation_output.recording import RegularTimes, Report, SimulationOutp
 from ndx_simulation_output.recording.arrays import LazyArrayBase
 from ndx_simulation_output.recording.times import Times
 from ndx_simulation_output.recording.traces import read_in_unit
-from ndx_simulation_output.recording.units import Unit
+from ndx_simulation_output.recording.units import Scale, Unit
 from ndx_simulation_output.viewer.controls import (
     CompartmentChoice,
     SaveButtons,
+    Scales,
     SelectedCompartments,
     TimeWindow,
     compartment_names,
@@ -140,6 +141,7 @@ class ShownDifference:
     compartments: SelectedCompartments
     start: float | None = None
     stop: float | None = None
+    scales: Scales = Scales()  # noqa: RUF009 - frozen
     imports = ()
 
     def find(self, *outputs: SimulationOutput) -> Difference:
@@ -155,9 +157,9 @@ class ShownDifference:
     def rows(self, *outputs: SimulationOutput) -> Rows:
         """Yield the column names, then the time and the differences of each row."""
         found = self.find(*outputs)
-        yield "time_s", *compartment_names(found.one, found.columns)
+        names = compartment_names(found.one, found.columns)
         columns = np.arange(len(found.columns))
-        yield from recorded_rows(found, columns, self.start, self.stop)
+        yield from recorded_rows(found, columns, names, (self.start, self.stop), self.scales)
 
     def code(self, *names: str) -> Iterator[str]:
         """Yield lines of code that read ``times`` and ``values``."""
@@ -204,6 +206,7 @@ class CompareView(View):
         add_legend(self.figure, solid, dashed)
         self.window = TimeWindow(self.session, self.figure, self.update)
         self.note = new_text()
+        self.scale: Scale | None = None
         file = self.session.file
         self.saving = SaveButtons(
             self.session, "difference", self.figure, self.shown, lambda: [file, self.other]
@@ -214,7 +217,9 @@ class CompareView(View):
 
     def shown(self) -> ShownDifference:
         """Return the shown data."""
-        return ShownDifference(self.choice.compartments, self.window.start, self.window.stop)
+        window = self.window.start, self.window.stop
+        scales = Scales(self.window.scale, self.scale)
+        return ShownDifference(self.choice.compartments, *window, scales)
 
     def update(self, output: SimulationOutput) -> None:
         """Read and draw the traces of both files."""
@@ -244,7 +249,7 @@ class CompareView(View):
         found = shown.find(output, other)
         drawn = spread(len(found.columns), _MAX_TRACES)
         lines = reduce_traces(found, drawn, **self.window.drawn)
-        scale = scale_of(lines.unit, lines.values)
+        self.scale = scale = scale_of(lines.unit, lines.values)
         labels = compartment_names(reports[0], found.columns[drawn])
         difference.data = line_data(lines.times * time_factor, lines.values * scale.factor, labels)
         self.below.xaxis.axis_label = plain_text(self.window.scale.label("time"))

@@ -129,14 +129,39 @@ def _arguments(file: ViewedFile) -> str:
     return f"{str(file.path)!r}{options}"
 
 
+@dataclass(frozen=True)
+class Scales:
+    """The scales of the axes of a figure, in which its data are saved.
+
+    Without a ``value`` scale, values are in the unit of the data.
+    """
+
+    time: Scale = Scale(1.0, "s")  # noqa: RUF009 - frozen
+    value: Scale | None = None
+
+    def of(self, unit: str) -> Scale:
+        """Return the scale of values in ``unit``."""
+        return Scale(1.0, unit) if self.value is None else self.value
+
+
 def recorded_rows(
-    recorded: Recorded, columns: NDArray[np.intp], start: float | None, stop: float | None
+    recorded: Recorded,
+    columns: NDArray[np.intp],
+    names: Iterable[str],
+    window: tuple[float | None, float | None],
+    scales: Scales,
 ) -> Rows:
-    """Yield the time (s) and the values of each row in a time window; data are read in blocks."""
-    window = recorded.times.window(start, stop)
-    for rows in row_blocks(recorded.data, window, len(columns)):
+    """Yield a header with units, then the time and the values of each row in a time window (s).
+
+    Data are read in blocks.
+    """
+    scale = scales.of(recorded.unit.name)
+    yield scales.time.label("time"), *map(scale.label, names)
+    for rows in row_blocks(recorded.data, recorded.times.window(*window), len(columns)):
         values = read_in_unit(recorded.data, rows, columns, recorded.unit)
-        times = recorded.times.seconds(rows)
+        if scale.factor != 1:
+            values = np.asarray(values, np.float64) * scale.factor
+        times = recorded.times.seconds(rows) * scales.time.factor
         # Convert one row at a time: Python floats use several times the memory of an array.
         for time, line in zip(times.tolist(), values, strict=True):
             yield time, *line.tolist()

@@ -34,10 +34,11 @@ from ndx_simulation_output.plots.neurons import (
     sections_of,
 )
 from ndx_simulation_output.recording import Report, SimulationOutput
-from ndx_simulation_output.recording.units import time_scale
+from ndx_simulation_output.recording.units import Scale, time_scale
 from ndx_simulation_output.viewer.controls import (
     CompartmentChoice,
     SaveButtons,
+    Scales,
     SelectedCompartments,
     span_of,
 )
@@ -71,6 +72,7 @@ class ShownFrame:
 
     compartments: SelectedCompartments
     at: float
+    scales: Scales = Scales()  # noqa: RUF009 - frozen
     imports = ("from ndx_simulation_output.plots import read_coordinates, read_frames",)
 
     def rows(self, *outputs: SimulationOutput) -> Rows:
@@ -78,9 +80,11 @@ class ShownFrame:
         report = outputs[0][self.compartments.report]
         found = read_coordinates(report.compartments, self.compartments.columns(report))
         frame = read_frames(report, found.columns, at=self.at)
-        value = f"{report.variable or report.report}_{frame.unit}"
-        yield "cell", "number", "x_um", "y_um", "z_um", "diameter_um", value
-        columns = (found.cells, found.numbers, *found.points.T, found.diameters, frame.values[0])
+        places = ("x (µm)", "y (µm)", "z (µm)", "diameter (µm)")
+        scale = self.scales.of(frame.unit)
+        yield "cell", "number", *places, scale.label(report.variable or report.report)
+        values = frame.values[0] * scale.factor
+        columns = (found.cells, found.numbers, *found.points.T, found.diameters, values)
         yield from zip(*(column.tolist() for column in columns), strict=True)
 
     def code(self, *names: str) -> Iterator[str]:
@@ -118,6 +122,7 @@ class NeuronView(View):
         on_value(self.play, "active", lambda on: self._play(on=bool(on)))
         self._playing: Any = None
         self._drawn: tuple[object, ...] = ()
+        self.value_scale: Scale | None = None
         self.note = new_text()
         self.saving = SaveButtons(self.session, "neuron", self.figure, self.shown)
         self.update(output)
@@ -166,7 +171,8 @@ class NeuronView(View):
 
     def shown(self) -> ShownFrame:
         """Return the shown data."""
-        return ShownFrame(self.choice.compartments, self.time.value / self.scale.factor)
+        at, scales = self.time.value / self.scale.factor, Scales(self.scale, self.value_scale)
+        return ShownFrame(self.choice.compartments, at, scales)
 
     def update(self, output: SimulationOutput) -> None:
         """Read and draw the compartments."""
@@ -199,10 +205,9 @@ class NeuronView(View):
         some = self.coordinates.columns[spread(len(self.coordinates.columns), _COLOR_COMPARTMENTS)]
         frames = read_frames(report, some, count=_COLOR_TIMES)
         low, high = color_limits(frames)
-        self.value_scale = scale_of(frames.unit, np.asarray([low, high]))
-        factor = self.value_scale.factor
-        self.colors.low, self.colors.high = low * factor, high * factor
-        label = self.value_scale.label(report.variable or report.report)
+        self.value_scale = scale = scale_of(frames.unit, np.asarray([low, high]))
+        self.colors.low, self.colors.high = low * scale.factor, high * scale.factor
+        label = scale.label(report.variable or report.report)
         self.figure.title.text = plain_text(label)
         self._draw_shape()
         left_out = self.coordinates.left_out
@@ -251,7 +256,7 @@ class NeuronView(View):
         report = output[str(self.choice.report.value)]
         at = self.time.value / self.scale.factor
         frame = read_frames(report, self.coordinates.columns, at=at)
-        values = np.asarray(frame.values[0], np.float64) * self.value_scale.factor
+        values = np.asarray(frame.values[0], np.float64) * self.shown().scales.of(frame.unit).factor
         for source, owners in ((self.lines, self.owners), (self.spots, self.shape.spots)):
             if len(owners):
                 source.patch({"value": [(slice(None), values[owners])]})

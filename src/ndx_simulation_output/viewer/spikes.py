@@ -11,6 +11,7 @@ from bokeh.models import LinearColorMapper, Range1d, Select, TextInput, UIElemen
 from ndx_simulation_output.errors import NothingRecordedError
 from ndx_simulation_output.plots.spikes import Raster, spike_raster, spike_rates
 from ndx_simulation_output.recording import SimulationOutput, Spikes
+from ndx_simulation_output.recording.units import Scale
 from ndx_simulation_output.viewer.controls import (
     IDS_HINT,
     SaveButtons,
@@ -35,7 +36,6 @@ from ndx_simulation_output.viewer.figures import (
 )
 from ndx_simulation_output.viewer.session import Rows, View
 
-_BINS = 200
 _BLOCK = 2**18
 _HALF = 0.5
 """A node id is at the middle of its row."""
@@ -49,6 +49,7 @@ class ShownSpikes:
     cells: Sequence[int] | None = None
     start: float | None = None
     stop: float | None = None
+    time: Scale = Scale(1.0, "s")  # noqa: RUF009 - frozen
     imports = ("import numpy as np",)
 
     def find(self, output: SimulationOutput) -> Spikes:
@@ -59,7 +60,7 @@ class ShownSpikes:
     def rows(self, *outputs: SimulationOutput) -> Rows:
         """Yield the column names, then the time and node id of each spike."""
         spikes = self.find(outputs[0])
-        yield "time_s", "node_id"
+        yield self.time.label("time"), "node id"
         for begin in range(0, len(spikes.times), _BLOCK):
             block = slice(begin, begin + _BLOCK)
             times, ids = spikes.times[block], spikes.node_ids[block]
@@ -70,7 +71,8 @@ class ShownSpikes:
                 shown &= times < self.stop
             if self.cells is not None:
                 shown &= np.isin(ids, self.cells)
-            yield from zip(times[shown].tolist(), ids[shown].tolist(), strict=True)
+            times = times[shown] * self.time.factor
+            yield from zip(times.tolist(), ids[shown].tolist(), strict=True)
 
     def code(self, *names: str) -> Iterator[str]:
         """Yield lines of code that read ``times`` and ``ids``."""
@@ -128,7 +130,7 @@ class SpikesView(View):
             source=self.points,
         )
         self.bar = add_color_bar(self.figure, self.colors)
-        self.below = new_figure("", "rate (1/s per cell)", height=150, x_range=self.figure.x_range)
+        self.below = new_figure("", "rate (Hz)", height=150, x_range=self.figure.x_range)
         self.below.toolbar_location = None
         self.rates = empty_source("left", "right", "top")
         self.below.quad(
@@ -143,7 +145,8 @@ class SpikesView(View):
         if (first, last) != (lowest, highest):
             visible = range(first, last)
             cells = visible if cells is None else tuple(cell for cell in cells if cell in visible)
-        return ShownSpikes(str(self.population.value), cells, self.window.start, self.window.stop)
+        window = self.window.start, self.window.stop
+        return ShownSpikes(str(self.population.value), cells, *window, self.window.scale)
 
     def update(self, output: SimulationOutput) -> None:
         """Read and draw the spikes."""
@@ -154,14 +157,13 @@ class SpikesView(View):
         cells = None if shown.cells is None else np.asarray(shown.cells, np.int64)
         window: dict[str, Any] = {"start": shown.start, "stop": shown.stop}
         raster = spike_raster(spikes, cells, shape=pixels_of(self.figure), **window)
-        rates = spike_rates(spikes, cells, bins=_BINS, **window)
+        rates = spike_rates(spikes, cells, **window)
         factor = self.window.scale.factor
         self._draw(raster, factor)
         edges = rates.times * factor
         self.rates.data = {"left": edges[:-1], "right": edges[1:], "top": rates.rates}
         marks = "each a mark" if raster.spike_times is not None else "colour: spikes in a pixel"
-        rate = f"rate: mean of {rates.n_cells:,} cells"
-        self.note.text = small_text(f"{raster.n_spikes:,} spikes, {marks}; {rate}")
+        self.note.text = small_text(f"{raster.n_spikes:,} spikes, {marks}; rate: {rates.note}")
         self.saving.refresh()
 
     def _set_ranges(self, spikes: Spikes) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 from bokeh.layouts import row
@@ -31,6 +31,7 @@ from ndx_simulation_output.viewer.controls import (
     IDS_HINT,
     CompartmentChoice,
     SaveButtons,
+    Scales,
     SelectedCompartments,
     TimeWindow,
     compartment_names,
@@ -63,6 +64,9 @@ from ndx_simulation_output.viewer.figures import (
 )
 from ndx_simulation_output.viewer.session import Rows, View
 
+if TYPE_CHECKING:
+    from ndx_simulation_output.recording.units import Scale
+
 _MAX_TRACES = 50
 _MAX_CHANNELS = 32
 _MIN_PIXELS = 1000
@@ -75,14 +79,15 @@ class ShownTraces:
     compartments: SelectedCompartments
     start: float | None = None
     stop: float | None = None
+    scales: Scales = Scales()  # noqa: RUF009 - frozen
     imports = ()
 
     def rows(self, *outputs: SimulationOutput) -> Rows:
         """Yield the column names, then the time and the values of each row."""
         report = outputs[0][self.compartments.report]
         columns = self.compartments.columns(report)
-        yield "time_s", *compartment_names(report, columns)
-        yield from recorded_rows(report, columns, self.start, self.stop)
+        names = compartment_names(report, columns)
+        yield from recorded_rows(report, columns, names, (self.start, self.stop), self.scales)
 
     def code(self, *names: str) -> Iterator[str]:
         """Yield lines of code that read ``times`` and ``values``."""
@@ -105,13 +110,15 @@ class TracesView(View):
         self.legend = add_legend(self.figure, drawn)
         self.window = TimeWindow(self.session, self.figure, self.update)
         self.note = new_text()
+        self.scale: Scale | None = None
         self.saving = SaveButtons(self.session, "traces", self.figure, self.shown)
         self.update(output)
         return stack(self.choice.row, self.figure, self.note, self.saving.layout)
 
     def shown(self) -> ShownTraces:
         """Return the shown data."""
-        return ShownTraces(self.choice.compartments, self.window.start, self.window.stop)
+        scales = Scales(self.window.scale, self.scale)
+        return ShownTraces(self.choice.compartments, self.window.start, self.window.stop, scales)
 
     def update(self, output: SimulationOutput) -> None:
         """Read and draw the traces."""
@@ -120,7 +127,7 @@ class TracesView(View):
         found = self.shown().compartments.columns(report)
         columns = found[spread(len(found), _MAX_TRACES)]
         lines = reduce_traces(report, columns, **self.window.drawn)
-        scale = scale_of(lines.unit, lines.values)
+        self.scale = scale = scale_of(lines.unit, lines.values)
         values = np.asarray(lines.values, np.float64) * scale.factor
         times = lines.times * self.window.scale.factor
         self.lines.data = line_data(times, values, compartment_names(report, columns))
@@ -146,6 +153,7 @@ class ShownHeatMap:
     last: int | None = None
     shape: tuple[int, int] = (400, 1000)
     how: How = "mean"
+    scales: Scales = Scales()  # noqa: RUF009 - frozen
     imports = ("from ndx_simulation_output.plots import reduce_heat_map",)
 
     def read(self, report: Report) -> HeatMap:
@@ -157,11 +165,16 @@ class ShownHeatMap:
         )
 
     def rows(self, *outputs: SimulationOutput) -> Rows:
-        """Yield the rows of pixels; the column names are the start times of the pixels."""
-        found = self.read(outputs[0][self.compartments.report])
-        yield "compartments_from", *(f"time_s={time!r}" for time in found.times[:-1].tolist())
+        """Yield the rows of pixels; the column names have the start times of the pixels."""
+        report = outputs[0][self.compartments.report]
+        found = self.read(report)
+        times = found.times[:-1] * self.scales.time.factor
+        scale = self.scales.of(found.unit)
+        value = scale.label(report.variable or report.report)
+        names = (f"{value} at {time!r} {self.scales.time.symbol}" for time in times.tolist())
+        yield "first compartment of the row", *names
         for begin, values in zip(found.columns, found.values, strict=False):
-            yield int(begin) + self.first, *values.tolist()
+            yield int(begin) + self.first, *(values * scale.factor).tolist()
 
     def code(self, *names: str) -> Iterator[str]:
         """Yield lines of code that read ``values`` with shape (compartments, time)."""
@@ -196,6 +209,7 @@ class HeatMapView(View):
         add_color_bar(self.figure, self.colors)
         self.window = TimeWindow(self.session, self.figure, self.update)
         self._count = 0
+        self.scale: Scale | None = None
         self.note = new_text()
         self.saving = SaveButtons(self.session, "heat-map", self.figure, self.shown)
         self.update(output)
@@ -213,6 +227,7 @@ class HeatMapView(View):
             None if last == self._count else last,
             pixels_of(self.figure),
             str(self.how.value),  # type: ignore[arg-type]
+            Scales(self.window.scale, self.scale),
         )
 
     def update(self, output: SimulationOutput) -> None:
@@ -226,7 +241,7 @@ class HeatMapView(View):
             show_rows(self.figure.y_range, 0, count)
         shown = self.shown()
         found = shown.read(report)
-        scale = scale_of(found.unit, found.values)
+        self.scale = scale = scale_of(found.unit, found.values)
         values = found.values * scale.factor
         times = found.times * self.window.scale.factor
         rows = shown.first, shown.first + int(found.columns[-1])
@@ -260,6 +275,7 @@ class ShownChannels:
     channels: tuple[int, ...] | None = None
     start: float | None = None
     stop: float | None = None
+    scales: Scales = Scales()  # noqa: RUF009 - frozen
     imports = ()
 
     def find(self, output: SimulationOutput) -> ExtracellularPotential:
@@ -271,8 +287,8 @@ class ShownChannels:
         """Yield the column names, then the time and the values of each row."""
         potential = self.find(outputs[0])
         columns = potential.find(self.channels)
-        yield "time_s", *(f"channel {one}" for one in np.asarray(potential.channel_ids)[columns])
-        yield from recorded_rows(potential, columns, self.start, self.stop)
+        names = (f"channel {one}" for one in np.asarray(potential.channel_ids)[columns])
+        yield from recorded_rows(potential, columns, names, (self.start, self.stop), self.scales)
 
     def code(self, *names: str) -> Iterator[str]:
         """Yield lines of code that read ``times`` and ``values``."""
@@ -308,6 +324,7 @@ class ChannelsView(View):
         self.figure.ygrid.visible = False
         self.window = TimeWindow(self.session, self.figure, self.update)
         self._count = 0
+        self.scale: Scale | None = None
         self.note = new_text()
         self.saving = SaveButtons(self.session, "channels", self.figure, self.shown)
         self.update(output)
@@ -317,7 +334,9 @@ class ChannelsView(View):
     def shown(self) -> ShownChannels:
         """Return the shown data."""
         window = self.window.start, self.window.stop
-        return ShownChannels(str(self.potential.value), ids_of(self.channels.value), *window)
+        scales = Scales(self.window.scale, self.scale)
+        channels = ids_of(self.channels.value)
+        return ShownChannels(str(self.potential.value), channels, *window, scales)
 
     def update(self, output: SimulationOutput) -> None:
         """Read and draw the channels."""
@@ -328,7 +347,7 @@ class ChannelsView(View):
         columns = found[spread(len(found), _MAX_CHANNELS)]
         lines = reduce_traces(potential, columns, **self.window.drawn)
         stacked, step = stack_traces(lines.values)
-        scale = scale_of(lines.unit, np.asarray([step]))
+        self.scale = scale = scale_of(lines.unit, np.asarray([step]))
         count = len(columns)
         ids = [str(one) for one in np.asarray(potential.channel_ids)[columns].tolist()]
         self.lines.data = line_data(lines.times * self.window.scale.factor, stacked, ids)
