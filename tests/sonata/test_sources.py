@@ -1,16 +1,19 @@
 """Sources are files, a directory, or a configuration of either dialect."""
 
 import json
+import warnings
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
-from pynwb import NWBHDF5IO
+from pynwb import NWBHDF5IO, NWBFile
 
 from ndx_simulation_output import SimulationOutputWarning, convert, export_sonata, open_output
-from ndx_simulation_output.errors import SourceError, UnsupportedSourceError
-from ndx_simulation_output.recording import SimulationOutput, Unit
+from ndx_simulation_output.errors import SourceError, UnitWarning, UnsupportedSourceError
+from ndx_simulation_output.recording import UNKNOWN, SimulationOutput, Unit
 from tests.sonata.making import SESSION, File, ecp, report, spikes
 
 
@@ -162,12 +165,12 @@ def test_the_unit_of_the_caller_wins_over_that_of_the_configuration(run: Path) -
     [
         ({"sections": "all"}, True),
         ({"sections": "apic", "compartments": "all"}, True),
-        ({"sections": "dend", "compartments": "center"}, False),
+        ({"sections": "dend", "compartments": "center"}, True),
         ({"sections": "soma"}, False),
         ({}, False),
     ],
 )
-def test_positions_are_computed_where_the_configuration_says_all_compartments(
+def test_positions_are_computed_where_the_configuration_says_which_compartments(
     entry: dict[str, str], computed: bool, run: Path
 ) -> None:
     config = _configured(run, reports={"soma": {"type": "compartment", **entry}})
@@ -199,7 +202,11 @@ def test_a_report_whose_file_is_gone_is_noted(run: Path) -> None:
 
     with open_output(config) as output:
         assert _names(output)[0] == ["soma"]
-        assert output.notes == ("dend.h5, named by simulation_config.json, does not exist",)
+        (note,) = output.notes
+    tried = f"{run / 'output' / 'dend.h5'} or {Path.cwd() / 'output' / 'dend.h5'}"
+    assert note == (
+        f"{tried}, named by simulation_config.json (report 'dend'), does not exist or is not a file"
+    )
 
 
 def test_a_configuration_whose_files_are_all_gone_is_refused(tmp_path: Path) -> None:
@@ -301,7 +308,9 @@ def test_a_configuration_beside_its_output_reads_each_file_once(
 def test_a_report_of_several_variables_is_noted(run: Path) -> None:
     config = _configured(run, reports={"soma": {"variable_name": ["v", "cai"]}})
 
-    with open_output(config) as output:
+    with pytest.warns(UnitWarning, match="'mV', which may be that of another of its variables"):
+        output = open_output(config)
+    with output:
         assert any("names 2 variables in one file" in note for note in output.notes)
 
 
@@ -331,3 +340,316 @@ def test_the_configuration_is_kept_and_comes_back(run: Path) -> None:
     export_sonata(run / "o.nwb", run / "back")
 
     assert (run / "back" / "simulation_config.json").read_text() == config.read_text()
+
+
+MEMBRANE = {"module": "membrane_report", "cells": "all", "sections": "soma"}
+
+
+def _of(variable: Any, **entry: Any) -> dict[str, Any]:
+    return {**MEMBRANE, "variable_name": variable, **entry}
+
+
+def _bmtk_report(path: Path, variable: str | None = "v", unit: str | None = None) -> Path:
+    """Write a report as bmtk does, which names the first of several variables."""
+    file = report(dialect="allen", unit=unit, time_unit=None)
+    if variable:
+        file.attributes["report/pop/data"]["variable"] = variable
+    return file.write(path)
+
+
+SAME_FILE = [
+    # Reports that bmtk joins: those whose cells, sections and file are spelled the same.
+    ({"a": _of("v", file_name="x.h5"), "b": _of("m_hh", file_name="x.h5")}, ("b", "m_hh")),
+    ({"x": _of("v"), "b": _of(["n", "m_hh"], file_name="x.h5")}, ("b", "m_hh")),
+    # Others, that it does not join.
+    ({"a": _of("v", file_name="x.h5"), "b": _of("m_hh", file_name="./x.h5")}, ("x", None)),
+    ({"a": _of("v", file_name="x.h5"), "b": _of("m_hh", file_name="link.h5")}, ("x", None)),
+    (
+        {"a": _of("v", file_name="x.h5"), "b": _of("m", file_name="x.h5", sections="all")},
+        ("x", None),
+    ),
+    (
+        {"a": {"type": "compartment", "variable_name": "v", "file_name": "x"}, "x": _of("m")},
+        ("x", None),
+    ),
+    ({"a": _of("v", file_name="x.h5"), "b": _of("v, m_hh", file_name="x.h5")}, ("x", None)),
+    # One variable only.
+    ({"a": _of("v", file_name="x"), "b": _of("v", file_name="x.h5", cells="i")}, ("x", "v")),
+]
+
+
+@pytest.mark.parametrize(("reports", "expected"), SAME_FILE)
+@pytest.mark.filterwarnings("ignore::ndx_simulation_output.errors.UnitWarning")
+def test_values_of_reports_in_one_file_have_the_name_of_their_variable_or_none(
+    reports: dict[str, Any], expected: tuple[str, str | None], run: Path
+) -> None:
+    (run / "output" / "soma.h5").unlink()
+    _bmtk_report(run / "output" / "x.h5")
+    (run / "output" / "link.h5").symlink_to(run / "output" / "x.h5")
+    convert(_configured(run, reports=reports), run / "o.nwb", metadata=SESSION)
+
+    with open_output(run / "o.nwb") as output:
+        (found,) = output.reports
+        stored = output.session["NWBFile"].get("notes", "")
+    assert (found.name, found.variable) == expected
+    if expected[1] != "v":
+        assert "name this file" in stored
+        assert "name this file" in found.description
+    export_sonata(run / "o.nwb", run / "back", dialect="allen")
+    with h5py.File(run / "back" / "x.h5") as file:
+        assert file["report/pop/data"].attrs.get("variable") == expected[1]
+
+
+LISTS = [
+    (["v", "m_hh"], "v", "m_hh"),
+    (["v", "m_hh"], "m_hh", "m_hh"),
+    (["v", "m_hh"], "n", None),
+    (["v", "m_hh"], None, None),
+    ('["v", "m_hh"]', "v", None),
+    ("v,m_hh", "v", None),
+    ("v m_hh", "v, m_hh", None),
+    (["v"], "v", "v"),
+    ("v", "cai", "cai"),
+]
+
+
+@pytest.mark.parametrize(("listed", "stated", "expected"), LISTS)
+def test_a_list_of_variables_is_read_as_the_last_or_none(
+    listed: Any, stated: str | None, expected: str | None, run: Path
+) -> None:
+    _bmtk_report(run / "output" / "soma.h5", stated, "mV")
+    config = _configured(run, reports={"soma": _of(listed)})
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        output = open_output(config)
+    with output:
+        found, notes = output["soma"], output.notes
+    assert found.variable == expected
+    # The unit may be that of another variable.
+    assert (found.unit == UNKNOWN) is (expected != "v")
+    assert bool(caught) is (expected != "v")
+    assert bool(notes) is (expected != "v")
+
+
+def test_the_variables_of_a_sum_are_all_of_it(run: Path) -> None:
+    entry = {"type": "summation", "variable_name": "ica, ik", "unit": "nA"}
+    config = _configured(run, reports={"soma": entry})
+
+    with open_output(config) as output:
+        assert (output["soma"].variable, output["soma"].unit.name) == ("ica, ik", "amperes")
+        assert not output.notes
+
+
+CSV = "timestamps population node_ids\n1.5 pop 3\n2.5 pop 1.0\n"
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"spikes_file_csv": "s.csv"},
+        {"spikes_csv": "s.csv"},
+        {"spikes_file": "s.csv"},
+        {"spikes_file": ["s.csv"]},
+        {"spikes_h5": "s"},
+        {"my_spikes": "s.csv", "log_file": "log.txt", "log_level": "INFO"},
+    ],
+)
+def test_spikes_in_text_are_read_however_they_are_named(named: dict[str, Any], run: Path) -> None:
+    (run / "output" / "out.h5").unlink()
+    (run / "output" / str(next(iter(named.values()))).strip("[']")).write_text(CSV)
+    config = _configured(run, output=named, reports={"soma": {}})
+
+    with open_output(config) as output:
+        (found,) = output.spikes
+        assert (found.node_ids.tolist(), found.times.tolist()) == ([3, 1], [0.0015, 0.0025])
+        assert not output.notes
+
+
+@pytest.mark.parametrize("key", ["spikes_file", "spikes_h5", "other"])
+@pytest.mark.parametrize("name", ["s.csv", "s", "s.hdf", "s.dat"])
+def test_spikes_in_hdf5_are_read_whatever_their_suffix(key: str, name: str, run: Path) -> None:
+    (run / "output" / "out.h5").rename(run / "output" / name)
+
+    with open_output(_configured(run, output={key: name}, reports={"soma": {}})) as output:
+        assert _names(output) == (["soma"], ["pop"])
+
+
+def test_spikes_of_one_run_in_several_forms_are_read_once_and_told_of(run: Path) -> None:
+    for name in ("a.csv", "b.csv"):
+        (run / "output" / name).write_text(CSV)
+    files = {"spikes_csv": "a.csv", "spikes_file_csv": "b.csv"}
+
+    with open_output(_configured(run, output=files)) as output:
+        assert [len(part.times) for part in output.spikes] == [2]
+        assert "b.csv, as the spikes were read from another file" in output.notes[-1]
+    files["spikes_file"] = "out.h5"
+    with open_output(_configured(run, output=files)) as output:
+        assert [len(part.times) for part in output.spikes] == [3]
+        assert sum("were read from HDF5" in note for note in output.notes) == 2
+
+
+def test_spikes_that_bmtk_writes_in_nwb_are_in_milliseconds(run: Path) -> None:
+    (run / "output" / "out.h5").unlink()
+    nwbfile = NWBFile("BMTK 1.2.0 generated NWB spikes file", "id", datetime.now().astimezone())
+    nwbfile.add_unit_column("population", "population")
+    nwbfile.add_unit_column("node_id", "id")
+    nwbfile.add_unit(id=7, spike_times=[130.5, 2.0], population="l4", node_id=7)
+    nwbfile.add_unit(id=7, spike_times=[40.0], population="l5", node_id=7)
+    with NWBHDF5IO(run / "output" / "spikes.nwb", "w") as io:
+        io.write(nwbfile)
+    config = _configured(run, output={"spikes_nwb": "spikes.nwb"}, reports={"soma": {}})
+
+    for source in (config, run / "output"):
+        with open_output(source) as output:
+            found = {part.population: part for part in output.spikes}
+            assert found["l4"].times.tolist() == [0.1305, 0.002]
+            assert found["l5"].node_ids.tolist() == [7]
+            assert any("bmtk writes where NWB has seconds" in note for note in output.notes)
+
+
+def test_everything_else_that_a_configuration_names_is_told_of_in_the_file(run: Path) -> None:
+    (run / "output" / "net.h5").mkdir()
+    File(groups=["nodes/pop"]).write(run / "output" / "nodes.h5")
+    (run / "output" / "pop.txt").write_text("0 0.1 3.5\n")
+    (run / "output" / "w.csv").write_text("source_node_id time_ms weights\n")
+    output = {"rates_file": "pop.txt", "network": "nodes.h5", "cell_vars_dir": "net.h5", "n": 3}
+    reports = {
+        "soma": {"contributions_dir": "contribs", "file_name_nwb": "soma.nwb"},
+        "syn": {"module": "save_synapses", "network_dir": "synapses"},
+        "w": {"module": "weight_recorder"},
+    }
+    config = _configured(run, output=output, reports=reports)
+
+    convert(config, run / "o.nwb", metadata=SESSION)
+
+    with open_output(run / "o.nwb") as stored:
+        notes = stored.session["NWBFile"]["notes"]
+    named = ("contribs", "soma.nwb", "synapses", "'syn'", "w.csv", "pop.txt", "nodes.h5", "net.h5")
+    assert [name for name in named if name not in notes] == []
+    assert str(run) not in notes
+
+
+@pytest.mark.parametrize(
+    ("name", "entry", "file"),
+    [
+        ("v.h5", {}, "v.h5"),
+        ("v.h5", {}, "v.h5.h5"),
+        ("v.hdf", {}, "v.hdf"),
+        ("v.hdf5", {}, "v.hdf5"),
+        ("v.x", {}, "v.x.h5"),
+        ("v", {}, "v.h5"),
+        ("v", {"file_name": "w"}, "w"),
+        ("v", {"file_name": "w"}, "w.h5"),
+        ("v", {"file_name": "w.dat"}, "w.dat"),
+        ("v", {"file_name": "w.hdf5"}, "w.hdf5.h5"),
+    ],
+)
+def test_a_report_is_found_by_its_name_as_written_and_with_h5(
+    name: str, entry: dict[str, str], file: str, run: Path
+) -> None:
+    (run / "output" / "soma.h5").rename(run / "output" / file)
+
+    with open_output(_configured(run, reports={name: entry})) as output:
+        assert _names(output) == ([name], ["pop"])
+        assert not output.notes
+
+
+def test_relative_names_are_tried_from_the_configuration_and_the_working_directory(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (run / "config").mkdir()
+    manifest = {"$OUT": "${workingdir}/output"}
+    config = _configured(
+        run / "config",
+        manifest=manifest,
+        output={"output_dir": "$OUT", "spikes_file": "out.h5"},
+        reports={"soma": {}},
+    )
+
+    with pytest.raises(SourceError, match=f"{run / 'config' / 'output' / 'soma.h5'} or "):
+        open_output(config)
+    monkeypatch.chdir(run)
+    with open_output(config) as output:
+        assert _names(output) == (["soma"], ["pop"])
+        (note,) = output.notes
+    assert f"read from the working directory, {run}, as bmtk does: soma.h5, out.h5" in note
+    (run / "config" / "output").mkdir()
+    report(rows=7, time=(0.0, 0.7, 0.1)).write(run / "config" / "output" / "soma.h5")
+    with open_output(config) as output:
+        assert output["soma"].data.shape[0] == 7
+        assert sum(str(run / "output" / "soma.h5") in note for note in output.notes) == 1
+
+
+def test_files_beside_the_configuration_are_told_of_once(run: Path) -> None:
+    report().write(run / "output" / "dend.h5")
+    output = {"output_dir": "gone", "spikes_file": "out.h5"}
+    config = _configured(run / "output", output=output, reports={"soma": {}, "dend": {}})
+
+    with open_output(config) as found:
+        assert _names(found) == (["soma", "dend"], ["pop"])
+        (note,) = found.notes
+    assert note.endswith("does not exist: soma.h5, dend.h5, out.h5")
+
+
+def _with_sections(directory: Path, sections: list[int], config: dict[str, Any]) -> Path:
+    count = len(sections)
+    file = report([7], [count], data=np.zeros((3, count), "f4"), element_ids=np.asarray(sections))
+    file.write(directory / "output" / "soma.h5")
+    entry = {"type": "compartment", "sections": "all", **config.pop("soma")}
+    return _configured(directory, reports={"soma": entry}, **config)
+
+
+@pytest.mark.parametrize(
+    ("entry", "sections", "expected"),
+    [
+        ({"compartments": "center"}, [0, 4, 2], [0.5, 0.5, 0.5]),
+        ({"compartments": "center"}, [0, 4, 4], None),
+        ({"compartments": "all"}, [0, 4, 4], [0.5, 0.25, 0.75]),
+        ({}, [0, 4, 2], [0.5, 0.5, 0.5]),
+        ({}, [0, 4, 4], None),
+    ],
+)
+def test_positions_follow_from_the_compartments_of_the_configuration(
+    entry: dict[str, str], sections: list[int], expected: list[float] | None, run: Path
+) -> None:
+    with open_output(_with_sections(run, sections, {"soma": entry})) as output:
+        columns, notes = output["soma"].compartments.columns, output.notes
+    found = columns["position"][:].tolist() if "position" in columns else None
+    assert found == expected
+    assert bool(notes) is (expected is None)
+
+
+@pytest.mark.parametrize(
+    ("listed", "expected"),
+    [
+        ([[7, 0, 0.5], [7, 4, 0.1], [7, 4, 0.9], [8, 1, 0.5]], [0.5, 0.1, 0.9]),
+        ([[7, 4, 0.1], [7, 4, 0.9], [7, 0, 0.5]], [0.5, 0.1, 0.9]),
+        ([[7, 0, 0.5], [7, 4, 0.1]], None),
+        ([[7, "dend[3]", 0.5]], None),
+    ],
+)
+def test_positions_of_a_compartment_set_are_those_that_it_lists(
+    listed: list[list[Any]], expected: list[float] | None, run: Path
+) -> None:
+    (run / "sets.json").write_text(
+        json.dumps({"some": {"population": "pop", "compartment_set": listed}})
+    )
+    entry = {"type": "compartment_set", "compartment_set": "some", "sections": "all"}
+    config = {"compartment_sets_file": "sets.json", "soma": entry}
+    with open_output(_with_sections(run, [0, 4, 4], config)) as output:
+        columns, notes = output["soma"].compartments.columns, output.notes
+    found = columns["position"][:].tolist() if "position" in columns else None
+    assert found == expected
+    assert bool(notes) is (expected is None)
+
+
+@pytest.mark.parametrize("sets", [None, "gone.json", "sets.json"])
+def test_a_compartment_set_that_is_not_found_is_told_of(sets: str | None, run: Path) -> None:
+    (run / "sets.json").write_text("{}")
+    entry = {"type": "compartment_set", "compartment_set": "some"}
+    config = {"compartment_sets_file": sets, "soma": entry}
+
+    with open_output(_with_sections(run, [0, 4], config)) as output:
+        assert "position" not in output["soma"].compartments.columns
+        assert "positions of report 'soma' are unknown" in output.notes[0]

@@ -3,38 +3,100 @@
 import json
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ndx_simulation_output.errors import ConfigurationError
 from ndx_simulation_output.recording import Run
 
+SUFFIXES = (".h5", ".hdf", ".hdf5")
+"""Suffixes of HDF5 files; a report whose name ends in one is stored under its name by bmtk."""
+
 _KINDS = {
     "membrane_report": "compartment",
+    "multimeter": "compartment",
     "multimeter_report": "compartment",
     "compartment_report": "compartment",
     "compartment_set": "compartment set",
     "syn_report": "synapse",
     "netcon_report": "synapse",
+    "clamp_report": "clamp",
 }
+# Modules of bmtk whose reports it joins if only their variables differ.
+_JOINED = {"membrane_report", "multimeter", "multimeter_report", "netcon_report"}
 # The default name of the spike file at Allen and at Blue Brain.
 _DEFAULT_SPIKES = ("spikes.h5", "out.h5")
+# Keys of the output that do not name recorded data.
+_SETTINGS = {
+    *("output_dir", "log_file", "log_level", "log_format", "spikes_sort_order", "sort_order"),
+    *("compression", "mode", "cells", "include_columns", "tmp_dir"),
+}
+# Keys of a report that name files with a recording, or settings; other files are told of.
+_REPORT_FILES = {
+    *("file_name", "electrode_positions", "electrodes_file", "tmp_dir", "output_dir"),
+    *("node_sets_file", "compartment_sets_file"),
+}
+
+
+@dataclass(frozen=True)
+class NamedFile:
+    """A file that a configuration names by ``key``, and where it may be.
+
+    ``paths`` have, for each path from the first to be tried, the base of a relative name: "" (the
+    directory of the configuration), "working directory" (as in bmtk) or "beside".
+    """
+
+    key: str
+    name: str
+    paths: Mapping[Path, str]
+
+    def found(self) -> list[Path]:
+        """Return the existing files, each once."""
+        files: dict[Path, Path] = {}
+        for path in filter(_is_file, self.paths):
+            files.setdefault(path.resolve(), path)
+        return list(files.values())
+
+    def __str__(self) -> str:
+        """Return the paths by the first spelling, for messages."""
+        name = next(iter(self.paths)).name
+        tried = (path for path, base in self.paths.items() if base != "beside")
+        return " or ".join(str(path) for path in tried if path.name == name)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """The configuration of one report; ``compartments`` is ``all``, ``center`` or unknown."""
+    """The configuration of one report, or of several that name one file.
+
+    The values are those of one of ``variables``: the last if ``keeps_last`` and the file names the
+    first or last, otherwise it is not known which; those of a ``summation`` are a sum.
+    ``compartments`` is ``all``, ``center`` (one in each section) or unknown, ``compartment_set``
+    the listed (cell, section, position). ``step`` (ms) and ``rows`` are those of a clamp report.
+    """
 
     name: str
     kind: str = ""
-    variable: str | None = None
+    variables: tuple[str, ...] = ()
+    keeps_last: bool = False
     unit: str | None = None
     compartments: str | None = None
+    compartment_set: tuple[tuple[int, int, float], ...] | None = None
+    file: NamedFile | None = None
     path: Path | None = None
     electrodes: Path | None = None
-    n_variables: int = 1
+    step: float | None = None
+    rows: int | None = None
+    joined: tuple[str, ...] = ()
+    joins: str | None = None
 
 
 @dataclass(frozen=True)
@@ -43,7 +105,7 @@ class SimulationConfig:
 
     run: Run
     reports: Mapping[str, ReportConfig] = field(default_factory=dict)
-    spikes: tuple[Path, ...] = ()
+    outputs: tuple[NamedFile, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -57,22 +119,30 @@ def read_config(path: Path, seen: tuple[Path, ...] = ()) -> SimulationConfig:
     if path.resolve() in seen:
         msg = f"{path} refers to itself by its key simulation"
         raise ConfigurationError(msg)
-    names = _FileNames(path.parent.absolute(), _mapping(config.get("manifest")))
+    output = _mapping(config.get("output"))
+    names = _FileNames(
+        path.parent.absolute(), _mapping(config.get("manifest")), output.get("output_dir", "output")
+    )
     if isinstance(config.get("simulation"), str) and "output" not in config:
-        return read_config(names.path(config["simulation"], path.parent), (*seen, path.resolve()))
+        simulation = names.path(config["simulation"], names.directory, names.directory)
+        return read_config(simulation, (*seen, path.resolve()))
     if not {"output", "reports", "run"} & set(config):
         msg = f"{path} has none of the keys output, reports, run of a simulation configuration"
         raise ConfigurationError(msg)
-    output = _mapping(config.get("output"))
-    directory = names.path(output.get("output_dir", "output"), path.parent)
-    reports, notes = {}, []
+    reader = _ReportReader(config, names)
+    reports: dict[str, ReportConfig] = {}
+    outputs = list(_outputs(output, names))
     for name, entry in _mapping(config.get("reports")).items():
         if not isinstance(entry, Mapping) or entry.get("enabled") is False:
-            notes.append(f"report {name!r} is disabled in {path.name} and was left out")
+            reader.notes.append(f"report {name!r} is disabled in {path.name} and was left out")
+        elif entry.get("module") == "spikes_report":
+            outputs += _outputs({k: v for k, v in entry.items() if k.startswith("spikes")}, names)
         else:
-            reports[name] = _read_report(name, entry, names, directory)
-    spikes = _spike_files(output, names, directory)
-    return SimulationConfig(_read_run(config, text), reports, spikes, tuple(notes))
+            reports[name] = reader.read(name, entry)
+    if not any(file.key.startswith("spikes") for file in outputs):
+        defaults = (names.named("spikes_file", name) for name in _DEFAULT_SPIKES)
+        outputs += [file for file in defaults if file.found()]
+    return SimulationConfig(_read_run(config, text), reports, tuple(outputs), tuple(reader.notes))
 
 
 def _load(path: Path) -> tuple[str, Mapping[str, Any]]:
@@ -94,78 +164,206 @@ class _FileNames:
 
     directory: Path
     manifest: Mapping[str, Any]
+    output_dir: Any
 
-    def path(self, value: Any, base: Path) -> Path:
-        return Path(os.path.normpath(base / self._substituted(str(value))))
+    def named(self, key: str, *spellings: str) -> NamedFile:
+        """Return where a file of the output may be, by its ``spellings``, best first.
 
-    def path_of_spikes(self, value: Any, output: Path) -> Path:
-        """Return the path in ``output``, or in the directory of the configuration if only there.
-
-        bmtk resolves a name that begins with that of ``output`` relative to the configuration.
+        libsonata resolves relative names from the directory of the configuration, bmtk from the
+        working directory, and names of spikes that begin with that of the output not in it.
         """
-        in_output, in_directory = self.path(value, output), self.path(value, self.directory)
-        only_there = in_directory.exists() and not in_output.exists()
-        return in_directory if only_there else in_output
+        roots = {self.directory: "", Path.cwd(): "working directory"}
+        if self.directory.resolve() == Path.cwd().resolve():
+            roots = {self.directory: ""}
+        paths: dict[Path, str] = {}
+        for inside in (True, False):
+            for spelling in spellings:
+                for root, base in roots.items():
+                    parent = self.path(self.output_dir, root, root) if inside else root
+                    if inside or Path(spelling).name != spelling:
+                        paths.setdefault(self.path(spelling, parent, root), base)
+            if any(map(_is_file, paths)):
+                return NamedFile(key, spellings[0], paths)
+        for path in list(paths):
+            paths.setdefault(self.directory / path.name, "beside")
+        return NamedFile(key, spellings[0], paths)
 
-    def _substituted(self, text: str) -> str:
+    def input(self, value: str) -> Path:
+        """Return the path of an input: from the directory of the configuration, or the other."""
+        paths = [self.path(value, root, root) for root in (self.directory, Path.cwd())]
+        return next(filter(_is_file, paths), paths[0])
+
+    def path(self, value: Any, base: Path, root: Path) -> Path:
+        """Return the path of a name relative to ``base``; ``root`` is the working directory."""
+        return Path(os.path.normpath(base / self._substituted(str(value), root)))
+
+    def _substituted(self, text: str, root: Path) -> str:
+        def value(match: re.Match[str]) -> str:
+            return self._value(match, root)
+
         for _ in range(len(self.manifest) + 1):
-            substituted = re.sub(r"\$\{?(\w+)\}?", self._value, text)
+            substituted = re.sub(r"\$\{?(\w+)\}?", value, text)
             if substituted == text:
                 break
             text = substituted
         return text
 
-    def _value(self, match: re.Match[str]) -> str:
+    def _value(self, match: re.Match[str], root: Path) -> str:
         name = match.group(1)
         for key in (f"${name}", f"${{{name}}}", name):
             if key in self.manifest:
                 return str(self.manifest[key])
-        if name.lower() in {"configdir", "workingdir"}:
-            return str(self.directory)
+        own = {"configdir": self.directory, "workingdir": root}
+        if name.lower() in own:
+            return str(own[name.lower()])
         return os.environ.get(name, match.group(0))
 
 
-def _read_report(
-    name: str, entry: Mapping[str, Any], names: _FileNames, directory: Path
-) -> ReportConfig:
-    kind = str(entry.get("type") or entry.get("module") or "")
-    variables = _variables(entry.get("variable_name"))
-    electrodes = entry.get("electrode_positions")
-    return ReportConfig(
-        name=name,
-        kind=_KINDS.get(kind, kind),
-        variable=variables[0] if variables else None,
-        unit=entry["unit"] if isinstance(entry.get("unit"), str) else None,
-        compartments=_compartments(entry),
-        path=_with_suffix(names.path(entry.get("file_name") or f"{name}.h5", directory)),
-        electrodes=names.path(electrodes, names.directory) if electrodes else None,
-        n_variables=len(variables),
+def _outputs(output: Mapping[str, Any], names: _FileNames) -> Iterator[NamedFile]:
+    """Yield the files of the section ``output``: those of all keys that are not settings."""
+    for key, value in output.items():
+        for text in value if isinstance(value, list) else [value]:
+            if key not in _SETTINGS and isinstance(text, str) and text.strip():
+                yield names.named(key, text, f"{text}.h5")
+
+
+class _ReportReader:
+    """Reads the entries of reports and collects notes on them."""
+
+    def __init__(self, config: Mapping[str, Any], names: _FileNames) -> None:
+        self.names = names
+        self.notes: list[str] = []
+        self._run = _mapping(config.get("run"))
+        self._sets_file = config.get("compartment_sets_file")
+
+    def read(self, name: str, entry: Mapping[str, Any]) -> ReportConfig:
+        module = str(entry.get("type") or entry.get("module") or "")
+        variables, is_list = _variables(entry.get("variable_name"))
+        electrodes = entry.get("electrode_positions")
+        self._note_other_files(name, entry)
+        report = ReportConfig(
+            name=name,
+            kind=_KINDS.get(module, module),
+            variables=variables,
+            keeps_last=module in _JOINED and is_list and not entry.get("transform"),
+            unit=entry["unit"] if isinstance(entry.get("unit"), str) else None,
+            compartments=_compartments(entry),
+            compartment_set=self._compartment_set(name, entry),
+            file=self._file(name, entry, module),
+            electrodes=self.names.input(electrodes) if isinstance(electrodes, str) else None,
+            joins=_joins(name, entry) if module in _JOINED else None,
+        )
+        return replace(report, **self._steps()) if report.kind == "clamp" else report
+
+    def _file(self, name: str, entry: Mapping[str, Any], module: str) -> NamedFile | None:
+        if module in {"save_synapses", "SaveSynapses"}:
+            self.notes.append(f"left out: report {name!r}, which saves a network ({module})")
+            return None
+        key, stated = f"report {name!r}", entry.get("file_name")
+        if isinstance(stated, str) and stated:
+            return self.names.named(key, stated, f"{stated}.h5")
+        if module == "weight_recorder":
+            return self.names.named(key, f"{name}.csv")
+        spellings = (name, f"{name}.h5") if name.endswith(SUFFIXES) else (f"{name}.h5", name)
+        return self.names.named(key, *spellings)
+
+    def _note_other_files(self, name: str, entry: Mapping[str, Any]) -> None:
+        """Add notes on what a report stores apart from its file."""
+        for key, value in entry.items():
+            is_file = key.endswith(("_dir", "_file", "_csv", "_h5", "_nwb"))
+            if is_file and key not in _REPORT_FILES and isinstance(value, str):
+                self.notes.append(f"left out: {value}, {key} of report {name!r}")
+
+    def _steps(self) -> dict[str, Any]:
+        """Return the step and number of rows of clamp reports, which have every step of a run."""
+        step, stop = _number(self._run.get("dt")), _number(self._run.get("tstop"))
+        if _number(self._run.get("tstart")) or not step or step < 0:
+            return {"step": None}
+        return {"step": step, "rows": None if stop is None else round(stop / step)}
+
+    def _compartment_set(
+        self, name: str, entry: Mapping[str, Any]
+    ) -> tuple[tuple[int, int, float], ...] | None:
+        """Return the (cell, section, position) of a compartment set, if its file has them."""
+        wanted = entry.get("compartment_set")
+        if entry.get("type") != "compartment_set" or not isinstance(wanted, str):
+            return None
+        what = f"positions of report {name!r} are unknown"
+        if not isinstance(self._sets_file, str):
+            self.notes.append(f"{what}: the configuration has no compartment_sets_file")
+            return None
+        file = self.names.input(self._sets_file)
+        try:
+            listed = _load(file)[1][wanted]["compartment_set"]
+            return tuple((int(cell), int(section), float(x)) for cell, section, x in listed)
+        except (ConfigurationError, KeyError, TypeError, ValueError) as error:
+            found = f"has no compartment set {wanted!r}" if isinstance(error, KeyError) else error
+            self.notes.append(f"{what}: {file.name} {found}")
+            return None
+
+
+def joined_reports(reports: Sequence[ReportConfig], stem: str) -> ReportConfig:
+    """Return one configuration for the reports that name one file, whose stem is ``stem``.
+
+    bmtk joins reports that differ only in their variables: the values are those of the last. What
+    others write into one file is not known.
+    """
+    first, last = reports[0], reports[-1]
+    if len(reports) == 1:
+        return first
+    joins = first.joins is not None and len({report.joins for report in reports}) == 1
+    variables = tuple(variable for report in reports for variable in report.variables)
+    same = len(set(variables)) == 1
+    keeps_last = joins and all(r.keeps_last or len(r.variables) == 1 for r in reports)
+    stated = {report.unit for report in reports}
+    return replace(
+        first,
+        name=last.name if keeps_last and not same else stem,
+        variables=variables[:1] if same else variables,
+        keeps_last=keeps_last,
+        unit=last.unit if keeps_last else first.unit if len(stated) == 1 else None,
+        compartments=first.compartments if joins else None,
+        compartment_set=None,
+        joined=tuple(report.name for report in reports),
     )
 
 
-def _variables(value: Any) -> list[str]:
-    if isinstance(value, str):
-        return [name.strip() for name in value.split(",") if name.strip()]
-    return [str(name) for name in value] if isinstance(value, list) else []
+def _joins(name: str, entry: Mapping[str, Any]) -> str:
+    """Return what reports that bmtk joins have in common."""
+    default = name if name.endswith(SUFFIXES) else f"{name}.h5"
+    keys = {"cells": "biophysical", "sections": "all", "file_name": default, "buffer": True}
+    return json.dumps([entry.get(key, value) for key, value in keys.items()])
+
+
+def _variables(value: Any) -> tuple[tuple[str, ...], bool]:
+    """Return the names of variables, and True if they are one name or a list, as in bmtk.
+
+    Text may be a JSON list, or names separated by commas or spaces.
+    """
+    if isinstance(value, list):
+        return tuple(str(name).strip() for name in value), True
+    if not isinstance(value, str):
+        return (), False
+    try:
+        names = json.loads(value)
+    except ValueError:
+        names = None
+    if not isinstance(names, list):
+        names = re.split(r"[\s,;]+", value)
+    found = tuple(str(name).strip() for name in names if str(name).strip())
+    return found, len(found) == 1
 
 
 def _compartments(entry: Mapping[str, Any]) -> str | None:
-    """Return the compartments of a Blue Brain report; by default ``center`` of somata, else all."""
+    """Return which compartments a Blue Brain report has: ``all``, ``center``, or unknown.
+
+    If it is not stated, libsonata takes all but of somata, and BlueCelluLab the center: both are
+    the same where a section has one compartment, as for ``center``.
+    """
     if entry.get("type") != "compartment":
         return None
-    default = "center" if entry.get("sections", "soma") == "soma" else "all"
-    return str(entry.get("compartments", default))
-
-
-def _with_suffix(path: Path) -> Path:
-    return path if path.suffix in {".h5", ".hdf5", ".nwb"} else path.with_name(path.name + ".h5")
-
-
-def _spike_files(output: Mapping[str, Any], names: _FileNames, directory: Path) -> tuple[Path, ...]:
-    keys = ("spikes_file", "spikes_h5")
-    stated = [output[key] for key in keys if isinstance(output.get(key), str)]
-    paths = [names.path_of_spikes(name, directory) for name in stated or _DEFAULT_SPIKES]
-    return tuple(dict.fromkeys(path for path in paths if stated or path.exists()))
+    default = None if entry.get("sections", "soma") == "soma" else "center"
+    return str(entry["compartments"]) if "compartments" in entry else default
 
 
 def _read_run(config: Mapping[str, Any], text: str) -> Run:

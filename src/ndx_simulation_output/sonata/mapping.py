@@ -1,7 +1,7 @@
 """Read and write the mapping of a report, from columns of its data to compartments."""
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -42,6 +42,12 @@ _DTYPES = {
     "allen": {"node_ids": "<u8", "element_ids": "<u8", "pointers": "<u8"},
     "bbp": {"node_ids": "<u8", "element_ids": "<u4", "pointers": "<u8"},
 }
+
+
+ComputePositions = Callable[
+    [NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]], NDArray[np.float64] | None
+]
+"""Return positions (compartment,) from cells (cell,), counts (cell,), sections (compartment,)."""
 
 
 @dataclass(frozen=True)
@@ -153,8 +159,8 @@ class _AdditionalColumn:
     of_cells: bool
 
 
-def read_table(mapping: h5py.Group, population: str, *, every_segment: bool) -> ReportTable:
-    """Read a mapping; missing positions are computed if it has ``every_segment``."""
+def read_table(mapping: h5py.Group, population: str, compute: ComputePositions) -> ReportTable:
+    """Read a mapping; ``compute`` returns missing positions, or None if they are unknown."""
     # bmtk stores the missing section of a point cell, -1, as unsigned 2**64 - 1.
     elements = read_ids(first_dataset(mapping, *_ELEMENT_IDS), lowest=_ANY, missing=True)
     cells = read_ids(first_dataset(mapping, *NODE_IDS))
@@ -166,8 +172,8 @@ def read_table(mapping: h5py.Group, population: str, *, every_segment: bool) -> 
     if "element_pos" in mapping:
         columns["position"] = _read_positions(mapping, len(elements))[order]
         positions = "stored"
-    elif every_segment:
-        columns["position"] = _segment_positions(elements[order], found.counts)
+    elif (computed := compute(found.cells, found.counts, elements[order])) is not None:
+        columns["position"] = computed
         positions = "computed"
     cell_columns = {}
     additional = list(_additional_columns(mapping, len(elements), len(cells)))
@@ -192,7 +198,48 @@ def read_table(mapping: h5py.Group, population: str, *, every_segment: bool) -> 
     return ReportTable(compartments, found, len(elements), provenance)
 
 
-def _segment_positions(
+def center_positions(
+    cells: NDArray[np.int64], counts: NDArray[np.int64], sections: NDArray[np.int64]
+) -> NDArray[np.float64] | None:
+    """Return 0.5 for each compartment, or None if a section of a cell has several."""
+    pairs = np.stack([np.repeat(cells, counts), sections], axis=1)
+    is_center = len(np.unique(pairs, axis=0)) == len(pairs)
+    return np.full(len(sections), 0.5) if is_center else None
+
+
+def set_positions(
+    cells: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    sections: NDArray[np.int64],
+    listed: Sequence[tuple[int, int, float]],
+) -> NDArray[np.float64] | None:
+    """Return the positions that a compartment set lists, or None if it does not fit.
+
+    Within a section, compartments have the order of the set; sections may be in another order.
+
+    Example
+    -------
+    >>> listed = [(7, 2, 0.25), (7, 2, 0.75), (7, 1, 0.5)]
+    >>> set_positions(np.array([7]), np.array([3]), np.array([1, 2, 2]), listed)
+    array([0.5 , 0.25, 0.75])
+
+    """
+    by_section: dict[tuple[int, int], list[float]] = {}
+    for cell, section, position in listed:
+        by_section.setdefault((cell, section), []).append(position)
+    places: dict[tuple[int, int], list[int]] = {}
+    pairs = zip(np.repeat(cells, counts).tolist(), sections.tolist(), strict=True)
+    for place, pair in enumerate(pairs):
+        places.setdefault(pair, []).append(place)
+    positions = np.full(len(sections), np.nan)
+    for pair, found in places.items():
+        if len(by_section.get(pair, ())) != len(found):
+            return None
+        positions[found] = by_section[pair]
+    return positions
+
+
+def segment_positions(
     sections: NDArray[np.int64], counts: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """Return the positions of segments in a report that has all of them, in morphological order.
@@ -202,7 +249,7 @@ def _segment_positions(
 
     Example
     -------
-    >>> _segment_positions(np.array([0, 1, 1]), np.array([3]))
+    >>> segment_positions(np.array([0, 1, 1]), np.array([3]))
     array([0.5 , 0.25, 0.75])
 
     """

@@ -1,10 +1,11 @@
 """Find the files of a SONATA simulation and read them."""
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 import h5py
 import numpy as np
@@ -18,6 +19,7 @@ from ndx_simulation_output.errors import (
     UnsupportedSourceError,
 )
 from ndx_simulation_output.recording import (
+    ArrayGroup,
     Electrodes,
     ExtracellularPotential,
     Report,
@@ -26,18 +28,31 @@ from ndx_simulation_output.recording import (
     Spikes,
 )
 from ndx_simulation_output.remote import refuse_url
-from ndx_simulation_output.sonata.config import ReportConfig, SimulationConfig, read_config
+from ndx_simulation_output.sonata.config import (
+    SUFFIXES,
+    NamedFile,
+    ReportConfig,
+    SimulationConfig,
+    joined_reports,
+    read_config,
+)
 from ndx_simulation_output.sonata.hdf5 import note_unknown, open_file
 from ndx_simulation_output.sonata.potentials import is_contribution, read_potential
+from ndx_simulation_output.sonata.rates import RATES, read_clamps, read_rates, read_text_rates
 from ndx_simulation_output.sonata.reports import ROOTS, read_old_reports, read_reports
-from ndx_simulation_output.sonata.spikes import read_nwb1_spikes, read_spikes
+from ndx_simulation_output.sonata.spikes import (
+    is_of_bmtk,
+    read_bmtk_spikes,
+    read_nwb1_spikes,
+    read_spikes,
+)
 from ndx_simulation_output.sonata.text_files import read_electrodes, read_text_spikes, text_kind
 from ndx_simulation_output.sonata.units import ReadOptions
 
-_HDF5 = {".h5", ".hdf5"}
+_HDF5 = {*SUFFIXES, ".nwb"}
 _TEXT = {".csv", ".txt", ".dat"}
 _CONFIG = "simulation_config.json"
-_KNOWN_GROUPS = {*ROOTS, "spikes", "ecp"}
+_KNOWN_GROUPS = {*ROOTS, "spikes", "ecp", *RATES}
 _NETWORK = "contains a network (nodes or edges), not recorded activity"
 # Reasons to refuse a file without recorded activity, by its groups.
 _REFUSED = {
@@ -45,7 +60,8 @@ _REFUSED = {
     "expected the lfp report that was computed with them",
     "nodes": _NETWORK,
     "edges": _NETWORK,
-    "firing_rates": "contains firing rates of FilterNet, which are an input of the simulation",
+    "firing_rates": "contains firing rates of FilterNet, but no population with node_id, times and "
+    "firing_rates_Hz",
     "ecp": "has only data in ecp: the contribution of one cell, without channels and time; "
     "expected the file of the summed potential",
 }
@@ -60,7 +76,7 @@ def read(
     population: str | None = None,
     dt: float | None = None,
 ) -> SimulationOutput:
-    """Read the reports, spikes and extracellular potentials of a SONATA simulation.
+    """Read the reports, rates, spikes and extracellular potentials of a SONATA simulation.
 
     Data are not read yet; the files stay open until the output is closed.
 
@@ -96,7 +112,10 @@ def read(
         reader = _SourceReader(options, electrodes)
         for file in sources.files:
             reader.read(stack.enter_context(open_file(file.path)), file)
-        reader.read_text(sources.text_spikes)
+        reader.read_texts(sources.texts)
+        for path in sources.nwb_spikes:
+            with open_file(path) as file:
+                reader.read_nwb(file, path)
         output = reader.output(sources, stack.pop_all().close)
     try:
         _check_names(output, options)
@@ -121,7 +140,8 @@ class _Sources:
 
     files: list[_SourceFile] = field(default_factory=list)
     electrodes: list[Path] = field(default_factory=list)
-    text_spikes: list[Path] = field(default_factory=list)
+    texts: dict[Path, str] = field(default_factory=dict)
+    nwb_spikes: list[Path] = field(default_factory=list)
     config: SimulationConfig | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -129,8 +149,9 @@ class _Sources:
         if (directory / _CONFIG).is_file():
             self.add_config(directory / _CONFIG)
         paths = sorted(path for path in directory.iterdir() if path.is_file())
+        self.nwb_spikes += [path for path in paths if path.suffix == ".nwb" and _is_of_bmtk(path)]
         # HDF5 first: text files are read only if the run has no spikes in HDF5.
-        for suffixes in (_HDF5, _TEXT):
+        for suffixes in (SUFFIXES, _TEXT):
             for path in (path for path in paths if path.suffix in suffixes):
                 try:
                     self.add_file(path, named=False)
@@ -140,45 +161,96 @@ class _Sources:
     def add_config(self, path: Path) -> None:
         self.config = config = read_config(path)
         self.notes += config.notes
+        by_file: dict[tuple[int, int], list[ReportConfig]] = {}
+        bases: dict[str, list[str]] = {}
         for report in config.reports.values():
-            self._add_named_file(path, report.path, report)
-        for spikes in config.spikes:
-            self._add_named_file(path, spikes, None)
-        for report in config.reports.values():
+            if report.file and (file := self._found(path, report.file, bases)):
+                status = file.stat()  # equal for all spellings and links of a file
+                same_file = by_file.setdefault((status.st_dev, status.st_ino), [])
+                same_file.append(replace(report, path=file))
             if report.electrodes is not None and report.electrodes.exists():
                 self.electrodes.append(report.electrodes)
-            if report.n_variables > 1:
-                self.notes.append(
-                    f"report {report.name!r} names {report.n_variables} variables in one file: "
-                    "bmtk stores the values of the last under the name of the first"
-                )
+            elif report.electrodes is not None:
+                self.notes.append(f"{report.electrodes}, named by {path.name}, does not exist")
+        for reports in by_file.values():
+            self._try_to_add(reports[0].path, _one_config(reports))
+        for output in config.outputs:
+            self._try_to_add(self._found(path, output, bases), None)
+        for base, names in bases.items():
+            where = (
+                "beside it, as their directory does not exist"
+                if base == "beside"
+                else f"from the {base}, {Path.cwd()}, as bmtk does"
+            )
+            self.notes.append(f"files named by {path.name} were read {where}: {', '.join(names)}")
 
-    def _add_named_file(self, config: Path, file: Path | None, report: ReportConfig | None) -> None:
-        if file is None:
+    def _found(self, config: Path, file: NamedFile, bases: dict[str, list[str]]) -> Path | None:
+        """Return the existing file, or None with a note; add its name to those of its base."""
+        found = file.found()
+        if not found:
+            self.notes.append(
+                f"{file}, named by {config.name} ({file.key}), does not exist or is not a file"
+            )
+            return None
+        if len(found) > 1:
+            self.notes.append(
+                f"{file.key} in {config.name} names two files: {found[0]}, which was read, and "
+                f"{found[1]}"
+            )
+        if base := file.paths[found[0]]:
+            bases.setdefault(base, []).append(found[0].name)
+        return found[0]
+
+    def _try_to_add(self, path: Path | None, config: ReportConfig | None) -> None:
+        if path is None:
             return
-        sibling = config.parent / file.name
-        if not file.exists() and sibling.exists():
-            self.notes.append(f"{file} does not exist; read {sibling} instead")
-            file = sibling
-        if file.exists():
-            self.add_file(file, named=True, config=report)
-        else:
-            self.notes.append(f"{file.name}, named by {config.name}, does not exist")
+        try:
+            self.add_file(path, named=False, config=config)
+        except UnsupportedSourceError as error:
+            self.notes.append(f"left out: {error}")
 
     def add_file(self, path: Path, *, named: bool, config: ReportConfig | None = None) -> None:
-        if any(file.path.resolve() == path.resolve() for file in self.files):
+        known = [*(file.path for file in self.files), *self.texts, *self.nwb_spikes]
+        known += self.electrodes
+        if any(file.resolve() == path.resolve() for file in known):
             return
-        if path.suffix not in _TEXT:
+        is_hdf5 = h5py.is_hdf5(path)
+        if path.is_file() and not is_hdf5 and path.suffix not in _HDF5:
+            self._add_text(path)
+        elif is_hdf5 and not named and _is_nwb(path):
+            self.nwb_spikes.append(path)
+        else:
             self.files.append(_SourceFile(path, config or self._report_config(path), named))
-        elif text_kind(path) == "electrodes":
+
+    def _add_text(self, path: Path) -> None:
+        kind = text_kind(path)
+        if kind == "electrodes":
             self.electrodes.append(path)
         else:
-            self.text_spikes.append(path)
+            self.texts[path] = kind
 
     def _report_config(self, path: Path) -> ReportConfig:
+        """Return the configuration of the reports whose file has the name of ``path``."""
         reports = self.config.reports.values() if self.config else ()
-        named = (report for report in reports if report.path and report.path.name == path.name)
-        return next(named, ReportConfig(path.stem))
+        named = [
+            report
+            for report in reports
+            if report.file and path.name in {file.name for file in report.file.paths}
+        ]
+        if not named:
+            return ReportConfig(path.stem)
+        return _one_config([replace(report, path=path) for report in named])
+
+
+def _one_config(reports: Sequence[ReportConfig]) -> ReportConfig:
+    """Return the configuration of the reports of one file; potentials may be beside others."""
+    potentials = [report for report in reports if report.kind == "extracellular"]
+    others = [report for report in reports if report.kind != "extracellular"]
+    if not others:
+        return potentials[0]
+    path = others[0].path
+    joined = joined_reports(others, path.stem if path else others[0].name)
+    return replace(joined, electrodes=potentials[0].electrodes) if potentials else joined
 
 
 def _find_sources(source: str | Path | Iterable[str | Path]) -> _Sources:
@@ -194,12 +266,15 @@ def _find_sources(source: str | Path | Iterable[str | Path]) -> _Sources:
             sources.add_config(path)
         else:
             sources.add_file(path, named=True)
-    if not (sources.files or sources.text_spikes):
+    if not (sources.files or sources.texts or sources.nwb_spikes):
         listed = ", ".join(str(path) for path in paths) or "no source"
         details = "".join(f"; {note}" for note in sources.notes)
         msg = f"{listed}: no file with recorded activity was found{details}"
         raise SourceError(msg)
     return sources
+
+
+_Found = TypeVar("_Found", Report, Spikes)
 
 
 class _SourceReader:
@@ -209,20 +284,25 @@ class _SourceReader:
         self.options = options
         self.electrodes = electrodes
         self.reports: list[Report] = []
+        self.rates: list[Report] = []
         self.spikes: list[Spikes] = []
         self.potentials: list[ExtracellularPotential] = []
+        self.clamps: list[ArrayGroup] = []
         self.notes: list[str] = []
 
     def read(self, file: h5py.File, source: _SourceFile) -> None:
         try:
             found = self._read_reports(file, source.config) | self._read_events(file, source.config)
-            reason = "" if found else _reason_of_refusal(file)
+            found |= self._read_rates(file, source.config)
+            reason = "" if found else self._read_clamps(file, source.config)
         except (KeyError, OSError, RuntimeError) as error:
             msg = f"{source.path} cannot be read: {error}"
             raise SourceError(msg) from error
         if found:
             if set(file) & _KNOWN_GROUPS:
                 note_unknown(file, _KNOWN_GROUPS, self.notes)
+            return
+        if not reason:
             return
         message = f"{source.path} {reason}"
         if source.named:
@@ -237,6 +317,21 @@ class _SourceReader:
             self.reports += read_reports(file, config, self.options, self.notes)
             return True
         return False
+
+    def _read_rates(self, file: h5py.File, config: ReportConfig) -> bool:
+        rates = read_rates(file, config, self.options, self.notes)
+        self.rates += rates
+        return bool(rates)
+
+    def _read_clamps(self, file: h5py.File, config: ReportConfig) -> str:
+        """Read the currents of clamps; return why the file is refused if it has none."""
+        if isinstance(file.get("data"), h5py.Dataset) and len(file) == 1:
+            clamps = read_clamps(file, config, self.options)
+            if isinstance(clamps, str):
+                return clamps
+            self.clamps.append(clamps)
+            return ""
+        return _reason_of_refusal(file)
 
     def _read_events(self, file: h5py.File, config: ReportConfig) -> bool:
         """Read potentials and spikes; True if there are any."""
@@ -260,15 +355,37 @@ class _SourceReader:
             return self.electrodes[config.electrodes]
         return next(iter(self.electrodes.values())) if len(self.electrodes) == 1 else None
 
-    def read_text(self, paths: Iterable[Path]) -> None:
-        """Read spikes from text, unless they were read from HDF5."""
-        for path in paths:
-            if self.spikes:
-                self.notes.append(f"left out: {path}, as the spikes were read from HDF5")
-            elif spikes := read_text_spikes(path, self.options):
-                self.spikes += spikes
-            else:
-                self.notes.append(f"{path} lists no spikes")
+    def read_texts(self, paths: Mapping[Path, str]) -> None:
+        """Read spikes and rates from text, unless they were read from HDF5."""
+        for kind in ("spikes", "rates"):
+            from_hdf5 = bool(self.spikes if kind == "spikes" else self.rates)
+            for path in (path for path, found in paths.items() if found == kind):
+                if from_hdf5:
+                    self.notes.append(f"left out: {path}, as the {kind} were read from HDF5")
+                elif kind == "spikes":
+                    self._add(path, read_text_spikes(path, self.options), self.spikes, kind)
+                else:
+                    rates = read_text_rates(path, self.options, self.notes)
+                    self._add(path, rates, self.rates, kind)
+
+    def _add(self, path: Path, found: Sequence[_Found], read: list[_Found], kind: str) -> None:
+        """Add what a file has of populations that no other file had."""
+        if not found:
+            self.notes.append(f"{path} lists no {kind}")
+        if {some.population for some in found} & {some.population for some in read}:
+            self.notes.append(f"left out: {path}, as the {kind} were read from another file")
+        else:
+            read += found
+
+    def read_nwb(self, file: h5py.File, path: Path) -> None:
+        """Read the spikes that bmtk also writes in NWB, unless they were read."""
+        if self.spikes:
+            self.notes.append(f"left out: {path}, as the spikes were read from another file")
+        elif is_of_bmtk(file):
+            spikes = read_bmtk_spikes(file, self.options, self.notes)
+            self._add(path, spikes, self.spikes, "spikes")
+        else:
+            self.notes.append(f"left out: {path} is an NWB file that bmtk has not written")
 
     def output(self, sources: _Sources, close: Callable[[], None]) -> SimulationOutput:
         notes = (*sources.notes, *self.notes)
@@ -276,7 +393,8 @@ class _SourceReader:
             names = ", ".join(path.name for path in self.electrodes)
             notes = (*notes, f"left out: {names}, as there are no extracellular potentials")
         return SimulationOutput(
-            reports=tuple(self.reports),
+            reports=(*self.reports, *self.rates),
+            arrays=tuple(self.clamps),
             spikes=tuple(self.spikes),
             potentials=tuple(self.potentials),
             run=sources.config.run if sources.config else Run(),
@@ -293,9 +411,19 @@ def _reason_of_refusal(file: h5py.File) -> str:
     for name, reason in _REFUSED.items():
         if name in file:
             return reason
-    if isinstance(file.get("data"), h5py.Dataset):
-        return "contains data without times and a description of its columns (a clamp report)"
     return f"has none of report, reports, spikes, ecp; found: {', '.join(file) or 'nothing'}"
+
+
+def _is_nwb(path: Path) -> bool:
+    with open_file(path) as file:
+        return "nwb_version" in file.attrs and "specifications" in file
+
+
+def _is_of_bmtk(path: Path) -> bool:
+    if not h5py.is_hdf5(path):
+        return False
+    with open_file(path) as file:
+        return is_of_bmtk(file)
 
 
 def _warn_of_positions(potential: ExtracellularPotential) -> None:
@@ -317,7 +445,7 @@ def _warn_of_positions(potential: ExtracellularPotential) -> None:
 
 
 def _check_names(output: SimulationOutput, options: ReadOptions) -> None:
-    if not (output.reports or output.spikes or output.potentials):
+    if not (output.reports or output.spikes or output.potentials or output.arrays):
         # The names of text files are in the notes.
         files = ", ".join(output.provenance["files"])
         found = f"nothing was recorded ({'; '.join(output.notes)})"

@@ -10,6 +10,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import ExportError, ShapeMismatchError
 from ndx_simulation_output.files import AtomicFile
@@ -33,8 +34,12 @@ from ndx_simulation_output.sonata.hdf5 import (
 from ndx_simulation_output.sonata.mapping import (
     NODE_IDS,
     CellColumns,
+    ComputePositions,
     attributes_in_mapping,
+    center_positions,
     read_table,
+    segment_positions,
+    set_positions,
     write_table,
 )
 from ndx_simulation_output.sonata.series import (
@@ -110,12 +115,14 @@ def _populations(file: h5py.File, notes: list[str]) -> list[h5py.Group]:
 def _read_report(
     parts: _ReportParts, name: str, config: ReportConfig, options: ReadOptions, notes: list[str]
 ) -> Report:
-    every_segment = options.compartments.get(config.name, config.compartments) == "all"
-    table = read_table(parts.mapping, parts.population, every_segment=every_segment)
+    where = location(parts.data)
+    table = read_table(parts.mapping, parts.population, _positions(config, options, where, notes))
     data = _as_time_by_compartment(parts, table.n_columns)
     rows = data.shape[0]
-    variable = attribute_text(parts.data, "variable", "variable_name")
-    variable = variable or parts.variable or config.variable
+    stated_variable = attribute_text(parts.data, "variable", "variable_name") or parts.variable
+    variable, remark = _variable(config, stated_variable)
+    if remark:
+        notes.append(f"{where}: {remark}")
     dialect = "bbp" if "index_pointers" in parts.mapping else "allen"
     names = (name, config.name)
     times, triple = read_times(
@@ -128,10 +135,11 @@ def _read_report(
     )
     if triple.get("implied_rows") not in {None, rows}:
         notes.append(
-            f"{location(parts.data)} has {rows} rows where its time implies "
+            f"{where} has {rows} rows where its time implies "
             f"{triple['implied_rows']}; all rows were read"
         )
     stated = config.unit or attribute_text(parts.data, "units", "unit")
+    doubt = "which may be that of another of its variables" if _is_doubtful(config) else ""
     kind = f" ({config.kind} report)" if config.kind else ""
     return Report(
         name=name,
@@ -139,14 +147,14 @@ def _read_report(
         data=_in_table_order(data, table.cell_columns),
         times=times,
         compartments=table.compartments,
-        unit=options.data_unit(names, stated, variable, location(parts.data)),
+        unit=options.data_unit(names, stated, variable, where, doubtful=doubt),
         variable=variable,
         description=(
             f"{variable or config.name} of the recorded compartments of population "
-            f"{parts.population}{kind}"
+            f"{parts.population}{kind}{f'; {remark}' if remark else ''}"
         ),
         provenance={
-            **describe_group(parts.group),
+            **_described(parts.group, variable, stated_variable),
             "dialect": dialect,
             "root": parts.group.name.split("/")[1] if parts.variable is None else "report",
             "kind": config.kind,
@@ -155,6 +163,76 @@ def _read_report(
             "rows": rows,
         },
     )
+
+
+def _variable(config: ReportConfig, stated: str | None) -> tuple[str | None, str]:
+    """Return the variable of the values, if it is known, and a remark if several were possible.
+
+    ``stated`` is the variable that the file names.
+    """
+    names = config.variables
+    if len(names) < 2 or config.kind == "summation":
+        known = stated or ", ".join(names) or None
+        if not names or known == ", ".join(names):
+            return known, ""
+        return (
+            known,
+            f"the variable is {stated} in the file, {', '.join(names)} in the configuration",
+        )
+    joined = f"reports {', '.join(config.joined)} name this file; " if config.joined else ""
+    several = (
+        f"{joined}the configuration names {len(names)} variables in one file, {', '.join(names)}"
+    )
+    if config.keeps_last and stated in {names[0], names[-1]}:
+        return names[-1], (
+            f"{several}: bmtk stores the values of the last, {names[-1]}, under the name of the "
+            f"first"
+        )
+    return None, f"{several}: it is not known of which the values are"
+
+
+def _is_doubtful(config: ReportConfig) -> bool:
+    """Return True if the stated unit may be that of another variable than the values."""
+    several = len(config.variables) > 1 and config.kind != "summation"
+    return several and not (config.joined and config.keeps_last and config.unit)
+
+
+def _described(group: h5py.Group, variable: str | None, stated: str | None) -> dict[str, Any]:
+    """Return the provenance of a group, without the ``stated`` variable if it is a wrong one."""
+    described = describe_group(group)
+    if variable != stated:
+        attributes = described["attributes"].get("data", {})
+        kept = {key: text for key, text in attributes.items() if not key.startswith("variable")}
+        described["attributes"] = {**described["attributes"], "data": kept}
+    return described
+
+
+def _positions(
+    config: ReportConfig, options: ReadOptions, where: str, notes: list[str]
+) -> ComputePositions:
+    """Return the function that computes the positions that a file does not have."""
+    stated = options.compartments.get(config.name, config.compartments)
+
+    def compute(
+        cells: NDArray[np.int64], counts: NDArray[np.int64], sections: NDArray[np.int64]
+    ) -> NDArray[np.float64] | None:
+        if stated == "all":
+            return segment_positions(sections, counts)
+        found, reason = None, ""
+        if stated == "center":
+            found = center_positions(cells, counts, sections)
+            reason = (
+                "a section has several compartments, and the configuration does not say "
+                f"compartments: all (--compartments {config.name}=all if it has every segment)"
+            )
+        elif config.compartment_set is not None:
+            found = set_positions(cells, counts, sections, config.compartment_set)
+            reason = "the compartment set has other compartments"
+        if found is None and reason:
+            notes.append(f"{where}: positions are unknown, as {reason}")
+        return found
+
+    return compute
 
 
 def _as_time_by_compartment(parts: _ReportParts, n_elements: int) -> LazyArray:

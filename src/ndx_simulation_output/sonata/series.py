@@ -6,6 +6,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import ShapeMismatchError, SourceError
 from ndx_simulation_output.files import AtomicFile
@@ -70,13 +71,18 @@ def read_times(
             f"each of {rows} rows"
         )
         raise ShapeMismatchError(msg)
+    return times_of_rows(values, seconds, location(time)), {}
+
+
+def times_of_rows(values: NDArray[np.float64], seconds: float, where: str) -> Times:
+    """Return the times of rows in units of ``seconds``: regular if their steps are equal."""
     steps = np.diff(values)
     if not np.all(steps > 0):
-        msg = f"{location(time)} does not ascend"
+        msg = f"{where} does not ascend"
         raise SourceError(msg)
     if len(values) > 1 and np.allclose(steps, steps.mean(), rtol=1e-9, atol=0.0):
-        return _regular_times(values[0], steps.mean(), rows, seconds, location(time)), {}
-    return Timestamps(values * seconds), {}
+        return _regular_times(values[0], steps.mean(), len(values), seconds, where)
+    return Timestamps(values * seconds)
 
 
 def _regular_times(

@@ -22,6 +22,7 @@ from ndx_simulation_output.sonata.hdf5 import (
     note_unknown,
     read_ids,
     read_numbers,
+    read_vector,
     sonata_provenance,
     write_ids,
 )
@@ -61,6 +62,38 @@ def read_nwb1_spikes(file: h5py.File, options: ReadOptions) -> list[Spikes]:
     if len(trials) == 1:
         return [_read_trial(trials[0], options.population or UNKNOWN_POPULATION, options)]
     return [_read_trial(trial, base_name(trial), options) for trial in trials]
+
+
+def is_of_bmtk(file: h5py.File) -> bool:
+    """Return True if bmtk has written the spikes of an NWB file."""
+    text = file["session_description"][()] if "session_description" in file else b""
+    return "units" in file and text.decode(errors="replace").startswith("BMTK")
+
+
+def read_bmtk_spikes(file: h5py.File, options: ReadOptions, notes: list[str]) -> list[Spikes]:
+    """Read ``/units`` that bmtk wrote: milliseconds, where NWB has seconds."""
+    units = child_group(file, "units")
+    times = read_numbers(first_dataset(units, "spike_times"))
+    ends = read_ids(first_dataset(units, "spike_times_index"))
+    ids = read_ids(first_dataset(units, "node_id", "id"))
+    default = options.population or UNKNOWN_POPULATION
+    names = np.full(len(ids), default, object)
+    if "population" in units:
+        names = read_vector(first_dataset(units, "population"))
+    counts = np.diff(ends, prepend=0)
+    if not len(ends) == len(ids) == len(names) or (counts < 0).any() or counts.sum() != len(times):
+        msg = f"{location(units)} has {len(times)} spikes that do not fit its {len(ids)} units"
+        raise ShapeMismatchError(msg)
+    seconds = options.seconds(("spikes",), "ms", location(units), expected=True)
+    if "spikes" not in options.time_units:
+        notes.append(f"{location(units)} was read as ms, which bmtk writes where NWB has seconds")
+    provenance = {"format": "SONATA", "dialect": "allen", "file": Path(file.filename).name}
+    spikes = []
+    for name in dict.fromkeys(names):
+        rows = np.repeat(names == name, counts)
+        of_cells = np.repeat(ids, counts)[rows]
+        spikes.append(spikes_from_source(str(name), of_cells, times[rows], seconds, provenance))
+    return spikes
 
 
 def spikes_from_source(

@@ -13,14 +13,19 @@ from ndx_simulation_output.recording.ids import ids_of_source
 from ndx_simulation_output.sonata.spikes import UNKNOWN_POPULATION, spikes_from_source
 from ndx_simulation_output.sonata.units import ReadOptions
 
+RATE_COLUMNS = {"node_id", "timestamps", "firing_rates"}
+"""Columns of firing rates in text; bmtk also writes ``population``."""
+
+_EXACT = 2.0**53  # integers below are exact in floating-point numbers
+_LONGEST_HEADER = 100_000
 _POSITIONS = ("x_pos", "y_pos", "z_pos")
 
 
 def text_kind(path: Path) -> str:
-    """Return ``electrodes`` or ``spikes``, from the header of a text file."""
+    """Return ``electrodes``, ``spikes`` or ``rates``, from the header of a text file."""
     try:
         with path.open(encoding="utf-8-sig", errors="replace") as file:
-            header = set(file.readline().replace(",", " ").split())
+            header = set(file.readline(_LONGEST_HEADER).replace(",", " ").split())
     except OSError as error:
         msg = f"{path} cannot be read as text: {error}"
         raise SourceError(msg) from error
@@ -28,6 +33,8 @@ def text_kind(path: Path) -> str:
         return "electrodes"
     if {"timestamps", "node_ids"} <= header:
         return "spikes"
+    if header >= RATE_COLUMNS:
+        return "rates"
     msg = (
         f"{path} is neither a list of electrodes (channel x_pos y_pos z_pos) nor of spikes "
         f"(timestamps population node_ids); its first line has: {' '.join(sorted(header))[:80]}"
@@ -40,7 +47,7 @@ def read_text_spikes(path: Path, options: ReadOptions) -> list[Spikes]:
     try:
         frame = _read_table(path)
         times = _floats(frame, "timestamps")
-        ids = ids_of_source(_integers(frame, "node_ids"), f"node_ids of {path.name}")
+        ids = ids_of_source(_ids(frame, "node_ids"), f"node_ids of {path.name}")
     except (ValueError, KeyError) as error:
         msg = f"{path} cannot be read as spikes (timestamps population node_ids): {error}"
         raise SourceError(msg) from error
@@ -62,7 +69,7 @@ def read_electrodes(path: Path) -> Electrodes:
     """Read electrodes with the header ``channel x_pos y_pos z_pos``, positions in micrometres."""
     try:
         frame = _read_table(path)
-        ids = _integers(frame, "channel")
+        ids = _ids(frame, "channel")
         positions = np.stack([_floats(frame, name) for name in _POSITIONS], axis=1)
     except (ValueError, KeyError) as error:
         msg = f"{path} cannot be read as electrodes (channel x_pos y_pos z_pos): {error}"
@@ -82,13 +89,17 @@ def electrodes_text(electrodes: Electrodes) -> str:
     return str(frame.to_csv(sep=" ", index=False))
 
 
-def _read_table(path: Path) -> pd.DataFrame:
-    """Read a table as text, separated by commas if the header has one, else by white space."""
+def separator_of(path: Path) -> str:
+    """Return the separator of a table: a comma if the header has one, else white space."""
     with path.open(encoding="utf-8-sig") as file:
-        separator = "," if "," in file.readline() else r"\s+"
+        return "," if "," in file.readline(_LONGEST_HEADER) else r"\s+"
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    """Read a table as text."""
     frame = pd.read_csv(
         path,
-        sep=separator,
+        sep=separator_of(path),
         skipinitialspace=True,
         dtype=str,
         keep_default_na=False,
@@ -107,6 +118,19 @@ def _integers(frame: pd.DataFrame, name: str) -> NDArray[np.int64]:
     except OverflowError as error:
         msg = f"{name} has a number that is too large"
         raise ValueError(msg) from error
+
+
+def _ids(frame: pd.DataFrame, name: str) -> NDArray[np.int64]:
+    """Return a column of ids, which may be written as ``2.0``."""
+    texts = _texts(frame, name)
+    if not any("." in text or "e" in text for text in texts):
+        return _integers(frame, name)
+    values = np.asarray(texts, np.float64)
+    is_exact = (np.abs(values) < _EXACT) & (values == np.trunc(values))
+    if not is_exact.all():
+        msg = f"{name} has the value {texts[~is_exact][0]}; expected integers"
+        raise ValueError(msg)
+    return values.astype(np.int64)
 
 
 def _floats(frame: pd.DataFrame, name: str) -> NDArray[np.float64]:

@@ -45,12 +45,18 @@ class ReadOptions:
     dt: float | None = None
 
     def data_unit(
-        self, names: tuple[str, ...], stated: str | None, variable: str | None, where: str
+        self,
+        names: tuple[str, ...],
+        stated: str | None,
+        variable: str | None,
+        where: str,
+        *,
+        doubtful: str = "",
     ) -> Unit:
         """Return the unit of data; a missing or doubtful one is unknown, with a warning.
 
         ``names`` are the keys of the option, by priority: name of the series, of the report.
-        ``stated`` is the unit in the configuration or file.
+        ``stated`` is the unit in the configuration or file, ``doubtful`` why it may be wrong.
         """
         name = next((name for name in names if name in self.units), names[-1])
         if name in self.units:
@@ -59,6 +65,8 @@ class ReadOptions:
             found = "has no unit"
         elif (unit := parse_unit(stated)) is None:
             found = f"has the unknown unit {stated!r}"
+        elif doubtful:
+            found = f"has the unit {stated!r}, {doubtful}"
         elif _contradicts(variable or _variable_of(name), unit):
             described = variable or f"a report named {name!r}"
             found = f"has the unit {stated!r}, which cannot be the unit of {described}"

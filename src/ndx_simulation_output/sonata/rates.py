@@ -1,0 +1,278 @@
+"""Read firing rates of FilterNet and PopNet, and currents of clamps: reports without a mapping."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, Any
+
+import h5py
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ndx_simulation_output.errors import ShapeMismatchError, SourceError, UnsupportedSourceError
+from ndx_simulation_output.recording import (
+    ArrayAxis,
+    ArrayGroup,
+    ArrayWithAxes,
+    CompartmentTable,
+    LazyArray,
+    RegularTimes,
+    Report,
+    Unit,
+)
+from ndx_simulation_output.recording.ids import ids_of_source
+from ndx_simulation_output.recording.views import Columns
+from ndx_simulation_output.sonata.config import ReportConfig
+from ndx_simulation_output.sonata.hdf5 import (
+    base_name,
+    first_dataset,
+    groups_in,
+    location,
+    note_unknown,
+    read_ids,
+    read_numbers,
+)
+from ndx_simulation_output.sonata.series import times_of_rows
+from ndx_simulation_output.sonata.spikes import UNKNOWN_POPULATION
+from ndx_simulation_output.sonata.text_files import separator_of
+from ndx_simulation_output.sonata.units import ReadOptions
+from ndx_simulation_output.storage.reading import wrap_array
+
+RATES = ("firing_rates", "rates")
+"""Groups of FilterNet, with times in seconds, and of PopNet, with times in milliseconds."""
+
+_HERTZ = Unit("hertz")
+_ROWS = 2**20  # rows of a text that are read at once
+
+
+def read_rates(
+    file: h5py.File, config: ReportConfig, options: ReadOptions, notes: list[str]
+) -> list[Report]:
+    """Read the firing rates (time, cell) of each population; none if the file has none."""
+    found = []
+    for root in RATES:
+        parent = file.get(root)
+        for group in groups_in(parent, notes) if isinstance(parent, h5py.Group) else []:
+            is_popnet = root == "rates"
+            mapping = group.get("mapping") if is_popnet else group
+            data = group.get("data" if is_popnet else "firing_rates_Hz")
+            names = ("node_ids", "time") if is_popnet else ("node_id", "times")
+            has_mapping = isinstance(mapping, h5py.Group) and set(names) <= set(mapping)
+            if has_mapping and isinstance(data, h5py.Dataset):
+                found.append((group, data, mapping, names, "ms" if is_popnet else "s"))
+    reports = []
+    for group, data, mapping, (ids_name, time_name), unit in found:
+        note_unknown(mapping, (ids_name, time_name, "firing_rates_Hz"), notes)
+        name = config.name if len(found) == 1 else f"{config.name}_{base_name(group)}"
+        rates = _Rates(name, config.name, base_name(group), Path(file.filename).name)
+        ids = read_ids(first_dataset(mapping, ids_name))
+        times = read_numbers(first_dataset(mapping, time_name))
+        if data.shape != (len(times), len(ids)) or data.dtype.kind not in "iuf":
+            msg = (
+                f"{location(data)} has type {data.dtype} and shape {data.shape}; expected numbers "
+                f"(time, cell) = {(len(times), len(ids))}"
+            )
+            raise ShapeMismatchError(msg)
+        where = location(group)
+        reports.append(rates.report(wrap_array(data), ids, times, unit, where, options, notes))
+    return reports
+
+
+class _Rates:
+    """The names of the firing rates of a population."""
+
+    def __init__(self, name: str, report: str, population: str, file: str) -> None:
+        self.name, self.report_name, self.population, self.file = name, report, population, file
+
+    def report(
+        self,
+        data: LazyArray,
+        ids: NDArray[np.int64],
+        times: NDArray[Any],
+        time_unit: str | None,
+        where: str,
+        options: ReadOptions,
+        notes: list[str],
+    ) -> Report:
+        """Return the rates as a report with a column for each cell."""
+        names = (self.name, self.report_name)
+        seconds = options.seconds(names, time_unit, where, expected=True)
+        columns = _columns_of_cells(data, ids, where)
+        if len(columns) < len(ids):
+            notes.append(
+                f"{where}: {len(ids) - len(columns)} columns of zeros were left out, which "
+                "FilterNet writes for each cell of another population"
+            )
+            data, ids = Columns(data, columns), ids[columns]
+        is_option = any(name in options.units for name in names)
+        return Report(
+            name=self.name,
+            report=self.report_name,
+            data=data,
+            times=times_of_rows(times.astype(np.float64), seconds, where),
+            compartments=CompartmentTable.from_counts(
+                self.population,
+                ids,
+                np.ones(len(ids), np.int64),
+                {"number": np.zeros(len(ids), np.int32)},
+            ),
+            unit=options.data_unit(names, None, None, where) if is_option else _HERTZ,
+            variable="firing_rate",
+            description=f"firing rates of the cells of population {self.population}",
+            provenance={"format": "SONATA", "kind": "firing rate", "file": self.file},
+        )
+
+
+def _columns_of_cells(data: LazyArray, ids: NDArray[np.int64], where: str) -> NDArray[np.intp]:
+    """Return the column of each cell, without the columns of zeros that repeat an id.
+
+    FilterNet gives each population as many columns as there are cells in all, with id 0.
+    """
+    kept = np.ones(len(ids), bool)
+    unique, counts = np.unique(ids, return_counts=True)
+    for cell in unique[counts > 1]:
+        columns = np.flatnonzero(ids == cell)
+        recorded = [column for column in columns if np.any(data[:, column : column + 1])]
+        if len(recorded) > 1:
+            msg = f"{where} has the rates of cell {cell} more than once"
+            raise SourceError(msg)
+        kept[columns] = False
+        kept[recorded or columns[:1]] = True
+    return np.flatnonzero(kept)
+
+
+def read_text_rates(path: Path, options: ReadOptions, notes: list[str]) -> list[Report]:
+    """Read rates with the header ``node_id population timestamps firing_rates``, by population.
+
+    The rows of a cell follow each other, as bmtk writes them. Rates are kept in a temporary file.
+    """
+    try:
+        header = list(next(_chunks(path)).columns)
+        blocks: dict[str, _Blocks] = {}
+        for chunk in _chunks(path):
+            populations = chunk.get("population", options.population or UNKNOWN_POPULATION)
+            chunk["population"] = populations
+            for population, rows in chunk.groupby("population", sort=False):
+                blocks.setdefault(str(population), _Blocks()).add(rows)
+    except StopIteration:
+        return []
+    except (KeyError, ValueError, pd.errors.ParserError) as error:
+        msg = (
+            f"{path} cannot be read as rates (node_id population timestamps firing_rates): {error}"
+        )
+        raise UnsupportedSourceError(msg) from error
+    known = {"population", "node_id", "timestamps", "firing_rates"}
+    notes += [f"left out: column {name} of {path.name}" for name in header if name not in known]
+    # FilterNet begins with node_id and writes seconds, PopNet with population and ms.
+    unit = {"node_id": "s", "population": "ms"}.get(header[0])
+    reports = []
+    for population, found in blocks.items():
+        name = path.stem if len(blocks) == 1 else f"{path.stem}_{population}"
+        rates = _Rates(name, path.stem, population, path.name)
+        ids = ids_of_source(np.asarray(found.ids), f"node_id of {path.name}")
+        times, data = np.asarray(found.times), found.values(path)
+        reports.append(rates.report(data, ids, times, unit, path.name, options, notes))
+    return reports
+
+
+def _chunks(path: Path) -> Iterator[pd.DataFrame]:
+    """Yield the rows of a text with a header, some at a time."""
+    reader = pd.read_csv(
+        path,
+        sep=separator_of(path),
+        skipinitialspace=True,
+        dtype={"population": str, "timestamps": np.float64, "firing_rates": np.float64},
+        keep_default_na=False,
+        chunksize=_ROWS,
+        encoding="utf-8-sig",
+    )
+    with closing(reader):
+        yield from reader
+
+
+class _Blocks:
+    """The rates of a population: for each cell, a block of rows whose times ascend."""
+
+    def __init__(self) -> None:
+        self.ids: list[float] = []
+        self.times: list[float] = []
+        self._length = 0
+        self._file: IO[bytes] = TemporaryFile()  # noqa: SIM115 - closed with the array over it
+
+    def add(self, rows: pd.DataFrame) -> None:
+        """Add rows; raise ValueError if a cell has other times than the first one."""
+        ids, times = rows["node_id"].to_numpy(), rows["timestamps"].to_numpy()
+        if ids.dtype.kind not in "iuf":
+            msg = f"node_id has the value {ids[0]!r}; expected integers"
+            raise ValueError(msg)
+        starts = np.flatnonzero((np.diff(ids) != 0) | (np.diff(times) <= 0)) + 1
+        bounds = [0, *starts.tolist(), len(ids)]
+        for start, stop in pairwise(bounds):
+            self._add_block(ids[start], times[start:stop].tolist())
+        self._file.write(np.ascontiguousarray(rows["firing_rates"], np.float64).tobytes())
+
+    def _add_block(self, cell: float, times: list[float]) -> None:
+        continues = bool(self.ids) and self.ids[-1] == cell and self._is_later(times[0])
+        if not continues:
+            self._check_length()
+            self.ids.append(cell)
+            self._length = 0
+        if len(self.ids) == 1:
+            self.times += times
+        elif self.times[self._length : self._length + len(times)] != times:
+            msg = f"cell {cell:g} has other times than cell {self.ids[0]:g}"
+            raise ValueError(msg)
+        self._length += len(times)
+
+    def _is_later(self, time: float) -> bool:
+        return 0 < self._length <= len(self.times) and time > self.times[self._length - 1]
+
+    def _check_length(self) -> None:
+        if self.ids and self._length != len(self.times):
+            msg = f"cell {self.ids[-1]:g} has {self._length} times, not {len(self.times)}"
+            raise ValueError(msg)
+
+    def values(self, path: Path) -> NDArray[np.float64]:
+        """Return the rates, shape (time, cell)."""
+        try:
+            self._check_length()
+        except ValueError as error:
+            msg = f"{path} cannot be read as rates: {error}"
+            raise UnsupportedSourceError(msg) from error
+        self._file.flush()
+        shape = len(self.ids), len(self.times)
+        return np.memmap(self._file, np.float64, "r", shape=shape).T
+
+
+def read_clamps(file: h5py.File, config: ReportConfig, options: ReadOptions) -> ArrayGroup | str:
+    """Read the currents of the clamps of a run, in nA; return text if they cannot be read."""
+    data = first_dataset(file, "data")
+    what = "contains data without times and a description of its columns (a clamp report)"
+    step = options.dt or config.step
+    if step is None:
+        return f"{what}; set its time step in ms with --dt (dt=…)"
+    if data.ndim != 2 or data.dtype.kind not in "iuf" or not data.shape[1]:
+        return f"{what}, of type {data.dtype} and shape {data.shape}: it has no clamps"
+    rows = data.shape[0]
+    if config.rows is not None and abs(rows - config.rows) > 1:
+        return (
+            f"{what} with {rows} rows, where the run has {config.rows} steps: bmtk appends the "
+            "rows of the processes of a parallel run"
+        )
+    if not 0 < step < np.inf:
+        return f"{what}; its time step is {step} ms, expected a positive number"
+    times = RegularTimes(0.0, 1000 / step, rows)
+    variable = " ".join(config.variables)
+    return ArrayGroup(
+        name=config.name,
+        title=f"currents of {variable} clamps".replace("  ", " "),
+        kind="clamp report",
+        axes=(
+            ArrayAxis("times", times.seconds(), label="time", unit="s", index=0),
+            ArrayAxis("clamps", np.arange(data.shape[1]), label="clamp", index=1),
+        ),
+        arrays=(ArrayWithAxes("currents", wrap_array(data), label="i", unit="nA"),),
+    )
