@@ -410,3 +410,28 @@ def test_potentials_without_time_take_the_time_step_of_the_caller(tmp_path: Path
         open_output(source)
     with open_output(source, dt=0.1) as output:
         assert output.potentials[0].times.rate == 10000.0
+
+
+@pytest.mark.parametrize("ids", [("2.0", "1"), ("2.", "1.0"), ("2e0", "1.000"), ("2", "1")])
+def test_ids_of_spikes_may_be_written_as_numbers_without_fraction(
+    ids: tuple[str, str], tmp_path: Path
+) -> None:
+    lines = [f"{time} pop {cell}" for time, cell in zip((0.5, 1.5), ids, strict=True)]
+    (tmp_path / "s.csv").write_text("\n".join(["timestamps population node_ids", *lines]))
+    numbers = np.array([float(cell) for cell in ids], "f4")
+    file = File({"spikes/pop/node_ids": numbers, "spikes/pop/timestamps": np.array([0.5, 1.5])})
+    file.attributes["spikes/pop/timestamps"] = {"units": "ms"}
+
+    for source in (tmp_path / "s.csv", file.write(tmp_path / "s.h5")):
+        with open_output(source) as output:
+            assert output.spikes[0].node_ids.tolist() == [2, 1]
+            assert output.spikes[0].node_ids.dtype == np.int64
+
+
+@pytest.mark.parametrize("cell", ["2.5", "nan", "inf", "9007199254740993.0", "1e300", "-2.0", "x"])
+def test_ids_of_spikes_that_are_no_integers_are_refused(cell: str, tmp_path: Path) -> None:
+    source = tmp_path / "s.csv"
+    source.write_text(f"timestamps population node_ids\n0.5 pop {cell}\n1.5 pop 2.0\n")
+
+    with pytest.raises(SourceError, match=r"s\.csv"):
+        open_output(source)

@@ -1,5 +1,6 @@
 """Read firing rates of FilterNet and PopNet, and currents of clamps: reports without a mapping."""
 
+import mmap
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import pairwise
@@ -149,31 +150,36 @@ def read_text_rates(path: Path, options: ReadOptions, notes: list[str]) -> list[
 
     The rows of a cell follow each other, as bmtk writes them. Rates are kept in a temporary file.
     """
+    blocks: dict[str, _Blocks] = {}
     try:
-        header = list(next(_chunks(path)).columns)
-        blocks: dict[str, _Blocks] = {}
+        header: list[str] = []
         for chunk in _chunks(path):
-            populations = chunk.get("population", options.population or UNKNOWN_POPULATION)
-            chunk["population"] = populations
+            header = header or list(chunk.columns)
+            if "population" not in header:
+                chunk["population"] = options.population or UNKNOWN_POPULATION
             for population, rows in chunk.groupby("population", sort=False):
-                blocks.setdefault(str(population), _Blocks()).add(rows)
-    except StopIteration:
-        return []
+                if population not in blocks:
+                    blocks[population] = _Blocks()
+                blocks[population].add(rows)
+        values = {population: found.values() for population, found in blocks.items()}
     except (KeyError, ValueError, pd.errors.ParserError) as error:
         msg = (
             f"{path} cannot be read as rates (node_id population timestamps firing_rates): {error}"
         )
         raise UnsupportedSourceError(msg) from error
+    finally:
+        for found in blocks.values():
+            found.close()
     known = {"population", "node_id", "timestamps", "firing_rates"}
     notes += [f"left out: column {name} of {path.name}" for name in header if name not in known]
     # FilterNet begins with node_id and writes seconds, PopNet with population and ms.
-    unit = {"node_id": "s", "population": "ms"}.get(header[0])
+    unit = {"node_id": "s", "population": "ms"}.get(next(iter(header), ""))
     reports = []
     for population, found in blocks.items():
         name = path.stem if len(blocks) == 1 else f"{path.stem}_{population}"
-        rates = _Rates(name, path.stem, population, path.name)
+        rates = _Rates(name, path.stem, str(population), path.name)
         ids = ids_of_source(np.asarray(found.ids), f"node_id of {path.name}")
-        times, data = np.asarray(found.times), found.values(path)
+        times, data = np.asarray(found.times), values[population]
         reports.append(rates.report(data, ids, times, unit, path.name, options, notes))
     return reports
 
@@ -200,7 +206,7 @@ class _Blocks:
         self.ids: list[float] = []
         self.times: list[float] = []
         self._length = 0
-        self._file: IO[bytes] = TemporaryFile()  # noqa: SIM115 - closed with the array over it
+        self._file: IO[bytes] = TemporaryFile()  # noqa: SIM115 - see close
 
     def add(self, rows: pd.DataFrame) -> None:
         """Add rows; raise ValueError if a cell has other times than the first one."""
@@ -235,16 +241,16 @@ class _Blocks:
             msg = f"cell {self.ids[-1]:g} has {self._length} times, not {len(self.times)}"
             raise ValueError(msg)
 
-    def values(self, path: Path) -> NDArray[np.float64]:
-        """Return the rates, shape (time, cell)."""
-        try:
-            self._check_length()
-        except ValueError as error:
-            msg = f"{path} cannot be read as rates: {error}"
-            raise UnsupportedSourceError(msg) from error
+    def values(self) -> NDArray[np.float64]:
+        """Return the rates, shape (time, cell); raise ValueError if the last cell lacks some."""
+        self._check_length()
         self._file.flush()
-        shape = len(self.ids), len(self.times)
-        return np.memmap(self._file, np.float64, "r", shape=shape).T
+        mapped = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+        return np.frombuffer(mapped, np.float64).reshape(len(self.ids), len(self.times)).T
+
+    def close(self) -> None:
+        """Close the file; the values stay."""
+        self._file.close()
 
 
 def read_clamps(file: h5py.File, config: ReportConfig, options: ReadOptions) -> ArrayGroup | str:
