@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from ndx_simulation_output.errors import ShapeMismatchError
 from ndx_simulation_output.recording import RegularTimes, Timestamps
+from ndx_simulation_output.recording.times import meant_rate, meant_step
 
 LIMITS = st.none() | st.integers(-400, 400).map(lambda sixteenths: sixteenths / 16)
 RATES = st.sampled_from([1 / 2.5e-5, 1 / 1e-4, 1000 / 0.025, 1000 / 0.1, 10.0, 3.0, 0.7])
@@ -105,3 +106,41 @@ def test_a_rate_must_be_positive(rate):
 def test_a_start_must_be_finite(start):
     with pytest.raises(ShapeMismatchError, match="finite start"):
         RegularTimes(start, 1.0, 3)
+
+
+SINGLE = [0.1, 0.025, 0.05, 0.01, 0.0125, 0.04096, 0.2, 1e-4, 5e-5]
+
+
+@pytest.mark.parametrize("step", SINGLE)
+def test_the_step_that_float32_has_rounded_is_found(step):
+    assert meant_step(float(np.float32(step))) == step
+    assert meant_rate(float(np.float32(step)), 1000.0) == 1000.0 / step
+    assert meant_step(step) == step
+
+
+@pytest.mark.parametrize("rate", [3000.0, 30000.0, 44100.0, 60.0])
+def test_the_rate_whose_step_was_rounded_is_found(rate):
+    assert meant_rate(float(np.float32(1000 / rate)), 1000.0) == rate
+    assert meant_rate(1000 / rate, 1000.0) == rate
+
+
+@pytest.mark.parametrize("ulps", [-3, -1, 1, 2])
+def test_a_few_last_digits_of_float64_are_rounding(ulps):
+    step = 0.1 + ulps * np.spacing(0.1)
+
+    assert meant_step(step) == 0.1
+
+
+@pytest.mark.parametrize("step", [0.1234567, np.pi / 30, 0.1000003, 0.09999, 1 / 24.414])
+def test_a_step_that_is_not_round_is_kept(step):
+    single = float(np.float32(step))
+
+    assert meant_rate(single, 1000.0) in {1000.0 / single, 1000.0 / step}
+    assert abs(meant_step(single) - step) <= np.spacing(np.float32(step))
+    assert meant_rate(step, 1000.0) == pytest.approx(1000.0 / step, rel=1e-15)
+
+
+@given(st.floats(2.0**-13, 1e3, width=32))
+def test_no_step_is_changed_by_more_than_its_rounding(step):
+    assert np.float32(meant_step(step)) == np.float32(step)
+    assert meant_rate(step, 1000.0) == pytest.approx(1000.0 / step, rel=2.0**-23)

@@ -197,6 +197,61 @@ def test_a_report_keeps_values_ids_order_and_times_through_the_other_dialect(fil
                 assert one.times.start == pytest.approx(other.times.start, rel=1e-12)
 
 
+@pytest.mark.parametrize("dialect", ["bbp", "allen"])
+@pytest.mark.parametrize("dtype", ["<f4", ">f4", "<f8"])
+@pytest.mark.parametrize(
+    ("triple", "start", "rate"),
+    [
+        ([0.0, 0.3, 0.1], 0.0, 1e4),
+        ([1000.1, 1000.175, 0.025], 1.0001, 4e4),
+        ([0.0, 0.1, 1 / 30], 0.0, 3e4),
+        ([5.0, 5.3703701, 0.1234567], 0.005, None),
+    ],
+)
+def test_times_rounded_to_float32_have_the_rate_a_person_meant(
+    triple: list[float], start: float, rate: float | None, dtype: str, dialect: str, tmp_path: Path
+) -> None:
+    rounded = np.asarray(np.float32(triple), dtype)
+    file = report(time=rounded, dialect=dialect, element_pos=np.zeros(3))
+    source = file.write(tmp_path / "v.h5")
+
+    back = _there_and_back(source, tmp_path)
+
+    with open_output(tmp_path / "between.nwb") as output:
+        times = output["v"].times
+        assert (times.start, times.rate) == (start, rate or 1000.0 / float(np.float32(triple[2])))
+    assert differences(source, back[0]) == []
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize(
+    ("made", "rate"),
+    [
+        (lambda: np.arange(1000) * 0.1, 1e4),
+        (lambda: 10.3 + np.arange(50) * 0.025, 4e4),
+        (lambda: np.cumsum(np.full(5000, 0.025)), 4e4),
+        (lambda: np.arange(90) / 30, 3e4),
+        (lambda: np.cumsum(np.full(1000, 0.1, "f4")), None),
+        (lambda: np.append(np.arange(9) * 0.1, 0.95), None),
+    ],
+)
+def test_a_vector_of_times_is_regular_where_it_was_meant_to_be(
+    made: Any, rate: float | None, dtype: str, tmp_path: Path
+) -> None:
+    vector = made().astype(dtype)
+    data = np.zeros((len(vector), 3), np.float32)
+    source = report(data=data, time=None).write(tmp_path / "v.h5")
+    with h5py.File(source, "r+") as file:
+        file["report/pop/mapping/time"] = vector
+        file["report/pop/mapping/time"].attrs["units"] = "ms"
+
+    with open_output(source) as output:
+        times = output["v"].times
+        error = np.spacing(np.abs(vector).max()) / 1e3 + 1e-12
+        np.testing.assert_allclose(times.seconds(), vector / 1e3, rtol=0, atol=error)
+        assert getattr(times, "rate", None) == rate
+
+
 @given(file=spike_files())
 @relaxed
 def test_any_spikes_come_back_the_same_to_the_bit(file: File) -> None:

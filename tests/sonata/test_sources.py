@@ -14,6 +14,7 @@ from pynwb import NWBHDF5IO, NWBFile
 from ndx_simulation_output import SimulationOutputWarning, convert, export_sonata, open_output
 from ndx_simulation_output.errors import SourceError, UnitWarning, UnsupportedSourceError
 from ndx_simulation_output.recording import UNKNOWN, SimulationOutput, Unit
+from ndx_simulation_output.sonata.config import read_config
 from tests.sonata.making import SESSION, File, ecp, report, spikes
 
 
@@ -117,6 +118,16 @@ def test_a_configuration_of_blue_brain_names_its_files(run: Path) -> None:
     assert (facts.simulator, facts.seed, facts.temperature) == ("NEURON", 7, 34.0)
     assert facts.time_step == 0.025 / 1000
     assert facts.duration == 0.04
+
+
+@pytest.mark.parametrize(("dt", "step"), [("0.02500000037252903", 2.5e-5), ("0.0251", 2.51e-5)])
+def test_a_time_step_that_float32_has_rounded_is_the_one_that_was_meant(
+    dt: str, step: float, tmp_path: Path
+) -> None:
+    config = tmp_path / "simulation_config.json"
+    config.write_text(f'{{"run": {{"dt": {dt}, "tstop": 10}}}}')
+
+    assert read_config(config).run.time_step == step
 
 
 def test_a_configuration_of_allen_names_its_files(run: Path) -> None:

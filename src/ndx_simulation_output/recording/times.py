@@ -1,5 +1,6 @@
 """Times of the rows of a recording, in seconds."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,3 +78,59 @@ class Timestamps:
 
 Times = RegularTimes | Timestamps
 """Times of the rows of a recording."""
+
+
+def meant_step(step: float, error: float | None = None) -> float:
+    """Return the round number that ``step`` is, apart from rounding, or else ``step``.
+
+    ``error`` is the relative error of rounding; by default that of float32 if ``step`` is a value
+    of float32, otherwise a few units in the last place of float64.
+
+    Example
+    -------
+    >>> meant_step(float(np.float32(0.1))), meant_step(float(np.float32(0.1234567)))
+    (0.1, 0.12345670163631439)
+
+    """
+    error = rounding_of(step) if error is None else error
+    rounded = _rounded(step, _digits(error))
+    return rounded if math.isclose(rounded, step, rel_tol=error) else step
+
+
+def meant_rate(step: float, per_second: float, error: float | None = None) -> float:
+    """Return the rate (Hz) of a ``step`` in units of which ``per_second`` are a second.
+
+    The step or the rate is the round number that it is apart from rounding, as in ``meant_step``.
+
+    Example
+    -------
+    >>> meant_rate(float(np.float32(0.1)), 1000.0), meant_rate(float(np.float32(1 / 30)), 1000.0)
+    (10000.0, 30000.0)
+
+    """
+    error = rounding_of(step) if error is None else error
+    meant = meant_step(step, error)
+    # 1000 / step is rounded once; a product with 0.001 would be rounded twice.
+    rate = per_second / meant
+    rounded = _rounded(rate, _digits(error) - 1)
+    return rounded if meant == step and math.isclose(rounded, rate, rel_tol=error) else rate
+
+
+def rounding_of(values: float | NDArray[np.float64]) -> float:
+    """Return the relative error of rounding of the largest value: of float32 if all values are."""
+    largest = float(np.max(np.abs(values)))
+    with np.errstate(over="ignore"):
+        is_single = bool(np.all(np.float32(values) == values))
+    if not (largest and math.isfinite(largest)):
+        return 2.0**-52
+    spacing = np.spacing(np.float32(largest)) / 2 if is_single else 4 * np.spacing(largest)
+    return float(spacing) / largest
+
+
+def _digits(error: float) -> int:
+    """Return how many digits a round number has: few enough that others are hardly ever near."""
+    return int(-math.log10(error)) - 2
+
+
+def _rounded(value: float, digits: int) -> float:
+    return float(f"{value:.{digits - 1}e}") if digits > 0 else value

@@ -10,6 +10,7 @@ from typing import Any
 
 from ndx_simulation_output.errors import ConfigurationError
 from ndx_simulation_output.recording import Run
+from ndx_simulation_output.recording.times import meant_step
 
 SUFFIXES = (".h5", ".hdf", ".hdf5")
 """Suffixes of HDF5 files; a report whose name ends in one is stored under its name by bmtk."""
@@ -373,7 +374,7 @@ def _read_run(config: Mapping[str, Any], text: str) -> Run:
     simulator = config.get("target_simulator")
     return Run(
         simulator=simulator if isinstance(simulator, str) else None,
-        time_step=step / 1000 if step is not None else None,
+        time_step=meant_step(step) / 1000 if step else None,
         duration=(stop - start) / 1000 if stop is not None else None,
         temperature=_number(_mapping(config.get("conditions")).get("celsius")),
         seed=seed if isinstance(seed, int) and not isinstance(seed, bool) else None,

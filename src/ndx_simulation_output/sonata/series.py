@@ -19,6 +19,7 @@ from ndx_simulation_output.recording import (
     parse_unit,
     unit_symbol,
 )
+from ndx_simulation_output.recording.times import meant_rate, meant_step, rounding_of
 from ndx_simulation_output.recording.views import Scaled
 from ndx_simulation_output.sonata.hdf5 import (
     attribute_text,
@@ -36,6 +37,8 @@ TRIPLE = 3
 
 _MS = 1e-3
 _SMALLEST_STEP = 1e-300  # smaller steps have an infinite rate
+_ADDED = 1e-11  # relative error of a step that was added up to many times
+_DRIFT = 1e-6  # part of a step by which times that were added up may differ from regular ones
 
 
 def read_times(
@@ -75,14 +78,23 @@ def read_times(
 
 
 def times_of_rows(values: NDArray[np.float64], seconds: float, where: str) -> Times:
-    """Return the times of rows in units of ``seconds``: regular if their steps are equal."""
-    steps = np.diff(values)
-    if not np.all(steps > 0):
+    """Return the times of rows in units of ``seconds``: regular if so apart from rounding."""
+    if not np.all(np.diff(values) > 0):
         msg = f"{where} does not ascend"
         raise SourceError(msg)
-    if len(values) > 1 and np.allclose(steps, steps.mean(), rtol=1e-9, atol=0.0):
-        return _regular_times(values[0], steps.mean(), len(values), seconds, where)
-    return Timestamps(values * seconds)
+    per_second, count = _per_second(seconds), len(values)
+    span = float(np.ptp(values)) if count else 0.0
+    if not (span and np.isfinite(span)):
+        return Timestamps(values / per_second)
+    error = rounding_of(values)
+    rounding = 2 * error * float(np.abs(values).max())
+    start, step = meant_step(float(values[0]), error), span / (count - 1)
+    rate = meant_rate(step, per_second, max(2 * rounding / span, _ADDED))
+    expected = start + np.arange(count) * (per_second / rate)
+    is_even = np.allclose(np.diff(values), step, rtol=1e-9, atol=rounding)
+    if not is_even or np.abs(values - expected).max() > rounding + _DRIFT * step:
+        return Timestamps(values / per_second)
+    return RegularTimes(start / per_second, rate, count)
 
 
 def _regular_times(
@@ -92,9 +104,14 @@ def _regular_times(
     if not (np.isfinite(start) and np.isfinite(step) and step > _SMALLEST_STEP):
         msg = f"{where} has start {start} and step {step}; expected a finite start, a positive step"
         raise SourceError(msg)
-    per_second = round(1 / seconds, 9)
-    # start / 1000 and 1000 / step are rounded once; a product with 0.001 would be rounded twice.
-    return RegularTimes(float(start / per_second), float(per_second / step), rows)
+    per_second = _per_second(seconds)
+    start = meant_step(start) / per_second
+    return RegularTimes(start, meant_rate(step, per_second), rows)
+
+
+def _per_second(seconds: float) -> float:
+    """Return how many units of ``seconds`` a second has: division by it is rounded once."""
+    return round(1 / seconds, 9)
 
 
 def implied_rows(triple: Sequence[float]) -> int | None:
@@ -211,11 +228,15 @@ def _is_valid(
     triple: Sequence[float], attributes: Mapping[str, Any], times: RegularTimes, rows: int | None
 ) -> bool:
     """Return True if a triple of the source describes ``times``."""
+    start, _, step = triple
+    seconds = _seconds(attributes)
     try:
-        found = _regular_times(triple[0], triple[2], rows or 0, _seconds(attributes), "time")
+        found = _regular_times(start, step, rows or 0, seconds, "time")
     except SourceError:
         return False
-    return times == found
+    # Version 0.3.0 did not recognise the step that a person meant.
+    per_second = _per_second(seconds)
+    return times in {found, RegularTimes(start / per_second, per_second / step, rows or 0)}
 
 
 def _seconds(attributes: Mapping[str, Any]) -> float:
