@@ -59,8 +59,9 @@ def open_output(
     """Open the output of a simulation or an instrument, or an NWB file, without reading the data.
 
     Several NWB files, such as those of the ranks of a parallel job, are merged: reports of the same
-    name are joined along the compartments, and spikes of the same population are joined. A file
-    that ``nwb.stream`` or ``neuron.record`` is still writing shows the data of its last flush.
+    name are joined along the compartments, or along time if they are parts of one run with the same
+    cells, and spikes of the same population are joined. A file that ``nwb.stream`` or
+    ``neuron.record`` is still writing shows the data of its last flush.
 
     Parameters
     ----------

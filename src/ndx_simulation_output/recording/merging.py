@@ -1,9 +1,11 @@
-"""Merge the outputs of the ranks of a parallel run."""
+"""Merge the outputs of the ranks of a parallel run, or of the parts of a run in time."""
 
+import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
+from itertools import combinations, pairwise, product
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,6 +19,13 @@ from ndx_simulation_output.errors import (
 )
 from ndx_simulation_output.recording.array_groups import ArrayGroup
 from ndx_simulation_output.recording.compartments import CompartmentTable
+from ndx_simulation_output.recording.continuing import (
+    Span,
+    by_start,
+    join_potentials_in_time,
+    join_reports_in_time,
+    span_of,
+)
 from ndx_simulation_output.recording.network import NetworkSnapshot
 from ndx_simulation_output.recording.output import (
     ExtracellularPotential,
@@ -37,10 +46,12 @@ _Parts = list[tuple[str, _Item]]
 def merge_outputs(named: Sequence[tuple[str, SimulationOutput]]) -> SimulationOutput:
     """Merge several outputs, each passed with its file name.
 
-    Reports with the same name are concatenated along the compartments, and spikes are combined by
-    population, in the order of the files. Objects that are in one file only are unchanged. Session
-    and run values are taken from the first file that defines them, with a warning if another file
-    differs. Report data are not loaded; closing the result closes all outputs.
+    Reports with the same name are concatenated along the compartments, in the order of the files.
+    If they have the same cells and other times, they are parts of a run and are joined along time,
+    in its order, as potentials are. Spikes are combined by population. Objects that are in one file
+    only are unchanged. Session and run values are taken from the first file that defines them, with
+    a warning if another file differs. Report data are not loaded; closing the result closes all
+    outputs.
     """
     if len(named) == 1:
         return named[0][1]
@@ -50,12 +61,13 @@ def merge_outputs(named: Sequence[tuple[str, SimulationOutput]]) -> SimulationOu
     potentials = _grouped(named, lambda output: output.potentials, lambda one: one.name)
     arrays = _grouped(named, lambda output: output.arrays, lambda group: group.name)
     networks = _grouped(named, lambda output: output.networks, lambda network: network.name)
-    run = _first_values([(name, asdict(output.run)) for name, output in named])
+    run = _first_values([(name, _run_values(output, named)) for name, output in named])
+    spans = {name: _span(output) for name, output in named}
     sections = dict.fromkeys(section for _, output in named for section in output.session)
     merged = SimulationOutput(
         reports=tuple(_join_reports(parts, notes) for parts in reports),
-        spikes=tuple(_join_spikes(parts, notes) for parts in spikes),
-        potentials=tuple(map(_only_one, potentials)),
+        spikes=tuple(_join_spikes(parts, spans, notes) for parts in spikes),
+        potentials=tuple(_join_potentials(parts, notes) for parts in potentials),
         arrays=tuple(map(_only_one, arrays)),
         networks=tuple(map(_only_one, networks)),
         run=Run(**run),
@@ -126,7 +138,41 @@ def _grouped(
 
 
 def _join_reports(parts: _Parts[Report], notes: list[str]) -> Report:
-    file, first = parts[0]
+    """Join reports of one name: along time if parts have the same cells and begin at other times.
+
+    Several files may have the cells of one part, as the ranks of each run.
+    """
+    spans = [span_of(report.times) for _, report in parts]
+    known = [span for span in spans if span is not None]
+    groups = by_start(known) if len(known) == len(parts) else []
+    if len(groups) < 2 or not _share_cells(parts, groups):
+        return _join_cells(parts, notes)
+    joined = []
+    for group in groups:
+        files = [parts[position] for position in group]
+        joined.append((" and ".join(name for name, _ in files), _join_cells(files, notes)))
+    _check_properties(joined, without="times")
+    where = f"report {joined[0][1].name!r}"
+    _note_provenance(where, (report.provenance for _, report in joined), notes)
+    report, found = join_reports_in_time(joined)
+    notes += found
+    return report
+
+
+def _share_cells(parts: _Parts[Report], groups: Sequence[Sequence[int]]) -> bool:
+    """Return True if reports that begin at different times have a cell in common."""
+    cells = [
+        np.concatenate(
+            [np.asarray(parts[position][1].compartments.cell_ids[:]) for position in group]
+        )
+        for group in groups
+    ]
+    return any(len(np.intersect1d(one, other)) for one, other in combinations(cells, 2))
+
+
+def _join_cells(parts: _Parts[Report], notes: list[str]) -> Report:
+    """Join reports of the same times along the compartments."""
+    first = parts[0][1]
     if len(parts) == 1:
         return first
     rows = [report.times.count for _, report in parts]
@@ -136,21 +182,14 @@ def _join_reports(parts: _Parts[Report], notes: list[str]) -> Report:
         )
         msg = f"report {first.name!r} has numbers of rows that differ: {found}; expected the same"
         raise ShapeMismatchError(msg)
-    expected = _properties(first)
+    _check_properties(parts)
     for name, report in parts[1:]:
-        for key, found in _properties(report).items():
-            if found != expected[key]:
-                msg = (
-                    f"report {first.name!r} has the {key} {found} in {name}; expected "
-                    f"{expected[key]}, as in {file}"
-                )
-                raise ShapeMismatchError(msg)
         # Regular times of equal start, rate and count are equal.
         is_regular = isinstance(first.times, RegularTimes)
         if not is_regular and not np.array_equal(first.times.seconds(), report.times.seconds()):
             msg = (
-                f"report {first.name!r} has other timestamps in {name} than in {file}; expected "
-                "the same"
+                f"report {first.name!r} has other timestamps in {name} than in {parts[0][0]}; "
+                "expected the same"
             )
             raise ShapeMismatchError(msg)
     where = f"report {first.name!r}"
@@ -162,6 +201,20 @@ def _join_reports(parts: _Parts[Report], notes: list[str]) -> Report:
         compartments=join_tables([report.compartments for _, report in parts]),
         provenance={},
     )
+
+
+def _check_properties(parts: _Parts[Report], *, without: str = "") -> None:
+    """Raise a ShapeMismatchError unless reports have the properties of the first."""
+    file, first = parts[0]
+    expected = _properties(first)
+    for name, report in parts[1:]:
+        for key, found in _properties(report).items():
+            if found != expected[key] and key != without:
+                msg = (
+                    f"report {first.name!r} has the {key} {found} in {name}; expected "
+                    f"{expected[key]}, as in {file}"
+                )
+                raise ShapeMismatchError(msg)
 
 
 def _properties(report: Report) -> dict[str, Any]:
@@ -194,36 +247,172 @@ def _check_cells(where: str, parts: _Parts[Any]) -> None:
         seen |= dict.fromkeys(own, name)
 
 
-def _join_spikes(parts: _Parts[Spikes], notes: list[str]) -> Spikes:
+def _join_potentials(
+    parts: _Parts[ExtracellularPotential], notes: list[str]
+) -> ExtracellularPotential:
+    """Join potentials of one name along time if they begin at different times."""
+    spans = [span for _, potential in parts if (span := span_of(potential.times)) is not None]
+    groups = by_start(spans)
+    if len(parts) == 1 or len(groups) < len(parts):
+        return _only_one(parts)
+    ordered = [parts[group[0]] for group in groups]
+    _note_provenance(
+        repr(ordered[0][1].name), (potential.provenance for _, potential in ordered), notes
+    )
+    potential, found = join_potentials_in_time(ordered)
+    notes += found
+    return potential
+
+
+def _span(output: SimulationOutput) -> Span | None:
+    """Return the span of the reports, potentials and intervals of an output."""
+    times = [report.times for report in output.reports]
+    times += [potential.times for potential in output.potentials]
+    spans = [span_of(some) for some in times]
+    spans += [
+        Span(float(some.intervals.min()), float(some.intervals.max()), 0.0)
+        for some in output.spikes
+        if some.intervals is not None and some.intervals.size
+    ]
+    known = [span for span in spans if span is not None]
+    if not known:
+        return None
+    return Span(
+        min(span.first for span in known),
+        max(span.last for span in known),
+        max(span.step for span in known),
+    )
+
+
+def _run_values(
+    output: SimulationOutput, named: Sequence[tuple[str, SimulationOutput]]
+) -> dict[str, Any]:
+    """Return the parameters of a run, without the duration if parts of it have others."""
+    values = asdict(output.run)
+    spans = [span for _, other in named if (span := _span(other)) is not None]
+    if len(by_start(spans)) > 1 and len({other.run.duration for _, other in named}) > 1:
+        values["duration"] = None
+    return values
+
+
+def _parts_in_time(parts: _Parts[Spikes], spans: Mapping[str, Span | None]) -> list[_Parts[Spikes]]:
+    """Return the spikes of each part of a run, in the order of time if that is known."""
+    known = [span for name, _ in parts if (span := spans[name]) is not None]
+    if len(known) < len(parts):
+        return [parts]
+    return [[parts[position] for position in group] for group in by_start(known)]
+
+
+def _check_order(where: str, groups: Sequence[_Parts[Spikes]]) -> None:
+    """Raise a SourceError if a cell still has spikes after those of the next part of a run."""
+    for before, after in pairwise(groups):
+        for (name, one), (other, two) in product(before, after):
+            shared = np.intersect1d(one.node_ids, two.node_ids)
+            mine = one.times[np.isin(one.node_ids, shared)]
+            others = two.times[np.isin(two.node_ids, shared)]
+            if len(mine) and mine.max() > others.min():
+                msg = (
+                    f"cell {shared[0]} of the spikes of {where} is in {name} until "
+                    f"{mine.max():.9g} s and in {other} from {others.min():.9g} s; expected that "
+                    "one begins where the other ends"
+                )
+                raise SourceError(msg)
+
+
+def _without_repeats(
+    where: str, groups: Sequence[_Parts[Spikes]], notes: list[str]
+) -> list[_Parts[Spikes]]:
+    """Return spikes without those with which a part of a run repeats the end of the one before."""
+    kept = [list(groups[0])]
+    for group in groups[1:]:
+        ended = [spikes for _, spikes in kept[-1] if len(spikes.times)]
+        last = max((spikes.times.max() for spikes in ended), default=math.nan)
+        cells = [spikes.node_ids[spikes.times == last] for spikes in ended]
+        again = np.concatenate([np.zeros(0, np.int64), *cells])
+        kept.append([])
+        for name, spikes in group:
+            repeated = (spikes.times == last) & np.isin(spikes.node_ids, again)
+            if repeated.any():
+                notes.append(
+                    f"{name}: {repeated.sum()} spikes of {where} at {last:.9g} s, with which the "
+                    "part before ends, are kept once"
+                )
+            kept[-1].append((name, _where(spikes, ~repeated)))
+    return kept
+
+
+def _where(spikes: Spikes, mask: NDArray[np.bool_]) -> Spikes:
+    if mask.all():
+        return spikes
+    columns = {name: values[mask] for name, values in spikes.columns.items()}
+    return replace(
+        spikes, node_ids=spikes.node_ids[mask], times=spikes.times[mask], columns=columns
+    )
+
+
+def _join_spikes(
+    parts: _Parts[Spikes], spans: Mapping[str, Span | None], notes: list[str]
+) -> Spikes:
     """Join spikes; the result is sorted by cell or time if all files are, else in file order."""
     if len(parts) == 1:
         return parts[0][1]
-    spikes = [some for _, some in parts]
-    where = f"population {spikes[0].population!r}"
-    _check_cells(f"the spikes of {where}", [(name, _recorded(some)) for name, some in parts])
+    where = f"population {parts[0][1].population!r}"
+    groups = _parts_in_time(parts, spans)
+    for group in groups:
+        _check_cells(f"the spikes of {where}", [(name, _recorded(some)) for name, some in group])
+    _check_order(where, groups)
+    groups = _without_repeats(where, groups, notes)
+    spikes = [some for group in groups for _, some in group]
     _note_provenance(f"the spikes of {where}", (some.provenance for some in spikes), notes)
     ids = np.concatenate([some.node_ids for some in spikes])
     times = np.concatenate([some.times for some in spikes])
     order = np.arange(len(times))
-    if all((np.diff(some.node_ids.astype(np.int64)) >= 0).all() for some in spikes):
+    if len(groups) > 1 and all((np.diff(some.times) >= 0).all() for some in spikes):
+        order = np.argsort(times, kind="stable")
+    elif all((np.diff(some.node_ids.astype(np.int64)) >= 0).all() for some in spikes):
         order = np.argsort(ids, kind="stable")
     elif all((np.diff(some.times) >= 0).all() for some in spikes):
         order = np.argsort(times, kind="stable")
     names = dict.fromkeys(name for some in spikes for name in some.columns)
     columns = {name: _column(name, spikes)[order] for name in names}
-    intervals = spikes[0].intervals
-    if any(not _same(some.intervals, intervals) for some in spikes):
-        notes.append(f"left out: when cells of {where} were recorded, which differs between files")
-        intervals = None
+    intervals = _join_intervals(where, groups, notes)
     silent = [some.silent for some in spikes if some.silent is not None]
     return Spikes(
         spikes[0].population,
         ids[order],
         times[order],
         columns,
-        silent=np.concatenate(silent) if silent else None,
+        # A cell may be silent in one part of a run only.
+        silent=np.setdiff1d(np.concatenate(silent), ids) if silent else None,
         intervals=intervals,
     )
+
+
+def _join_intervals(
+    where: str, groups: Sequence[_Parts[Spikes]], notes: list[str]
+) -> NDArray[np.float64] | None:
+    """Return the intervals in which all cells were recorded, of one part of a run after another."""
+    known = []
+    for group in groups:
+        first = group[0][1].intervals
+        if first is None and all(some.intervals is None for _, some in group):
+            continue
+        if first is None or any(not _same(some.intervals, first) for _, some in group):
+            notes.append(
+                f"left out: when cells of {where} were recorded, which differs between files"
+            )
+            return None
+        known.append(first)
+    if not known or len(known) < len(groups):
+        return None
+    joined = known[0]
+    for one in known[1:]:
+        touches = len(joined) and len(one) and math.isclose(joined[-1, 1], one[0, 0])
+        if touches:
+            joined = np.concatenate([joined[:-1], [[joined[-1, 0], one[0, 1]]], one[1:]])
+        else:
+            joined = np.concatenate([joined, one])
+    return joined
 
 
 def _recorded(spikes: Spikes) -> NDArray[Any]:

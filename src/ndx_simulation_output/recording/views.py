@@ -1,6 +1,6 @@
 """Lazy views of arrays: transposed, selected, reordered, scaled, joined."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -442,6 +442,18 @@ class Joined(LazyArrayBase):
 
     def _empty(self, rows: slice, n_columns: int) -> NDArray[Any]:
         return np.empty((len(range(*rows.indices(self.shape[0]))), n_columns), self.dtype)
+
+
+def join_rows(arrays: Sequence[LazyArray]) -> LazyArray:
+    """Return the rows of matrices of one type, one matrix after another.
+
+    Example
+    -------
+    >>> join_rows([np.zeros((2, 1)), np.ones((3, 1))])[1:4, 0:1].tolist()
+    [[0.0], [1.0], [1.0]]
+
+    """
+    return Transposed(Joined(tuple(map(Transposed, arrays))))
 
 
 def _kind(array: LazyArray) -> tuple[int, np.dtype[Any]]:
