@@ -66,9 +66,10 @@ def open_output(
     Parameters
     ----------
     path
-        SONATA output as a file, several files, a directory or a ``simulation_config.json``; a
-        ``storage.h5`` of Neuronvisio; a file of PyMoDAQ or ANNarchy; or NWB files. An NWB file may
-        be a URL that fsspec can open, such as ``https://…`` or ``s3://…``.
+        SONATA output as a file, several files, a directory or a ``simulation_config.json``, or
+        several of them that are parts of a run in time; a ``storage.h5`` of Neuronvisio; a file of
+        PyMoDAQ or ANNarchy; or NWB files. An NWB file may be a URL that fsspec can open, such as
+        ``https://…`` or ``s3://…``.
     unit
         Units of reports and potentials by name, such as ``{"v_report": "mV"}``.
     time_unit

@@ -12,7 +12,12 @@ import pytest
 from pynwb import NWBHDF5IO, NWBFile
 
 from ndx_simulation_output import SimulationOutputWarning, convert, export_sonata, open_output
-from ndx_simulation_output.errors import SourceError, UnitWarning, UnsupportedSourceError
+from ndx_simulation_output.errors import (
+    ShapeMismatchError,
+    SourceError,
+    UnitWarning,
+    UnsupportedSourceError,
+)
 from ndx_simulation_output.recording import UNKNOWN, SimulationOutput, Unit
 from ndx_simulation_output.sonata.config import read_config
 from tests.sonata.making import SESSION, File, ecp, report, spikes
@@ -664,3 +669,65 @@ def test_a_compartment_set_that_is_not_found_is_told_of(sets: str | None, run: P
     with open_output(_with_sections(run, [0, 4], config)) as output:
         assert "position" not in output["soma"].compartments.columns
         assert "positions of report 'soma' are unknown" in output.notes[0]
+
+
+def _part(directory: Path, start: float, *, dialect: str = "allen", **options: Any) -> Path:
+    """Write the output of a part of a run from ``start`` (ms): a report, potentials and spikes."""
+    directory.mkdir()
+    time = (start, start + 0.3, 0.1)
+    data = np.arange(9, dtype="f4").reshape(3, 3) + np.float32(100 * start)
+    file = report(time=time, data=data, dialect=dialect, element_pos=np.zeros(3), **options)
+    file.write(directory / "v_report.h5")
+    spikes([4, 1], [start, start + 0.25]).write(directory / "spikes.h5")
+    ecp(data[:, :2], time=time).write(directory / "ecp.h5")
+    config = {"run": {"tstart": start, "tstop": start + 0.3, "dt": 0.1}, "output": {}}
+    config["output"]["output_dir"] = "."
+    config["reports"] = {"v_report": {"variable_name": "v"}, "ecp": {"variable_name": "v"}}
+    (directory / "simulation_config.json").write_text(json.dumps(config))
+    return directory
+
+
+def _files(directory: Path) -> list[Path]:
+    return [directory / name for name in ("v_report.h5", "spikes.h5", "ecp.h5")]
+
+
+@pytest.mark.filterwarnings("ignore::ndx_simulation_output.SimulationOutputWarning")
+@pytest.mark.parametrize(
+    "sources",
+    [
+        lambda parts: parts,
+        lambda parts: [part / "simulation_config.json" for part in parts],
+        lambda parts: [path for part in parts for path in _files(part)],
+    ],
+    ids=["directories", "configurations", "files"],
+)
+@pytest.mark.parametrize("dialect", ["allen", "bbp"])
+def test_parts_of_a_run_in_time_are_joined(sources: Any, dialect: str, tmp_path: Path) -> None:
+    starts = {"b": 10.3, "c": 10.6, "a": 10.0}
+    parts = [_part(tmp_path / name, start, dialect=dialect) for name, start in starts.items()]
+
+    convert(sources(parts), tmp_path / "run.nwb", metadata=SESSION)
+    export_sonata(tmp_path / "run.nwb", tmp_path / "back")
+
+    with h5py.File(tmp_path / "back" / "v_report.h5") as back:
+        pop = back["report/pop"]
+        assert pop["data"][:, 0].tolist() == [1000, 1003, 1006, 1030, 1033, 1036, 1060, 1063, 1066]
+        assert pop["mapping/time"][:].tolist() == pytest.approx([10.0, 10.9, 0.1])
+        assert ("index_pointer" in pop["mapping"]) == (dialect == "allen")
+    with h5py.File(tmp_path / "back" / "ecp.h5") as back:
+        assert back["ecp/data"].shape == (9, 2)
+    with h5py.File(tmp_path / "back" / "spikes.h5") as back:
+        times = back["spikes/pop/timestamps"][:]
+        assert times.tolist() == pytest.approx([10.0, 10.25, 10.3, 10.55, 10.6, 10.85])
+
+
+@pytest.mark.filterwarnings("ignore::ndx_simulation_output.SimulationOutputWarning")
+def test_parts_of_a_run_with_a_gap_or_other_cells_are_refused(tmp_path: Path) -> None:
+    first = _part(tmp_path / "a", 10.0)
+    gap = _part(tmp_path / "gap", 10.5)
+    other = _part(tmp_path / "other", 10.3, cells=(4, 2))
+
+    with pytest.raises(ShapeMismatchError, match=r"of \S*a ends at 0\.0102 s and .*gap begins at"):
+        open_output([gap, first])
+    with pytest.raises(ShapeMismatchError, match="have other cells, such as 1; expected the same"):
+        open_output([first, other])

@@ -14,9 +14,16 @@ from numpy.typing import NDArray
 from ndx_simulation_output.errors import ShapeMismatchError
 from ndx_simulation_output.recording.arrays import LazyArray
 from ndx_simulation_output.recording.compartments import CompartmentTable
-from ndx_simulation_output.recording.output import ExtracellularPotential, Report
+from ndx_simulation_output.recording.output import (
+    ExtracellularPotential,
+    Provenance,
+    Report,
+)
 from ndx_simulation_output.recording.times import RegularTimes, Times, Timestamps
 from ndx_simulation_output.recording.views import Columns, Part, join_rows
+
+_OF_PART = {"time", "rows", "implied_rows", "order"}
+"""Keys of a provenance that describe a part of a run, not the run."""
 
 _TOLERANCE = 0.01
 """Part of a step by which the start of a part may differ: starts are rounded to float32."""
@@ -73,7 +80,8 @@ def join_reports_in_time(parts: Sequence[tuple[str, Report]]) -> tuple[Report, l
     ]
     named = [(f"{where} of {name}", report.times) for name, report in parts]
     data, times, notes = _join(named, matrices)
-    return replace(first, data=data, times=times, provenance={}), notes
+    provenance = common_provenance([report.provenance for _, report in parts])
+    return replace(first, data=data, times=times, provenance=provenance), notes
 
 
 def join_potentials_in_time(
@@ -92,7 +100,17 @@ def join_potentials_in_time(
                 raise ShapeMismatchError(msg)
     named = [(f"{first.name!r} of {name}", potential.times) for name, potential in parts]
     data, times, notes = _join(named, [potential.data for _, potential in parts])
-    return replace(first, data=data, times=times, provenance={}), notes
+    provenance = common_provenance([potential.provenance for _, potential in parts])
+    return replace(first, data=data, times=times, provenance=provenance), notes
+
+
+def common_provenance(provenances: Sequence[Provenance]) -> Provenance:
+    """Return the provenance of parts of a run without what is that of a part, if it is equal."""
+    common = [
+        {key: value for key, value in provenance.items() if key not in _OF_PART}
+        for provenance in provenances
+    ]
+    return common[0] if all(other == common[0] for other in common) else {}
 
 
 def _properties(potential: ExtracellularPotential) -> dict[str, Any]:

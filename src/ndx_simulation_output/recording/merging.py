@@ -22,6 +22,7 @@ from ndx_simulation_output.recording.compartments import CompartmentTable
 from ndx_simulation_output.recording.continuing import (
     Span,
     by_start,
+    common_provenance,
     join_potentials_in_time,
     join_reports_in_time,
     span_of,
@@ -152,9 +153,10 @@ def _join_reports(parts: _Parts[Report], notes: list[str]) -> Report:
         files = [parts[position] for position in group]
         joined.append((" and ".join(name for name, _ in files), _join_cells(files, notes)))
     _check_properties(joined, without="times")
-    where = f"report {joined[0][1].name!r}"
-    _note_provenance(where, (report.provenance for _, report in joined), notes)
     report, found = join_reports_in_time(joined)
+    if not report.provenance:
+        where = f"report {report.name!r}"
+        _note_provenance(where, (part.provenance for _, part in joined), notes)
     notes += found
     return report
 
@@ -256,10 +258,9 @@ def _join_potentials(
     if len(parts) == 1 or len(groups) < len(parts):
         return _only_one(parts)
     ordered = [parts[group[0]] for group in groups]
-    _note_provenance(
-        repr(ordered[0][1].name), (potential.provenance for _, potential in ordered), notes
-    )
     potential, found = join_potentials_in_time(ordered)
+    if not potential.provenance:
+        _note_provenance(repr(potential.name), (part.provenance for _, part in ordered), notes)
     notes += found
     return potential
 
@@ -363,7 +364,10 @@ def _join_spikes(
     _check_order(where, groups)
     groups = _without_repeats(where, groups, notes)
     spikes = [some for group in groups for _, some in group]
-    _note_provenance(f"the spikes of {where}", (some.provenance for some in spikes), notes)
+    provenances = [some.provenance for some in spikes]
+    provenance = common_provenance(provenances) if len(groups) == len(parts) > 1 else {}
+    if not provenance:
+        _note_provenance(f"the spikes of {where}", provenances, notes)
     ids = np.concatenate([some.node_ids for some in spikes])
     times = np.concatenate([some.times for some in spikes])
     order = np.arange(len(times))
@@ -382,6 +386,7 @@ def _join_spikes(
         ids[order],
         times[order],
         columns,
+        provenance,
         # A cell may be silent in one part of a run only.
         silent=np.setdiff1d(np.concatenate(silent), ids) if silent else None,
         intervals=intervals,

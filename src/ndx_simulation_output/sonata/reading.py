@@ -1,5 +1,6 @@
 """Find the files of a SONATA simulation and read them."""
 
+import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -27,6 +28,8 @@ from ndx_simulation_output.recording import (
     SimulationOutput,
     Spikes,
 )
+from ndx_simulation_output.recording.continuing import Span, by_start, span_of
+from ndx_simulation_output.recording.merging import merge_outputs
 from ndx_simulation_output.remote import refuse_url
 from ndx_simulation_output.sonata.config import (
     SUFFIXES,
@@ -83,7 +86,8 @@ def read(
     Parameters
     ----------
     source
-        A file, several files, a directory, or a ``simulation_config.json``.
+        A file, several files, a directory, or a ``simulation_config.json``. Several directories,
+        configurations, or files of one name are parts of a run in time and are joined.
     unit
         Units of reports and potentials by name, such as ``{"v_report": "mV"}``.
     time_unit
@@ -106,7 +110,54 @@ def read(
 
     """
     options = ReadOptions(unit or {}, time_unit or {}, compartments or {}, population, dt)
-    sources = _find_sources(source)
+    paths = [source] if isinstance(source, (str, Path)) else list(source)
+    for path in paths:
+        refuse_url(path)
+    with ExitStack() as stack:
+        named = []
+        for part in _parts_of_run(list(map(Path, paths))):
+            output = _read_part(part, options)
+            stack.callback(output.close)
+            _check_names(output)
+            named.append((", ".join(map(str, part)), output))
+        _check_parts([output for _, output in named])
+        merged = merge_outputs(named)
+        _check_options(merged, options)
+        stack.pop_all()
+    return merged
+
+
+def _parts_of_run(paths: list[Path]) -> list[list[Path]]:
+    """Group paths by the parts of a run: no part has two files of one name or of one report."""
+    parts: list[tuple[list[Path], dict[str, Path]]] = [([], {})]
+    for path in paths:
+        found = _named_files(path)
+        free = (
+            part
+            for part in parts
+            if all(part[1].get(name, file) == file for name, file in found.items())
+        )
+        part = next(free, None)
+        if part is None:
+            parts.append(part := ([], {}))
+        part[0].append(path)
+        part[1].update(found)
+    return [part for part, _ in parts]
+
+
+def _named_files(path: Path) -> dict[str, Path]:
+    """Return the files of a source by name; those of reports by the name of the report."""
+    try:
+        sources = _find_sources([path])
+    except SourceError:
+        return {path.name: path.resolve()}
+    others = [*sources.texts, *sources.nwb_spikes]
+    files = {file.config.name: file.path.resolve() for file in sources.files}
+    return files | {file.name: file.resolve() for file in others}
+
+
+def _read_part(paths: Sequence[Path], options: ReadOptions) -> SimulationOutput:
+    sources = _find_sources(paths)
     with ExitStack() as stack:
         electrodes = {path: read_electrodes(path) for path in dict.fromkeys(sources.electrodes)}
         reader = _SourceReader(options, electrodes)
@@ -116,13 +167,7 @@ def read(
         for path in sources.nwb_spikes:
             with open_file(path) as file:
                 reader.read_nwb(file, path)
-        output = reader.output(sources, stack.pop_all().close)
-    try:
-        _check_names(output, options)
-    except Exception:
-        output.close()
-        raise
-    return output
+        return reader.output(sources, stack.pop_all().close)
 
 
 @dataclass(frozen=True)
@@ -253,13 +298,10 @@ def _one_config(reports: Sequence[ReportConfig]) -> ReportConfig:
     return replace(joined, electrodes=potentials[0].electrodes) if potentials else joined
 
 
-def _find_sources(source: str | Path | Iterable[str | Path]) -> _Sources:
-    """Find the files of ``source``: a file, several, a directory, or a configuration."""
-    paths = [source] if isinstance(source, (str, Path)) else list(source)
-    for path in paths:
-        refuse_url(path)
+def _find_sources(paths: Sequence[Path]) -> _Sources:
+    """Find the files of a file, several, a directory, or a configuration."""
     sources = _Sources()
-    for path in map(Path, paths):
+    for path in paths:
         if path.is_dir():
             sources.add_directory(path)
         elif path.suffix == ".json":
@@ -444,21 +486,53 @@ def _warn_of_positions(potential: ExtracellularPotential) -> None:
     )
 
 
-def _check_names(output: SimulationOutput, options: ReadOptions) -> None:
+def _check_names(output: SimulationOutput) -> None:
     if not (output.reports or output.spikes or output.potentials or output.arrays):
         # The names of text files are in the notes.
         files = ", ".join(output.provenance["files"])
         found = f"nothing was recorded ({'; '.join(output.notes)})"
         msg = f"{files}: {found}" if files else found
         raise NothingRecordedError(msg)
-    series = [report.name for report in output.reports]
-    series += [potential.name for potential in output.potentials]
-    names = [*series, *(f"spikes of {spikes.population}" for spikes in output.spikes)]
+    names = [*_series(output), *(f"spikes of {spikes.population}" for spikes in output.spikes)]
     for name in names:
         if names.count(name) > 1:
-            msg = f"{name!r} occurs in more than one source file; convert them to separate files"
-            raise NameClashError(msg)
-    reports = {report.report for report in output.reports}
+            _refuse_repeated(name)
+
+
+def _series(output: SimulationOutput) -> list[str]:
+    names = [report.name for report in output.reports]
+    return names + [potential.name for potential in output.potentials]
+
+
+def _check_parts(parts: Sequence[SimulationOutput]) -> None:
+    """Raise NameClashError if two parts have a recording of one name that begins at one time."""
+    begun: dict[str, list[Span | None]] = {}
+    for part in parts:
+        times = {report.name: report.times for report in part.reports}
+        times |= {potential.name: potential.times for potential in part.potentials}
+        first = min(map(span_of, times.values()), key=_first, default=None)
+        spans = {name: span_of(some) for name, some in times.items()}
+        spans |= {f"spikes of {spikes.population}": first for spikes in part.spikes}
+        for name, span in spans.items():
+            begun.setdefault(name, []).append(span)
+    for name, found in begun.items():
+        known = [span for span in found if span is not None]
+        if len(found) > 1 and len(by_start(known)) < len(found):
+            _refuse_repeated(name)
+
+
+def _first(span: Span | None) -> float:
+    return math.inf if span is None else span.first
+
+
+def _refuse_repeated(name: str) -> None:
+    msg = f"{name!r} occurs in more than one source file; convert them to separate files"
+    raise NameClashError(msg)
+
+
+def _check_options(output: SimulationOutput, options: ReadOptions) -> None:
+    """Raise a UnitError for an option of a name that does not occur."""
+    series, reports = _series(output), {report.report for report in output.reports}
     _check_option("unit", options.units, {*series, *reports})
     _check_option("time unit", options.time_units, {*series, *reports, "spikes"})
     _check_option("compartments", options.compartments, reports)
