@@ -7,20 +7,25 @@ several threads NEURON does not allow its delay of 0, and the statement is used.
 """
 
 import sys
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import count
 from math import isfinite
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 
-from ndx_simulation_output.errors import RecordingError
+from ndx_simulation_output.errors import RecordingError, SimulationOutputWarning
 from ndx_simulation_output.neuron.cells import Cell, Population, has_gid, is_point_process
 from ndx_simulation_output.recording import Spikes
 from ndx_simulation_output.recording.ids import check_ids
 
 # Numbers in the names of hoc variables of this module, which must be unique.
 _NUMBERS = count()
+
+_WITH_STATEMENTS: "WeakSet[SpikeRecorder]" = WeakSet()
+"""Recorders that use statements, of which a source has one."""
 
 _ELSEWHERE = -1
 """What ``NetCon.preloc`` returns without a section."""
@@ -70,7 +75,9 @@ class SpikeRecorder:
         self._handler: Any = None
         self._since = self._until = 0.0
         self._has_begun = self._is_initialized = False
-        self._displaced = ""
+        # A cell whose vector others have taken while it was recorded, whose statement another
+        # recorder has, and whose statement may be that of a user.
+        self._displaced = self._refused = self._replaced = ""
 
     def start(self) -> None:
         """Start recording spikes."""
@@ -91,12 +98,27 @@ class SpikeRecorder:
             # Others may have simulated between finitialize and the first sample.
             self._since = min([self._now, *(trains.first for trains in self._trains)])
         self._until, self._has_begun, self._is_initialized = self._now, True, False
-        if self._displaced:
-            displaced, self._displaced = self._displaced, ""
+        if self._replaced:
             msg = (
-                f"the spikes of {displaced} are incomplete: NetCon.record or spike_record was "
-                "called while recording; expected it before run()"
+                f"others record the spikes of {self._replaced} into a vector, so that its "
+                "statement was replaced (NetCon.record of a function or text); in several threads, "
+                "NEURON has no other way"
             )
+            self._replaced = ""
+            warnings.warn(msg, SimulationOutputWarning, stacklevel=4)
+        if self._refused:
+            msg = (
+                f"others record the spikes of {self._refused} into a vector, and another recorder "
+                "of this package has its statement; expected one recorder, or one thread"
+            )
+            self._refused = ""
+            raise RecordingError(msg)
+        if self._displaced:
+            msg = (
+                f"the spikes of {self._displaced} are incomplete: NetCon.record or spike_record "
+                "was called while recording; expected it before run()"
+            )
+            self._displaced = ""
             raise RecordingError(msg)
 
     def stop(self) -> None:
@@ -106,6 +128,7 @@ class SpikeRecorder:
                 self.check()
         finally:
             self._handler = None
+            _WITH_STATEMENTS.discard(self)
             for trains in self._trains:
                 trains.stop()
 
@@ -133,18 +156,30 @@ class SpikeRecorder:
     def _use_other_ways(self, *, is_initializing: bool) -> None:
         """Record the sources whose vector belongs to others by a relay or a statement."""
         is_running = self._has_begun and not self._is_initialized and self._now > self._until
-        # NEURON crashes if an artificial cell is created while CVode integrates.
-        has_relays = (
-            (is_initializing or not self._h.CVode().active())
-            and self._context.nthread() == 1
-            and not self._h.CVode().queue_mode()
-        )
+        has_delays = self._context.nthread() > 1 or self._h.CVode().queue_mode()
         for trains in self._trains:
             for number in trains.without_vector():
+                cell = f"cell {trains.ids[number]} of {trains.population!r}"
                 if is_running and number in trains.by_vector:
-                    self._displaced = f"cell {trains.ids[number]} of {trains.population!r}"
-                if not trains.use_vector(number) and not (has_relays and trains.use_relay(number)):
-                    trains.use_statement(number)
+                    self._displaced = cell
+                if trains.use_vector(number):
+                    continue
+                # NEURON crashes if an artificial cell is created while CVode integrates.
+                if not (has_delays or is_initializing) and self._h.CVode().active():
+                    msg = (
+                        f"others record the spikes of {cell} since finitialize; with CVode, "
+                        "expected NetCon.record and spike_record before finitialize, and that in "
+                        "the block"
+                    )
+                    raise RecordingError(msg)
+                if not has_delays and trains.use_relay(number):
+                    continue
+                if _WITH_STATEMENTS - {self}:
+                    self._refused = cell
+                    return
+                _WITH_STATEMENTS.add(self)
+                if trains.use_statement(number):
+                    self._replaced = cell
 
 
 class _Source:
@@ -221,8 +256,8 @@ class _Trains:
         self.by_vector.discard(number)
         return True
 
-    def use_statement(self, number: int) -> None:
-        """Record a cell by the statement of its source."""
+    def use_statement(self, number: int) -> bool:
+        """Record a cell by the statement of its source; return True if others may have had one."""
         if not self._hoc_names:
             for vector in (self._times, self._numbers):
                 name = f"ndx_spikes_{next(_NUMBERS)}"
@@ -235,6 +270,7 @@ class _Trains:
             connection.record(f"{times}.append(t) {numbers}.append({number})")
         self._by_statement.add(number)
         self.by_vector.discard(number)
+        return connection is not None and _has_other_connections(connection)
 
     def read(self, *, keep: bool = True) -> None:
         """Move the spikes out of the vectors."""
@@ -427,8 +463,8 @@ def _at_threshold(h: Any, cell: Cell, threshold: float) -> _Source:
 
 def _is_shared(connection: Any) -> bool:
     """Return True if others use the source of a connection, and so its threshold."""
-    return (
-        len(connection.prelist()) > 1
-        or connection.srcgid() >= 0
-        or connection.get_recordvec() is not None
-    )
+    return _has_other_connections(connection) or connection.get_recordvec() is not None
+
+
+def _has_other_connections(connection: Any) -> bool:
+    return len(connection.prelist()) > 1 or connection.srcgid() >= 0
