@@ -16,7 +16,7 @@ from hdmf.build import BuildManager
 from hypothesis import HealthCheck, settings
 
 # They import simulators, which may not be there, and have no doctests.
-collect_ignore_glob = ["annarchy/[!t]*.py", "neuron/[!t]*.py"]
+collect_ignore_glob = ["annarchy/[!t]*.py", "neuron/[!t]*.py", "sonata/running.py"]
 
 # The same examples every time, however slow the machine: a change is refused for what it does.
 # `pytest --hypothesis-profile=few` is for a second environment, `=explore` looks for new examples.

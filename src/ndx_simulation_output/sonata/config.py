@@ -41,6 +41,10 @@ _REPORT_FILES = {
 }
 
 
+CompartmentSet = tuple[str | None, tuple[tuple[int, int, float], ...]]
+"""The population of a compartment set, and its (cell, section, position)."""
+
+
 @dataclass(frozen=True)
 class NamedFile:
     """A file that a configuration names by ``key``, and where it may be.
@@ -81,7 +85,8 @@ class ReportConfig:
     The values are those of one of ``variables``: the last if ``keeps_last`` and the file names the
     first or last, otherwise it is not known which; those of a ``summation`` are a sum.
     ``compartments`` is ``all``, ``center`` (one in each section) or unknown, ``compartment_set``
-    the listed (cell, section, position). ``step`` (ms) and ``rows`` are those of a clamp report.
+    the listed (cell, section, position) of a population. ``step`` (ms) and ``rows`` are those of a
+    clamp report.
     """
 
     name: str
@@ -90,7 +95,7 @@ class ReportConfig:
     keeps_last: bool = False
     unit: str | None = None
     compartments: str | None = None
-    compartment_set: tuple[tuple[int, int, float], ...] | None = None
+    compartment_set: CompartmentSet | None = None
     file: NamedFile | None = None
     path: Path | None = None
     electrodes: Path | None = None
@@ -282,10 +287,8 @@ class _ReportReader:
             return {"step": None}
         return {"step": step, "rows": None if stop is None else round(stop / step)}
 
-    def _compartment_set(
-        self, name: str, entry: Mapping[str, Any]
-    ) -> tuple[tuple[int, int, float], ...] | None:
-        """Return the (cell, section, position) of a compartment set, if its file has them."""
+    def _compartment_set(self, name: str, entry: Mapping[str, Any]) -> CompartmentSet | None:
+        """Return the compartment set of a report, if its file has it."""
         wanted = entry.get("compartment_set")
         if entry.get("type") != "compartment_set" or not isinstance(wanted, str):
             return None
@@ -295,11 +298,15 @@ class _ReportReader:
             return None
         file = self.names.input(self._sets_file)
         try:
-            listed = _load(file)[1][wanted]["compartment_set"]
-            return tuple((int(cell), int(section), float(x)) for cell, section, x in listed)
+            found = _load(file)[1][wanted]
+            listed = (
+                (int(cell), int(part), float(x)) for cell, part, x in found["compartment_set"]
+            )
+            return found.get("population"), tuple(listed)
         except (ConfigurationError, KeyError, TypeError, ValueError) as error:
-            found = f"has no compartment set {wanted!r}" if isinstance(error, KeyError) else error
-            self.notes.append(f"{what}: {file.name} {found}")
+            missing = isinstance(error, KeyError)
+            reason = f"has no compartment set {wanted!r}" if missing else f"cannot be used: {error}"
+            self.notes.append(f"{what}: {file.name} {reason}")
             return None
 
 

@@ -116,7 +116,9 @@ def _read_report(
     parts: _ReportParts, name: str, config: ReportConfig, options: ReadOptions, notes: list[str]
 ) -> Report:
     where = location(parts.data)
-    table = read_table(parts.mapping, parts.population, _positions(config, options, where, notes))
+    table = read_table(
+        parts.mapping, parts.population, _positions(config, parts.population, options, where, notes)
+    )
     data = _as_time_by_compartment(parts, table.n_columns)
     rows = data.shape[0]
     stated_variable = attribute_text(parts.data, "variable", "variable_name") or parts.variable
@@ -208,7 +210,7 @@ def _described(group: h5py.Group, variable: str | None, stated: str | None) -> d
 
 
 def _positions(
-    config: ReportConfig, options: ReadOptions, where: str, notes: list[str]
+    config: ReportConfig, population: str, options: ReadOptions, where: str, notes: list[str]
 ) -> ComputePositions:
     """Return the function that computes the positions that a file does not have."""
     stated = options.compartments.get(config.name, config.compartments)
@@ -226,7 +228,9 @@ def _positions(
                 f"compartments: all (--compartments {config.name}=all if it has every segment)"
             )
         elif config.compartment_set is not None:
-            found = set_positions(cells, counts, sections, config.compartment_set)
+            of, listed = config.compartment_set
+            if of in {None, population}:
+                found = set_positions(cells, counts, sections, listed)
             reason = "the compartment set has other compartments"
         if found is None and reason:
             notes.append(f"{where}: positions are unknown, as {reason}")

@@ -1,0 +1,219 @@
+"""Run a small model of a simulator that writes SONATA: python running.py SIMULATOR DIRECTORY.
+
+Files are written to ``output`` of the directory, and for BlueCelluLab the positions of its reports.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+NETWORKS = Path("network")
+MEMBRANE = {"module": "membrane_report", "cells": "all", "sections": "soma"}
+HOC = """
+begintemplate HHCell
+public init, soma, dend, all, somatic, basal, apical, axonal, myelinated, CellRef, getCell
+public clear, gid, re_init_rng, nSecAll, nSecSoma, nSecBasal
+create soma[1], dend[2]
+objref this, CellRef, all, somatic, basal, apical, axonal, myelinated
+proc init() {
+  gid = $1
+  nSecAll = 3
+  nSecSoma = 1
+  nSecBasal = 2
+  CellRef = this
+  all = new SectionList()
+  somatic = new SectionList()
+  basal = new SectionList()
+  apical = new SectionList()
+  axonal = new SectionList()
+  myelinated = new SectionList()
+  soma[0] { L = 20 diam = 20 nseg = 1 all.append() somatic.append() }
+  dend[0] { L = 200 diam = 2 nseg = 3 all.append() basal.append() }
+  dend[1] { L = 100 diam = 2 nseg = 5 all.append() basal.append() }
+  connect dend[0](0), soma[0](1)
+  connect dend[1](0), soma[0](0)
+  forsec all { insert hh }
+  k = 0
+  forsec all { v(0.0001) = k  k = k + 1 }
+}
+proc clear() {}
+obfunc getCell() { return this }
+proc re_init_rng() {}
+gid = 0
+nSecAll = 0
+nSecSoma = 0
+nSecBasal = 0
+endtemplate HHCell
+"""
+
+
+def written(name: str, contents: Any) -> str:
+    """Write JSON to a file and return its name."""
+    Path(name).write_text(json.dumps(contents), encoding="utf-8")
+    return name
+
+
+def build(population: str, **nodes: Any) -> dict[str, str]:
+    """Build a population with bmtk; return its entry in a configuration."""
+    from bmtk.builder.networks import NetworkBuilder
+
+    network = NetworkBuilder(population)
+    network.add_nodes(**nodes)
+    network.build()
+    network.save(output_dir=str(NETWORKS))
+    files = {"nodes_file": "nodes.h5", "node_types_file": "node_types.csv"}
+    return {key: str(NETWORKS / f"{population}_{name}") for key, name in files.items()}
+
+
+def bionet() -> None:
+    """Record two variables in one file, and one alone, in the cells of two populations."""
+    from bmtk.simulator import bionet
+    from bmtk.simulator.bionet.pyfunction_cache import add_cell_model
+    from neuron import h
+
+    h.load_file("stdrun.hoc")
+    # bmtk needs 3-D points.
+    h(HOC.replace("forsec all { insert hh }", "forsec all { insert hh } define_shape()"))
+    add_cell_model(lambda *_: h.HHCell(0), "python:hh", "biophysical")
+    nodes = {"model_type": "biophysical", "model_template": "python:hh"}
+    for name in ("mechanisms", "models"):
+        Path(name).mkdir()
+    config = {
+        "run": {"tstart": 0.0, "tstop": 5.0, "dt": 0.1, "dL": 20.0, "nsteps_block": 20},
+        "conditions": {"celsius": 6.3, "v_init": -65.0},
+        "target_simulator": "NEURON",
+        "output": {"output_dir": "output", "spikes_file": "spikes.h5", "log_file": "log.txt"},
+        "reports": {
+            "v_report": {**MEMBRANE, "variable_name": "v", "file_name": "vars.h5"},
+            "m_report": {**MEMBRANE, "variable_name": "m_hh", "file_name": "vars.h5"},
+            "list": {**MEMBRANE, "variable_name": ["m_hh", "v"]},
+            "x.hdf": {**MEMBRANE, "variable_name": "v"},
+        },
+        "components": {
+            name: ("mechanisms" if "mech" in name else "models")
+            for name in ("mechanisms_dir", "biophysical_neuron_models_dir", "morphologies_dir")
+        },
+        "networks": {"nodes": [build("l4", N=3, **nodes), build("l5", N=2, **nodes)], "edges": []},
+        "inputs": {
+            "clamp": {
+                "input_type": "current_clamp",
+                "module": "IClamp",
+                "node_set": {"population": "l4"},
+                "amp": 0.5,
+                "delay": 0.5,
+                "duration": 4.0,
+            }
+        },
+    }
+    found = bionet.Config.from_json(written("simulation_config.json", config), validate=False)
+    found.build_env()
+    network = bionet.BioNetwork.from_config(found)
+    bionet.BioSimulator.from_config(found, network=network).run()
+
+
+def filternet() -> None:
+    """Respond to a flash in the cells of two populations."""
+    from bmtk.simulator import filternet
+
+    Path("models").mkdir()
+    weights = {"opt_wts": [3.4, -2.1], "opt_kpeaks": [8.3, 20.1], "opt_delays": [0.0, 0.0]}
+    written("models/toff.json", weights)
+    nodes = {"model_type": "virtual", "model_template": "lgnmodel:tOFF_TF4", "spatial_size": 3.0}
+    nodes |= {"dynamics_params": "toff.json", "x": 5.0, "y": 5.0}
+    movie = {"row_size": 20, "col_size": 20, "t_on": 50.0, "t_off": 100.0, "frame_rate": 1000.0}
+    names = {
+        "rates_h5": "rates.h5",
+        "rates_csv": "rates.csv",
+        "spikes_csv": "spikes.csv",
+        "spikes_nwb": "spikes.nwb",
+    }
+    config = {
+        "run": {"tstop": 200.0, "dt": 0.1},
+        "target_simulator": "LGNModel",
+        "inputs": {
+            "flash": {
+                "input_type": "movie",
+                "module": "full_field_flash",
+                "max_intensity": 20.0,
+                **movie,
+            }
+        },
+        "output": {"output_dir": "output", "log_file": "log.txt", **names},
+        "components": {"filter_models_dir": "models"},
+        "networks": {"nodes": [build("LGN", N=4, **nodes), build("LP", N=3, **nodes)]},
+    }
+    found = filternet.Config.from_json(written("simulation_config.json", config))
+    found.build_env()
+    network = filternet.FilterNetwork.from_config(found)
+    filternet.FilterSimulator.from_config(found, network).run()
+
+
+def bluecellulab() -> None:
+    """Record reports of every kind, and write the positions that were recorded."""
+    from bluecellulab import CircuitSimulation
+    from bluecellulab.reports.manager import ReportManager
+
+    for name in ("models", "morphologies"):
+        Path(name).mkdir()
+    Path("models/HHCell.hoc").write_text(HOC, encoding="utf-8")
+    Path("morphologies/m.swc").write_text("1 1 0 0 0 5 -1\n2 1 0 5 0 5 1\n", encoding="utf-8")
+    with h5py.File("nodes.h5", "w") as file:
+        group = file.create_group("nodes/pop/0")
+        group.parent["node_type_id"] = np.full(3, -1)
+        for axis in "xyz":
+            group[axis] = group[f"rotation_angle_{axis}axis"] = np.zeros(3)
+        texts = {"model_type": "biophysical", "model_template": "hoc:HHCell", "morphology": "m"}
+        for name, text in {**texts, "mtype": "m", "etype": "e"}.items():
+            group.create_dataset(name, data=[text] * 3, dtype=h5py.string_dtype())
+        for name in ("holding_current", "threshold_current"):
+            group[f"dynamics_params/{name}"] = np.zeros(3)
+    population = {"nodes_file": "nodes.h5", "populations": {"pop": {"type": "biophysical"}}}
+    circuit = {
+        "version": 2,
+        "node_sets_file": written("node_sets.json", {"all": {"population": "pop"}}),
+        "components": {
+            "biophysical_neuron_models_dir": "models",
+            "morphologies_dir": "morphologies",
+        },
+        "networks": {"nodes": [population], "edges": []},
+    }
+    listed = [[0, 0, 0.5], [0, 1, 0.1], [0, 1, 0.9], [2, 1, 0.5], [2, 2, 0.3], [2, 2, 0.8]]
+    sets = {"some": {"population": "pop", "compartment_set": listed}}
+    common = {"variable_name": "v", "unit": "mV", "dt": 0.1, "start_time": 0.0, "end_time": 5.0}
+    whole = {"type": "compartment", "cells": "all", "sections": "dend", **common}
+    config = {
+        "version": 1,
+        "network": written("circuit_config.json", circuit),
+        "compartment_sets_file": written("sets.json", sets),
+        "node_sets_file": "node_sets.json",
+        "run": {"dt": 0.1, "tstop": 5.0, "random_seed": 1},
+        "conditions": {"v_init": -65.0, "celsius": 34.0},
+        "output": {"output_dir": "output", "spikes_file": "out.h5"},
+        "inputs": {},
+        "reports": {
+            "all": {**whole, "compartments": "all"},
+            "center": {**whole, "compartments": "center"},
+            "absent": whole,
+            "set": {"type": "compartment_set", "compartment_set": "some", **common},
+        },
+    }
+    simulation = CircuitSimulation(written("simulation_config.json", config))
+    simulation.instantiate_gids([("pop", cell) for cell in range(3)])
+    simulation.run(t_stop=5.0)
+    ReportManager(simulation.circuit_access.config, simulation.dt).write_all(simulation.cells)
+    positions: dict[str, dict[int, list[float]]] = {}
+    for cell in simulation.cells.values():
+        for name, sites in cell.report_sites.items():
+            of_cell = [site["segx"] for site in sites]
+            positions.setdefault(name, {})[cell.cell_id.id] = of_cell
+    written("positions.json", positions)
+
+
+if __name__ == "__main__":
+    os.chdir(sys.argv[2])
+    {"bionet": bionet, "filternet": filternet, "bluecellulab": bluecellulab}[sys.argv[1]]()
