@@ -8,7 +8,12 @@ import pytest
 from pynwb import validate
 
 from ndx_simulation_output import convert
-from ndx_simulation_output.errors import ShapeMismatchError, SimulationOutputWarning
+from ndx_simulation_output.errors import (
+    RecordingError,
+    ShapeMismatchError,
+    SimulationOutputWarning,
+    UnitError,
+)
 from ndx_simulation_output.pymodaq import (
     Axis,
     AxisSaverLoader,
@@ -206,6 +211,101 @@ def test_a_background_of_another_shape_is_refused(h5saver):
 
     with pytest.raises(ShapeMismatchError, match=r"Data00 has shape \(3,\) and Bkg00 \(2,\)"):
         DataLoader(h5saver).load_data(f"{AT}/Data00", with_bkg=True)
+
+
+def without_background(h5saver, data, background, **options):
+    """Save data and background, each values with a unit, in a new group; return the difference."""
+    at = h5saver.add_det_group("/RawData").path
+    for saver, name, (values, unit) in (
+        (DataSaverLoader(h5saver), "v", data),
+        (BkgSaver(h5saver), "dark", background),
+    ):
+        saver.add_data(at, DataRaw(name, data=[np.asarray(values)], units=unit, **options))
+    (loaded,) = DataLoader(h5saver).load_all(at, with_bkg=True)
+    return loaded.data[0]
+
+
+@pytest.mark.parametrize(
+    ("data", "background", "expected"),
+    [
+        (([1.0, 2.0], "V"), ([100.0, 100.0], "mV"), [0.9, 1.9]),
+        (([1000.0], "mV"), ([0.25], "V"), [750.0]),
+        (([3000], "mV"), ([1], "V"), [2000]),
+        (([3], "V"), ([1500], "mV"), [1.5]),
+        (([np.float32(2)], "um"), ([np.float32(500)], "nm"), [1.5]),
+        (([1.0], "V"), ([1.0], "volts"), [0.0]),
+        (([1.0], "furlong"), ([1.0], "furlong"), [0.0]),
+    ],
+)
+def test_a_background_is_converted_to_the_unit_of_the_data(h5saver, data, background, expected):
+    assert without_background(h5saver, data, background).tolist() == expected
+
+
+@pytest.mark.parametrize("units", [("V", "A"), ("V", "furlong"), ("K", "degC"), ("V", "1")])
+def test_a_background_of_another_dimension_is_refused(h5saver, units):
+    with pytest.raises(UnitError, match="expected units that can be converted"):
+        without_background(h5saver, ([1.0], units[0]), ([1.0], units[1]))
+
+
+@pytest.mark.parametrize("units", [("V", ""), ("", "V")])
+def test_a_background_without_a_unit_is_told_of(h5saver, units):
+    with pytest.warns(SimulationOutputWarning, match="as if the units were the same"):
+        without_background(h5saver, ([1.0], units[0]), ([1.0], units[1]))
+
+
+INTEGERS = [
+    (np.uint8(10), np.uint8(20)),
+    (np.int8(100), np.int8(-100)),
+    (np.int16(32767), np.int16(-1)),
+    (np.int32(-(2**31)), np.uint32(2**32 - 1)),
+    (2**62, -(2**62)),
+    (2**53 + 1, 1),
+    (np.uint64(2**64 - 1), np.uint64(1)),
+    (np.uint64(2**64 - 1), -1),
+    (np.uint64(0), np.uint64(2**64 - 1)),
+    (-(2**63), 2**63 - 1),
+    (np.uint64(2**63), 2**63 - 1),
+    (np.False_, np.True_),
+]
+
+
+@pytest.mark.parametrize(("value", "background"), INTEGERS, ids=str)
+def test_differences_of_integers_are_exact(h5saver, value, background):
+    found = without_background(h5saver, ([value], ""), ([background], ""))
+
+    assert [int(one) for one in found.tolist()] == [int(value) - int(background)]
+    assert all(isinstance(one, int) for one in found.tolist())
+
+
+def test_integers_that_floats_do_not_hold_are_not_subtracted_as_floats(h5saver):
+    with pytest.raises(RecordingError, match="is subtracted as float64"):
+        without_background(h5saver, ([2**53 + 1], ""), ([0.5], ""))
+
+
+def test_backgrounds_follow_the_labels_of_data(h5saver):
+    data, dark = [np.array([5.0]), np.array([50.0])], [np.array([10.0]), np.array([1.0])]
+    DataSaverLoader(h5saver).add_data(AT, DataRaw("v", data=data, labels=["x", "y"]))
+    BkgSaver(h5saver).add_data(AT, DataRaw("v", data=dark, labels=["y", "x"]))
+
+    (loaded,) = DataLoader(h5saver).load_all(AT, with_bkg=True)
+
+    assert [values.tolist() for values in loaded.data] == [[4], [40]]
+
+
+def test_masked_values_are_saved_as_nan_or_refused(h5saver):
+    hidden = np.ma.array([1.0, 2.0], mask=[False, True])
+    for saver in (DataSaverLoader(h5saver), BkgSaver(h5saver)):
+        with pytest.warns(SimulationOutputWarning, match="1 masked values of 2, which are saved"):
+            saver.add_data(AT, DataRaw("v", data=[hidden]))
+        with pytest.raises(RecordingError, match="1 masked values of 2, which int64 cannot mark"):
+            saver.add_data(AT, DataRaw("v", data=[hidden.astype(int)]))
+    DataSaverLoader(h5saver).add_data(AT, DataRaw("w", data=[np.ma.array([1, 2])]))
+
+    assert list(h5saver.get_node(AT).children()) == ["Data00", "Bkg00", "Data01"]
+    stored = [h5saver.get_node(AT, name).read().tolist() for name in ("Data00", "Bkg00", "Data01")]
+    assert stored[2] == [1, 2]
+    assert [values[0] for values in stored] == [1, 1, 1]
+    assert np.isnan([stored[0][1], stored[1][1]]).all()
 
 
 @pytest.mark.parametrize("name", ["labels", "axes", "dim", "shape", "length", "__class__"])

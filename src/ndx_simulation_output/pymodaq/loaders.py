@@ -1,6 +1,7 @@
 """Load data with their axes from NWB and PyMoDAQ files."""
 
 import re
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -9,16 +10,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ndx_simulation_output.errors import ShapeMismatchError
+from ndx_simulation_output.errors import (
+    RecordingError,
+    ShapeMismatchError,
+    SimulationOutputWarning,
+    UnitError,
+)
 from ndx_simulation_output.nwb import reader
 from ndx_simulation_output.nwb.arrays_reading import read_hdf5_group
 from ndx_simulation_output.pymodaq import reading
 from ndx_simulation_output.pymodaq.data import RESERVED_NAMES, Axis, DataToExport, DataWithAxes
 from ndx_simulation_output.pymodaq.files import H5SaverLowLevel
-from ndx_simulation_output.pymodaq.nodes import Node, path_of
+from ndx_simulation_output.pymodaq.nodes import Node, are_exact, converted_values, path_of
 from ndx_simulation_output.recording import ArrayAxis, ArrayGroup, ArrayWithAxes
 from ndx_simulation_output.recording.array_groups import is_nav_group
 from ndx_simulation_output.recording.json_values import from_json
+from ndx_simulation_output.recording.units import unit_ratio
 from ndx_simulation_output.storage.journal import pause_writer
 
 if TYPE_CHECKING:
@@ -105,7 +112,9 @@ class ArrayLoader:
     ) -> DataWithAxes:
         """Load an array, or all arrays that belong to it, with axes and errors.
 
-        ``with_bkg`` subtracts the background of the same number from each array. If ``where``
+        ``with_bkg`` subtracts the background of the same number, or of the same label if it has
+        another number, from each array, after conversion to its unit. Differences of integers are
+        exact: they have a wider type, or are Python integers, where they do not fit. If ``where``
         is an axis, its values are returned as data.
 
         Raises
@@ -114,6 +123,10 @@ class ArrayLoader:
             If the array does not exist.
         ShapeMismatchError
             If a background cannot be broadcast with its array.
+        UnitError
+            If the unit of a background cannot be converted.
+        RecordingError
+            If integers above 2^53 would be subtracted as floats.
 
         """
         path = path_of(where)
@@ -179,8 +192,8 @@ class DataLoader(ArrayLoader):
         ------
         KeyError
             If the group does not exist.
-        ShapeMismatchError
-            If a background cannot be broadcast with its array.
+        ShapeMismatchError, UnitError, RecordingError
+            If a background does not fit, see :meth:`load_data`.
 
         """
         path = path_of(where)
@@ -286,7 +299,7 @@ def _load_arrays(
     errors = [np.asarray(error.values[()]) for error in found if error is not None]
     if with_bkg:
         values = [
-            _subtract(own, _same_number(by_name, array, "Bkg"), path)
+            _subtract(own, array, _background_of(by_name, array, path), path)
             for own, array in zip(values, arrays, strict=True)
         ]
     is_spread = first.distribution == _SPREAD and bool(first.nav_indexes)
@@ -339,7 +352,32 @@ def _same_number(
     return by_name.get(f"{prefix}{number[0] if number else ''}")
 
 
-def _subtract(values: NDArray[Any], background: ArrayWithAxes | None, path: str) -> NDArray[Any]:
+def _background_of(
+    by_name: dict[str, ArrayWithAxes], array: ArrayWithAxes, path: str
+) -> ArrayWithAxes | None:
+    """Return the background with the number of an array, or with its label if that is another."""
+    numbered = _same_number(by_name, array, "Bkg")
+    if numbered is None or numbered.label == array.label:
+        return numbered
+    labelled = [
+        other
+        for other in by_name.values()
+        if other.role == "background" and other.label == array.label
+    ]
+    if len(labelled) == 1:
+        return labelled[0]
+    if numbered.label and array.label:
+        msg = (
+            f"{array.name} at {path} has label {array.label!r}, and its background {numbered.name} "
+            f"{numbered.label!r}: backgrounds are matched by number"
+        )
+        warnings.warn(msg, SimulationOutputWarning, stacklevel=4)
+    return numbered
+
+
+def _subtract(
+    values: NDArray[Any], array: ArrayWithAxes, background: ArrayWithAxes | None, path: str
+) -> NDArray[Any]:
     if background is None:
         return values
     other = np.asarray(background.values[()])
@@ -351,8 +389,58 @@ def _subtract(values: NDArray[Any], background: ArrayWithAxes | None, path: str)
             "that fit"
         )
         raise ShapeMismatchError(msg) from None
-    dtype = np.result_type(values, other)
-    if dtype.kind in "bu":
-        # Differences of unsigned integers would overflow.
-        dtype = np.result_type(dtype, np.int8)
-    return np.asarray(values.astype(dtype) - other.astype(dtype))
+    if bool(array.unit) != bool(background.unit):
+        msg = (
+            f"{path} has unit {array.unit!r} and {background.name} {background.unit!r}: they are "
+            "subtracted as if the units were the same"
+        )
+        warnings.warn(msg, SimulationOutputWarning, stacklevel=4)
+    elif array.unit != background.unit:
+        ratio = unit_ratio(background.unit, array.unit)
+        if ratio is None:
+            msg = (
+                f"{path} has unit {array.unit!r} and {background.name} {background.unit!r}; "
+                "expected units that can be converted to each other"
+            )
+            raise UnitError(msg)
+        other = converted_values(other, ratio)
+    return _difference(values, other, f"{background.name} of {path}")
+
+
+def _difference(values: NDArray[Any], other: NDArray[Any], where: str) -> NDArray[Any]:
+    """Return the exact difference of integers, and the difference of floats, of any types."""
+    if not (_are_whole(values) and _are_whole(other)):
+        dtype = np.result_type(values, other)
+        for operand in (values, other):
+            if _are_whole(operand) and not are_exact(operand, dtype):
+                msg = (
+                    f"{where} is subtracted as {dtype}, which does not hold all integers of type "
+                    f"{operand.dtype} exactly; expected data and background of integers"
+                )
+                raise RecordingError(msg)
+        return np.asarray(values.astype(dtype) - other.astype(dtype))
+    if not values.size or not other.size:
+        return values
+    low = int(values.min()) - int(other.max())
+    high = int(values.max()) - int(other.min())
+    size = max(values.dtype.itemsize, other.dtype.itemsize)
+    types = [np.dtype(kind) for kind in (np.int16, np.int32, np.int64, np.uint64)]
+    types = [dtype for dtype in types if dtype.itemsize >= size]
+    if "O" not in {values.dtype.kind, other.dtype.kind}:
+        types.insert(0, np.result_type(values, other, np.int8))
+    for dtype in types:
+        if dtype.kind in "iu" and np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
+            # The difference modulo 2^64 is exact.
+            wrapped = _modulo(values) - _modulo(other)
+            return np.asarray(wrapped.astype(np.int64 if low < 0 else np.uint64).astype(dtype))
+    return np.asarray(values.astype(object) - other.astype(object))
+
+
+def _are_whole(values: NDArray[Any]) -> bool:
+    return values.dtype.kind in "biuO"
+
+
+def _modulo(values: NDArray[Any]) -> NDArray[np.uint64]:
+    if values.dtype.kind == "O":
+        return np.asarray(values % 2**64, np.uint64)
+    return values.astype(np.uint64)

@@ -234,27 +234,41 @@ def plain_values(values: Any, where: str) -> NDArray[Any]:
     return np.asarray(values.filled(np.nan))
 
 
+def are_exact(values: NDArray[Any], dtype: np.dtype[Any]) -> bool:
+    """Return True if a type holds all of these values, or Python integers, exactly."""
+    if values.dtype.kind == "O":
+        kept = values.astype(dtype)
+        return bool(np.isfinite(kept).all()) and values.tolist() == kept.astype(object).tolist()
+    return bool(_converted(values, dtype)[1].all())
+
+
 def _exact(values: NDArray[Any], dtype: np.dtype[Any], where: str) -> NDArray[Any]:
     """Convert values to a type; raise RecordingError if one of them would change."""
-    native = dtype.newbyteorder("=")
-    if values.dtype.newbyteorder("=") == native:
-        return values
-    kinds = {values.dtype.kind, dtype.kind}
-    if len(kinds) > 1 and not kinds <= set("biufc"):
-        equal: NDArray[np.bool_] = np.zeros(values.shape, bool)
-    else:
-        with np.errstate(all="ignore"), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            converted = values.astype(native)
-            equal = _are_kept(values, converted)
+    converted, equal = _converted(values, dtype)
     if not equal.all():
-        changed = values[~equal].flat[0] if values.size else values
+        changed = values[~equal].flat[0]
         msg = (
             f"{where} has {changed} of type {values.dtype}; expected values that {dtype}, the type "
             "of the array, holds exactly: save the first element with a type that holds all others"
         )
         raise RecordingError(msg)
     return converted
+
+
+def _converted(
+    values: NDArray[Any], dtype: np.dtype[Any]
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Return values as another type, and True for each that this does not change."""
+    native = dtype.newbyteorder("=")
+    if values.dtype.newbyteorder("=") == native:
+        return values, np.ones(values.shape, bool)
+    kinds = {values.dtype.kind, dtype.kind}
+    if len(kinds) > 1 and not kinds <= set("biufc"):
+        return values, np.zeros(values.shape, bool)
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        converted = values.astype(native)
+        return converted, _are_kept(values, converted)
 
 
 def _are_kept(values: NDArray[Any], converted: NDArray[Any]) -> NDArray[np.bool_]:
