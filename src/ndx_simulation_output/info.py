@@ -1,8 +1,9 @@
 """Describe the contents of an output as text and as JSON."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
+from itertools import islice
 from math import isfinite
 from typing import Any
 
@@ -12,6 +13,7 @@ from tqdm import tqdm
 from ndx_simulation_output.recording import (
     UNKNOWN,
     ArrayGroup,
+    ArrayWithAxes,
     ExtracellularPotential,
     NetworkSnapshot,
     Quantity,
@@ -25,6 +27,11 @@ from ndx_simulation_output.recording import (
 )
 from ndx_simulation_output.recording.ids import count_distinct
 from ndx_simulation_output.recording.views import Joined
+
+_MOST_CHARACTERS = 200
+_MOST_ATTRIBUTES = 20
+_MOST_LINES = 10
+"""How much is shown of settings, attributes and logs."""
 
 _Facts = dict[str, Any]
 _RUN_KEYS = {
@@ -193,19 +200,52 @@ def _group_facts(path: str, group: ArrayGroup) -> _Facts:
         }
         for axis in group.axes
     ]
-    arrays = [
-        {
-            "name": array.name,
-            "role": array.role,
-            "title": array.title,
-            "label": array.label,
-            "unit": array.unit,
-            "shape": list(map(int, array.values.shape)),
-            "dtype": str(array.values.dtype),
-        }
-        for array in group.arrays
-    ]
-    return {"path": path, "title": group.title, "kind": group.kind, "axes": axes, "arrays": arrays}
+    return {
+        "path": path,
+        "title": group.title,
+        "kind": group.kind,
+        "settings": _shortened(group.settings),
+        "metadata": _metadata(group.extra),
+        "axes": axes,
+        "arrays": [_array_facts(array) for array in group.arrays],
+    }
+
+
+def _array_facts(array: ArrayWithAxes) -> _Facts:
+    n_lines = int(array.values.shape[0]) if array.role == "log" and array.values.shape else 0
+    lines = array.values[max(0, n_lines - _MOST_LINES) : n_lines] if n_lines else ()
+    return {
+        "name": array.name,
+        "role": array.role,
+        "title": array.title,
+        "label": array.label,
+        "unit": array.unit,
+        "shape": list(map(int, array.values.shape)),
+        "dtype": str(array.values.dtype),
+        "metadata": _metadata(array.extra),
+        "last_lines": [_shortened(str(line)) for line in np.ravel(lines).tolist()],
+    }
+
+
+def _metadata(extra: Mapping[str, Any]) -> _Facts:
+    """Return at most 20 attributes of a source; long values are shortened text."""
+    found: _Facts = {}
+    for name in islice(extra, _MOST_ATTRIBUTES):
+        text = extra[name] if isinstance(extra[name], str) else json.dumps(extra[name])
+        is_short = len(text) <= _MOST_CHARACTERS and not isinstance(extra[name], str)
+        found[name] = extra[name] if is_short else _shortened(text)
+    if len(extra) > _MOST_ATTRIBUTES:
+        found["…"] = f"{len(extra) - _MOST_ATTRIBUTES} more"
+    return found
+
+
+def _shortened(text: str) -> str:
+    """Return a text as one line of at most 200 characters and the number of all characters."""
+    printable = "".join(letter if letter.isprintable() else " " for letter in text[:2000])
+    line = " ".join(printable.split())
+    if len(line) <= _MOST_CHARACTERS and len(text) <= len(printable):
+        return line
+    return f"{line[:_MOST_CHARACTERS]}… ({len(text)} characters)"
 
 
 def _network_facts(network: NetworkSnapshot) -> _Facts:
@@ -328,7 +368,8 @@ def _spikes(spikes: _Facts) -> Iterator[str]:
 
 def _group(group: _Facts) -> Iterator[str]:
     title, kind = group["title"], group["kind"]
-    if not (group["arrays"] or group["axes"] or title or kind):
+    described = title or kind or group["settings"] or group["metadata"]
+    if not (group["arrays"] or group["axes"] or described):
         return
     yield f"group {group['path']}: {title or 'no title'}{f', {kind}' if kind else ''}"
     for axis in group["axes"]:
@@ -339,6 +380,20 @@ def _group(group: _Facts) -> Iterator[str]:
         names = " ".join(part for part in (array["role"], title, array["label"]) if part)
         unit = array["unit"] or "no unit"
         yield f"  {array['name']}: {names}: {_shape(array['shape'])}, {array['dtype']}, {unit}"
+        yield from _attributes(array["metadata"], "    ")
+        if 0 < len(array["last_lines"]) < array["shape"][0]:
+            yield f"    … {array['shape'][0] - len(array['last_lines'])} lines before"
+        for line in array["last_lines"]:
+            yield f"    {line}"
+    if group["settings"]:
+        yield f"  settings: {group['settings']}"
+    yield from _attributes(group["metadata"], "  ")
+
+
+def _attributes(metadata: _Facts, indent: str) -> Iterator[str]:
+    for name, value in metadata.items():
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        yield f"{indent}{_shortened(name)}: {text}"
 
 
 def _network(network: _Facts) -> Iterator[str]:

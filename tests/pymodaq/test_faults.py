@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from pynwb import validate
 
-from ndx_simulation_output import convert
+from ndx_simulation_output import convert, open_output
 from ndx_simulation_output.errors import (
     RecordingError,
     ShapeMismatchError,
     SimulationOutputWarning,
     UnitError,
 )
+from ndx_simulation_output.plots import grids_of
 from ndx_simulation_output.pymodaq import (
     Axis,
     AxisSaverLoader,
@@ -306,6 +307,36 @@ def test_masked_values_are_saved_as_nan_or_refused(h5saver):
     assert stored[2] == [1, 2]
     assert [values[0] for values in stored] == [1, 1, 1]
     assert np.isnan([stored[0][1], stored[1][1]]).all()
+
+
+@pytest.mark.parametrize("axis", [Axis("x", "um", np.ones(2)), Axis("x", "um", np.ones(3), 1)])
+def test_an_axis_that_does_not_fit_its_data_is_refused(h5saver, axis):
+    with pytest.raises(ShapeMismatchError, match=r"axis 'x' of 'spectrum' has \d values for dim"):
+        spectrum(axes=[axis])
+    data = spectrum()
+    data.axes = [axis]
+    for add in (
+        lambda: DataSaverLoader(h5saver).add_data(AT, data),
+        lambda: DataEnlargeableSaver(h5saver).add_data(AT, data),
+        lambda: DataExtendedSaver(h5saver, (3,)).add_data(AT, data, (0,)),
+    ):
+        with pytest.raises(ShapeMismatchError, match="axis 'x' of 'spectrum' has"):
+            add()
+
+    assert list(h5saver.get_node(AT).children()) == []
+
+
+@pytest.mark.parametrize("dtype", ["i8", "u1", "?"])
+def test_points_that_were_not_measured_are_not_shown(h5saver, dtype):
+    saver = DataExtendedSaver(h5saver, (2, 3))
+    saver.add_data(AT, DataRaw("counts", data=[np.ones(1, dtype)]), (0, 1))
+    h5saver.close_file()
+
+    with open_output(h5saver.file_path) as output:
+        (grid,) = grids_of(output)
+        assert np.argwhere(np.isfinite(grid.values[()])).tolist() == [[0, 1]]
+        image, _, _ = grid.image()
+        assert np.isfinite(image).sum() == 1
 
 
 @pytest.mark.parametrize("name", ["labels", "axes", "dim", "shape", "length", "__class__"])

@@ -10,6 +10,9 @@ from ndx_simulation_output import convert
 from ndx_simulation_output.pymodaq import DataLoader, DataToExport, DataWithAxes
 from tests.pymodaq.making import GENUINE, decoded
 
+# PyMoDAQ 5.3 stores NaN as an integer.
+pytestmark = pytest.mark.filterwarnings("ignore:.*values that were not measured")
+
 CALL = re.compile(r"(?P<loader>\w+)\.(?P<call>load_\w+)\('(?P<where>[^']+)'(?P<options>.*)\)")
 
 

@@ -40,6 +40,7 @@ from ndx_simulation_output.recording import (
     Report,
     SimulationOutput,
 )
+from ndx_simulation_output.recording.array_groups import INSTRUMENTS
 from ndx_simulation_output.recording.arrays import read_columns
 from ndx_simulation_output.recording.ids import free_name
 from ndx_simulation_output.storage.layout import Layout, StorageOptions, plan_layout
@@ -140,7 +141,8 @@ def add_output(
         nwbfile.units = units
     provenance = {**output.provenance, "series": series_facts, "spikes": spike_facts}
     provenance |= {"arrays": group_names} if group_names else {}
-    add_simulation_metadata(nwbfile, run, tables.all(), provenance)
+    if run or not _is_without_simulation(output, group_names):
+        add_simulation_metadata(nwbfile, run, tables.all(), provenance)
     add_notes(nwbfile, output.notes)
     return mapping
 
@@ -160,8 +162,29 @@ def add_in_memory(nwbfile: NWBFile, output: SimulationOutput) -> None:
 
 def describe_session(output: SimulationOutput) -> str:
     """Return the default description of a session."""
-    sources = ", ".join(output.provenance.get("files", [])) or "a simulation"
+    sources = ", ".join(output.provenance.get("files", []))
+    if _is_measured(output):
+        return f"Data of instruments: {sources}"
+    sources = sources or "a simulation"
     return f"Output of a simulation: {sources}"
+
+
+def _is_measured(output: SimulationOutput) -> bool:
+    """Return True if all data are those of instruments."""
+    simulated = (output.reports, output.potentials, output.spikes, output.networks)
+    return output.provenance.get("format") == INSTRUMENTS and not any(simulated)
+
+
+def _is_without_simulation(output: SimulationOutput, group_names: Mapping[str, str]) -> bool:
+    """Return True if an output has nothing to store in ``SimulationMetaData``.
+
+    Files of the savers of PyMoDAQ have no provenance, and the names of their groups are those in
+    NWB.
+    """
+    simulated = (output.reports, output.potentials, output.spikes, output.networks)
+    is_renamed = any(name != original for name, original in group_names.items())
+    only_arrays = bool(output.arrays) and not any(simulated)
+    return only_arrays and not is_renamed and (_is_measured(output) or not output.provenance)
 
 
 def matrices(output: SimulationOutput) -> list[LazyArray]:

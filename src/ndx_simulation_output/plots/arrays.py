@@ -31,7 +31,7 @@ from ndx_simulation_output.recording import (
     ArrayWithAxes,
     SimulationOutput,
 )
-from ndx_simulation_output.recording.array_groups import is_nav_group
+from ndx_simulation_output.recording.array_groups import find_times, measured, walk_arrays
 from ndx_simulation_output.recording.arrays import LazyArray, LazyArrayBase, read_all
 from ndx_simulation_output.recording.units import Scale, parse_unit
 from ndx_simulation_output.recording.views import FirstIndex, Matrix, Part
@@ -130,23 +130,14 @@ def group_grids(group: ArrayGroup) -> Iterator[Grid]:
 
     Navigation axes are those of the group ``NavAxes`` in the same group as an array, or in the
     nearest group around it. Of dimensions before the last two, only the first index is shown.
+    Points of a scan of integers that were not measured are NaN.
     """
-    yield from _grids(group, "", ())
-
-
-def _grids(group: ArrayGroup, path: str, nav_axes: tuple[ArrayAxis, ...]) -> Iterator[Grid]:
-    path = f"{path}/{group.name}"
-    nav_groups = [child for child in group.groups if is_nav_group(child.name)]
-    nav_axes = tuple(axis for child in nav_groups for axis in child.axes) or nav_axes
-    for array in group.arrays:
+    for path, owner, array, axes in walk_arrays(group):
         if array.role in _DRAWN_ROLES:
             for part in _real_parts(array):
-                grid = _grid(path, part, (*group.axes, *nav_axes))
+                grid = _grid(path, part, axes, find_times(owner.arrays))
                 if grid is not None:
                     yield grid
-    for child in group.groups:
-        if child not in nav_groups:
-            yield from _grids(child, path, nav_axes)
 
 
 @dataclass(frozen=True)
@@ -183,7 +174,9 @@ def _real_parts(array: ArrayWithAxes) -> list[ArrayWithAxes]:
     ]
 
 
-def _grid(name: str, array: ArrayWithAxes, axes: Iterable[ArrayAxis]) -> Grid | None:
+def _grid(
+    name: str, array: ArrayWithAxes, axes: Iterable[ArrayAxis], times: LazyArray | None
+) -> Grid | None:
     """Return an array with its axes, or None if it has no numbers."""
     shape = tuple(array.values.shape)
     if array.values.dtype.kind not in "biuf" or 0 in shape:
@@ -196,7 +189,8 @@ def _grid(name: str, array: ArrayWithAxes, axes: Iterable[ArrayAxis]) -> Grid | 
         found.sort(key=lambda axis: axis.spread_order)
     long = [dim for dim, length in enumerate(shape) if length > 1]
     shown = long[-2:]
-    values = array.values if len(shown) == len(shape) else FirstIndex(array.values, tuple(shown))
+    known = measured(array, times)
+    values = known if len(shown) == len(shape) else FirstIndex(known, tuple(shown))
     hidden = [shape[dim] for dim in long[:-2]]
     label = array.label or array.title or array.name
     role = f" ({array.role})" if array.role in {"background", "error"} else ""

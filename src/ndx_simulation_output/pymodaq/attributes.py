@@ -33,10 +33,19 @@ def read_attributes(node: h5py.Group | h5py.Dataset) -> dict[str, Any]:
     found = {}
     for name in node.attrs:
         try:
-            found[name] = _decode(node.attrs[name])
+            value = node.attrs[name]
+            if is_bitfield(h5py.h5a.open(node.id, name.encode())):
+                value = np.asarray(value, bool)[()]
+            found[name] = _decode(value)
         except (OSError, RuntimeError, TypeError, ValueError):
             continue
     return found
+
+
+def is_bitfield(item: Any) -> bool:
+    """Return True if a dataset or attribute has bit fields of a byte, as PyTables stores bools."""
+    kind = item.get_type()
+    return bool(kind.get_class() == h5py.h5t.BITFIELD and kind.get_size() == 1)
 
 
 def _decode(value: Any) -> Any:

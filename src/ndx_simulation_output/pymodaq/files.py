@@ -36,6 +36,7 @@ from ndx_simulation_output.pymodaq.nodes import (
     plain_values,
     stored_values,
     undone_on_error,
+    walk,
 )
 from ndx_simulation_output.recording import ArrayAxis, ArrayGroup, ArrayWithAxes
 from ndx_simulation_output.recording.json_values import to_json
@@ -194,17 +195,17 @@ class H5SaverLowLevel:
                 return node
         return None
 
-    def walk_nodes(self, where: str | Node = "/") -> Iterator[Node]:
-        """Yield a node and all nodes below it, in the same order as PyMoDAQ."""
-        first = self.get_node(where)
-        yield first
-        groups, waiting = [first], [first]
-        while waiting:
-            inner = [node for node in waiting.pop().children().values() if node.is_group]
-            groups += inner
-            waiting += inner
-        for group in groups:
-            yield from group.children().values()
+    def walk_nodes(
+        self,
+        where: str | Node = "/",
+        depth: int | None = None,
+        only_groups: bool = False,  # noqa: FBT001, FBT002
+    ) -> Iterator[Node]:
+        """Yield a node and all nodes below it, in the same order as PyMoDAQ.
+
+        ``depth`` limits the number of levels below ``where``.
+        """
+        yield from walk(self.get_node(where), depth, only_groups=only_groups)
 
     add_det_group = _add_group_method("detector")
     add_act_group = _add_group_method("actuator")

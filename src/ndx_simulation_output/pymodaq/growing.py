@@ -228,7 +228,7 @@ class _GrowingArrays:
             expected.tell()
         with self._saver.all_or_nothing() as undo:
             # If data and axes share a group, create the extensible axes before the signal axes.
-            if values and not self._axes:
+            if values and not self._axes and not self._has_channels:
                 self._axes = self._create_axes(undo)
             for (key, data), (_, arrays) in zip(elements.items(), checked, strict=True):
                 if key not in self._channels:
@@ -238,6 +238,8 @@ class _GrowingArrays:
                     undo.append(dataset, array)
                 if channel.times is not None:
                     undo.append(channel.times, data.timestamp)
+            if values and not self._axes:
+                self._axes = self._create_axes(undo)
             for dataset, value in zip(self._axes, values, strict=True):
                 undo.append(dataset, value)
             if self._timestamps is not None:

@@ -3,7 +3,7 @@
 import re
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,20 +21,30 @@ from ndx_simulation_output.nwb.arrays_reading import read_hdf5_group
 from ndx_simulation_output.pymodaq import reading
 from ndx_simulation_output.pymodaq.data import RESERVED_NAMES, Axis, DataToExport, DataWithAxes
 from ndx_simulation_output.pymodaq.files import H5SaverLowLevel
-from ndx_simulation_output.pymodaq.nodes import Node, are_exact, converted_values, path_of
+from ndx_simulation_output.pymodaq.nodes import (
+    Node,
+    ReadOnlyNode,
+    are_exact,
+    converted_values,
+    path_of,
+    walk,
+)
 from ndx_simulation_output.recording import ArrayAxis, ArrayGroup, ArrayWithAxes
-from ndx_simulation_output.recording.array_groups import is_nav_group
+from ndx_simulation_output.recording.array_groups import (
+    count_missing,
+    find_times,
+    fits,
+    is_nav_group,
+    unfit_axes,
+)
 from ndx_simulation_output.recording.json_values import from_json
 from ndx_simulation_output.recording.units import unit_ratio
 from ndx_simulation_output.storage.journal import pause_writer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from typing_extensions import Self
 
 _SPREAD = "spread"
-_TIMES = "Times00"
 
 
 class FileGroups(ABC):
@@ -45,17 +55,22 @@ class FileGroups(ABC):
         """Return a group with its contents; raise KeyError if it does not exist."""
 
     @abstractmethod
-    def names(self, path: str) -> Iterable[str]:
-        """Return the names of the objects in a group."""
+    def get_node(self, path: str) -> Node:
+        """Return the node at a path; raise KeyError if it does not exist."""
+
+    def nav_group(self, path: str) -> Node | None:
+        """Return the first ``NavAxes`` found in a group or, going up, its parents, or None."""
+        while path.strip("/"):
+            for name, node in self.get_node(path).children().items():
+                if node.is_group and is_nav_group(name):
+                    return node
+            path = path.rpartition("/")[0]
+        return None
 
     def nav_axes(self, path: str) -> tuple[ArrayAxis, ...]:
-        """Return the axes of the first ``NavAxes`` found in a group or, going up, its parents."""
-        while path.strip("/"):
-            for name in self.names(path):
-                if is_nav_group(name):
-                    return self.read_group(f"{path}/{name}").axes
-            path = path.rpartition("/")[0]
-        return ()
+        """Return the axes of the navigation group of a group."""
+        found = self.nav_group(path)
+        return () if found is None else self.read_group(found.path).axes
 
 
 class SaverGroups(FileGroups):
@@ -66,14 +81,14 @@ class SaverGroups(FileGroups):
 
     def read_group(self, path: str) -> ArrayGroup:
         """Return a group with its contents."""
-        if not self._saver.get_node(path).is_group:
+        if not self.get_node(path).is_group:
             msg = f"{path} in {self._saver.file_path} is an array; expected a group"
             raise KeyError(msg)
         return read_hdf5_group(self._saver.h5(path))
 
-    def names(self, path: str) -> Iterable[str]:
-        """Return the names of the objects in a group."""
-        return list(self._saver.h5(path))
+    def get_node(self, path: str) -> Node:
+        """Return the node at a path."""
+        return self._saver.get_node(path)
 
 
 class _ReadOnlyGroups(FileGroups):
@@ -94,8 +109,15 @@ class _ReadOnlyGroups(FileGroups):
             raise KeyError(msg)
         return self._groups[path]
 
-    def names(self, path: str) -> Iterable[str]:
-        return [group.name for group in self.read_group(path).groups]
+    def get_node(self, path: str) -> Node:
+        if path in self._groups:
+            return ReadOnlyNode(path, self._groups[path])
+        parent, _, name = path.rpartition("/")
+        found = ReadOnlyNode(parent or "/", self.read_group(parent or "/")).children().get(name)
+        if found is None:
+            msg = f"no node {path} in {self._path}"
+            raise KeyError(msg)
+        return found
 
 
 class ArrayLoader:
@@ -205,19 +227,56 @@ class DataLoader(ArrayLoader):
             data.append(item if isinstance(data, DataToExport) else item.to_pymodaq())
         return data  # type: ignore[no-any-return]
 
-    def walk_nodes(self, where: str | Node = "/") -> "Iterator[Node]":
-        """Yield a node and all nodes below it; requires a loader created from a saver.
+    @property
+    def raw_group(self) -> Node:
+        """The group that contains all data."""
+        if self._saver is not None:
+            return self._saver.raw_group
+        return next(node for node in self.get_node("/").children().values() if node.is_group)
+
+    def walk_nodes(
+        self,
+        where: str | Node = "/",
+        depth: int | None = None,
+        only_groups: bool = False,  # noqa: FBT001, FBT002
+    ) -> Iterator[Node]:
+        """Yield a node and all nodes below it, at most ``depth`` levels."""
+        yield from walk(self.get_node(where), depth, only_groups=only_groups)
+
+    def get_node(self, where: str | Node, name: str | None = None) -> Node:
+        """Return the node at a path, or its child ``name``; raise KeyError if it does not exist."""
+        path = path_of(where)
+        return self._groups.get_node(f"{path.rstrip('/')}/{name}" if name else path)
+
+    def get_nav_group(self, where: str | Node) -> Node | None:
+        """Return the group of the navigation axes of a group or array, or None."""
+        path = self.get_node(where).path
+        return self._groups.nav_group(path)
+
+    def load_data_from_name_origin(
+        self,
+        name: str,
+        origin: str = "",
+        where: str | Node | None = None,
+        with_bkg: bool = False,  # noqa: FBT001, FBT002
+        load_all: bool = True,  # noqa: FBT001, FBT002
+    ) -> DataWithAxes:
+        """Load the data with this name and origin, at or below ``where`` or the raw group.
 
         Raises
         ------
-        TypeError
-            If the loader opened the file itself.
+        NameError
+            If there are none.
 
         """
-        if self._saver is None:
-            msg = "the file is open read-only; open it with H5SaverLowLevel to get its nodes"
-            raise TypeError(msg)
-        return self._saver.walk_nodes(where)
+        first = self.raw_group if where is None else self.get_node(where)
+        for node in walk(first):
+            attributes = node.attrs
+            is_data = not node.is_group and "data" in attributes.get("data_type", "")
+            if is_data and (node.title, attributes.get("origin")) == (name, origin):
+                return self.load_data(node, with_bkg=with_bkg, load_all=load_all)
+        msg = f"no data named {name!r} with origin {origin!r} in {first.path}"
+        raise NameError(msg)
 
     def close_file(self) -> None:
         """Close the file, if the loader opened it."""
@@ -302,6 +361,9 @@ def _load_arrays(
             _subtract(own, array, _background_of(by_name, array, path), path)
             for own, array in zip(values, arrays, strict=True)
         ]
+    all_axes, shape = (*group.axes, *nav), np.shape(values[0])
+    if first.role == "data":
+        _warn_of_doubts(group, first, all_axes, path)
     is_spread = first.distribution == _SPREAD and bool(first.nav_indexes)
     data = DataWithAxes(
         first.title,
@@ -311,7 +373,7 @@ def _load_arrays(
         labels=[array.label for array in arrays],
         origin=first.origin,
         units=first.unit,
-        axes=[load_axis(axis) for axis in (*group.axes, *nav)],
+        axes=[load_axis(axis) for axis in all_axes if fits(axis, shape)],
         nav_indexes=first.nav_indexes,
         errors=errors if len(errors) == len(values) else None,
         timestamp=first.timestamp,
@@ -322,9 +384,28 @@ def _load_arrays(
             if key not in RESERVED_NAMES and not key.startswith("__")
         },
     )
-    if _TIMES in by_name:
-        data.times = np.asarray(by_name[_TIMES].values[()])
+    times = find_times(group.arrays)
+    if times is not None:
+        data.times = np.asarray(times[()])
     return data
+
+
+def _warn_of_doubts(
+    group: ArrayGroup, array: ArrayWithAxes, axes: Sequence[ArrayAxis], path: str
+) -> None:
+    """Warn of axes that do not fit, and of values that were not measured."""
+    for axis in unfit_axes(array, group.arrays, axes):
+        msg = (
+            f"axis {axis.name} {axis.label!r} has {axis.values.shape[0]} values for dimension "
+            f"{axis.index} of {path}, of shape {tuple(array.values.shape)}: it is not loaded"
+        )
+        warnings.warn(msg, SimulationOutputWarning, stacklevel=4)
+    if find_times(group.arrays) is None and (count := count_missing(array, None)):
+        msg = (
+            f"{path} has at least {count} values that were not measured: the integer that PyMoDAQ "
+            "stores for NaN"
+        )
+        warnings.warn(msg, SimulationOutputWarning, stacklevel=4)
 
 
 def _error_of(by_name: dict[str, ArrayWithAxes], array: ArrayWithAxes) -> ArrayWithAxes | None:

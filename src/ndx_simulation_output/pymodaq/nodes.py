@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from fractions import Fraction
-from typing import Any
+from typing import Any, NoReturn
 
 import h5py
 import numpy as np
@@ -24,7 +24,7 @@ from ndx_simulation_output.nwb.arrays_reading import (
     read_hdf5_axis,
     read_hdf5_group,
 )
-from ndx_simulation_output.recording import ArrayWithAxes
+from ndx_simulation_output.recording import ArrayAxis, ArrayGroup, ArrayWithAxes, LazyArray
 from ndx_simulation_output.recording.json_values import from_json
 
 ROOT = "/acquisition"
@@ -65,55 +65,55 @@ class Node:
         """Title of a group or array, label of an axis."""
         if self.path == "/":
             return _ROOT_TITLE
-        return str(self._item.attrs.get("label" if self._is_axis else "title", ""))
+        found = self._described
+        return found.label if isinstance(found, ArrayAxis) else found.title
 
     @property
     def CLASS(self) -> str:  # noqa: N802 - the name of PyMoDAQ
         """Kind of the object."""
-        if self.is_group:
+        found = self._described
+        if isinstance(found, ArrayGroup):
             return "GROUP"
-        if h5py.check_string_dtype(self._data.dtype):
+        if found.values.dtype.kind == "O":
             return "VLARRAY"
-        maxshape = self._data.maxshape
-        return "EARRAY" if maxshape and maxshape[0] is None else "CARRAY"
+        return "EARRAY" if found.grows else "CARRAY"
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of an array."""
-        return tuple(self._array.values.shape)
+        return tuple(self._values.shape)
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Data type of an array."""
-        return np.dtype(self._array.values.dtype)
+        return np.dtype(self._values.dtype)
 
     @property
     def attrs(self) -> dict[str, Any]:
         """Attributes of the object, with the names of PyMoDAQ."""
         found: dict[str, Any] = {"TITLE": self.title, "CLASS": self.CLASS}
         extra: Mapping[str, Any] = {}
-        if self.is_group:
-            group = read_hdf5_group(self._item, recursive=False)
-            found |= {"type": group.kind, "settings": group.settings}
-            extra = group.extra
-        elif self._is_axis:
-            axis = read_hdf5_axis(self.name, self._item)
+        described = self._described
+        if isinstance(described, ArrayGroup):
+            found |= {"type": described.kind, "settings": described.settings}
+            extra = described.extra
+        elif isinstance(described, ArrayAxis):
+            axis = described
             found |= {"data_type": "axis", "label": axis.label, "units": axis.unit}
             found |= {"index": axis.index, "spread_order": axis.spread_order, "size": self.shape[0]}
         else:
-            array = self._array
-            found |= {"data_type": _data_type(array), "units": array.unit}
-            found |= {name: getattr(array, name) for name in _ARRAY_FIELDS}
-            extra = array.extra
+            found |= {"data_type": _data_type(described), "units": described.unit}
+            found |= {name: getattr(described, name) for name in _ARRAY_FIELDS}
+            extra = described.extra
         return found | {key: from_json(value) for key, value in extra.items()}
 
     def read(self) -> NDArray[Any]:
         """Read the values of an array."""
-        return np.asarray(self._array.values[()])
+        return np.asarray(self._values[()])
 
     def __getitem__(self, key: Any) -> Any:
         """Read a part of an array."""
-        return self._array.values[key]
+        return self._values[key]
 
     def __setitem__(self, key: Any, values: Any) -> None:
         """Write a part of an array, such as one point of a scan.
@@ -164,8 +164,20 @@ class Node:
         return self._item["data"] if self._is_series else self._item
 
     @property
-    def _array(self) -> ArrayWithAxes:
+    def _described(self) -> ArrayGroup | ArrayWithAxes | ArrayAxis:
+        if self.is_group:
+            return read_hdf5_group(self._item, recursive=False)
+        if self._is_axis:
+            return read_hdf5_axis(self.name, self._item)
         return read_hdf5_array(self.name, self._item)
+
+    @property
+    def _values(self) -> LazyArray:
+        found = self._described
+        if isinstance(found, ArrayGroup):
+            msg = f"{self.path} is a group; expected an array or an axis"
+            raise TypeError(msg)
+        return found.values
 
     def _stored(self, values: Any) -> Any:
         if h5py.check_string_dtype(self._data.dtype):
@@ -190,6 +202,72 @@ class Node:
             return f"{self}\n  children := {[str(node) for node in self.children().values()]}"
         space = " " * 16
         return f"{self}\n{space}shape := {self.shape}\n{space}dtype := {self.dtype.name}"
+
+
+class ReadOnlyNode(Node):
+    """An object of a file that is open for reading."""
+
+    def __init__(self, path: str, described: ArrayGroup | ArrayWithAxes | ArrayAxis) -> None:
+        """Create a node for an object at a path."""
+        self._path, self._found = path, described
+        self.is_group = isinstance(described, ArrayGroup)
+
+    @property
+    def path(self) -> str:
+        """Path of the object."""
+        return self._path
+
+    @property
+    def _described(self) -> ArrayGroup | ArrayWithAxes | ArrayAxis:
+        return self._found
+
+    def __setitem__(self, key: Any, values: Any) -> None:
+        """Raise TypeError."""
+        self._refuse()
+
+    def append(self, values: Any) -> None:
+        """Raise TypeError."""
+        del values
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        msg = f"the file of {self.path} is open read-only; open it with H5SaverLowLevel to add data"
+        raise TypeError(msg)
+
+    def children(self) -> dict[str, Node]:
+        """Return the objects in a group by name, sorted by name."""
+        if not isinstance(self._found, ArrayGroup):
+            return {}
+        inside: list[ArrayGroup | ArrayWithAxes | ArrayAxis]
+        inside = [*self._found.arrays, *self._found.axes, *self._found.groups]
+        return {
+            item.name: ReadOnlyNode(f"{self._path.rstrip('/')}/{item.name}", item)
+            for item in sorted(inside, key=lambda item: item.name)
+        }
+
+    def __eq__(self, other: object) -> bool:
+        """Return True if both nodes are the same object of a file."""
+        return isinstance(other, ReadOnlyNode) and self._found is other._found
+
+    def __hash__(self) -> int:
+        """Return the hash of the path."""
+        return hash(self._path)
+
+
+def walk(first: Node, depth: int | None = None, *, only_groups: bool = False) -> Iterator[Node]:
+    """Yield a node and all nodes at most ``depth`` levels below it, in the order of PyMoDAQ."""
+    if first.is_group or not only_groups:
+        yield first
+    groups, waiting, top = [first], [first], first.path.rstrip("/").count("/")
+    while waiting:
+        inner = [node for node in waiting.pop().children().values() if node.is_group]
+        groups += inner
+        waiting += inner
+    for group in groups:
+        for node in group.children().values():
+            is_deep = depth is not None and node.path.count("/") - top > depth
+            if not is_deep and (node.is_group or not only_groups):
+                yield node
 
 
 def _data_type(array: ArrayWithAxes) -> str:

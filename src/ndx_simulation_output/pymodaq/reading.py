@@ -19,6 +19,7 @@ from ndx_simulation_output.pymodaq.attributes import (
     get_integers,
     get_number,
     get_text,
+    is_bitfield,
     log_lines,
     read_attributes,
 )
@@ -29,6 +30,12 @@ from ndx_simulation_output.recording import (
     ArrayWithAxes,
     LazyArray,
     SimulationOutput,
+)
+from ndx_simulation_output.recording.array_groups import (
+    INSTRUMENTS,
+    count_missing,
+    unfit_axes,
+    walk_arrays,
 )
 from ndx_simulation_output.recording.arrays import LazyArrayBase
 from ndx_simulation_output.recording.json_values import to_json
@@ -91,12 +98,32 @@ def _read_file(file: h5py.File, path: Path) -> SimulationOutput:
         msg = f"{path} has no group; expected one such as {' or '.join(_ROOTS)}"
         raise NothingRecordedError(msg)
     extra = _as_json(attributes, without=_FILE_ATTRIBUTES)
+    notes = [*reader.notes, *(note for group in groups for note in _doubts(group))]
+    # The attributes of the file have no place of their own in NWB.
+    first = replace(groups[0], extra={**groups[0].extra, "file_attributes": extra})
     return SimulationOutput(
-        arrays=groups,
+        arrays=(first, *groups[1:]),
         session={} if start is None else {"NWBFile": {"session_start_time": start}},
-        notes=tuple(reader.notes),
-        provenance={"files": [path.name], "pymodaq": extra},
+        notes=tuple(notes),
+        provenance={"format": INSTRUMENTS, "files": [path.name]},
     )
+
+
+def _doubts(group: ArrayGroup) -> Iterator[str]:
+    """Yield notes on axes that do not fit, and on points that were not measured."""
+    for path, owner, array, axes in walk_arrays(group):
+        place = f"{path}/{array.name}"
+        if array.role == "data":
+            for axis in unfit_axes(array, owner.arrays, axes):
+                yield (
+                    f"not used: axis {axis.name} {axis.label!r} has {axis.values.shape[0]} values "
+                    f"for dimension {axis.index} of {place}, of shape {tuple(array.values.shape)}"
+                )
+        if count := count_missing(array, None):
+            yield (
+                f"{place}: at least {count} values were not measured; they are NaN in plots, and "
+                "in the file the integer that PyMoDAQ stores for NaN"
+            )
 
 
 class _GroupReader:
@@ -128,12 +155,13 @@ class _GroupReader:
                     groups.append(self.read_group(child_name, child, parents))
                 continue
             attributes = read_attributes(child)
+            values = _Bools(child) if is_bitfield(child.id) else child
             if child.shape is None:
                 self.notes.append(f"left out: {child.name} contains no array")
             elif _is_axis(child, attributes):
-                axes.append(_read_axis(child_name, child, attributes))
+                axes.append(_read_axis(child_name, child, values, attributes))
             else:
-                arrays.append(_read_array(child_name, child, attributes))
+                arrays.append(_read_array(child_name, child, values, attributes))
         attributes = read_attributes(node)
         return ArrayGroup(
             name,
@@ -181,11 +209,13 @@ def _is_axis(node: h5py.Dataset, attributes: Mapping[str, Any]) -> bool:
     return is_named and len(node.shape) == 1 and node.dtype.kind in "biuf"
 
 
-def _read_axis(name: str, node: h5py.Dataset, attributes: Mapping[str, Any]) -> ArrayAxis:
+def _read_axis(
+    name: str, node: h5py.Dataset, values: LazyArray, attributes: Mapping[str, Any]
+) -> ArrayAxis:
     # All values of linear axes are stored too, so ``offset`` and ``scaling`` are not needed.
     return ArrayAxis(
         name,
-        node,
+        values,
         label=get_text(attributes, "label", "TITLE"),
         unit=get_text(attributes, "units"),
         index=max(0, _axis_index(name, node, attributes)),
@@ -204,18 +234,19 @@ def _axis_index(name: str, node: h5py.Dataset, attributes: Mapping[str, Any]) ->
     return 0
 
 
-def _read_array(name: str, node: h5py.Dataset, attributes: Mapping[str, Any]) -> ArrayWithAxes:
+def _read_array(
+    name: str, node: h5py.Dataset, values: LazyArray, attributes: Mapping[str, Any]
+) -> ArrayWithAxes:
     kind = get_text(attributes, "data_type", "type")
     described = _ARRAY_ATTRIBUTES
     if "data_type" in attributes and kind not in _LOGS:
         # Since PyMoDAQ 4.0, only logs use both; for other arrays, ``type`` is an extra attribute.
         described = described - {"type"}
-    values: LazyArray = node
     if kind in _LOGS and len(node.shape) == 1 and node.dtype.kind == "O":
         values = log_lines(node)
     elif get_text(attributes, "data_dimension") == "Data0D" and node.shape[1:] == (1,):
         # Appended single values; PyMoDAQ 4.0 stores them without the last dimension of length 1.
-        values = _Column(node)
+        values = _Column(values)
     return ArrayWithAxes(
         name,
         values,
@@ -233,17 +264,30 @@ def _read_array(name: str, node: h5py.Dataset, attributes: Mapping[str, Any]) ->
     )
 
 
+class _Bools(LazyArrayBase):
+    """View of the bit fields, 0 or 1, in which PyTables stores booleans."""
+
+    shape: tuple[int, ...]
+    dtype = np.dtype(bool)
+
+    def __init__(self, array: h5py.Dataset) -> None:
+        self.array = array
+        self.shape = tuple(array.shape or ())
+
+    def _read(self, slices: tuple[slice, ...]) -> NDArray[Any]:
+        return np.asarray(self.array[slices], bool)
+
+
 class _Column(LazyArrayBase):
     """View of an array of shape (value, 1) with shape (value,)."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
 
-    def __init__(self, array: h5py.Dataset) -> None:
+    def __init__(self, array: LazyArray) -> None:
         self.array = array
         self.shape = tuple(array.shape[:1])
         self.dtype = array.dtype
 
     def _read(self, slices: tuple[slice, ...]) -> NDArray[Any]:
-        values: NDArray[Any] = self.array[(*slices, 0)]
-        return values
+        return np.asarray(self.array[(*slices, slice(0, 1))])[..., 0]

@@ -1,19 +1,24 @@
 """Arrays with labelled axes, in nested groups."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ndx_simulation_output.optional import import_optional
-from ndx_simulation_output.recording.arrays import LazyArray
+from ndx_simulation_output.recording.arrays import LazyArray, LazyArrayBase, size_in_bytes
 from ndx_simulation_output.recording.ids import free_name
 
 if TYPE_CHECKING:
     import xarray as xr
 
+INSTRUMENTS = "PyMoDAQ"
+"""Format, in the provenance of an output, of arrays that were measured instead of simulated."""
+
 _NAV_AXES = "navaxes"
+_MOST_BYTES = 2**26
 _ATTRIBUTES = ("title", "role", "source", "distribution", "origin", "timestamp")
 
 
@@ -85,6 +90,122 @@ class ArrayGroup:
             yield from group.walk(path)
 
 
+def find_times(arrays: Iterable[ArrayWithAxes]) -> LazyArray | None:
+    """Return the times of the elements of arrays, NaN for points that were not measured."""
+    return next((array.values for array in arrays if array.role == "times"), None)
+
+
+def unfit_axes(
+    array: ArrayWithAxes, arrays: Iterable[ArrayWithAxes], axes: Sequence[ArrayAxis]
+) -> Iterator[ArrayAxis]:
+    """Yield the axes that do not have a value for each index of their dimension of an array.
+
+    Axes that fit others of ``arrays`` are omitted if another axis fits this one.
+    """
+    shapes = [tuple(other.values.shape) for other in arrays if other.role == "data"]
+    shape = tuple(array.values.shape)
+    fitting = {axis.index for axis in axes if fits(axis, shape)}
+    for axis in axes:
+        if fits(axis, shape):
+            continue
+        if axis.index not in fitting or not any(fits(axis, other) for other in shapes):
+            yield axis
+
+
+def fits(axis: ArrayAxis, shape: tuple[int, ...]) -> bool:
+    """Return True if an axis has a value for each index along its dimension."""
+    return axis.index < len(shape) and tuple(axis.values.shape) == (shape[axis.index],)
+
+
+def walk_arrays(
+    group: ArrayGroup,
+) -> Iterator[tuple[str, ArrayGroup, ArrayWithAxes, tuple[ArrayAxis, ...]]]:
+    """Yield the path, group and axes of each array in a group and in the groups in it.
+
+    The last axes are the navigation axes: those in ``NavAxes`` in the same or an enclosing group.
+    """
+    yield from _walk_arrays(group, "", ())
+
+
+def _walk_arrays(
+    group: ArrayGroup, path: str, nav: tuple[ArrayAxis, ...]
+) -> Iterator[tuple[str, ArrayGroup, ArrayWithAxes, tuple[ArrayAxis, ...]]]:
+    path = f"{path}/{group.name}"
+    nav_groups = [child for child in group.groups if is_nav_group(child.name)]
+    nav = tuple(axis for child in nav_groups for axis in child.axes) or nav
+    for array in group.arrays:
+        yield path, group, array, (*group.axes, *nav)
+    for child in group.groups:
+        if not is_nav_group(child.name):
+            yield from _walk_arrays(child, path, nav)
+
+
+# Points of a scan that were not measured.
+
+_NAN_AS_INTEGER = {
+    np.dtype(np.int32): -(2**31),
+    np.dtype(np.int64): -(2**63),
+    np.dtype(np.uint64): 2**63,
+}
+"""The integers that NaN becomes: PyMoDAQ 5.3 fills scans with NaN, also those of integers."""
+
+
+class Measured(LazyArrayBase):
+    """View of the integers of a scan as floats that are NaN where they were not measured.
+
+    These are the points whose ``times`` are NaN and, without times, the values that NaN becomes.
+    """
+
+    shape: tuple[int, ...]
+    dtype = np.dtype(np.float64)
+
+    def __init__(self, array: LazyArray, times: LazyArray | None) -> None:
+        self.array, self._times = array, times
+        self.shape = tuple(array.shape)
+        self._missing = _NAN_AS_INTEGER.get(array.dtype.newbyteorder("="))
+
+    def _read(self, slices: tuple[slice, ...]) -> NDArray[Any]:
+        values = np.asarray(self.array[slices])
+        missing = self.missing(values, slices)
+        return np.where(missing, np.nan, values.astype(np.float64))
+
+    def missing(self, values: NDArray[Any], slices: tuple[slice, ...]) -> NDArray[np.bool_]:
+        """Return True for each of the values at ``slices`` that was not measured."""
+        if self._times is None:
+            return np.asarray(values == self._missing)
+        n_nav = len(self._times.shape)
+        unknown = np.isnan(np.asarray(self._times[slices[:n_nav]]))
+        unknown = unknown.reshape(unknown.shape + (1,) * (values.ndim - n_nav))
+        return np.broadcast_to(unknown, values.shape)
+
+
+def measured(array: ArrayWithAxes, times: LazyArray | None) -> LazyArray:
+    """Return the values of an array, as floats with NaN if it is a scan of integers."""
+    dtype, shape = array.values.dtype, tuple(array.values.shape)
+    is_scan = bool(array.nav_indexes and shape) and not array.grows
+    if dtype.kind not in "biu" or not is_scan or array.role not in {"data", "error"}:
+        return array.values
+    if times is not None and tuple(times.shape) == shape[: len(times.shape)]:
+        has_gaps = bool(np.isnan(np.asarray(times[()], np.float64)).any())
+        return Measured(array.values, times) if has_gaps else array.values
+    known = dtype.newbyteorder("=") in _NAN_AS_INTEGER
+    return Measured(array.values, None) if known else array.values
+
+
+def count_missing(array: ArrayWithAxes, times: LazyArray | None) -> int:
+    """Return the number of values of a scan of integers that were not measured.
+
+    Of an array of more than 64 MiB, only the last value is read.
+    """
+    view = measured(array, times)
+    if not isinstance(view, Measured) or 0 in view.shape:
+        return 0
+    slices = tuple(slice(None) for _ in view.shape)
+    if size_in_bytes(array.values) > _MOST_BYTES:
+        slices = tuple(slice(length - 1, length) for length in view.shape)
+    return int(view.missing(np.asarray(array.values[slices]), slices).sum())
+
+
 def is_nav_group(name: str) -> bool:
     """Return True if a group of this name contains the navigation axes of its parent group."""
     return name.casefold() == _NAV_AXES
@@ -94,7 +215,8 @@ def to_xarray(arrays: Sequence[ArrayWithAxes], axes: Sequence[ArrayAxis]) -> "xr
     """Return a dataset of arrays and axes (as coordinates), named by label or else by name.
 
     An axis is a coordinate of the arrays that have the same length along its dimension. Each
-    dimension is named after its first axis. All values are loaded into memory.
+    dimension is named after its first axis. All values are loaded into memory. Integers of a scan
+    are floats if points were not measured, which are NaN.
     """
     xr = import_optional("xarray", "to_xarray", "xarray")
     used_names: set[str] = set()
@@ -113,7 +235,7 @@ def to_xarray(arrays: Sequence[ArrayWithAxes], axes: Sequence[ArrayAxis]) -> "xr
                 dims_by_length[dimension] = named[0]
         dims = [dims_by_length[found] for found in enumerate(map(int, array.values.shape))]
         name = _add_name(used_names, array.label or array.name)
-        variables[name] = (dims, np.asarray(array.values[()]), _attributes(array))
+        variables[name] = (dims, _known_values(array, find_times(arrays)), _attributes(array))
     coordinates = {
         name: (dims_by_length[dimension], np.asarray(axis.values[()]), {"units": axis.unit})
         for dimension, found in along.items()
@@ -121,6 +243,15 @@ def to_xarray(arrays: Sequence[ArrayWithAxes], axes: Sequence[ArrayAxis]) -> "xr
         for name, axis in zip(names[dimension], found, strict=True)
     }
     return xr.Dataset(variables, coordinates)
+
+
+def _known_values(array: ArrayWithAxes, times: LazyArray | None) -> NDArray[Any]:
+    """Read values, as floats with NaN if some integers were not measured."""
+    view, values = measured(array, times), np.asarray(array.values[()])
+    if not isinstance(view, Measured):
+        return values
+    missing = view.missing(values, tuple(slice(None) for _ in values.shape))
+    return np.where(missing, np.nan, values.astype(np.float64)) if missing.any() else values
 
 
 def _attributes(array: ArrayWithAxes) -> dict[str, Any]:
