@@ -195,15 +195,11 @@ def test_a_column_that_some_files_lack_is_filled_with_zeros():
         ({"times": Timestamps(np.arange(4.0))}, r"times timestamps in b\.nwb; expected 10000"),
         ({"data": np.zeros((4, 1), "f4")}, r"type float32 in b\.nwb; expected float64, as in a\."),
         (
-            {"compartments": CompartmentTable.from_counts("inh", *np.ones((2, 1), int), {})},
-            r"population inh in b\.nwb; expected exc",
-        ),
-        (
             {"compartments": CompartmentTable.from_counts("exc", *np.ones((2, 1), int), {})},
             r"columns none in b\.nwb; expected label, number, depth",
         ),
     ],
-    ids=["unit", "start", "kind of times", "type", "population", "columns"],
+    ids=["unit", "start", "kind of times", "type", "columns"],
 )
 def test_reports_that_differ_are_refused(second, said):
     with pytest.raises(ShapeMismatchError, match=rf"report 'v' has the {said}"):
@@ -218,6 +214,28 @@ def test_different_timestamps_are_refused_and_equal_ones_are_not():
     later = replace(second, times=Timestamps(np.arange(4.0) + 1))
     with pytest.raises(ShapeMismatchError, match=r"other timestamps in b\.nwb than in a\.nwb"):
         merged(first, later)
+
+
+def test_reports_of_one_name_and_several_populations_have_other_names():
+    first = report([1], [1])
+    table = replace(report([1], [2]).compartments, population="inh")
+    second = replace(report([1], [2]), compartments=table)
+    third = replace(report([3], [1]), name="v_exc", report="v_exc")
+
+    found = merge_outputs(
+        [
+            ("a.nwb", SimulationOutput(reports=(first, third))),
+            ("b.nwb", SimulationOutput(reports=(second,))),
+            ("c.nwb", SimulationOutput(reports=(replace(report([5], [1]), name="v_l4"),))),
+        ]
+    )
+
+    assert [(one.name, one.report, one.population) for one in found.reports] == [
+        ("v_exc_2", "v", "exc"),
+        ("v_exc", "v_exc", "exc"),
+        ("v_inh", "v", "inh"),
+    ]
+    assert found["v_exc_2"].compartments.cell_ids.tolist() == [1, 5]
 
 
 def test_an_error_about_numbers_of_rows_lists_those_of_all_files():

@@ -13,14 +13,26 @@ from pynwb import NWBHDF5IO, NWBFile
 
 from ndx_simulation_output import SimulationOutputWarning, convert, export_sonata, open_output
 from ndx_simulation_output.errors import (
+    NameClashError,
     ShapeMismatchError,
     SourceError,
+    UnitError,
     UnitWarning,
     UnsupportedSourceError,
 )
-from ndx_simulation_output.recording import UNKNOWN, SimulationOutput, Unit
+from ndx_simulation_output.recording import (
+    UNKNOWN,
+    ArrayAxis,
+    ArrayGroup,
+    CompartmentTable,
+    ExtracellularPotential,
+    RegularTimes,
+    Report,
+    SimulationOutput,
+    Unit,
+)
 from ndx_simulation_output.sonata.config import read_config
-from tests.sonata.making import SESSION, File, ecp, report, spikes
+from tests.sonata.making import SESSION, File, differences, ecp, report, spikes
 
 
 def _configured(directory: Path, **config: Any) -> Path:
@@ -731,3 +743,79 @@ def test_parts_of_a_run_with_a_gap_or_other_cells_are_refused(tmp_path: Path) ->
         open_output([gap, first])
     with pytest.raises(ShapeMismatchError, match="have other cells, such as 1; expected the same"):
         open_output([first, other])
+
+
+def _clashing(directory: Path) -> list[Path]:
+    """Write v of the populations l4 and l5, and a report v_l4 of l4."""
+    both = report(population="l4") | report((9, 2), (1, 1), population="l5", rows=4)
+    other = report((7, 5), (1, 3), population="l4", rows=2)
+    return [both.write(directory / "v.h5"), other.write(directory / "v_l4.h5")]
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_names_that_become_equal_are_kept_apart_and_come_back(
+    reverse: bool, tmp_path: Path
+) -> None:
+    sources = _clashing(tmp_path)
+    convert(sources[:: -1 if reverse else 1], tmp_path / "run.nwb", metadata=SESSION)
+    back = export_sonata(tmp_path / "run.nwb", tmp_path / "back").files
+
+    with open_output(tmp_path / "run.nwb") as output:
+        found = {one.name: (one.report, one.population) for one in output.reports}
+        assert found == {"v_l4_2": ("v", "l4"), "v_l5": ("v", "l5"), "v_l4": ("v_l4", "l4")}
+    assert {path.name for path in back} == {path.name for path in sources}
+    for path in sources:
+        assert differences(path, tmp_path / "back" / path.name) == []
+
+
+def test_a_unit_for_a_name_of_two_reports_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnitError, match="two reports are named 'v_l4': one is report 'v' of pop"):
+        open_output(_clashing(tmp_path), unit={"v_l4": "V"})
+
+
+def test_names_that_nwb_changes_stay_unique_and_come_back(tmp_path: Path) -> None:
+    times, volts = RegularTimes(0.0, 1e4, 3), Unit("volts", 1e-3)
+    table = CompartmentTable.from_cells("pop", np.arange(2))
+    reports = tuple(
+        Report(name, name, np.full((3, 2), number, "f4"), times, table, volts)
+        for number, name in enumerate(("a/b", "a:b", "a_b", "lfp", "arrays"))
+    )
+    lfp = tuple(
+        ExtracellularPotential(name, np.full((3, 1), 9.0), times, np.arange(1), volts)
+        for name in ("lfp", "a_b", "a/b")
+    )
+    arrays = (ArrayGroup("arrays", axes=(ArrayAxis("x", np.arange(3.0)),)),)
+    output = SimulationOutput(reports=reports, potentials=lfp, arrays=arrays)
+
+    convert(output, tmp_path / "run.nwb", metadata=SESSION)
+    convert(tmp_path / "run.nwb", tmp_path / "again.nwb")
+    written = export_sonata(tmp_path / "again.nwb", tmp_path / "back")
+
+    with NWBHDF5IO(tmp_path / "again.nwb", "r") as io:
+        names = set(io.read().acquisition)
+    assert names == {
+        *("a_b", "a_b_2", "a_b_3", "lfp", "arrays"),
+        *("lfp_2", "a_b_4", "a_b_5", "arrays_2"),
+    }
+    with open_output(tmp_path / "again.nwb") as found:
+        assert {one.name: one.data[0, 0] for one in found.reports} == {
+            one.name: one.data[0, 0] for one in reports
+        }
+        assert {one.name for one in found.potentials} == {"lfp", "a_b", "a/b"}
+        assert [group.name for group in found.arrays] == ["arrays"]
+    values = {}
+    for path in written.files:
+        with h5py.File(path) as file:
+            if "report" in file:
+                values[path.stem] = file["report/pop/data"][0, 0]
+    assert values == {"a_b": 0, "a:b": 1, "a_b_2": 2, "lfp": 3, "arrays": 4}
+
+
+def test_two_reports_of_one_name_and_population_are_refused(tmp_path: Path) -> None:
+    table = CompartmentTable.from_cells("pop", np.arange(2))
+    one = Report("v", "v", np.zeros((3, 2)), RegularTimes(0.0, 1e4, 3), table, UNKNOWN)
+
+    with pytest.raises(NameClashError, match="two reports are named 'v'"):
+        convert(SimulationOutput(reports=(one, one)), tmp_path / "run.nwb", metadata=SESSION)
+
+    assert not (tmp_path / "run.nwb").exists()

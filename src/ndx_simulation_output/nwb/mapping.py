@@ -121,7 +121,6 @@ def add_output(
     ``in_processing`` is True, units and electrodes are added to the processing module ``ecephys``,
     beside those of a recording.
     """
-    _check_names_unique(output)
     _check_not_contained(nwbfile, output, in_processing=in_processing)
     mapping = NWBMapping(nwbfile, wrap)
     metadata = nwbfile.lab_meta_data.get("simulation")
@@ -197,17 +196,22 @@ def plan_output(
     storage: StorageOptions = StorageOptions(),  # noqa: B008 - frozen
     workers: int = 0,
 ) -> dict[str, Layout]:
-    """Return the layout of the data of each report and potential, by name."""
-    widths = {report.name: report.compartments.counts() for report in output.reports}
+    """Return the layout of the data of each report and potential, by its name in NWB."""
+    widths: list[Any] = [report.compartments.counts() for report in output.reports]
     return {
-        recorded.name: plan_layout(
+        name: plan_layout(
             (recorded.data.shape[0], recorded.data.shape[1]),
             recorded.data.dtype.itemsize,
-            widths.get(recorded.name, 1),
+            width,
             storage,
             workers,
         )
-        for recorded in _series_of(output)
+        for name, recorded, width in zip(
+            series_names(output),
+            _series_of(output),
+            [*widths, *[1] * len(output.potentials)],
+            strict=True,
+        )
     }
 
 
@@ -268,10 +272,10 @@ def _add_reports(
 ) -> dict[str, Any]:
     """Add the reports; return their provenance by the names of the series."""
     facts = {}
-    for report in output.reports:
-        layout = layouts[report.name]
+    for name, report in zip(series_names(output), output.reports, strict=False):
+        layout = layouts[name]
         series = CompartmentSeries(
-            name=nwb_name(report.name),
+            name=name,
             data=mapping.wrap(report.data, layout),
             compartments=tables.of(report),
             unit=report.unit.name,
@@ -284,6 +288,7 @@ def _add_reports(
         facts[series.name] = {
             "report": report.report,
             "variable": report.variable,
+            **_original_name(name, report.name),
             **report.provenance,
         }
     return facts
@@ -298,15 +303,17 @@ def _add_potentials(
 ) -> dict[str, Any]:
     """Add the potentials; return their provenance by the names of the series."""
     facts = {}
-    regions = add_electrodes(mapping.nwbfile, output.potentials, in_processing=in_processing)
-    for potential, region in zip(output.potentials, regions, strict=True):
-        layout = layouts[potential.name]
-        series = make_potential(potential, mapping.wrap(potential.data, layout), region)
+    names = series_names(output)[len(output.reports) :]
+    regions = add_electrodes(mapping.nwbfile, names, output.potentials, in_processing=in_processing)
+    for name, potential, region in zip(names, output.potentials, regions, strict=True):
+        layout = layouts[name]
+        series = make_potential(name, potential, mapping.wrap(potential.data, layout), region)
         mapping.add(series, potential.data, layout)
         electrodes = potential.electrodes
         facts[series.name] = {
             "channels": np.asarray(potential.channel_ids).tolist(),
             "electrodes": dict(electrodes.provenance) if electrodes else None,
+            **_original_name(name, potential.name),
             **potential.provenance,
         }
     return facts
@@ -316,16 +323,29 @@ def _series_of(output: SimulationOutput) -> list[Report | ExtracellularPotential
     return [*output.reports, *output.potentials]
 
 
-def _series_names(output: SimulationOutput) -> list[str]:
-    return [nwb_name(recorded.name) for recorded in _series_of(output)]
+def _original_name(name: str, original: str) -> dict[str, str]:
+    """Return the name of a recording as provenance if its series has another."""
+    return {} if name == original else {"name": original}
 
 
-def _check_names_unique(output: SimulationOutput) -> None:
-    names = _series_names(output)
-    for name in names:
-        if names.count(name) > 1:
-            msg = f"two series would be named {name!r} in NWB; convert them to separate files"
-            raise NameClashError(msg)
+def series_names(output: SimulationOutput) -> list[str]:
+    """Return the names in NWB of the series of reports, then of potentials: no two are equal.
+
+    Raises NameClashError if two reports, or two potentials, have one name.
+    """
+    names: list[str] = []
+    for kind, recorded in (("reports", output.reports), ("potentials", output.potentials)):
+        originals = [item.name for item in recorded]
+        for original in originals:
+            if originals.count(original) > 1:
+                msg = f"two {kind} are named {original!r}; convert them to separate files"
+                raise NameClashError(msg)
+        plain = {original for original in originals if free_nwb_name(original, ()) == original}
+        for original in originals:
+            # A name that NWB does not change goes before one that becomes equal to it.
+            taken = names if original in plain else {*names, *plain}
+            names.append(free_nwb_name(original, taken))
+    return names
 
 
 def has_recording(nwbfile: NWBFile) -> bool:
@@ -339,7 +359,7 @@ def _check_not_contained(
 ) -> None:
     """Raise NameClashError if ``nwbfile`` already has objects that the output would add."""
     found = [
-        f"acquisition {name!r}" for name in _series_names(output) if name in nwbfile.acquisition
+        f"acquisition {name!r}" for name in series_names(output) if name in nwbfile.acquisition
     ]
     metadata = nwbfile.lab_meta_data.get("simulation")
     if metadata is not None and metadata.container_source is not None:

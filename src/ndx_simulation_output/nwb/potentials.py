@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pynwb import NWBFile, ProcessingModule, TimeSeries
 from pynwb.ecephys import ElectricalSeries, ElectrodesTable
 
-from ndx_simulation_output.nwb.series import nwb_name, read_times, time_arguments
+from ndx_simulation_output.nwb.series import read_times, time_arguments
 from ndx_simulation_output.recording import Electrodes, ExtracellularPotential, Unit
 from ndx_simulation_output.recording.views import Matrix
 from ndx_simulation_output.storage.reading import wrap_array
@@ -40,9 +40,16 @@ def simulated_table(nwbfile: NWBFile, name: str) -> DynamicTable | None:
 
 
 def add_electrodes(
-    nwbfile: NWBFile, potentials: Sequence[ExtracellularPotential], *, in_processing: bool
+    nwbfile: NWBFile,
+    names: Sequence[str],
+    potentials: Sequence[ExtracellularPotential],
+    *,
+    in_processing: bool,
 ) -> list[DynamicTableRegion]:
-    """Add the electrodes of all potentials; return the table region of the channels of each."""
+    """Add the electrodes of potentials; return the table region of the channels of each.
+
+    ``names`` are those of the series of the potentials.
+    """
     if not potentials:
         return []
     table = ElectrodesTable()
@@ -61,9 +68,9 @@ def add_electrodes(
     for name in extras:
         table.add_column(name, f"{name} of the source")
     regions = []
-    for potential in potentials:
+    for series, potential in zip(names, potentials, strict=True):
         group = nwbfile.create_electrode_group(
-            _electrode_group(nwb_name(potential.name)),
+            _electrode_group(series),
             description="Electrodes of the simulation",
             location="unknown",
             device=device,
@@ -81,11 +88,14 @@ def add_electrodes(
 
 
 def make_potential(
-    potential: ExtracellularPotential, data: DataIO | NDArray[Any], electrodes: DynamicTableRegion
+    name: str,
+    potential: ExtracellularPotential,
+    data: DataIO | NDArray[Any],
+    electrodes: DynamicTableRegion,
 ) -> TimeSeries:
-    """Return the series of a potential, whose channels are ``electrodes``."""
+    """Return the series ``name`` of a potential, whose channels are ``electrodes``."""
     arguments = {
-        "name": nwb_name(potential.name),
+        "name": name,
         "data": data,
         "conversion": potential.unit.conversion,
         "offset": potential.unit.offset,
@@ -115,7 +125,7 @@ def read_potential(series: TimeSeries, facts: dict[str, Any], table: Any) -> Ext
     else:
         groups = {_electrode_group(series.name)}
     return ExtracellularPotential(
-        name=series.name,
+        name=facts.pop("name", series.name),
         data=data,
         times=read_times(series, data.shape[0]),
         channel_ids=np.asarray(channels, np.int64),

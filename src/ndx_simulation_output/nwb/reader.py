@@ -401,5 +401,6 @@ def _array_groups(
 
 def _report(series: CompartmentSeries, facts: dict[str, Any]) -> Report:
     report = read_series(series)
-    name, variable = facts.pop("report", None) or report.name, facts.pop("variable", None)
-    return replace(report, report=name, variable=variable, provenance=facts)
+    variable = facts.pop("variable", None)
+    own, name = facts.pop("name", report.name), facts.pop("report", None)
+    return replace(report, name=own, report=name or own, variable=variable, provenance=facts)

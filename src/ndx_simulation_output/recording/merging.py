@@ -2,7 +2,8 @@
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from itertools import combinations, pairwise, product
@@ -27,6 +28,7 @@ from ndx_simulation_output.recording.continuing import (
     join_reports_in_time,
     span_of,
 )
+from ndx_simulation_output.recording.ids import free_name
 from ndx_simulation_output.recording.network import NetworkSnapshot
 from ndx_simulation_output.recording.output import (
     ExtracellularPotential,
@@ -47,7 +49,8 @@ _Parts = list[tuple[str, _Item]]
 def merge_outputs(named: Sequence[tuple[str, SimulationOutput]]) -> SimulationOutput:
     """Merge several outputs, each passed with its file name.
 
-    Reports with the same name are concatenated along the compartments, in the order of the files.
+    Reports of the same name and population are concatenated along the compartments, in the order of
+    the files.
     If they have the same cells and other times, they are parts of a run and are joined along time,
     in its order, as potentials are. Spikes are combined by population. Objects that are in one file
     only are unchanged. Session and run values are taken from the first file that defines them, with
@@ -57,7 +60,7 @@ def merge_outputs(named: Sequence[tuple[str, SimulationOutput]]) -> SimulationOu
     if len(named) == 1:
         return named[0][1]
     notes = [f"{name}: {note}" for name, output in named for note in output.notes]
-    reports = _grouped(named, lambda output: output.reports, lambda report: report.name)
+    reports = _grouped(named, lambda output: output.reports, _report_key(named))
     spikes = _grouped(named, lambda output: output.spikes, lambda some: some.population)
     potentials = _grouped(named, lambda output: output.potentials, lambda one: one.name)
     arrays = _grouped(named, lambda output: output.arrays, lambda group: group.name)
@@ -66,7 +69,7 @@ def merge_outputs(named: Sequence[tuple[str, SimulationOutput]]) -> SimulationOu
     spans = {name: _span(output) for name, output in named}
     sections = dict.fromkeys(section for _, output in named for section in output.session)
     merged = SimulationOutput(
-        reports=tuple(_join_reports(parts, notes) for parts in reports),
+        reports=distinct_names([_join_reports(parts, notes) for parts in reports]),
         spikes=tuple(_join_spikes(parts, spans, notes) for parts in spikes),
         potentials=tuple(_join_potentials(parts, notes) for parts in potentials),
         arrays=tuple(map(_only_one, arrays)),
@@ -84,6 +87,47 @@ def merge_outputs(named: Sequence[tuple[str, SimulationOutput]]) -> SimulationOu
         for _, output in named:
             stack.callback(output.close)
         return replace(merged, notes=tuple(notes), close=stack.pop_all().close)
+
+
+def _report_key(named: Sequence[tuple[str, SimulationOutput]]) -> Callable[[Report], Hashable]:
+    """Return what reports of several files must share to be joined: report and population.
+
+    If a file has several such reports, as files that were not read from SONATA may, their names
+    must be equal too.
+    """
+    repeated = {
+        key
+        for _, output in named
+        for key, count in Counter((one.report, one.population) for one in output.reports).items()
+        if count > 1
+    }
+
+    def key(report: Report) -> Hashable:
+        pair = report.report, report.population
+        return (*pair, report.name) if pair in repeated else pair
+
+    return key
+
+
+def distinct_names(reports: Sequence[Report]) -> tuple[Report, ...]:
+    """Return reports of which those with a name in common have other names.
+
+    Reports of one name and several populations are named ``report_population``, with a number if
+    another report has this name. Two reports of one name and population keep it.
+    """
+    names = Counter(report.name for report in reports)
+    pairs = Counter((report.report, report.population) for report in reports)
+    own = Counter(report.name for report in reports if report.name == report.report)
+    used, named = set(names), []
+    for report in reports:
+        is_own = report.name == report.report and own[report.name] == 1
+        repeated = pairs[report.report, report.population] > 1
+        name = report.name
+        if names[name] > 1 and not (is_own or repeated):
+            name = free_name(f"{report.report}_{report.population}", used)
+            used.add(name)
+        named.append(replace(report, name=name))
+    return tuple(named)
 
 
 def join_notes(first: str, *others: str) -> str:
@@ -128,10 +172,10 @@ def _concatenated(arrays: Iterable[Any]) -> NDArray[Any]:
 def _grouped(
     named: Sequence[tuple[str, SimulationOutput]],
     items: Callable[[SimulationOutput], Iterable[_Item]],
-    key: Callable[[_Item], str],
+    key: Callable[[_Item], Hashable],
 ) -> list[_Parts[_Item]]:
     """Return the objects of all files, grouped by ``key`` in order of first occurrence."""
-    groups: dict[str, _Parts[_Item]] = {}
+    groups: dict[Hashable, _Parts[_Item]] = {}
     for name, output in named:
         for item in items(output):
             groups.setdefault(key(item), []).append((name, item))

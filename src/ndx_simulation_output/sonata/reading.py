@@ -29,7 +29,7 @@ from ndx_simulation_output.recording import (
     Spikes,
 )
 from ndx_simulation_output.recording.continuing import Span, by_start, span_of
-from ndx_simulation_output.recording.merging import merge_outputs
+from ndx_simulation_output.recording.merging import distinct_names, merge_outputs
 from ndx_simulation_output.remote import refuse_url
 from ndx_simulation_output.sonata.config import (
     SUFFIXES,
@@ -434,8 +434,10 @@ class _SourceReader:
         if self.electrodes and not self.potentials:
             names = ", ".join(path.name for path in self.electrodes)
             notes = (*notes, f"left out: {names}, as there are no extracellular potentials")
+        reports = distinct_names([*self.reports, *self.rates])
+        self._check_renamed(reports)
         return SimulationOutput(
-            reports=(*self.reports, *self.rates),
+            reports=reports,
             arrays=tuple(self.clamps),
             spikes=tuple(self.spikes),
             potentials=tuple(self.potentials),
@@ -444,6 +446,17 @@ class _SourceReader:
             provenance={"format": "SONATA", "files": [file.path.name for file in sources.files]},
             close=close,
         )
+
+    def _check_renamed(self, reports: Sequence[Report]) -> None:
+        """Raise a UnitError if an option is set for a name that two reports have in the source."""
+        options = {**self.options.units, **self.options.time_units}
+        for before, report in zip([*self.reports, *self.rates], reports, strict=True):
+            if before.name != report.name and before.name in options:
+                msg = (
+                    f"two reports are named {before.name!r}: one is report {before.report!r} of "
+                    f"population {before.population!r}; convert them alone to set a unit"
+                )
+                raise UnitError(msg)
 
 
 def _reason_of_refusal(file: h5py.File) -> str:

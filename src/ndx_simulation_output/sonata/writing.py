@@ -1,7 +1,7 @@
 """Write the recordings of a run as SONATA files, in either dialect."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from ndx_simulation_output.recording import (
     Timestamps,
 )
 from ndx_simulation_output.recording.arrays import Progress, size_in_bytes
+from ndx_simulation_output.recording.ids import free_name
 from ndx_simulation_output.sonata.hdf5 import attributes_from_json, sonata_provenance
 from ndx_simulation_output.sonata.potentials import write_potential
 from ndx_simulation_output.sonata.reports import write_report
@@ -96,7 +97,6 @@ def write(
     plan: dict[Path, list[_PlannedRecording]] = {}
     for recording in _plan_recordings(output, dialect, dtype, written.left_out, done):
         plan.setdefault(directory / recording.file_name, []).append(recording)
-    _check_clashes(output)
     if not plan:
         reasons = "; ".join([*output.notes, *written.left_out]) or "it is empty"
         msg = f"nothing of this recording can be written as SONATA: {reasons}"
@@ -155,7 +155,7 @@ def _plan_recordings(
     left_out: list[str],
     progress: Callable[[int], object] | None,
 ) -> Iterator[_PlannedRecording]:
-    for report in output.reports:
+    for file_name, report in zip(_report_files(output.reports), output.reports, strict=True):
         provenance = report.provenance
         chosen = dialect or provenance.get("dialect", "bbp")
         if report.population == "unknown" and not provenance:
@@ -170,9 +170,7 @@ def _plan_recordings(
                 left_out=left_out,
                 progress=progress,
             )
-            yield _PlannedRecording(
-                _file_name(provenance, report.report), chosen, provenance, write_recording
-            )
+            yield _PlannedRecording(file_name, chosen, provenance, write_recording)
     for spikes in output.spikes:
         provenance = spikes.provenance
         chosen = dialect or provenance.get("dialect", "bbp")
@@ -188,7 +186,8 @@ def _plan_recordings(
         yield _PlannedRecording(
             _file_name(provenance, "spikes"), chosen, provenance, write_recording
         )
-    for potential in output.potentials:
+    files = _potential_files(output.potentials)
+    for file_name, potential in zip(files, output.potentials, strict=True):
         provenance = potential.provenance
         if dialect == "bbp":
             left_out.append(f"{potential.name}: written as bmtk does; libsonata does not read it")
@@ -196,9 +195,7 @@ def _plan_recordings(
             write_recording = partial(
                 write_potential, potential=potential, left_out=left_out, progress=progress
             )
-            yield _PlannedRecording(
-                _file_name(provenance, potential.name), "allen", provenance, write_recording
-            )
+            yield _PlannedRecording(file_name, "allen", provenance, write_recording)
 
 
 def _is_regular(item: Report | ExtracellularPotential, left_out: list[str]) -> bool:
@@ -213,14 +210,27 @@ def _file_name(provenance: Mapping[str, Any], name: str) -> str:
     return f"{Path(source).stem if source else name.replace('/', '_')}.h5"
 
 
-def _check_clashes(output: SimulationOutput) -> None:
-    seen: set[tuple[str, str]] = set()
-    for report in output.reports:
-        file_name = _file_name(report.provenance, report.report)
-        if (file_name, report.population) in seen:
-            msg = f"two reports of population {report.population!r} would be written to {file_name}"
+def _report_files(reports: Sequence[Report]) -> Iterator[str]:
+    """Yield the file name of each report, with a number if it would be that of another report."""
+    used: dict[tuple[str, str], str] = {}
+    for report in reports:
+        wanted = _file_name(report.provenance, report.report)
+        if used.get((wanted, report.population)) == report.report:
+            msg = f"two reports of population {report.population!r} would be written to {wanted}"
             raise NameClashError(msg)
-        seen.add((file_name, report.population))
+        others = {Path(name).stem for name, population in used if population == report.population}
+        name = f"{free_name(Path(wanted).stem, others)}.h5"
+        used[name, report.population] = report.report
+        yield name
+
+
+def _potential_files(potentials: Sequence[ExtracellularPotential]) -> Iterator[str]:
+    """Yield the file name of each potential, with a number if it would be that of another."""
+    used: set[str] = set()
+    for potential in potentials:
+        stem = free_name(Path(_file_name(potential.provenance, potential.name)).stem, used)
+        used.add(stem)
+        yield f"{stem}.h5"
 
 
 def _texts(output: SimulationOutput, directory: Path) -> dict[Path, str]:
