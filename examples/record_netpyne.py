@@ -5,7 +5,7 @@ from netpyne import sim, specs
 from ndx_simulation_output import open_output
 from ndx_simulation_output.neuron import record
 
-# Stand-in for your network: two populations; the first is stimulated.
+# Stand-in for your network: two populations; the first is stimulated, also by artificial cells.
 network = specs.NetParams()
 network.cellParams["ball and stick"] = {
     "secs": {
@@ -19,6 +19,7 @@ network.cellParams["ball and stick"] = {
 }
 for name, count in (("exc", 4), ("inh", 2)):
     network.popParams[name] = {"cellType": "ball and stick", "numCells": count}
+network.popParams["drive"] = {"cellModel": "NetStim", "numCells": 3, "rate": 40, "noise": 0.5}
 network.synMechParams["AMPA"] = {"mod": "Exp2Syn", "tau1": 0.1, "tau2": 5.0, "e": 0}
 network.stimSourceParams["input"] = {"type": "NetStim", "rate": 50, "noise": 0.5}
 network.stimTargetParams["input to exc"] = {
@@ -29,14 +30,15 @@ network.stimTargetParams["input to exc"] = {
     "delay": 1,
     "synMech": "AMPA",
 }
-network.connParams["exc to inh"] = {
-    "preConds": {"pop": "exc"},
-    "postConds": {"pop": "inh"},
-    "sec": "dend",
-    "weight": 0.01,
-    "delay": 2,
-    "synMech": "AMPA",
-}
+for before, after in (("exc", "inh"), ("drive", "exc")):
+    network.connParams[f"{before} to {after}"] = {
+        "preConds": {"pop": before},
+        "postConds": {"pop": after},
+        "sec": "dend",
+        "weight": 0.01,
+        "delay": 2,
+        "synMech": "AMPA",
+    }
 config = specs.SimConfig({"duration": 100.0, "dt": 0.025, "verbose": False})
 config.use_fast_imem = True  # for i_membrane_
 

@@ -261,6 +261,8 @@ class Recorder:
             If the file cannot be written.
 
         """
+        if self._spikes and self._n_samples:
+            self._spikes.check()
         self._add_spikes()
         self._file.flush()
         self._last_flush = time.monotonic()

@@ -8,7 +8,7 @@ several threads NEURON does not allow its delay of 0, and the statement is used.
 
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from math import isfinite
 from typing import Any
@@ -73,7 +73,8 @@ class SpikeRecorder:
             for name, sources in _find_sources(h, list(populations), detection).items()
         ]
         self._handler: Any = None
-        self._since = self._until = 0.0
+        self._since = self._checked = 0.0
+        self._past: list[tuple[float, float]] = []
         self._has_begun = self._is_initialized = False
         # A cell whose vector others have taken while it was recorded, whose statement another
         # recorder has, and whose statement may be that of a user.
@@ -97,7 +98,7 @@ class SpikeRecorder:
         if self._is_initialized:
             # Others may have simulated between finitialize and the first sample.
             self._since = min([self._now, *(trains.first for trains in self._trains)])
-        self._until, self._has_begun, self._is_initialized = self._now, True, False
+        self._checked, self._has_begun, self._is_initialized = self._now, True, False
         if self._replaced:
             msg = (
                 f"others record the spikes of {self._replaced} into a vector, so that its "
@@ -133,14 +134,15 @@ class SpikeRecorder:
                 trains.stop()
 
     def new_spikes(self) -> Iterator[Spikes]:
-        """Return the spikes since the last call, by population."""
-        if not self._has_begun:
-            return
-        if self._handler is not None:
-            self.check()
+        """Return the spikes since the last call, by population.
+
+        From the first call of ``check`` on, they have the silent cells and the time recorded.
+        """
+        intervals = [*self._past, (self._since, self._now)] if self._has_begun else self._past
         for trains in self._trains:
-            if len(trains.ids):
-                yield trains.new_spikes(self._since, self._until)
+            spikes = trains.new_spikes(intervals)
+            if len(trains.ids) and (intervals or len(spikes.times)):
+                yield spikes
 
     @property
     def _now(self) -> float:
@@ -148,14 +150,16 @@ class SpikeRecorder:
 
     def _on_finitialize(self) -> None:
         """Keep the spikes of a recorded run, which NEURON deletes."""
+        if self._has_begun:
+            self._past.append((self._since, self._now))
         for trains in self._trains:
-            trains.read(keep=self._has_begun)
+            trains.read(keep=bool(self._past))
         self._use_other_ways(is_initializing=True)
-        self._is_initialized = True
+        self._has_begun, self._is_initialized = False, True
 
     def _use_other_ways(self, *, is_initializing: bool) -> None:
         """Record the sources whose vector belongs to others by a relay or a statement."""
-        is_running = self._has_begun and not self._is_initialized and self._now > self._until
+        is_running = self._has_begun and not self._is_initialized and self._now > self._checked
         has_delays = self._context.nthread() > 1 or self._h.CVode().queue_mode()
         for trains in self._trains:
             for number in trains.without_vector():
@@ -281,18 +285,18 @@ class _Trains:
         self._times.resize(0)
         self._numbers.resize(0)
 
-    def new_spikes(self, start: float, stop: float) -> Spikes:
-        """Return the spikes since the last call, recorded between ``start`` and ``stop`` (ms)."""
+    def new_spikes(self, intervals: Sequence[tuple[float, float]]) -> Spikes:
+        """Return the spikes since the last call, and the silent cells if there are intervals."""
         self.read()
         times, numbers = zip((np.zeros(0), np.zeros(0, np.intp)), *self._read, strict=True)
-        silent = self.ids if self._is_new else None
-        self._read, self._is_new = [], False
+        silent = self.ids if self._is_new and intervals else None
+        self._read, self._is_new = [], self._is_new and not intervals
         return Spikes(
             self.population,
             self.ids[np.concatenate(numbers)],
             np.concatenate(times) / 1000.0,
             silent=silent,
-            intervals=np.array([[start, stop]]) / 1000.0,
+            intervals=np.array(intervals) / 1000.0 if intervals else None,
         )
 
     def stop(self) -> None:
