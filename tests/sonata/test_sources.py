@@ -414,18 +414,31 @@ def test_values_of_reports_in_one_file_have_the_name_of_their_variable_or_none(
     (run / "output" / "soma.h5").unlink()
     _bmtk_report(run / "output" / "x.h5")
     (run / "output" / "link.h5").symlink_to(run / "output" / "x.h5")
+    with open_output(_configured(run, reports=reports)) as output:
+        (found,) = output.reports
+        notes = output.notes
+    assert (found.name, found.variable) == expected
+    if expected[1] != "v":
+        assert any("name this file" in note for note in notes)
+        assert "name this file" in found.description
+
+
+@pytest.mark.parametrize("reports", [SAME_FILE[0][0], SAME_FILE[2][0]])
+@pytest.mark.filterwarnings("ignore::ndx_simulation_output.errors.UnitWarning")
+def test_values_of_reports_in_one_file_stay_so_in_nwb_and_back(
+    reports: dict[str, Any], run: Path
+) -> None:
+    _bmtk_report(run / "output" / "x.h5")
     convert(_configured(run, reports=reports), run / "o.nwb", metadata=SESSION)
+    export_sonata(run / "o.nwb", run / "back", dialect="allen")
 
     with open_output(run / "o.nwb") as output:
         (found,) = output.reports
-        stored = output.session["NWBFile"].get("notes", "")
-    assert (found.name, found.variable) == expected
-    if expected[1] != "v":
-        assert "name this file" in stored
+        assert "name this file" in output.session["NWBFile"]["notes"]
         assert "name this file" in found.description
-    export_sonata(run / "o.nwb", run / "back", dialect="allen")
+        assert found.variable in {"m_hh", None}
     with h5py.File(run / "back" / "x.h5") as file:
-        assert file["report/pop/data"].attrs.get("variable") == expected[1]
+        assert file["report/pop/data"].attrs.get("variable") == found.variable
 
 
 LISTS = [
@@ -617,7 +630,7 @@ def test_files_beside_the_configuration_are_told_of_once(run: Path) -> None:
     with open_output(config) as found:
         assert _names(found) == (["soma", "dend"], ["pop"])
         (note,) = found.notes
-    assert note.endswith("does not exist: soma.h5, dend.h5, out.h5")
+    assert note.endswith("read beside it, as they are not where it says: soma.h5, dend.h5, out.h5")
 
 
 def _with_sections(directory: Path, sections: list[int], config: dict[str, Any]) -> Path:
@@ -819,3 +832,36 @@ def test_two_reports_of_one_name_and_population_are_refused(tmp_path: Path) -> N
         convert(SimulationOutput(reports=(one, one)), tmp_path / "run.nwb", metadata=SESSION)
 
     assert not (tmp_path / "run.nwb").exists()
+
+
+def test_an_output_that_was_moved_is_read_with_its_configuration_not_with_the_working_directory(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = {"output_dir": "output", "spikes_file": "out.h5"}
+    reports = {"a": _of("v", file_name="x.h5"), "b": _of("m_hh", file_name="x.h5")}
+    moved = run / "moved"
+    (run / "output").rename(moved)
+    (moved / "soma.h5").unlink()
+    _bmtk_report(moved / "x.h5")
+    _configured(moved, output=output, reports=reports, run={}).rename(moved / "config.run.json")
+    (moved / "node_sets.json").write_text("{}")
+    (run / "output").mkdir()
+    report(rows=9).write(run / "output" / "x.h5")
+    monkeypatch.chdir(run)
+
+    with pytest.warns(UnitWarning):
+        found = open_output(moved)
+    with found:
+        assert [(one.name, one.variable, one.data.shape[0]) for one in found.reports] == [
+            ("b", "m_hh", 3)
+        ]
+        assert sum("names two files" in note for note in found.notes) == 2
+        assert sum("read beside it" in note for note in found.notes) == 1
+
+
+def test_hdf5_without_suffix_in_a_directory_is_read(run: Path) -> None:
+    (run / "output" / "soma.h5").rename(run / "output" / "soma")
+    (run / "output" / "README").write_text("a run")
+
+    with open_output(run / "output") as output:
+        assert _names(output) == (["soma"], ["pop"])

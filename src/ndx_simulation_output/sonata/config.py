@@ -50,7 +50,7 @@ class NamedFile:
     """A file that a configuration names by ``key``, and where it may be.
 
     ``paths`` have, for each path from the first to be tried, the base of a relative name: "" (the
-    directory of the configuration), "working directory" (as in bmtk) or "beside".
+    directory of the configuration), "beside" (the configuration itself) or "working directory".
     """
 
     key: str
@@ -60,7 +60,7 @@ class NamedFile:
     def found(self) -> list[Path]:
         """Return the existing files, each once."""
         files: dict[Path, Path] = {}
-        for path in filter(_is_file, self.paths):
+        for path in filter(is_file, self.paths):
             files.setdefault(path.resolve(), path)
         return list(files.values())
 
@@ -71,7 +71,8 @@ class NamedFile:
         return " or ".join(str(path) for path in tried if path.name == name)
 
 
-def _is_file(path: Path) -> bool:
+def is_file(path: Path) -> bool:
+    """Return True if a path is that of a file, whatever it contains."""
     try:
         return path.is_file()
     except (OSError, ValueError):
@@ -151,6 +152,15 @@ def read_config(path: Path, seen: tuple[Path, ...] = ()) -> SimulationConfig:
     return SimulationConfig(_read_run(config, text), reports, tuple(outputs), tuple(reader.notes))
 
 
+def is_simulation(path: Path) -> bool:
+    """Return True if a file is the configuration of a simulation."""
+    try:
+        config = _load(path)[1]
+    except ConfigurationError:
+        return False
+    return "run" in config and bool({"output", "reports"} & set(config))
+
+
 def _load(path: Path) -> tuple[str, Mapping[str, Any]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -175,29 +185,31 @@ class _FileNames:
     def named(self, key: str, *spellings: str) -> NamedFile:
         """Return where a file of the output may be, by its ``spellings``, best first.
 
-        libsonata resolves relative names from the directory of the configuration, bmtk from the
-        working directory, and names of spikes that begin with that of the output not in it.
+        libsonata resolves relative names from the directory of the configuration, and bmtk from the
+        working directory of the run; bmtk copies the configuration into the output.
         """
-        roots = {self.directory: "", Path.cwd(): "working directory"}
-        if self.directory.resolve() == Path.cwd().resolve():
-            roots = {self.directory: ""}
-        paths: dict[Path, str] = {}
-        for inside in (True, False):
-            for spelling in spellings:
-                for root, base in roots.items():
-                    parent = self.path(self.output_dir, root, root) if inside else root
-                    if inside or Path(spelling).name != spelling:
-                        paths.setdefault(self.path(spelling, parent, root), base)
-            if any(map(_is_file, paths)):
-                return NamedFile(key, spellings[0], paths)
-        for path in list(paths):
-            paths.setdefault(self.directory / path.name, "beside")
+        near, far = self._paths(spellings, self.directory), self._paths(spellings, Path.cwd())
+        paths = dict.fromkeys(near, "")
+        if not any(map(is_file, near)):
+            for path in near:
+                paths.setdefault(self.directory / path.name, "beside")
+        for path in far:
+            paths.setdefault(path, "working directory")
         return NamedFile(key, spellings[0], paths)
+
+    def _paths(self, spellings: Sequence[str], root: Path) -> list[Path]:
+        """Return the paths in the output, and of names that begin with that of the output."""
+        output = self.path(self.output_dir, root, root)
+        inside = [self.path(spelling, output, root) for spelling in spellings]
+        if any(map(is_file, inside)):
+            return inside
+        named = (spelling for spelling in spellings if Path(spelling).name != spelling)
+        return [*inside, *(self.path(spelling, root, root) for spelling in named)]
 
     def input(self, value: str) -> Path:
         """Return the path of an input: from the directory of the configuration, or the other."""
         paths = [self.path(value, root, root) for root in (self.directory, Path.cwd())]
-        return next(filter(_is_file, paths), paths[0])
+        return next(filter(is_file, paths), paths[0])
 
     def path(self, value: Any, base: Path, root: Path) -> Path:
         """Return the path of a name relative to ``base``; ``root`` is the working directory."""
@@ -276,8 +288,8 @@ class _ReportReader:
     def _note_other_files(self, name: str, entry: Mapping[str, Any]) -> None:
         """Add notes on what a report stores apart from its file."""
         for key, value in entry.items():
-            is_file = key.endswith(("_dir", "_file", "_csv", "_h5", "_nwb"))
-            if is_file and key not in _REPORT_FILES and isinstance(value, str):
+            is_other = key.endswith(("_dir", "_file", "_csv", "_h5", "_nwb"))
+            if is_other and key not in _REPORT_FILES and isinstance(value, str):
                 self.notes.append(f"left out: {value}, {key} of report {name!r}")
 
     def _steps(self) -> dict[str, Any]:

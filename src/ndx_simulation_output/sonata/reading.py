@@ -36,6 +36,8 @@ from ndx_simulation_output.sonata.config import (
     NamedFile,
     ReportConfig,
     SimulationConfig,
+    is_file,
+    is_simulation,
     joined_reports,
     read_config,
 )
@@ -93,7 +95,8 @@ def read(
     time_unit
         Units of their times by name, and of ``spikes``; the default is ms.
     compartments
-        ``{"report": "all"}`` for reports of every segment: their positions are computed.
+        ``{"report": "all"}`` for reports of every segment, ``"center"`` for those of one in each
+        section: their positions are computed.
     population
         Name of the population of spikes and reports that have none.
     dt
@@ -165,8 +168,7 @@ def _read_part(paths: Sequence[Path], options: ReadOptions) -> SimulationOutput:
             reader.read(stack.enter_context(open_file(file.path)), file)
         reader.read_texts(sources.texts)
         for path in sources.nwb_spikes:
-            with open_file(path) as file:
-                reader.read_nwb(file, path)
+            reader.read_nwb(path)
         return reader.output(sources, stack.pop_all().close)
 
 
@@ -191,17 +193,14 @@ class _Sources:
     notes: list[str] = field(default_factory=list)
 
     def add_directory(self, directory: Path) -> None:
-        if (directory / _CONFIG).is_file():
-            self.add_config(directory / _CONFIG)
         paths = sorted(path for path in directory.iterdir() if path.is_file())
+        for config in _configurations(directory, paths):
+            self.add_config(config)
         self.nwb_spikes += [path for path in paths if path.suffix == ".nwb" and _is_of_bmtk(path)]
         # HDF5 first: text files are read only if the run has no spikes in HDF5.
-        for suffixes in (SUFFIXES, _TEXT):
-            for path in (path for path in paths if path.suffix in suffixes):
-                try:
-                    self.add_file(path, named=False)
-                except UnsupportedSourceError as error:
-                    self.notes.append(f"left out: {error}")
+        hdf5 = [path for path in paths if path.suffix in SUFFIXES or _is_unnamed_hdf5(path)]
+        for path in hdf5 + [path for path in paths if path.suffix in _TEXT]:
+            self._try_to_add(path, None)
 
     def add_config(self, path: Path) -> None:
         self.config = config = read_config(path)
@@ -213,7 +212,7 @@ class _Sources:
                 status = file.stat()  # equal for all spellings and links of a file
                 same_file = by_file.setdefault((status.st_dev, status.st_ino), [])
                 same_file.append(replace(report, path=file))
-            if report.electrodes is not None and report.electrodes.exists():
+            if report.electrodes is not None and is_file(report.electrodes):
                 self.electrodes.append(report.electrodes)
             elif report.electrodes is not None:
                 self.notes.append(f"{report.electrodes}, named by {path.name}, does not exist")
@@ -223,11 +222,12 @@ class _Sources:
             self._try_to_add(self._found(path, output, bases), None)
         for base, names in bases.items():
             where = (
-                "beside it, as their directory does not exist"
+                "beside it, as they are not where it says"
                 if base == "beside"
                 else f"from the {base}, {Path.cwd()}, as bmtk does"
             )
-            self.notes.append(f"files named by {path.name} were read {where}: {', '.join(names)}")
+            read = ", ".join(dict.fromkeys(names))
+            self.notes.append(f"files named by {path.name} were read {where}: {read}")
 
     def _found(self, config: Path, file: NamedFile, bases: dict[str, list[str]]) -> Path | None:
         """Return the existing file, or None with a note; add its name to those of its base."""
@@ -419,15 +419,16 @@ class _SourceReader:
         else:
             read += found
 
-    def read_nwb(self, file: h5py.File, path: Path) -> None:
+    def read_nwb(self, path: Path) -> None:
         """Read the spikes that bmtk also writes in NWB, unless they were read."""
-        if self.spikes:
-            self.notes.append(f"left out: {path}, as the spikes were read from another file")
-        elif is_of_bmtk(file):
-            spikes = read_bmtk_spikes(file, self.options, self.notes)
-            self._add(path, spikes, self.spikes, "spikes")
-        else:
+        if not _is_of_bmtk(path):
             self.notes.append(f"left out: {path} is an NWB file that bmtk has not written")
+        elif self.spikes:
+            self.notes.append(f"left out: {path}, as the spikes were read from another file")
+        else:
+            with open_file(path) as file:
+                spikes = read_bmtk_spikes(file, self.options, self.notes)
+            self._add(path, spikes, self.spikes, "spikes")
 
     def output(self, sources: _Sources, close: Callable[[], None]) -> SimulationOutput:
         notes = (*sources.notes, *self.notes)
@@ -436,6 +437,7 @@ class _SourceReader:
             notes = (*notes, f"left out: {names}, as there are no extracellular potentials")
         reports = distinct_names([*self.reports, *self.rates])
         self._check_renamed(reports)
+        notes = tuple(dict.fromkeys(notes))
         return SimulationOutput(
             reports=reports,
             arrays=tuple(self.clamps),
@@ -469,16 +471,30 @@ def _reason_of_refusal(file: h5py.File) -> str:
     return f"has none of report, reports, spikes, ecp; found: {', '.join(file) or 'nothing'}"
 
 
+def _configurations(directory: Path, paths: Sequence[Path]) -> list[Path]:
+    """Return the configuration of a directory: bmtk copies it there, whatever its name is."""
+    if directory / _CONFIG in paths:
+        return [directory / _CONFIG]
+    found = [path for path in paths if path.suffix == ".json" and is_simulation(path)]
+    return found if len(found) == 1 else []
+
+
+def _is_unnamed_hdf5(path: Path) -> bool:
+    """Return True for an HDF5 file without suffix, as bmtk writes if its name has none."""
+    return not path.suffix and not path.name.startswith(".") and h5py.is_hdf5(path)
+
+
 def _is_nwb(path: Path) -> bool:
     with open_file(path) as file:
         return "nwb_version" in file.attrs and "specifications" in file
 
 
 def _is_of_bmtk(path: Path) -> bool:
-    if not h5py.is_hdf5(path):
+    try:
+        with h5py.File(path, "r") as file:
+            return is_of_bmtk(file)
+    except (KeyError, OSError, RuntimeError):
         return False
-    with open_file(path) as file:
-        return is_of_bmtk(file)
 
 
 def _warn_of_positions(potential: ExtracellularPotential) -> None:

@@ -67,7 +67,7 @@ def read_nwb1_spikes(file: h5py.File, options: ReadOptions) -> list[Spikes]:
 def is_of_bmtk(file: h5py.File) -> bool:
     """Return True if bmtk has written the spikes of an NWB file."""
     text = file["session_description"][()] if "session_description" in file else b""
-    return "units" in file and text.decode(errors="replace").startswith("BMTK")
+    return "units" in file and isinstance(text, bytes) and text.startswith(b"BMTK")
 
 
 def read_bmtk_spikes(file: h5py.File, options: ReadOptions, notes: list[str]) -> list[Spikes]:
