@@ -405,14 +405,15 @@ def test_a_set_that_is_refused_leaves_nothing(h5saver, at, kind, is_first, posit
 def save_all(h5saver: H5SaverLowLevel, number: int) -> list[Callable[[], object]]:
     """Return the additions of one step of all savers."""
     export = DataToExport("all", elements()[:2], timestamp=number)
+    small = DataToExport("all", elements()[::2])
     timed, scan = DataToExportTimedSaver(h5saver), DataToExportExtendedSaver(h5saver, (2,))
     growing = DataEnlargeableSaver(h5saver, ("x",), ("mm",))
     return [
         lambda: timed.add_data("/RawData/Detector000", export),
-        lambda: growing.add_data("/RawData/Detector001", elements()[1], (number,)),
+        lambda: growing.add_data("/RawData/Detector001", elements()[0], (number,)),
         lambda: scan.add_nav_axes("/RawData/Detector002", [Axis("p", "mm", np.arange(2.0))]),
-        lambda: scan.add_data("/RawData/Detector002", export, (number,)),
-        lambda: DataToExportSaver(h5saver).add_data("/RawData/Detector003", export),
+        lambda: scan.add_data("/RawData/Detector002", small, (number,)),
+        lambda: DataToExportSaver(h5saver).add_data("/RawData/Detector003", small),
         lambda: BkgSaver(h5saver).add_data("/RawData/Detector003", elements()[1]),
         lambda: h5saver.add_det_group("/RawData", "Camera", metadata={"gain": 1}),
         lambda: h5saver.add_array("/RawData", f"A{number}", "data", np.ones(3)),
@@ -534,6 +535,8 @@ def test_values_of_a_node_are_kept_or_refused(h5saver, at):
         node.append([1, 2, 3])
     with pytest.raises(RecordingError, match="Bad has"):
         h5saver.add_array(at, "Bad", "data", np.array([0.7]), array_type="i4")
+    with pytest.raises(RecordingError, match="fill_value of Bad has nan"):
+        h5saver.add_array(at, "Bad", "data", data_shape=(2,), array_type="i4", fill_value=np.nan)
 
     assert node.read().tolist() == [[1, 2]]
     assert list(h5saver.get_node(at).children()) == ["Counts"]

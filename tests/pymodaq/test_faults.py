@@ -283,6 +283,22 @@ def test_integers_that_floats_do_not_hold_are_not_subtracted_as_floats(h5saver):
         without_background(h5saver, ([2**53 + 1], ""), ([0.5], ""))
 
 
+@pytest.mark.parametrize("shape", [(2, 3), (2,), (1, 3)])
+def test_a_background_does_not_change_the_shape_of_data(h5saver, shape):
+    with pytest.raises(ShapeMismatchError, match=r"has shape \(3,\)"):
+        without_background(h5saver, (np.ones(3), ""), (np.ones(shape), ""))
+
+
+def test_arrays_without_a_background_are_told_of(h5saver):
+    DataSaverLoader(h5saver).add_data(AT, DataRaw("v", data=[np.ones(2)] * 2))
+    BkgSaver(h5saver).add_data(AT, DataRaw("v", data=[np.ones(2)]))
+
+    with pytest.warns(SimulationOutputWarning, match="a background, which Data01 lack"):
+        (loaded,) = DataLoader(h5saver).load_all(AT, with_bkg=True)
+
+    assert [values.tolist() for values in loaded.data] == [[0, 0], [1, 1]]
+
+
 def test_backgrounds_follow_the_labels_of_data(h5saver):
     data, dark = [np.array([5.0]), np.array([50.0])], [np.array([10.0]), np.array([1.0])]
     DataSaverLoader(h5saver).add_data(AT, DataRaw("v", data=data, labels=["x", "y"]))

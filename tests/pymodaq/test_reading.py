@@ -345,6 +345,11 @@ def test_an_axis_of_another_length_is_told_of_and_not_used(path, tmp_path, lengt
             assert grid.axes[0].label == "index"
         with DataLoader(source) as loader, pytest.warns(SimulationOutputWarning, match=told):
             assert loader.load_data("/RawData/Data00").axes == []
+    pytest.importorskip("xarray", reason="xarray is not installed")
+    with NWBHDF5IO(made, "r") as io:
+        group = io.read().acquisition["RawData"]
+        with pytest.warns(SimulationOutputWarning, match="they are not coordinates"):
+            assert not group.to_xarray().coords
 
 
 def test_axes_of_other_arrays_of_a_group_are_not_told_of(path):

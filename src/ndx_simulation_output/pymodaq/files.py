@@ -306,7 +306,7 @@ class H5SaverLowLevel:
         NameClashError
             If the group already has an object of this name.
         RecordingError
-            If ``array_type`` cannot hold the values exactly.
+            If ``array_type`` cannot hold the values, or ``fill_value``, exactly.
 
         """
         del data_dimension
@@ -318,6 +318,8 @@ class H5SaverLowLevel:
         shape = _shape_of(name, values, data_shape, points, grows=enlargeable)
         dtype = np.dtype(array_type or (float if values is None else values.dtype))
         stored = None if values is None else stored_values(values, name, dtype)
+        if fill_value is not None:
+            stored_values(fill_value, f"fill_value of {name}", dtype)
         with self.all_or_nothing() as undo:
             undo.adds(group, name)
             if kind == "axis":

@@ -219,18 +219,12 @@ class _GrowingArrays:
         """Append each data to its channel; invalid data raise before any write."""
         self._check_keys(elements)
         values = self._stored_axis_values(axis_values)
-        checked = []
-        for key, data in elements.items():
-            channel = self._channels.get(key)
-            expected = channel.elements if channel else _Elements.of(data, self._path)
-            checked.append((expected, expected.stored(data)))
-        for expected, _ in checked:
-            expected.tell()
+        stored = self._stored_elements(elements)
         with self._saver.all_or_nothing() as undo:
             # If data and axes share a group, create the extensible axes before the signal axes.
             if values and not self._axes and not self._has_channels:
                 self._axes = self._create_axes(undo)
-            for (key, data), (_, arrays) in zip(elements.items(), checked, strict=True):
+            for (key, data), arrays in zip(elements.items(), stored, strict=True):
                 if key not in self._channels:
                     self._channels[key] = self._create_channel(undo, key, data)
                 channel = self._channels[key]
@@ -259,6 +253,19 @@ class _GrowingArrays:
                 f"{expected or 'data'}, as in the first one"
             )
             raise ShapeMismatchError(msg)
+
+    def _stored_elements(
+        self, elements: Mapping[DataKey, DataWithAxes]
+    ) -> list[list[NDArray[np.generic]]]:
+        """Return the stored values of each element; raise if one does not fit the first one."""
+        stored, expected = [], []
+        for key, data in elements.items():
+            channel = self._channels.get(key)
+            expected.append(channel.elements if channel else _Elements.of(data, self._path))
+            stored.append(expected[-1].stored(data))
+        for found in expected:
+            found.tell()
+        return stored
 
     def _stored_axis_values(self, axis_values: Any | None) -> list[Any]:
         """Return a value for each axis; raise if an axis would have more or fewer than the data."""

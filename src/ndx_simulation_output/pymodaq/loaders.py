@@ -232,7 +232,10 @@ class DataLoader(ArrayLoader):
         """The group that contains all data."""
         if self._saver is not None:
             return self._saver.raw_group
-        return next(node for node in self.get_node("/").children().values() if node.is_group)
+        groups = {
+            name: node for name, node in self.get_node("/").children().items() if node.is_group
+        }
+        return groups.get("RawData") or next(iter(groups.values()))
 
     def walk_nodes(
         self,
@@ -357,9 +360,15 @@ def _load_arrays(
     found = [_error_of(by_name, array) for array in arrays]
     errors = [np.asarray(error.values[()]) for error in found if error is not None]
     if with_bkg:
+        backgrounds = [_background_of(by_name, array, path) for array in arrays]
+        without = [n for n, found in enumerate(backgrounds) if found is None]
+        if 0 < len(without) < len(arrays):
+            names = ", ".join(arrays[n].name for n in without)
+            msg = f"only some arrays of {path} have a background, which {names} lack"
+            warnings.warn(msg, SimulationOutputWarning, stacklevel=3)
         values = [
-            _subtract(own, array, _background_of(by_name, array, path), path)
-            for own, array in zip(values, arrays, strict=True)
+            _subtract(own, array, background, path)
+            for own, array, background in zip(values, arrays, backgrounds, strict=True)
         ]
     all_axes, shape = (*group.axes, *nav), np.shape(values[0])
     if first.role == "data":
@@ -463,13 +472,15 @@ def _subtract(
         return values
     other = np.asarray(background.values[()])
     try:
-        np.broadcast_shapes(values.shape, other.shape)
+        fitting = np.broadcast_shapes(values.shape, other.shape) == values.shape
     except ValueError:
+        fitting = False
+    if not fitting:
         msg = (
             f"{path} has shape {values.shape} and {background.name} {other.shape}; expected shapes "
             "that fit"
         )
-        raise ShapeMismatchError(msg) from None
+        raise ShapeMismatchError(msg)
     if bool(array.unit) != bool(background.unit):
         msg = (
             f"{path} has unit {array.unit!r} and {background.name} {background.unit!r}: they are "

@@ -1,5 +1,6 @@
 """Arrays with labelled axes, in nested groups."""
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ndx_simulation_output.errors import SimulationOutputWarning
 from ndx_simulation_output.optional import import_optional
 from ndx_simulation_output.recording.arrays import LazyArray, LazyArrayBase, size_in_bytes
 from ndx_simulation_output.recording.ids import free_name
@@ -242,6 +244,12 @@ def to_xarray(arrays: Sequence[ArrayWithAxes], axes: Sequence[ArrayAxis]) -> "xr
         if dimension in dims_by_length
         for name, axis in zip(names[dimension], found, strict=True)
     }
+    for dimension in along.keys() - dims_by_length.keys() if variables else ():
+        msg = (
+            f"axes {', '.join(names[dimension])} have {dimension[1]} values for dimension "
+            f"{dimension[0]}, unlike all arrays: they are not coordinates"
+        )
+        warnings.warn(msg, SimulationOutputWarning, stacklevel=3)
     return xr.Dataset(variables, coordinates)
 
 
