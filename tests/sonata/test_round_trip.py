@@ -3,6 +3,7 @@
 import json
 import tempfile
 import warnings
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from pynwb import NWBHDF5IO, NWBFile
 
 from ndx_simulation_output import SimulationOutputWarning, convert, export_sonata, open_output
+from ndx_simulation_output.info import facts_of
 from tests.conftest import DATA
 from tests.sonata.making import SESSION, File, differences, report, spikes
 from tests.strategies import ecp_files, report_files, spike_files
@@ -261,6 +264,63 @@ def test_any_spikes_come_back_the_same_to_the_bit(file: File) -> None:
         back = _there_and_back(source, Path(directory))
 
         assert differences(source, back[0]) == []
+
+
+@pytest.mark.filterwarnings("ignore::ndx_simulation_output.SimulationOutputWarning")
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize(
+    ("ids", "times"),
+    [
+        ([3, 1, 3], [0.5, np.nan, 2.25]),
+        ([3, 1, 3, 9], [np.nan, np.inf, 0.3, -np.inf]),
+        ([7, 7], [np.nan, np.nan]),
+    ],
+)
+def test_spikes_at_times_that_are_not_finite_come_back(
+    ids: list[int], times: list[float], dtype: str, tmp_path: Path
+) -> None:
+    file = spikes(ids, times, sorting="none") | report()
+    file.datasets["spikes/pop/timestamps"] = np.asarray(times, dtype)
+    source = file.write(tmp_path / "v.h5")
+    lost = sum(not np.isfinite(time) for time in times)
+
+    with pytest.warns(SimulationOutputWarning, match=f"{lost} spikes of population 'pop' at times"):
+        notes = convert(source, tmp_path / "o.nwb", metadata=SESSION).notes
+    back = export_sonata(tmp_path / "o.nwb", tmp_path / "back").files
+
+    assert f"{lost} spikes of population 'pop' at times that are not finite" in notes[-1]
+    with open_output(tmp_path / "o.nwb") as output:
+        assert notes[-1] in facts_of(output)["notes"]
+        found = np.concatenate([np.zeros(0), *(some.times for some in output.spikes)])
+    assert np.isfinite(found).all()
+    assert len(found) == len(times) - lost
+    assert differences(source, back[0]) == []
+
+
+def test_spikes_at_times_that_are_not_finite_in_text_are_left_out(tmp_path: Path) -> None:
+    source = tmp_path / "spikes.csv"
+    source.write_text("timestamps population node_ids\n0.5 pop 3\nnan pop 1\ninf pop 3\n")
+
+    with pytest.warns(SimulationOutputWarning, match="left out: 2 spikes of population 'pop'"):
+        output = open_output(source)
+
+    with output:
+        assert output.spikes[0].times.tolist() == [0.0005]
+
+
+def test_units_of_others_with_times_that_are_not_finite_are_read_without_them(
+    tmp_path: Path,
+) -> None:
+    nwbfile = NWBFile("units", "id", datetime(2026, 1, 31, tzinfo=timezone.utc))
+    nwbfile.add_unit(spike_times=[0.1, np.nan, 0.3])
+    nwbfile.add_unit(spike_times=[np.inf, 0.2])
+    with NWBHDF5IO(tmp_path / "o.nwb", "w") as io:
+        io.write(nwbfile)
+
+    with open_output(tmp_path / "o.nwb") as output:
+        assert output.spikes[0].times.tolist() == [0.1, 0.3, 0.2]
+        assert output.spikes[0].node_ids.tolist() == [0, 0, 1]
+        assert output.notes == ("left out: 2 spike times of the units that are not finite",)
 
 
 @given(file=spike_files().filter(lambda file: "spikes/gids" not in file.datasets))

@@ -316,6 +316,9 @@ def _units_tables(nwbfile: NWBFile) -> list[Any]:
 def _notes_of_units(units: Any, spikes: Sequence[Spikes]) -> list[str]:
     names = set() if units is None else set(units.colnames)
     notes = [f"left out: column {name!r} of the units" for name in sorted(names - UNITS_COLUMNS)]
+    found = len(units["spike_times"].target.data) if "spike_times" in names else 0
+    if lost := found - sum(len(population.times) for population in spikes):
+        notes.append(f"left out: {lost} spike times of the units that are not finite")
     return notes + [
         f"left out: obs_intervals of the units of {population.population}, which differ"
         for population in spikes

@@ -195,6 +195,9 @@ def _read_population(
     ]
     values, counts = _gather(units, rows, ragged)
     ids = np.repeat(cells[rows], counts)
+    # Sorted times with NaN cannot be searched.
+    is_finite = np.isfinite(values["spike_times"])
+    ids, values = ids[is_finite], {key: column[is_finite] for key, column in values.items()}
     order = _restored_order(values, known.get(name, {}).get("order", "by_id"))
     columns = {
         key: values[key][order] for key in ragged if key not in {"spike_times", _SOURCE_POSITION}

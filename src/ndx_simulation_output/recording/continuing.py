@@ -22,7 +22,7 @@ from ndx_simulation_output.recording.output import (
 from ndx_simulation_output.recording.times import RegularTimes, Times, Timestamps
 from ndx_simulation_output.recording.views import Columns, Part, join_rows
 
-_OF_PART = {"time", "rows", "implied_rows", "order"}
+_OF_PART = {"time", "rows", "implied_rows", "order", "not_finite"}
 """Keys of a provenance that describe a part of a run, not the run."""
 
 _TOLERANCE = 0.01

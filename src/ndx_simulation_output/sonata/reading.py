@@ -47,6 +47,7 @@ from ndx_simulation_output.sonata.rates import RATES, read_clamps, read_rates, r
 from ndx_simulation_output.sonata.reports import ROOTS, read_old_reports, read_reports
 from ndx_simulation_output.sonata.spikes import (
     is_of_bmtk,
+    notes_of_spikes,
     read_bmtk_spikes,
     read_nwb1_spikes,
     read_spikes,
@@ -435,6 +436,9 @@ class _SourceReader:
         if self.electrodes and not self.potentials:
             names = ", ".join(path.name for path in self.electrodes)
             notes = (*notes, f"left out: {names}, as there are no extracellular potentials")
+        for note in notes_of_spikes(self.spikes):
+            warnings.warn(note, SimulationOutputWarning, stacklevel=2)
+            notes = (*notes, note)
         reports = distinct_names([*self.reports, *self.rates])
         self._check_renamed(reports)
         notes = tuple(dict.fromkeys(notes))

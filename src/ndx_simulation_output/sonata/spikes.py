@@ -1,6 +1,6 @@
 """Read and write spikes in HDF5: with and without populations, and those of NWB 1 files."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ UNKNOWN_POPULATION = "unknown"
 
 # Column with the difference of the source's times from times * 1000, in units in the last place.
 _ROUNDING = "source_rounding"
+_NOT_FINITE = "not_finite"  # key of spikes in the provenance
 _MS_PER_S = 1000.0
 _SORTING = {"none": 0, "by_id": 1, "by_time": 2}
 _OLD_SORTING = {"by_gid": "by_id", "time": "by_time"}
@@ -106,15 +107,55 @@ def spikes_from_source(
     """Return spikes whose times, in units of ``seconds``, can be restored exactly.
 
     Division by 1000 changes the last bit of about one number in a hundred. If any changes, the
-    column ``source_rounding`` (spike,) stores the difference in units in the last place.
+    column ``source_rounding`` (spike,) stores the difference in units in the last place. Spikes at
+    times that are not finite are only in the provenance: readers of NWB search sorted times.
     """
     source = np.asarray(times, np.float64)
+    is_finite = np.isfinite(source)
+    if not is_finite.all():
+        provenance = {**provenance, _NOT_FINITE: _to_json(ids, source, ~is_finite)}
+        ids, source = ids[is_finite], source[is_finite]
     per_second = round(1 / seconds, 9)
     in_seconds = source / per_second if per_second != 1 else source
     lost = source.view(np.int64) - (in_seconds * per_second).view(np.int64)
     small = not len(lost) or np.abs(lost).max() <= np.iinfo(np.int8).max
     columns = {_ROUNDING: lost.astype(np.int8 if small else np.int64)} if lost.any() else {}
     return Spikes(population, ids, in_seconds, columns, {**provenance, "per_second": per_second})
+
+
+def notes_of_spikes(populations: Sequence[Spikes]) -> Iterator[str]:
+    """Yield notes on spikes that are only in the provenance."""
+    for spikes in populations:
+        if count := len(spikes.provenance.get(_NOT_FINITE, {}).get("positions", [])):
+            yield (
+                f"left out: {count} spikes of population {spikes.population!r} at times that are "
+                "not finite (NaN or infinite); export to SONATA writes them again"
+            )
+
+
+def _to_json(
+    ids: NDArray[Any], times: NDArray[np.float64], mask: NDArray[np.bool_]
+) -> dict[str, list[int]]:
+    """Return positions, ids and bits of the times of spikes, as JSON has no NaN."""
+    return {
+        "positions": np.flatnonzero(mask).tolist(),
+        "node_ids": ids[mask].tolist(),
+        "bits": times[mask].view(np.int64).tolist(),
+    }
+
+
+def _with_not_finite(
+    ids: NDArray[Any], times: NDArray[np.float64], provenance: Mapping[str, Any]
+) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """Insert the spikes that ``spikes_from_source`` took out."""
+    found = provenance.get(_NOT_FINITE)
+    if found is None:
+        return ids, times
+    positions = np.asarray(found["positions"])
+    # np.insert counts positions among the values that are kept.
+    places = np.minimum(positions - np.arange(len(positions)), len(times))
+    bits = np.asarray(found["bits"], np.int64).view(np.float64)
+    return np.insert(ids, places, found["node_ids"]), np.insert(times, places, bits)
 
 
 def _read_population(
@@ -181,8 +222,9 @@ def write_spikes(
     group = root if unnamed else root.create_group(spikes.population)
     name = "gids" if unnamed else "node_ids"
     dtype = dtypes.get("node_ids", dtypes.get("gids", "<u8"))
-    id_dataset = write_ids(group, name, spikes.node_ids, dtype)
-    times = _source_times(spikes).astype(dtypes.get("timestamps", "<f8"))
+    cells, exact = _with_not_finite(spikes.node_ids, _source_times(spikes), provenance)
+    id_dataset = write_ids(group, name, cells, dtype)
+    times = exact.astype(dtypes.get("timestamps", "<f8"))
     time_dataset = group.create_dataset("timestamps", data=times)
     same_dialect = provenance.get("dialect") == dialect
     ids = id_dataset[:]

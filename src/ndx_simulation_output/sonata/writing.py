@@ -314,6 +314,16 @@ def _are_entries(value: Any) -> bool:
     return all(isinstance(items, list) and len(items) == len(lists[0]) for items in lists)
 
 
+def _are_not_finite(value: Any) -> bool:
+    keys = ("positions", "node_ids", "bits")
+    return isinstance(value, dict) and all(
+        isinstance(value.get(key), list)
+        and len(value[key]) == len(value["positions"])
+        and all(isinstance(number, int) and abs(number) < 2**63 for number in value[key])
+        for key in keys
+    )
+
+
 _VALID: dict[str, Callable[[Any], bool]] = {
     "attributes": _are_attributes_by_path,
     "columns": _are_texts,
@@ -322,6 +332,7 @@ _VALID: dict[str, Callable[[Any], bool]] = {
     "entries": _are_entries,
     "file": _is_text,
     "file_attributes": _are_attributes,
+    "not_finite": _are_not_finite,
     "per_second": lambda value: isinstance(value, (int, float)) and value > 0,
     "root": lambda value: _is_text(value) and value in {"report", "reports"},
     "time": _is_triple,
