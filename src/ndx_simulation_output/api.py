@@ -76,8 +76,8 @@ def open_output(
         Units of their times by name, and of ``spikes``. The default of SONATA is ms. For
         Neuronvisio, the unit of the independent variable of a group.
     compartments
-        ``{"report": "all"}`` for SONATA reports that contain every segment: the positions of the
-        segments are computed.
+        ``{"report": "all"}`` for SONATA reports of every segment, ``"center"`` for those of one in
+        each section: their positions are computed.
     population
         Name of the population of SONATA spikes that do not name one.
     dt

@@ -401,6 +401,8 @@ SAME_FILE = [
         ("x", None),
     ),
     ({"a": _of("v", file_name="x.h5"), "b": _of("v, m_hh", file_name="x.h5")}, ("x", None)),
+    ({"a": {"type": "summation", "variable_name": "v,n", "file_name": "x"}, "x": {}}, ("x", None)),
+    ({"a": {"file_name": "x.h5", "variable_name": "v"}, "b": {"file_name": "x.h5"}}, ("x", None)),
     # One variable only.
     ({"a": _of("v", file_name="x"), "b": _of("v", file_name="x.h5", cells="i")}, ("x", "v")),
 ]
@@ -491,6 +493,7 @@ CSV = "timestamps population node_ids\n1.5 pop 3\n2.5 pop 1.0\n"
         {"spikes_file_csv": "s.csv"},
         {"spikes_csv": "s.csv"},
         {"spikes_file": "s.csv"},
+        {"spikes_file": "s.h5"},
         {"spikes_file": ["s.csv"]},
         {"spikes_h5": "s"},
         {"my_spikes": "s.csv", "log_file": "log.txt", "log_level": "INFO"},

@@ -97,7 +97,8 @@ READING_OPTIONS = (
         multiple=True,
         callback=_pairs,
         metavar="NAME=all",
-        help="Compute the positions of a report that contains every segment.",
+        help="Compute the positions of a report of every segment, or of one in each section "
+        "(NAME=center).",
     ),
     click.option(
         "--dt",

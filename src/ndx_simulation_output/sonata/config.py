@@ -84,7 +84,7 @@ class ReportConfig:
     """The configuration of one report, or of several that name one file.
 
     The values are those of one of ``variables``: the last if ``keeps_last`` and the file names the
-    first or last, otherwise it is not known which; those of a ``summation`` are a sum.
+    first or last, otherwise it is not known which, or a sum of all if ``is_sum``.
     ``compartments`` is ``all``, ``center`` (one in each section) or unknown, ``compartment_set``
     the listed (cell, section, position) of a population. ``step`` (ms) and ``rows`` are those of a
     clamp report.
@@ -104,6 +104,11 @@ class ReportConfig:
     rows: int | None = None
     joined: tuple[str, ...] = ()
     joins: str | None = None
+
+    @property
+    def is_sum(self) -> bool:
+        """True if the values are a sum of ``variables``."""
+        return self.kind == "summation" and not self.joined
 
 
 @dataclass(frozen=True)
@@ -140,7 +145,9 @@ def read_config(path: Path, seen: tuple[Path, ...] = ()) -> SimulationConfig:
     reports: dict[str, ReportConfig] = {}
     outputs = list(_outputs(output, names))
     for name, entry in _mapping(config.get("reports")).items():
-        if not isinstance(entry, Mapping) or entry.get("enabled") is False:
+        if not isinstance(entry, Mapping):
+            reader.notes.append(f"left out: report {name!r} in {path.name}, which is {entry!r}")
+        elif entry.get("enabled") is False:
             reader.notes.append(f"report {name!r} is disabled in {path.name} and was left out")
         elif entry.get("module") == "spikes_report":
             outputs += _outputs({k: v for k, v in entry.items() if k.startswith("spikes")}, names)
@@ -332,13 +339,16 @@ def joined_reports(reports: Sequence[ReportConfig], stem: str) -> ReportConfig:
     if len(reports) == 1:
         return first
     joins = first.joins is not None and len({report.joins for report in reports}) == 1
-    variables = tuple(variable for report in reports for variable in report.variables)
-    same = len(set(variables)) == 1
+    variables = tuple(name for report in reports for name in report.variables or ("unknown",))
+    if not any(report.variables for report in reports):
+        variables = ()
+    same = len(set(variables)) < 2
     keeps_last = joins and all(r.keeps_last or len(r.variables) == 1 for r in reports)
     stated = {report.unit for report in reports}
     return replace(
         first,
         name=last.name if keeps_last and not same else stem,
+        kind=first.kind if len({report.kind for report in reports}) == 1 else "",
         variables=variables[:1] if same else variables,
         keeps_last=keeps_last,
         unit=last.unit if keeps_last else first.unit if len(stated) == 1 else None,

@@ -52,7 +52,12 @@ from ndx_simulation_output.sonata.spikes import (
     read_nwb1_spikes,
     read_spikes,
 )
-from ndx_simulation_output.sonata.text_files import read_electrodes, read_text_spikes, text_kind
+from ndx_simulation_output.sonata.text_files import (
+    is_table,
+    read_electrodes,
+    read_text_spikes,
+    text_kind,
+)
 from ndx_simulation_output.sonata.units import ReadOptions
 
 _HDF5 = {*SUFFIXES, ".nwb"}
@@ -261,7 +266,7 @@ class _Sources:
         if any(file.resolve() == path.resolve() for file in known):
             return
         is_hdf5 = h5py.is_hdf5(path)
-        if path.is_file() and not is_hdf5 and path.suffix not in _HDF5:
+        if path.is_file() and not is_hdf5 and not (path.suffix in _HDF5 and not is_table(path)):
             self._add_text(path)
         elif is_hdf5 and not named and _is_nwb(path):
             self.nwb_spikes.append(path)

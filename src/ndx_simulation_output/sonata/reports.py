@@ -173,7 +173,7 @@ def _variable(config: ReportConfig, stated: str | None) -> tuple[str | None, str
     ``stated`` is the variable that the file names.
     """
     names = config.variables
-    if len(names) < 2 or config.kind == "summation":
+    if len(names) < 2 or config.is_sum:
         known = stated or ", ".join(names) or None
         if not names or known == ", ".join(names):
             return known, ""
@@ -195,7 +195,7 @@ def _variable(config: ReportConfig, stated: str | None) -> tuple[str | None, str
 
 def _is_doubtful(config: ReportConfig) -> bool:
     """Return True if the stated unit may be that of another variable than the values."""
-    several = len(config.variables) > 1 and config.kind != "summation"
+    several = len(config.variables) > 1 and not config.is_sum
     return several and not (config.joined and config.keeps_last and config.unit)
 
 

@@ -42,6 +42,14 @@ def text_kind(path: Path) -> str:
     raise UnsupportedSourceError(msg)
 
 
+def is_table(path: Path) -> bool:
+    """Return True if a file is a text with a known header."""
+    try:
+        return bool(text_kind(path))
+    except SourceError:
+        return False
+
+
 def read_text_spikes(path: Path, options: ReadOptions) -> list[Spikes]:
     """Read spikes with the header ``timestamps population node_ids``, by population."""
     try:
