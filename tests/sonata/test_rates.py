@@ -103,6 +103,20 @@ def test_rates_are_a_series_with_a_column_for_each_cell(
         assert back.get_traces(IDS).tolist() == RATES.tolist()
 
 
+def test_units_that_a_file_of_rates_states_are_taken(tmp_path: Path) -> None:
+    file = popnet() | File(groups=["rates/other"], datasets={"rates/next/data": RATES})
+    file.attributes["rates/cortex/data"] = {"units": "kHz"}
+    file.attributes["rates/cortex/mapping/time"] = {"units": "s"}
+    source = file.write(tmp_path / "rates.h5")
+
+    with open_output(source) as output:
+        (found,) = output.reports
+        assert (found.unit, found.times.rate) == (Unit("hertz", 1000.0), 2.0)
+        assert {note.split(" of ")[0] for note in output.notes} == {"rates/next", "rates/other"}
+    with open_output(source, unit={"rates": "Hz"}, time_unit={"rates": "ms"}) as output:
+        assert (output["rates"].unit, output["rates"].times.rate) == (HERTZ, 2000.0)
+
+
 @pytest.mark.parametrize(
     ("content", "rate"),
     [

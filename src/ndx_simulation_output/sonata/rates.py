@@ -22,12 +22,12 @@ from ndx_simulation_output.recording import (
     LazyArray,
     RegularTimes,
     Report,
-    Unit,
 )
 from ndx_simulation_output.recording.ids import ids_of_source
 from ndx_simulation_output.recording.views import Columns
 from ndx_simulation_output.sonata.config import ReportConfig
 from ndx_simulation_output.sonata.hdf5 import (
+    attribute_text,
     base_name,
     first_dataset,
     groups_in,
@@ -45,7 +45,6 @@ from ndx_simulation_output.storage.reading import wrap_array
 RATES = ("firing_rates", "rates")
 """Groups of FilterNet, with times in seconds, and of PopNet, with times in milliseconds."""
 
-_HERTZ = Unit("hertz")
 _ROWS = 2**20  # rows of a text that are read at once
 
 
@@ -64,21 +63,27 @@ def read_rates(
             has_mapping = isinstance(mapping, h5py.Group) and set(names) <= set(mapping)
             if has_mapping and isinstance(data, h5py.Dataset):
                 found.append((group, data, mapping, names, "ms" if is_popnet else "s"))
+            else:
+                notes.append(f"{location(group)} has no rates with ids and times; it was left out")
     reports = []
     for group, data, mapping, (ids_name, time_name), unit in found:
         note_unknown(mapping, (ids_name, time_name, "firing_rates_Hz"), notes)
         name = config.name if len(found) == 1 else f"{config.name}_{base_name(group)}"
         rates = _Rates(name, config.name, base_name(group), Path(file.filename).name)
         ids = read_ids(first_dataset(mapping, ids_name))
-        times = read_numbers(first_dataset(mapping, time_name))
+        times = read_numbers(time := first_dataset(mapping, time_name))
         if data.shape != (len(times), len(ids)) or data.dtype.kind not in "iuf":
             msg = (
                 f"{location(data)} has type {data.dtype} and shape {data.shape}; expected numbers "
                 f"(time, cell) = {(len(times), len(ids))}"
             )
             raise ShapeMismatchError(msg)
+        units = (
+            attribute_text(time, "units", "unit") or unit,
+            attribute_text(data, "units", "unit"),
+        )
         where = location(group)
-        reports.append(rates.report(wrap_array(data), ids, times, unit, where, options, notes))
+        reports.append(rates.report(wrap_array(data), ids, times, units, where, options, notes))
     return reports
 
 
@@ -93,14 +98,17 @@ class _Rates:
         data: LazyArray,
         ids: NDArray[np.int64],
         times: NDArray[Any],
-        time_unit: str | None,
+        units: tuple[str | None, str | None],
         where: str,
         options: ReadOptions,
         notes: list[str],
     ) -> Report:
-        """Return the rates as a report with a column for each cell."""
+        """Return the rates as a report with a column for each cell.
+
+        ``units`` are those of times and rates, if they are stated.
+        """
         names = (self.name, self.report_name)
-        seconds = options.seconds(names, time_unit, where, expected=True)
+        seconds = options.seconds(names, units[0], where, expected=True)
         columns = _columns_of_cells(data, ids, where)
         if len(columns) < len(ids):
             notes.append(
@@ -108,7 +116,6 @@ class _Rates:
                 "FilterNet writes for each cell of another population"
             )
             data, ids = Columns(data, columns), ids[columns]
-        is_option = any(name in options.units for name in names)
         return Report(
             name=self.name,
             report=self.report_name,
@@ -120,7 +127,7 @@ class _Rates:
                 np.ones(len(ids), np.int64),
                 {"number": np.zeros(len(ids), np.int32)},
             ),
-            unit=options.data_unit(names, None, None, where) if is_option else _HERTZ,
+            unit=options.data_unit(names, units[1] or "Hz", None, where),
             variable="firing_rate",
             description=f"firing rates of the cells of population {self.population}",
             provenance={"format": "SONATA", "kind": "firing rate", "file": self.file},
@@ -180,7 +187,7 @@ def read_text_rates(path: Path, options: ReadOptions, notes: list[str]) -> list[
         rates = _Rates(name, path.stem, str(population), path.name)
         ids = ids_of_source(np.asarray(found.ids), f"node_id of {path.name}")
         times, data = np.asarray(found.times), values[population]
-        reports.append(rates.report(data, ids, times, unit, path.name, options, notes))
+        reports.append(rates.report(data, ids, times, (unit, None), path.name, options, notes))
     return reports
 
 
