@@ -127,20 +127,25 @@ def test_users_and_two_recorders_hear_of_all_spikes(kind, when, variable_step, h
     assert all(len(times) for kind in listeners.heard() for times in kind.values())
 
 
+@pytest.mark.parametrize("of_ranks", [False, True])
 @pytest.mark.parametrize("spikes", [True, -10.0])
-def test_recorders_in_turn_and_restored_states_record_the_same(spikes, h, ring, tmp_path):
+def test_recorders_in_turn_and_restored_states_record_the_same(
+    spikes, of_ranks, h, ring, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
     paths = [tmp_path / f"{number}.nwb" for number in range(3)]
-    context, state = h.ParallelContext(), h.SaveState()
+    context, state = h.ParallelContext(), h.BBSaveState() if of_ranks else h.SaveState()
+    file = ["state.bbs"] if of_ranks else []
     context.set_maxstep(10)
     h.finitialize(-65)
     context.psolve(5.0)
-    state.save()
+    state.save(*file)
     for path in paths[:2]:
         with record(path, cells=range(4), spikes=spikes, every=0.1) as recorder:
             recorder.run(STOP)
     with record(paths[2], variables=[], cells=range(4), spikes=spikes) as recorder:
         h.finitialize(-65)
-        state.restore()
+        state.restore(*file)
         recorder.sample()
         while h.t < STOP - h.dt / 2:
             h.fadvance()
@@ -151,6 +156,7 @@ def test_recorders_in_turn_and_restored_states_record_the_same(spikes, h, ring, 
     assert later == {cell: [t for t in times if t > 5] for cell, times in every.items()}
     with open_output(paths[2]) as output:
         np.testing.assert_allclose(output.spikes[0].intervals, [[5e-3, STOP / 1000]])
+        assert not output.reports
     assert h.List("IntFire1").count() == 0
 
 

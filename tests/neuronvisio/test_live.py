@@ -9,8 +9,14 @@ import numpy as np
 import pytest
 
 from ndx_simulation_output import open_output
-from ndx_simulation_output.errors import SimulationOutputWarning
+from ndx_simulation_output.errors import (
+    NothingRecordedError,
+    RecordingError,
+    SimulationOutputWarning,
+    UnitWarning,
+)
 from ndx_simulation_output.neuronvisio import BaseRef, Manager
+from ndx_simulation_output.plots import neuron as neuron_plot
 from tests.sonata.making import SESSION
 
 neuron = pytest.importorskip("neuron", reason="NEURON is not installed")
@@ -178,6 +184,54 @@ def test_recording_says_whether_it_does(cells):
         manager.add_vecRef("nseg", soma)
     assert manager.add_vecRef("v", cells[1].soma) is True
     assert len(manager.refs["VecRef"]) == 2
+
+
+def test_elements_of_arrays_are_recorded(cells, tmp_path):
+    cells[0].soma.insert("extracellular")
+    cells[0].soma.xg[0], cells[0].soma.xraxial[1] = 1e-3, 1e6
+    manager = Manager()
+    expected = [h.Vector().record(cells[0].soma(0.5)._ref_vext[layer]) for layer in range(2)]
+
+    manager.add_all_vecRef("vext[0]")
+    assert manager.add_vecRef("vext[1]", cells[0].soma) is True
+    assert manager.add_vecRef("vext[1]", cells[0].soma) is False
+    assert manager.add_vecRef("vext[0]", cells[1].soma) is False
+    assert manager.add_vecRef("v[0]", cells[1].soma) is False
+    assert manager.add_vecRef("xraxial[1]", cells[0].soma) is True
+    for name in ("vext", "vext[2]", "vext[-1]"):
+        with pytest.raises(RecordingError, match=r"is an array; .* one of: vext\[0\], vext\[1\]"):
+            manager.add_vecRef(name, cells[0].soma)
+    run()
+    manager.save_to_hdf(tmp_path / "storage.h5")
+    with pytest.warns(UnitWarning, match=r"xraxial\[1\]"):
+        manager.save(tmp_path / "run.nwb", metadata=SESSION)
+
+    for path in ("storage.h5", "run.nwb"):
+        loaded = Manager.load(tmp_path / path)
+        for layer, vector in enumerate(expected):
+            found = loaded.get_vector("Cell[0].soma", f"vext[{layer}]")
+            np.testing.assert_array_equal(found, vector.as_numpy())
+    assert np.ptp(expected[0].as_numpy()) > 1e-3
+    with open_output(tmp_path / "run.nwb") as output:
+        assert output["vext[0]"].unit.conversion == 1e-3
+        assert output["vext[0]"].data.shape[1] == 1
+
+
+def test_a_model_without_points_is_drawn_after_define_shape(tmp_path):
+    pytest.importorskip("matplotlib")
+    soma = h.Section(name="round")
+    manager = Manager()
+    manager.add_vecRef("v", soma)
+    run(1.0)
+    manager.save(tmp_path / "without.nwb", metadata=SESSION)
+    with open_output(tmp_path / "without.nwb") as output:
+        with pytest.raises(NothingRecordedError, match=r"define_shape\(\) creates .* 3-D points"):
+            neuron_plot(output)
+
+    h.define_shape()
+    manager.save(tmp_path / "with.nwb", metadata=SESSION)
+    with open_output(tmp_path / "with.nwb") as output:
+        assert neuron_plot(output).collections
 
 
 def test_an_interval_is_that_of_the_samples(cells):

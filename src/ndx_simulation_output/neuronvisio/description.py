@@ -34,14 +34,14 @@ from ndx_simulation_output.recording.views import Stacked
 _ION = "(?:na|k|ca|cl)"
 _UNITS = {
     VECTORS: (
-        ("v|e_pas|el_hh", "mV"),
+        (r"v|e_pas|el_hh|e_extracellular|vext\[\d+\]", "mV"),
         (f"e{_ION}", "mV"),
         (f"i{_ION}|i_cap|i_pas|il_hh|i_membrane", "mA/cm2"),
         ("i_membrane_", "nA"),
         (f"{_ION}[io]", "mM"),
-        ("g_pas|gl_hh|gna_hh|gk_hh|gnabar_hh|gkbar_hh", "S/cm2"),
+        (r"g_pas|gl_hh|gna_hh|gk_hh|gnabar_hh|gkbar_hh|xg\[\d+\]", "S/cm2"),
         ("[mhn]_hh", "1"),
-        ("cm", "uF/cm2"),
+        (r"cm|xc\[\d+\]", "uF/cm2"),
         ("diam", "um"),
     ),
     SYNAPSES: (("v|e", "mV"), ("i", "nA"), ("g", "uS")),

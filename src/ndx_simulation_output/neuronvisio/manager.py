@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ndx_simulation_output.errors import SimulationOutputWarning
+from ndx_simulation_output.errors import RecordingError, SimulationOutputWarning
 from ndx_simulation_output.neuronvisio.description import describe, restore
 from ndx_simulation_output.neuronvisio.model import read_geometry
 from ndx_simulation_output.neuronvisio.refs import (
@@ -63,6 +63,32 @@ def _recording_vectors(reference: Any, interval: float | None, point_process: An
     return h.Vector().record(*hint, reference, *steps)
 
 
+def _reference(section: Any, name: str) -> Any:
+    """Return NEURON's pointer to a variable at 0.5, such as v or vext[0]; None if it has none.
+
+    Raises RecordingError for an array without the number of an element.
+    """
+    variable, bracket, _ = name.partition("[")
+    segment = section(0.5)
+    if not hasattr(section, variable):
+        return None
+    array: Any = getattr(segment, variable, None)
+    if not hasattr(array, "__len__"):
+        return None if bracket else getattr(segment, f"_ref_{variable}")
+    try:
+        array[0]
+    except AttributeError:  # A section knows the arrays of mechanisms that it does not have.
+        return None
+    elements = [f"{variable}[{index}]" for index in range(len(array))]
+    if name not in elements:
+        msg = (
+            f"{variable} of {section.name()} is an array; found {name!r}, expected one of: "
+            f"{', '.join(elements)}"
+        )
+        raise RecordingError(msg)
+    return getattr(segment, f"_ref_{variable}")[elements.index(name)]
+
+
 _TIME = "t"
 _logger = logging.getLogger(__name__)
 
@@ -105,13 +131,15 @@ class Manager:
         time_interval_recording: float | None = None,
         point_process: Any = None,
     ) -> bool:
-        """Record a variable at the midpoint (0.5) of a section, and the time.
+        """Record a variable (v, vext[0]) at the midpoint (0.5) of a section, and the time.
 
         ``time_interval_recording`` (ms) is the sampling interval, by default the time step. Return
         False if the section has no such variable or it is already recorded.
 
         Raises
         ------
+        RecordingError
+            If the variable is an array, and its element is not given or does not exist.
         MissingDependencyError
             If NEURON is not installed.
 
@@ -126,6 +154,8 @@ class Manager:
 
         Raises
         ------
+        RecordingError
+            If the variable is an array, and its element is not given or does not exist.
         MissingDependencyError
             If NEURON is not installed.
 
@@ -173,7 +203,10 @@ class Manager:
         self, sec: Any, var: str, time_interval_recording: float | None = None
     ) -> Any:
         """Return a vector of NEURON that records a variable of a section at its position 0.5."""
-        reference = getattr(sec(0.5), f"_ref_{var}")
+        reference = _reference(sec, var)
+        if reference is None:
+            msg = f"{sec.name()} has no variable {var!r}"
+            raise AttributeError(msg)
         hint = self.find_point_process(sec)
         return _recording_vectors(reference, time_interval_recording, hint)
 
@@ -192,7 +225,7 @@ class Manager:
     def _record(
         self, var: str, sec: Any, known: list[Any], interval: float | None, point_process: Any
     ) -> bool:
-        if not hasattr(sec, var):
+        if _reference(sec, var) is None:
             return False
         ref = next((ref for ref in known if ref.sec is None or ref.sec == sec), None)
         if ref is not None and var in ref.vecs:

@@ -46,6 +46,10 @@ _GREY = "0.8"
 _REACH = 0.07
 """Projected distance of the corners of the box from its centre; leaves room for labels."""
 
+_NO_COORDINATES = (
+    "A heat map does not need them (--kind heat). In NEURON, h.define_shape() creates the missing "
+    "3-D points; call it before recording, or before a Manager saves"
+)
 _FLAT = 0.02
 """Depth of neurons relative to their extent below which the view is from above."""
 
@@ -103,8 +107,7 @@ def read_coordinates(table: CompartmentTable, columns: NDArray[np.intp]) -> Coor
     if not set(_AXES) <= set(table.columns):
         msg = (
             f"the compartments of population {table.population!r} have no coordinates: expected "
-            f"columns x, y and z; found {', '.join(table.columns) or 'none'}. A heat map does not "
-            "need them (--kind heat)"
+            f"columns x, y and z; found {', '.join(table.columns) or 'none'}. {_NO_COORDINATES}"
         )
         raise NothingRecordedError(msg)
     points = np.column_stack([table.values(axis, columns) for axis in _AXES]).astype(np.float64)
@@ -112,7 +115,7 @@ def read_coordinates(table: CompartmentTable, columns: NDArray[np.intp]) -> Coor
     if not known.any():
         msg = (
             f"none of the {len(columns)} selected compartments of population "
-            f"{table.population!r} has coordinates: x, y and z are NaN"
+            f"{table.population!r} has coordinates: x, y and z are NaN. {_NO_COORDINATES}"
         )
         raise NothingRecordedError(msg)
     columns = columns[known]
