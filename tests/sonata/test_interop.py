@@ -6,6 +6,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from ndx_simulation_output import (
     export_sonata,
     open_output,
 )
+from ndx_simulation_output.annarchy.monitors import read_recordings
+from ndx_simulation_output.errors import ExportError
 from ndx_simulation_output.nwb.stream import stream
 from ndx_simulation_output.recording import (
     UNKNOWN,
@@ -37,6 +40,7 @@ from ndx_simulation_output.recording import (
     Unit,
     unit_symbol,
 )
+from tests.conftest import DATA as GENUINE
 from tests.sonata.making import SESSION, SORTING, report, spikes
 
 Source = Callable[[Path], Path]
@@ -367,6 +371,19 @@ def _from_example(name: str) -> Source:
     return make
 
 
+def _from_monitor(directory: Path) -> Path:
+    """Convert a genuine file of a monitor of ANNarchy."""
+    path = GENUINE / "annarchy" / "annarchy-5.0.3" / "monitor_m_exc.hdf5"
+    if not path.is_file():
+        pytest.skip(f"the genuine file is not at {path}; set NDX_TEST_DATA to its directory")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SimulationOutputWarning)
+        with read_recordings(path, dt=0.5, population="exc", period=0.5) as output:
+            volts = [replace(one, unit=Unit("volts", 1e-3)) for one in output.reports]
+            known = replace(output, reports=tuple(volts))
+            return convert(known, directory / "o.nwb", metadata=SESSION).path
+
+
 ORIGINS = pytest.mark.parametrize(
     "make",
     [
@@ -388,6 +405,7 @@ ORIGINS = pytest.mark.parametrize(
         pytest.param(_described, id="in memory"),
         pytest.param(lambda path: _described(path, data=DATA.astype("f8")), id="float64"),
         pytest.param(_streamed, id="stream"),
+        pytest.param(_from_monitor, id="annarchy"),
         pytest.param(_from_example("neuron"), id="neuron"),
         pytest.param(_from_example("netpyne"), id="netpyne"),
     ],
@@ -408,7 +426,7 @@ def test_all_that_is_exported_for_libsonata_is_opened_by_it(
             (path,) = (
                 path
                 for path in done.files
-                if _has(path, f"report/{recorded.population}", recorded.report)
+                if _has(path, f"report/{recorded.population}", {recorded.report, recorded.name})
             )
             reader = libsonata.ElementReportReader(str(path))[recorded.population]
             frames = reader.get(tstart=reader.times[0], tstop=reader.times[1])
@@ -439,7 +457,7 @@ def test_all_that_is_exported_for_bmtk_is_opened_by_it(
             (path,) = (
                 path
                 for path in done.files
-                if _has(path, f"report/{recorded.population}", recorded.report)
+                if _has(path, f"report/{recorded.population}", {recorded.report, recorded.name})
             )
             reader = bmtk[0].load(str(path))[recorded.population]
             try:
@@ -463,9 +481,9 @@ def test_all_that_is_exported_for_bmtk_is_opened_by_it(
                 trains.close()
 
 
-def _has(path: Path, group: str, stem: str | None = None) -> bool:
+def _has(path: Path, group: str, stems: set[str] | None = None) -> bool:
     with h5py.File(path) as file:
-        return group in file and stem in {None, path.stem}
+        return group in file and (stems is None or path.stem in stems)
 
 
 @pytest.mark.parametrize(
@@ -476,7 +494,11 @@ def _has(path: Path, group: str, stem: str | None = None) -> bool:
             "bbp",
             "only float32 with units; this is float64 with units",
         ),
-        (lambda path: _described(path, unit=UNKNOWN), "bbp", "this is float32 with no units"),
+        (
+            lambda path: _described(path, unit=UNKNOWN),
+            "bbp",
+            "this is float32 with no units, which convert --unit sets",
+        ),
         (
             lambda path: _described(path, times=RegularTimes(-0.01, 1e4, 4)),
             "bbp",
@@ -526,6 +548,23 @@ def test_what_its_reader_cannot_read_is_told(
     written = export_sonata(make(tmp_path), tmp_path / "back", dialect=dialect)
 
     assert any(re.search(match, note) for note in written.left_out), written.left_out
+
+
+@pytest.mark.parametrize("population", ["a/b", "."])
+def test_a_population_that_sonata_cannot_name_is_refused_before_anything_is_written(
+    population: str, tmp_path: Path
+) -> None:
+    table = CompartmentTable.from_cells("pop", np.array(IDS))
+    times, unit = RegularTimes(0.0, 1.0, 4), Unit("volts")
+    made = Report("v", "v", DATA[:, :3], times, table, unit)
+    events = Spikes(population, np.array([5]), np.array([0.5]))
+    output = SimulationOutput(reports=(made,), spikes=(events,))
+    source = convert(output, tmp_path / "o.nwb", metadata=SESSION).path
+
+    with pytest.raises(ExportError, match="cannot be the name of an HDF5 group"):
+        export_sonata(source, tmp_path / "back")
+
+    assert not (tmp_path / "back").exists()
 
 
 def test_snap_reads_an_exported_report_and_spikes(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import ShapeMismatchError, SimulationOutputWarning, SourceError
 from ndx_simulation_output.recording import CompartmentTable, Report
-from ndx_simulation_output.recording.ids import check_ids, free_name
+from ndx_simulation_output.recording.ids import free_name
 from ndx_simulation_output.sonata.hdf5 import (
     child,
     first_dataset,
@@ -342,7 +342,6 @@ def write_table(
     table = report.compartments
     order = None
     cells, counts = np.asarray(table.cell_ids[:]), table.counts()
-    check_ids(cells, f"cell ids of report {report.name!r}")
     if provenance.get("repeated_ids"):
         if "source_column" in table.columns:
             order = np.argsort(np.asarray(table.columns["source_column"][:]), kind="stable")

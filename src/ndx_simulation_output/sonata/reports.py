@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from ndx_simulation_output.errors import ExportError, ShapeMismatchError
+from ndx_simulation_output.errors import ShapeMismatchError
 from ndx_simulation_output.files import AtomicFile
 from ndx_simulation_output.recording import LazyArray, Report, parse_unit
 from ndx_simulation_output.recording.ids import repeated_values
@@ -288,12 +288,6 @@ def write_report(
     With ``conform`` the reader of the dialect opens the file, whatever the source was; otherwise
     all is written as in the source.
     """
-    if not report.population or "/" in report.population:
-        msg = (
-            f"report {report.name}: population {report.population!r} cannot be the name of an "
-            "HDF5 group; expected a name without /"
-        )
-        raise ExportError(msg)
     provenance = sonata_provenance(report.provenance)
     root = "report" if conform else provenance.get("root", "report")
     group = file.create_group(f"{root}/{report.population}")
@@ -333,11 +327,9 @@ def _limits_of_libsonata(group: h5py.Group) -> Iterator[str]:
     """Yield what in a written report libsonata refuses, or reads otherwise than it is."""
     data, mapping = group["data"], group["mapping"]
     if data.dtype.newbyteorder("=") != np.float32 or "units" not in data.attrs:
-        units = "units" if "units" in data.attrs else "no units"
-        yield (
-            f"libsonata reads only float32 with units; this is {data.dtype} with {units} "
-            "(--dtype float32; the unit is set when the source is converted)"
-        )
+        units = "units" if "units" in data.attrs else "no units, which convert --unit sets"
+        option = "" if data.dtype == np.float32 else " (export --dtype float32)"
+        yield f"libsonata reads only float32 with units; this is {data.dtype} with {units}{option}"
     if group.parent.name != "/report":
         yield f"libsonata reads only /report; this is {group.parent.name}, as in the source"
     if "units" not in mapping["time"].attrs:

@@ -1,6 +1,7 @@
 """Write the recordings of a run as SONATA files, in either dialect."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,7 +25,7 @@ from ndx_simulation_output.recording import (
     Timestamps,
 )
 from ndx_simulation_output.recording.arrays import Progress, size_in_bytes
-from ndx_simulation_output.recording.ids import free_name
+from ndx_simulation_output.recording.ids import check_ids, free_name
 from ndx_simulation_output.sonata.hdf5 import attributes_from_json, sonata_provenance
 from ndx_simulation_output.sonata.potentials import write_potential
 from ndx_simulation_output.sonata.reports import write_report
@@ -90,6 +91,7 @@ def write(
 
     """
     _check_provenance(output)
+    _check_populations(output)
     written = Written(left_out=list(_not_in_sonata(output)))
     total = sum(size_in_bytes(report.data) for report in output.reports)
     total += sum(size_in_bytes(potential.data) for potential in output.potentials)
@@ -213,8 +215,11 @@ def _file_name(provenance: Mapping[str, Any], name: str) -> str:
 def _report_files(reports: Sequence[Report]) -> Iterator[str]:
     """Yield the file name of each report, with a number if it would be that of another report."""
     used: dict[tuple[str, str], str] = {}
+    pairs = Counter((report.report, report.population) for report in reports)
     for report in reports:
-        wanted = _file_name(report.provenance, report.report)
+        # The variables of a monitor of ANNarchy are reports of the name of their population.
+        is_one = pairs[report.report, report.population] == 1
+        wanted = _file_name(report.provenance, report.report if is_one else report.name)
         if used.get((wanted, report.population)) == report.report:
             msg = f"two reports of population {report.population!r} would be written to {wanted}"
             raise NameClashError(msg)
@@ -267,6 +272,22 @@ def _check_provenance(output: SimulationOutput) -> None:
                     "damaged"
                 )
                 raise ExportError(msg)
+
+
+def _check_populations(output: SimulationOutput) -> None:
+    """Raise ExportError for populations and cells that SONATA cannot name."""
+    populations = [(f"report {report.name}", report.population) for report in output.reports]
+    populations += [("the spikes", spikes.population) for spikes in output.spikes]
+    for where, population in populations:
+        if not population or "/" in population or population == ".":
+            msg = (
+                f"{where}: population {population!r} cannot be the name of an HDF5 group; expected "
+                "a name without /"
+            )
+            raise ExportError(msg)
+    for report in output.reports:
+        # The ids of NWB files were not read before.
+        check_ids(np.asarray(report.compartments.cell_ids[:]), f"cells of report {report.name!r}")
 
 
 def _is_text(value: Any) -> bool:
