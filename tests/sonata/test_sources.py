@@ -519,6 +519,15 @@ def test_spikes_in_hdf5_are_read_whatever_their_suffix(key: str, name: str, run:
         assert _names(output) == (["soma"], ["pop"])
 
 
+def test_a_report_of_spikes_names_them_too(run: Path) -> None:
+    (run / "output" / "out.h5").rename(run / "output" / "s.h5")
+    reports = {"soma": {}, "spikes": {"module": "spikes_report", "spikes_file": "s.h5"}}
+
+    with open_output(_configured(run, reports=reports)) as output:
+        assert _names(output) == (["soma"], ["pop"])
+        assert not output.notes
+
+
 def test_spikes_of_one_run_in_several_forms_are_read_once_and_told_of(run: Path) -> None:
     for name in ("a.csv", "b.csv"):
         (run / "output" / name).write_text(CSV)
