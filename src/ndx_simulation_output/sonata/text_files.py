@@ -37,7 +37,8 @@ def text_kind(path: Path) -> str:
         return "rates"
     msg = (
         f"{path} is neither a list of electrodes (channel x_pos y_pos z_pos) nor of spikes "
-        f"(timestamps population node_ids); its first line has: {' '.join(sorted(header))[:80]}"
+        "(timestamps population node_ids) nor of rates (node_id population timestamps "
+        f"firing_rates); its first line has: {' '.join(sorted(header))[:80]}"
     )
     raise UnsupportedSourceError(msg)
 
