@@ -24,8 +24,8 @@ from ndx_simulation_output.recording.ids import check_ids
 # Numbers in the names of hoc variables of this module, which must be unique.
 _NUMBERS = count()
 
-_WITH_STATEMENTS: "WeakSet[SpikeRecorder]" = WeakSet()
-"""Recorders that use statements, of which a source has one."""
+_ACTIVE: "WeakSet[SpikeRecorder]" = WeakSet()
+"""Recorders that have started and not stopped."""
 
 _ELSEWHERE = -1
 """What ``NetCon.preloc`` returns without a section."""
@@ -76,12 +76,17 @@ class SpikeRecorder:
         self._since = self._checked = 0.0
         self._past: list[tuple[float, float]] = []
         self._has_begun = self._is_initialized = False
-        # A cell whose vector others have taken while it was recorded, whose statement another
-        # recorder has, and whose statement may be that of a user.
+        # A cell whose vector others have taken while it was recorded, that several recorders would
+        # record by a statement, and whose statement may be that of a user.
         self._displaced = self._refused = self._replaced = ""
+        if _ACTIVE and self._has_delays:
+            taken = (trains.first_taken() for trains in self._trains)
+            self._refused = next((cell for cell in taken if cell), "")
+            self._refuse()
 
     def start(self) -> None:
         """Start recording spikes."""
+        _ACTIVE.add(self)
         self._since = self._now
         self._handler = self._h.FInitializeHandler(3, self._on_finitialize)
         for trains in self._trains:
@@ -102,24 +107,27 @@ class SpikeRecorder:
         if self._replaced:
             msg = (
                 f"others record the spikes of {self._replaced} into a vector, so that its "
-                "statement was replaced (NetCon.record of a function or text); in several threads, "
-                "NEURON has no other way"
+                "statement was replaced (NetCon.record of a function or text) and must not be set "
+                "in the block; in several threads, NEURON has no other way"
             )
             self._replaced = ""
             warnings.warn(msg, SimulationOutputWarning, stacklevel=4)
-        if self._refused:
-            msg = (
-                f"others record the spikes of {self._refused} into a vector, and another recorder "
-                "of this package has its statement; expected one recorder, or one thread"
-            )
-            self._refused = ""
-            raise RecordingError(msg)
+        self._refuse()
         if self._displaced:
             msg = (
                 f"the spikes of {self._displaced} are incomplete: NetCon.record or spike_record "
                 "was called while recording; expected it before run()"
             )
             self._displaced = ""
+            raise RecordingError(msg)
+
+    def _refuse(self) -> None:
+        if self._refused:
+            msg = (
+                f"the spikes of {self._refused} are recorded by others, too; in several threads, "
+                "expected one recorder of this package, or one thread"
+            )
+            self._refused = ""
             raise RecordingError(msg)
 
     def stop(self) -> None:
@@ -129,7 +137,7 @@ class SpikeRecorder:
                 self.check()
         finally:
             self._handler = None
-            _WITH_STATEMENTS.discard(self)
+            _ACTIVE.discard(self)
             for trains in self._trains:
                 trains.stop()
 
@@ -148,6 +156,11 @@ class SpikeRecorder:
     def _now(self) -> float:
         return float(self._context.t(0))
 
+    @property
+    def _has_delays(self) -> bool:
+        """True if NEURON allows no delay of 0."""
+        return bool(self._context.nthread() > 1 or self._h.CVode().queue_mode())
+
     def _on_finitialize(self) -> None:
         """Keep the spikes of a recorded run, which NEURON deletes."""
         if self._has_begun:
@@ -160,10 +173,10 @@ class SpikeRecorder:
     def _use_other_ways(self, *, is_initializing: bool) -> None:
         """Record the sources whose vector belongs to others by a relay or a statement."""
         is_running = self._has_begun and not self._is_initialized and self._now > self._checked
-        has_delays = self._context.nthread() > 1 or self._h.CVode().queue_mode()
+        has_delays = self._has_delays
         for trains in self._trains:
             for number in trains.without_vector():
-                cell = f"cell {trains.ids[number]} of {trains.population!r}"
+                cell = trains.name_of(number)
                 if is_running and number in trains.by_vector:
                     self._displaced = cell
                 if trains.use_vector(number):
@@ -178,10 +191,9 @@ class SpikeRecorder:
                     raise RecordingError(msg)
                 if not has_delays and trains.use_relay(number):
                     continue
-                if _WITH_STATEMENTS - {self}:
+                if _ACTIVE - {self}:
                     self._refused = cell
                     return
-                _WITH_STATEMENTS.add(self)
                 if trains.use_statement(number):
                     self._replaced = cell
 
@@ -228,6 +240,17 @@ class _Trains:
     def first(self) -> float:
         """The time of the first spike in the vectors (ms); infinite if there is none."""
         return float(self._times.min()) if self._times.size() else float("inf")
+
+    def name_of(self, number: int) -> str:
+        return f"cell {self.ids[number]} of {self.population!r}"
+
+    def first_taken(self) -> str:
+        """Return the name of the first cell whose vector is not free; empty if there is none."""
+        for number, source in self.sources.items():
+            connection = source.connect()
+            if connection is not None and connection.get_recordvec() is not None:
+                return self.name_of(number)
+        return ""
 
     def without_vector(self) -> list[int]:
         """Return the numbers of the cells that are not recorded, or no longer."""
