@@ -245,7 +245,7 @@ class _GrowingArrays:
     def _check_keys(self, elements: Mapping[DataKey, DataWithAxes]) -> None:
         if not elements or (self._channels and set(self._channels) != set(elements)):
             found, expected = (
-                ", ".join(f"{key[2]}/{key[1]}" for key in keys)
+                ", ".join(f"{origin}/{name} ({dim})" for dim, name, origin, _ in keys)
                 for keys in (elements, self._channels)
             )
             msg = (
