@@ -344,6 +344,8 @@ def test_arrays_of_different_shapes_are_refused():
         DataRaw("mixed", data=[np.zeros(2), np.zeros(3)])
     with pytest.raises(TypeError, match="expected a list of arrays"):
         DataRaw("numbers", data=[1, 2])
+    with pytest.raises(ShapeMismatchError, match="2 arrays and 1 errors"):
+        DataRaw("numbers", data=[np.ones(2)] * 2, errors=[np.ones(2)])
 
 
 def test_a_path_that_does_not_exist_is_created(tmp_path):

@@ -211,8 +211,8 @@ class DataWithAxes:
         ValueError
             If ``source`` or ``distribution`` is not a member of its enumeration.
         ShapeMismatchError
-            If arrays or errors differ in shape, or the length of an axis is not that of the arrays
-            along its dimension.
+            If arrays or errors differ in shape or number, or the length of an axis is not that of
+            the arrays along its dimension.
 
         """
         del dim
@@ -221,6 +221,10 @@ class DataWithAxes:
         self.data = _arrays(name, data)
         self.errors = None if errors is None else _arrays(f"{name} errors", errors)
         _check_shapes(name, [*self.data, *(self.errors or ())])
+        if self.errors is not None and len(self.errors) != len(self.data):
+            found = f"{len(self.data)} arrays and {len(self.errors)} errors"
+            msg = f"{name!r} has {found}; expected an error for each array"
+            raise ShapeMismatchError(msg)
         self.labels = list(labels)
         self.labels += [f"CH{n:02d}" for n in range(len(self.labels), len(self.data))]
         self.axes = [Axis.of(axis) for axis in axes]

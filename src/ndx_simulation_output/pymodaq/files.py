@@ -33,11 +33,10 @@ from ndx_simulation_output.pymodaq.nodes import (
     next_number,
     numbers_of,
     path_of,
-    plain_values,
-    stored_values,
     undone_on_error,
     walk,
 )
+from ndx_simulation_output.pymodaq.values import plain_values, stored_values
 from ndx_simulation_output.recording import ArrayAxis, ArrayGroup, ArrayWithAxes
 from ndx_simulation_output.recording.json_values import to_json
 from ndx_simulation_output.storage.journaled import JournaledFile, remove_journal

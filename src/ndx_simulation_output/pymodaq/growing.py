@@ -1,11 +1,9 @@
 """Save data element by element, by appending or at the points of a scan."""
 
-import json
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
-from math import isfinite, prod
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +11,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from ndx_simulation_output.errors import (
-    RecordingError,
-    ShapeMismatchError,
-    SimulationOutputWarning,
-    UnitError,
-)
+from ndx_simulation_output.errors import RecordingError, ShapeMismatchError
 from ndx_simulation_output.nwb.arrays_hdf5 import (
     clean_text,
     create_array,
@@ -26,44 +19,35 @@ from ndx_simulation_output.nwb.arrays_hdf5 import (
     create_series,
     reference_time,
 )
-from ndx_simulation_output.nwb.arrays_reading import data_of, find_type, read_hdf5_array
-from ndx_simulation_output.pymodaq.data import (
-    Axis,
-    DataDim,
-    DataToExport,
-    DataWithAxes,
-    name_of,
+from ndx_simulation_output.nwb.arrays_reading import find_type
+from ndx_simulation_output.pymodaq.data import Axis, DataToExport, DataWithAxes, name_of
+from ndx_simulation_output.pymodaq.elements import (
+    TIMES,
+    Channel,
+    Elements,
+    describe_arrays,
+    describe_times,
+    element_shape,
+    items_of,
+    open_channel,
 )
 from ndx_simulation_output.pymodaq.files import H5SaverLowLevel
-from ndx_simulation_output.pymodaq.nodes import (
-    Node,
-    Undo,
-    check_free,
-    converted_values,
-    next_number,
-    numbers_of,
-    path_of,
-    plain_values,
-    stored_values,
-)
+from ndx_simulation_output.pymodaq.nodes import Node, Undo, check_free, next_number, path_of
 from ndx_simulation_output.pymodaq.savers import (
     AxisSaverLoader,
     DataKey,
     channels_of,
     data_by_key,
-    describe_array,
     ensure_channel,
     open_saver,
     stored_axis,
 )
+from ndx_simulation_output.pymodaq.values import stored_values
 from ndx_simulation_output.recording import ArrayAxis, ArrayWithAxes
-from ndx_simulation_output.recording.units import unit_ratio
 
 _NAV_AXES = "NavAxes"
 _GROWING_PREFIX = "EnlData"
 _SCAN_PREFIX = "Data"
-_ERROR_PREFIX = "ErrorBar"
-_TIMES = "Times00"
 _OWN: DataKey = ("", "", "", 0)
 """Key of data that are in the group itself instead of in a channel."""
 _MAX_SERIES_DIMENSIONS = 4
@@ -261,7 +245,7 @@ class _GrowingArrays:
         stored, expected = [], []
         for key, data in elements.items():
             channel = self._channels.get(key)
-            expected.append(channel.elements if channel else _Elements.of(data, self._path))
+            expected.append(channel.elements if channel else Elements.of(data, self._path))
             stored.append(expected[-1].stored(data))
         for found in expected:
             found.tell()
@@ -305,14 +289,14 @@ class _GrowingArrays:
 
     # Open and create arrays and axes.
 
-    def _open_channels(self) -> dict[DataKey, "_Channel"]:
+    def _open_channels(self) -> dict[DataKey, Channel]:
         nodes = {_OWN: self._saver.get_node(self._path)}
         if self._has_channels:
             nodes = channels_of(self._saver, self._path)
         return {
-            key: _open_channel(self._saver, node.path, _GROWING_PREFIX, 1)
+            key: open_channel(self._saver, node.path, _GROWING_PREFIX, 1)
             for key, node in nodes.items()
-            if _items(self._saver.h5(node), _GROWING_PREFIX)
+            if items_of(self._saver.h5(node), _GROWING_PREFIX)
         }
 
     def _open_axes(self) -> list[h5py.Dataset]:
@@ -354,22 +338,22 @@ class _GrowingArrays:
             axes.append(create_axis(group, axis, (0,), np.dtype(float)))
         return axes
 
-    def _create_channel(self, undo: Undo, key: DataKey, data: DataWithAxes) -> "_Channel":
+    def _create_channel(self, undo: Undo, key: DataKey, data: DataWithAxes) -> Channel:
         path = self._path if key == _OWN else ensure_channel(self._saver, self._path, key).path
         group = self._saver.h5(path)
         nav = (0, *(index + 1 for index in data.nav_indexes))
-        for array, dtype in _describe_arrays(data, _GROWING_PREFIX):
+        for array, dtype in describe_arrays(data, _GROWING_PREFIX):
             growing = replace(array, nav_indexes=nav, distribution="spread", grows=True)
             check_free(group, array.name)
             undo.adds(group, array.name)
-            self._create_array(group, growing, (0, *_element_shape(data)), dtype)
+            self._create_array(group, growing, (0, *element_shape(data)), dtype)
         if not self._is_timed:
-            check_free(group, _TIMES)
-            undo.adds(group, _TIMES)
-            create_array(group, _describe_times(grows=True), (0,), np.dtype(float))
+            check_free(group, TIMES)
+            undo.adds(group, TIMES)
+            create_array(group, describe_times(grows=True), (0,), np.dtype(float))
         for axis in data.axes:
             AxisSaverLoader(self._saver).add_axis(path, axis.moved(1))
-        return _open_channel(self._saver, path, _GROWING_PREFIX, 1)
+        return open_channel(self._saver, path, _GROWING_PREFIX, 1)
 
     def _create_array(
         self,
@@ -411,7 +395,7 @@ class DataExtendedSaver:
         """Use an open saver, or open a file, for a scan of shape ``extended_shape``."""
         self.h5saver = open_saver(h5saver)
         self.extended_shape = tuple(int(length) for length in extended_shape)
-        self._channels: dict[str, _Channel] = {}
+        self._channels: dict[str, Channel] = {}
 
     def add_data(
         self,
@@ -454,7 +438,7 @@ class DataExtendedSaver:
         try:
             for path, data, create in elements:
                 channel = None if path is None else self._channel(path)
-                expected = channel.elements if channel else _Elements.of(data, path or "a channel")
+                expected = channel.elements if channel else Elements.of(data, path or "a channel")
                 found.append(expected)
                 checked.append((channel, data, create, expected.stored(data)))
             for expected in found:
@@ -484,13 +468,13 @@ class DataExtendedSaver:
             raise IndexError(msg)
         return point
 
-    def _channel(self, path: str) -> "_Channel | None":
+    def _channel(self, path: str) -> Channel | None:
         found = self._channels.get(path)
         if found is not None and found.datasets[0]:
             return found
-        if not _items(self.h5saver.h5(path), _SCAN_PREFIX):
+        if not items_of(self.h5saver.h5(path), _SCAN_PREFIX):
             return None
-        channel = _open_channel(self.h5saver, path, _SCAN_PREFIX, len(self.extended_shape))
+        channel = open_channel(self.h5saver, path, _SCAN_PREFIX, len(self.extended_shape))
         for dataset in channel.datasets:
             if dataset.shape[: len(self.extended_shape)] != self.extended_shape:
                 msg = (
@@ -503,24 +487,24 @@ class DataExtendedSaver:
 
     def _create_channel(
         self, undo: Undo, path: str, data: DataWithAxes, distribution: str
-    ) -> "_Channel":
+    ) -> Channel:
         group, n_nav = self.h5saver.h5(path), len(self.extended_shape)
         nav = (*range(n_nav), *(index + n_nav for index in data.nav_indexes))
-        shape = (*self.extended_shape, *_element_shape(data))
+        shape = (*self.extended_shape, *element_shape(data))
         how = replace(self.h5saver.how, points=n_nav)
-        for array, dtype in _describe_arrays(data, _SCAN_PREFIX):
+        for array, dtype in describe_arrays(data, _SCAN_PREFIX):
             described = replace(array, nav_indexes=nav, distribution=distribution)
             fill = np.nan if dtype.kind in "fc" else None
             check_free(group, array.name)
             undo.adds(group, array.name)
             create_array(group, described, shape, dtype, how, fill)
-        times = replace(_describe_times(grows=False), nav_indexes=tuple(range(n_nav)))
-        check_free(group, _TIMES)
-        undo.adds(group, _TIMES)
+        times = replace(describe_times(grows=False), nav_indexes=tuple(range(n_nav)))
+        check_free(group, TIMES)
+        undo.adds(group, TIMES)
         create_array(group, times, self.extended_shape, np.dtype(float), fill=np.nan)
         for axis in data.axes:
             AxisSaverLoader(self.h5saver).add_axis(path, axis.moved(n_nav))
-        self._channels[path] = _open_channel(self.h5saver, path, _SCAN_PREFIX, n_nav)
+        self._channels[path] = open_channel(self.h5saver, path, _SCAN_PREFIX, n_nav)
         return self._channels[path]
 
 
@@ -604,203 +588,3 @@ class DataToExportExtendedSaver:
         self._data.add_elements(elements, indexes, distribution)
         # After an error, the channels are looked up again.
         self._paths[parent] = {key: path for key, path in paths.items() if key in by_key}
-
-
-# Channels: a channel is a group with the arrays of one kind of data.
-
-
-@dataclass(frozen=True)
-class _Channel:
-    """The datasets of the arrays and errors of a channel, and of the times of its elements."""
-
-    datasets: tuple[h5py.Dataset, ...]
-    times: h5py.Dataset | None
-    elements: "_Elements"
-
-
-@dataclass(frozen=True)
-class _Elements:
-    """What the elements of a channel have in common; ``dtypes`` are those of data and errors."""
-
-    where: str
-    name: str
-    unit: str
-    labels: tuple[str, ...]
-    shape: tuple[int, ...]
-    dtypes: tuple[np.dtype[Any], ...]
-    nav_indexes: tuple[int, ...]
-    axes: tuple[Axis, ...]
-    extra: Mapping[str, Any]
-    told: dict[str, bool] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, data: DataWithAxes, where: str) -> "_Elements":
-        """Describe the first element of a channel."""
-        array = describe_array(data, "", 0, "data")
-        return cls(
-            where,
-            name=_clean(data.name),
-            unit=_clean(data.units),
-            labels=tuple(map(_clean, data.labels)),
-            shape=_element_shape(data),
-            dtypes=tuple(values.dtype for values in (*data.data, *(data.errors or ()))),
-            nav_indexes=data.nav_indexes,
-            axes=tuple(data.axes),
-            extra=array.extra,
-        )
-
-    def stored(self, data: DataWithAxes) -> list[NDArray[np.generic]]:
-        """Return the values of an element as they are stored; raise if it does not fit."""
-        data.check_axes()
-        self._check_shapes(data)
-        ratio = unit_ratio(_clean(data.units), self.unit)
-        if ratio is None:
-            msg = (
-                f"{data.name!r} for {self.where} has unit {data.units!r}; expected "
-                f"{self.unit!r}, the unit of the first element, or one that can be converted to it"
-            )
-            raise UnitError(msg)
-        if ratio != 1:
-            self._note(f"{data.name!r} in {data.units} is converted to {self.unit}")
-        order, found = self._order(data), []
-        arrays = [data.data[n] for n in order] + [data.errors[n] for n in order if data.errors]
-        for number, (values, dtype) in enumerate(zip(arrays, self.dtypes, strict=True)):
-            label = f"{self.labels[number % len(order)]!r} of {data.name!r} in {self.where}"
-            plain = plain_values(values, label)
-            if plain.dtype.newbyteorder("=") != dtype.newbyteorder("="):
-                self._note(f"{label} is {plain.dtype} and stored as {dtype}, as the first element")
-            if ratio != 1:
-                plain = converted_values(plain, ratio)
-            found.append(stored_values(plain.reshape(self.shape), label, dtype))
-        self._warn_of_other_axes(data)
-        self._warn_of_other_attributes(data)
-        return found
-
-    def _check_shapes(self, data: DataWithAxes) -> None:
-        n_errors = len(data.errors or ())
-        found = len(data.data), n_errors, _element_shape(data)
-        expected = len(self.labels), len(self.dtypes) - len(self.labels), self.shape
-        if found != expected:
-            msg = (
-                f"{data.name!r} has {found[0]} arrays and {found[1]} errors of shape {found[2]}; "
-                f"expected {expected[0]} and {expected[1]} of shape {expected[2]}, as in the "
-                f"first element of {self.where}"
-            )
-            raise ShapeMismatchError(msg)
-        names = (_clean(data.name), data.nav_indexes), (self.name, self.nav_indexes)
-        if names[0] != names[1]:
-            what, expected_what = (f"{name!r} with nav_indexes {nav}" for name, nav in names)
-            msg = f"the element for {self.where} is {what}; expected {expected_what}, as the first"
-            raise RecordingError(msg)
-
-    def _order(self, data: DataWithAxes) -> list[int]:
-        """Return the index in ``data`` of the array of each label."""
-        labels = list(map(_clean, data.labels))
-        if labels == list(self.labels):
-            return list(range(len(labels)))
-        if sorted(labels) != sorted(self.labels) or len(set(labels)) < len(labels):
-            msg = (
-                f"{data.name!r} for {self.where} has the labels {', '.join(labels)}; expected "
-                f"{', '.join(self.labels)}, as in the first element"
-            )
-            raise RecordingError(msg)
-        self._note(f"arrays of {data.name!r} are put in the order {', '.join(self.labels)}")
-        return [labels.index(label) for label in self.labels]
-
-    def _warn_of_other_axes(self, data: DataWithAxes) -> None:
-        for axis in data.axes:
-            stored_axis(axis)
-            if not any(_are_same_axis(own, axis) for own in self.axes):
-                self._note(
-                    f"axis {axis.label!r} of {data.name!r} differs from that of the first element "
-                    f"of {self.where} and is not saved; save an axis that changes as data"
-                )
-
-    def _warn_of_other_attributes(self, data: DataWithAxes) -> None:
-        found = describe_array(data, "", 0, "data").extra
-        for name in {**self.extra, **found}:
-            if json.dumps(found.get(name)) != json.dumps(self.extra.get(name)):
-                self._note(
-                    f"attribute {name!r} of {data.name!r} differs from that of the first element "
-                    f"of {self.where} and is not saved; save an attribute that changes as data"
-                )
-
-    def _note(self, text: str) -> None:
-        self.told.setdefault(text, False)
-
-    def tell(self) -> None:
-        """Warn of what was converted or is not saved, once for each channel."""
-        for text in [text for text, is_told in self.told.items() if not is_told]:
-            self.told[text] = True
-            warnings.warn(text, SimulationOutputWarning, stacklevel=5)
-
-
-def _clean(text: str) -> str:
-    return clean_text(text) or ""
-
-
-def _are_same_axis(saved: Axis, axis: Axis) -> bool:
-    """Return True if both axes have the same values, after conversion to one unit."""
-    ratio = unit_ratio(_clean(axis.units), _clean(saved.units))
-    if (axis.index, _clean(axis.label)) != (saved.index, _clean(saved.label)) or ratio is None:
-        return False
-    values = converted_values(plain_values(axis.data, "an axis"), ratio)
-    if ratio == 1:
-        return np.array_equal(saved.data, values, equal_nan=True)
-    return saved.size == axis.size and np.allclose(saved.data, values, rtol=1e-12, atol=0)
-
-
-def _open_channel(saver: H5SaverLowLevel, path: str, prefix: str, n_nav: int) -> _Channel:
-    """Open the arrays of a channel, whose first ``n_nav`` dimensions are those of its elements."""
-    group = saver.h5(path)
-    arrays, errors = (
-        [read_hdf5_array(item.name.rpartition("/")[2], item) for item in _items(group, start)]
-        for start in (prefix, _ERROR_PREFIX)
-    )
-    first, saved = arrays[0], AxisSaverLoader(saver).get_axes(path)
-    return _Channel(
-        tuple(data_of(item) for start in (prefix, _ERROR_PREFIX) for item in _items(group, start)),
-        group.get(_TIMES),
-        _Elements(
-            path,
-            name=first.title,
-            unit=first.unit,
-            labels=tuple(array.label for array in arrays),
-            shape=tuple(first.values.shape[n_nav:]),
-            dtypes=tuple(array.values.dtype for array in (*arrays, *errors)),
-            nav_indexes=tuple(index - n_nav for index in first.nav_indexes if index >= n_nav),
-            axes=tuple(axis.moved(-n_nav) for axis in saved if axis.index >= n_nav),
-            extra=first.extra,
-        ),
-    )
-
-
-def _items(group: h5py.Group, prefix: str) -> list[h5py.Group | h5py.Dataset]:
-    """Return the arrays named by a prefix and a number, in the order of the numbers."""
-    names = sorted(
-        (name for name in group if numbers_of([name], prefix)),
-        key=lambda name: numbers_of([name], prefix),
-    )
-    return [group[name] for name in names]
-
-
-def _element_shape(data: DataWithAxes) -> tuple[int, ...]:
-    """Return the shape of an element, which is () for single values."""
-    return () if data.dim == DataDim.Data0D and prod(data.shape) == 1 else data.shape
-
-
-def _describe_arrays(
-    data: DataWithAxes, prefix: str
-) -> Iterator[tuple[ArrayWithAxes, np.dtype[np.generic]]]:
-    for start, role, arrays in (
-        (prefix, "data", data.data),
-        (_ERROR_PREFIX, "error", data.errors or ()),
-    ):
-        for number, values in enumerate(arrays):
-            yield describe_array(data, f"{start}{number:02d}", number, role), values.dtype
-
-
-def _describe_times(*, grows: bool) -> ArrayWithAxes:
-    return ArrayWithAxes(
-        _TIMES, np.zeros(0), role="times", label="time of each element", unit="s", grows=grows
-    )

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import (
-    RecordingError,
     ShapeMismatchError,
     SimulationOutputWarning,
     UnitError,
@@ -24,11 +23,10 @@ from ndx_simulation_output.pymodaq.files import H5SaverLowLevel
 from ndx_simulation_output.pymodaq.nodes import (
     Node,
     ReadOnlyNode,
-    are_exact,
-    converted_values,
     path_of,
     walk,
 )
+from ndx_simulation_output.pymodaq.values import converted_values, exact_difference
 from ndx_simulation_output.recording import ArrayAxis, ArrayGroup, ArrayWithAxes
 from ndx_simulation_output.recording.array_groups import (
     count_missing,
@@ -496,43 +494,4 @@ def _subtract(
             )
             raise UnitError(msg)
         other = converted_values(other, ratio)
-    return _difference(values, other, f"{background.name} of {path}")
-
-
-def _difference(values: NDArray[Any], other: NDArray[Any], where: str) -> NDArray[Any]:
-    """Return the exact difference of integers, and the difference of floats, of any types."""
-    if not (_are_whole(values) and _are_whole(other)):
-        dtype = np.result_type(values, other)
-        for operand in (values, other):
-            if _are_whole(operand) and not are_exact(operand, dtype):
-                msg = (
-                    f"{where} is subtracted as {dtype}, which does not hold all integers of type "
-                    f"{operand.dtype} exactly; expected data and background of integers"
-                )
-                raise RecordingError(msg)
-        return np.asarray(values.astype(dtype) - other.astype(dtype))
-    if not values.size or not other.size:
-        return values
-    low = int(values.min()) - int(other.max())
-    high = int(values.max()) - int(other.min())
-    size = max(values.dtype.itemsize, other.dtype.itemsize)
-    types = [np.dtype(kind) for kind in (np.int16, np.int32, np.int64, np.uint64)]
-    types = [dtype for dtype in types if dtype.itemsize >= size]
-    if "O" not in {values.dtype.kind, other.dtype.kind}:
-        types.insert(0, np.result_type(values, other, np.int8))
-    for dtype in types:
-        if dtype.kind in "iu" and np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
-            # The difference modulo 2^64 is exact.
-            wrapped = _modulo(values) - _modulo(other)
-            return np.asarray(wrapped.astype(np.int64 if low < 0 else np.uint64).astype(dtype))
-    return np.asarray(values.astype(object) - other.astype(object))
-
-
-def _are_whole(values: NDArray[Any]) -> bool:
-    return values.dtype.kind in "biuO"
-
-
-def _modulo(values: NDArray[Any]) -> NDArray[np.uint64]:
-    if values.dtype.kind == "O":
-        return np.asarray(values % 2**64, np.uint64)
-    return values.astype(np.uint64)
+    return exact_difference(values, other, f"{background.name} of {path}")

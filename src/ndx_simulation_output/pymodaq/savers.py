@@ -20,9 +20,8 @@ from ndx_simulation_output.pymodaq.nodes import (
     check_free,
     next_number,
     path_of,
-    plain_values,
-    stored_values,
 )
+from ndx_simulation_output.pymodaq.values import plain_values, stored_values
 from ndx_simulation_output.recording import ArrayAxis, ArrayWithAxes
 from ndx_simulation_output.recording.json_values import to_json
 
