@@ -8,15 +8,18 @@ from brian2 import (
     StateMonitor,
     Synapses,
     defaultclock,
+    get_unit,
     ms,
     prefs,
     second,
     seed,
     volt,
 )
+from brian2.core.variables import Variable
 
 from ndx_simulation_output import convert, open_output
 from ndx_simulation_output.recording import (
+    UNKNOWN,
     CompartmentTable,
     NetworkSnapshot,
     PopulationSnapshot,
@@ -28,6 +31,7 @@ from ndx_simulation_output.recording import (
     SimulationOutput,
     Spikes,
     Unit,
+    parse_unit,
 )
 
 METADATA = {"NWBFile": {"session_start_time": "2026-01-31T12:00:00+01:00"}}
@@ -56,12 +60,19 @@ spikes = SpikeMonitor(cells)
 net = Network(cells, synapses, potentials, spikes)
 net.run(200 * ms)
 
+
+def unit_of(variable: Variable) -> Unit:
+    """Return the SI unit of a variable of Brian2."""
+    return parse_unit(str(get_unit(variable.dim))) or UNKNOWN
+
+
 # The results as NWB objects. Brian2 returns numbers in SI units.
 states = net.get_states(units=False, read_only_variables=False)
 local = {
     name: values for name, values in states["exc"].items() if np.shape(values) == (len(cells),)
 }
 rate = float(1 / (potentials.clock.dt / second))
+silent = np.setdiff1d(np.arange(len(cells)), spikes.i)
 output = SimulationOutput(
     reports=(
         Report(
@@ -73,7 +84,15 @@ output = SimulationOutput(
             unit=Unit("volts"),
         ),
     ),
-    spikes=(Spikes("exc", np.asarray(spikes.i), np.asarray(spikes.t / second)),),
+    spikes=(
+        Spikes(
+            "exc",
+            np.asarray(spikes.i),
+            np.asarray(spikes.t / second),
+            silent=silent,
+            intervals=np.array([[0.0, net.t / second]]),
+        ),
+    ),
     networks=(
         NetworkSnapshot(
             name="end",
@@ -81,7 +100,10 @@ output = SimulationOutput(
                 PopulationSnapshot(
                     "exc",
                     (len(cells),),
-                    tuple(Quantity(name, values) for name, values in local.items()),
+                    tuple(
+                        Quantity(name, values, unit=unit_of(cells.variables[name]))
+                        for name, values in local.items()
+                    ),
                     model=str(cells.equations),
                 ),
             ),
@@ -95,10 +117,12 @@ output = SimulationOutput(
                     post="exc",
                     delays=np.asarray(synapses.delay / second),
                     weight="w",
+                    units={"w": unit_of(synapses.variables["w"])},
                 ),
             ),
             time=float(net.t / second),
             simulator="Brian2",
+            not_contained="Spikes that are on their way to a synapse, and random generators.",
         ),
     ),
     run=Run(simulator="Brian2", time_step=float(defaultclock.dt / second), duration=0.2),
@@ -110,5 +134,6 @@ with open_output("run.nwb") as output:
     (exc,), (projection,) = state.populations, state.projections
     print(f"{exc.size} cells: {', '.join(quantity.name for quantity in exc.quantities)}")
     print(f"{projection.pre_ranks.shape[0]} synapses, {len(output.spikes[0].times)} spikes")
+    print(f"{len(output.spikes[0].silent)} of {exc.size} recorded cells are silent")
     traces = output["v"].get_traces(cells=3)
     print(f"cell 3: {traces.min():.4f} to {traces.max():.4f} volts")

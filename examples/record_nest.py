@@ -18,6 +18,14 @@ from ndx_simulation_output.recording import (
     Unit,
 )
 
+UNITS = {
+    "C_m": "pF",
+    **dict.fromkeys(["E_L", "V_m", "V_min", "V_reset", "V_th"], "mV"),
+    "I_e": "pA",
+    **dict.fromkeys(["t_ref", "t_spike", "tau_Ca", "tau_m", "tau_minus"], "ms"),
+    **dict.fromkeys(["tau_minus_triplet", "tau_syn_ex", "tau_syn_in"], "ms"),
+}
+"""Units of the parameters and variables of iaf_psc_alpha; NEST does not return them."""
 METADATA = {"NWBFile": {"session_start_time": "2026-01-31T12:00:00+01:00"}}
 
 # Your network: cells that excite each other, driven by noise.
@@ -41,6 +49,7 @@ recorded = multimeter.events
 order = np.lexsort((recorded["senders"], recorded["times"]))
 cells, times = np.unique(recorded["senders"]), np.unique(recorded["times"])
 state = exc.get(output="pandas").select_dtypes("number")
+spiking = recorder.events["senders"] - first
 synapses = nest.GetConnections(exc, exc)
 output = SimulationOutput(
     reports=(
@@ -53,7 +62,15 @@ output = SimulationOutput(
             unit=Unit("volts", 1e-3),
         ),
     ),
-    spikes=(Spikes("exc", recorder.events["senders"] - first, recorder.events["times"] / 1000),),
+    spikes=(
+        Spikes(
+            "exc",
+            spiking,
+            recorder.events["times"] / 1000,
+            silent=np.setdiff1d(np.arange(len(exc)), spiking),
+            intervals=np.array([[0.0, nest.biological_time / 1000]]),
+        ),
+    ),
     networks=(
         NetworkSnapshot(
             name="end",
@@ -61,7 +78,10 @@ output = SimulationOutput(
                 PopulationSnapshot(
                     "exc",
                     (len(exc),),
-                    tuple(Quantity(name, values.to_numpy()) for name, values in state.items()),
+                    tuple(
+                        Quantity(name, values.to_numpy(), unit=UNITS.get(name, "unknown"))
+                        for name, values in state.items()
+                    ),
                     model=exc[0].model,
                 ),
             ),
@@ -75,6 +95,7 @@ output = SimulationOutput(
                     post="exc",
                     delays=np.divide(synapses.delay, 1000),
                     weight="weight",
+                    units={"weight": "pA"},
                 ),
             ),
             time=nest.biological_time / 1000,
@@ -82,6 +103,8 @@ output = SimulationOutput(
             seed=nest.rng_seed,
             simulator="NEST",
             simulator_version=nest.__version__,
+            not_contained="Spikes in flight, remaining refractory periods, synaptic currents, "
+            "random generators, and properties of nodes that are not numbers.",
         ),
     ),
     run=Run("NEST", nest.__version__, nest.resolution / 1000, 0.2, seed=nest.rng_seed),

@@ -8,10 +8,12 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
 from ndx_simulation_output.recording import (
+    UNKNOWN,
     NetworkSnapshot,
     PopulationSnapshot,
     ProjectionSnapshot,
     Quantity,
+    Unit,
 )
 
 __all__ = ["annarchy_networks", "facts_of", "networks"]
@@ -52,7 +54,8 @@ def _quantities(draw: st.DrawFn, shapes: dict[str, tuple[int, ...]]) -> tuple[Qu
         locality = draw(st.sampled_from(sorted(shapes)))
         declared = draw(st.sampled_from(["", "double", "int"]))
         values = draw(_values(shapes[locality]))
-        made.append(Quantity(name, values, locality, draw(_KINDS), declared))
+        unit = draw(st.sampled_from([UNKNOWN, Unit("volts", 1e-3), Unit("1"), Unit("nit", 0.3)]))
+        made.append(Quantity(name, values, locality, draw(_KINDS), declared, unit))
     return tuple(made)
 
 

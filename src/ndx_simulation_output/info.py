@@ -26,6 +26,7 @@ from ndx_simulation_output.recording import (
     unit_symbol,
 )
 from ndx_simulation_output.recording.ids import count_distinct
+from ndx_simulation_output.recording.units import unit_label
 from ndx_simulation_output.recording.views import Joined
 
 _MOST_CHARACTERS = 200
@@ -254,6 +255,7 @@ def _network_facts(network: NetworkSnapshot) -> _Facts:
             "name": population.name,
             "geometry": list(map(int, population.geometry)),
             "quantities": _names(population.quantities),
+            "units": _units(population.quantities),
         }
         for population in network.populations
     ]
@@ -266,6 +268,7 @@ def _network_facts(network: NetworkSnapshot) -> _Facts:
             "synapses": int(projection.pre_ranks.shape[0]),
             "rows": int(projection.post_ranks.shape[0]),
             "quantities": _names(projection.quantities),
+            "units": _units(projection.quantities),
         }
         for projection in network.projections
     ]
@@ -281,6 +284,11 @@ def _network_facts(network: NetworkSnapshot) -> _Facts:
 
 def _names(quantities: tuple[Quantity, ...]) -> list[str]:
     return [quantity.name for quantity in quantities]
+
+
+def _units(quantities: tuple[Quantity, ...]) -> list[str]:
+    """Return the unit of the values of each quantity, empty if it is unknown or a number."""
+    return [unit_label(quantity.unit) for quantity in quantities]
 
 
 _RUN = {
@@ -401,13 +409,18 @@ def _network(network: _Facts) -> Iterator[str]:
     known = [text.format(network[key]) for key, text in texts.items() if network[key] is not None]
     yield f"state {network['name']}: {', '.join(known) or 'no time'}"
     for population in network["populations"]:
-        shape, names = _shape(population["geometry"]), population["quantities"]
+        shape, names = _shape(population["geometry"]), _with_units(population)
         yield f"  population {population['name']}: {', '.join([f'{shape} neurons', *names])}"
     for projection in network["projections"]:
         ends = f"{projection['pre'] or 'unknown'} to {projection['post'] or 'unknown'}"
         size = f"{projection['synapses']} synapses in {projection['rows']} rows"
-        parts = [ends, *(projection["targets"] or ()), size, *projection["quantities"]]
+        parts = [ends, *(projection["targets"] or ()), size, *_with_units(projection)]
         yield f"  projection {projection['name']}: {', '.join(parts)}"
+
+
+def _with_units(part: _Facts) -> list[str]:
+    pairs = zip(part["quantities"], part["units"], strict=True)
+    return [f"{name} ({unit})" if unit else name for name, unit in pairs]
 
 
 def _shape(shape: Iterable[int]) -> str:

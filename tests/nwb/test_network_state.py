@@ -11,7 +11,12 @@ import pytest
 from hypothesis import Phase, given, settings
 
 from ndx_simulation_output import open_output
-from ndx_simulation_output.errors import ExportError, NameClashError, ShapeMismatchError
+from ndx_simulation_output.errors import (
+    ExportError,
+    NameClashError,
+    ShapeMismatchError,
+    UnitError,
+)
 from ndx_simulation_output.info import describe
 from ndx_simulation_output.nwb import writer
 from ndx_simulation_output.nwb.checks import check_file
@@ -23,6 +28,7 @@ from ndx_simulation_output.recording import (
     ProjectionSnapshot,
     Quantity,
     SimulationOutput,
+    Unit,
 )
 from ndx_simulation_output.storage.layout import StorageOptions
 from tests.network_strategies import facts_of, networks
@@ -35,9 +41,9 @@ def ragged(**changes) -> ProjectionSnapshot:
         "ends": np.array([2, 2, 5]),
         "pre_ranks": np.array([0, 3, 1, 2, 4]),
         "quantities": (
-            Quantity("w", np.linspace(0, 1, 5), "local", "variable", "double"),
+            Quantity("w", np.linspace(0, 1, 5), "local", "variable", "double", "nS"),
             Quantity("theta", np.array([0.1, 0.2, 0.3]), "semiglobal", "variable"),
-            Quantity("tau", np.array(20.0), "global", "parameter"),
+            Quantity("tau", np.array(20.0), "global", "parameter", unit="ms"),
         ),
         "pre": "exc",
         "post": "inh",
@@ -53,7 +59,14 @@ def small() -> NetworkSnapshot:
     gate = Quantity("gate", np.array([True, False] * 3), "local", "parameter", "bool")
     population = PopulationSnapshot("exc", (2, 3), (gate, Quantity("n", np.array(7), "global")))
     return NetworkSnapshot(
-        "run", (population,), (ragged(),), time=0.1, step=200, time_step=5e-4, simulator="any"
+        "run",
+        (population,),
+        (ragged(),),
+        time=0.1,
+        step=200,
+        time_step=5e-4,
+        simulator="any",
+        not_contained="Not contained: spikes in flight.",
     )
 
 
@@ -92,7 +105,11 @@ def test_a_state_reads_as_tables_with_pynwb(tmp_path):
         assert synapses["weight"][2].tolist() == [0.5, 0.75, 1.0]
         assert synapses["theta"][:].tolist() == [0.1, 0.2, 0.3]
         assert state.population_states["exc"]["gate"].data.dtype == bool
-        assert "spikes in flight" in state.not_contained
+        assert state.not_contained == "Not contained: spikes in flight."
+        assert synapses.quantity_unit[:].tolist() == ["siemens", "unknown", "seconds"]
+        assert synapses.quantity_conversion[:].tolist() == [1e-9, 1.0, 1e-3]
+        assert synapses["weight"].target.description == "variable w, local, in nS"
+        assert state.population_states["exc"].quantity_unit is None
 
 
 def test_a_file_with_a_state_is_valid_and_described(tmp_path):
@@ -106,8 +123,45 @@ def test_a_file_with_a_state_is_valid_and_described(tmp_path):
     assert lines == [
         "state run: at 0.1 s, step 200, time step 0.0005 s",
         "  population exc: 2 × 3 neurons, gate, n",
-        "  projection exc to inh: exc to inh, exc, 5 synapses in 3 rows, w, theta, tau",
+        "  projection exc to inh: exc to inh, exc, 5 synapses in 3 rows, w (nS), theta, tau (ms)",
     ]
+
+
+def test_what_a_state_does_not_contain_is_said_by_who_describes_it(tmp_path):
+    path = written(NetworkSnapshot("run", (PopulationSnapshot("exc", (1,)),)), tmp_path / "s.nwb")
+
+    with open_output(path) as output:
+        assert output.networks[0].not_contained == ""
+    with h5py.File(path) as file:
+        assert "not_contained" not in file["acquisition/run"]
+
+
+def test_values_in_volts_and_millivolts_can_be_told_apart(tmp_path):
+    cells = [
+        PopulationSnapshot(name, (2,), (Quantity("v", np.full(2, value), unit=unit),))
+        for name, value, unit in (("nest", -70.0, "mV"), ("brian", -0.07, Unit("volts")))
+    ]
+    path = written(NetworkSnapshot("run", tuple(cells)), tmp_path / "state.nwb")
+
+    with open_output(path) as output:
+        found = [population.quantities[0] for population in output.networks[0].populations]
+        volts = [one.values[0] * one.unit.conversion for one in found]
+        lines = list(describe(output))
+
+    assert volts == pytest.approx([-0.07, -0.07])
+    assert [one.unit.name for one in found] == ["volts", "volts"]
+    assert [line.rpartition(", ")[2] for line in lines[1:]] == ["v (mV)", "v (V)"]
+
+
+def test_units_of_states_that_cannot_be_stored_are_refused(tmp_path):
+    with pytest.raises(UnitError, match="the unit of quantity 'v' is 'mR'; expected one such as"):
+        Quantity("v", np.zeros(2), unit="mR")
+    with pytest.raises(UnitError, match=r"units are set for \['x'\] of projection 'p'"):
+        ProjectionSnapshot.from_synapses("p", [0], [0], {"w": [1.0]}, units={"x": "nS"})
+    shifted = Quantity("t", np.zeros(2), unit=Unit("kelvins", 1.0, 273.15))
+    network = NetworkSnapshot("run", (PopulationSnapshot("exc", (2,), (shifted,)),))
+    with pytest.raises(ExportError, match="the unit of t of exc has the offset 273"):
+        written(network, tmp_path / "state.nwb")
 
 
 def large() -> NetworkSnapshot:

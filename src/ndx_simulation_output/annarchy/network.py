@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.annarchy.reading import (
+    NOT_CONTAINED,
     SIMULATOR,
     WEIGHT,
     Delays,
@@ -207,6 +208,7 @@ def snapshot(
         seed=live.seed,
         simulator=SIMULATOR,
         simulator_version=simulator_version(),
+        not_contained=NOT_CONTAINED,
     )
 
 

@@ -37,6 +37,13 @@ _LARGEST = 2**63 - 1
 _MAX_NEURONS_WITHOUT_VALUES = 10_000_000
 """A population in a file of fewer bytes than neurons has at most this many."""
 
+NOT_CONTAINED = (
+    "Not contained: spikes in flight, earlier rates that are still delayed, remaining refractory "
+    "periods, times of last events, the state of random generators, schedules of inputs. A run "
+    "that continues from this state equals the uninterrupted run only if none of these matter."
+)
+"""What a state of ANNarchy does not contain."""
+
 _NO_TIME_STEP = "the file does not contain the time step; pass dt= (--dt), in ms"
 
 
@@ -132,6 +139,7 @@ class _StateReader:
             step=step,
             time_step=None if self.dt is None else self.dt / 1000,
             simulator=SIMULATOR,
+            not_contained=NOT_CONTAINED,
             provenance={
                 "container": self.container,
                 **({} if net_id is None else {"net_id": net_id}),

@@ -13,13 +13,16 @@ from ndx_simulation_output.errors import ExportError, ShapeMismatchError, Source
 from ndx_simulation_output.nwb.series import column_values, free_nwb_name
 from ndx_simulation_output.nwb.types import NetworkState, PopulationState, ProjectionState
 from ndx_simulation_output.recording import (
+    UNKNOWN,
     LazyArray,
     NetworkSnapshot,
     PopulationSnapshot,
     ProjectionSnapshot,
     Quantity,
+    Unit,
 )
 from ndx_simulation_output.recording.arrays import size_in_bytes
+from ndx_simulation_output.recording.units import unit_label
 from ndx_simulation_output.storage.columns import Column, ColumnLayout, plan_column
 from ndx_simulation_output.storage.writing import GZIP_LEVEL
 
@@ -93,7 +96,7 @@ def make_state(network: NetworkSnapshot, name: str, wrap: WrapColumn = load_colu
         seed=network.seed,
         simulator=network.simulator,
         simulator_version=network.simulator_version,
-        not_contained=network.not_contained,
+        not_contained=network.not_contained or None,
         provenance=json.dumps({"name": network.name, **network.provenance}),
         **constants,
     )
@@ -236,10 +239,16 @@ def _column_names(
 
 def _descriptions(quantities: Iterable[Quantity], names: Mapping[str, str]) -> dict[str, str]:
     return {
-        names[quantity.name]: f"{quantity.kind or 'quantity'} {quantity.name}, {quantity.locality}"
+        names[quantity.name]: _description(quantity)
         for quantity in quantities
         if quantity.name in names
     }
+
+
+def _description(quantity: Quantity) -> str:
+    unit = unit_label(quantity.unit)
+    text = f"{quantity.kind or 'quantity'} {quantity.name}, {quantity.locality}"
+    return f"{text}, in {unit}" if unit else text
 
 
 def _quantity_arrays(
@@ -248,7 +257,14 @@ def _quantity_arrays(
     """Return the arrays ``quantity_*``, with an element for each quantity."""
     if not quantities:
         return {}
+    units: dict[str, Any] = {}
+    if any(quantity.unit.known for quantity in quantities):
+        units["quantity_unit"] = [quantity.unit.name for quantity in quantities]
+        units["quantity_conversion"] = np.array(
+            [_conversion(quantity, owner) for quantity in quantities]
+        )
     return {
+        **units,
         "quantity_name": [quantity.name for quantity in quantities],
         "quantity_column": [names.get(quantity.name, "") for quantity in quantities],
         "quantity_value": np.array(
@@ -262,6 +278,16 @@ def _quantity_arrays(
         "quantity_type": [str(quantity.values.dtype) for quantity in quantities],
         "quantity_declared_type": [quantity.declared_type for quantity in quantities],
     }
+
+
+def _conversion(quantity: Quantity, owner: str) -> float:
+    if quantity.unit.offset:
+        msg = (
+            f"the unit of {quantity.name} of {owner} has the offset {quantity.unit.offset:g}; "
+            "expected a unit without offset"
+        )
+        raise ExportError(msg)
+    return quantity.unit.conversion
 
 
 def _single_value(quantity: Quantity, owner: str) -> float:
@@ -327,6 +353,10 @@ def _read_quantities(state: Any) -> tuple[Quantity, ...]:
         for key in ("name", "column", "locality", "kind", "type", "declared_type")
     }
     numbers = state.quantity_value[:]
+    units = [UNKNOWN] * len(numbers)
+    if state.quantity_unit is not None and state.quantity_conversion is not None:
+        named = zip(state.quantity_unit[:], state.quantity_conversion[:], strict=True)
+        units = [Unit(_text(name), float(factor), checked=False) for name, factor in named]
     return tuple(
         Quantity(
             name,
@@ -334,9 +364,10 @@ def _read_quantities(state: Any) -> tuple[Quantity, ...]:
             locality,
             kind,
             declared,
+            unit,
         )
-        for name, column, locality, kind, dtype, declared, number in zip(
-            *texts.values(), numbers, strict=True
+        for name, column, locality, kind, dtype, declared, number, unit in zip(
+            *texts.values(), numbers, units, strict=True
         )
     )
 

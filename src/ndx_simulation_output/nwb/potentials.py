@@ -129,7 +129,7 @@ def read_potential(series: TimeSeries, facts: dict[str, Any], table: Any) -> Ext
         data=data,
         times=read_times(series, data.shape[0]),
         channel_ids=np.asarray(channels, np.int64),
-        unit=Unit(series.unit, float(series.conversion), float(series.offset)),
+        unit=Unit(series.unit, float(series.conversion), float(series.offset), checked=False),
         electrodes=_electrodes(table, groups, electrode_facts or {}),
         provenance=facts,
     )

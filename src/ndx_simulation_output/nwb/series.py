@@ -85,7 +85,7 @@ def _read_series(series: Any) -> Report:
         data=data,
         times=read_times(series, data.shape[0]),
         compartments=read_table(series.compartments),
-        unit=Unit(series.unit, float(series.conversion), float(series.offset)),
+        unit=Unit(series.unit, float(series.conversion), float(series.offset), checked=False),
         description=series.description,
     )
 

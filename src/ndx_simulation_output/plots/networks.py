@@ -18,9 +18,15 @@ from ndx_simulation_output.plots.canvas import (
     title,
 )
 from ndx_simulation_output.plots.downsampling import column_edges
-from ndx_simulation_output.recording import NetworkSnapshot, PopulationSnapshot, ProjectionSnapshot
+from ndx_simulation_output.recording import (
+    NetworkSnapshot,
+    PopulationSnapshot,
+    ProjectionSnapshot,
+    Unit,
+)
 from ndx_simulation_output.recording.arrays import LazyArray
 from ndx_simulation_output.recording.network import Locality, Quantity
+from ndx_simulation_output.recording.units import unit_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -76,7 +82,7 @@ def synapse_quantities(projection: ProjectionSnapshot) -> tuple[Quantity, ...]:
     ]
     if projection.delays is not None and "delay" not in {quantity.name for quantity in found}:
         locality: Locality = "local" if projection.delays.shape else "shared"
-        found.append(Quantity("delay", projection.delays, locality))
+        found.append(Quantity("delay", projection.delays, locality, unit=Unit("seconds")))
     return tuple(sorted(found, key=lambda quantity: quantity.name != projection.weight))
 
 
@@ -107,9 +113,10 @@ def synapse_quantity(projection: ProjectionSnapshot, name: str | None = None) ->
     return _first_named(wanted, synapse_quantities(projection), problem)
 
 
-def label_of(projection: ProjectionSnapshot, quantity: Quantity) -> str:
-    """Return the name of a quantity of synapses, with its unit for delays."""
-    return f"{quantity.name} (s)" if quantity.values is projection.delays else quantity.name
+def label_of(quantity: Quantity) -> str:
+    """Return the name of a quantity, with its unit if that is known."""
+    unit = unit_label(quantity.unit)
+    return f"{quantity.name} ({unit})" if unit else quantity.name
 
 
 def histogram(values: LazyArray, bins: int = 50) -> Histogram:
@@ -205,7 +212,7 @@ def weights(
     network = find_source(source, NetworkSnapshot)
     found = _find("projection", network, network.projections, projection)
     shown = synapse_quantity(found, quantity)
-    label = label_of(found, shown)
+    label = label_of(shown)
     ax = axes_or_new(ax)
     counted = _draw_histogram(ax, shown, label, "synapses", bins)
     note = f"{label} of {int(counted.counts.sum()):,} synapses"
@@ -239,7 +246,7 @@ def weight_matrix(
     network = find_source(source, NetworkSnapshot)
     found = _find("projection", network, network.projections, projection)
     shown = synapse_quantity(found, quantity)
-    label = label_of(found, shown)
+    label = label_of(shown)
     ax = axes_or_new(ax)
     matrix = mean_weights(found, shown.values, shape=size_in_pixels(ax))
     most = int(matrix.counts.max(initial=0))
@@ -285,17 +292,17 @@ def population_state(
     if len(found.geometry) == 2 and found.size <= _MAX_GRID_SIZE:
         rows, columns = found.geometry
         values = np.asarray(shown.values[:], np.float64).reshape(found.geometry)
-        _draw_matrix(ax, values, np.arange(columns + 1), np.arange(rows + 1), shown.name)
+        _draw_matrix(ax, values, np.arange(columns + 1), np.arange(rows + 1), label_of(shown))
         ax.set_xlabel("second coordinate")
         ax.set_ylabel("first coordinate")
         note = f"{rows} × {columns} neurons"
     elif found.size <= 4 * size_in_pixels(ax)[1]:
         ax.plot(np.arange(found.size), np.asarray(shown.values[:], np.float64), ".")
         ax.set_xlabel("rank")
-        ax.set_ylabel(shown.name)
+        ax.set_ylabel(label_of(shown))
         integer_ticks(ax.xaxis)
     else:
-        _draw_histogram(ax, shown, shown.name, "neurons", bins)
+        _draw_histogram(ax, shown, label_of(shown), "neurons", bins)
     title(ax, f"{shown.name} of {found.name}{_at_time(network)}", note)
     return ax
 

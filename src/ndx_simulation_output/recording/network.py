@@ -8,8 +8,9 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ndx_simulation_output.errors import RecordingError, ShapeMismatchError
+from ndx_simulation_output.errors import RecordingError, ShapeMismatchError, UnitError
 from ndx_simulation_output.recording.arrays import LazyArray
+from ndx_simulation_output.recording.units import UNKNOWN, Unit, as_unit
 
 QuantityKind = Literal["parameter", "variable", ""]
 """The equations change a variable but not a parameter; empty if the kind is not known."""
@@ -23,20 +24,13 @@ Locality = Literal["local", "shared", "semiglobal", "global"]
 ``semiglobal``: one for each post-synaptic neuron of a projection; ``global``: one.
 """
 
-_NOT_CONTAINED = (
-    "Not contained: spikes in flight, earlier rates that are still delayed, remaining refractory "
-    "periods, times of last events, the state of random generators, schedules of inputs. A run "
-    "that continues from this state equals the uninterrupted run only if none of these matter."
-)
-"""Text stored with each state: what a state does not contain."""
-
 
 @dataclass(frozen=True)
 class Quantity:
     """A parameter or variable; ``locality`` defines the shape of ``values``, () for a scalar.
 
     ``declared_type`` is the type that the simulator declares, such as ``double``, empty if it is
-    not known.
+    not known. ``unit`` is the unit of the values, a ``Unit`` or text such as ``"mV"``.
     """
 
     name: str
@@ -44,6 +38,11 @@ class Quantity:
     locality: Locality = "local"
     kind: QuantityKind = ""
     declared_type: str = ""
+    unit: Unit = UNKNOWN
+
+    def __post_init__(self) -> None:
+        """Check the unit."""
+        object.__setattr__(self, "unit", as_unit(self.unit, f"quantity {self.name!r}"))
 
 
 @dataclass(frozen=True)
@@ -132,16 +131,20 @@ class ProjectionSnapshot:
         post: str | None = None,
         delays: ArrayLike | None = None,
         weight: str | None = None,
+        units: Mapping[str, Unit | str] | None = None,
     ) -> "ProjectionSnapshot":
         """Create a projection from a list of synapses in any order.
 
         ``pre_ranks``, ``post_ranks``, each of the ``values`` by name, and ``delays`` (s) have shape
         (synapse,); a scalar delay applies to all. The order of synapses of a neuron is preserved.
+        ``units`` are the known units of the values by name.
 
         Raises
         ------
         ShapeMismatchError
             If the arrays differ in length.
+        UnitError
+            If a unit cannot be parsed, or is that of a name without values.
 
         Example
         -------
@@ -152,6 +155,10 @@ class ProjectionSnapshot:
         ([3, 5], [1, 3], [1, 0, 2])
 
         """
+        units = units or {}
+        if unknown := [key for key in units if key not in values]:
+            msg = f"units are set for {unknown} of projection {name!r}; values: {list(values)}"
+            raise UnitError(msg)
         targets = np.asarray(post_ranks)
         order = np.argsort(targets, kind="stable")
 
@@ -173,7 +180,10 @@ class ProjectionSnapshot:
             post_ranks=rows,
             ends=np.cumsum(counts),
             pre_ranks=sort("pre_ranks", pre_ranks),
-            quantities=tuple(Quantity(key, sort(key, array)) for key, array in values.items()),
+            quantities=tuple(
+                Quantity(key, sort(key, array), unit=as_unit(units.get(key, UNKNOWN), key))
+                for key, array in values.items()
+            ),
             pre=pre,
             post=post,
             delays=delays,
@@ -189,7 +199,8 @@ class NetworkSnapshot:
     """The state of a network, or of parts of it, at one ``time`` (s), after ``step`` time steps.
 
     ``time_step`` is in seconds. ``constants`` are values that belong to no population. None means
-    that a value is not known.
+    that a value is not known. ``not_contained`` says what the simulator has and the state has not,
+    such as spikes in flight; it is empty if that is not known.
     """
 
     name: str
@@ -202,7 +213,7 @@ class NetworkSnapshot:
     seed: int | None = None
     simulator: str | None = None
     simulator_version: str | None = None
-    not_contained: str = _NOT_CONTAINED
+    not_contained: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -1,17 +1,60 @@
 """Units: parsing, SI names and factors, and prefixes for display."""
 
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass, field
 from fractions import Fraction
 from math import floor, isfinite, log10
+from numbers import Real
+from typing import Any
+
+from ndx_simulation_output.errors import UnitError
 
 
 @dataclass(frozen=True)
 class Unit:
-    """A unit: stored value * ``conversion`` + ``offset`` is in the SI unit ``name``."""
+    """A unit: stored value * ``conversion`` + ``offset`` is in the SI unit ``name``.
+
+    A symbol without factor, such as ``V``, becomes the name, ``volts``. A name with a factor of its
+    own, such as ``mV``, is refused, unless ``checked`` is False, for the units of files.
+
+    Raises
+    ------
+    UnitError
+        If the name is that of a multiple of an SI unit, or if factor or offset are not finite.
+
+    Example
+    -------
+    >>> Unit("volts", 1e-3) == parse_unit("mV")
+    True
+
+    """
 
     name: str
     conversion: float = 1.0
     offset: float = 0.0
+    checked: InitVar[bool] = field(default=True, kw_only=True)
+
+    def __post_init__(self, checked: bool) -> None:
+        """Check and normalize name, factor and offset."""
+        if not checked:
+            return
+        if not isinstance(self.name, str) or not self.name.strip():
+            msg = f"the name of a unit is {self.name!r}; expected that of an SI unit, as 'volts'"
+            raise UnitError(msg)
+        for what, value in (("factor", self.conversion), ("offset", self.offset)):
+            is_number = isinstance(value, Real) and not isinstance(value, bool)
+            if not is_number or not isfinite(value) or (what == "factor" and not value):
+                msg = f"the {what} of unit {self.name!r} is {value!r}; expected a number"
+                raise UnitError(msg)
+        parsed = parse_unit(self.name) or self
+        if parsed.conversion != 1.0 and parsed is not self:
+            msg = (
+                f"{self.name!r} is not the name of an SI unit; expected unit={self.name!r} or "
+                f"Unit({parsed.name!r}, {parsed.conversion:g})"
+            )
+            raise UnitError(msg)
+        object.__setattr__(self, "name", parsed.name)
+        object.__setattr__(self, "conversion", float(self.conversion))
+        object.__setattr__(self, "offset", float(self.offset))
 
     @property
     def known(self) -> bool:
@@ -19,7 +62,7 @@ class Unit:
         return self.name != UNKNOWN.name
 
 
-UNKNOWN = Unit("unknown")
+UNKNOWN = Unit("unknown", checked=False)
 """The unit of values whose unit is not known."""
 
 # Names follow the NWB core schema, which spells units out in the plural ('volts', 'amperes').
@@ -55,26 +98,32 @@ _PREFIXES = {
     "p": 1e-12,
     "f": 1e-15,
 }
+
+
+def _si(name: str, conversion: float = 1.0) -> Unit:
+    return Unit(name, conversion, checked=False)
+
+
 _OTHER = {
     # 1 mol/m^3 is 1 mmol/L: the SI unit of concentration is moles per cubic meter.
-    "M": Unit("moles per cubic meter", 1e3),
-    "mM": Unit("moles per cubic meter", 1.0),
-    "uM": Unit("moles per cubic meter", 1e-3),
-    "nM": Unit("moles per cubic meter", 1e-6),
-    "mA/cm2": Unit("amperes per square meter", 10.0),
-    "uA/cm2": Unit("amperes per square meter", 1e-2),
-    "nA/um2": Unit("amperes per square meter", 1e3),
-    "S/cm2": Unit("siemens per square meter", 1e4),
-    "mS/cm2": Unit("siemens per square meter", 10.0),
-    "uF/cm2": Unit("farads per square meter", 1e-2),
-    "degC": Unit("degrees Celsius"),
-    "1": Unit("1"),
+    "M": _si("moles per cubic meter", 1e3),
+    "mM": _si("moles per cubic meter", 1.0),
+    "uM": _si("moles per cubic meter", 1e-3),
+    "nM": _si("moles per cubic meter", 1e-6),
+    "mA/cm2": _si("amperes per square meter", 10.0),
+    "uA/cm2": _si("amperes per square meter", 1e-2),
+    "nA/um2": _si("amperes per square meter", 1e3),
+    "S/cm2": _si("siemens per square meter", 1e4),
+    "mS/cm2": _si("siemens per square meter", 10.0),
+    "uF/cm2": _si("farads per square meter", 1e-2),
+    "degC": _si("degrees Celsius"),
+    "1": _si("1"),
 }
 
 
 def _known_units() -> dict[str, Unit]:
     units = {
-        prefix + symbol: Unit(name, factor)
+        prefix + symbol: _si(name, factor)
         for symbol, name in _SI_NAMES.items()
         for prefix, factor in _PREFIXES.items()
     }
@@ -83,7 +132,7 @@ def _known_units() -> dict[str, Unit]:
 
 _UNITS = _known_units()
 _SYMBOLS = {unit: symbol for symbol, unit in reversed(_UNITS.items())}
-_NAMED = {unit.name.lower(): Unit(unit.name) for unit in _UNITS.values()}
+_NAMED = {unit.name.lower(): _si(unit.name) for unit in _UNITS.values()}
 _SPELLINGS = {
     "volt": "V",
     "millivolt": "mV",
@@ -145,6 +194,40 @@ def unit_ratio(found: str, expected: str) -> Fraction | None:
     return Fraction(str(first.conversion)) / Fraction(str(second.conversion))
 
 
+def as_unit(unit: Any, where: str) -> Unit:
+    """Return a unit, or the text of one such as ``mV``, as ``Unit``; ``where`` names its owner.
+
+    Example
+    -------
+    >>> as_unit("mV", "report 'v'")
+    Unit(name='volts', conversion=0.001, offset=0.0)
+
+    """
+    found = parse_unit(unit) if isinstance(unit, str) else unit
+    if not isinstance(found, Unit):
+        msg = (
+            f"the unit of {where} is {unit!r}; expected one such as 'mV' or 'nA', or "
+            "Unit(name, factor)"
+        )
+        raise UnitError(msg)
+    return found
+
+
+def unit_label(unit: Unit) -> str:
+    """Return the unit of stored values for a label, empty if it is unknown or a plain number.
+
+    Example
+    -------
+    >>> unit_label(Unit("volts", 1e-3)), unit_label(Unit("furlongs", 2.0)), unit_label(UNKNOWN)
+    ('mV', '2 furlongs', '')
+
+    """
+    if not unit.known or unit == Unit("1"):
+        return ""
+    named = unit.name if unit.conversion == 1.0 else f"{unit.conversion:g} {unit.name}"
+    return unit_symbol(unit) or named
+
+
 def unit_symbol(unit: Unit) -> str | None:
     """Return the symbol of a unit, such as ``mV``, or None if its factor or offset has none.
 
@@ -154,7 +237,7 @@ def unit_symbol(unit: Unit) -> str | None:
     'mV'
 
     """
-    by_name = Unit(_canonical_name(unit.name), unit.conversion, unit.offset)
+    by_name = Unit(_canonical_name(unit.name), unit.conversion, unit.offset, checked=False)
     return _SYMBOLS.get(by_name)
 
 
@@ -214,7 +297,7 @@ def display_scale(unit_name: str, largest: float) -> Scale:
     largest = abs(largest) * unit.conversion
     power = 3 * floor(log10(largest) / 3) if largest > 0 and isfinite(largest) else 0
     power = min(max(power, min(_DISPLAY_PREFIXES)), max(_DISPLAY_PREFIXES))
-    symbol = unit_symbol(Unit(unit.name)) or unit.name
+    symbol = unit_symbol(_si(unit.name)) or unit.name
     # 10.0**-power is exact for the prefixes, where 1 / 10.0**power is not.
     return Scale(unit.conversion * 10.0**-power, _DISPLAY_PREFIXES[power] + symbol)
 

@@ -166,7 +166,9 @@ def write_unit(data: h5py.Dataset, unit: Unit, attributes: Mapping[str, Any]) ->
     if isinstance(stated, str) and parse_unit(stated) == unit:
         data.attrs["units"] = stated
     else:
-        data.attrs["units"] = unit_symbol(unit) or unit_symbol(Unit(unit.name)) or unit.name
+        data.attrs["units"] = (
+            unit_symbol(unit) or unit_symbol(Unit(unit.name, checked=False)) or unit.name
+        )
 
 
 def write_times(

@@ -74,7 +74,8 @@ def _quantized(report: Report, step: Unit, workers: int = 0) -> Report:
     offset = 0.0
     if max(-lowest, highest) > _MOST_STEPS * raw:
         offset = float(np.rint((lowest + highest) / 2 / raw)) * raw
-    unit = Unit(step.name, step.conversion, offset * report.unit.conversion + report.unit.offset)
+    shift = offset * report.unit.conversion + report.unit.offset
+    unit = Unit(step.name, step.conversion, shift, checked=False)
     bound = f"{step.conversion / 2:g} {step.name}"
     note = f"values are rounded to multiples of {step.conversion:g}, an error of at most {bound}"
     return replace(

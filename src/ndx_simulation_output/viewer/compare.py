@@ -102,7 +102,7 @@ class Difference(LazyArrayBase):
     @property
     def unit(self) -> Unit:
         """Unit of the values."""
-        return Unit(self.one.unit.name)
+        return Unit(self.one.unit.name, checked=False)
 
     @property
     def data(self) -> "Difference":

@@ -26,6 +26,7 @@ from ndx_simulation_output.recording import (
     Quantity,
     SimulationOutput,
 )
+from ndx_simulation_output.recording.units import unit_label
 from ndx_simulation_output.viewer.arrays import draw_grid, draw_image
 from ndx_simulation_output.viewer.controls import SaveButtons, find_named
 from ndx_simulation_output.viewer.figures import COLORS, new_figure, new_text, small_text, stack
@@ -68,11 +69,11 @@ class ShownQuantity:
         _, part, quantity = self.find(outputs[0])
         values = quantity.values
         if self.kind == "population":
-            yield "rank", quantity.name
+            yield "rank", label_of(quantity)
             for begin in range(0, part.size, _BLOCK):
                 yield from enumerate(values[begin : begin + _BLOCK].tolist(), begin)
             return
-        yield "post_rank", "pre_rank", label_of(part, quantity)
+        yield "post_rank", "pre_rank", label_of(quantity)
         post_ranks, ends = np.asarray(part.post_ranks[:]), np.asarray(part.ends[:])
         for begin in range(0, part.pre_ranks.shape[0], _BLOCK):
             pre = np.asarray(part.pre_ranks[begin : begin + _BLOCK])
@@ -135,10 +136,10 @@ class NetworkView(View):
         counted = histogram(quantity.values)
         if isinstance(part, ProjectionSnapshot):
             picture, note = _draw_synapses(part, quantity)
-            label, counts = label_of(part, quantity), "synapses"
+            label, counts = label_of(quantity), "synapses"
         else:
             picture, note = _draw_neurons(part, quantity)
-            label, counts = quantity.name, "neurons"
+            label, counts = label_of(quantity), "neurons"
         below = new_figure(label, counts, height=220)
         below.quad(
             left=counted.edges[:-1],
@@ -217,7 +218,7 @@ def _draw_synapses(projection: ProjectionSnapshot, quantity: Quantity) -> tuple[
         (float(edges[0]) - 0.5, float(edges[-1]) - 0.5) for edges in (found.pre, found.post)
     )
     most = int(found.counts.max(initial=0))
-    label = label_of(projection, quantity)
+    label = label_of(quantity)
     title = label if most <= 1 else f"mean {label}"
     names = f"rank in {projection.pre or 'pre'}", f"rank in {projection.post or 'post'}"
     note = f"{int(found.counts.sum()):,} synapses"
@@ -231,10 +232,10 @@ def _draw_neurons(population: PopulationSnapshot, quantity: Quantity) -> tuple[A
         values = np.asarray(quantity.values[:], np.float64).reshape(population.geometry)
         rows, columns = population.geometry
         axes = _indices("first coordinate", rows), _indices("second coordinate", columns)
-        grid = Grid(population.name, quantity.name, "", values, axes)
+        grid = Grid(population.name, quantity.name, unit_label(quantity.unit), values, axes)
         return draw_grid(grid), f"{rows} × {columns} neurons"
     axis = _indices("rank", population.size)
-    grid = Grid(population.name, quantity.name, "", quantity.values, (axis,))
+    grid = Grid(population.name, quantity.name, unit_label(quantity.unit), quantity.values, (axis,))
     return draw_grid(grid, joined=False), f"{population.size:,} neurons"
 
 
