@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
+from ndx_simulation_output.annarchy.reading import NOT_CONTAINED
 from ndx_simulation_output.recording import (
     UNKNOWN,
     NetworkSnapshot,
@@ -133,6 +134,7 @@ def annarchy_networks(draw: st.DrawFn, *, least: int = 1) -> NetworkSnapshot:
         tuple(projections),
         time=None if step is None else step * dt / 1000,
         step=step,
+        not_contained=NOT_CONTAINED,
         time_step=dt / 1000,
     )
 

@@ -24,6 +24,7 @@ __all__ = [
     "UnitWarning",
     "UnsupportedSourceError",
     "WriteError",
+    "WrongTypeError",
 ]
 
 
@@ -48,7 +49,11 @@ class ConfigurationError(SourceError):
 
 
 class ShapeMismatchError(SimulationOutputError, ValueError):
-    """Lengths or shapes that must be equal differ."""
+    """Lengths or shapes that must be equal differ, or a value of a recording is not possible."""
+
+
+class WrongTypeError(ShapeMismatchError, TypeError):
+    """An id, a time, a name or another value of a recording has a type that cannot be stored."""
 
 
 class LayoutError(SimulationOutputError, ValueError):

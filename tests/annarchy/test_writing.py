@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from ndx_simulation_output.annarchy.reading import read
+from ndx_simulation_output.annarchy.reading import NOT_CONTAINED, read
 from ndx_simulation_output.annarchy.writing import write
 from ndx_simulation_output.errors import ExportError, NameClashError, SourceError, TargetExistsError
 from ndx_simulation_output.recording import (
@@ -57,7 +57,7 @@ def projection(**changes) -> ProjectionSnapshot:
 def network(**changes) -> NetworkSnapshot:
     parts = {"populations": (population(),), "projections": (projection(),)}
     parts |= {"time": 0.1, "step": 200, "time_step": 5e-4}
-    return NetworkSnapshot("state", **(parts | changes))
+    return NetworkSnapshot("state", not_contained=NOT_CONTAINED, **(parts | changes))
 
 
 def again(state: NetworkSnapshot, path: Path, **options) -> NetworkSnapshot:

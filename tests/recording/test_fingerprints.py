@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from ndx_simulation_output.recording import (
+    ArrayGroup,
+    ArrayWithAxes,
     CompartmentTable,
     NetworkSnapshot,
     PopulationSnapshot,
@@ -91,10 +93,9 @@ def test_a_bounded_part_of_a_large_array_is_read_and_rows_that_differ_are_found(
 ):
     arrays = [Large(shape, chunks, which) for which in (slice(0), ones)]
 
-    first, second = (
-        fingerprint(replace(OUTPUT, spikes=({"large": array},)))
-        for array in arrays  # type: ignore[arg-type]
-    )
+    groups = [ArrayGroup("g", (ArrayWithAxes("large", array),)) for array in arrays]
+
+    first, second = (fingerprint(replace(OUTPUT, arrays=(group,))) for group in groups)
 
     assert first != second
     assert max(array.n_bytes for array in arrays) < 2**25

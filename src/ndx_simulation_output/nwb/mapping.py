@@ -1,7 +1,7 @@
 """Map a recording to NWB objects; their data are written afterwards."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -13,7 +13,7 @@ from hdmf.data_utils import DataIO
 from numpy.typing import NDArray
 from pynwb import NWBFile, TimeSeries
 
-from ndx_simulation_output.errors import NameClashError
+from ndx_simulation_output.errors import NameClashError, ShapeMismatchError
 from ndx_simulation_output.nwb.arrays import WrapLabeledArray, add_arrays, load_array
 from ndx_simulation_output.nwb.metadata import (
     add_notes,
@@ -42,7 +42,7 @@ from ndx_simulation_output.recording import (
 )
 from ndx_simulation_output.recording.array_groups import INSTRUMENTS
 from ndx_simulation_output.recording.arrays import read_columns
-from ndx_simulation_output.recording.ids import free_name
+from ndx_simulation_output.recording.ids import check_name, free_name
 from ndx_simulation_output.storage.layout import Layout, StorageOptions, plan_layout
 
 WrapMatrix = Callable[[LazyArray, Layout], DataIO | NDArray[Any]]
@@ -123,6 +123,7 @@ def add_output(
     """
     _check_not_contained(nwbfile, output, in_processing=in_processing)
     mapping = NWBMapping(nwbfile, wrap)
+    _check_populations(output)
     metadata = nwbfile.lab_meta_data.get("simulation")
     tables = _Tables(() if metadata is None else metadata.compartments)
     series_facts = _add_reports(mapping, output, tables, layouts)
@@ -142,7 +143,7 @@ def add_output(
     provenance |= {"arrays": group_names} if group_names else {}
     if run or not _is_without_simulation(output, group_names):
         add_simulation_metadata(nwbfile, run, tables.all(), provenance)
-    add_notes(nwbfile, output.notes)
+    add_notes(nwbfile, [*output.notes, *name_notes(output)])
     return mapping
 
 
@@ -215,6 +216,10 @@ def plan_output(
     }
 
 
+_RESERVED = {"id", "name", "description", "population", "cell_columns", "counts"}
+"""Arguments and attributes of the table, which no column can have as its name."""
+
+
 class _Tables:
     """The compartment tables of a file; reports with equal compartments share a table."""
 
@@ -254,6 +259,16 @@ def _digest(table: CompartmentTable) -> str:
 
 def _make_table(source: CompartmentTable, name: str) -> Compartments:
     columns = {column: np.asarray(values[:]) for column, values in source.columns.items()}
+    where = f"the compartments of population {source.population!r}"
+    if "number" not in columns or columns["number"].dtype.kind not in "iu":
+        found = columns["number"].dtype if "number" in columns else "not there"
+        msg = f"column 'number' of {where} is {found}; expected an integer for each compartment"
+        raise ShapeMismatchError(msg)
+    for column in [*columns, *source.cell_columns]:
+        check_name(column, f"a column of {where}")
+        if column in _RESERVED or column != nwb_name(column):
+            msg = f"a column of {where} is named {column!r}, which NWB does not allow; rename it"
+            raise NameClashError(msg)
     table: Compartments = Compartments.from_arrays(
         columns.pop("number"),
         source.counts(),
@@ -334,11 +349,12 @@ def series_names(output: SimulationOutput) -> list[str]:
     Raises NameClashError if two reports, or two potentials, have one name.
     """
     names: list[str] = []
-    for kind, recorded in (("reports", output.reports), ("potentials", output.potentials)):
+    kinds: tuple[Sequence[Report | ExtracellularPotential], ...] = output.reports, output.potentials
+    for recorded in kinds:
         originals = [item.name for item in recorded]
         for original in originals:
             if originals.count(original) > 1:
-                msg = f"two {kind} are named {original!r}; convert them to separate files"
+                msg = _clash(original, [item for item in recorded if item.name == original])
                 raise NameClashError(msg)
         plain = {original for original in originals if free_nwb_name(original, ()) == original}
         for original in originals:
@@ -346,6 +362,40 @@ def series_names(output: SimulationOutput) -> list[str]:
             taken = names if original in plain else {*names, *plain}
             names.append(free_nwb_name(original, taken))
     return names
+
+
+def name_notes(output: SimulationOutput) -> list[str]:
+    """Return notes on the names of reports and potentials that are changed in NWB."""
+    return [
+        f"{_described(recorded)} is named {name!r} in NWB"
+        for recorded, name in zip(_series_of(output), series_names(output), strict=True)
+        if name != recorded.name
+    ]
+
+
+def _described(recorded: Report | ExtracellularPotential) -> str:
+    if isinstance(recorded, Report):
+        return f"report {recorded.name!r} of population {recorded.population!r}"
+    return f"potential {recorded.name!r}"
+
+
+def _clash(name: str, recorded: Sequence[Report | ExtracellularPotential]) -> str:
+    named = [f"{name}_{getattr(one, 'population', number)}" for number, one in enumerate(recorded)]
+    if len(set(named)) < len(named):
+        named = [f"{name}_{number}" for number in range(1, len(named) + 1)]
+    kind = "reports" if isinstance(recorded[0], Report) else "potentials"
+    return (
+        f"two {kind} are named {name!r}: {' and '.join(map(_described, recorded))}; expected names "
+        f"that differ (name=), such as {' and '.join(map(repr, named))}"
+    )
+
+
+def _check_populations(output: SimulationOutput) -> None:
+    populations = [spikes.population for spikes in output.spikes]
+    for population in populations:
+        if populations.count(population) > 1:
+            msg = f"spikes of population {population!r} are described twice; expected one Spikes"
+            raise NameClashError(msg)
 
 
 def has_recording(nwbfile: NWBFile) -> bool:

@@ -212,6 +212,7 @@ def _read_population(
         known.get(name, {}),
         silent=silent if len(silent) and "spike_times" in ragged else None,
         intervals=_read_intervals(units, rows),
+        checked=False,
     )
 
 

@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ndx_simulation_output.errors import SimulationOutputWarning
+from ndx_simulation_output.errors import SimulationOutputWarning, WrongTypeError
 from ndx_simulation_output.optional import import_optional
-from ndx_simulation_output.recording.arrays import LazyArray, LazyArrayBase, size_in_bytes
+from ndx_simulation_output.recording.arrays import (
+    LazyArray,
+    LazyArrayBase,
+    as_array,
+    size_in_bytes,
+)
 from ndx_simulation_output.recording.ids import free_name
 
 if TYPE_CHECKING:
@@ -40,6 +45,10 @@ class ArrayAxis:
     spread_order: int = 0
     grows: bool = False
 
+    def __post_init__(self) -> None:
+        """Check the texts, and make lists arrays."""
+        _check_described(self, "name", "label", "unit")
+
 
 @dataclass(frozen=True)
 class ArrayWithAxes:
@@ -65,6 +74,10 @@ class ArrayWithAxes:
     grows: bool = False
     extra: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Check the texts, and make lists arrays."""
+        _check_described(self, "name", "role", "title", "label", "unit", "source")
+
 
 @dataclass(frozen=True)
 class ArrayGroup:
@@ -84,12 +97,36 @@ class ArrayGroup:
     settings: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Check the types of the parts."""
+        kinds = {"arrays": ArrayWithAxes, "axes": ArrayAxis, "groups": ArrayGroup}
+        for name, kind in kinds.items():
+            items = getattr(self, name)
+            if not isinstance(items, list | tuple) or not all(
+                isinstance(item, kind) for item in items
+            ):
+                msg = f"{name} of group {self.name!r} are {items!r:.60}; expected a tuple of "
+                raise WrongTypeError(msg + kind.__name__)
+            object.__setattr__(self, name, tuple(items))
+
     def walk(self, path: str = "") -> Iterator[tuple[str, "ArrayGroup"]]:
         """Yield this group and all groups in it, each with its path."""
         path = f"{path}/{self.name}"
         yield path, self
         for group in self.groups:
             yield from group.walk(path)
+
+
+def _check_described(item: ArrayAxis | ArrayWithAxes, *texts: str) -> None:
+    """Check that fields are text, and set a list of values as an array."""
+    for name in texts:
+        if not isinstance(found := getattr(item, name), str):
+            msg = f"{name} of array {item.name!r} is {found!r:.60}; expected text"
+            raise WrongTypeError(msg)
+    values: Any = item.values
+    if isinstance(values, list | tuple) and set(map(type, values)) <= {int, float, complex, str}:
+        values = as_array(item.values, f"values of {item.name!r}", ndim=None, kinds=None)
+        object.__setattr__(item, "values", values)
 
 
 def find_times(arrays: Iterable[ArrayWithAxes]) -> LazyArray | None:

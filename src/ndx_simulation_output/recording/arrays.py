@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ndx_simulation_output.errors import SourceError
+from ndx_simulation_output.errors import ShapeMismatchError, SourceError, WrongTypeError
 
 BLOCK_BYTES = 32 * 2**20
 
@@ -107,6 +107,77 @@ class LazyArrayBase:
 
     def _read(self, slices: tuple[slice, ...]) -> NDArray[Any]:
         raise NotImplementedError
+
+
+_KINDS = {
+    "iu": "integers",
+    "iuf": "numbers",
+    "biufc": "numbers",
+}
+
+
+def as_array(values: Any, what: str, *, ndim: int | None = 1, kinds: str | None = "iuf") -> Any:
+    """Return a lazy array as it is, and a list, tuple or similar as a numpy array.
+
+    Raises an error, with ``what`` as the name of the values, unless they have ``ndim`` dimensions
+    and a type of one of ``kinds``; None allows any.
+    """
+    if hasattr(values, "iloc"):
+        values = values.to_numpy()  # pandas slices by label.
+    if not isinstance(values, LazyArrayBase) and type(values) is not np.ndarray:
+        _check_plain(values, what)
+    if isinstance(values, np.ndarray) or not _is_lazy(values):
+        values = _in_memory(values, what, kinds)
+    shape = tuple(values.shape)
+    if ndim is not None and len(shape) != ndim:
+        msg = f"{what} have shape {shape}; expected {ndim} dimension{'s' * (ndim > 1)}"
+        raise ShapeMismatchError(msg)
+    if kinds is not None and values.dtype.kind not in kinds:
+        if 0 not in shape:
+            msg = f"{what} are {values.dtype}; expected {_KINDS[kinds]}"
+            raise WrongTypeError(msg)
+        values = np.zeros(shape, np.int64 if kinds == "iu" else np.float64)
+    return values
+
+
+def as_seconds(values: Any, what: str) -> NDArray[np.float64]:
+    """Return times (s), shape (time,), in memory as float64."""
+    return np.asarray(as_array(values, what)[:], np.float64)
+
+
+def _is_lazy(values: Any) -> bool:
+    return all(hasattr(values, name) for name in ("shape", "dtype", "__getitem__"))
+
+
+def _check_plain(values: Any, what: str) -> None:
+    """Raise WrongTypeError for values with units of their own or with hidden values."""
+    units = getattr(values, "units", getattr(values, "unit", None))
+    if units is not None and str(units) not in {"", "dimensionless"}:
+        msg = f"{what} have units of their own, {units}; expected plain numbers"
+        raise WrongTypeError(msg)
+    if np.ma.is_masked(values):
+        msg = f"{what} have masked values; expected all values, such as NaN for missing ones"
+        raise WrongTypeError(msg)
+
+
+def _in_memory(values: Any, what: str, kinds: str | None) -> NDArray[Any]:
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError) as error:
+        msg = f"{what} cannot be made an array: {error}"
+        raise ShapeMismatchError(msg) from error
+    is_mixed = array.dtype.kind in "US" and not isinstance(values, np.ndarray)
+    if is_mixed and not all(
+        isinstance(value, str | bytes) for value in np.asarray(values, object).ravel()
+    ):
+        msg = f"{what} are text and numbers; expected values of one type"
+        raise WrongTypeError(msg)
+    if kinds is None and array.dtype.kind == "O":
+        for kind in set(map(type, array.ravel())):
+            if not issubclass(kind, str | bytes):
+                msg = f"{what} have a value of type {kind.__name__}; expected numbers or text"
+                raise WrongTypeError(msg)
+    return array
 
 
 def is_ascending(part: Any) -> bool:

@@ -13,8 +13,14 @@ from ndx_simulation_output.errors import (
     CompartmentNotFoundError,
     ShapeMismatchError,
 )
-from ndx_simulation_output.recording.arrays import LazyArray
-from ndx_simulation_output.recording.ids import as_ids, check_ids, some_of
+from ndx_simulation_output.recording.arrays import LazyArray, as_array
+from ndx_simulation_output.recording.ids import (
+    as_ids,
+    check_ids,
+    check_name,
+    check_unique,
+    some_of,
+)
 
 
 @dataclass(frozen=True)
@@ -35,17 +41,28 @@ class CompartmentTable:
     cell_columns: Mapping[str, LazyArray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Check the ids, and that the lengths of the arrays agree."""
-        cells, compartments = len(self), self.n_compartments
+        """Check names and ids, and that the lengths of the arrays agree."""
+        check_name(self.population, "the name of a population")
+        of_population = f"of population {self.population!r}"
+        for name in ("cell_ids", "ends"):
+            array = as_array(getattr(self, name), f"{name} {of_population}", kinds="iu")
+            object.__setattr__(self, name, array)
+        for name in ("columns", "cell_columns"):
+            arrays = {
+                key: as_array(array, f"{key} {of_population}", ndim=None, kinds=None)
+                for key, array in getattr(self, name).items()
+            }
+            object.__setattr__(self, name, arrays)
+        cells = len(self)
+        compartments = self.n_compartments if self.ends.shape[0] == cells else 0
         expected = [("ends", self.ends, cells)]
         expected += [(name, array, compartments) for name, array in self.columns.items()]
         expected += [(name, array, cells) for name, array in self.cell_columns.items()]
         for name, array, length in expected:
-            if array.shape[0] != length:
-                msg = (
-                    f"{name} of population {self.population!r} has {array.shape[0]} values; "
-                    f"expected {length}"
-                )
+            found = array.shape[0] if array.shape else 1
+            if found != length or not array.shape:
+                msg = f"{name} of population {self.population!r} has {found} values; expected "
+                msg += f"{length}"
                 raise ShapeMismatchError(msg)
         check_ids(self.cell_ids, f"cell ids of population {self.population!r}")
 
@@ -53,26 +70,34 @@ class CompartmentTable:
     def from_counts(
         cls,
         population: str,
-        cell_ids: NDArray[Any],
-        counts: NDArray[Any],
-        columns: Mapping[str, NDArray[Any]],
-        cell_columns: Mapping[str, NDArray[Any]] | None = None,
+        cell_ids: ArrayLike,
+        counts: ArrayLike,
+        columns: Mapping[str, ArrayLike],
+        cell_columns: Mapping[str, ArrayLike] | None = None,
     ) -> "CompartmentTable":
         """Return a table from the number of compartments of each cell, ``counts``, shape (cell,).
 
         Raises
         ------
         ShapeMismatchError
-            If the length of an array is neither that of ``cell_ids`` nor the sum of ``counts``.
+            If the length of an array is neither that of ``cell_ids`` nor the sum of ``counts``, if
+            a cell is listed twice, or if a count is negative.
 
         """
-        ends = np.cumsum(counts, dtype=np.int64)
-        return cls(population, cell_ids, ends, dict(columns), dict(cell_columns or {}))
+        check_name(population, "the name of a population")
+        ids = as_array(cell_ids, f"cell_ids of population {population!r}", kinds="iu")
+        found = as_array(counts, f"counts of population {population!r}", kinds="iu")
+        if (np.asarray(found) < 0).any():
+            msg = f"counts of population {population!r} are {some_of(found)}; expected none below 0"
+            raise ShapeMismatchError(msg)
+        check_unique(ids, f"cells of population {population!r}")
+        arrays: tuple[dict[str, Any], ...] = dict(columns), dict(cell_columns or {})
+        return cls(population, ids, np.cumsum(found, dtype=np.int64), *arrays)
 
     @classmethod
     def from_cells(cls, population: str, cell_ids: ArrayLike) -> "CompartmentTable":
         """Return a table of ``cell_ids``, shape (cell,), each with one compartment, number 0."""
-        ids = np.asarray(cell_ids)
+        ids = as_array(cell_ids, f"cell_ids of population {population!r}", kinds="iu")
         one, zero = np.ones(len(ids), np.int64), np.zeros(len(ids), np.int64)
         return cls.from_counts(population, ids, one, {"number": zero})
 

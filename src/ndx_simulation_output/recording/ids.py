@@ -7,7 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ndx_simulation_output.errors import SelectionError, ShapeMismatchError, SourceError
+from ndx_simulation_output.errors import (
+    SelectionError,
+    ShapeMismatchError,
+    SourceError,
+    WrongTypeError,
+)
 
 MOST_IDS = 5_000_000
 """Largest number of ids that are parsed, so that a typing error does not fill the memory."""
@@ -27,7 +32,7 @@ def as_ids(ids: Iterable[int] | int | NDArray[Any]) -> NDArray[Any]:
             f"ids or compartment numbers have the type {array.dtype}: {some_of(array)}; expected "
             "integers"
         )
-        raise TypeError(msg)
+        raise WrongTypeError(msg)
     return array.astype(np.int64) if not len(array) else array
 
 
@@ -40,7 +45,7 @@ def check_ids(ids: Any, what: str, *, lowest: int = 0) -> None:
         return
     if ids.dtype.kind not in "iu":
         msg = f"{what} are {ids.dtype}; expected integers"
-        raise TypeError(msg)
+        raise WrongTypeError(msg)
     if isinstance(ids, np.ndarray) or ids.dtype.kind == "u":
         wrong = _outside(np.asarray(ids[:]), lowest)
         if len(wrong):
@@ -73,6 +78,24 @@ def _outside(ids: NDArray[Any], lowest: int) -> NDArray[Any]:
     """Return the ids below ``lowest`` or above 2**63 - 1."""
     # numpy compares integers exactly, whatever their types.
     return ids[(ids < lowest) | (ids > _LARGEST)]
+
+
+def check_unique(ids: Any, what: str) -> None:
+    """Raise ShapeMismatchError if an id of an array in memory occurs more than once."""
+    if isinstance(ids, np.ndarray) and len(repeated := repeated_values(ids)):
+        msg = f"{what} have the id {repeated[0]} more than once; expected each once"
+        raise ShapeMismatchError(msg)
+
+
+def check_name(name: Any, what: str) -> None:
+    """Raise an error unless ``name`` is text that NWB can store as a name."""
+    if not isinstance(name, str):
+        msg = f"{what} is {name!r}; expected text"
+        raise WrongTypeError(msg)
+    is_text = not any(character == "\0" or "\ud800" <= character <= "\udfff" for character in name)
+    if not name.strip() or name in {".", ".."} or not is_text:
+        msg = f"{what} is {name!r}; expected a name"
+        raise ShapeMismatchError(msg)
 
 
 def some_of(values: NDArray[Any]) -> str:

@@ -434,6 +434,7 @@ def _join_spikes(
         # A cell may be silent in one part of a run only.
         silent=np.setdiff1d(np.concatenate(silent), ids) if silent else None,
         intervals=intervals,
+        checked=False,
     )
 
 

@@ -2,14 +2,21 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import prod
+from math import isfinite, prod
+from numbers import Real
 from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ndx_simulation_output.errors import RecordingError, ShapeMismatchError, UnitError
-from ndx_simulation_output.recording.arrays import LazyArray
+from ndx_simulation_output.errors import (
+    RecordingError,
+    ShapeMismatchError,
+    UnitError,
+    WrongTypeError,
+)
+from ndx_simulation_output.recording.arrays import LazyArray, as_array
+from ndx_simulation_output.recording.ids import check_ids
 from ndx_simulation_output.recording.units import UNKNOWN, Unit, as_unit
 
 QuantityKind = Literal["parameter", "variable", ""]
@@ -41,8 +48,15 @@ class Quantity:
     unit: Unit = UNKNOWN
 
     def __post_init__(self) -> None:
-        """Check the unit."""
-        object.__setattr__(self, "unit", as_unit(self.unit, f"quantity {self.name!r}"))
+        """Check name and unit, and make lists and numbers arrays."""
+        where = f"quantity {self.name!r}"
+        for text in (self.name, self.locality, self.kind, self.declared_type):
+            if not isinstance(text, str):
+                msg = f"name, locality, kind or type of {where} is {text!r:.60}; expected text"
+                raise WrongTypeError(msg)
+        values = as_array(self.values, f"values of {where}", ndim=None, kinds=None)
+        object.__setattr__(self, "values", values)
+        object.__setattr__(self, "unit", as_unit(self.unit, where))
 
 
 @dataclass(frozen=True)
@@ -61,6 +75,9 @@ class PopulationSnapshot:
     def __post_init__(self) -> None:
         """Check the shapes of the quantities."""
         where = f"population {self.name!r}"
+        geometry = as_array(self.geometry, f"the geometry of {where}", kinds="iu")
+        object.__setattr__(self, "geometry", tuple(map(int, geometry)))
+        object.__setattr__(self, "quantities", _as_tuple(self.quantities, Quantity, where))
         if any(length < 1 for length in self.geometry):
             msg = f"the geometry of {where} is {self.geometry}; expected lengths of at least 1"
             raise ShapeMismatchError(msg)
@@ -101,6 +118,16 @@ class ProjectionSnapshot:
     def __post_init__(self) -> None:
         """Check that rows and quantities agree with the number of synapses."""
         where = f"projection {self.name!r}"
+        object.__setattr__(self, "quantities", _as_tuple(self.quantities, Quantity, where))
+        for name in ("post_ranks", "ends", "pre_ranks"):
+            values = as_array(getattr(self, name), f"{name} of {where}", kinds="iu")
+            if isinstance(values, np.ndarray):
+                check_ids(values, f"{name} of {where}")
+            object.__setattr__(self, name, values)
+        for name in ("delays", "delay_steps"):
+            if getattr(self, name) is not None:
+                values = as_array(getattr(self, name), f"{name} of {where}", ndim=None)
+                object.__setattr__(self, name, values)
         names = (self.name, self.pre, self.post, *(self.targets or ()), self.model)
         _check_text(where, *names, *(item.name for item in self.quantities))
         rows, synapses = tuple(self.post_ranks.shape), tuple(self.pre_ranks.shape)
@@ -159,11 +186,11 @@ class ProjectionSnapshot:
         if unknown := [key for key in units if key not in values]:
             msg = f"units are set for {unknown} of projection {name!r}; values: {list(values)}"
             raise UnitError(msg)
-        targets = np.asarray(post_ranks)
+        targets = np.asarray(as_array(post_ranks, f"post_ranks of projection {name!r}", kinds="iu"))
         order = np.argsort(targets, kind="stable")
 
         def sort(what: str, array: ArrayLike) -> NDArray[Any]:
-            found = np.asarray(array)
+            found = np.asarray(as_array(array, f"{what} of projection {name!r}", ndim=None))
             if found.shape != targets.shape:
                 msg = (
                     f"{what} of projection {name!r} have shape {found.shape}; expected "
@@ -219,7 +246,25 @@ class NetworkSnapshot:
     def __post_init__(self) -> None:
         """Check that step and seed are integers of 64 bits, and that names can be stored."""
         where = f"state {self.name!r}"
+        for what, kind in (
+            ("populations", PopulationSnapshot),
+            ("projections", ProjectionSnapshot),
+        ):
+            object.__setattr__(self, what, _as_tuple(getattr(self, what), kind, where))
+        for what in ("name", "simulator", "simulator_version", "not_contained"):
+            if not isinstance(text := getattr(self, what), str | None):
+                msg = f"the {what} of {where} is {text!r:.60}; expected text"
+                raise WrongTypeError(msg)
         _check_text(where, self.name, self.simulator, self.not_contained, *self.constants)
+        numbers = {what: getattr(self, what) for what in ("time", "time_step", "step", "seed")}
+        for what, value in {**numbers, **self.constants}.items():
+            is_number = isinstance(value, Real) and not isinstance(value, bool)
+            if value is not None and not is_number:
+                msg = f"the {what} of {where} is {value!r:.60}; expected a number"
+                raise WrongTypeError(msg)
+        if any(value is not None and not isfinite(value) for value in numbers.values()):
+            msg = f"a time of {where} is not finite: {numbers}; expected finite numbers"
+            raise ShapeMismatchError(msg)
         for what in ("step", "seed"):
             value = getattr(self, what)
             if value is not None and (value != int(value) or not 0 <= value <= _LARGEST_INTEGER):
@@ -230,6 +275,15 @@ class NetworkSnapshot:
     def parts(self) -> tuple[PopulationSnapshot | ProjectionSnapshot, ...]:
         """The populations, and after them the projections."""
         return (*self.populations, *self.projections)
+
+
+def _as_tuple(items: Any, kind: type, where: str) -> tuple[Any, ...]:
+    """Return a list or tuple as a tuple; raise WrongTypeError if an item is of another type."""
+    is_listed = isinstance(items, list | tuple)
+    if not is_listed or not all(isinstance(item, kind) for item in items):
+        msg = f"{where} has {items!r:.60}; expected a tuple of {kind.__name__}"
+        raise WrongTypeError(msg)
+    return tuple(items)
 
 
 def _check_text(where: str, *texts: str | None) -> None:

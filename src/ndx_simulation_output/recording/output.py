@@ -1,23 +1,34 @@
 """Output of a run: reports, spikes, extracellular potentials and run parameters."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import InitVar, dataclass, field
+from numbers import Integral, Real
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ndx_simulation_output.errors import NothingRecordedError, ShapeMismatchError
+from ndx_simulation_output.errors import (
+    NothingRecordedError,
+    ShapeMismatchError,
+    WrongTypeError,
+)
 from ndx_simulation_output.recording.array_groups import ArrayGroup
-from ndx_simulation_output.recording.arrays import LazyArray
+from ndx_simulation_output.recording.arrays import LazyArray, as_array, as_seconds
 from ndx_simulation_output.recording.compartments import CompartmentTable
 from ndx_simulation_output.recording.display import html_summary
-from ndx_simulation_output.recording.ids import as_ids, check_ids, some_of
+from ndx_simulation_output.recording.ids import (
+    as_ids,
+    check_ids,
+    check_name,
+    check_unique,
+    some_of,
+)
 from ndx_simulation_output.recording.network import NetworkSnapshot
-from ndx_simulation_output.recording.times import RegularTimes, Times, Timestamps
+from ndx_simulation_output.recording.times import RegularTimes, Times, Timestamps, as_times
 from ndx_simulation_output.recording.traces import Traces, read_in_unit, to_dask
-from ndx_simulation_output.recording.units import UNKNOWN, Unit
+from ndx_simulation_output.recording.units import UNKNOWN, Unit, as_unit
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -37,6 +48,27 @@ class Electrodes:
     columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     provenance: Provenance = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Check ids and shapes."""
+        ids = np.asarray(as_array(self.ids, "ids of electrodes", kinds="iu")[:])
+        check_ids(ids, "electrodes")
+        check_unique(ids, "electrodes")
+        positions = np.asarray(
+            as_array(self.positions, "positions of electrodes", ndim=2)[:], float
+        )
+        columns = {
+            name: as_array(values, f"{name} of electrodes", ndim=None, kinds=None)
+            for name, values in self.columns.items()
+        }
+        expected: dict[str, tuple[Any, tuple[int, ...]]]
+        expected = {name: (array, (len(ids),)) for name, array in columns.items()}
+        expected["positions"] = positions, (len(ids), 3)
+        for name, (array, shape) in expected.items():
+            if array.shape[: len(shape)] != shape:
+                msg = f"{name} of electrodes have shape {array.shape}; expected {shape}"
+                raise ShapeMismatchError(msg)
+        _set(self, ids=ids, positions=positions, columns=columns)
+
 
 @dataclass(frozen=True)
 class ExtracellularPotential:
@@ -52,6 +84,16 @@ class ExtracellularPotential:
 
     def __post_init__(self) -> None:
         """Check the channels, and that the shape of the data agrees with the times and channels."""
+        check_name(self.name, "the name of a potential")
+        where = f"potential {self.name!r}"
+        _set(
+            self,
+            data=as_array(self.data, f"the data of {where}", ndim=None, kinds="biufc"),
+            times=as_times(self.times, where),
+            channel_ids=as_array(self.channel_ids, f"channels of {self.name!r}", kinds="iu"),
+            unit=as_unit(self.unit, where),
+        )
+        _check_instances(where, Electrodes, electrodes=self.electrodes)
         expected = (self.times.count, len(self.channel_ids))
         if tuple(self.data.shape) != expected:
             msg = (
@@ -60,6 +102,7 @@ class ExtracellularPotential:
             )
             raise ShapeMismatchError(msg)
         check_ids(self.channel_ids, f"channels of {self.name!r}")
+        check_unique(self.channel_ids, f"channels of {self.name!r}")
 
     def find(self, channels: Iterable[int] | int | None = None) -> NDArray[np.intp]:
         """Return the column index of each channel id, in this order; by default of all.
@@ -127,6 +170,17 @@ class Report:
 
     def __post_init__(self) -> None:
         """Check that the shape of the data agrees with the times and compartments."""
+        check_name(self.name, "the name of a report")
+        where = f"report {self.name!r}"
+        check_name(self.report, f"the original name of {where}")
+        _check_instances(where, str, variable=self.variable, description=self.description)
+        _check_table(where, self.compartments)
+        _set(
+            self,
+            data=as_array(self.data, f"the data of {where}", ndim=None, kinds="biufc"),
+            times=as_times(self.times, where),
+            unit=as_unit(self.unit, where),
+        )
         expected = (self.times.count, self.compartments.n_compartments)
         if tuple(self.data.shape) != expected:
             msg = (
@@ -256,7 +310,14 @@ class Spikes:
 
     ``node_ids``, ``times`` (s) and each of ``columns`` have shape (spike,). ``silent`` are the ids
     of recorded cells without spikes, ``intervals`` the times during which the cells were recorded,
-    shape (interval, 2) in seconds; both are None if they are not known.
+    shape (interval, 2) in seconds; both are None if they are not known. With ``checked=False``, for
+    the spikes of files, times need not be finite.
+
+    Raises
+    ------
+    ShapeMismatchError
+        If lengths differ, a time is not finite, or an id is not an integer from 0 to 2**63 - 1.
+
     """
 
     population: str
@@ -266,15 +327,31 @@ class Spikes:
     provenance: Provenance = field(default_factory=dict)
     silent: NDArray[Any] | None = None
     intervals: NDArray[np.float64] | None = None
+    checked: InitVar[bool] = field(default=True, kw_only=True)
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, checked: bool) -> None:
         """Check the ids, and the shapes of ids, times and intervals."""
-        if self.intervals is not None and self.intervals.shape[1:] != (2,):
-            msg = (
-                f"the intervals of the spikes of population {self.population!r} have shape "
-                f"{self.intervals.shape}; expected (interval, 2)"
-            )
-            raise ShapeMismatchError(msg)
+        check_name(self.population, "the name of a population")
+        of_population = f"of population {self.population!r}"
+        _set(
+            self,
+            node_ids=as_array(self.node_ids, f"node ids {of_population}", kinds="iu")[:],
+            times=as_seconds(self.times, f"spike times {of_population}"),
+            columns={
+                name: as_array(values, f"{name} of the spikes {of_population}", kinds=None)
+                for name, values in self.columns.items()
+            },
+        )
+        if self.silent is not None:
+            silent = as_array(self.silent, f"silent cells {of_population}", kinds="iu")[:]
+            _set(self, silent=silent)
+        if self.intervals is not None:
+            what = f"the intervals of the spikes {of_population}"
+            intervals = np.asarray(as_array(self.intervals, what, ndim=None)[...], np.float64)
+            _set(self, intervals=intervals)
+            if intervals.ndim != 2 or intervals.shape[1] != 2:
+                msg = f"{what} have shape {intervals.shape}; expected (interval, 2)"
+                raise ShapeMismatchError(msg)
         check_ids(self.node_ids, f"node ids of population {self.population!r}")
         if self.silent is not None:
             check_ids(self.silent, f"silent cells of population {self.population!r}")
@@ -285,6 +362,29 @@ class Spikes:
                 "lengths"
             )
             raise ShapeMismatchError(msg)
+        for name, values in self.columns.items():
+            if values.shape[0] != len(self.times):
+                msg = (
+                    f"{name} of the spikes {of_population} has {values.shape[0]} values; expected "
+                )
+                msg += f"{len(self.times)}"
+                raise ShapeMismatchError(msg)
+        if checked:
+            self._check_values()
+
+    def _check_values(self) -> None:
+        """Raise ShapeMismatchError for values that no simulator records."""
+        where = f"of population {self.population!r}"
+        if not (is_finite := np.isfinite(self.times)).all():
+            wrong = int(np.argmin(is_finite))
+            msg = f"spike {wrong} {where} is at {self.times[wrong]} s; expected finite times"
+            raise ShapeMismatchError(msg)
+        if self.intervals is not None and not (self.intervals[:, 0] <= self.intervals[:, 1]).all():
+            msg = f"the intervals of the spikes {where} are {self.intervals.tolist()}; expected a "
+            msg += "start and a later end each"
+            raise ShapeMismatchError(msg)
+        if self.silent is not None:
+            check_unique(self.silent, f"silent cells {where}")
 
     def _repr_html_(self) -> str:
         """Return a summary for a notebook."""
@@ -303,6 +403,25 @@ class Run:
     seed: int | None = None
     configuration: str | None = None
     morphology: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check the types, and that numbers are finite."""
+        for name in ("simulator", "simulator_version", "configuration", "morphology"):
+            _check_instances("the run", str, **{name: getattr(self, name)})
+        for name in ("time_step", "duration", "temperature", "seed"):
+            value: Any = getattr(self, name)
+            expected = Integral if name == "seed" else Real
+            if value is None:
+                continue
+            is_number = isinstance(value, expected) and not isinstance(value, bool)
+            if not is_number:
+                msg = f"{name} of the run is {value!r}; expected a number"
+                raise WrongTypeError(msg)
+            least = {"time_step": np.nextafter(0, 1), "duration": 0}.get(name, -np.inf)
+            if not (np.isfinite(float(value)) and value >= least and abs(value) < 2.0**63):
+                msg = f"{name} of the run is {value!r}; expected a possible {name}"
+                raise ShapeMismatchError(msg)
+            _set(self, **{name: int(value) if name == "seed" else float(value)})
 
 
 @dataclass(frozen=True)
@@ -325,6 +444,59 @@ class SimulationOutput:
     notes: tuple[str, ...] = ()
     provenance: Provenance = field(default_factory=dict)
     close: Callable[[], None] = lambda: None
+
+    def __post_init__(self) -> None:
+        """Check the types of all parts, and add notes on times that may be in another unit."""
+        kinds = {
+            "reports": Report,
+            "spikes": Spikes,
+            "potentials": ExtracellularPotential,
+            "arrays": ArrayGroup,
+            "networks": NetworkSnapshot,
+            "notes": str,
+        }
+        for name, kind in kinds.items():
+            items = getattr(self, name)
+            if isinstance(items, str) or not isinstance(items, Iterable):
+                msg = f"{name} of an output are {items!r:.60}; expected a tuple of {kind.__name__}"
+                raise WrongTypeError(msg)
+            _set(self, **{name: tuple(items)})
+            for number, item in enumerate(getattr(self, name)):
+                _check_instances("an output", kind, **{f"{name}[{number}]": item})
+        if not isinstance(self.run, Run):
+            msg = f"the run of an output is {self.run!r:.60}; expected a Run"
+            raise WrongTypeError(msg)
+        for section, values in self.session.items():
+            if not isinstance(values, Mapping):
+                msg = f"section {section!r} of the session is {values!r:.60}; expected NWBFile or "
+                raise WrongTypeError(msg + "Subject, each with keys and values")
+        doubts = [note for note in self._doubtful_times() if note not in self.notes]
+        _set(self, notes=(*self.notes, *doubts))
+
+    def _doubtful_times(self) -> Iterator[str]:
+        """Yield notes on times that contradict the run by a factor of a hundred or more."""
+        last = {f"report {one.name!r}": _last_time(one.times) for one in self.reports}
+        last |= {f"potential {one.name!r}": _last_time(one.times) for one in self.potentials}
+        last |= {
+            f"the spikes of {one.population!r}": float(one.times.max(initial=0.0))
+            for one in self.spikes
+        }
+        ends = {
+            f"the spikes of {one.population!r}": float(one.intervals.max(initial=0.0))
+            for one in self.spikes
+            if one.intervals is not None
+        }
+        for what, seconds in last.items():
+            end = ends.get(what, self.run.duration)
+            if end and seconds > _DOUBTFUL * end:
+                until = f"{seconds:g} s, but the run until {end:g} s"
+                yield f"{what} last until {until}: are their times in ms?"
+        for report in self.reports:
+            rate = getattr(report.times, "rate", None)
+            step = self.run.time_step
+            if rate and step and rate * step > _DOUBTFUL:
+                steps = f"a sample each {1 / rate:g} s, but the time step is {step:g} s"
+                yield f"report {report.name!r} has {steps}: is it in ms?"
 
     def __getitem__(self, name: str) -> Report:
         """Return the report of this name.
@@ -360,6 +532,38 @@ class SimulationOutput:
         self.close()
 
 
+_DOUBTFUL = 100
+"""Times that are longer than a run by this factor may be in another unit."""
+
+
+def _set(item: Any, **values: Any) -> None:
+    """Set fields of a frozen dataclass while it is created."""
+    for name, value in values.items():
+        object.__setattr__(item, name, value)
+
+
+def _check_instances(where: str, kind: type, **values: Any) -> None:
+    """Raise WrongTypeError if a value is neither None nor of this type."""
+    for name, value in values.items():
+        if value is not None and not isinstance(value, kind):
+            msg = f"{name} of {where} is {value!r:.60}; expected {kind.__name__}"
+            raise WrongTypeError(msg)
+
+
+def _check_table(where: str, compartments: Any) -> None:
+    if not isinstance(compartments, CompartmentTable):
+        msg = f"the compartments of {where} are {compartments!r:.60}; expected a CompartmentTable"
+        raise WrongTypeError(msg)
+
+
+def _last_time(times: Times) -> float:
+    """Return the last time (s), 0.0 if there is none or if it must be read from a file."""
+    if isinstance(times, RegularTimes):
+        return times.start + times.count / times.rate
+    is_known = isinstance(times.values, np.ndarray) and times.count
+    return float(times.values[-1]) if is_known else 0.0
+
+
 def _labels(table: CompartmentTable, columns: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
     """Read the columns with one value for each compartment."""
     dimensions = {"cell", "time", "compartment"}
@@ -383,7 +587,7 @@ class StreamedReport:
     ------
     ShapeMismatchError
         If the start is not finite, the rate is not positive, or there is a start without a rate.
-    TypeError
+    WrongTypeError
         If the type is neither integer nor float.
 
     Example
@@ -408,6 +612,15 @@ class StreamedReport:
 
     def __post_init__(self) -> None:
         """Check start, rate and type."""
+        where = f"report {self.name!r}"
+        check_name(self.name, "the name of a report")
+        _check_table(where, self.compartments)
+        _check_instances(where, Real, start=self.start, rate=self.rate)
+        _check_instances(where, Integral, steps=self.steps)
+        if self.steps is not None and self.steps < 1:
+            msg = f"steps of {where} are {self.steps}; expected at least 1"
+            raise ShapeMismatchError(msg)
+        _set(self, unit=as_unit(self.unit, where))
         if self.rate is None and self.start:
             msg = (
                 f"report {self.name!r} starts at {self.start} s and has no rate; expected both, or "
@@ -415,9 +628,14 @@ class StreamedReport:
             )
             raise ShapeMismatchError(msg)
         _ = self._times
-        if np.dtype(self.dtype).kind not in "iuf":
+        try:
+            is_number = np.dtype(self.dtype).kind in "iuf"
+        except TypeError:
+            is_number = False
+        if not is_number:
             msg = f"report {self.name!r} has the type {self.dtype}; expected integers or floats"
-            raise TypeError(msg)
+            raise WrongTypeError(msg)
+        _ = self.empty
 
     @property
     def empty(self) -> Report:

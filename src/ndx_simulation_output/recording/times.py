@@ -2,12 +2,14 @@
 
 import math
 from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ndx_simulation_output.errors import ShapeMismatchError
-from ndx_simulation_output.recording.arrays import LazyArray
+from ndx_simulation_output.errors import ShapeMismatchError, WrongTypeError
+from ndx_simulation_output.recording.arrays import LazyArray, as_array
 
 # Times are rounded to a millionth of a sample: times that users write, such as 0.3, are not exact
 # multiples of a step such as 0.0001.
@@ -23,8 +25,15 @@ class RegularTimes:
     count: int
 
     def __post_init__(self) -> None:
-        """Check that the start is finite and the rate positive."""
-        if not (np.isfinite(self.start) and np.isfinite(self.rate) and self.rate > 0):
+        """Check that the start is finite, the rate positive, and the count an integer."""
+        for name in ("start", "rate", "count"):
+            value = getattr(self, name)
+            expected = Integral if name == "count" else Real
+            if not isinstance(value, expected) or isinstance(value, bool):
+                msg = f"the {name} of regular times is {value!r}; expected a number"
+                raise WrongTypeError(msg)
+        is_possible = np.isfinite(self.start) and np.isfinite(self.rate) and self.rate > 0
+        if not is_possible or self.count < 0:
             msg = f"regular times need a finite start and a positive rate, not {self}"
             raise ShapeMismatchError(msg)
 
@@ -51,9 +60,26 @@ class RegularTimes:
 
 @dataclass(frozen=True)
 class Timestamps:
-    """One time (s) for each row, ascending; ``values`` has shape (time,)."""
+    """One time (s) for each row; ``values`` has shape (time,), and no time is before the last one.
+
+    Values in memory are checked at once, others when a window is read.
+
+    Raises
+    ------
+    ShapeMismatchError
+        If times descend, or are not finite numbers.
+
+    """
 
     values: LazyArray
+
+    def __post_init__(self) -> None:
+        """Check the type of the values and, in memory, their order."""
+        values = as_array(self.values, "timestamps")
+        if isinstance(values, np.ndarray):
+            values = np.asarray(values, np.float64)
+            _check_order(values)
+        object.__setattr__(self, "values", values)
 
     @property
     def count(self) -> int:
@@ -63,6 +89,8 @@ class Timestamps:
     def window(self, start: float | None, stop: float | None) -> slice:
         """Return the rows whose time t satisfies ``start <= t < stop`` (s)."""
         values = np.asarray(self.values[:])
+        if not isinstance(self.values, np.ndarray):
+            _check_order(values)
         first = 0 if start is None else int(np.searchsorted(values, start))
         last = self.count if stop is None else int(np.searchsorted(values, stop))
         return slice(first, max(first, last))
@@ -74,6 +102,28 @@ class Timestamps:
     def part(self, rows: slice) -> "Timestamps":
         """Return the times of adjacent rows."""
         return Timestamps(self.seconds(rows))
+
+
+def _check_order(seconds: NDArray[Any]) -> None:
+    """Raise ShapeMismatchError unless times are finite and do not descend."""
+    is_right = np.isfinite(seconds)
+    is_right[1:] &= seconds[1:] >= seconds[:-1]
+    if not is_right.all():
+        row = int(np.argmin(is_right))
+        shown = ", ".join(map(str, seconds[max(row - 1, 0) : row + 1].tolist()))
+        msg = f"timestamps do not ascend, or are not finite, in row {row}: {shown}"
+        raise ShapeMismatchError(msg)
+
+
+def as_times(times: Any, where: str) -> "Times":
+    """Return the times of ``where``, given as ``Times`` or as the seconds of each row."""
+    if isinstance(times, RegularTimes | Timestamps):
+        return times
+    try:
+        return Timestamps(as_array(times, "timestamps"))
+    except ShapeMismatchError as error:
+        msg = f"{where}: {error}"
+        raise type(error)(msg) from error
 
 
 Times = RegularTimes | Timestamps

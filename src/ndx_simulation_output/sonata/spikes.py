@@ -120,7 +120,8 @@ def spikes_from_source(
     lost = source.view(np.int64) - (in_seconds * per_second).view(np.int64)
     small = not len(lost) or np.abs(lost).max() <= np.iinfo(np.int8).max
     columns = {_ROUNDING: lost.astype(np.int8 if small else np.int64)} if lost.any() else {}
-    return Spikes(population, ids, in_seconds, columns, {**provenance, "per_second": per_second})
+    facts = {**provenance, "per_second": per_second}
+    return Spikes(population, ids, in_seconds, columns, facts, checked=False)
 
 
 def notes_of_spikes(populations: Sequence[Spikes]) -> Iterator[str]:

@@ -467,6 +467,7 @@ def _joined(population: str, parts: Sequence[Spikes]) -> Spikes:
         np.concatenate([part.times for part in parts]),
         silent=np.setdiff1d(np.concatenate(silent), ids) if silent else None,
         intervals=_united(np.concatenate(intervals)) if intervals else None,
+        checked=False,
     )
 
 
@@ -513,4 +514,5 @@ def _unpacked(frame: bytes) -> Iterator[Spikes]:
             times,
             silent=None if silent is None else np.array(silent, dtype),
             intervals=None if intervals is None else np.reshape(intervals, (-1, 2)),
+            checked=False,
         )
