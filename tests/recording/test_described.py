@@ -320,7 +320,7 @@ def test_times_that_may_be_in_milliseconds_are_told_of():
 
     notes = replace(output, run=run).notes
 
-    assert [note.partition(" last until ")[0] for note in notes[:2]] == [
+    assert [note.partition(" last ")[0] for note in notes[:2]] == [
         "report 'v'",
         "the spikes of 'exc'",
     ]

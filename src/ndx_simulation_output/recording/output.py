@@ -475,22 +475,25 @@ class SimulationOutput:
 
     def _doubtful_times(self) -> Iterator[str]:
         """Yield notes on times that contradict the run by a factor of a hundred or more."""
-        last = {f"report {one.name!r}": _last_time(one.times) for one in self.reports}
-        last |= {f"potential {one.name!r}": _last_time(one.times) for one in self.potentials}
-        last |= {
-            f"the spikes of {one.population!r}": float(one.times.max(initial=0.0))
-            for one in self.spikes
-        }
-        ends = {
-            f"the spikes of {one.population!r}": float(one.intervals.max(initial=0.0))
+        spans = {f"report {one.name!r}": _span(one.times) for one in self.reports}
+        spans |= {f"potential {one.name!r}": _span(one.times) for one in self.potentials}
+        for one in self.spikes:
+            finite = one.times[np.isfinite(one.times)]
+            spans[f"the spikes of {one.population!r}"] = (
+                float(np.ptp(finite)) if len(finite) else 0.0
+            )
+        recorded = {
+            f"the spikes of {one.population!r}": float(np.ptp(one.intervals))
+            if one.intervals.size
+            else 0.0
             for one in self.spikes
             if one.intervals is not None
         }
-        for what, seconds in last.items():
-            end = ends.get(what, self.run.duration)
-            if end and seconds > _DOUBTFUL * end:
-                until = f"{seconds:g} s, but the run until {end:g} s"
-                yield f"{what} last until {until}: are their times in ms?"
+        for what, seconds in spans.items():
+            of_run = recorded.get(what, self.run.duration)
+            if of_run and seconds > _DOUBTFUL * of_run:
+                found = f"{seconds:g} s, but the run {of_run:g} s"
+                yield f"{what} last {found}: are their times in ms?"
         for report in self.reports:
             rate = getattr(report.times, "rate", None)
             step = self.run.time_step
@@ -556,12 +559,12 @@ def _check_table(where: str, compartments: Any) -> None:
         raise WrongTypeError(msg)
 
 
-def _last_time(times: Times) -> float:
-    """Return the last time (s), 0.0 if there is none or if it must be read from a file."""
+def _span(times: Times) -> float:
+    """Return the time (s) from the first to the last row, 0.0 if it must be read from a file."""
     if isinstance(times, RegularTimes):
-        return times.start + times.count / times.rate
+        return times.count / times.rate
     is_known = isinstance(times.values, np.ndarray) and times.count
-    return float(times.values[-1]) if is_known else 0.0
+    return float(times.values[-1] - times.values[0]) if is_known else 0.0
 
 
 def _labels(table: CompartmentTable, columns: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
