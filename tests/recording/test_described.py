@@ -277,7 +277,10 @@ def test_two_populations_with_one_variable_are_told_what_to_name(tmp_path):
     with pytest.raises(NameClashError) as caught:
         written(SimulationOutput(both), tmp_path / "run.nwb")
 
-    assert re.search("two reports are named 'v': report 'v' of population 'exc' and report 'v' of", str(caught.value))
+    assert re.search(
+        "two reports are named 'v': report 'v' of population 'exc' and report 'v' of",
+        str(caught.value),
+    )
     assert "such as 'v_exc' and 'v_inh'" in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
