@@ -9,6 +9,7 @@ from typing import Any
 import ANNarchy
 import numpy as np
 import pytest
+from ANNarchy.extensions.bold import BoldMonitor, balloon_RN
 from scipy.sparse import lil_matrix
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "plain",
     "read_facts",
     "refused",
+    "timed",
     "warned",
     "write_facts",
 ]
@@ -55,6 +57,9 @@ class Model:
 
     def simulate(self, duration: float) -> None:
         (self.network or ANNarchy).simulate(duration)
+
+    def reset(self) -> None:
+        (self.network or ANNarchy).reset()
 
     @property
     def step(self) -> int:
@@ -123,6 +128,38 @@ def plain(n_rows: int = 6) -> Model:
     model.projection(exc, inh, "forward", synapse()).connect_from_sparse(matrix)
     back = model.projection(inh, exc, "back", synapse())
     back.connect_all_to_all(weights=0.125)
+    return model
+
+
+def timed() -> Model:
+    """A network whose variables are the time; its attribute ``measured`` is a BOLD monitor.
+
+    ``gaps`` has synapses of the neurons 0 and 2 alone. ANNarchy 5 accepts two populations ``twin``.
+    """
+    model = Model(dt=0.1)
+    clock = ANNarchy.Neuron(
+        parameters="own_number = 0.0",
+        equations="clk = t\nwhole = t : population\nnumber = own_number\nv += 0.3",
+        spike="v > 2.0",
+        reset="v = 0.0",
+    )
+    synapse = ANNarchy.Synapse(
+        equations="x = t\nrows = t : postsynaptic\nwhole = t : projection",
+        pre_spike="g_target += w",
+    )
+    cells = model.population((2, 2), clock, "cells")
+    cells.own_number = np.arange(4.0).reshape(2, 2)
+    three, pair = model.population(3, clock, "three"), model.population(2, clock, "pair")
+    model.projection(three, pair, "forward", synapse).connect_all_to_all(weights=0.0)
+    matrix = lil_matrix((3, 3))
+    for pre in range(3):
+        matrix.rows[pre], matrix.data[pre] = [0, 2], [0.1, 0.2]
+    model.projection(three, three, "gaps", synapse).connect_from_sparse(matrix)
+    model.twins = [model.population(2, clock, "twin") for _ in range(1 + FIVE)]
+    rates = model.population(3, ANNarchy.Neuron(equations="r = 1.0"), "rates")
+    how = {"populations": [rates], "recorded_variables": ["I_CBF", "BOLD"]}
+    make = model.network.boldmonitor if FIVE else BoldMonitor
+    model.measured = make(bold_model=balloon_RN(), mapping={"I_CBF": "r"}, **how)
     return model
 
 

@@ -1,10 +1,13 @@
 """Scenarios with monitors of ANNarchy, each in a process: ``monitors.py NAME``.
 
-The variable ``n`` counts the time steps, so that its value is the time of a sample.
+The variable ``n`` counts the time steps, so that its value is the time of a sample. In the network
+``timed``, ``clk`` and the variables of whole populations and projections are the time.
 """
 
+import random
 import sys
 import warnings
+from collections import Counter
 from contextlib import suppress
 from datetime import datetime, timezone
 
@@ -21,7 +24,7 @@ from ndx_simulation_output.errors import (
     UnitError,
     UnitWarning,
 )
-from tests.annarchy.models import DT, Model, plain, refused, warned
+from tests.annarchy.models import DT, FIVE, Model, plain, refused, timed, warned
 
 UNITS = {"n": "1", "x": "1", "s": "1", "v": "mV", "w": "1"}
 
@@ -143,11 +146,13 @@ def pauses() -> None:
     model.simulate(4.0)
     exc.pause()
     model.simulate(3.0)
-    # After it is read, a paused monitor reports that it continued.
-    report, output = recorded(exc, "exc_n")
-    assert in_ms(report) == labels(report)
-    assert output.spikes[0].intervals.tolist() == [[0.0, 0.004]]
-    refused(RecordingError, "at which it ran as intervals=", recorded, exc, "exc_n")
+    # Reading the recordings of a paused monitor does not change what it reports.
+    for _ in range(2):
+        report, output = recorded(exc, "exc_n")
+        assert in_ms(report) == labels(report)
+        assert output.spikes[0].intervals.tolist() == [[0.0, 0.004]]
+    # After its own get, it reports that it continued.
+    exc.get(keep=True)
     late.start()
     exc.resume()
     model.simulate(5.0)
@@ -321,6 +326,277 @@ def files() -> None:
         assert "grid_1" in series.compartments.colnames
 
     refused(NothingRecordedError, "fails to save spikes", read_recordings, "spikes.hdf5", dt=DT)
+
+
+# Scenarios of the network ``timed``, whose time step is 0.1 ms
+
+TIMES = {"clk": "ms"}
+
+
+def true_times(monitor) -> list[float]:
+    """Return the recorded clock, which is the time in ms of each sample, without ``get``."""
+    values = np.asarray(monitor.cyInstance.clk, float)
+    return values[:, 0].round(9).tolist() if len(values) else []
+
+
+def check_times(monitor, **options):
+    """Check the times of a monitor; return its output."""
+    name = f"{monitor.object.name}_clk"
+    report, output = recorded(monitor, name, unit=TIMES, **options)
+    assert in_ms(report) == true_times(monitor), (in_ms(report)[:5], true_times(monitor)[:5])
+    return output
+
+
+def chunks() -> None:
+    """Monitors that are emptied after each chunk, of all phases and made at any time."""
+    model = timed()
+    part = model.parts["cells"]
+    monitors = [model.monitor(part, ["clk"], period=1.0, period_offset=0.3)]
+    model.compile()
+    monitors.append(model.monitor(part, ["clk"], period=0.7))
+    model.simulate(0.5)
+    monitors.append(model.monitor(part, ["clk", "spike"], period=1.0))
+    monitors.append(model.monitor(part, "clk", period=1.0, period_offset=0.2))
+    for chunk in (3.3, 3.2, 3.0, 3.0, 0.4, 2.7):
+        model.simulate(chunk)
+        for monitor in monitors:
+            if true_times(monitor):
+                check_times(monitor)
+            monitor.get()
+    # A reset sets the clock back, but does not change the phase of a monitor.
+    model.reset()
+    model.simulate(3.0)
+    for monitor in monitors:
+        check_times(monitor)
+    assert true_times(monitors[2]) == [0.5, 1.5, 2.5]
+    assert true_times(monitors[1]) == [0.0, 0.6, 1.2, 1.8, 2.4]
+
+
+def emptied_before() -> None:
+    """The phase of a monitor that was emptied is used if it is the only one, or given."""
+    model = timed()
+    model.compile()
+    model.simulate(0.5)
+    part = model.parts["cells"]
+    monitor, again, views = (model.monitor(part, ["clk"], period=1.0) for _ in range(3))
+    model.simulate(3.3)
+    for one in (monitor, again, views):
+        one.get()
+    model.simulate(3.0)
+    unknown = "10 times of the first sample are possible; pass the time in ms of the first sample"
+    refused(RecordingError, unknown, recordings, monitor, unit=TIMES)
+    refused(RecordingError, unknown, recordings, views, intervals={views: [(3.8, 6.8)]}, unit=TIMES)
+    wrong = {monitor: 3.9}
+    later = {monitor: 5.5}
+    refused(RecordingError, "from start=5.5 ms on", recordings, monitor, start=later, unit=TIMES)
+    refused(RecordingError, "is not among the 1", recordings, again, start=wrong, unit=TIMES)
+    fraction = {again: 4.55}
+    refused(RecordingError, "one of the steps of 0.1 ms", recordings, again, start=fraction)
+    check_times(monitor, start={monitor: 4.5})
+    # The time at which it was made is the time of a sample too.
+    check_times(again, start={again: 0.5})
+    check_times(views, intervals={views: [(3.8, 6.8)]}, start={views: 4.5})
+    for one in (monitor, again, views):
+        one.get()
+    model.simulate(3.0)
+    for one in (monitor, again, views):
+        check_times(one)
+    # Only a monitor of phase 8 has a single sample in these two steps.
+    short = model.monitor(part, ["clk"], period=0.2)
+    model.simulate(0.1)
+    short.get()
+    short.get()
+    model.simulate(0.1)
+    check_times(monitor)
+    none = recordings(short, unit={})
+    assert none.notes == ("left out: clk of cells, which was not recorded",)
+    model.simulate(0.2)
+    check_times(short)
+
+
+def histories() -> None:
+    """Whatever was done to monitors, times are right, or refused; with ``start`` they are right."""
+    warnings.simplefilter("ignore")
+    model = timed()
+    model.compile()
+    chosen, counts = random.Random(7), Counter()  # noqa: S311 - a choice of tests
+    monitors = []
+    for _ in range(40):
+        model.simulate(chosen.choice([0.1, 0.2, 0.6, 1.5]))
+        period = chosen.choice([0.1, 0.2, 0.5, 1.0, 2.0])
+        offset = chosen.choice([0, 0.1]) if period > 0.1 else 0
+        how = {"period": period, "period_offset": offset, "start": chosen.random() < 0.7}
+        monitors.append((model.monitor(model.parts["cells"], ["clk", "spike"], **how), how))
+    paused = {monitor: not how["start"] for monitor, how in monitors}
+    done = {monitor: [str(how)] for monitor, how in monitors}
+    for _ in range(12):
+        model.simulate(chosen.choice([0.1, 0.7, 1.0, 3.0, 4.0]))
+        for monitor, _ in monitors:
+            act = chosen.choice(["get", "keep", "pause", "start", "resume", "add", "add", ""])
+            done[monitor].append(act)
+            if act in {"get", "keep"}:
+                monitor.get(keep=act == "keep")
+            elif act == "pause":
+                monitor.pause()
+                paused[monitor] = True
+            elif act in {"start", "resume"} and paused[monitor]:
+                getattr(monitor, act)()
+                paused[monitor] = False
+            elif act == "add":
+                counts[_checked(monitor, done[monitor])] += 1
+    assert counts["right"] > 40, counts
+    assert counts["given"] > 3, counts
+
+
+def _checked(monitor, done) -> str:
+    reported = str(vars(monitor))
+    try:
+        output = recordings(monitor, unit=TIMES)
+    except RecordingError as error:
+        if "start={monitor: time}" not in str(error) or "intervals=" in str(error):
+            return "refused"
+        true = true_times(monitor)
+        with suppress(RecordingError):
+            output = recordings(monitor, start={monitor: true[0]}, unit=TIMES)
+            assert in_ms(output["cells_clk"]) == true, (done, true)
+            return "given"
+        return "refused"
+    assert str(vars(monitor)) == reported
+    if not output.reports:
+        return "empty"
+    assert in_ms(output["cells_clk"]) == true_times(monitor), (done, true_times(monitor))
+    return "right"
+
+
+def whole_parts() -> None:
+    """Variables of whole populations and projections have one column."""
+    model = timed()
+    parts = model.parts
+    view = parts["cells"][[3, 1]]
+    model.compile()
+    given = {
+        "everything": model.monitor(parts["cells"], ["clk", "whole", "spike"], period=0.5),
+        "view": model.monitor(view, ["whole", "number", "spike"]),
+        "synapses": model.monitor(parts["forward"], ["x", "rows", "whole"], period=2.0),
+        "dendrite": model.monitor(parts["forward"].dendrite(0), ["x", "rows", "whole"], period=2.0),
+        "alone": model.monitor(parts["forward"], ["whole"], period=2.0),
+    }
+    model.simulate(4.0)
+    nwbfile = nwb_file()
+    units = dict.fromkeys(["clk", "whole", "x", "rows"], "ms") | {"number": "1"}
+
+    notes = annarchy.add_recordings(nwbfile, given, unit=units)
+    with NWBHDF5IO("whole.nwb", "w") as io:
+        io.write(nwbfile)
+
+    assert notes == ("left out: spikes of cells that another monitor has too",)
+    assert validate(path="whole.nwb") == []
+    with open_output("whole.nwb") as output:
+        columns = {report.name: report.data.shape[1] for report in output.reports}
+        assert columns == {
+            "cells_clk": 4,
+            "cells_whole": 1,
+            "cells_whole_2": 1,
+            "cells_number": 2,
+            "forward_x": 6,
+            "forward_rows": 2,
+            "forward_whole": 1,
+            "forward_0_x": 3,
+            "forward_0_rows": 1,
+            "forward_0_whole": 1,
+            "forward_whole_2": 1,
+        }
+        for report in output.reports:
+            if report.name != "cells_number":
+                assert np.allclose(report.data[:, 0], in_ms(report)), report.name
+        assert output["cells_number"].data[0].tolist() == [3.0, 1.0]
+        assert np.asarray(output["cells_number"].compartments.cell_ids[:]).tolist() == [3, 1]
+        whole = output["forward_whole"].compartments
+        assert (whole.population, whole.columns["label"][0]) == (
+            "forward (projection)",
+            "whole projection",
+        )
+        assert "Recorded by view, monitor 2 of 5" in output["cells_whole_2"].description
+
+
+def one_of_many() -> None:
+    """A monitor that cannot be recorded does not keep the others from it."""
+    model = timed()
+    parts = model.parts
+    model.compile()
+    good = model.monitor(parts["cells"], ["clk"])
+    stopped = model.monitor(parts["cells"], ["whole", "number"])
+    wrong = model.monitor(parts["gaps"].dendrite(2), ["x"])
+    nothing = model.monitor(parts["cells"], ["whole"], start=False)
+    model.simulate(1.0)
+    stopped.stop()
+    nwbfile = nwb_file()
+
+    notes = annarchy.add_recordings(
+        nwbfile, [stopped, wrong, good, nothing], unit={"clk": "ms", "x": "1", "whole": "1"}
+    )
+
+    assert list(nwbfile.acquisition) == ["cells_clk"]
+    assert "which deletes its recordings" in notes[0]
+    assert "recorded another dendrite" in notes[1]
+    assert notes[2] == "left out: whole of cells, which was not recorded"
+    assert nwbfile.notes.splitlines() == list(notes)
+    refused(RecordingError, "was stopped", recordings, stopped)
+    refused(RecordingError, "expected a monitor of ANNarchy", recordings, [good, parts["cells"]])
+
+
+def bold() -> None:
+    """The object that ``boldmonitor`` returns is recorded, alone or in a list."""
+    model = timed()
+    measured = model.measured
+    plain_one = model.monitor(model.parts["rates"], ["r"])
+    model.compile()
+    model.simulate(0.5)
+    measured.start()
+    model.simulate(1.0)
+
+    outputs = []
+    for given in (measured, [plain_one, measured], {"signal": measured}):
+        output = recordings(given, unit={"BOLD": "1", "I_CBF": "1"} | _only(given, plain_one))
+        outputs.append(output["BOLD model RN_BOLD"].data)
+        assert in_ms(output["BOLD model RN_I_CBF"]) == [
+            0.5,
+            0.6,
+            0.7,
+            0.8,
+            0.9,
+            1.0,
+            1.1,
+            1.2,
+            1.3,
+            1.4,
+        ]
+    assert "Recorded by signal, monitor 1 of 1" in output.reports[0].description
+    given = recordings([measured], start={measured: 0.5}, unit={"BOLD": "1", "I_CBF": "1"})
+    assert given.reports[0].times.start == 0.0005
+    expected = measured.get("BOLD")
+    assert expected.shape == (10, 1)
+    assert all(np.array_equal(found, expected) for found in outputs)
+
+
+def _only(given, plain_one) -> dict[str, str]:
+    return {"r": "1"} if isinstance(given, list) and plain_one in given else {}
+
+
+def equal_names() -> None:
+    """ANNarchy 5 accepts two populations of one name; their recordings are not mixed."""
+    if not FIVE:
+        return
+    model = timed()
+    model.compile()
+    monitors = [model.monitor(one, ["clk", "spike"]) for one in model.twins]
+    model.simulate(1.0)
+
+    output = recordings(monitors, unit=TIMES)
+
+    assert [report.population for report in output.reports] == ["twin", "twin_2"]
+    assert [spikes.population for spikes in output.spikes] == ["twin", "twin_2"]
+    assert output.notes == ("two parts are named twin; the recordings of one are named twin_2",)
 
 
 if __name__ == "__main__":

@@ -47,7 +47,9 @@ def test_samples_of_other_synapses_are_refused_even_if_their_number_is_equal(sam
 
 
 def test_monitors_of_two_networks_are_refused():
-    first, second = (SimpleNamespace(net_id=number) for number in (1, 2))
+    first, second = (
+        SimpleNamespace(net_id=number, times=None, variables=[], get=None) for number in (1, 2)
+    )
 
     with pytest.raises(NameClashError, match="belong to 2 networks"):
         recordings([first, second])

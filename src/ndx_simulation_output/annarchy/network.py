@@ -20,6 +20,7 @@ from ndx_simulation_output.annarchy.reading import (
     SynapseRows,
     read_delays,
     read_names,
+    to_seconds,
 )
 from ndx_simulation_output.errors import (
     RecordingError,
@@ -202,9 +203,9 @@ def snapshot(
         populations=tuple(map(_population, live.populations)) if populations else (),
         projections=tuple(_projections(live)) if projections else (),
         constants=_constants(live),
-        time=step * live.dt / 1000,
+        time=to_seconds(step, live.dt),
         step=step,
-        time_step=live.dt / 1000,
+        time_step=to_seconds(1, live.dt),
         seed=live.seed,
         simulator=SIMULATOR,
         simulator_version=simulator_version(),

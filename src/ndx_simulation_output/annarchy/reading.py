@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import pairwise
 from math import inf, prod
 from pathlib import Path
@@ -135,9 +136,9 @@ class _StateReader:
             name=name,
             populations=tuple(populations),
             projections=tuple(projections),
-            time=None if step is None or self.dt is None else step * self.dt / 1000,
+            time=None if step is None or self.dt is None else to_seconds(step, self.dt),
             step=step,
-            time_step=None if self.dt is None else self.dt / 1000,
+            time_step=None if self.dt is None else to_seconds(1, self.dt),
             simulator=SIMULATOR,
             not_contained=NOT_CONTAINED,
             provenance={
@@ -542,6 +543,25 @@ def read_delays(value: Any, rows: SynapseRows, dt: float | None) -> Delays:
     return _from_ms(values, dt)
 
 
+def to_seconds(steps: Any, dt: float) -> Any:
+    """Return the times of time steps of ``dt`` ms in seconds, rounded once.
+
+    Example
+    -------
+    >>> to_seconds(132, 0.1), 132 * 0.1 / 1000
+    (0.0132, 0.013200000000000002)
+
+    """
+    if not np.isfinite(dt):
+        return steps * dt / 1000
+    step = Fraction(repr(float(dt))) / 1000
+    largest = int(np.max(np.abs(steps), initial=1))
+    # Up to this number, integers are exact as floats, and division rounds once.
+    if max(largest * step.numerator, step.denominator) > _LARGEST_STEP:
+        return steps * dt / 1000
+    return steps * step.numerator / step.denominator
+
+
 def whole_steps(values: NDArray[Any], dt: float) -> NDArray[np.float64] | None:
     """Return times divided by ``dt``, in the same unit, or None if they are not multiples."""
     exact = values / dt
@@ -602,4 +622,4 @@ def _from_steps(values: NDArray[Any], dt: float | None) -> Delays:
     if not np.array_equal(steps, found):
         msg = "they are in steps, but are not integers"
         raise ValueError(msg)
-    return Delays(np.asarray(steps * dt / 1000, np.float64), steps)
+    return Delays(np.asarray(to_seconds(steps, dt), np.float64), steps)

@@ -1,12 +1,14 @@
 """Times, columns and units of the samples that monitors record.
 
-Monitors report the intervals in which they ran, but not always correctly. The times of samples are
-used only if their number agrees with the intervals.
+A monitor takes a sample at every ``period``-th time step, counted from the step at which it was
+made, and reports the intervals in which it ran, but not always correctly. Times are used only if
+they are the only ones that agree with the number of samples.
 """
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -17,9 +19,9 @@ from ndx_simulation_output.annarchy.network import (
     population_of,
     pre_ranks_of,
 )
+from ndx_simulation_output.annarchy.reading import to_seconds
 from ndx_simulation_output.errors import (
     RecordingError,
-    SimulationOutputWarning,
     UnitError,
     UnitWarning,
 )
@@ -78,64 +80,117 @@ class Sampling:
         ]
         return np.concatenate([np.zeros(0, np.int64), *parts])
 
+    def in_ms(self, label: int) -> float:
+        """Return the time of a label in ms, for a message."""
+        return round(label * self.dt, 9)
+
+
+@dataclass(frozen=True)
+class Reported:
+    """When a monitor ran, as it reports it; every sample is in ``intervals``.
+
+    A ``late`` monitor was created without starting it; it then reports an interval from its
+    creation. If the intervals are ``exact`` and it was not late, it sampled in all of them.
+    ``without_pauses`` lacks intervals in which it was either paused or ran.
+    """
+
+    intervals: Intervals
+    exact: bool = True
+    late: bool = False
+    without_pauses: Intervals | None = None
+
+    def after(self, first: int) -> "Reported":
+        """Return this without the time before the first sample, if that is in the intervals."""
+        if not self.intervals or first < self.intervals[0][0]:
+            return self
+        return Reported(_after(self.intervals, first), self.exact)
+
+
+def _after(intervals: Intervals, first: int) -> Intervals:
+    return tuple((max(start, first), stop) for start, stop in intervals if stop > first)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The labels of samples, the intervals in which they were taken, and the phase."""
+
+    values: NDArray[np.int64]
+    intervals: Intervals
+    phase: int
+
 
 def labels_of(
     count: int,
-    candidates: Sequence[Intervals],
+    reported: Reported,
     sampling: Sampling,
     where: str,
     *,
-    started_late: bool = False,
-) -> tuple[NDArray[np.int64], Intervals]:
-    """Return the labels of ``count`` samples, and the first candidate with that many samples.
+    phase: int | None = None,
+    first: int | None = None,
+) -> Labels:
+    """Return the only labels of ``count`` samples that agree with the intervals.
 
-    A monitor that was started late reports an interval from the beginning; its samples are the last
-    ones of that interval.
+    ``phase`` is the step at which the monitor was created, and ``first`` the label of the first
+    sample, if known; otherwise all phases are tried.
     """
-    for intervals in candidates:
-        matching = [found for found in _possible_labels(sampling, intervals) if len(found) == count]
-        if matching:
-            _warn_if_ambiguous(matching, sampling, where)
-            return matching[0], intervals
-    if started_late and count and len(set(candidates)) == 1:
-        for labels in _possible_labels(sampling, candidates[0]):
-            if len(labels) > count:
-                first = int(labels[-count])
-                later = [(max(a, first), b) for a, b in candidates[0] if b > first]
-                return labels[-count:], tuple(later)
-    counts = dict.fromkeys(str(len(sampling.labels(intervals))) for intervals in candidates)
-    expected = " or ".join(counts)
-    msg = (
-        f"{where} has {count} samples, but {expected} are expected from the intervals of its "
+    phases = range(sampling.period) if phase is None else [phase % sampling.period]
+    begins_at_first = False
+    if first is not None:
+        phases = [(first - sampling.offset) % sampling.period]
+        begins_at_first = bool(reported.intervals) and first >= reported.intervals[0][0]
+        reported = reported.after(first)
+    expected = {phase: sampling.labels(reported.intervals, phase) for phase in phases}
+    is_exact = reported.exact and not reported.late
+    possible = [
+        phase
+        for phase, labels in expected.items()
+        if len(labels) == count or (len(labels) > count and not is_exact)
+    ]
+    if len(possible) > 1:
+        msg = (
+            f"the times of the {count} samples of {where} cannot be determined: its monitor has a "
+            f"period of {sampling.period} steps and was made or emptied before, so that "
+            f"{len(possible)} times of the first sample are possible; pass the time in ms of the "
+            "first sample as start={monitor: time}"
+        )
+        raise RecordingError(msg)
+    labels = expected[possible[0]] if possible else np.zeros(0, np.int64)
+    if len(labels) == count and not (begins_at_first and labels[0] != first):
+        return Labels(labels, reported.intervals, possible[0])
+    if len(expected) == 1 and reported.without_pauses is not None:
+        others = sampling.labels(reported.without_pauses, phases[0])
+        if len(others) == count:
+            return Labels(others, reported.without_pauses, phases[0])
+    if reported.late and reported.exact and len(labels) > count:
+        # It was started late, and its samples are the last ones.
+        begin = int(labels[-count])
+        return Labels(labels[-count:], _after(reported.intervals, begin), possible[0])
+    raise RecordingError(_contradiction(count, expected, sampling, where, first))
+
+
+def _contradiction(
+    count: int,
+    expected: Mapping[int, NDArray[np.int64]],
+    sampling: Sampling,
+    where: str,
+    first: int | None,
+) -> str:
+    counts = " or ".join(dict.fromkeys(str(len(labels)) for labels in expected.values()))
+    given = "" if first is None else f" from start={sampling.in_ms(first):g} ms on"
+    return (
+        f"{where} has {count} samples, but {counts} are expected{given} from the intervals of its "
         "monitor, which was paused or started later, or whose clock was set; pass the times in ms "
-        "at which it ran as intervals={monitor: [(start, stop), ...]}"
+        "at which it ran as intervals={monitor: [(start, stop), ...]}, and if it ran without a "
+        "pause the time of its first sample as start={monitor: time}"
     )
-    raise RecordingError(msg)
 
 
 def times_of(labels: NDArray[np.int64], sampling: Sampling) -> Times:
     """Return the times of samples in seconds, which are regular unless there are gaps."""
     if (np.diff(labels) == sampling.period).all():
-        rate = 1000 / (sampling.period * sampling.dt)
-        return RegularTimes(int(labels[0]) * sampling.dt / 1000, rate, len(labels))
-    return Timestamps(labels * sampling.dt / 1000)
-
-
-def _possible_labels(sampling: Sampling, intervals: Intervals) -> Iterator[NDArray[np.int64]]:
-    """Yield the labels for a monitor created before compilation, and for one created after it."""
-    phases = [0, intervals[0][0] % sampling.period] if intervals else [0]
-    for phase in dict.fromkeys(phases):
-        yield sampling.labels(intervals, phase)
-
-
-def _warn_if_ambiguous(matching: list[NDArray[np.int64]], sampling: Sampling, where: str) -> None:
-    if len(matching) > 1 and len(matching[0]):
-        shift = abs(int(matching[1][0] - matching[0][0])) * sampling.dt
-        msg = (
-            f"the times of {where} are off by {shift:g} ms if its monitor was created after the "
-            "network was compiled"
-        )
-        warnings.warn(msg, SimulationOutputWarning, stacklevel=2)
+        rate = float(1000 / (sampling.period * Fraction(repr(sampling.dt))))
+        return RegularTimes(to_seconds(int(labels[0]), sampling.dt), rate, len(labels))
+    return Timestamps(to_seconds(labels, sampling.dt))
 
 
 # Columns, which are neurons or synapses
@@ -159,8 +214,19 @@ class MonitorColumns:
     provenance: dict[str, Any]
     units: dict[str, Unit]
 
+    @property
+    def kind(self) -> str:
+        """What the columns belong to."""
+        return "population" if self.synapses is None else "projection"
+
+    def is_global(self, variable: str) -> bool:
+        """Return True if there is one value for the whole population or projection."""
+        return self.localities.get(variable, "local") == "global"
+
     def table(self, variable: str) -> CompartmentTable:
         """Return the table for a variable."""
+        if self.is_global(variable):
+            return _whole_table(self.name, self.kind)
         is_local = self.localities.get(variable, "local") == "local"
         return self.synapses if self.synapses is not None and is_local else self.neurons
 
@@ -169,7 +235,8 @@ class MonitorColumns:
         table = self.table(variable)
         width = table.n_compartments
         if self.synapses is not None:
-            self._check_rows(variable, samples, table)
+            if table is self.synapses:
+                self._check_rows(variable, samples, table)
             samples = [flatten(sample) for sample in samples]
         try:
             return np.reshape(np.asarray(samples), (-1, width) if width else (len(samples), 0))
@@ -189,6 +256,13 @@ class MonitorColumns:
                     "was recorded; add the recordings before synapses are created or pruned"
                 )
                 raise RecordingError(msg)
+
+
+def _whole_table(name: str, kind: str) -> CompartmentTable:
+    """Return a table with one row for all of a population or projection; its id is no rank."""
+    zero = np.zeros(1, np.int64)
+    columns = {"number": zero, "label": np.array([f"whole {kind}"], object)}
+    return CompartmentTable.from_counts(f"{name} ({kind})", zero, zero + 1, columns)
 
 
 def columns_of(recorded: Any) -> MonitorColumns:
@@ -212,7 +286,7 @@ def columns_of(recorded: Any) -> MonitorColumns:
         population.name,
         population_table(population.name, geometry, ranks),
         None,
-        {},
+        _localities(population),
         {"geometry": list(geometry)},
         _units_of(population.neuron_type),
     )
@@ -227,6 +301,11 @@ def population_table(
     coordinates = np.unravel_index(ranks, tuple(geometry)) if len(geometry) > 1 else ()
     columns = {f"grid_{axis}": values for axis, values in enumerate(coordinates)}
     return CompartmentTable.from_counts(name, ranks, ones, {"number": ones - 1}, columns)
+
+
+def _localities(part: Any) -> dict[str, str]:
+    declarations = declarations_of(part).items()
+    return {name: str(declared.get("locality", "local")) for name, declared in declarations}
 
 
 def flatten(sample: Any) -> list[Any]:
@@ -252,10 +331,7 @@ def _projection_columns(projection: Any, rows: slice, name: str) -> MonitorColum
         name,
         population_table(post, (len(ranks),), ranks),
         CompartmentTable.from_counts(post, ranks, counts, columns),
-        {
-            name: str(declaration["locality"])
-            for name, declaration in declarations_of(projection).items()
-        },
+        _localities(projection),
         {"pre": population_of(projection.pre).name, "post": post, "projection": projection.name},
         {},
     )
@@ -289,10 +365,12 @@ def parse_units(texts: Mapping[str, str] | None) -> dict[str, Unit]:
     return units
 
 
-def check_units(reports: Sequence[Report], units: Mapping[str, Unit]) -> None:
+def check_units(
+    reports: Sequence[Report], units: Mapping[str, Unit], left_out: Collection[str] = ()
+) -> None:
     """Warn about unknown units; raise UnitError for units of variables that were not recorded."""
     variables = {report.variable for report in reports}
-    if unused := sorted(set(units) - variables):
+    if unused := sorted(set(units) - variables - set(left_out)):
         msg = (
             f"unit has the variable {unused[0]!r}, which was not recorded; expected one of "
             f"{sorted(map(str, variables))}"

@@ -239,36 +239,42 @@ def add_recordings(
     monitors: Any,
     *,
     intervals: Mapping[Any, Sequence[tuple[float, float]]] | None = None,
+    start: Mapping[Any, float] | None = None,
     unit: Mapping[str, str] | None = None,
 ) -> tuple[str, ...]:
     """Add the recordings of monitors to an NWB file, without clearing the monitors.
 
     Variables of populations become ``CompartmentSeries`` in the acquisition, with the rank and grid
     coordinates of each neuron; variables of projections have the synapses of each neuron. Spikes
-    become units, including silent neurons, with the intervals of the recording.
+    become units, including silent neurons, with the intervals of the recording. Variables and
+    monitors that cannot be recorded are left out, with a note.
 
     Parameters
     ----------
     nwbfile
         A file in memory without a simulation. All monitors must be added in one call.
     monitors
-        A monitor, or several of the same network.
+        A monitor, a list, or a dictionary of monitors of the same network. What ``boldmonitor()``
+        returns is a monitor too.
     intervals
         Times in ms at which a monitor ran, ``{monitor: [(start, stop), ...]}``, if it reports them
         incorrectly.
+    start
+        Time in ms of the first sample since a monitor was made or emptied, ``{monitor: 5.0}``, or
+        of an earlier one, if it cannot be determined. It is remembered for later calls.
     unit
         Units of variables, such as ``{"v": "mV"}``, ``"1"`` for dimensionless values.
 
     Returns
     -------
     tuple of str
-        Notes on variables and spikes that were left out.
+        Notes on monitors, variables and spikes that were left out; the file has them too.
 
     Raises
     ------
     RecordingError
-        If the number of samples of a monitor contradicts its intervals, or if a monitor recorded
-        another object than its own.
+        If the number of samples of a monitor contradicts its intervals or does not determine the
+        time of the first one, or if nothing at all can be recorded.
     NameClashError
         If ``nwbfile`` has a simulation or an object of the same name, if the monitors belong to
         several networks, or if two recorded spikes of the same neurons at different times.
@@ -282,7 +288,7 @@ def add_recordings(
     >>> add_recordings(nwbfile, network.get_monitors(), unit={"v": "mV"})  # doctest: +SKIP
 
     """
-    output = recordings(monitors, intervals=intervals, unit=unit)
+    output = recordings(monitors, intervals=intervals, start=start, unit=unit)
     add_in_memory(nwbfile, output)
     return output.notes
 
