@@ -65,8 +65,9 @@ def merge_outputs(named: Sequence[tuple[str, SimulationOutput]]) -> SimulationOu
     potentials = _grouped(named, lambda output: output.potentials, lambda one: one.name)
     arrays = _grouped(named, lambda output: output.arrays, lambda group: group.name)
     networks = _grouped(named, lambda output: output.networks, lambda network: network.name)
-    run = _first_values([(name, _run_values(output, named)) for name, output in named])
     spans = {name: _span(output) for name, output in named}
+    in_time = _any_in_time([*reports, *potentials, *spikes], spans)
+    run = _first_values([(name, _run_values(output, in_time=in_time)) for name, output in named])
     sections = dict.fromkeys(section for _, output in named for section in output.session)
     merged = SimulationOutput(
         reports=distinct_names([_join_reports(parts, notes) for parts in reports]),
@@ -329,15 +330,21 @@ def _span(output: SimulationOutput) -> Span | None:
     )
 
 
-def _run_values(
-    output: SimulationOutput, named: Sequence[tuple[str, SimulationOutput]]
-) -> dict[str, Any]:
-    """Return the parameters of a run, without the duration if parts of it have others."""
+def _run_values(output: SimulationOutput, *, in_time: bool) -> dict[str, Any]:
+    """Return the parameters of a run; the duration of a part ``in_time`` is not that of the run."""
     values = asdict(output.run)
-    spans = [span for _, other in named if (span := _span(other)) is not None]
-    if len(by_start(spans)) > 1 and len({other.run.duration for _, other in named}) > 1:
-        values["duration"] = None
-    return values
+    return {**values, "duration": None} if in_time else values
+
+
+def _any_in_time(groups: Iterable[_Parts[Any]], spans: Mapping[str, Span | None]) -> bool:
+    """Return True if recordings that files have in common begin at different times."""
+    for parts in groups:
+        found = [
+            span_of(item.times) if hasattr(item, "data") else spans[name] for name, item in parts
+        ]
+        if len(by_start([span for span in found if span is not None])) > 1:
+            return True
+    return False
 
 
 def _parts_in_time(parts: _Parts[Spikes], spans: Mapping[str, Span | None]) -> list[_Parts[Spikes]]:
