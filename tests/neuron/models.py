@@ -92,6 +92,6 @@ def clean() -> Iterator[Any]:
         cvode.use_local_dt(0)
         cvode.active(0)
         cvode.use_fast_imem(0)
-        h.dt = 0.025
+        h.dt, h.celsius = 0.025, 6.3
         for section in list(h.allsec()):
             h.delete_section(sec=section)

@@ -457,10 +457,10 @@ def test_a_time_step_or_method_that_changes_is_refused(h, tmp_path):
 def test_a_sample_that_was_missed_is_refused(h, target):
     _cell = Cell(0)
 
-    with pytest.raises(RecordingError, match=r"v was not sampled at 0\.0 ms.*finitialize"):
+    with pytest.raises(RecordingError, match=r"v was not sampled at 1\.1.* ms, .* is 2\.0 ms"):
         with record(target, every=0.1) as recorder:
-            h.finitialize(-65)
-            h.fadvance()
+            recorder.run(1.0)
+            h.t = 2.0
             recorder.sample()
 
 

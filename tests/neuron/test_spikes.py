@@ -399,7 +399,7 @@ def test_coreneuron_is_refused_and_nothing_stays_alive(h, tmp_path, monkeypatch)
     cell = Cell(0)
     with record(tmp_path / "run.nwb", spikes=-10.0) as recorder:
         recorder.run(1.0)
-    known = weakref.ref(recorder._spikes)
+        known = weakref.ref(recorder._spikes)
 
     monkeypatch.setitem(sys.modules, "neuron.coreneuron", SimpleNamespace(enable=True))
     with pytest.raises(RecordingError, match="CoreNEURON is enabled"):

@@ -34,17 +34,60 @@ class Population:
     cells: tuple[Cell, ...]
 
 
+class Selection:
+    """The sections and segments to record: all if ``given`` is None.
+
+    ``given`` is a section, a segment, or an iterable of them; ``of`` completes messages.
+
+    Raises RecordingError for anything else, and for the ends of sections, which are no segments.
+    """
+
+    def __init__(self, given: Any, of: str = "to record") -> None:
+        self._is_all = given is None
+        self._sections: set[Any] = set()
+        self._segments: dict[Any, set[int]] = {}
+        items = [given] if _is_section(given) or _is_segment(given) else given
+        if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable | None):
+            items = [given]
+        for item in items or ():
+            if _is_section(item):
+                self._sections.add(item)
+            elif _is_segment(item) and 0 < item.x < 1:
+                self._segments.setdefault(item.sec, set()).add(_number(item))
+            else:
+                msg = (
+                    f"the sections {of} have {item!r}; expected sections, or segments between the "
+                    "ends of a section, such as dend(0.5)"
+                )
+                raise RecordingError(msg)
+
+    def has_any(self, section: Any) -> bool:
+        """Return True if a segment of the section is chosen."""
+        return self._is_all or section in self._sections or section in self._segments
+
+    def among(self, section: Any, segments: list[Any]) -> list[Any]:
+        """Return those of the ``segments`` of a section that are chosen."""
+        if self._is_all or section in self._sections:
+            return segments
+        numbers = self._segments.get(section, ())
+        return [segment for segment in segments if _number(segment) in numbers]
+
+
+def _number(segment: Any) -> int:
+    """Return the number of the segment at this position of its section."""
+    return min(int(segment.x * segment.sec.nseg), int(segment.sec.nseg) - 1)
+
+
 def find_populations(
-    h: Any, sections: Iterable[Any] | None, cells: Any, population: str
+    h: Any, chosen: Selection, cells: Any, population: str
 ) -> tuple[Population, ...]:
-    """Return the cells of ``sections``, or of all sections if None.
+    """Return the cells that have ``chosen`` segments.
 
     ``cells`` are the ids of the cells: None (counted from 0), gids of the ``ParallelContext``, a
     dict of cells by id, or a dict of either by the name of the population. Sections that belong to
     no object form one cell for each tree. Artificial cells have no sections.
     """
     known = _Sections(h)
-    chosen = None if sections is None else set(sections)
     if cells is None:
         by_population: Mapping[str, Any] = {population: dict(enumerate(known.by_owner.values()))}
     elif isinstance(cells, Mapping) and all(isinstance(key, str) for key in cells) and cells:
@@ -64,14 +107,12 @@ def find_populations(
     return tuple(found)
 
 
-def _cell(known: "_Sections", cell_id: int, cell: Any, chosen: set[Any] | None) -> Cell:
+def _cell(known: "_Sections", cell_id: int, cell: Any, chosen: Selection) -> Cell:
     if is_point_process(cell):
         return Cell(cell_id, {}, cell)
     sections = known.of(cell_id, cell)
     recorded = {
-        number: section
-        for number, section in enumerate(sections)
-        if chosen is None or section in chosen
+        number: section for number, section in enumerate(sections) if chosen.has_any(section)
     }
     return Cell(cell_id, recorded, sections[0] if sections else None)
 
@@ -135,6 +176,10 @@ def is_point_process(cell: Any) -> bool:
 def has_gid(h: Any, cell_id: int) -> bool:
     """Return True if an id is a gid of this process in the ``ParallelContext``."""
     return cell_id < _GIDS and bool(h.ParallelContext().gid_exists(cell_id))
+
+
+def _is_segment(item: Any) -> bool:
+    return hasattr(type(item), "sec") and hasattr(type(item), "x")
 
 
 def _cells_by_id(h: Any, cells: Any) -> Iterator[tuple[int, Any]]:

@@ -1,8 +1,12 @@
 """The time of a running NEURON model, and when each variable is sampled."""
 
+import math
 import warnings
 from collections.abc import Iterable
+from numbers import Real
 from typing import Any
+
+import numpy as np
 
 from ndx_simulation_output.errors import RecordingError, SimulationOutputWarning
 from ndx_simulation_output.neuron.variables import Variable
@@ -14,20 +18,14 @@ _LONG_STEP = 0.1
 
 
 class Clock:
-    """The time of a simulation, whose time step and integration method must not change."""
+    """The time of a simulation, whose time step and method must not change after ``begin``."""
 
     def __init__(self, h: Any) -> None:
         self._h, self._context, self._cvode = h, h.ParallelContext(), h.CVode()
-        self.is_fixed = not self._cvode.active()
-        self.dt = float(h.dt)
+        self._is_begun = self._is_ready = False
+        self._read()
         self._nsegs = {section: section.nseg for section in h.allsec()}
         self._changes = self._cvode.structure_change_count()
-        if not self.is_fixed and self._cvode.use_local_dt():
-            msg = (
-                "each cell has its own time step (CVode.use_local_dt), so that cells cannot be "
-                "recorded at the same times; expected h.CVode().use_local_dt(False)"
-            )
-            raise RecordingError(msg)
         if self.is_fixed and (self.dt > _LONG_STEP or abs(round(self.dt, 6) - self.dt) > 1e-12):
             msg = (
                 f"h.dt is {self.dt} ms: switching CVode off leaves its last step there; set h.dt "
@@ -35,10 +33,29 @@ class Clock:
             )
             warnings.warn(msg, SimulationOutputWarning, stacklevel=4)
 
+    def begin(self) -> None:
+        """Take the time step and method of now, which must not change from here on."""
+        self._read()
+        self._is_begun = True
+
+    def close(self) -> None:
+        """Forget the sections of the model."""
+        self._nsegs = {}
+
+    @property
+    def is_now_fixed(self) -> bool:
+        """True if NEURON has a fixed time step now."""
+        return not self._cvode.active()
+
+    @property
+    def step_size(self) -> float:
+        """The fixed time step of now in ms."""
+        return float(self._h.dt)
+
     @property
     def time(self) -> float:
         """The time of the simulation in ms."""
-        return float(self._context.t(0))
+        return float(self._h.t)
 
     @property
     def slack(self) -> float:
@@ -52,12 +69,30 @@ class Clock:
         return self.time < stop - self.slack
 
     def initialize(self, v_init: float | None) -> None:
-        """Initialize the simulation at ``v_init`` (mV), by default NEURON's ``h.v_init``."""
-        self._context.set_maxstep(10)
+        """Initialize the simulation at ``v_init`` (mV), by the user's ``init`` if hoc has one.
+
+        By default, the potential is NEURON's ``h.v_init``.
+        """
+        self._get_ready()
+        default = getattr(self._h, "v_init", None)
+        if not hasattr(self._h, "init") or (v_init is not None and default is None):
+            self.finitialize(v_init)
+            return
+        if v_init is not None:
+            self._h.v_init = v_init
+        try:
+            self._h.init()
+        finally:
+            if v_init is not None:
+                self._h.v_init = default
+
+    def finitialize(self, v_init: float | None) -> None:
+        """Initialize the simulation by NEURON's ``finitialize``."""
         self._h.finitialize(getattr(self._h, "v_init", -65.0) if v_init is None else v_init)
 
     def advance(self, time: float) -> None:
         """Simulate until ``time`` (ms)."""
+        self._get_ready()
         # Add the slack, so that rounding does not omit the last time step.
         self._context.psolve(time + self.slack if self.is_fixed else time)
 
@@ -65,25 +100,54 @@ class Clock:
         """Simulate one time step."""
         self._h.fadvance()
 
-    def check(self) -> None:
-        """Check that the integration method, time step and segments are those at the start."""
-        if self.is_fixed == bool(self._cvode.active()):
+    def check(self) -> bool:
+        """Check that method, time step and segments are those at the start.
+
+        Return True if NEURON has changed the structure of the model since the last check.
+        """
+        if self._is_begun:
+            self._check_step()
+        changes = self._cvode.structure_change_count()
+        if changes == self._changes:
+            return False
+        self._changes = changes
+        for section, expected in self._nsegs.items():
+            if (nseg := _nseg(section)) != expected:
+                found = f"has {nseg} segments" if nseg else "was deleted"
+                msg = (
+                    f"section {section} {found}; expected {expected} segments, as when the "
+                    "recording started: change a model before recording it"
+                )
+                raise RecordingError(msg)
+        return True
+
+    def _check_step(self) -> None:
+        if self.is_fixed != self.is_now_fixed:
             msg = f"CVode was switched {'on' if self.is_fixed else 'off'} while recording"
             raise RecordingError(msg)
         if self.is_fixed and self._h.dt != self.dt:
             msg = f"h.dt is {self._h.dt} ms; expected {self.dt} ms, as when the recording started"
             raise RecordingError(msg)
-        changes = self._cvode.structure_change_count()
-        if changes == self._changes:
-            return
-        self._changes = changes
-        for section, expected in self._nsegs.items():
-            if (nseg := _nseg(section)) != expected:
-                msg = (
-                    f"section {section} has {nseg} segments; expected {expected}, as when the "
-                    "recording started: change a model before recording it"
-                )
-                raise RecordingError(msg)
+        self.check_method()
+
+    def check_method(self) -> None:
+        """Check that all cells have the same time step."""
+        if self._cvode.active() and self._cvode.use_local_dt():
+            msg = (
+                "each cell has its own time step (CVode.use_local_dt), so that cells cannot be "
+                "recorded at the same times; expected h.CVode().use_local_dt(False)"
+            )
+            raise RecordingError(msg)
+
+    def _read(self) -> None:
+        self.is_fixed, self.dt = self.is_now_fixed, self.step_size
+        self.check_method()
+
+    def _get_ready(self) -> None:
+        """Let NEURON find the interval at which threads and ranks exchange events."""
+        if not self._is_ready:
+            self._context.set_maxstep(10)
+            self._is_ready = True
 
 
 def _nseg(section: Any) -> int:
@@ -98,22 +162,67 @@ class Schedule:
 
     def __init__(self, variable: Variable, clock: Clock) -> None:
         self._name, self._clock = variable.name, clock
-        self._start, self._stop = variable.start, variable.stop
-        self.every = variable.every
-        if self.every is None and clock.is_fixed:
-            self.every = clock.dt
-        if self.every is not None and not self.every > 0:
-            msg = f"the interval of {variable.name} is {self.every} ms; expected more than 0"
+        self._given, self._stop, self._every = variable.start, variable.stop, variable.every
+        for what, value in (("interval", self._every), ("start", self._given)):
+            _check_number(f"the {what} of {self._name}", value)
+        _check_number(f"the stop of {self._name}", self._stop)
+        if self._every is not None and not self._every > 0:
+            msg = f"the interval of {variable.name} is {self._every} ms; expected more than 0"
             raise RecordingError(msg)
-        if clock.is_fixed:
-            self._check_steps("interval", self.every)
-            self._check_steps("start", self._start)
+        self._is_fixed = clock.is_fixed
+        self._set_times(0.0 if self._given is None else self._given)
         self._n_samples, self._last = 0, float("-inf")
 
     @property
-    def rate(self) -> float | None:
-        """Samples per second, or None for those at CVode's own steps."""
-        return None if self.every is None else 1000.0 / self.every
+    def first(self) -> float:
+        """The earliest time of the first sample."""
+        return 0.0 if self._given is None else self._given
+
+    @property
+    def is_each_step_of_cvode(self) -> bool:
+        """True if the variable is sampled at the steps of CVode, which vary."""
+        return self.every is None
+
+    def begin(self, time: float) -> None:
+        """Sample from ``time`` on, or from the start that was given, which is not before."""
+        if self._every is None and self._is_fixed != self._clock.is_fixed:
+            msg = (
+                f"CVode was switched {'on' if self._is_fixed else 'off'} after record() was "
+                f"called, and {self._name} is recorded at each time step; switch it before"
+            )
+            raise RecordingError(msg)
+        if self._given is not None and self._given < time - self._clock.slack:
+            msg = (
+                f"the start of {self._name} is {self._given} ms, and the time of the model is "
+                f"{time} ms already; expected a start that is not before, or finitialize() first"
+            )
+            raise RecordingError(msg)
+        self._set_times(max(time, 0.0) if self._given is None else self._given)
+
+    def _set_times(self, start: float) -> None:
+        self._start = start
+        self.every = self._clock.dt if self._every is None and self._is_fixed else self._every
+        if self._clock.is_fixed:
+            self._check_steps("interval", self.every)
+            self._check_steps("start", self._given)
+        if self._stop is not None and self._stop < start:
+            msg = (
+                f"the stop of {self._name} is {self._stop} ms, before its first sample at {start} "
+                "ms; expected a later time"
+            )
+            raise RecordingError(msg)
+
+    @property
+    def times(self) -> tuple[float, float] | None:
+        """Time of the first sample (s) and samples per second; None for CVode's own steps."""
+        return None if self.every is None else (self._start / 1000.0, 1000.0 / self.every)
+
+    def is_behind(self, time: float) -> bool:
+        """Return True if the variable should have been sampled again by ``time``."""
+        if self.every is None:
+            stop = float("inf") if self._stop is None else self._stop
+            return max(self._last, self._start) < min(time, stop) - self._clock.slack
+        return (self.next or 0.0) < time - self._clock.slack
 
     @property
     def next(self) -> float | None:
@@ -158,6 +267,13 @@ class Schedule:
                 f"h.dt = {self._clock.dt} ms (CVode leaves its last step there)"
             )
             raise RecordingError(msg)
+
+
+def _check_number(what: str, value: Any) -> None:
+    is_number = isinstance(value, Real) and not isinstance(value, bool | np.bool_)
+    if value is not None and not (is_number and math.isfinite(value)):
+        msg = f"{what} is {value!r}; expected a number of ms"
+        raise RecordingError(msg)
 
 
 def next_time(schedules: Iterable[Schedule], stop: float) -> float | None:

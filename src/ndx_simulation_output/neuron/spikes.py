@@ -93,16 +93,19 @@ class SpikeRecorder:
             for number in trains.sources:
                 trains.use_vector(number)
 
-    def check(self) -> None:
+    def check(self, *, since: float | None = None) -> None:
         """Record the sources whose vector is not free; call it at the first sample and later.
 
-        Raise an error if others have replaced the vector of a source since the last call.
+        ``since`` is the time (ms) of the first sample, if it is before now. Raise an error if
+        others have replaced the vector of a source since the last call.
         """
         _check_simulator()
         self._use_other_ways(is_initializing=False)
         if self._is_initialized:
             # Others may have simulated between finitialize and the first sample.
             self._since = min([self._now, *(trains.first for trains in self._trains)])
+        if since is not None:
+            self._since = min(self._since, since)
         self._checked, self._has_begun, self._is_initialized = self._now, True, False
         if self._replaced:
             msg = (

@@ -1,6 +1,9 @@
 """Find variables of a running NEURON model, with their compartments and units, and read them."""
 
+import re
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -9,11 +12,12 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ndx_simulation_output.errors import RecordingError, UnitError
-from ndx_simulation_output.neuron.cells import Population
+from ndx_simulation_output.neuron.cells import Population, Selection
 from ndx_simulation_output.recording import UNKNOWN, CompartmentTable, Unit, parse_unit
 
 _AXES = ("x", "y", "z")
 _MEMBRANE_CURRENT = "i_membrane_"
+_ELEMENT = re.compile(r"(.+?)\[(\d+)\]")
 
 
 @dataclass(frozen=True)
@@ -24,15 +28,17 @@ class Variable:
     ----------
     name
         A range variable of segments, such as ``v``, ``ina``, ``cai``, ``gna_hh``, ``i_membrane_``,
-        or of all point processes of a type, such as ``ExpSyn.g``.
+        or of all point processes of a type, such as ``ExpSyn.g``. Of an array, one element, such as
+        ``vext[0]``.
     every
         Interval in ms; by default each time step.
     start
-        Time in ms of the first sample.
+        Time in ms of the first sample; by default that at which the recording begins, but not
+        before 0.
     stop
         No samples are recorded after this time in ms; by default the whole simulation.
     sections
-        The sections to record; by default all.
+        The sections to record, or single segments such as ``dend(0.5)``; by default all.
     unit
         Unit, such as ``mV``, of a variable whose unit NEURON does not know.
     dtype
@@ -44,9 +50,9 @@ class Variable:
 
     name: str
     every: float | None = None
-    start: float = 0.0
+    start: float | None = None
     stop: float | None = None
-    sections: Iterable[Any] | None = None
+    sections: Any = None
     unit: str | None = None
     dtype: DTypeLike = "f8"
     label: str | None = None
@@ -54,9 +60,10 @@ class Variable:
 
 @dataclass(frozen=True)
 class RecordedVariable:
-    """A variable in the compartments of one population; ``pointers`` are in the order of ``table``.
+    """A variable in the compartments of one population.
 
-    ``pointers`` is a function, as NEURON 8 can move the values.
+    ``pointers`` returns those of the compartments, in the order of ``table``: NEURON can move the
+    values. It raises RecordingError if one is gone.
     """
 
     name: str
@@ -80,10 +87,12 @@ class Gatherer:
         self._pointers, self._vector = h.PtrVector(count), h.Vector(count)
         # A view that is valid while the vector exists and has this size.
         self._values: NDArray[np.float64] = self._vector.as_numpy()
-        self._set(pointers)
+        self._find = pointers
+        self.update()
         if hasattr(self._pointers, "ptr_update_callback"):
-            # Before version 9, NEURON moves values, so that pointers become invalid.
-            self._pointers.ptr_update_callback(partial(self._set, pointers))
+            # Before version 9, NEURON moves values, so that pointers become invalid. It never
+            # releases the callback, which must not keep the model alive.
+            self._pointers.ptr_update_callback(partial(_update, weakref.ref(self)))
 
     def values(self) -> NDArray[np.float64]:
         """Return the current values; shape (compartment,). The next call overwrites them."""
@@ -92,27 +101,75 @@ class Gatherer:
         self._pointers.gather(self._vector)
         return self._values
 
-    def _set(self, pointers: Callable[[], Iterable[Any]]) -> None:
-        for number, pointer in enumerate(pointers()):
-            self._pointers.pset(number, pointer)
+    @property
+    def first_pointer(self) -> Any:
+        """The pointer of the first compartment, or None."""
+        return next(iter(self._find()), None) if self._count else None
+
+    def update(self) -> None:
+        """Find the pointers again, after the structure of the model has changed."""
+        if self._count:
+            for number, pointer in enumerate(self._find()):
+                self._pointers.pset(number, pointer)
+
+
+def _update(gatherer: "weakref.ref[Gatherer]") -> None:
+    found = gatherer()
+    if found is not None:
+        # What is gone is reported by the next sample; NEURON would end the process here.
+        with suppress(RecordingError):
+            found.update()
+
+
+def reference(owner: Any, name: str) -> Any:
+    """Return NEURON's pointer to a variable of a segment or point process; None if it has none.
+
+    ``name`` is such as ``v``, or ``vext[0]`` for an element of an array; raises RecordingError if
+    it is an array without element, or has no such element.
+    """
+    variable, index = _element(name)
+    try:
+        pointer, value = getattr(owner, f"_ref_{variable}"), getattr(owner, variable)
+        length = len(value) if hasattr(value, "__len__") else None
+        if length:
+            _ = value[0]  # A segment knows the arrays of mechanisms that it does not have.
+    except (AttributeError, NameError, TypeError):
+        return None
+    if length is None and index is None:
+        return pointer
+    if length is None:
+        msg = f"{variable} of {owner} is not an array; expected {variable!r}, not {name!r}"
+        raise RecordingError(msg)
+    if index is None or index >= length:
+        elements = ", ".join(f"{variable}[{number}]" for number in range(length))
+        msg = f"{variable} of {owner} is an array; expected an element of it: {elements}"
+        raise RecordingError(msg)
+    return pointer[index]
+
+
+def _element(name: str) -> tuple[str, int | None]:
+    """Return the name of a variable, and the number of the element of an array."""
+    found = _ELEMENT.fullmatch(name)
+    return (found[1], int(found[2])) if found else (name, None)
 
 
 def find_variable(
-    h: Any, variable: Variable, populations: Iterable[Population]
+    h: Any, variable: Variable, populations: Iterable[Population], chosen: Selection
 ) -> Iterator[RecordedVariable]:
-    """Return a variable in each population, with the compartments that have it."""
+    """Return a variable in each population, with the ``chosen`` compartments that have it."""
     if variable.name == _MEMBRANE_CURRENT and not h.CVode().use_fast_imem():
         msg = "NEURON does not compute i_membrane_; call h.CVode().use_fast_imem(True) before"
         raise RecordingError(msg)
-    chosen = None if variable.sections is None else set(variable.sections)
+    selections = chosen, Selection(variable.sections, f"of {variable.name}")
     label, populations = variable.label or variable.name, list(populations)
+    unit = _unit(h, variable)
     for population in populations:
-        found = list(_compartments(h, variable.name, population, chosen))
+        found = list(_compartments(variable.name, population, selections))
         yield RecordedVariable(
             label if len(populations) == 1 else f"{label}_{population.name}",
             replace(variable, sections=None),
             _table(population, found),
-            _unit(h, variable),
+            unit,
             partial(_pointers, found),
         )
 
@@ -129,40 +186,43 @@ class _Compartment:
 
 
 def _compartments(
-    h: Any, name: str, population: Population, chosen: set[Any] | None
+    name: str, population: Population, selections: Sequence[Selection]
 ) -> Iterator[_Compartment]:
     process, _, process_variable = name.rpartition(".")
-    if process and not _is_known(h, process):
-        msg = f"NEURON has no point process {process!r}, of which {name} is to be recorded"
-        raise RecordingError(msg)
     for row, cell in enumerate(population.cells):
         for number, section in cell.sections.items():
-            if chosen is not None and section not in chosen:
-                continue
-            for segment in section:
+            segments = list(section)
+            for selection in selections:
+                segments = selection.among(section, segments)
+            for segment in segments:
                 if process:
                     yield from (
                         _Compartment(row, number, segment, owner, process_variable)
                         for owner in segment.point_processes()
                         if owner.hname().partition("[")[0] == process
-                        and _has(owner, process_variable)
+                        and reference(owner, process_variable) is not None
                     )
-                elif _has(segment, name):
+                elif reference(segment, name) is not None:
                     yield _Compartment(row, number, segment, segment, name)
                 else:
                     break  # A mechanism is inserted in all segments of a section or in none.
 
 
 def _pointers(compartments: Iterable[_Compartment]) -> Iterator[Any]:
-    return (getattr(item.owner, f"_ref_{item.variable}") for item in compartments)
-
-
-def _has(owner: Any, variable: str) -> bool:
-    try:
-        getattr(owner, f"_ref_{variable}")
-    except (AttributeError, NameError):
-        return False
-    return True
+    """Return the pointers of compartments; RecordingError if one is no longer there."""
+    for item in compartments:
+        owner, place = item.owner, item.segment
+        if owner is not place and owner.get_segment() != place:
+            msg = (
+                f"{owner.hname()} was in {place} and is in {owner.get_segment()}: a point process "
+                "must not be moved or deleted while it is recorded"
+            )
+            raise RecordingError(msg)
+        pointer = reference(owner, item.variable)
+        if pointer is None:
+            msg = f"{owner} no longer has {item.variable}: change a model before recording it"
+            raise RecordingError(msg)
+        yield pointer
 
 
 def _table(population: Population, found: list[_Compartment]) -> CompartmentTable:
@@ -227,13 +287,33 @@ def _unit(h: Any, variable: Variable) -> Unit:
 
 
 def _unit_in_neuron(h: Any, name: str) -> str:
+    """Return NEURON's unit of a variable; '' if it has none or does not exist."""
     # h.units prints an error message for an unknown name.
-    if not _is_known(h, name.partition(".")[0]):
-        return ""
-    try:
-        return str(h.units(name))
-    except RuntimeError:  # The point process has no such variable.
-        return ""
+    process, _, variable = _element(name)[0].rpartition(".")
+    if process:
+        if variable not in _variables_of(h, process):
+            return ""
+        return str(h.units(f"{process}.{variable}"))
+    return str(h.units(variable)) if _is_known(h, variable) else ""
+
+
+def _variables_of(h: Any, process: str) -> set[str]:
+    """Return the variables of a type of point processes."""
+    types, text = h.MechanismType(1), h.ref("")
+    names = []
+    for number in range(int(types.count())):
+        types.select(number)
+        types.selected(text)
+        names.append(text[0])
+    if process not in names:
+        msg = f"NEURON has no point process {process!r}; expected a type such as ExpSyn"
+        raise RecordingError(msg)
+    standard = h.MechanismStandard(process, 0)
+    variables = set()
+    for number in range(int(standard.count())):
+        standard.name(text, number)
+        variables.add(text[0])
+    return variables
 
 
 def _is_known(h: Any, name: str) -> bool:

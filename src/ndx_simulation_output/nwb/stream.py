@@ -18,6 +18,7 @@ from ndx_simulation_output.nwb.metadata import read_metadata
 from ndx_simulation_output.nwb.recover import recover
 from ndx_simulation_output.nwb.spikes import write_units
 from ndx_simulation_output.recording import Run, SimulationOutput, Spikes, StreamedReport
+from ndx_simulation_output.recording.merging import join_notes
 from ndx_simulation_output.storage.growing import (
     GrowingMatrix,
     GrowingTimes,
@@ -36,6 +37,8 @@ from ndx_simulation_output.storage.writing import create_dataset, replace_datase
 
 __all__ = ["Stream", "stream"]
 
+_UNITS = {"time_step": "seconds", "temperature": "degrees Celsius"}
+
 
 @contextmanager
 def stream(
@@ -49,6 +52,7 @@ def stream(
     overwrite: bool = False,
     keep: bool = False,
     comm: Communicator | None = None,
+    patience: float | None = None,
 ) -> Iterator["Stream"]:
     """Open an NWB file to which values are appended; it is complete when the block ends.
 
@@ -82,6 +86,10 @@ def stream(
         An mpi4py communicator, such as ``mpi4py.MPI.COMM_WORLD``. All of its ranks enter the block
         with the same arguments, except for the cells of the tables, and append the same number of
         time steps, in the same order of reports.
+    patience
+        Seconds for which a rank that fails waits for the other ranks. They may wait for it in the
+        communication of the simulator; it then prints its traceback and ends the MPI job. What was
+        flushed can be recovered. By default it waits without end.
 
     Raises
     ------
@@ -108,7 +116,10 @@ def stream(
 
     """
     target, partials = Path(target), list[Path]()
-    with _recover_on_failure(partials, target, overwrite=overwrite), together(comm) as team:
+    with (
+        _recover_on_failure(partials, target, overwrite=overwrite),
+        together(comm, patience) as team,
+    ):
         check_target(target, overwrite=overwrite)
         sections = read_metadata(metadata)
         shared = {f"run.{name}": value for name, value in asdict(run).items()}
@@ -121,7 +132,7 @@ def stream(
             else nullcontext((None, None))
         )
         failure: BaseException | None = None
-        with _unwrap_user_error(), created as (file, journaled):
+        with suppress(_DiscardedError), _unwrap_user_error(), created as (file, journaled):
             datasets = None if file is None else _Datasets(file, plan, run, sections)
             opened = Stream(target, plan, datasets, journaled, team, workers)
             if keep and team.size > 1 and team.rank == 0:
@@ -130,12 +141,14 @@ def stream(
                 try:
                     yield opened
                 except BaseException as error:
-                    if keep and team.size == 1 and not isinstance(error, GeneratorExit):
+                    if opened.is_kept(keep) and not isinstance(error, GeneratorExit):
                         failure = error
                     elif isinstance(error, Exception):
                         raise _UserError(error) from error
                     else:
                         raise
+                if opened.is_discarded:
+                    raise _DiscardedError
                 opened.finish()
         if failure is not None:
             raise failure
@@ -161,6 +174,7 @@ class Stream:
         self._journaled = journaled
         self._spool = SpikeSpool(self.path, team.rank)
         self._is_open, self._is_flushed = True, False
+        self.is_discarded = False
         self._matrices = {
             report.name: GrowingMatrix(
                 report.name,
@@ -257,6 +271,60 @@ class Stream:
         with write_errors(self._target):
             self._spool.add(spikes)
 
+    def describe(self, run: Run, times: Mapping[str, tuple[float, float]]) -> None:
+        """Store parameters of the run, and start (s) and rate (Hz) of reports, known only now.
+
+        Raises
+        ------
+        SimulationOutputError
+            If the block has ended.
+        WriteError
+            If the file cannot be written.
+
+        """
+        self._check_open()
+        if self._datasets is not None:
+            with write_errors(self._target):
+                self._datasets.describe(run)
+                for number, name in enumerate(self._matrices):
+                    if name in times:
+                        self._datasets.set_times(number, *times[name])
+
+    def add_note(self, note: str) -> None:
+        """Add a line to the notes of the file.
+
+        Raises
+        ------
+        SimulationOutputError
+            If the block has ended.
+        WriteError
+            If the file cannot be written.
+
+        """
+        self._check_open()
+        if self._datasets is not None:
+            with write_errors(self._target):
+                self._datasets.add_note(note)
+
+    def discard(self) -> None:
+        """Leave the target as it was when the block ends."""
+        self.is_discarded = True
+
+    def is_kept(self, keep: bool) -> bool:  # noqa: FBT001 - the option of stream
+        """Return True if the target is written although the block raises."""
+        return keep and self._team.size == 1 and not self.is_discarded
+
+    def broadcast(self, value: Any) -> Any:
+        """Return the value of rank 0 on all ranks.
+
+        Raises
+        ------
+        RankError
+            If another rank fails.
+
+        """
+        return self._team.broadcast(value)
+
     def flush(self) -> None:
         """Write all buffered values, which can then be read from ``path``, and recovered.
 
@@ -349,6 +417,7 @@ class _Datasets:
         output = SimulationOutput(reports=tuple(report.empty for report in plan.reports), run=run)
         mapping = map_output(output, sections)
         self._nwbfile = mapping.nwbfile
+        self._given = frozenset(sections.get("SimulationMetaData", {}))
         # The file is closed by atomic_hdf5, because NWBHDF5IO.close() fails on a full disk.
         self._io = NWBHDF5IO(mode="w", file=file)
         self._io.write(self._nwbfile)
@@ -366,8 +435,41 @@ class _Datasets:
             for dataset, report in zip(self.matrices, plan.reports, strict=True)
         ]
 
+    def describe(self, run: Run) -> None:
+        """Store the time step, temperature and seed of a run, unless the metadata give them."""
+        metadata = self._nwbfile.lab_meta_data["simulation"]
+        group = self.file["general/simulation"]
+        for name in ("time_step", "temperature", "seed"):
+            value = getattr(run, name)
+            if name in self._given or value == getattr(metadata, name):
+                continue
+            metadata.fields[name] = value
+            if name in group:
+                del group[name]
+            if value is not None:
+                group[name] = value
+                if name in _UNITS:
+                    group[name].attrs["unit"] = _UNITS[name]
+
+    def set_times(self, number: int, start: float, rate: float) -> None:
+        """Set the start (s) and rate (Hz) of a report."""
+        starting_time = self.matrices[number].parent["starting_time"]
+        starting_time[()] = start
+        starting_time.attrs["rate"] = rate
+
+    def add_note(self, note: str) -> None:
+        general = self.file["general"]
+        before = general["notes"].asstr()[()] if "notes" in general else ""
+        if before:
+            del general["notes"]
+        general["notes"] = join_notes(before, note)
+
     def write_units(self, spikes: Sequence[Spikes]) -> None:
         write_units(self._io, self._nwbfile, spikes)
+
+
+class _DiscardedError(Exception):
+    """Ends a stream whose file is not wanted."""
 
 
 class _UserError(SimulationOutputError):

@@ -12,7 +12,9 @@ import os
 import pickle
 import platform
 import re
+import sys
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -69,6 +71,9 @@ class Communicator(Protocol):
     def Free(self) -> None:  # noqa: N802
         """Free the communicator."""
 
+    def Abort(self, errorcode: int = ...) -> Any:  # noqa: N802
+        """End all processes of the job."""
+
     def Barrier(self) -> None:  # noqa: N802
         """Wait for all ranks."""
 
@@ -94,7 +99,8 @@ class Communicator(Protocol):
 class Team:
     """The ranks of a communicator, or this process alone.
 
-    ``workers`` is the number of threads for this rank.
+    ``workers`` is the number of threads for this rank. After ``patience`` seconds, a rank that
+    fails ends the job if the others do not answer, because they wait for it in other communication.
 
     Example
     -------
@@ -104,8 +110,8 @@ class Team:
 
     """
 
-    def __init__(self, comm: Any = None) -> None:
-        self.comm = comm
+    def __init__(self, comm: Any = None, patience: float | None = None) -> None:
+        self.comm, self._patience = comm, patience
         self.rank = 0 if comm is None else int(comm.rank)
         self.size = 1 if comm is None else int(comm.size)
         self.workers = default_workers() if comm is None else _own_workers(comm)
@@ -161,14 +167,33 @@ class Team:
     def fail(self, error: BaseException) -> None:
         """Report an error of this rank to the other ranks, unless a failure is known already."""
         if not self._has_failed:
+            self._wait(error)
             self._exchange(f"{type(error).__name__}: {error}", None)
+
+    def _wait(self, error: BaseException | None = None) -> None:
+        """Wait for all ranks; without end, or until the ``patience`` of this failed rank ends."""
+        if self.comm is None:
+            return
+        barrier, begin = self.comm.Ibarrier(), time.monotonic()
+        while not barrier.Test():
+            time.sleep(_PAUSE)
+            if error is None or self._patience is None:
+                continue
+            if time.monotonic() - begin > self._patience:
+                traceback.print_exception(error)
+                print(  # noqa: T201 - the last that is heard of the job
+                    f"rank {self.rank} has failed, and the other ranks have not answered for "
+                    f"{self._patience:g} s: the MPI job ends here",
+                    file=sys.stderr,
+                    flush=True,
+                )
+                self.comm.Abort(1)
 
     def _exchange(self, failure: str | None, value: Any) -> list[Any]:
         if self.comm is None:
             return [value]
-        barrier = self.comm.Ibarrier()
-        while not barrier.Test():
-            time.sleep(_PAUSE)
+        if failure is None:
+            self._wait()
         received = self.comm.allgather((failure, value))
         failures = {rank: text for rank, (text, _) in enumerate(received) if text is not None}
         self._has_failed = bool(failures)
@@ -215,11 +240,12 @@ def _shortened(value: Any) -> str:
 
 
 @contextmanager
-def together(comm: Communicator | None) -> Iterator[Team]:
+def together(comm: Communicator | None, patience: float | None = None) -> Iterator[Team]:
     """Yield the team of the ranks that enter the block. If one rank fails, all ranks fail.
 
     The failed rank raises its error when all ranks have left the block; the others raise RankError
-    in their next collective call. Without a communicator, the team is this process alone.
+    in their next collective call. If they make none for ``patience`` seconds, the failed rank ends
+    the job. Without a communicator, the team is this process alone.
 
     Example
     -------
@@ -233,7 +259,7 @@ def together(comm: Communicator | None) -> Iterator[Team]:
         return
     own = comm.Dup()
     try:
-        team = Team(own)
+        team = Team(own, patience)
         try:
             yield team
             team.allgather()
