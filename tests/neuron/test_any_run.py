@@ -172,11 +172,13 @@ def test_two_recorders_follow_one_run(h, tmp_path):
     np.testing.assert_array_equal(values(tmp_path / "b.nwb"), expected.values)
 
 
+@pytest.mark.parametrize("variable_step", [False, True])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_nothing_is_recorded_after_the_block(threads, h, target):
+def test_nothing_is_recorded_after_the_block(threads, variable_step, h, target):
     ring = Ring(2)
     h.ParallelContext().nthread(threads)
-    with record(target) as recorder:
+    h.CVode().active(variable_step)
+    with record(target, every=0.1, spikes=-10.0) as recorder:
         h.run()
     before = target.read_bytes()
 

@@ -292,7 +292,9 @@ class Recorder:
         self._entry = self._origin = self._clock.time
         self._last = float("-inf")
         self._held: list[NDArray[np.float64]] = []
-        self._steps: _Steps | None = _Steps(h, model.section)
+        self._section = model.section
+        self._steps: _Steps | None = None
+        self._watch_steps()
         self._failure: BaseException | None = None
         self._is_driving = False
         if self._spikes:
@@ -416,7 +418,7 @@ class Recorder:
             if self._steps is not None:
                 self._steps.close()
             self._sampled, self._held, self._spikes, self._steps = [], [], None, None
-            self._failure, self._is_closed = None, True
+            self._section, self._failure, self._is_closed = None, None, True
 
     # What the hook calls
 
@@ -429,6 +431,7 @@ class Recorder:
             )
             raise RecordingError(msg)
         self._clock.check_method()
+        self._watch_steps()
 
     def initialized(self) -> None:
         """Keep the initial values, and follow the run."""
@@ -498,6 +501,15 @@ class Recorder:
         """The interval (ms) at which it is tested whether spikes are to be written."""
         return _COLLECT_FIXED if self._clock.is_now_fixed else _COLLECT_CVODE
 
+    def _watch_steps(self) -> None:
+        """Let NEURON record the steps, unless they vary: CVode crashes if a vector is removed."""
+        if not self._clock.is_now_fixed:
+            if self._steps is not None:
+                self._steps.close()
+            self._steps = None
+        elif self._steps is None:
+            self._steps = _Steps(self._h, self._section)
+
     def _hold(self) -> None:
         """Keep the current values, which are recorded if a run begins from here."""
         self._check_model()
@@ -556,9 +568,9 @@ class Recorder:
 
     def _check_time(self, now: float) -> None:
         """Refuse a time that has gone back."""
-        if not self._is_begun or self._steps is None:
+        if not self._is_begun:
             return
-        after = self._steps.descent(self._clock.slack)
+        after = None if self._steps is None else self._steps.descent(self._clock.slack)
         if now < self._last - self._clock.slack:
             after = self._last
         if after is not None:
