@@ -290,6 +290,9 @@ def test_other_axes_and_attributes_are_told_of(h5saver, at, kind, axis, gain):
     else:
         with pytest.warns(SimulationOutputWarning, match="differs from that of the first"):
             adder(h5saver, at, kind)(1, [element])
+        last = h5saver.get_node("/RawData/Logger").read()[-1]
+        assert last.startswith("warning: a")
+        assert "differs from that of the first" in last
 
 
 @pytest.mark.parametrize("values", [(1 + 1j,), ("a",), (2**53 + 1,), (None,), (1.0, 2.0), ()])

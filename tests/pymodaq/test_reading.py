@@ -16,12 +16,20 @@ from ndx_simulation_output import StorageOptions, convert, open_output
 from ndx_simulation_output.cli import main
 from ndx_simulation_output.errors import (
     NothingRecordedError,
+    ShapeMismatchError,
     SimulationOutputWarning,
     SourceError,
 )
 from ndx_simulation_output.nwb.types import AxesTimeSeries
 from ndx_simulation_output.plots import grids_of
-from ndx_simulation_output.pymodaq import DataLoader, DataRaw, DataSaverLoader, H5SaverLowLevel
+from ndx_simulation_output.pymodaq import (
+    DataLoader,
+    DataRaw,
+    DataSaverLoader,
+    DataToExport,
+    DataToExportTimedSaver,
+    H5SaverLowLevel,
+)
 from ndx_simulation_output.pymodaq import read as read_pymodaq
 from tests.pymodaq.making import describe, make_array, make_file, make_group, packed
 
@@ -362,6 +370,27 @@ def test_axes_of_other_arrays_of_a_group_are_not_told_of(path):
     assert not any("not used" in note for note in read(path).notes)
     with DataLoader(path) as loader:
         assert [axis.size for axis in loader.load_data("/RawData/Data01").axes] == [2]
+
+
+def test_channels_of_different_lengths_are_told_of(tmp_path):
+    path = tmp_path / "run.nwb"
+    with H5SaverLowLevel() as saver:
+        saver.init_file(path)
+        timed = DataToExportTimedSaver(saver)
+        elements = [DataRaw(name, data=[np.ones(2)]) for name in ("v", "w")]
+        for number in range(3):
+            timed.add_data("/RawData", DataToExport("all", elements, timestamp=number))
+        # As other savers leave a set that failed half way.
+        saver.h5("/RawData/Data1D/CH01/EnlData00/data").resize(2, axis=0)
+
+        with pytest.raises(ShapeMismatchError, match=r"differ in length .*CH01.*: 2"):
+            timed.add_data("/RawData", DataToExport("all", elements, timestamp=3))
+        with pytest.raises(ShapeMismatchError, match=r"differ in length .*CH01.*: 2"):
+            DataToExportTimedSaver(saver).add_data("/RawData", DataToExport("all", elements))
+
+    with open_output(path) as out:
+        (note,) = (note for note in out.notes if "not used" in note)
+    assert "axis Axis00 'time' has 3 values for dimension 0 of /RawData/Data1D/CH01" in note
 
 
 @pytest.mark.parametrize("dtype", ["i4", "i8", "u8"])

@@ -55,6 +55,7 @@ from ndx_simulation_output.recording import (
     SimulationOutput,
     Spikes,
 )
+from ndx_simulation_output.recording.array_groups import notes_of_axes
 from ndx_simulation_output.recording.merging import merge_outputs
 from ndx_simulation_output.remote import RemoteFile
 
@@ -266,11 +267,15 @@ def _read_output(nwbfile: NWBFile, path: Path | RemoteFile) -> SimulationOutput:
         notes += _notes_of_units(units, found)
         spikes += found
     states = [item for item in nwbfile.objects.values() if isinstance(item, NetworkState)]
+    arrays = tuple(_array_groups(nwbfile, group_names, group_facts))
+    if metadata is None:
+        # Sources of simulations have arrays that are not along the axis of their group.
+        notes += [note for group in arrays for note in notes_of_axes(group)]
     return SimulationOutput(
         reports=tuple(reports),
         spikes=tuple(spikes),
         potentials=tuple(potentials),
-        arrays=tuple(_array_groups(nwbfile, group_names, group_facts)),
+        arrays=arrays,
         networks=tuple(map(read_state, sorted(states, key=lambda state: state.name))),
         run=Run(**{name: getattr(metadata, name, None) for name in Run.__dataclass_fields__}),
         session=read_session(nwbfile),

@@ -150,11 +150,13 @@ class Elements:
     def _note(self, text: str) -> None:
         self.told.setdefault(text, False)
 
-    def tell(self) -> None:
-        """Warn of what was converted or is not saved, once for each channel."""
-        for text in [text for text, is_told in self.told.items() if not is_told]:
+    def tell(self) -> list[str]:
+        """Warn of what is converted or not saved, once for each channel; return new warnings."""
+        texts = [text for text, is_told in self.told.items() if not is_told]
+        for text in texts:
             self.told[text] = True
-            warnings.warn(text, SimulationOutputWarning, stacklevel=5)
+            warnings.warn(text, SimulationOutputWarning, stacklevel=6)
+        return texts
 
 
 def _clean(text: str) -> str:

@@ -2,7 +2,7 @@
 
 import re
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -18,6 +18,7 @@ from ndx_simulation_output.errors import SimulationOutputError, SourceError
 from ndx_simulation_output.files import atomic_hdf5, write_errors
 from ndx_simulation_output.nwb.arrays_hdf5 import (
     HowStored,
+    clean_text,
     create_array,
     create_axis,
     create_group,
@@ -257,6 +258,13 @@ class H5SaverLowLevel:
     def add_log(self, text: str) -> None:
         """Append a line to the log."""
         self.get_node(self._raw_name, _LOG).append(text)
+
+    def log_warnings(self, texts: Sequence[str]) -> None:
+        """Append warnings to the log, so that readers of the file know of them too."""
+        log = self.h5(self._raw_name).get(_LOG)
+        with self.all_or_nothing() as undo:
+            for text in texts if log is not None else ():
+                undo.append(log, clean_text(f"warning: {text}"))
 
     def add_string_array(
         self,

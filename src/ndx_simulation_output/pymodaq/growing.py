@@ -203,7 +203,7 @@ class _GrowingArrays:
         """Append each data to its channel; invalid data raise before any write."""
         self._check_keys(elements)
         values = self._stored_axis_values(axis_values)
-        stored = self._stored_elements(elements)
+        stored, told = self._stored_elements(elements)
         with self._saver.all_or_nothing() as undo:
             # If data and axes share a group, create the extensible axes before the signal axes.
             if values and not self._axes and not self._has_channels:
@@ -222,6 +222,7 @@ class _GrowingArrays:
                 undo.append(dataset, value)
             if self._timestamps is not None:
                 undo.append(self._timestamps, values[0] - self._reference_time)
+            self._saver.log_warnings(told)
         self._saver.bound_memory()
 
     # Checks.
@@ -240,16 +241,14 @@ class _GrowingArrays:
 
     def _stored_elements(
         self, elements: Mapping[DataKey, DataWithAxes]
-    ) -> list[list[NDArray[np.generic]]]:
-        """Return the stored values of each element; raise if one does not fit the first one."""
+    ) -> tuple[list[list[NDArray[np.generic]]], list[str]]:
+        """Return the stored values of each element, and warnings; raise if one does not fit."""
         stored, expected = [], []
         for key, data in elements.items():
             channel = self._channels.get(key)
             expected.append(channel.elements if channel else Elements.of(data, self._path))
             stored.append(expected[-1].stored(data))
-        for found in expected:
-            found.tell()
-        return stored
+        return stored, [text for found in expected for text in found.tell()]
 
     def _stored_axis_values(self, axis_values: Any | None) -> list[Any]:
         """Return a value for each axis; raise if an axis would have more or fewer than the data."""
@@ -441,8 +440,7 @@ class DataExtendedSaver:
                 expected = channel.elements if channel else Elements.of(data, path or "a channel")
                 found.append(expected)
                 checked.append((channel, data, create, expected.stored(data)))
-            for expected in found:
-                expected.tell()
+            told = [text for expected in found for text in expected.tell()]
             with self.h5saver.all_or_nothing() as undo:
                 for opened, data, create, stored in checked:
                     channel = opened or self._create_channel(undo, create(), data, name)
@@ -450,6 +448,7 @@ class DataExtendedSaver:
                         undo.assign(dataset, point, values)
                     if channel.times is not None:
                         undo.assign(channel.times, point, data.timestamp)
+                self.h5saver.log_warnings(told)
         except BaseException:
             # What was added is undone, so what the file contains is read again.
             self._channels.clear()

@@ -392,8 +392,11 @@ def _load_arrays(
         },
     )
     times = find_times(group.arrays)
-    if times is not None:
+    if times is not None and tuple(times.shape) == shape[: len(times.shape)]:
         data.times = np.asarray(times[()])
+    elif times is not None and first.role == "data" and first.nav_indexes:
+        msg = f"the times beside {path} have shape {times.shape} and are not loaded: it has {shape}"
+        warnings.warn(msg, SimulationOutputWarning, stacklevel=3)
     return data
 
 

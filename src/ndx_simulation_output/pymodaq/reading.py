@@ -34,7 +34,7 @@ from ndx_simulation_output.recording import (
 from ndx_simulation_output.recording.array_groups import (
     INSTRUMENTS,
     count_missing,
-    unfit_axes,
+    notes_of_axes,
     walk_arrays,
 )
 from ndx_simulation_output.recording.arrays import LazyArrayBase
@@ -111,18 +111,12 @@ def _read_file(file: h5py.File, path: Path) -> SimulationOutput:
 
 def _doubts(group: ArrayGroup) -> Iterator[str]:
     """Yield notes on axes that do not fit, and on points that were not measured."""
-    for path, owner, array, axes in walk_arrays(group):
-        place = f"{path}/{array.name}"
-        if array.role == "data":
-            for axis in unfit_axes(array, owner.arrays, axes):
-                yield (
-                    f"not used: axis {axis.name} {axis.label!r} has {axis.values.shape[0]} values "
-                    f"for dimension {axis.index} of {place}, of shape {tuple(array.values.shape)}"
-                )
+    yield from notes_of_axes(group)
+    for path, _, array, _ in walk_arrays(group):
         if count := count_missing(array, None):
             yield (
-                f"{place}: at least {count} values were not measured; they are NaN in plots, and "
-                "in the file the integer that PyMoDAQ stores for NaN"
+                f"{path}/{array.name}: at least {count} values were not measured; they are NaN in "
+                "plots, and in the file the integer that PyMoDAQ stores for NaN"
             )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ndx_simulation_output.errors import RecordingError, SimulationOutputWarning
+from ndx_simulation_output.errors import RecordingError, SimulationOutputWarning, UnitError
 from ndx_simulation_output.nwb.arrays_hdf5 import as_stored, clean_text, encoded
 
 
@@ -128,6 +128,9 @@ def converted_values(values: NDArray[Any], ratio: Fraction) -> NDArray[Any]:
     up, down = ratio.numerator, ratio.denominator
     if ratio == 1:
         return values
+    if values.dtype.kind not in "biufcO":
+        msg = f"values of type {values.dtype} are in another unit; expected numbers"
+        raise UnitError(msg)
     if values.dtype.kind == "c":
         parts = [converted_values(part, ratio) for part in (values.real, values.imag)]
         both = np.empty(values.shape, np.result_type(parts[0], np.complex64))

@@ -151,6 +151,17 @@ def unfit_axes(
             yield axis
 
 
+def notes_of_axes(group: ArrayGroup) -> Iterator[str]:
+    """Yield a note on each axis that does not fit an array of data in a group or below it."""
+    for path, owner, array, axes in walk_arrays(group):
+        for axis in unfit_axes(array, owner.arrays, axes) if array.role == "data" else ():
+            yield (
+                f"not used: axis {axis.name} {axis.label!r} has {axis.values.shape[0]} values for "
+                f"dimension {axis.index} of {path}/{array.name}, of shape "
+                f"{tuple(array.values.shape)}"
+            )
+
+
 def fits(axis: ArrayAxis, shape: tuple[int, ...]) -> bool:
     """Return True if an axis has a value for each index along its dimension."""
     return axis.index < len(shape) and tuple(axis.values.shape) == (shape[axis.index],)
