@@ -217,6 +217,29 @@ def test_thresholds_of_users_stay_or_the_recorder_is_refused(h, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_threshold_that_changes_in_the_block_is_warned_of(h, ring, tmp_path):
+    told = pytest.warns(SimulationOutputWarning, match="threshold of cell 2 of 'cells' was changed")
+    with told, record(tmp_path / "run.nwb", cells=range(4), spikes=-10.0) as recorder:
+        ring.connections[3].threshold = -40
+        recorder.run(STOP)
+
+    assert ring.connections[3].threshold == -40
+
+
+def test_one_connection_gives_the_spikes_of_several_ids(h, ring, tmp_path):
+    source, other = (
+        ring.connections[1],
+        h.NetCon(ring.cells[0].soma(0.5)._ref_v, None, sec=ring.cells[0].soma),
+    )
+    given = {0: source, 50: source, 51: other}
+    with record(tmp_path / "run.nwb", cells={0: ring.cells[0]}, spikes=given) as recorder:
+        recorder.run(STOP)
+
+    found = spikes_of(tmp_path / "run.nwb")
+    assert sorted(found) == [0, 50, 51]
+    assert found[0] == found[50] == found[51] != []
+
+
 def test_the_threshold_is_in_the_first_section_whatever_is_recorded(h, ring, tmp_path):
     dendrites = [section for cell in ring.cells for section in cell.dend]
     for name, sections in (("all", None), ("dendrites", dendrites), ("one", dendrites[:1])):
@@ -382,6 +405,7 @@ def test_what_cannot_be_recorded_is_refused_by_name(h, tmp_path):
             "spikes": {1: middle},
         },
         "spikes is nan; expected True": {"cells": {7: soma}, "spikes": float("nan")},
+        r"spikes is \[NetCon.*; expected True": {"cells": {7: soma}, "spikes": [middle]},
         r"NetStim\[\d+\] belongs to cell 1 .* and to cell 2": {
             "cells": {1: stimulus, 2: stimulus},
             "spikes": True,

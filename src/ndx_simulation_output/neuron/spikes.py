@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from math import isfinite
+from numbers import Real
 from typing import Any
 from weakref import WeakSet
 
@@ -143,6 +144,13 @@ class SpikeRecorder:
             _ACTIVE.discard(self)
             for trains in self._trains:
                 trains.stop()
+        changed = [name for trains in self._trains for name in trains.other_thresholds]
+        if changed:
+            msg = (
+                f"the threshold of {', '.join(changed[:3])} was changed in the block, so that some "
+                "spikes are those of another threshold than in spikes="
+            )
+            warnings.warn(msg, SimulationOutputWarning, stacklevel=4)
 
     def new_spikes(self) -> Iterator[Spikes]:
         """Return the spikes since the last call, by population.
@@ -238,6 +246,7 @@ class _Trains:
         self._times, self._numbers = h.Vector(), h.Vector()
         self._read: list[tuple[Any, Any]] = []  # times and numbers
         self._is_new = True
+        self.other_thresholds: list[str] = []
 
     @property
     def first(self) -> float:
@@ -258,7 +267,11 @@ class _Trains:
     def without_vector(self) -> list[int]:
         """Return the numbers of the cells that are not recorded, or no longer."""
         others = self.sources.keys() - self._relays.keys() - self._by_statement
-        return sorted(number for number in others if not self._has_vector(number))
+        return sorted(
+            number
+            for number in others
+            if number not in self.by_vector or not self._has_vector(number)
+        )
 
     def use_vector(self, number: int) -> bool:
         """Record a cell by the vector of its source; return False if that is not free."""
@@ -328,8 +341,13 @@ class _Trains:
     def stop(self) -> None:
         """Stop recording."""
         self.read()
-        for number in self.by_vector:
-            if self._has_vector(number) and (connection := self.sources[number].connect()):
+        for number, source in self.sources.items():
+            connection = source.connect()
+            if connection is None:
+                continue
+            if source.threshold not in (None, connection.threshold):
+                self.other_thresholds.append(self.name_of(number))
+            if number in self.by_vector and self._has_vector(number):
                 connection.record()
         for number in self._by_statement:
             if (connection := self.sources[number].connect()) is not None:
@@ -475,7 +493,7 @@ def _of_gid(h: Any, cell: Cell) -> _Source:
 
 
 def _at_threshold(h: Any, cell: Cell, threshold: float) -> _Source:
-    if isinstance(threshold, (bool, np.bool_, str)) or not isfinite(threshold):
+    if isinstance(threshold, bool) or not isinstance(threshold, Real) or not isfinite(threshold):
         msg = f"spikes is {threshold!r}; expected True, False, a threshold in mV or {{id: NetCon}}"
         raise RecordingError(msg)
     section = cell.origin
