@@ -84,12 +84,13 @@ def test_notes_name_files_without_the_directories_of_this_machine(tmp_path):
         f"left out: {spaced}/v.h5, as in {tmp_path}/w.h5 or '{tmp_path}/x.h5'",
         f"{spaced}/gone/z.h5 does not exist",
         "left out: /report/pop and https://example.org/a and 3 mV/s and/or / of a",
+        "\0 and \ud800",
     )
 
     convert(SimulationOutput(notes=notes), tmp_path / "run.nwb", metadata=SESSION)
 
     assert _stored(tmp_path / "run.nwb") == (
-        "left out: v.h5, as in w.h5 or 'x.h5'\ngone/z.h5 does not exist\n" + notes[2]
+        "left out: v.h5, as in w.h5 or 'x.h5'\ngone/z.h5 does not exist\n" + notes[2] + "\n? and ?"
     )
 
 

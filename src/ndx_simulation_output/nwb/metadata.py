@@ -126,7 +126,9 @@ def merge_metadata(
 
 def add_notes(nwbfile: NWBFile, notes: Sequence[str]) -> None:
     """Add a line for each note to the notes of an NWB file, without directories of this machine."""
-    lines = [" ".join(_without_directories(note).split()) for note in notes]
+    # NWB stores neither NUL nor lone surrogates, which names in a source may have.
+    storable = [note.replace("\0", "?").encode(errors="replace").decode() for note in notes]
+    lines = [" ".join(_without_directories(note).split()) for note in storable]
     joined = join_notes(nwbfile.notes or "", *lines)
     if joined == (nwbfile.notes or ""):
         return

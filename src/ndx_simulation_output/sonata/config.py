@@ -133,7 +133,9 @@ def read_config(path: Path, seen: tuple[Path, ...] = ()) -> SimulationConfig:
         raise ConfigurationError(msg)
     output = _mapping(config.get("output"))
     names = _FileNames(
-        path.parent.absolute(), _mapping(config.get("manifest")), output.get("output_dir", "output")
+        path.parent.absolute(),
+        _mapping(config.get("manifest")),
+        output.get("output_dir") or "output",
     )
     if isinstance(config.get("simulation"), str) and "output" not in config:
         simulation = names.path(config["simulation"], names.directory, names.directory)
