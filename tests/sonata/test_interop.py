@@ -32,6 +32,7 @@ from ndx_simulation_output.nwb.stream import stream
 from ndx_simulation_output.recording import (
     UNKNOWN,
     CompartmentTable,
+    ExtracellularPotential,
     RegularTimes,
     Report,
     SimulationOutput,
@@ -360,6 +361,13 @@ def _odd_sonata(dialect: str, **changes: Any) -> Source:
     return make
 
 
+def _potentials(directory: Path) -> Path:
+    channels, volts = np.array([0, 1]), Unit("volts", 1e-3)
+    lfp = ExtracellularPotential("lfp", DATA[:, :2], RegularTimes(0.0, 1e4, 4), channels, volts)
+    output = SimulationOutput(potentials=(lfp,))
+    return convert(output, directory / "o.nwb", metadata=SESSION).path
+
+
 def _from_example(name: str) -> Source:
     def make(directory: Path) -> Path:
         pytest.importorskip(name, reason=f"{name} is not installed")
@@ -489,6 +497,7 @@ def _has(path: Path, group: str, stems: set[str] | None = None) -> bool:
 @pytest.mark.parametrize(
     ("make", "dialect", "match"),
     [
+        (_potentials, "bbp", "lfp: written as bmtk does; libsonata does not read it"),
         (
             lambda path: _described(path, data=DATA.astype("f8")),
             "bbp",

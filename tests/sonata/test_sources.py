@@ -759,6 +759,23 @@ def test_parts_of_a_run_in_time_are_joined(sources: Any, dialect: str, tmp_path:
 
 
 @pytest.mark.filterwarnings("ignore::ndx_simulation_output.SimulationOutputWarning")
+def test_spikes_of_parts_at_times_that_are_not_finite_are_exported(tmp_path: Path) -> None:
+    parts = [_part(tmp_path / name, start) for name, start in {"a": 10.0, "b": 10.3}.items()]
+    spikes([4, 1, 4], [10.0, np.nan, 10.2]).write(parts[0] / "spikes.h5")
+    spikes([1, 4, 1], [np.inf, 10.3, np.nan]).write(parts[1] / "spikes.h5")
+
+    convert(parts, tmp_path / "run.nwb", metadata=SESSION)
+    export_sonata(tmp_path / "run.nwb", tmp_path / "back")
+
+    with h5py.File(tmp_path / "back" / "spikes.h5") as back:
+        times = back["spikes/pop/timestamps"][:]
+        assert times.tolist() == pytest.approx(
+            [10.0, 10.2, 10.3, np.nan, np.inf, np.nan], nan_ok=True
+        )
+        assert back["spikes/pop/node_ids"][:].tolist() == [4, 4, 4, 1, 1, 1]
+
+
+@pytest.mark.filterwarnings("ignore::ndx_simulation_output.SimulationOutputWarning")
 def test_parts_of_a_run_with_a_gap_or_other_cells_are_refused(tmp_path: Path) -> None:
     first = _part(tmp_path / "a", 10.0)
     gap = _part(tmp_path / "gap", 10.5)

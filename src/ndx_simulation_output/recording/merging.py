@@ -419,6 +419,7 @@ def _join_spikes(
     provenance = common_provenance(provenances) if len(groups) == len(parts) > 1 else {}
     if not provenance:
         _note_provenance(f"the spikes of {where}", provenances, notes)
+    provenance = {**provenance, **_not_finite(spikes)}
     ids = np.concatenate([some.node_ids for some in spikes])
     times = np.concatenate([some.times for some in spikes])
     order = np.arange(len(times))
@@ -443,6 +444,19 @@ def _join_spikes(
         intervals=intervals,
         checked=False,
     )
+
+
+def _not_finite(joined: Sequence[Spikes]) -> dict[str, Any]:
+    """Return as provenance the spikes of sources at times that are not finite, after all others."""
+    found = [
+        spikes.provenance["not_finite"] for spikes in joined if "not_finite" in spikes.provenance
+    ]
+    if not found:
+        return {}
+    kept = {key: [value for one in found for value in one[key]] for key in ("node_ids", "bits")}
+    total = sum(len(spikes.times) for spikes in joined)
+    positions = list(range(total, total + len(kept["bits"])))
+    return {"format": "SONATA", "not_finite": {"positions": positions, **kept}}
 
 
 def _join_intervals(
