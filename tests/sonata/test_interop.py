@@ -559,6 +559,42 @@ def test_what_its_reader_cannot_read_is_told(
     assert any(re.search(match, note) for note in written.left_out), written.left_out
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "allen_tutorial_membrane.h5",
+        "bcl_hypamp_soma_extra_frame.h5",
+        "nd_v5_synapse.h5",
+        "snap_soma_named_short_pointers.h5",
+        "syn_frames_more_than_time.h5",
+        "syn_start100.h5",
+    ],
+)
+def test_a_genuine_report_is_opened_by_the_readers_of_both_dialects(
+    name: str, libsonata: Any, bmtk: Any, sonata_data: Path, tmp_path: Path
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SimulationOutputWarning)
+        unit = {Path(name).stem: "mV"}
+        options: Any = {"metadata": SESSION, "unit": unit if name.startswith("allen") else None}
+        source = convert(sonata_data / name, tmp_path / "o.nwb", **options).path
+    for dialect in ("bbp", "allen"):
+        export_sonata(source, tmp_path / dialect, dialect=dialect, dtype="float32")
+
+    with open_output(source) as output:
+        for recorded in output.reports:
+            population, shape = recorded.population, recorded.data.shape
+            reader = libsonata.ElementReportReader(str(tmp_path / "bbp" / name))[population]
+            assert reader.get().data.shape == shape
+            other = bmtk[0].load(str(tmp_path / "allen" / name))[population]
+            try:
+                expected = np.asarray(recorded.data[:, :5], np.float32)
+                assert np.array_equal(other.data()[:, :5], expected)
+                assert other.data().shape == shape
+            finally:
+                other.data_ds.file.close()
+
+
 @pytest.mark.parametrize("population", ["a/b", "."])
 def test_a_population_that_sonata_cannot_name_is_refused_before_anything_is_written(
     population: str, tmp_path: Path

@@ -1,6 +1,7 @@
 """Conversion from SONATA to NWB and export to SONATA keep the content."""
 
 import json
+import shutil
 import tempfile
 import warnings
 from datetime import datetime, timezone
@@ -69,6 +70,30 @@ def test_a_genuine_file_comes_back_the_same(name: str, sonata_data: Path, tmp_pa
 
     assert [path.name for path in back] == [name]
     assert differences(source, back[0]) == NORMALISED.get(name, [])
+
+
+@pytest.mark.parametrize("name", ["allen_9cells_v.h5", "nd_ring_comp_v.h5", "bcl_soma_hippo.h5"])
+def test_a_genuine_report_that_was_split_in_time_comes_back_the_same(
+    name: str, sonata_data: Path, tmp_path: Path
+) -> None:
+    parts = [tmp_path / part / name for part in ("late", "early")]
+    for part in parts:
+        part.parent.mkdir()
+        shutil.copy(sonata_data / name, part)
+        with h5py.File(part, "r+") as file:
+            for group in file["report"].values():
+                values, attributes = group["data"][:], dict(group["data"].attrs)
+                cut = len(values) // 3
+                rows = (cut, len(values)) if part is parts[0] else (0, cut)
+                del group["data"]
+                group["data"] = values[slice(*rows)]
+                group["data"].attrs.update(attributes)
+                start, _, step = group["mapping/time"][:]
+                group["mapping/time"][:2] = start + np.array(rows) * step
+
+    back = _there_and_back(parts, tmp_path)
+
+    assert differences(sonata_data / name, back[0]) == []
 
 
 def test_spikes_of_an_nwb_1_file_go_out_as_sonata_with_the_same_bits(
