@@ -468,6 +468,26 @@ def _checked(monitor, done) -> str:
     return "right"
 
 
+def changed_period() -> None:
+    """The period is that of the simulator; ANNarchy 5 has no way to change it."""
+    model = timed()
+    model.compile()
+    model.simulate(0.3)
+    monitor = model.monitor(model.parts["cells"], ["clk"], period=1.0)
+    model.simulate(2.5)
+    with suppress(AttributeError):
+        monitor.period = 0.4
+    model.simulate(2.5)
+    if FIVE:
+        check_times(monitor)
+        return
+    refused(RecordingError, "at which it ran as intervals=", recordings, monitor, unit=TIMES)
+    monitor.get()
+    model.simulate(2.0)
+    refused(RecordingError, "4 times of the first sample", recordings, monitor, unit=TIMES)
+    check_times(monitor, start={monitor: true_times(monitor)[0]})
+
+
 def whole_parts() -> None:
     """Variables of whole populations and projections have one column."""
     model = timed()

@@ -18,6 +18,7 @@ SCENARIOS = [
     "chunks",
     "emptied_before",
     "histories",
+    "changed_period",
     "whole_parts",
     "one_of_many",
     "bold",
