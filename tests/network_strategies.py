@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
-from ndx_simulation_output.annarchy.reading import NOT_CONTAINED
+from ndx_simulation_output.annarchy.reading import NOT_CONTAINED, to_seconds
 from ndx_simulation_output.recording import (
     UNKNOWN,
     NetworkSnapshot,
@@ -132,10 +132,10 @@ def annarchy_networks(draw: st.DrawFn, *, least: int = 1) -> NetworkSnapshot:
         "state",
         tuple(populations),
         tuple(projections),
-        time=None if step is None else step * dt / 1000,
+        time=None if step is None else to_seconds(step, dt),
         step=step,
         not_contained=NOT_CONTAINED,
-        time_step=dt / 1000,
+        time_step=to_seconds(1, dt),
     )
 
 
@@ -183,7 +183,7 @@ def _annarchy_projections(draw: st.DrawFn, name: str, dt: float, least: int) -> 
     if draw(st.booleans()):
         shape = draw(st.sampled_from([(), (synapses,)]))
         steps = draw(arrays.arrays(np.int64, shape, elements=st.integers(1, 100)))
-        delays = np.asarray(steps * dt / 1000)
+        delays = np.asarray(to_seconds(steps, dt), np.float64)
     return ProjectionSnapshot(
         name,
         np.array(sorted(draw(st.permutations(range(9)))[: len(counts)]), np.int64),

@@ -14,7 +14,7 @@ import numpy as np
 from pynwb import validate
 
 from ndx_simulation_output import annarchy, open_output
-from ndx_simulation_output.annarchy.network import find_network, snapshot
+from ndx_simulation_output.annarchy.network import find_network, snapshot, storage_of
 from ndx_simulation_output.annarchy.parameters import parse_parameters
 from ndx_simulation_output.annarchy.restoring import restore
 from ndx_simulation_output.errors import (
@@ -30,6 +30,7 @@ from tests.annarchy.models import (
     Model,
     delayed,
     facts,
+    is_quiet,
     plain,
     read_facts,
     refused,
@@ -156,7 +157,10 @@ def load_into_rebuilt() -> None:
     part = model.parts["ragged"]
     refused(RestoreError, "is compiled", annarchy.connect, part, "state.nwb")
     assert facts(model)["ragged"]["pre_ranks"] == expected["ragged"]["pre_ranks"]
-    # connect() restores the weights and delays, too.
+    # connect() restores the weights, delays and storage, too.
+    for name in RANDOM:
+        expected_format = "csr" if name == "exc_to_inh" else "lil"
+        assert storage_of(model.parts[name])["storage_format"] == expected_format
     for name in RANDOM:
         assert facts(model)[name]["w"] == expected[name]["w"], name
         assert facts(model)[name]["delay"] == expected[name]["delay"], name
@@ -349,24 +353,135 @@ def parameters() -> None:
 def uninterrupted() -> None:
     model = plain()
     model.compile()
-    model.simulate(60.0)
+    model.simulate(40.0)
     # A spike in the last time step arrives in the next one, and is not saved.
-    while any((model.parts[name].v == 0.0).any() for name in ("exc", "inh")):
-        model.simulate(DT)
-    annarchy.save("middle.nwb", model.network)
-    annarchy.save("middle.txt", model.network)
+    simulate_until_quiet(model)
+    save(model, "middle.nwb")
+    save(model, "middle.txt")
     model.simulate(60.0)
     write_facts(model, "end.json")
+
+
+def simulate_until_quiet(model: Model) -> None:
+    while not is_quiet(model):
+        model.simulate(DT)
+
+
+def save(model: Model, name: str) -> None:
+    """Save a network with inputs, whose variables ANNarchy cannot read."""
+    warned("r of spikes, which ANNarchy cannot read", annarchy.save, name, model.network)
+
+
+def load(model: Model, name: str):
+    restored = annarchy.load(name, model.network)
+    assert (restored.skipped, restored.mismatched) == ((), ())
+    assert {*restored.missing} <= {f"population {one}" for one in UNREADABLE}, restored.missing
+    return restored
+
+
+UNREADABLE = ["spikes: r", "poisson: proba", "poisson: p", "poisson: r"]
 
 
 def continued() -> None:
     model = plain()
     model.compile()
-    for source in ["middle.nwb", "middle.txt"]:
-        restored = annarchy.load(source, model.network)
-        assert (restored.skipped, restored.missing, restored.mismatched) == ((), (), ())
+    restored = load(model, "middle.nwb")
+    assert restored.not_contained.startswith("Not contained: spikes in flight")
+    assert "windows of compute_firing_rate" in str(restored)
+    (note,) = restored.notes
+    assert note.startswith("inputs continue their schedule")
+    assert note.endswith(": spikes, rates, poisson")
+    model.simulate(60.0)
+    assert facts(model) == read_facts("end.json")
+
+
+def rewound() -> None:
+    """Nothing of the abandoned run arrives after a state is loaded."""
+    model = plain()
+    model.compile()
+    expected = read_facts("end.json")
+    for abandoned in (0.5, 28.0, 31.5, 33.0, 90.0):
+        load(model, "middle.nwb")
+        model.simulate(abandoned)
+        load(model, "middle.nwb")
         model.simulate(60.0)
-        assert facts(model) == read_facts("end.json"), source
+        assert facts(model) == expected, abandoned
+
+
+def rewound_without_schedules() -> None:
+    """A file of ANNarchy has no schedules: what they do not change continues."""
+    model = plain()
+    model.compile()
+    model.simulate(28.0)
+    restored = annarchy.load("middle.txt", model.network)
+    inputs = ("spikes", "rates", "poisson")
+    assert {f"population {name}: schedule" for name in inputs} <= {*restored.missing}
+    assert "schedules of inputs (TimedArray" in restored.not_contained
+    model.simulate(60.0)
+    found, expected = facts(model), read_facts("end.json")
+    names = [name for name in expected if name not in {*inputs, "after pulse"}]
+    assert {name: found[name] for name in names} == {name: expected[name] for name in names}
+
+
+def chained() -> None:
+    """A state is loaded, and a later one is saved; schedules were set in between."""
+    model = plain()
+    model.compile()
+    load(model, "middle.nwb")
+    middle = model.step
+    model.simulate(20.0)
+    simulate_until_quiet(model)
+    save(model, "later.nwb")
+    later = model.step
+    model.simulate(7.0)
+    load(model, "later.nwb")
+    model.simulate(60.0 - (later - middle) * DT)
+    assert facts(model) == read_facts("end.json")
+
+
+def only_what_is_loaded_changes() -> None:
+    """Clearing what is in flight keeps values, schedules and monitors that the file lacks."""
+    model = plain()
+    monitor = model.monitor(model.parts["exc"], ["v", "spike"])
+    model.compile()
+    model.simulate(21.0)
+    model.parts["exc"].k = np.arange(6).reshape(3, 2)
+    with open_output("middle.nwb") as output:
+        (state,) = output.networks
+        (exc, *_) = state.populations
+        fewer = tuple(one for one in exc.quantities if one.name not in {"k", "gate", "tau"})
+        live = find_network(model.network)
+        before = facts(model)
+        times = model.parts["spikes"].spike_times
+        part = replace(state, populations=(replace(exc, quantities=fewer),), projections=())
+        restored = restore(live, replace(part, provenance={}))
+        assert "population exc: k" in restored.missing
+        after = facts(model)
+        assert [after["exc"][name] for name in ("k", "gate", "tau")] == [
+            before["exc"][name] for name in ("k", "gate", "tau")
+        ]
+        assert [after[name] for name in before if name not in {"exc", "step"}] == [
+            before[name] for name in before if name not in {"exc", "step"}
+        ]
+        assert len(monitor.get("v", keep=True)) == 42
+        assert model.parts["spikes"].spike_times != times  # They count from now on.
+        # Without a clock, the run is not abandoned.
+        restored = restore(live, replace(part, step=None))
+        assert any("are kept, because the clock is not set" in one for one in restored.notes)
+        for wrong in (
+            {"spike_times": [[1.0]], "position": 0.0},
+            {"spike_times": [[1.0], [2.0], ["x"]], "position": 0.0},
+            {"schedule": [0.0], "rates": [[1.0]], "period": -1.0, "position": 0.0},
+            [1.0],
+        ):
+            schedules = {"schedules": {"spikes": wrong}}
+            refused(
+                RestoreError,
+                "population spikes: schedule ",
+                restore,
+                live,
+                replace(part, provenance=schedules),
+            )
 
 
 if __name__ == "__main__":

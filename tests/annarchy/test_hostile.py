@@ -312,6 +312,17 @@ def test_a_file_that_is_too_large_after_decompression_is_refused(tmp_path, monke
         open_output(path)
 
 
+@pytest.mark.parametrize("container", ["gz", "npz"])
+def test_a_small_file_that_expands_to_a_large_one_is_refused(tmp_path, monkeypatch, container):
+    monkeypatch.setattr(containers, "_SUSPICIOUS_BYTES", 1000)
+    path = tmp_path / "saved"
+    zeros = population(v=np.zeros(200_000), geometry=(200_000,))
+    path.write_bytes(gzip.compress(pickle.dumps(zeros)) if container == "gz" else archived(zeros))
+
+    with pytest.raises(UnsupportedSourceError, match=r"after decompression, \d+ times its size"):
+        open_output(path)
+
+
 def array_of(shape, descr="<f8", data=b"") -> bytes:
     """Return a .npy file with any header."""
     made = io.BytesIO()

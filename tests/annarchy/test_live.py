@@ -28,7 +28,14 @@ STATES = [
     "load_into_rebuilt",
     "parameters",
 ]
-CONTINUED = ["uninterrupted", "continued"]
+CONTINUED = [
+    "uninterrupted",
+    "continued",
+    "rewound",
+    "rewound_without_schedules",
+    "chained",
+    "only_what_is_loaded_changes",
+]
 MONITORS = [
     "series_and_units",
     "pauses",

@@ -65,7 +65,9 @@ def test_local_parameters_are_set_if_global_only_is_false():
     assert notes == ()
 
 
-@pytest.mark.parametrize("value", [1.5, 2**70, -(2**63) - 1, 10**400, float("nan"), None, [1]])
+@pytest.mark.parametrize(
+    "value", [1.5, 2**70, -(2**63) - 1, 10**400, float("nan"), None, [1], True]
+)
 def test_a_value_that_an_integer_cannot_have_is_not_set(value):
     found, notes = with_parameters(network(), Parameters({"exc": {"n": value}}))
 
@@ -98,6 +100,7 @@ def test_unknown_names_and_wrong_values_are_not_set():
     ("text", "message"),
     [
         ('{"network": {},}', "p.json is not JSON"),
+        ('{"populations": {"a": {"x": 1, "x": 2}}}', "not JSON of parameters: 'x' is there more"),
         ("[" * 100_000, "p.json is not JSON"),
         ("[]", "p.json is a list; expected names and values"),
         ('{"populations": 3}', "populations in p.json is a int"),

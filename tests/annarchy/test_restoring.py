@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ndx_simulation_output.annarchy.network import LiveNetwork
 from ndx_simulation_output.annarchy.restoring import restore
+from ndx_simulation_output.annarchy.schedules import from_position
 from ndx_simulation_output.recording import (
     NetworkSnapshot,
     PopulationSnapshot,
@@ -32,10 +35,13 @@ class Part:
     pre_ranks: tuple[tuple[int, ...], ...] = ((0, 1),)
     uniform_delay: int = 0
     values: dict[str, Any] = field(default_factory=dict)
+    model: Any = None
 
     @property
     def neuron_type(self) -> Any:
-        return SimpleNamespace(description={"variables": [{"name": "x", **self.facts}]})
+        return self.model or SimpleNamespace(
+            description={"variables": [{"name": "x", **self.facts}]}
+        )
 
     def set(self, values: dict[str, Any]) -> None:
         self.values |= values
@@ -71,6 +77,43 @@ def test_values_that_a_network_of_32_bits_rounds_are_noted(kind, values, is_note
     note = "population exc: x is rounded to the 32 bits of the network"
     assert restored.notes == ((note,) if is_noted else ())
     assert "population exc: x" in restored.set
+
+
+def test_one_note_lists_all_values_of_a_part_that_are_rounded():
+    part = Part("exc", {"ctype": "float"}, variables=("x", "y"))
+    part.model = SimpleNamespace(
+        description={"variables": [{"name": name, "ctype": "float"} for name in "xy"]}
+    )
+    quantities = tuple(Quantity(name, np.array([0.1, 0.2])) for name in "xy")
+    state = NetworkSnapshot("network", (PopulationSnapshot("exc", (2,), quantities),))
+
+    restored = restore(network(population=(part,)), state)
+
+    assert restored.notes == ("population exc: x, y are rounded to the 32 bits of the network",)
+
+
+@given(
+    steps=st.lists(st.integers(0, 30), min_size=1, max_size=6, unique=True).map(sorted),
+    period=st.none() | st.integers(1, 40),
+    position=st.integers(0, 90),
+)
+def test_the_rest_of_a_schedule_is_what_would_have_come(steps, period, position):
+    """The entry that was reached last, step by step, is the same from any position."""
+
+    def reached(steps, period, n_steps):
+        entry, found = None, []
+        for step in range(n_steps):
+            now = step if period is None else step % period
+            entry = steps.index(now) if now in steps else entry
+            found.append(entry)
+        return found
+
+    rest = from_position(steps, position, period)
+
+    whole = reached(steps, period, position + 100)
+    found = reached([start for start, _ in rest], period, 100)
+    before = whole[position - 1] if position else None
+    assert [before if one is None else rest[one][1] for one in found] == whole[position:]
 
 
 @pytest.mark.parametrize(

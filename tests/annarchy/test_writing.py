@@ -61,11 +61,17 @@ def network(**changes) -> NetworkSnapshot:
 
 
 def again(state: NetworkSnapshot, path: Path, **options) -> NetworkSnapshot:
-    """Write a state and read it, with the name and container of the original."""
+    """Write a state and read it, with what only the original says about itself."""
     write(path, state, overwrite=True, **options)
     dt = None if state.time_step is None else float(f"{state.time_step * 1000:.15g}")
     (found,) = read(path, dt=dt).networks
-    return replace(found, name=state.name, provenance=state.provenance, simulator=state.simulator)
+    return replace(
+        found,
+        name=state.name,
+        provenance=state.provenance,
+        simulator=state.simulator,
+        not_contained=state.not_contained,
+    )
 
 
 def widened(facts):

@@ -25,6 +25,8 @@ from ndx_simulation_output.optional import import_optional
 
 _MAX_BYTES = 8 * 2**30
 _PIECE_BYTES = 2**24
+_SUSPICIOUS_BYTES, _SUSPICIOUS_RATIO = 2**29, 200
+"""Sizes after decompression, and relative to the file, that only constant or hostile data have."""
 _MAX_HEADER_BYTES = 10_000
 _ZIP, _GZIP, _MATLAB = b"PK\x03\x04", b"\x1f\x8b", b"MATLAB 5.0"
 _PROTOCOLS = range(2, 6)
@@ -94,7 +96,18 @@ def _read_limited(stream: IO[bytes], path: Path) -> bytes:
             msg = f"{path} has more than {_MAX_BYTES} bytes after decompression, the limit"
             raise UnsupportedSourceError(msg)
         content.write(piece)
+        _check_ratio(content.tell(), path)
     return content.getvalue()
+
+
+def _check_ratio(n_bytes: int, path: Path) -> None:
+    ratio = n_bytes // max(path.stat().st_size, 1)
+    if n_bytes > _SUSPICIOUS_BYTES and ratio > _SUSPICIOUS_RATIO:
+        msg = (
+            f"{path} has at least {n_bytes} bytes after decompression, {ratio} times its size; "
+            f"expected at most {_SUSPICIOUS_RATIO} times: save it without compression, as .txt"
+        )
+        raise UnsupportedSourceError(msg)
 
 
 def _load_archive(file: IO[bytes], path: Path) -> Loaded:
@@ -104,6 +117,7 @@ def _load_archive(file: IO[bytes], path: Path) -> Loaded:
         if total > _MAX_BYTES:
             msg = f"{path} has {total} bytes after decompression; at most {_MAX_BYTES} are read"
             raise UnsupportedSourceError(msg)
+        _check_ratio(total, path)
         for member in archive.infolist():
             name = member.filename.removesuffix(".npy")
             with archive.open(member) as stream:

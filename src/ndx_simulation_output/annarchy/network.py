@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from inspect import signature
 from io import StringIO
 from typing import Any
 
@@ -22,6 +23,7 @@ from ndx_simulation_output.annarchy.reading import (
     read_names,
     to_seconds,
 )
+from ndx_simulation_output.annarchy.schedules import has_schedule, read_schedule
 from ndx_simulation_output.errors import (
     RecordingError,
     SimulationOutputWarning,
@@ -40,7 +42,9 @@ from ndx_simulation_output.recording.network import QuantityKind
 class LiveNetwork:
     """A network, or a single population or projection of one, as objects of ANNarchy.
 
-    ``dt`` is in ms. ``set_step`` sets the clock, and is None for a single population or projection.
+    ``dt`` is in ms. ``set_step`` sets the clock; ``reset`` sets all populations and the clock to
+    their beginning, with spikes in flight and delayed rates. Both are None for a single population
+    or projection.
     """
 
     name: str
@@ -49,6 +53,7 @@ class LiveNetwork:
     dt: float
     step: Callable[[], int]
     set_step: Callable[[int], None] | None = None
+    reset: Callable[[], None] | None = None
     seed: int | None = None
     constants: tuple[Any, ...] = ()
     monitors: tuple[Any, ...] = field(default=(), repr=False)
@@ -127,6 +132,7 @@ def _network_of_5(network: Any) -> LiveNetwork:
         float(network.dt),
         lambda: int(network.current_step),
         set_step,
+        _reset_of(network),
         _seed(network.seed),
         tuple(network.get_constants()),
         tuple(network.get_monitors()),
@@ -149,10 +155,19 @@ def _network_of_4(annarchy: Any, network: Any) -> LiveNetwork:
         float(annarchy.dt()),
         lambda: int(network.get_current_step()),
         network.set_current_step,
+        _reset_of(network),
         _seed(annarchy.get_global_config("seed")),
         tuple(manager.get_constant(name) for name in names),
         monitors,
     )
+
+
+def _reset_of(network: Any) -> Callable[[], None]:
+    """Return a function that resets populations only; versions differ in what else they reset."""
+    others = ("projections", "synapses", "monitors", "reseed_rng")
+    known = signature(network.reset).parameters
+    unchanged = {name: False for name in others if name in known}
+    return lambda: network.reset(populations=True, **unchanged)
 
 
 def _single_part(part: Any) -> LiveNetwork:
@@ -176,6 +191,8 @@ def _seed(seed: Any) -> int | None:
 # The state of a network
 
 _TYPES = {"double": np.float64, "float": np.float32, "int": np.int64, "bool": np.bool_}
+STORAGE = ("storage_format", "storage_order")
+"""Arguments of ANNarchy's ``connect_*`` on how synapses are stored."""
 _MODEL_TEXTS = (
     "parameters",
     "equations",
@@ -198,6 +215,18 @@ def snapshot(
 ) -> NetworkSnapshot:
     """Return the current state of a compiled network."""
     step = live.step()
+    provenance = {
+        "schedules": {
+            population.name: read_schedule(population, step, live.dt)
+            for population in live.populations
+            if populations and has_schedule(population)
+        },
+        "storage": {
+            projection.name: storage
+            for projection in live.projections
+            if projections and (storage := storage_of(projection))
+        },
+    }
     return NetworkSnapshot(
         name=live.name,
         populations=tuple(map(_population, live.populations)) if populations else (),
@@ -210,7 +239,14 @@ def snapshot(
         simulator=SIMULATOR,
         simulator_version=simulator_version(),
         not_contained=NOT_CONTAINED,
+        provenance={key: values for key, values in provenance.items() if values},
     )
+
+
+def storage_of(projection: Any) -> dict[str, str]:
+    """Return how a projection stores its synapses, as arguments of ``connect_from_sparse``."""
+    found = {name: getattr(projection, f"_{name}", None) for name in STORAGE}
+    return {name: value for name, value in found.items() if isinstance(value, str)}
 
 
 def declared_snapshot(live: LiveNetwork) -> NetworkSnapshot:

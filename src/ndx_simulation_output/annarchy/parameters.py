@@ -188,9 +188,9 @@ def parse_parameters(text: str, where: str) -> Parameters:
 
     """
     try:
-        found = json.loads(text)
+        found = json.loads(text, object_pairs_hook=_distinct)
     except (ValueError, RecursionError) as error:
-        msg = f"{where} is not JSON: {error}"
+        msg = f"{where} is not JSON of parameters: {error}"
         raise SourceError(msg) from error
     found = _mapping(found, where)
     sections: dict[str, dict[str, Any]] = {}
@@ -286,6 +286,17 @@ def _global_values(
     }
 
 
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the values by name; JSON itself would keep the last value of a repeated name."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = next(name for name in names if names.count(name) > 1)
+        msg = f"{repeated!r} is there more than once"
+        raise ValueError(msg)
+    return values
+
+
 def _mapping(value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         msg = f"{where} is a {type(value).__name__}; expected names and values"
@@ -331,6 +342,8 @@ def _reason_not_to_set(quantity: Quantity, value: Any, *, global_only: bool) -> 
 def _fits(value: float, dtype: np.dtype[Any]) -> bool:
     if dtype.kind == "b":
         return value in {0, 1}
+    if isinstance(value, bool):
+        return False
     if dtype.kind in "iu":
         limits = np.iinfo(dtype)
         return float(value).is_integer() and limits.min <= value <= limits.max

@@ -34,16 +34,24 @@ SIMULATOR = "ANNarchy"
 WEIGHT = "w"
 """ANNarchy's name for the weight of a synapse."""
 
+NOT_CONTAINED = (
+    "Not contained: spikes in flight, earlier rates that are still delayed, remaining refractory "
+    "periods, times of last events of event-driven synapses, the spikes in the windows of "
+    "compute_firing_rate, decoding projections and hybrid populations, baselines of BOLD "
+    "monitors, samples of monitors, the state of random generators, whether populations are "
+    "enabled and projections learn, callbacks, weights of filters (convolution, pooling), and "
+    "changes of refractory periods, models and structural plasticity after compile. A network that "
+    "continues from this state equals the uninterrupted one only if none of these matter."
+)
+"""Text stored with each state: what a state of ANNarchy does not contain."""
+
+_NO_SCHEDULES = NOT_CONTAINED.replace(
+    "callbacks,", "callbacks, schedules of inputs (TimedArray, SpikeSourceArray), constants,"
+)
+
 _LARGEST = 2**63 - 1
 _MAX_NEURONS_WITHOUT_VALUES = 10_000_000
 """A population in a file of fewer bytes than neurons has at most this many."""
-
-NOT_CONTAINED = (
-    "Not contained: spikes in flight, earlier rates that are still delayed, remaining refractory "
-    "periods, times of last events, the state of random generators, schedules of inputs. A run "
-    "that continues from this state equals the uninterrupted run only if none of these matter."
-)
-"""What a state of ANNarchy does not contain."""
 
 _NO_TIME_STEP = "the file does not contain the time step; pass dt= (--dt), in ms"
 
@@ -140,7 +148,7 @@ class _StateReader:
             step=step,
             time_step=None if self.dt is None else to_seconds(1, self.dt),
             simulator=SIMULATOR,
-            not_contained=NOT_CONTAINED,
+            not_contained=_NO_SCHEDULES,
             provenance={
                 "container": self.container,
                 **({} if net_id is None else {"net_id": net_id}),

@@ -1,7 +1,9 @@
 """Restore a saved state into a network in memory."""
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial as partial_of
 from typing import Any
 
 import numpy as np
@@ -9,15 +11,22 @@ from numpy.typing import NDArray
 
 from ndx_simulation_output.annarchy.monitors import restart_at_current_step
 from ndx_simulation_output.annarchy.network import (
+    STORAGE,
     LiveNetwork,
     declarations_of,
     population_of,
     pre_ranks_of,
     simulator,
+    snapshot,
     to_declared_type,
 )
 from ndx_simulation_output.annarchy.reading import WEIGHT, check_distinct, split_rows, whole_steps
-from ndx_simulation_output.errors import RestoreError
+from ndx_simulation_output.annarchy.schedules import (
+    check_schedule,
+    has_schedule,
+    set_schedule,
+)
+from ndx_simulation_output.errors import RestoreError, SimulationOutputWarning
 from ndx_simulation_output.optional import import_optional
 from ndx_simulation_output.recording import (
     NetworkSnapshot,
@@ -43,7 +52,9 @@ class Restored:
     mismatched
         Items in both that do not match, with the reason; they are unchanged.
     notes
-        Values that were rounded, and monitors that have recorded before.
+        Values that were rounded, monitors that have recorded before, and schedules of inputs.
+    not_contained
+        What the file does not contain, and the network has as before or as after ``reset``.
 
     """
 
@@ -52,6 +63,7 @@ class Restored:
     missing: tuple[str, ...] = ()
     mismatched: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    not_contained: str = ""
 
     def __str__(self) -> str:
         """Return the number of items that were set, and a line for each that was not."""
@@ -59,6 +71,7 @@ class Restored:
         for name in ("skipped", "missing", "mismatched"):
             lines += [f"{name}: {item}" for item in getattr(self, name)]
         lines += [f"note: {note}" for note in self.notes]
+        lines += [self.not_contained] if self.not_contained else []
         return "\n".join(lines)
 
 
@@ -91,14 +104,48 @@ def restore(
     nothing is set; with ``partial``, everything else is set. If both are a single population or
     projection, their names may differ.
     """
-    plan = _RestorePlan()
     _check_compiled(live)
+    plan = _make_plan(live, saved, populations=populations, projections=projections)
+    if plan.mismatched and not partial:
+        lines = "".join(f"\n  {item}" for item in plan.mismatched)
+        msg = f"nothing was set, because this does not match (partial=True sets the rest):{lines}"
+        raise RestoreError(msg)
+    if live.set_step is None and not plan.set and not plan.mismatched:
+        names = ", ".join(plan.skipped) or "nothing"
+        msg = f"the file has no state of {live.name!r}; it has {names}"
+        raise RestoreError(msg)
+    if "time" in plan.set:
+        _clear(live)
+    elif live.step() and any(name.startswith("population") for name in plan.set):
+        plan.notes.append(
+            "spikes in flight and delayed rates of the populations are kept, because the clock is "
+            "not set; their clear() removes the spikes"
+        )
+    _apply(plan)
+    if "time" in plan.set:
+        plan.notes += _monitor_notes(live)
+    return Restored(
+        tuple(plan.set),
+        tuple(plan.skipped),
+        tuple(plan.missing),
+        tuple(plan.mismatched),
+        tuple(plan.notes),
+        saved.not_contained,
+    )
+
+
+def _make_plan(
+    live: LiveNetwork, saved: NetworkSnapshot, *, populations: bool, projections: bool
+) -> _RestorePlan:
+    plan = _RestorePlan()
     is_part = live.set_step is None
     if populations:
+        _plan_schedules(plan, live, saved)
         for name, population, state in _pairs(
             "population", live.populations, saved.populations, plan, is_part=is_part
         ):
             _plan_population(plan, name, population, state)
+        _plan_constants(plan, live, saved)
     if projections:
         for name, projection, synapses in _pairs(
             "projection", live.projections, saved.projections, plan, is_part=is_part
@@ -106,19 +153,29 @@ def restore(
             _plan_projection(plan, name, projection, synapses, live.dt)
     if populations and saved.populations:
         _plan_clock(plan, live, saved)
-    if plan.mismatched and not partial:
-        lines = "".join(f"\n  {item}" for item in plan.mismatched)
-        msg = f"nothing was set, because this does not match (partial=True sets the rest):{lines}"
-        raise RestoreError(msg)
-    if is_part and not plan.set and not plan.mismatched:
-        names = ", ".join(plan.skipped) or "nothing"
-        msg = f"the file has no state of {live.name!r}; it has {names}"
-        raise RestoreError(msg)
-    _apply(plan)
-    if "time" in plan.set:
-        plan.notes += _monitor_notes(live)
-    found = (plan.set, plan.skipped, plan.missing, plan.mismatched, plan.notes)
-    return Restored(*map(tuple, found))
+    return plan
+
+
+def _clear(live: LiveNetwork) -> None:
+    """Remove what is in flight in a network that has run; values and schedules stay as they are.
+
+    Only the reset of the network removes spikes with different delays and delayed rates.
+    """
+    step = live.step()
+    if live.reset is None or not step:
+        return
+    with warnings.catch_warnings():
+        # The state to load has none of the values that ANNarchy cannot read.
+        warnings.simplefilter("ignore", SimulationOutputWarning)
+        before = snapshot(live, projections=False)
+    live.reset()
+    schedules = before.provenance.get("schedules", {})
+    for population, state in zip(live.populations, before.populations, strict=True):
+        if population.name in schedules:
+            set_schedule(population, schedules[population.name], step, live.dt)
+        declarations = declarations_of(population)
+        for quantity in state.quantities:
+            _setter(population, quantity, None, declarations.get(quantity.name, {}))()
 
 
 def _check_compiled(live: LiveNetwork) -> None:
@@ -195,6 +252,7 @@ def _plan_quantities(
     declarations = declarations_of(part)
     names = dict.fromkeys([*part.parameters, *part.variables])
     saved = {quantity.name for quantity in quantities}
+    rounded: list[str] = []
     plan.missing += [f"{where}: {name}" for name in names if name not in saved]
     for quantity in quantities:
         name, declaration = f"{where}: {quantity.name}", declarations.get(quantity.name, {})
@@ -207,8 +265,13 @@ def _plan_quantities(
             plan.mismatched.append(f"{name} {error}")
             continue
         if _is_rounded(quantity, declaration):
-            plan.notes.append(f"{name} is rounded to the 32 bits of the network")
+            rounded.append(quantity.name)
         plan.set[name] = _setter(part, quantity, ends, declaration)
+    if rounded:
+        verb = "is" if len(rounded) == 1 else "are"
+        plan.notes.append(
+            f"{where}: {', '.join(rounded)} {verb} rounded to the 32 bits of the network"
+        )
 
 
 def _setter(
@@ -230,6 +293,49 @@ def _setter(
     return set_values
 
 
+def _plan_schedules(plan: _RestorePlan, live: LiveNetwork, saved: NetworkSnapshot) -> None:
+    """Plan the schedules of inputs, which are set before the values of their populations."""
+    is_part = live.set_step is None
+    schedules = saved.provenance.get("schedules")
+    schedules = dict(schedules) if isinstance(schedules, Mapping) else {}
+    if is_part and len(live.populations) == len(saved.populations) == 1:
+        schedules = {live.populations[0].name: schedules.get(saved.populations[0].name)}
+    step = live.step() if is_part or saved.step is None else saved.step
+    continued: list[str] = []
+    for population in filter(has_schedule, live.populations):
+        name = f"population {population.name}: schedule"
+        schedule = schedules.get(population.name)
+        if schedule is None:
+            plan.missing.append(name)
+            continue
+        try:
+            check_schedule(population, schedule)
+        except RestoreError as error:
+            plan.mismatched.append(f"{name} {error}")
+            continue
+        plan.set[name] = partial_of(set_schedule, population, schedule, step, live.dt)
+        continued.append(population.name)
+    if continued:
+        plan.notes.append(
+            f"inputs continue their schedule from the time of the state, as if their reset() and "
+            f"update() had not been called before it was saved: {', '.join(continued)}"
+        )
+
+
+def _plan_constants(plan: _RestorePlan, live: LiveNetwork, saved: NetworkSnapshot) -> None:
+    if not saved.constants:
+        return
+    for constant in live.constants:
+        if constant.name in saved.constants:
+            value = saved.constants[constant.name]
+            plan.set[f"constant {constant.name}"] = partial_of(constant.set, value)
+        else:
+            plan.missing.append(f"constant {constant.name}")
+    names = {constant.name for constant in live.constants}
+    if live.set_step is not None:
+        plan.skipped += [f"constant {name}" for name in saved.constants if name not in names]
+
+
 def _plan_clock(plan: _RestorePlan, live: LiveNetwork, saved: NetworkSnapshot) -> None:
     set_step, step = live.set_step, saved.step
     if set_step is None:
@@ -245,6 +351,8 @@ def _plan_clock(plan: _RestorePlan, live: LiveNetwork, saved: NetworkSnapshot) -
         return
     if step < live.step():
         plan.notes += _event_notes(live)
+    if live.step():
+        plan.notes += _window_notes(live)
     plan.set["time"] = lambda: set_step(step)
 
 
@@ -261,6 +369,16 @@ def _event_notes(live: LiveNetwork) -> Iterator[str]:
                 f"projection {projection.name}: {', '.join(names)}: the clock is set back, but "
                 "ANNarchy keeps the times of the last events, even after reset(), so these "
                 "variables can diverge; load into a network that has not been simulated"
+            )
+
+
+def _window_notes(live: LiveNetwork) -> Iterator[str]:
+    """Yield notes on windows that no function of ANNarchy empties."""
+    for projection in live.projections:
+        if type(projection).__name__ == "DecodingProjection":
+            yield (
+                f"projection {projection.name}: its window has spikes of the abandoned run, even "
+                "after reset(); load into a network that has not been simulated"
             )
 
 
@@ -374,8 +492,13 @@ def _delays_to_set(projection: Any, state: ProjectionSnapshot, dt: float) -> Any
 # Connections of a projection that is not compiled yet
 
 
-def restore_connections(projection: Any, state: ProjectionSnapshot, dt: float) -> None:
-    """Create the synapses of a saved projection, with weights and delays; ``dt`` is in ms."""
+def restore_connections(
+    projection: Any, state: ProjectionSnapshot, dt: float, storage: Mapping[str, str]
+) -> None:
+    """Create the synapses of a saved projection, with weights and delays; ``dt`` is in ms.
+
+    ``storage`` are arguments on how ANNarchy stores the synapses.
+    """
     if getattr(projection, "initialized", False):
         msg = f"{projection.name!r} is compiled; call connect() before the network is compiled"
         raise RestoreError(msg)
@@ -386,12 +509,20 @@ def restore_connections(projection: Any, state: ProjectionSnapshot, dt: float) -
     weights, delays = _weights(state), _delays(state, dt)
     # connect_from_sparse accepts only one delay for all synapses.
     if delays is not None and delays.size and delays.min() != delays.max():
-        projection.connect_with_func(_connector(state, weights, delays))
+        projection.connect_with_func(_connector(state, weights, delays), **storage)
         return
     delay = dt if delays is None or not delays.size else float(delays.flat[0])
     shape = int(projection.pre.size), int(projection.post.size)
     matrix = _sparse_matrix(post[rows], pre[state.pre_ranks[:]], weights, shape)
-    projection.connect_from_sparse(matrix, **({} if delay == dt else {"delays": delay}))
+    projection.connect_from_sparse(matrix, **({} if delay == dt else {"delays": delay}), **storage)
+
+
+def storage_in(network: NetworkSnapshot, projection: str) -> dict[str, str]:
+    """Return how a saved projection stored its synapses, as arguments of ``connect_*``."""
+    storage = network.provenance.get("storage")
+    found = storage.get(projection) if isinstance(storage, Mapping) else None
+    values = dict(found) if isinstance(found, Mapping) else {}
+    return {name: values[name] for name in STORAGE if isinstance(values.get(name), str)}
 
 
 def _indices_in(view: Any) -> NDArray[np.int64]:

@@ -10,7 +10,12 @@ from pynwb import NWBFile
 from ndx_simulation_output.annarchy.monitors import read_recordings, recordings
 from ndx_simulation_output.annarchy.network import find_network, snapshot
 from ndx_simulation_output.annarchy.reading import read
-from ndx_simulation_output.annarchy.restoring import Restored, restore, restore_connections
+from ndx_simulation_output.annarchy.restoring import (
+    Restored,
+    restore,
+    restore_connections,
+    storage_in,
+)
 from ndx_simulation_output.annarchy.writing import write
 from ndx_simulation_output.errors import SourceError
 from ndx_simulation_output.nwb import reader, writer
@@ -114,8 +119,11 @@ def load(
     """Load a state into a compiled network, or into a single population or projection.
 
     Geometries, connections, types and the time step are compared first: nothing is set if
-    something does not match. The clock is set if populations are loaded. Items that are
-    only in the file or only in the network are listed in the result.
+    something does not match. The clock is set if populations are loaded; spikes in flight and
+    delayed rates of a network that has run are then removed, and inputs (``TimedArray``,
+    ``TimedPoissonPopulation``, ``SpikeSourceArray``) continue their saved schedule. Items that are
+    only in the file or only in the network are listed in the result, as is what no file contains.
+    Copies of a network of ANNarchy 5 share one clock.
 
     Parameters
     ----------
@@ -167,8 +175,8 @@ def connect(
 ) -> None:
     """Create the synapses of a projection from a file, before the network is compiled.
 
-    This restores random connections with their weights and delays, so that the state can be loaded
-    after ``compile``.
+    This restores random connections with their weights and delays, in the storage format that
+    ``save`` found, so that the state can be loaded after ``compile``.
 
     Parameters
     ----------
@@ -198,10 +206,10 @@ def connect(
     """
     dt = find_network(projection).dt
     with _open(Path(source), dt) as output:
-        projections = _state(output, state, source).projections
+        found = _state(output, state, source)
         name = name or projection.name
-        saved = _select("projection", projections, name, source, "name=")
-        restore_connections(projection, saved, dt)
+        saved = _select("projection", found.projections, name, source, "name=")
+        restore_connections(projection, saved, dt, storage_in(found, name))
 
 
 def add_state(nwbfile: NWBFile, network: Any = None, *, name: str | None = None) -> None:

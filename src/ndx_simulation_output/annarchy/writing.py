@@ -369,6 +369,8 @@ def _notes(network: NetworkSnapshot, form: Form, *, is_matlab: bool) -> Iterator
         "time step": network.time_step,
         "seed": network.seed,
         "constants": network.constants or None,
+        "schedules of inputs": network.provenance.get("schedules"),
+        "storage formats": network.provenance.get("storage"),
         "model": next((part.model for part in network.parts if part.model is not None), None),
     }
     if form != "network":
