@@ -74,6 +74,10 @@ def from_counts(
     return CompartmentTable.from_counts("exc", ids, counts, {"number": number, **others})
 
 
+def from_counts_of(columns: Any) -> CompartmentTable:
+    return CompartmentTable.from_counts("exc", [3, 5], [2, 1], columns)
+
+
 def spikes(ids: Any = (3, 5), times: Any = (0.1, 0.2), **changes: Any) -> Spikes:
     return Spikes(changes.pop("population", "exc"), ids, times, **changes)
 
@@ -229,6 +233,21 @@ REFUSED = {
     "the time of a state is text": lambda: NetworkSnapshot("end", time="200 ms"),
     "the time of a state is NaN": lambda: NetworkSnapshot("end", time=NAN),
     "a constant is text": lambda: NetworkSnapshot("end", constants={"a": "b"}),
+    "columns that are a list": lambda: from_counts_of([0, 1, 0]),
+    "columns of spikes that are a list": lambda: spikes(columns=[1, 2]),
+    "a column of spikes is a number": lambda: spikes(columns={"q": 1}),
+    "columns of electrodes that are None": lambda: Electrodes([], np.zeros((0, 3)), None),
+    "a report is None": lambda: SimulationOutput(reports=(None,)),
+    "a session that is a text": lambda: SimulationOutput(session="ours"),
+    "a large start and a negative rate": lambda: RegularTimes(2**70, -1, 3),
+    "a population of a state named by a number": lambda: PopulationSnapshot(3, (2,)),
+    "targets that are a text": lambda: replace(projection(), targets="exc"),
+    "a weight that is not there": lambda: ProjectionSnapshot.from_synapses(
+        "p", [0], [0], {"w": [1.0]}, weight="g"
+    ),
+    "negative delays": lambda: ProjectionSnapshot.from_synapses("p", [0], [0], {}, delays=-1e-3),
+    "values without names": lambda: ProjectionSnapshot.from_synapses("p", [0], [0], [1.0]),
+    "constants without names": lambda: NetworkSnapshot("end", constants=[1.0]),
     "an array named by a number": lambda: ArrayWithAxes(3, [1.0]),
     "an axis in a unit of ours": lambda: ArrayAxis("x", [1.0], unit=MV),
     "arrays are one array": lambda: ArrayGroup("g", ArrayWithAxes("a", [1.0])),

@@ -1,6 +1,6 @@
 """Lazy arrays: protocol, base class, and functions that read them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
@@ -138,6 +138,17 @@ def as_array(values: Any, what: str, *, ndim: int | None = 1, kinds: str | None 
             raise WrongTypeError(msg)
         values = np.zeros(shape, np.int64 if kinds == "iu" else np.float64)
     return values
+
+
+def as_arrays(columns: Any, what: str) -> dict[str, Any]:
+    """Return columns by name as arrays; raise an error unless they are a mapping of values."""
+    if not isinstance(columns, Mapping):
+        msg = f"the columns of {what} are {columns!r:.60}; expected arrays by name, as in a dict"
+        raise WrongTypeError(msg)
+    return {
+        name: as_array(values, f"{name} of {what}", ndim=None, kinds=None)
+        for name, values in columns.items()
+    }
 
 
 def as_seconds(values: Any, what: str) -> NDArray[np.float64]:

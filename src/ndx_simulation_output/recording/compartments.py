@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,7 +13,7 @@ from ndx_simulation_output.errors import (
     CompartmentNotFoundError,
     ShapeMismatchError,
 )
-from ndx_simulation_output.recording.arrays import LazyArray, as_array
+from ndx_simulation_output.recording.arrays import LazyArray, as_array, as_arrays
 from ndx_simulation_output.recording.ids import (
     as_ids,
     check_ids,
@@ -48,10 +48,7 @@ class CompartmentTable:
             array = as_array(getattr(self, name), f"{name} {of_population}", kinds="iu")
             object.__setattr__(self, name, array)
         for name in ("columns", "cell_columns"):
-            arrays = {
-                key: as_array(array, f"{key} {of_population}", ndim=None, kinds=None)
-                for key, array in getattr(self, name).items()
-            }
+            arrays = as_arrays(getattr(self, name), f"population {self.population!r}")
             object.__setattr__(self, name, arrays)
         cells = len(self)
         compartments = self.n_compartments if self.ends.shape[0] == cells else 0
@@ -91,8 +88,9 @@ class CompartmentTable:
             msg = f"counts of population {population!r} are {some_of(found)}; expected none below 0"
             raise ShapeMismatchError(msg)
         check_unique(ids, f"cells of population {population!r}")
-        arrays: tuple[dict[str, Any], ...] = dict(columns), dict(cell_columns or {})
-        return cls(population, ids, np.cumsum(found, dtype=np.int64), *arrays)
+        of_cells: Any = {} if cell_columns is None else cell_columns
+        ends = np.cumsum(found, dtype=np.int64)
+        return cls(population, ids, ends, cast("Mapping[str, LazyArray]", columns), of_cells)
 
     @classmethod
     def from_cells(cls, population: str, cell_ids: ArrayLike) -> "CompartmentTable":

@@ -128,7 +128,10 @@ class ProjectionSnapshot:
             if getattr(self, name) is not None:
                 values = as_array(getattr(self, name), f"{name} of {where}", ndim=None)
                 object.__setattr__(self, name, values)
-        names = (self.name, self.pre, self.post, *(self.targets or ()), self.model)
+        targets = () if self.targets is None else _as_tuple(self.targets, str, where)
+        if self.targets is not None:
+            object.__setattr__(self, "targets", targets)
+        names = (self.name, self.pre, self.post, *targets, self.model)
         _check_text(where, *names, *(item.name for item in self.quantities))
         rows, synapses = tuple(self.post_ranks.shape), tuple(self.pre_ranks.shape)
         if tuple(self.ends.shape) != rows:
@@ -182,7 +185,13 @@ class ProjectionSnapshot:
         ([3, 5], [1, 3], [1, 0, 2])
 
         """
-        units = units or {}
+        units = {} if units is None else units
+        if not isinstance(values, Mapping) or not isinstance(units, Mapping):
+            msg = f"values or units of projection {name!r} are no mapping; expected them by name"
+            raise WrongTypeError(msg)
+        if weight is not None and weight not in list(values):
+            msg = f"the weight of projection {name!r} is {weight!r:.60}; expected one of its "
+            raise ShapeMismatchError(msg + f"values: {list(values)}")
         if unknown := [key for key in units if key not in values]:
             msg = f"units are set for {unknown} of projection {name!r}; values: {list(values)}"
             raise UnitError(msg)
@@ -201,6 +210,9 @@ class ProjectionSnapshot:
 
         if delays is not None:
             delays = sort("delays", delays) if np.ndim(delays) else np.asarray(delays)
+            if delays.dtype.kind not in "iuf" or not (np.isfinite(delays) & (delays >= 0)).all():
+                msg = f"delays of projection {name!r} are {delays!r:.60}; expected seconds from 0"
+                raise ShapeMismatchError(msg)
         rows, counts = np.unique(targets, return_counts=True)
         return cls(
             name=name,
@@ -255,6 +267,9 @@ class NetworkSnapshot:
             if not isinstance(text := getattr(self, what), str | None):
                 msg = f"the {what} of {where} is {text!r:.60}; expected text"
                 raise WrongTypeError(msg)
+        if not isinstance(self.constants, Mapping):
+            msg = f"the constants of {where} are {self.constants!r:.60}; expected numbers by name"
+            raise WrongTypeError(msg)
         _check_text(where, self.name, self.simulator, self.not_contained, *self.constants)
         numbers = {what: getattr(self, what) for what in ("time", "time_step", "step", "seed")}
         for what, value in {**numbers, **self.constants}.items():
@@ -288,7 +303,12 @@ def _as_tuple(items: Any, kind: type, where: str) -> tuple[Any, ...]:
 
 def _check_text(where: str, *texts: str | None) -> None:
     """Raise an error for text that HDF5 cannot store."""
-    for text in filter(None, texts):
+    for text in texts:
+        if text is None:
+            continue
+        if not isinstance(text, str):
+            msg = f"a name or text of {where} is {text!r:.60}; expected text"
+            raise WrongTypeError(msg)
         if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
             msg = f"{text!r:.60} in {where} contains NUL or a lone surrogate; expected text"
             raise RecordingError(msg)

@@ -15,7 +15,7 @@ from ndx_simulation_output.errors import (
     WrongTypeError,
 )
 from ndx_simulation_output.recording.array_groups import ArrayGroup
-from ndx_simulation_output.recording.arrays import LazyArray, as_array, as_seconds
+from ndx_simulation_output.recording.arrays import LazyArray, as_array, as_arrays, as_seconds
 from ndx_simulation_output.recording.compartments import CompartmentTable
 from ndx_simulation_output.recording.display import html_summary
 from ndx_simulation_output.recording.ids import (
@@ -56,10 +56,7 @@ class Electrodes:
         positions = np.asarray(
             as_array(self.positions, "positions of electrodes", ndim=2)[:], float
         )
-        columns = {
-            name: as_array(values, f"{name} of electrodes", ndim=None, kinds=None)
-            for name, values in self.columns.items()
-        }
+        columns = as_arrays(self.columns, "electrodes")
         expected: dict[str, tuple[Any, tuple[int, ...]]]
         expected = {name: (array, (len(ids),)) for name, array in columns.items()}
         expected["positions"] = positions, (len(ids), 3)
@@ -337,10 +334,7 @@ class Spikes:
             self,
             node_ids=as_array(self.node_ids, f"node ids {of_population}", kinds="iu")[:],
             times=as_seconds(self.times, f"spike times {of_population}"),
-            columns={
-                name: as_array(values, f"{name} of the spikes {of_population}", kinds=None)
-                for name, values in self.columns.items()
-            },
+            columns=as_arrays(self.columns, f"the spikes {of_population}"),
         )
         if self.silent is not None:
             silent = as_array(self.silent, f"silent cells {of_population}", kinds="iu")[:]
@@ -363,12 +357,9 @@ class Spikes:
             )
             raise ShapeMismatchError(msg)
         for name, values in self.columns.items():
-            if values.shape[0] != len(self.times):
-                msg = (
-                    f"{name} of the spikes {of_population} has {values.shape[0]} values; expected "
-                )
-                msg += f"{len(self.times)}"
-                raise ShapeMismatchError(msg)
+            if values.shape[:1] != (len(self.times),):
+                msg = f"{name} of the spikes {of_population} has shape {values.shape}; expected a "
+                raise ShapeMismatchError(msg + f"value for each of {len(self.times)} spikes")
         if checked:
             self._check_values()
 
@@ -457,19 +448,20 @@ class SimulationOutput:
         }
         for name, kind in kinds.items():
             items = getattr(self, name)
-            if isinstance(items, str) or not isinstance(items, Iterable):
+            is_listed = isinstance(items, list | tuple)
+            if not is_listed or not all(isinstance(item, kind) for item in items):
                 msg = f"{name} of an output are {items!r:.60}; expected a tuple of {kind.__name__}"
                 raise WrongTypeError(msg)
             _set(self, **{name: tuple(items)})
-            for number, item in enumerate(getattr(self, name)):
-                _check_instances("an output", kind, **{f"{name}[{number}]": item})
         if not isinstance(self.run, Run):
             msg = f"the run of an output is {self.run!r:.60}; expected a Run"
             raise WrongTypeError(msg)
-        for section, values in self.session.items():
-            if not isinstance(values, Mapping):
-                msg = f"section {section!r} of the session is {values!r:.60}; expected NWBFile or "
-                raise WrongTypeError(msg + "Subject, each with keys and values")
+        is_session = isinstance(self.session, Mapping)
+        if not is_session or not all(isinstance(one, Mapping) for one in self.session.values()):
+            msg = (
+                f"the session is {self.session!r:.60}; expected the sections NWBFile and Subject, "
+            )
+            raise WrongTypeError(msg + "each with keys and values")
         doubts = [note for note in self._doubtful_times() if note not in self.notes]
         _set(self, notes=(*self.notes, *doubts))
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from math import isfinite
 from numbers import Integral, Real
 from typing import Any
 
@@ -32,7 +33,7 @@ class RegularTimes:
             if not isinstance(value, expected) or isinstance(value, bool):
                 msg = f"the {name} of regular times is {value!r}; expected a number"
                 raise WrongTypeError(msg)
-        is_possible = np.isfinite(self.start) and np.isfinite(self.rate) and self.rate > 0
+        is_possible = isfinite(self.start) and isfinite(self.rate) and self.rate > 0
         if not is_possible or self.count < 0:
             msg = f"regular times need a finite start and a positive rate, not {self}"
             raise ShapeMismatchError(msg)
