@@ -1,12 +1,20 @@
 """Synapses in any order are sorted into rows of post-synaptic neurons."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ndx_simulation_output import StorageOptions, convert, open_output
-from ndx_simulation_output.errors import MetadataError, ShapeMismatchError, TargetExistsError
+from ndx_simulation_output.errors import (
+    MetadataError,
+    RecordingError,
+    ShapeMismatchError,
+    SimulationOutputError,
+    TargetExistsError,
+)
 from ndx_simulation_output.recording import (
     CompartmentTable,
     NetworkSnapshot,
@@ -84,3 +92,27 @@ def test_writing_a_network_does_not_replace_a_file_by_default(state, tmp_path):
     with pytest.raises(MetadataError, match="sections Nothing"):
         convert(state, target, metadata={"Nothing": {}}, overwrite=True)
     convert(state, target, metadata=METADATA, overwrite=True)
+
+
+@pytest.mark.parametrize("step", [-1, 2**63, 2**70, 0.5, np.nan, np.inf])
+def test_a_step_that_64_bits_cannot_hold_is_refused(step):
+    with pytest.raises(SimulationOutputError, match="of state 'run'"):
+        NetworkSnapshot("run", step=step)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\ud800"])
+def test_names_that_hdf5_cannot_store_are_refused(name):
+    population = PopulationSnapshot("exc", (1,))
+
+    with pytest.raises(RecordingError, match="contains NUL or a lone surrogate"):
+        replace(population, name=name)
+    with pytest.raises(RecordingError, match="contains NUL or a lone surrogate"):
+        replace(population, quantities=(Quantity(name, np.zeros(1)),))
+    with pytest.raises(RecordingError, match="contains NUL or a lone surrogate"):
+        NetworkSnapshot(name)
+
+
+@pytest.mark.parametrize("geometry", [(0,), (-2, -2)])
+def test_a_geometry_without_neurons_is_refused(geometry):
+    with pytest.raises(ShapeMismatchError, match="expected lengths of at least 1"):
+        PopulationSnapshot("exc", geometry)

@@ -282,7 +282,7 @@ class NetworkSnapshot:
             raise ShapeMismatchError(msg)
         for what in ("step", "seed"):
             value = getattr(self, what)
-            if value is not None and (value != int(value) or not 0 <= value <= _LARGEST_INTEGER):
+            if value is not None and (not 0 <= value <= _LARGEST_INTEGER or value != int(value)):
                 msg = f"the {what} of {where} is {value}; expected 0 to {_LARGEST_INTEGER}"
                 raise RecordingError(msg)
 
