@@ -8,26 +8,9 @@ from typing import Any
 
 from bmtk.builder.networks import NetworkBuilder
 from bmtk.simulator import bionet
-from bmtk.simulator.bionet.modules.sim_module import SimulatorMod
 
 from ndx_simulation_output import open_output
-from ndx_simulation_output.neuron import Recorder, record
-
-
-class Recording(SimulatorMod):
-    """A module that BioNet calls after each time step."""
-
-    def __init__(self, recorder: Recorder) -> None:
-        self.recorder = recorder
-
-    def initialize(self, sim: Any) -> None:  # noqa: ARG002 - what BioNet gives
-        """Record the initial values."""
-        self.recorder.sample()
-
-    def step(self, sim: Any, tstep: int) -> None:  # noqa: ARG002
-        """Record the current values."""
-        self.recorder.sample()
-
+from ndx_simulation_output.neuron import record
 
 # Stand-in for your network: four cells of two sections; the first two cells are stimulated.
 Path("templates").mkdir()
@@ -87,8 +70,7 @@ simulator = bionet.BioSimulator.from_config(config, network=network)
 cells: dict[str, dict[int, Any]] = {}
 for cell in network.get_local_cells().values():
     cells.setdefault(cell.population_name, {})[cell.node_id] = cell.hobj
-with record("run.nwb", cells=cells, variables=["v", "ina"], every=0.1, spikes=-15.0) as recorder:
-    simulator.add_mod(Recording(recorder))
+with record("run.nwb", cells=cells, variables=["v", "ina"], every=0.1, spikes=-15.0):
     simulator.run()
 
 with open_output("run.nwb") as output:

@@ -37,19 +37,11 @@ electrode = RecExtElectrode(
     method="pointsource",
 )
 
-# LFPy runs the loop; NEURON calls this after each time step. Use one thread and no CVode.
-h.dt, cvode = cell.dt, h.CVode()
-cvode.use_fast_imem(1)
-with record("run.nwb", variables=["v", "i_membrane_"]) as recorder:
-
-    def sample() -> None:
-        recorder.sample()
-        if h.t < cell.tstop:
-            cvode.event(h.t + h.dt, sample)
-
-    handler = h.FInitializeHandler(2, sample)
+# LFPy runs the loop.
+h.dt = cell.dt
+h.CVode().use_fast_imem(1)
+with record("run.nwb", variables=["v", "i_membrane_"]):
     cell.simulate(probes=[electrode])
-    del handler  # otherwise the next run is sampled as well
 
 # Compute the LFP from the file: V is the sum of I / (4 pi sigma r), where r is at least the radius
 # of the segment. LFPy's line sources would need the ends of segments; the file has their centres.

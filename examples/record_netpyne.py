@@ -47,15 +47,15 @@ cells = {
     name: {gid: sim.net.cells[sim.net.gid2lid[gid]] for gid in population.cellGids}
     for name, population in sim.net.pops.items()
 }
-sim.preRun()  # as in sim.simulate(): sets h.dt and the random streams
+sim.preRun()  # as in sim.simulate(): sets use_fast_imem, h.dt and the random streams
 with record(
     "run.nwb",
     cells=cells,
     variables=["v", "i_membrane_"],
     every=0.1,
     spikes=True,
-) as recorder:
-    recorder.run(config.duration, v_init=config.hParams["v_init"])
+):
+    sim.runSim()
 sim.gatherData()  # NetPyNE has its own recordings
 
 with open_output("run.nwb") as output:

@@ -1,4 +1,4 @@
-"""Record cells on several ranks: `mpirun … python ranks.py TARGET`."""
+"""Record cells on several ranks: `mpirun … python ranks.py TARGET [dies | fails | by hoc]`."""
 
 import sys
 from pathlib import Path
@@ -14,8 +14,11 @@ from tests.neuron.models import Cell
 CELLS = 5
 
 
-def main(target: str) -> None:
-    """Record the cells of each rank: those whose number modulo the size is the rank."""
+def main(target: str, how: str = "") -> None:
+    """Record the cells of each rank: those whose number modulo the size is the rank.
+
+    The last rank ``dies`` while the others simulate, or all of them ``fails``.
+    """
     h.nrnmpi_init()
     world, context = MPI.COMM_WORLD, h.ParallelContext()
     rank, ranks = int(context.id()), int(context.nhost())
@@ -40,8 +43,18 @@ def main(target: str) -> None:
     with record(
         target, variables=variables, every=0.1, cells=cells, spikes=True, comm=world
     ) as recorder:
+        if how == "by hoc":
+            context.set_maxstep(10)
+            h.finitialize(-65)
+            context.psolve(20.0)
+            return
+        recorder.run(10.0)
+        recorder.flush()
+        if how == "fails" or (how == "dies" and rank == ranks - 1):
+            msg = "what went wrong"
+            raise ValueError(msg)
         recorder.run(20.0)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from ndx_simulation_output import open_output
+from ndx_simulation_output.nwb.recover import recover
 from tests.storage.test_mpi import missing, mpirun
 
 SCRIPT = Path(__file__).with_name("ranks.py")
@@ -35,10 +36,10 @@ def by_cell(path: Path) -> tuple[dict[int, list], dict[int, list]]:
     return traces, times
 
 
-@pytest.mark.parametrize("ranks", [2, 3])
-def test_ranks_record_what_one_process_records(ranks, tmp_path):
+@pytest.mark.parametrize(("ranks", "how"), [(2, ""), (3, ""), (2, "by hoc")])
+def test_ranks_record_what_one_process_records(ranks, how, tmp_path):
     subprocess.run([sys.executable, str(SCRIPT), "one.nwb"], cwd=tmp_path, check=True)
-    done = mpirun(ranks, SCRIPT, "several.nwb", cwd=tmp_path)
+    done = mpirun(ranks, SCRIPT, "several.nwb", how, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 
     (traces, times), (expected, expected_times) = (
@@ -49,3 +50,21 @@ def test_ranks_record_what_one_process_records(ranks, tmp_path):
     assert times == expected_times
     assert traces == expected
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one.nwb", "several.nwb"]
+
+
+def test_a_rank_that_raises_ends_the_job_and_what_was_flushed_stays(tmp_path):
+    dead = mpirun(2, SCRIPT, "new.nwb", "dies", cwd=tmp_path)
+
+    assert dead.returncode != 0
+    assert "ValueError: what went wrong" in dead.stderr
+    assert not (tmp_path / "new.nwb").exists()
+    assert recover(tmp_path / "new.nwb").reports[0].steps == 101
+    with open_output(tmp_path / "new.nwb") as output:
+        assert sum(len(spikes.times) for spikes in output.spikes) > 0
+
+    failed = mpirun(2, SCRIPT, "all.nwb", "fails", cwd=tmp_path)
+
+    assert failed.returncode != 0
+    assert "ValueError: what went wrong" in failed.stderr
+    with open_output(tmp_path / "all.nwb") as output:
+        assert output["v"].data.shape[0] == 101

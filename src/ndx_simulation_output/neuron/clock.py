@@ -18,14 +18,19 @@ _LONG_STEP = 0.1
 
 
 class Clock:
-    """The time of a simulation, whose time step and method must not change after ``begin``."""
+    """The time of a simulation, whose time step and method must not change after ``begin``.
+
+    ``cvode`` and ``context`` are NEURON's ``CVode`` and ``ParallelContext``.
+    """
 
     def __init__(self, h: Any) -> None:
-        self._h, self._context, self._cvode = h, h.ParallelContext(), h.CVode()
+        self._h = h
+        self.context: Any = h.ParallelContext()
+        self.cvode: Any = h.CVode()
         self._is_begun = self._is_ready = False
         self._read()
         self._nsegs = {section: section.nseg for section in h.allsec()}
-        self._changes = self._cvode.structure_change_count()
+        self._changes = self.cvode.structure_change_count()
         if self.is_fixed and (self.dt > _LONG_STEP or abs(round(self.dt, 6) - self.dt) > 1e-12):
             msg = (
                 f"h.dt is {self.dt} ms: switching CVode off leaves its last step there; set h.dt "
@@ -39,13 +44,13 @@ class Clock:
         self._is_begun = True
 
     def close(self) -> None:
-        """Forget the sections of the model."""
-        self._nsegs = {}
+        """Forget the model. NEURON's stdrun.hoc cannot be loaded after some ``CVode`` objects."""
+        self._nsegs, self.cvode, self.context = {}, None, None
 
     @property
     def is_now_fixed(self) -> bool:
         """True if NEURON has a fixed time step now."""
-        return not self._cvode.active()
+        return not self.cvode.active()
 
     @property
     def step_size(self) -> float:
@@ -94,7 +99,7 @@ class Clock:
         """Simulate until ``time`` (ms)."""
         self._get_ready()
         # Add the slack, so that rounding does not omit the last time step.
-        self._context.psolve(time + self.slack if self.is_fixed else time)
+        self.context.psolve(time + self.slack if self.is_fixed else time)
 
     def step(self) -> None:
         """Simulate one time step."""
@@ -107,7 +112,7 @@ class Clock:
         """
         if self._is_begun:
             self._check_step()
-        changes = self._cvode.structure_change_count()
+        changes = self.cvode.structure_change_count()
         if changes == self._changes:
             return False
         self._changes = changes
@@ -132,7 +137,7 @@ class Clock:
 
     def check_method(self) -> None:
         """Check that all cells have the same time step."""
-        if self._cvode.active() and self._cvode.use_local_dt():
+        if self.cvode.active() and self.cvode.use_local_dt():
             msg = (
                 "each cell has its own time step (CVode.use_local_dt), so that cells cannot be "
                 "recorded at the same times; expected h.CVode().use_local_dt(False)"
@@ -146,7 +151,7 @@ class Clock:
     def _get_ready(self) -> None:
         """Let NEURON find the interval at which threads and ranks exchange events."""
         if not self._is_ready:
-            self._context.set_maxstep(10)
+            self.context.set_maxstep(10)
             self._is_ready = True
 
 

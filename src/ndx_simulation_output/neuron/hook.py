@@ -47,7 +47,7 @@ class Hook:
     """
 
     def __init__(self, h: Any, clock: Clock, listener: Listener) -> None:
-        self._cvode, self._context, self._clock = h.CVode(), h.ParallelContext(), clock
+        self._clock = clock
         self._listener: Listener | None = listener
         self._pending, self._threads, self._is_initializing = _NEVER, 1, False
         self._event = self._weak("_on_event")
@@ -61,11 +61,13 @@ class Hook:
 
         With several threads, NEURON must have been initialized before.
         """
-        is_unknown = self._context.nthread() not in (1, self._threads)
+        if self._listener is None:
+            return
+        is_unknown = self._clock.context.nthread() not in (1, self._threads)
         if is_unknown or getattr(sys.modules.get("neuron.coreneuron"), "enable", False):
             return
         time = self._clock.time
-        due = None if self._listener is None else self._listener.due(time)
+        due = self._listener.due(time)
         if due is None:
             return
         early = _EARLY * self._clock.step_size if self._clock.is_now_fixed else 0.0
@@ -74,7 +76,7 @@ class Hook:
         due = max(soon, due - early)
         if due != self._pending:
             self._pending = due
-            self._cvode.event(due, self._event)
+            self._clock.cvode.event(due, self._event)
 
     def pause(self) -> None:
         """Call the listener no more, except when NEURON initializes, until ``arm``."""
@@ -90,7 +92,7 @@ class Hook:
 
     def _on_initialized(self, listener: Listener) -> None:
         self._pending = _NEVER  # NEURON has emptied its queue.
-        self._threads, self._is_initializing = self._context.nthread(), True
+        self._threads, self._is_initializing = self._clock.context.nthread(), True
         try:
             listener.initialized()
         finally:

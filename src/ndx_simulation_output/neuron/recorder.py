@@ -414,9 +414,9 @@ class Recorder:
             return error
         finally:
             # The recorder may outlive the model, which it must not keep.
-            self._clock.close()
             if self._steps is not None:
                 self._steps.close()
+            self._clock.close()
             self._sampled, self._held, self._spikes, self._steps = [], [], None, None
             self._section, self._failure, self._is_closed = None, None, True
 
@@ -508,7 +508,7 @@ class Recorder:
                 self._steps.close()
             self._steps = None
         elif self._steps is None:
-            self._steps = _Steps(self._h, self._section)
+            self._steps = _Steps(self._h, self._clock.cvode, self._section)
 
     def _hold(self) -> None:
         """Keep the current values, which are recorded if a run begins from here."""
@@ -661,8 +661,8 @@ class Recorder:
 class _Steps:
     """The time steps since they were last looked at, recorded by NEURON itself."""
 
-    def __init__(self, h: Any, section: Any) -> None:
-        self._cvode = h.CVode()
+    def __init__(self, h: Any, cvode: Any, section: Any) -> None:
+        self._cvode = cvode
         section = next(iter(h.allsec()), None) if section is None else section
         self._segment: Any = None
         self._times, self._potentials = h.Vector(), h.Vector()
