@@ -250,6 +250,23 @@ def test_the_threshold_is_in_the_first_section_whatever_is_recorded(h, ring, tmp
     assert every == spikes_of(tmp_path / "dendrites") == spikes_of(tmp_path / "one")
 
 
+def test_the_time_recorded_is_kept_if_a_state_is_restored_too_late(h, ring, tmp_path):
+    state = h.SaveState()
+    with (
+        pytest.raises(RecordingError, match="the time went back"),
+        record(tmp_path / "run.nwb", cells=range(4), spikes=True, every=0.1) as recorder,
+    ):
+        recorder.run(5.0)
+        state.save()
+        recorder.run(STOP)
+        state.restore()
+        recorder.run(STOP)
+
+    assert max(spikes_of(tmp_path / "run.nwb")[2]) > 5
+    with open_output(tmp_path / "run.nwb") as output:
+        np.testing.assert_allclose(output.spikes[0].intervals, [[0, STOP / 1000]])
+
+
 def test_cells_that_are_silent_and_the_time_recorded_are_kept(h, tmp_path):
     _cells = [Cell(number) for number in range(3)]
 

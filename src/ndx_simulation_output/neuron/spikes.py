@@ -75,6 +75,7 @@ class SpikeRecorder:
         ]
         self._handler: Any = None
         self._since = self._checked = 0.0
+        self._until = float("-inf")
         self._past: list[tuple[float, float]] = []
         self._has_begun = self._is_initialized = False
         # A cell whose vector others have taken while it was recorded, that several recorders would
@@ -108,6 +109,8 @@ class SpikeRecorder:
         if since is not None:
             self._since = min(self._since, since)
         self._checked, self._has_begun, self._is_initialized = self._now, True, False
+        # The time may go back, which is an error that keeps what was recorded.
+        self._until = max(self._until, self._now)
         if self._replaced:
             msg = (
                 f"others record the spikes of {self._replaced} into a vector, so that its "
@@ -157,7 +160,8 @@ class SpikeRecorder:
 
         From the first call of ``check`` on, they have the silent cells and the time recorded.
         """
-        intervals = [*self._past, (self._since, self._now)] if self._has_begun else self._past
+        self._until = max(self._until, self._now)
+        intervals = [*self._past, (self._since, self._until)] if self._has_begun else self._past
         for trains in self._trains:
             spikes = trains.new_spikes(intervals)
             if len(trains.ids) and (intervals or len(spikes.times)):
@@ -175,11 +179,12 @@ class SpikeRecorder:
     def _on_finitialize(self) -> None:
         """Keep the spikes of a recorded run, which NEURON deletes."""
         if self._has_begun:
-            self._past.append((self._since, self._now))
+            self._past.append((self._since, max(self._until, self._now)))
         for trains in self._trains:
             trains.read(keep=bool(self._past))
         self._use_other_ways(is_initializing=True)
         self._has_begun, self._is_initialized = False, True
+        self._until = float("-inf")
 
     def _use_other_ways(self, *, is_initializing: bool) -> None:
         """Record the sources whose vector belongs to others by a relay or a statement."""
