@@ -309,6 +309,14 @@ def test_a_histogram_of_weights_counts_synapses(network, ax):
         plots.weights(network, "other")
 
 
+def test_values_of_a_state_are_drawn_with_their_unit(ax):
+    cells = PopulationSnapshot("exc", (2,), (Quantity("V_m", [-70.0, -65.0], unit="mV"),))
+
+    plots.population_state(NetworkSnapshot("end", (cells,)), ax=ax)
+
+    assert ax.get_ylabel() == "V_m (mV)"
+
+
 def test_a_population_is_drawn_on_its_grid(network, ax):
     plots.population_state(network, "exc", ax=ax)
 
