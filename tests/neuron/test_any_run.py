@@ -544,9 +544,12 @@ def test_sections_and_segments_have_several_spellings(h, target):
             columns = output["some"].compartments.columns
             found = list(zip(map(str, columns["label"][:]), columns["position"][:], strict=True))
         assert [(name, pytest.approx(x)) for name, x in expected] == found
-    with record(target, sections=dend(0.3), variables="v", overwrite=True) as recorder:
+    every = np.float32(0.1)
+    with record(target, sections=dend(0.3), variables="v", every=every, overwrite=True) as recorder:
         recorder.run(0.1)
-    assert values(target).shape == (5, 1)
+    assert values(target).shape == (2, 1)
+    with open_output(target) as output:
+        assert output["v"].times.rate == 10_000
 
 
 def test_a_start_before_the_time_of_the_model_is_refused(h, tmp_path):

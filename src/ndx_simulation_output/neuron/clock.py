@@ -171,6 +171,9 @@ class Schedule:
         for what, value in (("interval", self._every), ("start", self._given)):
             _check_number(f"the {what} of {self._name}", value)
         _check_number(f"the stop of {self._name}", self._stop)
+        if isinstance(self._every, np.floating):
+            # The shortest decimal: 0.1 of float32 is meant as 0.1.
+            self._every = float(str(self._every))
         if self._every is not None and not self._every > 0:
             msg = f"the interval of {variable.name} is {self._every} ms; expected more than 0"
             raise RecordingError(msg)
