@@ -16,6 +16,7 @@ __all__ = [
     "DT",
     "FIVE",
     "Model",
+    "continuing",
     "delayed",
     "facts",
     "is_quiet",
@@ -129,6 +130,12 @@ def plain(n_rows: int = 6) -> Model:
     model.projection(exc, inh, "forward", synapse()).connect_from_sparse(matrix)
     back = model.projection(inh, exc, "back", synapse())
     back.connect_all_to_all(weights=0.125)
+    return model
+
+
+def continuing() -> Model:
+    """The plain network with delays and inputs."""
+    model = plain()
     add_delays(model)
     add_inputs(model)
     return model

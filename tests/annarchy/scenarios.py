@@ -28,10 +28,10 @@ from tests.annarchy.models import (
     DT,
     FIVE,
     Model,
+    continuing,
     delayed,
     facts,
     is_quiet,
-    plain,
     read_facts,
     refused,
     warned,
@@ -351,7 +351,7 @@ def parameters() -> None:
 
 
 def uninterrupted() -> None:
-    model = plain()
+    model = continuing()
     model.compile()
     model.simulate(40.0)
     # A spike in the last time step arrives in the next one, and is not saved.
@@ -383,7 +383,7 @@ UNREADABLE = ["spikes: r", "poisson: proba", "poisson: p", "poisson: r"]
 
 
 def continued() -> None:
-    model = plain()
+    model = continuing()
     model.compile()
     restored = load(model, "middle.nwb")
     assert restored.not_contained.startswith("Not contained: spikes in flight")
@@ -397,7 +397,7 @@ def continued() -> None:
 
 def rewound() -> None:
     """Nothing of the abandoned run arrives after a state is loaded."""
-    model = plain()
+    model = continuing()
     model.compile()
     expected = read_facts("end.json")
     for abandoned in (0.5, 28.0, 31.5, 33.0, 90.0):
@@ -410,7 +410,7 @@ def rewound() -> None:
 
 def rewound_without_schedules() -> None:
     """A file of ANNarchy has no schedules: what they do not change continues."""
-    model = plain()
+    model = continuing()
     model.compile()
     model.simulate(28.0)
     restored = annarchy.load("middle.txt", model.network)
@@ -425,7 +425,7 @@ def rewound_without_schedules() -> None:
 
 def chained() -> None:
     """A state is loaded, and a later one is saved; schedules were set in between."""
-    model = plain()
+    model = continuing()
     model.compile()
     load(model, "middle.nwb")
     middle = model.step
@@ -441,7 +441,7 @@ def chained() -> None:
 
 def only_what_is_loaded_changes() -> None:
     """Clearing what is in flight keeps values, schedules and monitors that the file lacks."""
-    model = plain()
+    model = continuing()
     monitor = model.monitor(model.parts["exc"], ["v", "spike"])
     model.compile()
     model.simulate(21.0)
