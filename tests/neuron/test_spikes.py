@@ -178,6 +178,17 @@ def test_several_threads_allow_one_recorder_and_the_vectors_of_others(h, ring, t
     assert listeners.heard() == [spikes_of(first)]
 
 
+def test_a_run_that_began_before_the_block_goes_on_beside_others(h, ring, tmp_path):
+    listeners = Listeners(h, ring, "function and vector")
+    h.ParallelContext().set_maxstep(10)
+    h.finitialize(-65)
+    with record(tmp_path / "run.nwb", cells=range(4), spikes=True, every=0.1):
+        while h.t < STOP:
+            h.fadvance()
+
+    assert listeners.heard() == [spikes_of(tmp_path / "run.nwb")] * 2
+
+
 def test_a_vector_that_is_set_while_the_simulation_runs_is_told_of(h, ring, tmp_path):
     with (
         pytest.raises(RecordingError, match=r"spikes of cell 2 of 'cells' are incomplete"),

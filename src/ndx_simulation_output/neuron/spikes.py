@@ -91,9 +91,12 @@ class SpikeRecorder:
         _ACTIVE.add(self)
         self._since = self._now
         self._handler = self._h.FInitializeHandler(3, self._on_finitialize)
+        # Relays cannot be created in the events of a run, nor while CVode integrates.
+        has_relays = not (self._has_delays or self._h.CVode().active())
         for trains in self._trains:
             for number in trains.sources:
-                trains.use_vector(number)
+                if not trains.use_vector(number) and has_relays:
+                    trains.use_relay(number)
 
     def check(self, *, since: float | None = None) -> None:
         """Record the sources whose vector is not free; call it at the first sample and later.
@@ -195,6 +198,7 @@ class SpikeRecorder:
                 cell = trains.name_of(number)
                 if is_running and number in trains.by_vector:
                     self._displaced = cell
+                    continue
                 if trains.use_vector(number):
                     continue
                 # NEURON crashes if an artificial cell is created while CVode integrates.
