@@ -311,6 +311,18 @@ def test_rates_say_of_which_cells_the_mean_is():
     assert (of_some.rates[0], of_some.basis) == (1.0, "selected cells")
 
 
+def test_rates_are_those_of_the_recorded_time():
+    intervals = np.array([[2.0, 3.25], [0.0, 0.5], [2.5, 3.0]])
+    spikes = Spikes("n", np.array([1, 1, 1, 1]), np.array([0.1, 0.2, 2.7, 3.1]), {}, {}, None)
+    window = {"start": 0.0, "stop": 4.0, "bin_width": 1.0}
+
+    found = spike_rates(replace(spikes, intervals=intervals), **window)
+    outside = spike_rates(replace(spikes, intervals=np.array([[0.0, 0.3]])), **window)
+
+    np.testing.assert_array_equal(found.rates, [4.0, np.nan, 1.0, 2.0])
+    np.testing.assert_array_equal(outside.rates, [4.0, np.nan, 2.0, 2.0])
+
+
 def test_no_spikes_are_an_empty_raster():
     nothing = Spikes("net", np.zeros(0, np.int64), np.zeros(0))
 

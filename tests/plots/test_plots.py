@@ -15,6 +15,7 @@ from ndx_simulation_output.errors import (
     ExportError,
     MissingDependencyError,
     NothingRecordedError,
+    SelectionError,
     ShapeMismatchError,
     TargetExistsError,
 )
@@ -506,11 +507,11 @@ def test_the_mean_of_phases_in_a_pixel_is_that_of_directions():
 def instrument() -> SimulationOutput:
     times = ArrayAxis("t", np.arange(0.0, 5000.0, 100.0), label="time", unit="ms")
     trace = ArrayWithAxes("trace", np.arange(50.0), label="diode", unit="V")
-    image = ArrayWithAxes("image", np.ones((4, 6)), label="camera")
+    image = ArrayWithAxes("image", np.ones((4, 6)), label="camera", title="photons")
     return SimulationOutput(
         arrays=(
             ArrayGroup("Det0", (trace,), (times,)),
-            ArrayGroup("Det1", (image,)),
+            ArrayGroup("Det1", (image,), title="Camera"),
         )
     )
 
@@ -519,10 +520,12 @@ def test_selections_apply_to_arrays_of_instruments():
     drawn = plots.draw(instrument(), options=PictureOptions(start=1.0, stop=2.0))
     only = plots.draw(instrument(), options=PictureOptions(report="Det1"))
     diode = plots.draw(instrument(), options=PictureOptions(variable="diode"))
+    titles = [plots.draw(instrument(), options=PictureOptions(report="Camera"))]
+    titles += [plots.draw(instrument(), options=PictureOptions(variable="photons"))]
 
     np.testing.assert_array_equal(drawn.axes[0].lines[0].get_ydata(), np.arange(10.0, 20.0))
     assert not any(panel.images for panel in drawn.axes)
-    assert [len(panel.images) for panel in only.axes][:1] == [1]
+    assert [[len(panel.images) for panel in one.axes][:1] for one in (only, *titles)] == [[1]] * 3
     assert [len(panel.lines) for panel in diode.axes] == [1]
 
 
@@ -538,7 +541,14 @@ def test_selections_apply_to_arrays_of_instruments():
         ({"population": "w"}, NothingRecordedError, r"no population .* 'w'; it has: none"),
         ({"cells": [1]}, CellNotFoundError, r"no cells \(--cells\) 1; it has: none"),
         ({"channels": [1]}, NothingRecordedError, r"no channels \(--channels\) 1; it has: none"),
-        ({"start": 9.0}, NothingRecordedError, "nothing to draw with start=9.0; the output has"),
+        ({"start": 9.0}, NothingRecordedError, "9 s is outside .* has times from 0 to 4.9 s"),
+        (
+            {"start": 2.0, "stop": 1.0},
+            SelectionError,
+            "2.0 s and stop 1.0 s; expected start < stop",
+        ),
+        ({"start": np.nan}, SelectionError, "expected start < stop"),
+        ({"report": "lamp"}, NothingRecordedError, "'lamp'; it has: .*Camera.*photons"),
     ],
 )
 def test_a_selection_that_matches_nothing_of_an_instrument_is_an_error(options, error, message):
@@ -558,3 +568,51 @@ def test_panels_show_the_selected_cells_that_they_have(output):
     }
     with pytest.raises(CellNotFoundError, match=r"no cells \(--cells\) 999; it has"):
         plots.draw(output, "traces", PictureOptions(cells=[int(exc), 999]))
+
+
+def test_rates_and_rasters_are_of_the_selected_cells_of_their_population(output):
+    exc, inh = (spikes.node_ids[0] for spikes in output.spikes)
+    both = PictureOptions(cells=[int(exc), int(inh)])
+
+    rates = plots.draw(output, "rates", both)
+    one_raster = plots.draw(output, "raster", PictureOptions(cells=[int(exc)]))
+
+    notes = [panel.get_title(loc="left").split("\n")[1] for panel in rates.axes]
+    assert [note.split(",")[0] for note in notes] == ["mean of 1 selected cells"] * 2
+    assert [panel.get_title(loc="left").split("\n")[0] for panel in one_raster.axes] == [
+        "spikes, population exc"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"numbers": [999]}, NothingRecordedError, r"no numbers .* 999; it has: 0, 1"),
+        ({"labels": ["soma"]}, NothingRecordedError, "no labels soma; it has: none"),
+        ({"numbers": []}, SelectionError, "numbers .* is empty; expected at least one of: 0, 1"),
+        ({"cells": []}, SelectionError, "cells .* is empty; expected at least one of: 0, 1"),
+        ({"channels": []}, SelectionError, "channels .* is empty; expected at least one of: 0, 1"),
+    ],
+)
+def test_an_empty_selection_and_unknown_compartments_are_errors(output, options, error, message):
+    with pytest.raises(error, match=message):
+        plots.draw(output, options=PictureOptions(**options))
+
+
+def test_panels_show_the_selected_compartments_that_they_have(branched):
+    one = CompartmentTable.from_counts("n", np.array([7]), np.array([1]), {"number": np.zeros(1)})
+    soma = Report("s", "s", np.ones((4, 1)), branched.times, one, branched.unit, "v")
+
+    figure = plots.draw(
+        SimulationOutput(reports=(branched, soma)), "traces", PictureOptions(numbers=[0, 2])
+    )
+
+    assert [len(panel.lines) for panel in figure.axes] == [4, 1]
+
+
+def test_spikes_at_one_time_have_a_window_of_a_millisecond():
+    spikes = Spikes("n", np.arange(3), np.full(3, 0.5))
+
+    (panel,) = plots.draw(SimulationOutput(spikes=(spikes,)), "rates").axes
+
+    assert panel.get_xlim() == (500.0, 501.0)

@@ -278,6 +278,12 @@ def test_differences_of_integers_are_exact(h5saver, value, background):
     assert all(isinstance(one, int) for one in found.tolist())
 
 
+@pytest.mark.parametrize("values", [(["a"], ["b"]), (["a"], [1.0]), ([1.0], [b"b"])])
+def test_text_has_no_difference(h5saver, values):
+    with pytest.raises(RecordingError, match="is text; expected numbers"):
+        without_background(h5saver, (values[0], ""), (values[1], ""))
+
+
 def test_integers_that_floats_do_not_hold_are_not_subtracted_as_floats(h5saver):
     with pytest.raises(RecordingError, match="is subtracted as float64"):
         without_background(h5saver, ([2**53 + 1], ""), ([0.5], ""))

@@ -160,6 +160,17 @@ def test_few_spikes_are_marks(tmp_path, page_of, monkeypatch):
     assert view.shown().cells == (3, 7)
 
 
+def test_rates_of_visible_ids_are_the_mean_of_the_cells_among_them(tmp_path, page_of):
+    page = page_of(SPIKES, a_run(tmp_path / "run.nwb"))
+    view = view_of(page)
+    assert "mean of 3 cells that spike" in view.note.text
+
+    view.figure.y_range.start, view.figure.y_range.end = 5.5, 12.5
+    zoom(page, view, 0, 100)
+
+    assert "mean of 2 selected cells" in view.note.text
+
+
 def test_many_spikes_are_counted_in_pixels(tmp_path, page_of, monkeypatch):
     from ndx_simulation_output.viewer import spikes
 

@@ -57,7 +57,8 @@ class Grid:
 
     ``points`` are the coordinates of the values if the only dimension has several axes, as in a
     scan along a path. ``note`` describes the shown part of the array. Of complex numbers, amplitude
-    and phase are two arrays; ``is_angle`` is True for the phase, in rad.
+    and phase are two arrays; ``is_angle`` is True for the phase, in rad. ``titles`` are those of
+    the array and its group.
     """
 
     name: str
@@ -68,27 +69,38 @@ class Grid:
     points: tuple[GridAxis, ...] = ()
     note: str = ""
     is_angle: bool = False
+    titles: tuple[str, ...] = ()
 
     def between(self, start: float | None, stop: float | None) -> "Grid | None":
         """Return the part of an array with ``start <= time < stop`` (s).
 
         None if no axis is an ascending one in a unit of time, or nothing is in the window.
         """
+        dimension, times = self._times()
+        if times is None:
+            return None
+        first = 0 if start is None else int(np.searchsorted(times, start))
+        last = len(times) if stop is None else int(np.searchsorted(times, stop))
+        if last <= first:
+            return None
+        axes = list(self.axes)
+        axes[dimension] = replace(axes[dimension], values=axes[dimension].values[first:last])
+        return replace(self, values=Part(self.values, first, last, dimension), axes=tuple(axes))
+
+    def ends(self) -> tuple[float, float] | None:
+        """Return the first time and that after the last (s); None if no axis is one of time."""
+        _, times = self._times()
+        return None if times is None else (float(times[0]), float(np.nextafter(times[-1], np.inf)))
+
+    def _times(self) -> tuple[int, NDArray[Any] | None]:
+        """Return the dimension and the times (s) of the first ascending axis in a unit of time."""
         for dimension, axis in enumerate(self.axes):
             unit = parse_unit(axis.unit)
-            is_time = unit is not None and unit.name == "seconds" and not self.points
-            if unit is None or not is_time or (np.diff(axis.values) <= 0).any():
+            if unit is None or unit.name != "seconds" or self.points:
                 continue
-            times = axis.values * unit.conversion
-            first = 0 if start is None else int(np.searchsorted(times, start))
-            last = len(times) if stop is None else int(np.searchsorted(times, stop))
-            if last <= first:
-                return None
-            axes = list(self.axes)
-            axes[dimension] = replace(axis, values=axis.values[first:last])
-            values = Part(self.values, first, last, dimension)
-            return replace(self, values=values, axes=tuple(axes))
-        return None
+            if (np.diff(axis.values) > 0).all():
+                return dimension, axis.values * unit.conversion
+        return 0, None
 
     def line(self, pixels: int = 1000) -> Lines:
         """Read an array of one dimension as a line along its axis."""
@@ -137,7 +149,8 @@ def group_grids(group: ArrayGroup) -> Iterator[Grid]:
             for part in _real_parts(array):
                 grid = _grid(path, part, axes, find_times(owner.arrays))
                 if grid is not None:
-                    yield grid
+                    titles = tuple(filter(None, (array.title, owner.title)))
+                    yield replace(grid, titles=titles)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import (
     CellNotFoundError,
-    CompartmentNotFoundError,
     ExportError,
     NothingRecordedError,
     SelectionError,
@@ -33,7 +32,7 @@ from ndx_simulation_output.plots.networks import (
     weights,
 )
 from ndx_simulation_output.plots.neurons import neuron, report_in_space
-from ndx_simulation_output.plots.spikes import raster, rates
+from ndx_simulation_output.plots.spikes import known_ids, raster, rates
 from ndx_simulation_output.plots.traces import channels, traces
 from ndx_simulation_output.recording import (
     ExtracellularPotential,
@@ -137,7 +136,7 @@ class PictureOptions:
         grids = [
             grid
             for grid in grids_of(output)
-            if self.variable in {None, grid.label, grid.name}
+            if self.variable in {None, grid.label, grid.name, *grid.titles}
             and (self.report is None or self.report in _names_of(grid))
         ]
         if self.start is None and self.stop is None:
@@ -150,24 +149,51 @@ class PictureOptions:
         ends = [*_recorded_ends(output)]
         first = min((start for start, _ in ends), default=0.0)
         last = max((stop for _, stop in ends), default=0.0)
+        # All spikes at one time.
+        last = last if last > np.nextafter(first, np.inf) else first + 1e-3
         return {
             "start": first if self.start is None else max(first, self.start),
             "stop": last if self.stop is None else min(last, self.stop),
         }
 
+    def cells_of(self, spikes: Spikes, output: SimulationOutput) -> Sequence[int] | None:
+        """Return the selected cells without those that only other populations have."""
+        if self.cells is None:
+            return None
+        known = [*_known_cells(output.reports, output.spikes)]
+        own, others = (
+            [ids for population, ids in known if (population == spikes.population) is is_own]
+            for is_own in (True, False)
+        )
+        cells = np.atleast_1d(self.cells)
+        is_elsewhere = np.isin(cells, np.concatenate([own[-1][:0], *others]))
+        found: list[int] = cells[np.isin(cells, np.concatenate(own)) | ~is_elsewhere].tolist()
+        return found
+
     def compartments(self, report: Report) -> dict[str, Any] | None:
         """Return the arguments that select compartments; None if the report has none of them."""
-        cells = self.cells
-        if cells is not None:
-            cells = np.asarray(cells)[np.isin(cells, report.compartments.cell_ids[:])].tolist()
-        try:
-            if self.numbers is not None or self.labels is not None:
-                report.compartments.find(cells, self.numbers, self.labels)
-        except CompartmentNotFoundError:
-            return None
-        if cells is not None and not len(cells):
-            return None
-        return {"cells": cells, "numbers": self.numbers, "labels": self.labels}
+        table = report.compartments
+        found: dict[str, Any] = {"cells": None, "numbers": None, "labels": None}
+        if self.cells is not None:
+            found["cells"] = _those_in(self.cells, table.cell_ids[:])
+        for name, column in _COLUMNS.items():
+            wanted = getattr(self, name)
+            if wanted is not None and found["cells"] != []:
+                if column not in table.columns:
+                    return None
+                found[name] = _those_in(wanted, table.values(column, table.find(found["cells"])))
+        return None if [] in found.values() else found
+
+
+_COLUMNS = {"numbers": "number", "labels": "label"}
+"""The column of the compartments that a field of ``PictureOptions`` selects by."""
+
+
+def _those_in(wanted: Any, values: Any) -> list[Any]:
+    """Return those of the wanted ids, numbers or labels that occur."""
+    wanted = np.atleast_1d(wanted)
+    found: list[Any] = wanted[np.isin(wanted, values)].tolist()
+    return found
 
 
 def draw(
@@ -301,12 +327,16 @@ def _neurons(output: SimulationOutput, options: PictureOptions) -> Iterator[_Pan
 
 def _rasters(output: SimulationOutput, options: PictureOptions) -> Iterator[_Panel]:
     for spikes in options.spikes(output):
-        yield partial(raster, spikes, cells=options.cells)
+        cells = options.cells_of(spikes, output)
+        if cells is None or len(cells):
+            yield partial(raster, spikes, cells=cells)
 
 
 def _rates(output: SimulationOutput, options: PictureOptions) -> Iterator[_Panel]:
     for spikes in options.spikes(output):
-        yield partial(rates, spikes, options.cells, bin_width=options.bin_width)
+        cells = options.cells_of(spikes, output)
+        if cells is None or len(cells):
+            yield partial(rates, spikes, cells, bin_width=options.bin_width)
 
 
 def _channels(output: SimulationOutput, options: PictureOptions) -> Iterator[_Panel]:
@@ -386,11 +416,13 @@ _APPLIES_TO: dict[str, frozenset[PictureKind]] = {
 }
 """The kinds of plots that each field of ``PictureOptions`` applies to."""
 
-_FLAGS = {"start": "--time", "stop": "--time", "bin_width": "--bin"}
+_FLAGS = {"start": "--time", "stop": "--time", "bin_width": "--bin", "labels": ""}
 
 
 def _flag(name: str) -> str:
-    return f"{name} ({_FLAGS.get(name, f'--{name}')})"
+    """Return the name of a field with the option of ``ndx-sim plot`` that sets it, if any."""
+    flag = _FLAGS.get(name, f"--{name}")
+    return f"{name} ({flag})" if flag else name
 
 
 def _kinds_with(kind: PictureKind | None, options: PictureOptions) -> tuple[PictureKind, ...]:
@@ -426,8 +458,8 @@ def check_selection(
         wanted, found = getattr(options, name), [one for one in names if one]
         if wanted is not None and wanted not in found:
             _raise_unknown(name, repr(wanted), found)
-    _check_ids(output, options)
     _check_times(output, options)
+    _check_ids(output, options)
     return kinds
 
 
@@ -461,7 +493,7 @@ def _variable_names(output: SimulationOutput, grids: Iterable[Grid]) -> Iterator
         for projection in network.projections:
             yield from (quantity.name for quantity in synapse_quantities(projection))
     for grid in grids:
-        yield from (grid.label, grid.name)
+        yield from (grid.label, grid.name, *grid.titles)
 
 
 def _raise_unknown(
@@ -481,21 +513,41 @@ def _check_ids(output: SimulationOutput, options: PictureOptions) -> None:
     if options.channels is not None:
         ids = [np.asarray(one.channel_ids) for one in options.potentials(output)]
         _check_known("channels", options.channels, ids)
+    reports = options.reports(output)
     if options.cells is not None:
-        reports = options.reports(output)
-        cells = [np.asarray(report.compartments.cell_ids[:]) for report in reports]
         spiking = [] if options.report or options.variable else options.spikes(output)
-        for spikes in spiking:
-            cells += [ids for ids in (spikes.node_ids, spikes.silent) if ids is not None]
+        cells = [ids for _, ids in _known_cells(reports, spiking)]
         # Without a report, cells that never spiked may be unknown.
         if not reports and cells and np.isin(options.cells, np.concatenate(cells)).any():
             return
         _check_known("cells", options.cells, cells)
+    for name, column in _COLUMNS.items():
+        wanted = getattr(options, name)
+        if wanted is not None:
+            tables = [report.compartments for report in reports]
+            columns = [
+                np.asarray(one.columns[column][:]) for one in tables if column in one.columns
+            ]
+            _check_known(name, wanted, columns)
 
 
-def _check_known(name: str, wanted: Sequence[int], ids: Sequence[NDArray[Any]]) -> None:
+def _known_cells(
+    reports: Iterable[Report], spiking: Iterable[Spikes]
+) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Yield the population and the ids of the cells of each report, and of those of spikes."""
+    for report in reports:
+        yield report.population, np.asarray(report.compartments.cell_ids[:])
+    for spikes in spiking:
+        yield spikes.population, known_ids(spikes)
+
+
+def _check_known(name: str, wanted: Any, ids: Sequence[NDArray[Any]]) -> None:
     known = np.unique(np.concatenate(ids)) if ids else np.zeros(0, np.int64)
-    missing = np.asarray(wanted)[~np.isin(wanted, known)]
+    wanted = np.atleast_1d(wanted)
+    if not len(wanted):
+        msg = f"{_flag(name)} is empty; expected at least one of: {some_of(known) or 'none'}"
+        raise SelectionError(msg)
+    missing = wanted[~np.isin(wanted, known)]
     if len(missing):
         some = [some_of(known)] if len(known) else []
         error = CellNotFoundError if name == "cells" else NothingRecordedError
@@ -504,7 +556,16 @@ def _check_known(name: str, wanted: Sequence[int], ids: Sequence[NDArray[Any]]) 
 
 def _check_times(output: SimulationOutput, options: PictureOptions) -> None:
     """Check that the time window and ``at`` are within the recording."""
+    start, stop = (
+        default if time is None else time
+        for time, default in ((options.start, -np.inf), (options.stop, np.inf))
+    )
+    if not start < stop:
+        msg = f"start (--time) is {start} s and stop {stop} s; expected start < stop"
+        raise SelectionError(msg)
     ends = list(_recorded_ends(output))
+    if options.start is not None or options.stop is not None:
+        ends += (end for grid in grids_of(output) if (end := grid.ends()) is not None)
     if not ends:
         return
     first, last = min(start for start, _ in ends), max(stop for _, stop in ends)
@@ -544,5 +605,5 @@ def _recorded_ends(output: SimulationOutput) -> Iterator[tuple[float, float]]:
 
 
 def _names_of(grid: Grid) -> set[str]:
-    """Return the path of an array, and the names of its groups and its own."""
-    return {grid.name, *grid.name.strip("/").split("/"), grid.label}
+    """Return the path of an array, the names of its groups and its own, and its titles."""
+    return {grid.name, *grid.name.strip("/").split("/"), grid.label, *grid.titles}

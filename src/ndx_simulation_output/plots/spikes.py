@@ -149,6 +149,9 @@ def spike_rates(
         Number of cells of the mean. By default the number of ``cells`` or, if these are None, of
         all recorded cells; if silent cells are not known, of the cells that spike at any time.
 
+    Counts are divided by the recorded part of a bin (``spikes.intervals``), at least by half of it.
+    Rates are NaN where nothing was recorded.
+
     Raises
     ------
     SelectionError
@@ -171,16 +174,37 @@ def spike_rates(
     basis = "cells" if cells is None else "selected cells"
     if n_cells is None:
         n_cells, basis = _basis(spikes, cells)
-    return Rates(counts / (np.diff(edges) * max(n_cells, 1)), counts, edges, n_cells, basis)
+    seconds = _recorded_seconds(spikes, edges, counts)
+    return Rates(counts / (seconds * max(n_cells, 1)), counts, edges, n_cells, basis)
+
+
+def _recorded_seconds(
+    spikes: Spikes, edges: NDArray[np.float64], counts: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return how long the cells were recorded in each bin, at least half of it; NaN if never."""
+    widths = np.diff(edges)
+    if spikes.intervals is None or not len(spikes.intervals):
+        return widths
+    seconds, end = np.zeros(len(widths)), -np.inf
+    for start, stop in spikes.intervals[np.argsort(spikes.intervals[:, 0])]:
+        seconds += np.diff(np.clip(edges, max(start, end), max(stop, end)))
+        end = max(stop, end)
+    seconds[(seconds == 0) & (counts == 0)] = np.nan
+    return np.maximum(seconds, widths / 2)
+
+
+def known_ids(spikes: Spikes) -> NDArray[Any]:
+    """Return the ids of the cells that spike, and of those that are known to be silent."""
+    silent = spikes.node_ids[:0] if spikes.silent is None else spikes.silent
+    return np.unique(np.concatenate([spikes.node_ids, silent]))
 
 
 def _basis(spikes: Spikes, cells: NDArray[Any] | None) -> tuple[int, str]:
     """Return the number of cells of a mean, and which ones these are."""
     if cells is not None:
         return count_distinct(np.asarray(cells)), "selected cells"
-    if spikes.silent is None:
-        return count_distinct(spikes.node_ids), "cells that spike"
-    return count_distinct(np.concatenate([spikes.node_ids, spikes.silent])), "recorded cells"
+    basis = "cells that spike" if spikes.silent is None else "recorded cells"
+    return len(known_ids(spikes)), basis
 
 
 def _bin_edges(first: float, last: float, width: float | None) -> NDArray[np.float64]:

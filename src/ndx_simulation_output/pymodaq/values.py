@@ -159,6 +159,10 @@ def _as_integers(values: NDArray[Any]) -> NDArray[Any]:
 
 def exact_difference(values: NDArray[Any], other: NDArray[Any], where: str) -> NDArray[Any]:
     """Return the exact difference of integers, and the difference of floats, of any types."""
+    for operand in (values, other):
+        if operand.dtype.kind not in "biufcOmM":
+            msg = f"{where} or what it is subtracted from is text; expected numbers"
+            raise RecordingError(msg)
     if not (_are_whole(values) and _are_whole(other)):
         dtype = np.result_type(values, other)
         for operand in (values, other):

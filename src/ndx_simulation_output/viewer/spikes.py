@@ -9,7 +9,7 @@ from bokeh.layouts import row
 from bokeh.models import LinearColorMapper, Range1d, Select, TextInput, UIElement
 
 from ndx_simulation_output.errors import NothingRecordedError
-from ndx_simulation_output.plots.spikes import Raster, spike_raster, spike_rates
+from ndx_simulation_output.plots.spikes import Raster, known_ids, spike_raster, spike_rates
 from ndx_simulation_output.recording import SimulationOutput, Spikes
 from ndx_simulation_output.recording.units import Scale
 from ndx_simulation_output.viewer.controls import (
@@ -157,6 +157,9 @@ class SpikesView(View):
         cells = None if shown.cells is None else np.asarray(shown.cells, np.int64)
         window: dict[str, Any] = {"start": shown.start, "stop": shown.stop}
         raster = spike_raster(spikes, cells, shape=pixels_of(self.figure), **window)
+        if cells is not None and ids_of(self.cells.value) is None:
+            # Not every number between two ids is that of a cell.
+            cells = np.intersect1d(cells, known_ids(spikes))
         rates = spike_rates(spikes, cells, **window)
         factor = self.window.scale.factor
         self._draw(raster, factor)
