@@ -354,7 +354,7 @@ def export_sonata(
     dialect
         ``allen`` (bmtk) or ``bbp`` (libsonata). The default is that of the source, else ``bbp``.
     dtype
-        Type of the data of reports, such as ``float32``. The default is the recorded type.
+        Type of the data of reports, ``float32`` or ``float64``. The default is the recorded type.
     overwrite
         Whether to replace existing files.
     progress

@@ -38,7 +38,7 @@ def whole(times: Any = REGULAR) -> SimulationOutput:
     volts = Unit("volts", 1e-3)
     when = times.seconds()
     return SimulationOutput(
-        reports=(Report("v", "v", DATA, times, table, volts),),
+        reports=(Report("v", "v", DATA, times, table, volts, "v"),),
         potentials=(ExtracellularPotential("lfp", DATA[:, :2], times, np.array([4, 1]), volts),),
         spikes=(Spikes("exc", np.array([3, 7, 3, 12, 3]), when[[0, 2, 5, 8, 11]]),),
         run=Run("NEURON", duration=ROWS / 1e4),
@@ -178,7 +178,8 @@ def test_parts_that_do_not_have_the_same_cells_are_refused():
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"unit": Unit("volts")}, "has the unit .* in b"),
+        ({"unit": Unit("volts")}, r"has the unit 1\.0 volts in b"),
+        ({"variable": "cai"}, "has other variables: v in a.nwb, cai in b.nwb; expected the same"),
         ({"data": DATA[5:].astype("f8")}, "has the type float64 in b"),
         ({"times": RegularTimes(0.5005, 2e4, 7)}, r"has the times 20000\.0 Hz; expected 10000\.0"),
         ({"times": IRREGULAR.part(slice(5, ROWS))}, "one .* has a rate and the other has times"),

@@ -342,9 +342,9 @@ def test_times_that_may_be_in_milliseconds_are_told_of():
 
     notes = replace(output, run=run).notes
 
-    assert [note.partition(" last ")[0] for note in notes[:2]] == [
-        "report 'v'",
-        "the spikes of 'exc'",
+    assert [note.partition(" span ")[0] for note in notes[:2]] == [
+        "the times of report 'v'",
+        "the times of the spikes of 'exc'",
     ]
     assert output.notes == ()
     assert replace(SimulationOutput((report(),)), run=Run(time_step=1e-4)).notes == ()

@@ -509,6 +509,11 @@ def _has(path: Path, group: str, stems: set[str] | None = None) -> bool:
             "this is float32 with no units, which convert --unit sets",
         ),
         (
+            lambda path: _described(path, data=DATA[:0], times=RegularTimes(0.0, 1e4, 0)),
+            "bbp",
+            "libsonata refuses the frames, of which there are none",
+        ),
+        (
             lambda path: _described(path, times=RegularTimes(-0.01, 1e4, 4)),
             "bbp",
             "libsonata refuses the frames, which start before 0",
@@ -595,14 +600,22 @@ def test_a_genuine_report_is_opened_by_the_readers_of_both_dialects(
                 other.data_ds.file.close()
 
 
-@pytest.mark.parametrize("population", ["a/b", "."])
+@pytest.mark.parametrize("dtype", ["int16", "float16", "nonsense"])
+def test_a_dtype_that_changes_values_is_refused(dtype: str, tmp_path: Path) -> None:
+    source = _described(tmp_path)
+
+    with pytest.raises(ExportError, match=f"dtype is '{dtype}'; expected float32 or float64"):
+        export_sonata(source, tmp_path / "back", dtype=dtype)
+    assert not (tmp_path / "back").exists()
+
+
 def test_a_population_that_sonata_cannot_name_is_refused_before_anything_is_written(
-    population: str, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
     table = CompartmentTable.from_cells("pop", np.array(IDS))
     times, unit = RegularTimes(0.0, 1.0, 4), Unit("volts")
     made = Report("v", "v", DATA[:, :3], times, table, unit)
-    events = Spikes(population, np.array([5]), np.array([0.5]))
+    events = Spikes("a/b", np.array([5]), np.array([0.5]))
     output = SimulationOutput(reports=(made,), spikes=(events,))
     source = convert(output, tmp_path / "o.nwb", metadata=SESSION).path
 

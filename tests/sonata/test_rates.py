@@ -134,6 +134,14 @@ def test_rates_in_text_are_read_in_blocks(
     assert_rates(tmp_path / "rates.csv", rate=rate, population="LGN")
 
 
+def test_rates_in_text_may_be_missing(tmp_path: Path) -> None:
+    lines = [OF_FILTERNET, "7 p 0.0 nan", "7 p 0.5 1.0"]
+    (tmp_path / "rates.csv").write_text("\n".join(lines))
+
+    with open_output(tmp_path / "rates.csv") as output:
+        assert np.array_equal(output.reports[0].data[:], [[np.nan], [1.0]], equal_nan=True)
+
+
 def test_times_of_text_that_bmtk_has_not_written_are_warned_of(tmp_path: Path) -> None:
     (tmp_path / "rates.csv").write_text(text("timestamps node_id firing_rates", 0.5))
 
@@ -153,6 +161,10 @@ def test_columns_that_filternet_adds_for_other_populations_are_left_out(tmp_path
     assert (lgn.name, lgn.compartments.cell_ids[:].tolist()) == ("rates_LGN", [0, 1, 2])
     assert (lp.name, lp.compartments.cell_ids[:].tolist()) == ("rates_LP", [0, 1])
     assert [note.split(": ")[1][:18] for note in notes] == ["2 columns of zeros"] * 2
+    assert [note.endswith("cell 0, which has only zeros, may be another") for note in notes] == [
+        False,
+        True,
+    ]
 
 
 WRONG = [

@@ -215,6 +215,21 @@ def test_positions_of_other_kinds_are_never_computed(kind: str, run: Path) -> No
         assert "position" not in output["soma"].compartments.columns
 
 
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_numbers_of_a_configuration_that_are_not_finite_are_ignored(number: str, run: Path) -> None:
+    config = _configured(run, reports={"soma": {}, "clamp": {"module": "clamp_report"}})
+    config.write_text(f'{{"run": {{"dt": {number}, "tstop": {number}}}, {config.read_text()[1:]}')
+
+    with open_output(config) as output:
+        assert (output.run.time_step, output.run.duration) == (None, None)
+        assert [report.name for report in output.reports] == ["soma"]
+
+
+def test_a_run_that_ends_before_it_starts_has_no_duration(run: Path) -> None:
+    with open_output(_configured(run, run={"tstop": -1, "dt": -1}, reports={"soma": {}})) as output:
+        assert (output.run.time_step, output.run.duration) == (None, None)
+
+
 def test_a_disabled_report_is_left_out_with_a_note(run: Path) -> None:
     config = _configured(run, reports={"soma": {"type": "compartment", "enabled": False}})
 
@@ -452,6 +467,8 @@ LISTS = [
     ("v,m_hh", "v", None),
     ("v m_hh", "v, m_hh", None),
     (["v"], "v", "v"),
+    (["v", "v"], "v", "v"),
+    ("v, v", "v", "v"),
     ("v", "cai", "cai"),
 ]
 
@@ -659,6 +676,7 @@ def _with_sections(directory: Path, sections: list[int], config: dict[str, Any])
         ({"compartments": "center"}, [0, 4, 2], [0.5, 0.5, 0.5]),
         ({"compartments": "center"}, [0, 4, 4], None),
         ({"compartments": "all"}, [0, 4, 4], [0.5, 0.25, 0.75]),
+        ({"compartments": "all"}, [4, 0, 4], None),
         ({}, [0, 4, 2], [0.5, 0.5, 0.5]),
         ({}, [0, 4, 4], None),
     ],
@@ -680,6 +698,11 @@ def test_positions_follow_from_the_compartments_of_the_configuration(
         ([[7, 4, 0.1], [7, 4, 0.9], [7, 0, 0.5]], [0.5, 0.1, 0.9]),
         ([[7, 0, 0.5], [7, 4, 0.1]], None),
         ([[7, "dend[3]", 0.5]], None),
+        ([[7, 0, 0.5], [7, 4.5, 0.1], [7, 4, 0.9]], None),
+        ([[7, 0, 1.5], [7, 4, 0.1], [7, 4, 0.9]], None),
+        ([[7, 0, float("nan")], [7, 4, 0.1], [7, 4, 0.9]], None),
+        ([[float("inf"), 0, 0.5], [7, 4, 0.1], [7, 4, 0.9]], None),
+        ([[7, 0], [7, 4], [7, 4]], None),
     ],
 )
 def test_positions_of_a_compartment_set_are_those_that_it_lists(

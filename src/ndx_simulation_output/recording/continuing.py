@@ -20,6 +20,7 @@ from ndx_simulation_output.recording.output import (
     Report,
 )
 from ndx_simulation_output.recording.times import RegularTimes, Times, Timestamps
+from ndx_simulation_output.recording.units import Unit
 from ndx_simulation_output.recording.views import Columns, Part, join_rows
 
 _OF_PART = {"time", "rows", "implied_rows", "order", "not_finite"}
@@ -117,9 +118,14 @@ def _properties(potential: ExtracellularPotential) -> dict[str, Any]:
     """Return the properties that potentials must share."""
     return {
         "channels": np.asarray(potential.channel_ids).tolist(),
-        "unit": potential.unit,
+        "unit": text_of_unit(potential.unit),
         "type": potential.data.dtype.newbyteorder("="),
     }
+
+
+def text_of_unit(unit: Unit) -> str:
+    """Return a unit as text for a message."""
+    return f"{unit.conversion} {unit.name}" + (f" + {unit.offset}" if unit.offset else "")
 
 
 def _columns_as(

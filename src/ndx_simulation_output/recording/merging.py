@@ -27,6 +27,7 @@ from ndx_simulation_output.recording.continuing import (
     join_potentials_in_time,
     join_reports_in_time,
     span_of,
+    text_of_unit,
 )
 from ndx_simulation_output.recording.ids import free_name
 from ndx_simulation_output.recording.network import NetworkSnapshot
@@ -39,6 +40,8 @@ from ndx_simulation_output.recording.output import (
 )
 from ndx_simulation_output.recording.times import RegularTimes
 from ndx_simulation_output.recording.views import Joined
+
+_LONGEST = 80  # characters of a value in a message
 
 _Item = TypeVar("_Item")
 _Named = TypeVar("_Named", ExtracellularPotential, ArrayGroup, NetworkSnapshot)
@@ -254,6 +257,11 @@ def _check_properties(parts: _Parts[Report], *, without: str = "") -> None:
     """Raise a ShapeMismatchError unless reports have the properties of the first."""
     file, first = parts[0]
     expected = _properties(first)
+    variables = {report.variable: name for name, report in parts if report.variable}
+    if len(variables) > 1:
+        found = ", ".join(f"{variable} in {name}" for variable, name in variables.items())
+        msg = f"report {first.name!r} has other variables: {found}; expected the same"
+        raise ShapeMismatchError(msg)
     for name, report in parts[1:]:
         for key, found in _properties(report).items():
             if found != expected[key] and key != without:
@@ -266,13 +274,13 @@ def _check_properties(parts: _Parts[Report], *, without: str = "") -> None:
 
 def _properties(report: Report) -> dict[str, Any]:
     """Return the properties that reports must share, as text for a message."""
-    table, times, unit = report.compartments, report.times, report.unit
+    table, times = report.compartments, report.times
     sampling = "timestamps"
     if isinstance(times, RegularTimes):
         sampling = f"{times.rate} Hz from {times.start} s"
     return {
         "population": table.population,
-        "unit": f"{unit.conversion} {unit.name}" + (f" + {unit.offset}" if unit.offset else ""),
+        "unit": text_of_unit(report.unit),
         "type": report.data.dtype.newbyteorder("=").name,
         "times": sampling,
         "columns": ", ".join([*sorted(table.columns), *sorted(table.cell_columns)]) or "none",
@@ -539,9 +547,15 @@ def _first_values(named: _Parts[Mapping[str, Any]]) -> dict[str, Any]:
                 merged[key] = (file, join_notes(kept, value))
             elif kept != value:
                 warnings.warn(
-                    f"{key} is {value} in {name} and {kept} in {file}, which is kept unless the "
-                    "metadata set it (--metadata FILE.yaml)",
+                    f"{key} is {_shortened(value)} in {name} and {_shortened(kept)} in {file}, "
+                    "which is kept unless the metadata set it (--metadata FILE.yaml)",
                     SimulationOutputWarning,
                     stacklevel=3,
                 )
     return {key: value for key, (_, value) in merged.items()}
+
+
+def _shortened(value: Any) -> str:
+    """Return a value as text of one line, for a message: a configuration has many."""
+    text = " ".join(str(value).split())
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

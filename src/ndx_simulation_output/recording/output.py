@@ -484,8 +484,8 @@ class SimulationOutput:
         for what, seconds in spans.items():
             of_run = recorded.get(what, self.run.duration)
             if of_run and seconds > _DOUBTFUL * of_run:
-                found = f"{seconds:g} s, but the run {of_run:g} s"
-                yield f"{what} last {found}: are their times in ms?"
+                found = f"{seconds:g} s, but the run lasts {of_run:g} s"
+                yield f"the times of {what} span {found}: are they in ms?"
         for report in self.reports:
             rate = getattr(report.times, "rate", None)
             step = self.run.time_step

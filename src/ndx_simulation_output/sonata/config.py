@@ -1,6 +1,7 @@
 """Read outputs, reports and run parameters from ``simulation_config.json``, of both dialects."""
 
 import json
+import math
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -149,7 +150,7 @@ def read_config(path: Path, seen: tuple[Path, ...] = ()) -> SimulationConfig:
     for name, entry in _mapping(config.get("reports")).items():
         if not isinstance(entry, Mapping):
             reader.notes.append(f"left out: report {name!r} in {path.name}, which is {entry!r}")
-        elif entry.get("enabled") is False:
+        elif not entry.get("enabled", True):
             reader.notes.append(f"report {name!r} is disabled in {path.name} and was left out")
         elif entry.get("module") == "spikes_report":
             outputs += _outputs({k: v for k, v in entry.items() if k.startswith("spikes")}, names)
@@ -320,15 +321,25 @@ class _ReportReader:
         file = self.names.input(self._sets_file)
         try:
             found = _load(file)[1][wanted]
-            listed = (
-                (int(cell), int(part), float(x)) for cell, part, x in found["compartment_set"]
-            )
-            return found.get("population"), tuple(listed)
-        except (ConfigurationError, KeyError, TypeError, ValueError) as error:
+            listed = tuple(map(_compartment, found["compartment_set"]))
+            return found.get("population"), listed
+        except (AttributeError, ConfigurationError, KeyError, TypeError, ValueError) as error:
             missing = isinstance(error, KeyError)
             reason = f"has no compartment set {wanted!r}" if missing else f"cannot be used: {error}"
             self.notes.append(f"{what}: {file.name} {reason}")
             return None
+
+
+def _compartment(entry: Any) -> tuple[int, int, float]:
+    """Return an entry of a compartment set."""
+    is_triple = isinstance(entry, list) and len(entry) == 3
+    numbers = [_number(value) for value in entry] if is_triple else []
+    match numbers:
+        case [float(cell), float(section), float(x)] if 0 <= x <= 1:
+            if cell.is_integer() and section.is_integer():
+                return int(entry[0]), int(entry[1]), x
+    msg = f"it lists {entry!r:.60}; expected [cell, section, position from 0 to 1]"
+    raise ValueError(msg)
 
 
 def joined_reports(reports: Sequence[ReportConfig], stem: str) -> ReportConfig:
@@ -373,7 +384,7 @@ def _variables(value: Any) -> tuple[tuple[str, ...], bool]:
     Text may be a JSON list, or names separated by commas or spaces.
     """
     if isinstance(value, list):
-        return tuple(str(name).strip() for name in value), True
+        return _once(tuple(str(name).strip() for name in value)), True
     if not isinstance(value, str):
         return (), False
     try:
@@ -382,8 +393,13 @@ def _variables(value: Any) -> tuple[tuple[str, ...], bool]:
         names = None
     if not isinstance(names, list):
         names = re.split(r"[\s,;]+", value)
-    found = tuple(str(name).strip() for name in names if str(name).strip())
+    found = _once(tuple(str(name).strip() for name in names if str(name).strip()))
     return found, len(found) == 1
+
+
+def _once(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return one name if all are equal; otherwise the last is that of the values."""
+    return names[:1] if len(set(names)) == 1 else names
 
 
 def _compartments(entry: Mapping[str, Any]) -> str | None:
@@ -402,11 +418,12 @@ def _read_run(config: Mapping[str, Any], text: str) -> Run:
     run = _mapping(config.get("run"))
     start, stop = _number(run.get("tstart")) or 0.0, _number(run.get("tstop"))
     step, seed = _number(run.get("dt")), run.get("random_seed", run.get("seed"))
+    span = None if stop is None or stop < start else stop - start
     simulator = config.get("target_simulator")
     return Run(
         simulator=simulator if isinstance(simulator, str) else None,
-        time_step=meant_step(step) / 1000 if step else None,
-        duration=(stop - start) / 1000 if stop is not None else None,
+        time_step=meant_step(step) / 1000 if step and step > 0 else None,
+        duration=None if span is None else span / 1000,
         temperature=_number(_mapping(config.get("conditions")).get("celsius")),
         seed=seed if isinstance(seed, int) and not isinstance(seed, bool) else None,
         configuration=text,
@@ -418,4 +435,6 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    """Return a finite number, else None; JSON of Python may have NaN and Infinity."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return float(value) if is_number and abs(value) < math.inf else None

@@ -241,11 +241,12 @@ def set_positions(
 
 def segment_positions(
     sections: NDArray[np.int64], counts: NDArray[np.int64]
-) -> NDArray[np.float64]:
+) -> NDArray[np.float64] | None:
     """Return the positions of segments in a report that has all of them, in morphological order.
 
     A run of n equal section ids within a cell is a section of n segments; the centre of the k-th
-    is at (k + 0.5) / n. Shapes: ``sections`` (compartment,), ``counts`` (cell,).
+    is at (k + 0.5) / n. If a section of a cell has two runs, None is returned. Shapes: ``sections``
+    (compartment,), ``counts`` (cell,).
 
     Example
     -------
@@ -257,6 +258,10 @@ def segment_positions(
     starts = np.ones(len(sections), bool)
     starts[1:] = (np.diff(sections) != 0) | (np.diff(cells) != 0)
     first = np.flatnonzero(starts)
+    of_runs = np.stack([cells[first], sections[first]])
+    ordered = of_runs[:, np.lexsort(of_runs)]
+    if (ordered[:, 1:] == ordered[:, :-1]).all(axis=0).any():
+        return None
     lengths = np.diff(np.append(first, len(sections)))
     number_in_run = np.arange(len(sections)) - np.repeat(first, lengths)
     positions: NDArray[np.float64] = (number_in_run + 0.5) / np.repeat(lengths, lengths)

@@ -111,11 +111,15 @@ class _Rates:
         seconds = options.seconds(names, units[0], where, expected=True)
         columns = _columns_of_cells(data, ids, where)
         if len(columns) < len(ids):
-            notes.append(
-                f"{where}: {len(ids) - len(columns)} columns of zeros were left out, which "
-                "FilterNet writes for each cell of another population"
-            )
+            left_out = len(ids) - len(columns)
             data, ids = Columns(data, columns), ids[columns]
+            zero = [data[:, column : column + 1] for column in np.flatnonzero(ids == 0)]
+            is_silent = bool(zero) and not np.any(zero)
+            doubt = "; cell 0, which has only zeros, may be another" if is_silent else ""
+            notes.append(
+                f"{where}: {left_out} columns of zeros were left out, which FilterNet writes for "
+                f"each cell of another population{doubt}"
+            )
         return Report(
             name=self.name,
             report=self.report_name,
@@ -199,6 +203,7 @@ def _chunks(path: Path) -> Iterator[pd.DataFrame]:
         skipinitialspace=True,
         dtype={"population": str, "timestamps": np.float64, "firing_rates": np.float64},
         keep_default_na=False,
+        na_values={"firing_rates": ["nan", "NaN", ""]},
         chunksize=_ROWS,
         encoding="utf-8-sig",
     )

@@ -218,10 +218,11 @@ def _positions(
     def compute(
         cells: NDArray[np.int64], counts: NDArray[np.int64], sections: NDArray[np.int64]
     ) -> NDArray[np.float64] | None:
-        if stated == "all":
-            return segment_positions(sections, counts)
         found, reason = None, ""
-        if stated == "center":
+        if stated == "all":
+            found = segment_positions(sections, counts)
+            reason = "the segments of a section are not adjacent"
+        elif stated == "center":
             found = center_positions(cells, counts, sections)
             reason = (
                 "a section has several compartments, and the configuration does not say "
@@ -335,6 +336,8 @@ def _limits_of_libsonata(group: h5py.Group) -> Iterator[str]:
     if "units" not in mapping["time"].attrs:
         yield "libsonata reads only times with units; these have none, as in the source"
     yield from _limits_of_rows(group, "libsonata")
+    if not data.shape[0]:
+        yield "libsonata refuses the frames, of which there are none"
     if mapping["time"][0] < 0:
         yield "libsonata refuses the frames, which start before 0"
     if mapping["element_ids"].size and _largest(mapping["element_ids"]) > _MOST_ELEMENTS:

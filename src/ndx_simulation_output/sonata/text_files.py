@@ -78,7 +78,7 @@ def read_electrodes(path: Path) -> Electrodes:
     """Read electrodes with the header ``channel x_pos y_pos z_pos``, positions in micrometres."""
     try:
         frame = _read_table(path)
-        ids = _ids(frame, "channel")
+        ids = ids_of_source(_ids(frame, "channel"), f"channel of {path.name}")
         positions = np.stack([_floats(frame, name) for name in _POSITIONS], axis=1)
     except (ValueError, KeyError) as error:
         msg = f"{path} cannot be read as electrodes (channel x_pos y_pos z_pos): {error}"
@@ -132,7 +132,7 @@ def _integers(frame: pd.DataFrame, name: str) -> NDArray[np.int64]:
 def _ids(frame: pd.DataFrame, name: str) -> NDArray[np.int64]:
     """Return a column of ids, which may be written as ``2.0``."""
     texts = _texts(frame, name)
-    if not any("." in text or "e" in text for text in texts):
+    if not any("." in text or "e" in text.lower() for text in texts):
         return _integers(frame, name)
     values = np.asarray(texts, np.float64)
     is_exact = (np.abs(values) < _EXACT) & (values == np.trunc(values))

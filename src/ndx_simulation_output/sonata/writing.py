@@ -72,7 +72,7 @@ def write(
         ``allen`` (bmtk) or ``bbp`` (libsonata): files are such that its reader opens them. By
         default the dialect of the source, with its own spelling, otherwise ``bbp``.
     dtype
-        Dtype of the data of reports, such as ``float32``; by default the recorded one.
+        Dtype of the data of reports, ``float32`` or ``float64``; by default the recorded one.
     overwrite
         Whether to replace existing files.
     progress
@@ -90,6 +90,9 @@ def write(
         If a file cannot be written.
 
     """
+    if dtype not in {None, "float32", "float64"}:
+        msg = f"dtype is {dtype!r}; expected float32 or float64, as others change values"
+        raise ExportError(msg)
     _check_provenance(output)
     _check_populations(output)
     written = Written(left_out=list(_not_in_sonata(output)))
