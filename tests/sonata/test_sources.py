@@ -576,6 +576,9 @@ def test_spikes_that_bmtk_writes_in_nwb_are_in_milliseconds(run: Path) -> None:
             assert found["l4"].times.tolist() == [0.1305, 0.002]
             assert found["l5"].node_ids.tolist() == [7]
             assert any("bmtk writes where NWB has seconds" in note for note in output.notes)
+    _configured(run / "output", output={"output_dir": ".", "spikes_nwb": "spikes.nwb"}, reports={})
+    with open_output(run / "output") as output:
+        assert not any("left out" in note for note in output.notes)
 
 
 def test_everything_else_that_a_configuration_names_is_told_of_in_the_file(run: Path) -> None:

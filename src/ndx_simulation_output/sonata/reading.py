@@ -202,9 +202,9 @@ class _Sources:
         paths = sorted(path for path in directory.iterdir() if path.is_file())
         for config in _configurations(directory, paths):
             self.add_config(config)
-        self.nwb_spikes += [path for path in paths if path.suffix == ".nwb" and _is_of_bmtk(path)]
         # HDF5 first: text files are read only if the run has no spikes in HDF5.
-        hdf5 = [path for path in paths if path.suffix in SUFFIXES or _is_unnamed_hdf5(path)]
+        hdf5 = [path for path in paths if path.suffix == ".nwb" and _is_of_bmtk(path)]
+        hdf5 += [path for path in paths if path.suffix in SUFFIXES or _is_unnamed_hdf5(path)]
         for path in hdf5 + [path for path in paths if path.suffix in _TEXT]:
             self._try_to_add(path, None)
 
