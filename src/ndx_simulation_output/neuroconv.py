@@ -24,7 +24,7 @@ from ndx_simulation_output.nwb.arrays import ArrayBlocks, array_blocks
 from ndx_simulation_output.nwb.mapping import (
     add_output,
     describe_session,
-    has_recording,
+    has_simulated_tables,
     plan_output,
 )
 from ndx_simulation_output.nwb.metadata import run_metadata
@@ -83,6 +83,14 @@ class _Interface(BaseDataInterface):  # type: ignore[misc]
         """Close the source, after the files that it was added to are written."""
         self._output.close()
 
+    def create_nwbfile(
+        self, metadata: dict[str, Any] | None = None, **conversion_options: Any
+    ) -> NWBFile:
+        """Return a file in memory with the recordings; its units are the simulated ones."""
+        if "Ecephys" not in (metadata or {}) and conversion_options.get("write_as") is None:
+            conversion_options["write_as"] = "units"
+        return super().create_nwbfile(metadata, **conversion_options)
+
     def get_metadata(self) -> DeepDict:
         """Return the metadata of the source: session, subject and run.
 
@@ -140,9 +148,9 @@ class _Interface(BaseDataInterface):  # type: ignore[misc]
         write_as
             Where spikes and electrodes are written: ``"units"`` for the tables of units and
             electrodes of the file, ``"processing"`` for the tables ``simulated_units`` and
-            ``simulated_electrodes`` of the processing module ``ecephys``. By default the latter if
-            the file has units or electrodes of a recording, or the metadata describe a recording
-            (``Ecephys``), whose interface may be added later.
+            ``simulated_electrodes`` of the processing module ``ecephys``. By default the latter,
+            because the interface of a recording may follow; the former if the interface makes the
+            file alone and its metadata do not describe a recording (``Ecephys``).
 
         Raises
         ------
@@ -160,9 +168,7 @@ class _Interface(BaseDataInterface):  # type: ignore[misc]
             msg = f"write_as is {write_as!r}; expected 'units' or 'processing'"
             raise MetadataError(msg)
         if write_as is None:
-            is_beside = has_recording(nwbfile) or "Ecephys" in (metadata or {})
-        else:
-            is_beside = write_as == "processing"
+            write_as = "units" if has_simulated_tables(nwbfile) else "processing"
         output = _first_steps(self._output) if stub_test else self._output
         layouts = plan_output(output, _storage_options(storage))
         run = (metadata or {}).get("SimulationMetaData", {})
@@ -173,7 +179,7 @@ class _Interface(BaseDataInterface):  # type: ignore[misc]
             layouts,
             _planned,
             wrap_labeled_array=array_blocks,
-            in_processing=is_beside,
+            in_processing=write_as == "processing",
         )
 
 

@@ -398,10 +398,10 @@ def _check_populations(output: SimulationOutput) -> None:
             raise NameClashError(msg)
 
 
-def has_recording(nwbfile: NWBFile) -> bool:
-    """Return True if the file has units or electrodes that are not those of a simulation."""
+def has_simulated_tables(nwbfile: NWBFile) -> bool:
+    """Return True if the units or electrodes of the file are those of a simulation."""
     tables = [(nwbfile.units, "node_id"), (nwbfile.electrodes, "channel")]
-    return any(table is not None and own not in table.colnames for table, own in tables)
+    return any(table is not None and own in table.colnames for table, own in tables)
 
 
 def _check_not_contained(
