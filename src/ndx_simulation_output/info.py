@@ -82,8 +82,8 @@ def json_of(output: SimulationOutput) -> str:
     Example
     -------
     >>> from ndx_simulation_output.recording import Run
-    >>> json.loads(json_of(SimulationOutput(run=Run(seed=3, temperature=float("nan")))))["run"]
-    {'temperature_degC': None, 'seed': 3}
+    >>> json.loads(json_of(SimulationOutput(run=Run(seed=3, temperature=34.0))))["run"]
+    {'temperature_degC': 34.0, 'seed': 3}
 
     """
     facts = _finite(facts_of(output))
