@@ -143,4 +143,5 @@ def test_a_step_that_is_not_round_is_kept(step):
 @given(st.floats(2.0**-13, 1e3, width=32))
 def test_no_step_is_changed_by_more_than_its_rounding(step):
     assert np.float32(meant_step(step)) == np.float32(step)
+    assert meant_step(1e-45 * step) == pytest.approx(1e-45 * step, rel=2.0**-23, abs=1e-45)
     assert meant_rate(step, 1000.0) == pytest.approx(1000.0 / step, rel=2.0**-23)

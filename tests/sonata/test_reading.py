@@ -23,7 +23,7 @@ from ndx_simulation_output.errors import (
     UnitError,
     UnsupportedSourceError,
 )
-from ndx_simulation_output.recording import Report, Unit
+from ndx_simulation_output.recording import RegularTimes, Report, Unit
 from tests.sonata.making import SESSION, File, differences, report, spikes
 
 MILLIVOLTS = Unit("volts", 1e-3)
@@ -188,6 +188,26 @@ def test_the_rate_is_not_spoiled_by_arithmetic(step: float, rate: float, tmp_pat
     found, _ = _only(tmp_path, report(time=(0.0, 3 * step, step)))
 
     assert found.times.rate == rate
+
+
+@pytest.mark.parametrize("start", [100000.3, 1000.1, -0.1, 0.0, 1000.05])
+def test_a_start_that_float32_has_rounded_is_the_multiple_of_the_step(
+    start: float, tmp_path: Path
+) -> None:
+    time = np.float32([start, start + 0.3, 0.1])
+    path = report(time=time).write(tmp_path / "r.h5")
+
+    with open_output(path) as output:
+        assert output["r"].times == RegularTimes(start / 1000, 10000.0, 3)
+
+
+@pytest.mark.parametrize("start", [1e4, 1e6])
+def test_late_times_of_float32_have_the_rate_that_was_meant(start: float, tmp_path: Path) -> None:
+    times = (start + np.arange(500) * 0.1).astype("f4")
+    path = report(rows=500, time=times).write(tmp_path / "r.h5")
+
+    with open_output(path) as output:
+        assert output["r"].times == RegularTimes(start / 1000, 10000.0, 500)
 
 
 def test_the_unit_of_time_of_the_file_counts(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from ndx_simulation_output.recording.arrays import LazyArray, as_array
 # multiples of a step such as 0.0001.
 _DECIMALS = 6
 
+_ONE_DIGIT = 0.01  # relative error up to which a number of one digit is recognised
+
 
 @dataclass(frozen=True)
 class RegularTimes:
@@ -174,13 +176,14 @@ def rounding_of(values: float | NDArray[np.float64]) -> float:
         is_single = bool(np.all(np.float32(values) == values))
     if not (largest and math.isfinite(largest)):
         return 2.0**-52
-    spacing = np.spacing(np.float32(largest)) / 2 if is_single else 4 * np.spacing(largest)
-    return float(spacing) / largest
+    # A float: half the smallest number of float32 would be 0.
+    spacing = float(np.spacing(np.float32(largest))) / 2 if is_single else 4 * np.spacing(largest)
+    return float(spacing / largest)
 
 
 def _digits(error: float) -> int:
     """Return how many digits a round number has: few enough that others are hardly ever near."""
-    return int(-math.log10(error)) - 2
+    return max(int(-math.log10(error)) - 2, 1 if error < _ONE_DIGIT else 0)
 
 
 def _rounded(value: float, digits: int) -> float:

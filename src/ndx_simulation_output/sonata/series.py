@@ -105,8 +105,17 @@ def _regular_times(
         msg = f"{where} has start {start} and step {step}; expected a finite start, a positive step"
         raise SourceError(msg)
     per_second = _per_second(seconds)
-    start = meant_step(start) / per_second
+    start = _meant_start(start, meant_step(step)) / per_second
     return RegularTimes(start, meant_rate(step, per_second), rows)
+
+
+def _meant_start(start: float, step: float) -> float:
+    """Return the round number or the multiple of ``step`` that ``start`` is apart from rounding."""
+    meant = meant_step(start)
+    if meant != start or not math.isfinite(start / step):
+        return meant
+    multiple = _shortest(round(start / step) * step, 9)
+    return multiple if math.isclose(multiple, start, rel_tol=rounding_of(start)) else start
 
 
 def _per_second(seconds: float) -> float:
