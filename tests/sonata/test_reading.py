@@ -190,7 +190,7 @@ def test_the_rate_is_not_spoiled_by_arithmetic(step: float, rate: float, tmp_pat
     assert found.times.rate == rate
 
 
-@pytest.mark.parametrize("start", [100000.3, 1000.1, -0.1, 0.0, 1000.05])
+@pytest.mark.parametrize("start", [100000.3, 1000.1, -0.1, 0.0])
 def test_a_start_that_float32_has_rounded_is_the_multiple_of_the_step(
     start: float, tmp_path: Path
 ) -> None:
