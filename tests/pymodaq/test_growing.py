@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pynwb import NWBHDF5IO, validate
 
-from ndx_simulation_output.errors import ShapeMismatchError
+from ndx_simulation_output.errors import RecordingError, ShapeMismatchError
 from ndx_simulation_output.nwb.types import AxesTimeSeries
 from ndx_simulation_output.pymodaq import (
     Axis,
@@ -139,6 +139,17 @@ def test_time_series_need_the_time_of_each_element(h5saver):
 
     with pytest.raises(ShapeMismatchError, match="expected the time of the element"):
         saver.add_data(AT, element(0))
+
+    assert list(h5saver.get_node(AT).children()) == []
+
+
+@pytest.mark.parametrize("values", [1.0, "on", True])
+@pytest.mark.parametrize("time", [np.nan, np.inf])
+def test_the_first_element_needs_a_time_too(h5saver, values, time):
+    export = DataToExport("all", [DataRaw("v", data=[np.array([values])])], timestamp=time)
+
+    with pytest.raises(RecordingError, match="the time of the element .* expected seconds"):
+        DataToExportTimedSaver(h5saver).add_data(AT, export)
 
     assert list(h5saver.get_node(AT).children()) == []
 

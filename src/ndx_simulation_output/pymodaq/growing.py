@@ -265,7 +265,7 @@ class _GrowingArrays:
                 f"axes {', '.join(self._names)}"
             )
             raise ShapeMismatchError(msg)
-        if self._timestamps is not None and not isfinite(values[0]):
+        if self._is_timed and not isfinite(values[0]):
             msg = f"the time of the element for {self._path} is {values[0]}; expected seconds"
             raise RecordingError(msg)
         self._check_lengths(values)
