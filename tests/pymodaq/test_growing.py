@@ -148,7 +148,7 @@ def test_time_series_need_the_time_of_each_element(h5saver):
 def test_the_first_element_needs_a_time_too(h5saver, values, time):
     export = DataToExport("all", [DataRaw("v", data=[np.array([values])])], timestamp=time)
 
-    with pytest.raises(RecordingError, match="the time of the element .* expected seconds"):
+    with pytest.raises(RecordingError, match=r"the time of the element .* expected seconds"):
         DataToExportTimedSaver(h5saver).add_data(AT, export)
 
     assert list(h5saver.get_node(AT).children()) == []
