@@ -274,7 +274,8 @@ def test_shown_data_are_saved(open_page, runs, tmp_path):
     png.value.save_as(tmp_path / "saved.png")
 
     assert csv.value.suggested_filename == "one-traces.csv"
-    assert (tmp_path / "saved.csv").read_text(encoding="utf-8").startswith("time_s,cell 3: 0")
+    header = (tmp_path / "saved.csv").read_text(encoding="utf-8").split("\n")[0]
+    assert header.startswith("time (ms),cell 3: 0 (0.25) (mV),")
     assert (tmp_path / "saved.png").read_bytes().startswith(b"\x89PNG")
     assert page.problems == []
 
