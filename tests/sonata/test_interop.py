@@ -331,6 +331,11 @@ def _described(directory: Path, **changes: Any) -> Path:
     return convert(output, directory / "o.nwb", metadata=SESSION).path
 
 
+def _early_spikes(directory: Path) -> Path:
+    source = spikes([5, 7], [-0.5, 1.0]).write(directory / "s.h5")
+    return convert(source, directory / "o.nwb", metadata=SESSION).path
+
+
 def _streamed(directory: Path) -> Path:
     table = CompartmentTable.from_cells("pop", np.array(IDS))
     reports = [StreamedReport("v", table, rate=3e4, unit=Unit("volts", 1e-3))]
@@ -540,6 +545,7 @@ def _has(path: Path, group: str, stems: set[str] | None = None) -> bool:
         ),
         (_odd_sonata("bbp"), None, "spikes of pop: libsonata reads only times with units"),
         (_odd_sonata("bbp"), None, "spikes of pop: .* not sorted as the source states"),
+        (_early_spikes, "bbp", "spikes of pop: libsonata refuses them all, as some are before 0"),
         (_odd_sonata("allen"), None, "the source has no element_pos; bmtk needs one"),
         (_odd_sonata("allen", root="reports"), None, "bmtk reads only /report"),
         (

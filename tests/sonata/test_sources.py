@@ -914,8 +914,9 @@ def test_an_output_that_was_moved_is_read_with_its_configuration_not_with_the_wo
         assert sum("read beside it" in note for note in found.notes) == 1
 
 
-def test_hdf5_without_suffix_in_a_directory_is_read(run: Path) -> None:
-    (run / "output" / "soma.h5").rename(run / "output" / "soma")
+@pytest.mark.parametrize("name", ["soma", "soma.HDF5", "soma.hdf"])
+def test_hdf5_of_any_suffix_or_none_in_a_directory_is_read(name: str, run: Path) -> None:
+    (run / "output" / "soma.h5").rename(run / "output" / name)
     (run / "output" / "README").write_text("a run")
 
     with open_output(run / "output") as output:

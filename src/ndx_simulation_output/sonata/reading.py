@@ -204,7 +204,7 @@ class _Sources:
             self.add_config(config)
         # HDF5 first: text files are read only if the run has no spikes in HDF5.
         hdf5 = [path for path in paths if path.suffix == ".nwb" and _is_of_bmtk(path)]
-        hdf5 += [path for path in paths if path.suffix in SUFFIXES or _is_unnamed_hdf5(path)]
+        hdf5 += [path for path in paths if _is_hdf5_name(path) or _is_unnamed_hdf5(path)]
         for path in hdf5 + [path for path in paths if path.suffix in _TEXT]:
             self._try_to_add(path, None)
 
@@ -486,6 +486,10 @@ def _configurations(directory: Path, paths: Sequence[Path]) -> list[Path]:
         return [directory / _CONFIG]
     found = [path for path in paths if path.suffix == ".json" and is_simulation(path)]
     return found if len(found) == 1 else []
+
+
+def _is_hdf5_name(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES
 
 
 def _is_unnamed_hdf5(path: Path) -> bool:

@@ -248,6 +248,8 @@ def write_spikes(
         where = f"spikes of {spikes.population}"
         if "units" not in time_dataset.attrs:
             left_out.append(f"{where}: libsonata reads only times with units; these have none")
+        if (times < 0).any():
+            left_out.append(f"{where}: libsonata refuses them all, as some are before 0")
         if not conform and not is_true:
             left_out.append(
                 f"{where}: libsonata may refuse them: they are not sorted as the source states"
