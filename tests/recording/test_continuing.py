@@ -168,7 +168,7 @@ def test_parts_that_do_not_have_the_same_cells_are_refused():
     later = part(output, slice(5, ROWS))
     numbers = {"number": np.array([0, 2, 0, 0, 1, 2])}
     table = replace(later["v"].compartments, columns=numbers)
-    with pytest.raises(ShapeMismatchError, match="have other number of compartments"):
+    with pytest.raises(ShapeMismatchError, match="have other values of 'number'"):
         merged(
             part(output, slice(0, 5)),
             replace(later, reports=(replace(later["v"], compartments=table),)),
@@ -179,7 +179,10 @@ def test_parts_that_do_not_have_the_same_cells_are_refused():
     ("change", "match"),
     [
         ({"unit": Unit("volts")}, r"has the unit 1\.0 volts in b"),
-        ({"variable": "cai"}, "has other variables: v in a.nwb, cai in b.nwb; expected the same"),
+        (
+            {"variable": "cai"},
+            "has values of several variables: v in a.nwb, cai in b.nwb; expected",
+        ),
         ({"data": DATA[5:].astype("f8")}, "has the type float64 in b"),
         ({"times": RegularTimes(0.5005, 2e4, 7)}, r"has the times 20000\.0 Hz; expected 10000\.0"),
         ({"times": IRREGULAR.part(slice(5, ROWS))}, "one .* has a rate and the other has times"),

@@ -148,7 +148,8 @@ def _columns_as(
     for name, expected, values in pairs:
         found = values if name == "counts" or order is None else values[order]
         if not _equal(found, expected):
-            msg = f"{where} have other {name} of compartments; expected the same in parts of a run"
+            what = "numbers of compartments" if name == "counts" else f"values of {name!r}"
+            msg = f"{where} have other {what}; expected the same in parts of a run"
             raise ShapeMismatchError(msg)
     return order
 

@@ -260,7 +260,7 @@ def _check_properties(parts: _Parts[Report], *, without: str = "") -> None:
     variables = {report.variable: name for name, report in parts if report.variable}
     if len(variables) > 1:
         found = ", ".join(f"{variable} in {name}" for variable, name in variables.items())
-        msg = f"report {first.name!r} has other variables: {found}; expected the same"
+        msg = f"report {first.name!r} has values of several variables: {found}; expected one"
         raise ShapeMismatchError(msg)
     for name, report in parts[1:]:
         for key, found in _properties(report).items():
