@@ -164,6 +164,9 @@ def test_rates_of_visible_ids_are_the_mean_of_the_cells_among_them(tmp_path, pag
     page = page_of(SPIKES, a_run(tmp_path / "run.nwb"))
     view = view_of(page)
     assert "mean of 3 cells that spike" in view.note.text
+    end = pytest.approx(100 * np.sqrt(299))
+    assert (view.figure.x_range.start, view.figure.x_range.end) == (0, end)
+    assert (view.rates.data["left"][0], view.rates.data["right"][-1]) == (0, end)
 
     view.figure.y_range.start, view.figure.y_range.end = 5.5, 12.5
     zoom(page, view, 0, 100)

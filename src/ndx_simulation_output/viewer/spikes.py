@@ -9,6 +9,7 @@ from bokeh.layouts import row
 from bokeh.models import LinearColorMapper, Range1d, Select, TextInput, UIElement
 
 from ndx_simulation_output.errors import NothingRecordedError
+from ndx_simulation_output.plots.figures import PictureOptions
 from ndx_simulation_output.plots.spikes import Raster, known_ids, spike_raster, spike_rates
 from ndx_simulation_output.recording import SimulationOutput, Spikes
 from ndx_simulation_output.recording.units import Scale
@@ -152,10 +153,14 @@ class SpikesView(View):
         """Read and draw the spikes."""
         self.population.options = [spikes.population for spikes in output.spikes]
         spikes = ShownSpikes(str(self.population.value)).find(output)
-        self._set_ranges(spikes)
+        run = PictureOptions().window(output)
+        self._set_ranges(spikes, run)
         shown = self.shown()
         cells = None if shown.cells is None else np.asarray(shown.cells, np.int64)
-        window: dict[str, Any] = {"start": shown.start, "stop": shown.stop}
+        window: dict[str, Any] = {
+            "start": run["start"] if shown.start is None else shown.start,
+            "stop": run["stop"] if shown.stop is None else shown.stop,
+        }
         raster = spike_raster(spikes, cells, shape=pixels_of(self.figure), **window)
         if cells is not None and ids_of(self.cells.value) is None:
             # Not every number between two ids is that of a cell.
@@ -169,17 +174,15 @@ class SpikesView(View):
         self.note.text = small_text(f"{raster.n_spikes:,} spikes, {marks}; rate: {rates.note}")
         self.saving.refresh()
 
-    def _set_ranges(self, spikes: Spikes) -> None:
-        """Set the axis ranges to include all spikes of the selected cells."""
+    def _set_ranges(self, spikes: Spikes, run: dict[str, float]) -> None:
+        """Set the axis ranges to those of the run and the selected cells."""
         cells = ids_of(self.cells.value)
         ids = spikes.node_ids if cells is None else np.asarray(cells)
         bounds = (int(ids.min()), int(ids.max()) + 1) if len(ids) else (0, 1)
         if bounds != self._ids:
             self._ids = bounds
             show_rows(self.figure.y_range, bounds[0] - _HALF, bounds[1] - _HALF)
-        times = spikes.times
-        span = (min(float(times.min()), 0.0), float(times.max())) if len(times) else (0.0, 1.0)
-        self.window.set_span(*span)
+        self.window.set_span(run["start"], run["stop"])
 
     def _draw(self, raster: Raster, factor: float) -> None:
         self.bar.visible = raster.spike_times is None
