@@ -455,6 +455,10 @@ def test_a_set_up_that_fails_leaves_the_target(h, tmp_path):
     refused("interval of v is True", target, every=True)
     refused("interval of v is nan", target, every=float("nan"))
     refused("interval of v is -0.1 ms; expected more", target, every=-0.1)
+    refused("dtype of v is 'zz'", target, dtype="zz")
+    refused("flush_every is None; expected a number", target, flush_every=None)
+    refused("flush_every is nan", target, flush_every=float("nan"))
+    refused("to 1 ms: the start of v is later", target, variables=Variable("v", start=2.0))
     refused(
         r"stop of v is 2\.0 ms, before its first sample at 5\.0 ms",
         target,
@@ -467,6 +471,9 @@ def test_a_set_up_that_fails_leaves_the_target(h, tmp_path):
         r"sections of v have .*dend\[0\]\(1\)", target, variables=Variable("v", sections=dend(1))
     )
     refused("no section .* has v", target, sections=[])
+    refused("sections to record have SectionRef", target, sections=h.SectionRef(sec=dend))
+    for cells in ([cell], [cell.sections, [dend]], {"exc": [cell]}, cell, 3, ["exc"], [1.0]):
+        refused(r"cells are .*; expected gids, or cells by their id", target, cells=cells)
     refused("stop is '3'", target, lambda: record_and_run(target, "3"))
     assert clamp
 
@@ -483,7 +490,11 @@ def test_a_recording_without_samples_leaves_the_target(h, target):
     with pytest.warns(SimulationOutputWarning, match="no file is written"):
         with record(target, overwrite=True, spikes=-10.0):
             pass
-    with pytest.raises(ZeroDivisionError), record(target, overwrite=True):
+    with pytest.warns(SimulationOutputWarning, match="no file is written"):
+        with record(target, overwrite=True, spikes=-10.0) as recorder:
+            recorder.flush()
+    with pytest.raises(ZeroDivisionError), record(target, overwrite=True, spikes=-10.0) as recorder:
+        recorder.flush()
         1 / 0  # noqa: B018
     with pytest.raises(RecordingError, match="nothing was recorded, although the time went from 0"):
         with record(target, overwrite=True, variables=Variable("v", start=9.0)):
@@ -550,6 +561,17 @@ def test_sections_and_segments_have_several_spellings(h, target):
     assert values(target).shape == (2, 1)
     with open_output(target) as output:
         assert output["v"].times.rate == 10_000
+
+
+def test_a_variable_whose_start_is_after_the_end_is_told_of(h, target):
+    _cell = Cell(0)
+    variables = ["v", Variable("ina", start=STOP), Variable("ik", start=STOP + 1)]
+
+    with pytest.warns(SimulationOutputWarning, match="ended at 4 ms, before the start of ik$"):
+        with record(target, variables=variables):
+            h.run()
+
+    assert [len(values(target, name)) for name in ("v", "ina", "ik")] == [161, 1, 0]
 
 
 def test_a_start_before_the_time_of_the_model_is_refused(h, tmp_path):
@@ -702,8 +724,13 @@ def test_cvode_may_be_switched_on_before_the_run_if_there_is_an_interval(h, tmp_
         h.run()
 
     refused("CVode was switched on after", tmp_path / "a.nwb", switch)
-    h.CVode().active(False)
-    h.dt = 0.025
+
+    def switch_off() -> None:
+        h.CVode().active(False)
+        h.dt = 0.025
+        h.run()
+
+    refused("CVode was switched off after", tmp_path / "c.nwb", switch_off)
 
     def local() -> None:
         h.CVode().active(True)

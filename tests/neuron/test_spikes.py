@@ -13,7 +13,7 @@ import pytest
 
 from ndx_simulation_output import open_output
 from ndx_simulation_output.errors import RecordingError, ShapeMismatchError, SimulationOutputWarning
-from ndx_simulation_output.neuron import record
+from ndx_simulation_output.neuron import Variable, record
 
 pytest.importorskip("neuron", reason="NEURON is not installed: pip install neuron")
 
@@ -290,6 +290,21 @@ def test_cells_that_are_silent_and_the_time_recorded_are_kept(h, tmp_path):
         (spikes,) = output.spikes
         assert (len(spikes.times), spikes.silent.tolist()) == (0, [0, 1, 2])
         np.testing.assert_allclose(spikes.intervals, [[0, 4e-3]])
+
+
+@pytest.mark.parametrize("variable_step", [False, True])
+@pytest.mark.parametrize("variables", [[], [Variable("v", every=1.0, start=2.0)]])
+def test_spikes_are_recorded_from_the_beginning(variables, variable_step, h, tmp_path):
+    _cell = Cell(0)
+    h.CVode().active(variable_step)
+    h.load_file("stdrun.hoc")
+    h.tstop = STOP
+
+    with record(tmp_path / "run.nwb", variables=variables, spikes=-10.0):
+        h.run()
+
+    with open_output(tmp_path / "run.nwb") as output:
+        np.testing.assert_allclose(output.spikes[0].intervals, [[0, STOP / 1000]], atol=1e-9)
 
 
 def artificial(h: Any) -> dict[int, Any]:

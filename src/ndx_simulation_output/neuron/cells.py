@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ndx_simulation_output.errors import RecordingError
+from ndx_simulation_output.errors import RecordingError, WrongTypeError
 from ndx_simulation_output.recording.ids import check_ids
 
 _GIDS = 2**31
@@ -46,10 +46,13 @@ class Selection:
         self._is_all = given is None
         self._sections: set[Any] = set()
         self._segments: dict[Any, set[int]] = {}
-        items = [given] if _is_section(given) or _is_segment(given) else given
-        if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable | None):
+        is_one = _is_section(given) or _is_segment(given)
+        items = [given] if is_one or isinstance(given, str | bytes | Mapping) else given
+        try:
+            items = () if items is None else list(items)
+        except TypeError:
             items = [given]
-        for item in items or ():
+        for item in items:
             if _is_section(item):
                 self._sections.add(item)
             elif _is_segment(item) and 0 < item.x < 1:
@@ -187,7 +190,13 @@ def _cells_by_id(h: Any, cells: Any) -> Iterator[tuple[int, Any]]:
         yield from cells.items()
         return
     context = h.ParallelContext()
-    for gid in cells:
+    try:
+        gids = list(cells)
+        check_ids(np.array(gids), "the gids in cells")
+    except (TypeError, ValueError, WrongTypeError) as error:
+        msg = f"cells are {cells!r}; expected gids, or cells by their id as a dict, {{id: cell}}"
+        raise RecordingError(msg) from error
+    for gid in gids:
         if not has_gid(h, gid):
             msg = f"this process has no cell of gid {gid}; expected gids for which gid_exists()"
             raise RecordingError(msg)

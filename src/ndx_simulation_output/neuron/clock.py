@@ -29,7 +29,7 @@ class Clock:
         self.cvode: Any = h.CVode()
         self._is_begun = self._is_ready = False
         self._read()
-        self._nsegs = {section: section.nseg for section in h.allsec()}
+        self._nsegs = {section: (section.name(), section.nseg) for section in h.allsec()}
         self._changes = self.cvode.structure_change_count()
         if self.is_fixed and (self.dt > _LONG_STEP or abs(round(self.dt, 6) - self.dt) > 1e-12):
             msg = (
@@ -116,11 +116,11 @@ class Clock:
         if changes == self._changes:
             return False
         self._changes = changes
-        for section, expected in self._nsegs.items():
+        for section, (name, expected) in self._nsegs.items():
             if (nseg := _nseg(section)) != expected:
                 found = f"has {nseg} segments" if nseg else "was deleted"
                 msg = (
-                    f"section {section} {found}; expected {expected} segments, as when the "
+                    f"section {name} {found}; expected {expected} segments, as when the "
                     "recording started: change a model before recording it"
                 )
                 raise RecordingError(msg)
@@ -193,12 +193,7 @@ class Schedule:
 
     def begin(self, time: float) -> None:
         """Sample from ``time`` on, or from the start that was given, which is not before."""
-        if self._every is None and self._is_fixed != self._clock.is_fixed:
-            msg = (
-                f"CVode was switched {'on' if self._is_fixed else 'off'} after record() was "
-                f"called, and {self._name} is recorded at each time step; switch it before"
-            )
-            raise RecordingError(msg)
+        self.check_method()
         if self._given is not None and self._given < time - self._clock.slack:
             msg = (
                 f"the start of {self._name} is {self._given} ms, and the time of the model is "
@@ -206,6 +201,15 @@ class Schedule:
             )
             raise RecordingError(msg)
         self._set_times(max(time, 0.0) if self._given is None else self._given)
+
+    def check_method(self) -> None:
+        """Check that the steps are of the same kind as when the schedule was made."""
+        if self._every is None and self._is_fixed != self._clock.is_now_fixed:
+            msg = (
+                f"CVode was switched {'on' if self._is_fixed else 'off'} after record() was "
+                f"called, and {self._name} is recorded at each time step; switch it before"
+            )
+            raise RecordingError(msg)
 
     def _set_times(self, start: float) -> None:
         self._start = start

@@ -135,6 +135,10 @@ def record(
     h = import_optional("neuron", "recording", "neuron").h
     with together(comm, _PATIENCE) as team:
         check_target(Path(target), overwrite=overwrite)
+        is_number = isinstance(flush_every, Real) and not isinstance(flush_every, bool)
+        if not is_number or math.isnan(flush_every):
+            msg = f"flush_every is {flush_every!r}; expected a number of seconds"
+            raise RecordingError(msg)
         session = read_metadata(metadata, starts_now=True)
         try:
             model = _describe_model(
@@ -250,7 +254,11 @@ def _listed(variables: Any, every: float | None, dtype: DTypeLike) -> list[Varia
         for variable in listed
     ]
     for variable in named:
-        if np.dtype(variable.dtype).kind != "f":
+        try:
+            kind = np.dtype(variable.dtype).kind
+        except TypeError:
+            kind = ""
+        if kind != "f":
             msg = (
                 f"the dtype of {variable.name} is {variable.dtype!r}; expected one of floating "
                 "point numbers, 'f8' or 'f4'"
@@ -444,8 +452,11 @@ class Recorder:
         """Return when ``advanced`` is to be called next."""
         times = [schedule.next for _, _, schedule in self._sampled]
         known = [due for due in times if due is not None and math.isfinite(due)]
-        if self._spikes and not known and None not in times:
-            known.append(time + self._interval)
+        if self._spikes and None not in times:
+            if not self._is_begun:
+                known.append(0.0)
+            elif not known:
+                known.append(time + self._interval)
         if not known:
             return None
         if self._clock.is_now_fixed:
@@ -606,16 +617,28 @@ class Recorder:
             msg = "the model has not run, so nothing was recorded and no file is written"
             warnings.warn(msg, SimulationOutputWarning, stacklevel=5)
             return None
+        late = [
+            name for name, _, schedule in self._sampled if now < schedule.first - self._clock.slack
+        ]
         if self._is_empty:
             found = f"nothing was recorded, although the time went from {self._origin:g}"
+            if late:
+                msg = f"{found} to {now:g} ms: the start of {', '.join(late)} is later"
+                return RecordingError(msg)
+            for _, _, schedule in self._sampled:
+                schedule.check_method()
         else:
+            if late:
+                msg = f"the run ended at {now:g} ms, before the start of {', '.join(late)}"
+                warnings.warn(msg, SimulationOutputWarning, stacklevel=5)
             behind = [name for name, _, schedule in self._sampled if schedule.is_behind(now)]
             if not behind:
                 return None
             found = f"{', '.join(behind)} was recorded until {self._last:g} ms, and the time went"
         return RecordingError(
-            f"{found} to {now:g} ms; use recorder.run() in CoreNEURON, and recorder.run() or "
-            "sample() after each step if each step of CVode is recorded"
+            f"{found} to {now:g} ms; call sample() after a state is restored, use recorder.run() "
+            "in CoreNEURON, and recorder.run() or sample() after each step if each step of CVode "
+            "is recorded"
         )
 
     def _note_changes(self) -> None:

@@ -309,6 +309,8 @@ class Stream:
     def discard(self) -> None:
         """Leave the target as it was when the block ends."""
         self.is_discarded = True
+        if self._journaled is not None:
+            self._journaled.is_discarded = True
 
     def is_kept(self, keep: bool) -> bool:  # noqa: FBT001 - the option of stream
         """Return True if the target is written although the block raises."""
@@ -373,7 +375,7 @@ class Stream:
         try:
             yield
         except BaseException:
-            if not (keep and self._is_flushed):
+            if not (keep and self._is_flushed) or self.is_discarded:
                 self._spool.remove()
             raise
         finally:

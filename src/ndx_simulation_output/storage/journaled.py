@@ -47,7 +47,8 @@ _OVERLAY_BYTES = 2**25
 class JournaledFileObject(FileObject):
     """The file object through which HDF5 writes; :meth:`commit` makes the changes permanent.
 
-    ``overlaid`` counts the bytes written over the committed state since the last commit.
+    ``overlaid`` counts the bytes written over the committed state since the last commit. If
+    ``is_discarded`` is true, nothing is kept of a file that was created.
     """
 
     _LARGE_WRITE = sys.maxsize
@@ -60,6 +61,7 @@ class JournaledFileObject(FileObject):
         self._length = self._committed_length = os.fstat(self.fileno()).st_size
         self._interruption: KeyboardInterrupt | None = None
         self.commits = 0
+        self.is_discarded = False
         self.overlaid = 0
 
     def store(self, data: memoryview) -> None:
@@ -182,7 +184,7 @@ def create_journaled(
         return opened[0]
 
     def keep_partial() -> bool:
-        return keep and bool(opened) and opened[0].commits > 1
+        return keep and any(file.commits > 1 and not file.is_discarded for file in opened)
 
     with (
         ExitStack() as stack,
