@@ -520,12 +520,15 @@ def test_selections_apply_to_arrays_of_instruments():
     drawn = plots.draw(instrument(), options=PictureOptions(start=1.0, stop=2.0))
     only = plots.draw(instrument(), options=PictureOptions(report="Det1"))
     diode = plots.draw(instrument(), options=PictureOptions(variable="diode"))
-    titles = [plots.draw(instrument(), options=PictureOptions(report="Camera"))]
+    titles = [
+        plots.draw(SimulationOutput(arrays=arrays), options=PictureOptions(report="Camera"))
+        for arrays in (instrument().arrays, [ArrayGroup("Raw", groups=instrument().arrays)])
+    ]
     titles += [plots.draw(instrument(), options=PictureOptions(variable="photons"))]
 
     np.testing.assert_array_equal(drawn.axes[0].lines[0].get_ydata(), np.arange(10.0, 20.0))
     assert not any(panel.images for panel in drawn.axes)
-    assert [[len(panel.images) for panel in one.axes][:1] for one in (only, *titles)] == [[1]] * 3
+    assert [[len(panel.images) for panel in one.axes][:1] for one in (only, *titles)] == [[1]] * 4
     assert [len(panel.lines) for panel in diode.axes] == [1]
 
 

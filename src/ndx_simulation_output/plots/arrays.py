@@ -58,7 +58,7 @@ class Grid:
     ``points`` are the coordinates of the values if the only dimension has several axes, as in a
     scan along a path. ``note`` describes the shown part of the array. Of complex numbers, amplitude
     and phase are two arrays; ``is_angle`` is True for the phase, in rad. ``titles`` are those of
-    the array and its group.
+    the array and of the groups around it.
     """
 
     name: str
@@ -144,13 +144,14 @@ def group_grids(group: ArrayGroup) -> Iterator[Grid]:
     nearest group around it. Of dimensions before the last two, only the first index is shown.
     Points of a scan of integers that were not measured are NaN.
     """
+    named = {f"{path}/": part.title for path, part in group.walk()}
     for path, owner, array, axes in walk_arrays(group):
         if array.role in _DRAWN_ROLES:
             for part in _real_parts(array):
                 grid = _grid(path, part, axes, find_times(owner.arrays))
                 if grid is not None:
-                    titles = tuple(filter(None, (array.title, owner.title)))
-                    yield replace(grid, titles=titles)
+                    around = (title for at, title in named.items() if f"{path}/".startswith(at))
+                    yield replace(grid, titles=tuple(filter(None, (array.title, *around))))
 
 
 @dataclass(frozen=True)

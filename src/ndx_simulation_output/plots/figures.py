@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from itertools import groupby, islice
+from itertools import groupby
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -503,7 +503,9 @@ def _raise_unknown(
     error: type[SimulationOutputError] = NothingRecordedError,
 ) -> None:
     """Raise an error with the names that exist."""
-    known = ", ".join(islice(dict.fromkeys(names), _MAX_NAMES)) or "none"
+    unique = list(dict.fromkeys(names))
+    more = ["…"] if len(unique) > _MAX_NAMES else []
+    known = ", ".join([*unique[:_MAX_NAMES], *more]) or "none"
     msg = f"the output has no {_flag(name)} {wanted}; it has: {known}"
     raise error(msg)
 
@@ -578,8 +580,8 @@ def _check_times(output: SimulationOutput, options: PictureOptions) -> None:
     for name, is_outside in outside.items():
         if is_outside:
             msg = (
-                f"{_flag(name)} {times[name]:g} s is outside of the recording, which has times "
-                f"from {first:g} to {last:g} s"
+                f"{_flag(name)} {times[name]:.12g} s is outside of the recording, which has times "
+                f"from {first:.12g} to {last:.12g} s"
             )
             raise NothingRecordedError(msg)
 
