@@ -1,6 +1,7 @@
 """The table of compartments, built from arrays and from rows."""
 
 import numpy as np
+import pandas as pd
 import pynwb
 import pytest
 from hdmf.common import VectorData
@@ -238,3 +239,16 @@ def test_arrays_of_columns_are_not_text(column):
 
     with pytest.raises(ShapeMismatchError, match=f"column '{column}' .* has 0 dimensions"):
         Compartments.from_arrays(counts=[4], **columns)
+
+
+def test_rows_of_a_dataframe_have_lists():
+    frame = pd.DataFrame(
+        {"number": [[0, 1], [2]], "label": [["a", "b"], ["c"]], "kind": ["x", "y"]}
+    )
+
+    table = Compartments.from_dataframe(frame)
+
+    assert rows(table, "label") == [["a", "b"], ["c"]]
+    assert table["kind"][:] == ["x", "y"]
+    with pytest.raises(TypeError, match="row of column 'label' of table 't' is 'ab'"):
+        Compartments.from_dataframe(frame.assign(label=["ab", "c"]), name="t")

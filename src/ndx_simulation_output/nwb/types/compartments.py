@@ -96,6 +96,25 @@ class Compartments(_GeneratedTable):  # type: ignore[misc]
                 _check_list(self.name, name, row, int(levels))
         super().add_column(*args, **kwargs)
 
+    @classmethod
+    def from_dataframe(cls, df: "pd.DataFrame", **kwargs: Any) -> "Compartments":
+        """Return a table of the rows of a pandas dataframe, with a list in each ragged column.
+
+        Arguments are those of ``DynamicTable.from_dataframe``.
+
+        Raises
+        ------
+        TypeError
+            If a ragged column has text or a single value instead of a list.
+
+        """
+        name = kwargs.get("name", "compartments")
+        for column in cls.__columns__:
+            for row in df.get(column["name"], ()):
+                _check_list(name, column["name"], row, int(column.get("index", 0)))
+        table: Compartments = super().from_dataframe(df=df, **{"name": name, **kwargs})
+        return table
+
     def _repr_html_(self) -> str:
         """Show a histogram of compartments per cell above the representation of hdmf."""
         own = html_summary(read_table(self).counts(), "compartments per cell")
