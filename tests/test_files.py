@@ -1,5 +1,7 @@
 """Files are there whole or not at all."""
 
+import errno
+import os
 import resource
 import subprocess
 import sys
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 
 from ndx_simulation_output.errors import SourceError, TargetExistsError, WriteError
-from ndx_simulation_output.files import atomic_file, atomic_hdf5
+from ndx_simulation_output.files import atomic_directory, atomic_file, atomic_hdf5
 
 
 def test_a_file_has_its_name_when_the_block_ends(tmp_path: Path):
@@ -125,3 +127,94 @@ def test_a_full_disk_is_one_error_wherever_it_comes(limit: int, tmp_path: Path):
     assert done.stderr == ""
     assert done.returncode == 0
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("whole", [atomic_file, atomic_hdf5])
+@pytest.mark.parametrize("has_links", [True, False])
+def test_a_file_that_appears_meanwhile_is_not_replaced(
+    whole, has_links, tmp_path: Path, monkeypatch
+):
+    target = tmp_path / "a.h5"
+    (tmp_path / "a-1.h5").write_text("older")
+    if not has_links:
+
+        def no_links(*_):
+            raise OSError(errno.EPERM, "Operation not permitted")
+
+        monkeypatch.setattr(os, "link", no_links)
+
+    def write() -> None:
+        with whole(target) as written:
+            if whole is atomic_file:
+                written.write_text("new")
+            target.write_text("of another")
+
+    with pytest.raises(TargetExistsError, match=r"a\.h5 was created .* is .*a-2\.h5"):
+        write()
+
+    assert target.read_text() == "of another"
+    assert (tmp_path / "a-1.h5").read_text() == "older"
+    assert (tmp_path / "a-2.h5").stat().st_size
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a-1.h5", "a-2.h5", "a.h5"]
+
+
+def test_a_directory_that_appears_meanwhile_is_not_replaced(tmp_path: Path):
+    target = tmp_path / "a.zarr"
+
+    def write() -> None:
+        with atomic_directory(target) as written:
+            written.mkdir()
+            (written / "zarr.json").write_text("new")
+            target.mkdir()
+            (target / "zarr.json").write_text("of another")
+
+    with pytest.raises(TargetExistsError, match=r"a-1\.zarr"):
+        write()
+
+    assert (target / "zarr.json").read_text() == "of another"
+    assert (tmp_path / "a-1.zarr" / "zarr.json").read_text() == "new"
+
+
+@pytest.mark.parametrize("whole", [atomic_file, atomic_hdf5])
+def test_a_replaced_file_keeps_its_permissions(whole, tmp_path: Path):
+    target = tmp_path / "a.h5"
+    target.write_text("old")
+    target.chmod(0o640)
+
+    with whole(target, overwrite=True) as written:
+        temporary = written if whole is atomic_file else written.path
+        assert temporary.stat().st_mode & 0o777 == 0o640
+
+    assert target.stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_symbolic_link_is_followed(exists, tmp_path: Path):
+    place = tmp_path / "elsewhere"
+    place.mkdir()
+    link = tmp_path / "a.txt"
+    link.symlink_to(place / "b.txt")
+    if exists:
+        (place / "b.txt").write_text("old")
+
+    with atomic_file(link, overwrite=exists) as temporary:
+        assert temporary.parent == place
+        temporary.write_text("new")
+
+    assert link.is_symlink()
+    assert (place / "b.txt").read_text() == "new"
+    assert list(place.iterdir()) == [place / "b.txt"]
+
+
+def test_pipes_and_names_that_are_too_long_are_refused(tmp_path: Path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    with (
+        pytest.raises(WriteError, match="it is a device, pipe or socket"),
+        atomic_file(pipe, overwrite=True),
+    ):
+        pass
+    with pytest.raises(WriteError, match="File name too long"), atomic_file(tmp_path / ("a" * 300)):
+        pass
+    assert pipe.is_fifo()

@@ -4,8 +4,9 @@ import io
 import os
 import re
 import shutil
+import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,10 @@ def check_target(path: Path, *, overwrite: bool) -> None:
     if path.exists() and not overwrite:
         msg = f"{path} exists already; pass overwrite=True (--overwrite) to replace it"
         raise TargetExistsError(msg)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        msg = f"cannot write {path}: it is a device, pipe or socket; expected the name of a file"
+        raise WriteError(msg)
+    path = _followed(path)
     if not path.parent.is_dir():
         msg = f"cannot write {path}: the directory {path.parent} does not exist"
         raise WriteError(msg)
@@ -48,14 +53,20 @@ def atomic_file(
     """Yield a temporary path next to ``path``, and rename it when the block succeeds.
 
     When the block raises, the temporary file is removed unless ``keep_partial()`` is true, and an
-    existing ``path`` is unchanged. Errors of the operating system become WriteError.
+    existing ``path`` is unchanged. Errors of the operating system become WriteError. A file that is
+    replaced keeps its permissions and owner, and a symbolic link its place. Without ``overwrite``,
+    a file that appears while the block runs is not replaced: the result is kept beside it, under
+    the name in the TargetExistsError.
     """
-    check_target(path, overwrite=overwrite)
-    temporary = _unused_name(path, "part")
     with write_errors(path):
+        check_target(path, overwrite=overwrite)
+        path = _followed(path)
+        temporary = _unused_name(path, "part")
+        if path.exists():
+            _copy_permissions(path, temporary)
         try:
             yield temporary
-            temporary.replace(path)
+            rename(temporary, path, overwrite=overwrite)
         finally:
             if not keep_partial():
                 temporary.unlink(missing_ok=True)
@@ -64,14 +75,74 @@ def atomic_file(
 @contextmanager
 def atomic_directory(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Yield a temporary path for a new directory, renamed to ``path`` as in ``atomic_file``."""
-    check_target(path, overwrite=overwrite)
-    temporary = _unused_name(path, "part")
     with write_errors(path):
+        check_target(path, overwrite=overwrite)
+        temporary = _unused_name(path, "part")
         try:
             yield temporary
-            _replace(path, temporary)
+            rename(temporary, path, overwrite=overwrite)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _followed(path: Path) -> Path:
+    """Return the path that a symbolic link names, or ``path`` itself."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
+def _copy_permissions(path: Path, temporary: Path) -> None:
+    """Create an empty file with the permissions of ``path`` and, if possible, its owner."""
+    found = path.stat()
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    with suppress(OSError):  # Only root can give files to others.
+        os.chown(temporary, found.st_uid, found.st_gid)
+    temporary.chmod(stat.S_IMODE(found.st_mode))
+
+
+def rename(temporary: Path, path: Path, *, overwrite: bool) -> None:
+    """Rename a complete file or directory to ``path``.
+
+    Without ``overwrite``, raise TargetExistsError if ``path`` exists now, and keep the file beside
+    it under another name.
+    """
+    if overwrite and temporary.is_dir():
+        _replace(path, temporary)
+        return
+    if overwrite:
+        temporary.replace(path)
+        return
+    if _rename_if_free(temporary, path):
+        return
+    names = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in count(1))
+    kept = next(name for name in names if _rename_if_free(temporary, name))
+    msg = (
+        f"{path} was created by another program in the meantime, and is not replaced; what was to "
+        f"be written is {kept}"
+    )
+    raise TargetExistsError(msg)
+
+
+def _rename_if_free(temporary: Path, path: Path) -> bool:
+    """Rename to ``path`` unless it exists; return True if it was renamed."""
+    if temporary.is_dir():
+        if path.exists():
+            return False
+        temporary.rename(path)
+        return True
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    except OSError:
+        # The file system has no hard links. An empty file holds the name until it is replaced.
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            return False
+        temporary.replace(path)
+        return True
+    temporary.unlink()
+    return True
 
 
 def _unused_name(path: Path, what: str) -> Path:

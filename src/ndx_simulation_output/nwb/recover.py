@@ -1,6 +1,5 @@
 """Recover the data of a stream whose process died."""
 
-import errno
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,6 +13,7 @@ from ndx_simulation_output.errors import NothingRecordedError, SourceError
 from ndx_simulation_output.files import (
     atomic_file,
     check_target,
+    rename,
     target_of_partial,
     write_errors,
 )
@@ -114,7 +114,7 @@ def recover(
         journal.clear()
         with _reopen(partial, JournaledFileObject(partial, "r+", journal)) as file:
             recovered = _complete(file, partial, target)
-        _move(partial, target)
+        _move(partial, target, overwrite=overwrite)
     return recovered
 
 
@@ -188,12 +188,10 @@ def _last_time(series: CompartmentSeries, steps: int) -> float:
     return float(series.starting_time + (steps - 1) / series.rate)
 
 
-def _move(partial: Path, target: Path) -> None:
-    try:
-        partial.replace(target)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        with atomic_file(target, overwrite=True) as temporary:
-            shutil.copyfile(partial, temporary)
-        partial.unlink()
+def _move(partial: Path, target: Path, *, overwrite: bool) -> None:
+    if partial.stat().st_dev == target.parent.stat().st_dev:
+        rename(partial, target, overwrite=overwrite)
+        return
+    with atomic_file(target, overwrite=overwrite) as temporary:
+        shutil.copyfile(partial, temporary)
+    partial.unlink()
