@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from ndx_simulation_output.errors import (
     ExportError,
+    LayoutError,
     SimulationOutputWarning,
     SourceError,
     TargetExistsError,
@@ -243,6 +244,9 @@ def convert(
     from ndx_simulation_output.nwb.metadata import read_metadata
 
     with together(comm) as team, _warnings_of(team):
+        for name in sorted(options.keys() & StorageOptions.__dataclass_fields__.keys()):
+            msg = f"{name} belongs to the storage options: pass storage=StorageOptions({name}=…)"
+            raise LayoutError(msg)
         target = Path(target)
         check_target(target, overwrite=overwrite)
         sections = read_metadata(metadata)

@@ -29,6 +29,14 @@ def converted(source: Path, target: Path, **options: Any) -> Path:
     return convert(source, target, metadata=SESSION, overwrite=True, **options).path
 
 
+@pytest.mark.parametrize("name", ["compression", "quantize", "link", "chunks", "access", "memory"])
+def test_a_storage_option_by_itself_is_an_error_that_says_where_it_belongs(name, tmp_path):
+    with pytest.raises(LayoutError, match=f"pass storage=StorageOptions\\({name}=…"):
+        converted(source(tmp_path / "v.h5"), tmp_path / "v.nwb", **{name: "gzip"})
+
+    assert not (tmp_path / "v.nwb").exists()
+
+
 def values_of(path: Path) -> np.ndarray:
     with open_output(path) as output:
         return output.reports[0].get_traces()
