@@ -139,7 +139,11 @@ def _rename_if_free(temporary: Path, path: Path) -> bool:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL))
         except FileExistsError:
             return False
-        temporary.replace(path)
+        try:
+            temporary.replace(path)
+        except OSError:
+            path.unlink()
+            raise
         return True
     temporary.unlink()
     return True

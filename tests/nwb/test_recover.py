@@ -11,6 +11,7 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -300,14 +301,17 @@ def test_an_existing_target_is_replaced_only_with_overwrite(tmp_path):
 @pytest.mark.usefixtures("left")
 def test_a_target_on_another_file_system_is_a_copy(tmp_path, monkeypatch):
     (tmp_path / "other").mkdir()
-    replace = Path.replace
 
-    def refusing(path: Path, target: Path) -> Path:
-        if path.parent != target.parent:
-            raise OSError(18, "Invalid cross-device link")
-        return replace(path, target)
+    def refusing(function):
+        def call(path: Path, target: Path) -> Any:
+            if path.parent != target.parent:
+                raise OSError(18, "Invalid cross-device link")
+            return function(path, target)
 
-    monkeypatch.setattr(Path, "replace", refusing)
+        return call
+
+    monkeypatch.setattr(Path, "replace", refusing(Path.replace))
+    monkeypatch.setattr(os, "link", refusing(os.link))
     recovered = recover(tmp_path / "run.nwb", tmp_path / "other" / "run.nwb")
 
     assert recovered.path.is_file()

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ndx_simulation_output import convert
+from ndx_simulation_output import convert, files
 from ndx_simulation_output.nwb.stream import stream
 from ndx_simulation_output.recording import (
     CompartmentTable,
@@ -128,7 +128,7 @@ FAILURES = ["source", "other source", "piece", "full disk", "target", "rename"]
 @contextmanager
 def failing(kind: str) -> Iterator[None]:
     """Let something fail on this rank."""
-    kept = writing.encoded_pieces, Path.replace
+    kept = writing.encoded_pieces, files.rename
 
     def pieces(*words: Any) -> Iterator[Any]:
         made = kept[0](*words)
@@ -142,16 +142,16 @@ def failing(kind: str) -> Iterator[None]:
             raise ArithmeticError(msg)
         yield from made
 
-    def replace(path: Path, target: Path) -> None:
+    def rename(_: Path, target: Path, **__: Any) -> None:
         raise OSError(5, "Input/output error", str(target))
 
     writing.encoded_pieces = parallel.encoded_pieces = pieces
     if kind == "rename":
-        Path.replace = replace
+        files.rename = rename
     try:
         yield
     finally:
-        writing.encoded_pieces, Path.replace = kept
+        writing.encoded_pieces, files.rename = kept
         parallel.encoded_pieces = kept[0]
 
 

@@ -1,5 +1,6 @@
 """Recover the data of a stream whose process died."""
 
+import errno
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -189,9 +190,11 @@ def _last_time(series: CompartmentSeries, steps: int) -> float:
 
 
 def _move(partial: Path, target: Path, *, overwrite: bool) -> None:
-    if partial.stat().st_dev == target.parent.stat().st_dev:
+    try:
         rename(partial, target, overwrite=overwrite)
-        return
-    with atomic_file(target, overwrite=overwrite) as temporary:
-        shutil.copyfile(partial, temporary)
-    partial.unlink()
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        with atomic_file(target, overwrite=overwrite) as temporary:
+            shutil.copyfile(partial, temporary)
+        partial.unlink()
