@@ -216,7 +216,7 @@ class MonitorColumns:
 
     @property
     def kind(self) -> str:
-        """What the columns belong to."""
+        """Type of the object that was recorded: ``population`` or ``projection``."""
         return "population" if self.synapses is None else "projection"
 
     def is_global(self, variable: str) -> bool:

@@ -149,7 +149,7 @@ class Clock:
         self.check_method()
 
     def _get_ready(self) -> None:
-        """Let NEURON find the interval at which threads and ranks exchange events."""
+        """Compute, in NEURON, the interval at which threads and ranks exchange events."""
         if not self._is_ready:
             self.context.set_maxstep(10)
             self._is_ready = True

@@ -21,7 +21,7 @@ _NEVER = float("inf")
 
 
 class Listener(Protocol):
-    """What is told of the steps of a model. An exception of a method ends the run."""
+    """Interface of the object that a hook calls. An exception of a method ends the run."""
 
     def initializing(self) -> None:
         """Note that ``finitialize`` begins."""

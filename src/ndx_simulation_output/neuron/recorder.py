@@ -184,7 +184,7 @@ def record(
 
 @dataclass
 class _Model:
-    """What is recorded of a model."""
+    """The clock, variables and spikes of a recorded model."""
 
     clock: Clock
     sampled: list[tuple[str, Gatherer, Schedule]]
@@ -513,7 +513,7 @@ class Recorder:
         return _COLLECT_FIXED if self._clock.is_now_fixed else _COLLECT_CVODE
 
     def _watch_steps(self) -> None:
-        """Let NEURON record the steps, unless they vary: CVode crashes if a vector is removed."""
+        """Record the times of fixed steps in NEURON; CVode would crash if the vector is removed."""
         if not self._clock.is_now_fixed:
             if self._steps is not None:
                 self._steps.close()
@@ -692,11 +692,11 @@ class _Steps:
         if section is not None:  # Without sections NEURON records no time.
             self._segment = section(0.5)
             self._times.record(h._ref_t, sec=section)  # noqa: SLF001 - NEURON's
-            self._potentials.record(self._segment._ref_v, sec=section)  # noqa: SLF001
+            self._potentials.record(self._segment._ref_v, sec=section)  # noqa: SLF001 - NEURON's
         self._held, self._last = (0.0, 0.0), float("-inf")
 
     def close(self) -> None:
-        """Let NEURON record no more."""
+        """Stop NEURON's record of the steps."""
         for vector in (self._times, self._potentials):
             self._cvode.record_remove(vector)
         self._segment = None

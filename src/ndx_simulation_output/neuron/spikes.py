@@ -29,7 +29,7 @@ _ACTIVE: "WeakSet[SpikeRecorder]" = WeakSet()
 """Recorders that have started and not stopped."""
 
 _ELSEWHERE = -1
-"""What ``NetCon.preloc`` returns without a section."""
+"""Return value of ``NetCon.preloc`` for a source without a section."""
 
 
 def spike_recorder(

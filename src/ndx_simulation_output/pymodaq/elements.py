@@ -1,4 +1,4 @@
-"""What the elements of a channel, a group with the arrays of one kind of data, have in common."""
+"""Properties that all elements of a channel share; a channel has the arrays of one kind of data."""
 
 import json
 import warnings
@@ -42,7 +42,7 @@ class Channel:
 
 @dataclass(frozen=True)
 class Elements:
-    """What the elements of a channel have in common; ``dtypes`` are those of data and errors."""
+    """Properties that all elements of a channel share; ``dtypes`` are those of data and errors."""
 
     where: str
     name: str

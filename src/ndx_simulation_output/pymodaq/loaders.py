@@ -128,7 +128,7 @@ class ArrayLoader:
         self,
         where: str | Node,
         with_bkg: bool = False,  # noqa: FBT001, FBT002 - the arguments of PyMoDAQ
-        load_all: bool = False,  # noqa: FBT001, FBT002
+        load_all: bool = False,  # noqa: FBT001, FBT002 - as in PyMoDAQ
     ) -> DataWithAxes:
         """Load an array, or all arrays that belong to it, with axes and errors.
 
@@ -200,7 +200,7 @@ class DataLoader(ArrayLoader):
         self,
         where: str | Node,
         data: Any = None,
-        with_bkg: bool = False,  # noqa: FBT001, FBT002
+        with_bkg: bool = False,  # noqa: FBT001, FBT002 - as in PyMoDAQ
     ) -> DataToExport:
         """Load all data below a group as a data set.
 
@@ -239,7 +239,7 @@ class DataLoader(ArrayLoader):
         self,
         where: str | Node = "/",
         depth: int | None = None,
-        only_groups: bool = False,  # noqa: FBT001, FBT002
+        only_groups: bool = False,  # noqa: FBT001, FBT002 - as in PyMoDAQ
     ) -> Iterator[Node]:
         """Yield a node and all nodes below it, at most ``depth`` levels."""
         yield from walk(self.get_node(where), depth, only_groups=only_groups)
@@ -259,8 +259,8 @@ class DataLoader(ArrayLoader):
         name: str,
         origin: str = "",
         where: str | Node | None = None,
-        with_bkg: bool = False,  # noqa: FBT001, FBT002
-        load_all: bool = True,  # noqa: FBT001, FBT002
+        with_bkg: bool = False,  # noqa: FBT001, FBT002 - as in PyMoDAQ
+        load_all: bool = True,  # noqa: FBT001, FBT002 - as in PyMoDAQ
     ) -> DataWithAxes:
         """Load the data with this name and origin, at or below ``where`` or the raw group.
 
