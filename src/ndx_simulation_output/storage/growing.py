@@ -26,6 +26,7 @@ from ndx_simulation_output.storage.writing import (
     locate_dataset,
     piece_writer,
 )
+from ndx_simulation_output.system import open_file
 
 _EDGE_TAG = 3
 _GROWTH = 8
@@ -419,7 +420,7 @@ class SpikeSpool:
         if not self._buffer:
             return
         if self._number is None:
-            self._number = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+            self._number = open_file(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         parts = [part for spikes in _by_population(self._buffer) for part in _packed(spikes)]
         self._end = append_frame(self._number, self._end, parts)
         self._buffer, self._count = [], 0

@@ -13,7 +13,7 @@ from typing import Any
 
 from ndx_simulation_output.errors import SourceError
 from ndx_simulation_output.files import find_partials
-from ndx_simulation_output.storage.raw_files import lock_file
+from ndx_simulation_output.system import lock_file, open_file, write_at
 
 _crc32: Any = zlib.crc32
 with suppress(ImportError):
@@ -23,14 +23,6 @@ _FRAME_MARK = b"NDXF"
 _FRAME_HEAD = struct.Struct("<4sQI")  # mark, number of bytes, CRC-32
 _PIECE_HEAD = struct.Struct("<QQ")  # offset in the file, number of bytes
 EMPTY_FRAME_BYTES = _FRAME_HEAD.size
-
-
-def write_at(number: int, data: bytes | bytearray | memoryview, offset: int) -> None:
-    """Write all of ``data`` to the file descriptor ``number`` at ``offset``."""
-    left = memoryview(data)
-    while left:
-        written = os.pwrite(number, left, offset)
-        left, offset = left[written:], offset + written
 
 
 def append_frame(number: int, offset: int, parts: Sequence[bytes | bytearray]) -> int:
@@ -138,9 +130,9 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._number = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        self._number = open_file(path, os.O_RDWR | os.O_CREAT)
         self._end = os.fstat(self._number).st_size
-        if not lock_file(self._number, shared=False):
+        if lock_file(self._number, shared=False) is False:
             os.close(self._number)
             raise BlockingIOError(path)
 
@@ -175,7 +167,7 @@ def journal_path(path: Path) -> Path:
 
 def replay(path: Path) -> None:
     """Write all commits of its journal into the file ``path``; repeating this is harmless."""
-    number = os.open(path, os.O_WRONLY)
+    number = open_file(path, os.O_WRONLY)
     try:
         for frame in iter_frames(journal_path(path)):
             at = 0
@@ -216,11 +208,11 @@ def unfinished_files(target: Path) -> list[Path]:
 def is_being_written(path: Path) -> bool:
     """Return True if a running process writes ``path``: it has locked the journal."""
     try:
-        number = os.open(journal_path(path), os.O_RDWR)
+        number = open_file(journal_path(path), os.O_RDWR)
     except OSError:
         return False
     try:
-        return not lock_file(number, shared=True)
+        return lock_file(number, shared=True) is False
     finally:
         os.close(number)
 
@@ -232,7 +224,7 @@ def pause_writer(path: Path) -> Iterator[None]:
         yield
         return
     with path.open("rb") as file:
-        while not lock_file(file.fileno(), shared=True):
+        while lock_file(file.fileno(), shared=True) is False:
             time.sleep(0.001)
         if any(iter_frames(journal_path(path))) and not is_being_written(path):
             msg = f"a crash left {path} incomplete: recover it with ndx-sim recover {path}"

@@ -34,9 +34,8 @@ from ndx_simulation_output.storage.journal import (
     journal_path,
     open_journal,
     replay,
-    write_at,
 )
-from ndx_simulation_output.storage.raw_files import lock_file, unlock_file
+from ndx_simulation_output.system import lock_file, unlock_file, write_at
 
 _READERS_SECONDS = 1.0
 """Maximum time (s) for which the last commit waits for processes that open the file."""
@@ -140,7 +139,7 @@ class JournaledFileObject(FileObject):
         """Write the commits to the file; return False if a reader has locked it."""
         if not self._committed:
             return True
-        if not lock_file(self.fileno(), shared=False):
+        if lock_file(self.fileno(), shared=False) is False:
             return False
         try:
             self._apply()

@@ -8,7 +8,6 @@ Any rank may fail between two collective calls. Each collective call therefore a
 failures, so that all ranks raise an error instead of waiting for the one that failed.
 """
 
-import os
 import pickle
 import platform
 import re
@@ -38,6 +37,7 @@ from ndx_simulation_output.storage.writing import (
     reserve_space,
     write_matrix,
 )
+from ndx_simulation_output.system import processors
 
 _PIECE = 1
 _ROUND, _ROUND_BYTES = 8, 2**24
@@ -274,9 +274,7 @@ def together(comm: Communicator | None, patience: float | None = None) -> Iterat
 
 def _own_workers(comm: Any) -> int:
     """Return the number of threads of this rank: its part of the processors of the machine."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    processors = sorted(affinity(0)) if affinity else []
-    here = platform.node(), processors
+    here = platform.node(), processors()
     return default_workers(comm.allgather(here).count(here))
 
 

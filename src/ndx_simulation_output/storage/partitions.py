@@ -5,8 +5,6 @@ as deflated chunks, is read into memory region by region, or into a temporary fi
 are so wide or long that a region would exceed the memory.
 """
 
-import errno
-import os
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -29,6 +27,7 @@ from ndx_simulation_output.recording.arrays import (
 )
 from ndx_simulation_output.recording.views import Columns, reordered
 from ndx_simulation_output.storage.layout import Layout
+from ndx_simulation_output.system import allocate, processors
 
 _MOST_WORKERS = 8
 """With more threads, memory bandwidth limits the speed."""
@@ -45,9 +44,8 @@ def default_workers(sharing: int = 1) -> int:
 
     ``sharing`` is the number of processes that share the CPUs.
     """
-    available = getattr(os, "sched_getaffinity", None)
-    processors = (len(available(0)) if available else os.cpu_count() or 1) // sharing
-    return min(processors, _MOST_WORKERS) if processors > 1 else 0
+    own = len(processors()) // sharing
+    return min(own, _MOST_WORKERS) if own > 1 else 0
 
 
 def useful_workers(n_bytes: int, workers: int) -> int:
@@ -193,7 +191,8 @@ def _read_into_file(
 ) -> NDArray[Any]:
     """Read a region into a temporary file, by blocks of whole chunks of the source."""
     shape = rows.stop - rows.start, columns.stop - columns.start
-    _reserve(file, shape[0] * shape[1] * source.dtype.itemsize)
+    # Writing to a mapped file on a full disk would kill the process.
+    allocate(file.fileno(), shape[0] * shape[1] * source.dtype.itemsize)
     values = np.memmap(file, source.dtype.newbyteorder("="), "w+", shape=shape)
     scattered = reordered(source)
     if scattered is not None:
@@ -230,17 +229,6 @@ def _block_shape(chunks: tuple[int, int], n_columns: int, n_values: int) -> tupl
     height, width = chunks
     wide = min(_down(n_values // height, width), round_up(n_columns, width))
     return _down(n_values // wide, height), wide
-
-
-def _reserve(file: Any, n_bytes: int) -> None:
-    """Allocate the space of a mapped file: writing to it on a full disk kills the process."""
-    if not hasattr(os, "posix_fallocate"):
-        return
-    try:
-        os.posix_fallocate(file.fileno(), 0, n_bytes)
-    except OSError as error:
-        if error.errno not in {errno.EOPNOTSUPP, errno.EINVAL}:  # Not every file system can.
-            raise
 
 
 def _parts(part: slice, step: int) -> Iterator[slice]:

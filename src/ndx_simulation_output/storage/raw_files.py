@@ -1,8 +1,7 @@
-"""Access to files outside HDF5: the lock of h5py, locks between processes, and memory maps."""
+"""Access to files outside HDF5: the lock of h5py, and memory maps."""
 
 import mmap
 import os
-from contextlib import suppress
 from os.path import samestat
 from pathlib import Path
 from typing import Any
@@ -12,37 +11,9 @@ import numpy as np
 from h5py._objects import phil
 from numpy.typing import NDArray
 
-try:
-    import fcntl
-except ImportError:  # such as on Windows, where files are not locked
-    fcntl = None  # type: ignore[assignment]
-
 hdf5_lock: Any = phil
 """The reentrant lock of h5py. Some h5py releases do not acquire it when they store, find or
 list chunks, or test whether an object is open."""
-
-
-def lock_file(number: int, *, shared: bool) -> bool:
-    """Lock a file descriptor as HDF5 does; False if another process has locked it.
-
-    Where locks are not supported, return True.
-    """
-    if fcntl is None:
-        return True
-    try:
-        fcntl.flock(number, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        pass  # The file system has no locks.
-    return True
-
-
-def unlock_file(number: int) -> None:
-    """Release the lock of a file descriptor."""
-    if fcntl is not None:
-        with suppress(OSError):
-            fcntl.flock(number, fcntl.LOCK_UN)
 
 
 class MappedFile:

@@ -5,10 +5,7 @@ Compressed chunks are stored with ``write_direct_chunk``. ``recording.arrays.cop
 simple equivalent.
 """
 
-import ctypes
-import errno
 import os
-import sys
 import threading
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
@@ -29,7 +26,6 @@ from ndx_simulation_output.storage.datasets import (
     has_numpy_type,
 )
 from ndx_simulation_output.storage.filters import deflate, shuffle
-from ndx_simulation_output.storage.journal import write_at
 from ndx_simulation_output.storage.layout import Layout
 from ndx_simulation_output.storage.partitions import (
     Piece,
@@ -39,6 +35,7 @@ from ndx_simulation_output.storage.partitions import (
     regions,
 )
 from ndx_simulation_output.storage.raw_files import hdf5_lock
+from ndx_simulation_output.system import open_file, reserve, write_at
 
 GZIP_LEVEL = 4
 """The level in the filter settings of the file. The compressor may use another level."""
@@ -120,7 +117,7 @@ def locate_dataset(dataset: h5py.Dataset) -> DatasetLocation | None:
     filters = filters_of(properties)
     early = properties.get_alloc_time() == h5py.h5d.ALLOC_TIME_EARLY
     addresses = None
-    if hasattr(os, "pwrite") and early and not filters:
+    if early and not filters:
         addresses = _addresses(dataset)
     if filters not in {(), (SHUFFLE, DEFLATE)} or (dataset.chunks is None and addresses is None):
         return None
@@ -143,23 +140,12 @@ def reserve_space(location: DatasetLocation, path: Path) -> None:
     small, OSError is raised before anything is written.
     """
     addresses = location.addresses
-    if addresses is None or not addresses.size or sys.platform != "linux":
+    if addresses is None or not addresses.size:
         return
     start = int(addresses.min())
     n_bytes = int(np.prod(location.chunks or location.shape)) * location.dtype.itemsize
     length = int(addresses.max()) + n_bytes - start
-    # Not posix_fallocate, which writes to every block where a file system cannot allocate.
-    allocate = getattr(ctypes.CDLL(None, use_errno=True), "fallocate64", None)
-    if allocate is None:  # Not in every C library.
-        return
-    number = os.open(path, os.O_WRONLY)
-    try:
-        failed = allocate(number, 0, ctypes.c_int64(start), ctypes.c_int64(length))
-    finally:
-        os.close(number)
-    problem = ctypes.get_errno() if failed else 0
-    if problem in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
-        raise OSError(problem, os.strerror(problem), os.fspath(path))
+    reserve(path, start, length)
 
 
 def write_matrix(
@@ -253,7 +239,7 @@ class _AddressedWriter:
     """Base of writers to known addresses, which write from any thread while pieces are encoded."""
 
     def __init__(self, path: Path, location: DatasetLocation, addresses: NDArray[np.int64]) -> None:
-        self._number = os.open(path, os.O_WRONLY)
+        self._number = open_file(path, os.O_WRONLY)
         self._location, self._addresses = location, addresses
 
     def _write(self, values: NDArray[Any], address: int) -> None:

@@ -1,0 +1,193 @@
+"""What depends on the operating system; where a call is missing, a slower portable one is used."""
+
+import ctypes
+import errno
+import os
+import platform
+import sys
+import threading
+import uuid
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+try:
+    import msvcrt as _msvcrt
+except ImportError:  # every other system
+    _msvcrt = None  # type: ignore[assignment]
+msvcrt: Any = _msvcrt
+
+_MOST_BYTES = 2**30
+"""macOS refuses to write more than 2 GiB at once."""
+_LOCKED_BYTE = 2**31 - 2
+"""On Windows nobody else can read or write a locked byte: one that a short file does not have."""
+_ZEROS = bytes(2**20)
+_position = threading.Lock()
+
+
+def open_file(path: Path, flags: int) -> int:
+    """Open a file descriptor without translating line ends."""
+    return os.open(path, flags | getattr(os, "O_BINARY", 0), 0o666)
+
+
+def write_at(number: int, data: bytes | bytearray | memoryview, offset: int) -> None:
+    """Write all of ``data`` to the file descriptor ``number`` at ``offset``."""
+    write = os.pwrite if hasattr(os, "pwrite") else _seek_and_write
+    left = memoryview(data)
+    while left:
+        written = write(number, left[:_MOST_BYTES], offset)
+        left, offset = left[written:], offset + written
+
+
+def _seek_and_write(number: int, data: memoryview, offset: int) -> int:
+    """Write as ``os.pwrite`` does: the position of the file descriptor stays."""
+    with _position:
+        position = os.lseek(number, 0, os.SEEK_CUR)
+        os.lseek(number, offset, os.SEEK_SET)
+        try:
+            return os.write(number, data)
+        finally:
+            os.lseek(number, position, os.SEEK_SET)
+
+
+def allocate(number: int, length: int) -> None:
+    """Allocate the first ``length`` bytes of an empty file; OSError if the disk is too small."""
+    if hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(number, 0, length)
+        except OSError as error:
+            if error.errno not in {errno.EOPNOTSUPP, errno.EINVAL}:  # Not every file system can.
+                raise
+        else:
+            return
+    for start in range(0, length, len(_ZEROS)):
+        write_at(number, memoryview(_ZEROS)[: length - start], start)
+
+
+def reserve(path: Path, start: int, length: int) -> None:
+    """Allocate space of a file, if that is fast; OSError if the disk is too small."""
+    # Not posix_fallocate, which writes to every block where a file system cannot allocate.
+    library = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+    allocate = getattr(library, "fallocate64", None)
+    if allocate is None:  # Not in every C library.
+        return
+    number = open_file(path, os.O_WRONLY)
+    try:
+        failed = allocate(number, 0, ctypes.c_int64(start), ctypes.c_int64(length))
+    finally:
+        os.close(number)
+    problem = ctypes.get_errno() if failed else 0
+    if problem in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        raise OSError(problem, os.strerror(problem), os.fspath(path))
+
+
+def lock_file(number: int, *, shared: bool) -> bool | None:
+    """Lock a file descriptor as HDF5 does; return False if another process has locked it.
+
+    Return None where there are no locks: on file systems without them, and shared ones on Windows.
+    """
+    if fcntl is None:
+        return _lock_byte(number) if msvcrt is not None and not shared else None
+    try:
+        fcntl.flock(number, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def _lock_byte(number: int) -> bool:
+    os.lseek(number, _LOCKED_BYTE, os.SEEK_SET)
+    try:
+        msvcrt.locking(number, msvcrt.LK_NBLCK, 1)
+    except OSError:
+        return False
+    return True
+
+
+def unlock_file(number: int) -> None:
+    """Release the lock of a file descriptor."""
+    if fcntl is not None:
+        with suppress(OSError):
+            fcntl.flock(number, fcntl.LOCK_UN)
+
+
+def processors() -> tuple[int, ...]:
+    """Return the processors that this process may use, numbered."""
+    if hasattr(os, "sched_getaffinity"):
+        return tuple(sorted(os.sched_getaffinity(0)))
+    return tuple(range(os.cpu_count() or 1))
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process: its number and start, and where it runs.
+
+    ``machine`` and ``boot`` identify the computer and the time since it was last started,
+    ``numbers`` the container or whatever else numbers its processes.
+    """
+
+    host: str
+    machine: str
+    boot: str
+    numbers: str
+    number: int
+    start: str
+
+    @classmethod
+    def current(cls) -> "Process":
+        """Return this process."""
+        number = os.getpid()
+        boot = _text("/proc/sys/kernel/random/boot_id")
+        numbers = ""
+        with suppress(OSError):
+            numbers = str(Path("/proc/self/ns/pid").readlink())
+        machine = _text("/etc/machine-id") or f"{uuid.getnode():x}"
+        return cls(platform.node(), machine, boot or machine, numbers, number, _start(number) or "")
+
+    def is_alive(self) -> bool | None:
+        """Return True if the process runs or is suspended, None if that cannot be seen from here.
+
+        Its number alone does not tell: another process may have it, here or in a container.
+        """
+        here = Process.current()
+        if self.boot != here.boot:
+            is_restarted = (self.host, self.machine) == (here.host, here.machine)
+            return False if is_restarted else None
+        if self.numbers != here.numbers:
+            return None
+        start = _start(self.number)
+        if start is None:
+            return False
+        return start == self.start if start and self.start else None
+
+
+def _start(number: int) -> str | None:
+    """Return when a process started, "" if that is unknown, None if it does not run."""
+    if not hasattr(os, "getuid"):  # On Windows, os.kill would end it.
+        return ""
+    try:
+        os.kill(number, 0)
+    except (ProcessLookupError, OverflowError):
+        return None
+    except OSError:
+        pass  # It belongs to another user.
+    # The name of the program, in parentheses, may contain spaces.
+    fields = _text(f"/proc/{number}/stat").rpartition(")")[2].split()
+    if not fields:
+        return ""
+    return None if fields[0] in {"Z", "X"} else fields[19]
+
+
+def _text(path: str) -> str:
+    """Return the text of a file of the system, "" if there is none."""
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
