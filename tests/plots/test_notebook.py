@@ -5,11 +5,12 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
-from pynwb import NWBHDF5IO
+from pynwb import NWBHDF5IO, TimeSeries
 
 from ndx_simulation_output import Compartments, CompartmentSeries, open_output, sonata
 from ndx_simulation_output.cable import simulate
 from ndx_simulation_output.nwb.types import (
+    NAMESPACE,
     Axis,
     DataToExport,
     DataWithAxes,
@@ -31,7 +32,7 @@ from ndx_simulation_output.recording import (
     Spikes,
 )
 from tests.plots.test_numbers import a_report
-from tests.viewer.making import a_mixture
+from tests.viewer.making import a_hostile_run, a_mixture
 
 
 class Counted:
@@ -209,3 +210,27 @@ def test_a_state_in_a_file_is_summarised_with_plots(tmp_path):
         (state,) = [one for one in io.read().acquisition.values() if isinstance(one, NetworkState)]
 
         assert state._repr_html_().count("<svg") == 3
+
+
+def test_texts_of_neurodata_types_are_escaped(tmp_path):
+    with NWBHDF5IO(a_hostile_run(tmp_path / "run.nwb"), "r") as io:
+        ours = [one for one in io.read().objects.values() if one.namespace == NAMESPACE]
+        html = [one._repr_html_() for one in ours]
+        html += [one._generate_field_html(one.name, one, 0, "") for one in ours]  # noqa: SLF001
+    closed = [one._repr_html_() for one in ours]
+
+    known = {"details", "summary", "div", "b", "svg", "rect", "polyline"}
+    known |= {"table", "thead", "tbody", "tr", "th", "td"}
+    for one in [*html, *closed]:
+        tags = {found.tag.rpartition("}")[2] for found in ET.fromstring(f"<div>{one}</div>").iter()}  # noqa: S314
+        assert tags <= known
+    assert "cannot be read" not in "".join(html)
+    assert "cannot be read" in "".join(closed)
+
+
+def test_objects_that_contain_each_other_are_shown_once():
+    one, two = (TimeSeries(name=name, data=[1.0], unit="V", rate=1.0) for name in ("one", "two"))
+    one.fields["other"], two.fields["other"] = two, one
+    data = DataToExport(name="Detector", nwb_data_interfaces=[one, two])
+
+    assert data._repr_html_().count("(TimeSeries)") == 4

@@ -3,6 +3,7 @@
 from datetime import datetime, timezone
 from pathlib import Path
 
+import h5py
 import numpy as np
 
 from ndx_simulation_output.nwb import writer
@@ -123,4 +124,45 @@ def a_mixture(path: Path) -> Path:
     )  # fmt: skip
     session = {"NWBFile": {"session_start_time": datetime(2026, 1, 31, tzinfo=timezone.utc)}}
     writer.write(output, path, metadata=session, overwrite=True)
+    return path
+
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+"""A name that is a script for a page that does not escape it."""
+
+
+def a_hostile_run(path: Path) -> Path:
+    """Write a file of which all names, units, descriptions and texts are scripts."""
+    script = f"{HOSTILE}<script>alert(2)</script>\"'><svg onload=alert(3)>"
+    unit, steps = Unit(script), RegularTimes(0.0, 10_000.0, ROWS)
+    axis = ArrayAxis(HOSTILE, np.arange(3.0), script, script, index=0)
+    sheet = PopulationSnapshot(HOSTILE, (2, 3), (Quantity(HOSTILE, np.arange(6.0), unit=unit),))
+    row = ProjectionSnapshot(
+        HOSTILE, np.array([1]), np.array([2]), np.array([0, 2]),
+        (Quantity(HOSTILE, np.array([0.1, 0.2]), unit=unit),), pre=HOSTILE, post=HOSTILE,
+    )  # fmt: skip
+    output = SimulationOutput(
+        reports=(Report(HOSTILE, script, values(), steps, table(population=script), unit),),
+        spikes=(Spikes(script, np.array([3, 12]), np.array([0.01, 0.02])),),
+        potentials=(
+            ExtracellularPotential(HOSTILE, values()[:, :2].astype("f8"), steps, np.array([2, 5]),
+                                   Unit("volts")),
+        ),
+        networks=(NetworkSnapshot(HOSTILE, (sheet,), (row,), time=0.25),),
+        arrays=(
+            ArrayGroup(HOSTILE, (ArrayWithAxes(HOSTILE, np.arange(3.0), label=script, unit=script,
+                                               ),), (axis,)),
+        ),
+    )  # fmt: skip
+    session = {"session_start_time": datetime(2026, 1, 31, tzinfo=timezone.utc)}
+    session |= {"session_description": script, "experiment_description": script}
+    writer.write(output, path, metadata={"NWBFile": session}, overwrite=True)
+    with h5py.File(path, "r+") as file:
+        for found in (file, *file.values(), *file["acquisition"].values()):
+            found.attrs[f"of {HOSTILE}"] = script
+        file.create_dataset(f"{HOSTILE}/{HOSTILE}", data=[script, script])
+        compound = np.zeros(2, [(HOSTILE, "f8"), ("text", "S60")])
+        compound["text"] = HOSTILE
+        file.create_dataset(f"{HOSTILE}/compound", data=compound)
+        file[f"{HOSTILE}/link"] = h5py.SoftLink(f"/{HOSTILE}/compound")
     return path

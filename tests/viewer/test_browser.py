@@ -20,14 +20,16 @@ pytest.importorskip("bokeh", reason="the viewer needs Bokeh: the extra view")
 pytest.importorskip("playwright", reason="Playwright is not installed")
 
 from playwright.sync_api import sync_playwright
+from pynwb import NWBHDF5IO
 
-from ndx_simulation_output import sonata
+from ndx_simulation_output import open_output, sonata
 from ndx_simulation_output.cable import simulate
 from ndx_simulation_output.demo import run_demo
+from ndx_simulation_output.nwb.types import NAMESPACE
 from ndx_simulation_output.recording import SimulationOutput
 from ndx_simulation_output.viewer.server import serve
 from ndx_simulation_output.viewer.session import ViewedFile
-from tests.viewer.making import a_mixture, a_run
+from tests.viewer.making import HOSTILE, a_hostile_run, a_mixture, a_run
 
 CHROMIUM = os.environ.get("NDX_CHROMIUM") or shutil.which("chromium")
 
@@ -324,6 +326,64 @@ def test_names_of_a_file_are_neither_markup_nor_math(open_page, tmp_path):
 
     assert page.page.locator("img").count() == 0
     assert page.problems == []
+
+
+def test_texts_of_a_file_run_no_scripts(open_page, tmp_path):
+    paths = [a_hostile_run(tmp_path / f"{number}{HOSTILE}.nwb") for number in "12"]
+    page = open_page(*paths)
+
+    for name in (f"▸ {HOSTILE}", "▪ compound", f"▪ {HOSTILE}", "▸ acquisition", f"▸ {HOSTILE}"):
+        page.page.locator(".slick-cell", has_text=name).first.click()
+        page.page.wait_for_timeout(300)
+    for name, shows in (
+        ("Traces", "every"),
+        ("Heat map", "pixel"),
+        ("Spikes", "each a mark"),
+        ("Neuron", "drag to rotate"),
+        ("Channels", "from one channel"),
+        ("Network", "neurons"),
+        ("Arrays", ", float64"),
+        ("Compare", "largest difference drawn"),
+    ):
+        page.tab(name, shows)
+        page.page.get_by_text("Python", exact=True).locator("visible=true").click()
+        page.page.mouse.move(500, 400)
+    page.tab("Arrays", ", float64")
+    with page.page.expect_download() as csv:
+        page.page.get_by_text("CSV", exact=True).locator("visible=true").click()
+
+    assert csv.value.suggested_filename.endswith("-array.csv")
+    assert page.page.locator("img, svg[onload]").count() == 0
+    assert page.problems == []
+
+
+def test_summaries_in_notebooks_run_no_scripts(browser, tmp_path):
+    path = a_hostile_run(tmp_path / "run.nwb")
+    with open_output(path) as output:
+        shown = [output, *output.reports, *output.spikes, *output.potentials]
+        html = [one._repr_html_() for one in shown if hasattr(one, "_repr_html_")]
+    with NWBHDF5IO(path, "r") as io:
+        nwbfile = io.read()
+        ours = [one for one in nwbfile.objects.values() if one.namespace == NAMESPACE]
+        html += [one._repr_html_() for one in ours]
+        # What an NWBFile shows of our types; the rest is the HTML of pynwb, which does not escape.
+        html += [one._generate_field_html(one.name, one, 0, "") for one in ours]  # noqa: SLF001
+        html += [one.generate_html_repr(0, "") for one in ours]
+    html += [one._repr_html_() for one in ours]  # their file is closed now
+    page = browser.new_page()
+    problems = []
+    page.on("dialog", lambda dialog: problems.append(dialog.message))
+
+    page.set_content("".join(html))
+    page.wait_for_timeout(500)
+
+    assert {type(one).__name__ for one in ours} >= {
+        *("Compartments", "CompartmentSeries", "SimulationMetaData", "DataWithAxes", "Axis"),
+        *("LabeledArray", "NetworkState", "PopulationState", "ProjectionState"),
+    }
+    assert page.locator("img, script, svg[onload]").count() == 0
+    assert page.get_by_text(HOSTILE).count() > 100
+    assert problems == []
 
 
 @pytest.mark.parametrize(

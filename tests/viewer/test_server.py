@@ -2,22 +2,29 @@
 
 import asyncio
 import errno
+import logging
+import os
+import re
 import socket
 import subprocess
 import sys
 from contextlib import suppress
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import pytest
 
 pytest.importorskip("bokeh", reason="the viewer needs Bokeh: the extra view")
 
+from bokeh.util.token import get_token_payload
 from click.testing import CliRunner
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 from tornado.websocket import websocket_connect
 
 from ndx_simulation_output.cli import main
+from ndx_simulation_output.cli.view import redirect_file
 from ndx_simulation_output.viewer.server import serve
-from ndx_simulation_output.viewer.session import ViewedFile
+from ndx_simulation_output.viewer.session import Downloads, ViewedFile
 from tests.viewer.making import a_run
 
 
@@ -112,6 +119,146 @@ def test_a_websocket_without_the_token_or_from_elsewhere_is_refused(ask_server, 
         return refused.value.code
 
     assert ask_server(question) == 403
+
+
+@pytest.mark.parametrize(
+    ("host", "code"),
+    [
+        ("localhost:8080", 200),
+        ("[::1]:8080", 200),
+        ("evil.example", 403),
+        ("127.0.0.1.evil.example", 403),
+        ("192.168.0.7", 403),
+        ("", 403),
+    ],
+)
+def test_the_host_of_a_request_must_be_this_machine(ask_server, host, code):
+    async def question(address):
+        given = {"Cookie": (await cookie_of(address)).partition(";")[0], "Host": host}
+        base = address.partition("?")[0]
+        with_origin = {**given, "Origin": f"http://{host}"}
+        answers = [await status_of(base, headers=one) for one in (given, with_origin)]
+        answers.append(await status_of(address, headers={"Host": host}))
+        socket = HTTPRequest(f"{base.replace('http', 'ws')}ws", headers=with_origin)
+        if code != 200:
+            with pytest.raises(HTTPClientError, match="403"):
+                await websocket_connect(socket, subprotocols=["bokeh", "x"])
+        return [status for status, _ in answers]
+
+    assert ask_server(question) == [code, code, 302 if code == 200 else code]
+
+
+def test_every_response_has_the_headers_that_protect_the_page(ask_server):
+    async def question(address):
+        base = address.partition("?")[0]
+        cookie = {"Cookie": (await cookie_of(address)).partition(";")[0]}
+        own = {**cookie, "Origin": base.rstrip("/")}
+        paths = ["", "static/js/bokeh.min.js", "static/none.js", "autoload.js?x", "metadata"]
+        paths += ["download/guess", "<script>alert(1)</script>"]
+        answers = [await status_of(base + path, headers=own) for path in paths]
+        answers += [await status_of(address), await status_of(base), await status_of(base + "ws")]
+        answers.append(await status_of(address, method="POST", body=""))
+        request = HTTPRequest(f"{base.replace('http', 'ws')}ws", headers=own)
+        token = re.search(rb'"token":"([^"]+)"', answers[0][1].body)[1].decode()
+        connected = await websocket_connect(request, subprotocols=["bokeh", token])
+        connected.close()
+        found = [answer.headers for _, answer in answers]
+        return [*found, connected.headers], [answer.body for _, answer in answers], token
+
+    headers, bodies, token = ask_server(question)
+
+    for one in headers:
+        assert "frame-ancestors 'none'" in one["Content-Security-Policy"]
+        assert "script-src-attr 'none'" in one["Content-Security-Policy"]
+        assert one["X-Frame-Options"] == "DENY"
+        assert one["X-Content-Type-Options"] == "nosniff"
+        assert one["Referrer-Policy"] == "no-referrer"
+        assert not [name for name in one if name.startswith("Access-Control-")]
+    assert not any(b"<script>alert" in body for body in bodies)
+    assert get_token_payload(token)["headers"] == get_token_payload(token)["cookies"] == {}
+
+
+def test_the_token_is_not_logged(ask_server, caplog):
+    async def question(address):
+        await status_of(address)
+        await status_of(address, headers={"Host": "evil.example"})
+        return address.partition("token=")[2]
+
+    with caplog.at_level(logging.INFO):
+        token = ask_server(question)
+
+    assert token not in caplog.text
+
+
+def test_the_browser_opens_a_private_file_that_leads_to_the_address(ask_server):
+    async def question(address):
+        with redirect_file(address) as file:
+            mode, text = file.stat().st_mode, file.read_text()
+        headers = {"Sec-Fetch-Site": "cross-site"}
+        return address, mode, text, file, await status_of(address, headers=headers)
+
+    address, mode, text, file, (code, page) = ask_server(question)
+
+    assert address in text
+    assert mode & 0o077 == 0
+    assert not file.exists()
+    # A redirection would lose the strict cookie, because the file is of another site.
+    assert (code, page.body) == (200, b'<meta http-equiv="refresh" content="0; url=/">')
+
+
+@pytest.mark.parametrize("option", [[], ["--all-interfaces"]])
+def test_the_command_line_of_the_browser_does_not_have_the_token(tmp_path, monkeypatch, option):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+
+    async def serve_once(files, *, port, address, ready):
+        ready("http://127.0.0.1:1/?token=secret")
+        assert os.path.exists(url2pathname(urlsplit(opened[0]).path))  # noqa: ASYNC240, PTH110
+        assert address == (None if option else "127.0.0.1")
+        files[0].close()
+
+    monkeypatch.setattr("ndx_simulation_output.viewer.server.serve", serve_once)
+    result = CliRunner().invoke(main, ["view", str(a_run(tmp_path / "run.nwb")), *option])
+
+    assert result.exit_code == 0, result.output
+    assert "secret" not in opened[0]
+    assert ("anyone who has this address" in result.stderr) == bool(option)
+
+
+def test_all_interfaces_accept_addresses_and_names_of_this_machine_only(tmp_path):
+    async def run():
+        ready = asyncio.get_running_loop().create_future()
+        files = [ViewedFile(a_run(tmp_path / "run.nwb"))]
+        serving = asyncio.create_task(serve(files, address=None, ready=ready.set_result))
+        try:
+            _, _, rest = (await ready).partition("://")
+            name, _, path = rest.partition(":")
+            base = f"http://127.0.0.2:{path}"  # another address of this machine
+            hosts = [f"{name}:1", "192.168.0.7", "evil.example"]
+            codes = [(await status_of(base, headers={"Host": host}))[0] for host in hosts]
+            return [*codes, (await status_of(base.partition("?")[0]))[0]]
+        finally:
+            serving.cancel()
+            with suppress(asyncio.CancelledError):
+                await serving
+
+    assert asyncio.run(run()) == [302, 302, 403, 403]
+
+
+def test_downloads_keep_odd_names_and_do_not_contain_formulas(ask_server, monkeypatch):
+    name, rows = 'é "q"\n\udcff.csv', [("=1+1", "v"), ("-x", -1.5), ("@a", "b=c")]
+    monkeypatch.setattr(Downloads, "find", lambda *_: (name, lambda: iter(rows)))
+
+    async def question(address):
+        headers = {"Cookie": (await cookie_of(address)).partition(";")[0]}
+        return await status_of(f"{address.partition('?')[0]}download/x", headers=headers)
+
+    code, answer = ask_server(question)
+
+    assert code == 200
+    coded = "%C3%A9%20%22q%22%0A%3F.csv"
+    assert answer.headers["Content-Disposition"] == f"attachment; filename*=UTF-8''{coded}"
+    assert answer.body.decode().split() == ["'=1+1,v", "'-x,-1.5", "'@a,b=c"]
 
 
 def test_only_the_loopback_address_is_listened_to(ask_server):

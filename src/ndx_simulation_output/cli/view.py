@@ -2,14 +2,21 @@
 
 import asyncio
 import webbrowser
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
 
 from ndx_simulation_output.cli.options import SOURCE_OPTIONS, add_options
 from ndx_simulation_output.optional import import_optional
+
+_PUBLIC_WARNING = (
+    "warning: anyone who has this address, or listens on the network, can read the files, "
+    "because the connection is not encrypted"
+)
 
 
 @click.command()
@@ -43,17 +50,29 @@ def view(
 
     def ready(address: str) -> None:
         click.echo(f"open {address} (Ctrl-C to stop)")
+        if all_interfaces:
+            click.echo(_PUBLIC_WARNING, err=True)
         if not no_browser:
-            webbrowser.open(address)
+            webbrowser.open(cleanup.enter_context(redirect_file(address)).as_uri())
 
     viewed = [ViewedFile(path, options) for path in files]
     for file in viewed:
         with file.open():
             pass  # Report a file that cannot be opened before the page is served.
-    with suppress(KeyboardInterrupt):
+    with suppress(KeyboardInterrupt), ExitStack() as cleanup:
         try:
             address = None if all_interfaces else LOOPBACK
             asyncio.run(serve(viewed, port=port, address=address, ready=ready))
         except OSError as error:
             msg = f"cannot listen on port {port}: {error.strerror}"
             raise click.UsageError(msg) from error
+
+
+@contextmanager
+def redirect_file(address: str) -> Iterator[Path]:
+    """Write a page, readable by the user alone, that opens an address: others see command lines."""
+    with TemporaryDirectory(prefix="ndx-sim-view-") as folder:
+        file = Path(folder) / "open.html"
+        file.touch(0o600)
+        file.write_text(f'<meta http-equiv="refresh" content="0; url={address}">\n')
+        yield file

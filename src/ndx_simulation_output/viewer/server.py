@@ -5,22 +5,23 @@ import csv
 import io
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from socket import gethostname
+from ipaddress import ip_address
+from socket import getfqdn, gethostname
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote
 
 from bokeh.application import Application
 from bokeh.application.handlers.function import FunctionHandler
 from bokeh.server.server import BaseServer
 from bokeh.server.tornado import BokehTornado
 from tornado.httpserver import HTTPServer
-from tornado.httputil import HTTPServerRequest
+from tornado.httputil import HTTPHeaders, HTTPServerRequest
 from tornado.ioloop import IOLoop
 from tornado.iostream import StreamClosedError
 from tornado.netutil import bind_sockets
 from tornado.routing import AnyMatches, Matcher, Rule, RuleRouter
 from tornado.web import Application as WebApplication
-from tornado.web import HTTPError, RequestHandler
+from tornado.web import HTTPError, OutputTransform, RequestHandler
 
 from ndx_simulation_output.errors import SimulationOutputError
 from ndx_simulation_output.viewer.page import open_page
@@ -30,6 +31,21 @@ LOOPBACK = "127.0.0.1"
 
 _TOKEN = "token"  # noqa: S105 - the name of the argument
 _PIECE = 2**20
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+_HEADERS = {
+    # Bokeh has inline scripts and compiles those of CustomJS, but no handlers in attributes.
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
+        "script-src-attr 'none'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+        "font-src 'self' data:; connect-src 'self' ws://{host}; base-uri 'none'; "
+        "form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Frame-Options": "DENY",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
 
 
 async def serve(
@@ -46,24 +62,26 @@ async def serve(
     """
     sockets = bind_sockets(port, address)
     port = sockets[0].getsockname()[1]
-    access, downloads = _Access(secrets.token_urlsafe(24), port), Downloads()
+    access, downloads = _Access(port, is_public=address is None), Downloads()
 
     def make_page(document: Any) -> None:
         open_page(document, files, downloads)
 
-    own = [f"{host}:{port}" for host in (LOOPBACK, "localhost")]
     application = BokehTornado(
         {"/": Application(FunctionHandler(make_page))},
-        extra_websocket_origins=own if address else ["*"],
+        extra_websocket_origins=["*"],  # _Access has checked the origin
         extra_patterns=[(r"/download/(.+)", _DownloadHandler, {"downloads": downloads})],
         generate_session_ids=True,
         use_index=False,
+        # Bokeh would repeat them in the page, where scripts could read the cookie.
+        include_headers=[],
+        include_cookies=[],
+        transforms=[_AddHeaders],
     )
-    set_cookie = WebApplication([(r".*", _SetCookieHandler, {"access": access})])
     rules = [
-        Rule(_Condition(access.has_argument), set_cookie),
+        Rule(_Condition(access.has_argument), _application(_SetCookieHandler, access=access)),
         Rule(_Condition(access.has_cookie), application),
-        Rule(AnyMatches(), WebApplication([(r".*", _RefusalHandler)])),
+        Rule(AnyMatches(), _application(_RefusalHandler)),
     ]
     http = HTTPServer(RuleRouter(rules))
     server = BaseServer(IOLoop.current(), application, http)
@@ -79,32 +97,73 @@ async def serve(
         await http.close_all_connections()
 
 
-class _Access:
-    """Authentication by a token, which each request must include in its URL or in a cookie.
+def _application(handler: type[RequestHandler], **options: Any) -> WebApplication:
+    """Return an application that does not log requests, because their URL may have the token."""
+    rules = [(r".*", handler, options)]
+    return WebApplication(rules, transforms=[_AddHeaders], log_function=lambda _: None)
 
-    Requests from other origins are rejected by their Origin header. The name of the cookie
-    includes the port, because browsers send cookies to all ports of a host.
+
+class _AddHeaders(OutputTransform):
+    """Add the headers that protect the page to a response, and remove those that share it."""
+
+    def __init__(self, request: HTTPServerRequest) -> None:
+        self.host = request.host
+
+    def transform_first_chunk(
+        self,
+        status_code: int,
+        headers: HTTPHeaders,
+        chunk: bytes,
+        finishing: bool,  # noqa: FBT001 - tornado passes it by position
+    ) -> tuple[int, HTTPHeaders, bytes]:
+        del finishing
+        for name in list(headers):
+            if name.startswith("Access-Control-"):
+                del headers[name]
+        for name, value in _HEADERS.items():
+            headers[name] = value.format(host=self.host)
+        headers.setdefault("Cache-Control", "no-store")
+        return status_code, headers, chunk
+
+
+class _Access:
+    """Access by a token, which each request must include in its URL or in a cookie.
+
+    The host of a request must be an address or name of this machine, which the name of another
+    site that resolves to it (DNS rebinding) is not, and its origin must be this host. The name of
+    the cookie includes the port, because browsers send cookies to all ports of a host.
     """
 
-    def __init__(self, token: str, port: int) -> None:
-        self.token = token
+    def __init__(self, port: int, *, is_public: bool) -> None:
+        self.token = secrets.token_urlsafe(24)
         self.cookie = f"ndx-sim-view-{port}"
+        self._is_public = is_public
+        public = {gethostname().lower(), getfqdn().lower()} if is_public else set()
+        self._names = {"localhost", *public}
 
     def has_cookie(self, request: HTTPServerRequest) -> bool:
         found = request.cookies.get(self.cookie)
-        return found is not None and self._is_token(found.value) and _is_same_origin(request)
+        return found is not None and self._is_token(found.value) and self._is_own(request)
 
     def has_argument(self, request: HTTPServerRequest) -> bool:
         found = request.query_arguments.get(_TOKEN, [b""])[0]
-        return self._is_token(found.decode("ascii", "replace")) and _is_same_origin(request)
+        return self._is_token(found.decode("ascii", "replace")) and self._is_own(request)
 
     def _is_token(self, text: str) -> bool:
         return secrets.compare_digest(text.encode(), self.token.encode())
 
+    def _is_own(self, request: HTTPServerRequest) -> bool:
+        origin = request.headers.get("Origin")
+        return self._is_own_host(request.host_name) and (
+            origin is None or origin.partition("://")[2].lower() == request.host.lower()
+        )
 
-def _is_same_origin(request: HTTPServerRequest) -> bool:
-    origin = request.headers.get("Origin")
-    return origin is None or urlsplit(origin).netloc == request.headers.get("Host")
+    def _is_own_host(self, name: str) -> bool:
+        try:
+            address = ip_address(name.strip("[]"))
+        except ValueError:
+            return name in self._names
+        return self._is_public or address.is_loopback
 
 
 class _Condition(Matcher):
@@ -123,7 +182,11 @@ class _SetCookieHandler(RequestHandler):
 
     def get(self) -> None:
         self.set_cookie(self.access.cookie, self.access.token, httponly=True, samesite="Strict")
-        self.redirect("/")
+        if self.request.headers.get("Sec-Fetch-Site") == "cross-site":
+            # From the file that the command opens: a redirection would not send the cookie.
+            self.finish('<meta http-equiv="refresh" content="0; url=/">')
+        else:
+            self.redirect("/")
 
 
 class _RefusalHandler(RequestHandler):
@@ -155,7 +218,8 @@ class _DownloadHandler(RequestHandler):
         if self.request.query == "check":
             return
         self.set_header("Content-Type", "text/csv; charset=utf-8")
-        self.set_header("Content-Disposition", f'attachment; filename="{name}"')
+        coded = quote(name.encode(errors="replace"), safe="")
+        self.set_header("Content-Disposition", f"attachment; filename*=UTF-8''{coded}")
         try:
             self.write(first)
             for piece in pieces:
@@ -168,15 +232,22 @@ class _DownloadHandler(RequestHandler):
 def csv_pieces(rows: Rows) -> Iterator[str]:
     """Yield rows as CSV text in chunks of about 1 MiB.
 
+    Spreadsheets would calculate text that starts like a formula, so it gets an apostrophe.
+
     >>> [piece.split() for piece in csv_pieces(iter([("time_s", "v"), (0.5, 1)]))]
     [['time_s,v', '0.5,1']]
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     for row in rows:
-        writer.writerow(row)
+        writer.writerow([_not_a_formula(cell) for cell in row])
         if text.tell() > _PIECE:
             yield text.getvalue()
             text.seek(0)
             text.truncate()
     yield text.getvalue()
+
+
+def _not_a_formula(cell: object) -> object:
+    is_formula = isinstance(cell, str) and cell.startswith(_FORMULA)
+    return f"'{cell}" if is_formula else cell

@@ -1,5 +1,6 @@
 """Viewed files, and state shared by the views of one page."""
 
+import os
 import secrets
 import traceback
 import warnings
@@ -44,8 +45,8 @@ class ViewedFile:
 
     @property
     def name(self) -> str:
-        """Name of the file, without its directory."""
-        return self.path.name or str(self.path)
+        """Name of the file, without its directory; bytes that are not text are replaced."""
+        return os.fsencode(self.path.name or self.path).decode(errors="replace")
 
     @property
     def current_path(self) -> Path:

@@ -75,9 +75,9 @@ class DataWithAxes(_DataWithAxes):  # type: ignore[misc]
         """Create a container of arrays and axes."""
         super().__init__(**kwargs)
 
-    def _repr_html_(self) -> str:
-        """Show plots above the representation of pynwb; at most 16 MiB of an array are read."""
-        return html_summary(read_group(self)) + str(super()._repr_html_())
+    def _plots(self) -> str:
+        """Return plots as HTML; at most 16 MiB of an array are read."""
+        return html_summary(read_group(self))
 
     def to_xarray(self) -> "xr.Dataset":
         """Return the arrays as variables and their axes as coordinates; all values are read.

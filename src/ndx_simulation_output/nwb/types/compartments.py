@@ -115,10 +115,9 @@ class Compartments(_GeneratedTable):  # type: ignore[misc]
         table: Compartments = super().from_dataframe(df=df, **{"name": name, **kwargs})
         return table
 
-    def _repr_html_(self) -> str:
-        """Show a histogram of compartments per cell above the representation of hdmf."""
-        own = html_summary(read_table(self).counts(), "compartments per cell")
-        return own + str(super()._repr_html_())
+    def _plots(self) -> str:
+        """Return a histogram of compartments per cell as HTML."""
+        return html_summary(read_table(self).counts(), "compartments per cell")
 
     @classmethod
     def from_arrays(
@@ -329,13 +328,9 @@ class CompartmentSeries(_GeneratedSeries):  # type: ignore[misc]
             _check_columns(self)
             _check_table(self)
 
-    def _repr_html_(self) -> str:
-        """Show traces above the representation of pynwb; at most 16 MiB are read."""
-        try:
-            summary = html_summary(read_series(self))
-        except ShapeMismatchError:
-            summary = ""
-        return summary + str(super()._repr_html_())
+    def _plots(self) -> str:
+        """Return traces as HTML; at most 16 MiB are read."""
+        return html_summary(read_series(self))
 
     def find_compartments(
         self,

@@ -8,6 +8,8 @@ from typing import Any
 from hdmf.utils import AllowPositional, docval, get_docval
 from pynwb import get_class, load_namespaces
 
+from ndx_simulation_output.nwb.types.html import add_html
+
 NAMESPACE = "ndx-simulation-output"
 
 
@@ -27,7 +29,9 @@ def generated_class(name: str) -> Any:
     Once a subclass is registered, instances of the generated class are written with the type of
     their base in the core schema, and validation does not report it.
     """
-    return get_class(name, NAMESPACE)
+    generated = get_class(name, NAMESPACE)
+    add_html(generated)
+    return generated
 
 
 def constructor(

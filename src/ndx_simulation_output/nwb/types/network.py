@@ -68,9 +68,9 @@ class PopulationState(_PopulationState):  # type: ignore[misc]
             )
             raise ShapeMismatchError(msg)
 
-    def _repr_html_(self) -> str:
-        """Show a histogram of the first column above the representation of hdmf."""
-        return _histogram(self) + str(super()._repr_html_())
+    def _plots(self) -> str:
+        """Return a histogram of the first column as HTML."""
+        return _histogram(self)
 
     @classmethod
     def from_arrays(
@@ -138,9 +138,9 @@ class ProjectionState(_ProjectionState):  # type: ignore[misc]
         """Create a table from its columns."""
         super().__init__(**kwargs)
 
-    def _repr_html_(self) -> str:
-        """Show a histogram of the weights above the representation of hdmf."""
-        return _histogram(self) + str(super()._repr_html_())
+    def _plots(self) -> str:
+        """Return a histogram of the weights as HTML."""
+        return _histogram(self)
 
     @classmethod
     def from_arrays(
@@ -232,11 +232,10 @@ class NetworkState(_NetworkState):  # type: ignore[misc]
         """Create a state from its parts."""
         super().__init__(**kwargs)
 
-    def _repr_html_(self) -> str:
-        """Show histograms of the first parts above the representation of pynwb."""
+    def _plots(self) -> str:
+        """Return histograms of the first parts as HTML."""
         parts = [*(self.population_states or {}).values(), *(self.projection_states or {}).values()]
-        histograms = "".join(_histogram(part, f"{part.name} ") for part in parts[:_MAX_HISTOGRAMS])
-        return histograms + str(super()._repr_html_())
+        return "".join(_histogram(part, f"{part.name} ") for part in parts[:_MAX_HISTOGRAMS])
 
 
 def _histogram(table: Any, prefix: str = "") -> str:
