@@ -14,6 +14,7 @@ from ndx_simulation_output.errors import (
     SimulationOutputWarning,
     SourceError,
     TargetExistsError,
+    file_errors,
 )
 from ndx_simulation_output.files import check_target
 from ndx_simulation_output.formats import SourcePaths, read_source
@@ -113,7 +114,7 @@ def open_output(
 
     if is_url(path):
         return reader.read(open_url(path, storage_options))
-    options = {
+    options: dict[str, Any] = {
         "unit": unit,
         "time_unit": time_unit,
         "compartments": compartments,
@@ -121,14 +122,14 @@ def open_output(
         "dt": dt,
     }
     paths = _as_list(path)
-    with ExitStack() as stack:
+    with _errors_of(paths), ExitStack() as stack:
         for item in paths:
             stack.enter_context(pause_writer(existing(item)))
         nwb_files = [item for item in paths if reader.is_nwb(Path(item))]
         if nwb_files:
             _refuse_options(nwb_files[0], options)
             return reader.read_merged([Path(item) for item in paths])
-    return read_source(paths, **options)
+        return read_source(paths, **options)
 
 
 def existing(path: str | Path) -> Path:
@@ -138,6 +139,13 @@ def existing(path: str | Path) -> Path:
         msg = f"{path} does not exist{_state_of_stream(Path(path))}"
         raise SourceError(msg)
     return Path(path)
+
+
+def _errors_of(source: "SourcePaths | SimulationOutput") -> AbstractContextManager[None]:
+    """Convert what libraries raise for a damaged source, unless it is an open output."""
+    if isinstance(source, SimulationOutput):
+        return nullcontext()
+    return file_errors(*_as_list(source))
 
 
 def _as_list(path: SourcePaths) -> list[str | Path]:
@@ -255,7 +263,7 @@ def convert(
         )
         workers = team.workers if workers is None else workers
         opened, modified = _open_source(source, target, options)
-        with opened as output:
+        with opened as output, _errors_of(source):
             writer.write(
                 _quantized(output, storage, workers),
                 target,
@@ -384,7 +392,7 @@ def export_sonata(
     from ndx_simulation_output.nwb import reader
 
     reader.check_nwb(existing(path))
-    with reader.read(Path(path)) as output:
+    with reader.read(Path(path)) as output, _errors_of(path):
         written = sonata.write(
             output,
             Path(directory),
@@ -454,7 +462,7 @@ def export_annarchy(
     """
     from ndx_simulation_output.annarchy.writing import write
 
-    with open_output(path) as output:
+    with open_output(path) as output, _errors_of(path):
         network = _state_of(output, state, path)
         form: Form = "network"
         if part is not None or connectivity:

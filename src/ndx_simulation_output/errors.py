@@ -1,4 +1,8 @@
-"""Errors and warnings of this package."""
+"""Errors and warnings of this package, and the conversion of those of libraries."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import PurePath
 
 __all__ = [
     "CellNotFoundError",
@@ -25,6 +29,8 @@ __all__ = [
     "UnsupportedSourceError",
     "WriteError",
     "WrongTypeError",
+    "file_errors",
+    "source_errors",
 ]
 
 
@@ -122,3 +128,72 @@ class SimulationOutputWarning(UserWarning):
 
 class UnitWarning(SimulationOutputWarning):
     """A unit is missing or doubtful. The message names the option that sets it."""
+
+
+# What h5py, hdmf, pynwb, zarr, numpy, pandas and SciPy raise for damaged and hostile files.
+
+DAMAGE = (OSError, RuntimeError, EOFError, MemoryError, BufferError, UnicodeError)
+"""What reading damaged data raises, but a wrong index does not."""
+
+_MOST_CHARACTERS = 400
+
+
+@contextmanager
+def source_errors(
+    failing: str | Callable[[], str],
+    kind: type[SimulationOutputError] = SourceError,
+    caught: tuple[type[Exception], ...] = (Exception,),
+) -> Iterator[None]:
+    """Convert what libraries raise while they read a source to an error of ``kind``.
+
+    ``failing`` begins its message, such as ``v.h5 cannot be read``; it may be a function, which is
+    called only for an error. Errors of this package, warnings, and missing libraries are not
+    converted, and neither are those of functions of the caller in ``callers_errors``.
+    """
+    try:
+        yield
+    except (SimulationOutputError, Warning, ImportError):
+        raise
+    except caught as error:
+        if getattr(error, "is_of_caller", False):
+            raise
+        begin = failing if isinstance(failing, str) else failing()
+        msg = f"{begin}: {reason_of(error)}"
+        raise kind(msg) from error
+
+
+@contextmanager
+def file_errors(*paths: object) -> Iterator[None]:
+    """Convert errors as ``source_errors`` does, and let all name the files ``paths``."""
+    files = ", ".join(map(str, paths))
+    try:
+        with source_errors(f"{files} cannot be read"):
+            yield
+    except (SourceError, ShapeMismatchError, RecordingError) as error:
+        is_named = any(PurePath(str(path)).name in str(error) for path in paths)
+        if is_named and not isinstance(error, RecordingError):
+            raise
+        msg = str(error) if is_named else f"{files}: {error}"
+        kind = SourceError if isinstance(error, RecordingError) else type(error)
+        raise kind(msg) from (error.__cause__ or error)
+
+
+def reason_of(error: Exception) -> str:
+    """Return the message of an error in one line, with its type if that says more."""
+    text = " ".join(str(error).split())
+    if len(text) > _MOST_CHARACTERS:
+        text = f"{text[:_MOST_CHARACTERS]}…"
+    if isinstance(error, MemoryError):
+        return f"there is not enough memory {f'({text})' if text else ''}".rstrip()
+    is_plain = isinstance(error, (OSError, ValueError, RuntimeError)) and text
+    return text if is_plain else f"{type(error).__name__}: {text}"
+
+
+@contextmanager
+def callers_errors() -> Iterator[None]:
+    """Mark errors of a function of the caller, which are not those of a source."""
+    try:
+        yield
+    except Exception as error:
+        error.is_of_caller = True  # type: ignore[attr-defined]
+        raise

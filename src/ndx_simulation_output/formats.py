@@ -15,7 +15,7 @@ from typing import Any
 
 import h5py
 
-from ndx_simulation_output.errors import SourceError, UnsupportedSourceError
+from ndx_simulation_output.errors import SourceError, UnsupportedSourceError, file_errors
 from ndx_simulation_output.recording import SimulationOutput
 
 SourcePaths = str | Path | Iterable[str | Path]
@@ -52,7 +52,8 @@ class Format:
             )
             raise UnsupportedSourceError(msg)
         module = import_module(f"ndx_simulation_output.{self.module}")
-        output: SimulationOutput = module.read(path, **options)
+        with file_errors(path):
+            output: SimulationOutput = module.read(path, **options)
         return output
 
 

@@ -10,8 +10,8 @@ import pickle
 import pickletools
 import re
 import zipfile
-import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ndx_simulation_output.errors import SourceError, UnsupportedSourceError
+from ndx_simulation_output.errors import SourceError, UnsupportedSourceError, source_errors
 from ndx_simulation_output.optional import import_optional
 
 _MAX_BYTES = 8 * 2**30
@@ -47,22 +47,18 @@ def _is_pickle(start: bytes) -> bool:
 
 def load_dictionary(path: Path) -> Loaded:
     """Read the dictionary in a file."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(16)
-            file.seek(0)
-            if start.startswith(_ZIP):
-                return _load_archive(file, path)
-            if start.startswith(_MATLAB):
-                return _load_matlab(file, path)
-            if start.startswith(_GZIP):
-                with gzip.GzipFile(fileobj=file) as decompressed:
-                    return _load_pickle(decompressed, path, "gzip")
-            if _is_pickle(start):
-                return _load_pickle(file, path, "pickle")
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError) as error:
-        msg = f"{path} is damaged or truncated: {error}"
-        raise SourceError(msg) from error
+    with source_errors(f"{path} is damaged or truncated"), path.open("rb") as file:
+        start = file.read(16)
+        file.seek(0)
+        if start.startswith(_ZIP):
+            return _load_archive(file, path)
+        if start.startswith(_MATLAB):
+            return _load_matlab(file, path)
+        if start.startswith(_GZIP):
+            with gzip.GzipFile(fileobj=file) as decompressed:
+                return _load_pickle(decompressed, path, "gzip")
+        if _is_pickle(start):
+            return _load_pickle(file, path, "pickle")
     msg = (
         f"{path} is not a file of ANNarchy; expected a pickle, a gzipped pickle, an .npz archive "
         "or a MATLAB file"
@@ -130,7 +126,7 @@ def _load_archive(file: IO[bytes], path: Path) -> Loaded:
 def _read_npy(content: bytes, where: str) -> Any:
     """Return the array in the bytes of a ``.npy`` file, or its value if its shape is ()."""
     stream = io.BytesIO(content)
-    try:
+    with source_errors(f"{where} is damaged or truncated"):
         version = np.lib.format.read_magic(stream)
         read_header = (
             np.lib.format.read_array_header_1_0
@@ -144,24 +140,19 @@ def _read_npy(content: bytes, where: str) -> Any:
         else:
             found = np.frombuffer(data, dtype, prod(shape))
             found = found.reshape(shape, order="F" if is_fortran else "C")
-    except (ValueError, TypeError, OverflowError, SyntaxError) as error:
-        msg = f"{where} is damaged or truncated: {error}"
-        raise SourceError(msg) from error
     return found[()] if isinstance(found, np.ndarray) and not found.shape else found
 
 
 def _load_matlab(file: IO[bytes], path: Path) -> Loaded:
     loadmat = import_optional("scipy.io", f"{path}, a MATLAB file,", "matlab").loadmat
     size = path.stat().st_size
-    try:
+    # A file that fails while it is saved ends early.
+    failing = (
+        f"{path} is incomplete or damaged: it is a MATLAB file whose values end early, as if the "
+        "simulator broke off; save it as .txt"
+    )
+    with source_errors(failing):
         found = loadmat(file, chars_as_strings=True)
-    except Exception as error:
-        # SciPy can raise any error for a damaged file. One that fails while it is saved ends early.
-        msg = (
-            f"{path} is incomplete or damaged: it is a MATLAB file whose values end early, as if "
-            f"the simulator broke off; save it as .txt ({type(error).__name__}: {error})"
-        )
-        raise SourceError(msg) from error
     content = {
         name: _from_matlab(value) for name, value in found.items() if not name.startswith("__")
     }
@@ -228,20 +219,15 @@ def _unpickle(content: bytes, where: str) -> Any:
     Anything else, which could run code, raises UnsupportedSourceError.
     """
     try:
-        _check_opcodes(content, where)
-        # Python 2 wrote the data of arrays as byte strings that are not ASCII.
-        for encoding in ("ASCII", "latin1"):
-            try:
-                return _Unpickler(io.BytesIO(content), encoding=encoding).load()
-            except UnicodeDecodeError:
-                continue
+        with source_errors(f"{where} is damaged or truncated"):
+            _check_opcodes(content, where)
+            # Python 2 wrote the data of arrays as byte strings that are not ASCII.
+            for encoding in ("ASCII", "latin1"):
+                with suppress(UnicodeDecodeError):
+                    return _Unpickler(io.BytesIO(content), encoding=encoding).load()
     except UnsupportedSourceError as error:
         msg = f"{where} {error}"
         raise UnsupportedSourceError(msg) from error
-    except Exception as error:
-        # A damaged pickle can raise any error.
-        msg = f"{where} is damaged or truncated: {type(error).__name__}: {error}"
-        raise SourceError(msg) from error
     msg = f"{where} contains text that is neither ASCII nor Latin-1"
     raise SourceError(msg)
 

@@ -39,6 +39,8 @@ from ndx_simulation_output.errors import (
     ShapeMismatchError,
     SimulationOutputWarning,
     SourceError,
+    file_errors,
+    source_errors,
 )
 from ndx_simulation_output.recording import (
     UNKNOWN,
@@ -632,7 +634,7 @@ def read_recordings(
     """
     path, units = Path(path), parse_units(unit)
     sampling = Sampling.from_ms(dt, period, None)
-    with ExitStack() as stack:
+    with file_errors(path), ExitStack() as stack:
         reports = []
         for group, name, data in _saved_variables(path, variable, stack):
             where = group or population
@@ -659,19 +661,16 @@ def _saved_variables(
     path: Path, variable: str | None, stack: ExitStack
 ) -> Iterator[tuple[str | None, str, LazyArray]]:
     """Yield the group, if any, the name and the data of each variable."""
-    try:
-        with path.open("rb") as opened:
-            start = opened.read(len(_NUMPY))
-        if start == _NUMPY:
-            if variable is None:
-                msg = f"{path} does not contain the name of the variable: pass variable="
-                raise SourceError(msg)
-            yield None, variable, _matrix(load_npy(path))
-            return
+    with path.open("rb") as opened:
+        start = opened.read(len(_NUMPY))
+    if start == _NUMPY:
+        if variable is None:
+            msg = f"{path} does not contain the name of the variable: pass variable="
+            raise SourceError(msg)
+        yield None, variable, _matrix(load_npy(path))
+        return
+    with source_errors(f"{path} cannot be read as an HDF5 or .npy file"):
         file = stack.enter_context(h5py.File(path, "r"))
-    except OSError as error:
-        msg = f"{path} cannot be read as an HDF5 or .npy file: {error}"
-        raise SourceError(msg) from error
     for name, found in file.items():
         members = found.items() if isinstance(found, h5py.Group) else [(None, found)]
         for member, data in members:

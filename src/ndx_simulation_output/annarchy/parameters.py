@@ -12,7 +12,7 @@ import numpy as np
 
 from ndx_simulation_output.annarchy.network import LiveNetwork, declared_snapshot, find_network
 from ndx_simulation_output.annarchy.reading import check_distinct
-from ndx_simulation_output.errors import SimulationOutputWarning, SourceError
+from ndx_simulation_output.errors import SimulationOutputWarning, SourceError, source_errors
 from ndx_simulation_output.files import atomic_file
 from ndx_simulation_output.recording import (
     NetworkSnapshot,
@@ -123,11 +123,8 @@ def load_parameters(
     >>> own = load_parameters("network.json", network)  # doctest: +SKIP
 
     """
-    try:
+    with source_errors(f"{source} cannot be read"):
         text = Path(source).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        msg = f"{source} cannot be read: {error}"
-        raise SourceError(msg) from error
     parameters = parse_parameters(text, str(source))
     notes = _set_parameters(find_network(network), parameters, global_only=global_only)
     if notes:
@@ -187,11 +184,8 @@ def parse_parameters(text: str, where: str) -> Parameters:
         If the text is not JSON, or a section does not map names to values.
 
     """
-    try:
+    with source_errors(f"{where} is not JSON of parameters"):
         found = json.loads(text, object_pairs_hook=_distinct)
-    except (ValueError, RecursionError) as error:
-        msg = f"{where} is not JSON of parameters: {error}"
-        raise SourceError(msg) from error
     found = _mapping(found, where)
     sections: dict[str, dict[str, Any]] = {}
     for name in Parameters.__dataclass_fields__:

@@ -16,9 +16,10 @@ from ndx_simulation_output.annarchy.containers import Loaded, load_dictionary, r
 from ndx_simulation_output.errors import (
     NameClashError,
     NothingRecordedError,
-    SimulationOutputError,
     SourceError,
     UnsupportedSourceError,
+    file_errors,
+    source_errors,
 )
 from ndx_simulation_output.recording import (
     NetworkSnapshot,
@@ -94,24 +95,8 @@ def read(source: str | Path, *, dt: float | None = None) -> SimulationOutput:
     loaded = load_dictionary(path)
     # The name of a file can contain bytes that are not text.
     name = path.name.partition(".")[0].encode(errors="replace").decode()
-    try:
+    with file_errors(path), source_errors(f"{path} does not have the layout of an ANNarchy file"):
         network, notes = _StateReader(loaded, dt).read(name or "network")
-    except SimulationOutputError as error:
-        msg = f"{path}: {error}"
-        raise (type(error) if isinstance(error, SourceError) else SourceError)(msg) from error
-    except (
-        KeyError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        IndexError,
-        OverflowError,
-        RecursionError,
-    ) as error:
-        msg = (
-            f"{path} does not have the layout of an ANNarchy file: {type(error).__name__}: {error}"
-        )
-        raise SourceError(msg) from error
     return SimulationOutput(
         networks=(network,),
         run=Run(simulator=SIMULATOR, time_step=network.time_step),

@@ -9,14 +9,14 @@ from typing import Any
 import click
 
 from ndx_simulation_output.api import convert as convert_source
-from ndx_simulation_output.api import open_output, plan_layouts
+from ndx_simulation_output.api import plan_layouts
 from ndx_simulation_output.cli.options import (
     LOCAL_PATH,
     SOURCE_OPTIONS,
     TARGET_OPTIONS,
     add_options,
 )
-from ndx_simulation_output.cli.output import print_notes, progress_bar
+from ndx_simulation_output.cli.output import open_sources, print_notes, progress_bar
 from ndx_simulation_output.errors import SimulationOutputError
 from ndx_simulation_output.files import is_zarr_name
 from ndx_simulation_output.nwb.zarr import DEFAULT_COMPRESSION
@@ -93,7 +93,7 @@ def _print_plan(
 ) -> None:
     if is_zarr_name(target) and storage.compression == "auto":
         storage = replace(storage, compression=DEFAULT_COMPRESSION)
-    with open_output(sources, **options) as output:
+    with open_sources(sources, **options) as output:
         for name, layout in plan_layouts(output, storage, workers).items():
             click.echo(f"{name}: {'stays in its source' if storage.link else layout}")
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import click
 
-from ndx_simulation_output.api import open_output
 from ndx_simulation_output.cli.options import SOURCE_OPTIONS, add_options
+from ndx_simulation_output.cli.output import open_sources
 from ndx_simulation_output.info import describe, json_of
 
 
@@ -24,7 +24,7 @@ def info(sources: tuple[str, ...], *, as_json: bool, **options: Any) -> None:
       ndx-sim info run.nwb --json
       ndx-sim info https://example.org/run.nwb
     """
-    with open_output(sources[0] if len(sources) == 1 else sources, **options) as output:
+    with open_sources(sources, **options) as output:
         if as_json:
             click.echo(json_of(output))
             return

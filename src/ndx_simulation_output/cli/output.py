@@ -1,11 +1,16 @@
-"""Print the progress, notes and warnings of commands."""
+"""Open the sources of commands, and print progress, notes and warnings."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TextIO
+from pathlib import Path
+from typing import Any, TextIO
 
 import click
 from tqdm import tqdm
+
+from ndx_simulation_output.api import open_output
+from ndx_simulation_output.errors import file_errors
+from ndx_simulation_output.recording import SimulationOutput
 
 
 def print_warning(
@@ -20,6 +25,16 @@ def print_warning(
     del category, filename, lineno, file, line
     # Warnings of other libraries may have several lines.
     click.echo(f"warning: {' '.join(str(message).split())}", err=True)
+
+
+@contextmanager
+def open_sources(sources: Sequence[str | Path], **options: Any) -> Iterator[SimulationOutput]:
+    """Open sources with the options of a command; errors of what the command does name them."""
+    with (
+        file_errors(*sources),
+        open_output(sources[0] if len(sources) == 1 else sources, **options) as output,
+    ):
+        yield output
 
 
 @contextmanager

@@ -5,8 +5,8 @@ from typing import Any, get_args
 
 import click
 
-from ndx_simulation_output.api import open_output
 from ndx_simulation_output.cli.options import READING_OPTIONS, add_options
+from ndx_simulation_output.cli.output import open_sources
 from ndx_simulation_output.errors import SelectionError
 from ndx_simulation_output.plots import KINDS, PictureOptions, save, save_animation
 from ndx_simulation_output.plots.downsampling import How
@@ -117,7 +117,7 @@ def plot(
     if is_animation and chosen.at is not None:
         msg = f"{target} is an animation; select its times with --time instead of --at"
         raise click.UsageError(msg)
-    with open_output(sources[0] if len(sources) == 1 else sources, **options) as output:
+    with open_sources(sources, **options) as output:
         if is_animation:
             check_selection(output, "neuron", chosen)
             save_animation(

@@ -12,7 +12,7 @@ import numpy as np
 from h5py import h5a, h5d, h5s, h5t
 from numpy.typing import NDArray
 
-from ndx_simulation_output.errors import ExportError, NothingRecordedError, SourceError
+from ndx_simulation_output.errors import ExportError, NothingRecordedError, SourceError, file_errors
 from ndx_simulation_output.files import atomic_hdf5
 from ndx_simulation_output.neuronvisio.description import describe
 from ndx_simulation_output.neuronvisio.refs import Contents, Ref, RefGroup
@@ -25,15 +25,6 @@ _FULL_NAME = "full_name"
 _DETAIL = "detail"
 """Attribute with the detail of a reference without vectors."""
 _KINDS = "biufcS"
-
-
-def _open(path: Path) -> h5py.File:
-    """Open a storage for reading."""
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        msg = f"{path} cannot be read as HDF5: {error}"
-        raise SourceError(msg) from error
 
 
 def _text(node: h5py.Group | h5py.Dataset, name: str) -> str:
@@ -125,14 +116,10 @@ def read(
 
     """
     path = Path(source)
-    with ExitStack() as stack:
-        file = stack.enter_context(_open(path))
-        try:
-            contents = _read_contents(file)
-            output = describe(contents, unit or {}, time_unit or {}, files=(path.name,))
-        except (OSError, RuntimeError, KeyError, UnicodeDecodeError) as error:
-            msg = f"{path} cannot be read: {error}"
-            raise SourceError(msg) from error
+    with file_errors(path), ExitStack() as stack:
+        file = stack.enter_context(h5py.File(path, "r"))
+        contents = _read_contents(file)
+        output = describe(contents, unit or {}, time_unit or {}, files=(path.name,))
         return replace(output, close=stack.pop_all().close)
 
 

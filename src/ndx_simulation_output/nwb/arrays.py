@@ -11,7 +11,7 @@ from hdmf.data_utils import GenericDataChunkIterator
 from numpy.typing import NDArray
 from pynwb import NWBFile
 
-from ndx_simulation_output.errors import ExportError, SourceError
+from ndx_simulation_output.errors import ExportError, source_errors
 from ndx_simulation_output.nwb.arrays_hdf5 import (
     HowStored,
     as_stored,
@@ -35,6 +35,7 @@ from ndx_simulation_output.recording.array_groups import is_nav_group
 from ndx_simulation_output.recording.arrays import (
     BLOCK_BYTES,
     LazyArrayBase,
+    place_in_file,
     read_all,
     size_in_bytes,
 )
@@ -64,11 +65,8 @@ class ArrayBlocks(GenericDataChunkIterator):  # type: ignore[misc]
         super().__init__(**(shapes or {"buffer_gb": _BUFFER_GB}))
 
     def _get_data(self, selection: tuple[slice, ...]) -> NDArray[Any]:
-        try:
+        with source_errors(lambda: f"cannot read {selection} of {place_in_file(self._array)}"):
             values = np.asarray(self._array[selection])
-        except (OSError, RuntimeError) as error:
-            msg = f"cannot read {selection} of an array: {error}"
-            raise SourceError(msg) from error
         if self._progress is not None:
             self._progress(values.nbytes)
         return values
@@ -112,11 +110,8 @@ class DeferredArrays:
         """Write the values in blocks of bounded size."""
         for wrapped, values in self._wrapped:
             for block in _blocks(tuple(values.shape), values.dtype.itemsize):
-                try:
+                with source_errors(f"cannot read the values of {wrapped.dataset.name}"):
                     found = np.asarray(values[block])
-                except (OSError, RuntimeError) as error:
-                    msg = f"cannot read the values of {wrapped.dataset.name}: {error}"
-                    raise SourceError(msg) from error
                 wrapped.dataset[block] = found
                 if progress is not None:
                     progress(found.nbytes)

@@ -11,7 +11,7 @@ from hdmf.data_utils import DataIO
 from numpy.typing import NDArray
 from pynwb import NWBHDF5IO
 
-from ndx_simulation_output.errors import SourceError
+from ndx_simulation_output.errors import SourceError, source_errors
 from ndx_simulation_output.recording import ArrayAxis, ArrayGroup, ArrayWithAxes, LazyArray
 from ndx_simulation_output.recording.arrays import LazyArrayBase
 
@@ -191,11 +191,8 @@ def _text(attributes: Mapping[str, Any], name: str) -> str:
 
 def _extra(attributes: Mapping[str, Any], where: str) -> Mapping[str, Any]:
     text = _text(attributes, "extra_attributes")
-    try:
+    with source_errors(f"extra_attributes of {where} are not JSON"):
         extra = json.loads(text) if text else {}
-    except (ValueError, RecursionError) as error:
-        msg = f"extra_attributes of {where} are not JSON: {error}"
-        raise SourceError(msg) from error
     if not isinstance(extra, dict):
         msg = f"extra_attributes of {where} are {text[:60]!r}; expected a JSON object"
         raise SourceError(msg)
@@ -246,11 +243,8 @@ def _decoded(values: LazyArray, attributes: Mapping[str, Any], where: str) -> La
         dataset: Any = getattr(values, "dset", values)
         is_text = is_dataset and h5py.check_string_dtype(dataset.dtype) is not None
         return _Texts(dataset) if is_text else values
-    try:
+    with source_errors(f"value_type of {where} is {text!r}; expected a type of numpy"):
         return _Decoded(values, np.dtype(text))
-    except TypeError as error:
-        msg = f"value_type of {where} is {text!r}; expected a type of numpy"
-        raise SourceError(msg) from error
 
 
 # Neuronvisio groups in files written by version 0.3.0, which stored dtypes in the provenance.
@@ -262,7 +256,7 @@ _VIEWED = "cSVUMm"
 def restore_group(group: ArrayGroup, facts: Mapping[str, Any]) -> ArrayGroup:
     """Restore a group written by version 0.3.0, as described by ``facts`` in the provenance."""
     stored = {array.name: array.values for array in group.arrays}
-    try:
+    with source_errors(f"the provenance of {group.name} does not fit its arrays"):
         arrays = [
             ArrayWithAxes(
                 name,
@@ -284,9 +278,6 @@ def restore_group(group: ArrayGroup, facts: Mapping[str, Any]) -> ArrayGroup:
             axes=tuple(axes),
             extra=dict(facts["provenance"]),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        msg = f"the provenance of {group.name} does not fit its arrays: {error!r}"
-        raise SourceError(msg) from error
 
 
 _NAMES = ("section", "variable", "detail")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pynwb import NWBFile
 from pynwb.validation import get_cached_namespaces_to_validate
 
+from ndx_simulation_output.errors import file_errors
 from ndx_simulation_output.nwb.reader import (
     check_nwb,
     is_of_old_namespace,
@@ -75,10 +76,11 @@ def check_file(path: Path) -> list[Finding]:
         If the file cannot be opened as NWB.
 
     """
-    check_nwb(path)
-    # Run the rules first: their error is clearer if the file cannot be read.
-    findings = list(_run_rules(path))
-    return [*_validate(path), *findings, *_inspect(path)]
+    with file_errors(path):
+        check_nwb(path)
+        # Run the rules first: their error is clearer if the file cannot be read.
+        findings = list(_run_rules(path))
+        return [*_validate(path), *findings, *_inspect(path)]
 
 
 def severity_of(rule: Rule) -> Severity:

@@ -14,9 +14,8 @@ from typing import Any
 from pynwb import NWBFile
 from pynwb.file import Subject
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
-from ndx_simulation_output.errors import MetadataError, SimulationOutputWarning
+from ndx_simulation_output.errors import MetadataError, SimulationOutputWarning, source_errors
 from ndx_simulation_output.nwb.types import Compartments, SimulationMetaData
 from ndx_simulation_output.recording import Run
 from ndx_simulation_output.recording.merging import join_notes
@@ -234,11 +233,8 @@ def _join_provenance(first: Mapping[str, Any], second: Mapping[str, Any]) -> dic
 
 
 def _load(path: Path) -> Mapping[str, Any]:
-    try:
+    with source_errors(f"{path} cannot be read as YAML", MetadataError):
         content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, YAMLError) as error:
-        msg = f"{path} cannot be read as YAML: {error}"
-        raise MetadataError(msg) from error
     if not isinstance(content, Mapping):
         msg = f"{path} is a {type(content).__name__}; expected the sections {', '.join(_SECTIONS)}"
         raise MetadataError(msg)
@@ -249,11 +245,9 @@ def _parse(key: str, value: Any) -> Any:
     if key not in _DATES:
         return value
     if isinstance(value, str):
-        try:
+        begin = f"{key} is {value!r}; expected an ISO date such as 2026-01-31T12:00:00+01:00"
+        with source_errors(begin, MetadataError):
             value = datetime.fromisoformat(value)
-        except ValueError as error:
-            msg = f"{key} is {value!r}; expected an ISO date such as 2026-01-31T12:00:00+01:00"
-            raise MetadataError(msg) from error
     if not isinstance(value, datetime):
         msg = f"{key} is {value!r}; expected a date and time"
         raise MetadataError(msg)
@@ -261,8 +255,5 @@ def _parse(key: str, value: Any) -> Any:
 
 
 def _create(kind: Any, section: str, arguments: Mapping[str, Any]) -> Any:
-    try:
+    with source_errors(f"section {section} of the metadata does not fit NWB", MetadataError):
         return kind(**arguments)
-    except (TypeError, ValueError) as error:
-        msg = f"section {section} of the metadata does not fit NWB: {error}"
-        raise MetadataError(msg) from error

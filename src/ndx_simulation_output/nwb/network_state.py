@@ -9,7 +9,7 @@ from hdmf.backends.hdf5 import H5DataIO
 from hdmf.common import VectorIndex
 from numpy.typing import NDArray
 
-from ndx_simulation_output.errors import ExportError, ShapeMismatchError, SourceError
+from ndx_simulation_output.errors import ExportError, ShapeMismatchError, source_errors
 from ndx_simulation_output.nwb.series import column_values, free_nwb_name
 from ndx_simulation_output.nwb.types import NetworkState, PopulationState, ProjectionState
 from ndx_simulation_output.recording import (
@@ -105,11 +105,8 @@ def make_state(network: NetworkSnapshot, name: str, wrap: WrapColumn = load_colu
 
 def read_state(state: NetworkState) -> NetworkSnapshot:
     """Read the state of a network; values of neurons and synapses are read when used."""
-    try:
+    with source_errors(f"network state {state.name!r} cannot be read"):
         return _read(state)
-    except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
-        msg = f"network state {state.name!r} cannot be read: {error}"
-        raise SourceError(msg) from error
 
 
 def _read(state: NetworkState) -> NetworkSnapshot:

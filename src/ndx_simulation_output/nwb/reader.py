@@ -26,7 +26,7 @@ from pynwb.core import NWBDataInterface
 from pynwb.ecephys import ElectricalSeries
 from pynwb.file import LabMetaData
 
-from ndx_simulation_output.errors import ShapeMismatchError, SourceError
+from ndx_simulation_output.errors import ShapeMismatchError, SourceError, file_errors, source_errors
 from ndx_simulation_output.nwb.arrays_reading import read_group, restore_group
 from ndx_simulation_output.nwb.metadata import read_session
 from ndx_simulation_output.nwb.network_state import read_state
@@ -86,11 +86,8 @@ def check_nwb(path: Path) -> None:
     elif path.is_dir():
         found = "is a directory; expected an NWB file, in HDF5 or in a Zarr store"
     else:
-        try:
-            with h5py.File(path, "r"):
-                pass
-        except OSError as error:
-            found = f"cannot be read as NWB: {error}"
+        with source_errors(f"{path} cannot be read as NWB"), h5py.File(path, "r"):
+            pass
     msg = f"{path} {found}"
     raise SourceError(msg)
 
@@ -125,16 +122,13 @@ def is_of_old_namespace(path: Path) -> bool:
 
 def open_nwb(source: Path | RemoteFile) -> HDMFIO:
     """Open an NWB file for reading."""
-    try:
+    with source_errors(f"{source} cannot be read as NWB"):
         if isinstance(source, Path) and source.is_dir():
             return open_store(source)
         if isinstance(source, Path):
             is_old = is_of_old_namespace(source)
             return _OldNamespaceIO(source) if is_old else NWBHDF5IO(str(source), "r")
         return _open_remote(source)
-    except (OSError, ValueError) as error:
-        msg = f"{source} cannot be read as NWB: {error}"
-        raise SourceError(msg) from error
 
 
 def _open_remote(source: RemoteFile) -> NWBHDF5IO:
@@ -154,12 +148,11 @@ def read(source: Path | RemoteFile) -> SimulationOutput:
     Data are read when they are used; the file is open until the output is closed. ``notes`` list
     the objects that were left out.
     """
-    with ExitStack() as stack:
+    with _file_errors(source), ExitStack() as stack:
         if isinstance(source, RemoteFile):
             stack.enter_context(source)
         io = stack.enter_context(open_nwb(source))
-        with _source_errors(source):
-            output = _read_output(read_contents(io, source), source)
+        output = _read_output(read_contents(io, source), source)
         return replace(output, close=stack.pop_all().close)
 
 
@@ -178,17 +171,15 @@ def read_merged(paths: Sequence[Path]) -> SimulationOutput:
 
 def read_contents(io: HDMFIO, path: Path | RemoteFile) -> NWBFile:
     """Return the contents of an open NWB file; raise SourceError if pynwb cannot read them."""
-    try:
-        return io.read()
-    except ConstructError as error:
-        msg = (
-            f"{path} cannot be read as NWB: {str(error)[:200]}…; if it is of the namespace "
-            "simulation_output, call ndx_simulation_output.read_old_namespace"
-        )
-        raise SourceError(msg) from error
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        msg = f"{path} has the attribute nwb_version, but pynwb cannot read it: {error}"
-        raise SourceError(msg) from error
+    with source_errors(f"{path} has the attribute nwb_version, but pynwb cannot read it"):
+        try:
+            return io.read()
+        except ConstructError as error:
+            msg = (
+                f"{path} cannot be read as NWB: {str(error)[:200]}…; if it is of the namespace "
+                "simulation_output, call ndx_simulation_output.read_old_namespace"
+            )
+            raise SourceError(msg) from error
 
 
 def read_old_namespace(path: str | Path) -> None:
@@ -216,13 +207,12 @@ def read_old_namespace(path: str | Path) -> None:
 
 def _extract_specification(path: Path, directory: Path) -> Path:
     """Write the specification cached in a file to ``directory``; return its namespace file."""
-    try:
-        with h5py.File(path, "r") as file:
-            versions = file["specifications"][_OLD_NAMESPACE]
-            cached = {name: text[()] for name, text in versions[max(versions)].items()}
-    except (OSError, KeyError) as error:
-        msg = f"{path} does not define the namespace {_OLD_NAMESPACE}"
-        raise SourceError(msg) from error
+    with (
+        source_errors(f"{path} does not define the namespace {_OLD_NAMESPACE}"),
+        h5py.File(path, "r") as file,
+    ):
+        versions = file["specifications"][_OLD_NAMESPACE]
+        cached = {name: text[()] for name, text in versions[max(versions)].items()}
     # The cached specification is JSON, which is valid YAML.
     for name, text in cached.items():
         (directory / f"{name}.yaml").write_bytes(text)
@@ -236,14 +226,11 @@ def _extract_specification(path: Path, directory: Path) -> Path:
 
 
 @contextmanager
-def _source_errors(source: Path | RemoteFile) -> Iterator[None]:
-    """Convert reading errors to SourceError; the error of a remote file takes precedence."""
+def _file_errors(source: Path | RemoteFile) -> Iterator[None]:
+    """Convert errors of reading; the error of a remote file takes precedence."""
     try:
-        yield
-    except RuntimeError as error:
-        # For example, numcodecs no longer reads references that hdmf-zarr 0.13 has pickled.
-        msg = f"{source} cannot be read: {error}"
-        raise SourceError(msg) from error
+        with file_errors(source):
+            yield
     finally:
         if isinstance(source, RemoteFile) and source.failure is not None:
             raise source.failure from None
@@ -349,11 +336,8 @@ def _provenance(metadata: Any, path: Path | RemoteFile) -> dict[str, Any]:
     text = getattr(metadata, "provenance", None)
     if not text:
         return {}
-    try:
+    with source_errors(f"general/simulation/provenance of {path} is not JSON"):
         facts = json.loads(text)
-    except ValueError as error:
-        msg = f"general/simulation/provenance of {path} is not JSON: {error}"
-        raise SourceError(msg) from error
     if not _is_provenance(facts):
         msg = f"general/simulation/provenance of {path} is damaged: {text[:60]!r}…"
         raise SourceError(msg)

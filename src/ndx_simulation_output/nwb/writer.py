@@ -16,7 +16,7 @@ from ndx_simulation_output.nwb.mapping import PendingMatrix, map_output, matrice
 from ndx_simulation_output.nwb.network_state import DeferredColumns, load_column
 from ndx_simulation_output.nwb.zarr import write_store
 from ndx_simulation_output.recording import SimulationOutput
-from ndx_simulation_output.recording.arrays import Progress, size_in_bytes
+from ndx_simulation_output.recording.arrays import Progress, progress_of, size_in_bytes
 from ndx_simulation_output.recording.fingerprints import fingerprint
 from ndx_simulation_output.storage.columns import write_columns
 from ndx_simulation_output.storage.layout import StorageOptions
@@ -91,7 +91,7 @@ def write(
         sources = [pending.source for pending in mapping.pending]
         sources += [column.source for column in columns.columns()]
         total = bytes_of(output.arrays) + sum(map(size_in_bytes, sources))
-        done = (lambda n_bytes: progress(n_bytes, total)) if progress else None
+        done = progress_of(progress, total)
         for pending in mapping.pending:
             if storage.link:
                 link = partial(link_dataset, source=pending.source, directory=target.parent)

@@ -13,13 +13,13 @@ from hdmf.build import BuildManager
 from hdmf.data_utils import DataChunkIterator, DataIO
 from pynwb import NWBFile, get_manager
 
-from ndx_simulation_output.errors import LayoutError, SourceError
+from ndx_simulation_output.errors import LayoutError, SourceError, source_errors
 from ndx_simulation_output.files import atomic_directory, check_target, is_zarr_store
 from ndx_simulation_output.nwb.arrays import array_blocks, bytes_of
 from ndx_simulation_output.nwb.mapping import map_output, matrices
 from ndx_simulation_output.optional import import_optional
 from ndx_simulation_output.recording import LazyArray, SimulationOutput
-from ndx_simulation_output.recording.arrays import Progress, size_in_bytes
+from ndx_simulation_output.recording.arrays import Progress, progress_of, size_in_bytes
 from ndx_simulation_output.storage.layout import Compression, Layout, StorageOptions
 from ndx_simulation_output.storage.partitions import default_workers
 from ndx_simulation_output.storage.zarr_writing import fill_array
@@ -59,7 +59,7 @@ def write_store(
     if storage.compression == "auto":
         storage = replace(storage, compression=DEFAULT_COMPRESSION)
     total = sum(map(size_in_bytes, matrices(output))) + bytes_of(output.arrays)
-    done = (lambda n_bytes: progress(n_bytes, total)) if progress else None
+    done = progress_of(progress, total)
     mapping = map_output(
         output,
         metadata,
@@ -96,11 +96,8 @@ def open_store(path: Path, manager: BuildManager | None = None) -> HDMFIO:
         msg = f"{path} has the Zarr format 3; install hdmf-zarr 0.14 or newer to read it"
         raise SourceError(msg)
     name = "NWBZarrV2IO" if is_format_2 and _is_zarr_3() else "NWBZarrIO"
-    try:
+    with source_errors(f"{path} cannot be read as NWB"):
         return getattr(hdmf_zarr, name)(path=str(path), mode="r", manager=manager)
-    except (OSError, ValueError, KeyError) as error:
-        msg = f"{path} cannot be read as NWB: {error}"
-        raise SourceError(msg) from error
 
 
 def _hdmf_zarr() -> Any:

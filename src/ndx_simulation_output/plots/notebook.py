@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ndx_simulation_output.errors import SourceError
+from ndx_simulation_output.errors import SimulationOutputError, source_errors
 from ndx_simulation_output.plots.arrays import Grid, group_grids
 from ndx_simulation_output.plots.downsampling import Lines, Recorded, reduce_traces, spread
 from ndx_simulation_output.plots.networks import (
@@ -70,9 +70,10 @@ def _summarize_output(output: SimulationOutput) -> str:
 def _try(summary: Callable[[Any], str], item: Any) -> str:
     """Return a summary, or an error message if the data cannot be read."""
     try:
-        return summary(item)
-    except (OSError, RuntimeError, ValueError, SourceError) as error:
-        return _line(type(item).__name__, f"cannot be read: {error}")
+        with source_errors("cannot be read"):
+            return summary(item)
+    except SimulationOutputError as error:
+        return _line(type(item).__name__, str(error))
 
 
 def _summarize_report(report: Report) -> str:

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from ndx_simulation_output.errors import NothingRecordedError, SourceError
+from ndx_simulation_output.errors import NothingRecordedError, file_errors
 from ndx_simulation_output.pymodaq.attributes import (
     correct_date_time,
     file_start,
@@ -75,13 +75,9 @@ def read(source: str | Path) -> SimulationOutput:
 
     """
     path = Path(source)
-    with ExitStack() as stack:
-        try:
-            file = stack.enter_context(h5py.File(path, "r"))
-            output = _read_file(file, path)
-        except (OSError, RuntimeError, KeyError) as error:
-            msg = f"{path} cannot be read: {error}"
-            raise SourceError(msg) from error
+    with file_errors(path), ExitStack() as stack:
+        file = stack.enter_context(h5py.File(path, "r"))
+        output = _read_file(file, path)
         return replace(output, close=stack.pop_all().close)
 
 

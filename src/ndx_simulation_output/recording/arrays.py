@@ -1,7 +1,7 @@
 """Lazy arrays: protocol, base class, and functions that read them."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -9,12 +9,30 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ndx_simulation_output.errors import ShapeMismatchError, SourceError, WrongTypeError
+from ndx_simulation_output.errors import (
+    DAMAGE,
+    ShapeMismatchError,
+    WrongTypeError,
+    callers_errors,
+    source_errors,
+)
 
 BLOCK_BYTES = 32 * 2**20
 
 Progress = Callable[[int, int], object]
 """Called with the number of bytes done since the last call, and the number of all bytes."""
+
+
+def progress_of(progress: Progress | None, total: int) -> Callable[[int], object] | None:
+    """Return a function of the number of bytes done since the last call, or None."""
+    if progress is None:
+        return None
+
+    def done(n_bytes: int) -> None:
+        with callers_errors():
+            progress(n_bytes, total)
+
+    return done
 
 
 Put = Callable[[NDArray[Any], Any], None]
@@ -264,7 +282,7 @@ def read_all(array: LazyArray) -> NDArray[Any]:
 
 def read_block(source: LazyArray, rows: slice, columns: slice) -> NDArray[Any]:
     """Read rows and columns for immediate use: the result may be a view of the file."""
-    with _source_errors(source, rows):
+    with source_errors(partial(_rows_of, source, rows), caught=DAMAGE):
         piece = getattr(source, "piece", None)
         return np.asarray(source[rows, columns]) if piece is None else piece(rows, columns)
 
@@ -366,7 +384,7 @@ def copy_array(
     """
     read = _block_reader(source)
     for block in plan_blocks(source.shape, source.dtype.itemsize, chunks or (1, 1)):
-        with _source_errors(source, block[0]):
+        with source_errors(partial(_rows_of, source, block[0]), caught=DAMAGE):
             values = read(block)
         target[block] = values
         if progress is not None:
@@ -392,14 +410,8 @@ def _block_reader(source: LazyArray) -> Callable[[tuple[slice, slice]], NDArray[
     return read
 
 
-@contextmanager
-def _source_errors(source: LazyArray, rows: slice) -> Iterator[None]:
-    """Convert errors of reading to a SourceError."""
-    try:
-        yield
-    except (OSError, RuntimeError) as error:
-        msg = f"cannot read rows {rows.start} to {rows.stop} of {place_in_file(source)}: {error}"
-        raise SourceError(msg) from error
+def _rows_of(source: LazyArray, rows: slice) -> str:
+    return f"cannot read rows {rows.start} to {rows.stop} of {place_in_file(source)}"
 
 
 def place_in_file(array: Any) -> str:

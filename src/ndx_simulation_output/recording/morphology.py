@@ -10,7 +10,7 @@ from xml.parsers import expat
 import numpy as np
 from numpy.typing import NDArray
 
-from ndx_simulation_output.errors import SourceError
+from ndx_simulation_output.errors import SourceError, source_errors
 
 _BRACKETS = re.compile(r"(\w+)\[(\d+)\]")
 _SECTION = re.compile(r"\s*Section: (.*) which has (\d+) 3D point")
@@ -100,11 +100,8 @@ def read_neuroml(text: str, where: str) -> Geometry:
 
     """
     reader = _Reader(where)
-    try:
+    with source_errors(f"{where} cannot be read as NeuroML"):
         reader.parser.Parse(text.encode(), True)  # noqa: FBT003 - expat takes no keywords
-    except (expat.ExpatError, ValueError, RecursionError) as error:
-        msg = f"{where} cannot be read as NeuroML: {error}"
-        raise SourceError(msg) from error
     return Geometry(tuple(reader.sections), text, reader.version)
 
 

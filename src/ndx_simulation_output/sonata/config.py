@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ndx_simulation_output.errors import ConfigurationError
+from ndx_simulation_output.errors import ConfigurationError, source_errors
 from ndx_simulation_output.recording import Run
 from ndx_simulation_output.recording.times import meant_step
 
@@ -172,12 +172,9 @@ def is_simulation(path: Path) -> bool:
 
 
 def _load(path: Path) -> tuple[str, Mapping[str, Any]]:
-    try:
+    with source_errors(f"{path} cannot be read as JSON", ConfigurationError):
         text = path.read_text(encoding="utf-8-sig")
         config = json.loads(text)
-    except (OSError, ValueError, RecursionError) as error:
-        msg = f"{path} cannot be read as JSON: {error}"
-        raise ConfigurationError(msg) from error
     if not isinstance(config, Mapping):
         msg = f"{path} contains a JSON {type(config).__name__}; expected an object"
         raise ConfigurationError(msg)

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from ndx_simulation_output.errors import ShapeMismatchError, SourceError
+from ndx_simulation_output.errors import ShapeMismatchError, SourceError, source_errors
 from ndx_simulation_output.recording.ids import ids_of_source
 
 
@@ -17,16 +17,17 @@ def open_file(path: Path) -> h5py.File:
     if not path.is_file():
         msg = f"{path} does not exist"
         raise SourceError(msg)
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        if "truncated" in str(error):
-            msg = f"{path} is truncated: it ends before its data do ({error})"
-        elif not h5py.is_hdf5(path):
-            msg = f"{path} is not an HDF5 file"
-        else:
-            msg = f"{path} cannot be read: {error}"
-        raise SourceError(msg) from error
+    with source_errors(f"{path} cannot be read"):
+        try:
+            return h5py.File(path, "r")
+        except OSError as error:
+            if "truncated" in str(error):
+                msg = f"{path} is truncated: it ends before its data do ({error})"
+            elif not h5py.is_hdf5(path):
+                msg = f"{path} is not an HDF5 file"
+            else:
+                raise
+            raise SourceError(msg) from error
 
 
 def location(node: h5py.Group | h5py.Dataset) -> str:
@@ -41,11 +42,8 @@ def base_name(group: h5py.Group) -> str:
 
 def child(group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset:
     """Open an object in a group; raise SourceError for a broken link."""
-    try:
+    with source_errors(lambda: f"{name} in {location(group)} cannot be opened"):
         return group[name]
-    except (KeyError, OSError, RuntimeError) as error:
-        msg = f"{name} in {location(group)} cannot be opened: {error}"
-        raise SourceError(msg) from error
 
 
 def child_group(parent: h5py.Group, name: str) -> h5py.Group:
@@ -93,13 +91,10 @@ def read_vector(dataset: h5py.Dataset) -> NDArray[Any]:
     if dataset.ndim != 1:
         msg = f"{location(dataset)} has shape {dataset.shape}; expected one dimension"
         raise ShapeMismatchError(msg)
-    try:
+    with source_errors(lambda: f"{location(dataset)} cannot be read"):
         values = dataset[:]
         if h5py.check_string_dtype(dataset.dtype):
             return np.asarray([value.decode() for value in values], dtype=object)
-    except (OSError, UnicodeDecodeError) as error:
-        msg = f"{location(dataset)} cannot be read: {error}"
-        raise SourceError(msg) from error
     return np.asarray(values, values.dtype.newbyteorder("="))
 
 

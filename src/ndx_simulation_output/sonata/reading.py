@@ -18,6 +18,7 @@ from ndx_simulation_output.errors import (
     SourceError,
     UnitError,
     UnsupportedSourceError,
+    file_errors,
 )
 from ndx_simulation_output.recording import (
     ArrayGroup,
@@ -171,7 +172,8 @@ def _read_part(paths: Sequence[Path], options: ReadOptions) -> SimulationOutput:
         electrodes = {path: read_electrodes(path) for path in dict.fromkeys(sources.electrodes)}
         reader = _SourceReader(options, electrodes)
         for file in sources.files:
-            reader.read(stack.enter_context(open_file(file.path)), file)
+            with file_errors(file.path):
+                reader.read(stack.enter_context(open_file(file.path)), file)
         reader.read_texts(sources.texts)
         for path in sources.nwb_spikes:
             reader.read_nwb(path)

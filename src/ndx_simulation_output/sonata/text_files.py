@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ndx_simulation_output.errors import SourceError, UnsupportedSourceError
+from ndx_simulation_output.errors import SourceError, UnsupportedSourceError, source_errors
 from ndx_simulation_output.recording import Electrodes, Spikes
 from ndx_simulation_output.recording.ids import ids_of_source
 from ndx_simulation_output.sonata.spikes import UNKNOWN_POPULATION, spikes_from_source
@@ -23,12 +23,11 @@ _POSITIONS = ("x_pos", "y_pos", "z_pos")
 
 def text_kind(path: Path) -> str:
     """Return ``electrodes``, ``spikes`` or ``rates``, from the header of a text file."""
-    try:
-        with path.open(encoding="utf-8-sig", errors="replace") as file:
-            header = set(file.readline(_LONGEST_HEADER).replace(",", " ").split())
-    except OSError as error:
-        msg = f"{path} cannot be read as text: {error}"
-        raise SourceError(msg) from error
+    with (
+        source_errors(f"{path} cannot be read as text"),
+        path.open(encoding="utf-8-sig", errors="replace") as file,
+    ):
+        header = set(file.readline(_LONGEST_HEADER).replace(",", " ").split())
     if {"channel", *_POSITIONS} <= header:
         return "electrodes"
     if {"timestamps", "node_ids"} <= header:
@@ -53,13 +52,10 @@ def is_table(path: Path) -> bool:
 
 def read_text_spikes(path: Path, options: ReadOptions) -> list[Spikes]:
     """Read spikes with the header ``timestamps population node_ids``, by population."""
-    try:
+    with source_errors(f"{path} cannot be read as spikes (timestamps population node_ids)"):
         frame = _read_table(path)
         times = _floats(frame, "timestamps")
         ids = ids_of_source(_ids(frame, "node_ids"), f"node_ids of {path.name}")
-    except (ValueError, KeyError) as error:
-        msg = f"{path} cannot be read as spikes (timestamps population node_ids): {error}"
-        raise SourceError(msg) from error
     default = options.population or UNKNOWN_POPULATION
     names = frame["population"].to_numpy(dtype=object) if "population" in frame else None
     names = np.full(len(ids), default) if names is None else np.where(names == "", default, names)
@@ -76,13 +72,10 @@ def read_text_spikes(path: Path, options: ReadOptions) -> list[Spikes]:
 
 def read_electrodes(path: Path) -> Electrodes:
     """Read electrodes with the header ``channel x_pos y_pos z_pos``, positions in micrometres."""
-    try:
+    with source_errors(f"{path} cannot be read as electrodes (channel x_pos y_pos z_pos)"):
         frame = _read_table(path)
         ids = ids_of_source(_ids(frame, "channel"), f"channel of {path.name}")
         positions = np.stack([_floats(frame, name) for name in _POSITIONS], axis=1)
-    except (ValueError, KeyError) as error:
-        msg = f"{path} cannot be read as electrodes (channel x_pos y_pos z_pos): {error}"
-        raise SourceError(msg) from error
     if len(np.unique(ids)) != len(ids):
         msg = f"{path} lists a channel more than once"
         raise SourceError(msg)

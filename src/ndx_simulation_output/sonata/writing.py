@@ -24,7 +24,7 @@ from ndx_simulation_output.recording import (
     SimulationOutput,
     Timestamps,
 )
-from ndx_simulation_output.recording.arrays import Progress, size_in_bytes
+from ndx_simulation_output.recording.arrays import Progress, progress_of, size_in_bytes
 from ndx_simulation_output.recording.ids import check_ids, free_name
 from ndx_simulation_output.sonata.hdf5 import attributes_from_json, sonata_provenance
 from ndx_simulation_output.sonata.potentials import write_potential
@@ -98,7 +98,7 @@ def write(
     written = Written(left_out=list(_not_in_sonata(output)))
     total = sum(size_in_bytes(report.data) for report in output.reports)
     total += sum(size_in_bytes(potential.data) for potential in output.potentials)
-    done = (lambda n_bytes: progress(n_bytes, total)) if progress else None
+    done = progress_of(progress, total)
     plan: dict[Path, list[_PlannedRecording]] = {}
     for recording in _plan_recordings(output, dialect, dtype, written.left_out, done):
         plan.setdefault(directory / recording.file_name, []).append(recording)

@@ -4,7 +4,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from ndx_simulation_output.errors import SourceError
+from ndx_simulation_output.errors import DAMAGE, SourceError, source_errors
 from ndx_simulation_output.recording.arrays import (
     LazyArray,
     LazyArrayBase,
@@ -162,7 +162,7 @@ class HDF5Array(LazyArrayBase):
             return out
         # The memory map is still valid when the file is closed; h5py raises the expected error.
         reader = self._reader if self._is_open else H5pyReader(self.array)
-        with self._source_errors(f"rows {selection.rows[0]} to {selection.rows[-1] + 1} of "):
+        with self._source_errors(selection.rows):
             reader.read(selection, out, self.workers, put or np.copyto)
         return out
 
@@ -171,16 +171,14 @@ class HDF5Array(LazyArrayBase):
             values = np.asarray(self.array[key])
         return values.astype(values.dtype.newbyteorder("="), copy=False)
 
-    @contextmanager
-    def _source_errors(self, part: str = "") -> Iterator[None]:
+    def _source_errors(self, rows: range | None = None) -> AbstractContextManager[None]:
         """Convert errors of damaged data to a SourceError, but not those of a closed file."""
-        try:
-            yield
-        except (OSError, RuntimeError) as error:
-            if not self._is_open:
-                raise
-            msg = f"cannot read {part}{place_in_file(self.array)}: {error}"
-            raise SourceError(msg) from error
+
+        def failing() -> str:
+            part = "" if rows is None else f"rows {rows[0]} to {rows[-1] + 1} of "
+            return f"cannot read {part}{place_in_file(self.array)}"
+
+        return source_errors(failing, caught=DAMAGE) if self._is_open else nullcontext()
 
 
 def _range(part: slice, length: int) -> range:
@@ -254,13 +252,10 @@ def _opened(detached: DetachedArray) -> Iterator[HDF5Array]:
 
 
 def _open(detached: DetachedArray) -> _Opened:
-    try:
+    with source_errors(f"cannot read {detached.name.strip('/')} of {detached.path}"):
         status = Path(detached.path).stat()
         version = (detached.path, detached.name, status.st_ino, status.st_size, status.st_mtime_ns)
         file = h5py.File(detached.path, "r")
-    except OSError as error:
-        msg = f"cannot read {detached.name.strip('/')} of {detached.path}: {error}"
-        raise SourceError(msg) from error
     try:
         dataset = file[detached.name]
     except KeyError as error:
@@ -328,11 +323,8 @@ class ZarrArray(LazyArrayBase):
         return self._checked(lambda: self.array.oindex[rows, columns])
 
     def _checked(self, read: Callable[[], Any]) -> NDArray[Any]:
-        try:
+        with source_errors(lambda: f"cannot read {self.array.name.strip('/')} of a Zarr store"):
             return np.asarray(read())
-        except (OSError, RuntimeError, ValueError) as error:
-            msg = f"cannot read {self.array.name.strip('/')} of a Zarr store: {error}"
-            raise SourceError(msg) from error
 
 
 def _codec_name(codec: Any) -> str:

@@ -14,7 +14,11 @@ from bokeh.document import Document
 from bokeh.models import UIElement
 
 from ndx_simulation_output.api import open_output
-from ndx_simulation_output.errors import SimulationOutputError, SimulationOutputWarning
+from ndx_simulation_output.errors import (
+    SimulationOutputError,
+    SimulationOutputWarning,
+    source_errors,
+)
 from ndx_simulation_output.recording import SimulationOutput
 from ndx_simulation_output.storage.journal import is_being_written, unfinished_files
 from ndx_simulation_output.viewer.figures import new_text, note_html
@@ -171,7 +175,8 @@ class Session:
 
     def run(self, do: Callable[[SimulationOutput], object]) -> None:
         """Call a function with the open file."""
-        with self.show_errors(), self.file.open() as output:
+        failing = f"{self.file.name} cannot be shown"
+        with self.show_errors(), source_errors(failing), self.file.open() as output:
             do(output)
 
     def on_change(self, widget: Any, name: str, do: Callable[[SimulationOutput], object]) -> None:
