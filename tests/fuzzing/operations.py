@@ -225,14 +225,11 @@ def _values_of(output: SimulationOutput) -> Iterator[tuple[str, Any]]:
     for potential in output.potentials:
         yield f"data of {potential.name}", potential.data[:, :]
         yield f"channels of {potential.name}", np.asarray(potential.channel_ids)
-    for network in output.networks:
-        for part in network.parts:
-            for quantity in part.quantities:
-                yield f"{quantity.name} of {part.name}", quantity.values[...]
-    for group in output.arrays:
-        for path, inside in group.walk():
-            for array in inside.arrays:
-                yield f"{path}/{array.name}", array.values[...]
+    for part in (part for network in output.networks for part in network.parts):
+        for quantity in part.quantities:
+            yield f"{quantity.name} of {part.name}", quantity.values[...]
+    for path, group in (found for top in output.arrays for found in top.walk()):
+        yield from ((f"{path}/{array.name}", array.values[...]) for array in group.arrays)
 
 
 def _export(given: Given, place: Path) -> None:

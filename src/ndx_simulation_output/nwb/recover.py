@@ -10,7 +10,7 @@ from pathlib import Path
 import h5py
 from pynwb import NWBHDF5IO, NWBFile
 
-from ndx_simulation_output.errors import NothingRecordedError, SourceError
+from ndx_simulation_output.errors import NothingRecordedError, SourceError, source_errors
 from ndx_simulation_output.files import (
     atomic_file,
     check_target,
@@ -140,11 +140,8 @@ def _find_partial(path: Path) -> Path:
 def _reopen(path: Path, file_object: JournaledFileObject) -> Iterator[h5py.File]:
     """Open a file whose changes are written only if the block succeeds."""
     with file_object:
-        try:
+        with source_errors(f"{path} cannot be recovered"):
             file = h5py.File(file_object, "r+", rdcc_nbytes=0)
-        except OSError as error:
-            msg = f"{path} cannot be recovered: {error}"
-            raise SourceError(msg) from error
         with file:
             try:
                 yield file
@@ -156,10 +153,11 @@ def _reopen(path: Path, file_object: JournaledFileObject) -> Iterator[h5py.File]
 
 def _complete(file: h5py.File, partial: Path, target: Path) -> Recovered:
     """Write the spikes if the file has no units; return a summary of its contents."""
-    io = NWBHDF5IO(mode="a", file=file)
-    nwbfile = io.read()
-    reports = tuple(_reports(nwbfile))
-    spikes = read_spike_spools(spike_spools(partial))
+    with source_errors(f"{partial} cannot be recovered"):
+        io = NWBHDF5IO(mode="a", file=file)
+        nwbfile = io.read()
+        reports = tuple(_reports(nwbfile))
+        spikes = read_spike_spools(spike_spools(partial))
     count = sum(len(population.times) for population in spikes)
     if not count and not any(report.steps for report in reports):
         raise NothingRecordedError(_nothing_flushed(partial))
