@@ -21,7 +21,7 @@ from ndx_simulation_output.formats import SourcePaths, read_source
 from ndx_simulation_output.recording import NetworkSnapshot, SimulationOutput
 from ndx_simulation_output.recording.arrays import Progress
 from ndx_simulation_output.remote import is_url, open_url, refuse_url
-from ndx_simulation_output.storage.journal import is_being_written, pause_writer, unfinished_files
+from ndx_simulation_output.storage.journal import find_writer, pause_writer, unfinished_files
 from ndx_simulation_output.storage.layout import Layout, StorageOptions
 from ndx_simulation_output.storage.mpi import Communicator, Team, shared_arguments, together
 from ndx_simulation_output.storage.partitions import default_workers
@@ -160,12 +160,16 @@ def _refuse_options(path: str | Path, options: Mapping[str, Any]) -> None:
 
 def _state_of_stream(target: Path) -> str:
     """Describe a partial file of a target that is being written, or that a crash left."""
-    return "".join(
-        f"; it is being written, as {partial}"
-        if is_being_written(partial)
-        else f"; a crash left {partial}: recover it with ndx-sim recover {target}"
-        for partial in unfinished_files(target)
-    )
+    states = []
+    for partial in unfinished_files(target):
+        writer = find_writer(partial)
+        if writer is None:
+            states.append(f"a crash left {partial}: recover it with ndx-sim recover {target}")
+        elif writer.is_certain:
+            states.append(f"it is being written, as {partial}")
+        else:
+            states.append(writer.refusal(partial, f"run: ndx-sim recover --force {partial}"))
+    return "".join(f"; {state}" for state in states)
 
 
 @dataclass(frozen=True)

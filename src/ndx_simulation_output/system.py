@@ -7,7 +7,8 @@ import platform
 import sys
 import threading
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ except ImportError:  # every other system
 msvcrt: Any = _msvcrt
 
 _MOST_BYTES = 2**30
-"""macOS refuses to write more than 2 GiB at once."""
+"""macOS refuses to read or write more than 2 GiB at once."""
 _LOCKED_BYTE = 2**31 - 2
 """On Windows nobody else can read or write a locked byte: one that a short file does not have."""
 _ZEROS = bytes(2**20)
@@ -44,13 +45,39 @@ def write_at(number: int, data: bytes | bytearray | memoryview, offset: int) -> 
         left, offset = left[written:], offset + written
 
 
+def read_at(number: int, buffer: bytearray | memoryview, offset: int) -> int:
+    """Fill ``buffer`` from ``offset`` on; return how many bytes the file has there."""
+    read = _read_with_preadv if hasattr(os, "preadv") else _seek_and_read
+    left = memoryview(buffer)
+    while left and (count := read(number, left[:_MOST_BYTES], offset)):
+        left, offset = left[count:], offset + count
+    return len(buffer) - len(left)
+
+
+def _read_with_preadv(number: int, buffer: memoryview, offset: int) -> int:
+    return os.preadv(number, [buffer], offset)
+
+
+def _seek_and_read(number: int, buffer: memoryview, offset: int) -> int:
+    with _at(number, offset):
+        found = os.read(number, len(buffer))
+    buffer[: len(found)] = found
+    return len(found)
+
+
 def _seek_and_write(number: int, data: memoryview, offset: int) -> int:
-    """Write as ``os.pwrite`` does: the position of the file descriptor stays."""
+    with _at(number, offset):
+        return os.write(number, data)
+
+
+@contextmanager
+def _at(number: int, offset: int) -> Iterator[None]:
+    """Move a file descriptor to ``offset`` for the block, in one thread at a time."""
     with _position:
         position = os.lseek(number, 0, os.SEEK_CUR)
         os.lseek(number, offset, os.SEEK_SET)
         try:
-            return os.write(number, data)
+            yield
         finally:
             os.lseek(number, position, os.SEEK_SET)
 

@@ -1,7 +1,9 @@
 """Flushed data of a stream survive a crash, and can be read while the stream is open."""
 
 import contextlib
+import json
 import os
+import platform
 import random
 import shutil
 import signal
@@ -12,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import h5py
 import numpy as np
@@ -353,6 +356,44 @@ def test_a_stream_that_is_still_written_is_not_recovered(tmp_path):
     assert list(tmp_path.iterdir()) == [target]
     with h5py.File(target) as made:
         assert made["acquisition/v/data"][:, 0].tolist() == [1.0, 4.0]
+
+
+def test_without_locks_a_stream_is_neither_recovered_nor_read_before_its_end(tmp_path, monkeypatch):
+    target, flock = tmp_path / "run.nwb", Mock(side_effect=OSError(38, "not implemented"))
+    monkeypatch.setattr("fcntl.flock", flock)
+
+    with stream(target, [report()], metadata=SESSION) as file:
+        file.append("v", [1.0, 2.0, 3.0])
+        file.flush()
+        for force in (False, True):
+            with pytest.raises(SourceError, match=r"part\.nwb is still being written by process"):
+                recover(target, force=force)
+        with pytest.raises(SourceError, match=r"Without file locks it cannot be read"):
+            open_output(file.path)
+        file.append("v", [4.0, 5.0, 6.0])
+
+    assert list(tmp_path.iterdir()) == [target]
+    with open_output(target) as output:
+        assert output["v"].data.shape == (2, 3)
+
+
+def test_what_another_computer_may_still_write_is_recovered_with_force(left, tmp_path):
+    journal = journal_path(left)
+    host = json.dumps(platform.node()).encode()
+    head = journal.read_bytes()[:1024].replace(b'"boot": "', b'"boot": "another ')
+    with journal.open("r+b") as file:
+        file.write(head.replace(host, b'"node17"')[:1024].ljust(1024))
+
+    refused = CliRunner().invoke(main, ["recover", str(tmp_path / "run.nwb")])
+    with pytest.raises(SourceError, match="--force"):
+        open_output(tmp_path / "run.nwb")
+    done = CliRunner().invoke(main, ["recover", "--force", str(tmp_path / "run.nwb")])
+
+    assert refused.exit_code == 1
+    assert "on node17, which last wrote at 20" in refused.output
+    assert "If it has ended, pass force=True (--force)" in refused.output
+    assert done.exit_code == 0, done.output
+    assert list(tmp_path.iterdir()) == [tmp_path / "run.nwb"]
 
 
 def test_a_temporary_file_of_a_reused_process_number_is_kept(tmp_path):

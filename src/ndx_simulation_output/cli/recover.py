@@ -20,7 +20,12 @@ from ndx_simulation_output.nwb.recover import recover as recover_file
     help="File to write; by default the one that was being written.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing target.")
-def recover(file: Path, target: Path | None, *, overwrite: bool) -> None:
+@click.option(
+    "--force",
+    is_flag=True,
+    help="The process that wrote the file has ended, although that cannot be seen from here.",
+)
+def recover(file: Path, target: Path | None, *, overwrite: bool, force: bool) -> None:
     """Recover the data of a recording whose process died.
 
     FILE is the name of the file that was being written, or the temporary file, such as
@@ -30,7 +35,7 @@ def recover(file: Path, target: Path | None, *, overwrite: bool) -> None:
     Example:
       ndx-sim recover run.nwb
     """
-    recovered = recover_file(file, target, overwrite=overwrite)
+    recovered = recover_file(file, target, overwrite=overwrite, force=force)
     for report in recovered.reports:
         last = "" if report.last is None else f", the last at {report.last:g} s"
         click.echo(f"report {report.name}: {report.steps} time steps{last}")

@@ -25,6 +25,7 @@ from ndx_simulation_output.storage.growing import (
     spike_spools,
 )
 from ndx_simulation_output.storage.journal import (
+    Writer,
     journal_path,
     open_journal,
     replay,
@@ -59,7 +60,11 @@ class Recovered:
 
 
 def recover(
-    path: str | Path, target: str | Path | None = None, *, overwrite: bool = False
+    path: str | Path,
+    target: str | Path | None = None,
+    *,
+    overwrite: bool = False,
+    force: bool = False,
 ) -> Recovered:
     """Recover the data of a stream whose process died, up to its last flush.
 
@@ -75,6 +80,10 @@ def recover(
         The NWB file to write; by default the target of the stream.
     overwrite
         Replace an existing target.
+    force
+        Recover a file although the process that wrote it may still run, because it ran on another
+        computer, or there are no file locks. You are sure that it has ended. A process that is seen
+        to run is still an error.
 
     Raises
     ------
@@ -97,7 +106,7 @@ def recover(
     path = Path(path)
     if has_journal(path) and target_of_partial(path) is None:
         target = Path(target or path)
-        recover_journaled(path, target, overwrite=overwrite)
+        recover_journaled(path, target, overwrite=overwrite, force=force)
         return Recovered(target, (), 0, ("the file has the data up to the last flush",))
     partial = _find_partial(path)
     target = partial.with_name(str(target_of_partial(partial))) if target is None else Path(target)
@@ -105,10 +114,10 @@ def recover(
     with ExitStack() as stack:
         stack.enter_context(write_errors(target))
         try:
-            journal = stack.enter_context(open_journal(partial))
+            journal = stack.enter_context(open_journal(partial, force=force))
         except BlockingIOError as error:
-            msg = f"{partial} is still being written by a process; wait until it ends, or stop it"
-            raise SourceError(msg) from error
+            writer: Writer = error.args[0]
+            raise SourceError(writer.refusal(partial, "pass force=True (--force)")) from error
         if not journal.has_commits:
             raise NothingRecordedError(_nothing_flushed(partial))
         replay(partial)

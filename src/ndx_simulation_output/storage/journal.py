@@ -1,5 +1,6 @@
 """The journal of an HDF5 file that grows: a crash leaves the last committed state recoverable."""
 
+import json
 import os
 import struct
 import time
@@ -7,22 +8,27 @@ import zlib
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from ndx_simulation_output.errors import SourceError
 from ndx_simulation_output.files import find_partials
-from ndx_simulation_output.system import lock_file, open_file, write_at
+from ndx_simulation_output.system import Process, lock_file, open_file, read_at, write_at
 
 _crc32: Any = zlib.crc32
 with suppress(ImportError):
     from isal.isal_zlib import crc32 as _crc32
 
+_WRITER_MARK, _WRITER_BYTES = b"NDXW", 1024
 _FRAME_MARK = b"NDXF"
 _FRAME_HEAD = struct.Struct("<4sQI")  # mark, number of bytes, CRC-32
 _PIECE_HEAD = struct.Struct("<QQ")  # offset in the file, number of bytes
 EMPTY_FRAME_BYTES = _FRAME_HEAD.size
+_LOCK_SECONDS = 10.0
+"""Time (s) after which a reader gives up waiting for a commit: the writer may be suspended."""
 
 
 def append_frame(number: int, offset: int, parts: Sequence[bytes | bytearray]) -> int:
@@ -38,6 +44,7 @@ def append_frame(number: int, offset: int, parts: Sequence[bytes | bytearray]) -
 def iter_frames(path: Path) -> Iterator[bytes]:
     """Yield the content of each frame of a file, up to the first incomplete one."""
     with path.open("rb") as file:
+        file.seek(_WRITER_BYTES if file.read(len(_WRITER_MARK)) == _WRITER_MARK else 0)
         while True:
             head = file.read(_FRAME_HEAD.size)
             if len(head) < _FRAME_HEAD.size:
@@ -121,20 +128,74 @@ class Overlay:
         return first, max(first, bisect_left(self._offsets, stop))
 
 
+@dataclass(frozen=True)
+class Writer:
+    """Who writes a file: the process, if it is known, and whether it surely runs."""
+
+    process: Process | None
+    is_certain: bool
+    has_locks: bool
+    last: float
+    """When it last wrote to the journal, in seconds since the epoch."""
+
+    def __str__(self) -> str:
+        """Return a description for messages."""
+        last = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.last))
+        if self.process is None:
+            return f"a process that last wrote at {last}"
+        return f"process {self.process.number} on {self.process.host}, which last wrote at {last}"
+
+    def refusal(self, path: Path, force: str) -> str:
+        """Return why ``path`` is not taken from the writer; ``force`` tells how to take it."""
+        if self.is_certain:
+            return f"{path} is still being written by {self}; wait until it ends, or stop it"
+        return (
+            f"{path} may still be written by {self}; whether it runs cannot be seen from here. "
+            f"If it has ended, {force}"
+        )
+
+
 class Journal:
     """A file with a frame for each commit that may not have been written to the HDF5 file yet.
 
-    The first frame is empty and marks the file as recoverable. The journal is locked until it is
-    closed; if another process has locked it, BlockingIOError is raised.
+    It begins with the process that writes it, padded to a fixed length; those of version 0.3.0 do
+    not have that. The first frame is empty and marks the file as recoverable. The journal is locked
+    until it is closed. If another process writes it, BlockingIOError is raised, with the Writer;
+    with ``force``, only if that certainly runs.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, force: bool = False) -> None:
         self.path = path
-        self._number = open_file(path, os.O_RDWR | os.O_CREAT)
-        self._end = os.fstat(self._number).st_size
-        if lock_file(self._number, shared=False) is False:
+        is_new = not path.exists()
+        flags = os.O_CREAT | os.O_EXCL if is_new else 0
+        self._number = open_file(path, os.O_RDWR | flags)
+        try:
+            has_locks = self._acquire(is_new=is_new, force=force)
+            length = os.fstat(self._number).st_size
+            self._start = _WRITER_BYTES if _head(self._number) or not length else 0
+            self._end = max(length, self._start)
+            self._sign({"has_locks": has_locks, **asdict(Process.current())})
+        except BaseException:
             os.close(self._number)
-            raise BlockingIOError(path)
+            raise
+        _OPEN.add(self)
+
+    def _acquire(self, *, is_new: bool, force: bool) -> bool:
+        """Lock the file; return False if that is not possible."""
+        locked = lock_file(self._number, shared=False)
+        writer = None if is_new and locked is not False else _writer(self._number, locked=locked)
+        if writer is not None and not (force and not writer.is_certain):
+            raise BlockingIOError(writer)
+        return bool(locked)
+
+    def _sign(self, writer: dict[str, Any]) -> None:
+        if self._start:
+            head = _WRITER_MARK + json.dumps(writer).encode()
+            write_at(self._number, head[:_WRITER_BYTES].ljust(_WRITER_BYTES), 0)
+
+    def is_at(self, number: int) -> bool:
+        """Return True if this is the journal that is open as the file descriptor ``number``."""
+        return os.path.sameopenfile(self._number, number)
 
     @property
     def has_commits(self) -> bool:
@@ -143,8 +204,11 @@ class Journal:
 
     def append(self, overlay: Overlay) -> None:
         """Add a commit."""
-        if not self._end:
-            self._end = append_frame(self._number, 0, [])
+        if not os.fstat(self._number).st_nlink:
+            msg = "its journal was removed; was it recovered with --force?"
+            raise OSError(msg)
+        if self._end == self._start:
+            self._end = append_frame(self._number, self._end, [])
         parts: list[bytes | bytearray] = []
         for offset, piece in overlay:
             parts += [_PIECE_HEAD.pack(offset, len(piece)), piece]
@@ -152,12 +216,51 @@ class Journal:
 
     def clear(self) -> None:
         """Remove all commits, once they are in the HDF5 file, but keep the empty first frame."""
-        os.ftruncate(self._number, EMPTY_FRAME_BYTES)
-        self._end = EMPTY_FRAME_BYTES
+        self._end = self._start + EMPTY_FRAME_BYTES
+        os.ftruncate(self._number, self._end)
 
     def close(self) -> None:
-        """Close and unlock the file."""
+        """Close and unlock the file, which no process writes any more."""
+        _OPEN.discard(self)
+        with suppress(OSError):
+            self._sign({})
         os.close(self._number)
+
+
+_OPEN: WeakSet[Journal] = WeakSet()
+"""The journals of this process."""
+
+
+def _head(number: int) -> bytes:
+    """Return the beginning of a journal with the process that writes it, or nothing."""
+    head = bytearray(_WRITER_BYTES)
+    read_at(number, head, 0)
+    return bytes(head) if head.startswith(_WRITER_MARK) else b""
+
+
+def _writer(number: int, *, locked: bool | None) -> Writer | None:
+    """Return the process that writes a journal or may do so, after an attempt to lock it."""
+    signed, process = None, None
+    with suppress(ValueError, TypeError, KeyError):  # Journals of version 0.3.0 have no head.
+        signed = json.loads(_head(number)[len(_WRITER_MARK) :])
+        has_locks = bool(signed) and signed.pop("has_locks")
+        process = Process(**signed) if signed else None
+    if locked is False:
+        is_writing: bool | None = True
+    elif process is None:
+        is_closed = signed == {} or locked
+        is_writing = False if is_closed else None
+    elif process == Process.current():
+        is_writing = any(journal.is_at(number) for journal in _OPEN)
+    elif locked and has_locks and process.boot == Process.current().boot:
+        is_writing = False
+    else:
+        # A lock tells nothing of other computers: some file systems lock for each separately.
+        is_writing = process.is_alive()
+    if is_writing is False:
+        return None
+    last = os.fstat(number).st_mtime
+    return Writer(process, bool(is_writing), process is not None and has_locks, last)
 
 
 def journal_path(path: Path) -> Path:
@@ -181,9 +284,9 @@ def replay(path: Path) -> None:
 
 
 @contextmanager
-def open_journal(path: Path) -> Iterator[Journal]:
+def open_journal(path: Path, *, force: bool = False) -> Iterator[Journal]:
     """Open the journal of ``path``; at the end, remove all companions if ``path`` is gone."""
-    journal = Journal(journal_path(path))
+    journal = Journal(journal_path(path), force=force)
     try:
         yield journal
     finally:
@@ -205,28 +308,46 @@ def unfinished_files(target: Path) -> list[Path]:
     return [path for path in find_partials(target) if journal_path(path).exists()]
 
 
-def is_being_written(path: Path) -> bool:
-    """Return True if a running process writes ``path``: it has locked the journal."""
+def find_writer(path: Path) -> Writer | None:
+    """Return the process that writes ``path``, or may do so; None if there is none."""
     try:
-        number = open_file(journal_path(path), os.O_RDWR)
+        number = open_file(journal_path(path), os.O_RDONLY)
     except OSError:
-        return False
+        return None
     try:
-        return lock_file(number, shared=True) is False
+        return _writer(number, locked=lock_file(number, shared=True))
     finally:
         os.close(number)
 
 
 @contextmanager
 def pause_writer(path: Path) -> Iterator[None]:
-    """Prevent a process that streams into ``path`` from changing it while the block opens it."""
+    """Prevent a process that streams into ``path`` from changing it while the block opens it.
+
+    Where it cannot be prevented, because there are no locks, raise SourceError.
+    """
     if not journal_path(path).exists():
         yield
         return
+    deadline = time.monotonic() + _LOCK_SECONDS
     with path.open("rb") as file:
-        while lock_file(file.fileno(), shared=True) is False:
+        while (locked := lock_file(file.fileno(), shared=True)) is False:
+            if time.monotonic() > deadline:
+                who = find_writer(path) or "another program"
+                msg = f"{path} stays locked by {who}; is it suspended?"
+                raise SourceError(msg)
             time.sleep(0.001)
-        if any(iter_frames(journal_path(path))) and not is_being_written(path):
+        writer = find_writer(path)
+        if writer is None and any(iter_frames(journal_path(path))):
             msg = f"a crash left {path} incomplete: recover it with ndx-sim recover {path}"
             raise SourceError(msg)
+        if writer is not None and not (locked and writer.has_locks and _hdf5_locks()):
+            why = writer.refusal(path, f"run: ndx-sim recover --force {path}")
+            msg = f"{why}. Without file locks it cannot be read while it changes"
+            raise SourceError(msg)
         yield
+
+
+def _hdf5_locks() -> bool:
+    """Return True unless the user has disabled the locks of HDF5."""
+    return os.environ.get("HDF5_USE_FILE_LOCKING", "") not in {"FALSE", "0"}

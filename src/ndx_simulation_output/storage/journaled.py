@@ -30,12 +30,14 @@ from ndx_simulation_output.files import (
 from ndx_simulation_output.storage.journal import (
     Journal,
     Overlay,
-    is_being_written,
+    Writer,
+    companion_files,
+    find_writer,
     journal_path,
     open_journal,
     replay,
 )
-from ndx_simulation_output.system import lock_file, unlock_file, write_at
+from ndx_simulation_output.system import Process, lock_file, unlock_file, write_at
 
 _READERS_SECONDS = 1.0
 """Maximum time (s) for which the last commit waits for processes that open the file."""
@@ -178,6 +180,8 @@ def create_journaled(
     opened: list[JournaledFileObject] = []
 
     def open_file(temporary: Path) -> JournaledFileObject:
+        for companion in companion_files(temporary):  # A file of this name was removed.
+            companion.unlink()
         journal = stack.enter_context(open_journal(temporary))
         opened.append(JournaledFileObject(temporary, "w+", journal))
         return opened[0]
@@ -256,20 +260,22 @@ def _finish(file: h5py.File, file_object: JournaledFileObject, journal: Journal)
         _close_journal(journal, keep=not complete)
 
 
-def _apply_journal(path: Path) -> Journal:
+def _apply_journal(path: Path, *, force: bool = False) -> Journal:
     """Open the journal of a file and apply its commits to the file."""
     try:
-        journal = Journal(journal_path(path))
+        journal = Journal(journal_path(path), force=force)
     except BlockingIOError as error:
-        raise WriteError(_busy_message(path)) from error
+        raise WriteError(_busy_message(path, error.args[0])) from error
     if journal.has_commits:
         replay(path)
         journal.clear()
     return journal
 
 
-def _busy_message(path: Path) -> str:
-    return f"{path} is being written by another process or object; close it there first"
+def _busy_message(path: Path, writer: Writer) -> str:
+    if writer.process == Process.current():
+        return f"{path} is being written by another object of this process; close it there first"
+    return writer.refusal(path, f"run: ndx-sim recover --force {path}")
 
 
 def _close_journal(journal: Journal, *, keep: bool) -> None:
@@ -280,8 +286,9 @@ def _close_journal(journal: Journal, *, keep: bool) -> None:
 
 def remove_journal(path: Path) -> None:
     """Remove the journal of a file that will be replaced."""
-    if is_being_written(path):
-        raise WriteError(_busy_message(path))
+    writer = find_writer(path)
+    if writer is not None:
+        raise WriteError(_busy_message(path, writer))
     journal_path(path).unlink(missing_ok=True)
 
 
@@ -290,10 +297,12 @@ def has_journal(path: Path) -> bool:
     return path.is_file() and journal_path(path).exists()
 
 
-def recover_journaled(path: Path, target: Path, *, overwrite: bool = False) -> None:
+def recover_journaled(
+    path: Path, target: Path, *, overwrite: bool = False, force: bool = False
+) -> None:
     """Apply the commits of a crashed process to the file ``path``, and copy it to ``target``."""
     with write_errors(path):
-        _close_journal(_apply_journal(path), keep=False)
+        _close_journal(_apply_journal(path, force=force), keep=False)
         if target != path:
             with atomic_file(target, overwrite=overwrite) as temporary:
                 shutil.copyfile(path, temporary)

@@ -20,7 +20,7 @@ from ndx_simulation_output.errors import (
     source_errors,
 )
 from ndx_simulation_output.recording import SimulationOutput
-from ndx_simulation_output.storage.journal import is_being_written, unfinished_files
+from ndx_simulation_output.storage.journal import find_writer, unfinished_files
 from ndx_simulation_output.viewer.figures import new_text, note_html
 
 Rows = Iterator[Sequence[object]]
@@ -57,14 +57,14 @@ class ViewedFile:
         """Path of the file, or of its temporary file while it is being written."""
         if not self.path.exists():
             for partial in unfinished_files(self.path):
-                if is_being_written(partial):
+                if find_writer(partial):
                     return partial
         return self.path
 
     @property
     def is_being_written(self) -> bool:
         """True if a stream is writing the file."""
-        return is_being_written(self.current_path)
+        return find_writer(self.current_path) is not None
 
     @property
     def is_open(self) -> bool:
@@ -75,7 +75,7 @@ class ViewedFile:
     def open(self) -> Iterator[SimulationOutput]:
         """Context manager for reading, which reuses the open output if the file is unchanged."""
         path = self.current_path
-        if is_being_written(path):
+        if find_writer(path):
             self.close()
             with self.open_separately() as output:
                 yield output
