@@ -180,7 +180,7 @@ def _configuration(directory: Path) -> None:
 
 _FILE = ("read", "info", "notebook", "frames", "plot", "view", "convert", "zarr")
 _NWB = (*_FILE, "check", "export")
-_STATE = (*_NWB, "export_state")
+_STATE = (*_FILE, "check", "export_state")
 _DT = {"dt": 0.5}
 _H5, _NWB_FILE = "source.h5", "source.nwb"
 
@@ -212,7 +212,7 @@ KINDS = (
     Kind("NWB, merged", _golden("sonata", "sonata_merged.nwb"), _NWB_FILE, _NWB),
     Kind("NWB, units only", _units_only, _NWB_FILE, _NWB),
     Kind("NWB, network state", _golden("annarchy", "annarchy_state.nwb"), _NWB_FILE, _STATE),
-    Kind("NWB, arrays", _golden("pymodaq", "pymodaq_saved.nwb"), _NWB_FILE, _NWB),
+    Kind("NWB, arrays", _golden("pymodaq", "pymodaq_saved.nwb"), _NWB_FILE, (*_FILE, "check")),
     Kind("NWB, 0.2.6", _golden_file("p026_pynwb112_lab.nwb"), _NWB_FILE, _NWB),
     Kind("NWB, simulation_output 0.2.0", _golden_file("simout020_pynwb101.nwb"), _NWB_FILE, _NWB),
     Kind(

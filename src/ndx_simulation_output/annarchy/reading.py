@@ -194,11 +194,8 @@ class _StateReader:
         geometry = self._geometry(name, content)
         quantities = []
         for key, kind in self._listed(name, content):
-            try:
+            with source_errors(f"{key} of population {name!r}"):
                 values = read_array(content[key], self.limit)
-            except ValueError as error:
-                msg = f"{key} of population {name!r}: {error}"
-                raise SourceError(msg) from error
             # A local value of a single neuron has the shape (1,), except in MATLAB files.
             locality: Locality = "local" if values.shape else "global"
             values = values.reshape(-1) if values.shape else values
@@ -231,18 +228,12 @@ class _StateReader:
                 "different lengths in .npz: save the projection as .txt"
             )
             raise SourceError(msg)
-        try:
+        with source_errors(f"post_ranks of projection {name!r}"):
             post_ranks = read_ranks(np.ravel(read_array(content["post_ranks"], self.limit)))
-        except ValueError as error:
-            msg = f"post_ranks of projection {name!r}: {error}"
-            raise SourceError(msg) from error
-        try:
+        with source_errors(f"projection {name!r}"):
             rows, pre_ranks = SynapseRows.read_ranks(
                 content["pre_ranks"], len(post_ranks), self.limit
             )
-        except ValueError as error:
-            msg = f"projection {name!r}: {error}"
-            raise SourceError(msg) from error
         is_connectivity = "uniform_delay" in content and "attributes" not in content
         delays = self._delays(name, content, rows, is_connectivity=is_connectivity)
         if is_connectivity:
@@ -269,11 +260,8 @@ class _StateReader:
     def _synaptic(
         self, where: str, name: str, value: Any, kind: Any, rows: "SynapseRows"
     ) -> Quantity:
-        try:
+        with source_errors(f"{name} of projection {where!r}"):
             values, locality = rows.read(value)
-        except (ValueError, TypeError) as error:
-            msg = f"{name} of projection {where!r}: {error}"
-            raise SourceError(msg) from error
         if name == WEIGHT and locality == "global":
             locality = "shared"
         return Quantity(name, values, locality, kind)
@@ -281,16 +269,13 @@ class _StateReader:
     def _delays(
         self, name: str, content: Mapping[str, Any], rows: "SynapseRows", *, is_connectivity: bool
     ) -> "Delays":
-        try:
+        with source_errors(f"delays of projection {name!r}"):
             if is_connectivity:
                 return _connectivity_delays(content, rows, self.dt)
             if "delays" not in content:
                 self.notes.append(f"projection {name}: the file does not contain the delays")
                 return Delays(None, None)
             return read_delays(content["delays"], rows, self.dt)
-        except (ValueError, TypeError) as error:
-            msg = f"delays of projection {name!r}: {error}"
-            raise SourceError(msg) from error
 
     def _check_ranks(self, projection: ProjectionSnapshot, sizes: Mapping[str, int]) -> None:
         """Raise an error for ranks that a population does not have; note repeated synapses."""

@@ -2,7 +2,7 @@
 
 import mmap
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -13,7 +13,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ndx_simulation_output.errors import ShapeMismatchError, SourceError, UnsupportedSourceError
+from ndx_simulation_output.errors import (
+    ShapeMismatchError,
+    SourceError,
+    UnsupportedSourceError,
+    source_errors,
+)
 from ndx_simulation_output.recording import (
     ArrayAxis,
     ArrayGroup,
@@ -162,7 +167,8 @@ def read_text_rates(path: Path, options: ReadOptions, notes: list[str]) -> list[
     The rows of a cell follow each other, as bmtk writes them. Rates are kept in a temporary file.
     """
     blocks: dict[str, _Blocks] = {}
-    try:
+    failing = f"{path} cannot be read as rates (node_id population timestamps firing_rates)"
+    with source_errors(failing, UnsupportedSourceError), ExitStack() as stack:
         header: list[str] = []
         for chunk in _chunks(path):
             header = header or list(chunk.columns)
@@ -171,16 +177,9 @@ def read_text_rates(path: Path, options: ReadOptions, notes: list[str]) -> list[
             for population, rows in chunk.groupby("population", sort=False):
                 if population not in blocks:
                     blocks[population] = _Blocks()
+                    stack.callback(blocks[population].close)
                 blocks[population].add(rows)
         values = {population: found.values() for population, found in blocks.items()}
-    except (KeyError, ValueError, pd.errors.ParserError) as error:
-        msg = (
-            f"{path} cannot be read as rates (node_id population timestamps firing_rates): {error}"
-        )
-        raise UnsupportedSourceError(msg) from error
-    finally:
-        for found in blocks.values():
-            found.close()
     known = {"population", "node_id", "timestamps", "firing_rates"}
     notes += [f"left out: column {name} of {path.name}" for name in header if name not in known]
     # FilterNet begins with node_id and writes seconds, PopNet with population and ms.

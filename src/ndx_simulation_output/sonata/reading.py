@@ -341,13 +341,9 @@ class _SourceReader:
         self.notes: list[str] = []
 
     def read(self, file: h5py.File, source: _SourceFile) -> None:
-        try:
-            found = self._read_reports(file, source.config) | self._read_events(file, source.config)
-            found |= self._read_rates(file, source.config)
-            reason = "" if found else self._read_clamps(file, source.config)
-        except (KeyError, OSError, RuntimeError) as error:
-            msg = f"{source.path} cannot be read: {error}"
-            raise SourceError(msg) from error
+        found = self._read_reports(file, source.config) | self._read_events(file, source.config)
+        found |= self._read_rates(file, source.config)
+        reason = "" if found else self._read_clamps(file, source.config)
         if found:
             if set(file) & _KNOWN_GROUPS:
                 note_unknown(file, _KNOWN_GROUPS, self.notes)

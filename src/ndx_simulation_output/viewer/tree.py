@@ -19,7 +19,7 @@ from bokeh.models import (
     UIElement,
 )
 
-from ndx_simulation_output.errors import SourceError
+from ndx_simulation_output.errors import SourceError, file_errors, source_errors
 from ndx_simulation_output.info import describe
 from ndx_simulation_output.recording import SimulationOutput
 from ndx_simulation_output.viewer.figures import empty_source, new_text, small_text, stack
@@ -87,13 +87,8 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
         except (OSError, ValueError):
             msg = f"{path} cannot be read at the moment: {error}"
             raise SourceError(msg) from error
-    try:
+    with file_errors(path), file:
         yield file
-    except (OSError, RuntimeError) as error:
-        msg = f"{path} cannot be read: {error}"
-        raise SourceError(msg) from error
-    finally:
-        file.close()
 
 
 def read_children(file: h5py.File, path: str, first: int = 0) -> tuple[list[Child], int]:
@@ -113,9 +108,13 @@ def _child(group: h5py.Group, name: str) -> Child:
     if isinstance(link, h5py.SoftLink):
         return Child(name, path, "link", f"→ {link.path}")
     try:
-        found = group[name]
-    except (KeyError, OSError) as error:
+        with source_errors("cannot be read"):
+            return _opened_child(group[name], name, path)
+    except SourceError as error:
         return Child(name, path, "broken", str(error))
+
+
+def _opened_child(found: Any, name: str, path: str) -> Child:
     if isinstance(found, h5py.Group):
         kind = found.attrs.get("neurodata_type", found.attrs.get("type", ""))
         known = f"{_text(kind)}, " if isinstance(kind, (str, bytes, np.bytes_)) and kind else ""
@@ -152,11 +151,8 @@ def read_table(file: h5py.File, path: str, first: int = 0) -> TablePage:
 
 
 def _at(file: h5py.File, path: str) -> Any:
-    try:
+    with source_errors(f"{path} of {file.filename} cannot be read"):
         return file[path]
-    except (KeyError, OSError, ValueError) as error:
-        msg = f"{path} of {file.filename} cannot be read: {error}"
-        raise SourceError(msg) from error
 
 
 def _shape(dataset: h5py.Dataset) -> str:
@@ -189,12 +185,13 @@ def _facts(dataset: h5py.Dataset) -> Iterator[tuple[str, str]]:
 def _attribute(found: Any, name: str) -> str:
     """Return an attribute as text, or an error message if it cannot be read."""
     try:
-        count = h5py.h5a.open(found.id, name.encode()).get_space().get_simple_extent_npoints()
-        if count > _MAX_ATTRIBUTE_VALUES:
-            return f"{count:,} values: too many to show"
-        return _text(found.attrs[name])
-    except (OSError, TypeError, ValueError, RuntimeError) as error:
-        return f"cannot be read: {error}"
+        with source_errors("cannot be read"):
+            count = h5py.h5a.open(found.id, name.encode()).get_space().get_simple_extent_npoints()
+            if count > _MAX_ATTRIBUTE_VALUES:
+                return f"{count:,} values: too many to show"
+            return _text(found.attrs[name])
+    except SourceError as error:
+        return str(error)
 
 
 def _cell(value: Any) -> str:
