@@ -1,7 +1,6 @@
 """Files on servers, with a server that counts what is asked of it."""
 
 import gc
-import re
 import shutil
 import sys
 import threading
@@ -9,7 +8,6 @@ import tracemalloc
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import FileIO
 from pathlib import Path
 
@@ -41,6 +39,7 @@ from ndx_simulation_output.recording import (
 )
 from ndx_simulation_output.remote import is_url, open_url
 from ndx_simulation_output.storage.layout import StorageOptions
+from tests.web_server import Handler, Server
 
 fsspec = pytest.importorskip("fsspec", reason="fsspec is not installed")
 pytest.importorskip("aiohttp", reason="aiohttp, which fsspec[http] brings, is not installed")
@@ -48,63 +47,6 @@ pytest.importorskip("aiohttp", reason="aiohttp, which fsspec[http] brings, is no
 CELLS, WIDTH, TIMES = 20, 200, 1000
 MIB = 2**20
 SESSION = datetime(2026, 1, 31, tzinfo=timezone.utc)
-
-
-class Server(ThreadingHTTPServer):
-    """Serves the files of a directory in ranges, and counts requests and bytes."""
-
-    def __init__(self, directory: Path) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.directory = directory
-        self.gives_ranges = True
-        self.failing: int | None = None
-        self.sent: list[int] = []
-        self.authorized: list[str | None] = []
-
-    def url(self, name: str) -> str:
-        return f"http://127.0.0.1:{self.server_port}/{name}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_HEAD(self) -> None:
-        self.answer()
-
-    def do_GET(self) -> None:
-        self.answer()
-
-    def answer(self) -> None:
-        self.server.authorized.append(self.headers.get("Authorization"))
-        path = self.server.directory / self.path.lstrip("/").partition("?")[0]
-        if self.server.failing is not None or not path.is_file():
-            self.server.sent.append(0)
-            self.send_error(self.server.failing or 404)
-            return
-        content = path.read_bytes()
-        asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
-        part = slice(0, len(content))
-        if asked and self.server.gives_ranges:
-            part = slice(int(asked[1]), min(int(asked[2]) + 1, len(content)))
-            self.send_response(206)
-            self.send_header("Content-Range", f"bytes {part.start}-{part.stop - 1}/{len(content)}")
-        else:
-            self.send_response(200)
-        self.send_header("Content-Length", str(part.stop - part.start))
-        self.end_headers()
-        # Counted before it is sent: the client goes on as soon as it has it.
-        self.server.sent.append(part.stop - part.start if self.command == "GET" else 0)
-        if self.command == "GET":
-            self.send(content[part])
-
-    def send(self, content: bytes) -> None:
-        try:
-            self.wfile.write(content)
-        except OSError:
-            assert not self.server.gives_ranges, "only who gets too much hangs up"
-
-    def log_message(self, *args: object) -> None:
-        """Say nothing."""
 
 
 def network() -> SimulationOutput:
@@ -163,14 +105,15 @@ def files(tmp_path_factory) -> Path:
     return directory
 
 
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch) -> None:
+    monkeypatch.setattr("ndx_simulation_output.remote._PAUSE", 0.01)
+
+
 @pytest.fixture
 def server(files) -> Iterator[Server]:
-    with Server(files) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    with Server(files).running() as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @dataclass

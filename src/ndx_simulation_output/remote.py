@@ -1,23 +1,54 @@
 """Read files on servers through fsspec, in blocks, with a cache of the blocks used last."""
 
+import asyncio
+import errno
 import gc
 import io
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+import ssl
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from typing import Any, TypeGuard
+from typing import Any, Protocol, TypeGuard, TypeVar
 
 from ndx_simulation_output.errors import MissingDependencyError, SimulationOutputError, SourceError
 
+_T = TypeVar("_T")
 _BLOCK_BYTES = 2**20
 _BLOCKS = 32
-_PROTOCOL = re.compile(r"[A-Za-z][\w+.-]+://")
+_TIMEOUT = 30.0
+_RETRIES = 3
+_PAUSE = 0.5
+"""Seconds before the first retry; each further one waits twice as long."""
+_LONGEST_PAUSE = 60.0
+_BLOCK_TIMEOUTS = 5
+"""A block of a web server may take this many times the timeout to arrive."""
+_PROTOCOL = re.compile(r"([A-Za-z][\w+.-]+::)*[A-Za-z][\w+.-]+://")
+_CHAIN = re.compile(r"::(?=[A-Za-z][\w+.-]+://)")
+"""Between the URLs of a chain; an IPv6 address has two colons as well."""
+_USER = re.compile(r"(?<=://)[^/?#]*@")
+_QUERY = re.compile(r"([?#]).*", re.DOTALL)
 _URL_IN_TEXT = re.compile(r"\w+://[^\s'\"]+")
+_CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
+_LONGEST_LIMIT = 1e6
+_WITH_OWN_RETRIES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl"}
+"""Protocols whose libraries ask again on their own."""
+_PASSING = {408, 425, 429, 500, 502, 503, 504}
+"""Answers of a web server that a later request may not get."""
+_STATE = (
+    *("ETag", "etag", "generation", "sha", "size", "created", "mtime", "modify", "updated"),
+    *("LastModified", "Last-Modified", "last_modified", "last_write_time", "modificationTime"),
+)
+"""What the file systems of fsspec call the facts that change with the content of a file."""
+_OK, _PARTIAL, _PRECONDITION_FAILED, _NOT_SATISFIABLE = 200, 206, 412, 416
+_NO_RANGES = "the server does not support byte ranges: download the file"
 
 
 def is_url(path: object) -> TypeGuard[str]:
-    """Return True if ``path`` is a URL, of any protocol.
+    """Return True if ``path`` is a URL, of any protocol, or a chain of URLs as in fsspec.
 
     Example
     -------
@@ -31,17 +62,18 @@ def is_url(path: object) -> TypeGuard[str]:
 def open_url(url: str, storage_options: Mapping[str, Any] | None = None) -> "RemoteFile":
     """Open a file on a server for reading; ``storage_options`` are options of fsspec.
 
+    Two options are of this package: ``timeout``, the seconds without an answer that are an error,
+    and ``retries``, how often a server that fails is asked again.
+
     Raise MissingDependencyError if a library for the protocol is not installed, and SourceError if
     the file cannot be opened or the server does not support byte ranges.
     """
-    name = _without_secrets(url)
-    with _errors_of(name), ExitStack() as stack:
-        # RemoteFile caches blocks itself: the cache of fsspec is not freed with its file.
-        file = _file_system(url, name, storage_options or {}).open(url, "rb", cache_type="none")
-        stack.callback(file.close)
-        opened = RemoteFile(file, file.seek(0, io.SEEK_END), name)
-        stack.pop_all()
-        return opened
+    name, options = _without_secrets(url), dict(storage_options or {})
+    timeout, retries = _limit(options, "timeout", 0.001), _limit(options, "retries", 0)
+    has_own = _last_protocol(url) in _WITH_OWN_RETRIES
+    attempts = _Attempts(name, 0 if has_own else _RETRIES if retries is None else int(retries))
+    source = attempts.run(lambda: _open_source(url, options, timeout, retries))
+    return RemoteFile(source, name, attempts)
 
 
 def refuse_url(path: object) -> None:
@@ -57,15 +89,18 @@ def refuse_url(path: object) -> None:
 class RemoteFile(io.RawIOBase):
     """A file on a server that h5py can read; ``name`` is its URL without passwords and signatures.
 
-    It caches at most 32 blocks of 1 MiB until it is closed. ``failure`` is the first read error:
-    HDF5 may report it as a missing object.
+    It caches at most 32 blocks of 1 MiB until it is closed. ``failure`` is the message of the first
+    read error: HDF5 may report it as a missing object. While ``is_opening``, it is the last one.
     """
 
-    def __init__(self, file: Any, size: int, name: str) -> None:
+    def __init__(self, source: "_Source", name: str, attempts: "_Attempts") -> None:
         self.name = name
-        self.failure: SourceError | None = None
-        self._file = file
-        self._size = size
+        # An error would keep, through its traceback, the objects of HDF5 that keep this file.
+        self.failure: str | None = None
+        self.is_opening = True
+        self._source = source
+        self._size = source.size
+        self._attempts = attempts
         self._position = 0
         self._block = lru_cache(_BLOCKS)(self._read_block)
 
@@ -89,6 +124,8 @@ class RemoteFile(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """Fill ``buffer`` up to the end of the file; raise SourceError if reading fails."""
+        if self.failure is not None and self.is_opening:
+            raise SourceError(self.failure)
         left = memoryview(buffer).cast("B")
         begin = self._position
         while left and self._position < self._size:
@@ -96,7 +133,7 @@ class RemoteFile(io.RawIOBase):
             try:
                 piece = self._block(number)[start : start + len(left)]
             except SourceError as error:
-                self.failure = self.failure or error
+                self.failure = self.failure or str(error)
                 raise
             left[: len(piece)] = piece
             left = left[len(piece) :]
@@ -106,32 +143,404 @@ class RemoteFile(io.RawIOBase):
     def close(self) -> None:
         """Close the file and free its blocks."""
         self._block.cache_clear()
-        self._file.close()
+        self._source.close()
         super().close()
 
     def _read_block(self, number: int) -> bytes:
         start = number * _BLOCK_BYTES
-        wanted = min(_BLOCK_BYTES, self._size - start)
-        with _no_garbage_collection(), _errors_of(self.name):
-            self._file.seek(start)
-            block = bytes(self._file.read(wanted))
-        if len(block) != wanted:
-            msg = f"{self.name} cannot be read: the server returned {len(block)} of {wanted} bytes"
-            raise SourceError(msg)
+        stop = min(start + _BLOCK_BYTES, self._size)
+        return self._attempts.run(lambda: self._source.read(start, stop))
+
+
+class _Source(Protocol):
+    """Bytes on a server, which raise SourceError when they change."""
+
+    size: int
+
+    def read(self, start: int, stop: int) -> bytes:
+        """Return the bytes ``[start, stop)``."""
+
+    def close(self) -> None:
+        """Free the connection."""
+
+
+class _ServerError(Exception):
+    """A wrong answer of a server; ``wait``: in how many seconds another may be right, if any."""
+
+    def __init__(self, reason: str, *, wait: float | None = None) -> None:
+        super().__init__(reason)
+        self.wait = wait
+
+
+class _ChangedError(_ServerError):
+    """An answer shows that the file is no longer the one that was opened."""
+
+
+@dataclass(frozen=True)
+class _Attempts:
+    """Asks a server again, up to ``retries`` times, if it fails in a way that may pass."""
+
+    name: str
+    retries: int
+
+    def run(self, ask: Callable[[], _T]) -> _T:
+        """Return what ``ask`` returns; raise SourceError if it fails for good.
+
+        The original error is suppressed: it may contain passwords and signatures.
+        """
+        begin = time.monotonic()
+        with _no_garbage_collection():
+            for number in range(1, self.retries + 2):
+                try:
+                    return ask()
+                except SimulationOutputError:
+                    raise
+                except ImportError as error:
+                    msg = (
+                        f"{self.name} cannot be read without an optional library ({error}); for "
+                        "http and s3: pip install 'ndx-simulation-output[remote]'"
+                    )
+                    raise MissingDependencyError(msg) from error
+                except Exception as error:  # noqa: BLE001 - each library of fsspec raises its own
+                    cause = _cause(error)
+                wait = _wait_after(cause, _PAUSE * 2 ** (number - 1))
+                if wait is None or number > self.retries:
+                    break
+                time.sleep(wait)
+        if isinstance(cause, _ChangedError):
+            msg = f"{self.name} has changed on the server since it was opened: {cause}"
+            raise SourceError(msg) from None
+        tried = f" ({number} attempts in {time.monotonic() - begin:.1f} s)" if number > 1 else ""
+        msg = f"{self.name} cannot be read: {_reason(cause)}{tried}"
+        raise SourceError(msg) from None
+
+
+def _wait_after(cause: BaseException, pause: float) -> float | None:
+    """Return how many seconds to wait before asking again, or None if that would not help."""
+    if isinstance(cause, _ServerError):
+        return None if cause.wait is None else max(cause.wait, pause)
+    if (status := getattr(cause, "status", None)) is not None:
+        return pause if status in _PASSING else None
+    final = (FileNotFoundError, PermissionError, IsADirectoryError, io.UnsupportedOperation)
+    if isinstance(cause, (*final, ssl.SSLError)):
+        return None
+    if isinstance(cause, OSError):
+        return None if cause.errno == errno.EINVAL else pause
+    passing = {"ClientConnectionError", "ClientPayloadError", "HTTPClientError", "TimeoutError"}
+    return pause if passing.intersection(kind.__name__ for kind in type(cause).__mro__) else None
+
+
+@dataclass(frozen=True)
+class _State:
+    """What an answer of a web server says of the state of the file."""
+
+    etag: str | None
+    modified: str | None
+    length: int | None
+    settled: bool
+    """The file was modified at least a second before the answer (RFC 9110, section 8.8.2.2)."""
+
+    @classmethod
+    def of(cls, headers: Mapping[str, str], length: int | None) -> "_State":
+        """Read the headers of an answer."""
+        modified = headers.get("Last-Modified")
+        settled = False
+        with suppress(TypeError, ValueError):
+            age = parsedate_to_datetime(headers["Date"]) if "Date" in headers else None
+            then = parsedate_to_datetime(modified or "")
+            seconds = age.timestamp() if age is not None else time.time()
+            settled = seconds - then.timestamp() >= 1
+        return cls(headers.get("ETag"), modified, length, settled)
+
+    @property
+    def condition(self) -> dict[str, str]:
+        """The header that asks a server for an error if the file has changed."""
+        if self.etag is not None and not self.etag.startswith("W/"):
+            return {"If-Match": self.etag}
+        return {} if self.modified is None else {"If-Unmodified-Since": self.modified}
+
+    def change_to(self, later: "_State") -> str | None:
+        """Return how a later answer shows that the file has changed, or None.
+
+        Another ETag is not a change if length and time of modification are the same: the servers
+        of a network may give one file several ETags.
+        """
+        if None not in (self.length, later.length) and self.length != later.length:
+            return f"it had {self.length} bytes, and has {later.length}"
+        known = self.modified is not None and later.modified is not None
+        same_time = known and self.modified == later.modified
+        if self.etag is not None and later.etag is not None:
+            if self.etag.removeprefix("W/") != later.etag.removeprefix("W/"):
+                excused = same_time and self.settled and self.length == later.length
+                return None if excused else f"its ETag was {self.etag}, and is {later.etag}"
+            if self.etag == later.etag and not self.etag.startswith("W/"):
+                return None
+        if known and not same_time:
+            return f"it was modified {self.modified}, and then {later.modified}"
+        return None
+
+
+class _WebFile:
+    """A file on a web server; each answer is compared with the first."""
+
+    def __init__(self, system: Any, url: str, timeout: float) -> None:
+        self._system = system
+        self._url = url
+        self._timeout = timeout
+        self._first: _State | None = None
+        self._condition: dict[str, str] = {}
+        self._is_denied = False
+        self._whole: int | None = None
+        self._beginning = self._get(0, _BLOCK_BYTES)
+        size = self._whole if self._first is None else self._first.length or self._whole
+        size = system.info(url).get("size") if size is None else size
+        if size is None:
+            msg = "the server does not say how long the file is: download the file"
+            raise _ServerError(msg)
+        self.size: int = size
+
+    def read(self, start: int, stop: int) -> bytes:
+        """Return the bytes ``[start, stop)``."""
+        parts = []
+        if start == 0 and self._beginning:
+            parts, self._beginning = [self._beginning[:stop]], b""
+        while (begin := start + sum(map(len, parts))) < stop:
+            parts.append(self._get(begin, stop))
+        return b"".join(parts)
+
+    def close(self) -> None:
+        """Do nothing: the connections are those of the file system."""
+
+    def _get(self, start: int, stop: int) -> bytes:
+        """Return the bytes ``[start, stop)``, or the first of them, as a server may answer."""
+        from fsspec.asyn import sync
+
+        body, longest = bytearray(), self._timeout * _BLOCK_TIMEOUTS
+        sync(self._system.loop, self._get_in_time, start, stop, body, longest, timeout=longest + 5)
+        return bytes(body)
+
+    async def _get_in_time(self, start: int, stop: int, body: bytearray, longest: float) -> None:
+        import aiohttp
+
+        try:
+            await asyncio.wait_for(self._ask(start, stop, body), longest)
+        except aiohttp.ClientPayloadError:
+            msg = f"the connection ended after {len(body)} of {stop - start} bytes"
+            raise _ServerError(msg, wait=0) from None
+        except aiohttp.ServerTimeoutError:
+            msg = f"the server sent nothing for {self._timeout:g} s"
+            raise _ServerError(msg, wait=0) from None
+        except asyncio.TimeoutError:
+            msg = f"{len(body)} of {stop - start} bytes came in {longest:g} s"
+            raise _ServerError(msg) from None
+
+    async def _ask(self, start: int, stop: int, body: bytearray) -> None:
+        """Append what the server gives of the bytes ``[start, stop)`` to ``body``."""
+        import aiohttp
+
+        options = dict(self._system.kwargs)
+        options["headers"] = {
+            **(options.get("headers") or {}),
+            **self._condition,
+            "Range": f"bytes={start}-{stop - 1}",
+            "Accept-Encoding": "identity",
+        }
+        options["timeout"] = aiohttp.ClientTimeout(
+            total=None, sock_connect=self._timeout, sock_read=self._timeout
+        )
+        session = await self._system.set_session()
+        async with session.get(self._system.encode_url(self._url), **options) as answer:
+            if answer.status != _PRECONDITION_FAILED or not self._condition:
+                end = self._end_of_range(answer, start)
+                wanted = (stop if end is None else min(stop, end)) - start
+                while len(body) <= wanted and (piece := await answer.content.readany()):
+                    body += piece
+                self._check_length(body, wanted, end, stop)
+                return
+        # The file changed, or another of several servers gives it another ETag: look at it.
+        self._condition, self._is_denied = {}, True
+        await self._ask(start, stop, body)
+
+    def _end_of_range(self, answer: Any, start: int) -> int | None:
+        """Return where the bytes of an answer end, or None if they are the whole file."""
+        headers, status = answer.headers, answer.status
+        given = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
+        length = int(given[3]) if given and given[3] != "*" else None
+        if status == _OK and headers.get("Content-Length", "").isdigit():
+            length = int(headers["Content-Length"])
+        if status in {_OK, _PARTIAL} or (status == _NOT_SATISFIABLE and length is not None):
+            self._compare(_State.of(headers, length))
+        if status not in {_OK, _PARTIAL}:
+            raise _refusal(answer, is_first=self._first is None)
+        if (encoding := headers.get("Content-Encoding", "identity")) != "identity":
+            msg = f"the server compresses it (Content-Encoding: {encoding}): download the file"
+            raise _ServerError(msg)
+        if status == _OK:
+            if start or (length or 0) > _BLOCK_BYTES:
+                raise _ServerError(_NO_RANGES)
+            return None
+        if given is None or given[1] is None or not int(given[1]) == start <= int(given[2]):
+            msg = (
+                f"the server returned {headers.get('Content-Range', 'no Content-Range')}; "
+                f"expected bytes from {start} on"
+            )
+            raise _ServerError(msg)
+        return int(given[2]) + 1
+
+    def _check_length(self, body: bytearray, wanted: int, end: int | None, stop: int) -> None:
+        if end is None:
+            if len(body) > wanted:
+                raise _ServerError(_NO_RANGES)
+            self._whole = len(body)
+        elif len(body) < wanted:
+            msg = f"the server returned {len(body)} of {wanted} bytes"
+            raise _ServerError(msg, wait=0)
+        elif len(body) > wanted and end <= stop:
+            msg = f"the server returned more than the {wanted} bytes that it announced"
+            raise _ServerError(msg)
+        else:
+            del body[wanted:]
+
+    def _compare(self, state: _State) -> None:
+        """Keep the state of the first answer; raise an error if a later one differs."""
+        if self._first is None:
+            self._first, self._condition = state, state.condition
+            return
+        change = self._first.change_to(state)
+        if change is None and self._is_denied and state.etag is None and state.modified is None:
+            change = "the server says that it is another (412 Precondition Failed)"
+        if change is not None:
+            raise _ChangedError(change)
+
+
+class _SystemFile:
+    """A file of any other file system of fsspec; what it says of the file is read after a block."""
+
+    def __init__(self, system: Any, path: str) -> None:
+        from fsspec.implementations.cached import CachingFileSystem
+
+        # RemoteFile caches blocks itself: the cache of fsspec is not freed with its file.
+        kept = {} if isinstance(system, CachingFileSystem) else {"cache_type": "none"}
+        self._system = system  # An archive closes with its file system.
+        self._file = system.open(path, "rb", **kept)
+        with ExitStack() as stack:
+            stack.callback(self._file.close)
+            self._origin = _origin(system, path, self._file)
+            self._first = self._state()
+            self.size: int = self._file.seek(0, io.SEEK_END)
+            stack.pop_all()
+
+    def read(self, start: int, stop: int) -> bytes:
+        """Return the bytes ``[start, stop)``."""
+        self._file.seek(start)
+        block = bytes(self._file.read(stop - start))
+        state = self._state()
+        for fact, first in self._first.items():
+            if state.get(fact, first) != first:
+                msg = f"its {fact} was {first}, and is {state[fact]}"
+                raise _ChangedError(msg)
+        if len(block) != stop - start:
+            msg = f"the server returned {len(block)} of {stop - start} bytes"
+            raise _ServerError(msg, wait=0)
         return block
 
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
-def _file_system(url: str, name: str, storage_options: Mapping[str, Any]) -> Any:
-    try:
+    def _state(self) -> dict[str, str]:
+        """Return what the file system says of the file now; nothing if it does not know."""
+        with suppress(Exception):
+            return {} if self._origin is None else _facts(*self._origin)
+        return {}
+
+
+def _facts(system: Any, path: str) -> dict[str, str]:
+    """Return what a file system says of the state of a file now."""
+    system.invalidate_cache(path)
+    info = system.info(path)
+    return {fact: str(info[fact]) for fact in _STATE if info.get(fact) is not None}
+
+
+def _origin(system: Any, path: str, file: Any) -> tuple[Any, str] | None:
+    """Return file system and path of what may change while it is read.
+
+    None for a file of S3, which is read on the condition that it is the same, and for a copy.
+    """
+    from fsspec.implementations.cached import CachingFileSystem, WholeFileCacheFileSystem
+
+    is_conditional = "IfMatch" in (getattr(file, "read_kw", None) or {})
+    if is_conditional or isinstance(system, WholeFileCacheFileSystem):
+        return None
+    if isinstance(system, CachingFileSystem):
+        return system.fs, path
+    archive = getattr(system, "fo", None)
+    if archive is not None and hasattr(archive, "fs") and hasattr(archive, "path"):
+        return _origin(archive.fs, archive.path, archive)
+    return system, path
+
+
+def _open_source(
+    url: str, options: Mapping[str, Any], timeout: float | None, retries: int | None
+) -> _Source:
+    from fsspec.core import url_to_fs
+
+    protocol, _, rest = url.partition(":")
+    if protocol.lower() in {"http", "https"}:
         import fsspec
 
-        return fsspec.filesystem(url.partition("://")[0].lower(), **storage_options)
-    except ImportError as error:
-        msg = (
-            f"{name} cannot be read without an optional library ({error}); for http and s3: "
-            "pip install 'ndx-simulation-output[remote]'"
+        system = fsspec.filesystem(protocol.lower(), **options)
+        return _WebFile(system, url, _TIMEOUT if timeout is None else timeout)
+    options = _with_limits(_last_protocol(url), options, timeout, retries)
+    if protocol.lower() in {"blockcache", "filecache", "cached"}:
+        options = {"check_files": True} | options
+    system, path = url_to_fs(f"{protocol.lower()}:{rest}", **options)
+    if getattr(system, "check_files", False):
+        _tell_versions_apart(system.fs)
+    return _SystemFile(system, path)
+
+
+def _tell_versions_apart(system: Any) -> None:
+    """Make caches of fsspec drop what they hold of an older version of a file on a web server."""
+    if "https" in system.protocol:
+        system.ukey = lambda path: str(_facts(system, path))
+
+
+def _with_limits(
+    protocol: str, options: Mapping[str, Any], timeout: float | None, retries: int | None
+) -> dict[str, Any]:
+    """Return options of fsspec with those by which the file system of ``protocol`` has limits."""
+    given = dict(options)
+    limits: dict[str, Any] = {}
+    if protocol in {"http", "https"}:
+        import aiohttp
+
+        seconds = _TIMEOUT if timeout is None else timeout
+        limit = aiohttp.ClientTimeout(total=None, sock_connect=seconds, sock_read=seconds)
+        limits = {"timeout": limit}
+    elif protocol in {"s3", "s3a"}:
+        config: dict[str, Any] = (
+            {} if timeout is None else {"connect_timeout": timeout, "read_timeout": timeout}
         )
-        raise MissingDependencyError(msg) from error
+        config |= {} if retries is None else {"retries": {"max_attempts": retries}}
+        limits = {"config_kwargs": config | given.pop("config_kwargs", {})} if config else {}
+    elif timeout is not None:
+        given["timeout"] = timeout
+    return given | ({protocol: {**limits, **given.get(protocol, {})}} if limits else {})
+
+
+def _last_protocol(url: str) -> str:
+    """Return the protocol of a URL, or of the last in a chain: that of the server."""
+    return _CHAIN.split(url)[-1].partition(":")[0].lower()
+
+
+def _limit(options: dict[str, Any], name: str, least: float) -> Any:
+    """Remove a number from ``options`` and return it, or None; raise SourceError if it is not."""
+    value = options.pop(name, None)
+    if value is None or (isinstance(value, (int, float)) and least <= value < _LONGEST_LIMIT):
+        return value
+    msg = f"storage_options: {name} is {value!r}; expected a number from {least:g} on"
+    raise SourceError(msg)
 
 
 @contextmanager
@@ -150,38 +559,46 @@ def _no_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-@contextmanager
-def _errors_of(name: str) -> Iterator[None]:
-    """Convert the errors of fsspec and its libraries to a SourceError with file and reason.
-
-    The original error is suppressed: it may contain passwords and signatures.
-    """
-    try:
-        yield
-    except SimulationOutputError:
-        raise
-    except Exception as error:  # noqa: BLE001 - each library of fsspec raises its own
-        msg = f"{name} cannot be read: {_reason(error)}"
-        raise SourceError(msg) from None
+def _refusal(answer: Any, *, is_first: bool) -> _ServerError:
+    """Return the error for an answer of a web server that is not part of the file."""
+    reason = f"the server returned {answer.status} {answer.reason or ''}".rstrip()
+    if answer.status in {401, 403} and not is_first:
+        return _ServerError(f"{reason}; a signed URL or a login may have expired")
+    if answer.status not in _PASSING:
+        return _ServerError(reason)
+    wait = _retry_after(answer.headers.get("Retry-After", "0"))
+    if wait > _LONGEST_PAUSE:
+        return _ServerError(f"{reason}, and asks to wait {wait:.0f} s")
+    return _ServerError(reason, wait=wait)
 
 
-def _reason(error: BaseException) -> str:
-    """Return the message of the original cause, or of the first later one that has a message."""
+def _retry_after(text: str) -> float:
+    """Return the seconds of a header, which gives a number or a date."""
+    if text.strip().isdigit():
+        return float(text)
+    with suppress(TypeError, ValueError):
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    return 0.0
+
+
+def _cause(error: BaseException) -> BaseException:
+    """Return the original cause, or the first later error that has a message."""
     causes = [error]
     while (cause := causes[-1].__cause__) is not None:
         causes.append(cause)
-    first = next((cause for cause in reversed(causes) if str(cause)), error)
-    text = _URL_IN_TEXT.sub("…", str(first)) or type(first).__name__
+    return next((cause for cause in reversed(causes) if str(cause)), error)
+
+
+def _reason(cause: BaseException) -> str:
+    text = " ".join(_URL_IN_TEXT.sub("…", str(cause)).split()) or type(cause).__name__
     if "range requests" in text or "Cannot seek" in text:
-        return "the server does not support byte ranges: download the file"
-    if hasattr(first, "status") and hasattr(first, "message"):
-        return f"the server returned {first.status} {first.message}"
-    return "the file does not exist" if isinstance(first, FileNotFoundError) else text
+        return _NO_RANGES
+    if hasattr(cause, "status") and hasattr(cause, "message"):
+        return f"the server returned {cause.status} {cause.message}"
+    return "the file does not exist" if isinstance(cause, FileNotFoundError) else text
 
 
 def _without_secrets(url: str) -> str:
-    """Return the URL without user, password and query, which may contain a signature."""
-    protocol, _, rest = url.partition("://")
-    host, slash, path = rest.partition("/")
-    path, question, _ = path.partition("?")
-    return f"{protocol}://{host.rpartition('@')[2]}{slash}{path}{question and '?…'}"
+    """Return a URL without users, passwords and queries, which may contain a signature."""
+    links = [_QUERY.sub(r"\1…", _USER.sub("", link)) for link in _CHAIN.split(url)]
+    return "::".join(links)

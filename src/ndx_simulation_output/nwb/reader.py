@@ -231,9 +231,13 @@ def _file_errors(source: Path | RemoteFile) -> Iterator[None]:
     try:
         with file_errors(source):
             yield
-    finally:
-        if isinstance(source, RemoteFile) and source.failure is not None:
-            raise source.failure from None
+    except Exception:
+        if not isinstance(source, RemoteFile) or source.failure is None:
+            raise
+    if isinstance(source, RemoteFile):
+        source.is_opening = False
+        if source.failure is not None:
+            raise SourceError(source.failure)
 
 
 def _read_output(nwbfile: NWBFile, path: Path | RemoteFile) -> SimulationOutput:
