@@ -89,15 +89,14 @@ def refuse_url(path: object) -> None:
 class RemoteFile(io.RawIOBase):
     """A file on a server that h5py can read; ``name`` is its URL without passwords and signatures.
 
-    It caches at most 32 blocks of 1 MiB until it is closed. ``failure`` is the message of the first
-    read error: HDF5 may report it as a missing object. While ``is_opening``, it is the last one.
+    It caches at most 32 blocks of 1 MiB until it is closed.
     """
 
     def __init__(self, source: "_Source", name: str, attempts: "_Attempts") -> None:
         self.name = name
-        # An error would keep, through its traceback, the objects of HDF5 that keep this file.
-        self.failure: str | None = None
-        self.is_opening = True
+        # The message: an error keeps, through its traceback, objects of HDF5 that keep this file.
+        self._failure: str | None = None
+        self._is_opening = True
         self._source = source
         self._size = source.size
         self._attempts = attempts
@@ -124,8 +123,8 @@ class RemoteFile(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """Fill ``buffer`` up to the end of the file; raise SourceError if reading fails."""
-        if self.failure is not None and self.is_opening:
-            raise SourceError(self.failure)
+        if self._failure is not None:
+            raise SourceError(self._failure)
         left = memoryview(buffer).cast("B")
         begin = self._position
         while left and self._position < self._size:
@@ -133,12 +132,21 @@ class RemoteFile(io.RawIOBase):
             try:
                 piece = self._block(number)[start : start + len(left)]
             except SourceError as error:
-                self.failure = self.failure or str(error)
+                self._failure = str(error) if self._is_opening else None
                 raise
             left[: len(piece)] = piece
             left = left[len(piece) :]
             self._position += len(piece)
         return self._position - begin
+
+    def end_opening(self) -> None:
+        """Raise the first error of reading, which HDF5 may have reported as a missing object.
+
+        Until then, it is raised by all reading that follows; afterwards, each reading asks again.
+        """
+        failure, self._failure, self._is_opening = self._failure, None, False
+        if failure is not None:
+            raise SourceError(failure) from None
 
     def close(self) -> None:
         """Close the file and free its blocks."""

@@ -26,7 +26,13 @@ from pynwb.core import NWBDataInterface
 from pynwb.ecephys import ElectricalSeries
 from pynwb.file import LabMetaData
 
-from ndx_simulation_output.errors import ShapeMismatchError, SourceError, file_errors, source_errors
+from ndx_simulation_output.errors import (
+    ShapeMismatchError,
+    SimulationOutputError,
+    SourceError,
+    file_errors,
+    source_errors,
+)
 from ndx_simulation_output.nwb.arrays_reading import read_group, restore_group
 from ndx_simulation_output.nwb.metadata import read_session
 from ndx_simulation_output.nwb.network_state import read_state
@@ -153,6 +159,8 @@ def read(source: Path | RemoteFile) -> SimulationOutput:
             stack.enter_context(source)
         io = stack.enter_context(open_nwb(source))
         output = _read_output(read_contents(io, source), source)
+        if isinstance(source, RemoteFile):
+            source.end_opening()
         return replace(output, close=stack.pop_all().close)
 
 
@@ -231,13 +239,10 @@ def _file_errors(source: Path | RemoteFile) -> Iterator[None]:
     try:
         with file_errors(source):
             yield
-    except Exception:
-        if not isinstance(source, RemoteFile) or source.failure is None:
-            raise
-    if isinstance(source, RemoteFile):
-        source.is_opening = False
-        if source.failure is not None:
-            raise SourceError(source.failure)
+    except SimulationOutputError:
+        if isinstance(source, RemoteFile):
+            source.end_opening()
+        raise
 
 
 def _read_output(nwbfile: NWBFile, path: Path | RemoteFile) -> SimulationOutput:
