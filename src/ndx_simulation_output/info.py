@@ -28,6 +28,7 @@ from ndx_simulation_output.recording import (
 from ndx_simulation_output.recording.ids import count_distinct
 from ndx_simulation_output.recording.units import unit_label
 from ndx_simulation_output.recording.views import Joined
+from ndx_simulation_output.storage.raw_files import is_hdf5
 
 _MOST_CHARACTERS = 200
 _MOST_ATTRIBUTES = 20
@@ -155,7 +156,7 @@ def _storage_facts(data: Any) -> _Facts | None:
         data = data.array
     if isinstance(data, Joined):
         return _joined_storage_facts(list(map(_storage_facts, data.arrays)))
-    if not hasattr(data, "chunks"):
+    if not (hasattr(data, "stored_bytes") or is_hdf5(data)):
         return None
     stored = data.stored_bytes if hasattr(data, "stored_bytes") else data.id.get_storage_size()
     compression = data.compression

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from pynwb import NWBHDF5IO
 
 from ndx_simulation_output.errors import SourceError, source_errors
+from ndx_simulation_output.nwb.series import array_of
 from ndx_simulation_output.recording import ArrayAxis, ArrayGroup, ArrayWithAxes, LazyArray
 from ndx_simulation_output.recording.arrays import LazyArrayBase
+from ndx_simulation_output.storage.raw_files import is_hdf5
 
 UNKNOWN_UNIT = "unknown"
 """Unit of a time series whose array has no unit, since NWB requires one."""
@@ -55,16 +57,16 @@ def _source_of(container: Any) -> str:
 
 def _data_of(item: Any) -> LazyArray:
     """Return the values of an array or axis, in memory or lazily from the file."""
+    where = f"{item.neurodata_type} {item.name!r}"
     data = item.data.data if isinstance(item.data, DataIO) else item.data
     if not isinstance(data, np.generic) and hasattr(data, "dtype"):
-        found: LazyArray = data
-        return found
+        return array_of(data, where)
     io = item.get_read_io()
     if isinstance(io, NWBHDF5IO):
         # hdmf reads arrays of shape () and (1,) as scalars, so get the shape from the file.
         path = io.manager.get_builder(item).path.removeprefix("root/")
-        return io._file[path]  # type: ignore[no-any-return]  # noqa: SLF001
-    return np.atleast_1d(np.asarray(data))
+        return array_of(io._file[path], where)  # noqa: SLF001
+    return np.atleast_1d(np.asarray(array_of(data, where)))
 
 
 # Read objects from an open HDF5 file, such as one that is being recorded.
@@ -238,10 +240,9 @@ class _Texts(LazyArrayBase):
 def _decoded(values: LazyArray, attributes: Mapping[str, Any], where: str) -> LazyArray:
     text = _text(attributes, "value_type")
     if not text:
-        is_dataset = isinstance(values, h5py.Dataset)
         # hdmf wraps a dataset of text.
         dataset: Any = getattr(values, "dset", values)
-        is_text = is_dataset and h5py.check_string_dtype(dataset.dtype) is not None
+        is_text = is_hdf5(dataset) and h5py.check_string_dtype(dataset.dtype) is not None
         return _Texts(dataset) if is_text else values
     with source_errors(f"value_type of {where} is {text!r}; expected a type of numpy"):
         return _Decoded(values, np.dtype(text))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pynwb import NWBFile, ProcessingModule, TimeSeries
 from pynwb.ecephys import ElectricalSeries, ElectrodesTable
 
-from ndx_simulation_output.nwb.series import read_times, time_arguments
+from ndx_simulation_output.nwb.series import array_of, read_times, time_arguments
 from ndx_simulation_output.recording import Electrodes, ExtracellularPotential, Unit
 from ndx_simulation_output.recording.views import Matrix
 from ndx_simulation_output.storage.reading import wrap_array
@@ -113,7 +113,7 @@ def read_potential(series: TimeSeries, facts: dict[str, Any], table: Any) -> Ext
 
     ``facts`` are its provenance, and ``table`` is the electrodes table of the file.
     """
-    data = wrap_array(series.data)
+    data = wrap_array(array_of(series.data, f"series {series.name!r}"))
     data = data if len(data.shape) > 1 else Matrix(data)
     channels = facts.pop("channels", None)
     electrode_facts = facts.pop("electrodes", None)

@@ -3,7 +3,6 @@
 from collections.abc import Collection
 from typing import Any
 
-import h5py
 import numpy as np
 from hdmf.common import VectorIndex
 from hdmf.data_utils import DataIO
@@ -21,6 +20,7 @@ from ndx_simulation_output.recording import (
 )
 from ndx_simulation_output.recording.ids import free_name, repeated_values
 from ndx_simulation_output.recording.views import Matrix
+from ndx_simulation_output.storage.raw_files import is_hdf5
 from ndx_simulation_output.storage.reading import wrap_array
 
 
@@ -52,7 +52,7 @@ def read_times(series: TimeSeries, count: int) -> Times:
     """Return the times of the ``count`` rows of a series."""
     if series.rate is not None:
         return RegularTimes(float(series.starting_time or 0.0), float(series.rate), count)
-    return Timestamps(_array(series.timestamps))
+    return Timestamps(array_of(series.timestamps, f"timestamps of {series.name!r}"))
 
 
 def read_series(series: Any) -> Report:
@@ -66,17 +66,14 @@ def read_series(series: Any) -> Report:
 
 
 def _is_read_only(data: Any) -> bool:
-    return isinstance(data, h5py.Dataset) and bool(data.id.valid) and data.file.mode == "r"
+    return is_hdf5(data) and bool(data.id.valid) and data.file.mode == "r"
 
 
 def _read_series(series: Any) -> Report:
     if series.compartments is None:
         msg = f"CompartmentSeries {series.name!r} has no table of compartments"
         raise ShapeMismatchError(msg)
-    data = wrap_array(_array(series.data))
-    if not data.shape:
-        msg = f"CompartmentSeries {series.name!r} has no data yet; write its file first"
-        raise ShapeMismatchError(msg)
+    data = wrap_array(array_of(series.data, f"CompartmentSeries {series.name!r}"))
     if len(data.shape) == 1:
         data = Matrix(data)
     return Report(
@@ -113,17 +110,19 @@ def read_table(table: Any) -> CompartmentTable:
             flat[name] = column_values(table, name)
         elif name not in uneven:
             ragged[name] = column_values(table, name)
-    ids, population = _array(table.id.data), table.population or "unknown"
+    where, population = f"table {table.name!r}", table.population or "unknown"
+    ids = array_of(table.id.data, where)
     if not isinstance(table["number"], VectorIndex):
         # Without an index, every column has one value for each cell: its one compartment.
         return CompartmentTable(population, ids, np.arange(1, len(table) + 1), flat)
-    return CompartmentTable(population, ids, _array(table["number"].data), ragged, flat)
+    return CompartmentTable(population, ids, array_of(table["number"].data, where), ragged, flat)
 
 
 def column_values(table: Any, name: str) -> LazyArray:
     """Return the values of a column, without its index if it is ragged."""
     column = table[name]
-    return _array((column.target if isinstance(column, VectorIndex) else column).data)
+    data = (column.target if isinstance(column, VectorIndex) else column).data
+    return array_of(data, f"column {name!r} of table {table.name!r}")
 
 
 def table_size(table: Any) -> int:
@@ -163,10 +162,17 @@ def repeated_ids(table: Any) -> list[int]:
     return repeated
 
 
-def _array(data: Any) -> LazyArray:
+def array_of(data: Any, where: str) -> LazyArray:
+    """Return the data of an object of pynwb as an array, not yet read if they are in a file.
+
+    Raises ShapeMismatchError, with the name of the object, for an iterator over data.
+    """
     if isinstance(data, DataIO):
         data = data.data
-    array: LazyArray = (
-        data if hasattr(data, "dtype") and hasattr(data, "shape") else np.asarray(data)
-    )
-    return array
+    if not (hasattr(data, "dtype") and hasattr(data, "shape")):
+        found = np.asarray(data)
+        if found.dtype.kind == "O" and not found.shape:
+            msg = f"{where} has no data yet; write its file first"
+            raise ShapeMismatchError(msg)
+        return found
+    return data if is_hdf5(data) else wrap_array(data)

@@ -250,9 +250,13 @@ def is_mapped(array: LazyArray) -> bool:
 
 
 def chunks_of(array: LazyArray) -> tuple[int, int]:
-    """Return the number of rows and columns of a chunk, (1, 1) if the array has no chunks."""
-    chunks = getattr(array, "chunks", None)
-    return (1, 1) if chunks is None else tuple(chunks)
+    """Return the number of rows and columns of a chunk, (1, 1) if the array has no chunks.
+
+    The chunks of a dask array can differ; the largest count.
+    """
+    chunks = getattr(array, "chunks", None) or (1, 1)
+    rows, columns, *_ = *(max(one) if isinstance(one, tuple) else one for one in chunks), 1
+    return rows, columns
 
 
 def size_in_bytes(array: LazyArray) -> int:

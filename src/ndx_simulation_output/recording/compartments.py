@@ -196,12 +196,13 @@ class CompartmentTable:
             return np.asarray(array[0:0])
         first, last = int(columns.min()), int(columns.max())
         values = np.asarray(array[first : last + 1])[columns - first]
-        return _decoded(values)
+        return _in_memory(values)
 
     def cells_of(self, columns: NDArray[np.intp]) -> NDArray[Any]:
         """Return the cell id of each of the compartments ``columns``; shape (compartment,)."""
         ends = np.asarray(self.ends[:], dtype=np.int64)
-        return np.asarray(self.cell_ids[:])[np.searchsorted(ends, columns, side="right")]
+        rows = np.searchsorted(ends, columns, side="right")
+        return _in_memory(np.asarray(self.cell_ids[:])[rows])
 
     def _bounds(
         self, rows: NDArray[np.intp] | None = None
@@ -247,7 +248,8 @@ def _as_texts(values: Iterable[str] | str) -> NDArray[Any]:
     return np.asarray([values] if isinstance(values, str) else list(values), dtype=object)
 
 
-def _decoded(values: NDArray[Any]) -> NDArray[Any]:
+def _in_memory(values: NDArray[Any]) -> NDArray[Any]:
+    """Return values as text and in native byte order, which pandas needs."""
     if values.dtype.kind == "S" or (len(values) and isinstance(values[0], bytes)):
         return np.asarray([value.decode() for value in values], dtype=object)
-    return values
+    return values.astype(values.dtype.newbyteorder("="), copy=False)

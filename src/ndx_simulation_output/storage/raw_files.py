@@ -4,7 +4,7 @@ import mmap
 import os
 from os.path import samestat
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import h5py
 import numpy as np
@@ -48,6 +48,11 @@ def map_file(file: h5py.File) -> MappedFile | None:
         return MappedFile(file)
     except OSError:  # Not every file system can map files.
         return None
+
+
+def is_hdf5(array: object) -> TypeGuard[h5py.Dataset]:
+    """Return True for a dataset of HDF5; False for a subclass with other data, as that of LINDI."""
+    return isinstance(array, h5py.Dataset) and isinstance(array.id, h5py.h5d.DatasetID)
 
 
 def is_at_path(file: h5py.File) -> bool:

@@ -34,18 +34,23 @@ from ndx_simulation_output.storage.datasets import (
 )
 from ndx_simulation_output.storage.links import linked_reader
 from ndx_simulation_output.storage.partitions import default_workers
-from ndx_simulation_output.storage.raw_files import hdf5_lock, is_at_path
+from ndx_simulation_output.storage.raw_files import hdf5_lock, is_at_path, is_hdf5
 
 
 def wrap_array(array: LazyArray) -> LazyArray:
-    """Return an :class:`HDF5Array` or :class:`ZarrArray` for an array in a file, else ``array``.
+    """Return an array that is read by numpy indexing, and fast if it is in a file.
 
-    Its dimensions are (time, column), or time alone.
+    Datasets of HDF5 with the dimensions (time, column), or time alone, become an
+    :class:`HDF5Array`, arrays of Zarr a :class:`ZarrArray`, and those of other libraries an
+    :class:`OtherArray`.
     """
-    if isinstance(array, h5py.Dataset) and len(array.shape) in {1, 2}:
-        return HDF5Array(array)
+    if is_hdf5(array):
+        return HDF5Array(array) if len(array.shape) in {1, 2} else array
+    if isinstance(array, (np.ndarray, LazyArrayBase)):
+        return array
     # Recognizes arrays of zarr-python 2 and 3 without importing it.
-    return ZarrArray(array) if hasattr(array, "oindex") and hasattr(array, "store") else array
+    is_zarr = hasattr(array, "oindex") and hasattr(array, "store")
+    return ZarrArray(array) if is_zarr else OtherArray(array)
 
 
 class HDF5Array(LazyArrayBase):
@@ -325,6 +330,37 @@ class ZarrArray(LazyArrayBase):
     def _checked(self, read: Callable[[], Any]) -> NDArray[Any]:
         with source_errors(lambda: f"cannot read {self.array.name.strip('/')} of a Zarr store"):
             return np.asarray(read())
+
+
+@dataclass(frozen=True)
+class OtherArray(LazyArrayBase):
+    """A lazy array over an object of another library, of which only slices are read.
+
+    These are, for example, arrays of dask and datasets of LINDI, a subclass of ``h5py.Dataset``
+    that has no HDF5 identifier.
+    """
+
+    array: Any
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of each dimension."""
+        return tuple(self.array.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the values."""
+        dtype: np.dtype[Any] = np.dtype(self.array.dtype)
+        return dtype
+
+    @property
+    def chunks(self) -> Any:
+        """Shape of a chunk, as the object gives it; None if it has none."""
+        return getattr(self.array, "chunks", None)
+
+    def _read(self, slices: tuple[slice, ...]) -> NDArray[Any]:
+        with source_errors(lambda: f"cannot read {place_in_file(self)}"):
+            return np.asarray(self.array[slices])
 
 
 def _codec_name(codec: Any) -> str:

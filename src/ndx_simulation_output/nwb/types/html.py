@@ -55,7 +55,7 @@ def _item(name: Any, value: Any, shown: set[int], *, is_open: bool = False) -> s
         is_new = id(value) not in shown
         shown.add(id(value))
         inner = _try(lambda: _container(value, shown)) if is_new else ""
-    elif hasattr(value, "shape") and hasattr(value, "dtype"):
+    elif hasattr(value, "shape") and hasattr(value, "dtype") and not isinstance(value, np.generic):
         return f"<div>{title}: {_try(lambda: _array(value))}</div>"
     elif isinstance(value, Mapping):
         inner = _items(value.items(), len(value), shown)
