@@ -28,8 +28,9 @@ from ndx_simulation_output import (
 )
 from ndx_simulation_output.cable import simulate
 from ndx_simulation_output.cli import main
-from ndx_simulation_output.errors import MissingDependencyError, SourceError
+from ndx_simulation_output.errors import MissingDependencyError, SourceError, WriteError
 from ndx_simulation_output.nwb import writer
+from ndx_simulation_output.nwb.stream import stream
 from ndx_simulation_output.recording import (
     CompartmentTable,
     RegularTimes,
@@ -164,7 +165,11 @@ def expected_of(files: Path, cell: int = 7) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    "path", ["https://host/run.nwb", "s3://bucket/a.nwb", "gs://b/a", "memory://a"]
+    "path",
+    [
+        *("https://host/run.nwb", "s3://bucket/a.nwb", "gs://b/a", "memory://a"),
+        *("simplecache::s3://bucket/a.nwb", "zip://a.nwb::filecache::https://host/a.zip"),
+    ],
 )
 def test_a_url_of_any_protocol_is_one(path):
     assert is_url(path)
@@ -351,6 +356,57 @@ def test_a_sonata_file_is_to_be_downloaded(server):
 def test_where_a_url_will_not_do_the_error_says_to_download(use, tmp_path):
     with pytest.raises(SourceError, match=r"^https://host/v\.h5 is a URL.*download the file"):
         use("https://me:secret@host/v.h5", tmp_path / "run.nwb")
+
+
+SECRET = "https://me:secret@host/v.nwb?signature=secret"  # noqa: S105 - none
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: convert(path, SECRET),
+        lambda path: convert(path, Path(SECRET), overwrite=True),
+        lambda path: convert(path, SECRET.replace("nwb?", "nwb.zarr?")),
+        lambda path: export_sonata(path, SECRET),
+        lambda _: sonata.write(simulate(duration=0.005), Path(SECRET)),
+        lambda _: stream(SECRET, []).__enter__(),
+    ],
+    ids=["convert", "convert to a Path", "Zarr", "export_sonata", "sonata.write", "stream"],
+)
+def test_a_target_that_is_a_url_is_an_error(write, files, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(WriteError, match=r"^cannot write .*: it is a URL; write a local") as caught:
+        write(files / "run.nwb")
+
+    assert "secret" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("use", [open_output, sonata.read, lambda path: convert(path, "x.nwb")])
+@pytest.mark.parametrize(
+    "path", [[SECRET, SECRET], Path(SECRET), f"zip://v.h5::{SECRET}", f"simplecache::{SECRET}"]
+)
+def test_messages_on_urls_do_not_tell_passwords_and_signatures(use, path):
+    with pytest.raises(SourceError, match="https:/") as caught:
+        use(path)
+
+    assert "secret" not in str(caught.value)
+
+
+def test_options_that_an_nwb_file_does_not_need_are_refused_for_a_url(server):
+    with pytest.raises(SourceError, match=r"^unit cannot be set for http://127.*\?…: an NWB"):
+        open_output(server.url("run.nwb?secret"), unit={"v": "mV"})
+
+
+def test_a_file_of_the_old_namespace_is_read():
+    path = next((Path(__file__).parent / "compatibility" / "golden").glob("simout020_*.nwb"))
+    fsspec.filesystem("memory").put(str(path), "/old.nwb")
+
+    with open_output("memory://old.nwb") as remote, open_output(path) as local:
+        for report in local.reports:
+            traces = remote[report.name].get_traces()
+            assert np.array_equal(traces, report.get_traces(), equal_nan=True)
+        assert local.reports
 
 
 def test_errors_do_not_tell_passwords_and_signatures(server):

@@ -15,6 +15,7 @@ from ndx_simulation_output.errors import (
     SourceError,
     TargetExistsError,
     file_errors,
+    name_of,
 )
 from ndx_simulation_output.files import check_target
 from ndx_simulation_output.formats import SourcePaths, read_source
@@ -112,8 +113,6 @@ def open_output(
     """
     from ndx_simulation_output.nwb import reader
 
-    if is_url(path):
-        return reader.read(open_url(path, storage_options))
     options: dict[str, Any] = {
         "unit": unit,
         "time_unit": time_unit,
@@ -121,6 +120,9 @@ def open_output(
         "population": population,
         "dt": dt,
     }
+    if is_url(path):
+        _refuse_options(path, options)
+        return reader.read(open_url(path, storage_options))
     paths = _as_list(path)
     with _errors_of(paths), ExitStack() as stack:
         for item in paths:
@@ -154,7 +156,8 @@ def _as_list(path: SourcePaths) -> list[str | Path]:
 
 def _refuse_options(path: str | Path, options: Mapping[str, Any]) -> None:
     if names := " and ".join(name for name, value in options.items() if value):
-        msg = f"{names} cannot be set for {path}: an NWB file states its units, times and cells"
+        file = name_of(path)
+        msg = f"{names} cannot be set for {file}: an NWB file states its units, times and cells"
         raise SourceError(msg)
 
 

@@ -1,5 +1,6 @@
 """Errors and warnings of this package, and the conversion of those of libraries."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import PurePath
@@ -137,6 +138,11 @@ DAMAGE = (OSError, RuntimeError, EOFError, MemoryError, BufferError, UnicodeErro
 
 _MOST_CHARACTERS = 400
 
+# Path shortens // to /.
+_URL = re.compile(r"([A-Za-z][\w+.-]+::)*[A-Za-z][\w+.-]+:/")
+_USER = re.compile(r"(:/{1,2})[^/?#]*@")
+_QUERY = re.compile(r"([?#]).+?(?=::[A-Za-z][\w+.-]+:/|$)", re.DOTALL)
+
 
 @contextmanager
 def source_errors(
@@ -165,17 +171,34 @@ def source_errors(
 @contextmanager
 def file_errors(*paths: object) -> Iterator[None]:
     """Convert errors as ``source_errors`` does, and let all name the files ``paths``."""
-    files = ", ".join(map(str, paths))
+    files = ", ".join(map(name_of, paths))
     try:
         with source_errors(f"{files} cannot be read"):
             yield
     except (SourceError, ShapeMismatchError, RecordingError) as error:
-        is_named = any(PurePath(str(path)).name in str(error) for path in paths)
+        is_named = any(PurePath(name_of(path)).name in str(error) for path in paths)
         if is_named and not isinstance(error, RecordingError):
             raise
         msg = str(error) if is_named else f"{files}: {error}"
         kind = SourceError if isinstance(error, RecordingError) else type(error)
         raise kind(msg) from (error.__cause__ or error)
+
+
+def is_like_url(path: object) -> bool:
+    """Return True if the text of ``path`` begins as a URL, also one that is a ``Path``."""
+    return _URL.match(str(path)) is not None
+
+
+def name_of(path: object) -> str:
+    """Return a path as text; of a URL without user, password and query, which may hold a signature.
+
+    Example
+    -------
+    >>> name_of("zip://run.nwb::https://me:secret@host/a.zip?signature=secret")
+    'zip://run.nwb::https://host/a.zip?…'
+
+    """
+    return _QUERY.sub(r"\1…", _USER.sub(r"\1", str(path))) if is_like_url(path) else str(path)
 
 
 def reason_of(error: Exception) -> str:

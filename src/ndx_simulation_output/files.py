@@ -13,7 +13,13 @@ from typing import Any
 
 import h5py
 
-from ndx_simulation_output.errors import SimulationOutputError, TargetExistsError, WriteError
+from ndx_simulation_output.errors import (
+    SimulationOutputError,
+    TargetExistsError,
+    WriteError,
+    is_like_url,
+    name_of,
+)
 
 
 def is_zarr_name(path: Path) -> bool:
@@ -24,6 +30,13 @@ def is_zarr_name(path: Path) -> bool:
 def is_zarr_store(path: Path) -> bool:
     """Return True if ``path`` is a Zarr store, of format version 2 or 3."""
     return any((path / name).is_file() for name in (".zgroup", "zarr.json"))
+
+
+def check_local(path: Path) -> None:
+    """Raise WriteError if ``path`` is a URL, which makes names of directories like any other."""
+    if is_like_url(path) and not path.parent.is_dir():
+        msg = f"cannot write {name_of(path)}: it is a URL; write a local file and upload it"
+        raise WriteError(msg)
 
 
 def check_target(path: Path, *, overwrite: bool) -> None:
@@ -41,6 +54,7 @@ def check_target(path: Path, *, overwrite: bool) -> None:
         msg = f"cannot write {path}: it is a device, pipe or socket; expected the name of a file"
         raise WriteError(msg)
     path = _followed(path)
+    check_local(path)
     if not path.parent.is_dir():
         msg = f"cannot write {path}: the directory {path.parent} does not exist"
         raise WriteError(msg)

@@ -14,7 +14,13 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any, Protocol, TypeGuard, TypeVar
 
-from ndx_simulation_output.errors import MissingDependencyError, SimulationOutputError, SourceError
+from ndx_simulation_output.errors import (
+    MissingDependencyError,
+    SimulationOutputError,
+    SourceError,
+    is_like_url,
+    name_of,
+)
 
 _T = TypeVar("_T")
 _BLOCK_BYTES = 2**20
@@ -29,8 +35,6 @@ _BLOCK_TIMEOUTS = 5
 _PROTOCOL = re.compile(r"([A-Za-z][\w+.-]+::)*[A-Za-z][\w+.-]+://")
 _CHAIN = re.compile(r"::(?=[A-Za-z][\w+.-]+://)")
 """Between the URLs of a chain; an IPv6 address has two colons as well."""
-_USER = re.compile(r"(?<=://)[^/?#]*@")
-_QUERY = re.compile(r"([?#]).*", re.DOTALL)
 _URL_IN_TEXT = re.compile(r"\w+://[^\s'\"]+")
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
 _LONGEST_LIMIT = 1e6
@@ -68,7 +72,7 @@ def open_url(url: str, storage_options: Mapping[str, Any] | None = None) -> "Rem
     Raise MissingDependencyError if a library for the protocol is not installed, and SourceError if
     the file cannot be opened or the server does not support byte ranges.
     """
-    name, options = _without_secrets(url), dict(storage_options or {})
+    name, options = name_of(url), dict(storage_options or {})
     timeout, retries = _limit(options, "timeout", 0.001), _limit(options, "retries", 0)
     has_own = _last_protocol(url) in _WITH_OWN_RETRIES
     attempts = _Attempts(name, 0 if has_own else _RETRIES if retries is None else int(retries))
@@ -76,13 +80,12 @@ def open_url(url: str, storage_options: Mapping[str, Any] | None = None) -> "Rem
     return RemoteFile(source, name, attempts)
 
 
-def refuse_url(path: object) -> None:
+def refuse_url(path: object, *, is_target: bool = False) -> None:
     """Raise SourceError if ``path`` is a URL where a local file is needed."""
-    if is_url(path):
-        msg = (
-            f"{_without_secrets(path)} is a URL; only open_output reads URLs, and only of NWB "
-            "files: download the file first"
-        )
+    if is_like_url(path):
+        needed = "only open_output reads URLs, one string for one NWB file: download the file first"
+        needed = "write a local file and upload it" if is_target else needed
+        msg = f"{name_of(path)} is a URL; {needed}"
         raise SourceError(msg)
 
 
@@ -604,9 +607,3 @@ def _reason(cause: BaseException) -> str:
     if hasattr(cause, "status") and hasattr(cause, "message"):
         return f"the server returned {cause.status} {cause.message}"
     return "the file does not exist" if isinstance(cause, FileNotFoundError) else text
-
-
-def _without_secrets(url: str) -> str:
-    """Return a URL without users, passwords and queries, which may contain a signature."""
-    links = [_QUERY.sub(r"\1…", _USER.sub("", link)) for link in _CHAIN.split(url)]
-    return "::".join(links)

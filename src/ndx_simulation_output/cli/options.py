@@ -16,7 +16,8 @@ class _LocalPath(click.Path):
     """A local path; a URL is refused."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        refuse_url(value)
+        is_target = param is not None and param.name in {"target", "directory"}
+        refuse_url(value, is_target=is_target)
         return super().convert(value, param, ctx)
 
 

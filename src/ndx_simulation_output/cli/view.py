@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from ndx_simulation_output.cli.options import SOURCE_OPTIONS, add_options
+from ndx_simulation_output.cli.options import LOCAL_PATH, SOURCE_OPTIONS, add_options
 from ndx_simulation_output.optional import import_optional
 
 _PUBLIC_WARNING = (
@@ -20,7 +20,7 @@ _PUBLIC_WARNING = (
 
 
 @click.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, required=True, type=LOCAL_PATH)
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=0, help="Port; by default a free one."
 )

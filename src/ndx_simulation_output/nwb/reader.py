@@ -101,12 +101,11 @@ def check_nwb(path: Path) -> None:
 class _OldNamespaceIO(NWBHDF5IO):  # type: ignore[misc]
     """Read a file of the namespace ``simulation_output`` with the present types."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, file: h5py.File) -> None:
         types = get_type_map()
-        with h5py.File(path, "r") as file:
-            others = set(file["specifications"]) - {_OLD_NAMESPACE}
-        NWBHDF5IO.load_namespaces(types, str(path), namespaces=sorted(others))
-        super().__init__(str(path), "r", manager=BuildManager(types))
+        others = set(file["specifications"]) - {_OLD_NAMESPACE}
+        NWBHDF5IO.load_namespaces(types, file=file, namespaces=sorted(others))
+        super().__init__(file=file, mode="r", manager=BuildManager(types))
 
     def read_builder(self) -> GroupBuilder:
         """Return the contents of the file with the present namespace."""
@@ -131,19 +130,19 @@ def open_nwb(source: Path | RemoteFile) -> HDMFIO:
     with source_errors(f"{source} cannot be read as NWB"):
         if isinstance(source, Path) and source.is_dir():
             return open_store(source)
-        if isinstance(source, Path):
-            is_old = is_of_old_namespace(source)
-            return _OldNamespaceIO(source) if is_old else NWBHDF5IO(str(source), "r")
-        return _open_remote(source)
+        if isinstance(source, Path) and not is_of_old_namespace(source):
+            return NWBHDF5IO(str(source), "r")
+        return _open_hdf5(source)
 
 
-def _open_remote(source: RemoteFile) -> NWBHDF5IO:
+def _open_hdf5(source: Path | RemoteFile) -> NWBHDF5IO:
     with ExitStack() as stack:
         file = stack.enter_context(h5py.File(source, "r"))
         if "nwb_version" not in file.attrs:
             msg = f"{source} is not an NWB file of version 2; download files of other formats first"
             raise SourceError(msg)
-        io = NWBHDF5IO(file=file, mode="r")
+        is_old = _OLD_NAMESPACE in file.get("specifications", ())
+        io = _OldNamespaceIO(file) if is_old else NWBHDF5IO(file=file, mode="r")
         stack.pop_all()
         return io
 

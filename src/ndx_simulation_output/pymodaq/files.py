@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pynwb import NWBHDF5IO
 
 from ndx_simulation_output.errors import SimulationOutputError, SourceError
-from ndx_simulation_output.files import atomic_hdf5, write_errors
+from ndx_simulation_output.files import atomic_hdf5, check_local, write_errors
 from ndx_simulation_output.nwb.arrays_hdf5 import (
     HowStored,
     clean_text,
@@ -501,6 +501,7 @@ def _free_path(path: Path) -> Path:
 def _open_file(
     path: Path, raw: ArrayGroup, session: Mapping[str, Any], *, new_file: bool
 ) -> JournaledFile:
+    check_local(path)
     with write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         if new_file or not path.exists():

@@ -15,6 +15,7 @@ from ndx_simulation_output.files import (
     AtomicFile,
     atomic_file,
     atomic_hdf5,
+    check_local,
     check_target,
     write_errors,
 )
@@ -107,6 +108,7 @@ def write(
         msg = f"nothing of this recording can be written as SONATA: {reasons}"
         raise ExportError(msg)
     texts = _texts(output, directory)
+    check_local(directory)
     with write_errors(directory):
         directory.mkdir(parents=True, exist_ok=True)
     for path in [*plan, *texts]:
