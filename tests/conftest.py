@@ -15,6 +15,11 @@ import pytest
 from hdmf.build import BuildManager
 from hypothesis import HealthCheck, settings
 
+if os.environ.get("NDX_SYSTEM") == "windows":
+    from tests.windows import pretend
+
+    pretend()
+
 # They import simulators, which may not be there, and have no doctests.
 collect_ignore_glob = ["annarchy/[!t]*.py", "neuron/[!t]*.py", "sonata/running.py"]
 

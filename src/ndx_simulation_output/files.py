@@ -108,7 +108,7 @@ def _copy_permissions(path: Path, temporary: Path) -> None:
     """Create an empty file with the permissions of ``path`` and, if possible, its owner."""
     found = path.stat()
     os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    with suppress(OSError):  # Only root can give files to others.
+    with suppress(OSError, AttributeError):  # Only root can give files to others, on POSIX.
         os.chown(temporary, found.st_uid, found.st_gid)
     temporary.chmod(stat.S_IMODE(found.st_mode))
 

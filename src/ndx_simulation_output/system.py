@@ -4,12 +4,15 @@ import ctypes
 import errno
 import os
 import platform
+import re
 import sys
 import threading
+import unicodedata
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +29,10 @@ msvcrt: Any = _msvcrt
 _MOST_BYTES = 2**30
 """macOS refuses to read or write more than 2 GiB at once."""
 _LOCKED_BYTE = 2**31 - 2
-"""On Windows nobody else can read or write a locked byte: one that a short file does not have."""
+"""On Windows no other process can read or write a locked byte: one that a journal lacks."""
 _ZEROS = bytes(2**20)
+_NOT_IN_NAMES = re.compile(r'[<>:"/\\|?*\x00-\x1f]|[. ]$')
+_DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9]|conin\$|conout\$) *(\.|$)", re.IGNORECASE)
 _position = threading.Lock()
 
 
@@ -116,10 +121,10 @@ def reserve(path: Path, start: int, length: int) -> None:
 def lock_file(number: int, *, shared: bool) -> bool | None:
     """Lock a file descriptor as HDF5 does; return False if another process has locked it.
 
-    Return None where there are no locks: on file systems without them, and shared ones on Windows.
+    Return None where there are no locks: on Windows, and on file systems without them.
     """
     if fcntl is None:
-        return _lock_byte(number) if msvcrt is not None and not shared else None
+        return None
     try:
         fcntl.flock(number, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -129,12 +134,17 @@ def lock_file(number: int, *, shared: bool) -> bool | None:
     return True
 
 
-def _lock_byte(number: int) -> bool:
+def lock_journal(number: int, *, shared: bool) -> bool | None:
+    """Lock a file that HDF5 does not open, as ``lock_file`` does; on Windows never shared."""
+    if msvcrt is None:
+        return lock_file(number, shared=shared)
     os.lseek(number, _LOCKED_BYTE, os.SEEK_SET)
     try:
         msvcrt.locking(number, msvcrt.LK_NBLCK, 1)
-    except OSError:
+    except PermissionError:
         return False
+    except OSError:
+        return None
     return True
 
 
@@ -143,6 +153,39 @@ def unlock_file(number: int) -> None:
     if fcntl is not None:
         with suppress(OSError):
             fcntl.flock(number, fcntl.LOCK_UN)
+
+
+def portable_names(wanted: Iterable[str]) -> dict[str, str]:
+    """Return for each name of a file one that all systems allow and tell apart.
+
+    Windows reserves characters and names; Windows and macOS ignore case.
+
+    Example
+    -------
+    >>> portable_names(["v.h5", "V.h5", "a:b.h5", "con.h5"])
+    {'v.h5': 'v.h5', 'V.h5': 'V_2.h5', 'a:b.h5': 'a_b.h5', 'con.h5': '_con.h5'}
+
+    """
+    wanted = sorted(dict.fromkeys(wanted), key=lambda name: _portable(name) != name)
+    names, used, others = {}, set[str](), set(map(_same, wanted))
+    for name in wanted:
+        first = Path(_portable(name))
+        numbered = (f"{first.stem}_{number}{first.suffix}" for number in count(2))
+        free = (one for one in numbered if _same(one) not in used | others)
+        found = first.name if _same(first.name) not in used else next(free)
+        used.add(_same(found))
+        names[name] = found
+    return names
+
+
+def _portable(name: str) -> str:
+    name = _NOT_IN_NAMES.sub("_", name)
+    return f"_{name}" if _DEVICE.match(name) else name
+
+
+def _same(name: str) -> str:
+    """Return what is equal for names that some system takes for one."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def processors() -> tuple[int, ...]:
@@ -197,7 +240,7 @@ class Process:
 
 def _start(number: int) -> str | None:
     """Return when a process started, "" if that is unknown, None if it does not run."""
-    if not hasattr(os, "getuid"):  # On Windows, os.kill would end it.
+    if not hasattr(os, "killpg"):  # On Windows, os.kill would end it.
         return ""
     try:
         os.kill(number, 0)

@@ -423,3 +423,23 @@ def test_spikes_of_cells_added_in_nwb_are_not_forced_into_the_ids_of_the_source(
 
     with h5py.File(tmp_path / "back" / "s.h5") as back:
         assert back["spikes/pop/node_ids"][:].tolist() == [301, 302]
+
+
+def test_names_that_other_systems_refuse_or_take_for_one_are_changed_and_told(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "run").mkdir()
+    for value, name in enumerate(["V", "v", "a:b"]):
+        report(data=np.full((3, 3), value, "f4")).write(tmp_path / "run" / f"{name}.h5")
+
+    convert(tmp_path / "run", tmp_path / "run.nwb", metadata=SESSION)
+    written = export_sonata(tmp_path / "run.nwb", tmp_path / "out")
+
+    assert sorted(path.name for path in written.files) == ["V.h5", "a_b.h5", "v_2.h5"]
+    assert written.left_out == [
+        "the name v.h5: not every system has such a file beside the others; written as v_2.h5",
+        "the name a:b.h5: not every system has such a file beside the others; written as a_b.h5",
+    ]
+    for value, name in enumerate(["V", "v_2", "a_b"]):
+        with h5py.File(tmp_path / "out" / f"{name}.h5") as file:
+            assert (file["report/pop/data"][()] == value).all()

@@ -1,7 +1,6 @@
 """Nothing is taken from a process that may still write it, whether or not there are file locks."""
 
 import errno
-import fcntl
 import json
 import os
 import signal
@@ -35,6 +34,9 @@ HEAD_BYTES = 1024
 FREE, REFUSED = "free", "refused"
 
 
+with_locks = pytest.mark.skipif(system.fcntl is None, reason="this system has no flock")
+
+
 @pytest.fixture
 def no_locks(monkeypatch) -> None:
     """Let ``flock`` fail, as on Lustre that is mounted without the option flock."""
@@ -42,7 +44,8 @@ def no_locks(monkeypatch) -> None:
     def flock(*_: object) -> None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
 
-    monkeypatch.setattr(fcntl, "flock", flock)
+    if system.fcntl is not None:
+        monkeypatch.setattr(system.fcntl, "flock", flock)
 
 
 @contextmanager
@@ -93,7 +96,7 @@ CASES = {
 @pytest.mark.skipif(not HERE.start, reason="this system does not tell when a process started")
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("age", [0, 10**6, -(10**6)], ids=["now", "old", "future"])
-@pytest.mark.parametrize("has_locks", [True, False])
+@pytest.mark.parametrize("has_locks", [pytest.param(True, marks=with_locks), False])
 def test_a_process_that_may_live_is_not_robbed(name, age, has_locks, tmp_path, request):
     path, (process, *expected) = tmp_path / "run.nwb", CASES[name]
     leave(path, process, has_locks=has_locks)
@@ -134,6 +137,7 @@ def test_an_ended_process_is_not_alive_and_a_suspended_one_is(tmp_path):
             pass
 
 
+@with_locks
 @pytest.mark.parametrize(
     "damage", [lambda data: data[HEAD_BYTES:], lambda data: b"NDXW[" + data[5:]]
 )
@@ -180,6 +184,7 @@ def test_two_objects_do_not_write_one_file_without_locks(tmp_path):
         assert list(file) == ["made", "more"]
 
 
+@with_locks
 @pytest.mark.parametrize("locking", ["FALSE", "0"])
 def test_a_file_that_changes_is_not_read_by_who_does_not_lock(locking, tmp_path, monkeypatch):
     with create_journaled(tmp_path / "run.nwb") as (file, journaled):
@@ -192,18 +197,19 @@ def test_a_file_that_changes_is_not_read_by_who_does_not_lock(locking, tmp_path,
             pass
 
 
+@with_locks
 def test_a_reader_does_not_wait_for_a_suspended_writer_without_end(tmp_path, monkeypatch):
     monkeypatch.setattr(journals, "_LOCK_SECONDS", 0.05)
     with create_journaled(tmp_path / "run.nwb") as (file, journaled):
         file.flush()
         journaled.commit()
-        fcntl.flock(journaled.fileno(), fcntl.LOCK_EX)
+        assert system.lock_file(journaled.fileno(), shared=False)
         with (
             pytest.raises(SourceError, match=r"stays locked by process .*; is it suspended\?"),
             pause_writer(file.path),
         ):
             pass
-        fcntl.flock(journaled.fileno(), fcntl.LOCK_UN)
+        system.unlock_file(journaled.fileno())
 
 
 def test_a_stream_whose_journal_was_removed_ends(tmp_path):

@@ -33,6 +33,7 @@ from ndx_simulation_output.sonata.reports import write_report
 from ndx_simulation_output.sonata.series import TRIPLE
 from ndx_simulation_output.sonata.spikes import write_spikes
 from ndx_simulation_output.sonata.text_files import electrodes_text
+from ndx_simulation_output.system import portable_names
 
 Dialect = Literal["allen", "bbp"]
 
@@ -100,14 +101,22 @@ def write(
     total = sum(size_in_bytes(report.data) for report in output.reports)
     total += sum(size_in_bytes(potential.data) for potential in output.potentials)
     done = progress_of(progress, total)
-    plan: dict[Path, list[_PlannedRecording]] = {}
+    planned: dict[str, list[_PlannedRecording]] = {}
     for recording in _plan_recordings(output, dialect, dtype, written.left_out, done):
-        plan.setdefault(directory / recording.file_name, []).append(recording)
-    if not plan:
+        planned.setdefault(recording.file_name, []).append(recording)
+    if not planned:
         reasons = "; ".join([*output.notes, *written.left_out]) or "it is empty"
         msg = f"nothing of this recording can be written as SONATA: {reasons}"
         raise ExportError(msg)
-    texts = _texts(output, directory)
+    named_texts = _texts(output)
+    names = portable_names([*planned, *named_texts])
+    written.left_out += [
+        f"the name {name}: not every system has such a file beside the others; written as {other}"
+        for name, other in names.items()
+        if name != other
+    ]
+    plan = {directory / names[name]: recordings for name, recordings in planned.items()}
+    texts = {directory / names[name]: text for name, text in named_texts.items()}
     check_local(directory)
     with write_errors(directory):
         directory.mkdir(parents=True, exist_ok=True)
@@ -243,15 +252,15 @@ def _potential_files(potentials: Sequence[ExtracellularPotential]) -> Iterator[s
         yield f"{stem}.h5"
 
 
-def _texts(output: SimulationOutput, directory: Path) -> dict[Path, str]:
+def _texts(output: SimulationOutput) -> dict[str, str]:
     """Return the text files: electrodes, and the configuration if it is in SONATA's format."""
     texts = {}
     for potential in output.potentials:
         if potential.electrodes is not None:
             name = potential.electrodes.provenance.get("file") or f"{potential.name}_electrodes.csv"
-            texts[directory / Path(name).name] = electrodes_text(potential.electrodes)
+            texts[Path(name).name] = electrodes_text(potential.electrodes)
     if output.run.configuration is not None and _is_sonata_config(output.run.configuration):
-        texts[directory / "simulation_config.json"] = output.run.configuration
+        texts["simulation_config.json"] = output.run.configuration
     return texts
 
 

@@ -16,7 +16,14 @@ from weakref import WeakSet
 
 from ndx_simulation_output.errors import SourceError
 from ndx_simulation_output.files import find_partials
-from ndx_simulation_output.system import Process, lock_file, open_file, read_at, write_at
+from ndx_simulation_output.system import (
+    Process,
+    lock_file,
+    lock_journal,
+    open_file,
+    read_at,
+    write_at,
+)
 
 _crc32: Any = zlib.crc32
 with suppress(ImportError):
@@ -182,7 +189,7 @@ class Journal:
 
     def _acquire(self, *, is_new: bool, force: bool) -> bool:
         """Lock the file; return False if that is not possible."""
-        locked = lock_file(self._number, shared=False)
+        locked = lock_journal(self._number, shared=False)
         writer = None if is_new and locked is not False else _writer(self._number, locked=locked)
         if writer is not None and not (force and not writer.is_certain):
             raise BlockingIOError(writer)
@@ -315,7 +322,7 @@ def find_writer(path: Path) -> Writer | None:
     except OSError:
         return None
     try:
-        return _writer(number, locked=lock_file(number, shared=True))
+        return _writer(number, locked=lock_journal(number, shared=True))
     finally:
         os.close(number)
 

@@ -36,7 +36,12 @@ def link_dataset(group: h5py.Group, name: str, source: LazyArray, directory: Pat
         why = "is not an HDF5 dataset" if dataset is None else "has its columns in another order"
         msg = f"{name} cannot be linked: its source {why}; convert it without link"
         raise LayoutError(msg)
-    path = os.path.relpath(Path(dataset.file.filename).resolve(), directory.resolve())
+    try:
+        path = os.path.relpath(Path(dataset.file.filename).resolve(), directory.resolve())
+    except ValueError as error:
+        msg = f"{name} cannot be linked: {error}; convert it without link"  # Another drive.
+        raise LayoutError(msg) from error
+    path = Path(path).as_posix()  # HDF5 on Windows takes them too.
     virtual = h5py.VirtualSource(
         _escaped(path), _escaped(dataset.name), dataset.shape, dataset.dtype
     )

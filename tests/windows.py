@@ -1,0 +1,106 @@
+"""Let a test run meet what Windows lacks and refuses: NDX_SYSTEM=windows pytest tests/storage.
+
+Calls that only POSIX has are removed, and names of files and open files are treated as Windows
+does. That is all: paths, line ends and the file system stay those of this system, and the processes
+that a test starts are not affected.
+"""
+
+import errno
+import importlib
+import mmap
+import os
+import re
+import struct
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+_POSIX_CALLS = [
+    *("chown", "fchmod", "fchown", "fork", "killpg", "lockf", "memfd_create", "posix_fadvise"),
+    *("posix_fallocate", "pread", "preadv", "pwrite", "pwritev", "sched_getaffinity", "statvfs"),
+]
+_WRITING = os.O_WRONLY | os.O_RDWR
+_FORBIDDEN = re.compile(r'[<>:"|?*\\\x00-\x1f]|[. ]$')
+_RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
+_IGNORED = ("/proc/", "/sys/", "/dev/null", "/dev/tty")
+
+
+def pretend() -> None:
+    """Change this process for good, after libraries have found what they need."""
+    for library in ("hdmf", "pandas", "pynwb", "scipy.io"):
+        importlib.import_module(library)
+    for name in _POSIX_CALLS:
+        if hasattr(os, name):
+            delattr(os, name)
+    for name in dir(mmap):
+        if name.startswith("MADV_"):
+            delattr(mmap, name)
+    sys.modules["msvcrt"] = SimpleNamespace(locking=_locking(), LK_NBLCK=2)
+    sys.modules["fcntl"] = None  # type: ignore[assignment]
+    sys.addaudithook(_watch)
+
+
+def _locking() -> Callable[[int, int, int], None]:
+    """Return ``msvcrt.locking``, made of Linux's locks of open files."""
+    import fcntl
+
+    def locking(number: int, mode: int, length: int) -> None:
+        assert mode == 2
+        start, what = os.lseek(number, 0, os.SEEK_CUR), fcntl.F_WRLCK
+        if not fcntl.fcntl(number, fcntl.F_GETFL) & _WRITING:
+            what = fcntl.F_RDLCK  # Linux refuses the other for files that are only read.
+        try:
+            lock = struct.pack("hhqqi", what, os.SEEK_SET, start, length, 0)
+            fcntl.fcntl(number, fcntl.F_OFD_SETLK, lock)
+        except BlockingIOError as error:
+            raise PermissionError(errno.EACCES, "Permission denied") from error
+
+    return locking
+
+
+def _watch(event: str, words: tuple[Any, ...]) -> None:
+    """Raise what Windows raises; Python calls this before it opens, renames and removes files."""
+    if event == "open" and isinstance(words[0], (str, bytes, os.PathLike)):
+        path, mode, flags = words
+        if set(mode or "") & set("wax+") or (flags or 0) & _WRITING:
+            _check_new(path)
+    elif event == "os.mkdir":
+        _check_new(words[0])
+    elif event in {"os.rename", "os.link"}:
+        _check_new(words[1])
+        if event == "os.rename":
+            _check_closed(words[0])
+            _check_closed(words[1])
+    elif event == "os.remove":
+        _check_closed(words[0])
+
+
+def _check_new(path: Any) -> None:
+    """Refuse names that Windows refuses, and those that differ from others only in case."""
+    full = Path(os.fsdecode(path)).absolute()
+    if str(full).startswith(_IGNORED):
+        return
+    if _FORBIDDEN.search(str(full)) or _RESERVED.fullmatch(full.name):
+        raise OSError(errno.EINVAL, "no file of Windows has this name", str(full))
+    if os.path.lexists(full) or not full.parent.is_dir():
+        return
+    for other in full.parent.iterdir():
+        if other.name.casefold() == full.name.casefold():
+            raise FileExistsError(errno.EEXIST, f"on Windows this is {other.name}", str(full))
+
+
+def _check_closed(path: Any) -> None:
+    """Refuse to rename, replace or remove what is open or mapped in this process."""
+    full = Path(os.fsdecode(path)).absolute()
+    if str(full).startswith(_IGNORED) or full.is_symlink() or not full.exists():
+        return
+    maps = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
+    used = {line.split(maxsplit=5)[-1] for line in maps}
+    for number in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            used.add(str(number.readlink()))
+    if any(one == str(full) or one.startswith(f"{full}/") for one in used):
+        raise PermissionError(errno.EACCES, "on Windows an open file stays in its place", str(full))
