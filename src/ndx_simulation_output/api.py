@@ -46,6 +46,7 @@ class OpeningOptions(TypedDict, total=False):
     compartments: Mapping[str, str] | None
     population: str | None
     dt: float | None
+    trust: bool
     storage_options: Mapping[str, Any] | None
 
 
@@ -57,6 +58,7 @@ def open_output(
     compartments: Mapping[str, str] | None = None,
     population: str | None = None,
     dt: float | None = None,
+    trust: bool = False,
     storage_options: Mapping[str, Any] | None = None,
 ) -> SimulationOutput:
     """Open the output of a simulation or an instrument, or an NWB file, without reading the data.
@@ -85,14 +87,17 @@ def open_output(
         Name of the population of SONATA spikes that do not name one.
     dt
         Time step in ms of SONATA data without times, or of a network of ANNarchy.
+    trust
+        Whether an HDF5 file may refer to files outside its folder, such as those that ``link`` made
+        do, and declare far more data than it stores.
     storage_options
         Options of fsspec for a URL, such as credentials.
 
     Raises
     ------
     SourceError
-        If a source cannot be read, contradicts its format, or contains no recorded activity, or if
-        an option does not apply to the format.
+        If a source cannot be read, contradicts its format, or contains no recorded activity, if it
+        needs ``trust``, or if an option does not apply to the format.
     ShapeMismatchError
         If a mapping does not fit its data, or if reports to be merged differ in rows, times, unit,
         type or columns.
@@ -122,7 +127,7 @@ def open_output(
     }
     if is_url(path):
         _refuse_options(path, options)
-        return reader.read(open_url(path, storage_options))
+        return reader.read(open_url(path, storage_options), trust=trust)
     paths = _as_list(path)
     with _errors_of(paths), ExitStack() as stack:
         for item in paths:
@@ -130,8 +135,8 @@ def open_output(
         nwb_files = [item for item in paths if reader.is_nwb(Path(item))]
         if nwb_files:
             _refuse_options(nwb_files[0], options)
-            return reader.read_merged([Path(item) for item in paths])
-        return read_source(paths, **options)
+            return reader.read_merged([Path(item) for item in paths], trust=trust)
+    return read_source(paths, trust=trust, **options)
 
 
 def existing(path: str | Path) -> Path:
@@ -357,6 +362,7 @@ def export_sonata(
     dialect: "Dialect | None" = None,
     dtype: str | None = None,
     overwrite: bool = False,
+    trust: bool = False,
     progress: Progress | None = None,
 ) -> "Written":
     """Write the reports, spikes and extracellular potentials of an NWB file as SONATA files.
@@ -376,6 +382,8 @@ def export_sonata(
         Type of the data of reports, ``float32`` or ``float64``. The default is the recorded type.
     overwrite
         Whether to replace existing files.
+    trust
+        As for ``open_output``.
     progress
         Called with the number of bytes done since the last call, and the total number.
 
@@ -399,7 +407,7 @@ def export_sonata(
     from ndx_simulation_output.nwb import reader
 
     reader.check_nwb(existing(path))
-    with reader.read(Path(path)) as output, _errors_of(path):
+    with reader.read(Path(path), trust=trust) as output, _errors_of(path):
         written = sonata.write(
             output,
             Path(directory),
@@ -421,6 +429,7 @@ def export_annarchy(
     connectivity: bool = False,
     delay_unit: "DelayUnit" = "ms",
     overwrite: bool = False,
+    trust: bool = False,
 ) -> Converted:
     """Write the state of a network as a file that ANNarchy 4.8 and 5.0 load.
 
@@ -446,6 +455,8 @@ def export_annarchy(
         versions.
     overwrite
         Whether to replace an existing target.
+    trust
+        As for ``open_output``.
 
     Raises
     ------
@@ -469,7 +480,7 @@ def export_annarchy(
     """
     from ndx_simulation_output.annarchy.writing import write
 
-    with open_output(path) as output, _errors_of(path):
+    with open_output(path, trust=trust) as output, _errors_of(path):
         network = _state_of(output, state, path)
         form: Form = "network"
         if part is not None or connectivity:

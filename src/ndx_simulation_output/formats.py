@@ -42,7 +42,9 @@ class Format:
 
     def read(self, path: Path, options: Mapping[str, Any]) -> SimulationOutput:
         """Read a file; raise SourceError if an option does not apply to the format."""
-        if unknown := sorted(set(options) - self.options):
+        # Only HDF5 files refer to others.
+        options = {name: options[name] for name in options if self.is_hdf5 or name != "trust"}
+        if unknown := sorted(set(options) - self.options - {"trust"}):
             msg = f"{path} is a file of {self.name}, which has no option {unknown[0]}"
             raise SourceError(msg)
         if not self.module:
@@ -84,8 +86,11 @@ def _is_pickle(start: bytes) -> bool:
 
 def _is_neuronvisio(root: h5py.Group) -> bool:
     """Return True if there is a group ``results``, and a geometry or PyTables' version."""
-    has_mark = "geometry" in root or "PYTABLES_FORMAT_VERSION" in root.attrs
-    return has_mark and isinstance(root.get("results"), h5py.Group)
+    # A file that a link leads to is not opened.
+    links = [root.get(name, getlink=True) for name in ("results", "geometry")]
+    results, geometry = (isinstance(link, h5py.HardLink) for link in links)
+    has_mark = geometry or "PYTABLES_FORMAT_VERSION" in root.attrs
+    return results and has_mark and root.get("results", getclass=True) is h5py.Group
 
 
 def _is_pymodaq(root: h5py.Group) -> bool:
@@ -156,4 +161,8 @@ def read_as(name: str, path: Path, **options: Mapping[str, str] | float | None) 
 
 
 def _set_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if value not in (None, {})}
+    return {
+        name: value
+        for name, value in options.items()
+        if value is not False and value not in (None, {})
+    }

@@ -13,7 +13,13 @@ from pynwb import NWBHDF5IO, validate
 
 from ndx_simulation_output import StorageOptions, convert, export_sonata, open_output
 from ndx_simulation_output.api import plan_layouts
-from ndx_simulation_output.errors import LayoutError, QuantizeError, SourceError, UnitError
+from ndx_simulation_output.errors import (
+    LayoutError,
+    QuantizeError,
+    SimulationOutputWarning,
+    SourceError,
+    UnitError,
+)
 from tests.sonata.making import SESSION, File, report
 
 DATA = "report/pop/data"
@@ -109,7 +115,8 @@ class TestLink:
     def test_the_file_holds_no_data_and_refers_to_them_relatively(self, tmp_path, monkeypatch):
         report = source(tmp_path / "sources" / "v.h5")
         (tmp_path / "nwb").mkdir()
-        target = converted(report, tmp_path / "nwb" / "v.nwb", storage=StorageOptions(link=True))
+        with pytest.warns(SimulationOutputWarning, match=r"linked to \.\./sources/v\.h5, outside"):
+            target = converted(report, tmp_path / "nwb/v.nwb", storage=StorageOptions(link=True))
 
         monkeypatch.chdir("/")
 

@@ -53,6 +53,7 @@ from ndx_simulation_output.recording import (
     Unit,
 )
 from ndx_simulation_output.recording.ids import free_name
+from ndx_simulation_output.storage.sources import open_source
 
 _SPIKES = ("spike", "axon_spike")
 
@@ -670,7 +671,7 @@ def _saved_variables(
         yield None, variable, _matrix(load_npy(path))
         return
     with source_errors(f"{path} cannot be read as an HDF5 or .npy file"):
-        file = stack.enter_context(h5py.File(path, "r"))
+        file = stack.enter_context(open_source(path))
     for name, found in file.items():
         members = found.items() if isinstance(found, h5py.Group) else [(None, found)]
         for member, data in members:

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import click
 
-from ndx_simulation_output.cli.options import LOCAL_PATH
+from ndx_simulation_output.cli.options import LOCAL_PATH, TRUST_OPTION, add_options
 from ndx_simulation_output.nwb.checks import check_file
 
 
 @click.command()
 @click.argument("file", type=LOCAL_PATH)
-def check(file: Path) -> None:
+@add_options(TRUST_OPTION)
+def check(file: Path, *, trust: bool) -> None:
     """Check an NWB FILE: its schema, the rules of this package, and nwbinspector.
 
     The exit status is 1 if there are errors. Warnings and notes do not change it.
@@ -20,7 +21,7 @@ def check(file: Path) -> None:
     Example:
       ndx-sim check run.nwb
     """
-    findings = check_file(file)
+    findings = check_file(file, trust=trust)
     for finding in findings:
         where = f"{finding.where}: " if finding.where else ""
         click.echo(f"{finding.severity}: {where}{finding.message} ({finding.rule})")

@@ -78,6 +78,12 @@ def _steps(
     return _pairs(ctx, parameter, values) or None
 
 
+TRUST_OPTION = click.option(
+    "--trust",
+    is_flag=True,
+    help="Read what a file refers to outside its folder, and data far larger than the file.",
+)
+
 READING_OPTIONS = (
     click.option(
         "--unit",
@@ -106,6 +112,7 @@ READING_OPTIONS = (
         type=click.FloatRange(min=0, min_open=True),
         help="Time step in ms of data without times, or of a network of ANNarchy.",
     ),
+    TRUST_OPTION,
 )
 """The options of ``open_output`` except ``--population``."""
 
@@ -197,4 +204,5 @@ EXPORT_OPTIONS = (
         type=click.Choice(["ms", "steps"]),
         help="ANNarchy: unit of the delays of a connectivity file; steps before version 5.",
     ),
+    TRUST_OPTION,
 )

@@ -19,6 +19,7 @@ from ndx_simulation_output.neuronvisio.refs import Contents, Ref, RefGroup
 from ndx_simulation_output.recording import LazyArray, SimulationOutput
 from ndx_simulation_output.recording.arrays import read_all
 from ndx_simulation_output.recording.morphology import Geometry, Section, read_neuroml, sanitized
+from ndx_simulation_output.storage.sources import open_source
 
 _FULL_NAME = "full_name"
 """Attribute for the original name of a group, section or variable stored under another name."""
@@ -86,6 +87,7 @@ def read(
     *,
     unit: Mapping[str, str] | None = None,
     time_unit: Mapping[str, str] | None = None,
+    trust: bool = False,
 ) -> SimulationOutput:
     """Read a ``storage.h5``: traces of sections as reports, other vectors as arrays.
 
@@ -101,6 +103,8 @@ def read(
     time_unit
         Units of the independent variables of groups, such as ``{"TimeSeries": "s"}``; by default
         ms.
+    trust
+        Whether the file may refer to files outside its folder, and declare more than it stores.
 
     Raises
     ------
@@ -117,7 +121,7 @@ def read(
     """
     path = Path(source)
     with file_errors(path), ExitStack() as stack:
-        file = stack.enter_context(h5py.File(path, "r"))
+        file = stack.enter_context(open_source(path, trust=trust))
         contents = _read_contents(file)
         output = describe(contents, unit or {}, time_unit or {}, files=(path.name,))
         return replace(output, close=stack.pop_all().close)

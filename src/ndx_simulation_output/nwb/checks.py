@@ -67,8 +67,10 @@ class Finding:
     message: str
 
 
-def check_file(path: Path) -> list[Finding]:
+def check_file(path: Path, *, trust: bool = False) -> list[Finding]:
     """Check an NWB file against the schema, the rules of this module, and nwbinspector.
+
+    ``trust`` is that of ``open_output``.
 
     Raises
     ------
@@ -79,7 +81,7 @@ def check_file(path: Path) -> list[Finding]:
     with file_errors(path):
         check_nwb(path)
         # Run the rules first: their error is clearer if the file cannot be read.
-        findings = list(_run_rules(path))
+        findings = list(_run_rules(path, trust=trust))
         return [*_validate(path), *findings, *_inspect(path)]
 
 
@@ -350,8 +352,8 @@ def _validate(path: Path) -> Iterator[Finding]:
         yield Finding("error", "schema", str(error.location or ""), str(error.reason))
 
 
-def _run_rules(path: Path) -> Iterator[Finding]:
-    with open_nwb(path) as io:
+def _run_rules(path: Path, *, trust: bool) -> Iterator[Finding]:
+    with open_nwb(path, trust=trust) as io:
         nwbfile = read_contents(io, path)
         for item in nwbfile.objects.values():
             for kind, rules in RULES.items():
@@ -399,5 +401,5 @@ def _inspector_messages(path: Path) -> list[Any]:
 
     if not path.is_dir() and not is_of_old_namespace(path):
         return list(inspect_nwbfile(nwbfile_path=str(path)))
-    with open_nwb(path) as io:
+    with open_nwb(path, trust=True) as io:  # It was checked before its rules.
         return list(inspect_nwbfile_object(read_contents(io, path)))

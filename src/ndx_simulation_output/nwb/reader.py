@@ -64,6 +64,7 @@ from ndx_simulation_output.recording import (
 from ndx_simulation_output.recording.array_groups import notes_of_axes
 from ndx_simulation_output.recording.merging import merge_outputs
 from ndx_simulation_output.remote import RemoteFile
+from ndx_simulation_output.storage.sources import check_source, open_source
 
 _OLD_NAMESPACE = "simulation_output"
 """The namespace of this extension up to version 0.2.0."""
@@ -122,32 +123,39 @@ class _OldNamespaceIO(NWBHDF5IO):  # type: ignore[misc]
 def is_of_old_namespace(path: Path) -> bool:
     """Return True if an NWB file in HDF5 was written with the namespace ``simulation_output``."""
     with h5py.File(path, "r") as file:
-        return _OLD_NAMESPACE in file.get("specifications", ())
+        return _is_of_old_namespace(file)
 
 
-def open_nwb(source: Path | RemoteFile) -> HDMFIO:
-    """Open an NWB file for reading."""
+def _is_of_old_namespace(file: h5py.File) -> bool:
+    return _OLD_NAMESPACE in file.get("specifications", ())
+
+
+def open_nwb(source: Path | RemoteFile, *, trust: bool = False) -> HDMFIO:
+    """Open an NWB file for reading, as ``open_source`` does: pynwb follows all links."""
     with source_errors(f"{source} cannot be read as NWB"):
         if isinstance(source, Path) and source.is_dir():
             return open_store(source)
-        if isinstance(source, Path) and not is_of_old_namespace(source):
-            return NWBHDF5IO(str(source), "r")
-        return _open_hdf5(source)
+        if isinstance(source, Path):
+            with open_source(source, trust=trust) as file:
+                if not _is_of_old_namespace(file):
+                    return NWBHDF5IO(str(source), "r")
+        return _open_hdf5(source, trust=trust)
 
 
-def _open_hdf5(source: Path | RemoteFile) -> NWBHDF5IO:
+def _open_hdf5(source: Path | RemoteFile, *, trust: bool) -> NWBHDF5IO:
     with ExitStack() as stack:
         file = stack.enter_context(h5py.File(source, "r"))
         if "nwb_version" not in file.attrs:
             msg = f"{source} is not an NWB file of version 2; download files of other formats first"
             raise SourceError(msg)
-        is_old = _OLD_NAMESPACE in file.get("specifications", ())
+        check_source(file, trust=trust)
+        is_old = _is_of_old_namespace(file)
         io = _OldNamespaceIO(file) if is_old else NWBHDF5IO(file=file, mode="r")
         stack.pop_all()
         return io
 
 
-def read(source: Path | RemoteFile) -> SimulationOutput:
+def read(source: Path | RemoteFile, *, trust: bool = False) -> SimulationOutput:
     """Read the compartment series, spikes, potentials, states and arrays of an NWB file.
 
     Data are read when they are used; the file is open until the output is closed. ``notes`` list
@@ -156,21 +164,21 @@ def read(source: Path | RemoteFile) -> SimulationOutput:
     with _file_errors(source), ExitStack() as stack:
         if isinstance(source, RemoteFile):
             stack.enter_context(source)
-        io = stack.enter_context(open_nwb(source))
+        io = stack.enter_context(open_nwb(source, trust=trust))
         output = _read_output(read_contents(io, source), source)
         if isinstance(source, RemoteFile):
             source.end_opening()
         return replace(output, close=stack.pop_all().close)
 
 
-def read_merged(paths: Sequence[Path]) -> SimulationOutput:
+def read_merged(paths: Sequence[Path], *, trust: bool = False) -> SimulationOutput:
     """Read several NWB files, such as those of the ranks of a job, as one output."""
     for path in paths:
         if not is_nwb(path):
             msg = f"{path} is not an NWB file; only NWB files can be merged"
             raise SourceError(msg)
     with ExitStack() as stack:
-        outputs = [(str(path), stack.enter_context(read(path))) for path in paths]
+        outputs = [(str(path), stack.enter_context(read(path, trust=trust))) for path in paths]
         merged = merge_outputs(outputs)
         stack.pop_all()
         return merged

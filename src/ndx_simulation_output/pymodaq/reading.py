@@ -39,6 +39,7 @@ from ndx_simulation_output.recording.array_groups import (
 )
 from ndx_simulation_output.recording.arrays import LazyArrayBase
 from ndx_simulation_output.recording.json_values import to_json
+from ndx_simulation_output.storage.sources import open_source
 
 _ROOTS = ("RawData", "Raw_datas")
 _MAX_DEPTH = 64
@@ -54,7 +55,7 @@ _AXES = {"axis", "navigation_axis"}
 _LOGS = {"log", "strings"}
 
 
-def read(source: str | Path) -> SimulationOutput:
+def read(source: str | Path, *, trust: bool = False) -> SimulationOutput:
     """Read the groups, arrays and axes of a PyMoDAQ file as the ``arrays`` of an output.
 
     Files of DAQ_Viewer, DAQ_Scan and DAQ_Logger of versions 1.6 to 5.x can be read. Arrays are
@@ -76,7 +77,7 @@ def read(source: str | Path) -> SimulationOutput:
     """
     path = Path(source)
     with file_errors(path), ExitStack() as stack:
-        file = stack.enter_context(h5py.File(path, "r"))
+        file = stack.enter_context(open_source(path, trust=trust))
         output = _read_file(file, path)
         return replace(output, close=stack.pop_all().close)
 

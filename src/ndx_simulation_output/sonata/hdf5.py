@@ -12,24 +12,6 @@ from ndx_simulation_output.errors import ShapeMismatchError, SourceError, source
 from ndx_simulation_output.recording.ids import ids_of_source
 
 
-def open_file(path: Path) -> h5py.File:
-    """Open an HDF5 file for reading."""
-    if not path.is_file():
-        msg = f"{path} does not exist"
-        raise SourceError(msg)
-    with source_errors(f"{path} cannot be read"):
-        try:
-            return h5py.File(path, "r")
-        except OSError as error:
-            if "truncated" in str(error):
-                msg = f"{path} is truncated: it ends before its data do ({error})"
-            elif not h5py.is_hdf5(path):
-                msg = f"{path} is not an HDF5 file"
-            else:
-                raise
-            raise SourceError(msg) from error
-
-
 def location(node: h5py.Group | h5py.Dataset) -> str:
     """Return the path of an object and the name of its file, for messages."""
     return f"{node.name.strip('/')} of {Path(node.file.filename).name}"

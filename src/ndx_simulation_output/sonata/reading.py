@@ -42,7 +42,7 @@ from ndx_simulation_output.sonata.config import (
     joined_reports,
     read_config,
 )
-from ndx_simulation_output.sonata.hdf5 import note_unknown, open_file
+from ndx_simulation_output.sonata.hdf5 import note_unknown
 from ndx_simulation_output.sonata.potentials import is_contribution, read_potential
 from ndx_simulation_output.sonata.rates import RATES, read_clamps, read_rates, read_text_rates
 from ndx_simulation_output.sonata.reports import ROOTS, read_old_reports, read_reports
@@ -60,6 +60,7 @@ from ndx_simulation_output.sonata.text_files import (
     text_kind,
 )
 from ndx_simulation_output.sonata.units import ReadOptions
+from ndx_simulation_output.storage.sources import open_source
 
 _HDF5 = {*SUFFIXES, ".nwb"}
 _TEXT = {".csv", ".txt", ".dat"}
@@ -87,6 +88,7 @@ def read(
     compartments: Mapping[str, str] | None = None,
     population: str | None = None,
     dt: float | None = None,
+    trust: bool = False,
 ) -> SimulationOutput:
     """Read the reports, rates, spikes and extracellular potentials of a SONATA simulation.
 
@@ -108,6 +110,8 @@ def read(
         Name of the population of spikes and reports that have none.
     dt
         Time step in ms of data without times.
+    trust
+        Whether files may refer to files outside their folders, and declare more than they store.
 
     Raises
     ------
@@ -119,7 +123,7 @@ def read(
         If a unit is not recognized, or is set for a name that does not occur.
 
     """
-    options = ReadOptions(unit or {}, time_unit or {}, compartments or {}, population, dt)
+    options = ReadOptions(unit or {}, time_unit or {}, compartments or {}, population, dt, trust)
     paths = [source] if isinstance(source, (str, Path)) else list(source)
     for path in paths:
         refuse_url(path)
@@ -173,7 +177,8 @@ def _read_part(paths: Sequence[Path], options: ReadOptions) -> SimulationOutput:
         reader = _SourceReader(options, electrodes)
         for file in sources.files:
             with file_errors(file.path):
-                reader.read(stack.enter_context(open_file(file.path)), file)
+                opened = stack.enter_context(open_source(file.path, trust=options.trust))
+                reader.read(opened, file)
         reader.read_texts(sources.texts)
         for path in sources.nwb_spikes:
             reader.read_nwb(path)
@@ -430,7 +435,7 @@ class _SourceReader:
         elif self.spikes:
             self.notes.append(f"left out: {path}, as the spikes were read from another file")
         else:
-            with open_file(path) as file:
+            with open_source(path, trust=self.options.trust) as file:
                 spikes = read_bmtk_spikes(file, self.options, self.notes)
             self._add(path, spikes, self.spikes, "spikes")
 
@@ -496,15 +501,18 @@ def _is_unnamed_hdf5(path: Path) -> bool:
 
 
 def _is_nwb(path: Path) -> bool:
-    with open_file(path) as file:
-        return "nwb_version" in file.attrs and "specifications" in file
+    try:
+        with h5py.File(path, "r") as file:
+            return "nwb_version" in file.attrs and "specifications" in set(file)
+    except (KeyError, OSError, RuntimeError):
+        return False
 
 
 def _is_of_bmtk(path: Path) -> bool:
     try:
-        with h5py.File(path, "r") as file:
+        with open_source(path) as file:
             return is_of_bmtk(file)
-    except (KeyError, OSError, RuntimeError):
+    except (KeyError, RuntimeError, SourceError):
         return False
 
 

@@ -35,7 +35,8 @@ class ReadOptions:
 
     ``units`` maps the name of a report or potential to its unit, ``time_units`` also ``spikes``;
     ``compartments`` maps a report with every segment to ``all``. ``population`` is the name of
-    the population of spikes without one, ``dt`` the time step (ms) of data without times.
+    the population of spikes without one, ``dt`` the time step (ms) of data without times;
+    ``trust`` is that of ``open_source``.
     """
 
     units: Mapping[str, str] = field(default_factory=dict)
@@ -43,6 +44,7 @@ class ReadOptions:
     compartments: Mapping[str, str] = field(default_factory=dict)
     population: str | None = None
     dt: float | None = None
+    trust: bool = False
 
     def data_unit(
         self,

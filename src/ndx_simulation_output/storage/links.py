@@ -1,6 +1,7 @@
 """HDF5 virtual datasets that refer to the file of the source by a relative path."""
 
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from ndx_simulation_output.errors import LayoutError, SourceError
+from ndx_simulation_output.errors import LayoutError, SimulationOutputWarning, SourceError
 from ndx_simulation_output.recording.arrays import LazyArray, Put, place_in_file
 from ndx_simulation_output.recording.views import ColumnRange, Columns, Matrix
 from ndx_simulation_output.storage.datasets import (
@@ -20,6 +21,7 @@ from ndx_simulation_output.storage.datasets import (
     Span,
     dataset_reader,
 )
+from ndx_simulation_output.storage.sources import TRUST, find_referred, numbered
 
 _MOST_SPANS = 1000
 """HDF5 searches all spans of columns in each read, which is slow for many."""
@@ -42,6 +44,12 @@ def link_dataset(group: h5py.Group, name: str, source: LazyArray, directory: Pat
         msg = f"{name} cannot be linked: {error}; convert it without link"  # Another drive.
         raise LayoutError(msg) from error
     path = Path(path).as_posix()  # HDF5 on Windows takes them too.
+    if path.startswith("../"):
+        warnings.warn(
+            f"{name} is linked to {path}, outside the folder of the NWB file; to read it, {TRUST}",
+            SimulationOutputWarning,
+            stacklevel=2,
+        )
     virtual = h5py.VirtualSource(
         _escaped(path), _escaped(dataset.name), dataset.shape, dataset.dtype
     )
@@ -73,8 +81,9 @@ def _linkable_columns(source: LazyArray) -> tuple[h5py.Dataset | None, list[Span
 def linked_reader(dataset: h5py.Dataset) -> DatasetReader:
     """Return a reader of a virtual dataset, which reads its source directly if possible."""
     maps = dataset.virtual_sources()
-    paths = [_source_path(dataset, _unescaped(found.file_name)) for found in maps]
-    if _has_one_source(maps, dataset) and dataset.file.mode == "r":
+    names = dict.fromkeys(found.file_name for found in maps)
+    paths = [_source_path(dataset, next(numbered(name))) for name in names if name != "."]
+    if paths and _has_one_source(maps, dataset) and dataset.file.mode == "r":
         shift = maps[0].src_space.get_select_bounds()[0][-1]
         return _LinkedReader(dataset, paths[0], _unescaped(maps[0].dset_name), shift)
     return H5pyReader(dataset)
@@ -139,9 +148,9 @@ def _unescaped(name: str) -> str:
 
 
 def _source_path(dataset: h5py.Dataset, path: str) -> Path:
-    """Return the path of a source, which HDF5 finds relative to the file with the link."""
-    found = Path(dataset.file.filename).parent / path
-    if not found.is_file():
+    """Return the path of a source, as HDF5 finds it."""
+    found = find_referred(dataset.file, path, "HDF5_VDS_PREFIX")
+    if found is None:
         msg = (
             f"{place_in_file(dataset)} is linked to {path}, which does not exist; restore that "
             "file, or convert again without link"
