@@ -2,4 +2,9 @@
 
 from importlib.util import find_spec
 
-collect_ignore = [] if find_spec("neuroconv") else ["ndx_simulation_output/neuroconv.py"]
+_MODULES = {"neuroconv": "neuroconv.py", "zarr": "storage/zarr_chunks.py"}
+collect_ignore = [
+    f"ndx_simulation_output/{module}"
+    for library, module in _MODULES.items()
+    if not find_spec(library)
+]

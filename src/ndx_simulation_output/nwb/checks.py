@@ -13,6 +13,7 @@ from pynwb import NWBFile
 from pynwb.validation import get_cached_namespaces_to_validate
 
 from ndx_simulation_output.errors import file_errors
+from ndx_simulation_output.files import is_zarr_store
 from ndx_simulation_output.nwb.reader import (
     check_nwb,
     is_of_old_namespace,
@@ -34,7 +35,7 @@ from ndx_simulation_output.nwb.types import (
     ProjectionState,
     StateTable,
 )
-from ndx_simulation_output.nwb.zarr import open_store
+from ndx_simulation_output.nwb.zarr import check_store, open_store
 from ndx_simulation_output.recording.ids import repeated_values
 from ndx_simulation_output.recording.network import Locality
 
@@ -80,9 +81,12 @@ def check_file(path: Path, *, trust: bool = False) -> list[Finding]:
     """
     with file_errors(path):
         check_nwb(path)
+        chunks = [Finding(*found) for found in check_store(path)] if path.is_dir() else []
+        if any(finding.severity == "error" for finding in chunks):
+            return chunks  # The other checks would read what is lost.
         # Run the rules first: their error is clearer if the file cannot be read.
         findings = list(_run_rules(path, trust=trust))
-        return [*_validate(path), *findings, *_inspect(path)]
+        return [*chunks, *_validate(path), *findings, *_inspect(path)]
 
 
 def severity_of(rule: Rule) -> Severity:
@@ -95,6 +99,13 @@ def severity_of(rule: Rule) -> Severity:
 
     """
     return "warning" if rule in _WARNINGS else "error"
+
+
+def check_chunks_stored(nwbfile: NWBFile) -> Iterator[str]:
+    """A Zarr store holds every chunk that was written."""
+    path = Path(str(nwbfile.container_source or ""))
+    if is_zarr_store(path):
+        yield from (message for severity, _, _, message in check_store(path) if severity == "error")
 
 
 def check_columns_match_table(series: CompartmentSeries) -> Iterator[str]:
@@ -271,6 +282,7 @@ def check_quantities_have_values(table: StateTable) -> Iterator[str]:
 
 
 RULES: dict[type, tuple[Rule, ...]] = {
+    NWBFile: (check_chunks_stored,),
     CompartmentSeries: (check_columns_match_table, check_has_table, check_unit_known),
     Compartments: (
         check_ids_unique,

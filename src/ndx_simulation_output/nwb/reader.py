@@ -30,6 +30,7 @@ from ndx_simulation_output.errors import (
     ShapeMismatchError,
     SimulationOutputError,
     SourceError,
+    UnsupportedSourceError,
     file_errors,
     source_errors,
 )
@@ -190,6 +191,8 @@ def read_contents(io: HDMFIO, path: Path | RemoteFile) -> NWBFile:
         try:
             return io.read()
         except ConstructError as error:
+            if isinstance(error.__cause__, SourceError):
+                raise error.__cause__ from None
             msg = (
                 f"{path} cannot be read as NWB: {str(error)[:200]}…; if it is of the namespace "
                 "simulation_output, call ndx_simulation_output.read_old_namespace"
@@ -264,7 +267,7 @@ def _read_output(nwbfile: NWBFile, path: Path | RemoteFile) -> SimulationOutput:
         facts, spike_facts = spike_facts, []
         try:
             found = read_units(units, facts)
-        except SourceError as error:
+        except UnsupportedSourceError as error:
             notes.append(f"left out: {error}")
             continue
         notes += _notes_of_units(units, found)

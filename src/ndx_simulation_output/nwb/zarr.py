@@ -2,11 +2,12 @@
 
 import json
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from hdmf.backends.io import HDMFIO
 from hdmf.build import BuildManager
@@ -55,6 +56,8 @@ def write_store(
     _hdmf_zarr()
     import zarr
 
+    from ndx_simulation_output.storage.zarr_chunks import mark_complete
+
     workers = default_workers() if workers is None else workers
     if storage.compression == "auto":
         storage = replace(storage, compression=DEFAULT_COMPRESSION)
@@ -69,7 +72,10 @@ def write_store(
         wrap=_empty_array,
         wrap_labeled_array=_LabeledArrays(storage.compression, done).wrap,
     )
-    with atomic_directory(target.resolve(), overwrite=overwrite) as directory:
+    with (
+        atomic_directory(target.resolve(), overwrite=overwrite) as directory,
+        _every_chunk_is_written(),
+    ):
         _write_objects(mapping.nwbfile, directory)
         store = zarr.open(str(directory), mode="r+")
         for matrix in mapping.pending:
@@ -81,6 +87,7 @@ def write_store(
                 directory=target.parent,
                 progress=done,
             )
+        mark_complete(directory)
 
 
 def is_nwb_store(path: Path) -> bool:
@@ -91,13 +98,36 @@ def is_nwb_store(path: Path) -> bool:
 def open_store(path: Path, manager: BuildManager | None = None) -> HDMFIO:
     """Open an NWB file in a Zarr store, of format 2 or 3, for reading."""
     hdmf_zarr = _hdmf_zarr()
+    from ndx_simulation_output.storage.zarr_chunks import LocalSource, open_local
+
     is_format_2 = (path / ".zgroup").is_file()
     if not is_format_2 and not _is_zarr_3():
         msg = f"{path} has the Zarr format 3; install hdmf-zarr 0.14 or newer to read it"
         raise SourceError(msg)
     name = "NWBZarrV2IO" if is_format_2 and _is_zarr_3() else "NWBZarrIO"
     with source_errors(f"{path} cannot be read as NWB"):
-        return getattr(hdmf_zarr, name)(path=str(path), mode="r", manager=manager)
+        store = open_local(LocalSource.of(path))
+        return getattr(hdmf_zarr, name)(path=store, mode="r", manager=manager)
+
+
+def check_store(path: Path) -> Iterator[tuple[Literal["error", "warning"], str, str, str]]:
+    """Yield severity, rule, array and message for chunks and metadata that are not as written."""
+    _hdmf_zarr()
+    from ndx_simulation_output.storage.zarr_chunks import missing_chunks, stale_arrays
+
+    rule = "check_chunks_stored"
+    for name, chunk, missing, is_lost in missing_chunks(path):
+        if is_lost:
+            yield "error", rule, name, f"{missing} chunks are lost, the first being {chunk}."
+        else:
+            message = (
+                f"{missing} chunks are not stored, the first being {chunk}: they read as the fill "
+                "value. Writers may leave out such chunks, but they may also be lost."
+            )
+            yield "warning", rule, name, message
+    for name in stale_arrays(path):
+        message = "The consolidated metadata, which readers use, differ from those of the array."
+        yield "error", "check_metadata_consolidated", name, message
 
 
 def _hdmf_zarr() -> Any:
@@ -156,11 +186,21 @@ def _codecs(compression: str | None) -> dict[str, Any]:
 
 
 def _write_objects(nwbfile: NWBFile, directory: Path) -> None:
-    with warnings.catch_warnings():
+    with _hdmf_zarr().ZarrIO(str(directory), mode="w", **_io_arguments()) as io:
+        io.write(nwbfile)
+
+
+@contextmanager
+def _every_chunk_is_written() -> Iterator[None]:
+    """Write chunks of zeros too, which zarr-python 3 leaves out by default."""
+    import zarr
+
+    with warnings.catch_warnings(), ExitStack() as stack:
         # Readers of NWB rely on consolidated metadata, which Zarr 3 does not specify yet.
         warnings.filterwarnings("ignore", "Consolidated metadata is currently not part")
-        with _hdmf_zarr().ZarrIO(str(directory), mode="w", **_io_arguments()) as io:
-            io.write(nwbfile)
+        if _is_zarr_3():
+            stack.enter_context(zarr.config.set({"array.write_empty_chunks": True}))
+        yield
 
 
 def _io_arguments() -> dict[str, Any]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ndx_simulation_output.errors import (
     SelectionError,
     ShapeMismatchError,
-    SourceError,
+    UnsupportedSourceError,
     WrongTypeError,
 )
 
@@ -56,21 +56,21 @@ def check_ids(ids: Any, what: str, *, lowest: int = 0) -> None:
 def ids_of_source(values: NDArray[Any], where: str, *, lowest: int = 0) -> NDArray[np.int64]:
     """Return ids that a file stores as integers, or as floating-point numbers without fraction.
 
-    Raises a SourceError unless they are from ``lowest`` to 2**63 - 1.
+    Raises an UnsupportedSourceError unless they are from ``lowest`` to 2**63 - 1.
     """
     if values.dtype.kind == "f":
         is_whole = (np.abs(values) < 2.0**63) & (values == np.trunc(values))
         if not is_whole.all():
             msg = f"{where} has the value {values[~is_whole][0]}; expected integers"
-            raise SourceError(msg)
+            raise UnsupportedSourceError(msg)
     elif values.dtype.kind not in "iu" and len(values):
         msg = f"{where} has the type {values.dtype}; expected integers"
-        raise SourceError(msg)
+        raise UnsupportedSourceError(msg)
     wrong = values[values < lowest] if values.dtype.kind == "f" else _outside(values, lowest)
     if len(wrong):
         kind = "negative id" if wrong[0] < 0 else "id"
         msg = f"{where} has the {kind} {int(wrong[0])}; expected ids from {lowest} to 2**63 - 1"
-        raise SourceError(msg)
+        raise UnsupportedSourceError(msg)
     return values.astype(np.int64)
 
 

@@ -48,9 +48,12 @@ def wrap_array(array: LazyArray) -> LazyArray:
         return HDF5Array(array) if len(array.shape) in {1, 2} else array
     if isinstance(array, (np.ndarray, LazyArrayBase)):
         return array
-    # Recognizes arrays of zarr-python 2 and 3 without importing it.
-    is_zarr = hasattr(array, "oindex") and hasattr(array, "store")
-    return ZarrArray(array) if is_zarr else OtherArray(array)
+    if not (hasattr(array, "oindex") and hasattr(array, "store")):
+        return OtherArray(array)
+    # zarr-python has been imported, or there would be no array of it.
+    from ndx_simulation_output.storage.zarr_chunks import with_checks
+
+    return ZarrArray(with_checks(array))
 
 
 class HDF5Array(LazyArrayBase):
@@ -319,6 +322,13 @@ class ZarrArray(LazyArrayBase):
         size = self.array.nbytes_stored
         return int(size() if callable(size) else size)
 
+    def detached(self) -> "DetachedZarr | ZarrArray":
+        """Return an equal array that can be sent to other processes, or this one."""
+        source = getattr(getattr(self.array, "chunk_store", self.array.store), "source", None)
+        if source is None:
+            return self
+        return DetachedZarr(source, self.array.path, self.shape, self.dtype, self.chunks)
+
     def _read(self, slices: tuple[slice, ...]) -> NDArray[Any]:
         return self._checked(lambda: self.array[slices])
 
@@ -328,8 +338,31 @@ class ZarrArray(LazyArrayBase):
         return self._checked(lambda: self.array.oindex[rows, columns])
 
     def _checked(self, read: Callable[[], Any]) -> NDArray[Any]:
-        with source_errors(lambda: f"cannot read {self.array.name.strip('/')} of a Zarr store"):
+        with source_errors(lambda: f"cannot read {self._damaged_part()}"):
             return np.asarray(read())
+
+    @property
+    def _store(self) -> str:
+        store = getattr(self.array, "chunk_store", None) or self.array.store
+        return str(getattr(store, "path", None) or getattr(store, "root", store))
+
+    def _damaged_part(self) -> str:
+        """Return the name of the first chunk that cannot be read, or that of the array."""
+        lengths = getattr(self.array, "shards", None) or self.array.chunks
+        counts = [-(-size // part) for size, part in zip(self.shape, lengths, strict=True)]
+        for index in np.ndindex(*counts):
+            starts = np.multiply(index, lengths)
+            try:
+                self.array[tuple(map(slice, starts, starts + lengths))]
+            except Exception:  # noqa: BLE001 - each codec raises its own
+                return f"the chunk {self._chunk_name(index)} of {self._store}"
+        return f"{self.array.path} of {self._store}"
+
+    def _chunk_name(self, index: tuple[int, ...]) -> str:
+        metadata = getattr(self.array, "metadata", None)
+        if metadata is None:
+            return str(self.array._chunk_key(index))  # noqa: SLF001 - zarr-python 2 has no other
+        return f"{self.array.path}/{metadata.encode_chunk_key(index)}"
 
 
 @dataclass(frozen=True)
@@ -361,6 +394,33 @@ class OtherArray(LazyArrayBase):
     def _read(self, slices: tuple[slice, ...]) -> NDArray[Any]:
         with source_errors(lambda: f"cannot read {place_in_file(self)}"):
             return np.asarray(self.array[slices])
+
+
+@dataclass(frozen=True)
+class DetachedZarr(LazyArrayBase):
+    """A :class:`ZarrArray` identified by its store and name, which can be sent to processes."""
+
+    source: Any
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    chunks: tuple[int, ...]
+
+    def __getitem__(self, key: Any) -> Any:
+        """Read values selected as in numpy."""
+        return self._opened[key]
+
+    def take_columns(
+        self, rows: slice, columns: NDArray[np.intp] | None, put: Put | None = None
+    ) -> NDArray[Any]:
+        """Read columns in any order, repeated or not, or all if ``columns`` is None."""
+        return self._opened.take_columns(rows, columns, put)
+
+    @property
+    def _opened(self) -> ZarrArray:
+        from ndx_simulation_output.storage.zarr_chunks import open_array
+
+        return ZarrArray(open_array(self.source, self.name))
 
 
 def _codec_name(codec: Any) -> str:

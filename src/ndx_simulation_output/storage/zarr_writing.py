@@ -17,7 +17,7 @@ from ndx_simulation_output.storage.partitions import (
     region_shape,
     regions,
 )
-from ndx_simulation_output.storage.reading import DetachedArray
+from ndx_simulation_output.storage.reading import DetachedArray, DetachedZarr
 
 _AHEAD = 2
 """Number of submitted tasks for each thread of a cluster."""
@@ -68,10 +68,11 @@ def _active_client() -> Any:
 
 
 def _is_detached(source: Any) -> bool:
-    """Return True for a :class:`DetachedArray` or views of one, which are small to send."""
-    while not isinstance(source, DetachedArray) and hasattr(source, "array"):
+    """Return True for detached arrays or views of one, which are small to send."""
+    kinds = DetachedArray, DetachedZarr
+    while not isinstance(source, kinds) and hasattr(source, "array"):
         source = source.array
-    return isinstance(source, DetachedArray)
+    return isinstance(source, kinds)
 
 
 def _copy(shared: tuple[Region, Any], rows: slice, columns: slice) -> int:

@@ -1,0 +1,385 @@
+"""A chunk of a Zarr store that is lost or damaged is an error that names it, never zeros."""
+
+import json
+import os
+import pickle
+import shutil
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from ndx_simulation_output import StorageOptions, convert, export_sonata, open_output
+from ndx_simulation_output.cli import main
+from ndx_simulation_output.errors import SimulationOutputWarning, SourceError, WriteError
+from ndx_simulation_output.nwb.checks import check_file
+from ndx_simulation_output.nwb.zarr import check_store
+from tests.sonata.making import SESSION, report, spikes
+
+hdmf_zarr = pytest.importorskip("hdmf_zarr", reason="hdmf-zarr is not installed")
+zarr = pytest.importorskip("zarr")
+pytest.importorskip("dask", reason="dask is not installed")
+
+from ndx_simulation_output.storage import zarr_chunks  # noqa: E402 - needs zarr
+
+OF_ZARR_3 = zarr_chunks.IS_ZARR_3
+METADATA = {".zarray", ".zattrs", ".zgroup", "zarr.json"}
+
+
+def sources(directory: Path) -> list[Path]:
+    """Return reports of 40 rows and 8 columns, all of them zero, and spikes."""
+    zeros = np.zeros((40, 8), np.float32)
+    time = (0.0, 4.0, 0.1)
+    file = report(range(4), [2] * 4, rows=40, data=zeros, time=time)
+    return [file.write(directory / "v.h5"), spikes().write(directory / "spikes.h5")]
+
+
+def write(directory: Path, **storage: Any) -> Path:
+    options = StorageOptions(chunks=(10, 4), **storage)
+    target = directory / "run.nwb.zarr"
+    return convert(sources(directory), target, metadata=SESSION, storage=options).path
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    return write(tmp_path_factory.mktemp("whole"))
+
+
+@pytest.fixture(scope="module")
+def uncompressed(tmp_path_factory) -> Path:
+    return write(tmp_path_factory.mktemp("uncompressed"), compression="none")
+
+
+@pytest.fixture
+def store(whole, tmp_path) -> Path:
+    return Path(shutil.copytree(whole, tmp_path / "run.nwb.zarr"))
+
+
+def chunks_of(store: Path, name: str = "acquisition/v/data") -> list[Path]:
+    files = (path for path in (store / name).rglob("*") if path.is_file())
+    return sorted(path for path in files if path.name not in METADATA)
+
+
+def key_of(chunk: Path, store: Path) -> str:
+    return chunk.relative_to(store).as_posix()
+
+
+def read_all(path: Path) -> None:
+    """Read every value that an open output gives."""
+    with open_output(path) as output:
+        for one in output.reports:
+            one.get_traces()
+            table = one.compartments
+            for values in (table.cell_ids, table.ends, *table.columns.values()):
+                np.asarray(values[:])
+        for population in output.spikes:
+            np.asarray(population.times[:])
+
+
+def unmarked(store: Path) -> Path:
+    """Make a store that does not say which chunks it has, as other writers do."""
+    group = zarr.open_group(str(store), mode="r+", path="specifications")
+    del group.attrs[zarr_chunks.MARK]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        zarr.consolidate_metadata(str(store))
+    return store
+
+
+def series_of(store: Path) -> Any:
+    """Return a series as pynwb users read it, with hdmf-zarr's own class."""
+    return hdmf_zarr.NWBZarrIO(str(store), "r").read().acquisition["v"]
+
+
+def test_every_chunk_is_written_even_of_zeros(whole):
+    arrays = zarr_chunks.LocalSource.of(whole).arrays
+
+    assert len(chunks_of(whole)) == 4 * 2
+    assert list(zarr_chunks.missing_chunks(whole)) == []
+    assert set(arrays.complete) == set(arrays.metadata)
+    assert list(check_store(whole)) == []
+    read_all(whole)
+
+
+WAYS: dict[str, Callable[[Path, Path], object]] = {
+    "traces": lambda store, _: open_output(store)["v"].get_traces(),
+    "one cell": lambda store, _: open_output(store)["v"].get_traces(cells=3),
+    "dask": lambda store, _: open_output(store)["v"].to_dask().compute(),
+    "dataframe": lambda store, _: series_of(store).to_dataframe(),
+    "xarray": lambda store, _: series_of(store).to_xarray(),
+    "convert": lambda store, to: convert(store, to / "a.nwb", metadata=SESSION),
+    "convert to zarr": lambda store, to: convert(store, to / "a.nwb.zarr", metadata=SESSION),
+    "export": export_sonata,
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_lost_chunk_is_an_error_that_names_it(store, tmp_path, way):
+    lost = chunks_of(store)[-1]
+    lost.unlink()
+    (target := tmp_path / "target").mkdir()
+
+    with pytest.raises(SourceError, match=rf"run\.nwb\.zarr has lost the chunk.*{lost.name}"):
+        WAYS[way](store, target)
+
+    assert not list(target.iterdir())
+
+
+def test_a_lost_chunk_of_any_array_is_an_error(store):
+    read = set()
+    for name in zarr_chunks.LocalSource.of(store).arrays.metadata:
+        lost = chunks_of(store, name)[0]
+        content = lost.read_bytes()
+        lost.unlink()
+        try:
+            read_all(store)
+        except SourceError as error:
+            assert key_of(lost, store) in str(error)  # noqa: PT017 - not all arrays are read
+            read.add(name)
+        lost.write_bytes(content)
+
+    table = "general/simulation/compartments"
+    expected = {"acquisition/v/data", "units/spike_times", f"{table}/id", f"{table}/number"}
+    assert expected <= read
+
+
+def test_commands_tell_of_a_lost_chunk_in_one_line(store, tmp_path):
+    lost = chunks_of(store)[0]
+    lost.unlink()
+    commands = [
+        ["check", str(store)],
+        ["plot", str(store), "-o", str(tmp_path / "a.png")],
+        ["export", str(store), str(tmp_path / "back")],
+        ["convert", str(store), str(tmp_path / "a.nwb")],
+    ]
+
+    results = [CliRunner().invoke(main, command) for command in commands]
+
+    assert [result.exit_code for result in results] == [1] * 4
+    assert "error: acquisition/v/data: 1 chunks are lost" in results[0].output
+    for result in results[1:]:
+        (line,) = [line for line in result.output.splitlines() if line.startswith("error:")]
+        assert key_of(lost, store) in line
+
+
+def test_the_inspector_finds_a_lost_chunk(store):
+    inspector = pytest.importorskip("nwbinspector")
+    from ndx_simulation_output.inspector import CHECKS
+
+    (check,) = [one for one in CHECKS if one.__name__ == "check_simulation_chunks_stored"]
+    chunks_of(store)[0].unlink()
+
+    with hdmf_zarr.NWBZarrIO(str(store), "r") as io:
+        messages = check(io.read())
+
+    assert messages[0].importance == inspector.Importance.CRITICAL
+    assert "1 chunks are lost" in messages[0].message
+
+
+class TestChanged:
+    def test_a_store_that_has_moved(self, store):
+        with open_output(store) as output:
+            lazy, sent = output["v"].to_dask(), pickle.dumps(output["v"].to_dask())
+            store.rename(store.with_name("moved.nwb.zarr"))
+
+            for read in (lazy.compute, pickle.loads(sent).compute, output["v"].get_traces):  # noqa: S301 - ours
+                with pytest.raises(SourceError, match=r"run\.nwb\.zarr does not exist any more"):
+                    read()
+
+    def test_a_store_that_was_replaced(self, store, tmp_path):
+        with open_output(store) as output:
+            lazy = output["v"].to_dask()
+            convert(sources(tmp_path), store, metadata=SESSION, overwrite=True)
+
+            with pytest.raises(SourceError, match=r"run\.nwb\.zarr has changed since it was open"):
+                lazy.compute()
+        read_all(store)
+
+    def test_an_array_that_was_removed(self, store):
+        with open_output(store) as output:
+            shutil.rmtree(store / "acquisition/v/data")
+
+            with pytest.raises(SourceError, match="has lost the chunk acquisition/v/data"):
+                output["v"].get_traces()
+
+    def test_a_dask_array_is_small_to_send_and_keeps_no_file_open(self, store):
+        with open_output(store) as output:
+            data = output["v"].data
+            sent = pickle.dumps(data.detached())
+
+        assert len(sent) < 1000
+        np.testing.assert_array_equal(pickle.loads(sent)[3:5, :], np.zeros((2, 8)))  # noqa: S301
+
+
+def other_size(chunk: Path) -> None:
+    """Replace a chunk of 10 × 4 values by one of 5 × 4."""
+    path = chunk.with_name("other.zarr")
+    options = {"compressors" if OF_ZARR_3 else "compressor": zarr_codec(chunk)}
+    create = getattr(zarr.open_group(str(path), mode="w"), "create_array" if OF_ZARR_3 else "empty")
+    array = create("a", shape=(5, 4), chunks=(5, 4), dtype="f4", **options)
+    array[:] = np.ones((5, 4))
+    chunk.write_bytes(chunks_of(path, "a")[0].read_bytes())
+    shutil.rmtree(path)
+
+
+def zarr_codec(chunk: Path) -> Any:
+    store = next(parent for parent in chunk.parents if parent.suffix == ".zarr")
+    array = zarr.open_group(str(store), mode="r")["acquisition/v/data"]
+    return array.compressors if OF_ZARR_3 else array.compressor
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "one byte short": lambda path: os.truncate(path, path.stat().st_size - 1),
+    "half": lambda path: os.truncate(path, path.stat().st_size // 2),
+    "empty": lambda path: os.truncate(path, 0),
+    "one byte more": lambda path: path.write_bytes(path.read_bytes() + b"a"),
+    "zeros": lambda path: path.write_bytes(bytes(path.stat().st_size)),
+    "text": lambda path: path.write_text("not a chunk"),
+    "another size": other_size,
+    "a directory": lambda path: (path.unlink(), path.mkdir()),
+    "a link to nothing": lambda path: (path.unlink(), path.symlink_to("nothing")),
+    "a loop of links": lambda path: (path.unlink(), path.symlink_to(path)),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_chunk_is_an_error_that_names_it(store, damage):
+    chunk = chunks_of(store)[3]
+    DAMAGES[damage](chunk)
+
+    assert_refused(store, chunk)
+
+
+@pytest.mark.parametrize("damage", ["one byte short", "one byte more", "empty", "another size"])
+def test_a_damaged_chunk_that_is_not_compressed_is_an_error(uncompressed, tmp_path, damage):
+    store = Path(shutil.copytree(uncompressed, tmp_path / "run.nwb.zarr"))
+    chunk = chunks_of(store)[3]
+    DAMAGES[damage](chunk)
+
+    assert_refused(store, chunk)
+
+
+def assert_refused(store: Path, chunk: Path) -> None:
+    with open_output(store) as output:
+        for selected in ({}, {"cells": 2}, {"start": 0.0015}):
+            with pytest.raises(SourceError) as found:
+                output["v"].get_traces(**selected)
+            assert key_of(chunk, store) in str(found.value)
+            assert "run.nwb.zarr" in str(found.value)
+
+
+class TestOfOthers:
+    def test_a_missing_chunk_reads_as_zarr_says_with_one_warning(self, store):
+        first, *_, last = chunks_of(unmarked(store))
+        first.unlink()
+        last.unlink()
+
+        with (
+            pytest.warns(SimulationOutputWarning, match="does not hold the chunk") as told,
+            open_output(store) as output,
+        ):
+            values = output["v"].get_traces()
+        found = list(check_store(store))
+
+        assert len(told) == 1
+        assert values.shape == (40, 8)
+        assert [one[:3] for one in found] == [
+            ("warning", "check_chunks_stored", "acquisition/v/data")
+        ]
+        assert "2 chunks are not stored" in found[0][3]
+
+    def test_a_store_of_hdmf_zarr_with_all_chunks_is_read_without_a_word(self, store):
+        read_all(unmarked(store))
+
+    def test_chunks_beyond_those_that_were_written_may_be_absent(self, store):
+        array = zarr.open_group(str(store), mode="r+")["acquisition/v/data"]
+        array.resize((60, 8))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            zarr.consolidate_metadata(str(store))
+
+        with (
+            pytest.warns(SimulationOutputWarning, match="does not hold the chunk"),
+            open_output(store) as output,
+        ):
+            assert not output["v"].data[45:, :].any()
+
+    def test_metadata_that_were_not_consolidated_again(self, store):
+        zarr.open_array(str(store / "acquisition/v/data"), mode="r+").resize((60, 8))
+
+        (found,) = [one for one in check_file(store) if one.severity == "error"]
+
+        assert (found.rule, found.where) == ("check_metadata_consolidated", "acquisition/v/data")
+
+    def test_a_store_without_consolidated_metadata(self, store):
+        (store / ".zmetadata").unlink(missing_ok=True)
+        if OF_ZARR_3:
+            facts = json.loads((store / "zarr.json").read_bytes())
+            del facts["consolidated_metadata"]
+            (store / "zarr.json").write_text(json.dumps(facts))
+        read_all(store)
+        lost = chunks_of(store)[2]
+        lost.unlink()
+
+        with pytest.raises(SourceError, match="has lost the chunk"):
+            read_all(store)
+        assert [one.where for one in check_file(store)] == ["acquisition/v/data"]
+
+    def test_a_declared_shape_does_not_cost_more_than_its_files(self, store):
+        name = "zarr.json" if OF_ZARR_3 else ".zarray"
+        path = store / "acquisition/v/data" / name
+        facts = json.loads(path.read_bytes()) | {"shape": [10**15, 8]}
+        path.write_text(json.dumps(facts))
+        (store / ".zmetadata").unlink(missing_ok=True)
+        if OF_ZARR_3:
+            facts = json.loads((store / "zarr.json").read_bytes())
+            del facts["consolidated_metadata"]
+            (store / "zarr.json").write_text(json.dumps(facts))
+
+        (found,) = zarr_chunks.missing_chunks(store)
+
+        assert found[0] == "acquisition/v/data"
+        assert found[2] == 2 * 10**14 - 8
+
+
+@pytest.mark.parametrize("separator", [".", "/"])
+def test_chunks_in_directories(tmp_path, separator):
+    options: dict[str, Any] = {"shape": (4, 4), "chunks": (2, 2), "dtype": "f4"}
+    group = zarr.open_group(str(tmp_path / "a.zarr"), mode="w")
+    if OF_ZARR_3:
+        key = {"name": "v2", "separator": separator}
+        array = group.create_array("0/a", chunk_key_encoding=key, **options)
+    else:
+        array = group.create_dataset("0/a", dimension_separator=separator, **options)
+    array[:] = 1
+    chunks_of(tmp_path / "a.zarr", "0/a")[3].unlink()
+
+    found = list(zarr_chunks.missing_chunks(tmp_path / "a.zarr"))
+
+    assert found == [("0/a", f"1{separator}1", 1, False)]
+
+
+@pytest.mark.skipif(not OF_ZARR_3, reason="only Zarr 3 has shards")
+def test_a_shard_without_all_chunks_is_whole(tmp_path):
+    group = zarr.open_group(str(tmp_path / "a.zarr"), mode="w")
+    array = group.create_array("a", shape=(8, 4), chunks=(2, 2), shards=(4, 4), dtype="f4")
+    array[:2] = 1
+
+    assert list(zarr_chunks.missing_chunks(tmp_path / "a.zarr")) == [("a", "c/1/0", 1, False)]
+    array[4:6] = 1
+    assert list(zarr_chunks.missing_chunks(tmp_path / "a.zarr")) == []
+
+
+def test_a_worker_that_writes_elsewhere_is_told_of(tmp_path, monkeypatch):
+    from ndx_simulation_output.storage import zarr_writing
+
+    monkeypatch.setattr(zarr_writing, "_copy", lambda *_: 0)
+
+    with pytest.raises(WriteError, match=r"1 chunks of acquisition/v/data.*same file system"):
+        convert(sources(tmp_path)[0], tmp_path / "v.nwb.zarr", metadata=SESSION)
+
+    assert [path.name for path in tmp_path.glob("*.zarr")] == []
