@@ -252,6 +252,14 @@ def test_bytes_at_any_place_are_those_of_the_file(server, files):
         assert file.read(1) == b""
 
 
+def test_an_open_file_on_a_server_is_converted(server, files, tmp_path):
+    with open_output(server.url("packed.nwb")) as output:
+        convert(output, tmp_path / "run.nwb")
+
+    with open_output(tmp_path / "run.nwb") as output:
+        assert np.array_equal(output["v"].get_traces(cells=7), expected_of(files))
+
+
 def test_info_shows_a_file_on_a_server(server):
     result = CliRunner().invoke(main, ["info", server.url("run.nwb")])
 
@@ -456,6 +464,24 @@ def test_a_file_that_ends_early_is_an_error(stub, files):
     stub.kind = Short
 
     with pytest.raises(SourceError, match=r"the server returned 1000 of 1048576 bytes"):
+        open_output(f"s3://{files}/run.nwb")
+
+
+def test_a_file_that_s3fs_calls_expired_has_changed(stub, files):
+    class FileExpired(OSError):  # noqa: N818 - as s3fs names it
+        pass
+
+    class Expiring(FileIO):
+        def read(self, length: int) -> bytes:
+            if self.tell() > 0:
+                raise FileExpired(16, "no longer exists") from OSError("PreconditionFailed: ...")
+            return super().read(length)
+
+    stub.kind = Expiring
+
+    with pytest.raises(
+        SourceError, match=r"run\.nwb has changed on the server since it was opened"
+    ):
         open_output(f"s3://{files}/run.nwb")
 
 

@@ -1,6 +1,7 @@
 """Servers whose files change, and servers that fail, stall, or give other ranges than asked for."""
 
 import io
+import os
 import re
 import signal
 import socket
@@ -442,6 +443,26 @@ def test_short_ranges_and_stalls_do_not_hold_or_crash_python(server):
     short, *rest = output.splitlines()
     assert re.search(r"run\.nwb cannot be read: the server returned \d+ of \d+ bytes$", short)
     assert rest == ["open", "interrupted"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux only")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_process_that_was_forked_is_told_to_open_the_file_again(server):
+    with open_output(server.url("run.nwb")) as output:
+        reading, writing = os.pipe()
+        if (child := os.fork()) == 0:
+            try:
+                output["v"].get_traces()
+            except SourceError as error:
+                os.write(writing, str(error).encode())
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+        said = os.read(reading, 1000).decode()
+        os.close(reading)
+        os.close(writing)
+
+    assert said.endswith("it was opened by another process: open it again in this one")
 
 
 CHAINS = ["simplecache::", "filecache::", "blockcache::", "zip://run.nwb::", "tar://run.nwb::"]

@@ -91,7 +91,8 @@ def open_output(
         Whether an HDF5 file may refer to files outside its folder, such as those that ``link`` made
         do, and declare far more data than it stores.
     storage_options
-        Options of fsspec for a URL, such as credentials.
+        Options of fsspec for a URL, such as credentials, and ``timeout`` (seconds without an
+        answer, 30 by default) and ``retries`` (how often a server that fails is asked again).
 
     Raises
     ------

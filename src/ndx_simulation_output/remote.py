@@ -315,8 +315,11 @@ class _WebFile:
         parts = []
         if start == 0 and self._beginning:
             parts, self._beginning = [self._beginning[:stop]], b""
-        while (begin := start + sum(map(len, parts))) < stop:
+        while (begin := start + _length(parts)) < stop:
             parts.append(self._get(begin, stop))
+            if not parts[-1]:
+                msg = f"the server returned {begin - start} of {stop - start} bytes"
+                raise _ServerError(msg)
         return b"".join(parts)
 
     def close(self) -> None:
@@ -326,27 +329,31 @@ class _WebFile:
         """Return the bytes ``[start, stop)``, or the first of them, as a server may answer."""
         from fsspec.asyn import sync
 
-        body, longest = bytearray(), self._timeout * _BLOCK_TIMEOUTS
-        sync(self._system.loop, self._get_in_time, start, stop, body, longest, timeout=longest + 5)
-        return bytes(body)
+        longest = self._timeout * _BLOCK_TIMEOUTS
+        block: bytes = sync(
+            self._system.loop, self._get_in_time, start, stop, longest, timeout=longest + 5
+        )
+        return block
 
-    async def _get_in_time(self, start: int, stop: int, body: bytearray, longest: float) -> None:
+    async def _get_in_time(self, start: int, stop: int, longest: float) -> bytes:
         import aiohttp
 
+        pieces: list[bytes] = []
         try:
-            await asyncio.wait_for(self._ask(start, stop, body), longest)
+            await asyncio.wait_for(self._ask(start, stop, pieces), longest)
         except aiohttp.ClientPayloadError:
-            msg = f"the connection ended after {len(body)} of {stop - start} bytes"
+            msg = f"the connection ended after {_length(pieces)} of {stop - start} bytes"
             raise _ServerError(msg, wait=0) from None
         except aiohttp.ServerTimeoutError:
             msg = f"the server sent nothing for {self._timeout:g} s"
             raise _ServerError(msg, wait=0) from None
         except asyncio.TimeoutError:
-            msg = f"{len(body)} of {stop - start} bytes came in {longest:g} s"
+            msg = f"{_length(pieces)} of {stop - start} bytes came in {longest:g} s"
             raise _ServerError(msg) from None
+        return b"".join(pieces)
 
-    async def _ask(self, start: int, stop: int, body: bytearray) -> None:
-        """Append what the server gives of the bytes ``[start, stop)`` to ``body``."""
+    async def _ask(self, start: int, stop: int, pieces: list[bytes]) -> None:
+        """Append what the server gives of the bytes ``[start, stop)`` to ``pieces``."""
         import aiohttp
 
         options = dict(self._system.kwargs)
@@ -364,13 +371,17 @@ class _WebFile:
             if answer.status != _PRECONDITION_FAILED or not self._condition:
                 end = self._end_of_range(answer, start)
                 wanted = (stop if end is None else min(stop, end)) - start
-                while len(body) <= wanted and (piece := await answer.content.readany()):
-                    body += piece
-                self._check_length(body, wanted, end, stop)
+                left = wanted
+                while left >= 0 and (piece := await answer.content.readany()):
+                    pieces.append(piece)
+                    left -= len(piece)
+                self._check_length(wanted - left, wanted, end, stop)
+                if left < 0:
+                    pieces[-1] = pieces[-1][:left]
                 return
         # The file changed, or another of several servers gives it another ETag: look at it.
         self._condition, self._is_denied = {}, True
-        await self._ask(start, stop, body)
+        await self._ask(start, stop, pieces)
 
     def _end_of_range(self, answer: Any, start: int) -> int | None:
         """Return where the bytes of an answer end, or None if they are the whole file."""
@@ -398,19 +409,17 @@ class _WebFile:
             raise _ServerError(msg)
         return int(given[2]) + 1
 
-    def _check_length(self, body: bytearray, wanted: int, end: int | None, stop: int) -> None:
+    def _check_length(self, found: int, wanted: int, end: int | None, stop: int) -> None:
         if end is None:
-            if len(body) > wanted:
+            if found > wanted:
                 raise _ServerError(_NO_RANGES)
-            self._whole = len(body)
-        elif len(body) < wanted:
-            msg = f"the server returned {len(body)} of {wanted} bytes"
+            self._whole = found
+        elif found < wanted:
+            msg = f"the server returned {found} of {wanted} bytes"
             raise _ServerError(msg, wait=0)
-        elif len(body) > wanted and end <= stop:
+        elif found > wanted and end <= stop:
             msg = f"the server returned more than the {wanted} bytes that it announced"
             raise _ServerError(msg)
-        else:
-            del body[wanted:]
 
     def _compare(self, state: _State) -> None:
         """Keep the state of the first answer; raise an error if a later one differs."""
@@ -422,6 +431,10 @@ class _WebFile:
             change = "the server says that it is another (412 Precondition Failed)"
         if change is not None:
             raise _ChangedError(change)
+
+
+def _length(pieces: list[bytes]) -> int:
+    return sum(map(len, pieces))
 
 
 class _SystemFile:
@@ -528,6 +541,8 @@ def _with_limits(
 
         seconds = _TIMEOUT if timeout is None else timeout
         limit = aiohttp.ClientTimeout(total=None, sock_connect=seconds, sock_read=seconds)
+        headers = {"Accept-Encoding": "identity"} | given.get(protocol, {}).get("headers", {})
+        given[protocol] = given.get(protocol, {}) | {"headers": headers}
         limits = {"timeout": limit}
     elif protocol in {"s3", "s3a"}:
         config: dict[str, Any] = (
@@ -597,6 +612,8 @@ def _cause(error: BaseException) -> BaseException:
     causes = [error]
     while (cause := causes[-1].__cause__) is not None:
         causes.append(cause)
+    if any(type(cause).__name__ == "FileExpired" for cause in causes):
+        return _ChangedError("S3 has another version")
     return next((cause for cause in reversed(causes) if str(cause)), error)
 
 
@@ -604,6 +621,8 @@ def _reason(cause: BaseException) -> str:
     text = " ".join(_URL_IN_TEXT.sub("…", str(cause)).split()) or type(cause).__name__
     if "range requests" in text or "Cannot seek" in text:
         return _NO_RANGES
+    if "fork-safe" in text:
+        return "it was opened by another process: open it again in this one"
     if hasattr(cause, "status") and hasattr(cause, "message"):
         return f"the server returned {cause.status} {cause.message}"
     return "the file does not exist" if isinstance(cause, FileNotFoundError) else text
