@@ -16,9 +16,16 @@ from hdmf.build import BuildManager
 from hypothesis import HealthCheck, settings
 
 if os.environ.get("NDX_SYSTEM") == "windows":
-    from tests.windows import pretend
+    from tests.windows import NOT_THERE, pretend
 
     pretend()
+
+    def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+        """Skip what Windows cannot do."""
+        for item in items:
+            if reason := NOT_THERE.get(item.name.partition("[")[0]):
+                item.add_marker(pytest.mark.skip(reason))
+
 
 # They import simulators, which may not be there, and have no doctests.
 collect_ignore_glob = ["annarchy/[!t]*.py", "neuron/[!t]*.py", "sonata/running.py"]

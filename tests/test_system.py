@@ -3,14 +3,17 @@
 import errno
 import ntpath
 import os
+import re
 import string
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ruamel.yaml import YAML
 
 from ndx_simulation_output import system
 from ndx_simulation_output.system import allocate, open_file, portable_names, read_at, write_at
+from tests.conftest import ROOT
 
 
 @pytest.fixture
@@ -104,6 +107,18 @@ def test_names_are_for_all_systems(wanted, expected):
     found = portable_names(wanted)
 
     assert [found[name] for name in wanted] == expected
+
+
+def test_the_workflow_for_other_systems_runs_the_commands_of_the_readme():
+    workflow = ROOT / ".github" / "workflows" / "systems.yml"
+    if not workflow.exists():
+        pytest.skip("this is not a checkout of the repository")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+
+    steps = YAML(typ="safe").load(workflow)["jobs"]["test"]["steps"]
+
+    commands = [step["run"] for step in steps if "run" in step]
+    assert commands == re.findall(r"```\n(pip .*)\n```", readme)
 
 
 NAMES = st.text(st.sampled_from(string.printable + "éÉß\u0301"), min_size=1, max_size=9)

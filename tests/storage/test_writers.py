@@ -6,17 +6,19 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import h5py
 import numpy as np
 import pytest
 
 from ndx_simulation_output import system
-from ndx_simulation_output.errors import SourceError, WriteError
+from ndx_simulation_output.errors import SourceError, TargetExistsError, WriteError
 from ndx_simulation_output.storage import journal as journals
 from ndx_simulation_output.storage.journal import (
     Journal,
@@ -237,3 +239,49 @@ def test_companions_of_a_removed_file_of_the_same_process_number_are_not_taken(t
         assert not any(iter_frames(journal_path(partial)))
 
     assert list(tmp_path.iterdir()) == [tmp_path / "run.h5"]
+
+
+@pytest.mark.usefixtures("no_locks")
+def test_two_streams_to_one_target_do_not_mix_without_locks(tmp_path):
+    def run(value: int, inner: Callable[[], object]) -> None:
+        with create_journaled(tmp_path / "run.h5") as (file, journaled):
+            file["v"] = np.full(1000, value)
+            file.flush()
+            journaled.commit()
+            inner()
+
+    with pytest.raises(TargetExistsError, match=r"run-1\.h5"):
+        run(1, lambda: run(2, lambda: None))
+
+    found = {path.name: h5py.File(path)["v"][()] for path in tmp_path.iterdir()}
+    assert {name: set(values) for name, values in found.items()} == {"run.h5": {2}, "run-1.h5": {1}}
+
+
+def test_a_journal_that_cannot_be_begun_is_not_left(tmp_path, monkeypatch):
+    monkeypatch.setattr(journals, "write_at", Mock(side_effect=OSError(28, "No space left")))
+
+    with pytest.raises(OSError, match="No space left"):
+        Journal(tmp_path / "run.nwb.journal")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_a_process_that_the_writer_has_forked_is_told_of(tmp_path):
+    path = tmp_path / "run.nwb"
+    code = """
+        import os, sys, time
+        from pathlib import Path
+        from ndx_simulation_output.storage.journal import Journal
+
+        journal = Journal(Path(sys.argv[1]))
+        if os.fork():
+            os._exit(0)
+        sys.stdin.read()
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code), str(journal_path(path))]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment) as process:
+        process.wait()
+        assert "by a process that was started by process" in find_writer(path).refusal(path, "")
+        process.stdin.close()

@@ -155,7 +155,10 @@ class Writer:
     def refusal(self, path: Path, force: str) -> str:
         """Return why ``path`` is not taken from the writer; ``force`` tells how to take it."""
         if self.is_certain:
-            return f"{path} is still being written by {self}; wait until it ends, or stop it"
+            # A process that it has forked has the lock too.
+            forked = self.process is not None and self.process.is_alive() is False
+            who = f"a process that was started by {self}" if forked else str(self)
+            return f"{path} is still being written by {who}; wait until it ends, or stop it"
         return (
             f"{path} may still be written by {self}; whether it runs cannot be seen from here. "
             f"If it has ended, {force}"
@@ -182,8 +185,10 @@ class Journal:
             self._start = _WRITER_BYTES if _head(self._number) or not length else 0
             self._end = max(length, self._start)
             self._sign({"has_locks": has_locks, **asdict(Process.current())})
-        except BaseException:
+        except BaseException as error:
             os.close(self._number)
+            if is_new and not isinstance(error, BlockingIOError):
+                path.unlink()
             raise
         _OPEN.add(self)
 
