@@ -1,6 +1,7 @@
 """Files of others: what they refer to, and how much they claim to hold."""
 
 import os
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -234,6 +235,61 @@ def test_a_sparse_report_is_read(tmp_path: Path) -> None:
 
     with open_output(path, unit=MILLIVOLT) as output:
         np.testing.assert_array_equal(output.reports[0].data[[0, -1], 0], [-65, 1])
+
+
+def zeros(n_bytes: int) -> bytes:
+    """Return a zlib stream of zeros."""
+    deflater, piece = zlib.compressobj(9), bytes(2**20)
+    parts = [deflater.compress(piece) for _ in range(n_bytes // 2**20)]
+    return b"".join([*parts, deflater.flush()])
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "n_bytes"),
+    [
+        (DATA, (3, 3), 2**26),
+        ("report/pop/mapping/node_ids", (2,), 2**26),
+        ("report/pop/mapping/time", (2**18,), 2**31),
+    ],
+)
+def test_a_chunk_that_inflates_to_more_than_it_says_is_refused_before_it_is_read(
+    name: str, shape: tuple[int, ...], n_bytes: int, tmp_path: Path
+) -> None:
+    path = report().write(tmp_path / "v.h5")
+    with h5py.File(path, "r+") as file:
+        declared(file, name, shape, chunks=shape, compression="gzip")
+        file[name].id.write_direct_chunk((0,) * len(shape), zeros(n_bytes))
+
+    with pytest.raises(SourceError, match=rf"{name} of .* inflates to more than its"):
+        open_output(path)
+
+
+def test_only_as_much_of_a_chunk_is_inflated_as_it_should_have(tmp_path: Path) -> None:
+    path = report(rows=2**18, time=(0, 26214.4, 0.1)).write(tmp_path / "v.h5")
+    with h5py.File(path, "r+") as file:
+        declared(file, DATA, (2**18, 3), chunks=(2**18, 3), compression="gzip")
+        file[DATA].id.write_direct_chunk((0, 0), zeros(2**29))
+
+    with (
+        open_output(path, unit=MILLIVOLT) as output,
+        pytest.raises(SourceError, match="more than 3145728 bytes"),
+    ):
+        output.reports[0].data[:, :]
+
+
+def test_data_that_are_compressed_twice_are_refused(tmp_path: Path) -> None:
+    path = report().write(tmp_path / "v.h5")
+    with h5py.File(path, "r+") as file:
+        del file[DATA]
+        properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        properties.set_chunk((3, 3))
+        for _ in range(2):
+            properties.set_filter(h5py.h5z.FILTER_DEFLATE, 0, (9,))
+        space = h5py.h5s.create_simple((3, 3))
+        h5py.h5d.create(file.id, DATA.encode(), h5py.h5t.IEEE_F32LE, space, properties)
+
+    with pytest.raises(SourceError, match=f"{DATA} of .* is compressed more than once"):
+        open_output(path)
 
 
 @pytest.mark.parametrize("kind", ["hard", "soft"])

@@ -26,6 +26,7 @@ _MANY_SPANS = 256
 _FEW_CHUNKS = 32
 _ROW_BYTES = 2**16
 """Below this width of a selection the kernel's read-ahead would read mostly other columns."""
+_LARGE_CHUNK = 2**18
 _NO_ADDRESS = -(2**62)
 """The address of a missing chunk: no real chunk can follow it in the file."""
 
@@ -441,7 +442,10 @@ class DeflatedReader:
                 raw = np.frombuffer(stored, np.uint8)
                 return raw if raw.size == self.index.chunk_bytes else None
             return inflate(stored, self.index.chunk_bytes)
-        except ValueError:
+        except ValueError as error:
+            if len(stored) > _LARGE_CHUNK:
+                # HDF5 would inflate it to any size.
+                raise OSError(*error.args) from error
             return None
 
     def _read_with_h5py(self, row: _ChunkRows, columns: _ChunkColumns) -> NDArray[Any]:

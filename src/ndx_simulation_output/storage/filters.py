@@ -96,15 +96,28 @@ def deflate(planes: NDArray[np.uint8]) -> bytes:
 
 
 def inflate(stream: _Bytes, n_bytes: int) -> NDArray[np.uint8]:
-    """Decompress a zlib stream of ``n_bytes``; ValueError if it is damaged or of another length."""
+    """Decompress a zlib stream of ``n_bytes``; ValueError if it is damaged or of another length.
+
+    No more than ``n_bytes`` and one are decompressed.
+    """
+    inflater = _zlib.decompressobj()
     try:
-        raw = _zlib.decompress(stream, zlib.MAX_WBITS, n_bytes)
+        raw = inflater.decompress(stream, n_bytes + 1)
     except (zlib.error, _zlib.error) as error:
         raise ValueError(str(error)) from error
-    if len(raw) != n_bytes:
-        msg = f"the stream has {len(raw)} bytes; expected {n_bytes}"
+    if len(raw) != n_bytes or not inflater.eof:
+        found = f"more than {n_bytes}" if len(raw) > n_bytes else len(raw)
+        msg = f"the stream has {found} bytes; expected {n_bytes}"
         raise ValueError(msg)
     return np.frombuffer(raw, np.uint8)
+
+
+def exceeds(stream: _Bytes, n_bytes: int) -> bool:
+    """Return True if a zlib stream has more than ``n_bytes``; only so many are decompressed."""
+    try:
+        return len(_zlib.decompressobj().decompress(stream, n_bytes + 1)) > n_bytes
+    except (zlib.error, _zlib.error):
+        return False  # HDF5 tells of the damage.
 
 
 def _compressor() -> Any:

@@ -19,6 +19,8 @@ import h5py
 from h5py import h5d, h5g, h5i, h5l, h5o
 
 from ndx_simulation_output.errors import SourceError, source_errors
+from ndx_simulation_output.storage.datasets import filters_of
+from ndx_simulation_output.storage.filters import exceeds
 from ndx_simulation_output.storage.raw_files import hdf5_lock
 
 TRUST = "pass trust=True (--trust) if you know where it comes from"
@@ -32,6 +34,14 @@ _MOST_EXPANSION = 2048
 _DEEPEST = 100
 _MOST_LINKS = 1000
 _LARGE_BYTES = 2**20
+_DEFLATE = h5py.h5z.FILTER_DEFLATE
+_NOT_COMPRESSING = {
+    h5py.h5z.FILTER_SHUFFLE,
+    h5py.h5z.FILTER_FLETCHER32,
+    h5py.h5z.FILTER_NBIT,
+    h5py.h5z.FILTER_SCALEOFFSET,
+}
+_CHECKSUM_BYTES = 64
 
 _Node = tuple[str, int]
 """A dataset: the real path of its file, and its address."""
@@ -180,7 +190,9 @@ class _Survey:
         width = dataset.get_type().get_size()
         declared = 0 if shape is None else prod(shape) * width
         if layout == h5d.CHUNKED and declared:
-            declared = max(declared, prod(properties.get_chunk()) * width)
+            chunk_bytes = prod(properties.get_chunk()) * width
+            declared = max(declared, chunk_bytes)
+            self._check_filters(file, dataset, filters_of(properties), chunk_bytes)
         if layout == h5d.VIRTUAL:
             stored = self._add_virtual(file, own, dataset, properties)
         elif properties.get_external_count():
@@ -196,6 +208,30 @@ class _Survey:
             found = f"has shape {shape}, {declared} bytes, of which {stored} are stored"
             self.worst = unstored, f"{_place(file, dataset)} {found}"
         return _Sums(0, declared, unstored)
+
+    def _check_filters(
+        self, file: h5py.File, dataset: h5d.DatasetID, filters: tuple[int, ...], chunk_bytes: int
+    ) -> None:
+        """Raise SourceError for chunks that HDF5 would inflate to more than their size."""
+        if len(set(filters) - _NOT_COMPRESSING) > 1 or filters.count(_DEFLATE) > 1:
+            msg = f"{_place(file, dataset)} is compressed more than once, which can hide any size"
+            raise SourceError(msg)
+        # The index of the chunks of a file on a server is not read for this.
+        if _DEFLATE not in filters or not self.folders or not hasattr(dataset, "chunk_iter"):
+            return
+        sizes: list[tuple[int, tuple[int, ...]]] = []
+        dataset.chunk_iter(lambda chunk: sizes.append((chunk.size, chunk.chunk_offset)))
+        most = chunk_bytes + chunk_bytes // 64 + _CHECKSUM_BYTES
+        for size, offset in sizes:
+            # Data of two dimensions are not read through HDF5.
+            is_read_by_hdf5 = size > _LARGE_BYTES and len(offset) != 2
+            if size > most or (
+                is_read_by_hdf5
+                and exceeds(dataset.read_direct_chunk(offset)[1], chunk_bytes + _CHECKSUM_BYTES)
+            ):
+                where = _place(file, dataset)
+                msg = f"{where} has a chunk that inflates to more than its {chunk_bytes} bytes"
+                raise SourceError(msg)
 
     def _add_virtual(self, file: h5py.File, own: str, dataset: h5d.DatasetID, found: Any) -> int:
         """Check the sources of a virtual dataset; return the size of their files."""
