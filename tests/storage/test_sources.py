@@ -13,6 +13,7 @@ import pytest
 from ndx_simulation_output import convert, export_sonata, open_output
 from ndx_simulation_output.errors import SourceError
 from ndx_simulation_output.nwb.checks import check_file
+from ndx_simulation_output.storage import datasets, sources
 from ndx_simulation_output.storage.sources import open_source
 from tests.sonata.making import SESSION, report
 
@@ -249,12 +250,17 @@ def zeros(n_bytes: int) -> bytes:
     [
         (DATA, (3, 3), 2**26),
         ("report/pop/mapping/node_ids", (2,), 2**26),
-        ("report/pop/mapping/time", (2**18,), 2**31),
+        ("report/pop/mapping/time", (2**18,), 2**26),
     ],
 )
 def test_a_chunk_that_inflates_to_more_than_it_says_is_refused_before_it_is_read(
-    name: str, shape: tuple[int, ...], n_bytes: int, tmp_path: Path
+    name: str,
+    shape: tuple[int, ...],
+    n_bytes: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(sources, "_LARGE_BYTES", 2**10)
     path = report().write(tmp_path / "v.h5")
     with h5py.File(path, "r+") as file:
         declared(file, name, shape, chunks=shape, compression="gzip")
@@ -264,11 +270,14 @@ def test_a_chunk_that_inflates_to_more_than_it_says_is_refused_before_it_is_read
         open_output(path)
 
 
-def test_only_as_much_of_a_chunk_is_inflated_as_it_should_have(tmp_path: Path) -> None:
+def test_only_as_much_of_a_chunk_is_inflated_as_it_should_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datasets, "_LARGE_CHUNK", 2**10)
     path = report(rows=2**18, time=(0, 26214.4, 0.1)).write(tmp_path / "v.h5")
     with h5py.File(path, "r+") as file:
         declared(file, DATA, (2**18, 3), chunks=(2**18, 3), compression="gzip")
-        file[DATA].id.write_direct_chunk((0, 0), zeros(2**29))
+        file[DATA].id.write_direct_chunk((0, 0), zeros(2**26))
 
     with (
         open_output(path, unit=MILLIVOLT) as output,

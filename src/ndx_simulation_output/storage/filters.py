@@ -105,7 +105,10 @@ def inflate(stream: _Bytes, n_bytes: int) -> NDArray[np.uint8]:
         raw = inflater.decompress(stream, n_bytes + 1)
     except (zlib.error, _zlib.error) as error:
         raise ValueError(str(error)) from error
-    if len(raw) != n_bytes or not inflater.eof:
+    if len(raw) <= n_bytes and not inflater.eof:
+        msg = "incomplete or truncated stream"
+        raise ValueError(msg)
+    if len(raw) != n_bytes:
         found = f"more than {n_bytes}" if len(raw) > n_bytes else len(raw)
         msg = f"the stream has {found} bytes; expected {n_bytes}"
         raise ValueError(msg)
