@@ -80,6 +80,7 @@ class Case:
         victim = random.choice(_victims(self.kind, self.directory))
         how = mutate(victim, random) if self.number else "undamaged"
         self.mutation = f"{victim.relative_to(self.directory)}: {how}"
+        self.save()
         given = Given(self.directory / self.kind.source, self.kind.options)
         names = list(self.kind.operations)
         if not every and len(names) > 2:

@@ -6,6 +6,7 @@ import pickle
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -178,7 +179,8 @@ def _configuration(directory: Path) -> None:
     json.loads(config.read_text())
 
 
-_FILE = ("read", "info", "notebook", "frames", "plot", "view", "convert", "zarr")
+_HAS_ZARR = find_spec("hdmf_zarr") is not None
+_FILE = ("read", "info", "notebook", "frames", "plot", "view", "convert", *["zarr"] * _HAS_ZARR)
 _NWB = (*_FILE, "check", "export")
 _STATE = (*_FILE, "check", "export_state")
 _DT = {"dt": 0.5}
@@ -236,3 +238,6 @@ KINDS = (
     Kind("metadata", _metadata, "source.yaml", ("metadata",)),
 )
 """Every kind of file, in the order of the table."""
+
+if not _HAS_ZARR:
+    KINDS = tuple(kind for kind in KINDS if kind.name != "NWB, Zarr")

@@ -1,0 +1,186 @@
+"""Errors of libraries become errors of this package, and damaged files of every kind are refused."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from ndx_simulation_output import convert, open_output
+from ndx_simulation_output.cli import main
+from ndx_simulation_output.errors import (
+    ConfigurationError,
+    MissingDependencyError,
+    RecordingError,
+    ShapeMismatchError,
+    SourceError,
+    UnitWarning,
+    UnsupportedSourceError,
+    callers_errors,
+    file_errors,
+    source_errors,
+)
+from tests.sonata.making import SESSION, report
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError("bad heap"), "bad heap"),
+        (ValueError("two\n  lines"), "two lines"),
+        (KeyError("data"), "KeyError: 'data'"),
+        (AssertionError(), "AssertionError: "),
+        (MemoryError("8 GiB"), "there is not enough memory (8 GiB)"),
+        (RuntimeError("x" * 1000), f"{'x' * 400}…"),
+        (RecursionError("maximum depth"), "maximum depth"),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"), "'utf-8' codec can't decode"),
+    ],
+)
+def test_an_error_of_a_library_becomes_one_line_and_stays_the_cause(error, reason):
+    with (
+        pytest.raises(ConfigurationError) as caught,
+        source_errors("a.json cannot be read", ConfigurationError),
+    ):
+        raise error
+
+    assert str(caught.value).startswith(f"a.json cannot be read: {reason}")
+    assert "\n" not in str(caught.value)
+    assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize(
+    "error", [UnitWarning("unit"), MissingDependencyError("scipy"), KeyboardInterrupt()]
+)
+def test_warnings_missing_libraries_and_interruptions_are_not_those_of_a_file(error):
+    with pytest.raises(type(error)) as caught, file_errors("a.h5"):
+        raise error
+
+    assert caught.value is error
+
+
+def test_an_error_of_a_function_of_the_caller_is_not_that_of_a_file():
+    with pytest.raises(OSError, match="pipe") as caught, file_errors("a.h5"), callers_errors():
+        raise OSError("pipe")  # noqa: EM101
+
+    assert not isinstance(caught.value, SourceError)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (ShapeMismatchError("3 ids"), ShapeMismatchError),
+        (UnsupportedSourceError("3 ids"), UnsupportedSourceError),
+        (RecordingError("3 ids"), SourceError),
+    ],
+)
+def test_errors_about_a_file_name_it(error, kind):
+    with pytest.raises(kind, match=r"^dir/a\.h5: 3 ids$"), file_errors("dir/a.h5"):
+        raise error
+    with pytest.raises(kind, match=r"^data of a\.h5$"), file_errors("dir/a.h5"):
+        raise type(error)("data of a.h5")
+
+
+def test_an_exception_of_progress_is_raised_as_it_is(tmp_path: Path):
+    def progress(*_):
+        msg = "cancelled"
+        raise LookupError(msg)
+
+    source = report().write(tmp_path / "v.h5")
+    with pytest.raises(LookupError, match="^cancelled$"):
+        convert(source, tmp_path / "run.nwb", metadata=SESSION, progress=progress)
+
+    assert list(tmp_path.iterdir()) == [source]
+
+
+@pytest.fixture
+def nwb(tmp_path: Path) -> Path:
+    convert(report().write(tmp_path / "v.h5"), tmp_path / "run.nwb", metadata=SESSION)
+    return tmp_path / "run.nwb"
+
+
+def _of_other_type(file: h5py.File) -> None:
+    del file["general/simulation/compartments/id"]
+    file["general/simulation/compartments/id"] = np.array([b"a", b"b"])
+
+
+def _of_no_text(file: h5py.File) -> None:
+    file["acquisition/v"].attrs["description"] = np.bytes_(b"\xff\xfe")
+
+
+def _dangling(file: h5py.File) -> None:
+    del file["acquisition/v/compartments"]
+    file["acquisition/v/compartments"] = h5py.SoftLink("/nowhere")
+
+
+def _cyclic(file: h5py.File) -> None:
+    file["acquisition/v/again"] = file["acquisition"]
+
+
+def _no_schema(file: h5py.File) -> None:
+    del file["specifications/core"]
+
+
+DAMAGES = {
+    "type": _of_other_type,
+    "text": _of_no_text,
+    "dangling": _dangling,
+    "cyclic": _cyclic,
+    "no schema": _no_schema,
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_no_command_shows_a_traceback_for_a_damaged_file(damage, nwb: Path, tmp_path: Path):
+    with h5py.File(nwb, "r+") as file:
+        DAMAGES[damage](file)
+    (tmp_path / "out").mkdir()
+    commands = {
+        "info": (nwb,),
+        "check": (nwb,),
+        "convert": (nwb, tmp_path / "out" / "copy.nwb"),
+        "export": (nwb, tmp_path / "out" / "sonata"),
+        "plot": (nwb, "-o", tmp_path / "out" / "picture.png"),
+    }
+    for command, arguments in commands.items():
+        result = CliRunner().invoke(main, [command, *map(str, arguments)])
+
+        assert isinstance(result.exception, SystemExit | None), (command, str(type(result.exception)))
+        if result.exit_code and (command != "check" or "error: " not in result.output):
+            assert result.output.startswith("error: ")
+            assert result.output.count("\n") == 1
+
+
+def test_what_is_read_later_names_file_and_dataset(tmp_path: Path):
+    source = report(rows=40, time=(0.0, 4.0, 0.1))
+    source.storage["report/pop/data"] = {"chunks": (8, 3), "compression": "gzip"}
+    source.write(tmp_path / "v.h5")
+    with h5py.File(tmp_path / "v.h5", "r+") as file:
+        file["report/pop/data"].id.write_direct_chunk((8, 0), b"no zlib")
+
+    with (
+        open_output(tmp_path / "v.h5") as output,
+        pytest.raises(SourceError, match=r"cannot read rows \d+ to \d+ of report/pop/data of v\.h5"),
+    ):
+        output["v"].get_traces()
+
+
+def test_damaged_files_of_every_kind_are_read_right_or_refused_clearly(tmp_path: Path):
+    """A small part of what ``tests/fuzz.py`` does; the gate runs more."""
+    fuzz = Path(__file__).with_name("fuzz.py")
+    kinds = ["SONATA", "text", "NWB, gzip", "ANNarchy", "Neuronvisio", "PyMoDAQ"]
+    options = [part for kind in kinds for part in ("--kind", kind)]
+
+    done = subprocess.run(
+        [sys.executable, fuzz, "--mutations", "2", "--kept", tmp_path, *options],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "| all |" in done.stdout
