@@ -34,14 +34,15 @@ _MOST_EXPANSION = 2048
 _DEEPEST = 100
 _MOST_LINKS = 1000
 _LARGE_BYTES = 2**20
-_DEFLATE = h5py.h5z.FILTER_DEFLATE
+_DEFLATE, _FLETCHER32 = h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_FLETCHER32
 _NOT_COMPRESSING = {
     h5py.h5z.FILTER_SHUFFLE,
-    h5py.h5z.FILTER_FLETCHER32,
+    _FLETCHER32,
     h5py.h5z.FILTER_NBIT,
     h5py.h5z.FILTER_SCALEOFFSET,
 }
-_CHECKSUM_BYTES = 64
+_MOST_MORE_BYTES = 64
+_CHECKSUM_BYTES = 4
 
 _Node = tuple[str, int]
 """A dataset: the real path of its file, and its address."""
@@ -81,6 +82,9 @@ def check_source(file: h5py.File, *, trust: bool = False) -> None:
     survey = _Survey(file, _folders(file))
     with source_errors(f"{file.filename} cannot be read"), hdf5_lock:
         survey.visit(file)
+        if survey.loop and "nwb_version" in file.attrs:
+            msg = f"{survey.loop} contains itself, which pynwb cannot read"
+            raise SourceError(msg)
         while survey.pending:
             with h5py.File(survey.pending.pop(), "r") as other:
                 survey.visit(other)
@@ -133,6 +137,7 @@ class _Survey:
     below: dict[_Node, _Sums] = field(default_factory=dict)
     soft_links: list[tuple[h5g.GroupID, bytes]] = field(default_factory=list)
     virtual: dict[_Node, list[tuple[str, str]]] = field(default_factory=dict)
+    loop: str = ""
     n_bytes: int = 0
     worst: tuple[int, str] = (0, "")
 
@@ -163,6 +168,8 @@ class _Survey:
                     if inner not in self.below:
                         entered = inner, found
                         break
+                    is_loop = any(inner == outer for outer, _, _ in stack)
+                    self.loop = _place(file, found) if is_loop else self.loop
                     self.below[node].add(self.below[inner])
             if entered is not None:
                 if len(stack) > _DEEPEST:
@@ -200,7 +207,6 @@ class _Survey:
         elif declared <= _LARGE_BYTES:
             return _Sums(0, declared)
         else:
-            # The index of the chunks of a file on a server is not read for this.
             stored = dataset.get_storage_size() if self.folders else self.n_bytes
         unstored = max(0, declared - _MOST_EXPANSION * stored)
         unstored *= _COST_OF_ONE_DIMENSION if len(shape or ()) == 1 else 1
@@ -212,22 +218,29 @@ class _Survey:
     def _check_filters(
         self, file: h5py.File, dataset: h5d.DatasetID, filters: tuple[int, ...], chunk_bytes: int
     ) -> None:
-        """Raise SourceError for chunks that HDF5 would inflate to more than their size."""
+        """Raise SourceError for chunks that HDF5 would inflate to more than they should have.
+
+        HDF5 crashes for a chunk that is shorter than its checksum.
+        """
         if len(set(filters) - _NOT_COMPRESSING) > 1 or filters.count(_DEFLATE) > 1:
             msg = f"{_place(file, dataset)} is compressed more than once, which can hide any size"
             raise SourceError(msg)
         # The index of the chunks of a file on a server is not read for this.
-        if _DEFLATE not in filters or not self.folders or not hasattr(dataset, "chunk_iter"):
+        is_checked = _DEFLATE in filters or _FLETCHER32 in filters
+        if not is_checked or not self.folders or not hasattr(dataset, "chunk_iter"):
             return
         sizes: list[tuple[int, tuple[int, ...]]] = []
         dataset.chunk_iter(lambda chunk: sizes.append((chunk.size, chunk.chunk_offset)))
-        most = chunk_bytes + chunk_bytes // 64 + _CHECKSUM_BYTES
+        most = chunk_bytes + chunk_bytes // 64 + _MOST_MORE_BYTES
         for size, offset in sizes:
+            if _FLETCHER32 in filters and size < _CHECKSUM_BYTES:
+                msg = f"{_place(file, dataset)} has a chunk of {size} bytes without its checksum"
+                raise SourceError(msg)
             # Data of two dimensions are not read through HDF5.
             is_read_by_hdf5 = size > _LARGE_BYTES and len(offset) != 2
             if size > most or (
                 is_read_by_hdf5
-                and exceeds(dataset.read_direct_chunk(offset)[1], chunk_bytes + _CHECKSUM_BYTES)
+                and exceeds(dataset.read_direct_chunk(offset)[1], chunk_bytes + _MOST_MORE_BYTES)
             ):
                 where = _place(file, dataset)
                 msg = f"{where} has a chunk that inflates to more than its {chunk_bytes} bytes"
