@@ -163,7 +163,6 @@ def test_a_directory_that_appears_meanwhile_is_not_replaced(tmp_path: Path):
 
     def write() -> None:
         with atomic_directory(target) as written:
-            written.mkdir()
             (written / "zarr.json").write_text("new")
             target.mkdir()
             (target / "zarr.json").write_text("of another")

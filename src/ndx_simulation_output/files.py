@@ -1,12 +1,19 @@
 """Atomic writing: a file gets its name only when it is complete."""
 
+import ctypes
 import io
 import os
 import re
+import shlex
 import shutil
+import signal
 import stat
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -15,11 +22,22 @@ import h5py
 
 from ndx_simulation_output.errors import (
     SimulationOutputError,
+    SimulationOutputWarning,
     TargetExistsError,
     WriteError,
     is_like_url,
     name_of,
 )
+
+INTERRUPTIONS = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
+"""Signals that ask a process to end."""
+_LONGEST_NAME = 220
+"""Bytes of a file name: file systems allow 255, and the name of the spikes of a rank adds 35."""
+_EXCHANGE = 2
+"""The flag of Linux's renameat2 that exchanges two names."""
+_AT_WORKING_DIRECTORY = -100
 
 
 def is_zarr_name(path: Path) -> bool:
@@ -40,23 +58,41 @@ def check_local(path: Path) -> None:
 
 
 def check_target(path: Path, *, overwrite: bool) -> None:
-    """Raise TargetExistsError if ``path`` exists, WriteError if its directory does not.
+    """Raise TargetExistsError if ``path`` exists, WriteError if it cannot be the name of a file.
 
     With ``overwrite``, an existing file, or Zarr store with the suffix ``.zarr``, is allowed.
     """
-    if path.is_dir() and not (is_zarr_name(path) and is_zarr_store(path)):
-        msg = f"{path} is a directory; expected the name of a file to write"
-        raise TargetExistsError(msg)
-    if path.exists() and not overwrite:
-        msg = f"{path} exists already; pass overwrite=True (--overwrite) to replace it"
-        raise TargetExistsError(msg)
-    if path.exists() and not (path.is_file() or path.is_dir()):
-        msg = f"cannot write {path}: it is a device, pipe or socket; expected the name of a file"
+    with write_errors(path):
+        _check_name(path)
+        if path.is_dir() and not (is_zarr_name(path) and is_zarr_store(path)):
+            msg = f"{path} is a directory; expected the name of a file to write"
+            raise TargetExistsError(msg)
+        if path.exists() and not overwrite:
+            msg = f"{path} exists already; pass overwrite=True (--overwrite) to replace it"
+            raise TargetExistsError(msg)
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            msg = (
+                f"cannot write {path}: it is a device, pipe or socket; expected the name of a file"
+            )
+            raise WriteError(msg)
+        path = _followed(path)
+        check_local(path)
+        if not path.parent.is_dir():
+            msg = f"cannot write {path}: the directory {path.parent} does not exist"
+            raise WriteError(msg)
+
+
+def _check_name(path: Path) -> None:
+    """Raise WriteError if no file can have this name; temporary files have longer names."""
+    length = len(os.fsencode(path.name))
+    if length > _LONGEST_NAME:
+        msg = (
+            f"cannot write {path}: File name too long, {length} bytes; expected at most "
+            f"{_LONGEST_NAME}, because temporary files beside it have longer names"
+        )
         raise WriteError(msg)
-    path = _followed(path)
-    check_local(path)
-    if not path.parent.is_dir():
-        msg = f"cannot write {path}: the directory {path.parent} does not exist"
+    if "\0" in os.fspath(path):
+        msg = f"cannot write {os.fspath(path)!r}: a name cannot contain a null character"
         raise WriteError(msg)
 
 
@@ -64,39 +100,85 @@ def check_target(path: Path, *, overwrite: bool) -> None:
 def atomic_file(
     path: Path, *, overwrite: bool = False, keep_partial: Callable[[], bool] = lambda: False
 ) -> Iterator[Path]:
-    """Yield a temporary path next to ``path``, and rename it when the block succeeds.
+    """Yield an empty temporary file next to ``path``, and rename it when the block succeeds.
 
     When the block raises, the temporary file is removed unless ``keep_partial()`` is true, and an
     existing ``path`` is unchanged. Errors of the operating system become WriteError. A file that is
     replaced keeps its permissions and owner, and a symbolic link its place. Without ``overwrite``,
     a file that appears while the block runs is not replaced: the result is kept beside it, under
-    the name in the TargetExistsError.
+    the name in the TargetExistsError. A warning names temporary files of processes that were
+    killed.
     """
-    with write_errors(path):
-        check_target(path, overwrite=overwrite)
-        path = _followed(path)
-        temporary = _unused_name(path, "part")
-        if path.exists():
-            _copy_permissions(path, temporary)
-        try:
-            yield temporary
-            rename(temporary, path, overwrite=overwrite)
-        finally:
-            if not keep_partial():
-                temporary.unlink(missing_ok=True)
+    with (
+        write_errors(path),
+        _renamed_at_end(path, _create_file, overwrite=overwrite, keep=keep_partial) as temporary,
+    ):
+        yield temporary
+
+
+@contextmanager
+def atomic_files(paths: Iterable[Path], *, overwrite: bool = False) -> Iterator[list[Path]]:
+    """Yield a temporary file for each path; all are renamed together when the block succeeds."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(atomic_file(path, overwrite=overwrite)) for path in paths]
+        with uninterrupted():
+            stack.pop_all().close()
 
 
 @contextmanager
 def atomic_directory(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """Yield a temporary path for a new directory, renamed to ``path`` as in ``atomic_file``."""
-    with write_errors(path):
-        check_target(path, overwrite=overwrite)
-        temporary = _unused_name(path, "part")
-        try:
-            yield temporary
+    """Yield a new temporary directory, which is renamed to ``path`` as in ``atomic_file``."""
+    with (
+        write_errors(path),
+        _renamed_at_end(path, Path.mkdir, overwrite=overwrite) as temporary,
+    ):
+        yield temporary
+
+
+@contextmanager
+def _renamed_at_end(
+    path: Path,
+    create: Callable[[Path], object],
+    *,
+    overwrite: bool,
+    keep: Callable[[], bool] = lambda: False,
+) -> Iterator[Path]:
+    check_target(path, overwrite=overwrite)
+    path = _followed(path)
+    _tell_of_partials(path.parent)
+    temporary = _new_temporary(path, create)
+    try:
+        _copy_permissions(path, temporary)
+        yield temporary
+        with uninterrupted():
             rename(temporary, path, overwrite=overwrite)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+    finally:
+        with uninterrupted():
+            if not keep():
+                _remove(temporary)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[list[int]]:
+    """Delay Ctrl-C, and other signals that Python code handles, until the block has ended.
+
+    The list that is yielded gets the signals that arrive.
+    """
+    received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received  # Python handles signals in the main thread.
+        return
+    handlers = {number: signal.getsignal(number) for number in INTERRUPTIONS}
+    handlers = {number: handler for number, handler in handlers.items() if callable(handler)}
+    try:
+        for number in handlers:
+            signal.signal(number, lambda number, _: received.append(number))
+        yield received
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for number in dict.fromkeys(received):
+            signal.raise_signal(number)
 
 
 def _followed(path: Path) -> Path:
@@ -104,13 +186,41 @@ def _followed(path: Path) -> Path:
     return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
+def _create_file(path: Path) -> None:
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+
+
+def _new_temporary(path: Path, create: Callable[[Path], object]) -> Path:
+    """Create a temporary file or directory next to ``path``."""
+    for number in count():
+        temporary = _temporary_name(path, "part", number)
+        with suppress(FileExistsError):  # Left by a crashed process of the same id.
+            create(temporary)
+            return temporary
+    raise AssertionError
+
+
+def _temporary_name(path: Path, what: str, number: int) -> Path:
+    own = f".{path.stem}.{os.getpid()}{f'-{number}' if number else ''}"
+    return path.with_name(f"{own}.{what}{path.suffix}")
+
+
 def _copy_permissions(path: Path, temporary: Path) -> None:
-    """Create an empty file with the permissions of ``path`` and, if possible, its owner."""
+    """Give a new file the permissions of an existing ``path`` and, if possible, its owner."""
+    if not path.exists() or path.is_dir() != temporary.is_dir():
+        return
     found = path.stat()
-    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    temporary.chmod(0o700 if path.is_dir() else 0o600)
     with suppress(OSError, AttributeError):  # Only root can give files to others, on POSIX.
         os.chown(temporary, found.st_uid, found.st_gid)
     temporary.chmod(stat.S_IMODE(found.st_mode))
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def rename(temporary: Path, path: Path, *, overwrite: bool) -> None:
@@ -139,10 +249,14 @@ def rename(temporary: Path, path: Path, *, overwrite: bool) -> None:
 def _rename_if_free(temporary: Path, path: Path) -> bool:
     """Rename to ``path`` unless it exists; return True if it was renamed."""
     if temporary.is_dir():
-        if path.exists():
-            return False
-        temporary.rename(path)
-        return True
+        try:
+            if not path.exists():
+                temporary.rename(path)
+                return True
+        except OSError:
+            if not path.exists():
+                raise
+        return False
     try:
         os.link(temporary, path)
     except FileExistsError:
@@ -163,13 +277,6 @@ def _rename_if_free(temporary: Path, path: Path) -> bool:
     return True
 
 
-def _unused_name(path: Path, what: str) -> Path:
-    """Return an unused path next to ``path``; a crashed process may have had the same id."""
-    own = f".{path.stem}.{os.getpid()}"
-    names = (f"{own}{f'-{number}' if number else ''}.{what}{path.suffix}" for number in count())
-    return next(name for name in map(path.with_name, names) if not name.exists())
-
-
 def target_of_partial(path: Path) -> str | None:
     """Return the final name of a temporary file, or None if ``path`` is not one.
 
@@ -179,35 +286,112 @@ def target_of_partial(path: Path) -> str | None:
     'run.nwb'
 
     """
-    found = re.fullmatch(r"\.(.+)\.\d+(?:-\d+)?\.part(\.[^.]*)?", path.name)
-    return found and f"{found[1]}{found[2] or ''}"
+    found = _PARTIAL.fullmatch(path.name)
+    return found and f"{found['stem']}{found['suffix'] or ''}"
+
+
+_PARTIAL = re.compile(
+    r"\.(?P<stem>.+)\.(?P<process>\d+)(?:-\d+)?\.(?:part|old)(?P<suffix>\.[^.]*)?", re.DOTALL
+)
 
 
 def find_partials(path: Path) -> list[Path]:
     """Return the temporary files of running or crashed processes that write ``path``."""
+    found = _partials_in(path.parent)
+    return [partial for partial in found if target_of_partial(partial) == path.name]
+
+
+def _partials_in(directory: Path) -> list[Path]:
     try:
-        siblings = sorted(path.parent.iterdir())
+        with os.scandir(directory) as entries:  # Fast where there are many files.
+            names = sorted(entry.name for entry in entries if entry.name.startswith("."))
     except OSError:
         return []
-    return [sibling for sibling in siblings if target_of_partial(sibling) == path.name]
+    return [directory / name for name in names if _PARTIAL.fullmatch(name)]
+
+
+def _tell_of_partials(directory: Path) -> None:
+    """Issue a warning for each temporary file of a process that was killed."""
+    for partial in _partials_in(directory):
+        if not is_running(_process_of(partial), partial):
+            _tell_of_partial(partial)
+
+
+def _process_of(partial: Path) -> int:
+    found = _PARTIAL.fullmatch(partial.name)
+    return int(found["process"]) if found else 0
+
+
+@cache
+def _tell_of_partial(partial: Path) -> None:
+    """Issue a warning, once for each file."""
+    if partial.with_name(f"{partial.name}.journal").exists():
+        what = f"recover its data with: ndx-sim recover {shlex.quote(str(partial))}"
+    else:
+        command = "rm -r" if partial.is_dir() else "rm"
+        what = f"it is incomplete; remove it with: {command} {shlex.quote(str(partial))}"
+    warnings.warn(
+        f"{partial} was left by process {_process_of(partial)}, which no longer runs on this "
+        f"machine: {what}",
+        SimulationOutputWarning,
+        stacklevel=2,
+    )
+
+
+def is_running(process: int, file: Path) -> bool:
+    """Return True if a process, which may write ``file``, runs and began before its last change.
+
+    True is returned too where this cannot be found out.
+    """
+    if os.name != "posix":
+        return True  # There, os.kill would end the process.
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        pass  # It belongs to another user.
+    try:
+        # The name of the program, in parentheses, may contain spaces.
+        ticks = Path(f"/proc/{process}/stat").read_bytes().rpartition(b")")[2].split()[19]
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(ticks) / os.sysconf("SC_CLK_TCK")
+        return time.time() - age < file.stat().st_mtime + 1
+    except (OSError, AttributeError, ValueError, IndexError):
+        return True
 
 
 def _replace(path: Path, directory: Path) -> None:
-    """Rename a directory to ``path``; if that fails, restore the previous ``path``."""
+    """Rename a directory to ``path``, and the previous ``path`` to the name of the directory.
+
+    Where the system cannot exchange names, the previous ``path`` is moved aside first, and moved
+    back if the new one cannot be renamed.
+    """
     if not path.exists():
         directory.rename(path)
         return
-    old = _unused_name(path, "old")
+    if _exchange(path, directory):
+        return
+    old = next(
+        name for number in count() if not (name := _temporary_name(path, "old", number)).exists()
+    )
     path.rename(old)
     try:
         directory.rename(path)
     except OSError:
         old.rename(path)
         raise
-    if old.is_dir():
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        old.unlink()
+    _remove(old)
+
+
+def _exchange(path: Path, other: Path) -> bool:
+    """Exchange two names in one step; return False if the system cannot."""
+    try:
+        renameat2 = ctypes.CDLL(None).renameat2
+    except (AttributeError, TypeError, OSError):  # Only on Linux, and not in every C library.
+        return False
+    names = os.fsencode(path), os.fsencode(other)
+    here = _AT_WORKING_DIRECTORY
+    return bool(renameat2(here, names[0], here, names[1], ctypes.c_uint(_EXCHANGE)) == 0)
 
 
 @contextmanager
@@ -302,16 +486,27 @@ def atomic_hdf5(
     """
     with (
         atomic_file(path, overwrite=overwrite, keep_partial=keep_partial) as temporary,
-        open_file(temporary) as file_object,
+        hdf5_file(temporary, open_file) as file,
     ):
+        yield file
+
+
+@contextmanager
+def hdf5_file(
+    temporary: Path, open_file: Callable[[Path], FileObject] = _plain_file_object
+) -> Iterator[AtomicFile]:
+    """Yield an HDF5 file to write in the place of a temporary file."""
+    with open_file(temporary) as file_object:
         try:
             # Without a chunk cache HDF5 delays fewer writes.
-            with AtomicFile(file_object, "w", rdcc_nbytes=0) as file:
-                file.path, file.file_object = temporary, file_object
-                try:
-                    yield file
-                finally:
+            file = AtomicFile(file_object, "w", rdcc_nbytes=0)
+            file.path, file.file_object = temporary, file_object
+            try:
+                yield file
+            finally:
+                with uninterrupted():  # HDF5 cannot close a file whose file object is closed.
                     file_object.is_closing = True
+                    file.close()
         except Exception:
             if file_object.failure is None:
                 raise

@@ -1,4 +1,4 @@
-"""Record cells on several ranks: `mpirun … python ranks.py TARGET [dies | fails | by hoc]`."""
+"""Record cells on ranks: `mpirun … python ranks.py TARGET [dies [early] | fails | by hoc]`."""
 
 import sys
 from pathlib import Path
@@ -17,7 +17,7 @@ CELLS = 5
 def main(target: str, how: str = "") -> None:
     """Record the cells of each rank: those whose number modulo the size is the rank.
 
-    The last rank ``dies`` while the others simulate, or all of them ``fails``.
+    The last rank ``dies`` while the others simulate, or before, or all of them ``fails``.
     """
     h.nrnmpi_init()
     world, context = MPI.COMM_WORLD, h.ParallelContext()
@@ -48,6 +48,9 @@ def main(target: str, how: str = "") -> None:
             h.finitialize(-65)
             context.psolve(20.0)
             return
+        if how == "dies early" and rank == ranks - 1:
+            msg = "what went wrong"
+            raise ValueError(msg)
         recorder.run(10.0)
         recorder.flush()
         if how == "fails" or (how == "dies" and rank == ranks - 1):

@@ -52,6 +52,14 @@ def test_ranks_record_what_one_process_records(ranks, how, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one.nwb", "several.nwb"]
 
 
+def test_a_rank_that_raises_before_the_first_sample_leaves_nothing(tmp_path):
+    dead = mpirun(2, SCRIPT, "new.nwb", "dies early", cwd=tmp_path)
+
+    assert dead.returncode != 0
+    assert "ValueError: what went wrong" in dead.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_rank_that_raises_ends_the_job_and_what_was_flushed_stays(tmp_path):
     dead = mpirun(2, SCRIPT, "new.nwb", "dies", cwd=tmp_path)
 

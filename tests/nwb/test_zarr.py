@@ -18,7 +18,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pynwb import NWBHDF5IO
 
-from ndx_simulation_output import StorageOptions, convert, export_sonata, open_output, sonata
+from ndx_simulation_output import (
+    StorageOptions,
+    convert,
+    export_sonata,
+    files,
+    open_output,
+    sonata,
+)
 from ndx_simulation_output.cable import simulate
 from ndx_simulation_output.cli import main
 from ndx_simulation_output.errors import (
@@ -324,6 +331,7 @@ class TestWhole:
             return rename(path, new)
 
         monkeypatch.setattr(Path, "rename", refused)
+        monkeypatch.setattr(files, "_exchange", lambda *_: False)
         with pytest.raises(WriteError, match=r"cannot write .*v\.nwb\.zarr: .*Permission denied"):
             to_zarr(source, target, overwrite=True)
 

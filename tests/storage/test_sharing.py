@@ -80,7 +80,7 @@ class Mail:
     def wait(self) -> None:
         pass
 
-    def recv(self, *, source: int, tag: int):
+    def receive(self, source: int, tag: int):
         del tag
         return self.sent[source, self.rank].pop()
 

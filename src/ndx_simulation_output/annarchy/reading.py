@@ -29,6 +29,7 @@ from ndx_simulation_output.recording import (
     Run,
     SimulationOutput,
 )
+from ndx_simulation_output.recording.ids import storable_text
 from ndx_simulation_output.recording.network import Locality, QuantityKind
 
 SIMULATOR = "ANNarchy"
@@ -93,8 +94,7 @@ def read(source: str | Path, *, dt: float | None = None) -> SimulationOutput:
         msg = f"{path}: dt is {dt} ms; expected more than 0"
         raise SourceError(msg)
     loaded = load_dictionary(path)
-    # The name of a file can contain bytes that are not text.
-    name = path.name.partition(".")[0].encode(errors="replace").decode()
+    name = storable_text(path.name.partition(".")[0])
     with file_errors(path), source_errors(f"{path} does not have the layout of an ANNarchy file"):
         network, notes = _StateReader(loaded, dt).read(name or "network")
     return SimulationOutput(

@@ -10,7 +10,8 @@ from ndx_simulation_output.cli.convert import convert
 from ndx_simulation_output.cli.demo import demo
 from ndx_simulation_output.cli.export import export
 from ndx_simulation_output.cli.info import info
-from ndx_simulation_output.cli.output import print_warning
+from ndx_simulation_output.cli.interruptions import interruption, interruptions
+from ndx_simulation_output.cli.output import print_line, print_warning
 from ndx_simulation_output.cli.plot import plot
 from ndx_simulation_output.cli.recover import recover
 from ndx_simulation_output.cli.view import view
@@ -21,15 +22,18 @@ class _Commands(click.Group):
     """A group whose commands print the errors and warnings of this package in one line each."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), interruptions():
             warnings.simplefilter("always", SimulationOutputWarning)
             warnings.showwarning = print_warning
             try:
                 return super().invoke(ctx)
             except SimulationOutputError as error:
-                # Some errors, such as those of YAML, have several lines.
-                click.echo(f"error: {' '.join(str(error).split())}", err=True)
+                print_line(f"error: {error}", err=True)
                 ctx.exit(1)
+            except KeyboardInterrupt as error:
+                number = interruption(error)
+                print_line(f"interrupted by {number.name}", err=True)
+                ctx.exit(128 + number)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

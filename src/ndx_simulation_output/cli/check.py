@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from ndx_simulation_output.cli.options import LOCAL_PATH, TRUST_OPTION, add_options
+from ndx_simulation_output.cli.output import print_line
 from ndx_simulation_output.nwb.checks import check_file
 
 
@@ -24,7 +25,7 @@ def check(file: Path, *, trust: bool) -> None:
     findings = check_file(file, trust=trust)
     for finding in findings:
         where = f"{finding.where}: " if finding.where else ""
-        click.echo(f"{finding.severity}: {where}{finding.message} ({finding.rule})")
+        print_line(f"{finding.severity}: {where}{finding.message} ({finding.rule})")
     errors = sum(finding.severity == "error" for finding in findings)
-    click.echo(f"{file}: {errors or 'no'} error{'' if errors == 1 else 's'}")
+    print_line(f"{file}: {errors or 'no'} error{'' if errors == 1 else 's'}")
     sys.exit(1 if errors else 0)

@@ -10,13 +10,14 @@ import click
 
 from ndx_simulation_output.api import convert as convert_source
 from ndx_simulation_output.api import plan_layouts
+from ndx_simulation_output.cli.interruptions import interruption
 from ndx_simulation_output.cli.options import (
     LOCAL_PATH,
     SOURCE_OPTIONS,
     TARGET_OPTIONS,
     add_options,
 )
-from ndx_simulation_output.cli.output import open_sources, print_notes, progress_bar
+from ndx_simulation_output.cli.output import open_sources, print_line, print_notes, progress_bar
 from ndx_simulation_output.errors import SimulationOutputError
 from ndx_simulation_output.files import is_zarr_name
 from ndx_simulation_output.nwb.zarr import DEFAULT_COMPRESSION
@@ -77,11 +78,13 @@ def convert(
             convert_source(sources, target, **options)
         except SimulationOutputError:
             sys.exit(1)  # Rank 0 prints the error.
+        except KeyboardInterrupt as error:
+            sys.exit(128 + interruption(error))
         return
     with progress_bar("convert") as progress:
         converted = convert_source(sources, target, progress=progress, **options)
     print_notes(converted.notes)
-    click.echo(f"wrote {converted.path}")
+    print_line(f"wrote {converted.path}")
 
 
 def _print_plan(
@@ -95,7 +98,7 @@ def _print_plan(
         storage = replace(storage, compression=DEFAULT_COMPRESSION)
     with open_sources(sources, **options) as output:
         for name, layout in plan_layouts(output, storage, workers).items():
-            click.echo(f"{name}: {'stays in its source' if storage.link else layout}")
+            print_line(f"{name}: {'stays in its source' if storage.link else layout}")
 
 
 def _communicator(*, mpi: bool) -> Any:

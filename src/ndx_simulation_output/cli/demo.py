@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from ndx_simulation_output.cli.options import LOCAL_PATH
+from ndx_simulation_output.cli.output import print_line
 
 
 @click.command()
@@ -20,5 +21,5 @@ def demo(directory: Path, *, overwrite: bool) -> None:
     from ndx_simulation_output.demo import run_demo
 
     for line in run_demo(directory, overwrite=overwrite):
-        click.echo(line)
-    click.echo(f"next: ndx-sim info {directory / 'run.nwb'}")
+        print_line(line)
+    print_line(f"next: ndx-sim info {directory / 'run.nwb'}")

@@ -8,7 +8,7 @@ import click
 
 from ndx_simulation_output.api import ANNARCHY_EXTENSIONS, export_annarchy, export_sonata
 from ndx_simulation_output.cli.options import EXPORT_OPTIONS, LOCAL_PATH, add_options
-from ndx_simulation_output.cli.output import print_notes, progress_bar
+from ndx_simulation_output.cli.output import print_line, print_notes, progress_bar
 
 
 @click.command()
@@ -38,10 +38,10 @@ def export(file: Path, target: Path, *, overwrite: bool, **options: Any) -> None
     if is_state:
         exported = export_annarchy(file, target, overwrite=overwrite, **options)
         print_notes(exported.notes)
-        click.echo(f"wrote {exported.path}")
+        print_line(f"wrote {exported.path}")
         return
     with progress_bar("export") as progress:
         written = export_sonata(file, target, progress=progress, overwrite=overwrite, **options)
     print_notes(written.left_out)
     for path in written.files:
-        click.echo(f"wrote {path}")
+        print_line(f"wrote {path}")

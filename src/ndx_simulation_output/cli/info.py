@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from ndx_simulation_output.cli.options import SOURCE_OPTIONS, add_options
-from ndx_simulation_output.cli.output import open_sources
+from ndx_simulation_output.cli.output import open_sources, print_line
 from ndx_simulation_output.info import describe, json_of
 
 
@@ -29,4 +29,4 @@ def info(sources: tuple[str, ...], *, as_json: bool, **options: Any) -> None:
             click.echo(json_of(output))
             return
         for line in describe(output):
-            click.echo(line)
+            print_line(line)

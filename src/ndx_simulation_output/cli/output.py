@@ -1,5 +1,6 @@
 """Open the sources of commands, and print progress, notes and warnings."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,8 @@ from ndx_simulation_output.api import open_output
 from ndx_simulation_output.errors import file_errors
 from ndx_simulation_output.recording import SimulationOutput
 
+_LINE_BREAKS = re.compile(r"\s*[\r\n]\s*")
+
 
 def print_warning(
     message: Warning | str,
@@ -23,8 +26,19 @@ def print_warning(
 ) -> None:
     """Print a warning as one line, in the form of ``warnings.showwarning``."""
     del category, filename, lineno, file, line
-    # Warnings of other libraries may have several lines.
-    click.echo(f"warning: {' '.join(str(message).split())}", err=True)
+    print_line(f"warning: {message}", err=True)
+
+
+def print_line(text: str, *, err: bool = False) -> None:
+    """Print text as one line, to standard error with ``err``.
+
+    Control characters, and bytes of file names that are not text, are escaped. Errors of YAML, and
+    warnings of other libraries, have several lines.
+    """
+    text = _LINE_BREAKS.sub(" ", text.rstrip())
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+    click.echo(text, err=err)
 
 
 @contextmanager
@@ -52,4 +66,4 @@ def progress_bar(label: str) -> Iterator[Callable[[int, int], object]]:
 def print_notes(notes: Iterable[str]) -> None:
     """Print notes, one line each."""
     for note in notes:
-        click.echo(f"note: {note}", err=True)
+        print_line(f"note: {note}", err=True)

@@ -6,7 +6,7 @@ from typing import Any, get_args
 import click
 
 from ndx_simulation_output.cli.options import READING_OPTIONS, add_options
-from ndx_simulation_output.cli.output import open_sources
+from ndx_simulation_output.cli.output import open_sources, print_line
 from ndx_simulation_output.errors import SelectionError
 from ndx_simulation_output.plots import KINDS, PictureOptions, save, save_animation
 from ndx_simulation_output.plots.downsampling import How
@@ -131,4 +131,4 @@ def plot(
             )
         else:
             save(output, target, kind, chosen, dpi=dpi, overwrite=overwrite)
-    click.echo(f"wrote {target}")
+    print_line(f"wrote {target}")

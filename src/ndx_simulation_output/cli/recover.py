@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from ndx_simulation_output.cli.options import LOCAL_PATH
-from ndx_simulation_output.cli.output import print_notes
+from ndx_simulation_output.cli.output import print_line, print_notes
 from ndx_simulation_output.nwb.recover import recover as recover_file
 
 
@@ -38,7 +38,7 @@ def recover(file: Path, target: Path | None, *, overwrite: bool, force: bool) ->
     recovered = recover_file(file, target, overwrite=overwrite, force=force)
     for report in recovered.reports:
         last = "" if report.last is None else f", the last at {report.last:g} s"
-        click.echo(f"report {report.name}: {report.steps} time steps{last}")
-    click.echo(f"spikes: {recovered.spikes}")
+        print_line(f"report {report.name}: {report.steps} time steps{last}")
+    print_line(f"spikes: {recovered.spikes}")
     print_notes(recovered.notes)
-    click.echo(f"wrote {recovered.path}")
+    print_line(f"wrote {recovered.path}")

@@ -3,7 +3,7 @@
 import asyncio
 import webbrowser
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from ndx_simulation_output.cli.options import LOCAL_PATH, SOURCE_OPTIONS, add_options
+from ndx_simulation_output.cli.output import print_line
 from ndx_simulation_output.optional import import_optional
 
 _PUBLIC_WARNING = (
@@ -49,9 +50,9 @@ def view(
     from ndx_simulation_output.viewer.session import ViewedFile
 
     def ready(address: str) -> None:
-        click.echo(f"open {address} (Ctrl-C to stop)")
+        print_line(f"open {address} (Ctrl-C to stop)")
         if all_interfaces:
-            click.echo(_PUBLIC_WARNING, err=True)
+            print_line(_PUBLIC_WARNING, err=True)
         if not no_browser:
             webbrowser.open(cleanup.enter_context(redirect_file(address)).as_uri())
 
@@ -59,7 +60,7 @@ def view(
     for file in viewed:
         with file.open():
             pass  # Report a file that cannot be opened before the page is served.
-    with suppress(KeyboardInterrupt), ExitStack() as cleanup:
+    with ExitStack() as cleanup:
         try:
             address = None if all_interfaces else LOOPBACK
             asyncio.run(serve(viewed, port=port, address=address, ready=ready))

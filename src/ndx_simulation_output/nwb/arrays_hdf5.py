@@ -15,6 +15,7 @@ from ndx_simulation_output.errors import ExportError
 from ndx_simulation_output.nwb.arrays_reading import UNKNOWN_UNIT
 from ndx_simulation_output.nwb.types import NAMESPACE
 from ndx_simulation_output.recording import ArrayAxis, ArrayGroup, ArrayWithAxes
+from ndx_simulation_output.recording.ids import storable_text
 
 _CHUNK_BYTES = 2**18
 _SMALL_BYTES = 2**12
@@ -99,8 +100,8 @@ def as_stored(values: NDArray[Any], dtype: np.dtype[Any], added: tuple[int, ...]
 
 
 def clean_text(text: str | None) -> str | None:
-    """Remove NUL and replace lone surrogates, which HDF5 cannot store; return None if empty."""
-    return text.replace("\0", "").encode(errors="replace").decode() if text else None
+    """Return text that HDF5 can store, or None if it is empty."""
+    return storable_text(text) if text else None
 
 
 def json_text(extra: Mapping[str, Any]) -> str | None:

@@ -18,6 +18,7 @@ from ruamel.yaml import YAML
 from ndx_simulation_output.errors import MetadataError, SimulationOutputWarning, source_errors
 from ndx_simulation_output.nwb.types import Compartments, SimulationMetaData
 from ndx_simulation_output.recording import Run
+from ndx_simulation_output.recording.ids import storable_text
 from ndx_simulation_output.recording.merging import join_notes
 
 _SECTIONS = ("NWBFile", "Subject", "SimulationMetaData")
@@ -125,9 +126,7 @@ def merge_metadata(
 
 def add_notes(nwbfile: NWBFile, notes: Sequence[str]) -> None:
     """Add a line for each note to the notes of an NWB file, without directories of this machine."""
-    # NWB stores neither NUL nor lone surrogates, which names in a source may have.
-    storable = [note.replace("\0", "?").encode(errors="replace").decode() for note in notes]
-    lines = [" ".join(_without_directories(note).split()) for note in storable]
+    lines = [" ".join(storable_text(_without_directories(note)).split()) for note in notes]
     joined = join_notes(nwbfile.notes or "", *lines)
     if joined == (nwbfile.notes or ""):
         return
@@ -162,7 +161,7 @@ def make_nwbfile(
     If they are missing, ``session_description`` is ``description``, ``identifier`` is a new UUID,
     and ``session_start_time`` is ``when`` or the current time, with a warning.
     """
-    session: dict[str, Any] = {"session_description": description}
+    session: dict[str, Any] = {"session_description": storable_text(description)}
     session |= {"identifier": str(uuid.uuid4()), **metadata.get("NWBFile", {})}
     if "session_start_time" not in session:
         session["session_start_time"] = when or datetime.now().astimezone()

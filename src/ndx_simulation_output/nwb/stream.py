@@ -30,6 +30,7 @@ from ndx_simulation_output.storage.growing import (
     read_spike_spools,
     spike_spools,
 )
+from ndx_simulation_output.storage.journal import companion_files
 from ndx_simulation_output.storage.journaled import JournaledFileObject, create_journaled
 from ndx_simulation_output.storage.layout import StorageOptions
 from ndx_simulation_output.storage.mpi import Communicator, Team, shared_arguments, together
@@ -198,6 +199,7 @@ class Stream:
             for number, report in enumerate(plan.reports)
             if report.rate is None
         }
+        team.before_abort = self._remove_unflushed
         self._commit()
 
     def append(self, name: str, values: ArrayLike, times: ArrayLike | None = None) -> None:
@@ -382,6 +384,12 @@ class Stream:
             self._spool.close()
             self._is_open, self._matrices, self._times = False, {}, {}
             self._datasets = self._journaled = None
+
+    def _remove_unflushed(self) -> None:
+        """Remove the files of all ranks if there is nothing to recover."""
+        if not self._is_flushed:
+            for file in [*companion_files(self.path), self.path]:
+                file.unlink(missing_ok=True)
 
     def _commit(self) -> None:
         if self._datasets is not None and self._journaled is not None:

@@ -73,7 +73,7 @@ def write_store(
         wrap_labeled_array=_LabeledArrays(storage.compression, done).wrap,
     )
     with (
-        atomic_directory(target.resolve(), overwrite=overwrite) as directory,
+        atomic_directory(target.absolute(), overwrite=overwrite) as directory,
         _every_chunk_is_written(),
     ):
         _write_objects(mapping.nwbfile, directory)

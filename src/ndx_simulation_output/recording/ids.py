@@ -98,6 +98,20 @@ def check_name(name: Any, what: str) -> None:
         raise ShapeMismatchError(msg)
 
 
+def storable_text(text: str) -> str:
+    r"""Return text that HDF5 can store: without NUL, and with ``?`` for bytes that are not text.
+
+    Names of files contain such bytes.
+
+    Example
+    -------
+    >>> storable_text(b"run\xff".decode(errors="surrogateescape"))
+    'run?'
+
+    """
+    return text.replace("\0", "").encode(errors="replace").decode()
+
+
 def some_of(values: NDArray[Any]) -> str:
     """Return the first values as text, for a message.
 

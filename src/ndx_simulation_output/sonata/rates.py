@@ -28,7 +28,7 @@ from ndx_simulation_output.recording import (
     RegularTimes,
     Report,
 )
-from ndx_simulation_output.recording.ids import ids_of_source
+from ndx_simulation_output.recording.ids import ids_of_source, storable_text
 from ndx_simulation_output.recording.views import Columns
 from ndx_simulation_output.sonata.config import ReportConfig
 from ndx_simulation_output.sonata.hdf5 import (
@@ -186,8 +186,9 @@ def read_text_rates(path: Path, options: ReadOptions, notes: list[str]) -> list[
     unit = {"node_id": "s", "population": "ms"}.get(next(iter(header), ""))
     reports = []
     for population, found in blocks.items():
-        name = path.stem if len(blocks) == 1 else f"{path.stem}_{population}"
-        rates = _Rates(name, path.stem, str(population), path.name)
+        stem = storable_text(path.stem)
+        name = stem if len(blocks) == 1 else f"{stem}_{population}"
+        rates = _Rates(name, stem, str(population), path.name)
         ids = ids_of_source(np.asarray(found.ids), f"node_id of {path.name}")
         times, data = np.asarray(found.times), values[population]
         reports.append(rates.report(data, ids, times, (unit, None), path.name, options, notes))

@@ -30,6 +30,7 @@ from ndx_simulation_output.recording import (
     Spikes,
 )
 from ndx_simulation_output.recording.continuing import Span, by_start, span_of
+from ndx_simulation_output.recording.ids import storable_text
 from ndx_simulation_output.recording.merging import distinct_names, merge_outputs
 from ndx_simulation_output.remote import refuse_url
 from ndx_simulation_output.sonata.config import (
@@ -296,7 +297,7 @@ class _Sources:
             if report.file and path.name in {file.name for file in report.file.paths}
         ]
         if not named:
-            return ReportConfig(path.stem)
+            return ReportConfig(storable_text(path.stem))
         return _one_config([replace(report, path=path) for report in named])
 
 
@@ -307,7 +308,7 @@ def _one_config(reports: Sequence[ReportConfig]) -> ReportConfig:
     if not others:
         return potentials[0]
     path = others[0].path
-    joined = joined_reports(others, path.stem if path else others[0].name)
+    joined = joined_reports(others, storable_text(path.stem) if path else others[0].name)
     return replace(joined, electrodes=potentials[0].electrodes) if potentials else joined
 
 

@@ -13,10 +13,9 @@ import numpy as np
 from ndx_simulation_output.errors import ExportError, NameClashError
 from ndx_simulation_output.files import (
     AtomicFile,
-    atomic_file,
-    atomic_hdf5,
+    atomic_files,
     check_local,
-    check_target,
+    hdf5_file,
     write_errors,
 )
 from ndx_simulation_output.recording import (
@@ -120,17 +119,15 @@ def write(
     check_local(directory)
     with write_errors(directory):
         directory.mkdir(parents=True, exist_ok=True)
-    for path in [*plan, *texts]:
-        check_target(path, overwrite=overwrite)
-    for path, recordings in plan.items():
-        with atomic_hdf5(path, overwrite=overwrite) as file:
-            for recording in recordings:
-                recording.write(file)
-        written.files.append(path)
-    for path, text in texts.items():
-        with atomic_file(path, overwrite=overwrite) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-        written.files.append(path)
+    written.files += [*plan, *texts]
+    with atomic_files(written.files, overwrite=overwrite) as temporaries:
+        for (path, recordings), temporary in zip(plan.items(), temporaries, strict=False):
+            with write_errors(path), hdf5_file(temporary) as file:
+                for recording in recordings:
+                    recording.write(file)
+        for (path, text), temporary in zip(texts.items(), temporaries[len(plan) :], strict=True):
+            with write_errors(path):
+                temporary.write_text(text, encoding="utf-8")
     return written
 
 

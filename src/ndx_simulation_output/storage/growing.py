@@ -198,7 +198,7 @@ class RankColumns:
             rest = np.ascontiguousarray(values[:, : self.rest])
             sent = team.comm.isend(rest, dest=self.owner, tag=_EDGE_TAG)
         for other, columns in self.others:
-            received = team.comm.recv(source=other, tag=_EDGE_TAG)
+            received = team.receive(other, _EDGE_TAG)
             values[:, columns.start - self.first : columns.stop - self.first] = received
         if sent is not None:
             sent.wait()

@@ -14,7 +14,6 @@ import re
 import sys
 import time
 import traceback
-from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
@@ -25,6 +24,7 @@ from typing import Any, Protocol, TypeVar
 import h5py
 
 from ndx_simulation_output.errors import RankError, SimulationOutputError
+from ndx_simulation_output.files import uninterrupted
 from ndx_simulation_output.recording.arrays import LazyArray, chunks_of
 from ndx_simulation_output.storage.layout import Layout, StorageOptions
 from ndx_simulation_output.storage.partitions import default_workers, regions
@@ -92,6 +92,9 @@ class Communicator(Protocol):
     def isend(self, value: Any, /, dest: int, tag: int) -> Any:
         """Start to send a value."""
 
+    def iprobe(self, /, source: int = ..., tag: int = ...) -> bool:
+        """Return True if a value has been sent that ``recv`` would receive."""
+
     def recv(self, /, *, source: int = ..., tag: int = ...) -> Any:
         """Receive a value."""
 
@@ -101,6 +104,7 @@ class Team:
 
     ``workers`` is the number of threads for this rank. After ``patience`` seconds, a rank that
     fails ends the job if the others do not answer, because they wait for it in other communication.
+    It calls ``before_abort`` first, as the other ranks cannot clean up.
 
     Example
     -------
@@ -115,19 +119,22 @@ class Team:
         self.rank = 0 if comm is None else int(comm.rank)
         self.size = 1 if comm is None else int(comm.size)
         self.workers = default_workers() if comm is None else _own_workers(comm)
-        self._has_failed = False
+        self.before_abort: Callable[[], object] = lambda: None
+        self._is_over = False
+        self._barrier: Any = None
 
     def allgather(self, value: _Value | None = None) -> list[_Value]:
         """Return the value of each rank; RankError if a rank failed."""
-        return self._exchange(None, value)
+        values: list[_Value] = self._exchange(None, value)
+        return values
 
     def broadcast(self, value: Any) -> Any:
         """Return the value of rank 0 on all ranks; RankError if a rank failed."""
         if self.comm is None:
             return value
         packed = pickle.dumps(value)
-        self.allgather()
-        return pickle.loads(self.comm.bcast(packed))  # noqa: S301 - from rank 0
+        sent = self._exchange(None, then=lambda: self.comm.bcast(packed))
+        return pickle.loads(sent)  # noqa: S301 - from rank 0
 
     def gather(self, value: _Value) -> list[_Value]:
         """Return the values of all ranks on rank 0, [] on the others; RankError if one failed."""
@@ -135,8 +142,14 @@ class Team:
             return [value]
         # Pickle first, so that an error occurs before the other ranks wait for the value.
         packed = pickle.dumps(value)
-        self.allgather()
-        return [pickle.loads(sent) for sent in self.comm.gather(packed) or []]  # noqa: S301 - ours
+        gathered = self._exchange(None, then=lambda: self.comm.gather(packed))
+        return [pickle.loads(sent) for sent in gathered or []]  # noqa: S301 - ours
+
+    def receive(self, source: int, tag: int) -> Any:
+        """Return a value that another rank sends. Unlike ``recv``, this can be interrupted."""
+        while not self.comm.iprobe(source, tag):
+            time.sleep(_PAUSE)
+        return self.comm.recv(source=source, tag=tag)
 
     def check_same(
         self,
@@ -164,19 +177,61 @@ class Team:
                     )
                     raise error(msg)
 
-    def fail(self, error: BaseException) -> None:
-        """Report an error of this rank to the other ranks, unless a failure is known already."""
-        if not self._has_failed:
-            self._wait(error)
-            self._exchange(f"{type(error).__name__}: {error}", None)
+    def finish(self) -> None:
+        """Wait for all ranks at the end of the block; RankError if a rank failed."""
 
-    def _wait(self, error: BaseException | None = None) -> None:
-        """Wait for all ranks; without end, or until the ``patience`` of this failed rank ends."""
+        def end() -> None:
+            self._is_over = True
+
+        self._exchange(None, then=end)
+
+    def fail(self, error: BaseException) -> None:
+        """Report an error of this rank to the other ranks, unless all know that it is over."""
+        if not self._is_over:
+            self._exchange(error)
+
+    def _exchange(
+        self,
+        error: BaseException | None,
+        value: Any = None,
+        then: Callable[[], Any] | None = None,
+    ) -> Any:
+        """Return the value of each rank, or what ``then`` returns, once no rank has failed.
+
+        A signal may interrupt this rank only while others have not arrived, and the next call
+        continues to wait for them: otherwise the ranks would not make the same MPI calls.
+        """
         if self.comm is None:
-            return
-        barrier, begin = self.comm.Ibarrier(), time.monotonic()
-        while not barrier.Test():
+            return [value]
+        failure = None if error is None else f"{type(error).__name__}: {error}"
+        while True:
+            with uninterrupted() as signals:
+                if not self._has_arrived(error, signals):
+                    continue
+                received = self.comm.allgather((failure, value))
+                failures = {rank: text for rank, (text, _) in enumerate(received) if text}
+                self._is_over = self._is_over or bool(failures)
+                if not failures:
+                    return [value for _, value in received] if then is None else then()
+            break
+        if failure is None:
+            rank, reason = next(iter(failures.items()))
+            msg = f"rank {rank} failed: {reason}"
+            raise RankError(msg)
+        return []
+
+    def _has_arrived(self, error: BaseException | None, signals: list[int]) -> bool:
+        """Wait for all ranks, without end or until the ``patience`` of this failed rank ends.
+
+        Return False if signals arrive earlier, unless this rank has failed.
+        """
+        self._barrier, begin = self._barrier or self.comm.Ibarrier(), time.monotonic()
+        while not self._barrier.Test():
             time.sleep(_PAUSE)
+            if error is None and signals:
+                return False
+            while error is not None and self.comm.iprobe():
+                self.comm.recv()  # A rank that waits until this is received would not answer.
             if error is None or self._patience is None:
                 continue
             if time.monotonic() - begin > self._patience:
@@ -187,21 +242,10 @@ class Team:
                     file=sys.stderr,
                     flush=True,
                 )
+                self.before_abort()
                 self.comm.Abort(1)
-
-    def _exchange(self, failure: str | None, value: Any) -> list[Any]:
-        if self.comm is None:
-            return [value]
-        if failure is None:
-            self._wait()
-        received = self.comm.allgather((failure, value))
-        failures = {rank: text for rank, (text, _) in enumerate(received) if text is not None}
-        self._has_failed = bool(failures)
-        if failures and failure is None:
-            rank, reason = next(iter(failures.items()))
-            msg = f"rank {rank} failed: {reason}"
-            raise RankError(msg)
-        return [value for _, value in received]
+        self._barrier = None
+        return True
 
 
 def shared_arguments(
@@ -262,7 +306,7 @@ def together(comm: Communicator | None, patience: float | None = None) -> Iterat
         team = Team(own, patience)
         try:
             yield team
-            team.allgather()
+            team.finish()
         except BaseException as error:
             team.fail(error)
             raise
@@ -373,15 +417,10 @@ def store_pieces(
             if team.rank > 0:
                 sent = [team.comm.isend(piece, dest=0, tag=_PIECE) for piece in pieces]
                 continue
-            received = _received(team, pieces, counts)
-            try:
-                for n_bytes, piece in received:
-                    writer.store(piece)
-                    if progress is not None:
-                        progress(n_bytes)
-            finally:
-                # Also after a failure: the other ranks wait until their pieces are received.
-                deque(received, maxlen=0)
+            for n_bytes, piece in _received(team, pieces, counts):
+                writer.store(piece)
+                if progress is not None:
+                    progress(n_bytes)
 
 
 def _next_round(encoded: Iterator[tuple[int, Any]]) -> list[tuple[int, Any]]:
@@ -402,4 +441,4 @@ def _received(
     yield from own
     for rank in range(1, team.size):
         for _ in range(counts[rank]):
-            yield team.comm.recv(source=rank, tag=_PIECE)
+            yield team.receive(rank, _PIECE)

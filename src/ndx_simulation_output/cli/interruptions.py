@@ -1,0 +1,47 @@
+"""End a command cleanly when a signal asks it to: Ctrl-C, kill, a closed terminal."""
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ndx_simulation_output.files import INTERRUPTIONS
+
+_CLEANING_SECONDS = 10
+
+
+@contextmanager
+def interruptions() -> Iterator[None]:
+    """Let signals raise KeyboardInterrupt in the block, once: what cleans up is not interrupted.
+
+    Signals that are ignored, as by ``nohup``, stay so. After the first one, others have no effect
+    for some seconds.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python handles signals in the main thread.
+        return
+    first: list[float] = []
+
+    def interrupt(number: int, frame: Any) -> None:
+        del frame
+        first.append(time.monotonic())
+        if first[-1] - first[0] > _CLEANING_SECONDS or len(first) == 1:
+            raise KeyboardInterrupt(signal.Signals(number).name)
+
+    before = {number: signal.getsignal(number) for number in INTERRUPTIONS}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        if not first:  # Otherwise the process ends, which another signal should not disturb.
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def interruption(error: KeyboardInterrupt) -> signal.Signals:
+    """Return the signal that raised an error."""
+    return signal.Signals[error.args[0]] if error.args else signal.SIGINT
