@@ -1,6 +1,5 @@
 """Atomic writing: a file gets its name only when it is complete."""
 
-import ctypes
 import io
 import os
 import re
@@ -9,7 +8,6 @@ import shutil
 import signal
 import stat
 import threading
-import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -28,6 +26,7 @@ from ndx_simulation_output.errors import (
     is_like_url,
     name_of,
 )
+from ndx_simulation_output.system import exchange, may_have_changed
 
 INTERRUPTIONS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -35,9 +34,6 @@ INTERRUPTIONS = [
 """Signals that ask a process to end."""
 _LONGEST_NAME = 220
 """Bytes of a file name: file systems allow 255, and the name of the spikes of a rank adds 35."""
-_EXCHANGE = 2
-"""The flag of Linux's renameat2 that exchanges two names."""
-_AT_WORKING_DIRECTORY = -100
 
 
 def is_zarr_name(path: Path) -> bool:
@@ -313,8 +309,9 @@ def _partials_in(directory: Path) -> list[Path]:
 def _tell_of_partials(directory: Path) -> None:
     """Issue a warning for each temporary file of a process that was killed."""
     for partial in _partials_in(directory):
-        if not is_running(_process_of(partial), partial):
-            _tell_of_partial(partial)
+        with suppress(FileNotFoundError):  # Renamed in the meantime.
+            if not may_have_changed(_process_of(partial), partial.stat().st_mtime):
+                _tell_of_partial(partial)
 
 
 def _process_of(partial: Path) -> int:
@@ -338,28 +335,6 @@ def _tell_of_partial(partial: Path) -> None:
     )
 
 
-def is_running(process: int, file: Path) -> bool:
-    """Return True if a process, which may write ``file``, runs and began before its last change.
-
-    True is returned too where this cannot be found out.
-    """
-    if os.name != "posix":
-        return True  # There, os.kill would end the process.
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except OSError:
-        pass  # It belongs to another user.
-    try:
-        # The name of the program, in parentheses, may contain spaces.
-        ticks = Path(f"/proc/{process}/stat").read_bytes().rpartition(b")")[2].split()[19]
-        age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(ticks) / os.sysconf("SC_CLK_TCK")
-        return time.time() - age < file.stat().st_mtime + 1
-    except (OSError, AttributeError, ValueError, IndexError):
-        return True
-
-
 def _replace(path: Path, directory: Path) -> None:
     """Rename a directory to ``path``, and the previous ``path`` to the name of the directory.
 
@@ -369,7 +344,7 @@ def _replace(path: Path, directory: Path) -> None:
     if not path.exists():
         directory.rename(path)
         return
-    if _exchange(path, directory):
+    if exchange(path, directory):
         return
     old = next(
         name for number in count() if not (name := _temporary_name(path, "old", number)).exists()
@@ -381,17 +356,6 @@ def _replace(path: Path, directory: Path) -> None:
         old.rename(path)
         raise
     _remove(old)
-
-
-def _exchange(path: Path, other: Path) -> bool:
-    """Exchange two names in one step; return False if the system cannot."""
-    try:
-        renameat2 = ctypes.CDLL(None).renameat2
-    except (AttributeError, TypeError, OSError):  # Only on Linux, and not in every C library.
-        return False
-    names = os.fsencode(path), os.fsencode(other)
-    here = _AT_WORKING_DIRECTORY
-    return bool(renameat2(here, names[0], here, names[1], ctypes.c_uint(_EXCHANGE)) == 0)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import platform
 import re
 import sys
 import threading
+import time
 import unicodedata
 import uuid
 from collections.abc import Iterable, Iterator
@@ -116,6 +117,16 @@ def reserve(path: Path, start: int, length: int) -> None:
     problem = ctypes.get_errno() if failed else 0
     if problem in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
         raise OSError(problem, os.strerror(problem), os.fspath(path))
+
+
+def exchange(path: Path, other: Path) -> bool:
+    """Exchange the names of two files or directories in one step; return False if that fails."""
+    library = ctypes.CDLL(None) if sys.platform == "linux" else None
+    rename = getattr(library, "renameat2", None)
+    if rename is None:  # Not in every C library.
+        return False
+    here, flags = -100, ctypes.c_uint(2)  # AT_FDCWD, RENAME_EXCHANGE
+    return bool(rename(here, os.fsencode(path), here, os.fsencode(other), flags) == 0)
 
 
 def lock_file(number: int, *, shared: bool) -> bool | None:
@@ -236,6 +247,15 @@ class Process:
         if start is None:
             return False
         return start == self.start if start and self.start else None
+
+
+def may_have_changed(number: int, when: float) -> bool:
+    """Return True if the process ``number`` runs and began before ``when``, or that is unknown."""
+    start = _start(number)
+    if not start:
+        return start is not None
+    age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(start) / os.sysconf("SC_CLK_TCK")
+    return time.time() - age < when + 1
 
 
 def _start(number: int) -> str | None:

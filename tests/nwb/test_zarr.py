@@ -331,7 +331,7 @@ class TestWhole:
             return rename(path, new)
 
         monkeypatch.setattr(Path, "rename", refused)
-        monkeypatch.setattr(files, "_exchange", lambda *_: False)
+        monkeypatch.setattr(files, "exchange", lambda *_: False)
         with pytest.raises(WriteError, match=r"cannot write .*v\.nwb\.zarr: .*Permission denied"):
             to_zarr(source, target, overwrite=True)
 

@@ -37,9 +37,9 @@ def interruptions() -> Iterator[None]:
     try:
         yield
     finally:
-        if not first:  # Otherwise the process ends, which another signal should not disturb.
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        for number, handler in before.items():
+            # After an interruption the process ends, which another one should not disturb.
+            signal.signal(number, signal.SIG_IGN if first else handler)
 
 
 def interruption(error: KeyboardInterrupt) -> signal.Signals:
