@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
 import threading
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -482,3 +484,37 @@ def test_a_cluster_writes_equal_values(tmp_path):
     assert set(tmp_path.iterdir()) == before
     with open_output(source) as expected, open_output(target) as found:
         np.testing.assert_array_equal(found["v"].get_traces(), expected["v"].get_traces())
+
+
+def _linked_store(tmp_path: Path, way: str) -> Path:
+    """A store whose data, or a link of which, are in another one outside its folder."""
+    path = convert(
+        report().write(tmp_path / "v.h5"), tmp_path / "run" / "v.nwb.zarr", metadata=SESSION
+    ).path
+    data = path / "acquisition" / "v" / "data"
+    if way == "symbolic":
+        data.rename(tmp_path / "data")
+        data.symlink_to(tmp_path / "data")
+        return path
+    shutil.copytree(path, tmp_path / "other.zarr")
+    link = {"source": "../../other.zarr", "path": "/acquisition/v", "name": "linked"}
+    group = zarr.open(str(path), mode="r+")["acquisition"]
+    group.attrs["zarr_link"] = [link]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        zarr.consolidate_metadata(str(path))
+    return path
+
+
+@pytest.mark.parametrize("way", ["symbolic", "link"])
+def test_a_store_that_leads_out_of_its_folder_is_refused(way: str, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    path = _linked_store(tmp_path, way)
+
+    for call in (open_output, check_file):
+        with pytest.raises(SourceError, match=r"of .*v\.nwb\.zarr refers to .*--trust"):
+            call(path)
+
+    if way == "symbolic":
+        with open_output(path, trust=True) as output:
+            assert output.reports[0].data.shape == (3, 3)

@@ -36,7 +36,7 @@ def _refused(source: Any, directory: Path, match: str, **options: Any) -> Simula
     target.parent.mkdir()
 
     with pytest.raises(SimulationOutputError, match=match) as caught:
-        convert(source, target, metadata=SESSION, **options)
+        convert(source, target, **{"metadata": SESSION, **options})
 
     assert list(target.parent.iterdir()) == []
     return caught.value
@@ -658,3 +658,36 @@ def test_a_time_that_no_longer_holds_is_written_anew(tmp_path: Path) -> None:
 
     with h5py.File(tmp_path / "back" / "v.h5") as back:
         assert back["report/pop/mapping/time"][:].tolist() == pytest.approx([0.0, 0.3, 0.1])
+
+
+@pytest.mark.parametrize(
+    ("config", "match"),
+    [
+        ({"run": {}, "reports": {str(number): {} for number in range(20_000)}}, "names 20000"),
+        ({"run": {}, "output": {"spikes_file": ["a.h5"] * 20_000}}, "names 20001"),
+        (
+            {
+                "run": {},
+                "manifest": {f"${n}": f"${n + 1}/${n + 1}" for n in range(60)},
+                "output": {"spikes_file": "$0"},
+            },
+            "a name has more than 10000 characters",
+        ),
+    ],
+)
+def test_a_small_configuration_that_stands_for_a_huge_one_is_refused(
+    config: dict[str, Any], match: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "simulation_config.json"
+    path.write_text(json.dumps(config), encoding="utf-8")
+
+    _refused(path, tmp_path, match)
+
+
+def test_aliases_of_metadata_that_stand_for_a_billion_values_are_refused(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
+    path = tmp_path / "laughs.yaml"
+    path.write_text("\n".join(["NWBFile:", *(f"  {line}" for line in lines)]), encoding="utf-8")
+
+    _refused(report().write(tmp_path / "v.h5"), tmp_path, "aliases stand for", metadata=path)

@@ -21,6 +21,7 @@ from ndx_simulation_output.recording import Run
 from ndx_simulation_output.recording.ids import storable_text
 from ndx_simulation_output.recording.merging import join_notes
 
+_MOST_VALUES = 100_000
 _SECTIONS = ("NWBFile", "Subject", "SimulationMetaData")
 _SESSION = (
     "session_description",
@@ -234,10 +235,27 @@ def _join_provenance(first: Mapping[str, Any], second: Mapping[str, Any]) -> dic
 def _load(path: Path) -> Mapping[str, Any]:
     with source_errors(f"{path} cannot be read as YAML", MetadataError):
         content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    if not _is_small(content):
+        msg = f"{path} has more than {_MOST_VALUES} values, or its aliases stand for as many"
+        raise MetadataError(msg)
     if not isinstance(content, Mapping):
         msg = f"{path} is a {type(content).__name__}; expected the sections {', '.join(_SECTIONS)}"
         raise MetadataError(msg)
     return content
+
+
+def _is_small(content: Any) -> bool:
+    """Return True if a value contains few others, counted at each place where they occur."""
+    pending = [content]
+    for _ in range(_MOST_VALUES):
+        if not pending:
+            return True
+        value = pending.pop()
+        if isinstance(value, Mapping):
+            pending += value.values()
+        elif isinstance(value, (list, tuple, set)):
+            pending += value
+    return False
 
 
 def _parse(key: str, value: Any) -> Any:

@@ -135,7 +135,7 @@ def open_nwb(source: Path | RemoteFile, *, trust: bool = False) -> HDMFIO:
     """Open an NWB file for reading, as ``open_source`` does: pynwb follows all links."""
     with source_errors(f"{source} cannot be read as NWB"):
         if isinstance(source, Path) and source.is_dir():
-            return open_store(source)
+            return open_store(source, trust=trust)
         if isinstance(source, Path):
             with open_source(source, trust=trust) as file:
                 if not _is_of_old_namespace(file):

@@ -1,11 +1,13 @@
 """NWB files in Zarr stores: objects are written by hdmf-zarr, large arrays in threads."""
 
 import json
+import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,8 +23,10 @@ from ndx_simulation_output.nwb.mapping import map_output, matrices
 from ndx_simulation_output.optional import import_optional
 from ndx_simulation_output.recording import LazyArray, SimulationOutput
 from ndx_simulation_output.recording.arrays import Progress, progress_of, size_in_bytes
+from ndx_simulation_output.remote import is_url
 from ndx_simulation_output.storage.layout import Compression, Layout, StorageOptions
 from ndx_simulation_output.storage.partitions import default_workers
+from ndx_simulation_output.storage.sources import check_inside
 from ndx_simulation_output.storage.zarr_writing import fill_array
 
 DEFAULT_COMPRESSION: Compression = "zstd"
@@ -95,8 +99,12 @@ def is_nwb_store(path: Path) -> bool:
     return is_zarr_store(path) and any(_has_nwb_version(path / name) for name in _METADATA)
 
 
-def open_store(path: Path, manager: BuildManager | None = None) -> HDMFIO:
-    """Open an NWB file in a Zarr store, of format 2 or 3, for reading."""
+def open_store(path: Path, manager: BuildManager | None = None, *, trust: bool = False) -> HDMFIO:
+    """Open an NWB file in a Zarr store, of format 2 or 3, for reading.
+
+    Raise SourceError for a symbolic link in it that leads out of the folder of the store, and, when
+    it is followed, for a link or reference to such a store, unless ``trust``.
+    """
     hdmf_zarr = _hdmf_zarr()
     from ndx_simulation_output.storage.zarr_chunks import LocalSource, open_local
 
@@ -106,8 +114,29 @@ def open_store(path: Path, manager: BuildManager | None = None) -> HDMFIO:
         raise SourceError(msg)
     name = "NWBZarrV2IO" if is_format_2 and _is_zarr_3() else "NWBZarrIO"
     with source_errors(f"{path} cannot be read as NWB"):
+        if not trust:
+            _check_symbolic_links(path)
         store = open_local(LocalSource.of(path))
-        return getattr(hdmf_zarr, name)(path=store, mode="r", manager=manager)
+        io = getattr(hdmf_zarr, name)(path=store, mode="r", manager=manager)
+        if not trust:
+            io.resolve_ref = partial(_resolve_inside, path, io.resolve_ref)
+        return io
+
+
+def _check_symbolic_links(path: Path) -> None:
+    for directory, directories, files in os.walk(path):
+        for name in (*directories, *files):
+            found = Path(directory, name)
+            if found.is_symlink():
+                check_inside(found, [path.resolve().parent], f"{found.relative_to(path)} of {path}")
+
+
+def _resolve_inside(path: Path, resolve: Callable[[Any], Any], reference: Mapping[str, Any]) -> Any:
+    """Resolve a link or reference, to an object of this store or of another in its folder."""
+    store = str(reference.get("source") or reference.get("path"))
+    found = store if is_url(store) else path / store
+    check_inside(found, [path.resolve().parent], f"{reference.get('path')} of {path}")
+    return resolve(reference)
 
 
 def check_store(path: Path) -> Iterator[tuple[Literal["error", "warning"], str, str, str]]:

@@ -28,6 +28,9 @@ _KINDS = {
 }
 # Modules of bmtk whose reports it joins if only their variables differ.
 _JOINED = {"membrane_report", "multimeter", "multimeter_report", "netcon_report"}
+_MOST_BYTES = 2**26
+_MOST_FILES = 10_000
+_LONGEST_NAME = 10_000
 # The default name of the spike file at Allen and at Blue Brain.
 _DEFAULT_SPIKES = ("spikes.h5", "out.h5")
 # Keys of the output that do not name recorded data.
@@ -144,6 +147,11 @@ def read_config(path: Path, seen: tuple[Path, ...] = ()) -> SimulationConfig:
     if not {"output", "reports", "run"} & set(config):
         msg = f"{path} has none of the keys output, reports, run of a simulation configuration"
         raise ConfigurationError(msg)
+    listed = [value for value in output.values() if isinstance(value, list)]
+    count = sum(map(len, [output, _mapping(config.get("reports")), *listed]))
+    if count > _MOST_FILES:
+        msg = f"{path} names {count} reports and files; expected at most {_MOST_FILES}"
+        raise ConfigurationError(msg)
     reader = _ReportReader(config, names)
     reports: dict[str, ReportConfig] = {}
     outputs = list(_outputs(output, names))
@@ -173,6 +181,9 @@ def is_simulation(path: Path) -> bool:
 
 def _load(path: Path) -> tuple[str, Mapping[str, Any]]:
     with source_errors(f"{path} cannot be read as JSON", ConfigurationError):
+        if (size := path.stat().st_size) > _MOST_BYTES:
+            msg = f"{path} has {size} bytes; expected at most {_MOST_BYTES} of a configuration"
+            raise ConfigurationError(msg)
         text = path.read_text(encoding="utf-8-sig")
         config = json.loads(text)
     if not isinstance(config, Mapping):
@@ -231,6 +242,9 @@ class _FileNames:
             if substituted == text:
                 break
             text = substituted
+            if len(text) > _LONGEST_NAME:
+                msg = f"a name has more than {_LONGEST_NAME} characters: {text[:60]}…"
+                raise ConfigurationError(msg)
         return text
 
     def _value(self, match: re.Match[str], root: Path) -> str:
@@ -386,7 +400,7 @@ def _variables(value: Any) -> tuple[tuple[str, ...], bool]:
         return (), False
     try:
         names = json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         names = None
     if not isinstance(names, list):
         names = re.split(r"[\s,;]+", value)

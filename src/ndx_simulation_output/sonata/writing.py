@@ -264,7 +264,7 @@ def _texts(output: SimulationOutput) -> dict[str, str]:
 def _is_sonata_config(text: str) -> bool:
     try:
         config = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(config, dict) and bool(_CONFIG_KEYS & set(config))
 

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from graphlib import CycleError, TopologicalSorter
 from itertools import count
 from math import prod
@@ -19,6 +20,7 @@ import h5py
 from h5py import h5d, h5g, h5i, h5l, h5o
 
 from ndx_simulation_output.errors import SourceError, source_errors
+from ndx_simulation_output.remote import is_url
 from ndx_simulation_output.storage.datasets import filters_of
 from ndx_simulation_output.storage.filters import exceeds
 from ndx_simulation_output.storage.raw_files import hdf5_lock
@@ -273,13 +275,14 @@ class _Survey:
         for number in range(properties.get_external_count()):
             # HDF5 finds a relative name from the working directory.
             path = Path(prefix, os.fsdecode(properties.get_external(number)[0]))
-            self._check_inside(path, _place(file, dataset))
+            check_inside(path, self.folders, _place(file, dataset))
             stored += path.stat().st_size if path.exists() else 0
         return stored
 
     def _refer(self, file: h5py.File, name: str, where: str, variable: str) -> str | None:
         """Check the file that HDF5 finds by ``name``; return its real path, or None."""
-        path = find_referred(file, name, variable, lambda path: self._check_inside(path, where))
+        check = partial(check_inside, folders=self.folders, where=where)
+        path = find_referred(file, name, variable, check)
         if path is None:
             return None
         real = str(path.resolve())
@@ -287,15 +290,6 @@ class _Survey:
             self.known.add(real)
             self.pending.append(path)
         return real
-
-    def _check_inside(self, path: Path, where: str) -> None:
-        real = path.resolve()
-        if not any(real.is_relative_to(folder) for folder in self.folders):
-            msg = f"{where} refers to {path}, outside the folder of that file; {TRUST}"
-            raise SourceError(msg)
-        if real.exists() and not real.is_file():
-            msg = f"{where} refers to {path}, which is not a file"
-            raise SourceError(msg)
 
     def follow_soft_links(self) -> None:
         """Count the groups of soft links, once it is known to which files they may lead."""
@@ -342,6 +336,17 @@ class _Survey:
             )
             msg = f"{found}; expected at most {_UNSTORED_BYTES} bytes that are not; {TRUST}"
             raise SourceError(msg)
+
+
+def check_inside(path: Path | str, folders: Iterable[Path], where: str) -> None:
+    """Raise SourceError unless a path, or URL, is that of a file or folder in ``folders``."""
+    real = Path(path).resolve()
+    if is_url(path) or not any(real.is_relative_to(folder) for folder in folders):
+        msg = f"{where} refers to {path}, outside the folder of that file; {TRUST}"
+        raise SourceError(msg)
+    if real.exists() and not (real.is_file() or real.is_dir()):
+        msg = f"{where} refers to {path}, which is not a file"
+        raise SourceError(msg)
 
 
 def numbered(name: str) -> Iterator[str]:
