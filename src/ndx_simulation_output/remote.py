@@ -83,7 +83,7 @@ def open_url(url: str, storage_options: Mapping[str, Any] | None = None) -> "Rem
 def refuse_url(path: object, *, is_target: bool = False) -> None:
     """Raise SourceError if ``path`` is a URL where a local file is needed."""
     if is_like_url(path):
-        needed = "only open_output reads URLs, one string for one NWB file: download the file first"
+        needed = "only open_output, info and plot read one, of an NWB file: download the file first"
         needed = "write a local file and upload it" if is_target else needed
         msg = f"{name_of(path)} is a URL; {needed}"
         raise SourceError(msg)
@@ -526,7 +526,7 @@ def _open_source(
 
 def _tell_versions_apart(system: Any) -> None:
     """Make caches of fsspec drop what they hold of an older version of a file on a web server."""
-    if "https" in system.protocol:
+    if "http" in system.protocol:
         system.ukey = lambda path: str(_facts(system, path))
 
 

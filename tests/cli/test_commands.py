@@ -157,6 +157,7 @@ def test_convert_refuses_a_target_that_does_not_end_in_nwb(demo):
         (["check", "https://server/run.nwb"], "https://server/run.nwb is a URL"),
         (["convert", "https://server/run.nwb", "x.nwb"], "https://server/run.nwb is a URL"),
         (["convert", "text.h5", "s3://bucket/run.nwb"], "s3://bucket/run.nwb is a URL; write a"),
+        (["plot", "x.nwb", "-o", "s3://me:pw@b/a.png"], "error: s3://b/a.png is a URL; write a"),
         (["view", "https://me:pw@server/a.nwb"], "error: https://server/a.nwb is a URL; only"),
         (["info", "."], "text.h5 is not an HDF5 file"),
         (["info", ""], "text.h5 is not an HDF5 file"),

@@ -124,7 +124,7 @@ SOURCE_OPTIONS = (
 TARGET_OPTIONS = (
     click.option(
         "--metadata",
-        type=click.Path(path_type=Path),
+        type=LOCAL_PATH,
         help="YAML file with the sections NWBFile, Subject, SimulationMetaData.",
     ),
     click.option(

@@ -5,9 +5,9 @@ from typing import Any, get_args
 
 import click
 
-from ndx_simulation_output.cli.options import READING_OPTIONS, add_options
+from ndx_simulation_output.cli.options import LOCAL_PATH, READING_OPTIONS, add_options
 from ndx_simulation_output.cli.output import open_sources, print_line
-from ndx_simulation_output.errors import SelectionError
+from ndx_simulation_output.errors import SelectionError, name_of
 from ndx_simulation_output.plots import KINDS, PictureOptions, save, save_animation
 from ndx_simulation_output.plots.downsampling import How
 from ndx_simulation_output.plots.figures import check_selection
@@ -34,7 +34,7 @@ def _ids(ctx: click.Context, parameter: click.Parameter, value: str | None) -> l
     "-o",
     "--output",
     "target",
-    type=click.Path(path_type=Path),
+    type=LOCAL_PATH,
     metavar="PICTURE",
     help="PNG, SVG or PDF to write; GIF or MP4 for a neuron over time. By default the name of the "
     "source with .png, in the current directory.",
@@ -109,7 +109,7 @@ def plot(
     chosen = PictureOptions(
         **{name: options.pop(name) for name in names}, start=start, stop=stop, how=pixel
     )
-    target = Path(f"{Path(sources[0]).stem}.png") if target is None else target
+    target = Path(f"{Path(name_of(sources[0])).stem}.png") if target is None else target
     is_animation = target.suffix in _ANIMATIONS
     if is_animation and kind not in {None, "neuron"}:
         msg = f"{target} is an animation, which is available for --kind neuron only"

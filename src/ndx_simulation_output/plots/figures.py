@@ -17,6 +17,7 @@ from ndx_simulation_output.errors import (
     NothingRecordedError,
     SelectionError,
     SimulationOutputError,
+    name_of,
 )
 from ndx_simulation_output.files import atomic_file
 from ndx_simulation_output.plots.arrays import Grid, array, grids_of
@@ -276,7 +277,9 @@ def save(
     path = Path(path)
     formats = empty_figure(1, 1).canvas.get_supported_filetypes()
     if path.suffix.removeprefix(".") not in formats:
-        msg = f"{path} is not an image file; expected a name that ends in .png, .svg or .pdf"
+        msg = (
+            f"{name_of(path)} is not an image file; expected a name that ends in .png, .svg or .pdf"
+        )
         raise ExportError(msg)
     with atomic_file(path, overwrite=overwrite) as temporary:
         draw(output, kind, options).savefig(temporary, dpi=dpi)
