@@ -5,6 +5,7 @@ import errno
 import os
 import platform
 import re
+import signal
 import sys
 import threading
 import time
@@ -164,6 +165,36 @@ def unlock_file(number: int) -> None:
     if fcntl is not None:
         with suppress(OSError):
             fcntl.flock(number, fcntl.LOCK_UN)
+
+
+def take_lease(number: int) -> bool:
+    """Delay all who open a file for writing or make it shorter; False if that is not possible.
+
+    Windows does not make a mapped file shorter.
+    """
+    if not hasattr(fcntl, "F_SETLEASE"):
+        return os.name == "nt"
+    try:
+        # Linux tells of a delayed process by a signal; SIGIO, the default, would end this one.
+        fcntl.fcntl(number, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(number, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except OSError:
+        return False
+    return True
+
+
+def has_lease(number: int) -> bool:
+    """Return True if a lease holds, and nobody waits for its end."""
+    if not hasattr(fcntl, "F_GETLEASE"):
+        return os.name == "nt"
+    return bool(fcntl.fcntl(number, fcntl.F_GETLEASE) == fcntl.F_RDLCK)
+
+
+def end_lease(number: int) -> None:
+    """End a lease."""
+    if hasattr(fcntl, "F_SETLEASE"):
+        with suppress(OSError):  # Linux has ended a lease for which others waited 45 seconds.
+            fcntl.fcntl(number, fcntl.F_SETLEASE, fcntl.F_UNLCK)
 
 
 def portable_names(wanted: Iterable[str]) -> dict[str, str]:

@@ -82,7 +82,7 @@ def test_columns_of_one_matrix_are_read_from_it_alone_and_not_copied():
     assert Joined((np.zeros((4, 1)),)).is_mapped
 
 
-def test_a_block_of_a_contiguous_dataset_is_a_view_of_the_file(tmp_path):
+def test_a_block_of_a_contiguous_dataset_is_read(tmp_path):
     with h5py.File(tmp_path / "v.h5", "w") as file:
         file["v"] = np.arange(12.0).reshape(3, 4)
     with h5py.File(tmp_path / "v.h5") as file:
@@ -90,7 +90,7 @@ def test_a_block_of_a_contiguous_dataset_is_a_view_of_the_file(tmp_path):
 
         piece = read_block(Joined((array, array)), slice(0, 2), slice(5, 7))
 
-        assert np.shares_memory(piece, array.piece(slice(0, 2), slice(1, 3)))
+        assert piece.tolist() == [[1.0, 2.0], [5.0, 6.0]]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ndx_simulation_output.storage import datasets, partitions
+from ndx_simulation_output.storage import datasets, partitions, raw_files
 from ndx_simulation_output.storage.filters import inflate, shuffle
 from ndx_simulation_output.storage.raw_files import MappedFile
 from ndx_simulation_output.storage.reading import HDF5Array, wrap_array
@@ -29,13 +29,18 @@ from tests.storage.making import (
 
 LIMITS = st.fixed_dictionaries(
     {
+        "leases": st.booleans(),
+        "_PART_BYTES": st.sampled_from([0, 2, 1536]),
         "_MANY_SPANS": st.sampled_from([0, 2, 256]),
+        "_BLOCK_BYTES": st.sampled_from([0, 2**20]),
+        "_BATCH_BYTES": st.sampled_from([0, 100, 2**22]),
         "_SHORT_SPAN": st.sampled_from([1, 16]),
         "_FEW_CHUNKS": st.sampled_from([0, 32]),
         "_THREAD_BYTES": st.sampled_from([0, 2**22]),
         "_ROW_BYTES": st.sampled_from([0, 2**16]),
     }
 )
+MODULES = datasets, partitions, raw_files
 WORKERS = st.integers(0, 3)
 FILES = st.fixed_dictionaries(
     {
@@ -49,8 +54,10 @@ FILES = st.fixed_dictionaries(
 def limited(limits: dict[str, int]) -> Iterator[None]:
     """Replace limits, each in the module that defines it."""
     with ExitStack() as patches:
+        if not limits.pop("leases"):
+            patches.enter_context(patch.object(MappedFile, "lease", lambda _: None))
         for name, limit in limits.items():
-            (module,) = (owner for owner in (datasets, partitions) if hasattr(owner, name))
+            (module,) = (owner for owner in MODULES if hasattr(owner, name))
             patches.enter_context(patch.object(module, name, limit))
         yield
 
@@ -229,7 +236,7 @@ def test_scattered_columns_are_copied_once_from_each_chunk(tmp_path: Path):
 
     with (
         h5py.File(tmp_path / "v.h5") as file,
-        patch.object(MappedFile, "part", autospec=True, side_effect=MappedFile.part) as read,
+        patch.object(MappedFile, "parts", autospec=True, side_effect=MappedFile.parts) as read,
     ):
         found = HDF5Array(file["data"]).take_columns(slice(5, 15), np.arange(0, 400, 3))
 

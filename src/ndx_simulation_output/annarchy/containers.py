@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import SourceError, UnsupportedSourceError, source_errors
 from ndx_simulation_output.optional import import_optional
+from ndx_simulation_output.recording.arrays import LazyArray
+from ndx_simulation_output.storage.reading import FileArray
 
 _MAX_BYTES = 8 * 2**30
 _PIECE_BYTES = 2**24
@@ -66,13 +68,25 @@ def load_dictionary(path: Path) -> Loaded:
     raise SourceError(msg)
 
 
-def load_npy(path: Path) -> NDArray[Any]:
-    """Read a ``.npy`` file: numbers as a memory map, lists as an array of objects."""
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
-    except ValueError:
-        # Arrays of objects cannot be memory-mapped; errors about damaged files are specific here.
-        return np.asarray(_read_npy(path.read_bytes(), str(path)))
+def load_npy(path: Path) -> LazyArray:
+    """Open a ``.npy`` file: a matrix as a lazy array, other numbers and lists in memory."""
+    with path.open("rb") as file:
+        try:
+            shape, is_fortran, dtype = _read_npy_header(file)
+        except ValueError:
+            shape, is_fortran, dtype = (), False, np.dtype(object)
+        start, size = file.tell(), path.stat().st_size
+    is_matrix = len(shape) == 2 and dtype.kind in "biufc" and not is_fortran
+    if is_matrix and start < size == start + dtype.itemsize * prod(shape):
+        return FileArray(path, start, shape, dtype)
+    return np.asarray(_read_npy(path.read_bytes(), str(path)))
+
+
+def _read_npy_header(stream: IO[bytes]) -> tuple[Any, bool, np.dtype[Any]]:
+    """Return the shape, True if columns follow each other, and the type."""
+    is_first = np.lib.format.read_magic(stream) == (1, 0)
+    read = np.lib.format.read_array_header_1_0 if is_first else np.lib.format.read_array_header_2_0
+    return read(stream, max_header_size=_MAX_HEADER_BYTES)
 
 
 def _load_pickle(stream: Any, path: Path, container: str) -> Loaded:
@@ -127,13 +141,7 @@ def _read_npy(content: bytes, where: str) -> Any:
     """Return the array in the bytes of a ``.npy`` file, or its value if its shape is ()."""
     stream = io.BytesIO(content)
     with source_errors(f"{where} is damaged or truncated"):
-        version = np.lib.format.read_magic(stream)
-        read_header = (
-            np.lib.format.read_array_header_1_0
-            if version == (1, 0)
-            else np.lib.format.read_array_header_2_0
-        )
-        shape, is_fortran, dtype = read_header(stream, max_header_size=_MAX_HEADER_BYTES)
+        shape, is_fortran, dtype = _read_npy_header(stream)
         data = content[stream.tell() :]
         if dtype.hasobject:
             found = resolve(_unpickle(data, where))

@@ -22,6 +22,7 @@ from ndx_simulation_output.storage.columns import write_columns
 from ndx_simulation_output.storage.layout import StorageOptions
 from ndx_simulation_output.storage.links import link_dataset
 from ndx_simulation_output.storage.mpi import Team, write_matrix_together
+from ndx_simulation_output.storage.reading import check_unchanged, file_versions
 from ndx_simulation_output.storage.writing import GZIP_LEVEL, create_dataset, replace_dataset
 
 
@@ -73,6 +74,7 @@ def write(
             for source in [] if storage.link else matrices(output):
                 write_matrix_together(team, source, workers=workers)
         return
+    versions = file_versions(output)
     columns = DeferredColumns()
     arrays = DeferredArrays(HowStored(GZIP_LEVEL if storage.compression == "gzip" else 0))
     mapping = map_output(
@@ -100,6 +102,7 @@ def write(
                 _write(pending, file.path, team, workers, done)
         write_columns(columns.columns(), workers=workers, progress=done)
         arrays.write(done)
+        check_unchanged(versions)
 
 
 def _write(

@@ -26,6 +26,7 @@ from ndx_simulation_output.recording.arrays import Progress, progress_of, size_i
 from ndx_simulation_output.remote import is_url
 from ndx_simulation_output.storage.layout import Compression, Layout, StorageOptions
 from ndx_simulation_output.storage.partitions import default_workers
+from ndx_simulation_output.storage.reading import check_unchanged, file_versions
 from ndx_simulation_output.storage.sources import check_inside
 from ndx_simulation_output.storage.zarr_writing import fill_array
 
@@ -76,6 +77,7 @@ def write_store(
         wrap=_empty_array,
         wrap_labeled_array=_LabeledArrays(storage.compression, done).wrap,
     )
+    versions = file_versions(output)
     with (
         atomic_directory(target.absolute(), overwrite=overwrite) as directory,
         _every_chunk_is_written(),
@@ -92,6 +94,7 @@ def write_store(
                 progress=done,
             )
         mark_complete(directory)
+        check_unchanged(versions)
 
 
 def is_nwb_store(path: Path) -> bool:

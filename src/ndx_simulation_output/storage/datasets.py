@@ -1,11 +1,11 @@
 """Read selections of HDF5 datasets, bypassing HDF5 where that is faster.
 
-Contiguous data and chunks without filters are copied from the mapped file. Deflated chunks are
+Bytes of contiguous data and chunks without filters are copied from the file. Deflated chunks are
 inflated in threads, each once. h5py reads everything else: other filters and types, files
 that are being written, and remote files.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -27,6 +27,9 @@ _FEW_CHUNKS = 32
 _ROW_BYTES = 2**16
 """Below this width of a selection the kernel's read-ahead would read mostly other columns."""
 _LARGE_CHUNK = 2**18
+_PART_BYTES = 2**13
+"""Reading one more part takes as long as reading so many bytes between parts."""
+_BLOCK_BYTES = 2**20
 _NO_ADDRESS = -(2**62)
 """The address of a missing chunk: no real chunk can follow it in the file."""
 
@@ -271,10 +274,9 @@ def filters_of(properties: h5py.h5p.PropDCID) -> tuple[int, ...]:
 
 def _contiguous_reader(dataset: h5py.Dataset) -> DatasetReader:
     start, file = dataset.id.get_offset(), map_file(dataset.file)
-    if start is None or file is None or start + dataset.nbytes > len(file.bytes):
+    if start is None or file is None or start + dataset.nbytes > file.size:
         return H5pyReader(dataset)
-    values = file.bytes[start : start + dataset.nbytes].view(dataset.dtype)
-    return ContiguousReader(file, values.reshape(dataset.shape))
+    return ContiguousReader(file, start, dataset.shape, dataset.dtype)
 
 
 @dataclass(frozen=True)
@@ -303,27 +305,74 @@ class MappedReader:
 
 @dataclass(frozen=True)
 class ContiguousReader(MappedReader):
-    """Reads contiguous data: ``values`` is the matrix in the mapped file."""
+    """Reads a matrix whose rows follow each other from byte ``start`` of the file on."""
 
-    values: NDArray[Any]
+    start: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
 
     def read(self, selection: Selection, out: NDArray[Any], workers: int, put: Put) -> None:
-        """Copy ranges of rows in threads."""
-        narrow = len(selection.columns) * self.values.itemsize < _ROW_BYTES
+        """Read ranges of rows in threads."""
+        narrow = len(selection.columns) * self.dtype.itemsize < _ROW_BYTES
         self.file.advise("MADV_RANDOM" if narrow else "MADV_NORMAL")
-        rows, spans = selection.rows, selection.spans()
-        values = self.values[rows.start : rows.stop : rows.step]
+        rows = selection.rows
+        starts = self.start + np.arange(rows.start, rows.stop, rows.step) * (
+            self.shape[1] * self.dtype.itemsize
+        )
+        cuts = _cuts(selection.columns, self.shape[1], self.dtype.itemsize)
 
         def copy(part: slice) -> None:
-            if len(spans) > _MANY_SPANS:
-                put(out[part], values[part, np.asarray(selection.columns)])
-                return
-            for span in spans:
-                put(out[part, span.target], values[part, span.start : span.stop])
+            for cut in cuts:
+                for rows, columns, values in cut.read(self.file, starts[part], self.dtype):
+                    put(out[part][rows, columns], values)
 
         workers = useful_workers(out.nbytes, workers)
         height = -(-len(out) // max(1, 2 * workers))
         run_all(copy, [slice(top, top + height) for top in range(0, len(out), height)], workers)
+
+    def view(self, rows: slice, columns: slice) -> NDArray[Any] | None:
+        """Return a view of rows and columns for immediate use, or None if it would not be safe."""
+        lease = self.file.lease()
+        if lease is None:
+            return None
+        stored = np.asarray(lease)[self.start :][: int(np.prod(self.shape)) * self.dtype.itemsize]
+        return stored.view(self.dtype).reshape(self.shape)[rows, columns]
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """Columns ``[first, stop)`` of a row, read together, and where the selected ones belong."""
+
+    first: int
+    stop: int
+    selected: Sequence[tuple[slice | NDArray[np.intp], slice]]
+
+    def read(
+        self, file: MappedFile, starts: NDArray[np.int64], dtype: np.dtype[Any]
+    ) -> Iterator[tuple[slice, slice, NDArray[Any]]]:
+        """Yield rows and columns of the output, and values, of rows that begin at ``starts``."""
+        length = (self.stop - self.first) * dtype.itemsize
+        width = sum(target.stop - target.start for _, target in self.selected)
+        starts = starts + self.first * dtype.itemsize
+        for block, raw in file.parts(starts, length, width * dtype.itemsize):
+            values = raw.view(dtype)
+            for local, target in self.selected:
+                yield block, target, values[:, local]
+
+
+def _cuts(columns: NDArray[np.intp] | range, width: int, itemsize: int) -> list[_Cut]:
+    """Plan how columns of rows are read: the whole rows, what lies between, or each span."""
+    spans = Selection(range(0), columns).spans()
+    low, high = min(span.start for span in spans), max(span.stop for span in spans)
+    saved = len(spans) * _PART_BYTES // itemsize
+    if width - len(columns) <= saved:
+        low, high = 0, width
+    if len(spans) > _MANY_SPANS:
+        return [_Cut(low, high, [(np.asarray(columns) - low, slice(0, len(columns)))])]
+    if high - low - len(columns) <= saved:
+        selected = [(slice(one.start - low, one.stop - low), one.target) for one in spans]
+        return [_Cut(low, high, selected)]
+    return [_Cut(one.start, one.stop, [(slice(0, len(one)), one.target)]) for one in spans]
 
 
 @dataclass(frozen=True)
@@ -334,7 +383,7 @@ class ChunkedReader(MappedReader):
     index: ChunkIndex
 
     def read(self, selection: Selection, out: NDArray[Any], workers: int, put: Put) -> None:
-        """Copy chunks that are adjacent in the file together."""
+        """Read the same rows of adjacent chunks together."""
         height, width = self.dataset.chunks
         rows, spans = list(_rows_by_chunk(selection.rows, height)), selection.spans()
         workers = useful_workers(out.nbytes, workers)
@@ -353,39 +402,69 @@ class ChunkedReader(MappedReader):
         run_all(lambda job: self._copy(job[0], job[1], out, put), jobs, workers)
 
     def _gather(self, row: _ChunkRows, columns: _ChunkColumns, out: NDArray[Any], put: Put) -> None:
-        """Copy scattered columns of one chunk."""
-        address = int(self.index.lookup(row.number, columns.number, columns.number + 1)[0, 0])
-        values: Any = _fill_value(self.dataset)
-        if address >= 0:
-            values = self._adjacent(address, 1)[0][row.local][:, columns.local]
+        """Read some columns of one chunk."""
+        address = int(self._addresses(row.number, columns.number, 1)[0])
+        if address < 0:
+            _put_chunk(put, out, row, columns, _fill_value(self.dataset))
+            return
+        width, dtype = self.dataset.chunks[1], self.dataset.dtype
+        rows = np.arange(row.local.start, row.local.stop, row.local.step)
+        starts = address + rows * (width * dtype.itemsize)
+        local = columns.local
+        selected = range(local.start, local.stop) if isinstance(local, slice) else local
+        values = np.empty((len(rows), len(selected)), dtype)
+        for cut in _cuts(selected, width, dtype.itemsize):
+            for block, target, read in cut.read(self.file, starts, dtype):
+                values[block, target] = read
         _put_chunk(put, out, row, columns, values)
 
     def _copy(self, row: _ChunkRows, block: _Block, out: NDArray[Any], put: Put) -> None:
-        addresses = self.index.lookup(row.number, block.first, block.first + block.count)[:, 0]
-        ends = (np.flatnonzero(np.diff(addresses) != self.index.chunk_bytes) + 1).tolist()
-        width = len(block.columns)
-        for first, stop in zip([0, *ends], [*ends, len(addresses)], strict=True):
-            left = block.columns.out_start + first * width
-            target = out[row.target, left : left + (stop - first) * width]
+        """Read rows of chunks of which all columns are selected."""
+        width = self.dataset.chunks[1]
+        if len(block.columns) < width:
+            columns = slice(block.columns.start, block.columns.stop)
+            self._gather(row, _ChunkColumns(block.first, columns, block.columns.target), out, put)
+            return
+        addresses = self._addresses(row.number, block.first, block.count)
+        left = block.columns.out_start
+        # reshape only splits the columns, so it returns a view of ``out``.
+        target = out[row.target, left : left + block.count * width].reshape(-1, block.count, width)
+        ends = (np.flatnonzero(np.diff(addresses < 0)) + 1).tolist()
+        for first, stop in zip([0, *ends], [*ends, block.count], strict=True):
             if addresses[first] < 0:
-                put(target, _fill_value(self.dataset))
+                put(target[:, first:stop], _fill_value(self.dataset))
             else:
-                chunks = self._adjacent(int(addresses[first]), stop - first)
-                values = chunks[:, row.local, block.columns.start : block.columns.stop]
-                # reshape only splits the columns, so it returns a view of ``out``.
-                put(target.reshape(len(target), -1, width), values.transpose(1, 0, 2))
+                self._copy_rows(row.local, addresses[first:stop], target[:, first:stop], put)
+
+    def _copy_rows(
+        self, local: slice, addresses: NDArray[np.int64], target: NDArray[Any], put: Put
+    ) -> None:
+        """Read rows of whole chunks, shape (row, chunk, column), about a MiB of each at a time."""
+        width, dtype = self.dataset.chunks[1], self.dataset.dtype
+        row_bytes = width * dtype.itemsize
+        rows = range(local.start, local.stop, local.step)
+        height = max(1, _BLOCK_BYTES // (row_bytes * rows.step))
+        for top in range(0, len(rows), height):
+            some = rows[top : top + height]
+            n_rows = some[-1] + 1 - some[0]
+            for block, raw in self.file.parts(addresses + some[0] * row_bytes, n_rows * row_bytes):
+                values = raw.view(dtype).reshape(-1, n_rows, width)[:, :: rows.step]
+                put(target[top : top + len(some), block], values.transpose(1, 0, 2))
+
+    def _addresses(self, row: int, first: int, count: int) -> NDArray[np.int64]:
+        """Return the addresses of chunks of a chunk row, negative if they are missing."""
+        addresses = self.index.lookup(row, first, first + count)[:, 0]
+        last = int(addresses.max())
+        if last + self.index.chunk_bytes > self.file.size:
+            msg = f"the file ends before the chunk at byte {last} does"
+            raise OSError(msg)
+        return addresses
 
     def _read_ahead(self, row: int, block: _Block) -> None:
         """Advise the kernel to read the chunks of a block in advance."""
-        addresses = self.index.lookup(row, block.first, block.first + block.count)[:, 0]
-        for address in addresses.tolist():
+        for address in self._addresses(row, block.first, block.count).tolist():
             if address >= 0:
-                self.file.advise("MADV_WILLNEED", address, self.index.chunk_bytes)
-
-    def _adjacent(self, address: int, count: int) -> NDArray[Any]:
-        """Return chunks that are adjacent in the file, shape (chunk, row, column)."""
-        stored = self.file.part(address, count * self.index.chunk_bytes)
-        return np.asarray(stored.view(self.dataset.dtype).reshape(count, *self.dataset.chunks))
+                self.file.read_ahead(address, self.index.chunk_bytes)
 
 
 @dataclass(frozen=True)

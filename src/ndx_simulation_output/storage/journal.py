@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
+import h5py
+
 from ndx_simulation_output.errors import SourceError
 from ndx_simulation_output.files import find_partials
+from ndx_simulation_output.storage.raw_files import hdf5_lock
 from ndx_simulation_output.system import (
     Process,
     lock_file,
@@ -363,3 +366,45 @@ def pause_writer(path: Path) -> Iterator[None]:
 def _hdf5_locks() -> bool:
     """Return True unless the user has disabled the locks of HDF5."""
     return os.environ.get("HDF5_USE_FILE_LOCKING", "") not in {"FALSE", "0"}
+
+
+@dataclass(frozen=True)
+class FileVersion:
+    """The size and time of modification of a file when it was opened, by its descriptor."""
+
+    number: int
+    path: Path
+    found: tuple[int, int]
+    is_growing: bool
+
+    @classmethod
+    def of(cls, dataset: h5py.Dataset) -> "FileVersion | None":
+        """Return the version of the file of a dataset, or None if it is writable or not local."""
+        if not isinstance(dataset.id, h5py.h5d.DatasetID):  # Such as those of LINDI.
+            return None
+        with hdf5_lock:
+            file = h5py.h5i.get_file_id(dataset.id)
+            is_local = file.get_access_plist().get_driver() == h5py.h5fd.SEC2
+            if not is_local or file.get_intent() != h5py.h5f.ACC_RDONLY:
+                return None
+            return cls.of_number(file.get_vfd_handle(), Path(os.fsdecode(file.name)))
+
+    @classmethod
+    def of_number(cls, number: int, path: Path) -> "FileVersion":
+        """Return the version of an open file."""
+        return cls(number, path, size_and_time(os.fstat(number)), journal_path(path).exists())
+
+    def change(self) -> str | None:
+        """Return how the file has changed since, or None.
+
+        A stream leaves to its readers what they have seen, as long as it has a journal.
+        """
+        if size_and_time(os.fstat(self.number)) == self.found or journal_path(self.path).exists():
+            return None
+        what = "was completed" if self.is_growing else "has changed"
+        return f"the file {what} since it was opened; open it again"
+
+
+def size_and_time(status: os.stat_result) -> tuple[int, int]:
+    """Return size and time of modification (ns), which differ between versions of a file."""
+    return status.st_size, status.st_mtime_ns

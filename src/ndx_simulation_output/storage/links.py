@@ -21,6 +21,7 @@ from ndx_simulation_output.storage.datasets import (
     Span,
     dataset_reader,
 )
+from ndx_simulation_output.storage.journal import FileVersion
 from ndx_simulation_output.storage.sources import TRUST, find_referred, numbered
 
 _MOST_SPANS = 1000
@@ -106,6 +107,7 @@ class _LinkedReader:
     name: str
     shift: int
     mapped: ContiguousReader | None = None
+    version: FileVersion | None = None
 
     def read(self, selection: Selection, out: NDArray[Any], workers: int, put: Put) -> None:
         """Read from the other file, which is open only during the read."""
@@ -115,14 +117,23 @@ class _LinkedReader:
         else:
             columns = columns + self.shift
         shifted = Selection(selection.rows, columns)
-        if self.mapped is not None:
+        if self.mapped is not None and self.version is not None and not self.version.change():
             self.mapped.read(shifted, out, workers, put)
+            self._check(self.version)
             return
         with h5py.File(self.path, "r") as file:
-            reader = dataset_reader(self._checked_source(file))
+            source = self._checked_source(file)
+            version, reader = FileVersion.of(source), dataset_reader(source)
             reader.read(shifted, out, workers, put)
+            self._check(version)
         if isinstance(reader, ContiguousReader):
             self.mapped = reader
+            self.version = FileVersion.of_number(reader.file.number, self.path)
+
+    def _check(self, version: FileVersion | None) -> None:
+        if reason := version and version.change():
+            msg = f"{reason}, {self.path}"
+            raise OSError(msg)
 
     def _checked_source(self, file: h5py.File) -> h5py.Dataset:
         source = file.get(self.name)

@@ -3,9 +3,9 @@
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -32,9 +32,15 @@ from ndx_simulation_output.storage.datasets import (
     Selection,
     dataset_reader,
 )
+from ndx_simulation_output.storage.journal import FileVersion, size_and_time
 from ndx_simulation_output.storage.links import linked_reader
 from ndx_simulation_output.storage.partitions import default_workers
-from ndx_simulation_output.storage.raw_files import hdf5_lock, is_at_path, is_hdf5
+from ndx_simulation_output.storage.raw_files import (
+    MappedFile,
+    hdf5_lock,
+    is_at_path,
+    is_hdf5,
+)
 
 
 def wrap_array(array: LazyArray) -> LazyArray:
@@ -79,6 +85,7 @@ class HDF5Array(LazyArrayBase):
     ) -> None:
         self.array = dataset
         self.workers = default_workers() if workers is None else workers
+        self.version = FileVersion.of(dataset)
         self._known_index = index
 
     @property
@@ -133,8 +140,9 @@ class HDF5Array(LazyArrayBase):
     def piece(self, rows: slice, columns: slice) -> NDArray[Any]:
         """Return rows and columns, possibly as a view of the mapped file that must not be kept."""
         if self._is_open and isinstance(self._reader, ContiguousReader):
-            values: NDArray[Any] = self._reader.values[rows, columns]
-            return values
+            values = self._reader.view(rows, columns)
+            if values is not None and not (self.version and self.version.change()):
+                return values
         return self[rows, columns]
 
     def detached(self) -> "DetachedArray | HDF5Array":
@@ -143,8 +151,15 @@ class HDF5Array(LazyArrayBase):
         if dataset.name is None or not is_at_path(dataset.file):
             return self
         path = os.path.abspath(dataset.file.filename)  # noqa: PTH100 - resolve() follows links
+        version = None if self.version is None or self.version.is_growing else self.version.found
         return DetachedArray(
-            path, dataset.name, self.shape, self.dtype, self.chunks, is_mapped=self.is_mapped
+            path,
+            dataset.name,
+            self.shape,
+            self.dtype,
+            self.chunks,
+            is_mapped=self.is_mapped,
+            version=version,
         )
 
     def release(self) -> None:
@@ -168,7 +183,7 @@ class HDF5Array(LazyArrayBase):
         out = np.empty(selection.shape, self.dtype.newbyteorder("="))
         if not out.size:
             return out
-        # The memory map is still valid when the file is closed; h5py raises the expected error.
+        # The mapped file can still be read when the file is closed; h5py raises the expected error.
         reader = self._reader if self._is_open else H5pyReader(self.array)
         with self._source_errors(selection.rows):
             reader.read(selection, out, self.workers, put or np.copyto)
@@ -180,13 +195,89 @@ class HDF5Array(LazyArrayBase):
         return values.astype(values.dtype.newbyteorder("="), copy=False)
 
     def _source_errors(self, rows: range | None = None) -> AbstractContextManager[None]:
-        """Convert errors of damaged data to a SourceError, but not those of a closed file."""
+        """Raise a SourceError if data are damaged or have changed, but not if it is closed."""
 
         def failing() -> str:
             part = "" if rows is None else f"rows {rows[0]} to {rows[-1] + 1} of "
             return f"cannot read {part}{place_in_file(self.array)}"
 
-        return source_errors(failing, caught=DAMAGE) if self._is_open else nullcontext()
+        return _reading(self.version, failing) if self._is_open else nullcontext()
+
+
+@contextmanager
+def _reading(version: FileVersion | None, failing: Callable[[], str]) -> Iterator[None]:
+    """Raise a SourceError if the block cannot read, or reads from a file that has changed."""
+    failure = None
+    try:
+        with source_errors(failing, caught=DAMAGE):
+            yield
+    except SourceError as error:
+        failure = error
+    if reason := version and version.change():
+        msg = f"{failing()}: {reason}"
+        raise SourceError(msg) from failure
+    if failure is not None:
+        raise failure
+
+
+class FileArray(LazyArrayBase):
+    """A lazy matrix (time, column) whose rows follow each other in a file, from byte ``start``."""
+
+    is_mapped = True
+
+    def __init__(
+        self, path: Path, start: int, shape: tuple[int, int], dtype: np.dtype[Any]
+    ) -> None:
+        file = MappedFile(path)
+        self._reader = ContiguousReader(file, start, shape, dtype)
+        self.version = FileVersion.of_number(file.number, path)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of rows and of columns."""
+        return self._reader.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the values in the file."""
+        return self._reader.dtype
+
+    def _read(self, slices: tuple[slice, ...]) -> NDArray[Any]:
+        return self._columns(slices[0], np.arange(self.shape[1])[slices[1]])
+
+    def _columns(self, rows: slice, columns: NDArray[np.intp] | None) -> NDArray[Any]:
+        chosen = range(self.shape[1]) if columns is None else columns
+        selection = Selection(_range(rows, self.shape[0]), chosen)
+        out = np.empty(selection.shape, self.dtype.newbyteorder("="))
+        with _reading(self.version, lambda: f"cannot read {self.version.path}"):
+            if out.size:
+                self._reader.read(selection, out, 0, np.copyto)
+        return out
+
+
+def file_versions(recorded: Any) -> set[FileVersion]:
+    """Return the versions of all HDF5 files that a recording is read from."""
+    if isinstance(recorded, (HDF5Array, FileArray)):
+        return set() if recorded.version is None else {recorded.version}
+    if isinstance(recorded, h5py.Dataset):
+        version = FileVersion.of(recorded)
+        return set() if version is None else {version}
+    parts: Iterable[Any] = ()
+    if is_dataclass(recorded):
+        parts = (getattr(recorded, field.name) for field in fields(recorded))
+    elif isinstance(recorded, Mapping):
+        parts = recorded.values()
+    elif isinstance(recorded, tuple):
+        parts = recorded
+    return {version for part in parts for version in file_versions(part)}
+
+
+def check_unchanged(versions: Iterable[FileVersion]) -> None:
+    """Raise a SourceError if a file has changed."""
+    for version in versions:
+        if reason := version.change():
+            msg = f"{version.path}: {reason}"
+            raise SourceError(msg)
 
 
 def _range(part: slice, length: int) -> range:
@@ -208,6 +299,7 @@ class DetachedArray(LazyArrayBase):
     dtype: np.dtype[Any]
     chunks: tuple[int, ...] | None
     is_mapped: bool
+    version: tuple[int, int] | None = None
     workers: int = 0
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
@@ -262,7 +354,11 @@ def _opened(detached: DetachedArray) -> Iterator[HDF5Array]:
 def _open(detached: DetachedArray) -> _Opened:
     with source_errors(f"cannot read {detached.name.strip('/')} of {detached.path}"):
         status = Path(detached.path).stat()
-        version = (detached.path, detached.name, status.st_ino, status.st_size, status.st_mtime_ns)
+        found = size_and_time(status)
+        if detached.version not in {None, found}:
+            msg = f"{detached.path} has changed since it was opened; open it again"
+            raise SourceError(msg)
+        version = (detached.path, detached.name, status.st_ino, *found)
         file = h5py.File(detached.path, "r")
     try:
         dataset = file[detached.name]
