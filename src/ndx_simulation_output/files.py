@@ -92,6 +92,19 @@ def _check_name(path: Path) -> None:
         raise WriteError(msg)
 
 
+def check_space(path: Path, n_bytes: int) -> None:
+    """Raise WriteError if fewer than ``n_bytes`` are free where ``path`` will be written."""
+    try:
+        folder = next(filter(Path.exists, _followed(path).absolute().parents))
+        usage = shutil.disk_usage(folder)
+    except OSError:
+        return
+    if usage.total and n_bytes > usage.free:
+        found = f"{usage.free} are free in {folder}"
+        msg = f"cannot write {path}: it needs at least {n_bytes} bytes, and {found}"
+        raise WriteError(msg)
+
+
 @contextmanager
 def atomic_file(
     path: Path, *, overwrite: bool = False, keep_partial: Callable[[], bool] = lambda: False

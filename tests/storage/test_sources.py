@@ -10,9 +10,10 @@ import h5py
 import numpy as np
 import pytest
 
-from ndx_simulation_output import convert, export_sonata, open_output
-from ndx_simulation_output.errors import SourceError
+from ndx_simulation_output import StorageOptions, convert, export_sonata, open_output, sonata
+from ndx_simulation_output.errors import SourceError, WriteError
 from ndx_simulation_output.nwb.checks import check_file
+from ndx_simulation_output.recording import SimulationOutput
 from ndx_simulation_output.storage import datasets, sources
 from ndx_simulation_output.storage.sources import open_source
 from tests.sonata.making import SESSION, report
@@ -338,3 +339,31 @@ def test_deep_nesting_is_refused_where_hdf5_would_overflow_its_stack(
 
     with pytest.raises(SourceError, match="has a group in 100 others"):
         open_source(tmp_path / "v.h5")
+
+
+@pytest.mark.parametrize("storage", [{}, {"compression": "gzip"}])
+@pytest.mark.parametrize("name", ["v.nwb", "sonata"])
+def test_a_full_disk_is_told_of_before_hours_of_writing(
+    storage: dict[str, Any], name: str, tmp_path: Path
+) -> None:
+    path = report(rows=3).write(tmp_path / "in.h5")
+    with h5py.File(path, "r+") as file:
+        rows = 2**52
+        declared(file, DATA, (rows, 3), chunks=(2**20, 3))
+        file[DATA].attrs["units"] = "mV"
+        file["report/pop/mapping/time"][:] = (0, rows, 1)
+    target = tmp_path / "out" / name
+    target.parent.mkdir()
+
+    def written(output: SimulationOutput) -> Any:
+        if name == "sonata":
+            return sonata.write(output, target)
+        return convert(output, target, storage=StorageOptions(**storage), metadata=SESSION)
+
+    with (
+        open_output(path, trust=True) as output,
+        pytest.raises(WriteError, match=r"needs at least \d+ bytes, and \d+ are free in"),
+    ):
+        written(output)
+
+    assert not list(target.parent.iterdir())

@@ -9,7 +9,13 @@ from typing import Any
 from pynwb import NWBHDF5IO
 
 from ndx_simulation_output.errors import LayoutError, SourceError
-from ndx_simulation_output.files import atomic_hdf5, check_target, is_zarr_name, write_errors
+from ndx_simulation_output.files import (
+    atomic_hdf5,
+    check_space,
+    check_target,
+    is_zarr_name,
+    write_errors,
+)
 from ndx_simulation_output.nwb.arrays import DeferredArrays, bytes_of
 from ndx_simulation_output.nwb.arrays_hdf5 import HowStored
 from ndx_simulation_output.nwb.mapping import PendingMatrix, map_output, matrices
@@ -65,6 +71,11 @@ def write(
         )
         raise LayoutError(msg)
     check_target(target, overwrite=overwrite)
+    if not storage.link:
+        # Deflate reaches 1032 bytes for one.
+        least = sum(map(size_in_bytes, matrices(output)))
+        is_gzip = storage.compression == "gzip"
+        check_space(target, least // 1032 if is_gzip else least + bytes_of(output.arrays))
     workers = team.workers if workers is None else workers
     if team.size > 1:
         hint = ". Are the sources on a file system shared by all ranks?"

@@ -17,7 +17,12 @@ from hdmf.data_utils import DataChunkIterator, DataIO
 from pynwb import NWBFile, get_manager
 
 from ndx_simulation_output.errors import LayoutError, SourceError, source_errors
-from ndx_simulation_output.files import atomic_directory, check_target, is_zarr_store
+from ndx_simulation_output.files import (
+    atomic_directory,
+    check_space,
+    check_target,
+    is_zarr_store,
+)
 from ndx_simulation_output.nwb.arrays import array_blocks, bytes_of
 from ndx_simulation_output.nwb.mapping import map_output, matrices
 from ndx_simulation_output.optional import import_optional
@@ -67,6 +72,8 @@ def write_store(
     if storage.compression == "auto":
         storage = replace(storage, compression=DEFAULT_COMPRESSION)
     total = sum(map(size_in_bytes, matrices(output))) + bytes_of(output.arrays)
+    if storage.compression == "none":
+        check_space(target, total)
     done = progress_of(progress, total)
     mapping = map_output(
         output,

@@ -15,6 +15,7 @@ from ndx_simulation_output.files import (
     AtomicFile,
     atomic_files,
     check_local,
+    check_space,
     hdf5_file,
     write_errors,
 )
@@ -117,6 +118,8 @@ def write(
     plan = {directory / names[name]: recordings for name, recordings in planned.items()}
     texts = {directory / names[name]: text for name, text in named_texts.items()}
     check_local(directory)
+    # Data of float64 may be written as float32.
+    check_space(next(iter(plan)), total // 2 if dtype == "float32" else total)
     with write_errors(directory):
         directory.mkdir(parents=True, exist_ok=True)
     written.files += [*plan, *texts]
