@@ -3,6 +3,7 @@
 import errno
 import os
 import resource
+import signal
 import subprocess
 import sys
 import textwrap
@@ -12,8 +13,19 @@ import h5py
 import numpy as np
 import pytest
 
-from ndx_simulation_output.errors import SourceError, TargetExistsError, WriteError
-from ndx_simulation_output.files import atomic_directory, atomic_file, atomic_hdf5
+from ndx_simulation_output.errors import (
+    SimulationOutputWarning,
+    SourceError,
+    TargetExistsError,
+    WriteError,
+)
+from ndx_simulation_output.files import (
+    atomic_directory,
+    atomic_file,
+    atomic_files,
+    atomic_hdf5,
+    uninterrupted,
+)
 
 
 def test_a_file_has_its_name_when_the_block_ends(tmp_path: Path):
@@ -217,3 +229,116 @@ def test_pipes_and_names_that_are_too_long_are_refused(tmp_path: Path):
     with pytest.raises(WriteError, match="File name too long"), atomic_file(tmp_path / ("a" * 300)):
         pass
     assert pipe.is_fifo()
+
+
+@pytest.mark.parametrize(
+    "name", [b"a\xff.nwb", b"a\nb\x1b.nwb", "\u00b5 \u6f22.nwb".encode(), b"a" * 220]
+)
+def test_a_file_may_have_any_name(name, tmp_path: Path):
+    target = tmp_path / os.fsdecode(name)
+
+    for whole in (atomic_file, atomic_hdf5):
+        with whole(target, overwrite=True):
+            pass
+
+    assert os.listdir(os.fsencode(tmp_path)) == [name]  # noqa: PTH208 - names in bytes
+
+
+def test_a_name_whose_temporary_files_could_not_be_named_is_refused(tmp_path: Path):
+    with (
+        pytest.raises(WriteError, match="name too long, 221 bytes"),
+        atomic_file(tmp_path / ("a" * 221)),
+    ):
+        pass
+    with pytest.raises(WriteError, match="null character"), atomic_file(tmp_path / "a\0b"):
+        pass
+
+
+def test_files_of_one_export_are_replaced_together(tmp_path: Path):
+    targets = [tmp_path / name for name in "abc"]
+    for target in targets:
+        target.write_text("old")
+
+    def write(last: str) -> None:
+        with atomic_files(targets, overwrite=True) as temporaries:
+            for temporary in temporaries:
+                temporary.write_text("new")
+            assert last != "fails", last
+
+    with pytest.raises(AssertionError, match="fails"):
+        write("fails")
+    assert {target.read_text() for target in targets} == {"old"}
+    write("succeeds")
+    assert {target.read_text() for target in targets} == {"new"}
+    assert sorted(tmp_path.iterdir()) == targets
+
+
+def test_a_replaced_store_keeps_its_permissions_and_link(tmp_path: Path):
+    store, link = tmp_path / "a.zarr", tmp_path / "b.zarr"
+    store.mkdir(0o750)
+    (store / "zarr.json").write_text("old")
+    link.symlink_to(store)
+
+    with atomic_directory(link, overwrite=True) as temporary:
+        (temporary / "zarr.json").write_text("new")
+
+    assert (link / "zarr.json").read_text() == "new"
+    assert link.is_symlink()
+    assert store.stat().st_mode & 0o777 == 0o750
+    assert sorted(tmp_path.iterdir()) == [store, link]
+
+
+_KILLED = """
+    import os, signal
+    from pathlib import Path
+    from ndx_simulation_output.files import atomic_file, atomic_directory
+    with atomic_file(Path("it's.nwb")), atomic_directory(Path("b.zarr")):
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="it cannot be seen whether processes run")
+def test_files_of_killed_processes_are_told_of_once(tmp_path: Path):
+    command = [sys.executable, "-c", textwrap.dedent(_KILLED)]
+    assert subprocess.run(command, cwd=tmp_path, check=False).returncode == -signal.SIGKILL
+    left = sorted(tmp_path.iterdir())
+    assert len(left) == 2
+    (tmp_path / ".own.1.part.nwb").write_text("")  # Process 1 runs.
+
+    with pytest.warns(SimulationOutputWarning) as told, atomic_file(tmp_path / "c.nwb"):
+        pass
+    with atomic_file(tmp_path / "d.nwb"):
+        pass
+
+    for path, warning in zip(left, told.list, strict=True):
+        assert str(warning.message).startswith(f"{path} was left by process ")
+        words = str(warning.message).rpartition("remove it with: ")[2]
+        assert subprocess.run(words, shell=True, check=False).returncode == 0  # noqa: S602
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".own.1.part.nwb", "c.nwb", "d.nwb"]
+
+
+def test_a_file_of_a_process_whose_number_another_has_is_told_of(tmp_path: Path):
+    left = tmp_path / f".a.{os.getpid()}.part.nwb"
+    left.write_text("")
+    os.utime(left, (0, 0))  # before this process
+
+    with pytest.warns(SimulationOutputWarning, match="was left by"), atomic_file(tmp_path / "b"):
+        pass
+
+
+def test_cleaning_up_is_not_interrupted():
+    done = []
+
+    def clean() -> None:
+        try:
+            raise ValueError
+        finally:
+            with uninterrupted():
+                signal.raise_signal(signal.SIGINT)
+                done.append("cleaned")
+
+    with pytest.raises(KeyboardInterrupt):
+        clean()
+
+    assert done == ["cleaned"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

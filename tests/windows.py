@@ -24,6 +24,7 @@ _POSIX_CALLS = [
 ]
 _PATCHED = "the test replaces a call that only POSIX has"
 _READERS = "there are no locks with which a file could be read while it grows"
+_PROCESSES = "it cannot be seen whether a process runs"
 NOT_THERE = {
     "test_a_crash_after_any_write_leaves_a_committed_state": _PATCHED,
     "test_flushed_data_survive_a_crash_after_any_write": _PATCHED,
@@ -40,6 +41,9 @@ NOT_THERE = {
     "test_times_are_the_timestamps_of_the_series": _READERS,
     "test_readers_see_flushed_data_while_data_are_saved": _READERS,
     "test_memory_is_bounded_without_a_flush": _READERS,
+    "test_a_file_may_have_any_name": "names cannot have these characters",
+    "test_files_of_killed_processes_are_told_of_once": _PROCESSES,
+    "test_a_file_of_a_process_whose_number_another_has_is_told_of": _PROCESSES,
     "test_a_stream_whose_journal_was_removed_ends": "an open file cannot be removed",
 }
 _WRITING = os.O_WRONLY | os.O_RDWR

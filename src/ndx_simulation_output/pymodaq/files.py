@@ -113,6 +113,8 @@ class H5SaverLowLevel:
             If an existing file is not an NWB file, or lacks the types of this package.
         MetadataError
             If ``session`` is not valid NWB metadata.
+        TargetExistsError
+            If another process creates the file at the same time, and ``new_file`` is false.
         WriteError
             If the file cannot be written.
 
@@ -446,7 +448,7 @@ class H5Saver(H5SaverLowLevel):
             path = dataset_path(self.base_path, self.base_name or "Dataset")
         else:
             path = _free_path(continuous_path(self.base_path, self.base_name or "Data"))
-        self.init_file(path, new_file=True)
+        self.init_file(path)
         return path
 
 
@@ -506,7 +508,7 @@ def _open_file(
         path.parent.mkdir(parents=True, exist_ok=True)
         if new_file or not path.exists():
             remove_journal(path)
-            _create_file(path, raw, session)
+            _create_file(path, raw, session, overwrite=new_file)
     opened = JournaledFile(path)
     try:
         _ensure_raw_group(opened.file, path, raw)
@@ -516,14 +518,16 @@ def _open_file(
     return opened
 
 
-def _create_file(path: Path, raw: ArrayGroup, session: Mapping[str, Any]) -> None:
+def _create_file(
+    path: Path, raw: ArrayGroup, session: Mapping[str, Any], *, overwrite: bool
+) -> None:
     defaults = {
         "session_start_time": datetime.now().astimezone(),
         "identifier": str(uuid.uuid4()),
     }
     metadata = read_metadata({"NWBFile": {**defaults, **session}})
     nwbfile = make_nwbfile(metadata, "Data of instruments", None)
-    with atomic_hdf5(path, overwrite=True) as file:
+    with atomic_hdf5(path, overwrite=overwrite) as file:
         NWBHDF5IO(mode="w", file=file).write(nwbfile)
         _add_raw_group(file, raw)
 

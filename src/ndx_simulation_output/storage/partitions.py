@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ndx_simulation_output.files import uninterrupted
 from ndx_simulation_output.recording.arrays import (
     LazyArray,
     chunks_of,
@@ -34,6 +35,7 @@ _MOST_WORKERS = 8
 _THREAD_BYTES = 2**22
 """Processing less than this takes less time than starting a thread."""
 _RELEASE_BYTES = 2**28
+_LARGEST_BATCH = 256
 
 _Input = TypeVar("_Input")
 _Result = TypeVar("_Result")
@@ -69,23 +71,26 @@ def in_order(
     if workers <= 0:
         yield from map(function, items)
         return
-    with ThreadPoolExecutor(workers) as pool:
-        ahead: deque[Future[_Result]] = deque()
-        try:
-            for item in items:
-                ahead.append(pool.submit(function, item))
-                if len(ahead) > 2 * workers:
-                    yield ahead.popleft().result()
-            while ahead:
+    pool = ThreadPoolExecutor(workers)
+    ahead: deque[Future[_Result]] = deque()
+    try:
+        for item in items:
+            ahead.append(pool.submit(function, item))
+            if len(ahead) > 2 * workers:
                 yield ahead.popleft().result()
-        finally:
-            for waiting in ahead:
-                waiting.cancel()
+        while ahead:
+            yield ahead.popleft().result()
+    finally:
+        with uninterrupted():  # The threads may write to a file that the caller closes next.
+            pool.shutdown(cancel_futures=True)
 
 
 def run_all(function: Callable[[_Input], None], jobs: list[_Input], workers: int) -> None:
-    """Run all jobs, in batches because passing a single job to a thread is slow."""
-    size = max(1, len(jobs) // (8 * max(workers, 1)))
+    """Run all jobs, in batches because passing a single job to a thread is slow.
+
+    An interruption waits for the batches that have begun.
+    """
+    size = min(max(1, len(jobs) // (8 * max(workers, 1))), _LARGEST_BATCH)
     batches = [jobs[first : first + size] for first in range(0, len(jobs), size)]
 
     def run(batch: list[_Input]) -> None:
