@@ -321,6 +321,14 @@ def stall(handler: Handler, content: bytes, part: slice) -> bool:
     return True
 
 
+def ended(handler: Handler, content: bytes, part: slice) -> bool:
+    """Answer with a part that ends where the server says."""
+    if handler.command == "GET":
+        handler.begin(200, part, len(content), Content_Length=None)
+        handler.send(content[:1000])
+    return handler.command == "GET"
+
+
 def trickle(handler: Handler, content: bytes, part: slice) -> bool:
     handler.begin(206, part, len(content))
     while not handler.server.ended.wait(0.02):
@@ -506,10 +514,11 @@ def test_a_chain_of_urls_gives_one_version_or_says_that_the_file_changed(server,
 
 
 @pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
+@pytest.mark.parametrize("odd", [stall, reset, ended])
 @pytest.mark.parametrize("chain", CHAINS)
-def test_a_chain_over_a_server_that_fails_is_an_error(server, chain):
+def test_a_chain_over_a_server_that_fails_is_an_error_and_keeps_no_part(server, chain, odd):
     server.content = packed(chain, server.content or b"")
-    server.odd = stall
+    server.odd = odd
     url = server.url("run.nwb?signature=secret").replace("//", "//me:secret@")
 
     with pytest.raises(SourceError, match=r"run\.nwb.* cannot be read") as caught:

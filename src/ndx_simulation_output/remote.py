@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Protocol, TypeGuard, TypeVar
 
 from ndx_simulation_output.errors import (
@@ -237,7 +238,10 @@ def _wait_after(cause: BaseException, pause: float) -> float | None:
         return None
     if isinstance(cause, OSError):
         return None if cause.errno == errno.EINVAL else pause
-    passing = {"ClientConnectionError", "ClientPayloadError", "HTTPClientError", "TimeoutError"}
+    passing = {
+        *("ClientConnectionError", "ClientPayloadError", "PayloadEncodingError"),
+        *("HTTPClientError", "TimeoutError"),
+    }
     return pause if passing.intersection(kind.__name__ for kind in type(cause).__mro__) else None
 
 
@@ -441,23 +445,32 @@ class _SystemFile:
     """A file of any other file system of fsspec; what it says of the file is read after a block."""
 
     def __init__(self, system: Any, path: str) -> None:
-        from fsspec.implementations.cached import CachingFileSystem
-
-        # RemoteFile caches blocks itself: the cache of fsspec is not freed with its file.
-        kept = {} if isinstance(system, CachingFileSystem) else {"cache_type": "none"}
         self._system = system  # An archive closes with its file system.
-        self._file = system.open(path, "rb", **kept)
+        self._path = path
+        self._file = self._open()
         with ExitStack() as stack:
-            stack.callback(self._file.close)
+            stack.callback(self.close)
             self._origin = _origin(system, path, self._file)
             self._first = self._state()
             self.size: int = self._file.seek(0, io.SEEK_END)
+            self._check_copy()
             stack.pop_all()
 
     def read(self, start: int, stop: int) -> bytes:
         """Return the bytes ``[start, stop)``."""
-        self._file.seek(start)
-        block = bytes(self._file.read(stop - start))
+        self._file = self._file or self._open()
+        try:
+            self._file.seek(start)
+            block = bytes(self._file.read(stop - start))
+        except BaseException as error:
+            if _forget(self._system, self._path, self._file):
+                self._file = None
+                if isinstance(
+                    error, (IndexError, TypeError, ValueError)
+                ):  # What came for a block was none.
+                    msg = f"the server did not return the bytes from {start} on"
+                    raise _ServerError(msg, wait=0) from None
+            raise
         state = self._state()
         for fact, first in self._first.items():
             if state.get(fact, first) != first:
@@ -468,15 +481,61 @@ class _SystemFile:
             raise _ServerError(msg, wait=0)
         return block
 
+    def _open(self) -> Any:
+        from fsspec.implementations.cached import CachingFileSystem
+
+        # RemoteFile caches blocks itself: the cache of fsspec is not freed with its file.
+        caches = isinstance(self._system, CachingFileSystem)
+        kept = {} if caches else {"cache_type": "none"}
+        try:
+            return self._system.open(self._path, "rb", **kept)
+        except BaseException:
+            _forget(self._system, self._path)
+            raise
+
+    def _check_copy(self) -> None:
+        """Raise an error if a copy is shorter than the file, as after a download that ended."""
+        from fsspec.implementations.cached import WholeFileCacheFileSystem
+
+        if isinstance(self._system, WholeFileCacheFileSystem):
+            expected = None
+            with suppress(Exception):
+                expected = self._system.fs.info(self._path).get("size")
+            if expected is not None and self.size < expected:
+                _forget(self._system, self._path, self._file)
+                msg = f"the server returned {self.size} of {expected} bytes"
+                raise _ServerError(msg, wait=0)
+
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
     def _state(self) -> dict[str, str]:
         """Return what the file system says of the file now; nothing if it does not know."""
         with suppress(Exception):
             return {} if self._origin is None else _facts(*self._origin)
         return {}
+
+
+def _forget(system: Any, path: str, file: Any = None) -> bool:
+    """Remove what a cache of fsspec has of a file; return False if the system is no cache.
+
+    After an error the cache takes a part for the whole file, and a block that did not come for one
+    of zeros.
+    """
+    from fsspec.implementations.cached import CachingFileSystem, SimpleCacheFileSystem
+
+    if not isinstance(system, CachingFileSystem):
+        return False
+    if file is not None:
+        file.close()
+    with suppress(Exception):
+        if isinstance(system, SimpleCacheFileSystem):
+            Path(system._check_file(path)).unlink()  # noqa: SLF001 - it has no other way
+        else:
+            system.pop_from_cache(path)
+    return True
 
 
 def _facts(system: Any, path: str) -> dict[str, str]:
@@ -618,7 +677,8 @@ def _cause(error: BaseException) -> BaseException:
 
 
 def _reason(cause: BaseException) -> str:
-    text = " ".join(_URL_IN_TEXT.sub("…", str(cause)).split()) or type(cause).__name__
+    text = str(getattr(cause, "message", None) or cause)
+    text = " ".join(_URL_IN_TEXT.sub("…", text).split()) or type(cause).__name__
     if "range requests" in text or "Cannot seek" in text:
         return _NO_RANGES
     if "fork-safe" in text:
