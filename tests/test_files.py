@@ -342,3 +342,34 @@ def test_cleaning_up_is_not_interrupted():
 
     assert done == ["cleaned"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize("failures", [2, 10**9])
+def test_a_target_that_is_open_on_windows_is_replaced_later_or_the_result_is_kept(
+    failures, tmp_path, monkeypatch
+):
+    path, left, replace = tmp_path / "run.nwb", [None] * min(failures, 1000), Path.replace
+    path.write_text("old")
+
+    def refuse(source: Path, target: Path) -> Path:
+        if left and left.pop() is None:
+            raise PermissionError(13, "in use")
+        return replace(source, target)
+
+    monkeypatch.delattr("os.killpg", raising=False)
+    monkeypatch.setattr("ndx_simulation_output.system._OPEN_SECONDS", 0.2)
+    monkeypatch.setattr(Path, "replace", refuse)
+
+    def write() -> None:
+        with atomic_file(path, overwrite=True) as temporary:
+            temporary.write_text("new")
+
+    if failures == 2:
+        write()
+    else:
+        with pytest.raises(WriteError, match=r"cannot replace .*in use.* written is .*run-1\.nwb"):
+            write()
+
+    found = {file.name: file.read_text() for file in tmp_path.iterdir()}
+    kept = {"run.nwb": "new"} if failures == 2 else {"run.nwb": "old", "run-1.nwb": "new"}
+    assert found == kept

@@ -37,13 +37,13 @@ NOT_THERE = {
     "test_a_full_disk_leaves_no_file_and_names_it": _PATCHED,
     "test_another_process_reads_flushed_values": _READERS,
     "test_an_open_reader_sees_the_state_of_its_opening": _READERS,
-    "test_a_file_that_is_being_read_is_renamed": _READERS,
     "test_times_are_the_timestamps_of_the_series": _READERS,
     "test_readers_see_flushed_data_while_data_are_saved": _READERS,
     "test_memory_is_bounded_without_a_flush": _READERS,
     "test_a_file_may_have_any_name": "names cannot have these characters",
     "test_files_of_killed_processes_are_told_of_once": _PROCESSES,
     "test_a_file_of_a_process_whose_number_another_has_is_told_of": _PROCESSES,
+    "test_a_file_that_is_being_read_is_renamed": "its temporary name stays while it is open",
     "test_a_stream_whose_journal_was_removed_ends": "an open file cannot be removed",
 }
 _WRITING = os.O_WRONLY | os.O_RDWR

@@ -26,7 +26,7 @@ from ndx_simulation_output.errors import (
     is_like_url,
     name_of,
 )
-from ndx_simulation_output.system import exchange, may_have_changed
+from ndx_simulation_output.system import exchange, may_have_changed, replace
 
 INTERRUPTIONS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -229,30 +229,37 @@ def _remove(path: Path) -> None:
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:
-        path.unlink(missing_ok=True)
+        with suppress(PermissionError):  # Windows does not remove what a program has open.
+            path.unlink(missing_ok=True)
 
 
 def rename(temporary: Path, path: Path, *, overwrite: bool) -> None:
     """Rename a complete file or directory to ``path``.
 
     Without ``overwrite``, raise TargetExistsError if ``path`` exists now, and keep the file beside
-    it under another name.
+    it under another name. So is it kept, with a WriteError, if ``path`` cannot be replaced because
+    a program on Windows has it open.
     """
+    refusal: Exception
     if overwrite and temporary.is_dir():
         _replace(path, temporary)
         return
     if overwrite:
-        temporary.replace(path)
+        try:
+            replace(temporary, path)
+        except PermissionError as error:
+            refusal = WriteError(f"cannot replace {path}: {error.strerror}; is it open elsewhere?")
+        else:
+            return
+    elif _rename_if_free(temporary, path):
         return
-    if _rename_if_free(temporary, path):
-        return
+    else:
+        msg = f"{path} was created by another program in the meantime, and is not replaced"
+        refusal = TargetExistsError(msg)
     names = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in count(1))
     kept = next(name for name in names if _rename_if_free(temporary, name))
-    msg = (
-        f"{path} was created by another program in the meantime, and is not replaced; what was to "
-        f"be written is {kept}"
-    )
-    raise TargetExistsError(msg)
+    msg = f"{refusal}; what was to be written is {kept}"
+    raise type(refusal)(msg)
 
 
 def _rename_if_free(temporary: Path, path: Path) -> bool:
@@ -277,12 +284,12 @@ def _rename_if_free(temporary: Path, path: Path) -> bool:
         except FileExistsError:
             return False
         try:
-            temporary.replace(path)
+            replace(temporary, path)
         except OSError:
             path.unlink()
             raise
         return True
-    temporary.unlink()
+    _remove(temporary)
     return True
 
 
@@ -339,7 +346,10 @@ def _tell_of_partial(partial: Path) -> None:
         what = f"recover its data with: ndx-sim recover {shlex.quote(str(partial))}"
     else:
         command = "rm -r" if partial.is_dir() else "rm"
-        what = f"it is incomplete; remove it with: {command} {shlex.quote(str(partial))}"
+        what = (
+            "it is incomplete; if no other machine writes it, remove it with: "
+            f"{command} {shlex.quote(str(partial))}"
+        )
     warnings.warn(
         f"{partial} was left by process {_process_of(partial)}, which no longer runs on this "
         f"machine: {what}",

@@ -33,6 +33,8 @@ _MOST_BYTES = 2**30
 _LOCKED_BYTE = 2**31 - 2
 """On Windows no other process can read or write a locked byte: one that a journal lacks."""
 _ZEROS = bytes(2**20)
+_OPEN_SECONDS = 2.0
+"""Virus scanners on Windows open new files for a moment; nobody can rename them meanwhile."""
 _NOT_IN_NAMES = re.compile(r'[<>:"/\\|?*\x00-\x1f]|[. ]$')
 _DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9]|conin\$|conout\$) *(\.|$)", re.IGNORECASE)
 _position = threading.Lock()
@@ -87,6 +89,20 @@ def _at(number: int, offset: int) -> Iterator[None]:
             yield
         finally:
             os.lseek(number, position, os.SEEK_SET)
+
+
+def replace(source: Path, target: Path) -> None:
+    """Rename a file, replacing ``target``; on Windows, wait a little for who has it open."""
+    deadline = time.monotonic() + (0.0 if hasattr(os, "killpg") else _OPEN_SECONDS)
+    while True:
+        try:
+            source.replace(target)
+        except PermissionError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return
 
 
 def allocate(number: int, length: int) -> None:
