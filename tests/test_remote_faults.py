@@ -141,6 +141,22 @@ def precondition(handler: Handler, content: bytes, part: slice) -> bool:
     return differs or handler.command == "GET"
 
 
+def test_an_etag_without_quotes_is_compared_but_not_sent(server, versions):
+    sent = []
+
+    def look(handler: Handler, content: bytes, part: slice) -> bool:
+        sent.append(handler.headers.get("If-Match"))
+        return False
+
+    server.odd = look
+    server.headers = lambda: {"ETag": "a" if server.content is versions[0] else "b"}
+    with open_output(server.url("run.nwb")) as output:
+        server.content = versions[1]
+        with pytest.raises(SourceError, match="its ETag was a, and is b"):
+            output["v"].get_traces()
+    assert set(sent) == {None}
+
+
 @pytest.mark.parametrize("name", ["ETag", "time of modification"])
 def test_ranges_are_asked_for_on_the_condition_that_the_file_is_the_same(server, versions, name):
     old, new = STATES[name]

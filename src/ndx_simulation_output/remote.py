@@ -1,6 +1,5 @@
 """Read files on servers through fsspec, in blocks, with a cache of the blocks used last."""
 
-import asyncio
 import errno
 import gc
 import io
@@ -10,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol, TypeGuard, TypeVar
@@ -22,6 +20,7 @@ from ndx_simulation_output.errors import (
     is_like_url,
     name_of,
 )
+from ndx_simulation_output.web import NO_RANGES, PASSING, ChangedError, ServerError, WebFile
 
 _T = TypeVar("_T")
 _BLOCK_BYTES = 2**20
@@ -30,26 +29,18 @@ _TIMEOUT = 30.0
 _RETRIES = 3
 _PAUSE = 0.5
 """Seconds before the first retry; each further one waits twice as long."""
-_LONGEST_PAUSE = 60.0
-_BLOCK_TIMEOUTS = 5
-"""A block of a web server may take this many times the timeout to arrive."""
 _PROTOCOL = re.compile(r"([A-Za-z][\w+.-]+::)*[A-Za-z][\w+.-]+://")
 _CHAIN = re.compile(r"::(?=[A-Za-z][\w+.-]+://)")
 """Between the URLs of a chain; an IPv6 address has two colons as well."""
 _URL_IN_TEXT = re.compile(r"\w+://[^\s'\"]+")
-_CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
 _LONGEST_LIMIT = 1e6
 _WITH_OWN_RETRIES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl"}
 """Protocols whose libraries ask again on their own."""
-_PASSING = {408, 425, 429, 500, 502, 503, 504}
-"""Answers of a web server that a later request may not get."""
 _STATE = (
     *("ETag", "etag", "generation", "sha", "size", "created", "mtime", "modify", "updated"),
     *("LastModified", "Last-Modified", "last_modified", "last_write_time", "modificationTime"),
 )
 """What the file systems of fsspec call the facts that change with the content of a file."""
-_OK, _PARTIAL, _PRECONDITION_FAILED, _NOT_SATISFIABLE = 200, 206, 412, 416
-_NO_RANGES = "the server does not support byte ranges: download the file"
 
 
 def is_url(path: object) -> TypeGuard[str]:
@@ -176,18 +167,6 @@ class _Source(Protocol):
         """Free the connection."""
 
 
-class _ServerError(Exception):
-    """A wrong answer of a server; ``wait``: in how many seconds another may be right, if any."""
-
-    def __init__(self, reason: str, *, wait: float | None = None) -> None:
-        super().__init__(reason)
-        self.wait = wait
-
-
-class _ChangedError(_ServerError):
-    """An answer shows that the file is no longer the one that was opened."""
-
-
 @dataclass(frozen=True)
 class _Attempts:
     """Asks a server again, up to ``retries`` times, if it fails in a way that may pass."""
@@ -219,7 +198,7 @@ class _Attempts:
                 if wait is None or number > self.retries:
                     break
                 time.sleep(wait)
-        if isinstance(cause, _ChangedError):
+        if isinstance(cause, ChangedError):
             msg = f"{self.name} has changed on the server since it was opened: {cause}"
             raise SourceError(msg) from None
         tried = f" ({number} attempts in {time.monotonic() - begin:.1f} s)" if number > 1 else ""
@@ -229,10 +208,10 @@ class _Attempts:
 
 def _wait_after(cause: BaseException, pause: float) -> float | None:
     """Return how many seconds to wait before asking again, or None if that would not help."""
-    if isinstance(cause, _ServerError):
+    if isinstance(cause, ServerError):
         return None if cause.wait is None else max(cause.wait, pause)
     if (status := getattr(cause, "status", None)) is not None:
-        return pause if status in _PASSING else None
+        return pause if status in PASSING else None
     final = (FileNotFoundError, PermissionError, IsADirectoryError, io.UnsupportedOperation)
     if isinstance(cause, (*final, ssl.SSLError)):
         return None
@@ -243,202 +222,6 @@ def _wait_after(cause: BaseException, pause: float) -> float | None:
         *("HTTPClientError", "TimeoutError"),
     }
     return pause if passing.intersection(kind.__name__ for kind in type(cause).__mro__) else None
-
-
-@dataclass(frozen=True)
-class _State:
-    """What an answer of a web server says of the state of the file."""
-
-    etag: str | None
-    modified: str | None
-    length: int | None
-    settled: bool
-    """The file was modified at least a second before the answer (RFC 9110, section 8.8.2.2)."""
-
-    @classmethod
-    def of(cls, headers: Mapping[str, str], length: int | None) -> "_State":
-        """Read the headers of an answer."""
-        modified = headers.get("Last-Modified")
-        settled = False
-        with suppress(TypeError, ValueError):
-            age = parsedate_to_datetime(headers["Date"]) if "Date" in headers else None
-            then = parsedate_to_datetime(modified or "")
-            seconds = age.timestamp() if age is not None else time.time()
-            settled = seconds - then.timestamp() >= 1
-        return cls(headers.get("ETag"), modified, length, settled)
-
-    @property
-    def condition(self) -> dict[str, str]:
-        """The header that asks a server for an error if the file has changed."""
-        if self.etag is not None and not self.etag.startswith("W/"):
-            return {"If-Match": self.etag}
-        return {} if self.modified is None else {"If-Unmodified-Since": self.modified}
-
-    def change_to(self, later: "_State") -> str | None:
-        """Return how a later answer shows that the file has changed, or None.
-
-        Another ETag is not a change if length and time of modification are the same: the servers
-        of a network may give one file several ETags.
-        """
-        if None not in (self.length, later.length) and self.length != later.length:
-            return f"it had {self.length} bytes, and has {later.length}"
-        known = self.modified is not None and later.modified is not None
-        same_time = known and self.modified == later.modified
-        if self.etag is not None and later.etag is not None:
-            if self.etag.removeprefix("W/") != later.etag.removeprefix("W/"):
-                excused = same_time and self.settled and self.length == later.length
-                return None if excused else f"its ETag was {self.etag}, and is {later.etag}"
-            if self.etag == later.etag and not self.etag.startswith("W/"):
-                return None
-        if known and not same_time:
-            return f"it was modified {self.modified}, and then {later.modified}"
-        return None
-
-
-class _WebFile:
-    """A file on a web server; each answer is compared with the first."""
-
-    def __init__(self, system: Any, url: str, timeout: float) -> None:
-        self._system = system
-        self._url = url
-        self._timeout = timeout
-        self._first: _State | None = None
-        self._condition: dict[str, str] = {}
-        self._is_denied = False
-        self._whole: int | None = None
-        self._beginning = self._get(0, _BLOCK_BYTES)
-        size = self._whole if self._first is None else self._first.length or self._whole
-        size = system.info(url).get("size") if size is None else size
-        if size is None:
-            msg = "the server does not say how long the file is: download the file"
-            raise _ServerError(msg)
-        self.size: int = size
-
-    def read(self, start: int, stop: int) -> bytes:
-        """Return the bytes ``[start, stop)``."""
-        parts = []
-        if start == 0 and self._beginning:
-            parts, self._beginning = [self._beginning[:stop]], b""
-        while (begin := start + _length(parts)) < stop:
-            parts.append(self._get(begin, stop))
-            if not parts[-1]:
-                msg = f"the server returned {begin - start} of {stop - start} bytes"
-                raise _ServerError(msg)
-        return b"".join(parts)
-
-    def close(self) -> None:
-        """Do nothing: the connections are those of the file system."""
-
-    def _get(self, start: int, stop: int) -> bytes:
-        """Return the bytes ``[start, stop)``, or the first of them, as a server may answer."""
-        from fsspec.asyn import sync
-
-        longest = self._timeout * _BLOCK_TIMEOUTS
-        block: bytes = sync(
-            self._system.loop, self._get_in_time, start, stop, longest, timeout=longest + 5
-        )
-        return block
-
-    async def _get_in_time(self, start: int, stop: int, longest: float) -> bytes:
-        import aiohttp
-
-        pieces: list[bytes] = []
-        try:
-            await asyncio.wait_for(self._ask(start, stop, pieces), longest)
-        except aiohttp.ClientPayloadError:
-            msg = f"the connection ended after {_length(pieces)} of {stop - start} bytes"
-            raise _ServerError(msg, wait=0) from None
-        except aiohttp.ServerTimeoutError:
-            msg = f"the server sent nothing for {self._timeout:g} s"
-            raise _ServerError(msg, wait=0) from None
-        except asyncio.TimeoutError:
-            msg = f"{_length(pieces)} of {stop - start} bytes came in {longest:g} s"
-            raise _ServerError(msg) from None
-        return b"".join(pieces)
-
-    async def _ask(self, start: int, stop: int, pieces: list[bytes]) -> None:
-        """Append what the server gives of the bytes ``[start, stop)`` to ``pieces``."""
-        import aiohttp
-
-        options = dict(self._system.kwargs)
-        options["headers"] = {
-            **(options.get("headers") or {}),
-            **self._condition,
-            "Range": f"bytes={start}-{stop - 1}",
-            "Accept-Encoding": "identity",
-        }
-        options["timeout"] = aiohttp.ClientTimeout(
-            total=None, sock_connect=self._timeout, sock_read=self._timeout
-        )
-        session = await self._system.set_session()
-        async with session.get(self._system.encode_url(self._url), **options) as answer:
-            if answer.status != _PRECONDITION_FAILED or not self._condition:
-                end = self._end_of_range(answer, start)
-                wanted = (stop if end is None else min(stop, end)) - start
-                left = wanted
-                while left >= 0 and (piece := await answer.content.readany()):
-                    pieces.append(piece)
-                    left -= len(piece)
-                self._check_length(wanted - left, wanted, end, stop)
-                if left < 0:
-                    pieces[-1] = pieces[-1][:left]
-                return
-        # The file changed, or another of several servers gives it another ETag: look at it.
-        self._condition, self._is_denied = {}, True
-        await self._ask(start, stop, pieces)
-
-    def _end_of_range(self, answer: Any, start: int) -> int | None:
-        """Return where the bytes of an answer end, or None if they are the whole file."""
-        headers, status = answer.headers, answer.status
-        given = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
-        length = int(given[3]) if given and given[3] != "*" else None
-        if status == _OK and headers.get("Content-Length", "").isdigit():
-            length = int(headers["Content-Length"])
-        if status in {_OK, _PARTIAL} or (status == _NOT_SATISFIABLE and length is not None):
-            self._compare(_State.of(headers, length))
-        if status not in {_OK, _PARTIAL}:
-            raise _refusal(answer, is_first=self._first is None)
-        if (encoding := headers.get("Content-Encoding", "identity")) != "identity":
-            msg = f"the server compresses it (Content-Encoding: {encoding}): download the file"
-            raise _ServerError(msg)
-        if status == _OK:
-            if start or (length or 0) > _BLOCK_BYTES:
-                raise _ServerError(_NO_RANGES)
-            return None
-        if given is None or given[1] is None or not int(given[1]) == start <= int(given[2]):
-            msg = (
-                f"the server returned {headers.get('Content-Range', 'no Content-Range')}; "
-                f"expected bytes from {start} on"
-            )
-            raise _ServerError(msg)
-        return int(given[2]) + 1
-
-    def _check_length(self, found: int, wanted: int, end: int | None, stop: int) -> None:
-        if end is None:
-            if found > wanted:
-                raise _ServerError(_NO_RANGES)
-            self._whole = found
-        elif found < wanted:
-            msg = f"the server returned {found} of {wanted} bytes"
-            raise _ServerError(msg, wait=0)
-        elif found > wanted and end <= stop:
-            msg = f"the server returned more than the {wanted} bytes that it announced"
-            raise _ServerError(msg)
-
-    def _compare(self, state: _State) -> None:
-        """Keep the state of the first answer; raise an error if a later one differs."""
-        if self._first is None:
-            self._first, self._condition = state, state.condition
-            return
-        change = self._first.change_to(state)
-        if change is None and self._is_denied and state.etag is None and state.modified is None:
-            change = "the server says that it is another (412 Precondition Failed)"
-        if change is not None:
-            raise _ChangedError(change)
-
-
-def _length(pieces: list[bytes]) -> int:
-    return sum(map(len, pieces))
 
 
 class _SystemFile:
@@ -469,16 +252,16 @@ class _SystemFile:
                     error, (IndexError, TypeError, ValueError)
                 ):  # What came for a block was none.
                     msg = f"the server did not return the bytes from {start} on"
-                    raise _ServerError(msg, wait=0) from None
+                    raise ServerError(msg, wait=0) from None
             raise
         state = self._state()
         for fact, first in self._first.items():
             if state.get(fact, first) != first:
                 msg = f"its {fact} was {first}, and is {state[fact]}"
-                raise _ChangedError(msg)
+                raise ChangedError(msg)
         if len(block) != stop - start:
             msg = f"the server returned {len(block)} of {stop - start} bytes"
-            raise _ServerError(msg, wait=0)
+            raise ServerError(msg, wait=0)
         return block
 
     def _open(self) -> Any:
@@ -504,7 +287,7 @@ class _SystemFile:
             if expected is not None and self.size < expected:
                 _forget(self._system, self._path, self._file)
                 msg = f"the server returned {self.size} of {expected} bytes"
-                raise _ServerError(msg, wait=0)
+                raise ServerError(msg, wait=0)
 
     def close(self) -> None:
         """Close the file."""
@@ -573,7 +356,7 @@ def _open_source(
         import fsspec
 
         system = fsspec.filesystem(protocol.lower(), **options)
-        return _WebFile(system, url, _TIMEOUT if timeout is None else timeout)
+        return WebFile(system, url, _TIMEOUT if timeout is None else timeout, _BLOCK_BYTES)
     options = _with_limits(_last_protocol(url), options, timeout, retries)
     if protocol.lower() in {"blockcache", "filecache", "cached"}:
         options = {"check_files": True} | options
@@ -644,35 +427,13 @@ def _no_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _refusal(answer: Any, *, is_first: bool) -> _ServerError:
-    """Return the error for an answer of a web server that is not part of the file."""
-    reason = f"the server returned {answer.status} {answer.reason or ''}".rstrip()
-    if answer.status in {401, 403} and not is_first:
-        return _ServerError(f"{reason}; a signed URL or a login may have expired")
-    if answer.status not in _PASSING:
-        return _ServerError(reason)
-    wait = _retry_after(answer.headers.get("Retry-After", "0"))
-    if wait > _LONGEST_PAUSE:
-        return _ServerError(f"{reason}, and asks to wait {wait:.0f} s")
-    return _ServerError(reason, wait=wait)
-
-
-def _retry_after(text: str) -> float:
-    """Return the seconds of a header, which gives a number or a date."""
-    if text.strip().isdigit():
-        return float(text)
-    with suppress(TypeError, ValueError):
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    return 0.0
-
-
 def _cause(error: BaseException) -> BaseException:
     """Return the original cause, or the first later error that has a message."""
     causes = [error]
     while (cause := causes[-1].__cause__) is not None:
         causes.append(cause)
     if any(type(cause).__name__ == "FileExpired" for cause in causes):
-        return _ChangedError("S3 has another version")
+        return ChangedError("S3 has another version")
     return next((cause for cause in reversed(causes) if str(cause)), error)
 
 
@@ -680,7 +441,7 @@ def _reason(cause: BaseException) -> str:
     text = str(getattr(cause, "message", None) or cause)
     text = " ".join(_URL_IN_TEXT.sub("…", text).split()) or type(cause).__name__
     if "range requests" in text or "Cannot seek" in text:
-        return _NO_RANGES
+        return NO_RANGES
     if "fork-safe" in text:
         return "it was opened by another process: open it again in this one"
     if hasattr(cause, "status") and hasattr(cause, "message"):
