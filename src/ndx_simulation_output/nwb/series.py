@@ -175,4 +175,4 @@ def array_of(data: Any, where: str) -> LazyArray:
             msg = f"{where} has no data yet; write its file first"
             raise ShapeMismatchError(msg)
         return found
-    return data if is_hdf5(data) else wrap_array(data)
+    return wrap_array(data)

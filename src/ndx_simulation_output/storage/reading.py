@@ -4,7 +4,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cached_property
 from pathlib import Path
@@ -96,18 +96,21 @@ class HDF5Array(LazyArrayBase):
     @property
     def shape(self) -> tuple[int, ...]:
         """Number of rows and of columns."""
-        return tuple(self.array.shape)
+        with self._closed_errors():
+            return tuple(self.array.shape)
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the values in the file."""
-        dtype: np.dtype[Any] = self.array.dtype
-        return dtype
+        with self._closed_errors():
+            dtype: np.dtype[Any] = self.array.dtype
+            return dtype
 
     @property
     def chunks(self) -> tuple[int, ...] | None:
         """Rows and columns of a chunk, or None for contiguous data."""
-        chunks = self.array.chunks
+        with self._closed_errors():
+            chunks = self.array.chunks
         return None if chunks is None else tuple(chunks)
 
     @property
@@ -148,8 +151,9 @@ class HDF5Array(LazyArrayBase):
     def detached(self) -> "DetachedArray | HDF5Array":
         """Return an equal array that can be sent to other processes, or this one."""
         dataset = self.array
-        if dataset.name is None or not is_at_path(dataset.file):
-            return self
+        with self._closed_errors():
+            if dataset.name is None or not is_at_path(dataset.file):
+                return self
         path = os.path.abspath(dataset.file.filename)  # noqa: PTH100 - resolve() follows links
         version = None if self.version is None or self.version.is_growing else self.version.found
         return DetachedArray(
@@ -174,7 +178,7 @@ class HDF5Array(LazyArrayBase):
 
     @cached_property
     def _reader(self) -> DatasetReader:
-        with hdf5_lock:
+        with hdf5_lock, self._closed_errors():
             if self.array.is_virtual:
                 return linked_reader(self.array)
             return dataset_reader(self.array, self._known_index)
@@ -195,13 +199,25 @@ class HDF5Array(LazyArrayBase):
         return values.astype(values.dtype.newbyteorder("="), copy=False)
 
     def _source_errors(self, rows: range | None = None) -> AbstractContextManager[None]:
-        """Raise a SourceError if data are damaged or have changed, but not if it is closed."""
+        """Raise a SourceError if data are damaged or have changed, or the file is closed."""
 
         def failing() -> str:
             part = "" if rows is None else f"rows {rows[0]} to {rows[-1] + 1} of "
             return f"cannot read {part}{place_in_file(self.array)}"
 
-        return _reading(self.version, failing) if self._is_open else nullcontext()
+        return _reading(self.version, failing) if self._is_open else self._closed_errors()
+
+    @contextmanager
+    def _closed_errors(self) -> Iterator[None]:
+        """Convert the errors of a closed file to a SourceError."""
+        try:
+            yield
+        except (OSError, RuntimeError, ValueError) as error:
+            if self._is_open:
+                raise
+            name = "the file" if self.version is None else self.version.path
+            msg = f"{name} is closed: what was opened from it cannot be read; open it again"
+            raise SourceError(msg) from error
 
 
 @contextmanager
