@@ -12,7 +12,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ class StoredArrays:
     metadata: dict[str, Any]
     complete: Mapping[str, Sequence[int]]
     is_told: bool = False
+    codecs: dict[str, tuple[str | None, int | None]] = field(default_factory=dict)
 
     def is_lost(self, key: str) -> bool:
         """Return True if a chunk that is not there was written."""
@@ -51,11 +52,14 @@ class StoredArrays:
             for name, counts in self.complete.items()
         )
 
-    def array_of(self, key: str) -> Mapping[str, Any] | None:
-        """Return the metadata of the array of a chunk."""
-        while key and key not in self.metadata:
-            key = key.rpartition("/")[0]
-        return self.metadata.get(key)
+    def codec(self, place: str) -> tuple[str | None, int | None]:
+        """Return the last codec of the array of chunks in ``place``, and their size before it."""
+        if place not in self.codecs:
+            name = place
+            while name and name not in self.metadata:
+                name = name.rpartition("/")[0]
+            self.codecs[place] = _codec(self.metadata.get(name, {}))
+        return self.codecs[place]
 
 
 def read_arrays(read: Read, directory: Path | None = None) -> StoredArrays:
@@ -267,7 +271,7 @@ def check_chunk(source: LocalSource, key: str, chunk: Any) -> None:
         return
     arrays = source.arrays
     if chunk is not None:
-        _check_size(source, key, chunk, arrays.array_of(key))
+        _check_size(source, key, chunk, *arrays.codec(key.rpartition("/")[0]))
     elif arrays.is_lost(key):
         msg = f"{source.path} has lost the chunk {key}"
         raise SourceError(msg)
@@ -280,12 +284,13 @@ def check_chunk(source: LocalSource, key: str, chunk: Any) -> None:
         warnings.warn(msg, SimulationOutputWarning, stacklevel=2)
 
 
-def _check_size(source: LocalSource, key: str, chunk: Any, facts: Mapping[str, Any] | None) -> None:
+def _check_size(
+    source: LocalSource, key: str, chunk: Any, codec: str | None, expected: int | None
+) -> None:
     """Raise SourceError for a compressed chunk that does not have the size of its array.
 
     zarr-python 2 would fill only a part of it, and Blosc read beyond the end of a short one.
     """
-    codec, expected = _codec(facts or {})
     inflated, stored = _stated_sizes(codec, bytes(chunk[:_HEADER]))
     for found, wanted in ((len(chunk), stored), (inflated, expected)):
         if None not in {found, wanted} and found != wanted:
