@@ -21,7 +21,7 @@ from ndx_simulation_output.files import check_target
 from ndx_simulation_output.formats import SourcePaths, read_source
 from ndx_simulation_output.recording import NetworkSnapshot, SimulationOutput
 from ndx_simulation_output.recording.arrays import Progress
-from ndx_simulation_output.remote import is_url, open_url, refuse_url
+from ndx_simulation_output.remote import is_url, open_folder, open_url, refuse_url
 from ndx_simulation_output.storage.journal import find_writer, pause_writer, unfinished_files
 from ndx_simulation_output.storage.layout import Layout, StorageOptions
 from ndx_simulation_output.storage.mpi import Communicator, Team, shared_arguments, together
@@ -128,7 +128,9 @@ def open_output(
     }
     if is_url(path):
         _refuse_options(path, options)
-        return reader.read(open_url(path, storage_options), trust=trust)
+        is_store = path.partition("?")[0].rstrip("/").endswith(".zarr")
+        found = (open_folder if is_store else open_url)(path, storage_options)
+        return reader.read(found, trust=trust)
     paths = _as_list(path)
     with _errors_of(paths), ExitStack() as stack:
         for item in paths:

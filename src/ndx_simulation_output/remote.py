@@ -72,6 +72,21 @@ def open_url(url: str, storage_options: Mapping[str, Any] | None = None) -> "Rem
     return RemoteFile(source, name, attempts)
 
 
+def open_folder(url: str, storage_options: Mapping[str, Any] | None = None) -> "RemoteFolder":
+    """Return a folder on a server, such as a Zarr store; the options are those of ``open_url``."""
+    from fsspec.core import url_to_fs
+
+    name, options = name_of(url), dict(storage_options or {})
+    timeout, retries = _limit(options, "timeout", 0.001), _limit(options, "retries", 0)
+    protocol = _last_protocol(url)
+    attempts = _Attempts(
+        name, 0 if protocol in _WITH_OWN_RETRIES else _RETRIES if retries is None else int(retries)
+    )
+    options = _with_limits(protocol, options, timeout, retries)
+    system, path = attempts.run(lambda: url_to_fs(url, **options))
+    return RemoteFolder(name, system, path.rstrip("/"), attempts)
+
+
 def refuse_url(path: object, *, is_target: bool = False) -> None:
     """Raise SourceError if ``path`` is a URL where a local file is needed."""
     if is_like_url(path):
@@ -79,6 +94,31 @@ def refuse_url(path: object, *, is_target: bool = False) -> None:
         needed = "write a local file and upload it" if is_target else needed
         msg = f"{name_of(path)} is a URL; {needed}"
         raise SourceError(msg)
+
+
+@dataclass(frozen=True)
+class RemoteFolder:
+    """The files in a folder on a server; it can be sent to other processes."""
+
+    name: str
+    system: Any
+    path: str
+    attempts: "_Attempts"
+
+    def __str__(self) -> str:
+        """Return the name, a URL without passwords and signatures."""
+        return self.name
+
+    def read(self, key: str) -> bytes | None:
+        """Return a whole file, or None if it does not exist."""
+
+        def ask() -> bytes | None:
+            try:
+                return bytes(self.system.cat_file(f"{self.path}/{key}"))
+            except FileNotFoundError:
+                return None
+
+        return self.attempts.run(ask)
 
 
 class RemoteFile(io.RawIOBase):

@@ -4,6 +4,9 @@ import json
 import os
 import pickle
 import shutil
+import subprocess
+import sys
+import textwrap
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -264,12 +267,11 @@ def test_a_damaged_chunk_that_is_not_compressed_is_an_error(uncompressed, tmp_pa
 
 
 def assert_refused(store: Path, chunk: Path) -> None:
-    with open_output(store) as output:
-        for selected in ({}, {"cells": 2}, {"start": 0.0015}):
-            with pytest.raises(SourceError) as found:
-                output["v"].get_traces(**selected)
-            assert key_of(chunk, store) in str(found.value)
-            assert "run.nwb.zarr" in str(found.value)
+    for selected in ({}, {"cells": 2}, {"start": 0.0015}):
+        with pytest.raises(SourceError) as found, open_output(store) as output:
+            output["v"].get_traces(**selected)
+        assert key_of(chunk, store) in str(found.value)
+        assert "run.nwb.zarr" in str(found.value)
 
 
 class TestOfOthers:
@@ -383,3 +385,145 @@ def test_a_worker_that_writes_elsewhere_is_told_of(tmp_path, monkeypatch):
         convert(sources(tmp_path)[0], tmp_path / "v.nwb.zarr", metadata=SESSION)
 
     assert [path.name for path in tmp_path.glob("*.zarr")] == []
+
+
+class TestOnServers:
+    @pytest.fixture
+    def url(self, whole, monkeypatch) -> str:
+        system = pytest.importorskip("fsspec").filesystem("memory")
+        monkeypatch.setattr(type(system), "store", {})
+        monkeypatch.setattr(type(system), "pseudo_dirs", [""])
+        system.put(str(whole), "/run.nwb.zarr", recursive=True)
+        return "memory://run.nwb.zarr"
+
+    def test_a_store_is_read_by_its_url(self, whole, url):
+        with open_output(url) as output, open_output(whole) as expected:
+            lazy = output["v"].to_dask()
+            np.testing.assert_array_equal(output["v"].get_traces(), expected["v"].get_traces())
+            np.testing.assert_array_equal(output.spikes[0].times, expected.spikes[0].times)
+            assert output.notes == expected.notes
+        assert lazy.compute().shape == (40, 8)
+
+    def test_a_lost_chunk_is_an_error_that_names_it(self, whole, url):
+        lost = key_of(chunks_of(whole)[-1], whole)
+        system = pytest.importorskip("fsspec").filesystem("memory")
+        system.rm(f"/run.nwb.zarr/{lost}")
+
+        with open_output(url) as output, pytest.raises(SourceError, match=f"has lost the .*{lost}"):
+            output["v"].get_traces()
+
+    def test_a_cut_chunk_is_an_error_that_names_it(self, whole, url):
+        cut = key_of(chunks_of(whole)[-1], whole)
+        system = pytest.importorskip("fsspec").filesystem("memory")
+        system.pipe_file(f"/run.nwb.zarr/{cut}", system.cat_file(f"/run.nwb.zarr/{cut}")[:-1])
+
+        with open_output(url) as output, pytest.raises(SourceError, match=f"is damaged.*{cut}"):
+            output["v"].get_traces()
+
+    def test_a_folder_that_is_not_there(self, url):
+        del url
+        with pytest.raises(
+            SourceError, match=r"memory://none\.zarr is not a Zarr store with conso"
+        ):
+            open_output("memory://none.zarr")
+
+    def test_an_object_store(self, whole, tmp_path):
+        for library in ("moto", "s3fs", "flask"):
+            pytest.importorskip(library, reason=f"{library} is not installed")
+        lost = key_of(chunks_of(whole)[-1], whole)
+        script = tmp_path / "in_s3.py"
+        script.write_text(textwrap.dedent(IN_S3))
+
+        done = run([str(script), str(whole), lost])
+
+        assert done.stdout.splitlines()[-3:] == [
+            "(40, 8) (40, 8)",
+            f"SourceError s3://bucket/run.nwb.zarr has lost the chunk {lost}",
+            "SourceError",
+        ], done.stderr
+
+
+IN_S3 = """
+    import os, sys
+    from moto.server import ThreadedMotoServer
+    from ndx_simulation_output import open_output
+    from ndx_simulation_output.errors import SourceError
+
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        os.environ[name] = "none"
+    server = ThreadedMotoServer("127.0.0.1", 0)
+    server.start()
+    address = "http://{}:{}".format(*server.get_host_and_port())
+
+    import s3fs
+
+    system = s3fs.S3FileSystem(endpoint_url=address)
+    system.mkdir("bucket")
+    system.put(sys.argv[1], "bucket/run.nwb.zarr", recursive=True)
+    options = {"endpoint_url": address}
+    with open_output("s3://bucket/run.nwb.zarr", storage_options=options) as output:
+        lazy = output["v"].to_dask()
+        print(output["v"].get_traces().shape, lazy.compute().shape)
+        system.rm("bucket/run.nwb.zarr/" + sys.argv[2])
+        try:
+            output["v"].get_traces()
+        except SourceError as error:
+            print("SourceError", error)
+    server.stop()
+    try:
+        options["timeout"], options["retries"] = 1, 1
+        open_output("s3://bucket/run.nwb.zarr", storage_options=options)
+    except SourceError as error:
+        print("SourceError", flush=True)
+    os._exit(0)
+"""
+
+ON_A_FAILING_CLUSTER = """
+    import os, sys
+    from distributed import Client, LocalCluster
+    from ndx_simulation_output import StorageOptions, convert
+    from ndx_simulation_output.errors import WriteError
+
+    def main(source, target):
+        cluster = LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0")
+        client = Client(cluster)
+        calls = []
+
+        def stop(*_):
+            calls.append(1)
+            if len(calls) == 3:
+                client.close()
+
+        try:
+            convert(source, target, storage=StorageOptions(chunks=(1, 4)), progress=stop)
+        except WriteError as error:
+            print(error, flush=True)
+        cluster.close()
+
+    if __name__ == "__main__":
+        main(*sys.argv[1:])
+"""
+
+
+def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join(sys.path)
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def test_a_cluster_that_fails_leaves_nothing(tmp_path):
+    pytest.importorskip("distributed", reason="distributed is not installed")
+    source, script = sources(tmp_path)[0], tmp_path / "cluster.py"
+    script.write_text(textwrap.dedent(ON_A_FAILING_CLUSTER))
+    before = set(tmp_path.iterdir())
+
+    done = run([str(script), str(source), str(tmp_path / "v.nwb.zarr")])
+
+    assert "the cluster of dask has failed before all data were written" in done.stdout, done.stderr
+    assert set(tmp_path.iterdir()) == before

@@ -64,8 +64,11 @@ from ndx_simulation_output.recording import (
 )
 from ndx_simulation_output.recording.array_groups import notes_of_axes
 from ndx_simulation_output.recording.merging import merge_outputs
-from ndx_simulation_output.remote import RemoteFile
+from ndx_simulation_output.remote import RemoteFile, RemoteFolder
 from ndx_simulation_output.storage.sources import check_source, open_source
+
+Source = Path | RemoteFile | RemoteFolder
+"""A local file or Zarr store, a file on a server, or a Zarr store there."""
 
 _OLD_NAMESPACE = "simulation_output"
 """The namespace of this extension up to version 0.2.0."""
@@ -131,10 +134,10 @@ def _is_of_old_namespace(file: h5py.File) -> bool:
     return _OLD_NAMESPACE in file.get("specifications", ())
 
 
-def open_nwb(source: Path | RemoteFile, *, trust: bool = False) -> HDMFIO:
+def open_nwb(source: Source, *, trust: bool = False) -> HDMFIO:
     """Open an NWB file for reading, as ``open_source`` does: pynwb follows all links."""
     with source_errors(f"{source} cannot be read as NWB"):
-        if isinstance(source, Path) and source.is_dir():
+        if isinstance(source, RemoteFolder) or (isinstance(source, Path) and source.is_dir()):
             return open_store(source, trust=trust)
         if isinstance(source, Path):
             with open_source(source, trust=trust) as file:
@@ -156,7 +159,7 @@ def _open_hdf5(source: Path | RemoteFile, *, trust: bool) -> NWBHDF5IO:
         return io
 
 
-def read(source: Path | RemoteFile, *, trust: bool = False) -> SimulationOutput:
+def read(source: Source, *, trust: bool = False) -> SimulationOutput:
     """Read the compartment series, spikes, potentials, states and arrays of an NWB file.
 
     Data are read when they are used; the file is open until the output is closed. ``notes`` list
@@ -185,7 +188,7 @@ def read_merged(paths: Sequence[Path], *, trust: bool = False) -> SimulationOutp
         return merged
 
 
-def read_contents(io: HDMFIO, path: Path | RemoteFile) -> NWBFile:
+def read_contents(io: HDMFIO, path: Source) -> NWBFile:
     """Return the contents of an open NWB file; raise SourceError if pynwb cannot read them."""
     with source_errors(f"{path} has the attribute nwb_version, but pynwb cannot read it"):
         try:
@@ -244,7 +247,7 @@ def _extract_specification(path: Path, directory: Path) -> Path:
 
 
 @contextmanager
-def _file_errors(source: Path | RemoteFile) -> Iterator[None]:
+def _file_errors(source: Source) -> Iterator[None]:
     """Convert errors of reading; the error of a remote file takes precedence."""
     try:
         with file_errors(source):
@@ -255,7 +258,7 @@ def _file_errors(source: Path | RemoteFile) -> Iterator[None]:
         raise
 
 
-def _read_output(nwbfile: NWBFile, path: Path | RemoteFile) -> SimulationOutput:
+def _read_output(nwbfile: NWBFile, path: Source) -> SimulationOutput:
     metadata = nwbfile.lab_meta_data.get("simulation")
     provenance = _provenance(metadata, path)
     group_names, group_facts = provenance.pop("arrays", {}), provenance.pop("groups", {})
@@ -351,7 +354,7 @@ def _notes_of_others(nwbfile: NWBFile) -> list[str]:
     ]
 
 
-def _provenance(metadata: Any, path: Path | RemoteFile) -> dict[str, Any]:
+def _provenance(metadata: Any, path: Source) -> dict[str, Any]:
     text = getattr(metadata, "provenance", None)
     if not text:
         return {}

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from hdmf.backends.io import HDMFIO
 from hdmf.build import BuildManager
 from hdmf.data_utils import DataChunkIterator, DataIO
-from pynwb import NWBFile, get_manager
+from pynwb import NWBFile, get_manager, get_type_map
 
 from ndx_simulation_output.errors import LayoutError, SourceError, source_errors
 from ndx_simulation_output.files import (
@@ -28,7 +28,7 @@ from ndx_simulation_output.nwb.mapping import map_output, matrices
 from ndx_simulation_output.optional import import_optional
 from ndx_simulation_output.recording import LazyArray, SimulationOutput
 from ndx_simulation_output.recording.arrays import Progress, progress_of, size_in_bytes
-from ndx_simulation_output.remote import is_url
+from ndx_simulation_output.remote import RemoteFolder, is_url
 from ndx_simulation_output.storage.layout import Compression, Layout, StorageOptions
 from ndx_simulation_output.storage.partitions import default_workers
 from ndx_simulation_output.storage.reading import check_unchanged, file_versions
@@ -109,28 +109,54 @@ def is_nwb_store(path: Path) -> bool:
     return is_zarr_store(path) and any(_has_nwb_version(path / name) for name in _METADATA)
 
 
-def open_store(path: Path, manager: BuildManager | None = None, *, trust: bool = False) -> HDMFIO:
+def open_store(
+    path: Path | RemoteFolder, manager: BuildManager | None = None, *, trust: bool = False
+) -> HDMFIO:
     """Open an NWB file in a Zarr store, of format 2 or 3, for reading.
 
     Raise SourceError for a symbolic link in it that leads out of the folder of the store, and, when
     it is followed, for a link or reference to such a store, unless ``trust``.
     """
     hdmf_zarr = _hdmf_zarr()
-    from ndx_simulation_output.storage.zarr_chunks import LocalSource, open_local
+    import zarr
 
-    is_format_2 = (path / ".zgroup").is_file()
+    from ndx_simulation_output.storage.zarr_chunks import LocalSource, RemoteSource, open_chunks
+
+    if isinstance(path, RemoteFolder):
+        is_format_2 = path.read(".zmetadata") is not None
+        if not is_format_2 and path.read("zarr.json") is None:
+            msg = f"{path} is not a Zarr store with consolidated metadata: download the folder"
+            raise SourceError(msg)
+    else:
+        is_format_2 = (path / ".zgroup").is_file()
     if not is_format_2 and not _is_zarr_3():
         msg = f"{path} has the Zarr format 3; install hdmf-zarr 0.14 or newer to read it"
         raise SourceError(msg)
     name = "NWBZarrV2IO" if is_format_2 and _is_zarr_3() else "NWBZarrIO"
     with source_errors(f"{path} cannot be read as NWB"):
+        if isinstance(path, RemoteFolder):
+            store = open_chunks(RemoteSource(path))
+            types = get_type_map()
+            # Other ways to read the namespaces list folders, which web servers do not.
+            hdmf_zarr.ZarrIO.load_namespaces(types, file=zarr.open_consolidated(store, mode="r"))
+            io = getattr(hdmf_zarr, name)(path=store, mode="r", manager=BuildManager(types))
+            io.resolve_ref = partial(_resolve_here, io.resolve_ref)
+            return io
         if not trust:
             _check_symbolic_links(path)
-        store = open_local(LocalSource.of(path))
+        store = open_chunks(LocalSource.of(path))
         io = getattr(hdmf_zarr, name)(path=store, mode="r", manager=manager)
         if not trust:
             io.resolve_ref = partial(_resolve_inside, path, io.resolve_ref)
         return io
+
+
+def _resolve_here(resolve: Callable[[Any], Any], reference: Any) -> Any:
+    """Resolve a reference to an object of the same store on a server."""
+    if isinstance(reference, Mapping) and reference.get("source", ".") != ".":
+        msg = f"{reference.get('path')} is in another store, {reference['source']}: download both"
+        raise SourceError(msg)
+    return resolve(reference)
 
 
 def _check_symbolic_links(path: Path) -> None:

@@ -5,12 +5,13 @@ stores hold every chunk. An attribute of the group of specifications, which expo
 not copy, has the number of chunks of each array.
 """
 
+import asyncio
 import json
 import math
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -21,6 +22,7 @@ import numpy as np
 import zarr
 
 from ndx_simulation_output.errors import SimulationOutputWarning, SourceError, WriteError
+from ndx_simulation_output.remote import RemoteFolder
 
 IS_ZARR_3 = int(zarr.__version__.partition(".")[0]) >= 3
 MARK = "all_chunks_stored"
@@ -43,6 +45,7 @@ class StoredArrays:
     metadata: dict[str, Any]
     complete: Mapping[str, Sequence[int]]
     is_told: bool = False
+    nodes: tuple[str, ...] = ()
     codecs: dict[str, tuple[str | None, int | None]] = field(default_factory=dict)
 
     def is_lost(self, key: str) -> bool:
@@ -78,7 +81,8 @@ def read_arrays(read: Read, directory: Path | None = None) -> StoredArrays:
         nodes = {name: _own_metadata(read, name) for name in _nodes_in(directory)}
     marked = nodes.get(_MARKED, {})
     complete = marked.get("attributes", marked.get(".zattrs", {})).get(MARK, {})
-    return StoredArrays({name: one for name, one in nodes.items() if "shape" in one}, complete)
+    arrays = {name: one for name, one in nodes.items() if "shape" in one}
+    return StoredArrays(arrays, complete, nodes=tuple(nodes))
 
 
 def _own_metadata(read: Read, name: str) -> dict[str, Any]:
@@ -225,6 +229,14 @@ class LocalSource:
         """The arrays in the store."""
         return _local_arrays(self)
 
+    def read(self, key: str) -> bytes | None:
+        """Return what the store has for a key, or None if it may be absent."""
+        value = None
+        with self.reading(key), suppress(*_ABSENT), open(f"{self.path}/{key}", "rb") as file:  # noqa: PTH123 - called for each chunk
+            value = file.read()
+        check_chunk(self, key, value)
+        return value
+
     @contextmanager
     def reading(self, key: str) -> Iterator[None]:
         """Convert errors of reading; before a chunk is read, check that the store is the same."""
@@ -248,6 +260,51 @@ class LocalSource:
             raise SourceError(msg)
 
 
+@dataclass(frozen=True)
+class RemoteSource:
+    """A Zarr store with consolidated metadata on a server."""
+
+    folder: RemoteFolder
+
+    @property
+    def path(self) -> str:
+        """The URL, without passwords and signatures."""
+        return self.folder.name
+
+    @property
+    def arrays(self) -> StoredArrays:
+        """The arrays in the store."""
+        return _remote_arrays(self.folder)
+
+    def read(self, key: str, *, check: bool = True) -> bytes | None:
+        """Return what the store has for a key, or None if it may be absent."""
+        value = self.folder.read(key)
+        if check:
+            check_chunk(self, key, value)
+        return value
+
+    def inside(self, place: str) -> list[str]:
+        """Return the names of the groups and arrays in a group."""
+        begin = f"{place.strip('/')}/".lstrip("/")
+        names = [name for name in self.arrays.nodes if name.startswith(begin)]
+        return sorted({name[len(begin) :].partition("/")[0] for name in names} - {""})
+
+    @contextmanager
+    def reading(self, _: str) -> Iterator[None]:
+        """Do nothing: the folder converts errors."""
+        yield
+
+
+@lru_cache(16)
+def _remote_arrays(folder: RemoteFolder) -> StoredArrays:
+    def read(key: str) -> bytes:
+        if (found := folder.read(key)) is None:
+            raise FileNotFoundError(key)
+        return found
+
+    return read_arrays(read)
+
+
 def _version_of(path: str) -> tuple[int, int]:
     """Return time and size of the metadata of a store, which differ when it has been replaced."""
     for name in (_CONSOLIDATED, _OF_FORMAT_3):
@@ -262,7 +319,7 @@ def _is_chunk(key: str) -> bool:
     return key.rpartition("/")[2] not in _METADATA
 
 
-def check_chunk(source: LocalSource, key: str, chunk: Any) -> None:
+def check_chunk(source: LocalSource | RemoteSource, key: str, chunk: Any) -> None:
     """Check what a store has for a key: the bytes of a chunk, or None.
 
     Raise SourceError if the chunk is lost, or has another size. If it may be lost, warn once.
@@ -285,7 +342,11 @@ def check_chunk(source: LocalSource, key: str, chunk: Any) -> None:
 
 
 def _check_size(
-    source: LocalSource, key: str, chunk: Any, codec: str | None, expected: int | None
+    source: LocalSource | RemoteSource,
+    key: str,
+    chunk: Any,
+    codec: str | None,
+    expected: int | None,
 ) -> None:
     """Raise SourceError for a compressed chunk that does not have the size of its array.
 
@@ -328,12 +389,13 @@ def _stated_sizes(codec: str | None, header: bytes) -> tuple[int | None, int | N
 
 
 if IS_ZARR_3:
-    from zarr.storage import LocalStore
+    from zarr.core.buffer import default_buffer_prototype
+    from zarr.storage import LocalStore, MemoryStore
 
     class LocalChunks(LocalStore):  # type: ignore[misc]
         """A directory with a Zarr store; what is read is checked."""
 
-        source: LocalSource
+        source: Any  # a LocalSource
 
         async def get(self, key: str, *args: Any, **options: Any) -> Any:
             """Return a chunk or metadata, or None if they may be absent."""
@@ -351,20 +413,50 @@ if IS_ZARR_3:
             check_chunk(self.source, key, None if value is None else value.as_array_like())
             return value
 
+    class RemoteChunks(MemoryStore):  # type: ignore[misc]
+        """A Zarr store on a server; what is read is checked."""
+
+        source: RemoteSource
+
+        def __str__(self) -> str:
+            """Return the URL."""
+            return self.source.path
+
+        async def get(self, key: str, *args: Any, **options: Any) -> Any:
+            """Return a chunk or metadata, or None if they may be absent."""
+            return await asyncio.to_thread(self._read, key, *args, **options)
+
+        def get_sync(self, key: str, *args: Any, **options: Any) -> Any:
+            """Return a chunk or metadata, or None if they may be absent."""
+            return self._read(key, *args, **options)
+
+        def _read(self, key: str, prototype: Any = None, byte_range: Any = None) -> Any:
+            value = self.source.read(key)
+            if value is None:
+                return None
+            prototype = prototype or default_buffer_prototype()
+            return prototype.buffer.from_bytes(_part(value, byte_range))
+
+        async def exists(self, key: str) -> bool:
+            """Return True if there is such a chunk or metadata."""
+            return await asyncio.to_thread(self.source.read, key, check=False) is not None
+
+        async def list_dir(self, prefix: str) -> AsyncIterator[str]:
+            """Yield the names of groups and arrays."""
+            for name in self.source.inside(prefix):
+                yield name
+
 else:
     from zarr.storage import DirectoryStore
 
     class LocalChunks(DirectoryStore):  # type: ignore[misc,no-redef]
         """A directory with a Zarr store; what is read is checked."""
 
-        source: LocalSource
+        source: Any  # a LocalSource, or the RemoteSource of the class below
 
         def __getitem__(self, key: str) -> bytes:
             """Return a chunk or metadata; raise KeyError if they may be absent."""
-            value: bytes | None = None
-            with self.source.reading(key), suppress(*_ABSENT):
-                value = self._fromfile(f"{self.path}/{key}")
-            check_chunk(self.source, key, value)
+            value: bytes | None = self.source.read(key)
             if value is None:
                 raise KeyError(key)
             return value
@@ -377,26 +469,54 @@ else:
                     found[key] = self[key]
             return found
 
+    class RemoteChunks(LocalChunks):  # type: ignore[no-redef]
+        """A Zarr store on a server; what is read is checked."""
 
-def open_local(source: LocalSource) -> LocalChunks:
+        def __contains__(self, key: str) -> bool:
+            """Return True if there is such a chunk or metadata."""
+            return self.source.read(key, check=False) is not None
+
+        def listdir(self, path: str | None = None) -> list[str]:
+            """Return the names of groups and arrays."""
+            found: list[str] = self.source.inside(path or "")
+            return found
+
+
+def _part(value: bytes, byte_range: Any) -> bytes:
+    """Return the part of a value that zarr-python 3 asks for."""
+    if byte_range is None:
+        return value
+    start, end = getattr(byte_range, "start", None), getattr(byte_range, "end", None)
+    if (suffix := getattr(byte_range, "suffix", None)) is not None:
+        start = max(0, len(value) - suffix)
+    return value[getattr(byte_range, "offset", start) : end]
+
+
+def open_chunks(source: LocalSource | RemoteSource) -> Any:
     """Return a store, for reading, which checks what is read."""
-    store = LocalChunks(source.path, **({"read_only": True} if IS_ZARR_3 else {}))
+    options = {"read_only": True} if IS_ZARR_3 else {}
+    store: Any
+    if isinstance(source, LocalSource):
+        store = LocalChunks(source.path, **options)
+    else:
+        store = RemoteChunks(**options) if IS_ZARR_3 else RemoteChunks(".")
+        store.path = source.path
     store.source = source
     return store
 
 
 @lru_cache(16)
-def open_array(source: LocalSource, name: str) -> Any:
+def open_array(source: LocalSource | RemoteSource, name: str) -> Any:
     """Return an array of a store."""
     with source.reading(f"{name}/0"):
-        return zarr.open_array(open_local(source), path=name, mode="r")
+        return zarr.open_array(open_chunks(source), path=name, mode="r")
 
 
 def with_checks(array: Any) -> Any:
     """Return an array in a directory with the checks of this module, and any other unchanged."""
     store = getattr(array, "chunk_store", array.store)
     path = getattr(store, "root", getattr(store, "path", None))
-    if isinstance(store, LocalChunks) or not isinstance(store, LocalChunks.__base__):
+    if hasattr(store, "source") or not isinstance(store, LocalChunks.__base__):
         return array
     try:
         return open_array(LocalSource.of(Path(str(path))), array.path)

@@ -2,12 +2,14 @@
 
 import sys
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import CancelledError
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ndx_simulation_output.errors import WriteError
 from ndx_simulation_output.recording.arrays import LazyArray, detached, is_mapped
 from ndx_simulation_output.storage.layout import Layout
 from ndx_simulation_output.storage.partitions import (
@@ -97,6 +99,22 @@ def _fill_in_threads(
         del region
 
 
+@contextmanager
+def _cluster_errors() -> Iterator[None]:
+    """Convert errors of a cluster, but not those of its tasks, to a WriteError."""
+    try:
+        yield
+    except Exception as error:
+        is_of_dask = type(error).__module__.partition(".")[0] in {"distributed", "dask"}
+        if not (is_of_dask or isinstance(error, CancelledError)):
+            raise
+        msg = (
+            f"the cluster of dask has failed before all data were written "
+            f"({type(error).__name__}: {error})"
+        )
+        raise WriteError(msg) from error
+
+
 def _fill_on_cluster(client: Any, region: Region, target: Any, layout: Layout) -> Generator[int]:
     """Yield the number of bytes of each piece that is written.
 
@@ -104,7 +122,7 @@ def _fill_on_cluster(client: Any, region: Region, target: Any, layout: Layout) -
     """
     limit = _AHEAD * max(1, sum(client.nthreads().values()))
     shared = client.scatter((region, target), hash=False)
-    with client.get_executor(pure=False) as executor:
+    with _cluster_errors(), client.get_executor(pure=False) as executor:
         submitted: deque[Any] = deque()
         for piece in region.pieces(layout):
             if len(submitted) == limit:
