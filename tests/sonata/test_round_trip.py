@@ -425,7 +425,7 @@ def test_spikes_of_cells_added_in_nwb_are_not_forced_into_the_ids_of_the_source(
         assert back["spikes/pop/node_ids"][:].tolist() == [301, 302]
 
 
-def test_names_that_other_systems_refuse_or_take_for_one_are_changed_and_told(
+def test_names_for_which_other_systems_have_no_file_are_changed(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "run").mkdir()
