@@ -303,10 +303,11 @@ def _open_source(
             raise SourceError(msg)
         return nullcontext(source), None
     paths = _as_list(source)
-    if any(Path(path).resolve() == target.resolve() for path in paths):
-        msg = f"{target} is the source; expected another target"
-        raise TargetExistsError(msg)
-    times = [Path(path).stat().st_mtime for path in paths if Path(path).exists()]
+    with file_errors(*paths):
+        if any(Path(path).resolve() == target.resolve() for path in paths):
+            msg = f"{target} is the source; expected another target"
+            raise TargetExistsError(msg)
+        times = [Path(path).stat().st_mtime for path in paths if Path(path).exists()]
     modified = datetime.fromtimestamp(max(times)).astimezone() if times else None
     return open_output(paths, **options), modified
 

@@ -339,16 +339,28 @@ def _process_of(partial: Path) -> int:
     return int(found["process"]) if found else 0
 
 
+def _quoted(path: Path) -> str:
+    """Return a path as a word for a shell; bash and zsh know the form for other characters."""
+    text = str(path)
+    if text.isprintable():
+        return shlex.quote(text)
+    escaped = "".join(
+        chr(byte) if 32 <= byte < 127 and chr(byte) not in "'\\" else f"\\{byte:03o}"
+        for byte in os.fsencode(text)
+    )
+    return f"$'{escaped}'"
+
+
 @cache
 def _tell_of_partial(partial: Path) -> None:
     """Issue a warning, once for each file."""
     if partial.with_name(f"{partial.name}.journal").exists():
-        what = f"recover its data with: ndx-sim recover {shlex.quote(str(partial))}"
+        what = f"recover its data with: ndx-sim recover {_quoted(partial)}"
     else:
         command = "rm -r" if partial.is_dir() else "rm"
         what = (
             "it is incomplete; if no other machine writes it, remove it with: "
-            f"{command} {shlex.quote(str(partial))}"
+            f"{command} {_quoted(partial)}"
         )
     warnings.warn(
         f"{partial} was left by process {_process_of(partial)}, which no longer runs on this "

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ndx_simulation_output import convert, export_sonata
+from ndx_simulation_output import convert, export_sonata, open_output
 from tests.nwb.test_stream import SESSION
 from tests.sonata.making import report
 
@@ -91,6 +91,21 @@ def test_the_viewer_ends_at_a_signal(source):
     assert process.stdout.readline().startswith("open http")
 
     assert ended(process, signal.SIGTERM) == (143, "interrupted by SIGTERM")
+
+
+def test_any_name_is_printed_in_one_line(source, tmp_path):
+    name = os.fsdecode(b"v\xff\x1b[31m\nb")
+    shutil.copy(source / "v.h5", tmp_path / f"{name}.h5")
+
+    process = started(tmp_path, "convert", f"{name}.h5", f"{name}.nwb")
+    assert process.communicate(timeout=_SECONDS)[0] == "wrote v\\udcff\\x1b[31m b.nwb\n"
+    assert ended(started(tmp_path, "info", f"no{name}")) == (
+        1,
+        "error: nov\\udcff\\x1b[31m b does not exist",
+    )
+
+    with open_output(tmp_path / f"{name}.nwb") as output:
+        assert [report.name for report in output.reports] == ["v?\x1b[31m\nb"]
 
 
 def contents(directory: Path) -> dict[str, bytes]:

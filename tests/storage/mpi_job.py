@@ -122,7 +122,7 @@ def conversions(directory: Path, comm: Any) -> list[str]:
 
 
 FAILING_STORAGES = ["small chunks", "small compressed chunks", "contiguous"]
-FAILURES = ["source", "other source", "piece", "full disk", "target", "rename"]
+FAILURES = ["source", "other source", "piece", "full disk", "interrupted", "target", "rename"]
 
 
 @contextmanager
@@ -135,6 +135,8 @@ def failing(kind: str) -> Iterator[None]:
         yield from islice(made, 1)
         if kind == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
+        if kind == "interrupted":
+            signal.raise_signal(signal.SIGINT)
         if kind == "full disk":
             raise OSError(28, "No space left on device")
         if kind == "piece":
@@ -169,7 +171,7 @@ def convert_failing(kind: str, directory: Path, target: Path, options: Any, comm
                 comm=comm,
                 storage=StorageOptions(**options),
             )
-    except Exception as error:  # noqa: BLE001 - that is what is tested
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - that is what is tested
         return f"{type(error).__name__}: {error}"
     return ""
 

@@ -175,8 +175,9 @@ def test_nothing_is_left_beside_the_files(ranks, did):
 
 OWN = {
     "source": "SourceError: .*gone.h5 does not exist",
-    "other source": "SourceError: rank",
-    "piece": "ArithmeticError: out of order",
+    "other source": "SourceError: .*: rank",
+    "piece": "SourceError: .*: ArithmeticError: out of order",
+    "interrupted": "KeyboardInterrupt: ",
     "full disk": r"WriteError: cannot write .*failed.nwb: \[Errno 28\] No space left on device",
     "target": "WriteError: .*the directory .*gone does not exist",
     "rename": r"WriteError: cannot write .*failed.nwb: \[Errno 5\]",
@@ -209,6 +210,28 @@ def test_a_rank_that_is_killed_leaves_no_file(directory):
     assert done.returncode != 0
     assert not (place / "failed.nwb").exists()
     assert not (place / "0.json").exists()
+
+
+DIES = """
+import os, signal
+from mpi4py import MPI
+from ndx_simulation_output.storage import mpi
+pieces = mpi.encoded_pieces
+def dies(*words):
+    yield from pieces(*words)
+    if MPI.COMM_WORLD.rank == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+mpi.encoded_pieces = dies
+"""
+
+
+def test_rank_0_of_a_command_cleans_up_when_another_is_killed(directory, tmp_path):
+    words = ["convert", directory / "contiguous.h5", "run.nwb", "--mpi"]
+
+    done = mpirun(2, "-c", f"{DIES}{CLI}", *words, cwd=tmp_path)
+
+    assert done.returncode != 0
+    assert list(tmp_path.iterdir()) == []
 
 
 STEPS = {

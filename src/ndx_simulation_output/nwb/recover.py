@@ -10,7 +10,12 @@ from pathlib import Path
 import h5py
 from pynwb import NWBHDF5IO, NWBFile
 
-from ndx_simulation_output.errors import NothingRecordedError, SourceError, source_errors
+from ndx_simulation_output.errors import (
+    NothingRecordedError,
+    SourceError,
+    file_errors,
+    source_errors,
+)
 from ndx_simulation_output.files import (
     atomic_file,
     check_target,
@@ -105,7 +110,9 @@ def recover(
 
     """
     path = Path(path)
-    if has_journal(path) and target_of_partial(path) is None:
+    with file_errors(path):
+        is_in_place = has_journal(path) and target_of_partial(path) is None
+    if is_in_place:
         target = Path(target or path)
         recover_journaled(path, target, overwrite=overwrite, force=force)
         return Recovered(target, (), 0, ("the file has the data up to the last flush",))
