@@ -1,6 +1,7 @@
 """Convert extracellular potentials and their electrodes to NWB objects and back."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -108,29 +109,77 @@ def make_potential(
     return TimeSeries(unit=potential.unit.name, **arguments)
 
 
-def read_potential(series: TimeSeries, facts: dict[str, Any], table: Any) -> ExtracellularPotential:
+class ElectrodeRows:
+    """An electrodes table, of which each column is read once for all potentials."""
+
+    def __init__(self, table: Any) -> None:
+        self.table = table
+        self._columns: dict[str, NDArray[Any]] = {}
+
+    def column(self, name: str) -> NDArray[Any]:
+        """Return a column; the names of the groups for ``group``."""
+        if name not in self._columns:
+            values = self.table[name].data[:]
+            named = [group.name for group in values] if name == "group" else values
+            self._columns[name] = np.asarray(named)
+        return self._columns[name]
+
+    @cached_property
+    def channels(self) -> NDArray[np.int64]:
+        """Id of the channel of each electrode in the source."""
+        is_known = _CHANNEL in self.table.colnames
+        return np.asarray(self.column(_CHANNEL) if is_known else self.table.id[:], np.int64)
+
+    @cached_property
+    def rows(self) -> dict[str, NDArray[np.intp]]:
+        """Rows of each group that have a position."""
+        if not set(_POSITIONS) <= set(self.table.colnames):
+            return {}
+        places = np.column_stack([self.column(axis) for axis in _POSITIONS]).astype(float)
+        found: dict[str, list[int]] = {}
+        for row in np.flatnonzero(~np.isnan(places).all(axis=1)).tolist():
+            found.setdefault(self.column("group")[row], []).append(row)
+        return {name: np.asarray(rows, np.intp) for name, rows in found.items()}
+
+    def electrodes(self, groups: set[str], facts: dict[str, Any]) -> Electrodes | None:
+        """Return the electrodes of ``groups`` that have positions, or None."""
+        found = [self.rows[name] for name in groups if name in self.rows]
+        if not found:
+            return None
+        rows = np.sort(np.concatenate(found))
+        positions = np.column_stack([self.column(axis)[rows] for axis in _POSITIONS])
+        names = [name for name in self.table.colnames if name not in _ELECTRODE_COLUMNS]
+        columns = {name: self.column(name)[rows] for name in names}
+        return Electrodes(self.channels[rows], positions.astype(float), columns, facts)
+
+
+def read_potential(
+    series: TimeSeries, facts: dict[str, Any], tables: dict[int, ElectrodeRows], table: Any
+) -> ExtracellularPotential:
     """Convert a series to a potential.
 
-    ``facts`` are its provenance, and ``table`` is the electrodes table of the file.
+    ``facts`` are its provenance, ``table`` is the electrodes table of the file or None, and
+    ``tables`` keeps what is read of tables, by their id.
     """
     data = wrap_array(array_of(series.data, f"series {series.name!r}"))
     data = data if len(data.shape) > 1 else Matrix(data)
     channels = facts.pop("channels", None)
     electrode_facts = facts.pop("electrodes", None)
-    if isinstance(series, ElectricalSeries):
-        table = series.electrodes.table
+    is_electrical = isinstance(series, ElectricalSeries)
+    table = series.electrodes.table if is_electrical else table
+    read = tables.setdefault(id(table), ElectrodeRows(table))
+    groups = {_electrode_group(series.name)}
+    if is_electrical:
         rows = np.asarray(series.electrodes.data[:], np.intp)
-        channels = _channels(table)[rows] if channels is None else channels
-        groups = {table["group"].data[row].name for row in rows}
-    else:
-        groups = {_electrode_group(series.name)}
+        channels = read.channels[rows] if channels is None else channels
+        groups = set(read.column("group")[rows].tolist())
     return ExtracellularPotential(
         name=facts.pop("name", series.name),
         data=data,
         times=read_times(series, data.shape[0]),
         channel_ids=np.asarray(channels, np.int64),
         unit=Unit(series.unit, float(series.conversion), float(series.offset), checked=False),
-        electrodes=_electrodes(table, groups, electrode_facts or {}),
+        electrodes=None if table is None else read.electrodes(groups, electrode_facts or {}),
         provenance=facts,
     )
 
@@ -167,25 +216,3 @@ def _extra_value(electrodes: Electrodes, name: str, index: int, *, is_known: boo
     if values is not None and is_known:
         return values[index].item() if hasattr(values[index], "item") else values[index]
     return "" if values is None or values.dtype.kind in "OU" else float("nan")
-
-
-def _channels(table: Any) -> NDArray[np.int64]:
-    ids = table[_CHANNEL].data[:] if _CHANNEL in table.colnames else table.id[:]
-    return np.asarray(ids, np.int64)
-
-
-def _electrodes(table: Any, groups: set[str], facts: dict[str, Any]) -> Electrodes | None:
-    """Return the electrodes of ``groups`` that have positions, or None."""
-    if table is None or not set(_POSITIONS) <= set(table.colnames):
-        return None
-    positions = np.column_stack([table[axis].data[:] for axis in _POSITIONS]).astype(float)
-    of_groups = np.asarray([group.name in groups for group in table["group"].data[:]])
-    rows = np.flatnonzero(of_groups & ~np.isnan(positions).all(axis=1))
-    if not len(rows):
-        return None
-    columns = {
-        name: np.asarray(table[name].data[:])[rows]
-        for name in table.colnames
-        if name not in _ELECTRODE_COLUMNS
-    }
-    return Electrodes(_channels(table)[rows], positions[rows], columns, facts)

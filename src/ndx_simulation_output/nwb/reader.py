@@ -39,6 +39,7 @@ from ndx_simulation_output.nwb.metadata import read_session
 from ndx_simulation_output.nwb.network_state import read_state
 from ndx_simulation_output.nwb.potentials import (
     SIMULATED_ELECTRODES,
+    ElectrodeRows,
     read_potential,
     simulated_table,
 )
@@ -65,7 +66,7 @@ from ndx_simulation_output.recording import (
 from ndx_simulation_output.recording.array_groups import notes_of_axes
 from ndx_simulation_output.recording.merging import merge_outputs
 from ndx_simulation_output.remote import RemoteFile, RemoteFolder
-from ndx_simulation_output.storage.sources import check_source, open_source
+from ndx_simulation_output.storage.sources import CHUNK_SLOTS, check_source, open_source
 
 Source = Path | RemoteFile | RemoteFolder
 """A local file or Zarr store, a file on a server, or a Zarr store there."""
@@ -139,20 +140,19 @@ def open_nwb(source: Source, *, trust: bool = False) -> HDMFIO:
     with source_errors(f"{source} cannot be read as NWB"):
         if isinstance(source, RemoteFolder) or (isinstance(source, Path) and source.is_dir()):
             return open_store(source, trust=trust)
-        if isinstance(source, Path):
-            with open_source(source, trust=trust) as file:
-                if not _is_of_old_namespace(file):
-                    return NWBHDF5IO(str(source), "r")
         return _open_hdf5(source, trust=trust)
 
 
 def _open_hdf5(source: Path | RemoteFile, *, trust: bool) -> NWBHDF5IO:
     with ExitStack() as stack:
-        file = stack.enter_context(h5py.File(source, "r"))
-        if "nwb_version" not in file.attrs:
-            msg = f"{source} is not an NWB file of version 2; download files of other formats first"
-            raise SourceError(msg)
-        check_source(file, trust=trust)
+        if isinstance(source, Path):
+            file = stack.enter_context(open_source(source, trust=trust))
+        else:
+            file = stack.enter_context(h5py.File(source, "r", rdcc_nslots=CHUNK_SLOTS))
+            if "nwb_version" not in file.attrs:
+                msg = f"{source} is not an NWB file of version 2; download files of other formats "
+                raise SourceError(msg + "first")
+            check_source(file, trust=trust)
         is_old = _is_of_old_namespace(file)
         io = _OldNamespaceIO(file) if is_old else NWBHDF5IO(file=file, mode="r")
         stack.pop_all()
@@ -300,6 +300,7 @@ def _read_series(
     reports, potentials, notes = [], [], []
     electrodes = simulated_table(nwbfile, SIMULATED_ELECTRODES)
     electrodes = nwbfile.electrodes if electrodes is None else electrodes
+    tables: dict[int, ElectrodeRows] = {}
     for series in _all_series(nwbfile, list(series_facts)):
         facts = dict(series_facts.get(series.name, {}))
         try:
@@ -311,7 +312,7 @@ def _read_series(
                     for name in uneven_columns(series.compartments)
                 ]
             elif isinstance(series, ElectricalSeries) or "channels" in facts:
-                potentials.append(read_potential(series, facts, electrodes))
+                potentials.append(read_potential(series, facts, tables, electrodes))
                 if getattr(series, "channel_conversion", None) is not None:
                     notes.append(f"left out: channel_conversion of {series.name}")
             else:

@@ -28,6 +28,7 @@ _DESCRIPTIONS = {
     "source_rounding": "Units in the last place from the time in milliseconds, computed from "
     "spike_times, to the number in the source",
 }
+_RAGGED = ("spike_times", _SOURCE_POSITION, "source_rounding", "obs_intervals")
 UNITS_COLUMNS = frozenset(_DESCRIPTIONS)
 """The columns of ``Units`` that ``read_units`` reads."""
 
@@ -106,10 +107,12 @@ def read_units(units: Any, facts: Iterable[dict[str, Any]]) -> list[Spikes]:
     column = "node_id" if "node_id" in units.colnames else "id"
     cells = ids_of_source(np.asarray(units[column].data[:]), f"column {column!r} of the units")
     known = {fact["population"]: fact for fact in facts}
-    populations = dict.fromkeys([*known, *names.tolist()])
+    rows_of = _rows_by_name(names.tolist())
+    none = np.zeros(0, np.intp)
+    columns = {name: _read_ragged(units, name) for name in _RAGGED if name in units.colnames}
     return [
-        _read_population(units, name, np.flatnonzero(names == name), cells, known)
-        for name in populations
+        _read_population(columns, name, rows_of.get(name, none), cells, known)
+        for name in dict.fromkeys([*known, *rows_of])
     ]
 
 
@@ -138,14 +141,15 @@ def _ragged(
     populations: Sequence[Spikes], sorted_spikes: Sequence[_Sorted]
 ) -> dict[str, NDArray[Any]]:
     pairs = list(zip(populations, sorted_spikes, strict=True))
+    dtypes = {name: one.dtype for spikes in populations for name, one in spikes.columns.items()}
     ragged = {"spike_times": _joined(spikes.times[part.order] for spikes, part in pairs)}
     if any(part.source_order == _SOURCE_POSITION for part in sorted_spikes):
         ragged[_SOURCE_POSITION] = _joined(part.order for part in sorted_spikes)
-    for name in dict.fromkeys(name for spikes in populations for name in spikes.columns):
+    for name, dtype in dtypes.items():
         ragged[name] = _joined(
             spikes.columns[name][part.order]
             if name in spikes.columns
-            else _zeros(part, name, pairs)
+            else np.zeros(len(part.order), dtype)
             for spikes, part in pairs
         )
     return ragged
@@ -167,11 +171,6 @@ def _intervals(populations: Sequence[Spikes], sorted_spikes: Sequence[_Sorted]) 
     return [data, VectorIndex(name="obs_intervals_index", data=ends, target=data)]
 
 
-def _zeros(part: _Sorted, name: str, pairs: Sequence[tuple[Spikes, _Sorted]]) -> NDArray[Any]:
-    dtype = next(spikes.columns[name].dtype for spikes, _ in pairs if name in spikes.columns)
-    return np.zeros(len(part.order), dtype)
-
-
 def _joined(parts: Iterable[NDArray[Any]]) -> NDArray[Any]:
     arrays = list(parts)
     return np.concatenate(arrays) if arrays else np.zeros(0)
@@ -181,71 +180,88 @@ def _column(name: str, data: Any) -> VectorData:
     return VectorData(name=name, description=_DESCRIPTIONS.get(name, name), data=data)
 
 
+@dataclass(frozen=True)
+class _Ragged:
+    """A ragged column, read once for all populations; ``ends`` has shape (row,)."""
+
+    values: NDArray[Any]
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+
+
+def _read_ragged(units: Any, name: str) -> _Ragged:
+    ends = np.asarray(units[name].data[:], np.int64)
+    starts = np.concatenate([np.zeros(1, np.int64), ends])[:-1]
+    return _Ragged(np.asarray(units[name].target.data[:]), starts, ends)
+
+
+def _rows_by_name(names: list[str]) -> dict[str, NDArray[np.intp]]:
+    """Return the indices of each name, in the order of their first ones."""
+    numbers: dict[str, int] = {}
+    number_of = [numbers.setdefault(name, len(numbers)) for name in names]
+    counts = np.bincount(number_of, minlength=len(numbers)) if names else np.zeros(0, np.intp)
+    rows = np.split(np.argsort(number_of, kind="stable"), np.cumsum(counts)[:-1])
+    return dict(zip(numbers, rows, strict=False))
+
+
 def _read_population(
-    units: Any,
+    columns: dict[str, _Ragged],
     name: str,
     rows: NDArray[np.intp],
     cells: NDArray[Any],
     known: dict[str, dict[str, Any]],
 ) -> Spikes:
-    ragged = [
-        column
-        for column in ("spike_times", _SOURCE_POSITION, "source_rounding")
-        if column in units.colnames
-    ]
-    values, counts = _gather(units, rows, ragged)
+    values, counts = _gather(columns, rows)
     ids = np.repeat(cells[rows], counts)
     # Sorted times with NaN cannot be searched.
     is_finite = np.isfinite(values["spike_times"])
     ids, values = ids[is_finite], {key: column[is_finite] for key, column in values.items()}
     order = _restored_order(values, known.get(name, {}).get("order", "by_id"))
-    columns = {
-        key: values[key][order] for key in ragged if key not in {"spike_times", _SOURCE_POSITION}
-    }
-    columns = {key: column for key, column in columns.items() if column.any()}
+    own = {key: column[order] for key, column in values.items()}
+    times = own.pop("spike_times")
+    own.pop(_SOURCE_POSITION, None)
     silent = cells[rows][counts == 0]
     return Spikes(
         name,
         ids[order],
-        values["spike_times"][order],
-        columns,
+        times,
+        {key: column for key, column in own.items() if column.any()},
         known.get(name, {}),
-        silent=silent if len(silent) and "spike_times" in ragged else None,
-        intervals=_read_intervals(units, rows),
+        silent=silent if len(silent) and "spike_times" in columns else None,
+        intervals=_read_intervals(columns, rows),
         checked=False,
     )
 
 
-def _read_intervals(units: Any, rows: NDArray[np.intp]) -> NDArray[np.float64] | None:
+def _read_intervals(
+    columns: dict[str, _Ragged], rows: NDArray[np.intp]
+) -> NDArray[np.float64] | None:
     """Return the intervals in which the cells were observed, if these are equal for all."""
-    if "obs_intervals" not in units.colnames or not len(rows):
+    if "obs_intervals" not in columns or not len(rows):
         return None
-    ends = np.asarray(units["obs_intervals"].data[:], np.int64)
-    starts = np.concatenate([np.zeros(1, np.int64), ends[:-1]])
-    lengths = (ends - starts)[rows]
+    column = columns["obs_intervals"]
+    lengths = (column.ends - column.starts)[rows]
     if lengths.min() != lengths.max() or not lengths[0]:
         return None
-    values = np.asarray(units["obs_intervals"].target.data[:], np.float64)
-    indices = starts[rows][:, np.newaxis] + np.arange(lengths[0])
-    first: NDArray[np.float64] = values[indices[0]]
-    return first if (values[indices] == first).all() else None
+    indices = column.starts[rows][:, np.newaxis] + np.arange(lengths[0])
+    first: NDArray[np.float64] = column.values[indices[0]].astype(np.float64)
+    return first if (column.values[indices] == first).all() else None
 
 
 def _gather(
-    units: Any, rows: NDArray[np.intp], ragged: Sequence[str]
+    columns: dict[str, _Ragged], rows: NDArray[np.intp]
 ) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64]]:
-    """Read ragged columns of these rows with a single read: rows of a population are adjacent."""
-    if "spike_times" not in ragged or not len(rows):
-        return {name: np.zeros(0) for name in ["spike_times", *ragged]}, np.zeros(
-            len(rows), np.int64
-        )
-    ends = np.asarray(units["spike_times"].data[:], np.int64)
-    starts = np.concatenate([np.zeros(1, np.int64), ends[:-1]])
-    first, last = int(starts[rows[0]]), int(ends[rows[-1]])
-    between = np.arange(rows[0], rows[-1] + 1)
-    is_selected = np.repeat(np.isin(between, rows), (ends - starts)[between])
-    values = {name: np.asarray(units[name].target.data[first:last])[is_selected] for name in ragged}
-    return values, (ends - starts)[rows]
+    """Return the values of these rows in each column, and the number of spikes of each row."""
+    names = [name for name in columns if name != "obs_intervals"]
+    if "spike_times" not in names or not len(rows):
+        counts = np.zeros(len(rows), np.int64)
+        return {name: np.zeros(0) for name in ["spike_times", *names]}, counts
+    starts, ends = columns["spike_times"].starts[rows], columns["spike_times"].ends[rows]
+    counts = ends - starts
+    selected: Any = slice(int(starts[0]), int(ends[-1]))
+    if rows[-1] - rows[0] + 1 != len(rows):  # They are not adjacent.
+        selected = np.repeat(starts - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
+    return {name: columns[name].values[selected] for name in names}, counts
 
 
 def _restored_order(values: dict[str, NDArray[Any]], source_order: str) -> NDArray[np.intp]:

@@ -25,6 +25,10 @@ from ndx_simulation_output.storage.datasets import filters_of
 from ndx_simulation_output.storage.filters import exceeds
 from ndx_simulation_output.storage.raw_files import hdf5_lock
 
+CHUNK_SLOTS = 521
+"""Slots for chunks in memory, for each of the thousands of datasets that pynwb keeps open: by
+default they take 64 KiB since HDF5 2.0, and 4 KiB before."""
+
 TRUST = "pass trust=True (--trust) if you know where it comes from"
 
 _UNSTORED_BYTES = 2**30
@@ -60,7 +64,7 @@ def open_source(path: Path, *, trust: bool = False) -> h5py.File:
         raise SourceError(msg)
     with source_errors(f"{path} cannot be read"), ExitStack() as stack:
         try:
-            file = stack.enter_context(h5py.File(path, "r"))
+            file = stack.enter_context(h5py.File(path, "r", rdcc_nslots=CHUNK_SLOTS))
         except OSError as error:
             if "truncated" in str(error):
                 msg = f"{path} is truncated: it ends before its data do ({error})"
