@@ -53,6 +53,7 @@ from ndx_simulation_output.recording import (
     Unit,
 )
 from ndx_simulation_output.recording.ids import free_name
+from ndx_simulation_output.storage.reading import wrap_array
 from ndx_simulation_output.storage.sources import open_source
 
 _SPIKES = ("spike", "axon_spike")
@@ -685,8 +686,7 @@ def _saved_variables(
 def _matrix(data: Any) -> LazyArray:
     """Return values with shape (time, column); grids and nested lists are flattened."""
     if data.ndim == 2 and data.dtype != object:
-        matrix: LazyArray = data
-        return matrix
+        return wrap_array(data)
     values = data[()]
     if values.dtype == object:
         values = np.array([flatten(sample) for sample in values])

@@ -19,6 +19,7 @@ from ndx_simulation_output.neuronvisio.refs import Contents, Ref, RefGroup
 from ndx_simulation_output.recording import LazyArray, SimulationOutput
 from ndx_simulation_output.recording.arrays import read_all
 from ndx_simulation_output.recording.morphology import Geometry, Section, read_neuroml, sanitized
+from ndx_simulation_output.storage.reading import wrap_array
 from ndx_simulation_output.storage.sources import open_source
 
 _FULL_NAME = "full_name"
@@ -74,7 +75,7 @@ def _values(dataset: h5py.Dataset, notes: list[str]) -> LazyArray | None:
         # h5py reads bit fields as integers.
         values: Any = np.asarray(dataset[()]).astype(bool)
         return np.asarray(values)
-    return dataset  # type: ignore[no-any-return]
+    return wrap_array(dataset) if dataset.dtype.isnative else dataset
 
 
 _ROOT = "results"

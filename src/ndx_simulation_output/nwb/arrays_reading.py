@@ -180,7 +180,7 @@ def _series_unit(attributes: Mapping[str, Any]) -> str:
 
 
 def _grows(values: Any) -> bool:
-    maxshape = getattr(values, "maxshape", None) or (0,)
+    maxshape = getattr(getattr(values, "dataset", values), "maxshape", None) or (0,)
     return maxshape[0] is None
 
 

@@ -39,6 +39,7 @@ from ndx_simulation_output.recording.array_groups import (
 )
 from ndx_simulation_output.recording.arrays import LazyArrayBase
 from ndx_simulation_output.recording.json_values import to_json
+from ndx_simulation_output.storage.reading import wrap_array
 from ndx_simulation_output.storage.sources import open_source
 
 _ROOTS = ("RawData", "Raw_datas")
@@ -228,7 +229,7 @@ def _axis_index(name: str, node: h5py.Dataset, attributes: Mapping[str, Any]) ->
 def _read_array(
     name: str, node: h5py.Dataset, values: LazyArray, attributes: Mapping[str, Any]
 ) -> ArrayWithAxes:
-    kind = get_text(attributes, "data_type", "type")
+    kind, values = get_text(attributes, "data_type", "type"), wrap_array(values)
     described = _ARRAY_ATTRIBUTES
     if "data_type" in attributes and kind not in _LOGS:
         # Since PyMoDAQ 4.0, only logs use both; for other arrays, ``type`` is an extra attribute.

@@ -382,6 +382,9 @@ class FileVersion:
         """Return the version of the file of a dataset, or None if it is writable or not local."""
         if not isinstance(dataset.id, h5py.h5d.DatasetID):  # Such as those of LINDI.
             return None
+        if not dataset:
+            msg = "the file of a dataset is closed: it cannot be read; open it again"
+            raise SourceError(msg)
         with hdf5_lock:
             file = h5py.h5i.get_file_id(dataset.id)
             is_local = file.get_access_plist().get_driver() == h5py.h5fd.SEC2

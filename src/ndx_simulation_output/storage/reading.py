@@ -46,12 +46,11 @@ from ndx_simulation_output.storage.raw_files import (
 def wrap_array(array: LazyArray) -> LazyArray:
     """Return an array that is read by numpy indexing, and fast if it is in a file.
 
-    Datasets of HDF5 with the dimensions (time, column), or time alone, become an
-    :class:`HDF5Array`, arrays of Zarr a :class:`ZarrArray`, and those of other libraries an
-    :class:`OtherArray`.
+    Numbers in datasets of HDF5 become an :class:`HDF5Array`, arrays of Zarr a :class:`ZarrArray`,
+    and those of other libraries an :class:`OtherArray`.
     """
     if is_hdf5(array):
-        return HDF5Array(array) if len(array.shape) in {1, 2} else array
+        return HDF5Array(array) if array.shape and array.dtype.kind in "biufc" else array
     if isinstance(array, (np.ndarray, LazyArrayBase)):
         return array
     if not (hasattr(array, "oindex") and hasattr(array, "store")):
@@ -126,7 +125,8 @@ class HDF5Array(LazyArrayBase):
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
         """Read rows and columns."""
-        if not (isinstance(key, tuple) and len(key) == 2 and all(map(is_ascending, key))):
+        is_pair = isinstance(key, tuple) and len(key) == 2 == len(self.shape)
+        if not (is_pair and all(map(is_ascending, key))):
             return self._read_with_h5py(key)
         rows, columns = map(_range, key, self.shape)
         if columns.step == 1:
