@@ -38,7 +38,6 @@ if __name__ == "__main__":
 
 from ndx_simulation_output.errors import SimulationOutputError
 from tests.fuzzing.inputs import KINDS, Kind
-from tests.fuzzing.mutations import mutate
 from tests.fuzzing.operations import OPERATIONS, Given, NotClearError, WrongError
 
 OUTCOMES = ("right", "refused clearly", "traceback", "signal", "hang", "wrong")
@@ -78,10 +77,15 @@ class Case:
         random = Random(self.name)  # noqa: S311 - to repeat it, not to hide it
         shutil.copytree(undamaged, self.directory, dirs_exist_ok=True)
         victim = random.choice(_victims(self.kind, self.directory))
-        how = mutate(victim, random) if self.number else "undamaged"
-        self.mutation = f"{victim.relative_to(self.directory)}: {how}"
-        self.save()
-        given = Given(self.directory / self.kind.source, self.kind.options)
+
+        def damage() -> None:
+            how = self.kind.damage(victim, random) if self.number else "undamaged"
+            self.mutation = f"{victim.relative_to(self.directory)}: {how}"
+            self.save()
+
+        given = Given(self.directory / self.kind.source, self.kind.options, damage)
+        if not self.kind.is_damaged_later:
+            damage()
         names = list(self.kind.operations)
         if not every and len(names) > 2:
             names = [names[0], random.choice(names[1:])]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import h5py
@@ -16,6 +17,7 @@ from scipy.io import savemat
 
 from ndx_simulation_output import StorageOptions, convert
 from tests.compatibility.packing import GOLDEN, unpack
+from tests.fuzzing.mutations import mutate, overwrite, refer_elsewhere
 from tests.pymodaq.making import make_array, make_file, make_group
 from tests.sonata.making import SESSION, ecp, report, spikes
 
@@ -26,7 +28,10 @@ CELLS = {"cells": (4, 1, 9), "counts": (3, 1, 2), "rows": 40, "time": (0.0, 4.0,
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of input: ``make`` writes ``source`` to a directory; one of ``victims`` is damaged."""
+    """A kind of input: ``make`` writes ``source`` to a directory; one of ``victims`` is damaged.
+
+    ``damage`` is how; ``is_damaged_later`` lets the operations do it at some moment.
+    """
 
     name: str
     make: Callable[[Path], object]
@@ -34,6 +39,8 @@ class Kind:
     operations: tuple[str, ...]
     victims: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
+    damage: Callable[[Path, Random], str] = mutate
+    is_damaged_later: bool = False
 
 
 def _sonata(file: str, **storage: object) -> Callable[[Path], object]:
@@ -46,6 +53,12 @@ def _sonata(file: str, **storage: object) -> Callable[[Path], object]:
     chosen = files[file]
     if storage:
         chosen.storage |= {name: storage for name in chosen.datasets if name.endswith("data")}
+    return lambda directory: chosen.write(directory / "source.h5")
+
+
+def _long(**storage: object) -> Callable[[Path], object]:
+    chosen = report(**CELLS | {"rows": 20_000, "time": (0.0, 2000.0, 0.1)})
+    chosen.storage["report/pop/data"] = storage
     return lambda directory: chosen.write(directory / "source.h5")
 
 
@@ -236,6 +249,27 @@ KINDS = (
     Kind("ANNarchy monitor .npy", _monitors(".npy"), "source.npy", ("monitors",)),
     Kind("ANNarchy monitor HDF5", _monitors(".h5"), _H5, ("monitors",)),
     Kind("metadata", _metadata, "source.yaml", ("metadata",)),
+    *(
+        Kind(
+            f"{name} of an open file",
+            make,
+            source,
+            ("change",),
+            "",
+            {},
+            overwrite,
+            is_damaged_later=True,
+        )
+        for name, make, source in (
+            ("compressed data", _long(chunks=(500, 3), compression="gzip"), _H5),
+        )
+    ),
+    Kind("NWB on a server", _converted(), _NWB_FILE, ("serve",)),
+    Kind(
+        "NWB that changes on a server", _converted(), _NWB_FILE, ("serve",), is_damaged_later=True
+    ),
+    Kind("SONATA that refers elsewhere", _sonata("bbp"), _H5, ("refer",), "", {}, refer_elsewhere),
+    Kind("NWB that refers elsewhere", _converted(), _NWB_FILE, ("refer",), "", {}, refer_elsewhere),
 )
 """Every kind of file, in the order of the table."""
 

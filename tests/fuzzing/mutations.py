@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import pickle
 import re
 import zipfile
@@ -14,7 +15,10 @@ import h5py
 import numpy as np
 from ruamel.yaml import YAML
 
-__all__ = ["mutate"]
+__all__ = ["SECRET", "mutate", "overwrite", "refer_elsewhere"]
+
+SECRET = b"nobody else may read this"
+"""The content of the file elsewhere to which ``refer_elsewhere`` refers."""
 
 _SIGNATURES = re.compile(
     rb"\x89HDF|OHDR|OCHK|TREE|SNOD|HEAP|GCOL|FRHP|FHDB|FHIB|BTHD|BTLF|FADB|EAHD|FAHD|"
@@ -417,3 +421,62 @@ _STRUCTURAL: dict[str, Callable[[Path, Random], str]] = {
     "zip": _mutate_zip,
     "text": _mutate_text,
 }
+
+
+# What happens to a file while others use it, and what a hostile file refers to
+
+
+def overwrite(path: Path, random: Random) -> str:
+    """Change a file in place, or put another one in its place, as a program that writes it does."""
+    data = path.read_bytes()
+    how = random.choice(["cut", "shorter", "replace", "bytes"])
+    size = random.randrange(len(data))
+    if how == "cut":
+        os.truncate(path, size)
+    elif how == "shorter":
+        path.write_bytes(data[:size])
+    elif how == "replace":
+        path.with_suffix(".new").write_bytes(data[:size])
+        path.with_suffix(".new").replace(path)
+    else:
+        with path.open("r+b") as file:
+            file.seek(size)
+            file.write(random.randbytes(min(16, len(data) - size)))
+    return f"{how} at {size}"
+
+
+def refer_elsewhere(path: Path, random: Random) -> str:
+    """Let a dataset or a group be in a file of another folder, or cost more than the file."""
+    elsewhere = path.parent.parent / "elsewhere"
+    elsewhere.mkdir(exist_ok=True)
+    (elsewhere / "text").write_bytes(SECRET * 40)
+    with h5py.File(elsewhere / "other.h5", "w") as other:
+        other["secret"] = np.frombuffer(SECRET * 40, np.uint8).astype(np.float32)
+    with h5py.File(path, "r+") as file:
+        names: list[str] = []
+        file.visititems(lambda name, node: names.append(name) if hasattr(node, "dtype") else None)
+        name = random.choice(names)
+        how = random.choice(["external link", "external storage", "virtual", "unstored", "links"])
+        shape, dtype = file[name].shape, file[name].dtype
+        attributes = dict(file[name].attrs)
+        del file[name]
+        if how == "external link":
+            file[name] = h5py.ExternalLink(str(elsewhere / "other.h5"), "/secret")
+        elif how == "external storage":
+            size = int(np.prod(shape)) * dtype.itemsize
+            stored = [(str(elsewhere / "text"), 0, size)]
+            file.create_dataset(name, shape, dtype, external=stored)
+        elif how == "virtual":
+            layout = h5py.VirtualLayout((1000,), dtype)
+            layout[:] = h5py.VirtualSource(elsewhere / "other.h5", "secret", (1000,))
+            file.create_virtual_dataset(name, layout)
+        elif how == "unstored":
+            huge = (random.choice([2**31, 2**40]), *shape[1:])
+            file.create_dataset(name, huge, dtype, chunks=tuple(min(8, part) for part in huge))
+        else:
+            for number in range(3000):
+                file[f"{name.rpartition('/')[0] or '/'}/{number}"] = file["/"]
+            return f"3000 links beside {name}"
+        if how != "external link":
+            file[name].attrs.update(attributes)
+    return f"{how} for {name}"

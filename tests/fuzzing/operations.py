@@ -22,7 +22,9 @@ from ndx_simulation_output.storage.reading import HDF5Array
 from ndx_simulation_output.viewer.page import Page
 from ndx_simulation_output.viewer.session import Downloads, Session, ViewedFile
 from ndx_simulation_output.viewer.tree import open_hdf5, read_children, read_node
+from tests.fuzzing.mutations import SECRET
 from tests.sonata.making import SESSION
+from tests.web_server import Server
 
 __all__ = ["OPERATIONS", "Given", "NotClearError", "WrongError"]
 
@@ -40,10 +42,11 @@ class NotClearError(Exception):
 
 @dataclass(frozen=True)
 class Given:
-    """A source, and the options of ``open_output`` that it needs."""
+    """A source, the options of ``open_output`` that it needs, and a function that damages it."""
 
     source: Path
     options: Mapping[str, Any] = field(default_factory=dict)
+    damage: Callable[[], object] = lambda: None
 
     def open(self) -> SimulationOutput:
         """Open it."""
@@ -263,6 +266,58 @@ def _metadata(given: Given, place: Path) -> None:
     convert(given.source.with_name("v.h5"), place / "target.nwb", metadata=given.source)
 
 
+def _change(given: Given, place: Path) -> None:
+    """Change an open file: what is read is as before or as after, or an error says so."""
+    del place
+    with given.open() as output:
+        _check_changing(given, output)
+
+
+def _serve(given: Given, place: Path) -> None:
+    """Read from a web server, and compare with what h5py reads of the bytes of the file."""
+    del place
+    with (
+        Server(given.source.parent).running() as server,
+        open_output(server.url(given.source.name)) as output,
+    ):
+        _check_changing(given, output)
+
+
+def _check_changing(given: Given, output: SimulationOutput) -> None:
+    arrays = list(_arrays_in(output))
+    names = [array.dataset.name for array in arrays]
+    before = _read_with_h5py(given.source, names)
+    for array in arrays:
+        array[:1]
+    given.damage()
+    after = _read_with_h5py(given.source, names)
+    for array in arrays:
+        found, name = np.asarray(array[...]), array.dataset.name
+        known = [values[name] for values in (before, after) if name in values]
+        if not any(np.array_equal(found, values, equal_nan=True) for values in known):
+            msg = f"{name} is neither as before nor as after the change"
+            raise WrongError(msg)
+
+
+def _read_with_h5py(path: Path, names: list[str]) -> dict[str, Any]:
+    values = {}
+    with contextlib.suppress(OSError), h5py.File(io.BytesIO(path.read_bytes()), "r") as file:
+        for name in names:
+            with contextlib.suppress(OSError, RuntimeError, KeyError, TypeError, ValueError):
+                values[name] = file[name][()]
+    return values
+
+
+def _refer(given: Given, place: Path) -> None:
+    """Convert and export; nothing of a file elsewhere may get into the results."""
+    _converted(given, place / "target.nwb")
+    _run("export", place / "target.nwb", place / "sonata")
+    for path in place.rglob("*"):
+        if path.is_file() and SECRET in path.read_bytes():
+            msg = f"{path.name} has the contents of another file"
+            raise WrongError(msg)
+
+
 def _run(*arguments: object, failing: int | None = None) -> None:
     """Run a command; raise NotClearError if its error is not a line."""
     out, errors = io.StringIO(), io.StringIO()
@@ -295,6 +350,9 @@ OPERATIONS: dict[str, Callable[[Given, Path], None]] = {
     "export": _export,
     "export_state": _export_state,
     "recover": _recover,
+    "change": _change,
+    "serve": _serve,
+    "refer": _refer,
     "parameters": _parameters,
     "monitors": _monitors,
     "metadata": _metadata,
