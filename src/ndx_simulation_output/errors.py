@@ -136,6 +136,7 @@ class UnitWarning(SimulationOutputWarning):
 DAMAGE = (OSError, RuntimeError, EOFError, MemoryError, BufferError, UnicodeError)
 """What reading damaged data raises, but a wrong index does not."""
 
+_OF_FILES = (SourceError, ShapeMismatchError, RecordingError, ExportError, MetadataError)
 _MOST_CHARACTERS = 400
 
 # Path shortens // to /.
@@ -175,7 +176,7 @@ def file_errors(*paths: object) -> Iterator[None]:
     try:
         with source_errors(f"{files} cannot be read"):
             yield
-    except (SourceError, ShapeMismatchError, RecordingError) as error:
+    except _OF_FILES as error:
         is_named = any(PurePath(name_of(path)).name in str(error) for path in paths)
         if is_named and not isinstance(error, RecordingError):
             raise

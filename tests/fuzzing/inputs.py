@@ -223,7 +223,7 @@ KINDS = (
     Kind("NWB, contiguous", _converted(), _NWB_FILE, _NWB),
     Kind("NWB, gzip", _converted(compression="gzip"), _NWB_FILE, _NWB),
     Kind("NWB, quantized", _converted(quantize="0.01mV"), _NWB_FILE, _NWB),
-    Kind("NWB, linked", _linked, _NWB_FILE, _NWB, "*.*"),
+    Kind("NWB, linked", _linked, _NWB_FILE, _NWB, "[sv]*.*"),
     Kind("NWB, merged", _golden("sonata", "sonata_merged.nwb"), _NWB_FILE, _NWB),
     Kind("NWB, units only", _units_only, _NWB_FILE, _NWB),
     Kind("NWB, network state", _golden("annarchy", "annarchy_state.nwb"), _NWB_FILE, _STATE),
@@ -261,6 +261,7 @@ KINDS = (
             is_damaged_later=True,
         )
         for name, make, source in (
+            ("contiguous data", _long(), _H5),
             ("compressed data", _long(chunks=(500, 3), compression="gzip"), _H5),
         )
     ),

@@ -15,7 +15,12 @@ from pynwb import NWBFile
 from pynwb.file import Subject
 from ruamel.yaml import YAML
 
-from ndx_simulation_output.errors import MetadataError, SimulationOutputWarning, source_errors
+from ndx_simulation_output.errors import (
+    MetadataError,
+    SimulationOutputWarning,
+    file_errors,
+    source_errors,
+)
 from ndx_simulation_output.nwb.types import Compartments, SimulationMetaData
 from ndx_simulation_output.recording import Run
 from ndx_simulation_output.recording.ids import storable_text
@@ -69,9 +74,10 @@ def read_metadata(
     of these classes. Dates may be ISO text. If ``starts_now``, ``session_start_time`` defaults to
     the current time.
     """
-    content = {} if source is None else source
-    if not isinstance(content, Mapping):
-        content = _load(Path(content))
+    if isinstance(source, (str, Path)):
+        with file_errors(source):
+            return read_metadata(_load(Path(source)), starts_now=starts_now)
+    content = source or {}
     if unknown := [str(key) for key in content if key not in _SECTIONS]:
         msg = f"metadata has the sections {', '.join(unknown)}; expected {', '.join(_SECTIONS)}"
         raise MetadataError(msg)

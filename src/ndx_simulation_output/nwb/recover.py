@@ -46,6 +46,9 @@ from ndx_simulation_output.storage.sources import check_source
 __all__ = ["Recovered", "RecoveredReport", "recover"]
 
 
+_NOT_OF_THE_SYSTEM = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+
+
 @dataclass(frozen=True)
 class RecoveredReport:
     """The number of time steps of a recovered report, and the time of the last (s) if any."""
@@ -184,7 +187,9 @@ def _complete(file: h5py.File, partial: Path, target: Path) -> Recovered:
         count = len(nwbfile.units.spike_times.data)
         notes.append("the stream was complete, but its file was not renamed yet")
     elif spikes:
-        write_units(io, nwbfile, spikes)
+        # Errors of the operating system are those of writing.
+        with source_errors(f"{partial} cannot be recovered", caught=_NOT_OF_THE_SYSTEM):
+            write_units(io, nwbfile, spikes)
     return Recovered(target, reports, count, tuple(notes))
 
 

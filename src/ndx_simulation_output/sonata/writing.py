@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -120,10 +121,11 @@ def write(
     check_local(directory)
     # Data of float64 may be written as float32.
     check_space(next(iter(plan)), total // 2 if dtype == "float32" else total)
-    with write_errors(directory):
-        directory.mkdir(parents=True, exist_ok=True)
     written.files += [*plan, *texts]
-    with atomic_files(written.files, overwrite=overwrite) as temporaries:
+    with (
+        _created(directory),
+        atomic_files(written.files, overwrite=overwrite) as temporaries,
+    ):
         for (path, recordings), temporary in zip(plan.items(), temporaries, strict=False):
             with write_errors(path), hdf5_file(temporary) as file:
                 for recording in recordings:
@@ -132,6 +134,21 @@ def write(
             with write_errors(path):
                 temporary.write_text(text, encoding="utf-8")
     return written
+
+
+@contextmanager
+def _created(directory: Path) -> Iterator[None]:
+    """Create a directory; remove a new one again if the block raises."""
+    is_new = not directory.exists()
+    with write_errors(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            if is_new:
+                directory.rmdir()
+        raise
 
 
 def _not_in_sonata(output: SimulationOutput) -> Iterator[str]:
