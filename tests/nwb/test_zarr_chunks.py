@@ -209,6 +209,18 @@ class TestChanged:
             with pytest.raises(SourceError, match="has lost the chunk acquisition/v/data"):
                 output["v"].get_traces()
 
+    @pytest.mark.parametrize("content", ["", "{", "[]", None])
+    def test_an_array_whose_metadata_are_damaged(self, store, content):
+        path = store / "acquisition/v/data" / ("zarr.json" if OF_ZARR_3 else ".zarray")
+        with open_output(store) as output:
+            lazy = output["v"].to_dask()
+            path.unlink() if content is None else path.write_text(content)
+
+            with pytest.raises(
+                SourceError, match=r"run\.nwb\.zarr cannot be read: acquisition/v/da"
+            ):
+                lazy.compute()
+
     def test_a_dask_array_is_small_to_send_and_keeps_no_file_open(self, store):
         with open_output(store) as output:
             data = output["v"].data

@@ -21,7 +21,12 @@ from typing import Any
 import numpy as np
 import zarr
 
-from ndx_simulation_output.errors import SimulationOutputWarning, SourceError, WriteError
+from ndx_simulation_output.errors import (
+    SimulationOutputWarning,
+    SourceError,
+    WriteError,
+    source_errors,
+)
 from ndx_simulation_output.remote import RemoteFolder
 
 IS_ZARR_3 = int(zarr.__version__.partition(".")[0]) >= 3
@@ -508,7 +513,7 @@ def open_chunks(source: LocalSource | RemoteSource) -> Any:
 @lru_cache(16)
 def open_array(source: LocalSource | RemoteSource, name: str) -> Any:
     """Return an array of a store."""
-    with source.reading(f"{name}/0"):
+    with source_errors(f"{source.path} cannot be read: {name}"), source.reading(f"{name}/0"):
         return zarr.open_array(open_chunks(source), path=name, mode="r")
 
 
