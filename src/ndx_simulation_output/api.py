@@ -132,14 +132,15 @@ def open_output(
         found = (open_folder if is_store else open_url)(path, storage_options)
         return reader.read(found, trust=trust)
     paths = _as_list(path)
-    with _errors_of(paths), ExitStack() as stack:
-        for item in paths:
-            stack.enter_context(pause_writer(existing(item)))
-        nwb_files = [item for item in paths if reader.is_nwb(Path(item))]
-        if nwb_files:
-            _refuse_options(nwb_files[0], options)
-            return reader.read_merged([Path(item) for item in paths], trust=trust)
-    return read_source(paths, trust=trust, **options)
+    with _errors_of(paths):
+        with ExitStack() as stack:
+            for item in paths:
+                stack.enter_context(pause_writer(existing(item)))
+            nwb_files = [item for item in paths if reader.is_nwb(Path(item))]
+            if nwb_files:
+                _refuse_options(nwb_files[0], options)
+                return reader.read_merged([Path(item) for item in paths], trust=trust)
+        return read_source(paths, trust=trust, **options)
 
 
 def existing(path: str | Path) -> Path:
