@@ -154,12 +154,12 @@ def source_errors(
     """Convert what libraries raise while they read a source to an error of ``kind``.
 
     ``failing`` begins its message, such as ``v.h5 cannot be read``; it may be a function, which is
-    called only for an error. Errors of this package, warnings, and missing libraries are not
+    called only for an error. Errors of this package, warnings, missing libraries and names are not
     converted, and neither are those of functions of the caller in ``callers_errors``.
     """
     try:
         yield
-    except (SimulationOutputError, Warning, ImportError):
+    except (SimulationOutputError, Warning, ImportError, NameError):
         raise
     except caught as error:
         if getattr(error, "is_of_caller", False):

@@ -90,7 +90,7 @@ def test_notes_name_files_without_the_directories_of_this_machine(tmp_path):
     convert(SimulationOutput(notes=notes), tmp_path / "run.nwb", metadata=SESSION)
 
     assert _stored(tmp_path / "run.nwb") == (
-        "left out: v.h5, as in w.h5 or 'x.h5'\ngone/z.h5 does not exist\n" + notes[2] + "\n? and ?"
+        "left out: v.h5, as in w.h5 or 'x.h5'\ngone/z.h5 does not exist\n" + notes[2] + "\nand ?"
     )
 
 

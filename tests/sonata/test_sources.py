@@ -876,7 +876,7 @@ def test_names_that_nwb_changes_stay_unique_and_come_back(tmp_path: Path) -> Non
         with h5py.File(path) as file:
             if "report" in file:
                 values[path.stem] = file["report/pop/data"][0, 0]
-    assert values == {"a_b": 0, "a:b": 1, "a_b_2": 2, "lfp": 3, "arrays": 4}
+    assert values == {"a_b": 0, "a_b_3": 1, "a_b_2": 2, "lfp": 3, "arrays": 4}
 
 
 def test_two_reports_of_one_name_and_population_are_refused(tmp_path: Path) -> None:

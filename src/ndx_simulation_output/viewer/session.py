@@ -163,6 +163,8 @@ class Session:
         try:
             yield
         except (SimulationOutputError, OSError, KeyError) as error:
+            if not isinstance(error.__cause__, (SimulationOutputError, OSError, type(None))):
+                traceback.print_exc()  # The page shows one line of what a library raised.
             text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
             self.show_message(text, kind="error")
         except Exception as error:  # noqa: BLE001 - otherwise the page stops responding
