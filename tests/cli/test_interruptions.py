@@ -1,63 +1,130 @@
 """A command that a signal ends leaves nothing half-written, says so in one line, and its status."""
 
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from ndx_simulation_output import convert, export_sonata, open_output
+from ndx_simulation_output.files import target_of_partial
 from tests.nwb.test_stream import SESSION
 from tests.sonata.making import report
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no signals")
 
-_SECONDS = 60
-_RUN = """
-import signal, sys
+_SERVER = """
+import json, os, signal, sys, time
+from ndx_simulation_output import files
 from ndx_simulation_output.cli import main
-signal.signal(signal.SIGINT, signal.default_int_handler)  # Jobs in the background ignore it.
-main(sys.argv[1:])
-"""
-_SLOW = """
-import time
 from ndx_simulation_output.storage.partitions import Region
-read = Region.read
-def slowly(*words):
+
+def ahead(method, before):
+    return lambda *words: (before(), method(*words))[1]
+
+def read_slowly():
     print("reading", flush=True)
     time.sleep(0.2)
-    return read(*words)
-Region.read = slowly
+
+def count():
+    global moments
+    moments += 1
+    if moments == last:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def notice(event, words):
+    if event == "open" or event.startswith(("os.", "shutil.")):
+        if any("run.nwb" in str(word) for word in words):
+            count()
+
+for line in sys.stdin:
+    directory, words, last = json.loads(line)
+    if child := os.fork():
+        print("status", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+        continue
+    signal.alarm(120)  # Nothing hangs.
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # Jobs in the background ignore it.
+    os.chdir(directory)
+    print(os.getpid(), flush=True)
+    if last is None:
+        Region.read = ahead(Region.read, read_slowly)
+        main(words)
+    moments = 0
+    Region.read = ahead(Region.read, count)
+    files.FileObject.store = ahead(files.FileObject.store, count)
+    sys.addaudithook(notice)
+    try:
+        main(words)
+    finally:
+        print("moments", moments, flush=True)
 """
-"""Report each piece that is read, and take as long for it as if the file were large."""
+"""Fork a process for each command, so that libraries are imported once.
+
+With a number, kill the process at this moment: before it reads, writes, creates, renames or
+removes something. Otherwise report each piece that is read, and take as long for it as if the file
+were large.
+"""
 
 
-def started(directory: Path, *words: str, before: str = "") -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", before + _RUN, *words]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, cwd=directory, start_new_session=True, **pipes)
+class Commands:
+    """Run commands one after another."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", _SERVER]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self.server = subprocess.Popen(
+            command, stderr=subprocess.STDOUT, start_new_session=True, **pipes
+        )
+
+    def start(self, directory: Path, words: list[str], last: int | None = None) -> None:
+        print(json.dumps([str(directory), words, last]), file=self.server.stdin, flush=True)
+        self.process = int(self.line())
+
+    def line(self) -> str:
+        """Return the next line that is not the warning of each conversion."""
+        assert self.server.stdout is not None
+        lines = iter(self.server.stdout.readline, "")
+        return next(line for line in lines if "session_start_time" not in line).rstrip("\n")
+
+    def end(self, *signals: int) -> tuple[int, str]:
+        """Send signals; return the exit status and the other lines that were printed."""
+        for number in signals:
+            os.kill(self.process, number)
+            time.sleep(0.05)
+        lines = []
+        while not (line := self.line()).startswith("status "):
+            lines += [line] if line not in ("", "reading") else []
+        return int(line.split()[1]), "\n".join(lines)
+
+    def run(self, directory: Path, words: list[str], last: int | None = None) -> tuple[int, str]:
+        self.start(directory, words, last)
+        return self.end()
 
 
-def ended(process: subprocess.Popen[str], *signals: int) -> tuple[int, str]:
-    """Send signals; return the exit status and what was printed, without other warnings."""
-    for number in signals:
-        process.send_signal(number)
-        time.sleep(0.05)
-    _, errors = process.communicate(timeout=_SECONDS)
-    kept = [line for line in errors.splitlines() if "session_start_time" not in line]
-    return process.returncode, "\n".join(kept)
+@pytest.fixture(scope="module")
+def commands() -> Iterator[Commands]:
+    commands = Commands()
+    with commands.server:
+        yield commands
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory) -> Path:
-    """A run and its NWB file, in several pieces, and results of before."""
+    """A run in several pieces, and results of another run."""
     place = tmp_path_factory.mktemp("run")
-    report(range(400), [5] * 400, rows=3000, time=(0.0, 300.0, 0.1)).write(place / "v.h5")
-    convert(place / "v.h5", place / "run.nwb", metadata=SESSION)
+    run = {"cells": range(400), "counts": [5] * 400, "rows": 700, "time": (0.0, 70.0, 0.1)}
+    report(**run).write(place / "v.h5")
+    report(data=np.full((3, 3), -1, np.float32)).write(place / "old.h5")
+    for target in ("run.nwb", "run.nwb.zarr"):
+        convert(place / "old.h5", place / target, metadata=SESSION)
     export_sonata(place / "run.nwb", place / "sonata")
     return place
 
@@ -71,38 +138,68 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize(("number", "words"), COMMANDS)
-def test_an_interrupted_command_leaves_what_was_there(number, words, source, tmp_path):
+def test_an_interrupted_command_leaves_what_was_there(number, words, commands, source, tmp_path):
     shutil.copytree(source, tmp_path, dirs_exist_ok=True)
     before = contents(tmp_path)
 
-    process = started(tmp_path, *words.split(), before=_SLOW)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "reading\n"
-    status, errors = ended(process, number, number, number)
+    commands.start(tmp_path, words.split())
+    assert commands.line() == "reading"
+    status = commands.end(number, number, number)
 
-    assert (status, errors) == (128 + number, f"interrupted by {signal.Signals(number).name}")
+    assert status == (128 + number, f"interrupted by {signal.Signals(number).name}")
     assert contents(tmp_path) == before
 
 
-def test_the_viewer_ends_at_a_signal(source):
+@pytest.mark.parametrize(
+    "words", ["run.nwb", "run.nwb --compression gzip", "run.nwb.zarr --compression none"]
+)
+def test_a_killed_command_leaves_the_old_target_or_the_new_one(words, commands, source, tmp_path):
+    words = ["convert", "v.h5", *words.split(), "--overwrite"]
+    target = tmp_path / words[2]
+
+    def held(target: Path) -> list[Any]:
+        with open_output(target) as output:
+            (report,) = output.reports
+            return [report.name, report.data[-3:, -3:].tolist()]
+
+    def run(last: int) -> tuple[tuple[int, str], list[Any]]:
+        """Return what the command printed, and what the target holds then."""
+        shutil.rmtree(tmp_path)
+        shutil.copytree(source, tmp_path)
+        ended = commands.run(tmp_path, words, last)
+        names = {path.name for path in tmp_path.iterdir() if not target_of_partial(path)}
+        assert names == {path.name for path in source.iterdir()}
+        return ended, held(target)
+
+    old = held(source / target.name)
+    (status, printed), new = run(0)
+    assert (status, old[0], new[0]) == (0, "old", "v")
+    count = int(printed.split()[-1])
+
+    moments = [*range(1, count - 1, -(-count // 3)), count - 1, count]
+    found = [run(last) for last in moments]
+
+    assert [ended for ended, _ in found] == [(-signal.SIGKILL, "")] * len(moments)
+    assert all(value in (old, new) for _, value in found)
+    assert found[0][1] == old
+
+
+def test_the_viewer_ends_at_a_signal(commands, source):
     pytest.importorskip("bokeh")
-    process = started(source, "view", "run.nwb", "--no-browser")
-    assert process.stdout is not None
-    assert process.stdout.readline().startswith("open http")
+    commands.start(source, ["view", "run.nwb", "--no-browser"])
+    assert commands.line().startswith("open http")
 
-    assert ended(process, signal.SIGTERM) == (143, "interrupted by SIGTERM")
+    assert commands.end(signal.SIGTERM) == (143, "interrupted by SIGTERM")
 
 
-def test_any_name_is_printed_in_one_line(source, tmp_path):
+def test_any_name_is_printed_in_one_line(commands, source, tmp_path):
     name = os.fsdecode(b"v\xff\x1b[31m\nb")
-    shutil.copy(source / "v.h5", tmp_path / f"{name}.h5")
+    shutil.copy(source / "old.h5", tmp_path / f"{name}.h5")
 
-    process = started(tmp_path, "convert", f"{name}.h5", f"{name}.nwb")
-    assert process.communicate(timeout=_SECONDS)[0] == "wrote v\\udcff\\x1b[31m b.nwb\n"
-    assert ended(started(tmp_path, "info", f"no{name}")) == (
-        1,
-        "error: nov\\udcff\\x1b[31m b does not exist",
-    )
+    done = commands.run(tmp_path, ["convert", f"{name}.h5", f"{name}.nwb"])
+    assert done == (0, "wrote v\\udcff\\x1b[31m b.nwb")
+    done = commands.run(tmp_path, ["info", f"no{name}"])
+    assert done == (1, "error: nov\\udcff\\x1b[31m b does not exist")
 
     with open_output(tmp_path / f"{name}.nwb") as output:
         assert [report.name for report in output.reports] == ["v?\x1b[31m\nb"]

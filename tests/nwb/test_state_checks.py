@@ -9,6 +9,7 @@ import numpy as np
 import pynwb
 import pytest
 
+from ndx_simulation_output.errors import SourceError
 from ndx_simulation_output.nwb import checks, writer
 from ndx_simulation_output.nwb.checks import check_file
 from ndx_simulation_output.nwb.metadata import read_metadata
@@ -70,6 +71,12 @@ def found_by(rule: str, path: Path, where: str) -> list[str]:
 
 def test_a_valid_state_has_no_findings(path):
     assert [finding for finding in check_file(path) if "state" in finding.where] == []
+
+
+@pytest.mark.parametrize("name", ["gone.nwb", "null\0.nwb", Path("gone.nwb")])
+def test_a_file_that_does_not_exist_is_an_error(name):
+    with pytest.raises(SourceError, match=f"^{name} does not exist$"):
+        check_file(name)
 
 
 def test_checking_a_file_runs_the_rules(path):

@@ -68,7 +68,7 @@ class Finding:
     message: str
 
 
-def check_file(path: Path, *, trust: bool = False) -> list[Finding]:
+def check_file(path: Path | str, *, trust: bool = False) -> list[Finding]:
     """Check an NWB file against the schema, the rules of this module, and nwbinspector.
 
     ``trust`` is that of ``open_output``.
@@ -79,6 +79,7 @@ def check_file(path: Path, *, trust: bool = False) -> list[Finding]:
         If the file cannot be opened as NWB.
 
     """
+    path = Path(path)
     with file_errors(path):
         check_nwb(path)
         chunks = [Finding(*found) for found in check_store(path)] if path.is_dir() else []
