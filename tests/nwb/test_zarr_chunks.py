@@ -71,6 +71,49 @@ def key_of(chunk: Path, store: Path) -> str:
     return chunk.relative_to(store).as_posix()
 
 
+def declare(store: Path, name: str, shape: list[int], chunks: list[int] | None) -> None:
+    """Change the shape of an array in all metadata of a store."""
+
+    def changed(facts: dict[str, Any]) -> None:
+        facts["shape"] = shape
+        grid = facts if facts["zarr_format"] == 2 else facts["chunk_grid"]["configuration"]
+        key = "chunks" if facts["zarr_format"] == 2 else "chunk_shape"
+        grid[key] = chunks or grid[key]
+
+    for file in (store / ".zmetadata", store / "zarr.json"):
+        if file.exists():
+            whole = json.loads(file.read_text())
+            if file.name == "zarr.json":
+                changed(whole["consolidated_metadata"]["metadata"][name])
+            else:
+                changed(whole["metadata"][f"{name}/.zarray"])
+            file.write_text(json.dumps(whole))
+    for file in (store / name / ".zarray", store / name / "zarr.json"):
+        if file.exists():
+            facts = json.loads(file.read_text())
+            changed(facts)
+            file.write_text(json.dumps(facts))
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "chunks"),
+    [
+        ("acquisition/v/data", [2**40, 8], None),
+        ("acquisition/v/data", [2**40, 8], [2**40, 8]),
+        ("general/simulation/compartments/id", [2**27], None),
+    ],
+)
+def test_a_shape_without_chunks_is_refused(name, shape, chunks, store):
+    declare(store, name, shape, chunks)
+
+    with pytest.raises(SourceError, match=rf"{name} of .* has shape .*--trust"):
+        open_output(store)
+
+    if name.endswith("data"):
+        with open_output(store, trust=True) as output:
+            assert output["v"].data.shape == tuple(shape)
+
+
 def read_all(path: Path) -> None:
     """Read every value that an open output gives."""
     with open_output(path) as output:

@@ -244,6 +244,16 @@ def test_the_counts_of_a_raster_are_those_of_numpy(pairs, shape):
         np.testing.assert_array_equal(found.counts.sum(axis=0), expected)
 
 
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64])
+def test_ids_near_2_to_63_are_in_their_pixels(dtype):
+    spikes = Spikes("net", np.array([0, 2**62, 2**63 - 1], dtype), np.zeros(3))
+
+    found = spike_raster(spikes, shape=(4, 1), start=0.0, stop=1.0)
+
+    assert found.counts.ravel().tolist() == [1, 0, 1, 1]
+    np.testing.assert_array_equal(found.ids, np.arange(5) * 2.0**61)
+
+
 def test_many_spikes_are_counted_only(monkeypatch):
     from ndx_simulation_output.plots import spikes as rasters
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from ndx_simulation_output import StorageOptions, convert, export_sonata, open_output, sonata
+from ndx_simulation_output.annarchy import read_recordings
 from ndx_simulation_output.errors import SourceError, WriteError
 from ndx_simulation_output.nwb.checks import check_file
 from ndx_simulation_output.recording import SimulationOutput
@@ -20,6 +21,7 @@ from tests.sonata.making import SESSION, report
 
 SECRET = b"root:x:0:0:root:/root:/bin/bash\n" * 4
 DATA = "report/pop/data"
+ZSTD, BIT_GROOM, SHUFFLE = 32015, 32022, h5py.h5z.FILTER_SHUFFLE
 MILLIVOLT = {"v": "mV"}
 
 
@@ -77,7 +79,7 @@ def test_files_outside_the_folder_are_not_read(
     with h5py.File("v.h5", "r+") as file:
         way(file, DATA, target)
 
-    with pytest.raises(SourceError, match=rf"{DATA} of .*v\.h5 refers to .*--trust"):
+    with pytest.raises(SourceError, match=rf"{DATA} of .*v\.h5 refers to .*open_output \(--t"):
         open_output("v.h5")
 
     with open_output("v.h5", unit=MILLIVOLT, trust=True) as output:
@@ -166,6 +168,31 @@ def test_virtual_datasets_of_one_file_work(folder: Path) -> None:
         np.testing.assert_array_equal(output.reports[0].data[:, :], expected)
 
 
+@pytest.mark.parametrize("target", [".", "other.h5"])
+def test_a_source_without_the_dataset_is_not_read_as_zeros(target: str, folder: Path) -> None:
+    report().write(folder / "other.h5")
+    with h5py.File(folder / "v.h5", "r+") as file:
+        del file[DATA]
+        layout = h5py.VirtualLayout((3, 3), "<f4")
+        for row, name in enumerate(["report/pop/mapping/time", "absent", "absent"]):
+            layout[row] = h5py.VirtualSource(target, name, (3,))
+        file.create_virtual_dataset(DATA, layout)
+
+    with (
+        open_output(folder / "v.h5", unit=MILLIVOLT) as output,
+        pytest.raises(SourceError, match=f"{DATA} of .* is linked to absent of .*{target}"),
+    ):
+        output.reports[0].data[:, :]
+
+
+def test_a_call_without_trust_does_not_name_it(folder: Path) -> None:
+    with h5py.File(folder / "v.h5", "r+") as file:
+        linked(file, DATA, "../other.h5")
+
+    with pytest.raises(SourceError, match=r"outside the folder of that file$"):
+        read_recordings(folder / "v.h5", dt=1)
+
+
 @pytest.mark.parametrize("names", [["a"], ["a", "b"]])
 def test_a_virtual_dataset_that_contains_itself_does_not_crash_hdf5(
     names: list[str], tmp_path: Path
@@ -200,9 +227,9 @@ def test_nwb_files_are_checked_before_pynwb_follows_their_links(folder: Path) ->
 
 def declared(file: h5py.File, name: str, shape: tuple[int, ...], **options: Any) -> None:
     """Replace a dataset by one without values."""
-    dtype = file[name].dtype
-    del file[name]
-    file.create_dataset(name, shape, dtype, **options)
+    if name in file:
+        options = {"dtype": file.pop(name).dtype, **options}
+    file.create_dataset(name, shape, **options)
 
 
 @pytest.mark.parametrize(
@@ -210,6 +237,7 @@ def declared(file: h5py.File, name: str, shape: tuple[int, ...], **options: Any)
     [
         (DATA, (2**40, 3), {"chunks": (64, 3)}),
         (DATA, (2**40, 3), {}),
+        ("magic", (), {"dtype": "S200000000"}),
         (DATA, (2**40, 3), {"chunks": (64, 3), "compression": "gzip"}),
         ("report/pop/mapping/node_ids", (2**38,), {"chunks": (64,)}),
         ("report/pop/mapping/element_ids", (2**27,), {"chunks": (64,)}),
@@ -237,6 +265,28 @@ def test_a_sparse_report_is_read(tmp_path: Path) -> None:
 
     with open_output(path, unit=MILLIVOLT) as output:
         np.testing.assert_array_equal(output.reports[0].data[[0, -1], 0], [-65, 1])
+
+
+@pytest.mark.parametrize("filters", [(ZSTD,), (BIT_GROOM, SHUFFLE, ZSTD)])
+def test_zeros_that_zstd_compresses_20_000_fold_are_accepted(
+    filters: tuple[int, ...], tmp_path: Path
+) -> None:
+    path = report().write(tmp_path / "v.h5")
+    rows = 2**20
+    with h5py.File(path, "r+") as file:
+        del file[DATA]
+        properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        properties.set_chunk((rows, 3))
+        for number in filters:
+            properties.set_filter(number, h5py.h5z.FLAG_OPTIONAL)
+        space = h5py.h5s.create_simple((200 * rows, 3))
+        name = DATA.encode()
+        data = h5py.h5d.create(file.id, name, h5py.h5t.IEEE_F32LE, space, properties)
+        for chunk in range(200):
+            data.write_direct_chunk((chunk * rows, 0), bytes(3 * 4 * rows // 20_000))
+
+    with open_source(path) as file:
+        assert file[DATA].nbytes > 2**31
 
 
 def zeros(n_bytes: int) -> bytes:

@@ -54,7 +54,7 @@ from ndx_simulation_output.recording import (
 )
 from ndx_simulation_output.recording.ids import free_name
 from ndx_simulation_output.storage.reading import wrap_array
-from ndx_simulation_output.storage.sources import open_source
+from ndx_simulation_output.storage.sources import open_source, without_trust
 
 _SPIKES = ("spike", "axon_spike")
 
@@ -671,7 +671,7 @@ def _saved_variables(
             raise SourceError(msg)
         yield None, variable, _matrix(load_npy(path))
         return
-    with source_errors(f"{path} cannot be read as an HDF5 or .npy file"):
+    with source_errors(f"{path} cannot be read as an HDF5 or .npy file"), without_trust():
         file = stack.enter_context(open_source(path))
     for name, found in file.items():
         members = found.items() if isinstance(found, h5py.Group) else [(None, found)]

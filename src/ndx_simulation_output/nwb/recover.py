@@ -41,7 +41,7 @@ from ndx_simulation_output.storage.journaled import (
     has_journal,
     recover_journaled,
 )
-from ndx_simulation_output.storage.sources import check_source
+from ndx_simulation_output.storage.sources import check_source, without_trust
 
 __all__ = ["Recovered", "RecoveredReport", "recover"]
 
@@ -163,7 +163,8 @@ def _reopen(path: Path, file_object: JournaledFileObject) -> Iterator[h5py.File]
         with source_errors(f"{path} cannot be recovered"):
             file = h5py.File(file_object, "r+", rdcc_nbytes=0)
         with file:
-            check_source(file)
+            with without_trust():
+                check_source(file)
             try:
                 yield file
             finally:

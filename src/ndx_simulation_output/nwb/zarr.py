@@ -114,13 +114,19 @@ def open_store(
 ) -> HDMFIO:
     """Open an NWB file in a Zarr store, of format 2 or 3, for reading.
 
-    Raise SourceError for a symbolic link in it that leads out of the folder of the store, and, when
-    it is followed, for a link or reference to such a store, unless ``trust``.
+    Raise SourceError, unless ``trust``, for a symbolic link in it that leads out of the folder of
+    the store, for arrays that declare far more than is stored, and, when it is followed, for a link
+    or reference to such a store.
     """
     hdmf_zarr = _hdmf_zarr()
     import zarr
 
-    from ndx_simulation_output.storage.zarr_chunks import LocalSource, RemoteSource, open_chunks
+    from ndx_simulation_output.storage.zarr_chunks import (
+        LocalSource,
+        RemoteSource,
+        check_declared,
+        open_chunks,
+    )
 
     if isinstance(path, RemoteFolder):
         is_format_2 = path.read(".zmetadata") is not None
@@ -144,6 +150,7 @@ def open_store(
             return io
         if not trust:
             _check_symbolic_links(path)
+            check_declared(path)
         store = open_chunks(LocalSource.of(path))
         io = getattr(hdmf_zarr, name)(path=store, mode="r", manager=manager)
         if not trust:

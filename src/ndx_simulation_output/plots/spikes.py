@@ -106,7 +106,9 @@ def spike_raster(
     all_ids, all_times, n_spikes = [spikes.node_ids[:0]], [np.zeros(0)], 0
     for block_ids, times in _select(spikes, cells, first, last):
         x = np.minimum((times - first) / (last - first) * width, width - 1).astype(np.int64)
-        y = (block_ids.astype(np.int64) - lowest) * height // (end - lowest)
+        # Products of integers would overflow for ids near 2**63.
+        y = (block_ids.astype(np.int64) - lowest) * float(height) / (end - lowest)
+        y = np.minimum(y, height - 1).astype(np.int64)
         counts += np.bincount(y * width + x, minlength=len(counts))
         n_spikes += len(block_ids)
         if n_spikes <= most_points:
@@ -115,7 +117,7 @@ def spike_raster(
     are_few = n_spikes <= most_points
     return Raster(
         counts.reshape(height, width),
-        lowest + (end - lowest) * np.arange(height + 1) / height,
+        lowest + (end - lowest) * np.arange(height + 1.0) / height,
         np.linspace(first, last, width + 1),
         np.concatenate(all_ids) if are_few else None,
         np.concatenate(all_times) if are_few else None,

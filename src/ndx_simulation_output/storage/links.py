@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,11 +83,22 @@ def _linkable_columns(source: LazyArray) -> tuple[h5py.Dataset | None, list[Span
 def linked_reader(dataset: h5py.Dataset) -> DatasetReader:
     """Return a reader of a virtual dataset, which reads its source directly if possible."""
     maps = dataset.virtual_sources()
-    names = dict.fromkeys(found.file_name for found in maps)
-    paths = [_source_path(dataset, next(numbered(name))) for name in names if name != "."]
+    inner: dict[str, set[str]] = {}
+    for found in maps:
+        inner.setdefault(found.file_name, set()).add(next(numbered(found.dset_name)))
+    paths = {name: _source_path(dataset, next(numbered(name))) for name in inner if name != "."}
     if paths and _has_one_source(maps, dataset) and dataset.file.mode == "r":
         shift = maps[0].src_space.get_select_bounds()[0][-1]
-        return _LinkedReader(dataset, paths[0], _unescaped(maps[0].dset_name), shift)
+        path = next(iter(paths.values()))
+        return _LinkedReader(dataset, path, _unescaped(maps[0].dset_name), shift)
+    for name, datasets in inner.items():
+        own = name == "."
+        with nullcontext(dataset.file) if own else h5py.File(paths[name], "r") as file:
+            # HDF5 would read the fill value.
+            missing = next((found for found in sorted(datasets) if found not in file), None)
+        if missing is not None:
+            msg = f"{place_in_file(dataset)} is linked to {missing} of {paths.get(name, name)}, "
+            raise SourceError(msg + "which does not exist")
     return H5pyReader(dataset)
 
 

@@ -6,8 +6,8 @@ files that it refers to, before anything else reads it.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, nullcontext, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from graphlib import CycleError, TopologicalSorter
@@ -29,23 +29,28 @@ CHUNK_SLOTS = 521
 """Slots for chunks in memory, for each of the thousands of datasets that pynwb keeps open: by
 default they take 64 KiB since HDF5 2.0, and 4 KiB before."""
 
-TRUST = "pass trust=True (--trust) if you know where it comes from"
+TRUST = "pass trust=True to open_output (--trust) if you know where it comes from"
 
-_UNSTORED_BYTES = 2**30
+MOST_UNSTORED = 2**30
 """Bytes that a file may declare without storing them, such as the zeros of a sparse report."""
 _COST_OF_ONE_DIMENSION = 16
-"""Data of one dimension, such as ids and times, count more: they are read as a whole."""
+"""Data of one dimension or none, such as ids and times, count more: they are read as a whole."""
 _MOST_EXPANSION = 2048
 """Declared bytes for each stored one: deflate reaches 1032."""
+MOST_EXPANSION_OF_OTHERS = 2**16
+"""The same for other filters: zstd reaches 32768."""
 _DEEPEST = 100
 _MOST_LINKS = 1000
 _LARGE_BYTES = 2**20
 _DEFLATE, _FLETCHER32 = h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_FLETCHER32
+_BIT_GROOM, _BIT_ROUND = 32022, 32023
 _NOT_COMPRESSING = {
     h5py.h5z.FILTER_SHUFFLE,
     _FLETCHER32,
     h5py.h5z.FILTER_NBIT,
     h5py.h5z.FILTER_SCALEOFFSET,
+    _BIT_GROOM,
+    _BIT_ROUND,
 }
 _MOST_MORE_BYTES = 64
 _CHECKSUM_BYTES = 4
@@ -99,6 +104,15 @@ def check_source(file: h5py.File, *, trust: bool = False) -> None:
     survey.check_sums()
 
 
+@contextmanager
+def without_trust() -> Iterator[None]:
+    """Omit the hint to ``trust`` from errors of a call that does not have it."""
+    try:
+        yield
+    except SourceError as error:
+        raise SourceError(str(error).removesuffix(f"; {TRUST}")) from error
+
+
 def _folders(file: h5py.File) -> list[Path]:
     """Return the real folder of a file; two if its path is a symbolic link, which HDF5 follows."""
     if file.driver == "fileobj":
@@ -142,9 +156,10 @@ class _Survey:
     sums: _Sums = field(default_factory=_Sums)
     below: dict[_Node, _Sums] = field(default_factory=dict)
     soft_links: list[tuple[h5g.GroupID, bytes]] = field(default_factory=list)
-    virtual: dict[_Node, list[tuple[str, str]]] = field(default_factory=dict)
+    virtual: dict[_Node, set[tuple[str, str]]] = field(default_factory=dict)
     loop: str = ""
     n_bytes: int = 0
+    expansion: int = _MOST_EXPANSION
     worst: tuple[int, str] = (0, "")
 
     def visit(self, file: h5py.File) -> None:
@@ -179,7 +194,8 @@ class _Survey:
                     self.below[node].add(self.below[inner])
             if entered is not None:
                 if len(stack) > _DEEPEST:
-                    msg = f"{file.filename} has a group in {_DEEPEST} others; expected fewer"
+                    depth = f"a group in {_DEEPEST} others; expected fewer"
+                    msg = f"{file.filename} has {depth}; {TRUST}"
                     raise SourceError(msg)
                 self.below[entered[0]] = _Sums(1)
                 stack.append((*entered, iter(_links_of(entered[1]))))
@@ -202,10 +218,14 @@ class _Survey:
         layout, shape = properties.get_layout(), dataset.shape
         width = dataset.get_type().get_size()
         declared = 0 if shape is None else prod(shape) * width
+        expansion = _MOST_EXPANSION
         if layout == h5d.CHUNKED and declared:
             chunk_bytes = prod(properties.get_chunk()) * width
             declared = max(declared, chunk_bytes)
-            self._check_filters(file, dataset, filters_of(properties), chunk_bytes)
+            filters = filters_of(properties)
+            self._check_filters(file, dataset, filters, chunk_bytes)
+            if not _NOT_COMPRESSING.issuperset(set(filters) - {_DEFLATE}):
+                expansion = self.expansion = MOST_EXPANSION_OF_OTHERS
         if layout == h5d.VIRTUAL:
             stored = self._add_virtual(file, own, dataset, properties)
         elif properties.get_external_count():
@@ -214,8 +234,7 @@ class _Survey:
             return _Sums(0, declared)
         else:
             stored = dataset.get_storage_size() if self.folders else self.n_bytes
-        unstored = max(0, declared - _MOST_EXPANSION * stored)
-        unstored *= _COST_OF_ONE_DIMENSION if len(shape or ()) == 1 else 1
+        unstored = cost_of_unstored(shape or (), declared, expansion * stored)
         if unstored > self.worst[0]:
             found = f"has shape {shape}, {declared} bytes, of which {stored} are stored"
             self.worst = unstored, f"{_place(file, dataset)} {found}"
@@ -229,7 +248,8 @@ class _Survey:
         HDF5 crashes for a chunk that is shorter than its checksum.
         """
         if len(set(filters) - _NOT_COMPRESSING) > 1 or filters.count(_DEFLATE) > 1:
-            msg = f"{_place(file, dataset)} is compressed more than once, which can hide any size"
+            where = _place(file, dataset)
+            msg = f"{where} is compressed more than once, which can hide any size; {TRUST}"
             raise SourceError(msg)
         # The index of the chunks of a file on a server is not read for this.
         is_checked = _DEFLATE in filters or _FLETCHER32 in filters
@@ -254,22 +274,21 @@ class _Survey:
 
     def _add_virtual(self, file: h5py.File, own: str, dataset: h5d.DatasetID, found: Any) -> int:
         """Check the sources of a virtual dataset; return the size of their files."""
-        sizes: dict[str, int] = {}
-        sources = self.virtual.setdefault((own, h5o.get_info(dataset).addr), [])
+        places: dict[str, str | None] = {".": own}
+        sources = self.virtual.setdefault((own, h5o.get_info(dataset).addr), set())
         for number in range(found.get_virtual_count()):
             inside = found.get_virtual_dsetname(number)
             for name in numbered(found.get_virtual_filename(number)):
-                path: str | None = own
-                if name != ".":
-                    path = self._refer(file, name, _place(file, dataset), "HDF5_VDS_PREFIX")
-                if path is None:
+                if name not in places:
+                    where = _place(file, dataset)
+                    places[name] = self._refer(file, name, where, "HDF5_VDS_PREFIX")
+                if (path := places[name]) is None:
                     break
-                if path not in sizes:
-                    sizes[path] = (
-                        file.id.get_filesize() if path == own else Path(path).stat().st_size
-                    )
-                sources.append((path, inside))
-        return sum(sizes.values())
+                sources.add((path, inside))
+        return sum(
+            file.id.get_filesize() if path == own else Path(path).stat().st_size
+            for path in {path for path, _ in sources}
+        )
 
     def _add_external(self, file: h5py.File, dataset: h5d.DatasetID, properties: Any) -> int:
         """Check the files of external storage; return their size."""
@@ -333,13 +352,22 @@ class _Survey:
                 f"times; expected about one link for each; {TRUST}"
             )
             raise SourceError(msg)
-        most = _UNSTORED_BYTES + _MOST_EXPANSION * self.n_bytes
-        if self.sums.unstored > _UNSTORED_BYTES or self.sums.declared > most:
+        most = MOST_UNSTORED + self.expansion * self.n_bytes
+        if self.sums.unstored > MOST_UNSTORED or self.sums.declared > most:
             found = self.worst[1] or (
                 f"{name} declares {self.sums.declared} bytes and has {self.n_bytes}"
             )
-            msg = f"{found}; expected at most {_UNSTORED_BYTES} bytes that are not; {TRUST}"
-            raise SourceError(msg)
+            raise unstored_error(found)
+
+
+def cost_of_unstored(shape: Sequence[int], declared: int, stored: int) -> int:
+    """Return the bytes that an array declares beyond those ``stored``; see ``open_source``."""
+    return max(0, declared - stored) * (_COST_OF_ONE_DIMENSION if len(shape) < 2 else 1)
+
+
+def unstored_error(found: str) -> SourceError:
+    """Return the error for data that declare far more than they store."""
+    return SourceError(f"{found}; expected at most {MOST_UNSTORED} that are not; {TRUST}")
 
 
 def check_inside(path: Path | str, folders: Iterable[Path], where: str) -> None:

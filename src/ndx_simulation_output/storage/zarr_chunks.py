@@ -28,6 +28,12 @@ from ndx_simulation_output.errors import (
     source_errors,
 )
 from ndx_simulation_output.remote import RemoteFolder
+from ndx_simulation_output.storage.sources import (
+    MOST_EXPANSION_OF_OTHERS,
+    MOST_UNSTORED,
+    cost_of_unstored,
+    unstored_error,
+)
 
 IS_ZARR_3 = int(zarr.__version__.partition(".")[0]) >= 3
 MARK = "all_chunks_stored"
@@ -169,6 +175,37 @@ def missing_chunks(directory: Path) -> Iterator[tuple[str, str, int, bool]]:
         if missing := math.prod(counts) - len(stored):
             first = next(chunk for chunk in _chunk_names(facts) if chunk not in stored)
             yield name, first, missing, arrays.is_lost(f"{name}/{first}")
+
+
+def check_declared(directory: Path) -> None:
+    """Raise SourceError if the arrays of a store declare far more than its files hold."""
+    unstored, worst = 0, (0, "")
+    for name, facts in LocalSource.of(directory).arrays.metadata.items():
+        shape, width = facts["shape"], _itemsize(facts)
+        declared = math.prod(shape) * width
+        if cost_of_unstored(shape, declared, 0) <= MOST_UNSTORED // 100:
+            continue
+        stored, chunk_bytes = 0, math.prod(_chunk_shape(facts)) * width
+        for file in _files(directory / name):
+            n_bytes = (directory / name / file).stat().st_size
+            stored += min(chunk_bytes, MOST_EXPANSION_OF_OTHERS * n_bytes)
+            if stored >= declared:
+                break
+        cost = cost_of_unstored(shape, declared, stored)
+        found = f"{name} of {directory} has shape {tuple(shape)}, {declared} bytes, of which "
+        worst = max(worst, (cost, f"{found}at most {stored} are stored"))
+        unstored += cost
+    if unstored > MOST_UNSTORED:
+        raise unstored_error(worst[1])
+
+
+def _itemsize(facts: Mapping[str, Any]) -> int:
+    """Return the bytes of a value of an array, 8 if numpy does not have its type."""
+    dtype = facts.get("dtype", facts.get("data_type"))
+    try:
+        return np.dtype(dtype if isinstance(dtype, str) else "O").itemsize
+    except TypeError:
+        return 8
 
 
 def _files(place: Path) -> Iterator[str]:
