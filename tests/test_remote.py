@@ -1,11 +1,13 @@
 """Files on servers, with a server that counts what is asked of it."""
 
 import gc
+import pickle
 import shutil
 import sys
 import threading
 import tracemalloc
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from io import FileIO
@@ -250,6 +252,24 @@ def test_bytes_at_any_place_are_those_of_the_file(server, files):
         file.seek(-4, 2)
         assert file.read(100) == content[-4:]
         assert file.read(1) == b""
+
+
+def test_threads_read_two_outputs_of_one_url(server, files):
+    expected = expected_of(files)
+    url = server.url("run.nwb")
+    with open_output(url) as one, open_output(url) as other, ThreadPoolExecutor(16) as threads:
+        outputs = [one, other] * 16
+        read = list(threads.map(lambda output: output["v"].get_traces(cells=7), outputs))
+
+    assert all(np.array_equal(traces, expected) for traces in read)
+
+
+def test_an_array_on_a_server_is_not_sent_to_another_process(server):
+    with (
+        open_output(server.url("run.nwb")) as output,
+        pytest.raises(SourceError, match=r"acquisition/v/data of run.nwb cannot be sent to other"),
+    ):
+        pickle.dumps(output["v"].data)
 
 
 def test_an_open_file_on_a_server_is_converted(server, files, tmp_path):

@@ -213,6 +213,15 @@ def chunked(handler: Handler, content: bytes, part: slice) -> bool:
     return True
 
 
+def misnamed(handler: Handler, content: bytes, part: slice) -> bool:
+    """Answer with the bytes and a range, but headers that say odd things."""
+    odd = {"Content-Encoding": "aws-chunked", "Last-Modified": "Mon, 1 Jan 9999999999 00:00:00 GMT"}
+    span = f"Bytes {part.start}-{part.stop - 1}/{len(content)}"
+    handler.begin(206, part, len(content), Content_Range=span, **odd)
+    handler.send(content[part])
+    return True
+
+
 def without_length(handler: Handler, content: bytes, part: slice) -> bool:
     handler.begin(206, part, len(content), Content_Length=None)
     handler.send(content[part])
@@ -233,7 +242,7 @@ def without_head(handler: Handler, content: bytes, part: slice) -> bool:
 
 
 @pytest.mark.parametrize(
-    "odd", [capped, generous, chunked, without_length, of_unknown_total, without_head]
+    "odd", [capped, generous, chunked, misnamed, without_length, of_unknown_total, without_head]
 )
 def test_answers_that_are_odd_but_right_are_read(server, odd):
     server.odd = odd
@@ -301,6 +310,7 @@ WRONG = {
     "another range": (answer(Content_Range="bytes 5-9/*"), r"returned bytes 5-9/\*; expected"),
     "no range": (answer(Content_Range=None), "returned no Content-Range; expected"),
     "nonsense": (answer(Content_Range="bytes 9-5/x"), "returned bytes 9-5/x; expected"),
+    "too long": (answer(Content_Range=f"bytes 0-5/{2**70}"), r"returned bytes 0-5/\d+; expected"),
     "compressed": (answer(Content_Encoding="gzip"), r"compresses it \(Content-Encoding: gzip\)"),
     "half": (halved, r"returned 524288 of 1048576 bytes \(4 attempts in"),
     "endless": (endless, "more than the 1048576 bytes that it announced"),
@@ -352,6 +362,25 @@ def trickle(handler: Handler, content: bytes, part: slice) -> bool:
     return True
 
 
+def drop_by_drop(handler: Handler, content: bytes, part: slice) -> bool:
+    first = slice(part.start, part.start + 1)
+    handler.begin(206, first, len(content))
+    handler.send(content[first])
+    return True
+
+
+def login_page(handler: Handler, content: bytes, part: slice) -> bool:
+    handler.begin(200, part, 0, Content_Length=6)
+    handler.send(b"<html>")
+    return True
+
+
+def with_control_characters(handler: Handler, content: bytes, part: slice) -> bool:
+    handler.send_response(403, "see \x1b[31m" + "x" * 1000)
+    handler.end_headers()
+    return True
+
+
 def status(code: int, **headers: object) -> Odd:
     def odd(handler: Handler, content: bytes, part: slice) -> bool:
         handler.begin(code, slice(0, 0), 0, **headers)
@@ -390,6 +419,11 @@ FINAL = {
     "gone": (status(410), "returned 410 Gone$"),
     "nothing": (status(204), "returned 204 No Content$"),
     "trickle": (trickle, r"\d+ of 1048576 bytes came in 0\.5 s$"),
+    "drop by drop": (drop_by_drop, r"\d+ of 1048575 bytes came in 0\.5 s$"),
+    "redirected for ever": (status(302, Location="/run.nwb"), "TooManyRedirects$"),
+    "redirected elsewhere": (status(302, Location="file:///etc"), "NonHttpUrlRedirect"),
+    "page": (login_page, "a page of HTML or XML: a login may be needed$"),
+    "control characters": (with_control_characters, r"returned 403 see \[31mx{1,100}$"),
 }
 
 

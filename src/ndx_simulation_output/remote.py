@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol, TypeGuard, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from ndx_simulation_output.errors import (
     MissingDependencyError,
@@ -127,7 +127,7 @@ class RemoteFile(io.RawIOBase):
     It caches at most 32 blocks of 1 MiB until it is closed.
     """
 
-    def __init__(self, source: "_Source", name: str, attempts: "_Attempts") -> None:
+    def __init__(self, source: "WebFile | _SystemFile", name: str, attempts: "_Attempts") -> None:
         self.name = name
         # The message: an error keeps, through its traceback, objects of HDF5 that keep this file.
         self._failure: str | None = None
@@ -192,19 +192,8 @@ class RemoteFile(io.RawIOBase):
     def _read_block(self, number: int) -> bytes:
         start = number * _BLOCK_BYTES
         stop = min(start + _BLOCK_BYTES, self._size)
-        return self._attempts.run(lambda: self._source.read(start, stop))
-
-
-class _Source(Protocol):
-    """Bytes on a server, which raise SourceError when they change."""
-
-    size: int
-
-    def read(self, start: int, stop: int) -> bytes:
-        """Return the bytes ``[start, stop)``."""
-
-    def close(self) -> None:
-        """Free the connection."""
+        with _no_garbage_collection():
+            return self._attempts.run(lambda: self._source.read(start, stop))
 
 
 @dataclass(frozen=True)
@@ -220,24 +209,23 @@ class _Attempts:
         The original error is suppressed: it may contain passwords and signatures.
         """
         begin = time.monotonic()
-        with _no_garbage_collection():
-            for number in range(1, self.retries + 2):
-                try:
-                    return ask()
-                except SimulationOutputError:
-                    raise
-                except ImportError as error:
-                    msg = (
-                        f"{self.name} cannot be read without an optional library ({error}); for "
-                        "http and s3: pip install 'ndx-simulation-output[remote]'"
-                    )
-                    raise MissingDependencyError(msg) from error
-                except Exception as error:  # noqa: BLE001 - each library of fsspec raises its own
-                    cause = _cause(error)
-                wait = _wait_after(cause, _PAUSE * 2 ** (number - 1))
-                if wait is None or number > self.retries:
-                    break
-                time.sleep(wait)
+        for number in range(1, self.retries + 2):
+            try:
+                return ask()
+            except SimulationOutputError:
+                raise
+            except ImportError as error:
+                msg = (
+                    f"{self.name} cannot be read without an optional library ({error}); for "
+                    "http and s3: pip install 'ndx-simulation-output[remote]'"
+                )
+                raise MissingDependencyError(msg) from error
+            except Exception as error:  # noqa: BLE001 - each library of fsspec raises its own
+                cause = _cause(error)
+            wait = _wait_after(cause, _PAUSE * 2 ** (number - 1))
+            if wait is None or number > self.retries:
+                break
+            time.sleep(wait)
         if isinstance(cause, ChangedError):
             msg = f"{self.name} has changed on the server since it was opened: {cause}"
             raise SourceError(msg) from None
@@ -388,7 +376,7 @@ def _origin(system: Any, path: str, file: Any) -> tuple[Any, str] | None:
 
 def _open_source(
     url: str, options: Mapping[str, Any], timeout: float | None, retries: int | None
-) -> _Source:
+) -> WebFile | _SystemFile:
     from fsspec.core import url_to_fs
 
     protocol, _, rest = url.partition(":")
@@ -445,9 +433,9 @@ def _last_protocol(url: str) -> str:
 def _limit(options: dict[str, Any], name: str, least: float) -> Any:
     """Remove a number from ``options`` and return it, or None; raise SourceError if it is not."""
     value = options.pop(name, None)
-    if value is None or (isinstance(value, (int, float)) and least <= value < _LONGEST_LIMIT):
+    if value is None or (isinstance(value, (int, float)) and least <= value <= _LONGEST_LIMIT):
         return value
-    msg = f"storage_options: {name} is {value!r}; expected a number from {least:g} on"
+    msg = f"storage_options: {name} is {value!r}; expected a number from {least:g} to 1e6"
     raise SourceError(msg)
 
 
@@ -478,12 +466,14 @@ def _cause(error: BaseException) -> BaseException:
 
 
 def _reason(cause: BaseException) -> str:
-    text = str(getattr(cause, "message", None) or cause)
-    text = " ".join(_URL_IN_TEXT.sub("…", text).split()) or type(cause).__name__
+    text = getattr(cause, "message", None)
+    text = str(cause if text is None else text)
+    text = " ".join(_URL_IN_TEXT.sub("…", text).split())
+    text = text if text.strip("…") else type(cause).__name__
     if "range requests" in text or "Cannot seek" in text:
         return NO_RANGES
     if "fork-safe" in text:
         return "it was opened by another process: open it again in this one"
-    if hasattr(cause, "status") and hasattr(cause, "message"):
-        return f"the server returned {cause.status} {cause.message}"
+    if (status := getattr(cause, "status", None)) and hasattr(cause, "message"):
+        return f"the server returned {status} {cause.message}"
     return "the file does not exist" if isinstance(cause, FileNotFoundError) else text

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -13,7 +13,11 @@ PASSING = {408, 425, 429, 500, 502, 503, 504}
 """Answers of a web server that a later request may not get."""
 NO_RANGES = "the server does not support byte ranges: download the file"
 _OK, _PARTIAL, _PRECONDITION_FAILED, _NOT_SATISFIABLE = 200, 206, 412, 416
-_CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
+_NUMBER = r"(\d{1,18})"
+_CONTENT_RANGE = re.compile(rf"[Bb]ytes (?:{_NUMBER}-{_NUMBER}|\*)/(?:{_NUMBER}|\*)", re.ASCII)
+_COMPRESSED = re.compile("gzip|compress|deflate|br|zstd", re.IGNORECASE)
+"""Other encodings, such as aws-chunked, are left over from an upload: the bytes are the file."""
+_UNPRINTABLE = re.compile(r"[^ -~]+")
 _LONGEST_PAUSE = 60.0
 _BLOCK_TIMEOUTS = 5
 """A block may take this many times the timeout to arrive."""
@@ -45,12 +49,9 @@ class _State:
     def of(cls, headers: Mapping[str, str], length: int | None) -> "_State":
         """Read the headers of an answer."""
         modified = headers.get("Last-Modified")
-        settled = False
-        with suppress(TypeError, ValueError):
-            age = parsedate_to_datetime(headers["Date"]) if "Date" in headers else None
-            then = parsedate_to_datetime(modified or "")
-            seconds = age.timestamp() if age is not None else time.time()
-            settled = seconds - then.timestamp() >= 1
+        now = _timestamp(headers["Date"]) if "Date" in headers else time.time()
+        then = _timestamp(modified or "")
+        settled = now is not None and then is not None and now - then >= 1
         return cls(headers.get("ETag"), modified, length, settled)
 
     @property
@@ -81,6 +82,9 @@ class _State:
         return None
 
 
+_Ask = Callable[[int, int, list[bytes]], Awaitable[None]]
+
+
 class WebFile:
     """A file on a web server; each answer is compared with the first."""
 
@@ -93,7 +97,10 @@ class WebFile:
         self._condition: dict[str, str] = {}
         self._is_denied = False
         self._whole: int | None = None
-        self._beginning = self._get(0, block)
+        self._beginning = self._get(self._ask, 0, block)
+        if self._beginning.lstrip().startswith(b"<"):
+            msg = "the server returned a page of HTML or XML: a login may be needed"
+            raise ServerError(msg)
         size = self._whole if self._first is None else self._first.length or self._whole
         size = system.info(url).get("size") if size is None else size
         if size is None:
@@ -103,35 +110,30 @@ class WebFile:
 
     def read(self, start: int, stop: int) -> bytes:
         """Return the bytes ``[start, stop)``."""
-        parts = []
-        if start == 0 and self._beginning:
-            parts, self._beginning = [self._beginning[:stop]], b""
-        while (begin := start + _length(parts)) < stop:
-            parts.append(self._get(begin, stop))
-            if not parts[-1]:
-                msg = f"the server returned {begin - start} of {stop - start} bytes"
-                raise ServerError(msg)
-        return b"".join(parts)
+        known = b""
+        if start == 0:
+            known, self._beginning = self._beginning[:stop], b""
+        return known + self._get(self._ask_for_all, start + len(known), stop)
 
     def close(self) -> None:
         """Do nothing: the connections are those of the file system."""
 
-    def _get(self, start: int, stop: int) -> bytes:
-        """Return the bytes ``[start, stop)``, or the first of them, as a server may answer."""
+    def _get(self, ask: _Ask, start: int, stop: int) -> bytes:
+        """Return what ``ask`` gets of the bytes ``[start, stop)``."""
         from fsspec.asyn import sync
 
         longest = self._timeout * _BLOCK_TIMEOUTS
         block: bytes = sync(
-            self._system.loop, self._get_in_time, start, stop, longest, timeout=longest + 5
+            self._system.loop, self._get_in_time, ask, start, stop, longest, timeout=longest + 5
         )
         return block
 
-    async def _get_in_time(self, start: int, stop: int, longest: float) -> bytes:
+    async def _get_in_time(self, ask: _Ask, start: int, stop: int, longest: float) -> bytes:
         import aiohttp
 
         pieces: list[bytes] = []
         try:
-            await asyncio.wait_for(self._ask(start, stop, pieces), longest)
+            await asyncio.wait_for(ask(start, stop, pieces), longest)
         except aiohttp.ClientPayloadError:
             msg = f"the connection ended after {_length(pieces)} of {stop - start} bytes"
             raise ServerError(msg, wait=0) from None
@@ -142,6 +144,15 @@ class WebFile:
             msg = f"{_length(pieces)} of {stop - start} bytes came in {longest:g} s"
             raise ServerError(msg) from None
         return b"".join(pieces)
+
+    async def _ask_for_all(self, start: int, stop: int, pieces: list[bytes]) -> None:
+        """Append the bytes ``[start, stop)`` to ``pieces``, however few come at a time."""
+        found = 0
+        while start + found < stop:
+            await self._ask(start + found, stop, pieces)
+            if found == (found := _length(pieces)):
+                msg = f"the server returned {found} of {stop - start} bytes"
+                raise ServerError(msg)
 
     async def _ask(self, start: int, stop: int, pieces: list[bytes]) -> None:
         """Append what the server gives of the bytes ``[start, stop)`` to ``pieces``."""
@@ -178,14 +189,14 @@ class WebFile:
         """Return where the bytes of an answer end, or None if they are the whole file."""
         headers, status = answer.headers, answer.status
         given = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
-        length = int(given[3]) if given and given[3] != "*" else None
+        length = int(given[3]) if given and given[3] else None
         if status == _OK and headers.get("Content-Length", "").isdigit():
             length = int(headers["Content-Length"])
         if status in {_OK, _PARTIAL} or (status == _NOT_SATISFIABLE and length is not None):
             self._compare(_State.of(headers, length))
         if status not in {_OK, _PARTIAL}:
             raise _refusal(answer, is_first=self._first is None)
-        if (encoding := headers.get("Content-Encoding", "identity")) != "identity":
+        if _COMPRESSED.search(encoding := headers.get("Content-Encoding", "")):
             msg = f"the server compresses it (Content-Encoding: {encoding}): download the file"
             raise ServerError(msg)
         if status == _OK:
@@ -194,7 +205,7 @@ class WebFile:
             return None
         if given is None or given[1] is None or not int(given[1]) == start <= int(given[2]):
             msg = (
-                f"the server returned {headers.get('Content-Range', 'no Content-Range')}; "
+                f"the server returned {headers.get('Content-Range', 'no Content-Range')[:80]}; "
                 f"expected bytes from {start} on"
             )
             raise ServerError(msg)
@@ -230,7 +241,8 @@ def _length(pieces: list[bytes]) -> int:
 
 def _refusal(answer: Any, *, is_first: bool) -> ServerError:
     """Return the error for an answer of a web server that is not part of the file."""
-    reason = f"the server returned {answer.status} {answer.reason or ''}".rstrip()
+    phrase = _UNPRINTABLE.sub(" ", answer.reason or "")[:100]
+    reason = f"the server returned {answer.status} {phrase}".rstrip()
     if answer.status in {401, 403} and not is_first:
         return ServerError(f"{reason}; a signed URL or a login may have expired")
     if answer.status not in PASSING:
@@ -243,8 +255,12 @@ def _refusal(answer: Any, *, is_first: bool) -> ServerError:
 
 def _retry_after(text: str) -> float:
     """Return the seconds of a header, which gives a number or a date."""
-    if text.strip().isdigit():
+    if text.isascii() and text.strip().isdigit():
         return float(text)
-    with suppress(TypeError, ValueError):
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    return 0.0
+    return max(0.0, (_timestamp(text) or 0.0) - time.time())
+
+
+def _timestamp(text: str) -> float | None:
+    with suppress(TypeError, ValueError, OverflowError):
+        return parsedate_to_datetime(text).timestamp()
+    return None

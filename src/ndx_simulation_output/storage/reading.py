@@ -166,6 +166,14 @@ class HDF5Array(LazyArrayBase):
             version=version,
         )
 
+    def __reduce__(self) -> Any:
+        """Raise an error: only a detached array can be sent to other processes."""
+        msg = (
+            f"{place_in_file(self.array)} cannot be sent to other processes: its file is on a "
+            "server or being written; read it with threads, or open it there"
+        )
+        raise SourceError(msg)
+
     def release(self) -> None:
         """Free the memory of what was read; it can be read again."""
         if isinstance(self._reader, MappedReader):
