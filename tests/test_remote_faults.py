@@ -13,6 +13,7 @@ import tracemalloc
 import zipfile
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
+from functools import cache
 from time import sleep
 
 import numpy as np
@@ -40,6 +41,7 @@ OLD, NEW = "Wed, 21 Oct 2015 07:28:00 GMT", "Thu, 22 Oct 2015 07:28:00 GMT"
 Odd = Callable[[Handler, bytes, slice], bool]
 
 
+@cache
 def run_of(first: float) -> SimulationOutput:
     """Return 4 MB of one report, whose values count from ``first``."""
     values = (first + np.arange(TIMES * CELLS, dtype=np.float32)).reshape(TIMES, CELLS)

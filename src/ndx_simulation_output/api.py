@@ -147,7 +147,7 @@ def existing(path: str | Path) -> Path:
     """Return a local path that exists; raise SourceError otherwise, or for a URL."""
     refuse_url(path)
     if not Path(path).exists():
-        msg = f"{path} does not exist{_state_of_stream(Path(path))}"
+        msg = f"{name_of(path)} does not exist{_state_of_stream(Path(path))}"
         raise SourceError(msg)
     return Path(path)
 

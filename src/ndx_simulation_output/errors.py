@@ -138,6 +138,8 @@ DAMAGE = (OSError, RuntimeError, EOFError, MemoryError, BufferError, UnicodeErro
 
 _OF_FILES = (SourceError, ShapeMismatchError, RecordingError, ExportError, MetadataError)
 _MOST_CHARACTERS = 400
+_LONGEST_PATH = 4096
+"""No file has a longer path; a URL may have a whole file in it (``data:``)."""
 
 # Path shortens // to /.
 _URL = re.compile(r"([A-Za-z][\w+.-]+::)*[A-Za-z][\w+.-]+:/")
@@ -199,7 +201,10 @@ def name_of(path: object) -> str:
     'zip://run.nwb::https://host/a.zip?…'
 
     """
-    return _QUERY.sub(r"\1…", _USER.sub(r"\1", str(path))) if is_like_url(path) else str(path)
+    text = str(path)
+    if is_like_url(path):
+        text = _QUERY.sub(r"\1…", _USER.sub(r"\1", text))
+    return text if len(text) <= _LONGEST_PATH else f"{text[:_MOST_CHARACTERS]}…"
 
 
 def reason_of(error: Exception) -> str:
