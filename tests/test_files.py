@@ -322,6 +322,17 @@ def test_files_of_killed_processes_are_told_of_once(tmp_path: Path):
     assert sorted(path.name for path in tmp_path.iterdir()) == [".own.1.part.nwb", "c.nwb", "d.nwb"]
 
 
+def test_files_that_are_written_together_are_not_compared_with_one_another(tmp_path, monkeypatch):
+    looked_at = []
+    monkeypatch.setattr("ndx_simulation_output.files.may_have_changed", looked_at.append)
+
+    with atomic_files([tmp_path / f"{number}.h5" for number in range(20)]):
+        pass
+
+    assert looked_at == []
+    assert len(list(tmp_path.iterdir())) == 20
+
+
 def test_a_file_of_a_process_whose_number_another_has_is_told_of(tmp_path: Path):
     left = tmp_path / f".a.{os.getpid()}.part.nwb"
     left.write_text("")

@@ -128,8 +128,14 @@ def atomic_file(
 @contextmanager
 def atomic_files(paths: Iterable[Path], *, overwrite: bool = False) -> Iterator[list[Path]]:
     """Yield a temporary file for each path; all are renamed together when the block succeeds."""
+    temporaries: list[Path] = []
+    told: set[Path] = set()
     with ExitStack() as stack:
-        yield [stack.enter_context(atomic_file(path, overwrite=overwrite)) for path in paths]
+        for path in paths:
+            stack.enter_context(write_errors(path))
+            renamed = _renamed_at_end(path, _create_file, overwrite=overwrite, told=told)
+            temporaries.append(stack.enter_context(renamed))
+        yield temporaries
         with uninterrupted():
             stack.pop_all().close()
 
@@ -151,10 +157,15 @@ def _renamed_at_end(
     *,
     overwrite: bool,
     keep: Callable[[], bool] = lambda: False,
+    told: set[Path] | None = None,
 ) -> Iterator[Path]:
+    """Yield a temporary path; ``told`` are directories whose temporary files were told of."""
     check_target(path, overwrite=overwrite)
     path = _followed(path)
-    _tell_of_partials(path.parent)
+    told = set() if told is None else told
+    if path.parent not in told:
+        told.add(path.parent)
+        _tell_of_partials(path.parent)
     temporary = _new_temporary(path, create)
     try:
         _copy_permissions(path, temporary)

@@ -229,7 +229,7 @@ def portable_names(wanted: Iterable[str]) -> dict[str, str]:
     for name in wanted:
         first = Path(_portable(name))
         numbered = (f"{first.stem}_{number}{first.suffix}" for number in count(2))
-        free = (one for one in numbered if _same(one) not in used | others)
+        free = (one for one in numbered if _same(one) not in used and _same(one) not in others)
         found = first.name if _same(first.name) not in used else next(free)
         used.add(_same(found))
         names[name] = found

@@ -96,3 +96,13 @@ def test_interleaved_populations_of_units_are_read_apart(tmp_path):
     assert found["a"][0] == [2, 2, 4, 4, 4, 4]
     assert found["a"][1].tolist() == [0]
     assert found["b"] == ([1, 3, 3, 3, 5, 5, 5, 5, 5], None)
+
+
+def test_a_violation_of_the_schema_is_found_once(tmp_path):
+    writer.write(_many(1), tmp_path / "run.nwb", metadata=SESSION)
+    with h5py.File(tmp_path / "run.nwb", "r+") as file:
+        del file["acquisition/e0/data"].attrs["unit"]
+
+    found = [one for one in check_file(tmp_path / "run.nwb") if one.where == "acquisition/e0/data"]
+
+    assert [(one.severity, one.rule) for one in found] == [("error", "schema")]

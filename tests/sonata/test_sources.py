@@ -921,3 +921,29 @@ def test_hdf5_of_any_suffix_or_none_in_a_directory_is_read(name: str, run: Path)
 
     with open_output(run / "output") as output:
         assert _names(output) == (["soma"], ["pop"])
+
+
+def test_what_a_file_costs_does_not_grow_with_the_number_of_files(tmp_path: Path, monkeypatch):
+    resolved: list[Path] = []
+    original = Path.resolve
+
+    def counted(path: Path, **options: Any) -> Path:
+        resolved.append(path)
+        return original(path, **options)
+
+    counts = []
+    for count in (4, 8, 12):
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        names = [f"r{number}" for number in range(count)]
+        for name in names:
+            report().write(folder / f"{name}.h5")
+        config = _configured(folder, reports={name: {"file_name": f"{name}.h5"} for name in names})
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "resolve", counted)
+            with open_output(config) as output:
+                assert len(output.reports) == count
+        counts.append(len(resolved))
+        resolved.clear()
+
+    assert counts[2] - counts[1] == counts[1] - counts[0]

@@ -134,8 +134,8 @@ def test_a_websocket_without_the_token_or_from_elsewhere_is_refused(ask_server, 
 )
 def test_the_host_of_a_request_must_be_this_machine(ask_server, host, code):
     async def question(address):
-        given = {"Cookie": (await cookie_of(address)).partition(";")[0], "Host": host}
-        base = address.partition("?")[0]
+        base, _, token = address.partition("?token=")
+        given = {"Cookie": f"ndx-sim-view-{host.rpartition(':')[2]}={token}", "Host": host}
         with_origin = {**given, "Origin": f"http://{host}"}
         answers = [await status_of(base, headers=one) for one in (given, with_origin)]
         answers.append(await status_of(address, headers={"Host": host}))
@@ -146,6 +146,30 @@ def test_the_host_of_a_request_must_be_this_machine(ask_server, host, code):
         return [status for status, _ in answers]
 
     assert ask_server(question) == [code, code, 302 if code == 200 else code]
+
+
+def test_viewers_of_two_machines_behind_forwarded_ports_have_cookies_of_their_own(ask_server):
+    async def question(address):
+        cookies = []
+        for host in ("localhost:8001", "localhost:8002", "localhost", "[::1]"):
+            _, answer = await status_of(address, headers={"Host": host})
+            cookies.append(answer.headers["Set-Cookie"].partition("=")[0])
+        return cookies
+
+    ports = [8001, 8002, 80, 80]
+    assert ask_server(question) == [f"ndx-sim-view-{port}" for port in ports]
+
+
+def test_the_body_of_a_request_is_not_collected(ask_server):
+    async def question(address):
+        port = int(address.partition("127.0.0.1:")[2].partition("/")[0])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50000000\r\n\r\n")
+        answer = await asyncio.wait_for(reader.read(), 60)
+        writer.close()
+        return answer
+
+    assert ask_server(question).startswith(b"HTTP/1.1 400")
 
 
 def test_every_response_has_the_headers_that_protect_the_page(ask_server):
@@ -225,6 +249,21 @@ def test_the_command_line_of_the_browser_does_not_have_the_token(tmp_path, monke
     assert ("anyone who has this address" in result.stderr) == bool(option)
 
 
+def test_the_page_is_served_where_no_file_for_the_browser_can_be_written(tmp_path, monkeypatch):
+    path = a_run(tmp_path / "run.nwb")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
+
+    async def serve_once(files, *, port, address, ready):
+        ready("http://127.0.0.1:1/?token=secret")
+        files[0].close()
+
+    monkeypatch.setattr("ndx_simulation_output.viewer.server.serve", serve_once)
+    result = CliRunner().invoke(main, ["view", str(path)])
+
+    assert result.exit_code == 0, result.output
+    assert "warning: cannot open a browser: No such file or directory" in result.stderr
+
+
 def test_all_interfaces_accept_addresses_and_names_of_this_machine_only(tmp_path):
     async def run():
         ready = asyncio.get_running_loop().create_future()
@@ -291,16 +330,9 @@ def test_viewing_does_not_change_the_file(ask_server, tmp_path):
 
 
 def test_a_missing_file_is_an_error_before_the_page_is_served(tmp_path):
-    command = [sys.executable, "-c", "from ndx_simulation_output.cli import main; main()"]
+    result = CliRunner().invoke(main, ["view", str(tmp_path / "no.nwb"), "--no-browser"])
 
-    result = subprocess.run(
-        [*command, "view", str(tmp_path / "no.nwb"), "--no-browser"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert result.returncode == 1
+    assert result.exit_code == 1
     assert "no.nwb does not exist" in result.stderr
 
 
@@ -312,6 +344,7 @@ def test_a_port_in_use_is_an_error(tmp_path):
         port = taken.getsockname()[1]
         command = [sys.executable, "-c", "from ndx_simulation_output.cli import main; main()"]
 
+        # In a process, because tornado does not close a socket that it cannot bind.
         result = subprocess.run(
             [*command, "view", str(path), "--no-browser", "--port", str(port)],
             capture_output=True,

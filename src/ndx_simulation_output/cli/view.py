@@ -54,7 +54,10 @@ def view(
         if all_interfaces:
             print_line(_PUBLIC_WARNING, err=True)
         if not no_browser:
-            webbrowser.open(cleanup.enter_context(redirect_file(address)).as_uri())
+            try:
+                webbrowser.open(cleanup.enter_context(redirect_file(address)).as_uri())
+            except OSError as error:
+                print_line(f"warning: cannot open a browser: {error.strerror}", err=True)
 
     viewed = [ViewedFile(path, options) for path in files]
     for file in viewed:

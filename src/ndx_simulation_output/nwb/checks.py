@@ -413,6 +413,6 @@ def _inspector_messages(path: Path) -> list[Any]:
     from nwbinspector import inspect_nwbfile, inspect_nwbfile_object
 
     if not path.is_dir() and not is_of_old_namespace(path):
-        return list(inspect_nwbfile(nwbfile_path=str(path)))
+        return list(inspect_nwbfile(nwbfile_path=str(path), skip_validate=True))  # _validate does.
     with open_nwb(path, trust=True) as io:  # It was checked before its rules.
         return list(inspect_nwbfile_object(read_contents(io, path)))

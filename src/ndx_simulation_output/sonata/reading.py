@@ -144,6 +144,8 @@ def read(
 
 def _parts_of_run(paths: list[Path]) -> list[list[Path]]:
     """Group paths by the parts of a run: no part has two files of one name or of one report."""
+    if len(paths) == 1:
+        return [paths]
     parts: list[tuple[list[Path], dict[str, Path]]] = [([], {})]
     for path in paths:
         found = _named_files(path)
@@ -205,6 +207,7 @@ class _Sources:
     nwb_spikes: list[Path] = field(default_factory=list)
     config: SimulationConfig | None = None
     notes: list[str] = field(default_factory=list)
+    resolved: set[Path] = field(default_factory=set)
 
     def add_directory(self, directory: Path) -> None:
         paths = sorted(path for path in directory.iterdir() if path.is_file())
@@ -228,6 +231,7 @@ class _Sources:
                 same_file.append(replace(report, path=file))
             if report.electrodes is not None and is_file(report.electrodes):
                 self.electrodes.append(report.electrodes)
+                self.resolved.add(report.electrodes.resolve())
             elif report.electrodes is not None:
                 self.notes.append(f"{report.electrodes}, named by {path.name}, does not exist")
         for reports in by_file.values():
@@ -269,10 +273,9 @@ class _Sources:
             self.notes.append(f"left out: {error}")
 
     def add_file(self, path: Path, *, named: bool, config: ReportConfig | None = None) -> None:
-        known = [*(file.path for file in self.files), *self.texts, *self.nwb_spikes]
-        known += self.electrodes
-        if any(file.resolve() == path.resolve() for file in known):
+        if (real := path.resolve()) in self.resolved:
             return
+        self.resolved.add(real)
         is_hdf5 = h5py.is_hdf5(path)
         if path.is_file() and not is_hdf5 and not (path.suffix in _HDF5 and not is_table(path)):
             self._add_text(path)

@@ -246,6 +246,7 @@ def _file_name(provenance: Mapping[str, Any], name: str) -> str:
 def _report_files(reports: Sequence[Report]) -> Iterator[str]:
     """Yield the file name of each report, with a number if it would be that of another report."""
     used: dict[tuple[str, str], str] = {}
+    stems: dict[str, set[str]] = {}
     pairs = Counter((report.report, report.population) for report in reports)
     for report in reports:
         # The variables of a monitor of ANNarchy are reports of the name of their population.
@@ -254,8 +255,9 @@ def _report_files(reports: Sequence[Report]) -> Iterator[str]:
         if used.get((wanted, report.population)) == report.report:
             msg = f"two reports of population {report.population!r} would be written to {wanted}"
             raise NameClashError(msg)
-        others = {Path(name).stem for name, population in used if population == report.population}
-        name = f"{free_name(Path(wanted).stem, others)}.h5"
+        stem = free_name(Path(wanted).stem, others := stems.setdefault(report.population, set()))
+        others.add(stem)
+        name = f"{stem}.h5"
         used[name, report.population] = report.report
         yield name
 

@@ -15,7 +15,7 @@ from bokeh.application.handlers.function import FunctionHandler
 from bokeh.server.server import BaseServer
 from bokeh.server.tornado import BokehTornado
 from tornado.httpserver import HTTPServer
-from tornado.httputil import HTTPHeaders, HTTPServerRequest
+from tornado.httputil import HTTPHeaders, HTTPServerRequest, split_host_and_port
 from tornado.ioloop import IOLoop
 from tornado.iostream import StreamClosedError
 from tornado.netutil import bind_sockets
@@ -62,7 +62,7 @@ async def serve(
     """
     sockets = bind_sockets(port, address)
     port = sockets[0].getsockname()[1]
-    access, downloads = _Access(port, is_public=address is None), Downloads()
+    access, downloads = _Access(is_public=address is None), Downloads()
 
     def make_page(document: Any) -> None:
         open_page(document, files, downloads)
@@ -83,7 +83,7 @@ async def serve(
         Rule(_Condition(access.has_cookie), application),
         Rule(AnyMatches(), _application(_RefusalHandler)),
     ]
-    http = HTTPServer(RuleRouter(rules))
+    http = HTTPServer(RuleRouter(rules), max_body_size=_PIECE)  # No request has a body.
     server = BaseServer(IOLoop.current(), application, http)
     http.add_sockets(sockets)
     server.start()
@@ -131,18 +131,20 @@ class _Access:
 
     The host of a request must be an address or name of this machine, which the name of another
     site that resolves to it (DNS rebinding) is not, and its origin must be this host. The name of
-    the cookie includes the port, because browsers send cookies to all ports of a host.
+    the cookie includes the port that the browser uses, because cookies are for all ports of a host.
     """
 
-    def __init__(self, port: int, *, is_public: bool) -> None:
+    def __init__(self, *, is_public: bool) -> None:
         self.token = secrets.token_urlsafe(24)
-        self.cookie = f"ndx-sim-view-{port}"
         self._is_public = is_public
         public = {gethostname().lower(), getfqdn().lower()} if is_public else set()
         self._names = {"localhost", *public}
 
+    def cookie_name(self, request: HTTPServerRequest) -> str:
+        return f"ndx-sim-view-{split_host_and_port(request.host)[1] or 80}"
+
     def has_cookie(self, request: HTTPServerRequest) -> bool:
-        found = request.cookies.get(self.cookie)
+        found = request.cookies.get(self.cookie_name(request))
         return found is not None and self._is_token(found.value) and self._is_own(request)
 
     def has_argument(self, request: HTTPServerRequest) -> bool:
@@ -181,7 +183,8 @@ class _SetCookieHandler(RequestHandler):
         self.access = access
 
     def get(self) -> None:
-        self.set_cookie(self.access.cookie, self.access.token, httponly=True, samesite="Strict")
+        name = self.access.cookie_name(self.request)
+        self.set_cookie(name, self.access.token, httponly=True, samesite="Strict")
         if self.request.headers.get("Sec-Fetch-Site") == "cross-site":
             # From the file that the command opens: a redirection would not send the cookie.
             self.finish('<meta http-equiv="refresh" content="0; url=/">')
