@@ -14,6 +14,7 @@ from ndx_simulation_output import StorageOptions, convert, export_sonata, open_o
 from ndx_simulation_output.annarchy import read_recordings
 from ndx_simulation_output.errors import SourceError, WriteError
 from ndx_simulation_output.nwb.checks import check_file
+from ndx_simulation_output.pymodaq import H5SaverLowLevel
 from ndx_simulation_output.recording import SimulationOutput
 from ndx_simulation_output.storage import datasets, sources
 from ndx_simulation_output.storage.sources import open_source
@@ -222,6 +223,19 @@ def test_nwb_files_are_checked_before_pynwb_follows_their_links(folder: Path) ->
         with pytest.raises(SourceError, match=r"acquisition/more of .* refers to .*other\.h5"):
             call()
 
+    assert {item.name for item in folder.iterdir()} == {"v.h5", "v.nwb"}
+
+
+def test_a_saver_does_not_add_to_a_file_that_refers_elsewhere(folder: Path) -> None:
+    path = convert(folder / "v.h5", folder / "v.nwb", metadata=SESSION).path
+    with h5py.File(path, "r+") as file:
+        external(file, "acquisition/v/data", str(folder.parent / "secret"))
+    before = path.read_bytes()
+
+    with pytest.raises(SourceError, match=rf"data of {path} refers to .*secret, .* that file$"):
+        H5SaverLowLevel().init_file(path)
+
+    assert path.read_bytes() == before
     assert {item.name for item in folder.iterdir()} == {"v.h5", "v.nwb"}
 
 

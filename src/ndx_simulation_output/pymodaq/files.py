@@ -41,6 +41,7 @@ from ndx_simulation_output.pymodaq.values import plain_values, stored_values
 from ndx_simulation_output.recording import ArrayAxis, ArrayGroup, ArrayWithAxes
 from ndx_simulation_output.recording.json_values import to_json
 from ndx_simulation_output.storage.journaled import JournaledFile, remove_journal
+from ndx_simulation_output.storage.sources import check_source, without_trust
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -110,7 +111,8 @@ class H5SaverLowLevel:
         Raises
         ------
         SourceError
-            If an existing file is not an NWB file, or lacks the types of this package.
+            If an existing file is not an NWB file, lacks the types of this package, or refers to
+            files outside its folder.
         MetadataError
             If ``session`` is not valid NWB metadata.
         TargetExistsError
@@ -511,6 +513,8 @@ def _open_file(
             _create_file(path, raw, session, overwrite=new_file)
     opened = JournaledFile(path)
     try:
+        with without_trust():
+            check_source(opened.file)
         _ensure_raw_group(opened.file, path, raw)
     except BaseException:
         opened.close()

@@ -65,6 +65,10 @@ class JournaledFileObject(FileObject):
         self.is_discarded = False
         self.overlaid = 0
 
+    def __repr__(self) -> str:
+        """Return the path, which h5py uses as the file name."""
+        return str(self.name)
+
     def store(self, data: memoryview) -> None:
         """Write data outside the committed state; keep the rest in memory until the next commit."""
         offset = self.tell()

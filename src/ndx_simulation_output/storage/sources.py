@@ -35,6 +35,10 @@ MOST_UNSTORED = 2**30
 """Bytes that a file may declare without storing them, such as the zeros of a sparse report."""
 _COST_OF_ONE_DIMENSION = 16
 """Data of one dimension or none, such as ids and times, count more: they are read as a whole."""
+_MOST_TEXT = (
+    f"{MOST_UNSTORED} that are not, or {MOST_UNSTORED // _COST_OF_ONE_DIMENSION} of fewer than two "
+    "dimensions"
+)
 _MOST_EXPANSION = 2048
 """Declared bytes for each stored one: deflate reaches 1032."""
 MOST_EXPANSION_OF_OTHERS = 2**16
@@ -115,7 +119,7 @@ def without_trust() -> Iterator[None]:
 
 def _folders(file: h5py.File) -> list[Path]:
     """Return the real folder of a file; two if its path is a symbolic link, which HDF5 follows."""
-    if file.driver == "fileobj":
+    if not Path(file.filename).exists():
         return []
     return [Path(file.filename).parent.resolve(), Path(file.filename).resolve().parent]
 
@@ -297,7 +301,7 @@ class _Survey:
         stored = 0
         for number in range(properties.get_external_count()):
             # HDF5 finds a relative name from the working directory.
-            path = Path(prefix, os.fsdecode(properties.get_external(number)[0]))
+            path = Path(prefix, os.fsdecode(properties.get_external(number)[0])).absolute()
             check_inside(path, self.folders, _place(file, dataset))
             stored += path.stat().st_size if path.exists() else 0
         return stored
@@ -367,7 +371,7 @@ def cost_of_unstored(shape: Sequence[int], declared: int, stored: int) -> int:
 
 def unstored_error(found: str) -> SourceError:
     """Return the error for data that declare far more than they store."""
-    return SourceError(f"{found}; expected at most {MOST_UNSTORED} that are not; {TRUST}")
+    return SourceError(f"{found}; expected at most {_MOST_TEXT}; {TRUST}")
 
 
 def check_inside(path: Path | str, folders: Iterable[Path], where: str) -> None:
