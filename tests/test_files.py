@@ -3,6 +3,7 @@
 import errno
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from ndx_simulation_output.files import (
     atomic_file,
     atomic_files,
     atomic_hdf5,
+    check_space,
     uninterrupted,
 )
 
@@ -389,3 +391,9 @@ def test_a_target_that_is_open_on_windows_is_replaced_later_or_the_result_is_kep
     found = {file.name: file.read_text() for file in tmp_path.iterdir()}
     kept = {"run.nwb": "new"} if failures == 2 else {"run.nwb": "old", "run-1.nwb": "new"}
     assert found == kept
+
+
+def test_a_system_that_does_not_tell_what_is_free_is_not_asked(tmp_path, monkeypatch):
+    monkeypatch.delattr(shutil, "disk_usage")
+
+    check_space(tmp_path / "run.nwb", 2**63)

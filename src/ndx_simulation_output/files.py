@@ -97,7 +97,7 @@ def check_space(path: Path, n_bytes: int) -> None:
     try:
         folder = next(filter(Path.exists, _followed(path).absolute().parents))
         usage = shutil.disk_usage(folder)
-    except OSError:
+    except (OSError, AttributeError):  # Not every system tells.
         return
     if usage.total and n_bytes > usage.free:
         found = f"{usage.free} are free in {folder}"

@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import signal
+import stat
 import sys
 import threading
 import time
@@ -36,13 +37,19 @@ _ZEROS = bytes(2**20)
 _OPEN_SECONDS = 2.0
 """Virus scanners on Windows open new files for a moment; nobody can rename them meanwhile."""
 _NOT_IN_NAMES = re.compile(r'[<>:"/\\|?*\x00-\x1f]|[. ]$')
-_DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9]|conin\$|conout\$) *(\.|$)", re.IGNORECASE)
+_DEVICE = re.compile(
+    r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$) *(\.|$)", re.IGNORECASE
+)
 _position = threading.Lock()
 
 
 def open_file(path: Path, flags: int) -> int:
-    """Open a file descriptor without translating line ends."""
-    return os.open(path, flags | getattr(os, "O_BINARY", 0), 0o666)
+    """Open a file descriptor without translating line ends, and without waiting for a pipe."""
+    number = os.open(path, flags | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0), 0o666)
+    if stat.S_ISREG(os.fstat(number).st_mode):
+        return number
+    os.close(number)
+    raise OSError(errno.EINVAL, "it is not a file", os.fspath(path))
 
 
 def write_at(number: int, data: bytes | bytearray | memoryview, offset: int) -> None:

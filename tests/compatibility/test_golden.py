@@ -1,6 +1,7 @@
 """Files of every released version read as they were meant; ``write_golden.py`` says whose."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from pynwb import NWBHDF5IO, NWBFile
 from ndx_simulation_output import Compartments, CompartmentSeries, convert, open_output
 from ndx_simulation_output.cli import main
 from ndx_simulation_output.errors import SourceError
-from ndx_simulation_output.nwb.reader import read_old_namespace
+from ndx_simulation_output.nwb.reader import _extract_specification, read_old_namespace
 from ndx_simulation_output.nwb.types import NAMESPACE
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -300,6 +301,36 @@ def test_files_of_the_older_namespace_are_read_on_request_beside_the_present_one
     *of_2018, of_now = json.loads(done.stdout)
     assert of_2018 == stored_voltages(OLD_NAMESPACE.stem)[:2, [4, 2]].tolist()
     np.testing.assert_allclose(of_now, [-0.067], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["../out", "..\\out", "/out", "C:\\out", "C:out", "con"])
+def test_a_specification_in_a_file_names_no_other_file(name, tmp_path):
+    copy = tmp_path / "of_2018.nwb"
+    shutil.copyfile(OLD_NAMESPACE, copy)
+    (tmp_path / "inner").mkdir()
+    with h5py.File(copy, "r+") as file:
+        (version,) = file["specifications/simulation_output"].values()
+        namespace = json.loads(version["namespace"][()])
+        (source,) = [one for one in namespace["namespaces"][0]["schema"] if "source" in one]
+        if "/" not in name:  # No name in HDF5 has one.
+            version[name] = version[source["source"]]
+        source["source"] = name
+        del version["namespace"]
+        version["namespace"] = json.dumps(namespace)
+
+    if "/" in name:
+        with pytest.raises(SourceError, match="does not define"):
+            _extract_specification(copy, tmp_path / "inner")
+        return
+    found = _extract_specification(copy, tmp_path / "inner")
+    (source,) = [
+        one["source"]
+        for one in json.loads(found.read_text())["namespaces"][0]["schema"]
+        if "source" in one
+    ]
+    assert (found.parent / source).is_file()
+    assert not set(source) & set('<>:"/\\|?*')
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "inner", copy]
 
 
 def test_a_file_without_the_older_namespace_is_no_definition_of_it():

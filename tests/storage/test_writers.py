@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import textwrap
@@ -17,12 +18,14 @@ import h5py
 import numpy as np
 import pytest
 
-from ndx_simulation_output import system
+from ndx_simulation_output import open_output, system
 from ndx_simulation_output.errors import SourceError, TargetExistsError, WriteError
+from ndx_simulation_output.nwb.recover import recover
 from ndx_simulation_output.storage import journal as journals
 from ndx_simulation_output.storage.journal import (
     Journal,
     Overlay,
+    append_frame,
     find_writer,
     iter_frames,
     journal_path,
@@ -160,6 +163,54 @@ def test_a_journal_without_its_writer_is_recovered(damage, tmp_path, request):
         journal.clear()
         journal.close()
     JournaledFile(path).close()
+
+
+NOT_WRITERS = [
+    *(b"5", b'"process"', b"null", b"[" * 900, b'{"has_locks": false}', b"\xff"),
+    *(json.dumps({"has_locks": False, **vars(HERE), "number": one}).encode() for one in ("1", 1.5)),
+    json.dumps({"has_locks": False, **vars(HERE), "of a later version": 1}).encode(),
+]
+
+
+@pytest.mark.usefixtures("no_locks")
+@pytest.mark.parametrize("head", NOT_WRITERS, ids=range(len(NOT_WRITERS)))
+def test_a_writer_that_cannot_be_understood_is_in_doubt(head, tmp_path):
+    leave(tmp_path / "run.nwb", HERE)
+    with journal_path(tmp_path / "run.nwb").open("r+b") as file:
+        file.write((b"NDXW" + head).ljust(HEAD_BYTES))
+
+    with pytest.raises(WriteError, match=r"may still be written by a process .*--force"):
+        JournaledFile(tmp_path / "run.nwb")
+    recover(tmp_path / "run.nwb", force=True)
+
+
+@pytest.mark.parametrize(
+    "make", [Path.mkdir, getattr(os, "mkfifo", Path.mkdir)], ids=["directory", "pipe"]
+)
+def test_a_journal_that_cannot_be_opened_is_in_doubt(make, tmp_path):
+    # So is that of another user.
+    path = tmp_path / ".run.1.part.nwb"
+    path.touch()
+    make(journal_path(path))
+
+    with pytest.raises(SourceError, match="may still be written"):
+        open_output(path)
+    with pytest.raises(SourceError, match=r"run\.nwb does not exist; .* may still be written"):
+        open_output(tmp_path / "run.nwb")
+    with pytest.raises(WriteError, match=r"cannot write .*\.part\.nwb: "):
+        recover(path, tmp_path / "run.nwb", force=True)
+
+
+@pytest.mark.parametrize(
+    "commit", [b"short", struct.pack("<QQ", 0, 5) + b"abcd", struct.pack("<QQ", 2**63, 0)]
+)
+def test_a_commit_that_is_none_is_an_error_of_its_journal(commit, tmp_path):
+    leave(tmp_path / "run.nwb", HERE)
+    with journal_path(tmp_path / "run.nwb").open("r+b") as file:
+        append_frame(file.fileno(), file.seek(0, os.SEEK_END), [commit])
+
+    with pytest.raises(SourceError, match=r"run\.nwb\.journal is damaged"):
+        recover(tmp_path / "run.nwb")
 
 
 @contextmanager

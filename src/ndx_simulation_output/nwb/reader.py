@@ -67,6 +67,7 @@ from ndx_simulation_output.recording.array_groups import notes_of_axes
 from ndx_simulation_output.recording.merging import merge_outputs
 from ndx_simulation_output.remote import RemoteFile, RemoteFolder
 from ndx_simulation_output.storage.sources import CHUNK_SLOTS, check_source, open_source
+from ndx_simulation_output.system import portable_names
 
 Source = Path | RemoteFile | RemoteFolder
 """A local file or Zarr store, a file on a server, or a Zarr store there."""
@@ -230,20 +231,18 @@ def _extract_specification(path: Path, directory: Path) -> Path:
     """Write the specification cached in a file to ``directory``; return its namespace file."""
     with (
         source_errors(f"{path} does not define the namespace {_OLD_NAMESPACE}"),
-        h5py.File(path, "r") as file,
+        open_source(path) as file,
     ):
         versions = file["specifications"][_OLD_NAMESPACE]
-        cached = {name: text[()] for name, text in versions[max(versions)].items()}
+        cached = {name: json.loads(text[()]) for name, text in versions[max(versions)].items()}
+        files = portable_names(f"{name}.yaml" for name in cached)
+        for schema in cached["namespace"]["namespaces"][0]["schema"]:
+            if "source" in schema:
+                schema["source"] = files[f"{schema['source']}.yaml"]
     # The cached specification is JSON, which is valid YAML.
-    for name, text in cached.items():
-        (directory / f"{name}.yaml").write_bytes(text)
-    namespace = json.loads(cached["namespace"])
-    for schema in namespace["namespaces"][0]["schema"]:
-        if "source" in schema:
-            schema["source"] += ".yaml"
-    target = directory / "namespace.yaml"
-    target.write_text(json.dumps(namespace), encoding="utf-8")
-    return target
+    for name, content in cached.items():
+        (directory / files[f"{name}.yaml"]).write_text(json.dumps(content), encoding="utf-8")
+    return directory / files["namespace.yaml"]
 
 
 @contextmanager

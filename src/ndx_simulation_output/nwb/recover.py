@@ -104,7 +104,7 @@ def recover(
     TargetExistsError
         If the target exists and ``overwrite`` is false.
     WriteError
-        If the target cannot be written.
+        If the target, or the temporary file and its journal, cannot be written.
 
     Example
     -------
@@ -124,15 +124,16 @@ def recover(
     check_target(target, overwrite=overwrite)
     with ExitStack() as stack:
         stack.enter_context(write_errors(target))
-        try:
-            journal = stack.enter_context(open_journal(partial, force=force))
-        except BlockingIOError as error:
-            writer: Writer = error.args[0]
-            raise SourceError(writer.refusal(partial, "pass force=True (--force)")) from error
-        if not journal.has_commits:
-            raise NothingRecordedError(_nothing_flushed(partial))
-        replay(partial)
-        journal.clear()
+        with write_errors(partial):
+            try:
+                journal = stack.enter_context(open_journal(partial, force=force))
+            except BlockingIOError as error:
+                writer: Writer = error.args[0]
+                raise SourceError(writer.refusal(partial, "pass force=True (--force)")) from error
+            if not journal.has_commits:
+                raise NothingRecordedError(_nothing_flushed(partial))
+            replay(partial)
+            journal.clear()
         with _reopen(partial, JournaledFileObject(partial, "r+", journal)) as file:
             recovered = _complete(file, partial, target)
         _move(partial, target, overwrite=overwrite)

@@ -255,19 +255,21 @@ def _head(number: int) -> bytes:
 
 def _writer(number: int, *, locked: bool | None) -> Writer | None:
     """Return the process that writes a journal or may do so, after an attempt to lock it."""
-    signed, process = None, None
-    with suppress(ValueError, TypeError, KeyError):  # Journals of version 0.3.0 have no head.
+    here, process, has_locks = Process.current(), None, False
+    signed: Any = None
+    with suppress(ValueError, RecursionError):  # Journals of version 0.3.0 have no head.
         signed = json.loads(_head(number)[len(_WRITER_MARK) :])
-        has_locks = bool(signed) and signed.pop("has_locks")
-        process = Process(**signed) if signed else None
+    if _types(signed) == _types({"has_locks": True, **asdict(here)}):
+        has_locks = signed.pop("has_locks")
+        process = Process(**signed)
     if locked is False:
         is_writing: bool | None = True
     elif process is None:
         is_closed = signed == {} or locked
         is_writing = False if is_closed else None
-    elif process == Process.current():
+    elif process == here:
         is_writing = any(journal.is_at(number) for journal in _OPEN)
-    elif locked and has_locks and process.boot == Process.current().boot:
+    elif locked and has_locks and process.boot == here.boot:
         is_writing = False
     else:
         # A lock tells nothing of other computers: some file systems lock for each separately.
@@ -275,7 +277,11 @@ def _writer(number: int, *, locked: bool | None) -> Writer | None:
     if is_writing is False:
         return None
     last = os.fstat(number).st_mtime
-    return Writer(process, bool(is_writing), process is not None and has_locks, last)
+    return Writer(process, bool(is_writing), has_locks, last)
+
+
+def _types(facts: Any) -> dict[str, type] | None:
+    return {name: type(fact) for name, fact in facts.items()} if isinstance(facts, dict) else None
 
 
 def journal_path(path: Path) -> Path:
@@ -290,8 +296,12 @@ def replay(path: Path) -> None:
         for frame in iter_frames(journal_path(path)):
             at = 0
             while at < len(frame):
-                offset, length = _PIECE_HEAD.unpack_from(frame, at)
+                head = frame[at : at + _PIECE_HEAD.size].ljust(_PIECE_HEAD.size, b"\xff")
+                offset, length = _PIECE_HEAD.unpack(head)
                 at += _PIECE_HEAD.size
+                if at + length > len(frame) or offset + length >= 2**63:
+                    msg = f"{journal_path(path)} is damaged: a commit in it is incomplete"
+                    raise SourceError(msg)
                 write_at(number, frame[at : at + length], offset)
                 at += length
     finally:
@@ -327,8 +337,11 @@ def find_writer(path: Path) -> Writer | None:
     """Return the process that writes ``path``, or may do so; None if there is none."""
     try:
         number = open_file(journal_path(path), os.O_RDONLY)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError:  # Such as one that belongs to another user.
+        last = journal_path(path).stat().st_mtime
+        return Writer(None, is_certain=False, has_locks=False, last=last)
     try:
         return _writer(number, locked=lock_journal(number, shared=True))
     finally:
