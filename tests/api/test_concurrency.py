@@ -87,7 +87,9 @@ def test_an_array_of_dask_is_read_after_pickling_but_not_after_the_file_has_chan
 
 
 @pytest.mark.parametrize("compression", ["none", "gzip"])
-def test_a_reader_keeps_what_it_has_seen_until_the_stream_ends(compression, tmp_path: Path):
+def test_a_reader_keeps_what_it_has_seen_until_the_stream_ends(
+    compression, tmp_path: Path, monkeypatch
+):
     table = CompartmentTable.from_counts(
         "exc", np.arange(200), np.ones(200, int), {"number": np.zeros(200, int)}
     )
@@ -97,7 +99,9 @@ def test_a_reader_keeps_what_it_has_seen_until_the_stream_ends(compression, tmp_
     with stream(tmp_path / "run.nwb", reports, metadata=SESSION, storage=storage) as file:
         file.append("v", rows[:300])
         file.flush()
-        seen = open_output(file.path)
+        monkeypatch.chdir(tmp_path)
+        seen = open_output(file.path.name)
+        monkeypatch.chdir("/")
         for step in range(300, 2000, 50):
             file.append("v", rows[step : step + 50])
             file.flush()
@@ -106,6 +110,8 @@ def test_a_reader_keeps_what_it_has_seen_until_the_stream_ends(compression, tmp_
 
     with pytest.raises(SourceError, match="the file was completed since it was opened; open it"):
         seen["v"].get_traces()
+    with pytest.raises(SourceError, match="is still open in this process as it was before: close"):
+        open_output(tmp_path / "run.nwb")
     seen.close()
     with open_output(tmp_path / "run.nwb") as output:
         np.testing.assert_array_equal(output["v"].get_traces(), rows)
@@ -151,7 +157,7 @@ def test_a_closed_output_says_so(path: Path):
             report.to_dask,
             report._repr_html_,
             lambda one=report: list(one.data),
-            lambda one=output: convert(one, path.with_name("other.nwb")),
+            lambda one=output: convert(one, path.with_name("other.nwb"), metadata=SESSION),
         ):
             with pytest.raises(SourceError, match=f"{name.name} is closed: .*; open it again"):
                 use()

@@ -14,9 +14,10 @@ COMMON = """
 import os, shutil, subprocess, sys
 from pathlib import Path
 import h5py, numpy as np
-from ndx_simulation_output import convert, open_output
+from ndx_simulation_output import StorageOptions, convert, open_output
 from ndx_simulation_output.annarchy.containers import load_npy
-from ndx_simulation_output.errors import SourceError
+from ndx_simulation_output.errors import SourceError, WriteError
+from ndx_simulation_output.storage import writing
 from ndx_simulation_output.storage.raw_files import MappedFile
 from ndx_simulation_output.storage.reading import HDF5Array
 KINDS = {kinds}
@@ -112,7 +113,76 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("code", [READ, LOOP, CONVERT], ids=["read", "in a loop", "convert"])
+REOPEN = """
+def rewrite(path):
+    with h5py.File("contiguous.h5", "r+") as file:
+        file["report/a/data"][0, 0] = 7
+    shutil.copyfile("contiguous.h5", path)
+
+for change in (*list(CHANGES.values())[:3], rewrite):
+    for opening in open_output, h5py.File:
+        if (opening, change) == (h5py.File, rewrite):
+            continue  # The size is the same, and another library has opened the file.
+        shutil.copyfile("contiguous.h5", "changing.h5")
+        with opening("changing.h5"):
+            change(Path("changing.h5"))
+            try:
+                open_output("changing.h5")
+            except SourceError as error:
+                assert "changing.h5 has changed, and is still open" in str(error), error
+            else:
+                raise AssertionError("opened")
+shutil.copyfile("contiguous.h5", "changing.h5")
+lost = [open_output("changing.h5")]
+lost[0] = lost, lost[0]
+rewrite("changing.h5")
+del lost
+with open_output("changing.h5") as output:
+    assert output["changing"].data[0, 0] == 7
+"""
+LEASES = """
+shutil.copyfile("contiguous.h5", "changing.h5")
+def is_free():
+    try:
+        os.close(os.open("changing.h5", os.O_RDWR | os.O_NONBLOCK))
+    except BlockingIOError:
+        return False
+    return True
+
+if hasattr(os, "fork") and (lease := MappedFile("changing.h5").lease()):
+    if not (child := os.fork()):
+        del lease
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert not is_free()
+    lease.end()
+    assert is_free()
+def fail(*arguments):
+    raise OSError("disk full")
+
+errors = []
+for workers in 0, 2:
+    writing.write_at = fail
+    options = StorageOptions(chunks="contiguous")
+    try:
+        convert("changing.h5", "run.nwb", unit={"changing": "mV"}, storage=options, workers=workers)
+    except WriteError as error:
+        errors.append(error)
+    assert is_free()
+assert len(errors) == 2
+"""
+
+
+CODES = {
+    "read": READ,
+    "in a loop": LOOP,
+    "convert": CONVERT,
+    "open again": REOPEN,
+    "leases": LEASES,
+}
+
+
+@pytest.mark.parametrize("code", CODES.values(), ids=CODES)
 def test_a_process_survives_a_file_that_changes(code, directory: Path):
     code = COMMON.replace("{kinds}", repr([*STORED, "lzf"])) + code
     command = [sys.executable, "-X", "faulthandler", "-W", "ignore", "-c", code]

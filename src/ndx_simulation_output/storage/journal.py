@@ -388,6 +388,7 @@ class FileVersion:
     number: int
     path: Path
     found: tuple[int, int]
+    journal: Path
     is_growing: bool
 
     @classmethod
@@ -408,14 +409,15 @@ class FileVersion:
     @classmethod
     def of_number(cls, number: int, path: Path) -> "FileVersion":
         """Return the version of an open file."""
-        return cls(number, path, size_and_time(os.fstat(number)), journal_path(path).exists())
+        journal = journal_path(path.absolute())
+        return cls(number, path, size_and_time(os.fstat(number)), journal, journal.exists())
 
     def change(self) -> str | None:
         """Return how the file has changed since, or None.
 
         A stream leaves to its readers what they have seen, as long as it has a journal.
         """
-        if size_and_time(os.fstat(self.number)) == self.found or journal_path(self.path).exists():
+        if size_and_time(os.fstat(self.number)) == self.found or self.journal.exists():
             return None
         what = "was completed" if self.is_growing else "has changed"
         return f"the file {what} since it was opened; open it again"

@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from traceback import clear_frames
 from typing import Any, TypeVar
 
 import numpy as np
@@ -68,9 +69,20 @@ def in_order(
     [1, 2, 3]
 
     """
-    if workers <= 0:
-        yield from map(function, items)
-        return
+    try:
+        if workers <= 0:
+            yield from map(function, items)
+        else:
+            yield from _in_threads(function, items, workers)
+    except Exception as error:
+        # Views in the frames of the function would hold the lease of a file as long as the error.
+        clear_frames(error.__traceback__)
+        raise
+
+
+def _in_threads(
+    function: Callable[[_Input], _Result], items: Iterable[_Input], workers: int
+) -> Iterator[_Result]:
     pool = ThreadPoolExecutor(workers)
     ahead: deque[Future[_Result]] = deque()
     try:

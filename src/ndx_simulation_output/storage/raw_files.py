@@ -23,7 +23,9 @@ list chunks, or test whether an object is open."""
 
 
 _BATCH_BYTES = 2**22
-"""Size of what is read under one lease, and of the buffer without one."""
+"""Size of what is read under one lease."""
+_BUFFER_BYTES = 2**21
+"""Size of the buffer without a lease, which should fit into the processor's cache."""
 
 
 class MappedFile:
@@ -66,7 +68,9 @@ class MappedFile:
         return lease if os.fstat(self.number).st_size >= self.size else None
 
     def end_lease(self) -> None:
-        """End one of the leases."""
+        """End one of the leases; not in a forked process, as it would end that of its parent."""
+        if os.getpid() != self._process:
+            return
         with self._lock:
             self._leases -= 1
             if not self._leases:
@@ -94,9 +98,11 @@ class MappedFile:
         for block in _evenly_spaced(starts, max(1, _BATCH_BYTES // (used or length))):
             some, lease = starts[block], self.lease()
             if lease is None:
-                height = max(1, _BATCH_BYTES // length)
+                height = max(1, _BUFFER_BYTES // length)
+                buffer = np.empty((min(height, len(some)), length), np.uint8)
                 for top in range(0, len(some), height):
-                    values = self._read_parts(some[top : top + height], length)
+                    values = buffer[: len(some) - top]
+                    self._read_parts(some[top : top + height], values)
                     yield slice(block.start + top, block.start + top + len(values)), values
                 continue
             step = int(some[1] - some[0]) if len(some) > 1 else 1
@@ -106,21 +112,15 @@ class MappedFile:
             finally:
                 lease.end()
 
-    def _read_parts(self, starts: NDArray[np.int64], length: int) -> NDArray[np.uint8]:
-        values = np.empty((len(starts), length), np.uint8)
+    def _read_parts(self, starts: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
+        buffer, length = out.reshape(-1).data, out.shape[1]
         if (np.diff(starts) == length).all():
-            self.read(int(starts[0]), values)
-            return values
-        for start, out in zip(starts.tolist(), values, strict=True):
-            self.read(start, out)
-        return values
-
-    def read(self, start: int, out: NDArray[Any]) -> None:
-        """Read into a contiguous array the bytes from ``start`` on."""
-        buffer = out.reshape(-1).view(np.uint8).data
-        if (count := read_at(self.number, buffer, start)) < len(buffer):
-            msg = f"the file ends at byte {start + count}, before byte {start + len(buffer)}"
-            raise OSError(msg)
+            starts, length = starts[:1], len(buffer)
+        for number, start in enumerate(starts.tolist()):
+            part = buffer[number * length : (number + 1) * length]
+            if (count := read_at(self.number, part, start)) < length:
+                msg = f"the file ends at byte {start + count}, before byte {start + length}"
+                raise OSError(msg)
 
 
 class Lease:

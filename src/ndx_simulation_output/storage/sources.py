@@ -5,7 +5,9 @@ a file of some kilobytes can declare terabytes. ``open_source`` therefore checks
 files that it refers to, before anything else reads it.
 """
 
+import gc
 import os
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
@@ -23,6 +25,7 @@ from ndx_simulation_output.errors import SourceError, source_errors
 from ndx_simulation_output.remote import is_url
 from ndx_simulation_output.storage.datasets import filters_of
 from ndx_simulation_output.storage.filters import exceeds
+from ndx_simulation_output.storage.journal import FileVersion
 from ndx_simulation_output.storage.raw_files import hdf5_lock
 
 CHUNK_SLOTS = 521
@@ -59,6 +62,9 @@ _NOT_COMPRESSING = {
 _MOST_MORE_BYTES = 64
 _CHECKSUM_BYTES = 4
 
+_opened: list[tuple[weakref.ref[h5py.File], FileVersion]] = []
+"""The files that are open, and their versions. HDF5 opens a file that is open only once."""
+
 _Node = tuple[str, int]
 """A dataset: the real path of its file, and its address."""
 
@@ -72,19 +78,48 @@ def open_source(path: Path, *, trust: bool = False) -> h5py.File:
         msg = f"{path} is not a file; expected an HDF5 file"
         raise SourceError(msg)
     with source_errors(f"{path} cannot be read"), ExitStack() as stack:
-        try:
-            file = stack.enter_context(h5py.File(path, "r", rdcc_nslots=CHUNK_SLOTS))
-        except OSError as error:
-            if "truncated" in str(error):
-                msg = f"{path} is truncated: it ends before its data do ({error})"
-            elif not h5py.is_hdf5(path):
-                msg = f"{path} is not an HDF5 file"
-            else:
-                raise
-            raise SourceError(msg) from error
+        file = stack.enter_context(_open(path))
+        if _is_open_as_before(file):
+            file.close()
+            gc.collect()  # Outputs that were not closed are in reference cycles.
+            file = stack.enter_context(_open(path))
+        if _is_open_as_before(file):
+            msg = (
+                f"{path} has changed, and is still open in this process as it was before: close "
+                "every output and file that was opened from it, and open it again"
+            )
+            raise SourceError(msg)
+        _opened.append((weakref.ref(file), _version_of(file)))
         check_source(file, trust=trust)
         stack.pop_all()
     return file
+
+
+def _open(path: Path) -> h5py.File:
+    try:
+        return h5py.File(path, "r", rdcc_nslots=CHUNK_SLOTS)
+    except OSError as error:
+        if "truncated" in str(error):
+            msg = f"{path} is truncated: it ends before its data do ({error})"
+        elif not h5py.is_hdf5(path):
+            msg = f"{path} is not an HDF5 file"
+        else:
+            raise
+        raise SourceError(msg) from error
+
+
+def _version_of(file: h5py.File) -> FileVersion:
+    return FileVersion.of_number(file.id.get_vfd_handle(), Path(file.filename))
+
+
+def _is_open_as_before(file: h5py.File) -> bool:
+    """Return True if HDF5 takes a file for another version of it, which is still open."""
+    with hdf5_lock:
+        _opened[:] = [one for one in _opened if one[0]()]
+        now = _version_of(file)
+        before = [version.found for _, version in _opened if version.number == now.number]
+        is_same = file.id.get_filesize() == now.found[0] and {*before} <= {now.found}
+    return not (is_same or now.is_growing)
 
 
 def check_source(file: h5py.File, *, trust: bool = False) -> None:
