@@ -8,6 +8,7 @@ from ndx_simulation_output.errors import SourceError
 from ndx_simulation_output.viewer.tree import (
     CHILDREN,
     PAGE_ROWS,
+    Tree,
     open_hdf5,
     read_children,
     read_node,
@@ -36,6 +37,19 @@ def mixed_file(tmp_path):
         file["elsewhere"] = h5py.ExternalLink("gone.h5", "/x")
         file["reference"] = np.array([file["cube"].ref, h5py.Reference()], dtype=h5py.ref_dtype)
     return path
+
+
+def test_a_file_that_refers_elsewhere_is_not_shown(tmp_path):
+    path = tmp_path / "x.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("x", (4,), "u1", external=[(str(tmp_path.parent / "raw"), 0, 4)])
+
+    with pytest.raises(SourceError, match=r"x of .* refers to .*raw, outside"):
+        Tree([path]).toggle(0)
+
+    tree = Tree([path], trust=True)
+    tree.toggle(0)
+    assert len(tree.lines) == 2
 
 
 def test_members_are_listed_in_parts(mixed_file):

@@ -66,7 +66,12 @@ from ndx_simulation_output.recording import (
 from ndx_simulation_output.recording.array_groups import notes_of_axes
 from ndx_simulation_output.recording.merging import merge_outputs
 from ndx_simulation_output.remote import RemoteFile, RemoteFolder
-from ndx_simulation_output.storage.sources import CHUNK_SLOTS, check_source, open_source
+from ndx_simulation_output.storage.sources import (
+    CHUNK_SLOTS,
+    check_source,
+    open_source,
+    without_trust,
+)
 from ndx_simulation_output.system import portable_names
 
 Source = Path | RemoteFile | RemoteFolder
@@ -231,6 +236,7 @@ def _extract_specification(path: Path, directory: Path) -> Path:
     """Write the specification cached in a file to ``directory``; return its namespace file."""
     with (
         source_errors(f"{path} does not define the namespace {_OLD_NAMESPACE}"),
+        without_trust(),
         open_source(path) as file,
     ):
         versions = file["specifications"][_OLD_NAMESPACE]

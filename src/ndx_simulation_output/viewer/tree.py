@@ -22,6 +22,7 @@ from bokeh.models import (
 from ndx_simulation_output.errors import SourceError, file_errors, source_errors
 from ndx_simulation_output.info import describe
 from ndx_simulation_output.recording import SimulationOutput
+from ndx_simulation_output.storage.sources import check_source
 from ndx_simulation_output.viewer.figures import empty_source, new_text, small_text, stack
 from ndx_simulation_output.viewer.session import View, on_value
 
@@ -278,10 +279,22 @@ class TreeLine:
 
 
 class Tree:
-    """Visible lines of the tree. Members are read when a group is opened."""
+    """Visible lines of the tree. Members are read when a group is opened.
 
-    def __init__(self, files: list[Path]) -> None:
+    Each file is checked as ``open_output`` does, since a directory has files that it does not read.
+    """
+
+    def __init__(self, files: list[Path], *, trust: bool = False) -> None:
+        self._trusted = set(files) if trust else set()
         self.lines = [TreeLine(file, Child(file.name, "/", "group", ""), 0) for file in files]
+
+    @contextmanager
+    def open(self, line: TreeLine) -> Iterator[h5py.File]:
+        """Open the file of a line for reading."""
+        with open_hdf5(line.file) as file:
+            check_source(file, trust=line.file in self._trusted)
+            self._trusted.add(line.file)
+            yield file
 
     def toggle(self, index: int) -> None:
         """Expand or collapse a group, or list more of its members."""
@@ -299,7 +312,7 @@ class Tree:
             line.is_open = line.child.kind == "group"
 
     def _members(self, line: TreeLine, depth: int, first: int) -> list[TreeLine]:
-        with open_hdf5(line.file) as file:
+        with self.open(line) as file:
             children, count = read_children(file, line.child.path, first)
         lines = [TreeLine(line.file, child, depth) for child in children]
         listed = first + len(children)
@@ -349,7 +362,8 @@ class TreeView(View):
         """Read the summary and the tree."""
         lines = [*describe(output), *(f"warning: {text}" for text in self.session.file.warnings)]
         self.summary.text = f"<pre class='short'>{escape(chr(10).join(lines))}</pre>"
-        self.tree = Tree(self.session.file.paths())
+        file = self.session.file
+        self.tree = Tree(file.paths(), trust=bool(file.options.get("trust")))
         if len(self.tree.lines) == 1:
             self.tree.toggle(0)
         self._list()
@@ -379,7 +393,7 @@ class TreeView(View):
                 self._show(self.selected)
 
     def _show(self, line: TreeLine) -> None:
-        with open_hdf5(line.file) as file:
+        with self.tree.open(line) as file:
             node = read_node(file, line.child.path)
             page = read_table(file, node.path, self.first) if node.rows else None
         self.node.text = _node_html(node)
