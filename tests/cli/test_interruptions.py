@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from ndx_simulation_output import convert, export_sonata, open_output
-from ndx_simulation_output.files import target_of_partial
+from ndx_simulation_output.cli.interruptions import interruptions
+from ndx_simulation_output.files import INTERRUPTIONS, target_of_partial
 from tests.nwb.test_stream import SESSION
 from tests.sonata.making import report
 
@@ -182,6 +183,25 @@ def test_a_killed_command_leaves_the_old_target_or_the_new_one(words, commands, 
     assert [ended for ended, _ in found] == [(-signal.SIGKILL, "")] * len(moments)
     assert all(value in (old, new) for _, value in found)
     assert found[0][1] == old
+
+
+def test_an_interruption_that_python_ignores_comes_again():
+    class Callback:
+        def __del__(self):
+            signal.raise_signal(signal.SIGTERM)
+
+    def wait() -> None:
+        with interruptions():
+            Callback()
+            time.sleep(60)
+
+    before = {number: signal.getsignal(number) for number in INTERRUPTIONS}
+    try:
+        with pytest.raises(KeyboardInterrupt, match="SIGTERM"):
+            wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test_the_viewer_ends_at_a_signal(commands, source):

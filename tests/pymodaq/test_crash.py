@@ -22,8 +22,9 @@ from ndx_simulation_output.pymodaq import (
     DataToExportTimedSaver,
     H5SaverLowLevel,
 )
+from ndx_simulation_output.pymodaq.nodes import Undo
 from ndx_simulation_output.storage.journal import Journal, Overlay, journal_path
-from ndx_simulation_output.storage.journaled import has_journal
+from ndx_simulation_output.storage.journaled import JournaledFileObject, has_journal
 from tests.nwb.test_recover import do, python, recorded
 
 AT = "/RawData/Detector000"
@@ -144,6 +145,41 @@ def test_a_killed_process_loses_only_data_that_were_not_flushed(level, seed, tmp
         saver.init_file(path)
         save(DataToExportTimedSaver(saver), DataExtendedSaver(saver, (POINTS,)), count)
     assert count_of(path) == count + 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "method"), [(Undo, "append"), (Undo, "assign"), (JournaledFileObject, "write")]
+)
+def test_ctrl_c_comes_after_a_step_or_flush(kind, method, tmp_path, monkeypatch):
+    path = tmp_path / "run.nwb"
+    saver = begin(path, 4)
+    timed, scan = DataToExportTimedSaver(saver), DataExtendedSaver(saver, (POINTS,))
+    save(timed, scan, 0)
+    original = getattr(kind, method)
+
+    def interrupted(*words):
+        signal.raise_signal(signal.SIGINT)
+        return original(*words)
+
+    def step() -> None:
+        if method == "append":
+            timed.add_data(AT, element(1))
+        elif method == "assign":
+            scan.add_data("/RawData/Detector001", element(1)[0], (1,))
+        else:
+            saver.flush()
+
+    monkeypatch.setattr(kind, method, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        step()
+    monkeypatch.undo()
+
+    if method != "append":
+        timed.add_data(AT, element(1))
+    if method != "assign":
+        scan.add_data("/RawData/Detector001", element(1)[0], (1,))
+    saver.close_file()
+    assert count_of(path) == 2
 
 
 def leave_incomplete(path: Path) -> None:

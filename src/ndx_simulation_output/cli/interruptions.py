@@ -1,6 +1,7 @@
 """End a command cleanly when a signal asks it to: Ctrl-C, kill, a closed terminal."""
 
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ def interruptions() -> Iterator[None]:
     """Let signals raise KeyboardInterrupt in the block, once: what cleans up is not interrupted.
 
     Signals that are ignored, as by ``nohup``, stay so. After the first one, others have no effect
-    for some seconds.
+    for some seconds. An error that Python ignores, in a callback of a library, is raised again.
     """
     if threading.current_thread() is not threading.main_thread():
         yield  # Python handles signals in the main thread.
@@ -30,6 +31,17 @@ def interruptions() -> Iterator[None]:
         if first[-1] - first[0] > _CLEANING_SECONDS or len(first) == 1:
             raise KeyboardInterrupt(signal.Signals(number).name)
 
+    def again(unraisable: Any) -> None:
+        if isinstance(unraisable.exc_value, KeyboardInterrupt):
+            first.clear()
+            number = interruption(unraisable.exc_value)
+            threading.Timer(0.05, signal.pthread_kill, [threading.get_ident(), number]).start()
+        else:
+            hook(unraisable)
+
+    hook = sys.unraisablehook
+    if hasattr(signal, "pthread_kill"):  # Windows lacks it.
+        sys.unraisablehook = again
     before = {number: signal.getsignal(number) for number in INTERRUPTIONS}
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:
@@ -37,6 +49,7 @@ def interruptions() -> Iterator[None]:
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         for number, handler in before.items():
             # After an interruption the process ends, which another one should not disturb.
             signal.signal(number, signal.SIG_IGN if first else handler)

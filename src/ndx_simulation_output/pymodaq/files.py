@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pynwb import NWBHDF5IO
 
 from ndx_simulation_output.errors import SimulationOutputError, SourceError
-from ndx_simulation_output.files import atomic_hdf5, check_local, write_errors
+from ndx_simulation_output.files import atomic_hdf5, check_local, uninterrupted, write_errors
 from ndx_simulation_output.nwb.arrays_hdf5 import (
     HowStored,
     clean_text,
@@ -346,11 +346,14 @@ class H5SaverLowLevel:
 
     @contextmanager
     def all_or_nothing(self) -> Iterator[Undo]:
-        """Undo what the block adds if it raises, also through methods that it calls."""
+        """Undo what the block adds if it raises, also through methods that it calls.
+
+        Ctrl-C comes after the block: a part of it would be left if it came while HDF5 writes.
+        """
         if self._undo is not None:
             yield self._undo
             return
-        with undone_on_error() as undo:
+        with uninterrupted(), undone_on_error() as undo:
             self._undo = undo
             try:
                 yield undo

@@ -25,6 +25,7 @@ from ndx_simulation_output.files import (
     FileObject,
     atomic_file,
     atomic_hdf5,
+    uninterrupted,
     write_errors,
 )
 from ndx_simulation_output.storage.journal import (
@@ -237,7 +238,7 @@ class JournaledFile:
 
     def commit(self) -> None:
         """Commit all changes, so that they survive a crash."""
-        with write_errors(self.path):
+        with uninterrupted(), write_errors(self.path):
             self.file.flush()
             self._object.commit()
 
@@ -248,7 +249,7 @@ class JournaledFile:
 
     def close(self) -> None:
         """Commit and close the file; if that fails, the journal is not removed."""
-        with write_errors(self.path):
+        with uninterrupted(), write_errors(self.path):
             self._finish()
 
 
