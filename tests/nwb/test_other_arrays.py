@@ -257,6 +257,15 @@ def test_an_array_of_dask_is_converted(tmp_path):
         assert file["acquisition/v/data"][:].tolist() == VALUES.tolist()
 
 
+def test_a_recording_without_rows_is_shown_whatever_its_chunks():
+    table, data = a_file(np.asarray).acquisition["compartments"], DatasetWithoutId(VALUES[:0])
+    assert data.chunks == (0, 6)
+
+    series = CompartmentSeries(name="w", data=data, compartments=table, unit="V", rate=1.0)
+
+    assert "0 times × 6 columns" in series._repr_html_()
+
+
 def test_a_dataset_without_id_cannot_be_linked(tmp_path):
     output = read_nwbfile(a_file(DatasetWithoutId), "run.nwb")
 

@@ -192,8 +192,8 @@ def _add_channels(
     table: DynamicTable, potential: ExtracellularPotential, group: Any, extras: list[str]
 ) -> list[int]:
     electrodes = potential.electrodes or Electrodes(np.zeros(0, np.int64), np.zeros((0, 3)))
-    ids = [*electrodes.ids.tolist()]
-    ids += [channel for channel in np.asarray(potential.channel_ids).tolist() if channel not in ids]
+    channels = np.asarray(potential.channel_ids).tolist()
+    ids = dict.fromkeys([*electrodes.ids.tolist(), *channels])
     first = len(table)
     for index, channel in enumerate(ids):
         is_known = index < len(electrodes.ids)
@@ -208,7 +208,8 @@ def _add_channels(
             **{_CHANNEL: channel},
             **{name: _extra_value(electrodes, name, index, is_known=is_known) for name in extras},
         )
-    return [first + ids.index(channel) for channel in np.asarray(potential.channel_ids).tolist()]
+    rows = {channel: first + index for index, channel in enumerate(ids)}
+    return [rows[channel] for channel in channels]
 
 
 def _extra_value(electrodes: Electrodes, name: str, index: int, *, is_known: bool) -> Any:

@@ -252,10 +252,10 @@ def is_mapped(array: LazyArray) -> bool:
 def chunks_of(array: LazyArray) -> tuple[int, int]:
     """Return the number of rows and columns of a chunk, (1, 1) if the array has no chunks.
 
-    The chunks of a dask array can differ; the largest count.
+    The chunks of a dask array can differ; the largest count. Those of an empty array have none.
     """
     chunks = getattr(array, "chunks", None) or (1, 1)
-    rows, columns, *_ = *(max(one) if isinstance(one, tuple) else one for one in chunks), 1
+    rows, columns, *_ = *(max(1, *np.ravel(one).tolist()) for one in chunks), 1
     return rows, columns
 
 
