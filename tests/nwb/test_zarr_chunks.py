@@ -212,6 +212,30 @@ def test_commands_tell_of_a_lost_chunk_in_one_line(store, tmp_path):
         assert key_of(lost, store) in line
 
 
+def test_a_temporary_file_of_a_copy_is_not_a_chunk(store):
+    lost = chunks_of(store)[0]
+    lost.rename(lost.with_name(f".{lost.name}.XyZabc"))
+
+    ((severity, *_, message),) = check_store(store)
+
+    assert (severity, message[:17]) == ("error", "1 chunks are lost")
+
+
+def test_metadata_that_are_a_list_are_an_error_that_names_them(store):
+    name = "zarr.json" if (store / "zarr.json").exists() else ".zmetadata"
+    (store / name).write_text("[1, 2]")
+
+    with pytest.raises(SourceError, match=rf"{name} of a Zarr store is damaged: it has \[1, 2\]"):
+        open_output(store)
+
+
+def test_an_archive_of_a_store_has_to_be_unpacked(store):
+    archive = shutil.make_archive(str(store), "zip", store)
+
+    with pytest.raises(SourceError, match=r"run\.nwb\.zarr\.zip is a ZIP archive; unpack it first"):
+        open_output(archive)
+
+
 def test_the_inspector_finds_a_lost_chunk(store):
     inspector = pytest.importorskip("nwbinspector")
     from ndx_simulation_output.inspector import CHECKS

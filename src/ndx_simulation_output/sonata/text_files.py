@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 import numpy as np
 import pandas as pd
@@ -34,6 +35,9 @@ def text_kind(path: Path) -> str:
         return "spikes"
     if header >= RATE_COLUMNS:
         return "rates"
+    if is_zipfile(path):
+        msg = f"{path} is a ZIP archive; unpack it first"
+        raise UnsupportedSourceError(msg)
     msg = (
         f"{path} is neither a list of electrodes (channel x_pos y_pos z_pos) nor of spikes "
         "(timestamps population node_ids) nor of rates (node_id population timestamps "

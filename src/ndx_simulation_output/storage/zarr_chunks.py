@@ -109,10 +109,13 @@ def _own_metadata(read: Read, name: str) -> dict[str, Any]:
 
 def _parsed(read: Read, key: str) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads(read(key))
+        found: Any = json.loads(read(key))
     except ValueError as error:
         msg = f"{key} of a Zarr store is damaged: {error}"
         raise SourceError(msg) from error
+    if not isinstance(found, dict):
+        msg = f"{key} of a Zarr store is damaged: it has {str(found)[:40]}; expected an object"
+        raise SourceError(msg)
     return found
 
 
@@ -160,6 +163,8 @@ def _is_inside(chunk: str, counts: Iterable[int]) -> bool:
     index, counts = list(map(int, re.findall(r"\d+", chunk))), list(counts)
     if not counts:
         return True
+    if not re.fullmatch(r"/?(c[/.])?\d+([/.]\d+)*", chunk):  # such as a temporary file of rsync
+        return False
     return len(index) == len(counts) and all(map(int.__lt__, index, counts))
 
 
