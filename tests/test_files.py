@@ -26,6 +26,7 @@ from ndx_simulation_output.files import (
     atomic_files,
     atomic_hdf5,
     check_space,
+    check_target,
     uninterrupted,
 )
 
@@ -397,3 +398,14 @@ def test_a_system_that_does_not_tell_what_is_free_is_not_asked(tmp_path, monkeyp
     monkeypatch.delattr(shutil, "disk_usage")
 
     check_space(tmp_path / "run.nwb", 2**63)
+
+
+@pytest.mark.parametrize("name", ["aux.nwb", "run:1.nwb", "run?.nwb", "run.nwb."])
+def test_a_name_that_windows_refuses_is_refused_before_anything_is_written(
+    name, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("ndx_simulation_output.system.msvcrt", object())
+
+    with pytest.raises(WriteError, match="Windows has no such names; expected one such as "):
+        check_target(tmp_path / name, overwrite=True)
+    check_target(tmp_path / "run.1.nwb", overwrite=True)

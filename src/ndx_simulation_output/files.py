@@ -26,7 +26,7 @@ from ndx_simulation_output.errors import (
     is_like_url,
     name_of,
 )
-from ndx_simulation_output.system import exchange, may_have_changed, replace
+from ndx_simulation_output.system import allowed_name, exchange, may_have_changed, replace
 
 INTERRUPTIONS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -89,6 +89,9 @@ def _check_name(path: Path) -> None:
         raise WriteError(msg)
     if "\0" in os.fspath(path):
         msg = f"cannot write {os.fspath(path)!r}: a name cannot contain a null character"
+        raise WriteError(msg)
+    if (allowed := allowed_name(path.name)) != path.name:
+        msg = f"cannot write {path}: Windows has no such names; expected one such as {allowed}"
         raise WriteError(msg)
 
 

@@ -243,6 +243,11 @@ def portable_names(wanted: Iterable[str]) -> dict[str, str]:
     return names
 
 
+def allowed_name(name: str) -> str:
+    """Return the name of a file, or another if this system does not allow it: Windows."""
+    return name if msvcrt is None else portable_names([name])[name]
+
+
 def _portable(name: str) -> str:
     name = _NOT_IN_NAMES.sub("_", name)
     return f"_{name}" if _DEVICE.match(name) else name
