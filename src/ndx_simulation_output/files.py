@@ -252,7 +252,7 @@ def rename(temporary: Path, path: Path, *, overwrite: bool) -> None:
 
     Without ``overwrite``, raise TargetExistsError if ``path`` exists now, and keep the file beside
     it under another name. So is it kept, with a WriteError, if ``path`` cannot be replaced because
-    a program on Windows has it open.
+    a program on Windows has it open, or it is another user's in a directory such as ``/tmp``.
     """
     refusal: Exception
     if overwrite and temporary.is_dir():
@@ -262,7 +262,8 @@ def rename(temporary: Path, path: Path, *, overwrite: bool) -> None:
         try:
             replace(temporary, path)
         except PermissionError as error:
-            refusal = WriteError(f"cannot replace {path}: {error.strerror}; is it open elsewhere?")
+            what = "is it open elsewhere, or another user's?"
+            refusal = WriteError(f"cannot replace {path}: {error.strerror}; {what}")
         else:
             return
     elif _rename_if_free(temporary, path):
