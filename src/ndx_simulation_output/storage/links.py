@@ -2,16 +2,21 @@
 
 import os
 import warnings
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+from h5py import h5f
 from numpy.typing import NDArray
 
-from ndx_simulation_output.errors import LayoutError, SimulationOutputWarning, SourceError
+from ndx_simulation_output.errors import (
+    LayoutError,
+    SimulationOutputWarning,
+    SourceError,
+    source_errors,
+)
 from ndx_simulation_output.recording.arrays import LazyArray, Put, place_in_file
 from ndx_simulation_output.recording.views import ColumnRange, Columns, Matrix
 from ndx_simulation_output.storage.datasets import (
@@ -92,13 +97,15 @@ def linked_reader(dataset: h5py.Dataset) -> DatasetReader:
         path = next(iter(paths.values()))
         return _LinkedReader(dataset, path, _unescaped(maps[0].dset_name), shift)
     for name, datasets in inner.items():
-        own = name == "."
-        with nullcontext(dataset.file) if own else h5py.File(paths[name], "r") as file:
+        path = paths.get(name, dataset.file.filename)
+        where = f"{place_in_file(dataset)} is linked to"
+        with source_errors(f"{where} {path}, which cannot be read"):
+            file = dataset.file.id if name == "." else h5f.open(os.fsencode(path), h5f.ACC_RDONLY)
             # HDF5 would read the fill value.
-            missing = next((found for found in sorted(datasets) if found not in file), None)
-        if missing is not None:
-            msg = f"{place_in_file(dataset)} is linked to {missing} of {paths.get(name, name)}, "
-            raise SourceError(msg + "which does not exist")
+            missing = [found for found in sorted(datasets) if found not in h5py.Group(file)]
+        if missing:
+            msg = f"{where} {missing[0]} of {path}, which does not exist"
+            raise SourceError(msg)
     return H5pyReader(dataset)
 
 
