@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 
 from ndx_simulation_output import convert, export_sonata, open_output
+from ndx_simulation_output.cli import main
 from ndx_simulation_output.cli.interruptions import interruptions
+from ndx_simulation_output.errors import WriteError
 from ndx_simulation_output.files import INTERRUPTIONS, target_of_partial
 from tests.nwb.test_stream import SESSION
 from tests.sonata.making import report
@@ -202,6 +204,20 @@ def test_an_interruption_that_python_ignores_comes_again():
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def test_an_error_that_comes_from_cleaning_up_is_an_interruption(monkeypatch, capsys):
+    def plot(*_, **__):
+        try:
+            raise KeyboardInterrupt(signal.SIGTERM.name)
+        finally:
+            raise WriteError(*_)
+
+    monkeypatch.setattr(main.commands["plot"], "callback", plot)
+    with pytest.raises(SystemExit, match="143"):
+        main(["plot", "run.nwb"])
+
+    assert capsys.readouterr().err == "interrupted by SIGTERM\n"
 
 
 def test_the_viewer_ends_at_a_signal(commands, source):

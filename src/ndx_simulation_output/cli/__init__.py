@@ -27,13 +27,15 @@ class _Commands(click.Group):
             warnings.showwarning = print_warning
             try:
                 return super().invoke(ctx)
-            except SimulationOutputError as error:
+            except (Exception, KeyboardInterrupt) as error:
+                number = interruption(error)
+                if number is not None:
+                    print_line(f"interrupted by {number.name}", err=True)
+                    ctx.exit(128 + number)
+                if not isinstance(error, SimulationOutputError):
+                    raise
                 print_line(f"error: {error}", err=True)
                 ctx.exit(1)
-            except KeyboardInterrupt as error:
-                number = interruption(error)
-                print_line(f"interrupted by {number.name}", err=True)
-                ctx.exit(128 + number)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

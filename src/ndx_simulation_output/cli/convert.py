@@ -79,7 +79,7 @@ def convert(
         except SimulationOutputError:
             sys.exit(1)  # Rank 0 prints the error.
         except KeyboardInterrupt as error:
-            sys.exit(128 + interruption(error))
+            sys.exit(128 + (interruption(error) or 0))
         return
     with progress_bar("convert") as progress:
         converted = convert_source(sources, target, progress=progress, **options)

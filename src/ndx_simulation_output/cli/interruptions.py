@@ -55,6 +55,10 @@ def interruptions() -> Iterator[None]:
             signal.signal(number, signal.SIG_IGN if first else handler)
 
 
-def interruption(error: KeyboardInterrupt) -> signal.Signals:
-    """Return the signal that raised an error."""
+def interruption(error: BaseException | None) -> signal.Signals | None:
+    """Return the signal that raised an error, or after which cleaning up raised it."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    if error is None:
+        return None
     return signal.Signals[error.args[0]] if error.args else signal.SIGINT
