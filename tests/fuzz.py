@@ -2,6 +2,7 @@
 
     python tests/fuzz.py --minutes 30
     python tests/fuzz.py --kind "NWB, gzip" --mutations 500 --seed 7
+    NDX_TEST_DATA=data python tests/fuzz.py --genuine --minutes 30
     python tests/fuzz.py --reproduce "NWB, gzip:7:132"
 
 Each damaged file has a process of its own, with limits of memory and time. The table that is
@@ -37,7 +38,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from ndx_simulation_output.errors import SimulationOutputError
-from tests.fuzzing.inputs import KINDS, Kind
+from tests.fuzzing.inputs import GENUINE, KINDS, Kind
 from tests.fuzzing.operations import OPERATIONS, Given, NotClearError, WrongError
 
 OUTCOMES = ("right", "refused clearly", "traceback", "signal", "hang", "wrong")
@@ -75,15 +76,20 @@ class Case:
     def run(self, undamaged: Path, *, every: bool) -> None:
         """Damage a copy of the undamaged input, and do with it what its kind allows."""
         random = Random(self.name)  # noqa: S311 - to repeat it, not to hide it
-        shutil.copytree(undamaged, self.directory, dirs_exist_ok=True)
-        victim = random.choice(_victims(self.kind, self.directory))
+        if self.kind.source:
+            shutil.copytree(undamaged, self.directory, dirs_exist_ok=True)
+            victim = random.choice(_victims(self.kind, self.directory))
+        else:
+            found = random.choice(_victims(self.kind, undamaged))
+            victim = Path(shutil.copyfile(found, self.directory / found.name))
 
         def damage() -> None:
             how = self.kind.damage(victim, random) if self.number else "undamaged"
             self.mutation = f"{victim.relative_to(self.directory)}: {how}"
             self.save()
 
-        given = Given(self.directory / self.kind.source, self.kind.options, damage)
+        source = self.directory / self.kind.source if self.kind.source else victim
+        given = Given(source, self.kind.options, damage)
         if not self.kind.is_damaged_later:
             damage()
         names = list(self.kind.operations)
@@ -222,7 +228,7 @@ class Fuzzer:
                 shutil.rmtree(case.directory)  # It could not be damaged in this way.
                 return
             case.results.append(("", _TRACEBACK, f"exit status {os.WEXITSTATUS(status)}"))
-        if not case.number and case.outcome == _REFUSED:
+        if not case.number and case.outcome == _REFUSED and case.kind.source:
             case.results.append(("", _WRONG, "the undamaged input was refused"))
         self.counts.setdefault(case.kind.name, Counter())[case.outcome] += 1
         if OUTCOMES.index(case.outcome) > OUTCOMES.index(_REFUSED):
@@ -242,7 +248,7 @@ class Fuzzer:
         """Return the table of kinds and outcomes as Markdown."""
         rows = [["kind", "inputs tried", *OUTCOMES], ["---"] + ["---:"] * (len(OUTCOMES) + 1)]
         total: Counter[str] = Counter()
-        for kind in KINDS:
+        for kind in (*KINDS, *GENUINE):
             if kind.name in self.counts:
                 found = self.counts[kind.name]
                 rows.append([kind.name, str(found.total()), *(str(found[one]) for one in OUTCOMES)])
@@ -327,7 +333,7 @@ def fuzz(
 def _reproduce(name: str, kept: Path) -> int:
     """Run one case in this process, with tracebacks."""
     kind_name, seed, number = name.rsplit(":", 2)
-    kind = next(kind for kind in KINDS if kind.name == kind_name)
+    kind = next(kind for kind in (*KINDS, *GENUINE) if kind.name == kind_name)
     with tempfile.TemporaryDirectory() as directory:
         undamaged = Path(directory) / "undamaged"
         undamaged.mkdir()
@@ -351,6 +357,7 @@ def main() -> int:
     parser.add_argument("--mutations", type=int, help="number of damaged inputs of each kind")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kind", action="append", help="part of the name of a kind")
+    parser.add_argument("--genuine", action="store_true", help="damage files of NDX_TEST_DATA")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--every", action="store_true", help="do every operation with each input")
     parser.add_argument("--kept", type=Path, default=Path("fuzz-failures"))
@@ -360,7 +367,8 @@ def main() -> int:
         return _reproduce(options.reproduce, options.kept.absolute())
     minutes = options.minutes or (1e6 if options.mutations else 10.0)
     names = options.kind or [""]
-    kinds = [kind for kind in KINDS if any(name in kind.name for name in names)]
+    chosen = GENUINE if options.genuine else KINDS
+    kinds = [kind for kind in chosen if any(name in kind.name for name in names)]
     started = time.monotonic()
     fuzzer = fuzz(
         kinds,

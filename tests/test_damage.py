@@ -1,15 +1,18 @@
 """Errors of libraries become errors of this package, and no damage to a file is a traceback."""
 
+import dataclasses
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from ndx_simulation_output import convert, open_output
+from ndx_simulation_output import StorageOptions, convert, open_output
 from ndx_simulation_output.cli import main
 from ndx_simulation_output.errors import (
     ConfigurationError,
@@ -19,10 +22,14 @@ from ndx_simulation_output.errors import (
     SourceError,
     UnitWarning,
     UnsupportedSourceError,
+    WriteError,
     callers_errors,
     file_errors,
     source_errors,
 )
+from ndx_simulation_output.nwb.checks import check_file
+from ndx_simulation_output.recording import ArrayGroup, ArrayWithAxes, SimulationOutput
+from tests.fuzzing.inputs import KINDS
 from tests.sonata.making import SESSION, report
 
 
@@ -178,6 +185,100 @@ def test_what_is_read_later_names_file_and_dataset(tmp_path: Path):
         ),
     ):
         output["v"].get_traces()
+
+
+@pytest.mark.parametrize(
+    ("cause", "kind", "message"),
+    [
+        (
+            ValueError("bad chunk"),
+            WriteError,
+            r"^cannot write .*run\.nwb: .* v: bad chunk$",
+        ),
+        (SourceError("v.h5 has changed"), SourceError, r"^v\.h5 has changed$"),
+    ],
+)
+def test_a_target_that_a_library_cannot_write_is_named(
+    cause, kind, message, tmp_path: Path, monkeypatch
+):
+    def write(*_):
+        msg = "Could not create dataset v"
+        raise Exception(msg) from cause  # noqa: TRY002 - as hdmf does
+
+    monkeypatch.setattr("pynwb.NWBHDF5IO.write", write)
+    source = report().write(tmp_path / "v.h5")
+    with pytest.raises(kind, match=message):
+        convert(source, tmp_path / "run.nwb", metadata=SESSION)
+
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def _lazy_arrays(item: Any) -> Iterator[Any]:
+    if hasattr(item, "shape") and not isinstance(item, np.ndarray):
+        yield item
+    elif dataclasses.is_dataclass(item):
+        for field in dataclasses.fields(item):
+            yield from _lazy_arrays(getattr(item, field.name, None))
+    elif isinstance(item, (tuple, list, dict)):
+        for inside in item.values() if isinstance(item, dict) else item:
+            yield from _lazy_arrays(inside)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["NWB, arrays", "NWB, network state", "Neuronvisio", "PyMoDAQ"])
+def test_any_array_of_a_closed_file_says_that_it_is_closed(name, tmp_path: Path):
+    kind = next(kind for kind in KINDS if kind.name == name)
+    kind.make(tmp_path)
+    if "NWB" not in name:  # References to objects would be lost.
+        _set_byte_order(tmp_path / kind.source)
+    with open_output(tmp_path / kind.source) as output:
+        arrays = [array for array in _lazy_arrays(output) if 0 not in array.shape]
+        for array in arrays:
+            np.asarray(array[...])
+
+    assert arrays
+    for array in arrays:
+        with pytest.raises(SourceError, match=r"source\.\w+ is closed: .*; open it again"):
+            array[...]
+
+
+def _set_byte_order(path: Path) -> None:
+    """Store each second dataset of numbers in the byte order of other processors."""
+    with h5py.File(path, "r+") as file:
+        names: list[str] = []
+        file.visit(names.append)
+        numbers = [name for name in names if getattr(file[name], "dtype", None) == "f8"]
+        for name in numbers[::2]:
+            values, attributes = file[name][()], dict(file[name].attrs)
+            del file[name]
+            file.create_dataset(name, data=values, dtype=">f8").attrs.update(attributes)
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 3), ()])
+@pytest.mark.parametrize("dtype", ["f8", object])
+def test_an_empty_array_is_compressed_and_a_single_value_is_kept(dtype, shape, tmp_path: Path):
+    values = np.full(shape, "x" if dtype is object else 1, dtype)
+    group = ArrayGroup("g", arrays=(ArrayWithAxes("a", values),))
+    options = StorageOptions(compression="gzip")
+    convert(
+        SimulationOutput(arrays=(group,)), tmp_path / "r.nwb", metadata=SESSION, storage=options
+    )
+
+    with open_output(tmp_path / "r.nwb") as output:
+        found = output.arrays[0].arrays[0].values[...]
+        np.testing.assert_array_equal(found, np.atleast_1d(values) if dtype is object else values)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_check_that_fails_is_a_finding_beside_the_others(nwb: Path):
+    with h5py.File(nwb, "r+") as file:
+        _no_schema(file)
+        del file["acquisition/v/compartments"]
+    found = {(finding.rule, finding.severity): finding.message for finding in check_file(nwb)}
+
+    assert "cannot be checked: Could not load namespace 'core'" in found["schema", "error"]
+    assert "no table of compartments" in found["check_has_table", "warning"]
+    assert all(message.count("\n") == 0 for message in found.values())
 
 
 def test_damaged_files_of_every_kind_are_read_right_or_refused_clearly(tmp_path: Path):

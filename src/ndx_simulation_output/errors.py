@@ -166,6 +166,8 @@ def source_errors(
     except caught as error:
         if getattr(error, "is_of_caller", False):
             raise
+        if isinstance(own := error.__cause__, SimulationOutputError):
+            raise own from own.__cause__  # A library has wrapped it.
         begin = failing if isinstance(failing, str) else failing()
         msg = f"{begin}: {reason_of(error)}"
         raise kind(msg) from error
@@ -208,14 +210,25 @@ def name_of(path: object) -> str:
 
 
 def reason_of(error: Exception) -> str:
-    """Return the message of an error in one line, with its type if that says more."""
-    text = " ".join(str(error).split())
-    if len(text) > _MOST_CHARACTERS:
-        text = f"{text[:_MOST_CHARACTERS]}…"
+    """Return the message of an error and of its first cause in one line.
+
+    The type of the error is added if that says more.
+    """
+    text = _shortened(error)
+    first = error
+    while isinstance(first.__cause__, Exception):
+        first = first.__cause__
+    if first is not error:
+        text = f"{text}: {_shortened(first)}"
     if isinstance(error, MemoryError):
         return f"there is not enough memory {f'({text})' if text else ''}".rstrip()
     is_plain = isinstance(error, (OSError, ValueError, RuntimeError)) and text
     return text if is_plain else f"{type(error).__name__}: {text}"
+
+
+def _shortened(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]}…"
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -459,6 +460,32 @@ def test_a_truncated_matlab_file_is_refused(tmp_path, cut):
     path.write_bytes((tmp_path / "whole.mat").read_bytes()[:cut])
 
     with pytest.raises(SourceError, match=r"cut\.mat"):
+        open_output(path)
+
+
+def _matlab_matrix(inside: bytes, kind: int = 14) -> bytes:
+    """Return an element with the values of a cell of one element, or of one number."""
+    flags = struct.pack("<IIII", 6, 8, 1 if kind == 14 else 6, 0)
+    parts = flags + struct.pack("<IIii", 5, 8, 1, 1) + struct.pack("<HH4s", 1, 1, b"v") + inside
+    return struct.pack("<II", 14, len(parts)) + parts
+
+
+@pytest.mark.parametrize("is_compressed", [False, True])
+@pytest.mark.parametrize("kind", [0, 8, 10, 19, 21, 40_000, "nested", "long"])
+def test_a_matlab_file_for_which_scipy_crashes_is_refused(kind, is_compressed, tmp_path):
+    pytest.importorskip("scipy.io", reason="SciPy is not installed")
+    number = kind if isinstance(kind, int) else 9
+    inside = struct.pack("<IId", number, 2**31 if kind == "long" else 8, 1.0)
+    element = _matlab_matrix(inside, kind=number)
+    for _ in range(5_000 if kind == "nested" else 0):
+        element = _matlab_matrix(element)
+    if is_compressed:
+        compressed = zlib.compress(element)
+        element = struct.pack("<II", 15, len(compressed)) + compressed
+    path = tmp_path / "bad.mat"
+    path.write_bytes(b"MATLAB 5.0".ljust(124) + b"\0\1IM" + element)
+
+    with pytest.raises(SourceError, match=r"bad\.mat is incomplete or damaged"):
         open_output(path)
 
 

@@ -17,11 +17,12 @@ from scipy.io import savemat
 
 from ndx_simulation_output import StorageOptions, convert
 from tests.compatibility.packing import GOLDEN, unpack
+from tests.conftest import DATA
 from tests.fuzzing.mutations import mutate, overwrite, refer_elsewhere
 from tests.pymodaq.making import make_array, make_file, make_group
 from tests.sonata.making import SESSION, ecp, report, spikes
 
-__all__ = ["KINDS", "Kind"]
+__all__ = ["GENUINE", "KINDS", "Kind"]
 
 CELLS = {"cells": (4, 1, 9), "counts": (3, 1, 2), "rows": 40, "time": (0.0, 4.0, 0.1)}
 
@@ -30,7 +31,8 @@ CELLS = {"cells": (4, 1, 9), "counts": (3, 1, 2), "rows": 40, "time": (0.0, 4.0,
 class Kind:
     """A kind of input: ``make`` writes ``source`` to a directory; one of ``victims`` is damaged.
 
-    ``damage`` is how; ``is_damaged_later`` lets the operations do it at some moment.
+    Without ``source``, it is the victim. ``damage`` is how; ``is_damaged_later`` lets the
+    operations do it at some moment.
     """
 
     name: str
@@ -276,3 +278,32 @@ KINDS = (
 
 if not _HAS_ZARR:
     KINDS = tuple(kind for kind in KINDS if kind.name != "NWB, Zarr")
+
+
+def _genuine(name: str, folder: str, files: str, *operations: str, **options: Any) -> Kind:
+    """Return a kind of which each input is one of the genuine files, if they are there."""
+
+    def make(directory: Path) -> None:
+        (directory / "files").symlink_to(DATA / folder)
+
+    return Kind(f"genuine {name}", make, "", operations or _FILE, f"files/{files}", options)
+
+
+GENUINE = (
+    _genuine("SONATA", "sonata", "*.*5"),
+    _genuine("Neuronvisio", "neuronvisio", "*.h5"),
+    _genuine("PyMoDAQ", "pymodaq", "*/*.h5"),
+    _genuine("NWB", "nwb", "*.nwb", *_NWB),
+    _genuine("ANNarchy", "annarchy", "*/[cnp][oer]*.*", **_DT),
+    _genuine("ANNarchy monitors", "annarchy", "*/monitor*", "monitors"),
+    _genuine("ANNarchy parameters", "annarchy", "*/parameters.json", "parameters"),
+    Kind(
+        "genuine configuration",
+        lambda directory: shutil.copytree(DATA / "circuits/allen/9_cells", directory / "files"),
+        "files/simulation_config.json",
+        _FILE,
+        "files/*.json",
+    ),
+    _genuine("other", "other", "*/*.*"),
+)
+"""The files at ``NDX_TEST_DATA``, by what wrote them."""

@@ -1,5 +1,6 @@
 """Ways to damage a file: its bytes, the objects of HDF5, and values of JSON, YAML and pickles."""
 
+import gzip
 import io
 import json
 import os
@@ -14,6 +15,7 @@ from typing import Any
 import h5py
 import numpy as np
 from ruamel.yaml import YAML
+from scipy.io import loadmat, savemat
 
 __all__ = ["SECRET", "mutate", "overwrite", "refer_elsewhere"]
 
@@ -47,9 +49,11 @@ def mutate(path: Path, random: Random) -> str:
 
 def _kind_of(path: Path) -> str:
     start = path.read_bytes()[:8]
-    kinds = {b"\x89HDF": "hdf5", b"PK\x03\x04": "zip"}
+    kinds = {b"\x89HDF": "hdf5", b"PK\x03\x04": "zip", b"MATL": "matlab"}
     if start[:4] in kinds:
         return kinds[start[:4]]
+    if start[:2] == b"\x1f\x8b":
+        return "gzip"
     if start[:1] == b"\x80":
         return "pickle"
     if start[:1] in (b"{", b"["):
@@ -400,6 +404,21 @@ def _mutate_zip(path: Path, random: Random) -> str:
     return f"a value of {name}"
 
 
+def _mutate_gzip(path: Path, random: Random) -> str:
+    inside = path.with_name("inside.txt")
+    inside.write_bytes(gzip.decompress(path.read_bytes()))
+    how = mutate(inside, random)
+    path.write_bytes(gzip.compress(inside.read_bytes()))
+    inside.unlink()
+    return f"{how} in gzip"
+
+
+def _mutate_matlab(path: Path, random: Random) -> str:
+    content = {name: value for name, value in loadmat(path).items() if name[0] != "_"}
+    savemat(path, _mutate_value(content, random), do_compression=random.random() < 0.3)
+    return "a value"
+
+
 def _mutate_text(path: Path, random: Random) -> str:
     lines = path.read_text(encoding="utf-8").splitlines()
     at = random.randrange(len(lines))
@@ -419,6 +438,8 @@ _STRUCTURAL: dict[str, Callable[[Path, Random], str]] = {
     "yaml": _mutate_yaml,
     "pickle": _mutate_pickle,
     "zip": _mutate_zip,
+    "gzip": _mutate_gzip,
+    "matlab": _mutate_matlab,
     "text": _mutate_text,
 }
 

@@ -103,6 +103,10 @@ def _same(found: Any, expected: Any, what: str) -> None:
     except AssertionError as error:
         msg = f"{what} differs: {' '.join(str(error).split())[:300]}"
         raise WrongError(msg) from None
+    except ValueError:  # numpy cannot compare some structures.
+        if np.asarray(found).tolist() != np.asarray(expected).tolist():
+            msg = f"{what} differs"
+            raise WrongError(msg) from None
 
 
 def _info(given: Given, place: Path) -> None:

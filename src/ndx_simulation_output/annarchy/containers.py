@@ -9,8 +9,10 @@ import io
 import pickle
 import pickletools
 import re
+import struct
 import zipfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
@@ -160,12 +162,71 @@ def _load_matlab(file: IO[bytes], path: Path) -> Loaded:
         "simulator broke off; save it as .txt"
     )
     with source_errors(failing):
+        _check_matlab(file, path)
+        file.seek(0)
         found = loadmat(file, chars_as_strings=True)
     content = {
         name: _from_matlab(value) for name, value in found.items() if not name.startswith("__")
     }
     # Compressed elements expand to at most 1032 times their size.
     return Loaded(content, "mat", size * 1032)
+
+
+# SciPy crashes for types of values that the format does not define, and for deeply nested cells.
+
+_MATLAB_MATRIX, _MATLAB_COMPRESSED = 14, 15
+_MATLAB_VALUES = {1, 2, 3, 4, 5, 6, 7, 9, 12, 13, 16, 17, 18}
+_MOST_NESTED = 32
+
+
+def _check_matlab(file: IO[bytes], path: Path) -> None:
+    """Raise ValueError unless all elements of a MATLAB file have a known type and end in it."""
+    file.seek(126)
+    order = "<" if file.read(2) == b"IM" else ">"
+    for kind, element in _matlab_elements(memoryview(file.read()), order, padded=1):
+        if kind == _MATLAB_COMPRESSED:
+            inflated = _inflated(element, path)
+            for inside, part in _matlab_elements(memoryview(inflated), order):
+                _check_matlab_element(inside, part, order)
+        else:
+            _check_matlab_element(kind, element, order)
+
+
+def _check_matlab_element(kind: int, element: memoryview, order: str, depth: int = 0) -> None:
+    if kind in _MATLAB_VALUES and depth:
+        return
+    if kind != _MATLAB_MATRIX or depth > _MOST_NESTED:
+        msg = f"it has an element of type {kind} in {depth} matrices"
+        raise ValueError(msg)
+    for inside, part in _matlab_elements(element, order):
+        _check_matlab_element(inside, part, order, depth + 1)
+
+
+def _matlab_elements(
+    data: memoryview, order: str, padded: int = 8
+) -> Iterator[tuple[int, memoryview]]:
+    """Yield the type and the bytes of each element; ``padded`` is what its length is rounded to."""
+    position = 0
+    while position < len(data):
+        kind, length = struct.unpack_from(f"{order}II", data, position)
+        start, most = position + 8, len(data) - position - 8
+        if kind >> 16:  # Up to four bytes follow the type and length, of two bytes each.
+            kind, length, start, most = kind & 0xFFFF, kind >> 16, position + 4, 4
+        if length > most:
+            msg = f"an element has {length} bytes; expected at most {most}"
+            raise ValueError(msg)
+        yield kind, data[start : start + length]
+        position += 8 if start == position + 4 else 8 + -(-length // padded) * padded
+
+
+def _inflated(compressed: memoryview, path: Path) -> bytes:
+    stream, found = zlib.decompressobj(), io.BytesIO()
+    left: bytes | memoryview = compressed
+    while left and not stream.eof:
+        found.write(stream.decompress(left, _PIECE_BYTES))
+        left = stream.unconsumed_tail
+        _check_ratio(found.tell(), path)
+    return found.getvalue()
 
 
 def _from_matlab(value: NDArray[Any]) -> Any:

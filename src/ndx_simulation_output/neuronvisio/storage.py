@@ -75,7 +75,7 @@ def _values(dataset: h5py.Dataset, notes: list[str]) -> LazyArray | None:
         # h5py reads bit fields as integers.
         values: Any = np.asarray(dataset[()]).astype(bool)
         return np.asarray(values)
-    return wrap_array(dataset) if dataset.dtype.isnative else dataset
+    return wrap_array(dataset)
 
 
 _ROOT = "results"

@@ -270,7 +270,7 @@ def _add_name(names: list[str], name: str) -> str:
 
 
 def _texts(values: LazyArray, name: str) -> NDArray[Any]:
-    texts = np.asarray(values[()], object)
+    texts = np.atleast_1d(np.asarray(values[()], object))  # hdmf cannot write a single text.
     if not all(isinstance(text, str) for text in texts.flat):
         msg = f"{name} holds Python objects; expected an array of numbers or text"
         raise ExportError(msg)

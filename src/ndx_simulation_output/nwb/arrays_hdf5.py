@@ -46,7 +46,7 @@ class HowStored:
         """
         point = shape[self.points :]
         is_small = int(np.prod(point, dtype=np.int64)) * itemsize < _SMALL_BYTES
-        if self.points and self.level and not is_small:
+        if self.points and self.level and not is_small and all(shape):
             chunk = (*[1] * self.points, *_last_dimensions(point, itemsize))
             return {"chunks": chunk, **self._filters()}
         found: dict[str, Any] = {}
@@ -54,9 +54,9 @@ class HowStored:
         row = max(1, int(np.prod(rest, dtype=np.int64)) * itemsize)
         if grows:
             found["maxshape"] = (None, *rest)
-        if shape and (grows or self.level) and all(rest):
+        if shape and all(rest) and (grows or (self.level and shape[0])):
             rows = min(_MOST_ROWS, max(1, _CHUNK_BYTES // row))
-            rows = rows if grows else max(1, min(rows, shape[0]))
+            rows = rows if grows else min(rows, shape[0])
             found |= {"chunks": (rows, *_last_dimensions(rest, itemsize)), **self._filters()}
         return found
 

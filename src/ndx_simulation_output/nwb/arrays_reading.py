@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import h5py
@@ -16,6 +16,7 @@ from ndx_simulation_output.nwb.series import array_of
 from ndx_simulation_output.recording import ArrayAxis, ArrayGroup, ArrayWithAxes, LazyArray
 from ndx_simulation_output.recording.arrays import LazyArrayBase
 from ndx_simulation_output.storage.raw_files import is_hdf5
+from ndx_simulation_output.storage.reading import HDF5Array
 
 UNKNOWN_UNIT = "unknown"
 """Unit of a time series whose array has no unit, since NWB requires one."""
@@ -218,30 +219,21 @@ class _Decoded(LazyArrayBase):
         return np.asarray(values, self.dtype)
 
 
-@dataclass(frozen=True)
-class _Texts(LazyArrayBase):
-    """Dataset of strings, read as ``str``. Needed since ``asstr()`` of h5py 3.12 has no shape."""
+class _Texts(HDF5Array):
+    """Dataset of strings, read as ``str`` by numpy indexing."""
 
-    array: h5py.Dataset
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.array.shape)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        dtype: np.dtype[Any] = self.array.dtype
-        return dtype
+    __getitem__ = LazyArrayBase.__getitem__
 
     def _read(self, slices: tuple[slice, ...]) -> Any:
-        return self.array.asstr()[slices]
+        with self._source_errors():
+            return self.array.asstr()[slices]
 
 
 def _decoded(values: LazyArray, attributes: Mapping[str, Any], where: str) -> LazyArray:
     text = _text(attributes, "value_type")
     if not text:
-        # hdmf wraps a dataset of text.
-        dataset: Any = getattr(values, "dset", values)
+        dataset: Any = getattr(values, "dataset", values)
+        dataset = getattr(dataset, "dset", dataset)  # hdmf wraps a dataset of text.
         is_text = is_hdf5(dataset) and h5py.check_string_dtype(dataset.dtype) is not None
         return _Texts(dataset) if is_text else values
     with source_errors(f"value_type of {where} is {text!r}; expected a type of numpy"):

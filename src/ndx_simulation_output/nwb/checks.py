@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pynwb import NWBFile
 from pynwb.validation import get_cached_namespaces_to_validate
 
-from ndx_simulation_output.errors import file_errors
+from ndx_simulation_output.errors import ShapeMismatchError, SourceError, file_errors, source_errors
 from ndx_simulation_output.files import is_zarr_store
 from ndx_simulation_output.nwb.reader import (
     check_nwb,
@@ -87,7 +87,8 @@ def check_file(path: Path | str, *, trust: bool = False) -> list[Finding]:
             return chunks  # The other checks would read what is lost.
         # Run the rules first: their error is clearer if the file cannot be read.
         findings = list(_run_rules(path, trust=trust))
-        return [*chunks, *_validate(path), *findings, *_inspect(path)]
+        schema = _tried("schema", "", _validate(path))
+        return [*chunks, *schema, *findings, *_tried("nwbinspector", "", _inspect(path))]
 
 
 def severity_of(rule: Rule) -> Severity:
@@ -372,9 +373,22 @@ def _run_rules(path: Path, *, trust: bool) -> Iterator[Finding]:
             for kind, rules in RULES.items():
                 if isinstance(item, kind):
                     for rule in rules:
-                        for message in rule(item):
-                            where = _path(item, nwbfile)
-                            yield Finding(severity_of(rule), rule.__name__, where, message)
+                        where = _path(item, nwbfile)
+                        yield from _tried(rule.__name__, where, _run_rule(rule, item, where))
+
+
+def _run_rule(rule: Rule, item: Any, where: str) -> Iterator[Finding]:
+    for message in rule(item):
+        yield Finding(severity_of(rule), rule.__name__, where, message)
+
+
+def _tried(rule: str, where: str, findings: Iterable[Finding]) -> Iterator[Finding]:
+    """Yield findings, and an error if something cannot be read, so that other rules still run."""
+    try:
+        with source_errors("this cannot be checked"):
+            yield from findings
+    except (SourceError, ShapeMismatchError) as error:
+        yield Finding("error", rule, where, str(error))
 
 
 def _path(item: Any, nwbfile: NWBFile) -> str:
@@ -398,12 +412,15 @@ def _inspect(path: Path) -> Iterator[Finding]:
         is_ours = found.check_function_name.startswith(INSPECTOR_PREFIX)
         if is_ours or (found.check_function_name, found.object_type) in _NOT_APPLICABLE:
             continue
-        if found.importance == Importance.ERROR and path.is_dir():
+        if found.importance == Importance.ERROR:
             # Some checks of nwbinspector index data in ways that Zarr arrays do not support.
-            message = f"nwbinspector cannot check this in Zarr: {found.message.splitlines()[-1]}"
-            yield Finding("note", found.check_function_name, where, message)
+            is_store = path.is_dir()
+            message = f"nwbinspector cannot check this{' in Zarr' if is_store else ''}: "
+            message += found.message.strip().splitlines()[-1]
+            rule = found.check_function_name if is_store else "nwbinspector"
+            yield Finding("note" if is_store else "error", rule, where, message)
             continue
-        critical = found.importance in {Importance.CRITICAL, Importance.ERROR}
+        critical = found.importance == Importance.CRITICAL
         violation = found.importance == Importance.BEST_PRACTICE_VIOLATION
         severity: Severity = "error" if critical else "warning" if violation else "note"
         yield Finding(severity, found.check_function_name, where, found.message)

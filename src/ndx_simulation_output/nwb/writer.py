@@ -8,7 +8,7 @@ from typing import Any
 
 from pynwb import NWBHDF5IO
 
-from ndx_simulation_output.errors import LayoutError, SourceError
+from ndx_simulation_output.errors import LayoutError, SourceError, WriteError, source_errors
 from ndx_simulation_output.files import (
     atomic_hdf5,
     check_space,
@@ -97,7 +97,10 @@ def write(
         wrap_column=load_column if storage.compression == "none" else columns.wrap,
         wrap_labeled_array=arrays.wrap,
     )
-    with atomic_hdf5(target, overwrite=overwrite) as file:
+    with (
+        atomic_hdf5(target, overwrite=overwrite) as file,
+        source_errors(f"cannot write {target}", WriteError),
+    ):
         # The file is closed by atomic_hdf5, because NWBHDF5IO.close() fails on a full disk.
         io = NWBHDF5IO(mode="w", file=file)
         io.write(mapping.nwbfile)

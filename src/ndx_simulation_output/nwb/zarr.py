@@ -16,7 +16,7 @@ from hdmf.build import BuildManager
 from hdmf.data_utils import DataChunkIterator, DataIO
 from pynwb import NWBFile, get_manager, get_type_map
 
-from ndx_simulation_output.errors import LayoutError, SourceError, source_errors
+from ndx_simulation_output.errors import LayoutError, SourceError, WriteError, source_errors
 from ndx_simulation_output.files import (
     atomic_directory,
     check_space,
@@ -88,6 +88,7 @@ def write_store(
     with (
         atomic_directory(target.absolute(), overwrite=overwrite) as directory,
         _every_chunk_is_written(),
+        source_errors(f"cannot write {target}", WriteError),
     ):
         _write_objects(mapping.nwbfile, directory)
         store = zarr.open(str(directory), mode="r+")

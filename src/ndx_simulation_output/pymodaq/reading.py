@@ -207,7 +207,7 @@ def _read_axis(
     # All values of linear axes are stored too, so ``offset`` and ``scaling`` are not needed.
     return ArrayAxis(
         name,
-        values,
+        wrap_array(values),
         label=get_text(attributes, "label", "TITLE"),
         unit=get_text(attributes, "units"),
         index=max(0, _axis_index(name, node, attributes)),

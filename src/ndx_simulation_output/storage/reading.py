@@ -46,11 +46,11 @@ from ndx_simulation_output.storage.raw_files import (
 def wrap_array(array: LazyArray) -> LazyArray:
     """Return an array that is read by numpy indexing, and fast if it is in a file.
 
-    Numbers in datasets of HDF5 become an :class:`HDF5Array`, arrays of Zarr a :class:`ZarrArray`,
-    and those of other libraries an :class:`OtherArray`.
+    Datasets of HDF5 become an :class:`HDF5Array`, arrays of Zarr a :class:`ZarrArray`, and those of
+    other libraries an :class:`OtherArray`.
     """
     if is_hdf5(array):
-        return HDF5Array(array) if array.shape and array.dtype.kind in "biufc" else array
+        return HDF5Array(array)
     if isinstance(array, (np.ndarray, LazyArrayBase)):
         return array
     if not (hasattr(array, "oindex") and hasattr(array, "store")):
@@ -64,7 +64,7 @@ def wrap_array(array: LazyArray) -> LazyArray:
 class HDF5Array(LazyArrayBase):
     """A lazy array over an HDF5 dataset (time, column), read bypassing HDF5 where that is faster.
 
-    Values are those of h5py in native byte order. ``workers`` is the number of threads: by
+    Values are those of h5py, numbers in native byte order. ``workers`` is the number of threads: by
     default one for each CPU; 0 for none.
 
     Example
@@ -203,8 +203,11 @@ class HDF5Array(LazyArrayBase):
 
     def _read_with_h5py(self, key: Any) -> NDArray[Any]:
         with self._source_errors():
-            values = np.asarray(self.array[key])
-        return values.astype(values.dtype.newbyteorder("="), copy=False)
+            values: NDArray[Any] = self.array[key]
+        found = np.asarray(values)
+        if found.dtype.kind in "OSU":
+            return values  # As h5py returns it, also a single text.
+        return found.astype(found.dtype.newbyteorder("="), copy=False)
 
     def _source_errors(self, rows: range | None = None) -> AbstractContextManager[None]:
         """Raise a SourceError if data are damaged or have changed, or the file is closed."""
