@@ -30,7 +30,8 @@ from ndx_simulation_output.nwb.types import (
     ProjectionState,
 )
 from ndx_simulation_output.plots import reduce_heat_map, reduce_traces
-from ndx_simulation_output.recording import SimulationOutput
+from ndx_simulation_output.recording import ArrayAxis, ArrayWithAxes, SimulationOutput
+from ndx_simulation_output.recording.array_groups import unfit_axes
 from ndx_simulation_output.storage.layout import StorageOptions
 
 VALUES = np.arange(600.0).reshape(100, 6)
@@ -296,3 +297,12 @@ def test_data_that_are_not_there_yet_are_an_error(wrap):
         series.get_traces()
     with pytest.raises(ShapeMismatchError, match="LabeledArray 'image' has no data yet"):
         camera.to_xarray()
+
+
+def test_other_arrays_are_looked_at_only_for_an_axis_that_does_not_fit():
+    class Other:
+        role = "data"  # It has no values.
+
+    array, axis = ArrayWithAxes("a", np.zeros(3)), ArrayAxis("x", np.arange(3.0))
+
+    assert list(unfit_axes(array, [array, Other()], [axis])) == []

@@ -141,13 +141,15 @@ def unfit_axes(
 
     Axes that fit others of ``arrays`` are omitted if another axis fits this one.
     """
-    shapes = [tuple(other.values.shape) for other in arrays if other.role == "data"]
+    others = [other for other in arrays if other.role == "data"]
     shape = tuple(array.values.shape)
     fitting = {axis.index for axis in axes if fits(axis, shape)}
     for axis in axes:
         if fits(axis, shape):
             continue
-        if axis.index not in fitting or not any(fits(axis, other) for other in shapes):
+        if axis.index not in fitting or not any(
+            fits(axis, tuple(other.values.shape)) for other in others
+        ):
             yield axis
 
 
