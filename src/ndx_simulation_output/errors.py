@@ -136,7 +136,7 @@ class UnitWarning(SimulationOutputWarning):
 DAMAGE = (OSError, RuntimeError, EOFError, MemoryError, BufferError, UnicodeError)
 """What reading damaged data raises, but a wrong index does not."""
 
-_OF_FILES = (SourceError, ShapeMismatchError, RecordingError, ExportError, MetadataError)
+_OF_FILES = (SourceError, ShapeMismatchError, RecordingError, ExportError)
 _MOST_CHARACTERS = 400
 _LONGEST_PATH = 4096
 """No file has a longer path; a URL may have a whole file in it (``data:``)."""
