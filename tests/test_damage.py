@@ -254,6 +254,19 @@ def _set_byte_order(path: Path) -> None:
             file.create_dataset(name, data=values, dtype=">f8").attrs.update(attributes)
 
 
+def test_a_heap_that_hdf5_reads_forever_is_refused(tmp_path: Path):
+    source = report().write(tmp_path / "v.h5")
+    with h5py.File(source, "r+") as file:
+        file.attrs["note"] = "text"
+    data = bytearray(source.read_bytes())
+    start = data.index(b"GCOL")
+    data[start + 16 : start + 4096] = bytes(4080)
+    source.write_bytes(data)
+
+    with pytest.raises(SourceError, match=r"v\.h5 is damaged: the heap at byte \d+ has an object"):
+        open_output(source)
+
+
 @pytest.mark.parametrize("shape", [(0,), (0, 3), ()])
 @pytest.mark.parametrize("dtype", ["f8", object])
 def test_an_empty_array_is_compressed_and_a_single_value_is_kept(dtype, shape, tmp_path: Path):

@@ -86,8 +86,11 @@ def _compare_with_h5py(array: HDF5Array) -> None:
     if array.dataset.size * array.dtype.itemsize > _MOST_BYTES:
         return
     failure = theirs = None
+    is_text = h5py.check_string_dtype(array.dtype) is not None
+    if array.dtype.kind == "O" and not is_text:
+        return  # References of HDF5 do not equal themselves.
     try:
-        theirs = array.dataset[()]
+        theirs = (array.dataset.asstr() if is_text else array.dataset)[()]
     except Exception as error:  # noqa: BLE001 - whatever h5py raises
         failure = error
     ours = np.asarray(array[...])
@@ -250,7 +253,8 @@ def _export_state(given: Given, place: Path) -> None:
 def _recover(given: Given, place: Path) -> None:
     _run("recover", given.source, "-o", place / "target.nwb")
     if (place / "target.nwb").exists():
-        _read(Given(place / "target.nwb"), place)
+        with contextlib.suppress(SimulationOutputError):  # Chunks are copied as they are.
+            _read(Given(place / "target.nwb"), place)
 
 
 def _parameters(given: Given, place: Path) -> None:

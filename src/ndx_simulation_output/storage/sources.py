@@ -7,6 +7,8 @@ files that it refers to, before anything else reads it.
 
 import gc
 import os
+import re
+import struct
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
@@ -48,6 +50,7 @@ MOST_EXPANSION_OF_OTHERS = 2**16
 """The same for other filters: zstd reaches 32768."""
 _DEEPEST = 100
 _MOST_LINKS = 1000
+_HEAP_BYTES = 2**22
 _LARGE_BYTES = 2**20
 _DEFLATE, _FLETCHER32 = h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_FLETCHER32
 _BIT_GROOM, _BIT_ROUND = 32022, 32023
@@ -127,6 +130,7 @@ def check_source(file: h5py.File, *, trust: bool = False) -> None:
 
     Folders in its folder are allowed; a file on a server has none. ``trust`` omits the check.
     """
+    _check_heaps(file)
     if trust:
         return
     survey = _Survey(file, _folders(file))
@@ -141,6 +145,25 @@ def check_source(file: h5py.File, *, trust: bool = False) -> None:
         survey.follow_soft_links()
         survey.check_virtual()
     survey.check_sums()
+
+
+def _check_heaps(file: h5py.File) -> None:
+    """Raise SourceError for a heap of texts, near the start of a file, that HDF5 reads forever."""
+    if file.driver != "sec2":
+        return
+    with Path(file.filename).open("rb") as opened:
+        data = opened.read(_HEAP_BYTES)
+    for found in re.finditer(rb"GCOL\x01\0\0\0", data):
+        start, place = found.start(), found.end() + 8
+        end = start + int.from_bytes(data[place - 8 : place], "little")
+        while place + 16 <= min(end, len(data)):
+            number, _, _, size = struct.unpack_from("<HHIQ", data, place)
+            if number == size == 0:
+                msg = (
+                    f"{file.filename} is damaged: the heap at byte {start} has an object of size 0"
+                )
+                raise SourceError(msg)
+            place += size if number == 0 else 16 + -(-size // 8) * 8
 
 
 @contextmanager
