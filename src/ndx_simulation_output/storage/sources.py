@@ -7,7 +7,6 @@ files that it refers to, before anything else reads it.
 
 import gc
 import os
-import re
 import struct
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -50,7 +49,7 @@ MOST_EXPANSION_OF_OTHERS = 2**16
 """The same for other filters: zstd reaches 32768."""
 _DEEPEST = 100
 _MOST_LINKS = 1000
-_HEAP_BYTES = 2**22
+_HEAP, _HEAP_BYTES = b"GCOL\x01\0\0\0", 2**20
 _LARGE_BYTES = 2**20
 _DEFLATE, _FLETCHER32 = h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_FLETCHER32
 _BIT_GROOM, _BIT_ROUND = 32022, 32023
@@ -153,9 +152,10 @@ def _check_heaps(file: h5py.File) -> None:
         return
     with Path(file.filename).open("rb") as opened:
         data = opened.read(_HEAP_BYTES)
-    for found in re.finditer(rb"GCOL\x01\0\0\0", data):
-        start, place = found.start(), found.end() + 8
-        end = start + int.from_bytes(data[place - 8 : place], "little")
+    start = data.find(_HEAP)
+    while start >= 0:
+        place = start + 16
+        end = start + int.from_bytes(data[start + 8 : place], "little")
         while place + 16 <= min(end, len(data)):
             number, _, _, size = struct.unpack_from("<HHIQ", data, place)
             if number == size == 0:
@@ -164,6 +164,7 @@ def _check_heaps(file: h5py.File) -> None:
                 )
                 raise SourceError(msg)
             place += size if number == 0 else 16 + -(-size // 8) * 8
+        start = data.find(_HEAP, start + 1)
 
 
 @contextmanager
