@@ -268,7 +268,7 @@ def _parse(key: str, value: Any) -> Any:
     if key not in _DATES:
         return value
     if isinstance(value, str):
-        begin = f"{key} is {value!r} in the metadata; expected a date such as 2026-01-31T12:00:00+01:00"
+        begin = f"{key} is {value!r} in the metadata; expected a date as 2026-01-31T12:00:00+01:00"
         with source_errors(begin, MetadataError):
             value = datetime.fromisoformat(value)
     if not isinstance(value, datetime):
