@@ -272,7 +272,7 @@ def _parse(key: str, value: Any) -> Any:
         with source_errors(begin, MetadataError):
             value = datetime.fromisoformat(value)
     if not isinstance(value, datetime):
-        msg = f"{key} is {value!r}; expected a date and time"
+        msg = f"{key} is {value!r} in the metadata; expected a date and time"
         raise MetadataError(msg)
     return value if value.tzinfo else value.astimezone()
 
