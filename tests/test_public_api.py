@@ -19,7 +19,10 @@ DIRECTIVE = re.compile(
 )
 ELSEWHERE = {"ndx_simulation_output.errors", "nwbext_simulation_output"}
 """Modules that users import and other pages describe."""
-WITH_OTHERS = {"ndx_simulation_output.neuroconv": "neuroconv"}
+WITH_OTHERS = {
+    "ndx_simulation_output.neuroconv": "neuroconv",
+    "ndx_simulation_output.storage.zarr_chunks": "zarr",
+}
 """Modules that can be imported only where another package is installed."""
 
 

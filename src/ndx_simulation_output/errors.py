@@ -30,8 +30,6 @@ __all__ = [
     "UnsupportedSourceError",
     "WriteError",
     "WrongTypeError",
-    "file_errors",
-    "source_errors",
 ]
 
 

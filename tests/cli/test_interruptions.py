@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from tests.nwb.test_stream import SESSION
 from tests.sonata.making import report
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no signals")
+HAS_ZARR = find_spec("hdmf_zarr") is not None
+NEEDS_ZARR = pytest.mark.skipif(not HAS_ZARR, reason="hdmf_zarr is not installed")
 
 _SERVER = """
 import json, os, signal, sys, time
@@ -126,7 +129,7 @@ def source(tmp_path_factory) -> Path:
     run = {"cells": range(400), "counts": [5] * 400, "rows": 700, "time": (0.0, 70.0, 0.1)}
     report(**run).write(place / "v.h5")
     report(data=np.full((3, 3), -1, np.float32)).write(place / "old.h5")
-    for target in ("run.nwb", "run.nwb.zarr"):
+    for target in ("run.nwb", "run.nwb.zarr")[: 1 + HAS_ZARR]:
         convert(place / "old.h5", place / target, metadata=SESSION)
     export_sonata(place / "run.nwb", place / "sonata")
     return place
@@ -135,7 +138,7 @@ def source(tmp_path_factory) -> Path:
 COMMANDS = [
     (signal.SIGINT, "convert v.h5 run.nwb --compression gzip --overwrite"),
     (signal.SIGTERM, "convert v.h5 run.nwb --overwrite"),
-    (signal.SIGTERM, "convert v.h5 new.nwb.zarr"),
+    pytest.param(signal.SIGTERM, "convert v.h5 new.nwb.zarr", marks=NEEDS_ZARR),
     (signal.SIGHUP, "export run.nwb sonata --overwrite --dtype float64"),
 ]
 
@@ -154,7 +157,12 @@ def test_an_interrupted_command_leaves_what_was_there(number, words, commands, s
 
 
 @pytest.mark.parametrize(
-    "words", ["run.nwb", "run.nwb --compression gzip", "run.nwb.zarr --compression none"]
+    "words",
+    [
+        "run.nwb",
+        "run.nwb --compression gzip",
+        pytest.param("run.nwb.zarr --compression none", marks=NEEDS_ZARR),
+    ],
 )
 def test_a_killed_command_leaves_the_old_target_or_the_new_one(words, commands, source, tmp_path):
     words = ["convert", "v.h5", *words.split(), "--overwrite"]

@@ -520,7 +520,7 @@ def test_an_interrupted_export_leaves_nothing(tmp_path: Path) -> None:
             tmp_path / "out.nwb", tmp_path / "back", progress=_interrupting(KeyboardInterrupt)
         )
 
-    assert list((tmp_path / "back").iterdir()) == []
+    assert not (tmp_path / "back").exists()
 
 
 def test_an_export_does_not_replace_files_unless_asked(tmp_path: Path) -> None:
@@ -592,7 +592,7 @@ def test_a_full_disk_stops_an_export_with_an_error_and_leaves_nothing(
     assert done.stdout.startswith("cannot write back"), done.stderr[-500:]
     assert "Traceback" not in done.stderr
     assert done.returncode == 0
-    assert list((tmp_path / "back").iterdir()) == []
+    assert not (tmp_path / "back").exists()
 
 
 def _with_provenance(directory: Path, change: Any) -> Path:
