@@ -87,8 +87,8 @@ def check_file(path: Path | str, *, trust: bool = False) -> list[Finding]:
             return chunks  # The other checks would read what is lost.
         # Run the rules first: their error is clearer if the file cannot be read.
         findings = list(_run_rules(path, trust=trust))
-        schema = _tried("schema", "", _validate(path))
-        return [*chunks, *schema, *findings, *_tried("nwbinspector", "", _inspect(path))]
+        schema = _tried("schema", path.name, _validate(path))
+        return [*chunks, *schema, *findings, *_tried("nwbinspector", path.name, _inspect(path))]
 
 
 def severity_of(rule: Rule) -> Severity:
@@ -385,7 +385,7 @@ def _run_rule(rule: Rule, item: Any, where: str) -> Iterator[Finding]:
 def _tried(rule: str, where: str, findings: Iterable[Finding]) -> Iterator[Finding]:
     """Yield findings, and an error if something cannot be read, so that other rules still run."""
     try:
-        with source_errors("this cannot be checked"):
+        with source_errors("cannot be checked"):
             yield from findings
     except (SourceError, ShapeMismatchError) as error:
         yield Finding("error", rule, where, str(error))

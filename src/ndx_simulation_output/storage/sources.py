@@ -40,8 +40,8 @@ MOST_UNSTORED = 2**30
 _COST_OF_ONE_DIMENSION = 16
 """Data of one dimension or none, such as ids and times, count more: they are read as a whole."""
 _MOST_TEXT = (
-    f"{MOST_UNSTORED} that are not, or {MOST_UNSTORED // _COST_OF_ONE_DIMENSION} of fewer than two "
-    "dimensions"
+    f"at most {MOST_UNSTORED // 2**20} MiB may be declared without being stored, or "
+    f"{MOST_UNSTORED // _COST_OF_ONE_DIMENSION // 2**20} MiB of data of one dimension"
 )
 _MOST_EXPANSION = 2048
 """Declared bytes for each stored one: deflate reaches 1032."""
@@ -430,7 +430,7 @@ def cost_of_unstored(shape: Sequence[int], declared: int, stored: int) -> int:
 
 def unstored_error(found: str) -> SourceError:
     """Return the error for data that declare far more than they store."""
-    return SourceError(f"{found}; expected at most {_MOST_TEXT}; {TRUST}")
+    return SourceError(f"{found}; {_MOST_TEXT}; {TRUST}")
 
 
 def check_inside(path: Path | str, folders: Iterable[Path], where: str) -> None:
