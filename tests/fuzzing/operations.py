@@ -306,11 +306,14 @@ def _check_changing(given: Given, output: SimulationOutput) -> None:
             raise WrongError(msg)
 
 
+_REFUSED_BY_H5PY = (OSError, RuntimeError, KeyError, TypeError, ValueError, MemoryError)
+
+
 def _read_with_h5py(path: Path, names: list[str]) -> dict[str, Any]:
     values = {}
     with contextlib.suppress(OSError), h5py.File(io.BytesIO(path.read_bytes()), "r") as file:
         for name in names:
-            with contextlib.suppress(OSError, RuntimeError, KeyError, TypeError, ValueError):
+            with contextlib.suppress(*_REFUSED_BY_H5PY):
                 values[name] = file[name][()]
     return values
 
