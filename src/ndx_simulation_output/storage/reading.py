@@ -152,6 +152,7 @@ class HDF5Array(LazyArrayBase):
         """Return an equal array that can be sent to other processes, or this one."""
         dataset = self.array
         with self._closed_errors():
+            dataset.id.get_space()  # Older h5py gives a closed dataset the name None.
             if dataset.name is None or not is_at_path(dataset.file):
                 return self
         path = os.path.abspath(dataset.file.filename)  # noqa: PTH100 - resolve() follows links
