@@ -254,13 +254,14 @@ def _set_byte_order(path: Path) -> None:
             file.create_dataset(name, data=values, dtype=">f8").attrs.update(attributes)
 
 
-def test_a_heap_that_hdf5_reads_forever_is_refused(tmp_path: Path):
+@pytest.mark.parametrize("damage", [bytes(16), b"\xff" * 16])
+def test_a_heap_that_hdf5_reads_forever_is_refused(damage, tmp_path: Path):
     source = report().write(tmp_path / "v.h5")
     with h5py.File(source, "r+") as file:
         file.attrs["note"] = "text"
     data = bytearray(source.read_bytes())
     start = data.index(b"GCOL")
-    data[start + 16 : start + 4096] = bytes(4080)
+    data[start + 40 : start + 56] = damage
     source.write_bytes(data)
 
     with pytest.raises(SourceError, match=r"v\.h5 is damaged: the heap at byte \d+ has an object"):

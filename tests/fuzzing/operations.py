@@ -19,6 +19,7 @@ from ndx_simulation_output.cli import main
 from ndx_simulation_output.errors import SimulationOutputError
 from ndx_simulation_output.recording import SimulationOutput
 from ndx_simulation_output.storage.reading import HDF5Array
+from ndx_simulation_output.storage.sources import check_source
 from ndx_simulation_output.viewer.page import Page
 from ndx_simulation_output.viewer.session import Downloads, Session, ViewedFile
 from ndx_simulation_output.viewer.tree import open_hdf5, read_children, read_node
@@ -163,6 +164,7 @@ def _view(given: Given, place: Path) -> None:
     session.close()
     if given.source.is_file() and h5py.is_hdf5(given.source):
         with open_hdf5(given.source) as file:
+            check_source(file)
             _walk(file, "/", 0)
 
 

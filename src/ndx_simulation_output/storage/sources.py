@@ -129,9 +129,9 @@ def check_source(file: h5py.File, *, trust: bool = False) -> None:
 
     Folders in its folder are allowed; a file on a server has none. ``trust`` omits the check.
     """
-    _check_heaps(file)
     if trust:
         return
+    _check_heaps(file)
     survey = _Survey(file, _folders(file))
     with source_errors(f"{file.filename} cannot be read"), hdf5_lock:
         survey.visit(file)
@@ -158,12 +158,14 @@ def _check_heaps(file: h5py.File) -> None:
         end = start + int.from_bytes(data[start + 8 : place], "little")
         while place + 16 <= min(end, len(data)):
             number, _, _, size = struct.unpack_from("<HHIQ", data, place)
-            if number == size == 0:
+            step = size if number == 0 else 16 + -(-size // 8) * 8
+            if not 16 <= step <= end - place:
                 msg = (
-                    f"{file.filename} is damaged: the heap at byte {start} has an object of size 0"
+                    f"{file.filename} is damaged: the heap at byte {start} has an object of size "
+                    f"{size}; {TRUST}"
                 )
                 raise SourceError(msg)
-            place += size if number == 0 else 16 + -(-size // 8) * 8
+            place += step
         start = data.find(_HEAP, start + 1)
 
 
