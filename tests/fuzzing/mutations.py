@@ -8,6 +8,7 @@ import pickle
 import re
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -43,7 +44,8 @@ def mutate(path: Path, random: Random) -> str:
     """Damage a file, and return how."""
     structural = _STRUCTURAL.get(_kind_of(path))
     if structural is not None and random.random() < 0.6:
-        return structural(path, random)
+        with suppress(RuntimeError):  # It may be damaged already.
+            return structural(path, random)
     return mutate_bytes(path, random)
 
 

@@ -238,7 +238,7 @@ def _values_of(output: SimulationOutput) -> Iterator[tuple[str, Any]]:
         yield f"channels of {potential.name}", np.asarray(potential.channel_ids)
     for part in (part for network in output.networks for part in network.parts):
         for quantity in part.quantities:
-            yield f"{quantity.name} of {part.name}", quantity.values[...]
+            yield f"{quantity.name} of {part.name or 'unnamed'}", quantity.values[...]
     for path, group in (found for top in output.arrays for found in top.walk()):
         yield from ((f"{path}/{array.name}", array.values[...]) for array in group.arrays)
 

@@ -84,7 +84,8 @@ def read_metadata(
     sections: dict[str, dict[str, Any]] = {}
     for name, section in content.items():
         if not isinstance(section, Mapping):
-            msg = f"section {name} of the metadata is {section!r}; expected keys and values"
+            found = type(section).__name__
+            msg = f"section {name} of the metadata is of type {found}; expected keys and values"
             raise MetadataError(msg)
         sections[name] = {key: _parse(key, value) for key, value in section.items()}
     if starts_now:
