@@ -132,7 +132,7 @@ class UnitWarning(SimulationOutputWarning):
 # What h5py, hdmf, pynwb, zarr, numpy, pandas and SciPy raise for damaged and hostile files.
 
 DAMAGE = (OSError, RuntimeError, EOFError, MemoryError, BufferError, UnicodeError)
-"""What reading damaged data raises, but a wrong index does not."""
+"""Exceptions that damaged data raise and a wrong index does not."""
 
 _OF_FILES = (SourceError, ShapeMismatchError, RecordingError, ExportError)
 _MOST_CHARACTERS = 400

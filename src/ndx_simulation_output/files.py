@@ -229,7 +229,7 @@ def _temporary_name(path: Path, what: str, number: int) -> Path:
 
 
 def _copy_permissions(path: Path, temporary: Path) -> None:
-    """Give a new file the permissions of an existing ``path`` and, if possible, its owner."""
+    """Copy the permissions and, if possible, the owner of an existing ``path`` to a new file."""
     if not path.exists() or path.is_dir() != temporary.is_dir():
         return
     found = path.stat()

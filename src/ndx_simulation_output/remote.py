@@ -40,7 +40,7 @@ _STATE = (
     *("ETag", "etag", "generation", "sha", "size", "created", "mtime", "modify", "updated"),
     *("LastModified", "Last-Modified", "last_modified", "last_write_time", "modificationTime"),
 )
-"""What the file systems of fsspec call the facts that change with the content of a file."""
+"""Keys in ``info`` of fsspec whose values change with the content of a file."""
 
 
 def is_url(path: object) -> TypeGuard[str]:

@@ -1,4 +1,4 @@
-"""What depends on the operating system; where a call is missing, a slower portable one is used."""
+"""Calls that depend on the operating system, each with a portable fallback."""
 
 import ctypes
 import errno

@@ -15,10 +15,11 @@ _CLEANING_SECONDS = 10
 
 @contextmanager
 def interruptions() -> Iterator[None]:
-    """Let signals raise KeyboardInterrupt in the block, once: what cleans up is not interrupted.
+    """Context manager in which the first signal raises KeyboardInterrupt.
 
-    Signals that are ignored, as by ``nohup``, stay so. After the first one, others have no effect
-    for some seconds. An error that Python ignores, in a callback of a library, is raised again.
+    Later signals have no effect for some seconds, so that cleaning up is not interrupted. Signals
+    that are ignored, as by ``nohup``, stay ignored. A KeyboardInterrupt that Python ignores in a
+    callback of a library is raised again.
     """
     if threading.current_thread() is not threading.main_thread():
         yield  # Python handles signals in the main thread.

@@ -140,7 +140,7 @@ class Overlay:
 
 @dataclass(frozen=True)
 class Writer:
-    """Who writes a file: the process, if it is known, and whether it surely runs."""
+    """Writer of a file: its process, None if unknown, and whether it certainly runs."""
 
     process: Process | None
     is_certain: bool

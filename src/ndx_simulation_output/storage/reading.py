@@ -408,14 +408,14 @@ def _cache_index(opened: _Opened) -> None:
 
 
 @dataclass(frozen=True)
-class ZarrArray(LazyArrayBase):
-    """A lazy array (time, column) over an array of zarr-python, version 2 or 3."""
+class _ArrayOfLibrary(LazyArrayBase):
+    """Base of the lazy arrays over objects of other libraries."""
 
     array: Any
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Number of rows and of columns."""
+        """Length of each dimension."""
         return tuple(self.array.shape)
 
     @property
@@ -423,6 +423,11 @@ class ZarrArray(LazyArrayBase):
         """Type of the values."""
         dtype: np.dtype[Any] = np.dtype(self.array.dtype)
         return dtype
+
+
+@dataclass(frozen=True)
+class ZarrArray(_ArrayOfLibrary):
+    """A lazy array (time, column) over an array of zarr-python, version 2 or 3."""
 
     @property
     def chunks(self) -> tuple[int, ...]:
@@ -490,25 +495,12 @@ class ZarrArray(LazyArrayBase):
 
 
 @dataclass(frozen=True)
-class OtherArray(LazyArrayBase):
+class OtherArray(_ArrayOfLibrary):
     """A lazy array over an object of another library, of which only slices are read.
 
     These are, for example, arrays of dask and datasets of LINDI, a subclass of ``h5py.Dataset``
     that has no HDF5 identifier.
     """
-
-    array: Any
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Length of each dimension."""
-        return tuple(self.array.shape)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of the values."""
-        dtype: np.dtype[Any] = np.dtype(self.array.dtype)
-        return dtype
 
     @property
     def chunks(self) -> Any:

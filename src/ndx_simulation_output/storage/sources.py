@@ -212,7 +212,7 @@ class _Sums:
 
 @dataclass
 class _Survey:
-    """What a file, and the files that it refers to, contain."""
+    """Survey of the objects in a file and in the files that it refers to."""
 
     main: h5py.File
     folders: list[Path]

@@ -19,7 +19,7 @@ _STEP = '<div style="margin-left: 20px">'
 
 
 def add_html(kind: Any) -> None:
-    """Give a class made by pynwb methods that show its objects in notebooks.
+    """Add the HTML representation for notebooks to a class that pynwb has generated.
 
     A subclass can define ``_plots``, whose HTML is shown above the fields.
     """
