@@ -6,6 +6,8 @@ from ndx_simulation_output.recording.array_groups import (
     ArrayWithAxes,
 )
 from ndx_simulation_output.recording.arrays import LazyArray
+from ndx_simulation_output.recording.cells import Categories, CellTable
+from ndx_simulation_output.recording.circuit import Circuit, ConnectionTable, PopulationSummary
 from ndx_simulation_output.recording.compartments import CompartmentTable
 from ndx_simulation_output.recording.network import (
     NetworkSnapshot,
@@ -31,12 +33,17 @@ __all__ = [
     "ArrayAxis",
     "ArrayGroup",
     "ArrayWithAxes",
+    "Categories",
+    "CellTable",
+    "Circuit",
     "CompartmentTable",
+    "ConnectionTable",
     "Electrodes",
     "ExtracellularPotential",
     "LazyArray",
     "NetworkSnapshot",
     "PopulationSnapshot",
+    "PopulationSummary",
     "ProjectionSnapshot",
     "Quantity",
     "RegularTimes",

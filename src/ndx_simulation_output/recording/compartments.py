@@ -14,6 +14,7 @@ from ndx_simulation_output.errors import (
     ShapeMismatchError,
 )
 from ndx_simulation_output.recording.arrays import LazyArray, as_array, as_arrays
+from ndx_simulation_output.recording.cells import CellTable
 from ndx_simulation_output.recording.ids import (
     as_ids,
     check_ids,
@@ -31,7 +32,8 @@ class CompartmentTable:
     (exclusive) of its compartments. ``columns`` have shape (compartment,): ``number`` and, if
     known, ``position`` (0 to 1), ``label``, ``x``, ``y``, ``z``, ``diameter`` (micrometres), and
     others.
-    ``cell_columns`` have shape (cell,). Arrays may be lazy; they are read when needed.
+    ``cell_columns``, properties of the cells, have shape (cell,). ``node_sets`` are those of a
+    ``CellTable``. Arrays may be lazy; they are read when needed.
     """
 
     population: str
@@ -39,6 +41,7 @@ class CompartmentTable:
     ends: LazyArray
     columns: Mapping[str, LazyArray]
     cell_columns: Mapping[str, LazyArray] = field(default_factory=dict)
+    node_sets: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check names and ids, and that the lengths of the arrays agree."""
@@ -107,6 +110,13 @@ class CompartmentTable:
     def n_compartments(self) -> int:
         """Number of compartments of all cells."""
         return int(self.ends[len(self) - 1]) if len(self) else 0
+
+    @property
+    def cells(self) -> CellTable:
+        """The cells and their properties."""
+        return CellTable(
+            self.population, self.cell_ids, self.cell_columns, node_sets=self.node_sets
+        )
 
     def counts(self) -> NDArray[np.int64]:
         """Return the number of compartments of each cell; shape (cell,)."""

@@ -16,6 +16,8 @@ from ndx_simulation_output.errors import (
 )
 from ndx_simulation_output.recording.array_groups import ArrayGroup
 from ndx_simulation_output.recording.arrays import LazyArray, as_array, as_arrays, as_seconds
+from ndx_simulation_output.recording.cells import CellTable
+from ndx_simulation_output.recording.circuit import Circuit
 from ndx_simulation_output.recording.compartments import CompartmentTable
 from ndx_simulation_output.recording.display import html_summary
 from ndx_simulation_output.recording.ids import (
@@ -307,7 +309,8 @@ class Spikes:
 
     ``node_ids``, ``times`` (s) and each of ``columns`` have shape (spike,). ``silent`` are the ids
     of recorded cells without spikes, ``intervals`` the times during which the cells were recorded,
-    shape (interval, 2) in seconds; both are None if they are not known. With ``checked=False``, for
+    shape (interval, 2) in seconds; both are None if they are not known. ``cells`` has properties of
+    the cells, which are None if they are not known. With ``checked=False``, for
     the spikes of files, times need not be finite.
 
     Raises
@@ -324,6 +327,7 @@ class Spikes:
     provenance: Provenance = field(default_factory=dict)
     silent: NDArray[Any] | None = None
     intervals: NDArray[np.float64] | None = None
+    cells: CellTable | None = None
     checked: InitVar[bool] = field(default=True, kw_only=True)
 
     def __post_init__(self, checked: bool) -> None:
@@ -420,9 +424,9 @@ class SimulationOutput:
     """The recordings of a run. Use it in a ``with`` block: data are read from open files.
 
     ``arrays`` are groups of arrays with axes, such as data of instruments; ``networks`` are states
-    of networks. ``session`` has the metadata of the source, in the sections ``NWBFile`` and
-    ``Subject``. ``notes`` list the parts of the source that were omitted or corrected; they are
-    stored in the notes of an NWB file.
+    of networks; ``circuit`` are all cells of the simulation and their connections. ``session`` has
+    the metadata of the source, in the sections ``NWBFile`` and ``Subject``. ``notes`` list the
+    parts of the source that were omitted or corrected; they are stored in the notes of an NWB file.
     """
 
     reports: tuple[Report, ...] = ()
@@ -430,6 +434,7 @@ class SimulationOutput:
     potentials: tuple[ExtracellularPotential, ...] = ()
     arrays: tuple[ArrayGroup, ...] = ()
     networks: tuple[NetworkSnapshot, ...] = ()
+    circuit: Circuit | None = None
     run: Run = field(default_factory=Run)
     session: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -456,6 +461,7 @@ class SimulationOutput:
         if not isinstance(self.run, Run):
             msg = f"the run of an output is {self.run!r:.60}; expected a Run"
             raise WrongTypeError(msg)
+        _check_instances("an output", Circuit, circuit=self.circuit)
         is_session = isinstance(self.session, Mapping)
         if not is_session or not all(isinstance(one, Mapping) for one in self.session.values()):
             msg = (

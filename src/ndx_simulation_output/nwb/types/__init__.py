@@ -7,6 +7,11 @@ from ndx_simulation_output.nwb.types.arrays import (
     DataWithAxes,
     LabeledArray,
 )
+from ndx_simulation_output.nwb.types.circuit import (
+    CellPopulation,
+    CircuitDescription,
+    Connections,
+)
 from ndx_simulation_output.nwb.types.compartments import (
     Compartments,
     CompartmentSeries,
@@ -24,8 +29,11 @@ __all__ = [
     "NAMESPACE",
     "AxesTimeSeries",
     "Axis",
+    "CellPopulation",
+    "CircuitDescription",
     "CompartmentSeries",
     "Compartments",
+    "Connections",
     "DataToExport",
     "DataWithAxes",
     "LabeledArray",
