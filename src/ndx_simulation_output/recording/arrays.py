@@ -134,18 +134,25 @@ _KINDS = {
 }
 
 
-def as_array(values: Any, what: str, *, ndim: int | None = 1, kinds: str | None = "iuf") -> Any:
+def as_array(
+    values: Any,
+    what: str,
+    *,
+    ndim: int | None = 1,
+    kinds: str | None = "iuf",
+    allow_none: bool = False,
+) -> Any:
     """Return a lazy array as it is, and a list, tuple or similar as a numpy array.
 
     Raises an error, with ``what`` as the name of the values, unless they have ``ndim`` dimensions
-    and a type of one of ``kinds``; None allows any.
+    and a type of one of ``kinds``; None allows any. With ``allow_none``, text may be missing: None.
     """
     if hasattr(values, "iloc"):
         values = values.to_numpy()  # pandas slices by label.
     if not isinstance(values, LazyArrayBase) and type(values) is not np.ndarray:
         _check_plain(values, what)
     if isinstance(values, np.ndarray) or not _is_lazy(values):
-        values = _in_memory(values, what, kinds)
+        values = _in_memory(values, what, kinds, allow_none=allow_none)
     shape = tuple(values.shape)
     if ndim is not None and len(shape) != ndim:
         msg = f"{what} have shape {shape}; expected {ndim} dimension{'s' * (ndim > 1)}"
@@ -158,13 +165,13 @@ def as_array(values: Any, what: str, *, ndim: int | None = 1, kinds: str | None 
     return values
 
 
-def as_arrays(columns: Any, what: str) -> dict[str, Any]:
+def as_arrays(columns: Any, what: str, *, allow_none: bool = False) -> dict[str, Any]:
     """Return columns by name as arrays; raise an error unless they are a mapping of values."""
     if not isinstance(columns, Mapping):
         msg = f"the columns of {what} are {columns!r:.60}; expected arrays by name, as in a dict"
         raise WrongTypeError(msg)
     return {
-        name: as_array(values, f"{name} of {what}", ndim=None, kinds=None)
+        name: as_array(values, f"{name} of {what}", ndim=None, kinds=None, allow_none=allow_none)
         for name, values in columns.items()
     }
 
@@ -189,7 +196,7 @@ def _check_plain(values: Any, what: str) -> None:
         raise WrongTypeError(msg)
 
 
-def _in_memory(values: Any, what: str, kinds: str | None) -> NDArray[Any]:
+def _in_memory(values: Any, what: str, kinds: str | None, *, allow_none: bool) -> NDArray[Any]:
     try:
         array = np.asarray(values)
     except (TypeError, ValueError) as error:
@@ -203,7 +210,7 @@ def _in_memory(values: Any, what: str, kinds: str | None) -> NDArray[Any]:
         raise WrongTypeError(msg)
     if kinds is None and array.dtype.kind == "O":
         for kind in set(map(type, array.ravel())):
-            if not issubclass(kind, str | bytes):
+            if not issubclass(kind, str | bytes) and not (allow_none and kind is type(None)):
                 msg = f"{what} have a value of type {kind.__name__}; expected numbers or text"
                 raise WrongTypeError(msg)
     return array

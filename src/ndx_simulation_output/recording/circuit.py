@@ -35,7 +35,7 @@ class ConnectionTable:
         for key in ("source_ids", "target_ids"):
             ids = as_array(getattr(self, key), f"{key} of {where}", kinds="iu")
             object.__setattr__(self, key, ids)
-        object.__setattr__(self, "columns", as_arrays(self.columns, where))
+        object.__setattr__(self, "columns", as_arrays(self.columns, where, allow_none=True))
         for name, values in {"target_ids": self.target_ids, **self.columns}.items():
             if tuple(values.shape[:1]) != (len(self),):
                 msg = f"{name} of {where} has shape {values.shape}; expected a value for each of "

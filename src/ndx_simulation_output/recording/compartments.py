@@ -51,7 +51,8 @@ class CompartmentTable:
             array = as_array(getattr(self, name), f"{name} {of_population}", kinds="iu")
             object.__setattr__(self, name, array)
         for name in ("columns", "cell_columns"):
-            arrays = as_arrays(getattr(self, name), f"population {self.population!r}")
+            where, is_of_cells = f"population {self.population!r}", name == "cell_columns"
+            arrays = as_arrays(getattr(self, name), where, allow_none=is_of_cells)
             object.__setattr__(self, name, arrays)
         cells = len(self)
         compartments = self.n_compartments if self.ends.shape[0] == cells else 0
