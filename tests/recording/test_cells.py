@@ -32,19 +32,14 @@ def test_cells_that_a_table_lacks_have_no_values():
 
 def test_rows_of_several_tables_are_one_column():
     other = Categories(np.array([0, 1]), ("SST", "PV"))
-    rows = [
-        (TABLE.columns["mtype"], np.array([2, 1])),
-        (None, np.array([0])),
-        (other, np.arange(2)),
-    ]
-    column = take_rows(rows)
+    own = TABLE.columns["mtype"], np.array([2, 1])
+    column = take_rows([own, (None, np.array([0])), (other, np.arange(2))])
 
     assert column.names == ("PV", "", "SST")
     assert column[:].tolist() == ["PV", None, None, "SST", "PV"]
     assert column[1::2].tolist() == [None, "SST"]
-    assert take_rows([(np.arange(9), np.array([5, 3])), (np.arange(3.0), np.arange(3))])[1:4:2] == [
-        3
-    ]
+    numbers = take_rows([(np.arange(9), np.array([5, 3])), (np.arange(3.0), np.arange(3))])
+    assert numbers[1:4:2].tolist() == [3.0, 1.0]
 
 
 def test_a_code_without_a_name_is_refused():
