@@ -1,11 +1,19 @@
-"""Tables of cells: rows of lazy columns, with missing values."""
+"""Tables of cells: rows of lazy columns, with missing values, and the choice of cells."""
 
+import json
+from typing import Any
+
+import h5py
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ndx_simulation_output.errors import ShapeMismatchError
-from ndx_simulation_output.recording import Categories, CellTable
-from ndx_simulation_output.recording.cells import take_rows
+from ndx_simulation_output.errors import CellNotFoundError, SelectionError, ShapeMismatchError
+from ndx_simulation_output.recording import Categories, CellTable, CompartmentTable, Report, Unit
+from ndx_simulation_output.recording.cells import parse_cells, take_rows
+from ndx_simulation_output.recording.times import RegularTimes
+from tests.conftest import DATA
 
 TABLE = CellTable(
     "exc",
@@ -45,3 +53,243 @@ def test_rows_of_several_tables_are_one_column():
 def test_a_code_without_a_name_is_refused():
     with pytest.raises(ShapeMismatchError, match="code 2 is not that of one of 2 names"):
         Categories(np.array([2]), ("a", "b"))[:]
+
+
+NODE_SETS: dict[str, Any] = {
+    "L5": {"layer": 5},
+    "deep": {"layer": {"$gte": 4}},
+    "PC": {"mtype": {"$regex": "PC"}},
+    "some": {"node_id": [40, 20, 20, 99]},
+    "ids": [30, 10],
+    "none": {"node_id": []},
+    "all": {},
+    "here": {"population": ["exc", "inh"], "layer": 5},
+    "there": {"population": "inh", "threshold": 3},
+    "both": ["none", "L5", "some", "L5"],
+    "nested": ["both", "ids"],
+    "other": {"threshold": 3},
+    "partly": ["other", "L5"],
+    "lost": ["L5", "gone"],
+    "circle": ["L5", "back"],
+    "back": ["circle"],
+    "wrong": 5,
+}
+NEURONS = CellTable(
+    "exc",
+    np.array([40, 10, 30, 20], np.uint32),
+    {
+        "layer": np.array([5, 2, 5, 4], np.int64),
+        "depth": np.array([0.1, np.nan, 2.0, 1e30], ">f4"),
+        "mtype": Categories(np.array([1, 0, 9, 1], np.uint8), ("L23_PC", "L5_TPC"), missing=9),
+        "region": np.array(["NA", "", None, "5"], object),
+        "name": np.array([b"a", b"b", b"c", b"d"]),
+        "is_cut": np.array([True, False, True, False]),
+        "big": np.array([2**53, 2**53 + 1, 0, 2**63], np.uint64),
+        "tau": np.zeros((4, 2)),
+    },
+    node_sets=NODE_SETS,
+)
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        ("L5", [40, 30]),
+        ("deep", [40, 30, 20]),
+        ("PC", [40, 10, 20]),
+        ("some", [40, 20]),
+        ("ids", [10, 30]),
+        ("none", []),
+        ("all", [40, 10, 30, 20]),
+        ("exc", [40, 10, 30, 20]),
+        ("here", [40, 30]),
+        ("there", []),
+        ("both", [40, 30, 20]),
+        ("nested", [40, 10, 30, 20]),
+        ("partly", [40, 30]),
+        ({}, [40, 10, 30, 20]),
+        ({"layer": []}, []),
+        ({"layer": 5.0}, [40, 30]),
+        ({"layer": [2, 4.5, np.int8(4), 2**70, -1]}, [10, 20]),
+        ({"layer": np.array([2, -1])}, [10]),
+        ({"layer": "5"}, [40, 30]),
+        ({"layer": (2.5, 4)}, [20]),
+        ({"layer": (None, 4)}, [10, 20]),
+        ({"layer": {"$gt": 4, "$lte": np.inf}}, [40, 30]),
+        ({"layer": {"$lt": 4.5}}, [10, 20]),
+        ({"layer": None}, []),
+        ({"depth": 0.1}, [40]),
+        ({"depth": ["0.1", 2]}, [40, 30]),
+        ({"depth": (0.1, 1e300)}, [40, 30, 20]),
+        ({"depth": None}, [10]),
+        ({"depth": [None, 2.0]}, [10, 30]),
+        ({"depth": np.nan}, []),
+        ({"depth": [1e300, np.inf]}, []),
+        ({"mtype": "L5_TPC"}, [40, 20]),
+        ({"mtype": [None, "L23_PC", "?"]}, [10, 30]),
+        ({"mtype": {"$regex": "^L5"}}, [40, 20]),
+        ({"region": ["NA", ""]}, [40, 10]),
+        ({"region": None}, [30]),
+        ({"region": 5}, [20]),
+        ({"region": 5.0}, [20]),
+        ({"region": {"$regex": "^$"}}, [10]),
+        ({"name": {"a", "d"}}, [40, 20]),
+        ({"is_cut": True}, [40, 30]),
+        ({"is_cut": [0, 2]}, [10, 20]),
+        ({"is_cut": "true"}, [40, 30]),
+        ({"big": 2**53 + 1}, [10]),
+        ({"big": float(2**53)}, [40]),
+        ({"big": (2**53 + 1, None)}, [10, 20]),
+        ({"big": (-1, 2.0**53)}, [40, 30]),
+        ({"node_id": (15, 30), "layer": 4}, [20]),
+        ({"node_id": 10, "population": "exc"}, [10]),
+        ({"population": "inh", "threshold": 1}, []),
+        ({"$or": [{"layer": 2}, {"$node_set": "L5"}], "is_cut": False}, [10]),
+        ({"$and": [{"layer": 5}, {"depth": 2}]}, [30]),
+        ([30, 40, 30], [30, 40, 30]),
+        (10, [10]),
+        (None, [40, 10, 30, 20]),
+    ],
+)
+def test_cells_are_chosen(cells: Any, expected: list[int]):
+    assert NEURONS.ids[NEURONS.rows_of(cells)].tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ("L6", "population 'exc' has no node set 'L6'; there are: L5, deep"),
+        ("lost", "node set 'lost' contains 'gone', but population 'exc' has no node set 'gone'"),
+        ("circle", "node set 'circle' contains itself: circle > back > circle"),
+        ("wrong", "node set 'wrong' is 5; expected properties, names or ids"),
+        (
+            "other",
+            "node set 'other': population 'exc' has no property 'threshold'; expected one of",
+        ),
+        ({"layre": 5}, "no property 'layre'; expected one of: layer, depth, mtype"),
+        ({"tau": 5}, "'tau' of population 'exc' has 2 values for a cell; expected one"),
+        ({"layer": "L5"}, r"'layer' of population 'exc' has numbers \(int64\); found 'L5'"),
+        ({"layer": {"$regex": "5"}}, r"has numbers \(int64\); expected values or a range, not"),
+        ({"mtype": (1, 2)}, "has text, which has no range; expected values or"),
+        ({"mtype": {"$regex": "("}}, r"\$regex for property 'mtype' .* is '\(': missing \)"),
+        ({"layer": {"$foo": 1}}, r"by '\$foo'; expected one of: \$regex, \$gt, \$gte, \$lt, \$lte"),
+        ({"layer": {"$gt": "4"}}, r"\$gt for property 'layer' .* is '4'; expected a number"),
+        ({"layer": (1, 2, 3)}, r"is not a range \(lowest, highest\); write a list"),
+        ({"layer": [[1]]}, r"is to be \[1\]; expected text, a number or None"),
+    ],
+)
+def test_a_choice_that_cannot_be_is_an_error(cells: Any, message: str):
+    with pytest.raises(SelectionError, match=message):
+        NEURONS.rows_of(cells)
+
+
+def test_an_id_that_is_not_there_is_an_error():
+    with pytest.raises(CellNotFoundError, match="cell 7 is not among the 4 cells of population"):
+        NEURONS.rows_of([10, 7])
+
+
+NUMBERS = (
+    st.integers(-3, 3)
+    | st.floats(-3, 3, width=32)
+    | st.sampled_from([np.nan, np.inf, 2**64, 10**400])
+)
+
+
+@given(
+    st.lists(st.integers(0, 3), max_size=8),
+    st.sampled_from(["u1", "i8", ">f4", "f8", "?"]),
+    st.lists(NUMBERS, max_size=3),
+    st.tuples(NUMBERS, NUMBERS),
+)
+def test_numbers_are_compared_as_in_python(
+    values: list[int], dtype: str, wanted: list[float], ends: tuple[float, float]
+):
+    table = CellTable("exc", np.arange(len(values)), {"value": np.array(values, dtype)})
+    numbers = [value.item() for value in np.array(values, dtype)]
+
+    assert table.rows_of({"value": wanted}).tolist() == [
+        row for row, number in enumerate(numbers) if any(number == one for one in wanted)
+    ]
+    assert table.rows_of({"value": ends}).tolist() == [
+        row for row, number in enumerate(numbers) if ends[0] <= number <= ends[1]
+    ]
+
+
+def test_columns_are_read_in_blocks(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("ndx_simulation_output.recording.cells._BLOCK", 3)
+    with h5py.File("cells.h5", "w", driver="core", backing_store=False) as file:
+        text = h5py.string_dtype()
+        file["code"] = np.arange(10) % 4
+        file["text"] = np.array([f"t{row % 4}" for row in range(10)], object).astype(text)
+        columns = {
+            "code": file["code"],
+            "text": file["text"],
+            "category": Categories(file["code"], ("t0", "t1", "t2", "t3")),
+        }
+        table = CellTable("exc", np.arange(10), columns)
+        for query in ({"code": 2}, {"text": "t2"}, {"category": "t2"}, {"node_id": [2, 6]}):
+            assert table.rows_of(query).tolist() == [2, 6]
+
+
+def test_node_sets_of_the_tricky_circuit_choose_the_expected_cells():
+    folder = DATA / "circuits" / "tricky"
+    if not folder.is_dir():
+        pytest.skip("the genuine files are not there; set NDX_TEST_DATA to their directory")
+    expected = json.loads((folder / "EXPECTED.json").read_text())["01_both_dialects"]
+    cells = expected["nodes"]["ca"]
+    columns = {name: [one[name] for one in cells.values()] for name in cells["0"]}
+    sets = json.loads((folder / "01_both_dialects" / "bbp" / "node_sets.json").read_text())
+    table = CellTable("ca", np.arange(4), columns, node_sets=sets)
+
+    found = {name: table.rows_of(name).tolist() for name in sets}
+    assert found == expected["node_sets"]
+
+
+COMPARTMENTS = CompartmentTable(
+    "exc",
+    np.array([7, 3, 5]),
+    np.array([2, 3, 5]),
+    {"number": np.array([0, 1, 0, 0, 1])},
+    {"layer": np.array([4, 5, 5])},
+    {"L5": {"layer": 5}},
+)
+
+
+def test_traces_are_chosen_by_property():
+    data = np.arange(10.0).reshape(2, 5)
+    report = Report("v", "v", data, RegularTimes(0, 1e3, 2), COMPARTMENTS, Unit("volts"))
+
+    assert report.get_traces(cells={"layer": 5})[0].tolist() == [2, 3, 4]
+    assert report.select("L5", numbers=0).values[0].tolist() == [2, 3]
+    assert report.get_traces(cells={"layer": 9}, numbers=0).shape == (2, 0)
+    assert report.to_dask({"layer": [4]}).compute()[0].tolist() == [0, 1]
+    with pytest.raises(SelectionError, match="report 'v': population 'exc' has no property 'x'"):
+        report.get_traces(cells={"x": 5})
+
+
+@pytest.mark.parametrize(
+    ("text", "cells"),
+    [
+        ("3, 7,10-12", [3, 7, 10, 11, 12]),
+        ("L5", "L5"),
+        ("Layer 5, deep", "Layer 5, deep"),
+        ("layer=4,model_type=biophysical", {"layer": ["4"], "model_type": ["biophysical"]}),
+        ("layer=2,3", {"layer": ["2", "3"]}),
+        ("x=0..100.5, y=..-3", {"x": (0, 100.5), "y": (None, -3)}),
+        ("morphology=../a..b", {"morphology": ["../a..b"]}),
+        ("depth>=300,depth<5e2", {"depth": {"$gte": 300, "$lt": 500.0}}),
+        ("mtype~^L5.*=", {"mtype": {"$regex": "^L5.*="}}),
+        ('pop_name="a, b",c', {"pop_name": ["a, b", "c"]}),
+        ("@dynamics:holding_current>0", {"@dynamics:holding_current": {"$gt": 0}}),
+    ],
+)
+def test_a_choice_of_cells_is_parsed(text: str, cells: Any):
+    assert parse_cells(text) == cells
+
+
+@pytest.mark.parametrize(
+    "text", ["layer=", "layer=2,layer=3", "x>a", "3,layer=2", "x>1,2", "x=1,x>2"]
+)
+def test_a_text_that_is_no_choice_is_refused(text: str):
+    with pytest.raises(SelectionError, match="is not a condition such as layer=5 or x>=0"):
+        parse_cells(text)

@@ -6,6 +6,8 @@ from typing import Any, get_args
 
 import click
 
+from ndx_simulation_output.errors import SelectionError
+from ndx_simulation_output.recording.cells import Cells, parse_cells
 from ndx_simulation_output.remote import refuse_url
 from ndx_simulation_output.storage.layout import DEFAULT_MEMORY, Access, Compression
 
@@ -77,6 +79,22 @@ def _steps(
         return values[0]
     return _pairs(ctx, parameter, values) or None
 
+
+def _cells(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Cells | None:
+    del ctx, parameter
+    try:
+        return None if value is None else parse_cells(value)
+    except SelectionError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+CELLS_OPTION = click.option(
+    "--cells",
+    callback=_cells,
+    metavar="CELLS",
+    help="Ids of cells such as 3,7,10-19, properties such as layer=2,3 or 'depth>=300', or the "
+    "name of a node set.",
+)
 
 TRUST_OPTION = click.option(
     "--trust",

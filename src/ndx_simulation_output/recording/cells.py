@@ -1,8 +1,13 @@
 """The cells of a population and their properties, and the choice of cells by property."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import operator
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import ceil, floor, inf, isfinite
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,13 +15,16 @@ from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import CellNotFoundError, SelectionError, ShapeMismatchError
 from ndx_simulation_output.recording.arrays import LazyArray, LazyArrayBase, as_array, as_arrays
-from ndx_simulation_output.recording.ids import as_ids, check_name, some_of
+from ndx_simulation_output.recording.ids import as_ids, check_name, parse_ids, some_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Cells = Iterable[int] | int | str | Mapping[str, Any]
 """A choice of cells: ids, the name of a node set, or values of properties."""
+
+_BLOCK = 2**18
+"""Number of rows of a column that are read at once."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +172,10 @@ def _take_categories(parts: Sequence[tuple[Any, NDArray[np.intp]]]) -> Categorie
     return Categories(_Rows(tuple(coded), (), np.dtype(np.int64), -1), tuple(names))
 
 
+class _NoPropertyError(SelectionError):
+    """A population does not have a property."""
+
+
 @dataclass(frozen=True)
 class CellTable:
     """The cells of a population: ``ids`` (cell,), and properties ``columns`` (cell,) by name.
@@ -197,29 +209,41 @@ class CellTable:
         """Return the number of cells."""
         return int(self.ids.shape[0])
 
-    def rows_of(self, cells: Cells | None) -> NDArray[np.intp]:
-        """Return the row of each of ``cells``: of ids in their order, of others in ascending order.
+    def rows_of(self, cells: Cells | None, what: str = "cells") -> NDArray[np.intp]:
+        """Return the rows of ``cells``: of ids in their order, of any others in ascending order.
+
+        ``cells`` are ids, the name of a node set, or a mapping of properties to what is wanted: a
+        value, a list of values, a tuple (lowest, highest), both inclusive, or a mapping with
+        ``$regex``, ``$gt``, ``$gte``, ``$lt`` or ``$lte``. A cell must meet all of a mapping.
+        None as a value is a missing value; None as an end of a range leaves it open. The names
+        ``node_id`` and ``population`` may stand beside properties. ``what`` is the word for the
+        cells of the table in an error.
 
         Raises
         ------
         CellNotFoundError
             If an id is not in the table.
         SelectionError
-            If there is no such node set or property.
+            If there is no such node set or property, or a property cannot have such a value.
+
+        Example
+        -------
+        >>> cells = CellTable("exc", np.array([7, 3, 5]), {"layer": np.array([4, 5, 6])})
+        >>> cells.rows_of({"layer": (5, None)}).tolist()
+        [1, 2]
 
         """
         if cells is None:
             return np.arange(len(self))
         if isinstance(cells, Mapping):
-            return self._matching(cells)
+            return np.flatnonzero(self._meeting_query(cells))
         if isinstance(cells, str):
-            msg = f"population {self.population!r} has no node set {cells!r}"
-            raise SelectionError(msg)
+            return np.flatnonzero(self._in_node_set(cells))
         wanted = as_ids(cells)
         rows = self.find_rows(wanted)
         if len(missing := wanted[rows < 0]):
             msg = (
-                f"cell {some_of(missing)} is not among the {len(self)} cells of population "
+                f"cell {some_of(missing)} is not among the {len(self)} {what} of population "
                 f"{self.population!r} (ids {some_of(self._ids)})"
             )
             raise CellNotFoundError(msg)
@@ -230,8 +254,10 @@ class CellTable:
         known = self._ids
         if not len(known):
             return np.full(len(ids), -1, np.intp)
-        rows = np.searchsorted(known, ids, sorter=self._order)
-        rows = self._order[np.minimum(rows, len(known) - 1)]
+        if len(ids) == 1:
+            return np.append(np.flatnonzero(known == ids[0]), -1)[:1]
+        rows = np.minimum(np.searchsorted(known, ids, sorter=self._order), len(known) - 1)
+        rows = rows if self._order is None else self._order[rows]
         return np.where(known[rows] == ids, rows, -1)
 
     def select(self, ids: LazyArray) -> "CellTable":
@@ -240,12 +266,86 @@ class CellTable:
         columns = {name: take_rows([(values, rows)]) for name, values in self.columns.items()}
         return replace(self, ids=ids, columns=columns)
 
-    def _matching(self, query: Mapping[str, Any]) -> NDArray[np.intp]:
+    def _in_node_set(self, name: str) -> NDArray[np.bool_]:
+        """Return True for each cell of a node set, or of the population of this name.
+
+        A property that the population lacks matches no cell here: node sets are of a circuit.
+        """
+        if name not in self.node_sets and name == self.population:
+            return np.ones(len(self), bool)
+        chosen = np.zeros(len(self), bool)
+        errors = []
+        queries = list(_queries_of(self.node_sets, name, self.population))
+        for query in queries:
+            try:
+                chosen |= self._meeting(query)
+            except _NoPropertyError as error:
+                errors.append(error)
+        if errors and len(errors) == len(queries):
+            msg = f"node set {name!r}: {errors[0]}"
+            raise _NoPropertyError(msg) from errors[0]
+        return chosen
+
+    def _meeting_query(self, query: Mapping[str, Any]) -> NDArray[np.bool_]:
+        """Return True for each cell that meets a query, which may consist of others as in snap."""
+        chosen = self._meeting({key: query[key] for key in query if key not in _OF_QUERIES})
+        for key in _OF_QUERIES & set(query):
+            if key == "$node_set":
+                chosen &= self._in_node_set(query[key])
+            else:
+                together = np.logical_and if key == "$and" else np.logical_or
+                masks = [self._meeting_query(one) for one in query[key]]
+                chosen &= together.reduce(masks, initial=key == "$and")
+        return chosen
+
+    def _meeting(self, query: Mapping[str, Any]) -> NDArray[np.bool_]:
+        """Return True for each cell that meets all conditions of a query."""
         chosen = np.ones(len(self), bool)
-        for name, wanted in query.items():
-            values = np.asarray(self.columns[name][:])
-            chosen &= np.isin(values, wanted if isinstance(wanted, list) else [wanted])
-        return np.flatnonzero(chosen)
+        for key in _POPULATION_KEYS & set(query):
+            test = _text_test(_conditions(query[key], key), f"{key!r}")
+            if not test(self.population):
+                return np.zeros(len(self), bool)
+        for key in query:
+            if key not in _POPULATION_KEYS:
+                chosen &= self._matching(key, query[key])
+        return chosen
+
+    def _matching(self, name: str, wanted: Any) -> NDArray[np.bool_]:
+        """Return True for each cell whose property has a wanted value."""
+        where = f"property {name!r} of population {self.population!r}"
+        values = self._ids if name == "node_id" else self._column(name)
+        conditions = _conditions(wanted, where)
+        n_rows = len(self)
+        blocks = (slice(begin, begin + _BLOCK) for begin in range(0, n_rows, _BLOCK))
+        chosen = np.empty(n_rows, bool)
+        if isinstance(values, Categories):
+            test = _text_test(conditions, where)
+            is_wanted = np.array([test(text) for text in (*values.names, None)], bool)
+            for rows in blocks:
+                chosen[rows] = is_wanted[values.read_codes(rows)]
+        elif values.dtype.kind in "OSU":
+            test = _text_test(conditions, where)
+            for rows in blocks:
+                chosen[rows] = _match_texts(np.asarray(values[rows]), test)
+        else:
+            match = _number_test(conditions, values.dtype, where)
+            for rows in blocks:
+                chosen[rows] = match(np.asarray(values[rows]))
+        return chosen
+
+    def _column(self, name: str) -> LazyArray:
+        """Return a property with one value for each cell."""
+        if name not in self.columns:
+            known = ", ".join([*self.columns, "node_id", "population"])
+            msg = f"population {self.population!r} has no property {name!r}; expected one of: "
+            raise _NoPropertyError(msg + known)
+        values = self.columns[name]
+        where = f"property {name!r} of population {self.population!r}"
+        if len(values.shape) != 1 or values.dtype.kind not in "OSUbiuf":
+            found = " × ".join(map(str, values.shape[1:])) or str(values.dtype)
+            msg = f"{where} has {found} values for a cell; expected one number or text"
+            raise SelectionError(msg)
+        return values
 
     @cached_property
     def _ids(self) -> NDArray[Any]:
@@ -253,8 +353,10 @@ class CellTable:
         return np.asarray(self.ids[:])
 
     @cached_property
-    def _order(self) -> NDArray[np.intp]:
-        return np.argsort(self._ids, kind="stable")
+    def _order(self) -> NDArray[np.intp] | None:
+        """The order that sorts the ids, or None if they are sorted."""
+        is_sorted = bool((self._ids[1:] > self._ids[:-1]).all())
+        return None if is_sorted else np.argsort(self._ids, kind="stable")
 
     def to_dataframe(self, properties: Iterable[str] | None = None) -> "pd.DataFrame":
         """Return the ``properties``, by default all, as a frame indexed by the id of the cell."""
@@ -263,3 +365,276 @@ class CellTable:
         names = list(self.columns) if properties is None else list(properties)
         frame = {name: np.asarray(self.columns[name][:]) for name in names}
         return pd.DataFrame(frame, index=pd.Index(self._ids, name="cell"))
+
+
+_POPULATION_KEYS = {"population", "populations"}
+_OF_QUERIES = {"$and", "$or", "$node_set"}
+_MOST_NESTED = 100
+_COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
+    "$gt": operator.gt,
+    "$gte": operator.ge,
+    "$lt": operator.lt,
+    "$lte": operator.le,
+}
+
+
+def _queries_of(
+    node_sets: Mapping[str, Any], name: str, population: str
+) -> Iterator[Mapping[str, Any]]:
+    """Yield the queries whose union is a node set, each once."""
+    seen: set[str] = set()
+
+    def walk(name: Any, path: tuple[str, ...]) -> Iterator[Mapping[str, Any]]:
+        if name in path or len(path) > _MOST_NESTED:
+            what = "contains itself" if name in path else f"is nested {len(path)} times"
+            msg = f"node set {path[0]!r} {what}: {' > '.join([*path[-4:], name])}"
+            raise SelectionError(msg)
+        if name in seen:
+            return
+        if not isinstance(name, str) or name not in node_sets:
+            inside = f"node set {path[-1]!r} contains {name!r}, but " if path else ""
+            known = ", ".join(node_sets) or "none"
+            msg = f"{inside}population {population!r} has no node set {name!r}; there are: {known}"
+            raise SelectionError(msg)
+        seen.add(name)
+        found = node_sets[name]
+        if isinstance(found, Mapping):
+            yield found
+        elif _is_list_of(found, int):
+            yield {"node_id": found}
+        elif _is_list_of(found, str):
+            for inner in found:
+                yield from walk(inner, (*path, name))
+        else:
+            msg = f"node set {name!r} is {found!r:.60}; expected properties, names or ids"
+            raise SelectionError(msg)
+
+    return walk(name, ())
+
+
+def _is_list_of(values: Any, kind: type) -> bool:
+    return isinstance(values, list | tuple) and all(isinstance(one, kind) for one in values)
+
+
+@dataclass(frozen=True)
+class _Conditions:
+    """What is wanted of a property: one of ``values``, or all ``bounds`` or the ``pattern``."""
+
+    values: Sequence[Any] | NDArray[Any] | None = None
+    bounds: tuple[tuple[str, Any], ...] = ()
+    pattern: re.Pattern[str] | None = None
+
+
+def _conditions(wanted: Any, where: str) -> _Conditions:
+    """Read a value, a list of values, a range or a mapping of operators; NaN equals nothing."""
+    if isinstance(wanted, Mapping):
+        return _conditions_of_operators(wanted, where)
+    if isinstance(wanted, tuple):
+        if len(wanted) != 2 or wanted == (None, None) or not all(map(_is_end, wanted)):
+            msg = f"{wanted!r:.60} for {where} is not a range (lowest, highest); write a list to "
+            raise SelectionError(msg + "choose one of several values")
+        ends = zip(("$gte", "$lte"), wanted, strict=True)
+        return _Conditions(bounds=tuple((key, end) for key, end in ends if end is not None))
+    if isinstance(wanted, str | bytes) or not isinstance(wanted, Iterable):
+        wanted = [wanted]
+    if isinstance(wanted, np.ndarray) and wanted.dtype.kind in "iu":
+        return _Conditions(wanted.ravel())
+    values = [value for one in wanted if (value := _plain(one, where)) == value]
+    if set(map(type, values)) == {int} and all(abs(value) < 2**63 for value in values):
+        return _Conditions(np.array(values, np.int64))
+    return _Conditions(values)
+
+
+def _conditions_of_operators(wanted: Mapping[str, Any], where: str) -> _Conditions:
+    known = ("$regex", *_COMPARISONS)
+    if not wanted or (unknown := [key for key in wanted if key not in known]):
+        found = repr(unknown[0]) if wanted else "no operator"
+        msg = f"{where} is to be chosen by {found}; expected one of: {', '.join(known)}"
+        raise SelectionError(msg)
+    bounds = tuple((key, end) for key, end in wanted.items() if key != "$regex")
+    for key, end in bounds:
+        if end is None or not _is_end(end):
+            msg = f"{key} for {where} is {end!r:.60}; expected a number"
+            raise SelectionError(msg)
+    if "$regex" not in wanted:
+        return _Conditions(bounds=bounds)
+    try:
+        return _Conditions(bounds=bounds, pattern=re.compile(wanted["$regex"]))
+    except (TypeError, re.error) as error:
+        msg = f"$regex for {where} is {wanted['$regex']!r:.60}: {error}"
+        raise SelectionError(msg) from error
+
+
+def _is_end(value: Any) -> bool:
+    """Return True for what may be the end of a range."""
+    return value is None or (isinstance(value, Real) and not isinstance(value, bool))
+
+
+def _plain(value: Any, where: str) -> Any:
+    """Return a wanted value as text, a number of Python or None."""
+    value = value.item() if isinstance(value, np.generic) else value
+    value = value.decode() if isinstance(value, bytes) else value
+    if value is None or isinstance(value, str | Real):
+        return value
+    msg = f"{where} is to be {value!r:.60}; expected text, a number or None"
+    raise SelectionError(msg)
+
+
+def _text_test(conditions: _Conditions, where: str) -> Callable[[str | None], bool]:
+    """Return a function that is True for wanted texts; None is a missing one."""
+    if conditions.bounds:
+        msg = f"{where} has text, which has no range; expected values or $regex"
+        raise SelectionError(msg)
+    if (pattern := conditions.pattern) is not None:
+        return lambda text: text is not None and pattern.search(text) is not None
+    texts: set[str | None] = set()
+    for value in conditions.values if conditions.values is not None else ():
+        if isinstance(value, float):
+            # The text of a number is its shortest: "5" is that of 5.0 too.
+            texts |= {str(value), f"{value:.0f}" if value.is_integer() else str(value)}
+        else:
+            texts.add(value if value is None else str(value))
+    return lambda text: text in texts
+
+
+def _match_texts(texts: NDArray[Any], test: Callable[[str | None], bool]) -> NDArray[np.bool_]:
+    """Test each different text once."""
+    values = texts.tolist()
+    found = {value: test(_as_text(value)) for value in set(values)}
+    return np.fromiter(map(found.__getitem__, values), bool, len(values))
+
+
+def _as_text(value: Any) -> str | None:
+    """Return a value of a column of text; NaN, as pandas has it, is a missing one."""
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    return value if isinstance(value, str) else None
+
+
+def _number_test(
+    conditions: _Conditions, dtype: np.dtype[Any], where: str
+) -> Callable[[NDArray[Any]], NDArray[np.bool_]]:
+    """Return a function that is True for wanted numbers of an array of this type."""
+    if conditions.pattern is not None:
+        msg = f"{where} has numbers ({dtype}); expected values or a range, not $regex"
+        raise SelectionError(msg)
+    if conditions.values is None:
+        bounds = [_exact_bound(key, end, dtype) for key, end in conditions.bounds]
+        return lambda values: np.logical_and.reduce(
+            [_COMPARISONS[key](values, end) for key, end in bounds]
+        )
+    wanted = _as_type(conditions.values, dtype, where)
+    takes_missing = dtype.kind == "f" and any(value is None for value in conditions.values)
+    if takes_missing:
+        return lambda values: np.isin(values, wanted) | np.isnan(values)
+    return lambda values: np.isin(values, wanted)
+
+
+def _exact_bound(key: str, end: Any, dtype: np.dtype[Any]) -> tuple[str, Any]:
+    """Return a comparison that is exact for numbers of this type."""
+    if abs(end) > 1e300:
+        end = inf if end > 0 else -inf
+    if dtype.kind == "f":
+        # A number of Python takes the type of the column, as in numpy: 0.1 is 0.1 of float32 too.
+        with np.errstate(over="ignore"):
+            return key, dtype.newbyteorder("=").type(end)
+    if not isfinite(end):
+        return key, float(end)
+    whole = ceil(end) if key in {"$gte", "$lt"} else floor(end)
+    return key, max(-1, min(whole, 2)) if dtype.kind == "b" else whole
+
+
+def _as_type(values: Any, dtype: np.dtype[Any], where: str) -> NDArray[Any]:
+    """Return the wanted values that a number of this type can be."""
+    native = dtype.newbyteorder("=")
+    if isinstance(values, np.ndarray) and native.kind in "iu":
+        limits = np.iinfo(native)
+        return values[(values >= limits.min) & (values <= limits.max)].astype(native)
+    found = []
+    for value in values:
+        number = _as_number(value, native, where) if isinstance(value, str) else value
+        if number is None:
+            continue
+        with np.errstate(over="ignore"), suppress(OverflowError):
+            of_type = native.type(number)
+            is_same = isfinite(of_type) == isfinite(number) and (
+                (isinstance(number, float) and native.kind == "f") or of_type.item() == number
+            )
+            found += [of_type] if is_same else []
+    return np.array(found, native)
+
+
+def _as_number(text: str, dtype: np.dtype[Any], where: str) -> Any:
+    """Return the number that a text is."""
+    truths = {"true": True, "false": False} if dtype.kind == "b" else {}
+    for parse in (truths.__getitem__, int, float):
+        with suppress(KeyError, ValueError):
+            number = parse(text.lower())
+            if number == number:  # noqa: PLR0124 - NaN is equal to nothing
+                return number
+    msg = f"{where} has numbers ({dtype}); found {text!r}"
+    raise SelectionError(msg)
+
+
+_CONDITION = re.compile(r"\s*([^=<>~]+?)\s*(>=|<=|=|<|>|~)\s*(.*?)\s*", re.DOTALL)
+_OPERATORS = {"~": "$regex", ">": "$gt", ">=": "$gte", "<": "$lt", "<=": "$lte"}
+
+
+def parse_cells(text: str) -> Cells:
+    """Return the choice of cells that a text is: ids, properties, or the name of a node set.
+
+    Properties are separated by commas, as are several values of a property. ``x=0..100`` and
+    ``x>=0`` are ranges, ``mtype~PC`` is a regular expression. A value with a comma is in quotes.
+
+    Example
+    -------
+    >>> parse_cells("3,10-12")
+    [3, 10, 11, 12]
+    >>> parse_cells("layer=2,3,x=0..100,mtype~PC")
+    {'layer': ['2', '3'], 'x': (0, 100), 'mtype': {'$regex': 'PC'}}
+    >>> parse_cells("L5")
+    'L5'
+
+    """
+    if re.fullmatch(r"[\d\s,-]+", text):
+        ids: list[int] = parse_ids(text).tolist()
+        return ids
+    parts = re.findall(r'(?:[^,"]|"[^"]*"?)+', text)
+    if not any(map(_CONDITION.fullmatch, parts)):
+        return text
+    query: dict[str, Any] = {}
+    name = ""
+    for part in parts:
+        found = _CONDITION.fullmatch(part)
+        name, sign, value = found.groups() if found else (name, ",", part.strip())
+        try:
+            query[name] = _parse_condition(sign, value, query.get(name))
+        except ValueError:
+            msg = f"{part.strip()!r} in {text!r} is not a condition such as layer=5 or x>=0"
+            raise SelectionError(msg) from None
+    return query
+
+
+def _parse_condition(sign: str, value: str, known: Any) -> Any:
+    """Return a condition added to what is known of a property; raise ValueError if it cannot be."""
+    text = value.strip('"')
+    if value and sign == "=" and known is None:
+        lowest, dots, highest = value.partition("..")
+        with suppress(ValueError):
+            if dots and (lowest or highest):
+                return (_parse_end(lowest), _parse_end(highest))
+        return [text]
+    if value and sign == "," and isinstance(known, list):
+        return [*known, text]
+    if value and sign in _OPERATORS and (known is None or isinstance(known, dict)):
+        return {**(known or {}), _OPERATORS[sign]: text if sign == "~" else _parse_end(value)}
+    raise ValueError
+
+
+def _parse_end(text: str) -> int | float | None:
+    """Return the number at the end of a range; None if there is none."""
+    if not text:
+        return None
+    with suppress(ValueError):
+        return int(text)
+    return float(text)

@@ -1,6 +1,6 @@
 """The table of recorded compartments."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, cast
@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ndx_simulation_output.errors import (
-    CellNotFoundError,
     CompartmentNotFoundError,
     ShapeMismatchError,
 )
 from ndx_simulation_output.recording.arrays import LazyArray, as_array, as_arrays
-from ndx_simulation_output.recording.cells import CellTable
+from ndx_simulation_output.recording.cells import Cells, CellTable
 from ndx_simulation_output.recording.ids import (
     as_ids,
     check_ids,
@@ -112,7 +111,7 @@ class CompartmentTable:
         """Number of compartments of all cells."""
         return int(self.ends[len(self) - 1]) if len(self) else 0
 
-    @property
+    @cached_property
     def cells(self) -> CellTable:
         """The cells and their properties."""
         return CellTable(
@@ -128,65 +127,44 @@ class CompartmentTable:
         """Return the id of the cell of each compartment; shape (compartment,)."""
         return np.repeat(np.asarray(self.cell_ids[:]), self.counts())
 
-    def rows_of(self, cells: Sequence[int] | NDArray[Any]) -> NDArray[np.intp]:
-        """Return the row of each cell id of ``cells``, in their order.
+    def rows_of(self, cells: Cells | None) -> NDArray[np.intp]:
+        """Return the row of each of ``cells``, as ``CellTable.rows_of`` does.
 
         Raises
         ------
         CellNotFoundError
             If an id is not in the table.
+        SelectionError
+            If there is no such node set or property, or a property cannot have such a value.
 
         """
-        known, wanted = self._ids, np.asarray(cells)
-        if len(wanted) == 1:
-            rows = np.flatnonzero(known == wanted[0])[:1]
-            missing = wanted if not len(rows) else wanted[:0]
-        else:
-            order = self._order
-            positions = np.searchsorted(known, wanted, sorter=order)
-            positions = np.minimum(positions, max(len(known) - 1, 0))
-            rows = positions if order is None else order[positions]
-            rows = rows if len(known) else np.zeros(0, np.intp)
-            missing = wanted[known[rows] != wanted] if len(known) else wanted
-        if len(missing):
-            msg = (
-                f"cell {some_of(missing)} is not among the {len(known)} recorded cells of "
-                f"population {self.population!r} (ids {some_of(known)})"
-            )
-            raise CellNotFoundError(msg)
-        return rows
-
-    @cached_property
-    def _ids(self) -> NDArray[Any]:
-        """The ids of the cells, read once."""
-        return np.asarray(self.cell_ids[:])
-
-    @cached_property
-    def _order(self) -> NDArray[np.intp] | None:
-        """The order that sorts the ids, or None if they are sorted."""
-        is_sorted = bool((self._ids[1:] > self._ids[:-1]).all())
-        return None if is_sorted else np.argsort(self._ids, kind="stable")
+        return self.cells.rows_of(cells, "recorded cells")
 
     def find(
         self,
-        cells: Iterable[int] | int | None = None,
+        cells: Cells | None = None,
         numbers: Iterable[int] | int | None = None,
         labels: Iterable[str] | str | None = None,
     ) -> NDArray[np.intp]:
-        """Return the columns that match the cell ids, compartment numbers and labels.
+        """Return the columns that match the cells, compartment numbers and labels.
 
-        Columns are in the order of ``cells`` and, within a cell, of ``numbers`` or else ``labels``.
-        None selects all. Shape (compartment,).
+        Columns are in the order of ``rows_of`` and, within a cell, of ``numbers`` or else
+        ``labels``. None selects all. Shape (compartment,).
 
         Raises
         ------
         CellNotFoundError
             If a cell id is not in the table.
+        SelectionError
+            If there is no such node set or property, or a property cannot have such a value.
         CompartmentNotFoundError
             If a number or label belongs to none of the cells, or there are no labels.
 
         """
-        starts, ends = self._bounds(None if cells is None else self.rows_of(as_ids(cells)))
+        rows = None if cells is None else self.rows_of(cells)
+        if rows is not None and not len(rows) and isinstance(cells, str | Mapping):
+            return np.zeros(0, np.intp)
+        starts, ends = self._bounds(rows)
         columns = _join_ranges(starts, ends)
         if numbers is None and labels is None:
             return columns

@@ -11,12 +11,13 @@ from numpy.typing import DTypeLike, NDArray
 
 from ndx_simulation_output.errors import (
     NothingRecordedError,
+    SelectionError,
     ShapeMismatchError,
     WrongTypeError,
 )
 from ndx_simulation_output.recording.array_groups import ArrayGroup
 from ndx_simulation_output.recording.arrays import LazyArray, as_array, as_arrays, as_seconds
-from ndx_simulation_output.recording.cells import CellTable
+from ndx_simulation_output.recording.cells import Cells, CellTable
 from ndx_simulation_output.recording.circuit import Circuit
 from ndx_simulation_output.recording.compartments import CompartmentTable
 from ndx_simulation_output.recording.display import html_summary
@@ -199,7 +200,7 @@ class Report:
 
     def select(
         self,
-        cells: Iterable[int] | int | None = None,
+        cells: Cells | None = None,
         numbers: Iterable[int] | int | None = None,
         labels: Iterable[str] | str | None = None,
         *,
@@ -207,10 +208,11 @@ class Report:
         stop: float | None = None,
         step: int | None = None,
     ) -> Traces:
-        """Read the traces of the compartments selected by cell id, number and label.
+        """Read the traces of the compartments selected by cell, number and label.
 
-        Only the rows with ``start <= time < stop`` (s), every ``step``-th of them, and the
-        selected columns are read.
+        ``cells`` are ids, a mapping of properties such as ``{"layer": [2, 3]}``, or the name of a
+        node set, as in ``CellTable.rows_of``. Only the rows with ``start <= time < stop`` (s),
+        every ``step``-th of them, and the selected columns are read.
 
         Raises
         ------
@@ -218,12 +220,14 @@ class Report:
             If a cell id is not in the table.
         CompartmentNotFoundError
             If a number or label belongs to none of the cells.
+        SelectionError
+            If the cells have no such node set or property.
         ValueError
             If ``step`` is less than 1.
 
         """
         rows = self._rows(start, stop, step)
-        columns = self.compartments.find(cells, numbers, labels)
+        columns = self._find(cells, numbers, labels)
         return Traces(
             name=self.name,
             unit=self.unit.name,
@@ -235,7 +239,7 @@ class Report:
 
     def get_traces(
         self,
-        cells: Iterable[int] | int | None = None,
+        cells: Cells | None = None,
         numbers: Iterable[int] | int | None = None,
         labels: Iterable[str] | str | None = None,
         *,
@@ -247,12 +251,12 @@ class Report:
         rows = self._rows(start, stop, step)
         if cells is None and numbers is None and labels is None:
             return read_in_unit(self.data, rows, None, self.unit)
-        columns = self.compartments.find(cells, numbers, labels)
+        columns = self._find(cells, numbers, labels)
         return read_in_unit(self.data, rows, columns, self.unit)
 
     def to_dask(
         self,
-        cells: Iterable[int] | int | None = None,
+        cells: Cells | None = None,
         numbers: Iterable[int] | int | None = None,
         labels: Iterable[str] | str | None = None,
         *,
@@ -279,6 +283,8 @@ class Report:
             If a cell id is not in the table.
         CompartmentNotFoundError
             If a number or label belongs to none of the cells.
+        SelectionError
+            If the cells have no such node set or property.
         ValueError
             If ``step`` is less than 1.
 
@@ -291,9 +297,21 @@ class Report:
         rows = self._rows(start, stop, step)
         columns = None
         if not (cells is None and numbers is None and labels is None):
-            columns = self.compartments.find(cells, numbers, labels)
+            columns = self._find(cells, numbers, labels)
         array = to_dask(self.data, self.unit, columns=columns, chunks=chunks, name=self.name)
         return array[rows]
+
+    def _find(
+        self,
+        cells: Cells | None,
+        numbers: Iterable[int] | int | None,
+        labels: Iterable[str] | str | None,
+    ) -> NDArray[np.intp]:
+        try:
+            return self.compartments.find(cells, numbers, labels)
+        except SelectionError as error:
+            msg = f"report {self.name!r}: {error}"
+            raise SelectionError(msg) from error
 
     def _rows(self, start: float | None, stop: float | None, step: int | None) -> slice:
         if step is not None and step < 1:

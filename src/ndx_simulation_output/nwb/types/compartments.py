@@ -21,6 +21,7 @@ from ndx_simulation_output.nwb.series import (
 )
 from ndx_simulation_output.nwb.types.namespace import NAMESPACE, constructor, generated_class
 from ndx_simulation_output.recording import Traces
+from ndx_simulation_output.recording.cells import Cells
 from ndx_simulation_output.recording.display import html_summary
 from ndx_simulation_output.recording.ids import check_ids, repeated_values
 
@@ -197,14 +198,15 @@ class Compartments(_GeneratedTable):  # type: ignore[misc]
 
     def find_compartments(
         self,
-        cell: int | Iterable[int],
+        cell: Cells,
         compartment_numbers: int | Iterable[int] | None = None,
         compartment_labels: str | Iterable[str] | None = None,
     ) -> NDArray[np.intp]:
         """Return the indices of the data columns of one or more cells, shape (compartment,).
 
-        ``cell`` is one cell id or several. With numbers or labels, only compartments with one of
-        them are included, in their order within each cell.
+        ``cell`` is one cell id or several, a mapping of properties, or the name of a node set; see
+        ``CompartmentSeries.select``. With numbers or labels, only compartments with one of them
+        are included, in their order within each cell.
 
         Raises
         ------
@@ -212,6 +214,8 @@ class Compartments(_GeneratedTable):  # type: ignore[misc]
             If a cell id is not in the table.
         CompartmentNotFoundError
             If no compartment of the cells has a number or label, or the table has no labels.
+        SelectionError
+            If the cells have no such node set or property.
         TypeError
             If an id or number is not an integer.
 
@@ -334,7 +338,7 @@ class CompartmentSeries(_GeneratedSeries):  # type: ignore[misc]
 
     def find_compartments(
         self,
-        cell: int | Iterable[int],
+        cell: Cells,
         compartment_numbers: int | Iterable[int] | None = None,
         compartment_labels: str | Iterable[str] | None = None,
     ) -> NDArray[np.intp]:
@@ -356,7 +360,7 @@ class CompartmentSeries(_GeneratedSeries):  # type: ignore[misc]
 
     def select(
         self,
-        cells: int | Iterable[int] | None = None,
+        cells: Cells | None = None,
         numbers: int | Iterable[int] | None = None,
         labels: str | Iterable[str] | None = None,
         *,
@@ -364,7 +368,12 @@ class CompartmentSeries(_GeneratedSeries):  # type: ignore[misc]
         stop: float | None = None,
         step: int | None = None,
     ) -> Traces:
-        """Read the traces of the compartments with these cell ids, numbers and labels.
+        """Read the traces of the compartments of these cells, with these numbers and labels.
+
+        ``cells`` are ids, a mapping of properties such as ``{"layer": [2, 3], "x": (0, 100)}``, or
+        the name of a node set of the circuit. Properties are columns of the table with one value
+        for each cell. A list is any of its values, a tuple a range, both ends included; all
+        properties of a mapping must match. Cells chosen by property are in the order of the table.
 
         Only the rows with ``start <= time < stop`` (s), every ``step``-th of them, and the columns
         of these compartments are read from the file.
@@ -375,6 +384,8 @@ class CompartmentSeries(_GeneratedSeries):  # type: ignore[misc]
             If a cell id is not in the table.
         CompartmentNotFoundError
             If no compartment of the cells has a number or label.
+        SelectionError
+            If the cells have no such node set or property.
         ShapeMismatchError
             If the series has no table, or one that does not fit its data.
 
@@ -383,7 +394,7 @@ class CompartmentSeries(_GeneratedSeries):  # type: ignore[misc]
 
     def get_traces(
         self,
-        cells: int | Iterable[int] | None = None,
+        cells: Cells | None = None,
         numbers: int | Iterable[int] | None = None,
         labels: str | Iterable[str] | None = None,
         *,
@@ -398,7 +409,7 @@ class CompartmentSeries(_GeneratedSeries):  # type: ignore[misc]
 
     def to_dataframe(
         self,
-        cells: int | Iterable[int] | None = None,
+        cells: Cells | None = None,
         numbers: int | Iterable[int] | None = None,
         labels: str | Iterable[str] | None = None,
         *,
@@ -412,7 +423,7 @@ class CompartmentSeries(_GeneratedSeries):  # type: ignore[misc]
 
     def to_xarray(
         self,
-        cells: int | Iterable[int] | None = None,
+        cells: Cells | None = None,
         numbers: int | Iterable[int] | None = None,
         labels: str | Iterable[str] | None = None,
         *,
@@ -426,7 +437,7 @@ class CompartmentSeries(_GeneratedSeries):  # type: ignore[misc]
 
     def to_dask(
         self,
-        cells: int | Iterable[int] | None = None,
+        cells: Cells | None = None,
         numbers: int | Iterable[int] | None = None,
         labels: str | Iterable[str] | None = None,
         *,
@@ -453,6 +464,8 @@ class CompartmentSeries(_GeneratedSeries):  # type: ignore[misc]
             If a cell id is not in the table.
         CompartmentNotFoundError
             If no compartment of the cells has a number or label.
+        SelectionError
+            If the cells have no such node set or property.
         ShapeMismatchError
             If the series has no table, or one that does not fit its data.
 
