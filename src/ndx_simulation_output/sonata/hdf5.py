@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from ndx_simulation_output.errors import ShapeMismatchError, SourceError, source_errors
 from ndx_simulation_output.recording.ids import ids_of_source
 
+_PLAIN_TEXT = {"text": "utf-8", "length": None}
+
 
 def location(node: h5py.Group | h5py.Dataset) -> str:
     """Return the path of an object and the name of its file, for messages."""
@@ -133,13 +135,13 @@ def describe_group(group: h5py.Group) -> dict[str, Any]:
     if group.parent.name != "/" and group.name != "/":
         nodes[".."] = group.parent
     group.visititems(nodes.__setitem__)
-    attributes = {path: _attributes_to_json(node) for path, node in nodes.items()}
+    attributes = {path: attributes_to_json(node) for path, node in nodes.items()}
     return {
         "format": "SONATA",
         "file": Path(group.file.filename).name,
         "dtypes": {path: node.dtype.str for path, node in nodes.items() if hasattr(node, "dtype")},
         "attributes": {path: found for path, found in attributes.items() if found},
-        "file_attributes": _attributes_to_json(group.file),
+        "file_attributes": attributes_to_json(group.file),
     }
 
 
@@ -148,18 +150,23 @@ def sonata_provenance(provenance: Mapping[str, Any]) -> Mapping[str, Any]:
     return provenance if provenance.get("format") == "SONATA" else {}
 
 
-def _attributes_to_json(node: h5py.Group | h5py.Dataset) -> dict[str, Any]:
-    """Return attributes as JSON values; numbers keep their dtype."""
+def attributes_to_json(node: h5py.Group | h5py.Dataset, *, kinds: bool = False) -> dict[str, Any]:
+    """Return attributes as JSON values; numbers keep their dtype, and text with ``kinds`` too."""
     encoded: dict[str, Any] = {}
     for name in node.attrs:
         if isinstance(node.attrs[name], h5py.Empty):
             continue
         text, value = attribute_text(node, name), np.asarray(node.attrs[name])
-        if text is not None:
+        kind = dtype_to_json(node.attrs.get_id(name).dtype) if kinds else None
+        if (
+            text is not None
+            and (kind == _PLAIN_TEXT or kind is None)
+            and not (kinds and value.ndim)
+        ):
             encoded[name] = text
         elif value.dtype.kind in "OSU":
             texts = value.astype(str) if value.dtype.kind == "S" else value
-            encoded[name] = {"text": texts.tolist()}
+            encoded[name] = {"text": texts.tolist(), **({"dtype": kind} if kinds else {})}
         elif value.dtype.kind in "biuf":
             enum = h5py.check_enum_dtype(node.attrs.get_id(name).dtype)
             encoded[name] = {"dtype": value.dtype.str, "value": value.tolist()}
@@ -176,9 +183,46 @@ def attributes_from_json(node: h5py.Group | h5py.Dataset, encoded: Mapping[str, 
         if isinstance(value, str):
             node.attrs[name] = value
         elif "text" in value:
-            node.attrs.create(name, value["text"], dtype=h5py.string_dtype())
+            dtype = dtype_from_json(value.get("dtype", _PLAIN_TEXT))
+            node.attrs.create(name, stored_values(value["text"], dtype), dtype=dtype)
         else:
-            dtype: Any = np.dtype(value["dtype"])
+            dtype = np.dtype(value["dtype"])
             if "enum" in value:
                 dtype = h5py.enum_dtype(value["enum"], basetype=dtype)
             node.attrs.create(name, value["value"], dtype=dtype)
+
+
+def dtype_to_json(dtype: np.dtype[Any]) -> Any:
+    """Return a dtype as JSON, with the length (None if variable) and encoding of text."""
+    if (text := h5py.check_string_dtype(dtype)) is not None:
+        return {"text": text.encoding, "length": text.length}
+    if (names := h5py.check_enum_dtype(dtype)) is not None:
+        base = np.dtype(dtype.str).str
+        return {"enum": {name: int(code) for name, code in names.items()}, "dtype": base}
+    return dtype.str
+
+
+def dtype_from_json(value: Any) -> np.dtype[Any]:
+    """Return the dtype that ``dtype_to_json`` describes."""
+    if isinstance(value, str):
+        return np.dtype(value)
+    if "enum" in value:
+        found: np.dtype[Any] = h5py.enum_dtype(value["enum"], basetype=np.dtype(value["dtype"]))
+        return found
+    text: np.dtype[Any] = h5py.string_dtype(value["text"], value["length"])
+    return text
+
+
+def stored_values(values: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return values as ``dtype`` of a file; missing text and 0 become empty text."""
+    text = h5py.check_string_dtype(dtype)
+    if text is None:
+        with np.errstate(invalid="ignore"):
+            return np.asarray(values).astype(np.dtype(dtype.str), copy=False)
+    array = np.asarray(values, object)
+    encoded = [
+        value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value or b""
+        for value in array.ravel()
+    ]
+    stored = np.array([*encoded, None], object)[:-1].reshape(array.shape)
+    return stored if text.length is None else stored.astype(f"S{text.length}")
