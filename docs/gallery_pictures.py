@@ -1,12 +1,13 @@
-"""Make the images of the gallery by running the commands on its page."""
+"""Make the images of pages by running the commands on them."""
 
 import os
 import re
+import runpy
 import shlex
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,16 +20,22 @@ from ndx_simulation_output.cli import main
 __all__ = ["make_pictures"]
 
 _BLOCK = re.compile(r"^```(python|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_ROOT = Path(__file__).parents[1]
 _PICTURES = {".png", ".gif"}
 
 
-def make_pictures(page: Path, target: Path) -> None:
-    """Run the blocks of a page in order, and copy the images that they make to ``target``.
+def make_pictures(pages: Iterable[Path], target: Path) -> None:
+    """Run the blocks of each page in order, and copy the images that they make to ``target``.
 
     Existing files in ``target`` are removed.
     """
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir()
+    for page in pages:
+        _make_pictures(page, target)
+
+
+def _make_pictures(page: Path, target: Path) -> None:
     names: dict[str, Any] = {}
     with _elsewhere(), warnings.catch_warnings():
         warnings.simplefilter("ignore", SimulationOutputWarning)
@@ -55,8 +62,13 @@ def _elsewhere() -> Iterator[None]:
 
 
 def _run(text: str) -> None:
-    for command in text.replace("\\\n", " ").splitlines():
-        result = CliRunner().invoke(main, shlex.split(command.removeprefix("$ "))[1:])
-        if result.exit_code:
-            msg = f"{command} ended with status {result.exit_code}: {result.output}"
-            raise RuntimeError(msg)
+    """Run the commands of a block that begin with ``ndx-sim`` or ``python examples/``."""
+    for line in text.replace("\\\n", " ").splitlines():
+        program, *arguments = shlex.split(line.removeprefix("$ ")) or [""]
+        if program == "ndx-sim" and line.startswith("$"):
+            result = CliRunner().invoke(main, arguments)
+            if result.exit_code:
+                msg = f"{line} ended with status {result.exit_code}: {result.output}"
+                raise RuntimeError(msg)
+        elif program == "python" and line.startswith("$"):
+            runpy.run_path(str(_ROOT / arguments[0]), run_name="__main__")

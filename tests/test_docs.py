@@ -4,8 +4,8 @@ On a page, blocks run in order, in one directory:
 
 - ``python`` is run,
 - ``pycon`` is run, and prints what it shows,
-- ``console``: lines that begin with ``$ ndx-sim`` or ``$ dandi`` are run, and print what stands
-  below them; where nothing does, they must succeed.
+- ``console``: lines that begin with ``$ ndx-sim``, ``$ dandi`` or ``$ python examples/`` are run,
+  and print what stands below them; where nothing does, they must succeed.
 
 ``...`` stands for any text. Comments on the lines before a block say more:
 ``<!-- not run: reason -->`` leaves it out, ``<!-- needs: module -->`` does so where that is not
@@ -108,6 +108,10 @@ def run_command(program: str, *arguments: str) -> tuple[int, str]:
         offline = {**os.environ, "DANDI_NO_ET": "1", "NO_ET": "1"}
         done = subprocess.run(command, env=offline, capture_output=True, text=True, check=False)
         return done.returncode, done.stderr + done.stdout
+    if program == "python":
+        command = [sys.executable, ROOT / arguments[0], *arguments[1:]]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return done.returncode, done.stderr + done.stdout
     result = CliRunner().invoke(main, arguments)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
@@ -118,7 +122,7 @@ def commands(text: str) -> list[tuple[str, str]]:
     """Give the commands of a console block that are run, each with the output shown below it."""
     parts = re.split(r"^\$ ", text.replace("\\\n", " "), flags=re.MULTILINE)[1:]
     pairs = [part.partition("\n") for part in parts]
-    run_here = ("ndx-sim ", "dandi ")
+    run_here = ("ndx-sim ", "dandi ", "python examples/")
     return [(command, shown) for command, _, shown in pairs if command.startswith(run_here)]
 
 
