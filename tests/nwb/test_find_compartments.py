@@ -7,6 +7,7 @@ from ndx_simulation_output import Compartments, CompartmentSeries
 from ndx_simulation_output.errors import (
     CellNotFoundError,
     CompartmentNotFoundError,
+    SelectionError,
     SimulationOutputError,
 )
 
@@ -100,10 +101,15 @@ def test_the_errors_are_lookup_errors(table):
     assert isinstance(caught.value, SimulationOutputError)
 
 
-@pytest.mark.parametrize("cell", [True, 7.0, np.float64(7), "7", [7.0], [True], [None], ["7"]])
+@pytest.mark.parametrize("cell", [True, 7.0, np.float64(7), [7.0], [True], [None], ["7"]])
 def test_ids_that_are_not_integers_are_refused(table, cell):
     with pytest.raises(TypeError, match=r"have the type .*; expected integers"):
         table.find_compartments(cell)
+
+
+def test_text_is_the_name_of_a_node_set(table):
+    with pytest.raises(SelectionError, match="has no node set '7'; there are: none"):
+        table.find_compartments("7")
 
 
 @pytest.mark.parametrize("number", [True, 1.0, "1", [0.0], [False]])
