@@ -15,6 +15,12 @@ from pynwb import NWBFile, TimeSeries
 
 from ndx_simulation_output.errors import NameClashError, ShapeMismatchError
 from ndx_simulation_output.nwb.arrays import WrapLabeledArray, add_arrays, load_array
+from ndx_simulation_output.nwb.circuit import (
+    make_circuit,
+    make_columns,
+    name_note,
+    named_properties,
+)
 from ndx_simulation_output.nwb.metadata import (
     add_notes,
     add_simulation_metadata,
@@ -34,6 +40,7 @@ from ndx_simulation_output.nwb.series import free_nwb_name, nwb_name, time_argum
 from ndx_simulation_output.nwb.spikes import SIMULATED_UNITS, has_cells, make_units
 from ndx_simulation_output.nwb.types import Compartments, CompartmentSeries
 from ndx_simulation_output.recording import (
+    Categories,
     CompartmentTable,
     ExtracellularPotential,
     LazyArray,
@@ -125,7 +132,7 @@ def add_output(
     mapping = NWBMapping(nwbfile, wrap)
     _check_populations(output)
     metadata = nwbfile.lab_meta_data.get("simulation")
-    tables = _Tables(() if metadata is None else metadata.compartments)
+    tables = _Tables(() if metadata is None else metadata.compartments, wrap_column)
     series_facts = _add_reports(mapping, output, tables, layouts)
     series_facts |= _add_potentials(mapping, output, layouts, in_processing=in_processing)
     group_names = add_arrays(nwbfile, output.arrays, wrap_labeled_array)
@@ -134,7 +141,7 @@ def add_output(
         nwbfile.add_acquisition(state)
     run = {**run_metadata(output.run), **own_metadata}
     name = SIMULATED_UNITS if in_processing else "units"
-    units, spike_facts = make_units(output.spikes, run.get("time_step"), name)
+    units, spike_facts = make_units(output.spikes, run.get("time_step"), name, wrap_column)
     if len(units) and in_processing:
         ecephys_module(nwbfile).add(units)
     elif len(units):
@@ -142,7 +149,8 @@ def add_output(
     provenance = {**output.provenance, "series": series_facts, "spikes": spike_facts}
     provenance |= {"arrays": group_names} if group_names else {}
     if run or not _is_without_simulation(output, group_names):
-        add_simulation_metadata(nwbfile, run, tables.all(), provenance)
+        circuit = None if output.circuit is None else make_circuit(output.circuit, wrap_column)
+        add_simulation_metadata(nwbfile, run, tables.all(), provenance, circuit)
     add_notes(nwbfile, [*output.notes, *name_notes(output)])
     return mapping
 
@@ -171,8 +179,13 @@ def describe_session(output: SimulationOutput) -> str:
 
 def _is_measured(output: SimulationOutput) -> bool:
     """Return True if all data are those of instruments."""
-    simulated = (output.reports, output.potentials, output.spikes, output.networks)
-    return output.provenance.get("format") == INSTRUMENTS and not any(simulated)
+    return output.provenance.get("format") == INSTRUMENTS and not _is_simulated(output)
+
+
+def _is_simulated(output: SimulationOutput) -> bool:
+    """Return True if an output has recordings, states or a circuit of a simulation."""
+    recorded = (output.reports, output.potentials, output.spikes, output.networks)
+    return any(recorded) or output.circuit is not None
 
 
 def _is_without_simulation(output: SimulationOutput, group_names: Mapping[str, str]) -> bool:
@@ -181,9 +194,8 @@ def _is_without_simulation(output: SimulationOutput, group_names: Mapping[str, s
     Files of the savers of PyMoDAQ have no provenance, and the names of their groups are those in
     NWB.
     """
-    simulated = (output.reports, output.potentials, output.spikes, output.networks)
     is_renamed = any(name != original for name, original in group_names.items())
-    only_arrays = bool(output.arrays) and not any(simulated)
+    only_arrays = bool(output.arrays) and not _is_simulated(output)
     return only_arrays and not is_renamed and (_is_measured(output) or not output.provenance)
 
 
@@ -223,8 +235,9 @@ _RESERVED = {"id", "name", "description", "population", "cell_columns", "counts"
 class _Tables:
     """The compartment tables of a file; reports with equal compartments share a table."""
 
-    def __init__(self, existing_names: Iterable[str]) -> None:
+    def __init__(self, existing_names: Iterable[str], wrap: WrapColumn) -> None:
         self._names = set(existing_names)
+        self._wrap = wrap
         self._by_digest: dict[str, Compartments] = {}
 
     def all(self) -> list[Compartments]:
@@ -235,7 +248,7 @@ class _Tables:
         if digest not in self._by_digest:
             name = self._free_name(report)
             self._names.add(name)
-            self._by_digest[digest] = _make_table(report.compartments, name)
+            self._by_digest[digest] = _make_table(report.compartments, name, self._wrap)
         return self._by_digest[digest]
 
     def _free_name(self, report: Report) -> str:
@@ -249,7 +262,11 @@ class _Tables:
 
 def _digest(table: CompartmentTable) -> str:
     digest = hashlib.sha256(table.population.encode())
-    arrays = {"id": table.cell_ids, "ends": table.ends, **table.columns, **table.cell_columns}
+    arrays = {"id": table.cell_ids, "ends": table.ends, **table.columns}
+    for name, array in table.cell_columns.items():
+        if isinstance(array, Categories):
+            digest.update(f"{name} {array.names} {array.missing}".encode())
+        arrays[name] = array.codes if isinstance(array, Categories) else array
     for name, array in sorted(arrays.items()):
         values = np.ascontiguousarray(array[:])
         digest.update(f"{name} {values.dtype} {values.shape}".encode())
@@ -257,14 +274,14 @@ def _digest(table: CompartmentTable) -> str:
     return digest.hexdigest()
 
 
-def _make_table(source: CompartmentTable, name: str) -> Compartments:
+def _make_table(source: CompartmentTable, name: str, wrap: WrapColumn) -> Compartments:
     columns = {column: np.asarray(values[:]) for column, values in source.columns.items()}
     where = f"the compartments of population {source.population!r}"
     if "number" not in columns or columns["number"].dtype.kind not in "iu":
         found = columns["number"].dtype if "number" in columns else "not there"
         msg = f"column 'number' of {where} is {found}; expected an integer for each compartment"
         raise ShapeMismatchError(msg)
-    for column in [*columns, *source.cell_columns]:
+    for column in columns:
         check_name(column, f"a column of {where}")
         if column in _RESERVED or column != nwb_name(column):
             msg = f"a column of {where} is named {column!r}, which NWB does not allow; rename it"
@@ -276,7 +293,12 @@ def _make_table(source: CompartmentTable, name: str) -> Compartments:
         name=name,
         description=f"The recorded compartments of the cells of population {source.population}",
         population=source.population,
-        cell_columns={key: np.asarray(values[:]) for key, values in source.cell_columns.items()},
+        cell_columns={
+            column.name: column
+            for column in make_columns(
+                named_properties(source.cell_columns), wrap, where=f" of {where}"
+            )
+        },
         **columns,
     )
     return table
@@ -365,12 +387,14 @@ def series_names(output: SimulationOutput) -> list[str]:
 
 
 def name_notes(output: SimulationOutput) -> list[str]:
-    """Return notes on the names of reports and potentials that are changed in NWB."""
+    """Return notes on names that are changed in NWB: of reports, potentials and properties."""
+    tables = [report.compartments.cell_columns for report in output.reports]
+    tables += [spikes.cells.columns for spikes in output.spikes if spikes.cells is not None]
     return [
         f"{_described(recorded)} is named {name!r} in NWB"
         for recorded, name in zip(_series_of(output), series_names(output), strict=True)
         if name != recorded.name
-    ]
+    ] + name_note(tables)
 
 
 def _described(recorded: Report | ExtracellularPotential) -> str:

@@ -17,11 +17,16 @@ from ruamel.yaml import YAML
 
 from ndx_simulation_output.errors import (
     MetadataError,
+    NameClashError,
     SimulationOutputWarning,
     file_errors,
     source_errors,
 )
-from ndx_simulation_output.nwb.types import Compartments, SimulationMetaData
+from ndx_simulation_output.nwb.types import (
+    CircuitDescription,
+    Compartments,
+    SimulationMetaData,
+)
 from ndx_simulation_output.recording import Run
 from ndx_simulation_output.recording.ids import storable_text
 from ndx_simulation_output.recording.merging import join_notes
@@ -197,13 +202,14 @@ def add_simulation_metadata(
     run: Mapping[str, Any],
     tables: Sequence[Compartments],
     provenance: Mapping[str, Any],
+    circuit: CircuitDescription | None = None,
 ) -> None:
     """Add the metadata of a simulation, and the tables and provenance of its output, to a file.
 
     Existing metadata of a simulation are not replaced: a value of ``run`` that differs is ignored
     with a warning. Tables and provenance are added.
     """
-    own = {"compartments": tables, "provenance": json.dumps(provenance)}
+    own = {"compartments": tables, "provenance": json.dumps(provenance), "circuit": circuit}
     if forbidden := {*own, "name"} & set(run):
         msg = f"SimulationMetaData: {', '.join(sorted(forbidden))} cannot be set by metadata"
         raise MetadataError(msg)
@@ -213,6 +219,11 @@ def add_simulation_metadata(
         return
     for table in tables:
         existing.add_compartments(table)
+    if circuit is not None and existing.circuit is None:
+        existing.circuit = circuit
+    elif circuit is not None:
+        msg = "the NWB file already has a circuit; add the output to another NWB file"
+        raise NameClashError(msg)
     for name, value in run.items():
         current = getattr(existing, name)
         if current is None:

@@ -35,6 +35,7 @@ from ndx_simulation_output.errors import (
     source_errors,
 )
 from ndx_simulation_output.nwb.arrays_reading import read_group, restore_group
+from ndx_simulation_output.nwb.circuit import read_circuit, without_enum_warning
 from ndx_simulation_output.nwb.metadata import read_session
 from ndx_simulation_output.nwb.network_state import read_state
 from ndx_simulation_output.nwb.potentials import (
@@ -44,10 +45,16 @@ from ndx_simulation_output.nwb.potentials import (
     simulated_table,
 )
 from ndx_simulation_output.nwb.series import read_series, uneven_columns
-from ndx_simulation_output.nwb.spikes import SIMULATED_UNITS, UNITS_COLUMNS, read_units
+from ndx_simulation_output.nwb.spikes import (
+    SIMULATED_UNITS,
+    UNITS_COLUMNS,
+    property_columns,
+    read_units,
+)
 from ndx_simulation_output.nwb.types import (
     NAMESPACE,
     AxesTimeSeries,
+    CellPopulation,
     Compartments,
     CompartmentSeries,
     DataWithAxes,
@@ -57,6 +64,7 @@ from ndx_simulation_output.nwb.types import (
 from ndx_simulation_output.nwb.zarr import is_nwb_store, open_store
 from ndx_simulation_output.recording import (
     ArrayGroup,
+    Circuit,
     ExtracellularPotential,
     Report,
     Run,
@@ -198,7 +206,8 @@ def read_contents(io: HDMFIO, path: Source) -> NWBFile:
     """Return the contents of an open NWB file; raise SourceError if pynwb cannot read them."""
     with source_errors(f"{path} has the attribute nwb_version, but pynwb cannot read it"):
         try:
-            return io.read()
+            with without_enum_warning():
+                return io.read()
         except ConstructError as error:
             if isinstance(error.__cause__, SourceError):
                 raise error.__cause__ from None
@@ -280,6 +289,7 @@ def _read_output(nwbfile: NWBFile, path: Source) -> SimulationOutput:
             continue
         notes += _notes_of_units(units, found)
         spikes += found
+    circuit = _read_circuit(metadata)
     states = [item for item in nwbfile.objects.values() if isinstance(item, NetworkState)]
     arrays = tuple(_array_groups(nwbfile, group_names, group_facts))
     if metadata is None:
@@ -287,15 +297,35 @@ def _read_output(nwbfile: NWBFile, path: Source) -> SimulationOutput:
         notes += [note for group in arrays for note in notes_of_axes(group)]
     return SimulationOutput(
         reports=tuple(reports),
-        spikes=tuple(spikes),
+        spikes=tuple(_with_circuit(population, circuit) for population in spikes),
         potentials=tuple(potentials),
         arrays=arrays,
         networks=tuple(map(read_state, sorted(states, key=lambda state: state.name))),
+        circuit=circuit,
         run=Run(**{name: getattr(metadata, name, None) for name in Run.__dataclass_fields__}),
         session=read_session(nwbfile),
         notes=tuple(notes),
         provenance=provenance,
     )
+
+
+def _read_circuit(metadata: Any) -> Circuit | None:
+    description = getattr(metadata, "circuit", None)
+    return None if description is None else read_circuit(description)
+
+
+def _with_circuit(spikes: Spikes, circuit: Circuit | None) -> Spikes:
+    """Return spikes with kind and node sets of their cells, which by default are those stored."""
+    if circuit is None:
+        return spikes
+    tables = {cells.population: cells for cells in circuit.populations}
+    cells = tables.get(spikes.population) if spikes.cells is None else spikes.cells
+    if cells is None:
+        return spikes
+    kinds = {one.name: one.kind for one in circuit.summary}
+    kind = kinds.get(spikes.population, "")
+    cells = replace(cells, kind=kind, node_sets=circuit.node_sets)
+    return replace(spikes, cells=cells, checked=False)
 
 
 def _read_series(
@@ -335,10 +365,11 @@ def _units_tables(nwbfile: NWBFile) -> list[Any]:
 
 def _notes_of_units(units: Any, spikes: Sequence[Spikes]) -> list[str]:
     names = set() if units is None else set(units.colnames)
-    notes = [f"left out: column {name!r} of the units" for name in sorted(names - UNITS_COLUMNS)]
+    lost = names - UNITS_COLUMNS - set(property_columns(units))
+    notes = [f"left out: column {name!r} of the units" for name in sorted(lost)]
     found = len(units["spike_times"].target.data) if "spike_times" in names else 0
-    if lost := found - sum(len(population.times) for population in spikes):
-        notes.append(f"left out: {lost} spike times of the units that are not finite")
+    if not_finite := found - sum(len(population.times) for population in spikes):
+        notes.append(f"left out: {not_finite} spike times of the units that are not finite")
     return notes + [
         f"left out: obs_intervals of the units of {population.population}, which differ"
         for population in spikes
@@ -348,7 +379,7 @@ def _notes_of_units(units: Any, spikes: Sequence[Spikes]) -> list[str]:
 
 def _notes_of_others(nwbfile: NWBFile) -> list[str]:
     """Return notes on objects that are not read, except containers of objects that are read."""
-    known = (TimeSeries, Compartments, StateTable, MultiContainerInterface)
+    known = (TimeSeries, Compartments, CellPopulation, StateTable, MultiContainerInterface)
     return [
         f"left out: {item.name} is a {type(item).__name__}"
         for item in nwbfile.objects.values()

@@ -1,15 +1,21 @@
 """Convert time series and compartment tables of NWB to reports, without reading their data."""
 
-from collections.abc import Collection
+import json
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from hdmf.common import VectorIndex
+from hdmf.common.table import EnumData
 from hdmf.data_utils import DataIO
+from numpy.typing import NDArray
 from pynwb import TimeSeries
 
-from ndx_simulation_output.errors import ShapeMismatchError
+from ndx_simulation_output.errors import ShapeMismatchError, SourceError, source_errors
 from ndx_simulation_output.recording import (
+    Categories,
     CompartmentTable,
     LazyArray,
     RegularTimes,
@@ -18,6 +24,7 @@ from ndx_simulation_output.recording import (
     Timestamps,
     Unit,
 )
+from ndx_simulation_output.recording.arrays import LazyArrayBase
 from ndx_simulation_output.recording.ids import free_name, repeated_values
 from ndx_simulation_output.recording.views import Matrix
 from ndx_simulation_output.storage.raw_files import is_hdf5
@@ -103,26 +110,130 @@ def data_shape(series: Any) -> tuple[int | None, ...] | None:
 
 def read_table(table: Any) -> CompartmentTable:
     """Convert a ``Compartments`` table; columns that do not fit its rows are left out."""
-    ragged, flat = {}, {}
     uneven = uneven_columns(table)
-    for name in table.colnames:
-        if not isinstance(table[name], VectorIndex):
-            flat[name] = column_values(table, name)
-        elif name not in uneven:
-            ragged[name] = column_values(table, name)
+    flat = [name for name in table.colnames if not isinstance(table[name], VectorIndex)]
+    ragged = {
+        name: column_values(table, name)
+        for name in table.colnames
+        if name not in flat and name not in uneven
+    }
     where, population = f"table {table.name!r}", table.population or "unknown"
     ids = array_of(table.id.data, where)
+    node_sets = node_sets_of(getattr(table.parent, "circuit", None))
     if not isinstance(table["number"], VectorIndex):
         # Without an index, every column has one value for each cell: its one compartment.
-        return CompartmentTable(population, ids, np.arange(1, len(table) + 1), flat)
-    return CompartmentTable(population, ids, array_of(table["number"].data, where), ragged, flat)
+        rows = np.arange(1, len(table) + 1)
+        columns = {name: column_values(table, name) for name in flat}
+        return CompartmentTable(population, ids, rows, columns, node_sets=node_sets)
+    ends = array_of(table["number"].data, where)
+    properties = read_properties(table, flat)
+    return CompartmentTable(population, ids, ends, ragged, properties, node_sets)
+
+
+def node_sets_of(circuit: Any) -> dict[str, Any]:
+    """Return the node sets of a ``CircuitDescription`` or None."""
+    if circuit is None or not circuit.node_sets:
+        return {}
+    where = "general/simulation/circuit/node_sets"
+    with source_errors(f"{where} is not JSON", SourceError):
+        node_sets = json.loads(circuit.node_sets)
+    if not isinstance(node_sets, dict):
+        msg = f"{where} is a {type(node_sets).__name__} in JSON; expected node sets by name"
+        raise SourceError(msg)
+    return node_sets
+
+
+def column_names(columns: Iterable[Any]) -> list[str]:
+    """Return the names of columns, without those of indices and of the texts of an enum."""
+    columns = list(columns)
+    elements = {column.elements.name for column in columns if isinstance(column, EnumData)}
+    return [
+        column.name
+        for column in columns
+        if not isinstance(column, VectorIndex) and column.name not in elements
+    ]
 
 
 def column_values(table: Any, name: str) -> LazyArray:
-    """Return the values of a column, without its index if it is ragged."""
+    """Return the values of a column, without its index if it is ragged; text that is an enum."""
     column = table[name]
-    data = (column.target if isinstance(column, VectorIndex) else column).data
-    return array_of(data, f"column {name!r} of table {table.name!r}")
+    column = column.target if isinstance(column, VectorIndex) else column
+    values = array_of(column.data, f"column {name!r} of table {table.name!r}")
+    if not isinstance(column, EnumData):
+        return values
+    names = [_text(element) for element in np.asarray(column.elements.data[:]).tolist()]
+    if names and not names[-1]:
+        return Categories(values, tuple(names[:-1]), len(names) - 1)
+    return Categories(values, tuple(names))
+
+
+_DESCRIPTION = re.compile(
+    r'Property (?P<name>"(?:[^"\\]|\\.)*") of each cell'
+    r'(?:, in [^;]*)?(?:; missing: (?P<missing>"(?:[^"\\]|\\.)*"))?'
+)
+
+
+def describe_property(name: str, unit: str = "", missing: str | None = None) -> str:
+    """Return the description of a column with a property of cells, from which it is read.
+
+    Example
+    -------
+    >>> describe_property("x", "micrometers")
+    'Property "x" of each cell, in micrometers'
+
+    """
+    text = f"Property {json.dumps(name, ensure_ascii=False)} of each cell"
+    text += f", in {unit}" if unit else ""
+    return text if missing is None else f"{text}; missing: {json.dumps(missing)}"
+
+
+def read_property(table: Any, column: str) -> tuple[str, LazyArray]:
+    """Return the name of a property of cells before it was stored in NWB, and its values."""
+    values = column_values(table, column)
+    match = _DESCRIPTION.fullmatch(table[column].description or "")
+    name = json.loads(match["name"]) if match else column
+    if values.dtype.kind in "OSU" and not isinstance(values, Categories):
+        missing = json.loads(match["missing"]) if match and match["missing"] else None
+        values = _Text(values, missing)
+    return name, values
+
+
+def read_properties(table: Any, columns: Iterable[str]) -> dict[str, LazyArray]:
+    """Return the properties of cells in ``columns``, by the names that they had before NWB."""
+    found: dict[str, LazyArray] = {}
+    for column in columns:
+        name, values = read_property(table, column)
+        found[column if name in found else name] = values
+    return found
+
+
+@dataclass(frozen=True)
+class _Text(LazyArrayBase):
+    """Text of a column, or None where it is ``missing``."""
+
+    array: LazyArray
+    missing: str | None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of each dimension."""
+        return tuple(self.array.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of text in memory."""
+        return np.dtype(object)
+
+    def _read(self, slices: tuple[slice, ...]) -> NDArray[Any]:
+        read = np.asarray(self.array[slices])
+        texts = np.array([_text(text) for text in read.ravel().tolist()], object)
+        if self.missing is not None:
+            texts[texts == self.missing] = None
+        return texts.reshape(read.shape)
+
+
+def _text(value: Any) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
 def table_size(table: Any) -> int:

@@ -6,12 +6,17 @@ from typing import Any
 
 import numpy as np
 from hdmf.common import VectorData, VectorIndex
+from hdmf.common.table import EnumData
 from numpy.typing import NDArray
 from pynwb import NWBHDF5IO, NWBFile
 from pynwb.misc import Units
 
-from ndx_simulation_output.recording import Spikes
-from ndx_simulation_output.recording.ids import ids_of_source
+from ndx_simulation_output.nwb.circuit import make_columns, property_names
+from ndx_simulation_output.nwb.network_state import WrapColumn, load_column
+from ndx_simulation_output.nwb.series import column_names, read_property
+from ndx_simulation_output.recording import CellTable, LazyArray, Spikes
+from ndx_simulation_output.recording.cells import take_rows
+from ndx_simulation_output.recording.ids import free_name, ids_of_source
 
 SIMULATED_UNITS = "simulated_units"
 """The units of a simulation in a file that has units of a recording too."""
@@ -49,12 +54,16 @@ def has_cells(spikes: Spikes) -> bool:
 
 
 def make_units(
-    populations: Sequence[Spikes], resolution: float | None, name: str = "units"
+    populations: Sequence[Spikes],
+    resolution: float | None,
+    name: str = "units",
+    wrap: WrapColumn = load_column,
 ) -> tuple[Units, list[dict[str, Any]]]:
     """Return a table of the spikes of all populations, and facts for ``read_units``.
 
     Rows are ordered by population and node id, and the spikes of a cell by time. ``resolution`` is
-    the time step of the simulation in seconds, or None if it is unknown.
+    the time step of the simulation in seconds, or None if it is unknown. ``wrap`` returns the data
+    of a column of a property of the cells.
     """
     sorted_spikes = [_sort(spikes) for spikes in populations]
     counts = np.concatenate([part.counts for part in sorted_spikes] or [np.zeros(0, np.intp)])
@@ -70,17 +79,19 @@ def make_units(
         data = _column(column, values)
         columns += [data, VectorIndex(name=f"{column}_index", data=ends, target=data)]
     columns += _intervals(populations, sorted_spikes)
+    properties, own_properties = _properties(populations, sorted_spikes)
+    columns += make_columns(properties, wrap, where=" of the units")
     units = Units(
         name=name,
         description="Spikes of the simulated cells",
         id=np.arange(len(cells)),
         resolution=resolution,
         columns=columns,
-        colnames=[column.name for column in columns if not isinstance(column, VectorIndex)],
+        colnames=column_names(columns),
     )
     facts = [
-        {**spikes.provenance, "population": spikes.population, "order": part.source_order}
-        for spikes, part in zip(populations, sorted_spikes, strict=True)
+        {**spikes.provenance, "population": spikes.population, "order": part.source_order, **own}
+        for spikes, part, own in zip(populations, sorted_spikes, own_properties, strict=True)
     ]
     return units, facts
 
@@ -110,10 +121,51 @@ def read_units(units: Any, facts: Iterable[dict[str, Any]]) -> list[Spikes]:
     rows_of = _rows_by_name(names.tolist())
     none = np.zeros(0, np.intp)
     columns = {name: _read_ragged(units, name) for name in _RAGGED if name in units.colnames}
+    properties = {name: read_property(units, name) for name in property_columns(units)}
     return [
-        _read_population(columns, name, rows_of.get(name, none), cells, known)
+        _read_population(
+            columns,
+            name,
+            rows_of.get(name, none),
+            cells,
+            known.get(name, {}),
+            _properties_of(name, known, properties),
+        )
         for name in dict.fromkeys([*known, *rows_of])
     ]
+
+
+def property_columns(units: Any) -> list[str]:
+    """Return the names of the columns of units that are properties of the cells."""
+    of_schema = {column["name"] for column in Units.__columns__}
+    return [
+        name
+        for name in ([] if units is None else units.colnames)
+        if name not in UNITS_COLUMNS | of_schema
+        and type(units[name]) in {VectorData, EnumData}
+        and getattr(getattr(units[name].data, "dtype", None), "kind", "O") in "biufOSU"
+    ]
+
+
+def _properties_of(
+    population: str,
+    known: dict[str, dict[str, Any]],
+    columns: dict[str, tuple[str, LazyArray]],
+) -> dict[str, tuple[LazyArray, str | None]] | None:
+    """Return values and type of each property of a population, None if the units have none."""
+    own = known.get(population, {}).get("properties")
+    if own is None and not columns:
+        return None
+    of_any = {
+        column for fact in known.values() for column, _ in fact.get("properties", {}).values()
+    }
+    # Columns that users have added are those of all populations.
+    found = {name: (values, None) for key, (name, values) in columns.items() if key not in of_any}
+    return found | {
+        name: (columns[column][1], dtype)
+        for name, (column, dtype) in (own or {}).items()
+        if column in columns
+    }
 
 
 def _sort(spikes: Spikes) -> _Sorted:
@@ -171,6 +223,42 @@ def _intervals(populations: Sequence[Spikes], sorted_spikes: Sequence[_Sorted]) 
     return [data, VectorIndex(name="obs_intervals_index", data=ends, target=data)]
 
 
+def _properties(
+    populations: Sequence[Spikes], sorted_spikes: Sequence[_Sorted]
+) -> tuple[dict[str, tuple[str, LazyArray]], list[dict[str, Any]]]:
+    """Return the properties of the cells by column, and facts on those of each population.
+
+    Values of populations that do not have a property are missing. Text and numbers of one name are
+    two columns.
+    """
+    found: dict[tuple[str, Any], dict[int, LazyArray]] = {}
+    for number, spikes in enumerate(populations):
+        for name, values in ({} if spikes.cells is None else spikes.cells.columns).items():
+            kind = "text" if values.dtype.kind in "OSU" else tuple(values.shape[1:])
+            found.setdefault((name, kind), {})[number] = values
+    rows = [
+        np.zeros(len(part.cells), np.intp)
+        if spikes.cells is None
+        else spikes.cells.find_rows(part.cells)
+        for spikes, part in zip(populations, sorted_spikes, strict=True)
+    ]
+    names = property_names(dict.fromkeys(name for name, _ in found))
+    facts: list[dict[str, Any]] = [
+        {} if spikes.cells is None else {"properties": {}} for spikes in populations
+    ]
+    columns: dict[str, tuple[str, LazyArray]] = {}
+    for (name, _), arrays in found.items():
+        others = {other for key, other in names.items() if key != name}
+        column = free_name(names[name], {*columns, *others})
+        values = take_rows([(arrays.get(number), one) for number, one in enumerate(rows)])
+        columns[column] = name, values
+        for number, array in arrays.items():
+            kept = (rows[number] >= 0).all() and array.dtype != values.dtype
+            dtype = array.dtype.str if kept and array.dtype.kind in "biu" else None
+            facts[number]["properties"][name] = [column, dtype]
+    return columns, facts
+
+
 def _joined(parts: Iterable[NDArray[Any]]) -> NDArray[Any]:
     arrays = list(parts)
     return np.concatenate(arrays) if arrays else np.zeros(0)
@@ -209,14 +297,15 @@ def _read_population(
     name: str,
     rows: NDArray[np.intp],
     cells: NDArray[Any],
-    known: dict[str, dict[str, Any]],
+    facts: dict[str, Any],
+    properties: dict[str, tuple[LazyArray, str | None]] | None,
 ) -> Spikes:
     values, counts = _gather(columns, rows)
     ids = np.repeat(cells[rows], counts)
     # Sorted times with NaN cannot be searched.
     is_finite = np.isfinite(values["spike_times"])
     ids, values = ids[is_finite], {key: column[is_finite] for key, column in values.items()}
-    order = _restored_order(values, known.get(name, {}).get("order", "by_id"))
+    order = _restored_order(values, facts.get("order", "by_id"))
     own = {key: column[order] for key, column in values.items()}
     times = own.pop("spike_times")
     own.pop(_SOURCE_POSITION, None)
@@ -226,9 +315,16 @@ def _read_population(
         ids[order],
         times,
         {key: column for key, column in own.items() if column.any()},
-        known.get(name, {}),
+        {key: value for key, value in facts.items() if key != "properties"},
         silent=silent if len(silent) and "spike_times" in columns else None,
         intervals=_read_intervals(columns, rows),
+        cells=None
+        if properties is None
+        else CellTable(
+            name,
+            cells[rows],
+            {key: take_rows([(array, rows)], dtype) for key, (array, dtype) in properties.items()},
+        ),
         checked=False,
     )
 

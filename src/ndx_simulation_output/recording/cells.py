@@ -134,11 +134,14 @@ class _Rows(LazyArrayBase):
         return values[(slice(None), *slices[1:])]
 
 
-def take_rows(parts: Sequence[tuple[LazyArray | None, NDArray[np.intp]]]) -> LazyArray:
+def take_rows(
+    parts: Sequence[tuple[LazyArray | None, NDArray[np.intp]]], dtype: Any = None
+) -> LazyArray:
     """Return rows of arrays of one kind, one array after another, without reading values.
 
     Each part is an array and its rows, in any order. Row -1, and all rows of None, are missing:
-    None in text, and NaN in numbers, for which integers become float64.
+    None in text, and NaN in numbers, for which integers become float64. ``dtype`` is the type of
+    numbers, by default that of the arrays.
 
     Example
     -------
@@ -149,14 +152,15 @@ def take_rows(parts: Sequence[tuple[LazyArray | None, NDArray[np.intp]]]) -> Laz
     arrays = [array for array, _ in parts if array is not None]
     if arrays and all(isinstance(array, Categories) for array in arrays):
         return _take_categories(parts)
-    dtype = np.result_type(*(array.dtype for array in arrays)) if arrays else np.dtype(float)
-    if dtype.kind in "OSU":
-        return _Rows(tuple(parts), (), np.dtype(object), None)
-    has_missing = any(array is None or (rows < 0).any() for array, rows in parts)
-    if has_missing and dtype.kind in "biu":
-        dtype = np.dtype(np.float64)
+    found = np.result_type(*(array.dtype for array in arrays)) if arrays else np.dtype(float)
     row_shape = tuple(arrays[0].shape[1:]) if arrays else ()
-    return _Rows(tuple(parts), row_shape, dtype, np.nan if has_missing else 0)
+    if found.kind in "OSU":
+        return _Rows(tuple(parts), row_shape, np.dtype(object), None)
+    has_missing = any(array is None or (rows < 0).any() for array, rows in parts)
+    if has_missing and found.kind in "biu":
+        found = np.dtype(np.float64)
+    kind = found if dtype is None else np.dtype(dtype)
+    return _Rows(tuple(parts), row_shape, kind, np.nan if has_missing else 0)
 
 
 def _take_categories(parts: Sequence[tuple[Any, NDArray[np.intp]]]) -> Categories:

@@ -12,6 +12,7 @@ from pynwb import register_class
 
 from ndx_simulation_output.errors import ShapeMismatchError
 from ndx_simulation_output.nwb.series import (
+    column_names,
     data_shape,
     read_series,
     read_table,
@@ -130,7 +131,7 @@ class Compartments(_GeneratedTable):  # type: ignore[misc]
         name: str = "compartments",
         description: str = "The recorded compartments of each cell",
         population: str | None = None,
-        cell_columns: Mapping[str, NDArray[Any]] | None = None,
+        cell_columns: Mapping[str, NDArray[Any] | VectorData] | None = None,
         **columns: NDArray[Any],
     ) -> "Compartments":
         """Create a table from flat arrays, without a Python loop over cells.
@@ -150,7 +151,8 @@ class Compartments(_GeneratedTable):  # type: ignore[misc]
         population
             Name of the population that the ids belong to.
         cell_columns
-            Further columns with one value for each cell; shape (cell,).
+            Further columns with one value for each cell; shape (cell,). Columns of NWB, such as
+            ``EnumData`` and its elements, are used as they are.
         columns
             Further columns with one value for each compartment, such as ``position`` or
             ``label``; shape (compartment,).
@@ -173,7 +175,12 @@ class Compartments(_GeneratedTable):  # type: ignore[misc]
         numbers = _signed(np.asarray(number))
         is_narrow = numbers.dtype.itemsize < np.dtype(np.int32).itemsize or not numbers.size
         ragged = {"number": numbers.astype(np.int32) if is_narrow else numbers, **columns}
-        _check_arrays(name, ids, counts, ragged, cell_columns or {})
+        arrays = {
+            column: values
+            for column, values in (cell_columns or {}).items()
+            if not isinstance(values, VectorData)
+        }
+        _check_arrays(name, ids, counts, ragged, arrays)
         ends = np.cumsum(counts, dtype=np.uint64)
         descriptions = {column["name"]: column["description"] for column in cls.__columns__}
         vectors: list[VectorData] = []
@@ -183,7 +190,9 @@ class Compartments(_GeneratedTable):  # type: ignore[misc]
             )
             vectors += [data, VectorIndex(name=f"{column}_index", data=ends, target=data)]
         vectors += [
-            VectorData(name=column, description=column, data=_plain(values))
+            values
+            if isinstance(values, VectorData)
+            else VectorData(name=column, description=column, data=_plain(values))
             for column, values in (cell_columns or {}).items()
         ]
         table: Compartments = cls(
@@ -192,7 +201,7 @@ class Compartments(_GeneratedTable):  # type: ignore[misc]
             population=population,
             id=ids,
             columns=vectors,
-            colnames=[*ragged, *(cell_columns or {})],
+            colnames=column_names(vectors),
         )
         return table
 

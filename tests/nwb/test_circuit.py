@@ -1,0 +1,176 @@
+"""Circuits and properties of cells round-trip through NWB files."""
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from pynwb import NWBHDF5IO, validate
+
+from ndx_simulation_output.nwb import reader, writer
+from ndx_simulation_output.nwb.metadata import read_metadata
+from ndx_simulation_output.recording import (
+    Categories,
+    CellTable,
+    Circuit,
+    CompartmentTable,
+    PopulationSummary,
+    RegularTimes,
+    Report,
+    SimulationOutput,
+    Spikes,
+    Unit,
+)
+from tests.sonata.making import SESSION
+
+PROPERTIES = {
+    "x": np.array([1.5, np.nan, 3.0, 4.0], np.float32),
+    "layer": np.array([5, 2, 4, 4], np.int16),
+    "mtype": Categories(np.array([1, 9, 0, 2], np.uint8), ("PV", "", "SST"), missing=9),
+    "ei": Categories(np.array([1, 1, 0, 0]), ("i", "e")),
+    "note": np.array(["a", "", None, "NULL"], object),
+    "other": np.array(["NA", "None", None, "é"], object),
+    "is_big": np.array([True, False, True, True]),
+    "e_rev": np.arange(8.0).reshape(4, 2),
+    "label": np.array(["one", "two", "three", "four"], object),
+    "@dynamics:holding_current": np.array([0.1, 0.2, 0.3, 0.4]),
+    "mtype_elements": np.arange(4),
+    "soma_x": np.arange(4, dtype=np.uint8),
+}
+EXC = CellTable("exc", np.array([30, 10, 20, 7]), PROPERTIES, kind="biophysical")
+INH = CellTable("inh", np.arange(2), {"layer": np.array(["L1", "L2"], object), "n": np.arange(2)})
+NODE_SETS = {"deep": {"layer": {"$gte": 4}}, "both": ["deep", "none"], "none": {"node_id": []}}
+CIRCUIT = Circuit(
+    node_sets=NODE_SETS,
+    summary=(
+        PopulationSummary("exc", 4, "biophysical", ("x", "layer")),
+        PopulationSummary("virt", 100, "virtual"),
+    ),
+    configuration='{"networks": {}}',
+    provenance={"file": b"\x00", "pair": (1, 2)},
+)
+
+
+def report_of(cells: CellTable, ids) -> Report:
+    chosen = cells.select(np.array(ids))
+    table = CompartmentTable.from_counts(
+        cells.population,
+        np.array(ids),
+        np.ones(len(ids), int),
+        {"number": np.zeros(len(ids), int)},
+        chosen.columns,
+    )
+    data = np.zeros((3, len(ids)), np.float32)
+    times = RegularTimes(0.0, 1000.0, 3)
+    return Report("v", "v", data, times, table, Unit("volts", 1e-3))
+
+
+def spikes_of(cells: CellTable, ids) -> Spikes:
+    return Spikes(cells.population, np.array(ids), np.arange(len(ids)) / 10, cells=cells)
+
+
+OUTPUT = SimulationOutput(
+    reports=(report_of(EXC, [20, 30, 7, 10]),),
+    spikes=(spikes_of(EXC, [10, 20, 10, 5]), spikes_of(INH, [1, 0])),
+    circuit=CIRCUIT,
+)
+
+
+@pytest.fixture
+def write(tmp_path):
+    def written(output=OUTPUT, name="run.nwb"):
+        path = tmp_path / name
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            writer.write(output, path, metadata=read_metadata(SESSION), overwrite=True)
+        return path
+
+    return written
+
+
+def same(found, expected) -> None:
+    """Assert that columns have equal values, types and names."""
+    assert list(found) == list(expected)
+    for name, values in expected.items():
+        assert found[name].dtype == values.dtype, name
+        np.testing.assert_array_equal(found[name][:], np.asarray(values[:]), name)
+        assert isinstance(found[name], Categories) == isinstance(values, Categories), name
+
+
+def test_properties_round_trip_through_compartments_and_units(write):
+    with reader.read(write()) as output:
+        rows = EXC.rows_of([20, 30, 7, 10])
+        table = output.reports[0].compartments
+        same(
+            table.cell_columns,
+            {
+                name: v[:][rows]
+                if not isinstance(v, Categories)
+                else replace(v, codes=v.codes[rows])
+                for name, v in PROPERTIES.items()
+            },
+        )
+        assert table.node_sets == NODE_SETS
+        exc, inh = output.spikes
+        assert exc.cells.ids[:].tolist() == [5, 10, 20]
+        same(exc.cells.columns, EXC.select(np.array([5, 10, 20])).columns)
+        assert (exc.cells.kind, exc.cells.node_sets) == ("biophysical", NODE_SETS)
+        same(inh.cells.columns, INH.columns)
+        assert output.circuit == CIRCUIT
+        assert not [note for note in output.notes if "left out" in note]
+
+
+def test_all_cells_of_a_circuit_round_trip(write):
+    circuit = replace(CIRCUIT, populations=(EXC, INH))
+    path = write(SimulationOutput(circuit=circuit))
+
+    with reader.read(path) as output:
+        assert [one.name for one in output.circuit.summary] == ["exc", "virt", "inh"]
+        same(output.circuit["exc"].columns, EXC.columns)
+        same(output.circuit["inh"].columns, INH.columns)
+        assert output.circuit["exc"].ids[:].tolist() == EXC.ids.tolist()
+        assert output.circuit["exc"].kind == "biophysical"
+    assert validate(path=str(path)) == []
+
+
+def test_a_file_is_written_from_a_file_without_change(write):
+    circuit = replace(CIRCUIT, populations=(EXC, INH))
+    with reader.read(write(replace(OUTPUT, circuit=circuit))) as first:
+        again = write(first, "again.nwb")
+        with reader.read(again) as second:
+            for one, other in zip(first.spikes, second.spikes, strict=True):
+                same(other.cells.columns, one.cells.columns)
+            found, expected = (out.reports[0].compartments for out in (second, first))
+            same(found.cell_columns, expected.cell_columns)
+            same(second.circuit["exc"].columns, EXC.columns)
+            assert second.circuit.summary == first.circuit.summary
+            assert second.session["NWBFile"]["notes"] == first.session["NWBFile"]["notes"]
+
+
+def test_pynwb_shows_text_and_numbers(write):
+    path = write()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "EnumData is experimental")
+        with NWBHDF5IO(path, "r") as io:
+            nwbfile = io.read()
+            (table,) = nwbfile.lab_meta_data["simulation"].compartments.values()
+            frame, units = table.to_dataframe(), nwbfile.units.to_dataframe()
+            notes, described = nwbfile.notes, table["@dynamics_holding_current"].description
+    assert frame["mtype"].tolist() == ["PV", "", "SST", ""]
+    assert frame["note"].tolist() == ["NULL_2", "a", "NULL", ""]
+    assert frame["other"].tolist() == ["", "NA", "é", "None"]
+    assert frame["node_label"].tolist() == ["three", "one", "four", "two"]
+    assert units["layer"].tolist()[1:3] == [2, 4]
+    assert units["layer_2"].tolist() == ["", "", "", "L1", "L2"]
+    assert described == 'Property "@dynamics:holding_current" of each cell, in nanoamperes'
+    assert "'label' is 'node_label', '@dynamics:holding_current'" in notes
+    assert validate(path=str(path)) == []
+
+
+def test_a_zarr_store_has_the_same_circuit(write):
+    pytest.importorskip("hdmf_zarr")
+    path = write(replace(OUTPUT, circuit=replace(CIRCUIT, populations=(EXC,))), "run.nwb.zarr")
+    with reader.read(path) as output:
+        same(output.spikes[0].cells.columns, EXC.select(np.array([5, 10, 20])).columns)
+        same(output.circuit["exc"].columns, EXC.columns)
+        assert output.circuit.node_sets == NODE_SETS
