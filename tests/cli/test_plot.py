@@ -85,6 +85,8 @@ def test_options_choose_what_is_drawn(output, tmp_path, options):
             ("--channels", "9", "--kind", "channels"),
             "no channels (--channels) 9; it has: 0, 1",
         ),
+        (("--cells", "L5"), "has no node set 'L5'"),
+        (("--group-by", "layer"), "no cells have the property 'layer' (--group-by); properties: "),
         (("--kind", "weights"), "nothing to draw with kind='weights'; the output has: report"),
         (("--report", "w"), "the output has no report (--report) 'w'; it has: i_membrane, v_exc"),
         (("-o", "p.doc"), "p.doc is not an image file; expected a name that ends in .png"),
@@ -121,7 +123,8 @@ def test_compartments_without_coordinates_are_not_drawn(storage, tmp_path, optio
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--cells", "a"), "'a' is neither a number nor a range such as 10-19"),
+        (("--cells", "3-"), "'3-' is neither a number nor a range such as 10-19"),
+        (("-o", "p.gif", "--group-by", "layer"), "--group-by does not apply"),
         (("--time", "2", "1"), "--time expects START < STOP; found 2 and 1"),
         (("--kind", "pie"), "'pie' is not one of"),
         (

@@ -5,7 +5,12 @@ from typing import Any, get_args
 
 import click
 
-from ndx_simulation_output.cli.options import LOCAL_PATH, READING_OPTIONS, add_options
+from ndx_simulation_output.cli.options import (
+    CELLS_OPTION,
+    LOCAL_PATH,
+    READING_OPTIONS,
+    add_options,
+)
 from ndx_simulation_output.cli.output import open_sources, print_line
 from ndx_simulation_output.errors import SelectionError, name_of
 from ndx_simulation_output.plots import KINDS, PictureOptions, save, save_animation
@@ -44,7 +49,13 @@ def _ids(ctx: click.Context, parameter: click.Parameter, value: str | None) -> l
     type=click.Choice(KINDS),
     help="What to draw; by default a panel for each recording.",
 )
-@click.option("--cells", callback=_ids, metavar="IDS", help="Ids of cells, such as 3,7,10-19.")
+@add_options(CELLS_OPTION)
+@click.option(
+    "--group-by",
+    metavar="NAME",
+    help="Property of the cells to group by: means of traces and rates; heat maps, rasters and "
+    "cells in space are sorted or coloured by group.",
+)
 @click.option("--numbers", callback=_ids, metavar="NUMBERS", help="Numbers of compartments.")
 @click.option("--channels", callback=_ids, metavar="IDS", help="Ids of extracellular channels.")
 @click.option(
@@ -100,8 +111,19 @@ def plot(
       ndx-sim plot run.nwb --kind heat --report v_exc --time 0 0.1 -o heat.png
       ndx-sim plot storage.h5 --kind neuron --variable v --at 0.005 -o neuron.png
       ndx-sim plot storage.h5 --kind neuron -o neuron.gif
+      ndx-sim plot simulation_config.json --group-by layer --cells model_type=biophysical
     """
-    names = ("cells", "numbers", "channels", "report", "population", "variable", "at", "bin_width")
+    names = (
+        "cells",
+        "group_by",
+        "numbers",
+        "channels",
+        "report",
+        "population",
+        "variable",
+        "at",
+        "bin_width",
+    )
     start, stop = time or (None, None)
     if time is not None and not time[0] < time[1]:
         msg = f"--time expects START < STOP; found {time[0]:g} and {time[1]:g}"
@@ -116,6 +138,9 @@ def plot(
         raise click.UsageError(msg)
     if is_animation and chosen.at is not None:
         msg = f"{target} is an animation; select its times with --time instead of --at"
+        raise click.UsageError(msg)
+    if is_animation and chosen.group_by is not None:
+        msg = f"{target} is an animation, which shows values over time; --group-by does not apply"
         raise click.UsageError(msg)
     with open_sources(sources, **options) as output:
         if is_animation:

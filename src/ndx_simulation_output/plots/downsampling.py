@@ -229,7 +229,7 @@ def _read_extremes(
 
 
 @dataclass(frozen=True)
-class _Columns:
+class Columns:
     """Columns of an array in the form of a recording."""
 
     name: str
@@ -251,7 +251,7 @@ def reduce_columns(
         return Lines(np.asarray(x, np.float64), values, unit, len(x), is_exact=True)
     ascends = bool((np.diff(x) > 0).all())
     times = Timestamps(x) if ascends else RegularTimes(0.0, 1.0, len(x))
-    return reduce_traces(_Columns("", data, times, Unit(unit, checked=False)), pixels=pixels)
+    return reduce_traces(Columns("", data, times, Unit(unit, checked=False)), pixels=pixels)
 
 
 def stack_traces(values: NDArray[Any]) -> tuple[NDArray[np.float64], float]:

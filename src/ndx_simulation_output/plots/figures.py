@@ -1,6 +1,6 @@
 """Figures with the plots of an output."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from itertools import groupby
@@ -32,17 +32,19 @@ from ndx_simulation_output.plots.networks import (
     weight_matrix,
     weights,
 )
-from ndx_simulation_output.plots.neurons import neuron, report_in_space
+from ndx_simulation_output.plots.neurons import cells_in_space, neuron
 from ndx_simulation_output.plots.spikes import known_ids, raster, rates
 from ndx_simulation_output.plots.traces import channels, traces
 from ndx_simulation_output.recording import (
+    CellTable,
     ExtracellularPotential,
     RegularTimes,
     Report,
     SimulationOutput,
     Spikes,
 )
-from ndx_simulation_output.recording.ids import some_of
+from ndx_simulation_output.recording.cells import Cells
+from ndx_simulation_output.recording.ids import as_ids, some_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -77,7 +79,8 @@ class PictureOptions:
     """Selection of the data to draw. A field that is None selects all.
 
     ``cells``, ``numbers`` and ``labels`` select compartments as ``Report.select`` does, ``cells``
-    also spikes, and ``channels`` extracellular channels. ``report``, ``population`` and
+    also spikes: ids, values of properties, or the name of a node set. ``group_by`` is the name of a
+    property of the cells, and ``channels`` extracellular channels. ``report``, ``population`` and
     ``variable`` are names; ``variable`` is that of a report or a quantity of a network state.
     ``report`` is also the name of a potential, or of a group or an array of instruments. ``start``
     and ``stop`` are a time window (s), ``at`` is the time (s) of a neuron in space. ``how`` is the
@@ -85,7 +88,8 @@ class PictureOptions:
     rates.
     """
 
-    cells: Sequence[int] | None = None
+    cells: Cells | None = None
+    group_by: str | None = None
     numbers: Sequence[int] | None = None
     labels: Sequence[str] | None = None
     channels: Sequence[int] | None = None
@@ -128,9 +132,15 @@ class PictureOptions:
         return rows.stop > rows.start and recorded.data.shape[1] > 0
 
     def in_space(self, output: SimulationOutput) -> SimulationOutput:
-        """Return the output with only the report that ``neuron`` draws."""
-        selected = replace(output, reports=tuple(self.reports(output)))
-        return replace(selected, reports=(report_in_space(selected),))
+        """Return the output with only what ``neuron`` may draw."""
+        is_report = self.report is not None or self.variable is not None
+        circuit = None if is_report else output.circuit
+        if circuit is not None and self.population is not None:
+            some = [one for one in circuit.populations if one.population == self.population]
+            circuit = replace(circuit, populations=tuple(some))
+        spikes = () if is_report else tuple(self.spikes(output))
+        reports = tuple(self.reports(output))
+        return replace(output, reports=reports, spikes=spikes, circuit=circuit)
 
     def grids(self, output: SimulationOutput) -> list[Grid]:
         """Return the selected arrays; with a time window, the parts in it of those over time."""
@@ -161,12 +171,14 @@ class PictureOptions:
         """Return the selected cells without those that only other populations have."""
         if self.cells is None:
             return None
+        if isinstance(self.cells, str | Mapping):
+            return _matching(self.cells, spikes.cells)
         known = [*_known_cells(output.reports, output.spikes)]
         own, others = (
             [ids for population, ids in known if (population == spikes.population) is is_own]
             for is_own in (True, False)
         )
-        cells = np.atleast_1d(self.cells)
+        cells = as_ids(self.cells)
         is_elsewhere = np.isin(cells, np.concatenate([own[-1][:0], *others]))
         found: list[int] = cells[np.isin(cells, np.concatenate(own)) | ~is_elsewhere].tolist()
         return found
@@ -175,7 +187,9 @@ class PictureOptions:
         """Return the arguments that select compartments; None if the report has none of them."""
         table = report.compartments
         found: dict[str, Any] = {"cells": None, "numbers": None, "labels": None}
-        if self.cells is not None:
+        if isinstance(self.cells, str | Mapping):
+            found["cells"] = _matching(self.cells, table.cells)
+        elif self.cells is not None:
             found["cells"] = _those_in(self.cells, table.cell_ids[:])
         for name, column in _COLUMNS.items():
             wanted = getattr(self, name)
@@ -188,6 +202,18 @@ class PictureOptions:
 
 _COLUMNS = {"numbers": "number", "labels": "label"}
 """The column of the compartments that a field of ``PictureOptions`` selects by."""
+
+
+def _matching(cells: Cells, table: CellTable | None) -> list[int]:
+    """Return the ids of the cells of a table that a query matches; none if it does not apply."""
+    if table is None:
+        return []
+    try:
+        rows = table.rows_of(cells)
+    except SelectionError:
+        return []
+    found: list[int] = np.asarray(table.ids[:])[rows].tolist()
+    return found
 
 
 def _those_in(wanted: Any, values: Any) -> list[Any]:
@@ -223,6 +249,8 @@ def draw(
 
     """
     options = options or PictureOptions()
+    if kind is None and not (output.reports or output.spikes) and cells_in_space(output):
+        kind = "neuron"
     kinds = check_selection(output, kind, options)
     window = options.window(output) if _OVER_TIME & set(kinds) else {}
     panels = [
@@ -311,35 +339,48 @@ def _nothing_to_draw(
 def _traces(output: SimulationOutput, options: PictureOptions) -> Iterator[_Panel]:
     for report in options.reports(output):
         compartments = options.compartments(report)
-        if compartments is not None:
-            yield partial(traces, report, **compartments)
+        if compartments is not None and _has_groups(report.compartments.cells, options):
+            yield partial(traces, report, **compartments, group_by=options.group_by)
 
 
 def _heat_maps(output: SimulationOutput, options: PictureOptions) -> Iterator[_Panel]:
     for report in options.reports(output):
         compartments = options.compartments(report)
-        if compartments is not None:
-            yield partial(heat_map, report, **compartments, how=options.how)
+        if compartments is not None and _has_groups(report.compartments.cells, options):
+            how = options.how
+            yield partial(heat_map, report, **compartments, group_by=options.group_by, how=how)
 
 
 def _neurons(output: SimulationOutput, options: PictureOptions) -> Iterator[_Panel]:
-    if options.reports(output):
-        at = options.start if options.at is None else options.at
-        yield partial(neuron, options.in_space(output), cells=options.cells, at=at)
+    shown = options.in_space(output)
+    if not shown.reports and not cells_in_space(shown):
+        return
+    window: dict[str, Any] = options.window(output)
+    if shown.reports:
+        window = {"at": options.start}
+    if options.at is not None:
+        window["at"] = options.at
+    yield partial(neuron, shown, options.cells, group_by=options.group_by, **window)
 
 
 def _rasters(output: SimulationOutput, options: PictureOptions) -> Iterator[_Panel]:
     for spikes in options.spikes(output):
         cells = options.cells_of(spikes, output)
-        if cells is None or len(cells):
-            yield partial(raster, spikes, cells=cells)
+        if (cells is None or len(cells)) and _has_groups(spikes.cells, options):
+            yield partial(raster, spikes, cells=cells, group_by=options.group_by)
 
 
 def _rates(output: SimulationOutput, options: PictureOptions) -> Iterator[_Panel]:
     for spikes in options.spikes(output):
         cells = options.cells_of(spikes, output)
-        if cells is None or len(cells):
-            yield partial(rates, spikes, cells, bin_width=options.bin_width)
+        if (cells is None or len(cells)) and _has_groups(spikes.cells, options):
+            width = options.bin_width
+            yield partial(rates, spikes, cells, group_by=options.group_by, bin_width=width)
+
+
+def _has_groups(cells: CellTable | None, options: PictureOptions) -> bool:
+    """Return False if cells are to be grouped by a property that these do not have."""
+    return options.group_by is None or (cells is not None and options.group_by in cells.columns)
 
 
 def _channels(output: SimulationOutput, options: PictureOptions) -> Iterator[_Panel]:
@@ -406,6 +447,7 @@ _OF_REPORTS: frozenset[PictureKind] = frozenset({"traces", "heat", "neuron"})
 _OF_NETWORKS: frozenset[PictureKind] = frozenset({"weights", "matrix", "state"})
 _APPLIES_TO: dict[str, frozenset[PictureKind]] = {
     "cells": _OF_REPORTS | {"raster", "rates"},
+    "group_by": _OF_REPORTS | {"raster", "rates"},
     "numbers": frozenset({"traces", "heat"}),
     "labels": frozenset({"traces", "heat"}),
     "channels": frozenset({"channels"}),
@@ -419,7 +461,13 @@ _APPLIES_TO: dict[str, frozenset[PictureKind]] = {
 }
 """The kinds of plots that each field of ``PictureOptions`` applies to."""
 
-_FLAGS = {"start": "--time", "stop": "--time", "bin_width": "--bin", "labels": ""}
+_FLAGS = {
+    "group_by": "--group-by",
+    "start": "--time",
+    "stop": "--time",
+    "bin_width": "--bin",
+    "labels": "",
+}
 
 
 def _flag(name: str) -> str:
@@ -463,6 +511,7 @@ def check_selection(
             _raise_unknown(name, repr(wanted), found)
     _check_times(output, options)
     _check_ids(output, options)
+    _check_group(output, options)
     return kinds
 
 
@@ -513,17 +562,54 @@ def _raise_unknown(
     raise error(msg)
 
 
+def _tables_of(output: SimulationOutput, options: PictureOptions) -> list[CellTable]:
+    """Return the tables of the cells of the selected reports and spikes, and of the circuit."""
+    shown = options.in_space(output)
+    tables = [report.compartments.cells for report in shown.reports]
+    tables += [spikes.cells for spikes in shown.spikes if spikes.cells is not None]
+    return [*tables, *(() if shown.circuit is None else shown.circuit.populations)]
+
+
+def _check_query(output: SimulationOutput, options: PictureOptions, query: Cells) -> None:
+    """Check that cells are selected by properties or by a node set of one of their populations."""
+    errors, n_cells = [], 0
+    tables = _tables_of(output, options)
+    for table in tables:
+        try:
+            n_cells += len(table.rows_of(query))
+        except SelectionError as error:
+            errors.append(error)
+    if errors and len(errors) == len(tables):
+        raise errors[0]
+    if not n_cells:
+        msg = f"no cell matches {query!r} (--cells)"
+        raise CellNotFoundError(msg)
+
+
+def _check_group(output: SimulationOutput, options: PictureOptions) -> None:
+    """Check that the cells of a population have the property to group by."""
+    name = options.group_by
+    tables = _tables_of(output, options)
+    if name is not None and not any(name in table.columns for table in tables):
+        known = dict.fromkeys(column for table in tables for column in sorted(table.columns))
+        msg = f"no cells have the property {name!r} (--group-by); properties: "
+        shown = [*known][:_MAX_NAMES] + ["…"] * (len(known) > _MAX_NAMES)
+        raise SelectionError(msg + (", ".join(shown) or "none, as there is no circuit"))
+
+
 def _check_ids(output: SimulationOutput, options: PictureOptions) -> None:
     """Check the selected cells and channels."""
     if options.channels is not None:
         ids = [np.asarray(one.channel_ids) for one in options.potentials(output)]
         _check_known("channels", options.channels, ids)
     reports = options.reports(output)
-    if options.cells is not None:
+    if isinstance(options.cells, str | Mapping):
+        _check_query(output, options, options.cells)
+    elif options.cells is not None:
         spiking = [] if options.report or options.variable else options.spikes(output)
         cells = [ids for _, ids in _known_cells(reports, spiking)]
         # Without a report, cells that never spiked may be unknown.
-        if not reports and cells and np.isin(options.cells, np.concatenate(cells)).any():
+        if not reports and cells and np.isin(as_ids(options.cells), np.concatenate(cells)).any():
             return
         _check_known("cells", options.cells, cells)
     for name, column in _COLUMNS.items():
@@ -541,7 +627,7 @@ def _known_cells(
 ) -> Iterator[tuple[str, NDArray[Any]]]:
     """Yield the population and the ids of the cells of each report, and of those of spikes."""
     for report in reports:
-        yield report.population, np.asarray(report.compartments.cell_ids[:])
+        yield report.population, np.asarray(report.compartments.cell_ids[:]).astype(np.int64)
     for spikes in spiking:
         yield spikes.population, known_ids(spikes)
 

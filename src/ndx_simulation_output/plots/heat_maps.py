@@ -35,8 +35,10 @@ from ndx_simulation_output.plots.downsampling import (
     sample_bins,
     seconds_at,
 )
-from ndx_simulation_output.recording import Report
+from ndx_simulation_output.plots.groups import Groups, group_cells, label_groups
+from ndx_simulation_output.recording import CompartmentTable, Report
 from ndx_simulation_output.recording.arrays import release
+from ndx_simulation_output.recording.cells import Cells
 from ndx_simulation_output.recording.times import RegularTimes, Times
 from ndx_simulation_output.recording.traces import read_in_unit
 
@@ -184,10 +186,11 @@ def _time_edges(times: Times, row_bins: Indices) -> NDArray[np.float64]:
 
 def heat_map(
     source: Any,
-    cells: Iterable[int] | int | None = None,
+    cells: Cells | None = None,
     numbers: Iterable[int] | int | None = None,
     labels: Iterable[str] | str | None = None,
     *,
+    group_by: str | None = None,
     start: float | None = None,
     stop: float | None = None,
     how: How = "mean",
@@ -197,11 +200,15 @@ def heat_map(
 
     A pixel that covers several values shows their mean, or with ``how="max"`` or ``"min"`` an
     extreme. Of data of more than 256 MiB, a sample is shown. The title describes the reduction.
+    ``cells`` are ids, values of properties such as ``{"layer": [2, 3]}``, or the name of a node
+    set. With ``group_by``, the name of a property, the rows are sorted by group.
 
     Raises
     ------
     CellNotFoundError
         If a cell id is not in the table.
+    SelectionError
+        If there is no such property or node set.
     CompartmentNotFoundError
         If a number or label belongs to none of the cells.
     NothingRecordedError
@@ -218,6 +225,8 @@ def heat_map(
     columns = None
     if not (cells is None and numbers is None and labels is None):
         columns = report.compartments.find(cells, numbers, labels)
+    if group_by is not None:
+        columns, groups, edges = _sorted_by_group(report.compartments, columns, group_by)
     found = reduce_heat_map(
         report, columns, start=start, stop=stop, shape=size_in_pixels(ax), how=how
     )
@@ -226,9 +235,25 @@ def heat_map(
     time = time_axis(ax, float(found.times[0]), float(found.times[-1]), start, stop)
     drawn = image(ax, found.values * scale.factor, found.times * time.factor, found.columns)
     color_bar(ax, drawn, scale.label(quantity_of(report)))
-    _label_cells(ax, report, columns)
-    title(ax, report_title(report), found.note)
+    if group_by is None:
+        _label_cells(ax, report, columns)
+    else:
+        label_groups(ax, groups, edges, separator="white")
+    notes = [found.note, "" if group_by is None else groups.note]
+    title(ax, report_title(report), ", ".join(filter(None, notes)))
     return ax
+
+
+def _sorted_by_group(
+    table: CompartmentTable, columns: NDArray[np.intp] | None, group_by: str
+) -> tuple[NDArray[np.intp], Groups, NDArray[np.intp]]:
+    """Return columns in the order of their groups, the groups, and where each begins and ends."""
+    columns = np.arange(table.n_compartments) if columns is None else columns
+    owners = table.cells_of(columns)
+    groups = group_cells(table.cells, group_by, np.unique(owners))
+    codes = groups.codes_of(owners)
+    ends = np.cumsum(np.bincount(codes, minlength=len(groups.names)))
+    return columns[np.argsort(codes, kind="stable")], groups, np.append(0, ends)
 
 
 def _label_cells(ax: "Axes", report: Report, columns: NDArray[np.intp] | None) -> None:

@@ -1,6 +1,6 @@
 """Neurons in space, coloured by a variable at a time, and animations of them."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -27,8 +27,19 @@ from ndx_simulation_output.plots.canvas import (
     title,
 )
 from ndx_simulation_output.plots.downsampling import sample, seconds_at, spread
-from ndx_simulation_output.recording import CompartmentTable, Report, SimulationOutput
+from ndx_simulation_output.plots.groups import GROUP_COLORS, group_cells, legend_of_groups
+from ndx_simulation_output.plots.spikes import BinnedRates, rate_report, table_of_cells
+from ndx_simulation_output.recording import (
+    UNKNOWN,
+    CellTable,
+    CompartmentTable,
+    RegularTimes,
+    Report,
+    SimulationOutput,
+    Spikes,
+)
 from ndx_simulation_output.recording.arrays import release
+from ndx_simulation_output.recording.cells import Cells
 from ndx_simulation_output.recording.morphology import FORMAT, Section, read_neuroml
 from ndx_simulation_output.recording.times import Times
 from ndx_simulation_output.recording.traces import read_in_unit
@@ -60,7 +71,8 @@ class Coordinates:
 
     All others have shape (compartment,): ``columns`` of the report, ids of ``cells``, ``numbers``
     of sections, ``diameters`` (µm) and ``positions`` in the section, NaN if unknown. Compartments
-    without coordinates are not included; ``left_out`` is their number.
+    without coordinates are not included; ``left_out`` is their number. A cell of which only the
+    place is known has its first compartment there; ``n_places`` is the number of these cells.
     """
 
     columns: NDArray[np.intp]
@@ -70,6 +82,7 @@ class Coordinates:
     numbers: NDArray[Any]
     positions: NDArray[np.float64]
     left_out: int
+    n_places: int = 0
 
 
 @dataclass(frozen=True)
@@ -104,14 +117,26 @@ def read_coordinates(table: CompartmentTable, columns: NDArray[np.intp]) -> Coor
         If the table has no coordinates, or none for any of these compartments.
 
     """
-    if not set(_AXES) <= set(table.columns):
+    has_places = are_cells_in_space(table.cells)
+    if not set(_AXES) <= set(table.columns) and not has_places:
+        found = dict.fromkeys([*table.columns, *table.cell_columns])
         msg = (
             f"the compartments of population {table.population!r} have no coordinates: expected "
-            f"columns x, y and z; found {', '.join(table.columns) or 'none'}. {_NO_COORDINATES}"
+            f"columns x, y and z; found {', '.join(found) or 'none'}. {_NO_COORDINATES}"
         )
         raise NothingRecordedError(msg)
-    points = np.column_stack([table.values(axis, columns) for axis in _AXES]).astype(np.float64)
+    points = np.full((len(columns), 3), np.nan)
+    if set(_AXES) <= set(table.columns):
+        points = np.column_stack([table.values(axis, columns) for axis in _AXES]).astype(np.float64)
     known = np.isfinite(points).all(axis=1)
+    n_places = 0
+    if has_places and not known.all():
+        owners = table.cells_of(columns)
+        cells, firsts = np.unique(owners, return_index=True)
+        firsts = firsts[~np.isin(cells, owners[known])]
+        points[firsts] = _places(table.cells, owners[firsts])
+        known[firsts] = np.isfinite(points[firsts]).all(axis=1)
+        n_places = int(np.count_nonzero(known[firsts]))
     if not known.any():
         msg = (
             f"none of the {len(columns)} selected compartments of population "
@@ -132,7 +157,20 @@ def read_coordinates(table: CompartmentTable, columns: NDArray[np.intp]) -> Coor
         table.values("number", columns),
         optional["position"].astype(np.float64),
         int(np.count_nonzero(~known)),
+        n_places,
     )
+
+
+def are_cells_in_space(cells: CellTable | None) -> bool:
+    """Return True if the places of cells are known: properties x, y and, unless it is 0, z (µm)."""
+    return cells is not None and {"x", "y"} <= set(cells.columns)
+
+
+def _places(cells: CellTable, ids: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the places of cells in µm, shape (cell, 3)."""
+    of_ids = cells.select(ids).columns
+    axes = [np.asarray(of_ids[axis][:], float) for axis in _AXES if axis in of_ids]
+    return np.column_stack(axes if len(axes) == len(_AXES) else [*axes, np.zeros(len(ids))])
 
 
 def read_frames(
@@ -176,9 +214,16 @@ def _nearest_row(times: Times, at: float) -> int:
 
 
 def reports_in_space(output: SimulationOutput) -> list[Report]:
-    """Return the reports with coordinates of compartments, membrane potentials first."""
-    known = [report for report in output.reports if "x" in report.compartments.columns]
-    return sorted(known, key=lambda report: not _is_in_volts(report))
+    """Return the reports with places of compartments or of cells, in this order, volts first."""
+    known = [
+        report
+        for report in output.reports
+        if "x" in report.compartments.columns or are_cells_in_space(report.compartments.cells)
+    ]
+    return sorted(
+        known,
+        key=lambda report: ("x" not in report.compartments.columns, not _is_in_volts(report)),
+    )
 
 
 def _is_in_volts(report: Report) -> bool:
@@ -186,10 +231,47 @@ def _is_in_volts(report: Report) -> bool:
     return unit is not None and unit.name == "volts"
 
 
-def report_in_space(source: Any) -> Report:
-    """Return a report, or the first one of an output that has coordinates, potentials first."""
-    known = reports_in_space(source) if isinstance(source, SimulationOutput) else []
-    return known[0] if known else find_source(source, Report)
+def report_in_space(source: Any, *, of_cells: bool = False, **window: Any) -> Report:
+    """Return the report of a source that is drawn in space.
+
+    Of an output, it is the first one with coordinates, potentials first. If there is none, it has
+    the rates of the cells with spikes (see ``rate_report`` for ``window``) or, without spikes, the
+    cells of the circuit, without values. With ``of_cells``, it has all cells of the population
+    unless compartments have coordinates.
+    """
+    if isinstance(source, Spikes):
+        return rate_report(source, **window)
+    if not isinstance(source, SimulationOutput):
+        is_table = isinstance(source, CellTable)
+        return _report_without_values(source) if is_table else find_source(source, Report)
+    known = reports_in_space(source)
+    if known and not (of_cells and "x" not in known[0].compartments.columns):
+        return known[0]
+    spikes = [one for one in source.spikes if are_cells_in_space(one.cells)]
+    if spikes and not of_cells:
+        return rate_report(spikes[0], **window)
+    tables = cells_in_space(source)
+    recorded = [one.population for one in known] + [one.population for one in spikes]
+    for table in tables:
+        if table.population in recorded[:1] or not recorded:
+            return _report_without_values(table)
+    return find_source(source, Report)
+
+
+def cells_in_space(output: SimulationOutput) -> list[CellTable]:
+    """Return the tables of cells whose places are known: of the circuit, spikes and reports."""
+    circuit = () if output.circuit is None else output.circuit.populations
+    of_spikes = (spikes.cells for spikes in output.spikes)
+    of_reports = (report.compartments.cells for report in output.reports)
+    tables = (*circuit, *of_spikes, *of_reports)
+    return [cells for cells in tables if cells is not None and are_cells_in_space(cells)]
+
+
+def _report_without_values(cells: CellTable) -> Report:
+    ids = np.asarray(cells.ids[:])
+    table = table_of_cells(cells.population, ids, cells)
+    data = np.zeros((0, len(ids)))
+    return Report("cells", "cells", data, RegularTimes(0.0, 1.0, 0), table, UNKNOWN)
 
 
 def sections_of(source: Any, report: Report) -> Mapping[tuple[int, int], Section]:
@@ -301,7 +383,7 @@ def _split_section(
 def color_limits(frames: Frames) -> tuple[float, float]:
     """Return the lowest and highest value, or two values around a constant."""
     finite = frames.values[np.isfinite(frames.values)]
-    if not len(finite):
+    if not len(finite) or not finite.any():
         return 0.0, 1.0
     low, high = float(finite.min()), float(finite.max())
     return (low, high) if low < high else (low - abs(low) * 1e-3 - 1e-12, high + abs(high) * 1e-3)
@@ -309,24 +391,36 @@ def color_limits(frames: Frames) -> tuple[float, float]:
 
 def neuron(
     source: Any,
-    cells: Iterable[int] | int | None = None,
+    cells: Cells | None = None,
     *,
+    group_by: str | None = None,
     at: float | None = None,
+    start: float | None = None,
+    stop: float | None = None,
     limits: tuple[float, float] | None = None,
     ax: "Axes | None" = None,
 ) -> "Axes":
     """Draw compartments in space, coloured by their values at the row nearest to ``at`` (s).
 
-    By default, the middle row and the first cell are drawn; if cells have one compartment each, up
-    to 20,000 of them. Of an output with several reports, the first one in volts is drawn.
-    ``limits`` are the values of the first and the last colour, in the unit of the report. Sections
-    of a Neuronvisio output are drawn along their 3-D points, in grey if nothing was recorded.
-    ``ax`` must be three-dimensional.
+    By default, the middle row and the first cell are drawn; if cells have one compartment each or
+    their places are known (properties x, y and z), up to 20,000 compartments. Of an output with
+    several reports, the first one in volts is drawn. Cells of which only the place is known are
+    points. Without reports in space, the cells of the first spikes are coloured by their mean rate
+    from ``start`` to ``stop`` (s), or near ``at``; without spikes, all cells of the circuit are
+    drawn.
+
+    ``cells`` are ids, values of properties such as ``{"layer": [2, 3]}``, or the name of a node
+    set. With ``group_by``, the name of a property, cells have the colours of their groups instead
+    of values, and points are all cells of the population. ``limits`` are the values of the first
+    and the last colour, in the unit of the report. Sections of a Neuronvisio output are drawn along
+    their 3-D points, in grey if nothing was recorded. ``ax`` must be three-dimensional.
 
     Raises
     ------
     NothingRecordedError
         If the compartments have no coordinates.
+    SelectionError
+        If there is no such property or node set.
     SourceError
         If the NeuroML of a Neuronvisio output cannot be read.
     CellNotFoundError
@@ -340,10 +434,13 @@ def neuron(
     ...     neuron(output["v"], cells=3, at=0.05)
 
     """
-    report = report_in_space(source)
+    window = {"start": start, "stop": stop, "is_mean": at is None}
+    report = report_in_space(source, of_cells=group_by is not None, **window)
     ax = axes_or_new(ax, "3d")
+    if group_by is not None or not report.times.count:
+        return _draw_groups(ax, source, report, cells, group_by)
     coordinates, note = _coordinates_to_draw(report, cells)
-    if at is None and report.times.count:
+    if at is None:
         middle = report.times.count // 2
         at = float(report.times.seconds(slice(middle, middle + 1))[0])
     frames = read_frames(report, coordinates.columns, at=at)
@@ -352,10 +449,37 @@ def neuron(
     return ax
 
 
+def _draw_groups(
+    ax: "Axes", source: Any, report: Report, cells: Cells | None, group_by: str | None
+) -> "Axes":
+    """Draw compartments in the colours of the groups of their cells, or all in one colour."""
+    coordinates, note = _coordinates_to_draw(report, cells, is_all=True)
+    table = report.compartments
+    ids = np.unique(coordinates.cells)
+    colors = np.full(len(coordinates.columns), GROUP_COLORS[0], object)
+    if group_by is not None:
+        groups = group_cells(table.cells, group_by, ids)
+        colors = np.array(groups.colors, object)[groups.codes_of(coordinates.cells)]
+        legend_of_groups(ax, groups, groups.labels, marker="o", linestyle="none", markersize=6)
+        note = ", ".join(filter(None, [note, groups.note]))
+    shape = _shape_in(ax, source, report, coordinates)
+    is_recorded = shape.owners >= 0
+    if not is_recorded.all():
+        _draw_lines(ax, shape, ~is_recorded, colors=_GREY)
+    if is_recorded.any():
+        _draw_lines(ax, shape, is_recorded, colors=colors[shape.owners[is_recorded]].tolist())
+    if len(shape.spots):
+        _draw_spots(ax, coordinates, shape.spots, c=colors[shape.spots].tolist())
+    _set_view(ax, [*shape.lines, coordinates.points])
+    number = f"{len(ids):,} cell{'' if len(ids) == 1 else 's'}"
+    title(ax, f"cells, population {table.population}", ", ".join(filter(None, [number, note])))
+    return ax
+
+
 def save_animation(
     source: Any,
     path: str | Path,
-    cells: Iterable[int] | int | None = None,
+    cells: Cells | None = None,
     *,
     start: float | None = None,
     stop: float | None = None,
@@ -394,7 +518,7 @@ def save_animation(
     check_target(path, overwrite=overwrite)
     figure = empty_figure(6.4, 4.8)
     writer = _animation_writer(path, fps)
-    report = report_in_space(source)
+    report = report_in_space(source, start=start, stop=stop)
     coordinates, note = _coordinates_to_draw(report, cells)
     shown = read_frames(
         report, coordinates.columns, start=start, stop=stop, count=min(frames, _MAX_FRAMES)
@@ -426,19 +550,20 @@ def _animation_writer(path: Path, fps: int) -> Any:
 
 
 def _coordinates_to_draw(
-    report: Report, cells: Iterable[int] | int | None
+    report: Report, cells: Cells | None, *, is_all: bool = False
 ) -> tuple[Coordinates, str]:
     """Return the coordinates of the compartments to draw, and a note that describes them."""
     table = report.compartments
-    total = table.n_compartments
-    if cells is not None:
-        found = table.find(cells)
-        total = len(found)
-    elif total in {0, len(table)}:
-        found = np.arange(total)
-    else:
-        found = table.find(int(table.cell_ids[np.flatnonzero(table.counts())[0]]))
-    columns = found[sample(len(found), _MAX_COMPARTMENTS)]
+    is_all = is_all or table.n_compartments in {0, len(table)} or are_cells_in_space(table.cells)
+    if cells is None and not is_all:
+        cells = int(table.cell_ids[np.flatnonzero(table.counts())[0]])
+    found = table.find(cells)
+    owners = table.cells_of(found)
+    begins = np.flatnonzero(np.diff(owners, prepend=-1))
+    if "x" not in table.columns and are_cells_in_space(table.cells):
+        found, begins = found[begins], np.arange(len(begins))
+    total = len(found)
+    columns = found[_whole_cells(begins, total)]
     coordinates = read_coordinates(table, columns)
     shown = np.unique(coordinates.cells)
     notes = [f"cell {shown[0]}"] if len(shown) == 1 else []
@@ -447,6 +572,20 @@ def _coordinates_to_draw(
     if coordinates.left_out:
         notes.append(f"{coordinates.left_out:,} without coordinates not shown")
     return coordinates, ", ".join(notes)
+
+
+def _whole_cells(begins: NDArray[np.intp], total: int) -> NDArray[np.intp]:
+    """Return at most 20,000 of ``total`` compartments, of a random sample of cells if possible.
+
+    The compartments of the cells begin at ``begins``.
+    """
+    if total <= _MAX_COMPARTMENTS:
+        return np.arange(total)
+    ends = np.append(begins[1:], total)
+    some = sample(len(begins), max(1, len(begins) * _MAX_COMPARTMENTS // total))
+    parts = [np.arange(begins[one], ends[one]) for one in some]
+    chosen = np.concatenate(parts)
+    return chosen[sample(len(chosen), _MAX_COMPARTMENTS)]
 
 
 @dataclass(frozen=True)
@@ -461,9 +600,14 @@ class _Artists:
         """Colour the artists by values, shape (compartment,), and set the title."""
         for artist, owners in self.artists:
             artist.set_array(values[owners] * self.scale.factor)
-        shown = time_scale(abs(time))
-        at = f"at {time * shown.factor:.4g} {shown.symbol}"
-        title(ax, f"{report_title(report)}, {at}", self.note)
+        times = [time]
+        if isinstance(report.data, BinnedRates):
+            edges = report.data.edges
+            times = edges[max(np.searchsorted(edges, time) - 1, 0) :][:2].tolist()
+        shown = time_scale(max(map(abs, times)))
+        when = " to ".join(f"{one * shown.factor:.4g}" for one in times)
+        at = "at" if len(times) == 1 else "from"
+        title(ax, f"{report_title(report)}, {at} {when} {shown.symbol}", self.note)
 
 
 def _draw(
@@ -475,14 +619,7 @@ def _draw(
     note: str,
 ) -> _Artists:
     """Draw the shape of compartments without values; ``limits`` are in the unit of the report."""
-    if not hasattr(ax, "get_zlim"):
-        msg = "a neuron needs axes in three dimensions: add_subplot(projection='3d')"
-        raise ShapeMismatchError(msg)
-    cells = set(np.unique(coordinates.cells).tolist())
-    sections = {
-        key: section for key, section in sections_of(source, report).items() if key[0] in cells
-    }
-    shape = neuron_shape(coordinates, sections)
+    shape = _shape_in(ax, source, report, coordinates)
     scale = scale_of(report.unit.name, np.asarray(limits))
     low, high = (limit * scale.factor for limit in limits)
     is_recorded = shape.owners >= 0
@@ -493,10 +630,23 @@ def _draw(
         lines = _draw_lines(ax, shape, is_recorded, cmap="viridis", clim=(low, high))
         artists.append((lines, shape.owners[is_recorded]))
     if len(shape.spots):
-        artists.append((_draw_spots(ax, coordinates, shape.spots, low, high), shape.spots))
+        style = {"c": np.zeros(len(shape.spots)), "cmap": "viridis", "vmin": low, "vmax": high}
+        artists.append((_draw_spots(ax, coordinates, shape.spots, **style), shape.spots))
     _set_view(ax, [*shape.lines, coordinates.points])
     color_bar(ax, artists[0][0], scale.label(quantity_of(report)), shrink=0.7, pad=0.1)
     return _Artists(tuple(artists), scale, note)
+
+
+def _shape_in(ax: Any, source: Any, report: Report, coordinates: Coordinates) -> NeuronShape:
+    """Return the shape of compartments to draw in three-dimensional axes."""
+    if not hasattr(ax, "get_zlim"):
+        msg = "a neuron needs axes in three dimensions: add_subplot(projection='3d')"
+        raise ShapeMismatchError(msg)
+    cells = set(np.unique(coordinates.cells).tolist())
+    sections = {
+        key: section for key, section in sections_of(source, report).items() if key[0] in cells
+    }
+    return neuron_shape(coordinates, sections)
 
 
 def _draw_lines(ax: Any, shape: NeuronShape, which: NDArray[np.bool_], **colors: Any) -> Any:
@@ -513,19 +663,16 @@ def _draw_lines(ax: Any, shape: NeuronShape, which: NDArray[np.bool_], **colors:
     return lines
 
 
-def _draw_spots(
-    ax: Any, coordinates: Coordinates, spots: NDArray[np.intp], low: float, high: float
-) -> Any:
-    """Draw compartments as points, whose size depends on the diameter if they are few."""
-    sizes = np.clip(np.nan_to_num(coordinates.diameters[spots], nan=3.0), 2, 12) ** 2
+def _draw_spots(ax: Any, coordinates: Coordinates, spots: NDArray[np.intp], **colors: Any) -> Any:
+    """Draw compartments as points; if they are few, their size depends on the diameter."""
+    unknown = np.clip(80 / np.sqrt(len(spots)), 3, 8)
+    sizes = np.nan_to_num(coordinates.diameters[spots], nan=unknown)
     return ax.scatter(
         *coordinates.points[spots].T,
-        s=sizes if len(spots) <= _MAX_SIZED_SPOTS else np.full(len(spots), 4.0),
-        c=np.zeros(len(spots)),
-        cmap="viridis",
-        vmin=low,
-        vmax=high,
+        s=np.clip(sizes, 2, 12) ** 2 if len(spots) <= _MAX_SIZED_SPOTS else 4.0,
+        linewidths=0,
         depthshade=False,
+        **colors,
     )
 
 

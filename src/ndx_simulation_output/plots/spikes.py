@@ -1,7 +1,7 @@
 """Spike rasters and firing rates."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +18,22 @@ from ndx_simulation_output.plots.canvas import (
     time_axis,
     title,
 )
-from ndx_simulation_output.recording import Spikes
+from ndx_simulation_output.plots.groups import (
+    Groups,
+    group_cells,
+    label_groups,
+    legend_of_groups,
+)
+from ndx_simulation_output.recording import (
+    CellTable,
+    CompartmentTable,
+    Report,
+    Spikes,
+    Timestamps,
+    Unit,
+)
+from ndx_simulation_output.recording.arrays import LazyArrayBase
+from ndx_simulation_output.recording.cells import Cells
 from ndx_simulation_output.recording.ids import as_ids, count_distinct
 from ndx_simulation_output.recording.units import time_scale
 
@@ -84,11 +99,13 @@ def spike_raster(
     stop: float | None = None,
     shape: tuple[int, int] = (500, 1000),
     most_points: int = 20_000,
+    in_order: bool = False,
 ) -> Raster:
     """Count spikes in the pixels of an image of ``shape`` (height, width).
 
     Spikes with ``start <= time < stop`` (s) of the node ids ``cells``, or of all, are counted. A
-    pixel has a height of at least one id. At most ``most_points`` single spikes are returned.
+    pixel has a height of at least one id. At most ``most_points`` single spikes are returned. If
+    ``in_order``, the indices of ``cells`` take the place of ids.
 
     Example
     -------
@@ -100,11 +117,16 @@ def spike_raster(
     """
     first, last = _window(spikes, start, stop)
     ids = spikes.node_ids if cells is None else np.asarray(cells)
+    order = np.argsort(ids, kind="stable") if in_order else None
     lowest, end = (int(ids.min()), int(ids.max()) + 1) if len(ids) else (0, 1)
+    lowest, end = (lowest, end) if order is None else (0, max(len(ids), 1))
     height, width = max(1, min(shape[0], end - lowest)), shape[1]
     counts = np.zeros(height * width, np.int64)
     all_ids, all_times, n_spikes = [spikes.node_ids[:0]], [np.zeros(0)], 0
-    for block_ids, times in _select(spikes, cells, first, last):
+    for node_ids, times in _select(spikes, cells, first, last):
+        block_ids = node_ids
+        if order is not None:
+            block_ids = order[np.searchsorted(ids, node_ids.astype(ids.dtype), sorter=order)]
         x = np.minimum((times - first) / (last - first) * width, width - 1).astype(np.int64)
         # Products of integers would overflow for ids near 2**63.
         y = (block_ids.astype(np.int64) - lowest) * float(height) / (end - lowest)
@@ -169,13 +191,56 @@ def spike_rates(
     """
     first, last = _window(spikes, start, stop)
     edges = _bin_edges(first, last, bin_width)
-    counts = np.zeros(len(edges) - 1, np.int64)
-    for _, times in _select(spikes, cells, first, last):
-        bins = np.clip(np.searchsorted(edges, times, "right") - 1, 0, len(counts) - 1)
-        counts += np.bincount(bins, minlength=len(counts))
+    (counts,) = _count(spikes, cells, edges)
     basis = "cells" if cells is None else "selected cells"
     if n_cells is None:
         n_cells, basis = _basis(spikes, cells)
+    return _rates(spikes, counts, edges, n_cells, basis)
+
+
+def group_rates(
+    spikes: Spikes,
+    groups: Groups,
+    *,
+    start: float | None = None,
+    stop: float | None = None,
+    bin_width: float | None = None,
+) -> list[Rates]:
+    """Return the mean rates of the cells of each group, as :func:`spike_rates` does."""
+    edges = _bin_edges(*_window(spikes, start, stop), bin_width)
+    counts = _count(spikes, groups.ids, edges, groups)
+    return [
+        _rates(spikes, of_group, edges, n_cells, name)
+        for of_group, n_cells, name in zip(
+            counts, groups.counts.tolist(), groups.names, strict=True
+        )
+    ]
+
+
+def _count(
+    spikes: Spikes,
+    cells: NDArray[Any] | None,
+    edges: NDArray[np.float64],
+    groups: Groups | None = None,
+) -> NDArray[np.int64]:
+    """Count spikes between ``edges``, shape (group, bin); without groups all are one group."""
+    shape = 1 if groups is None else len(groups.names), len(edges) - 1
+    counts = np.zeros(shape[0] * shape[1], np.int64)
+    for ids, times in _select(spikes, cells, edges[0], edges[-1]):
+        bins = np.clip(np.searchsorted(edges, times, "right") - 1, 0, shape[1] - 1)
+        if groups is not None:
+            bins += groups.codes_of(ids) * shape[1]
+        counts += np.bincount(bins, minlength=len(counts))
+    return counts.reshape(shape)
+
+
+def _rates(
+    spikes: Spikes,
+    counts: NDArray[np.int64],
+    edges: NDArray[np.float64],
+    n_cells: int,
+    basis: str,
+) -> Rates:
     seconds = _recorded_seconds(spikes, edges, counts)
     return Rates(counts / (seconds * max(n_cells, 1)), counts, edges, n_cells, basis)
 
@@ -195,18 +260,104 @@ def _recorded_seconds(
     return np.maximum(seconds, widths / 2)
 
 
+@dataclass(frozen=True)
+class BinnedRates(LazyArrayBase):
+    """Rates (Hz) of the cells ``ids`` (cell,) in the bins between ``edges`` (s); (bin, cell)."""
+
+    spikes: Spikes
+    ids: NDArray[Any]
+    edges: NDArray[np.float64]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of bins and of cells."""
+        return len(self.edges) - 1, len(self.ids)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the rates."""
+        return np.dtype(np.float64)
+
+    def _read(self, slices: tuple[slice, ...]) -> NDArray[Any]:
+        order = np.argsort(self.ids, kind="stable")
+        rows = range(*slices[0].indices(self.shape[0]))
+        values = np.zeros((len(rows), self.shape[1]))
+        for index, row in enumerate(rows):
+            edges = self.edges[row : row + 2]
+            for ids, _ in _select(self.spikes, self.ids, *edges):
+                found = np.searchsorted(self.ids, ids.astype(self.ids.dtype), sorter=order)
+                values[index] += np.bincount(order[found], minlength=self.shape[1])
+            is_any = values[index].any(keepdims=True).astype(np.int64)
+            values[index] /= _recorded_seconds(self.spikes, edges, is_any)
+        return values[:, slices[1]]
+
+
+def rate_report(
+    spikes: Spikes,
+    *,
+    start: float | None = None,
+    stop: float | None = None,
+    is_mean: bool = False,
+) -> Report:
+    """Return the rates of all known cells as a report; ``is_mean`` is one bin for the window."""
+    first, last = _window(spikes, start, stop)
+    edges = np.array([first, last]) if is_mean else _bin_edges(first, last, None)
+    rates = BinnedRates(spikes, known_ids(spikes), edges)
+    times = Timestamps((edges[1:] + edges[:-1]) / 2)
+    table = table_of_cells(spikes.population, rates.ids, spikes.cells)
+    return Report("rate", "rate", rates, times, table, Unit("Hz"), "rate")
+
+
+def table_of_cells(population: str, ids: NDArray[Any], cells: CellTable | None) -> CompartmentTable:
+    """Return a table with one compartment for each of the cells ``ids``, and their properties."""
+    table = CompartmentTable.from_cells(population, ids)
+    if cells is None:
+        return table
+    known = cells.select(ids)
+    return replace(table, cell_columns=known.columns, node_sets=cells.node_sets)
+
+
 def known_ids(spikes: Spikes) -> NDArray[Any]:
-    """Return the ids of the cells that spike, and of those that are known to be silent."""
-    silent = spikes.node_ids[:0] if spikes.silent is None else spikes.silent
-    return np.unique(np.concatenate([spikes.node_ids, silent]))
+    """Return the ids of the cells that spike, and of silent ones: those recorded, or else all."""
+    silent = spikes.silent
+    if silent is None:
+        silent = spikes.node_ids[:0] if spikes.cells is None else np.asarray(spikes.cells.ids[:])
+    # Integers with and without a sign would become floating-point numbers.
+    return np.unique(np.concatenate([ids.astype(np.int64) for ids in (spikes.node_ids, silent)]))
+
+
+def chosen_ids(spikes: Spikes, cells: Cells | None) -> NDArray[Any] | None:
+    """Return the ids of the cells that are chosen by id, by property or by node set.
+
+    Raises
+    ------
+    SelectionError
+        If there is no such property or node set.
+
+    """
+    if not isinstance(cells, str | Mapping):
+        return None if cells is None else as_ids(cells)
+    table = spikes.cells
+    if table is None:
+        msg = f"the properties of the cells of population {spikes.population!r} are not known"
+        raise SelectionError(msg)
+    return np.asarray(table.ids[:])[table.rows_of(cells)]
 
 
 def _basis(spikes: Spikes, cells: NDArray[Any] | None) -> tuple[int, str]:
     """Return the number of cells of a mean, and which ones these are."""
     if cells is not None:
         return count_distinct(np.asarray(cells)), "selected cells"
-    basis = "cells that spike" if spikes.silent is None else "recorded cells"
-    return len(known_ids(spikes)), basis
+    known = known_ids(spikes)
+    return len(known), _which(spikes, known)
+
+
+def _which(spikes: Spikes, known: NDArray[Any]) -> str:
+    """Return which cells the ``known`` ones are."""
+    if spikes.silent is not None:
+        return "recorded cells"
+    has_silent = spikes.cells is not None and len(known) > count_distinct(spikes.node_ids)
+    return "cells of the population" if has_silent else "cells that spike"
 
 
 def _bin_edges(first: float, last: float, width: float | None) -> NDArray[np.float64]:
@@ -261,18 +412,25 @@ def _select(
 
 def raster(
     source: Any,
-    cells: Iterable[int] | int | None = None,
+    cells: Cells | None = None,
     *,
+    group_by: str | None = None,
     start: float | None = None,
     stop: float | None = None,
     ax: "Axes | None" = None,
 ) -> "Axes":
     """Draw the spikes of a population: a mark for each or, if more than 20,000, an image of counts.
 
+    ``cells`` are ids, values of properties such as ``{"layer": [2, 3]}``, or the name of a node
+    set. With ``group_by``, the name of a property, cells are sorted and coloured by group; cells
+    that are known and do not spike have a row, too.
+
     Raises
     ------
     NothingRecordedError
         If an output has no spikes.
+    SelectionError
+        If there is no such property or node set.
 
     Example
     -------
@@ -282,48 +440,89 @@ def raster(
     """
     spikes = find_source(source, Spikes)
     ax = axes_or_new(ax)
-    ids = None if cells is None else as_ids(cells)
-    found = spike_raster(spikes, ids, start=start, stop=stop, shape=size_in_pixels(ax))
+    ids = chosen_ids(spikes, cells)
+    groups = None if group_by is None else _groups(spikes, ids, group_by)
+    found = spike_raster(
+        spikes,
+        ids if groups is None else groups.sorted_ids(),
+        start=start,
+        stop=stop,
+        shape=size_in_pixels(ax),
+        in_order=groups is not None,
+    )
     margin = 0.02 * float(found.times[-1] - found.times[0])
     time = time_axis(ax, found.times[0] - margin, found.times[-1] + margin, start, stop)
     edges = found.times * time.factor
     note = f"{found.n_spikes:,} spike{'' if found.n_spikes == 1 else 's'}"
     if found.spike_times is not None and found.spike_ids is not None:
-        _draw_marks(ax, found.spike_times * time.factor, found.spike_ids, len(found.counts))
+        _draw_marks(ax, found, time.factor, groups)
         ax.set_ylim(found.ids[0] - 0.7, found.ids[-1] - 0.3)
     else:
-        counts = np.ma.masked_equal(found.counts, 0)
-        drawn = image(ax, counts, edges, found.ids - 0.5, cmap=_dark_is_many())
-        color_bar(ax, drawn, "spikes per pixel")
+        _draw_counts(ax, found, edges, groups)
         width = 1e3 * (found.times[1] - found.times[0])
-        note += f", pixels of {width:.3g} ms × {found.ids[1] - found.ids[0]:.4g} ids"
-    ax.set_ylabel("node id")
-    integer_ticks(ax.yaxis)
+        what = "ids" if groups is None else "cells"
+        note += f", pixels of {width:.3g} ms × {found.ids[1] - found.ids[0]:.4g} {what}"
+    if groups is None:
+        ax.set_ylabel("node id")
+        integer_ticks(ax.yaxis)
+    else:
+        label_groups(ax, groups, groups.edges() - 0.5)
+        note += f", {groups.note}"
     title(ax, f"spikes, population {spikes.population}", note)
     return ax
 
 
-def _dark_is_many() -> Any:
-    """Return colours for counts, from light blue for one to dark blue for many."""
+def _groups(spikes: Spikes, ids: NDArray[Any] | None, group_by: str) -> Groups:
+    """Return the groups of the cells ``ids``, by default of all that are known."""
+    ids = known_ids(spikes) if ids is None else np.unique(ids)
+    return group_cells(spikes.cells, group_by, ids)
+
+
+def _draw_counts(ax: "Axes", found: Raster, edges: NDArray[np.float64], groups: Any) -> None:
+    """Draw counts of spikes as an image, from light for one to dark for many."""
     from matplotlib import colormaps
-    from matplotlib.colors import ListedColormap
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import ListedColormap, Normalize, to_rgb
 
-    return ListedColormap(colormaps["Blues"](np.linspace(0.3, 1.0, 256)))
+    counts = np.ma.masked_equal(found.counts, 0)
+    name = "Blues" if groups is None else "Greys"
+    shades = ListedColormap(colormaps[name](np.linspace(0.3, 1.0, 256)))
+    if groups is None:
+        drawn = image(ax, counts, edges, found.ids - 0.5, cmap=shades)
+    else:
+        drawn = ScalarMappable(Normalize(int(counts.min()), int(counts.max())), shades)
+        rows = (found.ids[:-1] + found.ids[1:]) / 2
+        group = np.searchsorted(groups.edges(), rows, "right") - 1
+        colors = np.array([to_rgb(color) for color in groups.colors])[group][:, np.newaxis]
+        depth = 0.3 + 0.7 * found.counts / found.counts.max()
+        pixels = 1 - depth[..., np.newaxis] * (1 - colors)
+        image(ax, np.where(found.counts[..., np.newaxis], pixels, 1.0), edges, found.ids - 0.5)
+    color_bar(ax, drawn, "spikes per pixel")
 
 
-def _draw_marks(ax: "Axes", times: NDArray[np.float64], ids: NDArray[Any], height: int) -> None:
-    """Draw spikes as bars, or as points for many cells; ``height`` is the number of cell bins."""
+def _draw_marks(ax: "Axes", found: Raster, factor: float, groups: Groups | None) -> None:
+    """Draw spikes as bars, or as points for many cells; ``factor`` is that of times."""
+    ids, times = np.asarray(found.spike_ids), np.asarray(found.spike_times) * factor
     style: dict[str, Any] = {"marker": ".", "markersize": 1}
     if len(np.unique(ids)) <= 200:
-        size = min(10, max(2, 0.5 * size_in_pixels(ax)[0] / height))
+        size = min(10, max(2, 0.5 * size_in_pixels(ax)[0] / len(found.counts)))
         style = {"marker": "|", "markersize": size}
-    ax.plot(times, ids, linestyle="none", color="black", **style)
+    elif groups is not None:
+        style["markersize"] = 2
+    if groups is None:
+        ax.plot(times, ids, linestyle="none", color="black", **style)
+        return
+    edges = groups.edges()
+    for low, high, color in zip(edges[:-1], edges[1:], groups.colors, strict=True):
+        shown = (ids >= low) & (ids < high)
+        ax.plot(times[shown], ids[shown], linestyle="none", color=color, **style)
 
 
 def rates(
     source: Any,
-    cells: Iterable[int] | int | None = None,
+    cells: Cells | None = None,
     *,
+    group_by: str | None = None,
     start: float | None = None,
     stop: float | None = None,
     bin_width: float | None = None,
@@ -333,14 +532,17 @@ def rates(
     """Draw the mean firing rate of the cells of a population over time, in Hz.
 
     ``bin_width`` (s) and ``n_cells`` are those of :func:`spike_rates`. The title says of which
-    cells the mean is.
+    cells the mean is. ``cells`` are ids, values of properties such as ``{"layer": [2, 3]}``, or the
+    name of a node set. With ``group_by``, the name of a property, there is a line for each group,
+    the rate of a cell; the legend has the number of cells.
 
     Raises
     ------
     NothingRecordedError
         If an output has no spikes.
     SelectionError
-        If the length of a bin is not positive, or there are more than 100,000 bins.
+        If the length of a bin is not positive, there are more than 100,000 bins, or there is no
+        such property or node set.
 
     Example
     -------
@@ -350,10 +552,23 @@ def rates(
     """
     spikes = find_source(source, Spikes)
     ax = axes_or_new(ax)
-    ids = None if cells is None else as_ids(cells)
-    found = spike_rates(spikes, ids, start=start, stop=stop, bin_width=bin_width, n_cells=n_cells)
+    ids = chosen_ids(spikes, cells)
+    window: dict[str, Any] = {"start": start, "stop": stop, "bin_width": bin_width}
+    if group_by is None:
+        (found,) = several = [spike_rates(spikes, ids, **window, n_cells=n_cells)]
+        note = found.note
+    else:
+        groups = _groups(spikes, ids, group_by)
+        several = group_rates(spikes, groups, **window)
+        which = _which(spikes, groups.ids) if ids is None else "selected cells"
+        found = replace(several[0], n_cells=len(groups.ids), basis=which)
+        note = f"{found.note}, {groups.note}"
     time = time_axis(ax, found.times[0], found.times[-1], start, stop)
-    ax.stairs(found.rates, found.times * time.factor, fill=True)
+    for one, color in zip(several, [None] if group_by is None else groups.colors, strict=True):
+        style = {"fill": True} if color is None else {"color": color, "linewidth": 1.5}
+        ax.stairs(one.rates, one.times * time.factor, **style)
+    if group_by is not None:
+        legend_of_groups(ax, groups, groups.labels, linewidth=2)
     ax.set_ylabel("rate (Hz)")
-    title(ax, f"rate, population {spikes.population}", found.note)
+    title(ax, f"rate, population {spikes.population}", note)
     return ax

@@ -1,6 +1,7 @@
 """Traces of compartments, extracellular channels and vectors over time."""
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,21 +27,32 @@ from ndx_simulation_output.plots.downsampling import (
     spread,
     stack_traces,
 )
+from ndx_simulation_output.plots.groups import (
+    Groups,
+    group_cells,
+    legend_of_groups,
+    mean_of_groups,
+)
 from ndx_simulation_output.recording import CompartmentTable, ExtracellularPotential, Report
+from ndx_simulation_output.recording.cells import Cells
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _MAX_IN_LEGEND = 10
+_MAX_SINGLE = 12
+"""So many traces of groups are drawn each; of more, the mean of each group is drawn."""
+
 _TIME = "time (ms)"
 
 
 def traces(
     source: Any,
-    cells: Iterable[int] | int | None = None,
+    cells: Cells | None = None,
     numbers: Iterable[int] | int | None = None,
     labels: Iterable[str] | str | None = None,
     *,
+    group_by: str | None = None,
     start: float | None = None,
     stop: float | None = None,
     most: int | None = None,
@@ -52,10 +64,18 @@ def traces(
     compartments, at most 50. ``most`` sets another limit. The title has the number of drawn and of
     selected compartments if they differ. Extreme values are preserved in long traces.
 
+    ``cells`` are ids, values of properties such as ``{"layer": [2, 3]}``, or the name of a node
+    set. With ``group_by``, the name of a property of the cells, the mean of each group is drawn,
+    without ``numbers`` and ``labels`` that of the first compartment of each cell. At most 12 traces
+    are each drawn in the colour of their group; ``most`` sets another limit. Of groups of more than
+    1 GiB, the mean is that of a random sample of their cells; the legend has their numbers.
+
     Raises
     ------
     CellNotFoundError
         If a cell id is not in the table.
+    SelectionError
+        If there is no such property or node set.
     CompartmentNotFoundError
         If a number or label belongs to none of the cells.
     NothingRecordedError
@@ -69,6 +89,9 @@ def traces(
     """
     report = find_source(source, Report)
     ax = axes_or_new(ax)
+    if group_by is not None:
+        columns = _columns_to_group(report.compartments, cells, numbers, labels)
+        return _draw_groups(ax, report, columns, group_by, most, start, stop)
     if cells is None and numbers is None and labels is None:
         columns, total = _default_columns(report.compartments, most or 8), report.data.shape[1]
     else:
@@ -88,6 +111,66 @@ def traces(
     notes += [f"{len(columns):,} of {total:,} compartments"] if len(columns) < total else []
     title(ax, report_title(report), ", ".join(notes))
     return ax
+
+
+def _columns_to_group(
+    table: CompartmentTable, cells: Cells | None, numbers: Any, labels: Any
+) -> NDArray[np.intp]:
+    """Return the selected columns; without numbers and labels the first one of each cell."""
+    columns = table.find(cells, numbers, labels)
+    if numbers is not None or labels is not None:
+        return columns
+    return columns[np.flatnonzero(np.diff(table.cells_of(columns), prepend=-1))]
+
+
+def _draw_groups(
+    ax: "Axes",
+    report: Report,
+    columns: NDArray[np.intp],
+    group_by: str,
+    most: int | None,
+    start: float | None,
+    stop: float | None,
+) -> "Axes":
+    """Draw traces in the colours of their groups, or the mean of each group."""
+    table = report.compartments
+    owners = table.cells_of(columns)
+    groups = group_cells(table.cells, group_by, np.unique(owners))
+    codes = groups.codes_of(owners)
+    reduce = partial(reduce_traces, start=start, stop=stop, pixels=size_in_pixels(ax)[1])
+    is_each = len(columns) <= (_MAX_SINGLE if most is None else most)
+    if is_each:
+        order = np.argsort(codes, kind="stable")
+        lines, codes = reduce(report, columns[order]), codes[order]
+        names = groups.labels
+    else:
+        window = report.times.window(start, stop)
+        count = window.stop - window.start
+        means, averaged = mean_of_groups(report, columns, codes, len(groups.names), count)
+        lines = reduce(means)
+        names = _counted(groups, averaged, np.bincount(codes, minlength=len(groups.names)))
+        codes = np.arange(len(groups.names))
+    require_values(report.name, lines.values)
+    scale = scale_of(report.unit.name, lines.values)
+    drawn = _draw_lines(ax, lines, lines.values * scale.factor, start, stop)
+    for line, code in zip(drawn, codes, strict=True):
+        line.set_color(groups.colors[code])
+    ax.set_ylabel(scale.label(quantity_of(report)))
+    legend_of_groups(ax, groups, names, linewidth=2)
+    of_cells = f"{len(groups.ids):,} cells"
+    of_cells = of_cells if len(columns) == len(groups.ids) else f"{len(columns):,} compartments"
+    of_cells = of_cells if is_each else f"mean of {of_cells}"
+    title(ax, report_title(report), f"{of_cells} {groups.note}")
+    return ax
+
+
+def _counted(groups: Groups, averaged: NDArray[Any], of: NDArray[Any]) -> list[str]:
+    """Return the name of each group with the number of averaged compartments."""
+    numbers = zip(groups.names, averaged.tolist(), of.tolist(), strict=True)
+    return [
+        f"{name} (n = {count:,})" if count == total else f"{name} (n = {count:,} of {total:,})"
+        for name, count, total in numbers
+    ]
 
 
 def _default_columns(table: CompartmentTable, most: int) -> NDArray[np.intp]:

@@ -1,0 +1,288 @@
+"""Groups of cells with the same value of a property, and how they are drawn."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ndx_simulation_output.errors import SelectionError
+from ndx_simulation_output.plots.canvas import LINE_WIDTH, size_in_pixels
+from ndx_simulation_output.plots.downsampling import Columns, Indices, Pixels, Recorded, sample
+from ndx_simulation_output.recording import Categories, CellTable
+from ndx_simulation_output.recording.arrays import BLOCK_BYTES, LazyArray, LazyArrayBase, release
+from ndx_simulation_output.recording.traces import read_in_unit
+from ndx_simulation_output.recording.units import Unit
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+GROUP_COLORS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#56B4E9",
+    "#E69F00",
+    "#332288",
+    "#882255",
+    "#999933",
+    "#000000",
+)
+"""Colours of groups in this order, which people with colour blindness can tell apart."""
+
+_OTHER, _MISSING = ("other", "#606060"), ("missing", "#c0c0c0")
+_MOST_LETTERS = 30
+_MOST_PROPERTIES = 40
+_LABEL_PIXELS = 15
+_MOST_BYTES = 2**30
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Cells by the value of the property ``name``: ``codes`` (cell,) are indices of ``names``.
+
+    Groups are in the order of their values. Of more than 10 values, the smallest groups are joined
+    as "other"; cells without a value are "missing"; these two are the last. ``n_values`` is the
+    number of different values, ``colors`` (group,) are those of a plot.
+    """
+
+    name: str
+    cells: CellTable
+    codes: NDArray[np.intp]
+    names: tuple[str, ...]
+    colors: tuple[str, ...]
+    n_values: int
+
+    @property
+    def counts(self) -> NDArray[np.intp]:
+        """Number of cells of each group."""
+        return np.bincount(self.codes, minlength=len(self.names))
+
+    @property
+    def labels(self) -> list[str]:
+        """Name of each group with its number of cells."""
+        pairs = zip(self.names, self.counts.tolist(), strict=True)
+        return [f"{name} ({count:,})" for name, count in pairs]
+
+    @property
+    def note(self) -> str:
+        """Property, and the groups that were joined, for a title."""
+        most = len(GROUP_COLORS)
+        joined = f", the {most} largest of {self.n_values:,} groups" if self.n_values > most else ""
+        return f"by {self.name}{joined}"
+
+    def codes_of(self, ids: NDArray[Any]) -> NDArray[np.intp]:
+        """Return the group of each of the cells ``ids``, which may repeat; all must be known."""
+        return self.codes[self.cells.find_rows(ids)]
+
+    @cached_property
+    def ids(self) -> NDArray[Any]:
+        """Ids of the cells."""
+        return np.asarray(self.cells.ids[:])
+
+    def sorted_ids(self) -> NDArray[Any]:
+        """Return the cells of the first group, then those of the second, and so on."""
+        return self.ids[np.lexsort((self.ids, self.codes))]
+
+    def edges(self) -> NDArray[np.intp]:
+        """Return where each group begins and ends among ``sorted_ids``; shape (group + 1,)."""
+        return np.concatenate([[0], np.cumsum(self.counts)])
+
+
+def group_cells(cells: CellTable | None, name: str, ids: NDArray[Any] | None = None) -> Groups:
+    """Return the groups of the cells ``ids``, by default all of a table, by the property ``name``.
+
+    Numbers are in ascending order, text is in alphabetical order with numbers in it by value. Ids
+    that are not in the table have no value.
+
+    Raises
+    ------
+    SelectionError
+        If the table has no such property, or several values of it for each cell.
+
+    Example
+    -------
+    >>> cells = CellTable("net", np.arange(4), {"layer": np.array([2.0, np.nan, 10.0, 2.0])})
+    >>> found = group_cells(cells, "layer")
+    >>> found.labels, found.codes.tolist()
+    (['2 (2)', '10 (1)', 'missing (1)'], [0, 2, 1, 0])
+
+    """
+    cells = _with_property(cells, name)
+    cells = cells if ids is None else cells.select(ids)
+    codes, distinct = _factorize(cells.columns[name])
+    sizes = np.bincount(codes[codes >= 0], minlength=len(distinct))
+    used = sorted(np.flatnonzero(sizes).tolist(), key=lambda index: _rank(distinct[index]))
+    largest = set(sorted(used, key=lambda index: -sizes[index])[: len(GROUP_COLORS)])
+    named = [index for index in used if index in largest]
+    groups = [
+        (_text(distinct[one]), color) for one, color in zip(named, GROUP_COLORS, strict=False)
+    ]
+    new = np.full(len(distinct) + 1, len(groups))
+    new[named] = np.arange(len(groups))
+    groups += [_OTHER] if len(named) < len(used) else []
+    new[-1] = len(groups)
+    groups += [_MISSING] if (codes < 0).any() else []
+    names, colors = zip(*groups, strict=True) if groups else ((), ())
+    return Groups(name, cells, new[codes], names, colors, len(used))
+
+
+def _factorize(values: LazyArray) -> tuple[NDArray[np.intp], Any]:
+    """Return the index of each value among the different values, -1 if missing, and these."""
+    import pandas as pd
+
+    if isinstance(values, Categories):
+        indices, names = pd.factorize(np.array([*values.names], object))
+        return np.append(indices, -1)[values.read_codes(slice(None))], names
+    codes, distinct = pd.factorize(np.asarray(values[:]))
+    return codes, distinct
+
+
+def _with_property(cells: CellTable | None, name: str) -> CellTable:
+    """Return a table; raise SelectionError unless it has one value of a property for each cell."""
+    if cells is None or name not in cells.columns:
+        known = [] if cells is None else sorted(cells.columns)
+        more = ["…"] if len(known) > _MOST_PROPERTIES else []
+        where = "the cells" if cells is None else f"the cells of population {cells.population!r}"
+        msg = f"{where} have no property {name!r} (--group-by); properties: "
+        raise SelectionError(msg + (", ".join([*known[:_MOST_PROPERTIES], *more]) or "none"))
+    if len(cells.columns[name].shape) > 1:
+        msg = f"property {name!r} (--group-by) of population {cells.population!r} has several "
+        raise SelectionError(msg + "values for each cell; expected one")
+    return cells
+
+
+def _rank(value: Any) -> tuple[Any, ...]:
+    """Return a key that sorts numbers by value, and text with the numbers in it by value."""
+    if not isinstance(value, str | bytes):
+        return (value,)
+    parts = re.split(r"(\d+)", _text(value))
+    return tuple((len(part), part) if part.isdigit() else (0, part) for part in parts)
+
+
+def _text(value: Any) -> str:
+    """Return a value as a short label."""
+    if isinstance(value, bytes):
+        value = value.decode(errors="replace")
+    if isinstance(value, str):
+        half = _MOST_LETTERS // 2
+        short = value if len(value) <= _MOST_LETTERS else f"{value[:half]}…{value[-half:]}"
+        return " ".join(short.split()) or "(empty)"
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return text if not isinstance(value, float) or float(text) == value else str(value)
+
+
+def mean_of_groups(
+    recorded: Recorded, columns: Indices, groups: Indices, n_groups: int, rows: int
+) -> tuple[Recorded, NDArray[np.intp]]:
+    """Return the means over the ``columns`` of each of ``n_groups`` groups as a recording.
+
+    ``groups`` (column,) are those of the columns. If ``rows`` rows of the columns exceed 1 GiB, a
+    random sample of the columns of each group is averaged; the number of columns of each group that
+    are averaged is returned, too.
+    """
+    most = max(1, _MOST_BYTES // (max(1, rows) * recorded.data.dtype.itemsize * max(1, n_groups)))
+    members = [np.flatnonzero(groups == group) for group in range(n_groups)]
+    members = [one[sample(len(one), most)] for one in members]
+    counts = np.array([len(one) for one in members], np.intp)
+    order = np.concatenate([np.zeros(0, np.intp), *members])
+    means = _Means(recorded.data, columns[order], np.cumsum(counts) - counts, recorded.unit)
+    unit = Unit(recorded.unit.name, checked=False)
+    return Columns(recorded.name, means, recorded.times, unit), counts
+
+
+@dataclass(frozen=True)
+class _Means(LazyArrayBase):
+    """Means of columns of an array in its unit; the groups begin at ``starts``, none is empty."""
+
+    array: LazyArray
+    columns: Indices
+    starts: Indices
+    unit: Unit
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return int(self.array.shape[0]), len(self.starts)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(np.float64)
+
+    def _read(self, slices: tuple[slice, ...]) -> NDArray[Any]:
+        rows = range(*slices[0].indices(self.shape[0]))
+        means = np.full((len(rows), self.shape[1]), np.nan)
+        height = max(1, BLOCK_BYTES // (8 * max(1, len(self.columns))))
+        for top in range(0, len(rows), height):
+            part = rows[top : top + height]
+            block = slice(part.start, part.stop, part.step)
+            values = read_in_unit(self.array, block, self.columns, self.unit)
+            release(self.array)
+            pixels = Pixels((len(part), self.shape[1]), "mean")
+            pixels.add(slice(None), values, np.arange(len(part)), self.starts)
+            means[top : top + height] = pixels.image().T
+        return means[:, slices[1]]
+
+
+def legend_of_groups(ax: "Axes", groups: Groups, labels: Iterable[str], **style: Any) -> None:
+    """Add a legend of groups to the right of axes; ``style`` is that of its lines or markers."""
+    from matplotlib.lines import Line2D
+
+    handles = [Line2D([], [], color=color, **style) for color in groups.colors]
+    legend = ax.legend(
+        # Labels that begin with an underscore would be left out.
+        handles,
+        [f" {label}" for label in labels],
+        title=groups.name,
+        fontsize="small",
+        title_fontsize="small",
+        loc="center left",
+        bbox_to_anchor=(1, 0.5),
+        frameon=False,
+        alignment="left",
+    )
+    for text in (*legend.get_texts(), legend.get_title()):
+        text.set_parse_math(False)
+
+
+def label_groups(
+    ax: "Axes", groups: Groups, edges: NDArray[Any], *, separator: str = "0.6"
+) -> None:
+    """Label the parts of the vertical axis between ``edges`` (group + 1,), the first at the top.
+
+    Set the limits of the axis before.
+    """
+    from matplotlib.colors import to_rgb
+
+    low, high = ax.get_ylim()
+    apart = _LABEL_PIXELS * (high - low) / size_in_pixels(ax)[0]
+    middles = _apart((edges[:-1] + edges[1:]) / 2, apart, high - apart / 2)
+    ax.set_yticks(middles, groups.labels)
+    ax.tick_params(axis="y", length=0, pad=8)
+    aside = ax.get_yaxis_transform()
+    for begin, end, color, text in zip(
+        edges[:-1], edges[1:], groups.colors, ax.get_yticklabels(), strict=True
+    ):
+        text.set_color([0.7 * part for part in to_rgb(color)])
+        text.set_parse_math(False)
+        inside = min(0.15 * (end - begin), apart / 10)
+        ax.plot([-0.012, -0.012], [begin + inside, end - inside], transform=aside, clip_on=False,
+                color=color, linewidth=3, solid_capstyle="butt")  # fmt: skip
+    for edge in edges[1:-1]:
+        ax.axhline(float(edge), color=separator, linewidth=LINE_WIDTH)
+    ax.set_ylim(high, low)
+    ax.set_ylabel(f"cells by {groups.name}", parse_math=False)
+
+
+def _apart(wanted: NDArray[Any], distance: float, highest: float) -> NDArray[Any]:
+    """Return positions near ascending ``wanted`` ones that are at least ``distance`` apart."""
+    found = np.array(wanted, np.float64)
+    for index in range(1, len(found)):
+        found[index] = max(found[index], found[index - 1] + distance)
+    found[-1:] = np.minimum(found[-1:], highest)
+    for index in range(len(found) - 2, -1, -1):
+        found[index] = min(found[index], found[index + 1] - distance)
+    return found
