@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ndx_simulation_output.errors import CellNotFoundError, SelectionError, ShapeMismatchError
-from ndx_simulation_output.recording import Categories, CellTable, CompartmentTable, Report, Unit
+from ndx_simulation_output.recording import (
+    Categories,
+    CellTable,
+    CompartmentTable,
+    Report,
+    Spikes,
+    Unit,
+)
+from ndx_simulation_output.recording import cells as cells_module
+from ndx_simulation_output.recording import traces as traces_module
 from ndx_simulation_output.recording.cells import parse_cells, take_rows
 from ndx_simulation_output.recording.times import RegularTimes
 from tests.conftest import DATA
@@ -216,7 +225,7 @@ def test_numbers_are_compared_as_in_python(
 
 
 def test_columns_are_read_in_blocks(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("ndx_simulation_output.recording.cells._BLOCK", 3)
+    monkeypatch.setattr(cells_module, "_BLOCK", 3)
     with h5py.File("cells.h5", "w", driver="core", backing_store=False) as file:
         text = h5py.string_dtype()
         file["code"] = np.arange(10) % 4
@@ -293,3 +302,165 @@ def test_a_choice_of_cells_is_parsed(text: str, cells: Any):
 def test_a_text_that_is_no_choice_is_refused(text: str):
     with pytest.raises(SelectionError, match="is not a condition such as layer=5 or x>=0"):
         parse_cells(text)
+
+
+GROUPED = CompartmentTable.from_counts(
+    "exc",
+    [7, 3, 5, 4],
+    [2, 1, 1, 1],
+    {"number": np.array([0, 1, 0, 0, 0]), "x": np.arange(5.0)},
+    {
+        "layer": np.array([4, 5, 4, np.nan]),
+        "ei": Categories(np.array([1, 1, 0, -1]), ("i", "e")),
+        "x": np.array([10.0, 20, 30, 40]),
+        "number": np.array([9, 8, 7, 6]),
+        "name": np.array(["b", "a", None, "b"], object),
+        "tau": np.zeros((4, 2)),
+    },
+)
+
+
+def grouped_report(n_times: int = 3) -> Report:
+    data = np.arange(n_times * 5.0).reshape(n_times, 5).astype("f4")
+    return Report("v", "v", data, RegularTimes(0, 1e3, n_times), GROUPED, Unit("volts", 1e-3))
+
+
+def test_traces_have_properties():
+    traces = grouped_report().select(cells=[3, 7])
+
+    properties = {name: values.tolist() for name, values in traces.properties.items()}
+    assert properties == {
+        "layer": [5, 4, 4],
+        "ei": ["e", "e", "e"],
+        "soma_x": [20, 10, 10],
+        "node_number": [8, 9, 9],
+        "name": ["a", "b", "b"],
+    }
+    assert traces.to_dataframe().columns.names == ["cell", "number", "x"]
+    frame = traces.to_dataframe(["layer", "ei"])
+    assert frame.T.groupby(level="layer").mean().T[5].tolist() == frame[3].iloc[:, 0].tolist()
+    assert [*grouped_report().select(3, properties=["x"]).properties] == ["soma_x"]
+    with pytest.raises(SelectionError, match="report 'v': population 'exc' has no property 'lay'"):
+        grouped_report().select(3, properties=["lay"])
+    with pytest.raises(SelectionError, match=r"property 'tau' .* has 2 values for a cell"):
+        grouped_report().select(3, properties=["tau"])
+
+
+def test_arrays_of_xarray_are_grouped_by_property():
+    pytest.importorskip("xarray")
+    report = grouped_report()
+    array = report.select().to_xarray()
+
+    for name in ("layer", "ei", "name", "soma_x"):
+        expected = array.groupby(name).mean()
+        means = report.mean_by(name.removeprefix("soma_")).to_xarray()
+        assert means.coords[means.dims[1]].values.tolist() == expected[name].values.tolist()
+        assert np.allclose(means.values, expected.transpose("time", name).values, rtol=1e-6)
+    assert report.mean_by("layer").to_xarray().n_compartments.values.tolist() == [3, 1]
+
+
+NUMBERS_OR_NAN = st.sampled_from([0.0, 1.0, -2.5, 3.0, np.nan])
+
+
+@given(st.data())
+def test_means_of_groups_are_those_of_all_values(data: st.DataObject):
+    shape = data.draw(st.tuples(st.integers(0, 7), st.integers(0, 6)))
+    values = np.array(
+        data.draw(
+            st.lists(NUMBERS_OR_NAN, min_size=shape[0] * shape[1], max_size=shape[0] * shape[1])
+        ),
+        data.draw(st.sampled_from(["f4", ">f8"])),
+    ).reshape(shape)
+    layer = np.array(
+        data.draw(st.lists(st.sampled_from([1, 2, np.nan]), min_size=shape[1], max_size=shape[1])),
+        float,
+    )
+    table = CompartmentTable.from_counts(
+        "exc", np.arange(shape[1])[::-1], np.ones(shape[1], int), {}, {"layer": layer}
+    )
+    start, stop, step = data.draw(
+        st.tuples(st.integers(0, 4), st.integers(0, 8), st.integers(1, 3))
+    )
+    chosen = data.draw(
+        st.none()
+        | st.lists(st.sampled_from(range(max(1, shape[1]))), unique=True, max_size=shape[1])
+    )
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        h5py.File("r.h5", "w", driver="core", backing_store=False) as file,
+    ):
+        patch.setattr(traces_module, "GROUP_BYTES", data.draw(st.sampled_from([16, 64, 1024])))
+        chunks = tuple(min(2, size) for size in shape) if min(shape) else None
+        array = file.create_dataset("data", data=values, chunks=chunks)
+        report = Report("v", "v", array, RegularTimes(0, 1.0, shape[0]), table, Unit("volts"))
+        means = report.mean_by("layer", chosen, start=start, stop=stop, step=step)
+
+    columns = np.arange(shape[1]) if chosen is None else shape[1] - 1 - np.array(chosen, int)
+    for group, count, found in zip(means.groups, means.n_cells, means.values.T, strict=True):
+        of_group = values[start:stop:step][:, columns[layer[columns] == group]].astype(float)
+        n_values = (~np.isnan(of_group)).sum(axis=1)
+        expected = np.where(n_values, np.nansum(of_group, axis=1) / np.maximum(n_values, 1), np.nan)
+        assert count == of_group.shape[1]
+        assert np.allclose(found, expected, equal_nan=True)
+    assert set(means.groups) == {*layer[columns[~np.isnan(layer[columns])]]}
+
+
+SPIKES = Spikes(
+    "exc",
+    np.array([40, 10, 40, 20], np.uint32),
+    np.array([0.1, 0.2, 0.3, 0.4]),
+    cells=NEURONS,
+)
+
+
+def test_spikes_are_chosen_by_property_and_time():
+    chosen = SPIKES.select({"layer": 5}, stop=0.3)
+
+    assert chosen.times.tolist() == [0.1]
+    assert chosen.known_cells.tolist() == [30, 40]
+    assert SPIKES.select("L5").times.tolist() == [0.1, 0.3]
+    assert SPIKES.select([20, 10, 10], start=0.2).node_ids.tolist() == [10, 20]
+    with pytest.raises(CellNotFoundError, match="cell 7 is not among the 4 cells"):
+        SPIKES.select(7)
+    assert not len(Spikes("exc", SPIKES.node_ids, SPIKES.times).select(7).times)
+    with pytest.raises(SelectionError, match="population 'exc' has no property 'layer'"):
+        Spikes("exc", SPIKES.node_ids, SPIKES.times).select({"layer": 5})
+
+
+def test_silent_cells_are_known_after_a_choice():
+    spikes = Spikes(
+        "exc",
+        SPIKES.node_ids,
+        SPIKES.times,
+        silent=np.array([30]),
+        cells=NEURONS,
+        intervals=np.array([[0.0, 0.2], [0.3, 1.0]]),
+    )
+    chosen = spikes.select("L5", start=0.15, stop=0.25)
+
+    assert chosen.silent.tolist() == [30, 40]
+    assert chosen.intervals.tolist() == [[0.15, 0.2]]
+    assert chosen.select(cells="L5").silent.tolist() == [30, 40]
+
+
+def test_rates_of_groups_count_silent_cells():
+    rates = SPIKES.rate_by("layer", stop=2.0)
+
+    assert rates.index.tolist() == [2, 4, 5]
+    assert rates["n_cells"].tolist() == [1, 1, 2]
+    assert rates["rate"].tolist() == [0.5, 0.5, 0.5]
+    assert SPIKES.rate_by("is_cut", "L5", start=0.2, stop=0.4)["n_spikes"].to_dict() == {True: 1}
+    recorded = Spikes(
+        "exc",
+        SPIKES.node_ids,
+        SPIKES.times,
+        cells=NEURONS,
+        silent=np.array([], int),
+        intervals=np.array([[0.0, 0.5]]),
+    )
+    assert recorded.rate_by("layer")["n_cells"].tolist() == [1, 1, 1]
+    assert recorded.rate_by("node_id", start=0.25)["rate"].to_dict() == {10: 0, 20: 4, 40: 4}
+    with pytest.raises(SelectionError, match="'exc' were recorded for an unknown time; pass stop"):
+        SPIKES.rate_by("layer")
+    with pytest.raises(SelectionError, match="'exc' were recorded for 0 s in this window"):
+        recorded.rate_by("layer", start=0.6)

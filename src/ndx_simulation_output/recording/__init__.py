@@ -25,7 +25,7 @@ from ndx_simulation_output.recording.output import (
     StreamedReport,
 )
 from ndx_simulation_output.recording.times import RegularTimes, Times, Timestamps
-from ndx_simulation_output.recording.traces import Traces
+from ndx_simulation_output.recording.traces import GroupMeans, Traces
 from ndx_simulation_output.recording.units import UNKNOWN, Unit, parse_unit, unit_symbol
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "ConnectionTable",
     "Electrodes",
     "ExtracellularPotential",
+    "GroupMeans",
     "LazyArray",
     "NetworkSnapshot",
     "PopulationSnapshot",

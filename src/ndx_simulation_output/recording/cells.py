@@ -134,9 +134,7 @@ class _Rows(LazyArrayBase):
         return values[(slice(None), *slices[1:])]
 
 
-def take_rows(
-    parts: Sequence[tuple[LazyArray | None, NDArray[np.intp]]], dtype: Any = None
-) -> LazyArray:
+def take_rows(parts: Sequence[tuple[LazyArray | None, NDArray[np.intp]]], dtype: Any = None) -> Any:
     """Return rows of arrays of one kind, one array after another, without reading values.
 
     Each part is an array and its rows, in any order. Row -1, and all rows of None, are missing:
@@ -264,11 +262,60 @@ class CellTable:
         rows = rows if self._order is None else self._order[rows]
         return np.where(known[rows] == ids, rows, -1)
 
+    def take(self, rows: NDArray[np.intp]) -> "CellTable":
+        """Return the table of the cells of some rows."""
+        columns = {name: take_rows([(values, rows)]) for name, values in self.columns.items()}
+        return replace(self, ids=self._ids[rows], columns=columns)
+
     def select(self, ids: LazyArray) -> "CellTable":
         """Return the table of other cells: properties of ids that it lacks are missing."""
         rows = self.find_rows(np.asarray(ids[:]))
         columns = {name: take_rows([(values, rows)]) for name, values in self.columns.items()}
         return replace(self, ids=ids, columns=columns)
+
+    def read(self, name: str, rows: NDArray[np.intp]) -> NDArray[Any]:
+        """Return a property, or ``node_id``, of the cells of some rows: text as str, None or NaN.
+
+        Raises
+        ------
+        SelectionError
+            If there is no such property, or it has several values for a cell.
+
+        """
+        values = np.asarray(take_rows([(self._column(name), rows)])[:])
+        if values.dtype.kind in "OSU":
+            return _objects([_as_text(value) for value in values.tolist()])
+        return values.astype(values.dtype.newbyteorder("="), copy=False)
+
+    def groups_of(self, name: str, rows: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[Any]]:
+        """Return the group of each of the cells of some rows, and the value of each group.
+
+        Groups are the different values of a property, in ascending order. A cell without a value is
+        in group -1.
+
+        Example
+        -------
+        >>> cells = CellTable("exc", np.arange(3), {"ei": np.array(["i", "e", None], object)})
+        >>> cells.groups_of("ei", np.arange(3))
+        (array([ 1,  0, -1]), array(['e', 'i'], dtype=object))
+
+        """
+        column = self._column(name)
+        if isinstance(column, Categories):
+            part = take_rows([(column, rows)])
+            texts, codes = [*part.names, None], part.read_codes(slice(None))
+        else:
+            values = self.read(name, rows)
+            if values.dtype.kind != "O":
+                groups, codes = np.unique(values, return_inverse=True)
+                count = len(groups) - int(np.isnan(groups[-1:]).sum())
+                return np.where(codes < count, codes, -1), groups[:count]
+            texts = [*set(values)]
+            numbers = {text: number for number, text in enumerate(texts)}
+            codes = np.fromiter(map(numbers.__getitem__, values), np.intp, len(values))
+        used = sorted({texts[code] for code in np.unique(codes)} - {None})
+        ranks = {text: rank for rank, text in enumerate(used)}
+        return np.array([ranks.get(text, -1) for text in texts], np.intp)[codes], _objects(used)
 
     def _in_node_set(self, name: str) -> NDArray[np.bool_]:
         """Return True for each cell of a node set, or of the population of this name.
@@ -317,7 +364,7 @@ class CellTable:
     def _matching(self, name: str, wanted: Any) -> NDArray[np.bool_]:
         """Return True for each cell whose property has a wanted value."""
         where = f"property {name!r} of population {self.population!r}"
-        values = self._ids if name == "node_id" else self._column(name)
+        values = self._column(name)
         conditions = _conditions(wanted, where)
         n_rows = len(self)
         blocks = (slice(begin, begin + _BLOCK) for begin in range(0, n_rows, _BLOCK))
@@ -338,7 +385,9 @@ class CellTable:
         return chosen
 
     def _column(self, name: str) -> LazyArray:
-        """Return a property with one value for each cell."""
+        """Return a property with one value for each cell, or the ids."""
+        if name == "node_id":
+            return self._ids
         if name not in self.columns:
             known = ", ".join([*self.columns, "node_id", "population"])
             msg = f"population {self.population!r} has no property {name!r}; expected one of: "
@@ -506,6 +555,11 @@ def _match_texts(texts: NDArray[Any], test: Callable[[str | None], bool]) -> NDA
     values = texts.tolist()
     found = {value: test(_as_text(value)) for value in set(values)}
     return np.fromiter(map(found.__getitem__, values), bool, len(values))
+
+
+def _objects(values: Sequence[Any]) -> NDArray[Any]:
+    """Return an array of text, which may be missing."""
+    return np.array([*values, None], object)[:-1]
 
 
 def _as_text(value: Any) -> str | None:

@@ -1,7 +1,7 @@
 """The table of recorded compartments."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, cast
 
@@ -13,7 +13,7 @@ from ndx_simulation_output.errors import (
     ShapeMismatchError,
 )
 from ndx_simulation_output.recording.arrays import LazyArray, as_array, as_arrays
-from ndx_simulation_output.recording.cells import Cells, CellTable
+from ndx_simulation_output.recording.cells import Cells, CellTable, take_rows
 from ndx_simulation_output.recording.ids import (
     as_ids,
     check_ids,
@@ -189,9 +189,23 @@ class CompartmentTable:
 
     def cells_of(self, columns: NDArray[np.intp]) -> NDArray[Any]:
         """Return the cell id of each of the compartments ``columns``; shape (compartment,)."""
-        ends = np.asarray(self.ends[:], dtype=np.int64)
-        rows = np.searchsorted(ends, columns, side="right")
-        return _in_memory(np.asarray(self.cell_ids[:])[rows])
+        return _in_memory(np.asarray(self.cell_ids[:])[self.cell_rows(columns)])
+
+    def cell_rows(self, columns: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Return the row of the cell of each of the compartments ``columns``."""
+        return np.searchsorted(np.asarray(self.ends[:], dtype=np.int64), columns, side="right")
+
+    def take(self, rows: NDArray[np.intp]) -> "CompartmentTable":
+        """Return the table of the cells of some rows, whose columns are read when needed."""
+        starts, ends = self._bounds(rows)
+        columns = _join_ranges(starts, ends)
+        return replace(
+            self,
+            cell_ids=np.asarray(self.cell_ids[:])[rows],
+            ends=np.cumsum(ends - starts),
+            columns={name: take_rows([(array, columns)]) for name, array in self.columns.items()},
+            cell_columns=self.cells.take(rows).columns,
+        )
 
     def _bounds(
         self, rows: NDArray[np.intp] | None = None

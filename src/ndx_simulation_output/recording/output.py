@@ -1,7 +1,9 @@
 """Output of a run: reports, spikes, extracellular potentials and run parameters."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import InitVar, dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import InitVar, dataclass, field, replace
+from functools import cached_property
 from numbers import Integral, Real
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -26,15 +28,23 @@ from ndx_simulation_output.recording.ids import (
     check_ids,
     check_name,
     check_unique,
+    free_name,
     some_of,
 )
 from ndx_simulation_output.recording.network import NetworkSnapshot
 from ndx_simulation_output.recording.times import RegularTimes, Times, Timestamps, as_times
-from ndx_simulation_output.recording.traces import Traces, read_in_unit, to_dask
+from ndx_simulation_output.recording.traces import (
+    GroupMeans,
+    Traces,
+    mean_of_groups,
+    read_in_unit,
+    to_dask,
+)
 from ndx_simulation_output.recording.units import UNKNOWN, Unit, as_unit
 
 if TYPE_CHECKING:
     import dask.array as da
+    import pandas as pd
     from typing_extensions import Self
 
 
@@ -207,12 +217,14 @@ class Report:
         start: float | None = None,
         stop: float | None = None,
         step: int | None = None,
+        properties: Iterable[str] | None = None,
     ) -> Traces:
         """Read the traces of the compartments selected by cell, number and label.
 
         ``cells`` are ids, a mapping of properties such as ``{"layer": [2, 3]}``, or the name of a
         node set, as in ``CellTable.rows_of``. Only the rows with ``start <= time < stop`` (s),
-        every ``step``-th of them, and the selected columns are read.
+        every ``step``-th of them, and the selected columns are read. ``properties`` are names of
+        those that the traces get, by default all with one value for a cell.
 
         Raises
         ------
@@ -228,13 +240,75 @@ class Report:
         """
         rows = self._rows(start, stop, step)
         columns = self._find(cells, numbers, labels)
+        labels_of = _labels(self.compartments, columns)
         return Traces(
             name=self.name,
             unit=self.unit.name,
             values=read_in_unit(self.data, rows, columns, self.unit),
             times=self.times.seconds(rows),
             cells=self.compartments.cells_of(columns),
-            columns=_labels(self.compartments, columns),
+            columns=labels_of,
+            properties=self._properties(columns, properties, {*_DIMENSIONS, *labels_of}),
+        )
+
+    def mean_by(
+        self,
+        by: str,
+        cells: Cells | None = None,
+        numbers: Iterable[int] | int | None = None,
+        labels: Iterable[str] | str | None = None,
+        *,
+        start: float | None = None,
+        stop: float | None = None,
+        step: int | None = None,
+    ) -> GroupMeans:
+        """Return the mean trace of the selected compartments of each group of cells.
+
+        A group has the cells with the same value of the property ``by``, or with ``node_id`` one
+        cell; cells without a value are in none. All compartments of a group have the same weight.
+        The selection is that of ``select``; it is read in blocks, so that it need not fit into
+        memory. NaN is left out.
+
+        Raises
+        ------
+        CellNotFoundError
+            If a cell id is not in the table.
+        CompartmentNotFoundError
+            If a number or label belongs to none of the cells.
+        SelectionError
+            If the cells have no such property or node set.
+        ValueError
+            If ``step`` is less than 1.
+
+        Example
+        -------
+        >>> table = CompartmentTable.from_counts(
+        ...     "exc", [7, 3, 5], [1, 1, 1], {}, {"layer": np.array([5, 4, 5])}
+        ... )
+        >>> report = Report("v", "v", np.array([[1.0, 2, 3]]), RegularTimes(0, 1e3, 1), table,
+        ...                 Unit("volts"))
+        >>> means = report.mean_by("layer")
+        >>> means.groups, means.values
+        (array([4, 5]), array([[2., 2.]]))
+
+        """
+        window = self._rows(start, stop, step)
+        columns = np.sort(self._find(cells, numbers, labels))
+        rows, owners = np.unique(self.compartments.cell_rows(columns), return_inverse=True)
+        with self._naming_errors():
+            codes, groups = self.compartments.cells.groups_of(by, rows)
+        of_columns = codes[owners]
+        is_grouped = of_columns >= 0
+        columns, of_columns = columns[is_grouped], of_columns[is_grouped]
+        return GroupMeans(
+            name=self.name,
+            unit=self.unit.name,
+            by=by,
+            values=mean_of_groups(self.data, window, columns, of_columns, self.unit),
+            times=self.times.seconds(window),
+            groups=groups,
+            n_cells=np.bincount(codes[codes >= 0], minlength=len(groups)),
+            n_compartments=np.bincount(of_columns, minlength=len(groups)),
         )
 
     def get_traces(
@@ -307,11 +381,33 @@ class Report:
         numbers: Iterable[int] | int | None,
         labels: Iterable[str] | str | None,
     ) -> NDArray[np.intp]:
-        try:
+        with self._naming_errors():
             return self.compartments.find(cells, numbers, labels)
+
+    @contextmanager
+    def _naming_errors(self) -> Iterator[None]:
+        """Name the report in the error of a selection."""
+        try:
+            yield
         except SelectionError as error:
             msg = f"report {self.name!r}: {error}"
             raise SelectionError(msg) from error
+
+    def _properties(
+        self, columns: NDArray[np.intp], names: Iterable[str] | None, used: Collection[str]
+    ) -> dict[str, NDArray[Any]]:
+        """Read properties of the cells of columns, by names that are not ``used``."""
+        cells = self.compartments.cells
+        if names is None:
+            names = [name for name, values in cells.columns.items() if len(values.shape) == 1]
+        rows, owners = np.unique(self.compartments.cell_rows(columns), return_inverse=True)
+        with self._naming_errors():
+            read = {name: cells.read(name, rows)[owners] for name in names}
+        renamed: dict[str, NDArray[Any]] = {}
+        for name, values in read.items():
+            prefix = "soma_" if name in {"x", "y", "z"} else "node_" if name in used else ""
+            renamed[free_name(prefix + name, {*used, *renamed})] = values
+        return renamed
 
     def _rows(self, start: float | None, stop: float | None, step: int | None) -> slice:
         if step is not None and step < 1:
@@ -398,6 +494,149 @@ class Spikes:
             raise ShapeMismatchError(msg)
         if self.silent is not None:
             check_unique(self.silent, f"silent cells {where}")
+
+    @cached_property
+    def known_cells(self) -> NDArray[np.int64]:
+        """Ids of the cells that spike and of silent ones, in ascending order.
+
+        Silent are the cells of ``silent`` or, if it is None, all others of ``cells``.
+        """
+        silent: Any = self.silent
+        if silent is None:
+            silent = () if self.cells is None else self.cells.ids[:]
+        return np.union1d(self.node_ids.astype(np.int64), np.asarray(silent, np.int64))
+
+    def find(self, cells: Cells | None) -> NDArray[np.int64]:
+        """Return the ids of ``cells`` in ascending order, by default of all known cells.
+
+        ``cells`` are ids, a mapping of properties such as ``{"layer": [2, 3]}``, or the name of a
+        node set, as in ``CellTable.rows_of``.
+
+        Raises
+        ------
+        CellNotFoundError
+            If there is no such cell. Any id is possible if silent cells are not known.
+        SelectionError
+            If there is no such property or node set.
+
+        """
+        if cells is None:
+            return self.known_cells
+        are_all_known = self.silent is not None or self.cells is not None
+        if not are_all_known and not isinstance(cells, str | Mapping):
+            return np.unique(as_ids(cells).astype(np.int64))
+        known = self.known_cells
+        return np.unique(known[self._table(known).rows_of(cells)])
+
+    def select(
+        self,
+        cells: Cells | None = None,
+        *,
+        start: float | None = None,
+        stop: float | None = None,
+    ) -> "Spikes":
+        """Return the spikes of ``cells``, as in ``find``, with ``start <= time < stop`` (s).
+
+        Spikes keep their order. Cells whose spikes are not in the window are ``silent``, if silent
+        cells are known.
+
+        Raises
+        ------
+        CellNotFoundError
+            If there is no such cell. Any id is possible if silent cells are not known.
+        SelectionError
+            If there is no such property or node set.
+
+        Example
+        -------
+        >>> spikes = Spikes("exc", np.array([3, 7, 3]), np.array([0.1, 0.2, 0.3]))
+        >>> spikes.select(3, start=0.2).times
+        array([0.3])
+
+        """
+        ids = self.find(cells)
+        chosen = self._is_in_window(start, stop) & np.isin(self.node_ids.astype(np.int64), ids)
+        node_ids = self.node_ids[chosen]
+        table = self.cells
+        return replace(
+            self,
+            node_ids=node_ids,
+            times=self.times[chosen],
+            columns={name: values[:][chosen] for name, values in self.columns.items()},
+            silent=None if self.silent is None else np.setdiff1d(ids, node_ids.astype(np.int64)),
+            intervals=self._intervals_in(start, stop),
+            cells=table if table is None or cells is None else table.select(ids),
+            checked=False,
+        )
+
+    def rate_by(
+        self,
+        by: str,
+        cells: Cells | None = None,
+        *,
+        start: float | None = None,
+        stop: float | None = None,
+    ) -> "pd.DataFrame":
+        """Return the mean firing rate of each group of cells with ``start <= time < stop`` (s).
+
+        A group has the cells with the same value of the property ``by``, or with ``node_id`` one
+        cell; cells without a value are in none. The frame is indexed by these values, and has the
+        columns ``rate`` (Hz), ``n_cells``, which includes silent cells if they are known, and
+        ``n_spikes``. If ``intervals`` are not known, pass ``stop``; ``start`` is 0.
+
+        Raises
+        ------
+        CellNotFoundError
+            If there is no such cell. Any id is possible if silent cells are not known.
+        SelectionError
+            If there is no such property or node set, or the cells were not recorded in the window.
+
+        Example
+        -------
+        >>> cells = CellTable("exc", np.array([3, 7, 9]), {"ei": ["e", "i", "e"]})
+        >>> spikes = Spikes("exc", np.array([3, 7, 3]), np.array([0.1, 0.2, 0.3]), cells=cells)
+        >>> spikes.rate_by("ei", stop=0.5)["rate"].to_dict()
+        {'e': 2.0, 'i': 2.0}
+
+        """
+        import pandas as pd
+
+        intervals = self._intervals_in(start, stop)
+        if intervals is None:
+            intervals = np.array([[start or 0.0, np.nan if stop is None else stop]])
+        seconds = float(np.diff(intervals).sum())
+        if not seconds > 0:
+            found = "an unknown time; pass stop" if np.isnan(seconds) else "0 s in this window"
+            msg = f"the cells of population {self.population!r} were recorded for {found}"
+            raise SelectionError(msg)
+        ids = self.find(cells)
+        codes, groups = self._table(ids).groups_of(by, np.arange(len(ids)))
+        spiking = self.node_ids[self._is_in_window(start, stop)].astype(np.int64)
+        spiking = spiking[np.isin(spiking, ids)]
+        of_spikes = codes[np.searchsorted(ids, spiking)]
+        n_cells, n_spikes = (
+            np.bincount(some[some >= 0], minlength=len(groups)) for some in (codes, of_spikes)
+        )
+        return pd.DataFrame(
+            {"rate": n_spikes / (n_cells * seconds), "n_cells": n_cells, "n_spikes": n_spikes},
+            index=pd.Index(groups, name=by),
+        )
+
+    def _table(self, ids: NDArray[np.int64]) -> CellTable:
+        """Return some cells with their properties."""
+        table = CellTable(self.population, ids[:0]) if self.cells is None else self.cells
+        return table.select(ids)
+
+    def _is_in_window(self, start: float | None, stop: float | None) -> NDArray[np.bool_]:
+        first, last = -np.inf if start is None else start, np.inf if stop is None else stop
+        return (self.times >= first) & (self.times < last)
+
+    def _intervals_in(self, start: float | None, stop: float | None) -> NDArray[np.float64] | None:
+        """Return the parts of the recorded intervals in a window; None if they are not known."""
+        if self.intervals is None or (start is None and stop is None):
+            return self.intervals
+        parts = np.clip(self.intervals, start, stop)
+        return parts[parts[:, 0] < parts[:, 1]]
 
     def _repr_html_(self) -> str:
         """Return a summary for a notebook."""
@@ -583,11 +822,13 @@ def _span(times: Times) -> float:
     return float(times.values[-1] - times.values[0]) if is_known else 0.0
 
 
+_DIMENSIONS = {"cell", "time", "compartment"}
+
+
 def _labels(table: CompartmentTable, columns: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
     """Read the columns with one value for each compartment."""
-    dimensions = {"cell", "time", "compartment"}
     return {
-        f"compartment_{name}" if name in dimensions else name: table.values(name, columns)
+        f"compartment_{name}" if name in _DIMENSIONS else name: table.values(name, columns)
         for name, array in table.columns.items()
         if len(array.shape) == 1
     }

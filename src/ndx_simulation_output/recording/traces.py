@@ -1,6 +1,7 @@
 """Selections of a report: traces in memory, and as dask arrays."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -16,6 +17,7 @@ from ndx_simulation_output.recording.arrays import (
     detached,
     plan_blocks,
     read_columns,
+    release,
 )
 from ndx_simulation_output.recording.units import Unit
 
@@ -30,8 +32,11 @@ class Traces:
     """Values of some compartments, with the time of each row and the cell of each column.
 
     ``values`` has shape (time, compartment) and is in the unit ``unit``; ``times`` (s) has shape
-    (time,); ``cells`` and each of ``columns`` have shape (compartment,). A column named ``cell``,
-    ``time`` or ``compartment`` has the prefix ``compartment_`` here.
+    (time,); ``cells``, each of ``columns`` and each of ``properties``, those of the cell, have the
+    shape (compartment,). A column named ``cell``, ``time`` or ``compartment`` has the prefix
+    ``compartment_`` here. Properties ``x``, ``y`` and ``z`` have the prefix ``soma_``, and others
+    with the name of a column or dimension the prefix ``node_``. A missing property is NaN, or None
+    for text.
     """
 
     name: str
@@ -40,17 +45,24 @@ class Traces:
     times: NDArray[np.float64]
     cells: NDArray[Any]
     columns: dict[str, NDArray[Any]]
+    properties: dict[str, NDArray[Any]] = field(default_factory=dict)
 
-    def to_dataframe(self) -> "pd.DataFrame":
-        """Return a frame indexed by time (s) with a column level for the cell and each column."""
+    def to_dataframe(self, properties: Iterable[str] = ()) -> "pd.DataFrame":
+        """Return a frame indexed by time (s) with a column level for the cell and each column.
+
+        Each of ``properties`` is a further level.
+        """
         import pandas as pd
 
         levels = {"cell": self.cells, **self.columns}
+        levels |= {name: self.properties[name] for name in properties}
         columns = pd.MultiIndex.from_arrays(list(levels.values()), names=list(levels))
         return pd.DataFrame(self.values, index=pd.Index(self.times, name="time"), columns=columns)
 
     def to_xarray(self) -> "xr.DataArray":
-        """Return an array (time, compartment) with coordinates time (s), cell and each column.
+        """Return an array (time, compartment) with coordinates time (s) and those of compartments.
+
+        These are the cell, each column and each property, by which ``groupby`` works.
 
         Raises
         ------
@@ -63,7 +75,8 @@ class Traces:
             "time": ("time", self.times, {"units": "s"}),
             "cell": ("compartment", self.cells),
         }
-        coordinates |= {name: ("compartment", values) for name, values in self.columns.items()}
+        for name, values in {**self.columns, **self.properties}.items():
+            coordinates[name] = ("compartment", values)
         return xr.DataArray(
             self.values,
             dims=("time", "compartment"),
@@ -71,6 +84,108 @@ class Traces:
             name=self.name,
             attrs={"units": self.unit},
         )
+
+
+@dataclass(frozen=True)
+class GroupMeans:
+    """Mean traces of groups of compartments: ``values`` (time, group) in the unit ``unit``.
+
+    ``groups`` (group,) are the values of the property ``by``, ``times`` (time,) is in seconds.
+    ``n_cells`` and ``n_compartments`` (group,) are the numbers of cells and compartments.
+    """
+
+    name: str
+    unit: str
+    by: str
+    values: NDArray[np.float64]
+    times: NDArray[np.float64]
+    groups: NDArray[Any]
+    n_cells: NDArray[np.intp]
+    n_compartments: NDArray[np.intp]
+
+    def to_dataframe(self) -> "pd.DataFrame":
+        """Return a frame indexed by time (s) with a column for each group."""
+        import pandas as pd
+
+        columns = pd.Index(self.groups, name=self.by)
+        return pd.DataFrame(self.values, index=pd.Index(self.times, name="time"), columns=columns)
+
+    def to_xarray(self) -> "xr.DataArray":
+        """Return an array with dimensions time (s) and ``by``.
+
+        Raises
+        ------
+        MissingDependencyError
+            If xarray is not installed.
+
+        """
+        xr = import_optional("xarray", "to_xarray", "xarray")
+        coordinates = {
+            "time": ("time", self.times, {"units": "s"}),
+            self.by: (self.by, self.groups),
+            "n_cells": (self.by, self.n_cells),
+            "n_compartments": (self.by, self.n_compartments),
+        }
+        dims, units = ("time", self.by), {"units": self.unit}
+        return xr.DataArray(self.values, coordinates, dims, self.name, units)
+
+
+def mean_of_groups(
+    data: LazyArray, rows: slice, columns: NDArray[np.intp], codes: NDArray[np.intp], unit: Unit
+) -> NDArray[np.float64]:
+    """Return the mean in ``unit`` of the columns of each group, read in blocks; (time, group).
+
+    ``codes`` (column,) are the groups of the ascending ``columns``, each of which occurs. NaN is
+    left out, as in pandas and xarray.
+
+    Example
+    -------
+    >>> mean_of_groups(np.eye(3), slice(0, 2), np.arange(3), np.array([0, 1, 0]), Unit("volts"))
+    array([[0.5, 0. ],
+           [0. , 1. ]])
+
+    """
+    n_groups = int(codes.max(initial=-1)) + 1
+    wanted = range(*rows.indices(data.shape[0]))
+    sums, counts = np.zeros((2, len(wanted), n_groups))
+    height, width = chunks_of(data)
+    is_all = np.array_equal(columns, np.arange(data.shape[1]))
+    chunks = (max(1, height // wanted.step), width if is_all else 1)
+    # The first block is shorter, so that all begin with a chunk.
+    lead = wanted.start // wanted.step % chunks[0]
+    for block_rows, block in plan_blocks(
+        (lead + len(wanted), len(columns)), 8, chunks, GROUP_BYTES
+    ):
+        into = slice(max(0, block_rows.start - lead), block_rows.stop - lead)
+        some = wanted[into]
+        whole = is_all and block == slice(0, len(columns))
+        part = slice(some.start, some.stop, some.step)
+        values = read_in_unit(data, part, None if whole else columns[block], unit)
+        release(data)
+        order = np.argsort(codes[block], kind="stable")
+        present, starts = np.unique(codes[block][order], return_index=True)
+        with np.errstate(invalid="ignore"):
+            _add_groups(sums, counts, (into, present), values[:, order], starts)
+    with np.errstate(invalid="ignore"):
+        return np.divide(sums, counts, out=sums)
+
+
+def _add_groups(
+    sums: NDArray[np.float64],
+    counts: NDArray[np.float64],
+    target: tuple[slice, NDArray[np.intp]],
+    values: NDArray[Any],
+    starts: NDArray[np.intp],
+) -> None:
+    """Add the columns of ``values`` that begin at ``starts`` to a group each, without NaN."""
+    added = np.add.reduceat(values, starts, axis=1, dtype=np.float64)
+    number: Any = np.diff(starts, append=values.shape[1])
+    if np.isnan(added).any():
+        is_nan = np.isnan(values)
+        number = number - np.add.reduceat(is_nan, starts, axis=1, dtype=np.intp)
+        added = np.add.reduceat(np.where(is_nan, 0, values), starts, axis=1, dtype=np.float64)
+    sums[target] += added
+    counts[target] += number
 
 
 def dtype_in_unit(dtype: np.dtype[Any], unit: Unit) -> np.dtype[Any]:
@@ -101,6 +216,9 @@ def _put_in_unit(target: NDArray[Any], values: Any, unit: Unit) -> None:
     if unit.offset:
         target += target.dtype.type(unit.offset)
 
+
+GROUP_BYTES = 2**24
+"""Size of the blocks that means of groups are computed of, as float64."""
 
 BLOCK_BYTES = 2**26
 """Largest size of a block of dask: the time to locate it is negligible, and it fits into memory."""

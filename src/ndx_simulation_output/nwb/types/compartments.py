@@ -21,7 +21,7 @@ from ndx_simulation_output.nwb.series import (
     uneven_schema_columns,
 )
 from ndx_simulation_output.nwb.types.namespace import NAMESPACE, constructor, generated_class
-from ndx_simulation_output.recording import Traces
+from ndx_simulation_output.recording import GroupMeans, Traces
 from ndx_simulation_output.recording.cells import Cells
 from ndx_simulation_output.recording.display import html_summary
 from ndx_simulation_output.recording.ids import check_ids, repeated_values
@@ -376,6 +376,7 @@ class CompartmentSeries(_GeneratedSeries):  # type: ignore[misc]
         start: float | None = None,
         stop: float | None = None,
         step: int | None = None,
+        properties: Iterable[str] | None = None,
     ) -> Traces:
         """Read the traces of the compartments of these cells, with these numbers and labels.
 
@@ -383,6 +384,7 @@ class CompartmentSeries(_GeneratedSeries):  # type: ignore[misc]
         the name of a node set of the circuit. Properties are columns of the table with one value
         for each cell. A list is any of its values, a tuple a range, both ends included; all
         properties of a mapping must match. Cells chosen by property are in the order of the table.
+        The traces get ``properties``, names of such columns; by default all.
 
         Only the rows with ``start <= time < stop`` (s), every ``step``-th of them, and the columns
         of these compartments are read from the file.
@@ -399,7 +401,9 @@ class CompartmentSeries(_GeneratedSeries):  # type: ignore[misc]
             If the series has no table, or one that does not fit its data.
 
         """
-        return read_series(self).select(cells, numbers, labels, start=start, stop=stop, step=step)
+        return read_series(self).select(
+            cells, numbers, labels, start=start, stop=stop, step=step, properties=properties
+        )
 
     def get_traces(
         self,
@@ -425,10 +429,17 @@ class CompartmentSeries(_GeneratedSeries):  # type: ignore[misc]
         start: float | None = None,
         stop: float | None = None,
         step: int | None = None,
+        properties: Iterable[str] = (),
     ) -> "pd.DataFrame":
-        """Return a DataFrame: time (s) × compartments; see ``select``."""
-        traces = self.select(cells, numbers, labels, start=start, stop=stop, step=step)
-        return traces.to_dataframe()
+        """Return a DataFrame: time (s) × compartments; see ``select``.
+
+        Its columns have a level for the cell, each column of the table with a value for each
+        compartment, and each of ``properties``, columns with a value for each cell.
+        """
+        traces = self.select(
+            cells, numbers, labels, start=start, stop=stop, step=step, properties=properties
+        )
+        return traces.to_dataframe(traces.properties)
 
     def to_xarray(
         self,
@@ -439,10 +450,39 @@ class CompartmentSeries(_GeneratedSeries):  # type: ignore[misc]
         start: float | None = None,
         stop: float | None = None,
         step: int | None = None,
+        properties: Iterable[str] | None = None,
     ) -> "xr.DataArray":
         """Return a DataArray (time, compartment) with coordinates; see ``select``."""
-        traces = self.select(cells, numbers, labels, start=start, stop=stop, step=step)
+        traces = self.select(
+            cells, numbers, labels, start=start, stop=stop, step=step, properties=properties
+        )
         return traces.to_xarray()
+
+    def mean_by(
+        self,
+        by: str,
+        cells: Cells | None = None,
+        numbers: int | Iterable[int] | None = None,
+        labels: str | Iterable[str] | None = None,
+        *,
+        start: float | None = None,
+        stop: float | None = None,
+        step: int | None = None,
+    ) -> GroupMeans:
+        """Return the mean trace of the selected compartments of each group of cells.
+
+        A group has the cells with the same value of ``by``, a column with a value for each cell.
+        The selection is that of ``select``; it is read in blocks, so that it need not fit into
+        memory.
+
+        Example
+        -------
+        >>> series.mean_by("layer", numbers=0).to_dataframe()  # doctest: +SKIP
+
+        """
+        return read_series(self).mean_by(
+            by, cells, numbers, labels, start=start, stop=stop, step=step
+        )
 
     def to_dask(
         self,
