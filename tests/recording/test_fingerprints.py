@@ -9,6 +9,9 @@ import pytest
 from ndx_simulation_output.recording import (
     ArrayGroup,
     ArrayWithAxes,
+    Categories,
+    CellTable,
+    Circuit,
     CompartmentTable,
     NetworkSnapshot,
     PopulationSnapshot,
@@ -27,10 +30,12 @@ TABLE = CompartmentTable.from_cells("exc", [3, 5, 9])
 REPORT = Report("v", "v", np.zeros((5, 3)), RegularTimes(0.0, 1e3, 5), TABLE, Unit("volts"))
 SPIKES = Spikes("exc", np.array([3, 5]), np.array([0.1, 0.2]))
 STATE = NetworkSnapshot("s", (PopulationSnapshot("exc", (2,), (Quantity("v", np.ones(2)),)),))
+CELLS = CellTable("exc", np.arange(2), {"ei": Categories(np.arange(2), ("e", "i"))})
 OUTPUT = SimulationOutput(
     (REPORT,),
     (SPIKES,),
     networks=(STATE,),
+    circuit=Circuit((CELLS,)),
     run=Run("NEURON", seed=3),
     session={"Subject": {"sex": "U"}},
 )
@@ -40,6 +45,11 @@ CHANGES: dict[str, dict[str, Any]] = {
     "reports['v'].times.start": {"reports": (replace(REPORT, times=RegularTimes(1.0, 1e3, 5)),)},
     "spikes['exc'].times": {"spikes": (replace(SPIKES, times=np.array([0.1, 0.3])),)},
     "networks['s'].populations": {"networks": (NetworkSnapshot("s"),)},
+    "circuit.populations['exc'].columns['ei']": {
+        "circuit": Circuit(
+            (CellTable("exc", np.arange(2), {"ei": Categories(np.array([1, 1]), ("e", "i"))}),)
+        )
+    },
     "run.seed": {"run": Run("NEURON", seed=4)},
     "session['Subject']['sex']": {"session": {"Subject": {"sex": "F"}}},
 }

@@ -19,6 +19,9 @@ from ndx_simulation_output.info import facts_of
 from ndx_simulation_output.recording import (
     ArrayAxis,
     ArrayGroup,
+    Categories,
+    CellTable,
+    Circuit,
     CompartmentTable,
     ExtracellularPotential,
     RegularTimes,
@@ -318,3 +321,38 @@ def test_merged_files_are_described_with_the_storage_of_all(tmp_path):
     with open_output(paths[0]) as output:
         (alone,) = facts_of(output)["reports"]
     assert found["storage"] == {**alone["storage"], "bytes": 2 * alone["storage"]["bytes"]}
+
+
+def test_circuits_of_several_files_are_one():
+    cells = CellTable("exc", np.arange(3), {"layer": np.array([2, 3, 4])})
+    ranks = [
+        Circuit((cells,), node_sets={"deep": {"layer": 4}}),
+        Circuit((replace(cells, columns={"layer": np.array([2, 3, 4])}),)),
+        Circuit((CellTable("inh", np.arange(2)),), node_sets={"all": {"population": "inh"}}),
+    ]
+    named = [(f"rank{number}", SimulationOutput(circuit=one)) for number, one in enumerate(ranks)]
+
+    circuit = merge_outputs(named).circuit
+    assert [one.population for one in circuit.populations] == ["exc", "inh"]
+    assert list(circuit.node_sets) == ["deep", "all"]
+
+    other = replace(cells, columns={"layer": np.array([2, 3, 5])})
+    named.append(("rank3", SimulationOutput(circuit=Circuit((other,)))))
+    with pytest.raises(NameClashError, match="rank0 and rank3 have other values of 'layer' of pop"):
+        merge_outputs(named)
+
+
+def test_properties_of_the_cells_of_ranks_are_joined():
+    kinds = Categories(np.array([1, 0]), ("PV", "SST"))
+    first = CellTable("exc", np.array([4, 2]), {"mtype": kinds})
+    second = CellTable("exc", np.array([2, 7]), {"mtype": kinds, "layer": np.array([5, 6])})
+    spikes = [
+        Spikes("exc", np.array([cell]), np.array([0.1]), cells=table)
+        for cell, table in ((4, first), (7, second))
+    ]
+    outputs = [(str(cell), SimulationOutput(spikes=(one,))) for cell, one in enumerate(spikes)]
+
+    cells = merge_outputs(outputs).spikes[0].cells
+    assert cells.ids.tolist() == [4, 2, 7]
+    assert cells.columns["mtype"][:].tolist() == ["SST", "PV", "PV"]
+    assert np.array_equal(cells.columns["layer"][:], [np.nan, np.nan, 6], equal_nan=True)

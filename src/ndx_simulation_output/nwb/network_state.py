@@ -49,14 +49,14 @@ class DeferredColumns:
         self._wrapped: list[tuple[H5DataIO, LazyArray, ColumnLayout]] = []
 
     def wrap(self, values: LazyArray) -> Any:
-        """Return an empty dataset for a column, shape (row,), or its values if they are few."""
+        """Return an empty dataset for a column, shape (row, …), or its values if they are few."""
         if size_in_bytes(values) < _SMALL_BYTES:
             return load_column(values)
         layout = plan_column(values)
         wrapped = H5DataIO(
             shape=tuple(values.shape),
             dtype=values.dtype,
-            chunks=(layout.chunk,),
+            chunks=(layout.chunk, *values.shape[1:]),
             compression="gzip",
             compression_opts=GZIP_LEVEL,
             shuffle=layout.is_shuffled,

@@ -82,6 +82,7 @@ def write_store(
         storage=storage,
         workers=workers,
         wrap=_empty_array,
+        wrap_column=_LabeledArrays(storage.compression, None).wrap,
         wrap_labeled_array=_LabeledArrays(storage.compression, done).wrap,
     )
     versions = file_versions(output)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ndx_simulation_output.recording.arrays import LazyArray, read_block
+from ndx_simulation_output.recording.cells import Categories
 from ndx_simulation_output.recording.output import SimulationOutput
 
 _SAMPLED_BYTES = 2**23
@@ -35,7 +36,9 @@ def fingerprint(output: SimulationOutput) -> dict[str, Any]:
 
 
 def _described(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    if is_dataclass(value) and not hasattr(value, "dtype"):
+    if isinstance(value, Categories):
+        yield name, (_checksum(value.codes), value.names, value.missing)
+    elif is_dataclass(value) and not hasattr(value, "dtype"):
         for field in fields(value):
             if field.name not in _NOT_COMPARED:
                 path = f"{name}.{field.name}" if name else field.name

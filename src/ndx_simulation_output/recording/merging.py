@@ -5,7 +5,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from itertools import combinations, pairwise, product
 from typing import Any, TypeVar
 
@@ -19,6 +19,8 @@ from ndx_simulation_output.errors import (
     SourceError,
 )
 from ndx_simulation_output.recording.array_groups import ArrayGroup
+from ndx_simulation_output.recording.cells import CellTable, take_rows
+from ndx_simulation_output.recording.circuit import Circuit
 from ndx_simulation_output.recording.compartments import CompartmentTable
 from ndx_simulation_output.recording.continuing import (
     Span,
@@ -41,6 +43,7 @@ from ndx_simulation_output.recording.output import (
 from ndx_simulation_output.recording.times import RegularTimes
 from ndx_simulation_output.recording.views import Joined
 
+_BLOCK_ROWS = 2**18
 _LONGEST = 80  # characters of a value in a message
 
 _Item = TypeVar("_Item")
@@ -78,6 +81,9 @@ def merge_outputs(named: Sequence[tuple[str, SimulationOutput]]) -> SimulationOu
         potentials=tuple(_join_potentials(parts, notes) for parts in potentials),
         arrays=tuple(map(_only_one, arrays)),
         networks=tuple(map(_only_one, networks)),
+        circuit=_join_circuits(
+            [(name, one.circuit) for name, one in named if one.circuit is not None]
+        ),
         run=Run(**run),
         session={
             section: _first_values(
@@ -152,16 +158,22 @@ def join_tables(tables: Sequence[CompartmentTable]) -> CompartmentTable:
         if _kind(table) != _kind(first):
             msg = f"a table to be joined has {_kind(table)}; expected {_kind(first)}, as the first"
             raise ShapeMismatchError(msg)
-    return CompartmentTable.from_counts(
+    joined = CompartmentTable.from_counts(
         first.population,
         _concatenated(table.cell_ids for table in filled),
         np.concatenate([table.counts() for table in filled]),
         {name: _concatenated(table.columns[name] for table in filled) for name in first.columns},
         {
-            name: _concatenated(table.cell_columns[name] for table in filled)
+            name: take_rows([(table.cell_columns[name], np.arange(len(table))) for table in filled])
             for name in first.cell_columns
         },
     )
+    return replace(joined, node_sets=_first_of(table.node_sets for table in filled))
+
+
+def _first_of(found: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return the first mapping that is not empty."""
+    return next((one for one in found if one), {})
 
 
 def _kind(table: CompartmentTable) -> str:
@@ -450,8 +462,114 @@ def _join_spikes(
         # A cell may be silent in one part of a run only.
         silent=np.setdiff1d(np.concatenate(silent), ids) if silent else None,
         intervals=intervals,
+        cells=_join_cells_of(spikes),
         checked=False,
     )
+
+
+def _join_cells_of(spikes: Sequence[Spikes]) -> CellTable | None:
+    """Return the table of all cells; those of a later table are added if no other one has them."""
+    tables = [some.cells for some in spikes if some.cells is not None]
+    if not tables:
+        return None
+    joined = tables[0]
+    for table in tables[1:]:
+        ids, others = (np.asarray(one.ids[:]) for one in (joined, table))
+        rows = np.arange(len(joined)), np.flatnonzero(joined.find_rows(others) < 0)
+        if not len(rows[1]):
+            continue
+        columns = {
+            name: take_rows(
+                [
+                    (one.columns.get(name), own)
+                    for one, own in zip((joined, table), rows, strict=True)
+                ]
+            )
+            for name in dict.fromkeys([*joined.columns, *table.columns])
+        }
+        joined = replace(joined, ids=np.append(ids, others[rows[1]]), columns=columns)
+    return replace(joined, node_sets=_first_of(table.node_sets for table in tables))
+
+
+def _join_circuits(parts: _Parts[Circuit]) -> Circuit | None:
+    """Return the populations, connections and node sets of all circuits.
+
+    Those of one name must be equal.
+    """
+    if not parts:
+        return None
+    populations = _same_of(parts, "population", lambda one: one.populations, "population")
+    connections = _same_of(parts, "connections", lambda one: one.connections, "name")
+    summary = _same_of(parts, "population", lambda one: one.summary, "name")
+    node_sets: dict[str, tuple[str, Any]] = {}
+    for file, circuit in parts:
+        for name, found in circuit.node_sets.items():
+            first, known = node_sets.setdefault(name, (file, found))
+            if found != known:
+                msg = f"node set {name!r} is {found} in {file}; expected {known}, as in {first}"
+                raise NameClashError(msg)
+    circuits = [circuit for _, circuit in parts]
+    values = _first_values(
+        [(file, {"the circuit configuration": one.configuration}) for file, one in parts]
+    )
+    return Circuit(
+        populations,
+        connections,
+        {name: found for name, (_, found) in node_sets.items()},
+        summary,
+        values.get("the circuit configuration"),
+        circuits[0].provenance,
+    )
+
+
+def _same_of(
+    parts: _Parts[Circuit], what: str, items: Callable[[Circuit], Iterable[_Item]], key: str
+) -> tuple[_Item, ...]:
+    """Return the parts of all circuits; raise a NameClashError if two of one name differ."""
+    found: dict[str, tuple[str, _Item]] = {}
+    for file, circuit in parts:
+        for item in items(circuit):
+            first, known = found.setdefault(getattr(item, key), (file, item))
+            if known is not item and (where := _difference(known, item)):
+                msg = (
+                    f"the circuits of {first} and {file} have other {where} of {what} "
+                    f"{getattr(item, key)!r}; expected the same"
+                )
+                raise NameClashError(msg)
+    return tuple(item for _, item in found.values())
+
+
+def _difference(first: Any, second: Any) -> str:
+    """Return the first field in which two parts of circuits differ, or an empty text."""
+    for field in fields(first):
+        one, other = getattr(first, field.name), getattr(second, field.name)
+        if field.name == "provenance":
+            continue
+        if field.name == "columns":
+            if set(one) != set(other):
+                return "columns"
+            wrong = [name for name in one if not _equal_arrays(one[name], other[name])]
+            if wrong:
+                return f"values of {wrong[0]!r}"
+        elif hasattr(one, "dtype"):
+            if not _equal_arrays(one, other):
+                return field.name
+        elif one != other:
+            return field.name
+    return ""
+
+
+def _equal_arrays(first: Any, second: Any) -> bool:
+    """Return True if lazy arrays have equal values; they are read in blocks."""
+    if tuple(first.shape) != tuple(second.shape):
+        return False
+    for start in range(0, first.shape[0], _BLOCK_ROWS):
+        rows = slice(start, start + _BLOCK_ROWS)
+        one, other = np.asarray(first[rows]), np.asarray(second[rows])
+        is_number = one.dtype.kind == other.dtype.kind == "f"
+        if not np.array_equal(one, other, equal_nan=is_number):
+            return False
+    return True
 
 
 def _not_finite(joined: Sequence[Spikes]) -> dict[str, Any]:

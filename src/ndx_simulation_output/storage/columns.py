@@ -1,4 +1,4 @@
-"""Write columns of tables, shape (row,), into deflated chunks that threads compress.
+"""Write columns of tables, shape (row, …), into deflated chunks that threads compress.
 
 Whether values are shuffled is decided by compressing a sample of each column. Weights are smaller
 with shuffle, which separates their noisy low bytes. Columns with few distinct values, such as
@@ -7,6 +7,7 @@ delays, are smaller without it, as whole values repeat.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import h5py
@@ -24,7 +25,7 @@ _SAMPLE_BYTES = 2**16
 
 @dataclass(frozen=True)
 class ColumnLayout:
-    """The plan for one column: values per chunk, and whether they are shuffled."""
+    """The plan for one column: rows per chunk, and whether values are shuffled."""
 
     chunk: int
     is_shuffled: bool
@@ -32,7 +33,7 @@ class ColumnLayout:
 
 @dataclass(frozen=True)
 class Column:
-    """The values ``source``, shape (row,), to be written into ``dataset``."""
+    """The values ``source``, shape (row, …), to be written into ``dataset``."""
 
     dataset: h5py.Dataset
     source: LazyArray
@@ -40,7 +41,7 @@ class Column:
 
 
 def plan_column(source: LazyArray) -> ColumnLayout:
-    """Return the layout of a column, shape (row,), after compressing a sample from its middle.
+    """Return the layout of a column, shape (row, …), after compressing a sample from its middle.
 
     Example
     -------
@@ -51,9 +52,10 @@ def plan_column(source: LazyArray) -> ColumnLayout:
     ColumnLayout(chunk=10000, is_shuffled=False)
 
     """
-    length, itemsize = source.shape[0], source.dtype.itemsize
-    chunk = max(1, min(length, _CHUNK_BYTES // itemsize))
-    size = min(length, _SAMPLE_BYTES // itemsize)
+    length = source.shape[0]
+    row_bytes = max(1, source.dtype.itemsize * prod(source.shape[1:]))
+    chunk = max(1, min(length, _CHUNK_BYTES // row_bytes))
+    size = min(length, max(1, _SAMPLE_BYTES // row_bytes))
     first = (length - size) // 2
     sample = np.asarray(source[first : first + size])
     sizes = [len(_deflated(sample, is_shuffled=shuffled)) for shuffled in (True, False)]
@@ -80,7 +82,7 @@ def write_columns(
     )
     for dataset, start, stored, n_bytes in in_order(_encoded, chunks, workers):
         with hdf5_lock:
-            dataset.id.write_direct_chunk((start,), stored)
+            dataset.id.write_direct_chunk((start, *[0] * (dataset.ndim - 1)), stored)
         if progress is not None:
             progress(n_bytes)
 
@@ -91,7 +93,7 @@ def _encoded(chunk: tuple[Column, int]) -> tuple[h5py.Dataset, int, bytes, int]:
     length = column.layout.chunk
     values = np.asarray(column.source[start : min(start + length, column.source.shape[0])])
     # HDF5 stores whole chunks; the values beyond the end are never read.
-    whole = np.zeros(length, column.dataset.dtype)
+    whole = np.zeros((length, *values.shape[1:]), column.dataset.dtype)
     whole[: len(values)] = values
     stored = _deflated(whole, is_shuffled=column.layout.is_shuffled)
     return column.dataset, start, stored, values.nbytes
