@@ -264,7 +264,7 @@ def convert(
 
     """
     from ndx_simulation_output.nwb import writer
-    from ndx_simulation_output.nwb.mapping import name_notes
+    from ndx_simulation_output.nwb.mapping import mapping_notes
     from ndx_simulation_output.nwb.metadata import read_metadata
 
     with together(comm) as team, _warnings_of(team):
@@ -291,7 +291,7 @@ def convert(
                 progress=progress,
                 team=team,
             )
-        return Converted(target, (*output.notes, *name_notes(output)))
+        return Converted(target, (*output.notes, *mapping_notes(output)))
 
 
 def _open_source(

@@ -1,6 +1,7 @@
 """Run a small model of a simulator that writes SONATA: python running.py SIMULATOR DIRECTORY.
 
 Files are written to ``output`` of the directory, and for BlueCelluLab the positions of its reports.
+``places`` runs BioNet with cells of each file in ``morphologies``, and writes where bmtk has them.
 """
 
 import json
@@ -116,6 +117,70 @@ def bionet() -> None:
     bionet.BioSimulator.from_config(found, network=network).run()
 
 
+def places() -> None:
+    """Record all segments of cells with axon and without, turned in several ways."""
+    from bmtk.builder.networks import NetworkBuilder
+    from bmtk.simulator import bionet
+
+    passive = {"ra": 100.0, "e_pas": -70.0}
+    passive["cm"] = [{"section": name, "cm": 1.0} for name in ("soma", "axon", "dend", "apic")]
+    Path("models").mkdir()
+    Path("mechanisms").mkdir()
+    written(
+        "models/passive.json", {"passive": [passive], "conditions": [{"erev": []}], "genome": []}
+    )
+    network = NetworkBuilder("cells")
+    for number, path in enumerate(sorted(Path("morphologies").iterdir())):
+        # bmtk replaces only axons that are there.
+        has_axon = "2" in {
+            line.split()[1] for line in path.read_text().splitlines() if line[0] != "#"
+        }
+        for extra in [{}, {"model_processing": "aibs_perisomatic"}][: 1 + has_axon]:
+            network.add_nodes(
+                N=2,
+                model_type="biophysical",
+                model_template="ctdb:Biophys1.hoc",
+                dynamics_params="passive.json",
+                morphology=path.name if number % 2 else path.stem,
+                x=[100.0 * number, 7.0],
+                y=[-50.0, 3.5 * number],
+                z=[1000.0, -0.25],
+                rotation_angle_yaxis=[1.1, -2.0],
+                rotation_angle_xaxis=[0.3, 0.0],
+                rotation_angle_zaxis=-0.7 + number,
+                **extra,
+            )
+    network.build()
+    network.save(output_dir=str(NETWORKS))
+    names = {"biophysical_neuron_models_dir": "models", "mechanisms_dir": "mechanisms"}
+    files = {"nodes_file": "nodes.h5", "node_types_file": "node_types.csv"}
+    config = {
+        "run": {"tstart": 0.0, "tstop": 1.0, "dt": 0.1, "dL": 15.0, "nsteps_block": 20},
+        "conditions": {"celsius": 6.3, "v_init": -65.0},
+        "target_simulator": "NEURON",
+        "output": {"output_dir": "output", "log_file": "log.txt", "spikes_file": "spikes.h5"},
+        "reports": {
+            "all": {**MEMBRANE, "sections": "all", "variable_name": "v"},
+            "soma": {**MEMBRANE, "variable_name": "v"},
+        },
+        "components": {**names, "morphologies_dir": "morphologies"},
+        "networks": {
+            "nodes": [{key: str(NETWORKS / f"cells_{name}") for key, name in files.items()}],
+            "edges": [],
+        },
+    }
+    found = bionet.Config.from_json(written("simulation_config.json", config), validate=False)
+    found.build_env()
+    cells = bionet.BioNetwork.from_config(found)
+    bionet.BioSimulator.from_config(found, network=cells).run()
+    where = {}
+    for node in range(len(cells.get_local_cells())):
+        # bmtk turns the cell again at each access.
+        coordinates = cells.get_cell_gid(node).seg_coords
+        where[str(node)] = np.vstack([coordinates.p05, coordinates.d]).T
+    np.savez("places.npz", **where)
+
+
 def filternet() -> None:
     """Respond to a flash in the cells of two populations."""
     from bmtk.simulator import filternet
@@ -216,4 +281,5 @@ def bluecellulab() -> None:
 
 if __name__ == "__main__":
     os.chdir(sys.argv[2])
-    {"bionet": bionet, "filternet": filternet, "bluecellulab": bluecellulab}[sys.argv[1]]()
+    simulators = {"bionet": bionet, "filternet": filternet, "bluecellulab": bluecellulab}
+    (simulators | {"places": places})[sys.argv[1]]()

@@ -151,7 +151,7 @@ def add_output(
     if run or not _is_without_simulation(output, group_names):
         circuit = None if output.circuit is None else make_circuit(output.circuit, wrap_column)
         add_simulation_metadata(nwbfile, run, tables.all(), provenance, circuit)
-    add_notes(nwbfile, [*output.notes, *name_notes(output)])
+    add_notes(nwbfile, [*output.notes, *mapping_notes(output)])
     return mapping
 
 
@@ -386,15 +386,17 @@ def series_names(output: SimulationOutput) -> list[str]:
     return names
 
 
-def name_notes(output: SimulationOutput) -> list[str]:
-    """Return notes on names that are changed in NWB: of reports, potentials and properties."""
+def mapping_notes(output: SimulationOutput) -> list[str]:
+    """Return notes on names that are changed in NWB, and on columns that are computed for it."""
     tables = [report.compartments.cell_columns for report in output.reports]
     tables += [spikes.cells.columns for spikes in output.spikes if spikes.cells is not None]
-    return [
+    names = [
         f"{_described(recorded)} is named {name!r} in NWB"
         for recorded, name in zip(_series_of(output), series_names(output), strict=True)
         if name != recorded.name
-    ] + name_note(tables)
+    ]
+    computed = [note for report in output.reports for note in report.compartments.notes()]
+    return names + name_note(tables) + computed
 
 
 def _described(recorded: Report | ExtracellularPotential) -> str:

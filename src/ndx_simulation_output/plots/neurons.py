@@ -138,9 +138,10 @@ def read_coordinates(table: CompartmentTable, columns: NDArray[np.intp]) -> Coor
         known[firsts] = np.isfinite(points[firsts]).all(axis=1)
         n_places = int(np.count_nonzero(known[firsts]))
     if not known.any():
+        reasons = "; ".join(table.notes()) or _NO_COORDINATES
         msg = (
             f"none of the {len(columns)} selected compartments of population "
-            f"{table.population!r} has coordinates: x, y and z are NaN. {_NO_COORDINATES}"
+            f"{table.population!r} has coordinates: x, y and z are NaN. {reasons}"
         )
         raise NothingRecordedError(msg)
     columns = columns[known]

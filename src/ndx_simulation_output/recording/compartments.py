@@ -1,6 +1,6 @@
 """The table of recorded compartments."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, cast
@@ -32,7 +32,8 @@ class CompartmentTable:
     known, ``position`` (0 to 1), ``label``, ``x``, ``y``, ``z``, ``diameter`` (micrometres), and
     others.
     ``cell_columns``, properties of the cells, have shape (cell,). ``node_sets`` are those of a
-    ``CellTable``. Arrays may be lazy; they are read when needed.
+    ``CellTable``. Arrays may be lazy; they are read when needed. ``notes`` returns those on columns
+    that are computed when they are read.
     """
 
     population: str
@@ -41,6 +42,7 @@ class CompartmentTable:
     columns: Mapping[str, LazyArray]
     cell_columns: Mapping[str, LazyArray] = field(default_factory=dict)
     node_sets: Mapping[str, Any] = field(default_factory=dict)
+    notes: Callable[[], Sequence[str]] = tuple
 
     def __post_init__(self) -> None:
         """Check names and ids, and that the lengths of the arrays agree."""

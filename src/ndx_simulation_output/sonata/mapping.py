@@ -402,7 +402,7 @@ def _write_additional_columns(
         name = names.get(column, column)
         if name in of_entries:
             _write_column(mapping, name, np.asarray(of_entries[name]), dtypes)
-        elif column not in _OWN_COLUMNS:
+        elif column not in {*_OWN_COLUMNS, *provenance.get("computed", ())}:
             _write_column(mapping, name, _in_order(values[:], order), dtypes)
     for column, values in table.cell_columns.items():
         _write_column(mapping, names.get(column, column), np.asarray(values[:]), dtypes)
