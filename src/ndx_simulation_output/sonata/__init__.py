@@ -1,6 +1,7 @@
 """Read and write SONATA: compartment reports, spikes and extracellular potentials."""
 
+from ndx_simulation_output.sonata.circuit_writing import Dialect
 from ndx_simulation_output.sonata.reading import read
-from ndx_simulation_output.sonata.writing import Dialect, Written, write
+from ndx_simulation_output.sonata.writing import Written, write
 
 __all__ = ["Dialect", "Written", "read", "write"]

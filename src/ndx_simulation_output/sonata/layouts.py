@@ -78,6 +78,7 @@ def describe_layout(group: h5py.Group, rows: int, kind: str) -> dict[str, Any]:
     }
     layout: dict[str, Any] = {
         "kind": kind,
+        "rows": rows,
         "attributes": attributes,
         "groups": [path for path, node in nodes.items() if isinstance(node, h5py.Group)],
         "datasets": {},
@@ -244,10 +245,16 @@ class PopulationWriter:
     rows: int
     where: str
     left_out: list[str]
-    progress: Callable[[int], object] | None = None
+    _progress: Callable[[int], object] | None = None
 
-    def write(self, parent: h5py.Group, name: str) -> None:
+    def write(
+        self,
+        parent: h5py.Group,
+        name: str,
+        progress: Callable[[int], object] | None = None,
+    ) -> None:
         """Write the population ``name``, and its index."""
+        self._progress = progress
         group = parent.create_group(name)
         for path in self.layout["groups"]:
             group.require_group(path)
@@ -287,8 +294,8 @@ class PopulationWriter:
             self.left_out.append(f"{path} of {self.where}: {lost}")
 
     def _done(self, part: slice, dtype: np.dtype[Any]) -> None:
-        if self.progress is not None:
-            self.progress((part.stop - part.start) * dtype.itemsize)
+        if self._progress is not None:
+            self._progress((part.stop - part.start) * dtype.itemsize)
 
     def _source(self, path: str, entry: Mapping[str, Any]) -> Any:
         """Return the array of the values of a dataset, or None if they are in its entry."""
@@ -301,7 +308,8 @@ class PopulationWriter:
         array = self.arrays.get(entry.get("column", path))
         if array is None or "library" not in entry:
             return array
-        return codes_of(array, self.layout["datasets"][entry["library"]]["values"])
+        names = self.layout["datasets"][entry["library"]]["values"]
+        return codes_of(array, names, missing=names.index("") if "" in names else -1)
 
     def _write_members(self, dataset: h5py.Dataset, number: int, array: LazyArray) -> None:
         """Write the values of the rows that are in a group, each at its index."""
@@ -400,27 +408,24 @@ def _is_index(to_ranges: Any, ranges: Any, ids: LazyArray) -> bool:
     return n_edges == len(owners) and bool((owners == np.asarray(ids[:], np.int64)).all())
 
 
-def codes_of(array: LazyArray, names: Sequence[str]) -> LazyArray:
-    """Return the code of each text in ``names``, -1 for others."""
-    if isinstance(array, Categories):
-        if list(array.names) == list(names):
-            return array.codes
-        return _Codes(array.codes, _codes_in(array.names, names))
-    return _Codes(array, None, names)
-
-
-def _codes_in(texts: Sequence[Any], names: Sequence[str]) -> NDArray[np.int64]:
-    codes = {name: code for code, name in reversed(list(enumerate(names)))}
-    return np.asarray([codes.get(text, -1) for text in texts], np.int64)
+def codes_of(array: LazyArray, names: Sequence[str], *, missing: int = -1) -> LazyArray:
+    """Return the code of each text in ``names``, -1 for others, and ``missing`` for none."""
+    codes: dict[str | None, int] = {None: missing}
+    codes |= {name: code for code, name in reversed(list(enumerate(names)))}
+    if not isinstance(array, Categories):
+        return _Codes(array, codes)
+    lookup = [*(codes.get(text, -1) for text in array.names), missing]
+    if list(array.names) == list(names):
+        lookup[:-1] = range(len(names))
+    return _Codes(array, np.asarray(lookup, np.int64))
 
 
 @dataclass(frozen=True)
 class _Codes(LazyArrayBase):
-    """Codes by ``lookup`` from other codes, or of text in ``names``."""
+    """Codes of text by ``lookup``: from text, or from the codes of categories."""
 
-    values: LazyArray
-    lookup: NDArray[np.int64] | None
-    names: Sequence[str] = ()
+    values: Any
+    lookup: Mapping[str | None, int] | NDArray[np.int64]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -431,12 +436,11 @@ class _Codes(LazyArrayBase):
         return np.dtype(np.int64)
 
     def _read(self, slices: tuple[slice, ...]) -> NDArray[Any]:
-        values = np.asarray(self.values[slices[0]])
-        if self.lookup is None:
-            return _codes_in(values.tolist(), self.names)
-        is_known = (values >= 0) & (values < len(self.lookup))
-        found: NDArray[Any] = np.append(self.lookup, -1)[np.where(is_known, values, -1)]
-        return found
+        if isinstance(self.lookup, np.ndarray):
+            found: NDArray[Any] = self.lookup[self.values.read_codes(slices[0])]
+            return found
+        texts = np.asarray(self.values[slices[0]], object).tolist()
+        return np.asarray([self.lookup.get(text, -1) for text in texts], np.int64)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from ndx_simulation_output.sonata.hdf5 import (
     read_ids,
     read_numbers,
     read_vector,
+    stored_values,
     write_ids,
 )
 
@@ -412,10 +413,11 @@ def _write_column(
     mapping: h5py.Group, name: str, values: NDArray[Any], dtypes: Mapping[str, str]
 ) -> None:
     if values.dtype.kind in "OSU":
-        mapping.create_dataset(name, data=values.tolist(), dtype=h5py.string_dtype())
+        dtype = h5py.string_dtype()
+        mapping.create_dataset(name, data=stored_values(values, dtype), dtype=dtype)
     else:
-        dtype = dtypes.get(f"mapping/{name}", values.dtype)
-        mapping.create_dataset(name, data=values, dtype=dtype)
+        stated = dtypes.get(f"mapping/{name}", values.dtype)
+        mapping.create_dataset(name, data=values, dtype=stated)
 
 
 def _id_dtypes(provenance: Mapping[str, Any], dialect: str) -> dict[str, str]:

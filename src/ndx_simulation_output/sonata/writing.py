@@ -4,10 +4,10 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
-from typing import Any, Literal
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
@@ -27,19 +27,21 @@ from ndx_simulation_output.recording import (
     Timestamps,
 )
 from ndx_simulation_output.recording.arrays import Progress, progress_of, size_in_bytes
+from ndx_simulation_output.recording.circuit import Circuit
 from ndx_simulation_output.recording.ids import check_ids, free_name
+from ndx_simulation_output.sonata.circuit_writing import (
+    ALLEN_ATTRIBUTES,
+    Dialect,
+    plan_circuit,
+    portable_paths,
+)
 from ndx_simulation_output.sonata.hdf5 import attributes_from_json, sonata_provenance
 from ndx_simulation_output.sonata.potentials import write_potential
 from ndx_simulation_output.sonata.reports import write_report
 from ndx_simulation_output.sonata.series import TRIPLE
 from ndx_simulation_output.sonata.spikes import write_spikes
 from ndx_simulation_output.sonata.text_files import electrodes_text
-from ndx_simulation_output.system import portable_names
 
-Dialect = Literal["allen", "bbp"]
-
-# Attributes of the root of every file of bmtk.
-_ALLEN_ATTRIBUTES = {"magic": np.uint32(0x0A7A), "version": np.array([0, 1], np.uint32)}
 _CONFIG_KEYS = {"output", "reports", "run"}
 
 
@@ -60,10 +62,11 @@ def write(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Written:
-    """Write the reports, spikes and extracellular potentials of a run to ``directory``.
+    """Write the reports, spikes, extracellular potentials and circuit of a run to ``directory``.
 
     Recordings that were read from SONATA get the file names, names, order, dtypes, times and
-    attributes of their source.
+    attributes of their source. With the tables of a circuit, the directory is a whole run: its
+    files, and those of the recordings, are where the configurations say.
 
     Parameters
     ----------
@@ -99,56 +102,74 @@ def write(
     _check_provenance(output)
     _check_populations(output)
     written = Written(left_out=list(_not_in_sonata(output)))
-    total = sum(size_in_bytes(report.data) for report in output.reports)
+    simulation = output.run.configuration
+    if simulation is not None and not _is_sonata_config(simulation):
+        simulation = None
+    circuit = plan_circuit(output.circuit, dialect, simulation, written.left_out)
+    total = sum(size_in_bytes(report.data) for report in output.reports) + circuit.size
     total += sum(size_in_bytes(potential.data) for potential in output.potentials)
     done = progress_of(progress, total)
     planned: dict[str, list[_PlannedRecording]] = {}
     for recording in _plan_recordings(output, dialect, dtype, written.left_out, done):
-        planned.setdefault(recording.file_name, []).append(recording)
-    if not planned:
+        name = (PurePosixPath(circuit.output_dir) / recording.file_name).as_posix()
+        planned.setdefault(name, []).append(recording)
+    if not (planned or circuit.files):
         reasons = "; ".join([*output.notes, *written.left_out]) or "it is empty"
         msg = f"nothing of this recording can be written as SONATA: {reasons}"
         raise ExportError(msg)
-    named_texts = _texts(output)
-    names = portable_names([*planned, *named_texts])
+    contents: dict[str, Callable[[AtomicFile], object]] = {
+        name: partial(_write_all, recordings) for name, recordings in planned.items()
+    }
+    if both := sorted({*contents} & {*circuit.files}):
+        msg = f"recordings and the circuit would both be written to {both[0]}"
+        raise NameClashError(msg)
+    contents |= {name: partial(file.write, progress=done) for name, file in circuit.files.items()}
+    named_texts = {**circuit.texts, **_texts(output, circuit.simulation)}
+    names = portable_paths([*contents, *named_texts])
     written.left_out += [
         f"the name {name}: not every system has such a file beside the others; written as {other}"
         for name, other in names.items()
         if name != other
     ]
-    plan = {directory / names[name]: recordings for name, recordings in planned.items()}
+    plan = {directory / names[name]: write_file for name, write_file in contents.items()}
     texts = {directory / names[name]: text for name, text in named_texts.items()}
     check_local(directory)
     # Data of float64 may be written as float32.
     check_space(next(iter(plan)), total // 2 if dtype == "float32" else total)
     written.files += [*plan, *texts]
     with (
-        _created(directory),
+        _created(directory, *(path.parent for path in written.files)),
         atomic_files(written.files, overwrite=overwrite) as temporaries,
     ):
-        for (path, recordings), temporary in zip(plan.items(), temporaries, strict=False):
+        for (path, write_file), temporary in zip(plan.items(), temporaries, strict=False):
             with write_errors(path), hdf5_file(temporary) as file:
-                for recording in recordings:
-                    recording.write(file)
+                write_file(file)
         for (path, text), temporary in zip(texts.items(), temporaries[len(plan) :], strict=True):
             with write_errors(path):
-                temporary.write_text(text, encoding="utf-8")
+                temporary.write_bytes(text.encode())
     return written
 
 
 @contextmanager
-def _created(directory: Path) -> Iterator[None]:
-    """Create a directory; remove a new one again if the block raises."""
-    is_new = not directory.exists()
-    with write_errors(directory):
-        directory.mkdir(parents=True, exist_ok=True)
+def _created(*directories: Path) -> Iterator[None]:
+    """Create directories; remove new ones again if the block raises."""
+    parents = {parent for path in directories for parent in (path, *path.parents)}
+    new = sorted((path for path in parents if not path.exists()), key=lambda path: len(path.parts))
+    for directory in new:
+        with write_errors(directory):
+            directory.mkdir(parents=True, exist_ok=True)
     try:
         yield
     except BaseException:
-        with suppress(OSError):
-            if is_new:
+        for directory in reversed(new):
+            with suppress(OSError):
                 directory.rmdir()
         raise
+
+
+def _write_all(recordings: Sequence["_PlannedRecording"], file: AtomicFile) -> None:
+    for recording in recordings:
+        recording.write(file)
 
 
 def _not_in_sonata(output: SimulationOutput) -> Iterator[str]:
@@ -158,6 +179,10 @@ def _not_in_sonata(output: SimulationOutput) -> Iterator[str]:
     for network in output.networks:
         yield f"{network.name}: SONATA has no network states"
     for spikes in output.spikes:
+        properties = set() if spikes.cells is None else set(spikes.cells.columns)
+        if names := sorted(properties - _properties_of(spikes.population, output.circuit)):
+            listed = ", ".join(names)
+            yield f"spikes of {spikes.population}: SONATA has no properties of cells: {listed}"
         if spikes.silent is not None or spikes.intervals is not None:
             yield (
                 f"spikes of {spikes.population}: SONATA has no cells without spikes and no "
@@ -177,7 +202,7 @@ class _PlannedRecording:
     def write(self, file: AtomicFile) -> None:
         attributes_from_json(file, self.provenance.get("file_attributes", {}))
         if self.dialect == "allen" != self.provenance.get("dialect"):
-            file.attrs.update(_ALLEN_ATTRIBUTES)
+            attributes_from_json(file, ALLEN_ATTRIBUTES)
         self.write_recording(file)
 
 
@@ -188,7 +213,8 @@ def _plan_recordings(
     left_out: list[str],
     progress: Callable[[int], object] | None,
 ) -> Iterator[_PlannedRecording]:
-    for file_name, report in zip(_report_files(output.reports), output.reports, strict=True):
+    reports = [_without_properties(report, output.circuit) for report in output.reports]
+    for file_name, report in zip(_report_files(reports), reports, strict=True):
         provenance = report.provenance
         chosen = dialect or provenance.get("dialect", "bbp")
         if report.population == "unknown" and not provenance:
@@ -231,6 +257,26 @@ def _plan_recordings(
             yield _PlannedRecording(file_name, "allen", provenance, write_recording)
 
 
+def _without_properties(report: Report, circuit: Circuit | None) -> Report:
+    """Return a report without the properties of its cells, which SONATA has in files of nodes."""
+    table = report.compartments
+    summary = circuit.summary if circuit is not None else ()
+    properties = {
+        name for one in summary if one.name == table.population for name in one.properties
+    }
+    properties -= set(report.provenance.get("columns", {}))
+    if not properties & set(table.cell_columns):
+        return report
+    kept = {name: one for name, one in table.cell_columns.items() if name not in properties}
+    return replace(report, compartments=replace(table, cell_columns=kept))
+
+
+def _properties_of(population: str, circuit: Circuit | None) -> set[str]:
+    """Return the names of the properties that the circuit has of a population."""
+    summary = circuit.summary if circuit is not None else ()
+    return {name for one in summary if one.name == population for name in one.properties}
+
+
 def _is_regular(item: Report | ExtracellularPotential, left_out: list[str]) -> bool:
     if isinstance(item.times, Timestamps):
         left_out.append(f"{item.name}: SONATA has no irregular times")
@@ -271,15 +317,15 @@ def _potential_files(potentials: Sequence[ExtracellularPotential]) -> Iterator[s
         yield f"{stem}.h5"
 
 
-def _texts(output: SimulationOutput) -> dict[str, str]:
-    """Return the text files: electrodes, and the configuration if it is in SONATA's format."""
+def _texts(output: SimulationOutput, simulation: str | None) -> dict[str, str]:
+    """Return the text files: electrodes, and the configuration of the run."""
     texts = {}
     for potential in output.potentials:
         if potential.electrodes is not None:
             name = potential.electrodes.provenance.get("file") or f"{potential.name}_electrodes.csv"
             texts[Path(name).name] = electrodes_text(potential.electrodes)
-    if output.run.configuration is not None and _is_sonata_config(output.run.configuration):
-        texts["simulation_config.json"] = output.run.configuration
+    if simulation is not None:
+        texts["simulation_config.json"] = simulation
     return texts
 
 
