@@ -47,6 +47,8 @@ class OpeningOptions(TypedDict, total=False):
     population: str | None
     dt: float | None
     trust: bool
+    nodes: bool | None
+    properties: Sequence[str] | None
     storage_options: Mapping[str, Any] | None
 
 
@@ -59,6 +61,8 @@ def open_output(
     population: str | None = None,
     dt: float | None = None,
     trust: bool = False,
+    nodes: bool | None = None,
+    properties: Sequence[str] | None = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> SimulationOutput:
     """Open the output of a simulation or an instrument, or an NWB file, without reading the data.
@@ -72,7 +76,8 @@ def open_output(
     ----------
     path
         SONATA output as a file, several files, a directory or a ``simulation_config.json``, or
-        several of them that are parts of a run in time; a ``storage.h5`` of Neuronvisio; a file of
+        several of them that are parts of a run in time, or a ``circuit_config.json``, alone or with
+        them; a ``storage.h5`` of Neuronvisio; a file of
         PyMoDAQ or ANNarchy; or NWB files. An NWB file may be a URL that fsspec can open, such as
         ``https://…`` or ``s3://…``.
     unit
@@ -90,6 +95,13 @@ def open_output(
     trust
         Whether an HDF5 file may refer to files outside its folder, such as those that ``link`` made
         do, and declare far more data than it stores.
+    nodes
+        Whether the circuit of SONATA, which ``simulation_config.json`` or a ``circuit_config.json``
+        beside other files names, must exist. By default it is read if it exists; False ignores it.
+    properties
+        Names of the properties of nodes that cells of SONATA reports and spikes get, such as
+        ``["layer", "mtype"]``. The default is all with one value for each cell, or the usual ones
+        of more than 32.
     storage_options
         Options of fsspec for a URL, such as credentials, and ``timeout`` (seconds without an
         answer, 30 by default) and ``retries`` (how often a server that fails is asked again).
@@ -106,6 +118,8 @@ def open_output(
         If a unit cannot be parsed, or is set for a name that does not occur.
     NameClashError
         If two NWB files have recordings of the same name that cannot be merged.
+    SelectionError
+        If no cell of the circuit has a property.
     MissingDependencyError
         If a library that the URL or the format needs is not installed.
 
@@ -125,6 +139,8 @@ def open_output(
         "compartments": compartments,
         "population": population,
         "dt": dt,
+        "nodes": nodes,
+        "properties": properties,
     }
     if is_url(path):
         _refuse_options(path, options)
@@ -202,6 +218,8 @@ def convert(
     overwrite: bool = False,
     progress: Progress | None = None,
     comm: Communicator | None = None,
+    circuit: bool | None = None,
+    edges: bool | None = None,
     **options: "Unpack[OpeningOptions]",
 ) -> Converted:
     """Convert the output of a simulation or an instrument to one NWB file, in bounded memory.
@@ -232,6 +250,13 @@ def convert(
         An mpi4py communicator, such as ``mpi4py.MPI.COMM_WORLD``. All its ranks call this function
         with the same arguments, and each writes a part of the columns; before, they compare these
         and a fingerprint of the source. Only rank 0 issues warnings and reports progress.
+    circuit
+        Whether to store all cells of the circuit, a table for each population. Recorded cells have
+        their properties in any case. By default, the cells of a run of SONATA are not stored, and
+        those of a circuit alone and of other sources are.
+    edges
+        Whether to store the connections of the circuit, with the same default, except that those of
+        a circuit alone are not stored.
     options
         Options of ``open_output``, such as ``unit``, for values that the source does not state.
 
@@ -275,11 +300,13 @@ def convert(
         check_target(target, overwrite=overwrite)
         sections = read_metadata(metadata)
         team.check_same(
-            shared_arguments(target, storage, sections) | {"overwrite": overwrite, **options}
+            shared_arguments(target, storage, sections)
+            | {"overwrite": overwrite, "circuit": circuit, "edges": edges, **options}
         )
         workers = team.workers if workers is None else workers
         opened, modified = _open_source(source, target, options)
-        with opened as output, _errors_of(source):
+        with opened as found, _errors_of(source):
+            output = _with_circuit(found, circuit=circuit, edges=edges)
             writer.write(
                 _quantized(output, storage, workers),
                 target,
@@ -311,6 +338,29 @@ def _open_source(
         times = [Path(path).stat().st_mtime for path in paths if Path(path).exists()]
     modified = datetime.fromtimestamp(max(times)).astimezone() if times else None
     return open_output(paths, **options), modified
+
+
+def _with_circuit(
+    output: SimulationOutput, *, circuit: bool | None, edges: bool | None
+) -> SimulationOutput:
+    """Return an output with the tables of its circuit that are to be stored."""
+    found = output.circuit
+    if found is None:
+        if circuit or edges:
+            option = "circuit=True (--circuit)" if circuit else "edges=True (--edges)"
+            msg = f"the source has no circuit, which {option} stores"
+            raise SourceError(msg)
+        return output
+    is_sonata = output.provenance.get("format") == "SONATA" and not output.session
+    recorded = output.reports or output.spikes or output.potentials or output.arrays
+    keeps_cells = not (is_sonata and recorded) if circuit is None else circuit
+    keeps_edges = not is_sonata if edges is None else edges
+    stored = replace(
+        found,
+        populations=found.populations if keeps_cells else (),
+        connections=found.connections if keeps_edges else (),
+    )
+    return replace(output, circuit=stored)
 
 
 @contextmanager

@@ -140,7 +140,7 @@ def _first(source: Path | h5py.Group, *, is_hdf5: bool) -> Format | None:
 
 
 def read_source(
-    source: SourcePaths, **options: Mapping[str, str] | str | float | None
+    source: SourcePaths, **options: Mapping[str, str] | Iterable[str] | float | None
 ) -> SimulationOutput:
     """Read a source of any format; ``options`` are those of ``open_output``."""
     paths = [source] if isinstance(source, (str, Path)) else list(source)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from pynwb import NWBHDF5IO
 
-from ndx_simulation_output import SimulationOutputError, convert, export_sonata
+from ndx_simulation_output import SimulationOutputError, convert, export_sonata, open_output
 from ndx_simulation_output.errors import (
     ConfigurationError,
     ExportError,
@@ -373,7 +373,11 @@ def test_a_configuration_of_something_else(tmp_path: Path) -> None:
     source = tmp_path / "circuit_config.json"
     source.write_text('{"networks": {}}')
 
-    _refused(source, tmp_path, r"circuit_config\.json has none of the keys output, reports, run")
+    _refused(source, tmp_path, r"circuit_config\.json names no existing file of nodes")
+
+    source.write_text('{"nothing": {}}')
+    with pytest.raises(SourceError, match="has none of the keys output, reports, run"):
+        open_output(source)
 
 
 def test_a_configuration_that_leads_back_to_itself(tmp_path: Path) -> None:

@@ -41,17 +41,20 @@ def convert(
     metadata: Path | None,
     workers: int | None,
     overwrite: bool,
+    circuit: bool | None,
+    edges: bool | None,
     **options: Any,
 ) -> None:
     """Convert the output of a simulation to one NWB file, or merge NWB files.
 
-    SOURCES are SONATA files, a directory or a simulation_config.json; one file of Neuronvisio,
-    PyMoDAQ or ANNarchy; or NWB files, such as those of the ranks of a job, each with its own
-    cells. TARGET ends in .nwb, or in .nwb.zarr for a Zarr store.
+    SOURCES are SONATA files, a directory, a simulation_config.json or a circuit_config.json; one
+    file of Neuronvisio, PyMoDAQ or ANNarchy; or NWB files, such as those of the ranks of a job,
+    each with its own cells. TARGET ends in .nwb, or in .nwb.zarr for a Zarr store.
 
     \b
     Example:
       ndx-sim convert output/ run.nwb --unit v_report=mV --metadata session.yaml
+      ndx-sim convert simulation_config.json run.nwb --circuit --edges
       ndx-sim convert storage.h5 run.nwb
       ndx-sim convert network.npz state.nwb --dt 0.5
       mpirun -n 4 ndx-sim convert output/ run.nwb --mpi
@@ -72,6 +75,8 @@ def convert(
         "workers": workers,
         "overwrite": overwrite,
         "comm": comm,
+        "circuit": circuit,
+        "edges": edges,
     }
     if comm is not None and comm.rank > 0:
         try:

@@ -96,6 +96,15 @@ CELLS_OPTION = click.option(
     "name of a node set.",
 )
 
+def _names(
+    ctx: click.Context, parameter: click.Parameter, value: str | None
+) -> tuple[str, ...] | None:
+    del ctx, parameter
+    if value is None:
+        return None
+    return tuple(name.strip() for name in value.split(",") if name.strip())
+
+
 TRUST_OPTION = click.option(
     "--trust",
     is_flag=True,
@@ -129,6 +138,18 @@ READING_OPTIONS = (
         "--dt",
         type=click.FloatRange(min=0, min_open=True),
         help="Time step in ms of data without times, or of a network of ANNarchy.",
+    ),
+    click.option(
+        "--nodes/--no-nodes",
+        default=None,
+        help="Require the circuit of a SONATA run, or ignore it. By default it is read if it "
+        "exists.",
+    ),
+    click.option(
+        "--properties",
+        callback=_names,
+        metavar="NAME,...",
+        help="Properties of nodes that recorded cells get, such as layer,model_type.",
     ),
     TRUST_OPTION,
 )
@@ -190,6 +211,13 @@ TARGET_OPTIONS = (
         is_flag=True,
         help="Refer to the data in the source files instead of copying them.",
     ),
+    click.option(
+        "--circuit/--no-circuit",
+        default=None,
+        help="Store all cells of the circuit, a table a population; by default only of a circuit "
+        "alone.",
+    ),
+    click.option("--edges/--no-edges", default=None, help="Store the connections of the circuit."),
     click.option("--plan", is_flag=True, help="Print how data would be stored; write nothing."),
     click.option("--overwrite", is_flag=True, help="Replace an existing target."),
     click.option("--mpi", is_flag=True, help="Share the work between the processes of mpirun."),

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +26,8 @@ from ndx_simulation_output.recording.arrays import (
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+_DENSE = 4
+"""Rows among this many times their number are read with those between them."""
 _GAP_BYTES = 2**16
 """A gap of this size in a row takes less time to read than a second read: HDF5 reads it anyway."""
 
@@ -142,6 +145,70 @@ class Part(_View):
         shifted = slice(self.start + start, self.start + stop, step)
         before, after = slices[: self.dimension], slices[self.dimension + 1 :]
         return np.asarray(self.array[(*before, shifted, *after)])
+
+
+@dataclass(frozen=True)
+class Rows(_View):
+    """The rows ``order`` (row,) of an array, which may be lazy, and ``fill`` where it is below 0.
+
+    Example
+    -------
+    >>> Rows(np.array([10, 20]), np.array([1, 0, -1]), np.nan)[:].tolist()
+    [20.0, 10.0, nan]
+
+    """
+
+    order: LazyArray
+    fill: Any = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of rows, and length of each other dimension."""
+        return (*self.order.shape, *self.array.shape[1:])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the values, which can represent ``fill``."""
+        return filled_type(self.array.dtype, self.fill)
+
+    def _read(self, slices: tuple[slice, ...]) -> NDArray[Any]:
+        order = np.asarray(self.order[slices[0]])
+        known = order >= 0
+        found = _read_rows(self.array, order if known.all() else order[known], slices[1:])
+        if len(found) == len(order):
+            return np.asarray(found, self.dtype)
+        values: NDArray[Any] = np.full((len(order), *found.shape[1:]), self.fill, self.dtype)
+        values[known] = found
+        return values
+
+
+def _read_rows(
+    array: LazyArray, rows: NDArray[np.integer[Any]], others: tuple[slice, ...]
+) -> NDArray[Any]:
+    """Read rows in any order, with repeats; ``others`` are slices of the other dimensions."""
+    if isinstance(array, np.ndarray) or not len(rows):
+        return np.asarray(array[(rows if len(rows) else slice(0, 0), *others)])
+    first, last = int(rows.min()), int(rows.max())
+    if last - first < _DENSE * len(rows):
+        values: NDArray[Any] = np.asarray(array[(slice(first, last + 1), *others)])[rows - first]
+        return values
+    distinct, positions = np.unique(rows, return_inverse=True)
+    width = array.dtype.itemsize * prod(array.shape[1:])
+    parts = [
+        np.asarray(array[(slice(int(run[0]), int(run[-1]) + 1), *others)])[run - run[0]]
+        for run in (distinct[span] for span in _spans(distinct, 1, width))
+    ]
+    values = np.concatenate(parts)[positions]
+    return values
+
+
+def filled_type(dtype: np.dtype[Any], fill: Any) -> np.dtype[Any]:
+    """Return the type of an array of this type with ``fill`` for missing values."""
+    if fill is None or dtype.kind in "OSU":
+        return np.dtype(object) if dtype.kind in "OSU" else dtype
+    if isinstance(fill, float):
+        return dtype if dtype.kind in "fc" else np.dtype(np.float64)
+    return np.dtype(np.int64) if dtype.kind in "bu" else dtype
 
 
 @dataclass(frozen=True)

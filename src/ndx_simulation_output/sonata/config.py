@@ -31,6 +31,7 @@ _JOINED = {"membrane_report", "multimeter", "multimeter_report", "netcon_report"
 _MOST_BYTES = 2**26
 _MOST_FILES = 10_000
 _LONGEST_NAME = 10_000
+_WORKING = "working directory"
 # The default name of the spike file at Allen and at Blue Brain.
 _DEFAULT_SPIKES = ("spikes.h5", "out.h5")
 # Keys of the output that do not name recorded data.
@@ -117,41 +118,51 @@ class ReportConfig:
 
 @dataclass(frozen=True)
 class SimulationConfig:
-    """The output files of a run and its parameters."""
+    """The output files of a run, its parameters, and its circuit.
+
+    ``network`` is the configuration of the circuit, ``node_sets`` the file of those of the run. Of
+    a circuit without run, only ``network`` is known.
+    """
 
     run: Run
     reports: Mapping[str, ReportConfig] = field(default_factory=dict)
     outputs: tuple[NamedFile, ...] = ()
     notes: tuple[str, ...] = ()
+    network: NamedFile | None = None
+    node_sets: NamedFile | None = None
+    has_run: bool = True
 
 
 def read_config(path: Path, seen: tuple[Path, ...] = ()) -> SimulationConfig:
-    """Read a simulation configuration, or the one that its key ``simulation`` names.
+    """Read a configuration of a simulation or circuit, or that which its key ``simulation`` names.
 
     Unknown keys and values of an unexpected type are ignored. ``seen`` are the configurations
     that refer to this one.
     """
-    text, config = _load(path)
+    text, config = load_json(path)
     if path.resolve() in seen:
         msg = f"{path} refers to itself by its key simulation"
         raise ConfigurationError(msg)
     output = _mapping(config.get("output"))
-    names = _FileNames(
+    names = FileNames(
         path.parent.absolute(),
         _mapping(config.get("manifest")),
         output.get("output_dir") or "output",
     )
     if isinstance(config.get("simulation"), str) and "output" not in config:
         simulation = names.path(config["simulation"], names.directory, names.directory)
-        return read_config(simulation, (*seen, path.resolve()))
+        found = read_config(simulation, (*seen, path.resolve()))
+        return replace(found, network=found.network or _network(path, config, names))
+    network = _network(path, config, names)
     if not {"output", "reports", "run"} & set(config):
-        msg = f"{path} has none of the keys output, reports, run of a simulation configuration"
+        if network is not None:
+            return SimulationConfig(Run(), network=network, has_run=False)
+        msg = (
+            f"{path} has none of the keys output, reports, run of a simulation configuration, or "
+            "networks of a circuit"
+        )
         raise ConfigurationError(msg)
-    listed = [value for value in output.values() if isinstance(value, list)]
-    count = sum(map(len, [output, _mapping(config.get("reports")), *listed]))
-    if count > _MOST_FILES:
-        msg = f"{path} names {count} reports and files; expected at most {_MOST_FILES}"
-        raise ConfigurationError(msg)
+    _check_count(path, output, _mapping(config.get("reports")))
     reader = _ReportReader(config, names)
     reports: dict[str, ReportConfig] = {}
     outputs = list(_outputs(output, names))
@@ -167,19 +178,48 @@ def read_config(path: Path, seen: tuple[Path, ...] = ()) -> SimulationConfig:
     if not any(file.key.startswith("spikes") for file in outputs):
         defaults = (names.named("spikes_file", name) for name in _DEFAULT_SPIKES)
         outputs += [file for file in defaults if file.found()]
-    return SimulationConfig(_read_run(config, text), reports, tuple(outputs), tuple(reader.notes))
+    sets = config.get("node_sets_file")
+    return SimulationConfig(
+        _read_run(config, text),
+        reports,
+        tuple(outputs),
+        tuple(reader.notes),
+        network,
+        names.inputs("node_sets_file", sets) if isinstance(sets, str) and sets else None,
+    )
 
 
-def is_simulation(path: Path) -> bool:
-    """Return True if a file is the configuration of a simulation."""
+def _check_count(path: Path, output: Mapping[str, Any], reports: Mapping[str, Any]) -> None:
+    listed = [value for value in output.values() if isinstance(value, list)]
+    count = sum(map(len, [output, reports, *listed]))
+    if count > _MOST_FILES:
+        msg = f"{path} names {count} reports and files; expected at most {_MOST_FILES}"
+        raise ConfigurationError(msg)
+
+
+def _network(path: Path, config: Mapping[str, Any], names: "FileNames") -> NamedFile | None:
+    """Return the configuration of the circuit, which may be that of the simulation itself."""
+    if isinstance(config.get("networks"), Mapping):
+        return NamedFile("networks", path.name, {path: ""})
+    network = config.get("network")
+    return names.inputs("network", network) if isinstance(network, str) and network else None
+
+
+def kind_of_config(path: Path) -> str:
+    """Return ``simulation`` or ``circuit``, ``both`` of a file that names them, or empty text."""
     try:
-        config = _load(path)[1]
+        config = load_json(path)[1]
     except ConfigurationError:
-        return False
-    return "run" in config and bool({"output", "reports"} & set(config))
+        return ""
+    if "run" in config and {"output", "reports"} & set(config):
+        return "simulation"
+    if isinstance(config.get("simulation"), str):
+        return "both"
+    return "circuit" if isinstance(config.get("networks"), Mapping) else ""
 
 
-def _load(path: Path) -> tuple[str, Mapping[str, Any]]:
+def load_json(path: Path) -> tuple[str, Mapping[str, Any]]:
+    """Return the text of a file and the JSON object in it."""
     with source_errors(f"{path} cannot be read as JSON", ConfigurationError):
         if (size := path.stat().st_size) > _MOST_BYTES:
             msg = f"{path} has {size} bytes; expected at most {_MOST_BYTES} of a configuration"
@@ -193,7 +233,7 @@ def _load(path: Path) -> tuple[str, Mapping[str, Any]]:
 
 
 @dataclass(frozen=True)
-class _FileNames:
+class FileNames:
     """Resolves file names with variables of the manifest, of bmtk, and of the environment."""
 
     directory: Path
@@ -212,7 +252,7 @@ class _FileNames:
             for path in near:
                 paths.setdefault(self.directory / path.name, "beside")
         for path in far:
-            paths.setdefault(path, "working directory")
+            paths.setdefault(path, _WORKING)
         return NamedFile(key, spellings[0], paths)
 
     def _paths(self, spellings: Sequence[str], root: Path) -> list[Path]:
@@ -224,9 +264,14 @@ class _FileNames:
         named = (spelling for spelling in spellings if Path(spelling).name != spelling)
         return [*inside, *(self.path(spelling, root, root) for spelling in named)]
 
+    def inputs(self, key: str, value: str) -> NamedFile:
+        """Return where an input may be: from the directory of the configuration, or the other."""
+        near, far = (self.path(value, root, root) for root in (self.directory, Path.cwd()))
+        return NamedFile(key, value, {near: ""} | ({} if far == near else {far: _WORKING}))
+
     def input(self, value: str) -> Path:
-        """Return the path of an input: from the directory of the configuration, or the other."""
-        paths = [self.path(value, root, root) for root in (self.directory, Path.cwd())]
+        """Return the path of an input that exists, or the first that was tried."""
+        paths = list(self.inputs("", value).paths)
         return next(filter(is_file, paths), paths[0])
 
     def path(self, value: Any, base: Path, root: Path) -> Path:
@@ -258,7 +303,7 @@ class _FileNames:
         return os.environ.get(name, match.group(0))
 
 
-def _outputs(output: Mapping[str, Any], names: _FileNames) -> Iterator[NamedFile]:
+def _outputs(output: Mapping[str, Any], names: FileNames) -> Iterator[NamedFile]:
     """Yield the files of the section ``output``: those of all keys that are not settings."""
     for key, value in output.items():
         for text in value if isinstance(value, list) else [value]:
@@ -269,7 +314,7 @@ def _outputs(output: Mapping[str, Any], names: _FileNames) -> Iterator[NamedFile
 class _ReportReader:
     """Reads the entries of reports and collects notes on them."""
 
-    def __init__(self, config: Mapping[str, Any], names: _FileNames) -> None:
+    def __init__(self, config: Mapping[str, Any], names: FileNames) -> None:
         self.names = names
         self.notes: list[str] = []
         self._run = _mapping(config.get("run"))
@@ -331,7 +376,7 @@ class _ReportReader:
             return None
         file = self.names.input(self._sets_file)
         try:
-            found = _load(file)[1][wanted]
+            found = load_json(file)[1][wanted]
             listed = tuple(map(_compartment, found["compartment_set"]))
             return found.get("population"), listed
         except (AttributeError, ConfigurationError, KeyError, TypeError, ValueError) as error:

@@ -33,14 +33,15 @@ from ndx_simulation_output.recording.continuing import Span, by_start, span_of
 from ndx_simulation_output.recording.ids import storable_text
 from ndx_simulation_output.recording.merging import distinct_names, merge_outputs
 from ndx_simulation_output.remote import refuse_url
+from ndx_simulation_output.sonata.circuits import CircuitReader, join_circuit
 from ndx_simulation_output.sonata.config import (
     SUFFIXES,
     NamedFile,
     ReportConfig,
     SimulationConfig,
     is_file,
-    is_simulation,
     joined_reports,
+    kind_of_config,
     read_config,
 )
 from ndx_simulation_output.sonata.hdf5 import note_unknown
@@ -65,7 +66,12 @@ from ndx_simulation_output.storage.sources import open_source
 
 _HDF5 = {*SUFFIXES, ".nwb"}
 _TEXT = {".csv", ".txt", ".dat"}
-_CONFIG = "simulation_config.json"
+# The names of configurations, best first; bmtk copies that of a run, whatever its name is.
+_CONFIGS = {
+    "simulation": "simulation_config.json",
+    "both": "config.json",
+    "circuit": "circuit_config.json",
+}
 _KNOWN_GROUPS = {*ROOTS, "spikes", "ecp", *RATES}
 _NETWORK = "contains a network (nodes or edges), not recorded activity"
 # Reasons to refuse a file without recorded activity, by its groups.
@@ -90,8 +96,12 @@ def read(
     population: str | None = None,
     dt: float | None = None,
     trust: bool = False,
+    nodes: bool | None = None,
+    properties: Iterable[str] | None = None,
 ) -> SimulationOutput:
     """Read the reports, rates, spikes and extracellular potentials of a SONATA simulation.
+
+    Its circuit is read too if a configuration names it: cells have the properties of their nodes.
 
     Data are not read yet; the files stay open until the output is closed.
 
@@ -99,7 +109,8 @@ def read(
     ----------
     source
         A file, several files, a directory, or a ``simulation_config.json``. Several directories,
-        configurations, or files of one name are parts of a run in time and are joined.
+        configurations, or files of one name are parts of a run in time and are joined. A
+        ``circuit_config.json`` is the circuit of the other sources, or is read alone.
     unit
         Units of reports and potentials by name, such as ``{"v_report": "mV"}``.
     time_unit
@@ -113,39 +124,58 @@ def read(
         Time step in ms of data without times.
     trust
         Whether files may refer to files outside their folders, and declare more than they store.
+    nodes
+        Whether the circuit must exist. By default it is read if it exists; False ignores it.
+    properties
+        Names of the properties that cells of reports and spikes get. The default is all with one
+        value for each cell, or the usual ones of more than 32.
 
     Raises
     ------
     SourceError
         If a file cannot be read or violates the format.
+    SelectionError
+        If no cell of the circuit has a property.
     ShapeMismatchError
         If a mapping does not fit its data.
     UnitError
         If a unit is not recognized, or is set for a name that does not occur.
 
     """
-    options = ReadOptions(unit or {}, time_unit or {}, compartments or {}, population, dt, trust)
+    options = ReadOptions(
+        unit or {},
+        time_unit or {},
+        compartments or {},
+        population,
+        dt,
+        trust,
+        nodes,
+        None if properties is None else tuple(properties),
+    )
     paths = [source] if isinstance(source, (str, Path)) else list(source)
     for path in paths:
         refuse_url(path)
+    circuits = CircuitReader(options)
     with ExitStack() as stack:
+        stack.enter_context(circuits.files)
         named = []
         for part in _parts_of_run(list(map(Path, paths))):
-            output = _read_part(part, options)
+            output = _read_part(part, options, circuits)
             stack.callback(output.close)
-            _check_names(output)
             named.append((", ".join(map(str, part)), output))
         _check_parts([output for _, output in named])
         merged = merge_outputs(named)
         _check_options(merged, options)
         stack.pop_all()
-    return merged
+    return replace(merged, close=circuits.closing(merged.close))
 
 
 def _parts_of_run(paths: list[Path]) -> list[list[Path]]:
     """Group paths by the parts of a run: no part has two files of one name or of one report."""
     if len(paths) == 1:
         return [paths]
+    circuits = [path for path in paths if _is_circuit(path)]
+    paths = [path for path in paths if path not in circuits]
     parts: list[tuple[list[Path], dict[str, Path]]] = [([], {})]
     for path in paths:
         found = _named_files(path)
@@ -159,7 +189,11 @@ def _parts_of_run(paths: list[Path]) -> list[list[Path]]:
             parts.append(part := ([], {}))
         part[0].append(path)
         part[1].update(found)
-    return [part for part, _ in parts]
+    return [[*part, *circuits] for part, _ in parts]
+
+
+def _is_circuit(path: Path) -> bool:
+    return path.suffix == ".json" and kind_of_config(path) == "circuit"
 
 
 def _named_files(path: Path) -> dict[str, Path]:
@@ -173,8 +207,24 @@ def _named_files(path: Path) -> dict[str, Path]:
     return files | {file.name: file.resolve() for file in others}
 
 
-def _read_part(paths: Sequence[Path], options: ReadOptions) -> SimulationOutput:
+def _read_part(
+    paths: Sequence[Path], options: ReadOptions, circuits: CircuitReader
+) -> SimulationOutput:
     sources = _find_sources(paths)
+    circuit = None
+    if options.nodes is not False and sources.network is not None:
+        circuit, of_circuit, notes = circuits.read(
+            sources.network, sources.node_sets, of_run=not sources.is_circuit_named
+        )
+        sources.notes += notes
+        sources.files = [file for file in sources.files if file.path.resolve() not in of_circuit]
+        others = [path for path in sources.texts if path.resolve() not in of_circuit]
+        sources.texts = {path: sources.texts[path] for path in others}
+    elif options.nodes:
+        msg = (
+            f"{_listed(paths)}: no configuration names a circuit, which nodes=True (--nodes) needs"
+        )
+        raise SourceError(msg)
     with ExitStack() as stack:
         electrodes = {path: read_electrodes(path) for path in dict.fromkeys(sources.electrodes)}
         reader = _SourceReader(options, electrodes)
@@ -185,7 +235,16 @@ def _read_part(paths: Sequence[Path], options: ReadOptions) -> SimulationOutput:
         reader.read_texts(sources.texts)
         for path in sources.nwb_spikes:
             reader.read_nwb(path)
-        return reader.output(sources, stack.pop_all().close)
+        output = reader.output(sources, stack.pop_all().close)
+        stack.callback(output.close)
+        _check_names(output, is_circuit=sources.is_empty and sources.is_circuit_named)
+        output = output if circuit is None else join_circuit(output, circuit, options)
+        stack.pop_all()
+        return output
+
+
+def _listed(paths: Sequence[Path]) -> str:
+    return ", ".join(map(str, paths)) or "no source"
 
 
 @dataclass(frozen=True)
@@ -208,6 +267,13 @@ class _Sources:
     config: SimulationConfig | None = None
     notes: list[str] = field(default_factory=list)
     resolved: set[Path] = field(default_factory=set)
+    network: NamedFile | None = None
+    node_sets: NamedFile | None = None
+    is_circuit_named: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.files or self.texts or self.nwb_spikes)
 
     def add_directory(self, directory: Path) -> None:
         paths = sorted(path for path in directory.iterdir() if path.is_file())
@@ -220,7 +286,11 @@ class _Sources:
             self._try_to_add(path, None)
 
     def add_config(self, path: Path) -> None:
-        self.config = config = read_config(path)
+        config = read_config(path)
+        self._add_circuit(config)
+        if not config.has_run:
+            return
+        self.config = config
         self.notes += config.notes
         by_file: dict[tuple[int, int], list[ReportConfig]] = {}
         bases: dict[str, list[str]] = {}
@@ -246,6 +316,17 @@ class _Sources:
             )
             read = ", ".join(dict.fromkeys(names))
             self.notes.append(f"files named by {path.name} were read {where}: {read}")
+
+    def _add_circuit(self, config: SimulationConfig) -> None:
+        """Add the circuit of a configuration; one that is named itself replaces that of a run."""
+        if not config.has_run:
+            if self.is_circuit_named:
+                msg = f"{self.network} and {config.network} are two circuits; expected one"
+                raise NameClashError(msg)
+            self.network, self.is_circuit_named = config.network, True
+        elif not self.is_circuit_named:
+            self.network = config.network or self.network
+        self.node_sets = config.node_sets or self.node_sets
 
     def _found(self, config: Path, file: NamedFile, bases: dict[str, list[str]]) -> Path | None:
         """Return the existing file, or None with a note; add its name to those of its base."""
@@ -325,10 +406,11 @@ def _find_sources(paths: Sequence[Path]) -> _Sources:
             sources.add_config(path)
         else:
             sources.add_file(path, named=True)
-    if not (sources.files or sources.texts or sources.nwb_spikes):
-        listed = ", ".join(str(path) for path in paths) or "no source"
+    if sources.is_empty and not sources.is_circuit_named:
         details = "".join(f"; {note}" for note in sources.notes)
-        msg = f"{listed}: no file with recorded activity was found{details}"
+        if sources.network is not None and (circuit := sources.network.found()):
+            details += f"; to read the circuit alone, open {circuit[0]}"
+        msg = f"{_listed(paths)}: no file with recorded activity was found{details}"
         raise SourceError(msg)
     return sources
 
@@ -488,11 +570,16 @@ def _reason_of_refusal(file: h5py.File) -> str:
 
 
 def _configurations(directory: Path, paths: Sequence[Path]) -> list[Path]:
-    """Return the configuration of a directory: bmtk copies it there, whatever its name is."""
-    if directory / _CONFIG in paths:
-        return [directory / _CONFIG]
-    found = [path for path in paths if path.suffix == ".json" and is_simulation(path)]
-    return found if len(found) == 1 else []
+    """Return the configuration of a directory: that of a run, or else of a circuit."""
+    if directory / _CONFIGS["simulation"] in paths:
+        return [directory / _CONFIGS["simulation"]]
+    kinds = {path: kind_of_config(path) for path in paths if path.suffix == ".json"}
+    for kind, name in _CONFIGS.items():
+        found = [path for path in kinds if kinds[path] == kind]
+        if found:
+            usual = [path for path in found if path.name == name and kind != "simulation"]
+            return usual or (found if len(found) == 1 else [])
+    return []
 
 
 def _is_hdf5_name(path: Path) -> bool:
@@ -538,8 +625,9 @@ def _warn_of_positions(potential: ExtracellularPotential) -> None:
     )
 
 
-def _check_names(output: SimulationOutput) -> None:
-    if not (output.reports or output.spikes or output.potentials or output.arrays):
+def _check_names(output: SimulationOutput, *, is_circuit: bool) -> None:
+    recorded = output.reports or output.spikes or output.potentials or output.arrays
+    if not (recorded or is_circuit):
         # The names of text files are in the notes.
         files = ", ".join(output.provenance["files"])
         found = f"nothing was recorded ({'; '.join(output.notes)})"

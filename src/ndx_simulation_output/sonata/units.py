@@ -36,7 +36,8 @@ class ReadOptions:
     ``units`` maps the name of a report or potential to its unit, ``time_units`` also ``spikes``;
     ``compartments`` maps a report with every segment to ``all``. ``population`` is the name of
     the population of spikes without one, ``dt`` the time step (ms) of data without times;
-    ``trust`` is that of ``open_source``.
+    ``trust`` is that of ``open_source``. ``nodes`` is None to use a circuit that exists, True if
+    it must; ``properties`` are those of cells, None for the default.
     """
 
     units: Mapping[str, str] = field(default_factory=dict)
@@ -45,6 +46,8 @@ class ReadOptions:
     population: str | None = None
     dt: float | None = None
     trust: bool = False
+    nodes: bool | None = None
+    properties: tuple[str, ...] | None = None
 
     def data_unit(
         self,
