@@ -96,6 +96,7 @@ CELLS_OPTION = click.option(
     "name of a node set.",
 )
 
+
 def _names(
     ctx: click.Context, parameter: click.Parameter, value: str | None
 ) -> tuple[str, ...] | None:

@@ -198,8 +198,7 @@ def _read_rows(
         np.asarray(array[(slice(int(run[0]), int(run[-1]) + 1), *others)])[run - run[0]]
         for run in (distinct[span] for span in _spans(distinct, 1, width))
     ]
-    values = np.concatenate(parts)[positions]
-    return values
+    return np.concatenate(parts)[positions]
 
 
 def filled_type(dtype: np.dtype[Any], fill: Any) -> np.dtype[Any]:

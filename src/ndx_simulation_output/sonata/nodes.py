@@ -1,7 +1,5 @@
 """Read the node populations of a circuit."""
 
-from typing import Any
-
 import h5py
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +22,6 @@ from ndx_simulation_output.sonata.type_tables import TypeTable
 STORED_COLUMNS = ("node_type_id", "node_group_id", "node_group_index")
 """Columns of nodes that say how a SONATA file stores them; they are not properties of cells."""
 
-_PARTS = ("node_id", *STORED_COLUMNS)
 _MOST_TEXTS = 2**16
 
 
@@ -108,4 +105,3 @@ def _kind(model_type: LazyArray | None) -> str:
         return ""
     texts = {*np.asarray(model_type[:]).tolist()}
     return str(texts.pop()) if len(texts) == 1 and None not in texts else ""
-

@@ -5,7 +5,7 @@ an index, and to a type. Its properties are those of the group, then those of th
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import h5py
