@@ -19,7 +19,7 @@ from ndx_simulation_output.recording.arrays import LazyArrayBase, size_in_bytes
 from ndx_simulation_output.recording.cells import Categories, CellTable, take_rows
 from ndx_simulation_output.recording.circuit import Circuit, ConnectionTable
 from ndx_simulation_output.recording.ids import free_name
-from ndx_simulation_output.sonata.config import _FileNames as FileNames
+from ndx_simulation_output.sonata.config import FileNames
 from ndx_simulation_output.sonata.hdf5 import (
     attributes_from_json,
     dtype_to_json,
