@@ -14,6 +14,7 @@ from ndx_simulation_output.recording import (
     UNKNOWN,
     ArrayGroup,
     ArrayWithAxes,
+    Circuit,
     ExtracellularPotential,
     NetworkSnapshot,
     Quantity,
@@ -60,6 +61,7 @@ def facts_of(output: SimulationOutput) -> _Facts:
     return {
         "run": {_RUN_KEYS.get(name, name): run[name] for name in names if run[name] is not None},
         "populations": _populations(output),
+        "circuit": None if output.circuit is None else _circuit_facts(output, output.circuit),
         "reports": [_report_facts(report) for report in output.reports],
         "potentials": [_potential_facts(potential) for potential in output.potentials],
         "spikes": [_spikes_facts(spikes) for spikes in output.spikes],
@@ -120,6 +122,39 @@ def _populations(output: SimulationOutput) -> list[_Facts]:
             }
         )
     return found
+
+
+def _circuit_facts(output: SimulationOutput, circuit: Circuit) -> _Facts:
+    tables = [report.compartments.cells for report in output.reports]
+    tables += [spikes.cells for spikes in output.spikes if spikes.cells is not None]
+    properties: dict[str, list[str]] = {}
+    for cells in tables:
+        properties.setdefault(cells.population, []).extend(cells.columns)
+    recorded = {found["name"]: found["recorded_cells"] for found in _populations(output)}
+    return {
+        "populations": [
+            {
+                "name": one.name,
+                "kind": one.kind or None,
+                "cells": one.size,
+                "recorded_cells": recorded.get(one.name),
+                "properties": list(dict.fromkeys([*one.properties, *properties.get(one.name, ())])),
+            }
+            for one in circuit.summary
+        ],
+        "stored_populations": [cells.population for cells in circuit.populations],
+        "connections": [
+            {
+                "name": one.name,
+                "source": one.source,
+                "target": one.target,
+                "connections": len(one),
+                "columns": list(one.columns),
+            }
+            for one in circuit.connections
+        ],
+        "node_sets": list(circuit.node_sets),
+    }
 
 
 def _report_facts(report: Report) -> _Facts:
@@ -310,6 +345,8 @@ def describe(output: SimulationOutput) -> Iterator[str]:
         yield f"run: {', '.join(known)}"
     for population in facts["populations"]:
         yield _population(population)
+    if facts["circuit"] is not None:
+        yield from _circuit(facts["circuit"])
     for kind, lines in _RECORDED.items():
         for found in facts[kind]:
             yield from lines(found)
@@ -327,6 +364,24 @@ def _population(population: _Facts) -> str:
     if population["spiking_cells"] is not None:
         parts.append(f"{population['spiking_cells']} spiking cells")
     return f"population {population['name']}: {'; '.join(parts)}"
+
+
+def _circuit(circuit: _Facts) -> Iterator[str]:
+    stored = ", ".join(circuit["stored_populations"])
+    yield f"circuit: {f'all cells of {stored} are stored' if stored else 'no table of all cells'}"
+    for population in circuit["populations"]:
+        recorded = population["recorded_cells"]
+        parts = [f"{population['cells']} cells"]
+        parts += [] if recorded is None else [f"{recorded} recorded"]
+        properties = ", ".join(population["properties"]) or "no properties"
+        kind = population["kind"] or "kind unknown"
+        yield f"  population {population['name']}, {kind}: {', '.join(parts)}; {properties}"
+    for one in circuit["connections"]:
+        ends = f"{one['source'] or 'unknown'} to {one['target'] or 'unknown'}"
+        parts = [ends, f"{one['connections']} connections", *one["columns"]]
+        yield f"  connections {one['name']}: {', '.join(parts)}"
+    if circuit["node_sets"]:
+        yield f"  node sets: {_shortened(', '.join(circuit['node_sets']))}"
 
 
 def _report(report: _Facts) -> Iterator[str]:

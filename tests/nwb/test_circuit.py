@@ -3,11 +3,15 @@
 import warnings
 from dataclasses import replace
 
+import h5py
 import numpy as np
 import pytest
 from pynwb import NWBHDF5IO, validate
 
+from ndx_simulation_output.errors import SourceError
+from ndx_simulation_output.info import describe, facts_of
 from ndx_simulation_output.nwb import reader, writer
+from ndx_simulation_output.nwb.checks import check_file
 from ndx_simulation_output.nwb.metadata import read_metadata
 from ndx_simulation_output.recording import (
     Categories,
@@ -17,6 +21,7 @@ from ndx_simulation_output.recording import (
     PopulationSummary,
     RegularTimes,
     Report,
+    Run,
     SimulationOutput,
     Spikes,
     Unit,
@@ -78,11 +83,11 @@ OUTPUT = SimulationOutput(
 
 @pytest.fixture
 def write(tmp_path):
-    def written(output=OUTPUT, name="run.nwb"):
+    def written(output=OUTPUT, name="run.nwb", metadata=SESSION):
         path = tmp_path / name
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            writer.write(output, path, metadata=read_metadata(SESSION), overwrite=True)
+            writer.write(output, path, metadata=read_metadata(metadata), overwrite=True)
         return path
 
     return written
@@ -174,3 +179,88 @@ def test_a_zarr_store_has_the_same_circuit(write):
         same(output.spikes[0].cells.columns, EXC.select(np.array([5, 10, 20])).columns)
         same(output.circuit["exc"].columns, EXC.columns)
         assert output.circuit.node_sets == NODE_SETS
+
+
+WHOLE = replace(
+    OUTPUT,
+    spikes=(spikes_of(EXC, [10, 20, 10]), *OUTPUT.spikes[1:]),
+    circuit=replace(CIRCUIT, populations=(EXC, INH)),
+    run=Run(time_step=1e-4),
+)
+ARCHIVED = {
+    **SESSION,
+    "NWBFile": {
+        **SESSION["NWBFile"],
+        "experimenter": ["Modeller, A."],
+        "experiment_description": "A simulation",
+        "institution": "An institute",
+        "keywords": ["simulation"],
+    },
+    "Subject": {"subject_id": "m", "species": "Mus musculus", "sex": "U", "age": "P56D"},
+}
+
+
+def replace_column(group, name, values) -> None:
+    column = group[name]
+    attributes = dict(column.attrs)
+    del group[name]
+    group.create_dataset(name, data=values).attrs.update(attributes)
+
+
+def test_a_circuit_passes_all_checks(write):
+    found = {(one.rule, one.severity) for one in check_file(write(WHOLE, metadata=ARCHIVED))}
+
+    assert found <= {("check_description", "note")}
+
+
+@pytest.mark.parametrize(
+    ("change", "rule", "message"),
+    [
+        (
+            lambda circuit: replace_column(circuit["exc"], "mtype", np.array([0, 3, 1, 7], "u1")),
+            "check_codes_have_texts",
+            "Column 'mtype' has code 7, but only 4 texts.",
+        ),
+        (
+            lambda circuit: replace_column(circuit["exc"], "id", [30, 10, 20, 8]),
+            "check_recorded_cells_exist",
+            "Cell 7 of table 'compartments' is not among the cells of population 'exc'.",
+        ),
+        (
+            lambda circuit: replace_column(circuit, "node_sets", "{"),
+            "check_node_sets",
+            "The node sets cannot be read: general/simulation/circuit/node_sets is not JSON",
+        ),
+    ],
+)
+def test_a_damaged_circuit_is_found(write, change, rule, message):
+    path = write(WHOLE)
+    with h5py.File(path, "r+") as file:
+        change(file["general/simulation/circuit"])
+
+    found = {one.rule: one.message for one in check_file(path) if one.rule != "schema"}
+    assert found[rule].startswith(message)
+
+
+def test_columns_of_other_lengths_are_an_error_that_names_the_table(write):
+    path = write(WHOLE)
+    with h5py.File(path, "r+") as file:
+        replace_column(file["general/simulation/circuit/exc"], "layer", np.arange(3))
+
+    with pytest.raises(SourceError, match="circuit/exc: Could not construct CellPopulation"):
+        check_file(path)
+
+
+def test_info_tells_of_the_circuit(write):
+    with reader.read(write(WHOLE)) as output:
+        facts, text = facts_of(output)["circuit"], "\n".join(describe(output))
+
+    assert [(one["name"], one["cells"], one["recorded_cells"]) for one in facts["populations"]] == [
+        ("exc", 4, 4),
+        ("virt", 100, None),
+        ("inh", 2, None),
+    ]
+    assert facts["populations"][2]["properties"] == ["layer", "n"]
+    assert "circuit: all cells of exc, inh are stored" in text
+    assert "population exc, biophysical: 4 cells, 4 recorded; x, layer, mtype, ei" in text
+    assert "node sets: deep, both, none" in text

@@ -8,12 +8,15 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pynwb
 from hdmf.common import DynamicTable, VectorIndex
+from hdmf.common.table import EnumData
 from numpy.typing import NDArray
 from pynwb import NWBFile
+from pynwb.misc import Units
 from pynwb.validation import get_cached_namespaces_to_validate
 
 from ndx_simulation_output.errors import ShapeMismatchError, SourceError, file_errors, source_errors
 from ndx_simulation_output.files import is_zarr_store
+from ndx_simulation_output.nwb.circuit import without_enum_warning
 from ndx_simulation_output.nwb.reader import (
     check_nwb,
     is_of_old_namespace,
@@ -23,13 +26,17 @@ from ndx_simulation_output.nwb.reader import (
 from ndx_simulation_output.nwb.series import (
     column_values,
     data_shape,
+    node_sets_of,
     repeated_ids,
     table_size,
     uneven_schema_columns,
 )
 from ndx_simulation_output.nwb.types import (
+    CellPopulation,
+    CircuitDescription,
     Compartments,
     CompartmentSeries,
+    Connections,
     NetworkState,
     PopulationState,
     ProjectionState,
@@ -48,13 +55,18 @@ INSPECTOR_PREFIX = "check_simulation_"
 """Replaces ``check_`` in the names of our rules when nwbinspector runs them."""
 
 _TOLERANCE = 1e-6
+_BLOCK_ROWS = 2**18
 
 # Findings of nwbinspector that do not apply to simulations.
 _NOT_APPLICABLE = {
     ("check_data_orientation", "CompartmentSeries"): "a network has more compartments than times",
     ("check_data_orientation", "AxesTimeSeries"): "an image has more pixels than there are times",
     ("check_single_row", "Compartments"): "one recorded cell is a table of one row",
-    ("check_col_not_nan", "Compartments"): "NaN is an unknown position",
+    **{
+        (rule, table): "positions and properties of cells may be unknown"
+        for rule in ("check_column_binary_capability", "check_col_not_nan")
+        for table in ("CellPopulation", "Compartments", "Units")
+    },
 }
 
 
@@ -80,7 +92,7 @@ def check_file(path: Path | str, *, trust: bool = False) -> list[Finding]:
 
     """
     path = Path(path)
-    with file_errors(path):
+    with file_errors(path), without_enum_warning():
         check_nwb(path)
         chunks = [Finding(*found) for found in check_store(path)] if path.is_dir() else []
         if any(finding.severity == "error" for finding in chunks):
@@ -132,7 +144,7 @@ def check_unit_known(series: CompartmentSeries) -> Iterator[str]:
         yield "The unit is unknown. Convert the source again with --unit, or set the unit."
 
 
-def check_ids_unique(table: Compartments) -> Iterator[str]:
+def check_ids_unique(table: DynamicTable) -> Iterator[str]:
     """Cell ids are unique."""
     for cell in repeated_ids(table)[:1]:
         yield f"Cell id {cell} is in more than one row."
@@ -283,6 +295,54 @@ def check_quantities_have_values(table: StateTable) -> Iterator[str]:
             yield f"Quantity '{name}' has both column '{column}' and the single value {value}."
 
 
+def check_codes_have_texts(table: DynamicTable) -> Iterator[str]:
+    """The codes of a column of categories are those of its texts."""
+    for name in table.colnames:
+        column = getattr(table[name], "target", table[name])
+        if not isinstance(column, EnumData):
+            continue
+        count = len(column.elements.data)
+        largest = max((int(block.max()) for block in _blocks_of(column.data)), default=-1)
+        if largest >= count:
+            yield f"Column '{name}' has code {largest}, but only {count} texts."
+
+
+def check_recorded_cells_exist(circuit: CircuitDescription) -> Iterator[str]:
+    """Recorded cells are among those of their population, if all of these are stored."""
+    nwbfile = circuit.get_ancestor("NWBFile")
+    recorded = [
+        (f"table '{table.name}'", table.population, table.id.data)
+        for table in (circuit.parent.compartments or {}).values()
+    ]
+    units = None if nwbfile is None else nwbfile.units
+    if units is not None and {"population", "node_id"} <= set(units.colnames):
+        names = np.asarray(units["population"].data[:])
+        ids = np.asarray(units["node_id"].data[:])
+        recorded += [("the units", name, ids[names == name]) for name in np.unique(names).tolist()]
+    for where, population, ids in recorded:
+        for cell in _unknown_ids(circuit, population, ids)[:1]:
+            yield f"Cell {cell} of {where} is not among the cells of population '{population}'."
+
+
+def check_node_sets(circuit: CircuitDescription) -> Iterator[str]:
+    """The node sets are JSON."""
+    try:
+        node_sets_of(circuit)
+    except SourceError as error:
+        yield f"The node sets cannot be read: {error}."
+
+
+def check_connected_cells_exist(table: Connections) -> Iterator[str]:
+    """Connections are between cells of their populations, if all of these are stored."""
+    sides = [
+        ("Post-synaptic", table.target_population, table.id.data),
+        ("Pre-synaptic", table.source_population, table["source"].target.data),
+    ]
+    for side, population, ids in sides:
+        for cell in _unknown_ids(table.parent, population, ids)[:1]:
+            yield f"{side} cell {cell} is not among the cells of population '{population}'."
+
+
 RULES: dict[type, tuple[Rule, ...]] = {
     NWBFile: (check_chunks_stored,),
     CompartmentSeries: (check_columns_match_table, check_has_table, check_unit_known),
@@ -291,7 +351,12 @@ RULES: dict[type, tuple[Rule, ...]] = {
         check_rows_have_equal_lengths,
         check_index_fits_values,
         check_positions_in_range,
+        check_codes_have_texts,
     ),
+    Units: (check_codes_have_texts,),
+    CellPopulation: (check_ids_unique, check_codes_have_texts),
+    Connections: (check_ids_unique, check_index_fits_values, check_connected_cells_exist),
+    CircuitDescription: (check_node_sets, check_recorded_cells_exist),
     NetworkState: (check_populations_exist, check_names_unique, check_time_matches_step),
     PopulationState: (check_ranks_match_geometry, check_quantities_have_values),
     ProjectionState: (
@@ -311,7 +376,26 @@ _WARNINGS = {
     check_positions_in_range,
     check_populations_exist,
     check_synapses_unique,
+    check_recorded_cells_exist,
 }
+
+
+def _blocks_of(values: Any) -> Iterator[NDArray[Any]]:
+    """Yield the values of a column in blocks of bounded size."""
+    for start in range(0, len(values), _BLOCK_ROWS):
+        yield np.asarray(values[start : start + _BLOCK_ROWS])
+
+
+def _unknown_ids(circuit: Any, population: str | None, ids: Any) -> list[int]:
+    """Return the first id that the stored cells of a population lack, if there is one."""
+    tables = getattr(circuit, "cell_populations", None) or {}
+    for table in tables.values():
+        if table.population == population:
+            known = np.asarray(table.id.data[:])
+            for block in _blocks_of(ids):
+                if len(wrong := np.setdiff1d(block, known)):
+                    return [int(wrong[0])]
+    return []
 
 
 def _flat_values(table: DynamicTable, name: str) -> NDArray[Any]:

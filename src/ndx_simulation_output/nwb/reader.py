@@ -85,6 +85,8 @@ from ndx_simulation_output.system import portable_names
 Source = Path | RemoteFile | RemoteFolder
 """A local file or Zarr store, a file on a server, or a Zarr store there."""
 
+_LONGEST = 200  # characters of a reason in a message
+
 _OLD_NAMESPACE = "simulation_output"
 """The namespace of this extension up to version 0.2.0."""
 
@@ -211,9 +213,11 @@ def read_contents(io: HDMFIO, path: Source) -> NWBFile:
         except ConstructError as error:
             if isinstance(error.__cause__, SourceError):
                 raise error.__cause__ from None
+            builder, reason = error.args[0], str(error.args[-1])
+            where = str(getattr(builder, "path", "")).removeprefix("root/")
             msg = (
-                f"{path} cannot be read as NWB: {str(error)[:200]}…; if it is of the namespace "
-                "simulation_output, call ndx_simulation_output.read_old_namespace"
+                f"{path} cannot be read as NWB: {where}: {reason[:_LONGEST]}; if it is of the "
+                "namespace simulation_output, call ndx_simulation_output.read_old_namespace"
             )
             raise SourceError(msg) from error
 
