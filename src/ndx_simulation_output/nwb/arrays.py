@@ -106,6 +106,11 @@ class DeferredArrays:
         self._wrapped.append((wrapped, values))
         return wrapped
 
+    @property
+    def n_bytes(self) -> int:
+        """Size of all values."""
+        return sum(size_in_bytes(values) for _, values in self._wrapped)
+
     def write(self, progress: _Progress | None = None) -> None:
         """Write the values in blocks of bounded size."""
         for wrapped, values in self._wrapped:

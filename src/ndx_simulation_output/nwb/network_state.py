@@ -10,6 +10,7 @@ from hdmf.common import VectorIndex
 from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import ExportError, ShapeMismatchError, source_errors
+from ndx_simulation_output.nwb.arrays import DeferredArrays
 from ndx_simulation_output.nwb.series import column_values, free_nwb_name
 from ndx_simulation_output.nwb.types import NetworkState, PopulationState, ProjectionState
 from ndx_simulation_output.recording import (
@@ -43,15 +44,21 @@ def load_column(values: LazyArray) -> Any:
 
 
 class DeferredColumns:
-    """Columns of an HDF5 file; values are written after the file and its datasets exist."""
+    """Columns of an HDF5 file; values are written after the file and its datasets exist.
 
-    def __init__(self) -> None:
+    Text is among ``arrays``.
+    """
+
+    def __init__(self, arrays: DeferredArrays) -> None:
+        self._arrays = arrays
         self._wrapped: list[tuple[H5DataIO, LazyArray, ColumnLayout]] = []
 
     def wrap(self, values: LazyArray) -> Any:
         """Return an empty dataset for a column, shape (row, …), or its values if they are few."""
         if size_in_bytes(values) < _SMALL_BYTES:
             return load_column(values)
+        if values.dtype.kind == "O":
+            return self._arrays.wrap(values)
         layout = plan_column(values)
         wrapped = H5DataIO(
             shape=tuple(values.shape),
@@ -140,7 +147,7 @@ def _in_order(states: Mapping[str, _PartState] | None) -> Iterable[_PartState]:
 def _make_population(
     population: PopulationSnapshot, name: str, number: int, wrap: WrapColumn
 ) -> PopulationState:
-    names = _column_names(population.quantities, {}, PopulationState)
+    names = column_names(_local_names(population.quantities), {}, PopulationState)
     columns = {
         names[quantity.name]: wrap(quantity.values)
         for quantity in population.quantities
@@ -163,8 +170,9 @@ def _make_population(
 def _make_projection(
     projection: ProjectionSnapshot, name: str, number: int, wrap: WrapColumn
 ) -> ProjectionState:
-    fixed = {} if projection.weight is None else {projection.weight: _WEIGHT}
-    names = _column_names(projection.quantities, fixed, ProjectionState)
+    local = (one.name for one in projection.quantities if one.locality == "local")
+    fixed = {name: _WEIGHT for name in local if name == projection.weight}
+    names = column_names(_local_names(projection.quantities), fixed, ProjectionState)
     delays = {_DELAY: projection.delays, _STEPS: projection.delay_steps}
     columns = {_PRE_RANK: wrap(projection.pre_ranks)}
     columns |= {
@@ -216,22 +224,20 @@ def _free_name(name: str, used: set[str]) -> str:
     return free
 
 
-def _column_names(
-    quantities: Iterable[Quantity], schema_columns: Mapping[str, str], kind: Any
-) -> dict[str, str]:
-    """Return the column names of the quantities with columns; ``schema_columns`` are fixed."""
+def column_names(names: Iterable[str], fixed: Mapping[str, str], kind: Any) -> dict[str, str]:
+    """Return a free name in a table of this ``kind`` for each of ``names``; some are ``fixed``."""
     reserved = {*dir(kind), *(column["name"] for column in kind.__columns__), "id", "colnames"}
     used = {*reserved, *(f"{name}_index" for name in reserved)}
-    names: dict[str, str] = {}
-    for quantity in quantities:
-        if quantity.locality in {"shared", "global"}:
-            continue
-        if quantity.name in schema_columns and quantity.locality == "local":
-            names[quantity.name] = schema_columns[quantity.name]
-            continue
-        names[quantity.name] = _free_name(quantity.name, used)
-        used.add(f"{names[quantity.name]}_index")
-    return names
+    found: dict[str, str] = {}
+    for name in names:
+        found[name] = fixed[name] if name in fixed else _free_name(name, used)
+        used |= {f"{found[name]}_index", f"{found[name]}_elements"}
+    return found
+
+
+def _local_names(quantities: Iterable[Quantity]) -> list[str]:
+    """Return the names of the quantities that have a column."""
+    return [one.name for one in quantities if one.locality not in {"shared", "global"}]
 
 
 def _descriptions(quantities: Iterable[Quantity], names: Mapping[str, str]) -> dict[str, str]:

@@ -19,7 +19,7 @@ from ndx_simulation_output.files import (
 from ndx_simulation_output.nwb.arrays import DeferredArrays, bytes_of
 from ndx_simulation_output.nwb.arrays_hdf5 import HowStored
 from ndx_simulation_output.nwb.mapping import PendingMatrix, map_output, matrices
-from ndx_simulation_output.nwb.network_state import DeferredColumns, load_column
+from ndx_simulation_output.nwb.network_state import DeferredColumns
 from ndx_simulation_output.nwb.zarr import write_store
 from ndx_simulation_output.recording import SimulationOutput
 from ndx_simulation_output.recording.arrays import Progress, progress_of, size_in_bytes
@@ -86,15 +86,15 @@ def write(
                 write_matrix_together(team, source, workers=workers)
         return
     versions = file_versions(output)
-    columns = DeferredColumns()
     arrays = DeferredArrays(HowStored(GZIP_LEVEL if storage.compression == "gzip" else 0))
+    columns = DeferredColumns(arrays)
     mapping = map_output(
         output,
         metadata,
         when=when,
         storage=storage,
         workers=workers,
-        wrap_column=load_column if storage.compression == "none" else columns.wrap,
+        wrap_column=arrays.wrap if storage.compression == "none" else columns.wrap,
         wrap_labeled_array=arrays.wrap,
     )
     with (
@@ -106,7 +106,7 @@ def write(
         io.write(mapping.nwbfile)
         sources = [pending.source for pending in mapping.pending]
         sources += [column.source for column in columns.columns()]
-        total = bytes_of(output.arrays) + sum(map(size_in_bytes, sources))
+        total = arrays.n_bytes + sum(map(size_in_bytes, sources))
         done = progress_of(progress, total)
         for pending in mapping.pending:
             if storage.link:

@@ -1,13 +1,28 @@
 """The circuit of a simulation: its populations of cells, their connections, and node sets."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from ndx_simulation_output.errors import ShapeMismatchError, WrongTypeError
+import numpy as np
+from numpy.typing import NDArray
+
+from ndx_simulation_output.errors import SelectionError, ShapeMismatchError, WrongTypeError
 from ndx_simulation_output.recording.arrays import LazyArray, as_array, as_arrays
 from ndx_simulation_output.recording.cells import CellTable
-from ndx_simulation_output.recording.ids import check_name
+from ndx_simulation_output.recording.ids import as_ids, check_name
+from ndx_simulation_output.recording.sorting import (
+    KeyCounts,
+    Rows,
+    count_keys,
+    join_ranges,
+    read_rows,
+    row_blocks,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -15,8 +30,8 @@ class ConnectionTable:
     """The connections from the cells of population ``source`` to those of ``target``.
 
     ``source_ids``, ``target_ids`` and ``columns`` by name have shape (connection,), in the order of
-    their file. Populations are None if they are not known. A missing value is NaN, -1 for an
-    integer that has no place for NaN, or None for text. ``units`` are those of columns, as text.
+    their file. Populations are None if they are not known. A missing value is NaN, or None for
+    text; integers of which some are missing are float64. ``units`` are those of columns, as text.
     """
 
     name: str
@@ -44,6 +59,63 @@ class ConnectionTable:
     def __len__(self) -> int:
         """Return the number of connections."""
         return int(self.source_ids.shape[0])
+
+    @cached_property
+    def target_counts(self) -> KeyCounts:
+        """The post-synaptic cells, and where their connections end when sorted by cell."""
+        return count_keys(self.target_ids)
+
+    def afferent(
+        self, cells: Iterable[int] | int, columns: Iterable[str] | None = None
+    ) -> "ConnectionTable":
+        """Return the connections onto post-synaptic ``cells``, in the order of the table.
+
+        If the table is sorted by post-synaptic cell, only their connections are read. ``columns``
+        are those to read, by default all; ``edge_id`` is added, which is the position of a
+        connection in a table without it.
+        """
+        names = list(self.columns) if columns is None else list(columns)
+        if unknown := [name for name in names if name not in self.columns]:
+            msg = f"connections {self.name!r} have no column {unknown[0]!r}; columns: "
+            raise SelectionError(msg + (", ".join(self.columns) or "none"))
+        rows = self._rows_onto(np.unique(as_ids(cells)))
+        ids = self.columns.get("edge_id", Rows(len(self)))
+        found = {"edge_id": ids, **{name: self.columns[name] for name in names}}
+        return replace(
+            self,
+            source_ids=read_rows(self.source_ids, rows),
+            target_ids=read_rows(self.target_ids, rows),
+            columns={name: read_rows(values, rows) for name, values in found.items()},
+        )
+
+    def _rows_onto(self, cells: NDArray[Any]) -> NDArray[np.intp]:
+        counts = self.target_counts
+        if counts.is_sorted:
+            known = np.flatnonzero(np.isin(counts.keys, cells))
+            return join_ranges(counts.starts[known], counts.ends[known])
+        parts = [
+            np.flatnonzero(np.isin(np.asarray(self.target_ids[block]), cells)) + block.start
+            for block in row_blocks(len(self))
+        ]
+        return np.concatenate(parts) if parts else np.zeros(0, np.intp)
+
+    def to_dataframe(self, columns: Iterable[str] | None = None) -> "pd.DataFrame":
+        """Return a frame with ``source``, ``target`` and ``columns``, by default all.
+
+        Its index is the id of each connection, or its position if they have none.
+        """
+        import pandas as pd
+
+        names = list(self.columns if columns is None else columns)
+        arrays = {"source": self.source_ids, "target": self.target_ids}
+        arrays |= {name: self.columns[name] for name in names if name != "edge_id"}
+        frame = {}
+        for name, array in arrays.items():
+            values = np.asarray(array[:])
+            values = values.astype(values.dtype.newbyteorder("="), copy=False)
+            frame[name] = values if values.ndim == 1 else list(values)
+        ids = self.columns.get("edge_id", Rows(len(self)))
+        return pd.DataFrame(frame, index=pd.Index(np.asarray(ids[:]), name="edge_id"))
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from ndx_simulation_output.recording.ids import (
     check_unique,
     some_of,
 )
+from ndx_simulation_output.recording.sorting import join_ranges
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ class CompartmentTable:
         if rows is not None and not len(rows) and isinstance(cells, str | Mapping):
             return np.zeros(0, np.intp)
         starts, ends = self._bounds(rows)
-        columns = _join_ranges(starts, ends)
+        columns = join_ranges(starts, ends)
         if numbers is None and labels is None:
             return columns
         owner = np.repeat(np.arange(len(starts)), ends - starts)
@@ -239,14 +240,6 @@ class CompartmentTable:
             return np.full(len(values), -1)
         positions = np.minimum(np.searchsorted(unique, values), len(unique) - 1)
         return np.where(unique[positions] == values, first[positions], -1)
-
-
-def _join_ranges(starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.intp]:
-    """Join the ranges ``[start, end)`` into one array of indices."""
-    counts = ends - starts
-    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])[:-1]
-    columns: NDArray[np.intp] = np.arange(int(counts.sum())) + np.repeat(starts - offsets, counts)
-    return columns
 
 
 def _as_texts(values: Iterable[str] | str) -> NDArray[Any]:

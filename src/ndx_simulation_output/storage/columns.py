@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.recording.arrays import LazyArray, size_in_bytes
+from ndx_simulation_output.recording.sorting import RANGE_ROWS
 from ndx_simulation_output.storage.filters import deflate, shuffle
 from ndx_simulation_output.storage.partitions import default_workers, in_order, useful_workers
 from ndx_simulation_output.storage.raw_files import hdf5_lock
@@ -75,10 +76,14 @@ def write_columns(
     columns = list(columns)
     workers = default_workers() if workers is None else workers
     workers = useful_workers(sum(size_in_bytes(column.source) for column in columns), workers)
+    # Columns that are sorted while they are read share the work on a range of rows.
+    longest = max((column.source.shape[0] for column in columns), default=0)
     chunks = (
         (column, start)
+        for band in range(0, longest, RANGE_ROWS)
         for column in columns
         for start in range(0, column.source.shape[0], column.layout.chunk)
+        if band <= start < band + RANGE_ROWS
     )
     for dataset, start, stored, n_bytes in in_order(_encoded, chunks, workers):
         with hdf5_lock:

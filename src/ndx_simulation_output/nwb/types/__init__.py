@@ -8,6 +8,7 @@ from ndx_simulation_output.nwb.types.arrays import (
     LabeledArray,
 )
 from ndx_simulation_output.nwb.types.circuit import (
+    CategoryData,
     CellPopulation,
     CircuitDescription,
     Connections,
@@ -29,6 +30,7 @@ __all__ = [
     "NAMESPACE",
     "AxesTimeSeries",
     "Axis",
+    "CategoryData",
     "CellPopulation",
     "CircuitDescription",
     "CompartmentSeries",

@@ -190,24 +190,10 @@ class ProjectionState(_ProjectionState):  # type: ignore[misc]
         [0.3]
 
         """
-        ranks, edges = np.asarray(post_ranks, np.int64), np.asarray(ends, np.int64)
-        row_columns = row_columns or {}
-        if edges.shape != ranks.shape or (np.diff(edges, prepend=0) < 0).any():
-            msg = (
-                f"the ends of the rows of table {name!r} are {edges}; expected {len(ranks)} ends "
-                "in ascending order"
-            )
-            raise ShapeMismatchError(msg)
-        _check_lengths(name, columns, int(edges[-1]) if len(edges) else 0)
-        _check_lengths(name, row_columns, len(ranks))
-        stored = edges.astype(np.min_scalar_type(int(edges[-1]) if len(edges) else 0))
-        table: ProjectionState = cls(
-            name=name,
-            id=ranks,
-            columns=_columns(row_columns, columns, descriptions or {}, lambda: wrap_ends(stored)),
-            colnames=[*row_columns, *columns],
-            **fields,
+        arrays = ragged_table(
+            post_ranks, ends, columns, name, row_columns or {}, descriptions or {}, wrap_ends
         )
+        table: ProjectionState = cls(**arrays, **fields)
         return table
 
 
@@ -246,6 +232,38 @@ def _histogram(table: Any, prefix: str = "") -> str:
     return ""
 
 
+def ragged_table(
+    ids: NDArray[Any],
+    ends: NDArray[Any],
+    columns: Mapping[str, Any],
+    name: str,
+    row_columns: Mapping[str, Any],
+    descriptions: Mapping[str, str],
+    wrap_ends: Callable[[NDArray[Any]], Any] = np.asarray,
+) -> dict[str, Any]:
+    """Return the arguments of a table with ragged ``columns``, whose rows have the same ``ends``.
+
+    Values of a column are an array, or a ``VectorData``.
+    """
+    rows, edges = np.asarray(ids, np.int64), np.asarray(ends, np.int64)
+    if edges.shape != rows.shape or (np.diff(edges, prepend=0) < 0).any():
+        msg = (
+            f"the ends of the rows of table {name!r} are {edges}; expected {len(rows)} ends in "
+            "ascending order"
+        )
+        raise ShapeMismatchError(msg)
+    last = int(edges[-1]) if len(edges) else 0
+    _check_lengths(name, columns, last)
+    _check_lengths(name, row_columns, len(rows))
+    stored = edges.astype(np.min_scalar_type(last))
+    return {
+        "name": name,
+        "id": rows,
+        "columns": _columns(row_columns, columns, descriptions, lambda: wrap_ends(stored)),
+        "colnames": [*row_columns, *columns],
+    }
+
+
 def _columns(
     plain: Mapping[str, Any],
     ragged: Mapping[str, Any],
@@ -254,7 +272,9 @@ def _columns(
 ) -> list[VectorData]:
     columns = []
     for name, values in {**plain, **ragged}.items():
-        column = VectorData(name=name, description=descriptions.get(name, name), data=values)
+        column = values
+        if not isinstance(values, VectorData):
+            column = VectorData(name=name, description=descriptions.get(name, name), data=values)
         columns.append(column)
         if name in ragged:
             columns.append(VectorIndex(name=f"{name}_index", data=ends(), target=column))
@@ -263,9 +283,10 @@ def _columns(
 
 def _check_lengths(table: str, columns: Mapping[str, Any], expected: int) -> None:
     for name, values in columns.items():
-        if np.shape(values) != (expected,):
-            msg = f"column {name!r} of table {table!r} has shape {np.shape(values)}; expected "
-            raise ShapeMismatchError(msg + f"({expected},)")
+        shape = np.shape(values.data if isinstance(values, VectorData) else values)
+        if shape[:1] != (expected,):
+            msg = f"column {name!r} of table {table!r} has shape {shape}; expected ({expected},)"
+            raise ShapeMismatchError(msg)
 
 
 def _check_quantities(table: Any) -> None:

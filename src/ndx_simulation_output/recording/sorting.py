@@ -1,0 +1,341 @@
+"""Read columns in the order of integer keys, in memory that does not grow with their length."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from threading import RLock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ndx_simulation_output.errors import ShapeMismatchError
+from ndx_simulation_output.recording.arrays import LazyArray, LazyArrayBase, place_in_file
+from ndx_simulation_output.recording.views import _View
+
+BLOCK_ROWS = 2**18
+"""Rows of a column that are read at a time."""
+RANGE_ROWS = 2**20
+"""Rows that are sorted at a time: with their values, less than 64 MB."""
+_DENSE = 2**24
+"""Keys below this one are counted in an array with an element for each."""
+_CACHED_RANGES = 2
+_GAP_ROWS = 2**12
+"""A gap of this many rows takes less time to read than a second read."""
+
+
+def row_blocks(length: int) -> Iterator[slice]:
+    """Divide ``length`` rows into blocks."""
+    for start in range(0, length, BLOCK_ROWS):
+        yield slice(start, min(start + BLOCK_ROWS, length))
+
+
+def join_ranges(starts: NDArray[Any], ends: NDArray[Any]) -> NDArray[np.intp]:
+    """Join the ranges ``[start, end)`` into one array of indices."""
+    counts = ends - starts
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])[:-1]
+    indices: NDArray[np.intp] = np.arange(int(counts.sum())) + np.repeat(starts - offsets, counts)
+    return indices
+
+
+def read_rows(array: LazyArray, rows: NDArray[np.intp]) -> NDArray[Any]:
+    """Return the values of ``rows`` in any order, without reading what is far from all of them.
+
+    Example
+    -------
+    >>> read_rows(np.arange(10) * 10, np.array([9, 2, 3, 2])).tolist()
+    [90, 20, 30, 20]
+
+    """
+    if isinstance(array, np.ndarray):
+        return array[rows]
+    order = np.argsort(rows, kind="stable")
+    ascending = rows[order]
+    values = np.empty((len(rows), *array.shape[1:]), array.dtype.newbyteorder("="))
+    # A run is split where rows are far apart, and where a block of rows ends.
+    is_far = np.diff(ascending) > _GAP_ROWS
+    is_far |= np.diff(ascending // BLOCK_ROWS) > 0
+    for run in np.split(np.arange(len(rows)), np.flatnonzero(is_far) + 1):
+        if len(run):
+            first, last = int(ascending[run[0]]), int(ascending[run[-1]])
+            values[order[run]] = np.asarray(array[first : last + 1])[ascending[run] - first]
+    return values
+
+
+@dataclass(frozen=True, eq=False)
+class Repeated(LazyArrayBase):
+    """Each of ``values`` (row,) as often as it has places up to its ``ends`` (row,)."""
+
+    values: LazyArray
+    ends: LazyArray
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The last of the ends."""
+        return (int(self._ends[-1]) if len(self._ends) else 0,)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the values."""
+        return self.values.dtype
+
+    @cached_property
+    def counts(self) -> "KeyCounts | None":
+        """The number of each of the values, or None if they do not ascend."""
+        keys = np.asarray(self.values[:])
+        ascend = bool((keys[1:] > keys[:-1]).all())
+        return KeyCounts(keys, self._ends, is_sorted=True) if ascend else None
+
+    @cached_property
+    def _ends(self) -> NDArray[np.int64]:
+        return np.asarray(self.ends[:]).astype(np.int64)
+
+    def _read(self, slices: tuple[slice, ...]) -> NDArray[Any]:
+        places = np.arange(*slices[0].indices(self.shape[0]))
+        if not len(places):
+            return np.zeros(0, self.dtype)
+        rows = np.searchsorted(self._ends, places, side="right")
+        first, last = int(rows[0]), int(rows[-1])
+        values: NDArray[Any] = np.asarray(self.values[first : last + 1])[rows - first]
+        return values
+
+
+@dataclass(frozen=True)
+class KeyCounts:
+    """Distinct ``keys`` in ascending order, and the ``ends`` of their rows when sorted by key.
+
+    ``is_sorted`` is True if the rows already are.
+    """
+
+    keys: NDArray[Any]
+    ends: NDArray[np.int64]
+    is_sorted: bool
+
+    @property
+    def starts(self) -> NDArray[np.int64]:
+        """The starts of the rows of each key."""
+        return np.concatenate([np.zeros(1, np.int64), self.ends])[:-1]
+
+
+def count_keys(keys: LazyArray) -> KeyCounts:
+    """Count how often each key occurs, in at most one pass.
+
+    Example
+    -------
+    >>> count_keys(np.array([3, 1, 3]))
+    KeyCounts(keys=array([1, 3]), ends=array([1, 3]), is_sorted=False)
+
+    """
+    if isinstance(keys, Repeated) and keys.counts is not None:
+        return keys.counts
+    counter, last, is_sorted = _Counter(keys.dtype.newbyteorder("=")), None, True
+    for block in row_blocks(keys.shape[0]):
+        values = np.asarray(keys[block], counter.dtype)
+        ascends = bool((values[1:] >= values[:-1]).all())
+        is_sorted &= ascends and (last is None or bool(values[0] >= last))
+        last = values[-1]
+        counter.add(values if ascends else np.sort(values))
+    distinct, counts = counter.result()
+    return KeyCounts(distinct, np.cumsum(counts), is_sorted)
+
+
+_Counts = tuple[NDArray[Any], NDArray[np.int64]]
+"""Distinct keys in ascending order, and how often each occurs."""
+
+
+class _Counter:
+    """Counts keys: large ones in a sorted list, the others in an array with an element for each."""
+
+    def __init__(self, dtype: np.dtype[Any]) -> None:
+        self.dtype = dtype
+        self._dense = np.zeros(0, np.int64)
+        self._sparse: _Counts = np.zeros(0, dtype), np.zeros(0, np.int64)
+        self._waiting: list[_Counts] = []
+
+    def add(self, ascending: NDArray[Any]) -> None:
+        """Count ascending keys."""
+        firsts = np.flatnonzero(ascending[1:] != ascending[:-1]) + 1
+        firsts = np.concatenate([[0], firsts])
+        keys, counts = ascending[firsts], np.diff(firsts, append=len(ascending))
+        if 0 <= int(keys[0]) and int(keys[-1]) < _DENSE:
+            if len(self._dense) <= int(keys[-1]):
+                grown = np.zeros(max(int(keys[-1]) + 1, 2 * len(self._dense)), np.int64)
+                grown[: len(self._dense)] = self._dense
+                self._dense = grown
+            self._dense[keys] += counts
+            return
+        self._waiting.append((keys, counts))
+        # Merged rarely enough for a number of steps proportional to the number of keys.
+        if sum(len(one) for one, _ in self._waiting) > len(self._sparse[0]) + 2**20:
+            self._merge()
+
+    def _merge(self) -> None:
+        parts = [self._sparse, *self._waiting]
+        self._waiting = []
+        keys, counts = (np.concatenate(one) for one in zip(*parts, strict=True))
+        order = np.argsort(keys, kind="stable")
+        keys = keys[order]
+        firsts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
+        self._sparse = keys[firsts], np.add.reduceat(counts[order], firsts)
+
+    def result(self) -> _Counts:
+        """Return the counts of all keys that were added."""
+        dense = np.flatnonzero(self._dense)
+        self._waiting.append((dense.astype(self.dtype), self._dense[dense]))
+        if not sum(len(one) for one, _ in [self._sparse, *self._waiting]):
+            return self._sparse
+        self._merge()
+        return self._sparse
+
+
+_Range = tuple[NDArray[np.intp], NDArray[np.int32]]
+"""Rows, ascending, and their places in a range of sorted rows."""
+
+
+@dataclass(frozen=True, eq=False)
+class SortOrder:
+    """The order in which ``keys`` ascend; rows with one key keep theirs.
+
+    Only a range of the sorted rows is in memory at a time. To find it, all keys are read. Without
+    ``counts``, the keys are a permutation of the numbers of the rows.
+    """
+
+    keys: LazyArray
+    counts: KeyCounts | None = None
+    _lock: Any = field(default_factory=RLock, repr=False)
+    _ranges: dict[int, _Range] = field(default_factory=dict, repr=False)
+    _read: "OrderedDict[tuple[int, int], Any]" = field(default_factory=OrderedDict, repr=False)
+
+    def read(self, array: LazyArray, start: int, stop: int) -> NDArray[Any]:
+        """Read the sorted rows ``[start, stop)`` of an array with a row for each key."""
+        values = np.empty((stop - start, *array.shape[1:]), array.dtype.newbyteorder("="))
+        for base in range(start - start % RANGE_ROWS, stop, RANGE_ROWS):
+            found = self._values(array, base)
+            first, last = max(start, base), min(stop, base + RANGE_ROWS)
+            values[first - start : last - start] = found[first - base : last - base]
+        return values
+
+    def _values(self, array: LazyArray, base: int) -> NDArray[Any]:
+        """Return the values of a range of sorted rows."""
+        key = (id(array), base)
+        with self._lock:
+            if key not in self._read:
+                while len(self._read) >= _CACHED_RANGES:
+                    self._read.popitem(last=False)
+                # An array that is kept has an id that no other array gets.
+                self._read[key] = array, self._sorted(array, base)
+            values: NDArray[Any] = self._read[key][1]
+            return values
+
+    def _sorted(self, array: LazyArray, base: int) -> NDArray[Any]:
+        """Read the values of a range of sorted rows, in one pass over the array."""
+        if base not in self._ranges:
+            self._ranges.clear()
+            self._ranges[base] = self._range(base)
+        rows, places = self._ranges[base]
+        values = np.empty((len(rows), *array.shape[1:]), array.dtype.newbyteorder("="))
+        for block in row_blocks(self.keys.shape[0]):
+            first, last = np.searchsorted(rows, (block.start, block.stop))
+            if first < last:
+                read = np.asarray(array[block])
+                values[places[first:last]] = read[rows[first:last] - block.start]
+        return values
+
+    def _range(self, base: int) -> _Range:
+        """Return the rows that are sorted to the places from ``base``."""
+        length = self.keys.shape[0]
+        top = min(base + RANGE_ROWS, length)
+        is_permutation = self.counts is None
+        choose = _in_range(base, top) if self.counts is None else _in_ranks(self.counts, base, top)
+        rows, numbers = [], []
+        for block in row_blocks(length):
+            inside, found = choose(np.asarray(self.keys[block]))
+            rows.append(inside + block.start)
+            numbers.append(found)
+        order = np.concatenate(numbers)
+        if is_permutation:
+            is_taken = np.zeros(top - base, bool)
+            is_taken[order] = True
+            if len(order) != top - base or not is_taken.all():
+                msg = f"{place_in_file(self.keys)} does not have each number up to {length} once"
+                raise ShapeMismatchError(msg)
+            return np.concatenate(rows), order.astype(np.int32)
+        order = _stable_order(order)
+        places = np.empty(len(order), np.int32)
+        places[order] = np.arange(len(order), dtype=np.int32)
+        return np.concatenate(rows), places
+
+
+def _stable_order(numbers: NDArray[np.unsignedinteger[Any]]) -> NDArray[np.intp]:
+    """Return the stable order of unsigned integers, which numpy sorts fast if they are short."""
+    order = np.argsort(numbers.astype(np.uint16), kind="stable")
+    while (numbers := numbers >> 16).any():
+        digits = numbers.astype(np.uint16)
+        order = order[np.argsort(digits[order], kind="stable")]
+    return order
+
+
+_Choose = Callable[[NDArray[Any]], tuple[NDArray[np.intp], NDArray[Any]]]
+"""Returns the rows of a block of keys that are in a range, and numbers to sort them by."""
+
+
+def _in_range(base: int, top: int) -> _Choose:
+    def choose(keys: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[Any]]:
+        inside = np.flatnonzero((keys >= base) & (keys < top))
+        return inside, keys[inside].astype(np.int64) - base
+
+    return choose
+
+
+def _in_ranks(counts: KeyCounts, base: int, top: int) -> _Choose:
+    """Return a function of one block after another; it finds what is sorted to a range."""
+    lowest, highest = np.searchsorted(counts.ends, (base, top - 1), side="right")
+    known = counts.keys[[lowest, highest]]
+    short = np.min_scalar_type(int(known[1]) - int(known[0]))
+    # Of the first key some rows are before this range, of the last some are behind it.
+    skipped = base - int(counts.starts[lowest])
+    taken = top - int(counts.starts[highest])
+    def choose(keys: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[Any]]:
+        nonlocal skipped, taken
+        is_inside = (keys >= known[0]) & (keys <= known[1])
+        first, last = (np.flatnonzero(keys == one) for one in (known[0], known[1]))
+        is_inside[first[: max(skipped, 0)]] = False
+        is_inside[last[max(taken, 0) :]] = False
+        skipped, taken = skipped - len(first), taken - len(last)
+        inside = np.flatnonzero(is_inside)
+        return inside, (keys[inside] - known[0]).astype(short)
+
+    return choose
+
+
+@dataclass(frozen=True, eq=False)
+class Sorted(_View):
+    """The rows of an array in a ``SortOrder``."""
+
+    order: SortOrder
+
+    def _read(self, slices: tuple[slice, ...]) -> NDArray[Any]:
+        start, stop, step = slices[0].indices(self.shape[0])
+        values = self.order.read(self.array, start, max(start, stop))
+        return values[(slice(None, None, step), *slices[1:])]
+
+
+@dataclass(frozen=True)
+class Rows(LazyArrayBase):
+    """The numbers of ``length`` rows."""
+
+    length: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of rows."""
+        return (self.length,)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the numbers."""
+        return np.dtype(np.int64)
+
+    def _read(self, slices: tuple[slice, ...]) -> NDArray[Any]:
+        return np.arange(*slices[0].indices(self.length))
