@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pynwb.misc import Units
 
 from ndx_simulation_output.errors import SourceError, WrongTypeError, source_errors
+from ndx_simulation_output.nwb.connections import make_connections, read_connections
 from ndx_simulation_output.nwb.network_state import WrapColumn, load_column
 from ndx_simulation_output.nwb.series import (
     array_of,
@@ -213,6 +214,11 @@ def make_circuit(circuit: Circuit, wrap: WrapColumn = load_column) -> CircuitDes
         name = free_nwb_name(cells.population, used)
         used.add(name)
         tables.append(_make_population(cells, name, wrap))
+    connections = []
+    for table in circuit.connections:
+        name = free_nwb_name(table.name, used)
+        used.add(name)
+        connections.append(make_connections(table, name, wrap))
     summary: dict[str, Any] = {}
     if circuit.summary:
         summary = {
@@ -224,9 +230,11 @@ def make_circuit(circuit: Circuit, wrap: WrapColumn = load_column) -> CircuitDes
         "circuit": circuit.provenance,
         "properties": {one.name: list(one.properties) for one in circuit.summary},
         "populations": {cells.population: cells.provenance for cells in circuit.populations},
+        "connections": [table.name for table in circuit.connections],
     }
     description: CircuitDescription = CircuitDescription(
         cell_populations=tables or None,
+        connections=connections or None,
         node_sets=json.dumps(circuit.node_sets) if circuit.node_sets else None,
         configuration=None
         if circuit.configuration is None
@@ -263,6 +271,8 @@ def _read_circuit(description: CircuitDescription) -> Circuit:
     summary = _read_summary(description, facts.get("properties", {}))
     node_sets, provenances = node_sets_of(description), facts.get("populations", {})
     ranks = {one.name: rank for rank, one in enumerate(summary)}
+    order = {name: place for place, name in enumerate(facts.get("connections", []))}
+    connections = map(read_connections, (description.connections or {}).values())
     tables = sorted(
         (description.cell_populations or {}).values(),
         key=lambda table: (ranks.get(table.population, len(ranks)), table.name),
@@ -278,6 +288,9 @@ def _read_circuit(description: CircuitDescription) -> Circuit:
                 provenances.get(table.population, {}),
             )
             for table in tables
+        ),
+        connections=tuple(
+            sorted(connections, key=lambda table: (order.get(table.name, len(order)), table.name))
         ),
         node_sets=node_sets,
         summary=summary,

@@ -286,12 +286,6 @@ def _read(table: Connections) -> ConnectionTable:
             )
             raise ShapeMismatchError(msg)
         stored[name] = column_values(table, name)
-        if isinstance(column.target, CategoryData):
-            texts = tuple(column.target.categories[:])
-            last = len(texts) - 1
-            is_missing = bool(texts) and not texts[last]
-            names_of_codes = texts[:last] if is_missing else texts
-            stored[name] = Categories(stored[name], names_of_codes, last if is_missing else -1)
     ids = array_of(table.id.data, f"table {table.name!r}")
     targets = Repeated(_cast(ids, np.dtype(facts.get("target", ids.dtype))), ends)
     order = SortOrder(stored.pop(_ORDER)) if _ORDER in stored else None

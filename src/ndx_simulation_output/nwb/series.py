@@ -155,13 +155,15 @@ def column_names(columns: Iterable[Any]) -> list[str]:
 
 
 def column_values(table: Any, name: str) -> LazyArray:
-    """Return the values of a column, without its index if it is ragged; text that is an enum."""
+    """Return the values of a column, without its index if it is ragged, or text of codes."""
     column = table[name]
     column = column.target if isinstance(column, VectorIndex) else column
     values = array_of(column.data, f"column {name!r} of table {table.name!r}")
-    if not isinstance(column, EnumData):
+    texts = column.elements.data if isinstance(column, EnumData) else None
+    texts = getattr(column, "categories", texts)  # of a CategoryData
+    if texts is None:
         return values
-    names = [_text(element) for element in np.asarray(column.elements.data[:]).tolist()]
+    names = [_text(text) for text in np.asarray(texts[:]).tolist()]
     if names and not names[-1]:
         return Categories(values, tuple(names[:-1]), len(names) - 1)
     return Categories(values, tuple(names))

@@ -158,7 +158,7 @@ class _Counter:
         firsts = np.flatnonzero(ascending[1:] != ascending[:-1]) + 1
         firsts = np.concatenate([[0], firsts])
         keys, counts = ascending[firsts], np.diff(firsts, append=len(ascending))
-        if 0 <= int(keys[0]) and int(keys[-1]) < _DENSE:
+        if int(keys[0]) >= 0 and int(keys[-1]) < _DENSE:
             if len(self._dense) <= int(keys[-1]):
                 grown = np.zeros(max(int(keys[-1]) + 1, 2 * len(self._dense)), np.int64)
                 grown[: len(self._dense)] = self._dense
@@ -253,7 +253,7 @@ class SortOrder:
             inside, found = choose(np.asarray(self.keys[block]))
             rows.append(inside + block.start)
             numbers.append(found)
-        order = np.concatenate(numbers)
+        order: NDArray[Any] = np.concatenate(numbers)
         if is_permutation:
             is_taken = np.zeros(top - base, bool)
             is_taken[order] = True
@@ -267,7 +267,7 @@ class SortOrder:
         return np.concatenate(rows), places
 
 
-def _stable_order(numbers: NDArray[np.unsignedinteger[Any]]) -> NDArray[np.intp]:
+def _stable_order(numbers: NDArray[Any]) -> NDArray[np.intp]:
     """Return the stable order of unsigned integers, which numpy sorts fast if they are short."""
     order = np.argsort(numbers.astype(np.uint16), kind="stable")
     while (numbers := numbers >> 16).any():
@@ -296,6 +296,7 @@ def _in_ranks(counts: KeyCounts, base: int, top: int) -> _Choose:
     # Of the first key some rows are before this range, of the last some are behind it.
     skipped = base - int(counts.starts[lowest])
     taken = top - int(counts.starts[highest])
+
     def choose(keys: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[Any]]:
         nonlocal skipped, taken
         is_inside = (keys >= known[0]) & (keys <= known[1])

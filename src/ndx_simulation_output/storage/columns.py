@@ -5,7 +5,7 @@ with shuffle, which separates their noisy low bytes. Columns with few distinct v
 delays, are smaller without it, as whole values repeat.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -76,20 +76,24 @@ def write_columns(
     columns = list(columns)
     workers = default_workers() if workers is None else workers
     workers = useful_workers(sum(size_in_bytes(column.source) for column in columns), workers)
-    # Columns that are sorted while they are read share the work on a range of rows.
-    longest = max((column.source.shape[0] for column in columns), default=0)
-    chunks = (
-        (column, start)
-        for band in range(0, longest, RANGE_ROWS)
-        for column in columns
-        for start in range(0, column.source.shape[0], column.layout.chunk)
-        if band <= start < band + RANGE_ROWS
-    )
-    for dataset, start, stored, n_bytes in in_order(_encoded, chunks, workers):
+    for dataset, start, stored, n_bytes in in_order(_encoded, _chunks(columns), workers):
         with hdf5_lock:
             dataset.id.write_direct_chunk((start, *[0] * (dataset.ndim - 1)), stored)
         if progress is not None:
             progress(n_bytes)
+
+
+def _chunks(columns: Sequence[Column]) -> Iterator[tuple[Column, int]]:
+    """Yield each column with the first row of each chunk, a range of rows after another.
+
+    Columns that are sorted while they are read share the work on a range.
+    """
+    longest = max((column.source.shape[0] for column in columns), default=0)
+    for first in range(0, longest, RANGE_ROWS):
+        for column in columns:
+            chunk = column.layout.chunk
+            stop = min(first + RANGE_ROWS, column.source.shape[0])
+            yield from ((column, start) for start in range(-(-first // chunk) * chunk, stop, chunk))
 
 
 def _encoded(chunk: tuple[Column, int]) -> tuple[h5py.Dataset, int, bytes, int]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from hdmf.common import VectorData, VectorIndex
+from hdmf.data_utils import DataIO
 from numpy.typing import NDArray
 from pynwb import register_class
 
@@ -275,15 +276,17 @@ def _columns(
         column = values
         if not isinstance(values, VectorData):
             column = VectorData(name=name, description=descriptions.get(name, name), data=values)
-        columns.append(column)
-        if name in ragged:
+        if name in ragged:  # Before its target, which may be a column of unknown length.
             columns.append(VectorIndex(name=f"{name}_index", data=ends(), target=column))
+        columns.append(column)
     return columns
 
 
 def _check_lengths(table: str, columns: Mapping[str, Any], expected: int) -> None:
     for name, values in columns.items():
-        shape = np.shape(values.data if isinstance(values, VectorData) else values)
+        data = values.data if isinstance(values, VectorData) else values
+        blocks = data.data if isinstance(data, DataIO) else None
+        shape = getattr(blocks, "maxshape", None) or np.shape(data)
         if shape[:1] != (expected,):
             msg = f"column {name!r} of table {table!r} has shape {shape}; expected ({expected},)"
             raise ShapeMismatchError(msg)
