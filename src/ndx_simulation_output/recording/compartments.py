@@ -201,7 +201,7 @@ class CompartmentTable:
     def take(self, rows: NDArray[np.intp]) -> "CompartmentTable":
         """Return the table of the cells of some rows, whose columns are read when needed."""
         starts, ends = self._bounds(rows)
-        columns = _join_ranges(starts, ends)
+        columns = join_ranges(starts, ends)
         return replace(
             self,
             cell_ids=np.asarray(self.cell_ids[:])[rows],
