@@ -21,6 +21,7 @@ from ndx_simulation_output.files import check_target
 from ndx_simulation_output.formats import SourcePaths, read_source
 from ndx_simulation_output.recording import NetworkSnapshot, SimulationOutput
 from ndx_simulation_output.recording.arrays import Progress
+from ndx_simulation_output.recording.cells import Cells
 from ndx_simulation_output.remote import is_url, open_folder, open_url, refuse_url
 from ndx_simulation_output.storage.journal import find_writer, pause_writer, unfinished_files
 from ndx_simulation_output.storage.layout import Layout, StorageOptions
@@ -50,6 +51,7 @@ class OpeningOptions(TypedDict, total=False):
     nodes: bool | None
     properties: Sequence[str] | None
     storage_options: Mapping[str, Any] | None
+    cells: Cells | None
 
 
 def open_output(
@@ -64,6 +66,7 @@ def open_output(
     nodes: bool | None = None,
     properties: Sequence[str] | None = None,
     storage_options: Mapping[str, Any] | None = None,
+    cells: Cells | None = None,
 ) -> SimulationOutput:
     """Open the output of a simulation or an instrument, or an NWB file, without reading the data.
 
@@ -105,6 +108,9 @@ def open_output(
     storage_options
         Options of fsspec for a URL, such as credentials, and ``timeout`` (seconds without an
         answer, 30 by default) and ``retries`` (how often a server that fails is asked again).
+    cells
+        Cells whose reports and spikes are opened: ids, a mapping of properties such as
+        ``{"layer": [2, 3]}``, or the name of a node set, as for ``SimulationOutput.select_cells``.
 
     Raises
     ------
@@ -122,6 +128,8 @@ def open_output(
         If no cell of the circuit has a property.
     MissingDependencyError
         If a library that the URL or the format needs is not installed.
+    SelectionError, CellNotFoundError
+        If the cells have no such property or node set, or there is no such cell.
 
     Example
     -------
@@ -146,7 +154,7 @@ def open_output(
         _refuse_options(path, options)
         is_store = path.partition("?")[0].rstrip("/").endswith(".zarr")
         found = (open_folder if is_store else open_url)(path, storage_options)
-        return reader.read(found, trust=trust)
+        return _of_cells(reader.read(found, trust=trust), cells)
     paths = _as_list(path)
     with _errors_of(paths):
         with ExitStack() as stack:
@@ -155,8 +163,20 @@ def open_output(
             nwb_files = [item for item in paths if reader.is_nwb(Path(item))]
             if nwb_files:
                 _refuse_options(nwb_files[0], options)
-                return reader.read_merged([Path(item) for item in paths], trust=trust)
-        return read_source(paths, trust=trust, **options)
+                merged = reader.read_merged([Path(item) for item in paths], trust=trust)
+                return _of_cells(merged, cells)
+        return _of_cells(read_source(paths, trust=trust, **options), cells)
+
+
+def _of_cells(output: SimulationOutput, cells: Cells | None) -> SimulationOutput:
+    """Return the output of some cells; close it if they cannot be selected."""
+    if cells is None:
+        return output
+    with ExitStack() as stack:
+        stack.callback(output.close)
+        selected = output.select_cells(cells)
+        stack.pop_all()
+        return selected
 
 
 def existing(path: str | Path) -> Path:
@@ -418,6 +438,7 @@ def export_sonata(
     dtype: str | None = None,
     overwrite: bool = False,
     trust: bool = False,
+    cells: Cells | None = None,
     progress: Progress | None = None,
 ) -> "Written":
     """Write the reports, spikes and extracellular potentials of an NWB file as SONATA files.
@@ -437,7 +458,7 @@ def export_sonata(
         Type of the data of reports, ``float32`` or ``float64``. The default is the recorded type.
     overwrite
         Whether to replace existing files.
-    trust
+    trust, cells
         As for ``open_output``.
     progress
         Called with the number of bytes done since the last call, and the total number.
@@ -462,7 +483,7 @@ def export_sonata(
     from ndx_simulation_output.nwb import reader
 
     reader.check_nwb(existing(path))
-    with reader.read(Path(path), trust=trust) as output, _errors_of(path):
+    with _of_cells(reader.read(Path(path), trust=trust), cells) as output, _errors_of(path):
         written = sonata.write(
             output,
             Path(directory),

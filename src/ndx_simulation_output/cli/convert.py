@@ -12,6 +12,7 @@ from ndx_simulation_output.api import convert as convert_source
 from ndx_simulation_output.api import plan_layouts
 from ndx_simulation_output.cli.interruptions import interruption
 from ndx_simulation_output.cli.options import (
+    CELLS_OPTION,
     LOCAL_PATH,
     SOURCE_OPTIONS,
     TARGET_OPTIONS,
@@ -31,7 +32,7 @@ _RANK_COUNTS = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
 @click.command()
 @click.argument("sources", nargs=-1, required=True, type=LOCAL_PATH)
 @click.argument("target", type=LOCAL_PATH)
-@add_options(*SOURCE_OPTIONS, *TARGET_OPTIONS)
+@add_options(*SOURCE_OPTIONS, CELLS_OPTION, *TARGET_OPTIONS)
 def convert(
     sources: tuple[Path, ...],
     target: Path,

@@ -25,6 +25,7 @@ def export(file: Path, target: Path, *, overwrite: bool, **options: Any) -> None
     \b
     Example:
       ndx-sim export run.nwb sonata/ --dialect bbp
+      ndx-sim export run.nwb layer4/ --cells layer=4
       ndx-sim export state.nwb network.npz
       ndx-sim export state.nwb exc_to_inh.txt --part exc_to_inh
     """

@@ -4,14 +4,14 @@ from typing import Any
 
 import click
 
-from ndx_simulation_output.cli.options import SOURCE_OPTIONS, add_options
+from ndx_simulation_output.cli.options import CELLS_OPTION, SOURCE_OPTIONS, add_options
 from ndx_simulation_output.cli.output import open_sources, print_line
 from ndx_simulation_output.info import describe, json_of
 
 
 @click.command()
 @click.argument("sources", nargs=-1, required=True, type=click.Path())
-@add_options(*SOURCE_OPTIONS)
+@add_options(*SOURCE_OPTIONS, CELLS_OPTION)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def info(sources: tuple[str, ...], *, as_json: bool, **options: Any) -> None:
     """List the contents of an NWB file or of the output of a simulation.
@@ -22,6 +22,7 @@ def info(sources: tuple[str, ...], *, as_json: bool, **options: Any) -> None:
     Example:
       ndx-sim info run.nwb
       ndx-sim info run.nwb --json
+      ndx-sim info run.nwb --cells layer=2,3
       ndx-sim info https://example.org/run.nwb
     """
     with open_sources(sources, **options) as output:

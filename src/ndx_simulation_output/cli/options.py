@@ -251,5 +251,6 @@ EXPORT_OPTIONS = (
         type=click.Choice(["ms", "steps"]),
         help="ANNarchy: unit of the delays of a connectivity file; steps before version 5.",
     ),
+    CELLS_OPTION,
     TRUST_OPTION,
 )

@@ -319,13 +319,18 @@ def _read_circuit(metadata: Any) -> Circuit | None:
 
 
 def _with_circuit(spikes: Spikes, circuit: Circuit | None) -> Spikes:
-    """Return spikes with kind and node sets of their cells, which by default are those stored."""
+    """Return spikes with kind and node sets of their cells, and silent cells that are stored."""
     if circuit is None:
         return spikes
+    own = spikes.cells
     tables = {cells.population: cells for cells in circuit.populations}
-    cells = tables.get(spikes.population) if spikes.cells is None else spikes.cells
+    cells = tables.get(spikes.population, own)
     if cells is None:
         return spikes
+    if own is not None:
+        is_complete = own.columns.keys() <= cells.columns.keys()
+        columns = {name: cells.columns[name] for name in own.columns} if is_complete else {}
+        cells = replace(cells, columns=columns) if is_complete else own
     kinds = {one.name: one.kind for one in circuit.summary}
     kind = kinds.get(spikes.population, "")
     cells = replace(cells, kind=kind, node_sets=circuit.node_sets)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ndx_simulation_output.errors import (
+    CellNotFoundError,
     NothingRecordedError,
     SelectionError,
     ShapeMismatchError,
@@ -41,6 +42,7 @@ from ndx_simulation_output.recording.traces import (
     to_dask,
 )
 from ndx_simulation_output.recording.units import UNKNOWN, Unit, as_unit
+from ndx_simulation_output.recording.views import Columns
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -384,6 +386,17 @@ class Report:
         with self._naming_errors():
             return self.compartments.find(cells, numbers, labels)
 
+    def take_cells(self, rows: NDArray[np.intp]) -> "Report":
+        """Return the report of the cells of some rows of its table; no data are read."""
+        table = self.compartments.take(rows)
+        columns = self.compartments.find(np.asarray(self.compartments.cell_ids[:])[rows])
+        provenance = {
+            key: value for key, value in self.provenance.items() if key not in _OF_ALL_CELLS
+        }
+        return replace(
+            self, data=Columns(self.data, columns), compartments=table, provenance=provenance
+        )
+
     @contextmanager
     def _naming_errors(self) -> Iterator[None]:
         """Name the report in the error of a selection."""
@@ -526,7 +539,7 @@ class Spikes:
         if not are_all_known and not isinstance(cells, str | Mapping):
             return np.unique(as_ids(cells).astype(np.int64))
         known = self.known_cells
-        return np.unique(known[self._table(known).rows_of(cells)])
+        return np.unique(known[self.table_of(known).rows_of(cells)])
 
     def select(
         self,
@@ -566,6 +579,9 @@ class Spikes:
             silent=None if self.silent is None else np.setdiff1d(ids, node_ids.astype(np.int64)),
             intervals=self._intervals_in(start, stop),
             cells=table if table is None or cells is None else table.select(ids),
+            provenance={
+                key: value for key, value in self.provenance.items() if key not in _OF_ALL_CELLS
+            },
             checked=False,
         )
 
@@ -610,7 +626,7 @@ class Spikes:
             msg = f"the cells of population {self.population!r} were recorded for {found}"
             raise SelectionError(msg)
         ids = self.find(cells)
-        codes, groups = self._table(ids).groups_of(by, np.arange(len(ids)))
+        codes, groups = self.table_of(ids).groups_of(by, np.arange(len(ids)))
         spiking = self.node_ids[self._is_in_window(start, stop)].astype(np.int64)
         spiking = spiking[np.isin(spiking, ids)]
         of_spikes = codes[np.searchsorted(ids, spiking)]
@@ -622,7 +638,7 @@ class Spikes:
             index=pd.Index(groups, name=by),
         )
 
-    def _table(self, ids: NDArray[np.int64]) -> CellTable:
+    def table_of(self, ids: NDArray[np.int64]) -> CellTable:
         """Return some cells with their properties."""
         table = CellTable(self.population, ids[:0]) if self.cells is None else self.cells
         return table.select(ids)
@@ -776,6 +792,49 @@ class SimulationOutput:
         """Return a summary for a notebook; at most 16 MiB are read of each object."""
         return html_summary(self)
 
+    def select_cells(self, cells: Cells) -> "SimulationOutput":
+        """Return the output with the reports and spikes of some cells; no data are read.
+
+        ``cells`` are ids, a mapping of properties such as ``{"layer": [2, 3]}``, or the name of a
+        node set. They apply to each population; a population without such a property or node set
+        has none of them. Potentials, arrays, networks and the circuit stay as they are.
+
+        Raises
+        ------
+        CellNotFoundError
+            If no population has an id, or no cell is chosen.
+        SelectionError
+            If no population has such a property or node set.
+
+        """
+        choice = _Choice(cells)
+        reports, spikes, lost = [], [], []
+        for report in self.reports:
+            rows = choice.rows_of(report.compartments.cells)
+            if len(rows):
+                reports.append(report.take_cells(rows))
+            else:
+                lost.append(f"report {report.name}")
+        for one in self.spikes:
+            known = one.known_cells
+            ids = known[choice.rows_of(one.table_of(known))]
+            if len(ids):
+                spikes.append(one.select(ids))
+            else:
+                lost.append(f"spikes of {one.population}")
+        # Any id may be that of a silent cell.
+        are_all_known = all(one.silent is not None or one.cells is not None for one in self.spikes)
+        choice.check(are_all_known=are_all_known, found=bool(reports or spikes))
+        notes = [f"only the cells {choice} were selected"]
+        notes += [f"left out, because they have none of these cells: {', '.join(lost)}"] * bool(
+            lost
+        )
+        names = ", ".join(potential.name for potential in self.potentials)
+        notes += [f"potentials are of all cells: {names}"] * bool(names)
+        return replace(
+            self, reports=tuple(reports), spikes=tuple(spikes), notes=(*self.notes, *notes)
+        )
+
     def __enter__(self) -> "Self":
         """Return this output."""
         return self
@@ -790,6 +849,54 @@ class SimulationOutput:
         self.close()
 
 
+_OF_ALL_CELLS = {"entries", "repeated_ids", "not_finite"}
+"""Keys of a provenance whose values list all cells or spikes of a source."""
+
+
+class _Choice:
+    """A choice of cells of several populations, which need not all have the property or id."""
+
+    def __init__(self, cells: Cells) -> None:
+        self._cells: Cells = cells
+        self._missing = np.zeros(0, np.int64)
+        if not isinstance(cells, str | Mapping):
+            self._cells = self._missing = np.unique(as_ids(cells))
+        self._errors: list[SelectionError] = []
+        self._applies = False
+
+    def __str__(self) -> str:
+        """Return a short description."""
+        ids = self._cells
+        text = some_of(ids) if isinstance(ids, np.ndarray) else str(ids)
+        return text if len(text) <= _MOST_LETTERS else f"{text[:_MOST_LETTERS]}…"
+
+    def rows_of(self, table: CellTable) -> NDArray[np.intp]:
+        """Return the rows of the chosen cells of a table, in ascending order."""
+        if isinstance(self._cells, np.ndarray):
+            rows = table.find_rows(self._cells)
+            self._missing = np.intersect1d(self._missing, self._cells[rows < 0])
+            return np.sort(rows[rows >= 0])
+        try:
+            rows = table.rows_of(self._cells)
+        except SelectionError as error:
+            self._errors.append(error)
+            return np.zeros(0, np.intp)
+        self._applies = True
+        return rows
+
+    def check(self, *, are_all_known: bool, found: bool) -> None:
+        """Raise an error if no population has an id or property, or nothing was ``found``."""
+        if self._errors and not self._applies:
+            raise self._errors[0]
+        if len(self._missing) and (are_all_known or not found):
+            msg = f"cell {some_of(self._missing)} is not among the recorded cells"
+            raise CellNotFoundError(msg)
+        if not found:
+            msg = f"no recorded cell is one of {self}"
+            raise CellNotFoundError(msg)
+
+
+_MOST_LETTERS = 100
 _DOUBTFUL = 100
 """Times that are longer than a run by this factor may be in another unit."""
 
