@@ -73,7 +73,9 @@ _CONFIGS = {
     "circuit": "circuit_config.json",
 }
 _KNOWN_GROUPS = {*ROOTS, "spikes", "ecp", *RATES}
-_NETWORK = "contains a network (nodes or edges), not recorded activity"
+_NETWORK = (
+    "contains a network (nodes or edges), not recorded activity; expected its circuit_config.json"
+)
 # Reasons to refuse a file without recorded activity, by its groups.
 _REFUSED = {
     "electrodes": "contains the weights of electrodes, which are an input of the simulation; "

@@ -18,7 +18,8 @@ from ndx_simulation_output.sonata.circuit_config import read_text
 # The builder of bmtk writes the first, older ones the second.
 _MISSING = {"NULL", "NONE"}
 _INTEGER = re.compile(r"[+-]?(0|[1-9]\d{0,17})")
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+# Not 007 or a long id, which would not be the same as a number.
+_NUMBER = re.compile(r"[+-]?(0|[1-9]\d{0,17}|\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][+-]?\d+)?")
 _NOT_FINITE = re.compile(r"[+-]?(nan|inf|infinity)", re.IGNORECASE)
 _KEYS = ("node_type_id", "edge_type_id")
 
