@@ -35,6 +35,7 @@ from ndx_simulation_output.neuroconv import (
     PymodaqInterface,
     SonataInterface,
 )
+from tests.sonata import circuits
 
 WHEN = datetime(2026, 1, 31, 12, tzinfo=timezone.utc)
 pytestmark = pytest.mark.filterwarnings("ignore::ndx_simulation_output.SimulationOutputWarning")
@@ -134,6 +135,14 @@ def test_genuine_files_of_sonata_give_the_file_that_convert_gives(name, sonata_d
     path = converted(interface, tmp_path / "ours.nwb")
 
     assert_same(path, by_convert(sonata_data / name, tmp_path / "convert.nwb"))
+
+
+def test_the_circuit_of_a_run_is_that_of_convert(tmp_path):
+    config, options = circuits.write_run(tmp_path, "bbp"), {"circuit": True, "edges": True}
+
+    path = converted(SonataInterface(file_paths=[config], **options), tmp_path / "ours.nwb")
+
+    assert_same(path, by_convert(config, tmp_path / "convert.nwb", **options))
 
 
 @pytest.mark.parametrize("name", ["flat_nv050_pt240.h5", "cvode_nv091_pt240.h5"])

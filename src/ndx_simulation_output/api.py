@@ -326,7 +326,7 @@ def convert(
         workers = team.workers if workers is None else workers
         opened, modified = _open_source(source, target, options)
         with opened as found, _errors_of(source):
-            output = _with_circuit(found, circuit=circuit, edges=edges)
+            output = with_circuit(found, circuit=circuit, edges=edges)
             writer.write(
                 _quantized(output, storage, workers),
                 target,
@@ -360,7 +360,7 @@ def _open_source(
     return open_output(paths, **options), modified
 
 
-def _with_circuit(
+def with_circuit(
     output: SimulationOutput, *, circuit: bool | None, edges: bool | None
 ) -> SimulationOutput:
     """Return an output with the tables of its circuit that are to be stored."""

@@ -13,6 +13,7 @@ import numpy as np
 from pynwb import NWBFile
 
 from ndx_simulation_output import sonata
+from ndx_simulation_output.api import with_circuit
 from ndx_simulation_output.errors import (
     LayoutError,
     MetadataError,
@@ -274,6 +275,14 @@ class SonataInterface(_Interface):
         Population of spikes whose file does not name one.
     dt
         Time step in ms of data without times.
+    nodes
+        Whether to read the circuit, as in ``open_output``.
+    properties
+        Names of the properties of cells that are added; by default all.
+    circuit
+        Whether to add all cells of the circuit, as in ``convert``.
+    edges
+        Whether to add the connections of the circuit.
     verbose
         Print messages of NeuroConv.
 
@@ -303,6 +312,10 @@ class SonataInterface(_Interface):
         compartments: dict[str, str] | None = None,
         population: str | None = None,
         dt: float | None = None,
+        nodes: bool | None = None,
+        properties: list[str] | None = None,
+        circuit: bool | None = None,
+        edges: bool | None = None,
         verbose: bool = False,
     ) -> None:
         """Open the output of a run."""
@@ -317,7 +330,10 @@ class SonataInterface(_Interface):
             compartments=compartments,
             population=population,
             dt=dt,
+            nodes=nodes,
+            properties=properties,
         )
+        output = with_circuit(output, circuit=circuit, edges=edges)
         source = {"file_paths": file_paths, "folder_path": folder_path}
         super().__init__(output, source, verbose=verbose)
 

@@ -18,6 +18,7 @@ from ndx_simulation_output.recording import (
     CellTable,
     Circuit,
     CompartmentTable,
+    ConnectionTable,
     PopulationSummary,
     RegularTimes,
     Report,
@@ -35,6 +36,8 @@ PROPERTIES = {
     "ei": Categories(np.array([1, 1, 0, 0]), ("i", "e")),
     "note": np.array(["a", "", None, "NULL"], object),
     "other": np.array(["NA", "None", None, "é"], object),
+    "half": np.arange(4, dtype=np.float16),
+    "big": np.arange(4, dtype=">f4"),
     "is_big": np.array([True, False, True, True]),
     "e_rev": np.arange(8.0).reshape(4, 2),
     "label": np.array(["one", "two", "three", "four"], object),
@@ -97,7 +100,7 @@ def same(found, expected) -> None:
     """Assert that columns have equal values, types and names."""
     assert list(found) == list(expected)
     for name, values in expected.items():
-        assert found[name].dtype == values.dtype, name
+        assert found[name].dtype == values.dtype.newbyteorder("="), name
         np.testing.assert_array_equal(found[name][:], np.asarray(values[:]), name)
         assert isinstance(found[name], Categories) == isinstance(values, Categories), name
 
@@ -181,10 +184,18 @@ def test_a_zarr_store_has_the_same_circuit(write):
         assert output.circuit.node_sets == NODE_SETS
 
 
+EDGES = ConnectionTable(
+    "exc_to_inh",
+    "exc",
+    "inh",
+    np.array([7, 10, 30]),
+    np.array([0, 1, 1]),
+    {"syn_weight": np.array([1.0, 2.0, np.nan])},
+)
 WHOLE = replace(
     OUTPUT,
     spikes=(spikes_of(EXC, [10, 20, 10]), *OUTPUT.spikes[1:]),
-    circuit=replace(CIRCUIT, populations=(EXC, INH)),
+    circuit=replace(CIRCUIT, populations=(EXC, INH), connections=(EDGES,)),
     run=Run(time_step=1e-4),
 )
 ARCHIVED = {
@@ -227,6 +238,16 @@ def test_a_circuit_passes_all_checks(write):
             "Cell 7 of table 'compartments' is not among the cells of population 'exc'.",
         ),
         (
+            lambda circuit: circuit["exc_to_inh/source"].write_direct(np.array([7, 11, 30])),
+            "check_connected_cells_exist",
+            "Pre-synaptic cell 11 is not among the cells of population 'exc'.",
+        ),
+        (
+            lambda circuit: replace_column(circuit["exc_to_inh"], "id", [0, 2]),
+            "check_connected_cells_exist",
+            "Post-synaptic cell 2 is not among the cells of population 'inh'.",
+        ),
+        (
             lambda circuit: replace_column(circuit, "node_sets", "{"),
             "check_node_sets",
             "The node sets cannot be read: general/simulation/circuit/node_sets is not JSON",
@@ -263,4 +284,5 @@ def test_info_tells_of_the_circuit(write):
     assert facts["populations"][2]["properties"] == ["layer", "n"]
     assert "circuit: all cells of exc, inh are stored" in text
     assert "population exc, biophysical: 4 cells, 4 recorded; x, layer, mtype, ei" in text
+    assert "connections exc_to_inh: exc to inh, 3 connections, syn_weight" in text
     assert "node sets: deep, both, none" in text

@@ -8,7 +8,6 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pynwb
 from hdmf.common import DynamicTable, VectorIndex
-from hdmf.common.table import EnumData
 from numpy.typing import NDArray
 from pynwb import NWBFile
 from pynwb.misc import Units
@@ -24,6 +23,7 @@ from ndx_simulation_output.nwb.reader import (
     read_contents,
 )
 from ndx_simulation_output.nwb.series import (
+    array_of,
     column_values,
     data_shape,
     node_sets_of,
@@ -43,6 +43,7 @@ from ndx_simulation_output.nwb.types import (
     StateTable,
 )
 from ndx_simulation_output.nwb.zarr import check_store, open_store
+from ndx_simulation_output.recording import Categories
 from ndx_simulation_output.recording.ids import repeated_values
 from ndx_simulation_output.recording.network import Locality
 
@@ -298,11 +299,11 @@ def check_quantities_have_values(table: StateTable) -> Iterator[str]:
 def check_codes_have_texts(table: DynamicTable) -> Iterator[str]:
     """The codes of a column of categories are those of its texts."""
     for name in table.colnames:
-        column = getattr(table[name], "target", table[name])
-        if not isinstance(column, EnumData):
+        values = column_values(table, name)
+        if not isinstance(values, Categories):
             continue
-        count = len(column.elements.data)
-        largest = max((int(block.max()) for block in _blocks_of(column.data)), default=-1)
+        count = len(values.names) + (values.missing >= 0)
+        largest = max((int(block.max()) for block in _blocks_of(values.codes)), default=-1)
         if largest >= count:
             yield f"Column '{name}' has code {largest}, but only {count} texts."
 
@@ -355,7 +356,12 @@ RULES: dict[type, tuple[Rule, ...]] = {
     ),
     Units: (check_codes_have_texts,),
     CellPopulation: (check_ids_unique, check_codes_have_texts),
-    Connections: (check_ids_unique, check_index_fits_values, check_connected_cells_exist),
+    Connections: (
+        check_ids_unique,
+        check_index_fits_values,
+        check_codes_have_texts,
+        check_connected_cells_exist,
+    ),
     CircuitDescription: (check_node_sets, check_recorded_cells_exist),
     NetworkState: (check_populations_exist, check_names_unique, check_time_matches_step),
     PopulationState: (check_ranks_match_geometry, check_quantities_have_values),
@@ -382,7 +388,7 @@ _WARNINGS = {
 
 def _blocks_of(values: Any) -> Iterator[NDArray[Any]]:
     """Yield the values of a column in blocks of bounded size."""
-    for start in range(0, len(values), _BLOCK_ROWS):
+    for start in range(0, values.shape[0], _BLOCK_ROWS):
         yield np.asarray(values[start : start + _BLOCK_ROWS])
 
 
@@ -392,7 +398,7 @@ def _unknown_ids(circuit: Any, population: str | None, ids: Any) -> list[int]:
     for table in tables.values():
         if table.population == population:
             known = np.asarray(table.id.data[:])
-            for block in _blocks_of(ids):
+            for block in _blocks_of(array_of(ids, f"ids of population {population!r}")):
                 if len(wrong := np.setdiff1d(block, known)):
                     return [int(wrong[0])]
     return []
