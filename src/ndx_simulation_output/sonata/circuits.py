@@ -1,7 +1,7 @@
 """Read the circuit of a run, and join the properties of its cells to the recordings."""
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from ndx_simulation_output.errors import (
 )
 from ndx_simulation_output.recording import LazyArray, Report, SimulationOutput, Spikes
 from ndx_simulation_output.recording.cells import CellTable, take_rows
-from ndx_simulation_output.recording.circuit import Circuit, PopulationSummary
+from ndx_simulation_output.recording.circuit import Circuit, ConnectionTable, PopulationSummary
 from ndx_simulation_output.recording.ids import free_name, some_of
 from ndx_simulation_output.sonata.circuit_config import (
     WITHOUT_NODES,
@@ -30,6 +30,7 @@ from ndx_simulation_output.sonata.circuit_config import (
     read_node_sets,
 )
 from ndx_simulation_output.sonata.config import NamedFile
+from ndx_simulation_output.sonata.edges import read_edges
 from ndx_simulation_output.sonata.nodes import STORED_COLUMNS, read_nodes
 from ndx_simulation_output.sonata.type_tables import TypeTable, read_types
 from ndx_simulation_output.sonata.units import ReadOptions
@@ -121,6 +122,11 @@ class CircuitReader:
         if repeated := next((name for name in names if names.count(name) > 1), None):
             msg = f"population {repeated!r} is in two files of nodes of {path}; expected one"
             raise NameClashError(msg)
+        connections = [
+            table
+            for entry in config.edges
+            for table in self._connections(entry, _types_of(entry, texts), names, notes)
+        ]
         files: dict[str, str] = {}
         node_sets: dict[str, Any] = {}
         if config.node_sets is not None and (own := config.node_sets.found()):
@@ -132,6 +138,7 @@ class CircuitReader:
             node_sets |= found
         return Circuit(
             tuple(replace(cells, node_sets=node_sets) for cells in populations),
+            tuple(connections),
             node_sets=node_sets,
             summary=tuple(map(_summary, populations)),
             configuration=config.text,
@@ -149,6 +156,17 @@ class CircuitReader:
         with file_errors(entry.path):
             file = self.files.enter_context(open_source(entry.path, trust=self.options.trust))
             return read_nodes(file, entry, types, notes)
+
+    def _connections(
+        self,
+        entry: NetworkFile,
+        types: TypeTable | None,
+        populations: Collection[str],
+        notes: list[str],
+    ) -> list[ConnectionTable]:
+        with file_errors(entry.path):
+            file = self.files.enter_context(open_source(entry.path, trust=self.options.trust))
+            return read_edges(file, entry, types, populations, notes)
 
 
 @contextmanager

@@ -16,7 +16,8 @@ _PLAIN_TEXT = {"text": "utf-8", "length": None}
 
 def location(node: h5py.Group | h5py.Dataset) -> str:
     """Return the path of an object and the name of its file, for messages."""
-    return f"{node.name.strip('/')} of {Path(node.file.filename).name}"
+    file = Path(node.file.filename).name
+    return file if node.name == "/" else f"{node.name.strip('/')} of {file}"
 
 
 def base_name(group: h5py.Group) -> str:
