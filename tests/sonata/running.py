@@ -181,6 +181,96 @@ def places() -> None:
     np.savez("places.npz", **where)
 
 
+def circuit() -> None:
+    """Build a circuit of two populations with edges to the sections of cells, and run it."""
+    from bmtk.builder.networks import NetworkBuilder
+
+    for name in ("synapses", "mechanisms", "models", "morphologies"):
+        Path(name).mkdir()
+    written("synapses/exc.json", {"level_of_detail": "exp2syn", "tau1": 0.5, "tau2": 2, "erev": 0})
+    cells, sources = NetworkBuilder("cells"), NetworkBuilder("sources")
+    for layer, count in ((2, 3), (5, 2)):
+        heights = [10.0 * layer + row for row in range(count)]
+        model = {"model_type": "biophysical", "model_template": "python:hh"}
+        cells.add_nodes(N=count, layer=layer, mtype=f"L{layer} PC", y=heights, **model)
+    sources.add_nodes(N=4, model_type="virtual", ei="e")
+    synapses = {"model_template": "Exp2Syn", "dynamics_params": "exc.json", "weight_function": None}
+    places = {"names": ["sec_id", "sec_x", "syn_weight"], "dtypes": [int, float, float]}
+    for source, delay in ((sources, 1.5), (cells, 0.8)):
+        edges = cells.add_edges(
+            source=source.nodes(),
+            target=cells.nodes(),
+            connection_rule=lambda one, other: (one.node_id + 2 * other.node_id) % 3,
+            delay=delay,
+            **synapses,
+        )
+        weight = 1e-4 if source is sources else 0.004
+        edges.add_properties(
+            rule=lambda one, other, w=weight: (other.node_id % 3, 0.3, w * (1 + one.node_id)),
+            **places,
+        )
+    for network in (cells, sources):
+        network.build()
+        network.save(output_dir=str(NETWORKS))
+    names = {"biophysical_neuron_models_dir": "models", "mechanisms_dir": "mechanisms"}
+    names |= {"synaptic_models_dir": "synapses", "morphologies_dir": "morphologies"}
+    between = ("cells_cells", "sources_cells")
+    config = {
+        "manifest": {"$NET": f"./{NETWORKS}", "$HERE": "."},
+        "components": {name: f"$HERE/{place}" for name, place in names.items()},
+        "networks": {
+            "nodes": [
+                {
+                    "nodes_file": f"$NET/{name}_nodes.h5",
+                    "node_types_file": f"$NET/{name}_node_types.csv",
+                }
+                for name in ("cells", "sources")
+            ],
+            "edges": [
+                {
+                    "edges_file": f"$NET/{name}_edges.h5",
+                    "edge_types_file": f"$NET/{name}_edge_types.csv",
+                }
+                for name in between
+            ],
+        },
+    }
+    written("circuit_config.json", config)
+    written("node_sets.json", {"deep": {"layer": 5}})
+    clamp = {"input_type": "current_clamp", "module": "IClamp", "delay": 1.0, "duration": 2.0}
+    simulation = {
+        "manifest": {"$HERE": "."},
+        "network": "$HERE/circuit_config.json",
+        "node_sets_file": "$HERE/node_sets.json",
+        "run": {"tstart": 0.0, "tstop": 15.0, "dt": 0.1, "dL": 20.0, "nsteps_block": 50},
+        "conditions": {"celsius": 6.3, "v_init": -65.0},
+        "target_simulator": "NEURON",
+        "output": {"output_dir": "$HERE/output", "spikes_file": "spikes.h5", "log_file": "log.txt"},
+        "reports": {
+            "v": {**MEMBRANE, "variable_name": "v"},
+            "deep": {**MEMBRANE, "cells": "deep", "variable_name": "v"},
+        },
+        "inputs": {"clamp": {**clamp, "amp": 1.0, "node_set": {"population": "cells", "layer": 5}}},
+    }
+    written("simulation_config.json", simulation)
+    again()
+
+
+def again() -> None:
+    """Run the circuit of ``simulation_config.json`` in the directory."""
+    from bmtk.simulator import bionet
+    from bmtk.simulator.bionet.pyfunction_cache import add_cell_model
+    from neuron import h
+
+    h.load_file("stdrun.hoc")
+    h(HOC.replace("forsec all { insert hh }", "forsec all { insert hh } define_shape()"))
+    add_cell_model(lambda *_: h.HHCell(0), "python:hh", "biophysical")
+    found = bionet.Config.from_json("simulation_config.json", validate=False)
+    found.build_env()
+    network = bionet.BioNetwork.from_config(found)
+    bionet.BioSimulator.from_config(found, network=network).run()
+
+
 def filternet() -> None:
     """Respond to a flash in the cells of two populations."""
     from bmtk.simulator import filternet
@@ -282,4 +372,4 @@ def bluecellulab() -> None:
 if __name__ == "__main__":
     os.chdir(sys.argv[2])
     simulators = {"bionet": bionet, "filternet": filternet, "bluecellulab": bluecellulab}
-    (simulators | {"places": places})[sys.argv[1]]()
+    (simulators | {"places": places, "circuit": circuit, "again": again})[sys.argv[1]]()

@@ -112,3 +112,72 @@ def test_nothing_is_written_if_a_file_exists(tmp_path: Path, dialect: Any) -> No
         sonata.write(OUTPUT, tmp_path, dialect=dialect)
 
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["lgn_nodes.h5"]
+
+
+def test_libsonata_reads_what_is_written_for_it(tmp_path: Path) -> None:
+    libsonata = pytest.importorskip("libsonata", reason="libsonata is not installed")
+    sonata.write(OUTPUT, tmp_path, dialect="bbp")
+
+    config = libsonata.CircuitConfig.from_file(tmp_path / "circuit_config.json")
+    nodes, edges = config.node_population("exc"), config.edge_population("lgn_to_exc")
+    everything = nodes.select_all()
+
+    assert config.node_population_properties("lgn").type == "virtual"
+    assert nodes.get_attribute("layer", everything).tolist() == [2, 3, 5, 6]
+    assert [*nodes.get_attribute("mtype", everything)] == ["L5 PC", "", "PV", "L5 PC"]
+    assert [*nodes.get_attribute("morphology", everything)] == ["m1", 'the "second"', "", ""]
+    currents = nodes.get_dynamics_attribute("holding_current", everything)
+    assert currents.tolist() == [0.1, 0.3, 0.2, 0.4]
+    assert (edges.source, edges.target) == ("lgn", "exc")
+    assert [edges.afferent_edges(node).flatten().tolist() for node in range(4)] == [
+        [1, 2],
+        [],
+        [3],
+        [0, 4],
+    ]
+    assert edges.efferent_edges([0]).flatten().tolist() == [0, 4]
+    assert edges.get_attribute("conductance", libsonata.Selection([1, 3])).tolist() == [200, 400]
+    sets = libsonata.NodeSets.from_file(config.node_sets_path)
+    assert sets.materialize("both", nodes).flatten().tolist() == [2]
+
+
+def test_snap_reads_what_is_written_for_libsonata(tmp_path: Path) -> None:
+    bluepysnap = pytest.importorskip("bluepysnap", reason="bluepysnap is not installed")
+    sonata.write(OUTPUT, tmp_path, dialect="bbp")
+
+    circuit = bluepysnap.Circuit(str(tmp_path / "circuit_config.json"))
+    found = circuit.nodes["exc"].get()
+
+    assert circuit.nodes.size == 7
+    assert found["layer"].tolist() == [2, 3, 5, 6]
+    assert found["mtype"].tolist() == ["L5 PC", "", "PV", "L5 PC"]
+    assert found["@dynamics:holding_current"].tolist() == [0.1, 0.3, 0.2, 0.4]
+    edges = circuit.edges["lgn_to_exc"].afferent_edges(3, ["@source_node", "conductance"])
+    assert edges.to_numpy().tolist() == [[0, 100.0], [0, 500.0]]
+    assert circuit.nodes["exc"].ids("L5").tolist() == [2]
+
+
+@pytest.mark.filterwarnings("ignore:The inplace keyword")
+def test_bmtk_reads_what_is_written_for_it(tmp_path: Path) -> None:
+    pytest.importorskip("bmtk", reason="bmtk is not installed")
+    from bmtk.utils.sonata.file import File
+
+    sonata.write(OUTPUT, tmp_path, dialect="allen")
+    network = tmp_path / "network"
+    nodes = File(str(network / "exc_nodes.h5"), str(network / "exc_node_types.csv")).nodes["exc"]
+    names = (f"lgn_to_exc_{name}" for name in ("edges.h5", "edge_types.csv"))
+    edges = File(*(str(network / name) for name in names)).edges["lgn_to_exc"]
+
+    read = {node.node_id: (node["layer"], node["mtype"], node["model_type"]) for node in nodes}
+    assert read == {
+        0: (2, "L5 PC", "biophysical"),
+        2: (5, "PV", "biophysical"),
+        1: (3, None, "biophysical"),
+        3: (6, "L5 PC", "biophysical"),
+    }
+    onto = {
+        node: [(edge.source_node_id, edge["syn_weight"]) for edge in edges.get_target(node)]
+        for node in range(4)
+    }
+    assert onto == {0: [(1, 0.2), (2, 0.3)], 1: [], 2: [(2, 0.4)], 3: [(0, 0.1), (0, 0.5)]}
+    assert [edge["model_template"] for edge in edges.get_source(2)] == ["other", "other"]

@@ -46,6 +46,7 @@ ALLEN_ATTRIBUTES = {
 _CONFIG = "circuit_config.json"
 _NODE_SETS = "node_sets.json"
 _FIRST_TYPE = 100
+_MOST_TYPES = 2**16
 _BLOCK = 2**18
 _ENDS = ("id", "type_id", "group_id", "group_index")
 _OF_FILES = {f"{kind}_{end}" for kind in ("node", "edge") for end in _ENDS}
@@ -220,7 +221,8 @@ class _CircuitPlanner:
         self.run = _Configuration(planned.simulation)
         is_inline = "networks" in self.run.values
         named = None if is_inline else self.run.inside(self.run.values.get("network"))
-        self.path = PurePosixPath(named or _CONFIG)
+        own_name = _CONFIG if is_inline else str(circuit.provenance.get("file", _CONFIG))
+        self.path = PurePosixPath(named or PurePosixPath(own_name).name)
         self.config = _Configuration(circuit.configuration, self.path.parent)
         self.is_inline = is_inline and self.config.values == self.run.values
         self.sets: dict[str, str | None] = {"circuit": None, "run": None}
@@ -688,28 +690,29 @@ class _LayoutBuilder:
             if kind_name:
                 codes = np.zeros(table.rows, np.int8)
                 texts = {"model_type": Categories(codes, (kind_name,)), **texts}
-        for name in [name for name, one in texts.items() if len(one.shape) > 1]:
-            self._tell(f"property {name!r} has several texts each: a table of types has one")
-            del texts[name]
-        types = _Types(texts, table.rows)
-        table.columns = {**table.columns, key: types}
-        if len(types.rows) > 1:
-            values: dict[str, Any] = {"column": key}
-        else:
-            values = {"runs": [[_FIRST_TYPE, table.rows]]}
-        self._add_sequence(key, np.uint64 if wide else np.uint32, **values)
+        single = {name: values for name, values in texts.items() if len(values.shape) == 1}
+        types = _Types(single, table.rows)
+        for name, values in texts.items():
+            if name not in types.columns:
+                self._add(name, h5py.string_dtype(), values)
+                self._tell(f"{name}: text in the file of {table.root}, which bmtk reads as bytes")
+        of_rows: dict[str, Any] = {"runs": [[_FIRST_TYPE, table.rows]]}
+        if types.count > 1:
+            table.columns = {**table.columns, key: types}
+            of_rows = {"column": key}
+        self._add_sequence(key, np.uint64 if wide else np.uint32, **of_rows)
         runs = [[0, table.rows]]
         self._add_sequence(f"{kind}_group_id", np.uint32 if wide else np.uint16, runs=runs)
         index = np.uint64 if wide or table.rows > np.iinfo(np.uint32).max else np.uint32
         self._add_sequence(f"{kind}_group_index", index, range=True)
         self._tell_of_texts(types)
-        lines: list[list[str | None]] = [[key, *texts]]
-        lines += [[str(_FIRST_TYPE + number), *row] for number, row in enumerate(types.rows)]
+        ids = map(str, range(_FIRST_TYPE, _FIRST_TYPE + types.count))
+        lines = [[key, *types.columns], *zip(ids, *types.columns.values(), strict=True)]
         return "".join(" ".join(map(_csv_text, line)) + "\n" for line in lines)
 
     def _tell_of_texts(self, types: "_Types") -> None:
-        for place, name in enumerate(types.columns):
-            found = {row[place] for row in types.rows} - {None}
+        for name, texts in types.columns.items():
+            found = {*texts} - {None}
             if wrong := found & set(_MISSING):
                 self._tell(f"{name}: the text {wrong.pop()} is a missing value in a table of types")
             if wrong := found & _MISSING_OF_PANDAS:
@@ -719,25 +722,30 @@ class _LayoutBuilder:
 
 
 class _Types(LazyArrayBase):
-    """The type of each row: its number among the different ``rows`` of texts."""
+    """The type of each row, by the combinations of texts that occur, and ``columns`` (type,).
+
+    Columns without which there are no more than ``_MOST_TYPES`` are left out.
+    """
 
     def __init__(self, columns: Mapping[str, LazyArray], size: int) -> None:
-        self.columns, self._rows = columns, size
-        self._names = {name: _names_of(values) for name, values in columns.items()}
-        codes = {name: codes_of(values, self._names[name]) for name, values in columns.items()}
-        self._codes = codes
-        self._numbers: dict[tuple[int, ...], int] = {}
-        for part in _blocks(size):
-            combinations, first = self._combinations(part)[:2]
-            for place in np.argsort(first):
-                self._numbers.setdefault(tuple(combinations[place].tolist()), len(self._numbers))
-        self.rows = [
-            tuple(
-                names[code] if code >= 0 else None
-                for names, code in zip(self._names.values(), codes, strict=True)
-            )
-            for codes in self._numbers
-        ]
+        self._rows = size
+        # The codes of a column, how many there are, and the combinations with those before it.
+        self._stages: list[tuple[LazyArray, int, NDArray[np.int64]]] = []
+        names = {name: _names_of(values) for name, values in columns.items()}
+        used = []
+        for name in sorted(columns, key=lambda name: len(names[name])):
+            codes, n_codes = codes_of(columns[name], names[name]), len(names[name]) + 1
+            occurring = self._occurring(codes, n_codes)
+            if occurring is not None:
+                self._stages.append((codes, n_codes, occurring))
+                used.append(name)
+        numbers = np.arange(len(self._stages[-1][2]) if self._stages else 1)
+        self.count = len(numbers)
+        found: dict[str, list[str | None]] = {}
+        for name, (_, n_codes, occurring) in zip(used[::-1], self._stages[::-1], strict=True):
+            numbers, codes_of_types = np.divmod(occurring[numbers], n_codes)
+            found[name] = [[None, *names[name]][code] for code in codes_of_types]
+        self.columns = {name: found[name] for name in columns if name in found}
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -749,22 +757,21 @@ class _Types(LazyArrayBase):
         """Type of ids."""
         return np.dtype(np.int64)
 
-    def _combinations(self, part: slice) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-        """Return the different codes of the texts of rows, the first row, and that of each row."""
-        columns = [np.asarray(codes[part], np.int64) for codes in self._codes.values()]
-        length = len(range(*part.indices(self._rows)))
-        stacked = np.stack(columns, axis=1) if columns else np.zeros((length, 0), np.int64)
-        if not columns:
-            one = np.zeros(min(length, 1), np.int64)
-            return stacked[:1], one, np.zeros(length, np.int64)
-        found, first, inverse = np.unique(stacked, axis=0, return_index=True, return_inverse=True)
-        return found, first, inverse.ravel()
+    def _occurring(self, codes: LazyArray, n_codes: int) -> NDArray[np.int64] | None:
+        """Return the combinations of types with codes, or None if there are too many."""
+        found = np.zeros(0, np.int64)
+        for part in _blocks(self._rows):
+            numbers = self._read((part,)) - _FIRST_TYPE
+            found = np.union1d(found, numbers * n_codes + codes[part] + 1)
+            if len(found) > _MOST_TYPES:
+                return None
+        return found
 
     def _read(self, slices: tuple[slice, ...]) -> NDArray[Any]:
-        combinations, _, inverse = self._combinations(slices[0])
-        ids = [self._numbers[tuple(row.tolist())] for row in combinations]
-        found: NDArray[Any] = np.asarray(ids, np.int64)[inverse] + _FIRST_TYPE
-        return found
+        numbers = np.zeros(len(range(*slices[0].indices(self._rows))), np.int64)
+        for codes, n_codes, occurring in self._stages:
+            numbers = np.searchsorted(occurring, numbers * n_codes + codes[slices[0]] + 1)
+        return numbers + _FIRST_TYPE
 
 
 @dataclass(frozen=True)
