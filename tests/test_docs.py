@@ -138,6 +138,7 @@ def alone():
 
 
 @pytest.mark.filterwarnings("ignore::ndx_simulation_output.SimulationOutputWarning")
+@pytest.mark.filterwarnings("ignore:EnumData is experimental")  # pynwb reads categories of cells.
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_code_of_a_page_runs_and_prints_what_the_page_shows(page, tmp_path, monkeypatch, alone):
     monkeypatch.chdir(tmp_path)
