@@ -1,7 +1,8 @@
 """Run a small model of a simulator that writes SONATA: python running.py SIMULATOR DIRECTORY.
 
 Files are written to ``output`` of the directory, and for BlueCelluLab the positions of its reports.
-``places`` runs BioNet with cells of each file in ``morphologies``, and writes where bmtk has them.
+Of the files in ``morphologies``, ``sections`` writes the sections that NEURON makes of them, and
+``places`` where bmtk has their segments in a run of BioNet.
 """
 
 import json
@@ -115,6 +116,45 @@ def bionet() -> None:
     found.build_env()
     network = bionet.BioNetwork.from_config(found)
     bionet.BioSimulator.from_config(found, network=network).run()
+
+
+def sections() -> None:
+    """Import morphologies with NEURON; write x, y, z, diameter of points, and names of sections."""
+    from neuron import h
+
+    h.load_file("stdrun.hoc")
+    h.load_file("import3d.hoc")
+    h(
+        """
+        begintemplate Imported
+        public soma, axon, dend, apic, all, somatic, axonal, basal, apical
+        objref this, all, somatic, axonal, basal, apical
+        create soma[1], axon[1], dend[1], apic[1]
+        proc init() {
+          forall delete_section()
+          all = new SectionList() somatic = new SectionList() axonal = new SectionList()
+          basal = new SectionList() apical = new SectionList()
+        }
+        endtemplate Imported
+        """
+    )
+    found: dict[str, list[Any]] = {}
+    for path in sorted(Path("morphologies").iterdir()):
+        reader = h.Import3d_SWC_read()
+        reader.input(str(path))
+        cell = h.Imported()
+        h.Import3d_GUI(reader, 0).instantiate(cell)
+        found[path.name] = [
+            [
+                section.name().partition(".")[2].partition("[")[0],
+                [
+                    [value(i) for value in (section.x3d, section.y3d, section.z3d, section.diam3d)]
+                    for i in range(section.n3d())
+                ],
+            ]
+            for section in cell.all
+        ]
+    written("sections.json", found)
 
 
 def places() -> None:
@@ -372,4 +412,5 @@ def bluecellulab() -> None:
 if __name__ == "__main__":
     os.chdir(sys.argv[2])
     simulators = {"bionet": bionet, "filternet": filternet, "bluecellulab": bluecellulab}
-    (simulators | {"places": places, "circuit": circuit, "again": again})[sys.argv[1]]()
+    others = {"places": places, "sections": sections, "circuit": circuit, "again": again}
+    (simulators | others)[sys.argv[1]]()

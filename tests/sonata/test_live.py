@@ -4,7 +4,7 @@ import importlib.util
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,8 @@ import pytest
 
 from ndx_simulation_output import open_output
 from ndx_simulation_output.recording import RegularTimes, Unit
+from ndx_simulation_output.sonata.morphologies import read_swc
+from tests.conftest import DATA
 
 Run = Callable[..., Path]
 
@@ -20,12 +22,18 @@ pytestmark = pytest.mark.filterwarnings("ignore::ndx_simulation_output.errors.Un
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """Return a function that runs a simulator and returns the directory of the run."""
+    """Return a function that runs a simulator and returns the directory of the run.
 
-    def _run(simulator: str, *modules: str) -> Path:
+    ``morphologies`` are texts of SWC files by name.
+    """
+
+    def _run(simulator: str, *modules: str, morphologies: Mapping[str, str] = {}) -> Path:
         for module in modules:
             if importlib.util.find_spec(module) is None:
                 pytest.skip(f"{module} is not installed")
+        for name, text in morphologies.items():
+            (tmp_path / "morphologies").mkdir(exist_ok=True)
+            (tmp_path / "morphologies" / name).write_text(text, encoding="utf-8")
         script = Path(__file__).with_name("running.py")
         command = [sys.executable, str(script), simulator, str(tmp_path)]
         subprocess.run(command, check=True, capture_output=True)
@@ -75,3 +83,73 @@ def test_positions_of_bluecellulab_are_those_that_it_recorded(run: Run) -> None:
             for cell in table.cell_ids[:].tolist():
                 found = table.values("position", table.find(cell))
                 assert np.allclose(found, recorded[name][str(cell)], rtol=1e-12)
+
+
+def tree(seed: int) -> str:
+    """Return the text of an SWC file of a random tree with an axon.
+
+    The soma is one point, a sphere of three points, or a chain with neurites at its ends.
+    """
+    random = np.random.default_rng(seed)
+    center, radius = random.normal(size=3) * 200, float(random.integers(4, 9))
+    up = np.array([0, radius, 0])
+    somata = [[center], [center, center - up, center + up], [center + n * up for n in range(4)]]
+    points = somata[seed % 3]
+    parents = [[-1], [-1, 1, 1], [-1, 1, 2, 3]][seed % 3]
+    rows = [[1, *at, radius, parent] for at, parent in zip(points, parents, strict=True)]
+    n_soma = len(rows)
+    for number in range(12):
+        is_stem = number < 3
+        roots = [1, n_soma] if seed % 3 == 2 else [1]
+        parent = (
+            int(random.choice(roots)) if is_stem else int(random.integers(n_soma, len(rows))) + 1
+        )
+        if not is_stem and rows[parent - 1][5] <= n_soma:
+            continue  # Programs differ if a branch is at the first point of a stem.
+        kind = 2 + number if is_stem else rows[parent - 1][0]
+        at = np.array(rows[parent - 1][1:4])
+        for point in range(int(random.choice([2, 3, 12] if is_stem else [1, 2, 12]))):
+            at = at + random.normal(size=3) * 9
+            kind = int(random.choice([2, 3, 4])) if point > 1 and random.random() < 0.05 else kind
+            rows.append([kind, *at, random.uniform(0.1, 2), parent])
+            parent = len(rows)
+    return "\n".join(
+        f"{line} {row[0]} {' '.join(f'{value:.6g}' for value in row[1:5])} {row[5]}"
+        for line, row in enumerate(rows, 1)
+    )
+
+
+def test_sections_are_those_of_import3d(run: Run) -> None:
+    directory = run("sections", "neuron", morphologies={f"{n}.swc": tree(n) for n in range(60)})
+    imported = json.loads((directory / "sections.json").read_text())
+    names = {1: "soma", 2: "axon", 3: "dend", 4: "apic"}
+
+    for name, sections in imported.items():
+        found = read_swc(directory / "morphologies" / name)
+        assert [names[kind] for kind in found.types] == [section for section, _ in sections]
+        assert found.ends.tolist() == np.cumsum([len(points) for _, points in sections]).tolist()
+        points = np.vstack([np.array(points) for _, points in sections])
+        assert np.allclose(found.points, points, rtol=1e-6, atol=1e-6)
+
+
+def test_places_are_those_of_bionet(run: Run) -> None:
+    texts = {f"{n}.swc": tree(n) for n in range(9)}
+    genuine = DATA / "circuits" / "allen" / "shared_components" / "morphologies"
+    texts |= {path.name: path.read_text() for path in genuine.glob("*.swc")}
+    directory = run("places", "bmtk", "neuron", morphologies=texts)
+    recorded = np.load(directory / "places.npz")
+
+    with open_output(directory / "simulation_config.json") as output:
+        somata, table = output["soma"].compartments, output["all"].compartments
+        for axis in "xyz":
+            assert np.array_equal(somata.columns[axis][:], somata.cell_columns[axis][:])
+        for cell in table.cell_ids[:].tolist():
+            columns = table.find(cell)
+            axes = ("x", "y", "z", "diameter")
+            found = np.stack([table.values(axis, columns) for axis in axes], axis=1)
+            known = np.isfinite(found).all(axis=1)
+            assert np.allclose(found[known], recorded[str(cell)][known], atol=1e-3)
+        (note,) = table.notes()
+    # dL is 15: each stub of 30 µm has three segments.
+    assert f"{6 * 2 * len(texts)} compartments of {2 * len(texts)} cells" in note
+    assert "stubs that replace the axon" in note

@@ -168,7 +168,11 @@ def join_tables(tables: Sequence[CompartmentTable]) -> CompartmentTable:
             for name in first.cell_columns
         },
     )
-    return replace(joined, node_sets=_first_of(table.node_sets for table in filled))
+    return replace(
+        joined,
+        node_sets=_first_of(table.node_sets for table in filled),
+        notes=lambda: [note for table in filled for note in table.notes()],
+    )
 
 
 def _first_of(found: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:

@@ -31,7 +31,9 @@ from ndx_simulation_output.sonata.circuit_config import (
 )
 from ndx_simulation_output.sonata.config import NamedFile
 from ndx_simulation_output.sonata.edges import read_edges
+from ndx_simulation_output.sonata.morphologies import MorphologyFiles
 from ndx_simulation_output.sonata.nodes import STORED_COLUMNS, read_nodes
+from ndx_simulation_output.sonata.places import add_places
 from ndx_simulation_output.sonata.type_tables import TypeTable, read_types
 from ndx_simulation_output.sonata.units import ReadOptions
 from ndx_simulation_output.storage.sources import open_source
@@ -90,6 +92,19 @@ class CircuitReader:
         entries = (*config.nodes, *config.edges)
         paths = [path for entry in entries for path in (entry.path, entry.types) if path]
         return circuit, {path.resolve() for path in paths}, found
+
+    def morphologies(self, circuit: Circuit) -> dict[str, MorphologyFiles]:
+        """Return the files of morphologies of each population of a circuit that was read."""
+        config = next(config for known, config, _ in self.known.values() if known is circuit)
+        entries = {entry.number: entry for entry in config.nodes}
+        found = {}
+        for cells in circuit.populations:
+            parts = config.components_of(entries[cells.provenance["number"]], cells.population)
+            others = parts.get("alternate_morphologies")
+            named = {"swc": parts.get("morphologies_dir"), **(others or {})}
+            folders = {kind: one for kind, one in named.items() if isinstance(one, Path)}
+            found[cells.population] = MorphologyFiles(folders, self.options.trust)
+        return found
 
     def closing(self, close: Callable[[], None]) -> Callable[[], None]:
         """Return a function that closes the files of circuits after those of ``close``."""
@@ -197,13 +212,18 @@ def _summary(cells: CellTable) -> PopulationSummary:
 
 
 def join_circuit(
-    output: SimulationOutput, circuit: Circuit, options: ReadOptions
+    output: SimulationOutput,
+    circuit: Circuit,
+    options: ReadOptions,
+    morphologies: Mapping[str, MorphologyFiles],
+    segment: float | None,
 ) -> SimulationOutput:
     """Return an output whose reports and spikes have the properties of their cells.
 
-    Cells that are not in the circuit have none, with one note for each population.
+    Cells that are not in the circuit have none, with one note for each population. Compartments
+    have places, from ``morphologies`` by population and the longest ``segment`` (µm).
     """
-    joiner = _Joiner(circuit, options)
+    joiner = _Joiner(circuit, options, morphologies, segment)
     reports = tuple(map(joiner.report, output.reports))
     spikes = tuple(map(joiner.spikes, output.spikes))
     notes = (*output.notes, *joiner.all_notes())
@@ -213,8 +233,15 @@ def join_circuit(
 class _Joiner:
     """Joins the properties of a circuit to recordings, and collects notes."""
 
-    def __init__(self, circuit: Circuit, options: ReadOptions) -> None:
+    def __init__(
+        self,
+        circuit: Circuit,
+        options: ReadOptions,
+        morphologies: Mapping[str, MorphologyFiles],
+        segment: float | None,
+    ) -> None:
         self.circuit, self.options = circuit, options
+        self.morphologies, self.segment = morphologies, segment
         self.notes: list[str] = []
         self._tables: dict[str, CellTable] = {}
         self._missing: dict[str, set[int]] = {}
@@ -240,7 +267,13 @@ class _Joiner:
             }
         columns = {**self._columns[key], **table.cell_columns}
         joined = replace(table, cell_columns=columns, node_sets=cells.node_sets)
-        return replace(report, compartments=joined)
+        population = report.population
+        return add_places(
+            replace(report, compartments=joined),
+            self.circuit[population],
+            self.morphologies[population],
+            self.segment,
+        )
 
     def spikes(self, spikes: Spikes) -> Spikes:
         cells = self._cells(spikes, "spikes")

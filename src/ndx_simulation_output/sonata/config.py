@@ -121,7 +121,8 @@ class SimulationConfig:
     """The output files of a run, its parameters, and its circuit.
 
     ``network`` is the configuration of the circuit, ``node_sets`` the file of those of the run. Of
-    a circuit without run, only ``network`` is known.
+    a circuit without run, only ``network`` is known. ``segment`` is the longest segment (µm) of
+    bmtk.
     """
 
     run: Run
@@ -131,6 +132,7 @@ class SimulationConfig:
     network: NamedFile | None = None
     node_sets: NamedFile | None = None
     has_run: bool = True
+    segment: float | None = None
 
 
 def read_config(path: Path, seen: tuple[Path, ...] = ()) -> SimulationConfig:
@@ -186,6 +188,7 @@ def read_config(path: Path, seen: tuple[Path, ...] = ()) -> SimulationConfig:
         tuple(reader.notes),
         network,
         names.inputs("node_sets_file", sets) if isinstance(sets, str) and sets else None,
+        segment=_number(_mapping(config.get("run")).get("dL")),
     )
 
 

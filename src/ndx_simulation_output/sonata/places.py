@@ -73,7 +73,8 @@ def add_places(
         or report.provenance.get("kind") in _OTHER_KINDS
     ):
         return report
-    places = _Places(report, cells, files, segment or _SEGMENT)
+    known = segment if segment is not None and segment > 0 else _SEGMENT
+    places = _Places(report, cells, files, known)
     names = COLUMNS if "morphology" in cells.columns and files.folders else _AXES
     columns = {name: _Column(places, COLUMNS.index(name)) for name in names}
     return replace(
@@ -392,7 +393,7 @@ class _Places:
         if self.report.provenance.get("kind") != "compartment":
             return False
         if isinstance(morphology, Morphology):
-            return morphology.soma == SPHERE
+            return morphology.soma in {SPHERE, ENDS}
         return not isinstance(morphology, UnsupportedSourceError)
 
     def _compartments(

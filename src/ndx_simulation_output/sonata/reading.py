@@ -240,7 +240,10 @@ def _read_part(
         output = reader.output(sources, stack.pop_all().close)
         stack.callback(output.close)
         _check_names(output, is_circuit=sources.is_empty and sources.is_circuit_named)
-        output = output if circuit is None else join_circuit(output, circuit, options)
+        if circuit is not None:
+            segment = sources.config.segment if sources.config else None
+            morphologies = circuits.morphologies(circuit)
+            output = join_circuit(output, circuit, options, morphologies, segment)
         stack.pop_all()
         return output
 
