@@ -145,7 +145,7 @@ def _make_column(name: str, column: str, values: LazyArray, wrap: WrapColumn) ->
             elements = VectorData(
                 name=f"{column}_elements", description=f"Values of {column}", data=names
             )
-            description = describe_property(name, unit)
+            description = describe_property(name, column, unit)
             enum = EnumData(
                 name=column, description=description, data=wrap(codes), elements=elements
             )
@@ -158,7 +158,11 @@ def _make_column(name: str, column: str, values: LazyArray, wrap: WrapColumn) ->
     else:
         msg = f"has the type {values.dtype}; expected numbers or text"
         raise WrongTypeError(msg)
-    return [VectorData(name=column, description=describe_property(name, unit, missing), data=data)]
+    return [
+        VectorData(
+            name=column, description=describe_property(name, column, unit, missing), data=data
+        )
+    ]
 
 
 def _has_missing(values: Categories) -> bool:

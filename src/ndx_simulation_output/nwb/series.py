@@ -175,15 +175,19 @@ _DESCRIPTION = re.compile(
 )
 
 
-def describe_property(name: str, unit: str = "", missing: str | None = None) -> str:
+def describe_property(name: str, column: str, unit: str = "", missing: str | None = None) -> str:
     """Return the description of a column with a property of cells, from which it is read.
 
     Example
     -------
-    >>> describe_property("x", "micrometers")
+    >>> describe_property("x", "soma_x", "micrometers")
     'Property "x" of each cell, in micrometers'
+    >>> describe_property("layer", "layer")
+    'layer'
 
     """
+    if name == column and not unit and missing is None:
+        return name
     text = f"Property {json.dumps(name, ensure_ascii=False)} of each cell"
     text += f", in {unit}" if unit else ""
     return text if missing is None else f"{text}; missing: {json.dumps(missing)}"
