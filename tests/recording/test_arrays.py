@@ -21,6 +21,7 @@ from ndx_simulation_output.recording.views import (
     FirstIndex,
     Joined,
     Matrix,
+    Rows,
     Scaled,
     Stacked,
     Transposed,
@@ -112,6 +113,16 @@ def test_reordered_columns_do_not_depend_on_the_size_of_reads(array, data, block
 
     np.testing.assert_array_equal(found, array[:, order][key])
     assert max(spy.sizes(), default=0) <= max(block_bytes, array.itemsize)
+
+
+@given(array=MATRICES.filter(len), data=st.data(), gap_bytes=st.integers(0, 60))
+def test_rows_in_any_order_are_read_with_missing_ones(array, data, gap_bytes):
+    order = np.array(data.draw(st.lists(st.integers(-1, len(array) - 1), max_size=20)), np.intp)
+    expected = np.where(order[:, np.newaxis] < 0, np.nan, array[order].astype(float))
+
+    with patch.multiple(views, _DENSE=data.draw(st.integers(0, 2)), _GAP_BYTES=gap_bytes):
+        view = Rows(Spy(array), order, np.nan)
+        assert_is(view, expected.astype(view.dtype), data.draw(keys(expected.shape)))
 
 
 def test_scattered_columns_of_a_large_source_are_read_in_bounded_blocks():

@@ -20,6 +20,7 @@ from ndx_simulation_output.errors import (
     SourceError,
 )
 from ndx_simulation_output.recording import Categories, CellTable, SimulationOutput
+from ndx_simulation_output.sonata.circuit_config import read_circuit_config
 from tests.conftest import DATA
 from tests.sonata import circuits
 from tests.sonata.making import SESSION, File, report, spikes
@@ -274,6 +275,44 @@ def test_groups_with_other_properties_and_types(tmp_path: Path, opened: Any) -> 
     }
 
 
+def test_populations_share_a_table_of_types(tmp_path: Path, opened: Any) -> None:
+    types = np.uint64([1, 2])
+    contents = {f"nodes/{name}/node_type_id": types for name in ("p", "q", "r")}
+    File(contents).write(tmp_path / "nodes.h5")
+    (tmp_path / "types.csv").write_text(
+        "population node_type_id layer\np 1 4\nq 1 5\nNULL 2 6\np 3 7\n"
+    )
+    entry = {"nodes_file": "nodes.h5", "node_types_file": "types.csv"}
+    config = _configure(tmp_path, [{**entry, "populations": {"q": {}, "p": {"type": "virtual"}}}])
+
+    circuit = opened(config).circuit
+
+    assert [(one.population, one.kind) for one in circuit.populations] == [
+        ("q", ""),
+        ("p", "virtual"),
+    ]
+    assert _values(circuit["p"]) == {"layer": [4, 6]}
+    assert _values(circuit["q"]) == {"layer": [5, 6]}
+
+
+def test_components_of_a_population(tmp_path: Path) -> None:
+    own = {"morphologies_dir": "own", "alternate_morphologies": {"h5v1": "$DIR/h5"}}
+    config = _configure(
+        tmp_path,
+        [{"nodes_file": "nodes.h5", "populations": {"p": own}}],
+        components={"morphologies_dir": "m", "alternate_morphologies": {"neurolucida-asc": "asc"}},
+    )
+    File(groups=["nodes/p"]).write(tmp_path / "nodes.h5")
+
+    read = read_circuit_config(config)
+
+    assert read.components_of(read.nodes[0], "p") == {
+        "morphologies_dir": tmp_path / "own",
+        "alternate_morphologies": {"h5v1": tmp_path / "h5", "neurolucida-asc": tmp_path / "asc"},
+    }
+    assert read.components_of(read.nodes[0], "q")["morphologies_dir"] == tmp_path / "m"
+
+
 @pytest.mark.parametrize("stated", [None, "", "NULL", "absent.csv", ...], ids=str)
 def test_a_table_of_types_that_is_not_there(stated: Any, tmp_path: Path, opened: Any) -> None:
     _write(tmp_path, {**_TYPE, "0/x": [1.0, 2.0, 3.0]})
@@ -329,7 +368,12 @@ def test_text_of_any_type(dtype: Any, tmp_path: Path, opened: Any) -> None:
         ({**_TYPE, **_index(0, 1, 9), "0/x": [1.0, 2, 3]}, None, "has 3 values; expected 10"),
         ({**_TYPE, "node_group_index": [0, 1, -1]}, None, "has -1; expected at least 0"),
         ({**_TYPE, "node_group_id": [0.5, 0, 0]}, None, "has the value 0.5; expected integers"),
-        (_TYPE, "", "types.csv is empty"),
+        (
+            {"node_type_id": np.arange(1001), "node_group_id": np.arange(1001)},
+            None,
+            "has more than 1000 groups",
+        ),
+        ({**_TYPE, "00/x": [1, 2, 3], "²/x": [1, 2, 3]}, "", "types.csv is empty"),
         (_TYPE, "a b\n1 2\n", "types.csv has the columns 'a, b'; expected node_type_id"),
         (_TYPE, "node_type_id a a\n", "and each name once"),
         (_TYPE, "node_type_id a\n1\n", "has a row of 1 values, '1'; expected 2"),

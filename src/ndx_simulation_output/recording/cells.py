@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ndx_simulation_output.errors import CellNotFoundError, SelectionError, ShapeMismatchError
 from ndx_simulation_output.recording.arrays import LazyArray, LazyArrayBase, as_array, as_arrays
 from ndx_simulation_output.recording.ids import as_ids, check_name, parse_ids, some_of
+from ndx_simulation_output.recording.views import read_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -126,10 +127,7 @@ class _Rows(LazyArrayBase):
             found = rows[wanted[first:last] - start]
             known = np.flatnonzero(found >= 0)
             if array is not None and len(known):
-                chosen = found[known]
-                lowest = int(chosen.min())
-                read = np.asarray(array[lowest : int(chosen.max()) + 1])
-                values[first + known] = read[chosen - lowest]
+                values[first + known] = read_rows(array, found[known])
             start += len(rows)
         return values[(slice(None), *slices[1:])]
 

@@ -174,7 +174,7 @@ class Rows(_View):
     def _read(self, slices: tuple[slice, ...]) -> NDArray[Any]:
         order = np.asarray(self.order[slices[0]])
         known = order >= 0
-        found = _read_rows(self.array, order if known.all() else order[known], slices[1:])
+        found = read_rows(self.array, order if known.all() else order[known], slices[1:])
         if len(found) == len(order):
             return np.asarray(found, self.dtype)
         values: NDArray[Any] = np.full((len(order), *found.shape[1:]), self.fill, self.dtype)
@@ -182,10 +182,13 @@ class Rows(_View):
         return values
 
 
-def _read_rows(
-    array: LazyArray, rows: NDArray[np.integer[Any]], others: tuple[slice, ...]
+def read_rows(
+    array: LazyArray, rows: NDArray[np.integer[Any]], others: tuple[slice, ...] = ()
 ) -> NDArray[Any]:
-    """Read rows in any order, with repeats; ``others`` are slices of the other dimensions."""
+    """Read rows in any order, with repeats; ``others`` are slices of the other dimensions.
+
+    Rows that are far apart are read one by one, so that little is read of a large array.
+    """
     if isinstance(array, np.ndarray) or not len(rows):
         return np.asarray(array[(rows if len(rows) else slice(0, 0), *others)])
     first, last = int(rows.min()), int(rows.max())

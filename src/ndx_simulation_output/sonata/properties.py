@@ -4,6 +4,7 @@ Nodes and edges are stored alike, as rows of a population. A row belongs to a gr
 an index, and to a type. Its properties are those of the group, then those of the type.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -27,6 +28,8 @@ from ndx_simulation_output.storage.reading import wrap_array
 Kind = Literal["node", "edge"]
 
 _BLOCK = 2**18
+_MOST_GROUPS = 1000
+_NUMBER = re.compile(r"0|[1-9][0-9]*")
 _INT64 = np.dtype(np.int64)
 _NO_TYPE = np.iinfo(np.uint64).max
 
@@ -117,7 +120,7 @@ def read_properties(
     groups = {
         int(name): found
         for name in group
-        if name.isdigit() and isinstance(found := child(group, name), h5py.Group)
+        if _NUMBER.fullmatch(name) and isinstance(found := child(group, name), h5py.Group)
     }
     if absent := sorted(set(rows.highest) - set(groups)) if groups else []:
         notes.append(f"{location(group)} has no group {absent[0]}, to which {kind}s belong")
@@ -194,6 +197,9 @@ def _rows_of(group: h5py.Group, kind: Kind, size: int) -> _Rows:
         for number in np.unique(of_group).tolist():
             in_group = int(found[of_group == number].max())
             highest[number] = max(in_group, highest.get(number, -1))
+            if len(highest) > _MOST_GROUPS:
+                msg = f"{kind}_group_id in {location(group)} has more than {_MOST_GROUPS} groups"
+                raise SourceError(msg)
     return _Rows(
         size, numbers if len(highest) > 1 else None, None if is_row else index, highest or {0: -1}
     )

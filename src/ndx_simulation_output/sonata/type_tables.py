@@ -45,8 +45,12 @@ class TypeTable:
         if "population" in self.columns:
             names = self.columns["population"]
             found = self.rows(np.flatnonzero([name in {population, None, ""} for name in names]))
-            others = {name: one for name, one in found.columns.items() if name != "population"}
-            found = replace(found, columns=others)
+            others = [name for name in found.columns if name != "population"]
+            found = replace(
+                found,
+                columns={name: found.columns[name] for name in others},
+                kinds={name: found.kinds[name] for name in others},
+            )
         if len(repeated := repeated_values(found.ids)):
             msg = f"{self.path} has type {repeated[0]} more than once; expected each once"
             raise SourceError(msg)
