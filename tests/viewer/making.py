@@ -1,5 +1,6 @@
 """Small NWB files for the viewer."""
 
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from ndx_simulation_output.recording import (
     ArrayAxis,
     ArrayGroup,
     ArrayWithAxes,
+    Categories,
+    Circuit,
     CompartmentTable,
     ExtracellularPotential,
     NetworkSnapshot,
@@ -66,6 +69,23 @@ def a_run(
         spikes=(Spikes("exc", np.array([3, 12, 3, 7]), np.array([0.01, 0.02, 0.15, 0.1])),),
     )  # fmt: skip
     session = {"NWBFile": {"session_start_time": datetime(2026, 1, 31, tzinfo=timezone.utc)}}
+    writer.write(output, path, metadata=session, overwrite=True)
+    return path
+
+
+def a_circuit(path: Path) -> Path:
+    """Write a run whose cells have layers, places and a node set; cell 20 is silent."""
+    known = table(with_places=False)
+    layers = Categories(np.array([1, 0, 1]), ("L4", "L2"))
+    places = {"x": np.array([0.0, 40.0, 80.0]), "y": np.zeros(3), "z": np.array([0.0, 9.0, 30.0])}
+    sets = {"upper": {"layer": "L2"}}
+    known = replace(known, cell_columns={"layer": layers, **places})
+    times = np.array([0.01, 0.02, 0.15, 0.1])
+    spikes = Spikes("exc", np.array([3, 12, 3, 7]), times, silent=np.array([20]), cells=known.cells)
+    steps = RegularTimes(0.0, 10_000.0, ROWS)
+    report = Report("v", "v", values(), steps, known, Unit("volts", 1e-3))
+    session = {"NWBFile": {"session_start_time": datetime(2026, 1, 31, tzinfo=timezone.utc)}}
+    output = SimulationOutput((report,), (spikes,), circuit=Circuit(node_sets=sets))
     writer.write(output, path, metadata=session, overwrite=True)
     return path
 

@@ -9,11 +9,12 @@ from bokeh.document import Document
 from bokeh.events import RangesUpdate
 
 from ndx_simulation_output.nwb.stream import stream
+from ndx_simulation_output.plots.groups import GROUP_COLORS
 from ndx_simulation_output.recording import StreamedReport, Unit
 from ndx_simulation_output.viewer.page import Page
 from ndx_simulation_output.viewer.session import Downloads, Session, ViewedFile
 from ndx_simulation_output.viewer.tree import Tree
-from tests.viewer.making import ROWS, a_mixture, a_run, table, values
+from tests.viewer.making import ROWS, a_circuit, a_mixture, a_run, table, values
 
 FILE, TRACES, HEAT, SPIKES, NEURON, CHANNELS, NETWORK, ARRAYS, COMPARE = range(9)
 
@@ -85,7 +86,12 @@ def test_a_selection_draws_its_traces(tmp_path, page_of):
 
 @pytest.mark.parametrize(
     ("cells", "shown"),
-    [("99", "cell 99 is not among the 3 recorded cells"), ("3-x", "neither a number nor a range")],
+    [
+        ("99", "cell 99 is not among the 3 recorded cells"),
+        ("3-", "neither a number nor a range"),
+        ("L5", "has no node set"),
+        ("layer=5", "has no property"),
+    ],
 )
 def test_a_wrong_selection_shows_a_message_and_keeps_the_traces(tmp_path, page_of, cells, shown):
     page = page_of(TRACES, a_run(tmp_path / "run.nwb"))
@@ -120,6 +126,73 @@ def test_zooming_reads_every_sample_of_the_window(tmp_path, page_of, monkeypatch
     np.testing.assert_allclose(found, values()[1198:1253, 5], rtol=1e-6)
     shown = view.shown()
     assert (shown.start, shown.stop) == (0.12, 0.125)
+
+
+@pytest.mark.parametrize(
+    ("text", "cells"), [("layer=L2", [3, 12]), ("x=0..50", [3, 7]), ("upper", [3, 12]), ("7", [7])]
+)
+def test_cells_are_chosen_by_property_and_node_set(tmp_path, page_of, text, cells):
+    page = page_of(TRACES, a_circuit(tmp_path / "run.nwb"))
+    traces = view_of(page)
+    traces.choice.numbers.value = ""
+
+    traces.choice.cells.value = text
+
+    shown = [int(name.split()[1].strip(":")) for name in traces.lines.data["name"]]
+    assert shown == np.repeat(cells, 4).tolist()
+    assert not message(page)
+    traces.saving.toggle.active = True
+    assert "select(cells=" in traces.saving.text.text
+    page.tabs.active = SPIKES
+    view_of(page).cells.value = text
+    assert set(view_of(page).points.data["id"].tolist()) == set(cells)
+
+
+def test_traces_have_the_colours_of_their_groups(tmp_path, page_of):
+    page = page_of(TRACES, a_circuit(tmp_path / "run.nwb"))
+    view = view_of(page)
+    assert view.group.select.options == ["nothing", "layer", "x", "y", "z"]
+
+    view.group.select.value = "layer"
+
+    blue, red = GROUP_COLORS[:2]
+    assert view.lines.data["name"] == ["L2 (2)"] * 4 + ["L4 (1)"] * 2
+    assert view.lines.data["color"] == [blue] * 4 + [red] * 2
+    view.group.select.value = "nothing"
+    assert view.lines.data["name"][0] == "cell 3: 0 (0.25)"
+
+
+def test_spikes_are_sorted_by_group(tmp_path, page_of):
+    page = page_of(SPIKES, a_circuit(tmp_path / "run.nwb"))
+    view = view_of(page)
+
+    view.group.select.value = "layer"
+
+    blue, red = GROUP_COLORS[:2]
+    assert view.points.data["id"].tolist() == [0, 1, 0, 2]
+    assert view.points.data["color"].tolist() == [blue, blue, blue, red]
+    assert (view.figure.y_range.start, view.figure.y_range.end) == (3.5, -0.5)
+    assert view.group_rates.data["name"] == ["L2", "L4", "missing"]
+    view.figure.y_range.start, view.figure.y_range.end = 3.5, 1.5
+    zoom(page, view, 0, 200)
+    assert view.points.data["id"].tolist() == [2]
+    assert view.shown().cells == (7, 20)
+    view.group.select.value = "nothing"
+    assert view.points.data["id"].tolist() == [3, 12, 3, 7]
+
+
+def test_cells_in_space_have_the_colours_of_their_groups(tmp_path, page_of):
+    page = page_of(NEURON, a_circuit(tmp_path / "run.nwb"))
+    view = view_of(page)
+    assert view.spots.data["z"] + 15 == pytest.approx([0, 9, 30])
+
+    view.group.select.value = "layer"
+
+    blue, red = GROUP_COLORS[:2]
+    assert view.spots.data["color"].tolist() == [blue, red, blue]
+    assert view.bar.visible is False
+    view.time.value = 100.0
+    assert view.spots.data["color"].tolist() == [blue, red, blue]
 
 
 def test_a_heat_map_zooms_into_compartments(tmp_path, page_of):

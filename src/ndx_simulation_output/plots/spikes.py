@@ -441,7 +441,7 @@ def raster(
     spikes = find_source(source, Spikes)
     ax = axes_or_new(ax)
     ids = chosen_ids(spikes, cells)
-    groups = None if group_by is None else _groups(spikes, ids, group_by)
+    groups = None if group_by is None else group_spikes(spikes, ids, group_by)
     found = spike_raster(
         spikes,
         ids if groups is None else groups.sorted_ids(),
@@ -472,7 +472,7 @@ def raster(
     return ax
 
 
-def _groups(spikes: Spikes, ids: NDArray[Any] | None, group_by: str) -> Groups:
+def group_spikes(spikes: Spikes, ids: NDArray[Any] | None, group_by: str) -> Groups:
     """Return the groups of the cells ``ids``, by default of all that are known."""
     ids = known_ids(spikes) if ids is None else np.unique(ids)
     return group_cells(spikes.cells, group_by, ids)
@@ -558,7 +558,7 @@ def rates(
         (found,) = several = [spike_rates(spikes, ids, **window, n_cells=n_cells)]
         note = found.note
     else:
-        groups = _groups(spikes, ids, group_by)
+        groups = group_spikes(spikes, ids, group_by)
         several = group_rates(spikes, groups, **window)
         which = _which(spikes, groups.ids) if ids is None else "selected cells"
         found = replace(several[0], n_cells=len(groups.ids), basis=which)

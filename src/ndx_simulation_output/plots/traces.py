@@ -1,6 +1,7 @@
 """Traces of compartments, extracellular channels and vectors over time."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -90,7 +91,7 @@ def traces(
     report = find_source(source, Report)
     ax = axes_or_new(ax)
     if group_by is not None:
-        columns = _columns_to_group(report.compartments, cells, numbers, labels)
+        columns = columns_to_group(report.compartments, cells, numbers, labels)
         return _draw_groups(ax, report, columns, group_by, most, start, stop)
     if cells is None and numbers is None and labels is None:
         columns, total = _default_columns(report.compartments, most or 8), report.data.shape[1]
@@ -113,7 +114,7 @@ def traces(
     return ax
 
 
-def _columns_to_group(
+def columns_to_group(
     table: CompartmentTable, cells: Cells | None, numbers: Any, labels: Any
 ) -> NDArray[np.intp]:
     """Return the selected columns; without numbers and labels the first one of each cell."""
@@ -133,35 +134,68 @@ def _draw_groups(
     stop: float | None,
 ) -> "Axes":
     """Draw traces in the colours of their groups, or the mean of each group."""
+    pixels = size_in_pixels(ax)[1]
+    window: dict[str, Any] = {"start": start, "stop": stop, "pixels": pixels}
+    found = group_lines(report, columns, group_by, most=most, **window)
+    require_values(report.name, found.lines.values)
+    scale = scale_of(report.unit.name, found.lines.values)
+    drawn = _draw_lines(ax, found.lines, found.lines.values * scale.factor, start, stop)
+    for line, color in zip(drawn, found.colors, strict=True):
+        line.set_color(color)
+    ax.set_ylabel(scale.label(quantity_of(report)))
+    legend_of_groups(ax, found.groups, found.labels, linewidth=2)
+    title(ax, report_title(report), found.note)
+    return ax
+
+
+@dataclass(frozen=True)
+class GroupLines:
+    """Traces of groups of cells: each trace, or the mean of each group.
+
+    ``codes`` (line,) are the groups of the lines, ``labels`` (group,) their names with numbers.
+    """
+
+    lines: Lines
+    codes: NDArray[np.intp]
+    groups: Groups
+    labels: list[str]
+    note: str
+
+    @property
+    def colors(self) -> list[str]:
+        """Colour of each line."""
+        return [self.groups.colors[code] for code in self.codes]
+
+
+def group_lines(
+    report: Report,
+    columns: NDArray[np.intp],
+    group_by: str,
+    *,
+    most: int | None = None,
+    start: float | None = None,
+    stop: float | None = None,
+    pixels: int = 1000,
+) -> GroupLines:
+    """Read the traces of columns, or the means of their groups if they are more than ``most``."""
     table = report.compartments
     owners = table.cells_of(columns)
     groups = group_cells(table.cells, group_by, np.unique(owners))
     codes = groups.codes_of(owners)
-    reduce = partial(reduce_traces, start=start, stop=stop, pixels=size_in_pixels(ax)[1])
-    is_each = len(columns) <= (_MAX_SINGLE if most is None else most)
-    if is_each:
+    reduce = partial(reduce_traces, start=start, stop=stop, pixels=pixels)
+    n_cells = len(groups.ids)
+    shown = f"{n_cells:,} cell{'' if n_cells == 1 else 's'}"
+    shown = shown if len(columns) == n_cells else f"{len(columns):,} compartments"
+    if len(columns) <= (_MAX_SINGLE if most is None else most):
         order = np.argsort(codes, kind="stable")
-        lines, codes = reduce(report, columns[order]), codes[order]
-        names = groups.labels
-    else:
-        window = report.times.window(start, stop)
-        count = window.stop - window.start
-        means, averaged = mean_of_groups(report, columns, codes, len(groups.names), count)
-        lines = reduce(means)
-        names = _counted(groups, averaged, np.bincount(codes, minlength=len(groups.names)))
-        codes = np.arange(len(groups.names))
-    require_values(report.name, lines.values)
-    scale = scale_of(report.unit.name, lines.values)
-    drawn = _draw_lines(ax, lines, lines.values * scale.factor, start, stop)
-    for line, code in zip(drawn, codes, strict=True):
-        line.set_color(groups.colors[code])
-    ax.set_ylabel(scale.label(quantity_of(report)))
-    legend_of_groups(ax, groups, names, linewidth=2)
-    of_cells = f"{len(groups.ids):,} cells"
-    of_cells = of_cells if len(columns) == len(groups.ids) else f"{len(columns):,} compartments"
-    of_cells = of_cells if is_each else f"mean of {of_cells}"
-    title(ax, report_title(report), f"{of_cells} {groups.note}")
-    return ax
+        lines = reduce(report, columns[order])
+        return GroupLines(lines, codes[order], groups, groups.labels, f"{shown} {groups.note}")
+    window = report.times.window(start, stop)
+    n_groups, n_rows = len(groups.names), window.stop - window.start
+    means, averaged = mean_of_groups(report, columns, codes, n_groups, n_rows)
+    labels = _counted(groups, averaged, np.bincount(codes, minlength=n_groups))
+    note = f"mean of {shown} {groups.note}"
+    return GroupLines(reduce(means), np.arange(n_groups), groups, labels, note)
 
 
 def _counted(groups: Groups, averaged: NDArray[Any], of: NDArray[Any]) -> list[str]:

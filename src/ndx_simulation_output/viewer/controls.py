@@ -1,6 +1,6 @@
 """Controls of a view: compartment selection, time window, and buttons to save data."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import NothingRecordedError
 from ndx_simulation_output.plots.downsampling import Recorded, row_blocks, spread
-from ndx_simulation_output.recording import CompartmentTable, Report, SimulationOutput
+from ndx_simulation_output.recording import (
+    CellTable,
+    CompartmentTable,
+    Report,
+    SimulationOutput,
+)
+from ndx_simulation_output.recording.cells import Cells, parse_cells
 from ndx_simulation_output.recording.ids import format_ids, parse_ids, runs_of
 from ndx_simulation_output.recording.times import Times
 from ndx_simulation_output.recording.traces import read_in_unit
@@ -22,6 +28,7 @@ from ndx_simulation_output.viewer.figures import pixels_of, plain_text, stack
 from ndx_simulation_output.viewer.session import Rows, Session, ViewedFile
 
 IDS_HINT = "all, or ids such as 0-99, 512"
+CELLS_HINT = "all, ids such as 0-99, properties such as layer=4, or a node set"
 
 _FIRST_CELLS = 5
 _MARGIN = 0.05
@@ -182,6 +189,11 @@ def ids_code(ids: Sequence[int]) -> str:
     return f"[{', '.join(parts)}]"
 
 
+def cells_code(cells: Any) -> str:
+    """Return the source code of a choice of cells."""
+    return repr(cells) if isinstance(cells, str | Mapping) else ids_code(cells)
+
+
 def find_named(named: Iterable[tuple[str, _Value]], name: str, what: str) -> _Value:
     """Return the item ``name``; raise NothingRecordedError if it is missing, e.g. in a new file."""
     for found, item in named:
@@ -193,10 +205,10 @@ def find_named(named: Iterable[tuple[str, _Value]], name: str, what: str) -> _Va
 
 @dataclass(frozen=True)
 class SelectedCompartments:
-    """Selection of compartments by cell ids and compartment numbers, where None selects all."""
+    """Selection of compartments by cells and compartment numbers, where None selects all."""
 
     report: str
-    cells: tuple[int, ...] | None = None
+    cells: Cells | None = None
     numbers: tuple[int, ...] | None = None
 
     @property
@@ -211,8 +223,8 @@ class SelectedCompartments:
     @property
     def code(self) -> str:
         """The selection as the source code of keyword arguments."""
-        ids = [("cells", self.cells), ("numbers", self.numbers)]
-        return ", ".join(f"{name}={ids_code(some)}" for name, some in ids if some is not None)
+        chosen = [("cells", self.cells), ("numbers", self.numbers)]
+        return ", ".join(f"{name}={cells_code(some)}" for name, some in chosen if some is not None)
 
 
 def compartment_names(report: Report, columns: NDArray[np.intp]) -> list[str]:
@@ -236,8 +248,45 @@ def ids_of(text: str) -> tuple[int, ...] | None:
     return tuple(parse_ids(text).tolist()) if text.strip() else None
 
 
+def cells_of(text: str) -> Cells | None:
+    """Parse a choice of cells; return None (all cells) if the text is empty."""
+    found = parse_cells(text) if text.strip() else None
+    return tuple(found) if isinstance(found, list) else found
+
+
+class PropertyChoice:
+    """A widget to select a property of cells by which they are grouped and coloured.
+
+    It is hidden if no property is known.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        changed: Callable[[SimulationOutput], object],
+        first: str = "nothing",
+    ) -> None:
+        self._first = first
+        self.select = Select(title="Colour by", options=[first], value=first, width=150)
+        self.select.visible = False
+        session.on_change(self.select, "value", changed)
+
+    def offer(self, cells: CellTable | None) -> None:
+        """Offer the properties of a table of cells."""
+        columns = {} if cells is None else cells.columns
+        names = [name for name, values in columns.items() if len(values.shape) == 1]
+        self.select.options = [self._first, *names]
+        self.select.visible = bool(names)
+
+    @property
+    def name(self) -> str | None:
+        """The selected property, None if there is none."""
+        known = self.select.options[1:]
+        return str(self.select.value) if self.select.value in known else None
+
+
 class CompartmentChoice:
-    """Widgets to select a report, cells and compartments; ids are entered as text.
+    """Widgets to select a report, cells and compartments, which are entered as text.
 
     ``changed`` is called with the open file whenever the selection changes. ``first`` is the name
     of the initial report, by default the first of the file. If ``suggests``, some of its cells are
@@ -259,7 +308,7 @@ class CompartmentChoice:
         names = [report.name for report in output.reports]
         self._suggests, self._is_quiet = suggests, False
         self.report = Select(title="Report", options=names, value=first or names[0], width=220)
-        self.cells = TextInput(title="Cells", placeholder=IDS_HINT)
+        self.cells = TextInput(title="Cells", placeholder=CELLS_HINT, width=420)
         self.numbers = TextInput(title="Compartments", placeholder="all numbers", width=150)
         self._suggest(output)
 
@@ -284,7 +333,7 @@ class CompartmentChoice:
     def compartments(self) -> SelectedCompartments:
         """The selected compartments."""
         return SelectedCompartments(
-            str(self.report.value), ids_of(self.cells.value), ids_of(self.numbers.value)
+            str(self.report.value), cells_of(self.cells.value), ids_of(self.numbers.value)
         )
 
     def find_report(self, output: SimulationOutput) -> Report:

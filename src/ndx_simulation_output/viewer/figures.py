@@ -140,23 +140,42 @@ def add_lines(made: Any, **style: Any) -> tuple[ColumnDataSource, Any]:
 
 
 def line_data(
-    times: NDArray[np.float64], values: NDArray[Any], names: Sequence[str]
+    times: NDArray[np.float64],
+    values: NDArray[Any],
+    names: Sequence[str],
+    colors: Sequence[str] = COLORS,
 ) -> dict[str, list[Any]]:
     """Return data source columns of lines with shared times; ``values`` is (time, line)."""
     return {
         "xs": [times] * len(names),
         "ys": list(np.asarray(values, np.float64).T),
-        "color": [COLORS[index % len(COLORS)] for index in range(len(names))],
+        "color": [colors[index % len(colors)] for index in range(len(names))],
         "name": list(names),
     }
 
 
-def add_legend(made: Any, *renderers: Any) -> Legend:
-    """Add a legend of lines to the right of a figure, and return it."""
+def add_legend(made: Any, *renderers: Any, place: str = "right", **options: Any) -> Legend:
+    """Add a legend of lines beside a figure, and return it."""
     items = [LegendItem(label={"field": "name"}, renderers=[one]) for one in renderers]
-    legend = Legend(items=items, border_line_color=None, label_text_font_size="12px")
-    made.add_layout(legend, "right")
+    legend = Legend(items=items, border_line_color=None, label_text_font_size="12px", **options)
+    made.add_layout(legend, place)
     return legend
+
+
+class GroupLegend:
+    """A legend of groups of cells above a figure, hidden until it shows some."""
+
+    def __init__(self, made: Any) -> None:
+        self._source, lines = add_lines(made, line_width=3)
+        self._legend = add_legend(
+            made, lines, place="above", orientation="horizontal", ncols=6, visible=False
+        )
+
+    def show(self, names: Sequence[str] = (), colors: Sequence[str] = ()) -> None:
+        """Show names with their colours."""
+        nowhere = np.full((1, len(names)), np.nan)
+        self._source.data = line_data(np.full(1, np.nan), nowhere, names, colors or COLORS)
+        self._legend.visible = bool(names)
 
 
 def add_image(made: Any, colors: LinearColorMapper) -> ColumnDataSource:

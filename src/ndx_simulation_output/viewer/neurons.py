@@ -21,10 +21,12 @@ from bokeh.models import (
     WheelZoomTool,
 )
 from bokeh.plotting import figure
+from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import NothingRecordedError
 from ndx_simulation_output.plots.canvas import scale_of
 from ndx_simulation_output.plots.downsampling import spread
+from ndx_simulation_output.plots.groups import group_cells
 from ndx_simulation_output.plots.neurons import (
     color_limits,
     neuron_shape,
@@ -37,12 +39,15 @@ from ndx_simulation_output.recording import Report, SimulationOutput
 from ndx_simulation_output.recording.units import Scale, time_scale
 from ndx_simulation_output.viewer.controls import (
     CompartmentChoice,
+    PropertyChoice,
     SaveButtons,
     Scales,
     SelectedCompartments,
     span_of,
 )
 from ndx_simulation_output.viewer.figures import (
+    NAN_COLOR,
+    GroupLegend,
     add_color_bar,
     empty_source,
     new_text,
@@ -62,8 +67,8 @@ _PLAY_MS = 80
 _MAX_SIZED = 500
 """From this number of spots on, all have the same size."""
 
-_LINES = ("xs", "ys", "x", "y", "z", "value", "width", "cell")
-_SPOTS = ("xs", "ys", "x", "y", "z", "value", "size", "cell")
+_LINES = ("xs", "ys", "x", "y", "z", "value", "width", "cell", "color")
+_SPOTS = ("xs", "ys", "x", "y", "z", "value", "size", "cell", "color")
 
 
 @dataclass(frozen=True)
@@ -113,6 +118,7 @@ class NeuronView(View):
         self.choice = CompartmentChoice(
             self.session, output, self.update, first=names[0], suggests=False
         )
+        self.group = PropertyChoice(self.session, self.update, "value")
         self._make_figure()
         self.time = Slider(
             title="time", start=0, end=1, value=0, step=1, width=520, format="0[.]000"
@@ -127,7 +133,8 @@ class NeuronView(View):
         self.saving = SaveButtons(self.session, "neuron", self.figure, self.shown)
         self.update(output)
         times = row(self.time, self.play)
-        return stack(self.choice.row, times, self.figure, self.note, self.saving.layout)
+        selection = row(self.choice.row, self.group.select)
+        return stack(selection, times, self.figure, self.note, self.saving.layout)
 
     def _make_figure(self) -> None:
         self.figure = figure(
@@ -144,7 +151,8 @@ class NeuronView(View):
         self.colors = LinearColorMapper("Viridis256", nan_color="#c9d0d8")
         self.grey, self.lines = empty_source(*_LINES), empty_source(*_LINES)
         self.spots = empty_source(*_SPOTS)
-        color: Any = {"field": "value", "transform": self.colors}
+        self.by_value: Any = {"field": "value", "transform": self.colors}
+        color = self.by_value
         self.figure.multi_line(
             "xs", "ys", line_width="width", color="#d3d9df", line_cap="round", source=self.grey
         )
@@ -156,7 +164,9 @@ class NeuronView(View):
         )
         tooltips = [("cell", "@cell"), ("value", "@value")]
         self.figure.add_tools(HoverTool(tooltips=tooltips, renderers=[drawn, spots]))
-        add_color_bar(self.figure, self.colors)
+        self.glyphs = drawn.glyph, spots.glyph
+        self.bar = add_color_bar(self.figure, self.colors)
+        self.legend = GroupLegend(self.figure)
         self.figure.add_layout(
             ScaleBar(
                 range=self.figure.x_range,
@@ -183,7 +193,8 @@ class NeuronView(View):
         steps = max(min(report.times.count - 1, _MAX_STEPS), 1)
         self.time.step = max(self.time.end - self.time.start, 1e-9) / steps
         self.time.title = self.scale.label("time")
-        selected = self.choice.compartments
+        self.group.offer(report.compartments.cells)
+        selected = self.choice.compartments, self.group.name
         if (selected, first, last) != self._drawn:
             self._drawn = ()
             self.time.value = min(max(self.time.value, self.time.start), self.time.end)
@@ -209,14 +220,28 @@ class NeuronView(View):
         self.colors.low, self.colors.high = low * scale.factor, high * scale.factor
         label = scale.label(report.variable or report.report)
         self.figure.title.text = plain_text(label)
-        self._draw_shape()
+        self._draw_shape(self._colors(report))
         left_out = self.coordinates.left_out
         notes = [f"{len(self.coordinates.columns):,} of {len(found):,} compartments"]
         notes += [f"{left_out:,} have no coordinates"] if left_out else []
         notes += ["drag to rotate, scroll to zoom"]
         self.note.text = small_text("; ".join(notes))
 
-    def _draw_shape(self) -> None:
+    def _colors(self, report: Report) -> NDArray[Any]:
+        """Return the colours of compartments by group, and show these instead of values if any."""
+        name, line, spot = self.group.name, *self.glyphs
+        line.line_color = spot.fill_color = self.by_value if name is None else {"field": "color"}
+        self.bar.visible = name is None
+        cells = self.coordinates.cells
+        if name is None:
+            self.legend.show()
+            return np.full(len(cells), NAN_COLOR)
+        groups = group_cells(report.compartments.cells, name, np.unique(cells))
+        self.legend.show(groups.labels, groups.colors)
+        self.figure.title.text = plain_text(f"cells {groups.note}")
+        return np.array(groups.colors)[groups.codes_of(cells)]
+
+    def _draw_shape(self, colors: NDArray[Any]) -> None:
         shape, coordinates = self.shape, self.coordinates
         points = [*shape.lines, coordinates.points]
         low = np.min([np.nanmin(part, axis=0) for part in points], axis=0)
@@ -241,6 +266,7 @@ class NeuronView(View):
                 "cell": (
                     coordinates.cells[owners] if source is self.lines else np.zeros(len(lines))
                 ),
+                "color": colors[owners],
             }
         spots = coordinates.points[shape.spots] - middle
         sizes = np.clip(np.nan_to_num(coordinates.diameters[shape.spots], nan=5.0), 3, 14)
@@ -249,6 +275,7 @@ class NeuronView(View):
             "value": np.full(len(spots), np.nan),
             "size": sizes if len(spots) < _MAX_SIZED else np.full(len(spots), 3.0),
             "cell": coordinates.cells[shape.spots],
+            "color": colors[shape.spots],
         }
 
     def _recolour(self, output: SimulationOutput) -> None:

@@ -26,10 +26,12 @@ from ndx_simulation_output.plots.downsampling import (
     stack_traces,
 )
 from ndx_simulation_output.plots.heat_maps import HeatMap, reduce_heat_map
+from ndx_simulation_output.plots.traces import columns_to_group, group_lines
 from ndx_simulation_output.recording import ExtracellularPotential, Report, SimulationOutput
 from ndx_simulation_output.viewer.controls import (
     IDS_HINT,
     CompartmentChoice,
+    PropertyChoice,
     SaveButtons,
     Scales,
     SelectedCompartments,
@@ -105,6 +107,7 @@ class TracesView(View):
     def build(self, output: SimulationOutput) -> UIElement:
         """Return the widgets."""
         self.choice = CompartmentChoice(self.session, output, self.update)
+        self.group = PropertyChoice(self.session, self.update)
         self.figure = new_figure("time", "", x_range=Range1d(0, 1))
         self.lines, drawn = add_lines(self.figure, line_width=1.4, line_join="round")
         self.legend = add_legend(self.figure, drawn)
@@ -113,7 +116,8 @@ class TracesView(View):
         self.scale: Scale | None = None
         self.saving = SaveButtons(self.session, "traces", self.figure, self.shown)
         self.update(output)
-        return stack(self.choice.row, self.figure, self.note, self.saving.layout)
+        selection = row(self.choice.row, self.group.select)
+        return stack(selection, self.figure, self.note, self.saving.layout)
 
     def shown(self) -> ShownTraces:
         """Return the shown data."""
@@ -124,17 +128,27 @@ class TracesView(View):
         """Read and draw the traces."""
         report = self.choice.find_report(output)
         self.window.set_span(*span_of(report.times))
+        self.group.offer(report.compartments.cells)
         found = self.shown().compartments.columns(report)
-        columns = found[spread(len(found), _MAX_TRACES)]
-        lines = reduce_traces(report, columns, **self.window.drawn)
+        if self.group.name is None:
+            columns = found[spread(len(found), _MAX_TRACES)]
+            lines = reduce_traces(report, columns, **self.window.drawn)
+            names, colors = compartment_names(report, columns), list(COLORS)
+            shown = drawn_note(len(columns), len(found), "compartments")
+            self.legend.visible = len(columns) <= len(COLORS)
+        else:
+            chosen, name = self.choice.compartments, self.group.name
+            found = columns_to_group(report.compartments, chosen.cells, chosen.numbers, None)
+            grouped = group_lines(report, found, name, most=_MAX_TRACES, **self.window.drawn)
+            lines, colors, shown = grouped.lines, grouped.colors, f"{grouped.note}; "
+            names = [grouped.labels[code] for code in grouped.codes]
+            self.legend.visible = True
         self.scale = scale = scale_of(lines.unit, lines.values)
         values = np.asarray(lines.values, np.float64) * scale.factor
         times = lines.times * self.window.scale.factor
-        self.lines.data = line_data(times, values, compartment_names(report, columns))
-        self.legend.visible = len(columns) <= len(COLORS)
+        self.lines.data = line_data(times, values, names, colors)
         self.figure.yaxis.axis_label = plain_text(scale.label(report.variable or report.report))
-        some = drawn_note(len(columns), len(found), "compartments")
-        self.note.text = small_text(f"{some}{_sampling(lines)}")
+        self.note.text = small_text(f"{shown}{_sampling(lines)}")
         self.saving.refresh()
 
 
