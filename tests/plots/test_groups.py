@@ -264,7 +264,7 @@ def test_unknown_properties_are_one_line_with_those_that_exist(output, options, 
 def test_several_values_a_cell_are_no_groups(spikes):
     cells = CellTable("net", IDS, {"tau": np.zeros((5, 2))})
 
-    with pytest.raises(SelectionError, match="has several values for each cell; expected one"):
+    with pytest.raises(SelectionError, match="has 2 values for a cell"):
         plots.raster(replace(spikes, cells=cells), group_by="tau")
     with pytest.raises(NothingRecordedError, match="nothing to draw"):
         plots.draw(SimulationOutput(circuit=Circuit((cells,))))

@@ -29,7 +29,7 @@ from ndx_simulation_output.nwb.types import NAMESPACE
 from ndx_simulation_output.recording import SimulationOutput
 from ndx_simulation_output.viewer.server import serve
 from ndx_simulation_output.viewer.session import ViewedFile
-from tests.viewer.making import HOSTILE, a_hostile_run, a_mixture, a_run
+from tests.viewer.making import HOSTILE, a_circuit, a_hostile_run, a_mixture, a_run
 
 CHROMIUM = os.environ.get("NDX_CHROMIUM") or shutil.which("chromium")
 
@@ -293,6 +293,26 @@ def test_a_wrong_selection_shows_a_message_until_it_is_corrected(open_page, runs
     page.page.wait_for_function(f"({_PLOTTED})('ys')[0].length == 2")
 
     assert page.page.get_by_text("cell 99 is not among").count() == 0
+    assert page.problems == []
+
+
+def test_cells_are_chosen_and_coloured_by_property(open_page, tmp_path):
+    page = open_page(a_circuit(tmp_path / "circuit.nwb"))
+
+    page.tab("Traces", "every sample")
+    page.fill("Cells", "layer=L2")
+    page.page.wait_for_function(f"({_PLOTTED})('ys')[0].length == 4")
+    for tab, shows in (("Traces", "by layer"), ("Spikes", "in groups"), ("Neuron", "drag")):
+        page.tab(tab, "drag" if tab == "Neuron" else "e")
+        colours = page.page.get_by_label("Colour by").locator("visible=true").first
+        colours.select_option("layer")
+        page.page.get_by_text(shows).locator("visible=true").first.wait_for()
+        page.page.wait_for_timeout(400)
+        page.shot(f"circuit-{tab.lower()}")
+    page.fill("Cells", "layer=L9")
+    page.page.get_by_text("no cell of population 'exc' matches").wait_for()
+
+    assert page.plotted("color")
     assert page.problems == []
 
 

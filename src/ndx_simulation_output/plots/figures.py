@@ -33,7 +33,7 @@ from ndx_simulation_output.plots.networks import (
     weights,
 )
 from ndx_simulation_output.plots.neurons import cells_in_space, neuron
-from ndx_simulation_output.plots.spikes import known_ids, raster, rates
+from ndx_simulation_output.plots.spikes import raster, rates
 from ndx_simulation_output.plots.traces import channels, traces
 from ndx_simulation_output.recording import (
     CellTable,
@@ -380,7 +380,8 @@ def _rates(output: SimulationOutput, options: PictureOptions) -> Iterator[_Panel
 
 def _has_groups(cells: CellTable | None, options: PictureOptions) -> bool:
     """Return False if cells are to be grouped by a property that these do not have."""
-    return options.group_by is None or (cells is not None and options.group_by in cells.columns)
+    known = () if cells is None else (*cells.columns, "node_id")
+    return options.group_by is None or options.group_by in known
 
 
 def _channels(output: SimulationOutput, options: PictureOptions) -> Iterator[_Panel]:
@@ -590,7 +591,7 @@ def _check_group(output: SimulationOutput, options: PictureOptions) -> None:
     """Check that the cells of a population have the property to group by."""
     name = options.group_by
     tables = _tables_of(output, options)
-    if name is not None and not any(name in table.columns for table in tables):
+    if name is not None and not any(_has_groups(table, options) for table in tables):
         known = dict.fromkeys(column for table in tables for column in sorted(table.columns))
         msg = f"no cells have the property {name!r} (--group-by); properties: "
         shown = [*known][:_MAX_NAMES] + ["…"] * (len(known) > _MAX_NAMES)
@@ -629,7 +630,7 @@ def _known_cells(
     for report in reports:
         yield report.population, np.asarray(report.compartments.cell_ids[:]).astype(np.int64)
     for spikes in spiking:
-        yield spikes.population, known_ids(spikes)
+        yield spikes.population, spikes.known_cells
 
 
 def _check_known(name: str, wanted: Any, ids: Sequence[NDArray[Any]]) -> None:

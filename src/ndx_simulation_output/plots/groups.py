@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import SelectionError
 from ndx_simulation_output.plots.canvas import LINE_WIDTH, size_in_pixels
-from ndx_simulation_output.plots.downsampling import Columns, Indices, Pixels, Recorded, sample
-from ndx_simulation_output.recording import Categories, CellTable
-from ndx_simulation_output.recording.arrays import BLOCK_BYTES, LazyArray, LazyArrayBase, release
-from ndx_simulation_output.recording.traces import read_in_unit
+from ndx_simulation_output.plots.downsampling import Columns, Indices, Recorded, sample
+from ndx_simulation_output.recording import CellTable
+from ndx_simulation_output.recording.arrays import LazyArray, LazyArrayBase
+from ndx_simulation_output.recording.traces import mean_of_groups
 from ndx_simulation_output.recording.units import Unit
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ GROUP_COLORS = (
 
 _OTHER, _MISSING = ("other", "#606060"), ("missing", "#c0c0c0")
 _MOST_LETTERS = 30
-_MOST_PROPERTIES = 40
 _LABEL_PIXELS = 15
 _MOST_BYTES = 2**30
 
@@ -112,9 +111,11 @@ def group_cells(cells: CellTable | None, name: str, ids: NDArray[Any] | None = N
     (['2 (2)', '10 (1)', 'missing (1)'], [0, 2, 1, 0])
 
     """
-    cells = _with_property(cells, name)
+    if cells is None:
+        msg = f"the cells have no property {name!r} (--group-by): their circuit is not known"
+        raise SelectionError(msg)
     cells = cells if ids is None else cells.select(ids)
-    codes, distinct = _factorize(cells.columns[name])
+    codes, distinct = cells.groups_of(name, np.arange(len(cells)))
     sizes = np.bincount(codes[codes >= 0], minlength=len(distinct))
     used = sorted(np.flatnonzero(sizes).tolist(), key=lambda index: _rank(distinct[index]))
     largest = set(sorted(used, key=lambda index: -sizes[index])[: len(GROUP_COLORS)])
@@ -131,99 +132,65 @@ def group_cells(cells: CellTable | None, name: str, ids: NDArray[Any] | None = N
     return Groups(name, cells, new[codes], names, colors, len(used))
 
 
-def _factorize(values: LazyArray) -> tuple[NDArray[np.intp], Any]:
-    """Return the index of each value among the different values, -1 if missing, and these."""
-    import pandas as pd
-
-    if isinstance(values, Categories):
-        indices, names = pd.factorize(np.array([*values.names], object))
-        return np.append(indices, -1)[values.read_codes(slice(None))], names
-    codes, distinct = pd.factorize(np.asarray(values[:]))
-    return codes, distinct
-
-
-def _with_property(cells: CellTable | None, name: str) -> CellTable:
-    """Return a table; raise SelectionError unless it has one value of a property for each cell."""
-    if cells is None or name not in cells.columns:
-        known = [] if cells is None else sorted(cells.columns)
-        more = ["…"] if len(known) > _MOST_PROPERTIES else []
-        where = "the cells" if cells is None else f"the cells of population {cells.population!r}"
-        msg = f"{where} have no property {name!r} (--group-by); properties: "
-        raise SelectionError(msg + (", ".join([*known[:_MOST_PROPERTIES], *more]) or "none"))
-    if len(cells.columns[name].shape) > 1:
-        msg = f"property {name!r} (--group-by) of population {cells.population!r} has several "
-        raise SelectionError(msg + "values for each cell; expected one")
-    return cells
-
-
 def _rank(value: Any) -> tuple[Any, ...]:
     """Return a key that sorts numbers by value, and text with the numbers in it by value."""
-    if not isinstance(value, str | bytes):
+    if not isinstance(value, str):
         return (value,)
-    parts = re.split(r"(\d+)", _text(value))
+    parts = re.split(r"(\d+)", value)
     return tuple((len(part), part) if part.isdigit() else (0, part) for part in parts)
 
 
 def _text(value: Any) -> str:
     """Return a value as a short label."""
-    if isinstance(value, bytes):
-        value = value.decode(errors="replace")
     if isinstance(value, str):
         half = _MOST_LETTERS // 2
         short = value if len(value) <= _MOST_LETTERS else f"{value[:half]}…{value[-half:]}"
         return " ".join(short.split()) or "(empty)"
-    text = f"{value:g}" if isinstance(value, float) else str(value)
+    text = f"{value:g}" if isinstance(value, float | np.floating) else str(value)
     return text if not isinstance(value, float) or float(text) == value else str(value)
 
 
-def mean_of_groups(
-    recorded: Recorded, columns: Indices, groups: Indices, n_groups: int, rows: int
+def means_of_groups(
+    recorded: Recorded, columns: Indices, codes: Indices, n_groups: int, n_rows: int
 ) -> tuple[Recorded, NDArray[np.intp]]:
     """Return the means over the ``columns`` of each of ``n_groups`` groups as a recording.
 
-    ``groups`` (column,) are those of the columns. If ``rows`` rows of the columns exceed 1 GiB, a
-    random sample of the columns of each group is averaged; the number of columns of each group that
-    are averaged is returned, too.
+    ``codes`` (column,) are the groups of the columns; none is empty. If ``n_rows`` rows of the
+    columns exceed 1 GiB, a random sample of the columns of each group is averaged; the number of
+    averaged columns of each group is returned, too.
     """
-    most = max(1, _MOST_BYTES // (max(1, rows) * recorded.data.dtype.itemsize * max(1, n_groups)))
-    members = [np.flatnonzero(groups == group) for group in range(n_groups)]
-    members = [one[sample(len(one), most)] for one in members]
-    counts = np.array([len(one) for one in members], np.intp)
-    order = np.concatenate([np.zeros(0, np.intp), *members])
-    means = _Means(recorded.data, columns[order], np.cumsum(counts) - counts, recorded.unit)
+    row_bytes = recorded.data.dtype.itemsize * max(1, n_rows)
+    most = max(1, _MOST_BYTES // (row_bytes * max(1, n_groups)))
+    members = [np.flatnonzero(codes == group) for group in range(n_groups)]
+    chosen = np.concatenate([one[sample(len(one), most)] for one in members])
+    chosen = chosen[np.argsort(columns[chosen])]
+    means = _Means(recorded.data, columns[chosen], codes[chosen], recorded.unit)
+    counts = np.bincount(codes[chosen], minlength=n_groups)
     unit = Unit(recorded.unit.name, checked=False)
     return Columns(recorded.name, means, recorded.times, unit), counts
 
 
 @dataclass(frozen=True)
 class _Means(LazyArrayBase):
-    """Means of columns of an array in its unit; the groups begin at ``starts``, none is empty."""
+    """Means in ``unit`` of the columns of each group of an array, by ``codes`` (column,)."""
 
     array: LazyArray
     columns: Indices
-    starts: Indices
+    codes: Indices
     unit: Unit
 
     @property
     def shape(self) -> tuple[int, int]:
-        return int(self.array.shape[0]), len(self.starts)
+        """Number of rows and of groups."""
+        return int(self.array.shape[0]), int(self.codes.max(initial=-1)) + 1
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        """Type of means."""
         return np.dtype(np.float64)
 
     def _read(self, slices: tuple[slice, ...]) -> NDArray[Any]:
-        rows = range(*slices[0].indices(self.shape[0]))
-        means = np.full((len(rows), self.shape[1]), np.nan)
-        height = max(1, BLOCK_BYTES // (8 * max(1, len(self.columns))))
-        for top in range(0, len(rows), height):
-            part = rows[top : top + height]
-            block = slice(part.start, part.stop, part.step)
-            values = read_in_unit(self.array, block, self.columns, self.unit)
-            release(self.array)
-            pixels = Pixels((len(part), self.shape[1]), "mean")
-            pixels.add(slice(None), values, np.arange(len(part)), self.starts)
-            means[top : top + height] = pixels.image().T
+        means = mean_of_groups(self.array, slices[0], self.columns, self.codes, self.unit)
         return means[:, slices[1]]
 
 

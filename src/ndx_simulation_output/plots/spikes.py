@@ -302,7 +302,7 @@ def rate_report(
     """Return the rates of all known cells as a report; ``is_mean`` is one bin for the window."""
     first, last = _window(spikes, start, stop)
     edges = np.array([first, last]) if is_mean else _bin_edges(first, last, None)
-    rates = BinnedRates(spikes, known_ids(spikes), edges)
+    rates = BinnedRates(spikes, spikes.known_cells, edges)
     times = Timestamps((edges[1:] + edges[:-1]) / 2)
     table = table_of_cells(spikes.population, rates.ids, spikes.cells)
     return Report("rate", "rate", rates, times, table, Unit("Hz"), "rate")
@@ -317,15 +317,6 @@ def table_of_cells(population: str, ids: NDArray[Any], cells: CellTable | None) 
     return replace(table, cell_columns=known.columns, node_sets=cells.node_sets)
 
 
-def known_ids(spikes: Spikes) -> NDArray[Any]:
-    """Return the ids of the cells that spike, and of silent ones: those recorded, or else all."""
-    silent = spikes.silent
-    if silent is None:
-        silent = spikes.node_ids[:0] if spikes.cells is None else np.asarray(spikes.cells.ids[:])
-    # Integers with and without a sign would become floating-point numbers.
-    return np.unique(np.concatenate([ids.astype(np.int64) for ids in (spikes.node_ids, silent)]))
-
-
 def chosen_ids(spikes: Spikes, cells: Cells | None) -> NDArray[Any] | None:
     """Return the ids of the cells that are chosen by id, by property or by node set.
 
@@ -335,20 +326,16 @@ def chosen_ids(spikes: Spikes, cells: Cells | None) -> NDArray[Any] | None:
         If there is no such property or node set.
 
     """
-    if not isinstance(cells, str | Mapping):
-        return None if cells is None else as_ids(cells)
-    table = spikes.cells
-    if table is None:
-        msg = f"the properties of the cells of population {spikes.population!r} are not known"
-        raise SelectionError(msg)
-    return np.asarray(table.ids[:])[table.rows_of(cells)]
+    if isinstance(cells, str | Mapping):
+        return spikes.find(cells)
+    return None if cells is None else as_ids(cells)
 
 
 def _basis(spikes: Spikes, cells: NDArray[Any] | None) -> tuple[int, str]:
     """Return the number of cells of a mean, and which ones these are."""
     if cells is not None:
         return count_distinct(np.asarray(cells)), "selected cells"
-    known = known_ids(spikes)
+    known = spikes.known_cells
     return len(known), _which(spikes, known)
 
 
@@ -474,7 +461,7 @@ def raster(
 
 def group_spikes(spikes: Spikes, ids: NDArray[Any] | None, group_by: str) -> Groups:
     """Return the groups of the cells ``ids``, by default of all that are known."""
-    ids = known_ids(spikes) if ids is None else np.unique(ids)
+    ids = spikes.known_cells if ids is None else np.unique(ids)
     return group_cells(spikes.cells, group_by, ids)
 
 

@@ -32,7 +32,7 @@ from ndx_simulation_output.plots.groups import (
     Groups,
     group_cells,
     legend_of_groups,
-    mean_of_groups,
+    means_of_groups,
 )
 from ndx_simulation_output.recording import CompartmentTable, ExtracellularPotential, Report
 from ndx_simulation_output.recording.cells import Cells
@@ -192,7 +192,7 @@ def group_lines(
         return GroupLines(lines, codes[order], groups, groups.labels, f"{shown} {groups.note}")
     window = report.times.window(start, stop)
     n_groups, n_rows = len(groups.names), window.stop - window.start
-    means, averaged = mean_of_groups(report, columns, codes, n_groups, n_rows)
+    means, averaged = means_of_groups(report, columns, codes, n_groups, n_rows)
     labels = _counted(groups, averaged, np.bincount(codes, minlength=n_groups))
     note = f"mean of {shown} {groups.note}"
     return GroupLines(reduce(means), np.arange(n_groups), groups, labels, note)

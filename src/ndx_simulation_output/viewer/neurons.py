@@ -221,8 +221,9 @@ class NeuronView(View):
         label = scale.label(report.variable or report.report)
         self.figure.title.text = plain_text(label)
         self._draw_shape(self._colors(report))
-        left_out = self.coordinates.left_out
+        n_places, left_out = self.coordinates.n_places, self.coordinates.left_out
         notes = [f"{len(self.coordinates.columns):,} of {len(found):,} compartments"]
+        notes += [f"{n_places:,} cells as points at their places"] if n_places else []
         notes += [f"{left_out:,} have no coordinates"] if left_out else []
         notes += ["drag to rotate, scroll to zoom"]
         self.note.text = small_text("; ".join(notes))
@@ -269,7 +270,8 @@ class NeuronView(View):
                 "color": colors[owners],
             }
         spots = coordinates.points[shape.spots] - middle
-        sizes = np.clip(np.nan_to_num(coordinates.diameters[shape.spots], nan=5.0), 3, 14)
+        unknown = 80 / np.sqrt(max(len(spots), 1))
+        sizes = np.clip(np.nan_to_num(coordinates.diameters[shape.spots], nan=unknown), 3, 14)
         self.spots.data = {
             **_unrotated(*spots.T),
             "value": np.full(len(spots), np.nan),

@@ -18,7 +18,6 @@ from ndx_simulation_output.plots.spikes import (
     chosen_ids,
     group_rates,
     group_spikes,
-    known_ids,
     spike_raster,
     spike_rates,
 )
@@ -199,7 +198,7 @@ class SpikesView(View):
         if groups is None:
             if cells is not None and self._cells is None:
                 # Not every number between two ids is that of a cell.
-                cells = np.intersect1d(cells, known_ids(spikes))
+                cells = np.intersect1d(cells, spikes.known_cells)
             rates = spike_rates(spikes, cells, **window)
             self._draw(raster, factor)
             edges = rates.times * factor
