@@ -225,6 +225,22 @@ def test_cells_with_spikes_have_the_colour_of_their_rate(spikes, space):
     assert binned.data[:].sum() == pytest.approx(5 / 0.005)
 
 
+def test_a_group_has_its_colour_in_all_panels_and_other_cells_are_grey(output):
+    table = CompartmentTable.from_cells("net", IDS[[1, 4]])
+    table = replace(table, cell_columns={name: np.arange(2.0) for name in "xyz"})
+    report = replace(output.reports[0], data=np.ones((4, 2)), compartments=table)
+    some = replace(output, reports=(report,))
+
+    raster, traces = plots.draw(some, options=PictureOptions(group_by="layer")).axes
+    space = plots.draw(some, "neuron").axes[0]
+
+    assert {line.get_color() for line in traces.lines} == {GROUP_COLORS[1]}
+    assert names_of(traces) == ["L10 (2)"]
+    assert len(raster.get_yticks()) == 3
+    assert note_of(space) == "3 cells that were not recorded in grey"
+    assert [len(part.get_offsets()) for part in space.collections] == [3, 2]
+
+
 def test_a_circuit_alone_is_drawn_in_space(cells):
     (panel,) = plots.draw(SimulationOutput(circuit=Circuit((cells,)))).axes
 

@@ -342,7 +342,7 @@ def test_names_of_a_file_are_neither_markup_nor_math(open_page, tmp_path):
         page.tab(name, shows)
         page.page.get_by_text("Python", exact=True).locator("visible=true").click()
     page.fill("Cells", "<img src=x>")
-    page.page.get_by_text("neither a number").wait_for()
+    page.page.get_by_text("has no node set").wait_for()
 
     assert page.page.locator("img").count() == 0
     assert page.problems == []

@@ -23,6 +23,7 @@ from ndx_simulation_output.files import atomic_file
 from ndx_simulation_output.plots.arrays import Grid, array, grids_of
 from ndx_simulation_output.plots.canvas import empty_figure
 from ndx_simulation_output.plots.downsampling import How, Recorded, seconds_at
+from ndx_simulation_output.plots.groups import Groups, group_cells
 from ndx_simulation_output.plots.heat_maps import heat_map
 from ndx_simulation_output.plots.networks import (
     neuron_quantities,
@@ -339,16 +340,17 @@ def _nothing_to_draw(
 def _traces(output: SimulationOutput, options: PictureOptions) -> Iterator[_Panel]:
     for report in options.reports(output):
         compartments = options.compartments(report)
-        if compartments is not None and _has_groups(report.compartments.cells, options):
-            yield partial(traces, report, **compartments, group_by=options.group_by)
+        groups = _groups(output, report.population, options)
+        if compartments is not None and (groups or options.group_by is None):
+            yield partial(traces, report, **compartments, group_by=groups)
 
 
 def _heat_maps(output: SimulationOutput, options: PictureOptions) -> Iterator[_Panel]:
     for report in options.reports(output):
         compartments = options.compartments(report)
-        if compartments is not None and _has_groups(report.compartments.cells, options):
-            how = options.how
-            yield partial(heat_map, report, **compartments, group_by=options.group_by, how=how)
+        groups = _groups(output, report.population, options)
+        if compartments is not None and (groups or options.group_by is None):
+            yield partial(heat_map, report, **compartments, group_by=groups, how=options.how)
 
 
 def _neurons(output: SimulationOutput, options: PictureOptions) -> Iterator[_Panel]:
@@ -366,22 +368,26 @@ def _neurons(output: SimulationOutput, options: PictureOptions) -> Iterator[_Pan
 def _rasters(output: SimulationOutput, options: PictureOptions) -> Iterator[_Panel]:
     for spikes in options.spikes(output):
         cells = options.cells_of(spikes, output)
-        if (cells is None or len(cells)) and _has_groups(spikes.cells, options):
-            yield partial(raster, spikes, cells=cells, group_by=options.group_by)
+        groups = _groups(output, spikes.population, options)
+        if (cells is None or len(cells)) and (groups or options.group_by is None):
+            yield partial(raster, spikes, cells=cells, group_by=groups)
 
 
 def _rates(output: SimulationOutput, options: PictureOptions) -> Iterator[_Panel]:
     for spikes in options.spikes(output):
         cells = options.cells_of(spikes, output)
-        if (cells is None or len(cells)) and _has_groups(spikes.cells, options):
+        groups = _groups(output, spikes.population, options)
+        if (cells is None or len(cells)) and (groups or options.group_by is None):
             width = options.bin_width
-            yield partial(rates, spikes, cells, group_by=options.group_by, bin_width=width)
+            yield partial(rates, spikes, cells, group_by=groups, bin_width=width)
 
 
-def _has_groups(cells: CellTable | None, options: PictureOptions) -> bool:
-    """Return False if cells are to be grouped by a property that these do not have."""
-    known = () if cells is None else (*cells.columns, "node_id")
-    return options.group_by is None or options.group_by in known
+def _groups(output: SimulationOutput, population: str, options: PictureOptions) -> Groups | None:
+    """Return the groups of all known cells of a population, for equal colours in all panels."""
+    tables = _tables_of(output, PictureOptions(population=population), options.group_by)
+    if options.group_by is None or not tables:
+        return None
+    return group_cells(max(tables, key=len), options.group_by)
 
 
 def _channels(output: SimulationOutput, options: PictureOptions) -> Iterator[_Panel]:
@@ -563,12 +569,18 @@ def _raise_unknown(
     raise error(msg)
 
 
-def _tables_of(output: SimulationOutput, options: PictureOptions) -> list[CellTable]:
-    """Return the tables of the cells of the selected reports and spikes, and of the circuit."""
+def _tables_of(
+    output: SimulationOutput, options: PictureOptions, having: str | None = None
+) -> list[CellTable]:
+    """Return the tables of the cells of the selected reports and spikes, and of the circuit.
+
+    Without the property ``having``, if given, they are left out.
+    """
     shown = options.in_space(output)
     tables = [report.compartments.cells for report in shown.reports]
     tables += [spikes.cells for spikes in shown.spikes if spikes.cells is not None]
-    return [*tables, *(() if shown.circuit is None else shown.circuit.populations)]
+    tables += () if shown.circuit is None else shown.circuit.populations
+    return [table for table in tables if having in {None, "node_id", *table.columns}]
 
 
 def _check_query(output: SimulationOutput, options: PictureOptions, query: Cells) -> None:
@@ -591,7 +603,7 @@ def _check_group(output: SimulationOutput, options: PictureOptions) -> None:
     """Check that the cells of a population have the property to group by."""
     name = options.group_by
     tables = _tables_of(output, options)
-    if name is not None and not any(_has_groups(table, options) for table in tables):
+    if name is not None and not _tables_of(output, options, name):
         known = dict.fromkeys(column for table in tables for column in sorted(table.columns))
         msg = f"no cells have the property {name!r} (--group-by); properties: "
         shown = [*known][:_MAX_NAMES] + ["…"] * (len(known) > _MAX_NAMES)

@@ -92,11 +92,15 @@ class Groups:
         return np.concatenate([[0], np.cumsum(self.counts)])
 
 
-def group_cells(cells: CellTable | None, name: str, ids: NDArray[Any] | None = None) -> Groups:
-    """Return the groups of the cells ``ids``, by default all of a table, by the property ``name``.
+def group_cells(
+    cells: CellTable | None, by: "str | Groups", ids: NDArray[Any] | None = None
+) -> Groups:
+    """Return the groups of the cells ``ids``, by default all of a table, by a property.
 
     Numbers are in ascending order, text is in alphabetical order with numbers in it by value. Ids
-    that are not in the table have no value.
+    that are not in the table have no value. A value has the same colour whatever the ids are,
+    unless the table has more than 10 values. ``by`` is the name of the property or, for the same
+    colours in several plots, groups of other cells, whose table is used then.
 
     Raises
     ------
@@ -111,18 +115,21 @@ def group_cells(cells: CellTable | None, name: str, ids: NDArray[Any] | None = N
     (['2 (2)', '10 (1)', 'missing (1)'], [0, 2, 1, 0])
 
     """
+    cells, name = (by.cells, by.name) if isinstance(by, Groups) else (cells, by)
     if cells is None:
         msg = f"the cells have no property {name!r} (--group-by): their circuit is not known"
         raise SelectionError(msg)
-    cells = cells if ids is None else cells.select(ids)
     codes, distinct = cells.groups_of(name, np.arange(len(cells)))
+    order = sorted(range(len(distinct)), key=lambda index: _rank(distinct[index]))
+    if ids is not None:
+        codes, cells = np.append(codes, -1)[cells.find_rows(ids)], cells.select(ids)
     sizes = np.bincount(codes[codes >= 0], minlength=len(distinct))
-    used = sorted(np.flatnonzero(sizes).tolist(), key=lambda index: _rank(distinct[index]))
+    used = [index for index in order if sizes[index]]
     largest = set(sorted(used, key=lambda index: -sizes[index])[: len(GROUP_COLORS)])
+    colored = order if len(order) <= len(GROUP_COLORS) else [one for one in used if one in largest]
+    color_of = dict(zip(colored, GROUP_COLORS, strict=False))
     named = [index for index in used if index in largest]
-    groups = [
-        (_text(distinct[one]), color) for one, color in zip(named, GROUP_COLORS, strict=False)
-    ]
+    groups = [(_text(distinct[index]), color_of[index]) for index in named]
     new = np.full(len(distinct) + 1, len(groups))
     new[named] = np.arange(len(groups))
     groups += [_OTHER] if len(named) < len(used) else []

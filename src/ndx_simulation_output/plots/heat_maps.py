@@ -190,7 +190,7 @@ def heat_map(
     numbers: Iterable[int] | int | None = None,
     labels: Iterable[str] | str | None = None,
     *,
-    group_by: str | None = None,
+    group_by: str | Groups | None = None,
     start: float | None = None,
     stop: float | None = None,
     how: How = "mean",
@@ -245,7 +245,7 @@ def heat_map(
 
 
 def _sorted_by_group(
-    table: CompartmentTable, columns: NDArray[np.intp] | None, group_by: str
+    table: CompartmentTable, columns: NDArray[np.intp] | None, group_by: str | Groups
 ) -> tuple[NDArray[np.intp], Groups, NDArray[np.intp]]:
     """Return columns in the order of their groups, the groups, and where each begins and ends."""
     columns = np.arange(table.n_compartments) if columns is None else columns

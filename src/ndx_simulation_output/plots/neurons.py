@@ -27,7 +27,7 @@ from ndx_simulation_output.plots.canvas import (
     title,
 )
 from ndx_simulation_output.plots.downsampling import sample, seconds_at, spread
-from ndx_simulation_output.plots.groups import GROUP_COLORS, group_cells, legend_of_groups
+from ndx_simulation_output.plots.groups import GROUP_COLORS, Groups, group_cells, legend_of_groups
 from ndx_simulation_output.plots.spikes import BinnedRates, rate_report, table_of_cells
 from ndx_simulation_output.recording import (
     UNKNOWN,
@@ -394,7 +394,7 @@ def neuron(
     source: Any,
     cells: Cells | None = None,
     *,
-    group_by: str | None = None,
+    group_by: str | Groups | None = None,
     at: float | None = None,
     start: float | None = None,
     stop: float | None = None,
@@ -445,13 +445,28 @@ def neuron(
         middle = report.times.count // 2
         at = float(report.times.seconds(slice(middle, middle + 1))[0])
     frames = read_frames(report, coordinates.columns, at=at)
-    drawn = _draw(ax, source, report, coordinates, limits or color_limits(frames), note)
+    others = np.zeros((0, 3))
+    if cells is None and coordinates.n_places:
+        others, of_others = _other_cells(source, report.compartments)
+        note = ", ".join(filter(None, [note, of_others]))
+    drawn = _draw(ax, source, report, coordinates, limits or color_limits(frames), note, others)
     drawn.show(ax, report, float(frames.times[0]), frames.values[0])
     return ax
 
 
+def _other_cells(source: Any, table: CompartmentTable) -> tuple[NDArray[np.float64], str]:
+    """Return the places of cells of the population that were not recorded, and a note."""
+    known = cells_in_space(source) if isinstance(source, SimulationOutput) else []
+    for cells in known:
+        ids = np.setdiff1d(np.asarray(cells.ids[:]), np.asarray(table.cell_ids[:]))
+        if cells.population == table.population and len(ids):
+            shown = ids[sample(len(ids), _MAX_COMPARTMENTS)]
+            return _places(cells, shown), f"{len(ids):,} cells that were not recorded in grey"
+    return np.zeros((0, 3)), ""
+
+
 def _draw_groups(
-    ax: "Axes", source: Any, report: Report, cells: Cells | None, group_by: str | None
+    ax: "Axes", source: Any, report: Report, cells: Cells | None, group_by: str | Groups | None
 ) -> "Axes":
     """Draw compartments in the colours of the groups of their cells, or all in one colour."""
     coordinates, note = _coordinates_to_draw(report, cells, is_all=True)
@@ -618,8 +633,15 @@ def _draw(
     coordinates: Coordinates,
     limits: tuple[float, float],
     note: str,
+    others: NDArray[np.float64] | None = None,
 ) -> _Artists:
-    """Draw the shape of compartments without values; ``limits`` are in the unit of the report."""
+    """Draw the shape of compartments without values; ``limits`` are in the unit of the report.
+
+    ``others``, shape (cell, 3), are grey points.
+    """
+    others = np.zeros((0, 3)) if others is None else others
+    if len(others):
+        ax.scatter(*others.T, s=6, color=_GREY, linewidths=0, depthshade=False)
     shape = _shape_in(ax, source, report, coordinates)
     scale = scale_of(report.unit.name, np.asarray(limits))
     low, high = (limit * scale.factor for limit in limits)
@@ -633,7 +655,7 @@ def _draw(
     if len(shape.spots):
         style = {"c": np.zeros(len(shape.spots)), "cmap": "viridis", "vmin": low, "vmax": high}
         artists.append((_draw_spots(ax, coordinates, shape.spots, **style), shape.spots))
-    _set_view(ax, [*shape.lines, coordinates.points])
+    _set_view(ax, [*shape.lines, coordinates.points, others])
     color_bar(ax, artists[0][0], scale.label(quantity_of(report)), shrink=0.7, pad=0.1)
     return _Artists(tuple(artists), scale, note)
 

@@ -401,7 +401,7 @@ def raster(
     source: Any,
     cells: Cells | None = None,
     *,
-    group_by: str | None = None,
+    group_by: str | Groups | None = None,
     start: float | None = None,
     stop: float | None = None,
     ax: "Axes | None" = None,
@@ -459,7 +459,7 @@ def raster(
     return ax
 
 
-def group_spikes(spikes: Spikes, ids: NDArray[Any] | None, group_by: str) -> Groups:
+def group_spikes(spikes: Spikes, ids: NDArray[Any] | None, group_by: str | Groups) -> Groups:
     """Return the groups of the cells ``ids``, by default of all that are known."""
     ids = spikes.known_cells if ids is None else np.unique(ids)
     return group_cells(spikes.cells, group_by, ids)
@@ -509,7 +509,7 @@ def rates(
     source: Any,
     cells: Cells | None = None,
     *,
-    group_by: str | None = None,
+    group_by: str | Groups | None = None,
     start: float | None = None,
     stop: float | None = None,
     bin_width: float | None = None,
