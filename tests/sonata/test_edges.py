@@ -228,7 +228,7 @@ def test_damaged_edges_are_refused(tmp_path):
     for changes, message in (
         ({"source_node_id": None}, "no source_node_id"),
         ({"target_node_id": np.arange(3)}, "has 2 source_node_id and 3 target_node_id"),
-        ({"edge_type_id": np.arange(3)}, r"edge_type_id of edges.h5 has shape \(3,\); expected 2"),
+        ({"edge_type_id": np.arange(1)}, r"edge_type_id of edges.h5 has shape \(1,\); expected 2"),
         ({"0/syn_weight": np.ones(1)}, "has 1 values; expected 2"),
         ({"target_node_id": np.array([0.5, 1])}, "0.5; expected integers"),
     ):

@@ -30,6 +30,7 @@ Kind = Literal["node", "edge"]
 _BLOCK = 2**18
 _MOST_GROUPS = 1000
 _NUMBER = re.compile(r"0|[1-9][0-9]*")
+_MOST_NAMES = 2**20
 _INT64 = np.dtype(np.int64)
 _NO_TYPE = np.iinfo(np.uint64).max
 
@@ -116,6 +117,11 @@ def read_properties(
     Only the type, group and index of rows are read, in blocks. A value that is missing is NaN, or
     None for text; integers of which some are missing become floating-point numbers, with a note.
     """
+    for name in (f"{kind}_type_id", f"{kind}_group_id", f"{kind}_group_index"):
+        shape = getattr(child(group, name), "shape", None) if name in group else None
+        if shape and shape[0] > size:
+            where = f"{name} in {location(group)}"
+            notes.append(f"{where} has {shape[0]} values for {size} {kind}s: the first were read")
     rows = _rows_of(group, kind, size)
     groups = {
         int(name): found
@@ -158,7 +164,7 @@ def integers(group: h5py.Group, name: str, size: int | None) -> LazyArray | None
         return None
     dataset = child(group, name)
     shape = getattr(dataset, "shape", None)
-    if shape is None or len(shape) != 1 or size not in {None, shape[0]}:
+    if shape is None or len(shape) != 1 or shape[0] < (size or 0):
         expected = "one dimension" if size is None else f"{size} values"
         msg = f"{location(dataset)} has shape {shape}; expected {expected}"
         raise SourceError(msg)
@@ -169,7 +175,8 @@ def integers(group: h5py.Group, name: str, size: int | None) -> LazyArray | None
             return np.where(is_none, -1, ids_of_source(np.where(is_none, 0, values), where))
         return ids_of_source(values, where, lowest=-1)
 
-    return _Converted(wrap_array(dataset), where, convert)
+    values = _Converted(wrap_array(dataset), where, convert)
+    return values if size is None else _first(values, size)
 
 
 def blocks(size: int) -> Iterator[slice]:
@@ -277,6 +284,11 @@ def _libraries(group: h5py.Group) -> dict[str, tuple[str, ...]]:
     for name in library:
         node = child(library, name)
         if isinstance(node, h5py.Dataset) and len(node.shape or ()) == 1:
+            if node.shape[0] > _MOST_NAMES:
+                msg = (
+                    f"{location(node)} has {node.shape[0]} entries; expected at most {_MOST_NAMES}"
+                )
+                raise SourceError(msg)
             texts[name] = tuple(map(str, _Dataset(node, None).array()[:]))
     return texts
 
