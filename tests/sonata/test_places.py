@@ -151,14 +151,19 @@ def test_angles_turn_as_in_scipy(angles: list[list[float]]) -> None:
     assert np.allclose(rotations(columns, len(angles)), expected, atol=1e-12)
 
 
-def test_a_replaced_axon_has_no_places_and_later_sections_shift(files: MorphologyFiles) -> None:
-    sections = (PYRAMID[0], *PYRAMID[2:], 1, 1)
-    table = placed(
-        files,
-        recorded(sections),
-        model_processing="aibs_perisomatic",
-        dynamics_params="pyramid.json",
-    )
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {"model_processing": "aibs_perisomatic", "dynamics_params": "pyramid.json"},
+        {"model_processing": "aibs_perisomatic"},
+        {"model_processing": "aibs_allactive_directed,extracellular"},
+        {"model_template": "nml:cell.nml"},
+    ],
+)
+def test_a_replaced_axon_has_no_places_and_later_sections_shift(
+    files: MorphologyFiles, properties: dict[str, str]
+) -> None:
+    table = placed(files, recorded((PYRAMID[0], *PYRAMID[2:], 1, 1)), **properties)
 
     assert np.allclose(place(table, DENDRITE - 1), [100, 140, 300])
     assert np.isnan(table.columns["x"][:]).nonzero()[0].tolist() == [13, 14]
@@ -174,9 +179,12 @@ def test_a_replaced_axon_has_no_places_and_later_sections_shift(files: Morpholog
     [
         ({"model_template": "hoc:Cell"}, "model_template hoc:Cell has its own sections"),
         ({"model_processing": "my_axon"}, "model_processing my_axon is not known"),
-        ({"model_processing": "aibs_allactive"}, "have other segments"),
-        ({"segment": 7.0}, "with dL 7, the sections of pyramid have other segments"),
-        ({"morphology": "basket"}, "basket has fewer sections"),
+        (
+            {"model_processing": "aibs_allactive"},
+            "they do not fit the sections of pyramid with dL 20",
+        ),
+        ({"segment": 7.0}, "they do not fit the sections of pyramid with dL 7"),
+        ({"morphology": "basket"}, "they do not fit the sections of basket"),
         ({"morphology": "gone"}, "there is no gone.swc"),
         ({"morphology": "../pyramid"}, "is outside"),
         ({"morphology": "/etc/hostname"}, "is outside"),
@@ -212,7 +220,10 @@ def test_somata_and_point_neurons_are_where_their_cells_are(files: MorphologyFil
 def test_elements_that_are_no_compartments_have_no_places(
     files: MorphologyFiles, kind: str
 ) -> None:
-    assert "x" not in placed(files, recorded((1,), kind=kind)).columns
+    table = placed(files, recorded((1,), kind=kind))
+
+    assert "x" not in table.columns
+    assert "its elements are no compartments" in table.notes()[0]
 
 
 def test_bmtk_moves_the_soma_to_the_place_of_the_cell(files: MorphologyFiles) -> None:
@@ -221,6 +232,14 @@ def test_bmtk_moves_the_soma_to_the_place_of_the_cell(files: MorphologyFiles) ->
     assert np.isnan(table.columns["x"][:]).all()
     assert "recenter is 0, which bmtk ignores" in table.notes()[0]
     assert np.allclose(place(placed(files, recenter=0)), [100, 140, 300])
+
+
+def test_stubs_of_the_axon_do_not_prevent_places_of_dendrites(files: MorphologyFiles) -> None:
+    sections = (PYRAMID[0], 3, *PYRAMID[2:])
+    table = placed(files, recorded(sections, "bbp"), **TURNED)
+
+    assert np.isnan(table.columns["x"][:]).nonzero()[0].tolist() == [1, 2, 3]
+    assert np.allclose(place(table, DENDRITE + 2), [160, 200, 300])
 
 
 def test_programs_of_blue_brain_do_not_move_the_soma(files: MorphologyFiles) -> None:
@@ -256,7 +275,7 @@ def test_sections_of_blue_brain_have_numbers_that_programs_agree_on(files: Morph
     ambiguous = placed(files, recorded((1, 3, 3), "bbp"), morphology="same")
     of_neurodamus = placed(files, recorded((1, 9, 3), "bbp"), morphology="other")
     in_file = placed(files, recorded((1, 3, 9), "bbp"), morphology="other")
-    assert "programs differ in how they number sections" in ambiguous.notes()[0]
+    assert "programs number them differently" in ambiguous.notes()[0]
     assert place(of_neurodamus, 1)[1] < 200 < place(in_file, 1)[1]
 
 
@@ -326,9 +345,7 @@ def test_other_formats_are_read_if_morphio_is_there_and_else_it_is_named(tmp_pat
     files = MorphologyFiles({"swc": tmp_path, "neurolucida-asc": tmp_path})
 
     if importlib.util.find_spec("morphio") is None:
-        with pytest.raises(SourceError, match=r"there is no cell\.swc"):
-            files.read("cell")
-        table = placed(MorphologyFiles({"neurolucida-asc": tmp_path}), morphology="cell")
+        table = placed(files, morphology="cell")
         assert "pip install 'ndx-simulation-output[morphology]'" in table.notes()[0]
     else:
         morphology = files.read("cell")

@@ -28,7 +28,7 @@ SOMA, AXON, BASAL, APICAL = 1, 2, 3, 4
 SPHERE, ENDS, INSIDE = "sphere", "ends", "inside"
 """Kinds of somata."""
 
-_MOST_BYTES = 2**28
+_MOST_BYTES = 2**25
 _COLUMNS = ("id", "type", "x", "y", "z", "radius", "parent")
 _SPHERE = 0.01  # relative tolerance of the lengths of a soma of three points
 _SUFFIXES = {"swc": ".swc", "neurolucida-asc": ".asc", "h5v1": ".h5"}
@@ -118,7 +118,7 @@ class MorphologyFiles:
         Raises
         ------
         SourceError, MissingDependencyError
-            If there is none; the reason is that for the first folder.
+            If there is none: the reason is that for the first folder, or a missing library.
 
         """
         errors: list[Exception] = []
@@ -127,7 +127,10 @@ class MorphologyFiles:
                 return self._read(name, kind, folder)
             except (SourceError, MissingDependencyError) as error:
                 errors.append(error)
-        raise errors[0] if errors else SourceError("the circuit names no morphologies_dir")
+        if not errors:
+            msg = "the circuit names no morphologies_dir"
+            raise SourceError(msg)
+        raise next((one for one in errors if isinstance(one, MissingDependencyError)), errors[0])
 
     def _read(self, name: str, kind: str, folder: Path) -> Morphology:
         if is_file(folder):
@@ -183,11 +186,15 @@ def read_swc(path: Path) -> Morphology:
     return _sections(path, values, types, parent)
 
 
+def _check_size(path: Path) -> None:
+    if (size := path.stat().st_size) > _MOST_BYTES:
+        msg = f"{path.name} has {size} bytes; expected at most {_MOST_BYTES} of a morphology"
+        raise SourceError(msg)
+
+
 def _read_points(path: Path) -> NDArray[np.float64]:
     with source_errors(f"{path.name} cannot be read"):
-        if (size := path.stat().st_size) > _MOST_BYTES:
-            msg = f"{path.name} has {size} bytes; expected at most {_MOST_BYTES} of a morphology"
-            raise SourceError(msg)
+        _check_size(path)
         lines = path.read_text(encoding="latin-1").lstrip("ï»¿").splitlines()
         kept = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
         if not kept:
@@ -284,6 +291,8 @@ def _read_with_morphio(path: Path, name: str | None = None) -> Morphology:
     with source_errors(f"{path.name} cannot be read"):
         if name is not None or path.suffix.lower() == ".h5":
             _check_hdf5(path, name)
+        else:
+            _check_size(path)
         morphio.set_maximum_warnings(0)
         if name is None:
             read, given = morphio.Morphology, (str(path),)

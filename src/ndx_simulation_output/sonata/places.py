@@ -23,6 +23,7 @@ from ndx_simulation_output.recording.arrays import LazyArrayBase
 from ndx_simulation_output.sonata.morphologies import (
     AXON,
     ENDS,
+    SOMA,
     SPHERE,
     Morphology,
     MorphologyFiles,
@@ -67,12 +68,11 @@ def add_places(
     """
     table = report.compartments
     is_placed = set(_AXES) <= set(cells.columns) or "positions" in cells.columns
-    if (
-        not is_placed
-        or set(COLUMNS) & set(table.columns)
-        or report.provenance.get("kind") in _OTHER_KINDS
-    ):
+    if not is_placed or set(COLUMNS) & set(table.columns):
         return report
+    if report.provenance.get("kind") in _OTHER_KINDS:
+        note = f"report {report.name!r}: its elements are no compartments, and have no x, y and z"
+        return replace(report, compartments=replace(table, notes=lambda: [note]))
     known = segment if segment is not None and segment > 0 else _SEGMENT
     places = _Places(report, cells, files, known)
     names = COLUMNS if "morphology" in cells.columns and files.folders else _AXES
@@ -215,14 +215,6 @@ class _Model:
     def processors(self) -> set[str]:
         """The functions of bmtk that change the cell."""
         return {name.strip() for name in (self.processing or "").split(",")} - {""}
-
-    @property
-    def has_stubs(self) -> bool:
-        """True if bmtk replaces the axon by two stubs."""
-        if (self.template or "").startswith("nml:"):
-            return True
-        is_idle = self.processors & _REPLACING == {"aibs_perisomatic"} and not self.parameters
-        return bool(self.processors & _REPLACING) and not is_idle
 
 
 @dataclass(frozen=True)
@@ -410,8 +402,7 @@ class _Places:
             return None, str(morphology)
         if doubt := self._doubt(model, morphology):
             return None, doubt
-        of_program = self._of_neurodamus if self._is_bbp else self._of_bmtk
-        return of_program(model, morphology, numbers, positions)
+        return self._fitting(model, morphology, numbers, positions)
 
     def _morphology(self, model: _Model) -> Morphology:
         """Read the morphology of a cell, unless it was the last one."""
@@ -452,58 +443,54 @@ class _Places:
         unknown = model.processors - _REPLACING - _KEEPING
         return f"model_processing {min(unknown)} is not known" if unknown else ""
 
-    def _of_bmtk(
-        self,
-        model: _Model,
-        morphology: Morphology,
-        numbers: NDArray[Any],
-        positions: NDArray[np.float64],
-    ) -> _Found:
-        sections, stubs = np.arange(len(morphology.types)), 0
-        if model.has_stubs:
-            sections, stubs = sections[morphology.types != AXON], 2
-        inside = numbers < len(sections)
-        if (numbers >= len(sections) + stubs).any():
-            return None, f"{model.morphology} has fewer sections"
-        values = np.full((len(numbers), len(COLUMNS)), np.nan)
-        found = self._fitted(morphology, sections[numbers[inside]], positions[inside])
-        if found is None:
-            what = f"with dL {self.segment:g}, the sections of {model.morphology}"
-            return None, f"{what} have other segments"
-        values[inside] = found
-        values[:, _SPACE] -= morphology.center
-        return values, "they are stubs that replace the axon"
+    def _numberings(self, model: _Model, morphology: Morphology) -> list[NDArray[np.intp]]:
+        """Return the section of each number, -1 if it is not in the file, for all programs."""
+        types, by_type = morphology.types, np.arange(len(morphology.types))
+        if self._is_bbp:
+            # neurodamus numbers sections by type, BlueCelluLab as in the file. Axons are replaced.
+            orders = (by_type, np.argsort(morphology.file_order))
+            return [np.where(np.isin(types[order], (SOMA, AXON)), -1, order) for order in orders]
+        replaced = np.concatenate([by_type[types != AXON], [-1, -1]])
+        replacing = model.processors & _REPLACING
+        if (model.template or "").startswith("nml:"):
+            return [replaced]
+        if not replacing:
+            return [by_type]
+        # bmtk keeps the axon if there are no parameters.
+        is_idle = replacing == {"aibs_perisomatic"} and not model.parameters
+        return [by_type, replaced] if is_idle else [replaced]
 
-    def _of_neurodamus(
+    def _fitting(
         self,
         model: _Model,
         morphology: Morphology,
         numbers: NDArray[Any],
         positions: NDArray[np.float64],
     ) -> _Found:
-        """Try the numbers of neurodamus, which are by type, and BlueCelluLab, as in the file."""
-        if (numbers >= len(morphology.types)).any():
-            return None, f"{model.morphology} has fewer sections"
-        by_file = np.argsort(morphology.file_order)
+        """Return the segments of a morphology that fit numbers and positions in one way."""
         fitting = []
-        is_other = numbers > 0
-        for sections in (np.arange(len(by_file)), by_file):
-            own = sections[numbers[is_other]]
-            found = self._fitted(morphology, own, positions[is_other])
+        for numbering in self._numberings(model, morphology):
+            if (numbers >= len(numbering)).any():
+                continue
+            sections = numbering[numbers]
+            known = sections >= 0
+            found = self._segments(morphology, sections[known], positions[known])
             if found is not None:
-                found[morphology.types[own] == AXON] = np.nan
-                fitting.append(found)
+                fitting.append(np.full((len(numbers), len(COLUMNS)), np.nan))
+                fitting[-1][known] = found
         if not fitting:
-            return None, f"the sections of {model.morphology} have other segments"
+            dl = f" with dL {self.segment:g}"
+            return None, f"they do not fit the sections of {model.morphology}{dl}"
         if not np.allclose(fitting[0], fitting[-1], atol=_CLOSE, equal_nan=True):
-            return None, "programs differ in how they number sections"
-        values = np.full((len(numbers), len(COLUMNS)), np.nan)
-        values[is_other] = fitting[0]
-        if np.count_nonzero(~is_other) == 1:
-            values[~is_other] = self._soma(model, morphology, numbers[~is_other]).values
-        return values, "they are in the axon, which Blue Brain's programs replace"
+            return None, "they fit sections in several ways, as programs number them differently"
+        if not self._is_bbp:
+            fitting[0][:, _SPACE] -= morphology.center
+            return fitting[0], "they are stubs that replace the axon"
+        if np.count_nonzero(is_soma := numbers == 0) == 1:
+            fitting[0][is_soma] = self._soma(model, morphology, numbers[is_soma]).values
+        return fitting[0], "they are in the axon, which Blue Brain's programs replace"
 
-    def _fitted(
+    def _segments(
         self, morphology: Morphology, sections: NDArray[np.intp], positions: NDArray[np.float64]
     ) -> NDArray[np.float64] | None:
         """Return the segments at positions in sections, or None if the sections have others."""
