@@ -226,4 +226,5 @@ def stored_values(values: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
         for value in array.ravel()
     ]
     stored = np.array([*encoded, None], object)[:-1].reshape(array.shape)
-    return stored if text.length is None else stored.astype(f"S{text.length}")
+    # The type of fixed-length text has its encoding as metadata, without which HDF5 refuses it.
+    return stored if text.length is None else stored.astype(f"S{text.length}").astype(dtype)
