@@ -89,14 +89,17 @@ def property_names(properties: Iterable[str], *, of_population: bool = False) ->
     return {name: names[name] for name in properties}
 
 
-def name_note(tables: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return a note on the properties in ``tables`` whose columns have other names in NWB."""
-    renamed = {
-        name: new
-        for properties in tables
-        for name, new in property_names(properties).items()
-        if new != name
-    }
+def name_notes(tables: Iterable[Mapping[str, Any]], circuit: Circuit | None) -> list[str]:
+    """Return a note on the properties whose columns have other names in NWB.
+
+    ``tables`` are properties in ``Compartments`` and ``Units``; those of a circuit have their own.
+    """
+    names = [property_names(properties) for properties in tables]
+    names += [
+        property_names(cells.columns, of_population=True)
+        for cells in (() if circuit is None else circuit.populations)
+    ]
+    renamed = {name: new for found in names for name, new in found.items() if new != name}
     listed = ", ".join(f"{name!r} is {new!r}" for name, new in renamed.items())
     return [f"columns of properties of cells have other names in NWB: {listed}"] if listed else []
 

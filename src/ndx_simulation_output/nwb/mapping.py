@@ -18,7 +18,7 @@ from ndx_simulation_output.nwb.arrays import WrapLabeledArray, add_arrays, load_
 from ndx_simulation_output.nwb.circuit import (
     make_circuit,
     make_columns,
-    name_note,
+    name_notes,
     named_properties,
 )
 from ndx_simulation_output.nwb.metadata import (
@@ -396,7 +396,7 @@ def mapping_notes(output: SimulationOutput) -> list[str]:
         if name != recorded.name
     ]
     computed = [note for report in output.reports for note in report.compartments.notes()]
-    return names + name_note(tables) + computed
+    return names + name_notes(tables, output.circuit) + computed
 
 
 def _described(recorded: Report | ExtracellularPotential) -> str:

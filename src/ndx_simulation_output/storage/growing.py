@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ndx_simulation_output.errors import LayoutError, NameClashError, ShapeMismatchError
-from ndx_simulation_output.recording import CompartmentTable, Spikes, StreamedReport
+from ndx_simulation_output.recording import Categories, CompartmentTable, Spikes, StreamedReport
 from ndx_simulation_output.recording.merging import join_tables
 from ndx_simulation_output.storage.journal import append_frame, companion_files, iter_frames
 from ndx_simulation_output.storage.layout import Layout, StorageOptions, plan_growing
@@ -114,12 +114,18 @@ def _shared(report: StreamedReport) -> dict[str, Any]:
 
 def _in_memory(table: CompartmentTable) -> CompartmentTable:
     """Return a table whose arrays can be sent to other ranks."""
-    return CompartmentTable(
-        table.population,
-        np.asarray(table.cell_ids[:]),
-        np.asarray(table.ends[:]),
-        {name: np.asarray(values[:]) for name, values in table.columns.items()},
-        {name: np.asarray(values[:]) for name, values in table.cell_columns.items()},
+    return replace(
+        table,
+        cell_ids=np.asarray(table.cell_ids[:]),
+        ends=np.asarray(table.ends[:]),
+        columns={name: np.asarray(values[:]) for name, values in table.columns.items()},
+        cell_columns={
+            name: replace(values, codes=np.asarray(values.codes[:]))
+            if isinstance(values, Categories)
+            else np.asarray(values[:])
+            for name, values in table.cell_columns.items()
+        },
+        notes=tuple,
     )
 
 
