@@ -421,6 +421,7 @@ class CellTable:
 _POPULATION_KEYS = {"population", "populations"}
 _OF_QUERIES = {"$and", "$or", "$node_set"}
 _MOST_NESTED = 100
+_FEW = 20
 _COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
     "$gt": operator.gt,
     "$gte": operator.ge,
@@ -488,12 +489,13 @@ def _conditions(wanted: Any, where: str) -> _Conditions:
         return _Conditions(bounds=tuple((key, end) for key, end in ends if end is not None))
     if isinstance(wanted, str | bytes) or not isinstance(wanted, Iterable):
         wanted = [wanted]
-    if isinstance(wanted, np.ndarray) and wanted.dtype.kind in "iu":
-        return _Conditions(wanted.ravel())
-    values = [value for one in wanted if (value := _plain(one, where)) == value]
-    if set(map(type, values)) == {int} and all(abs(value) < 2**63 for value in values):
-        return _Conditions(np.array(values, np.int64))
-    return _Conditions(values)
+    wanted = list(wanted)
+    with suppress(ValueError):
+        # Many ids are compared as an array.
+        array = np.asarray(wanted)
+        if array.ndim == 1 and array.dtype.kind in "iu":
+            return _Conditions(array)
+    return _Conditions([value for one in wanted if (value := _plain(one, where)) == value])
 
 
 def _conditions_of_operators(wanted: Mapping[str, Any], where: str) -> _Conditions:
@@ -582,8 +584,18 @@ def _number_test(
     wanted = _as_type(conditions.values, dtype, where)
     takes_missing = dtype.kind == "f" and any(value is None for value in conditions.values)
     if takes_missing:
-        return lambda values: np.isin(values, wanted) | np.isnan(values)
-    return lambda values: np.isin(values, wanted)
+        return lambda values: _is_in(values, wanted) | np.isnan(values)
+    return lambda values: _is_in(values, wanted)
+
+
+def _is_in(values: NDArray[Any], wanted: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return ``np.isin``, which is slow for few values."""
+    if len(wanted) > _FEW:
+        return np.isin(values, wanted)
+    found = np.zeros(len(values), bool)
+    for one in wanted:
+        found |= values == one
+    return found
 
 
 def _exact_bound(key: str, end: Any, dtype: np.dtype[Any]) -> tuple[str, Any]:
