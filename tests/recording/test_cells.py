@@ -1,6 +1,5 @@
 """Tables of cells: rows of lazy columns, with missing values, and the choice of cells."""
 
-import json
 from typing import Any
 
 import h5py
@@ -22,7 +21,6 @@ from ndx_simulation_output.recording import cells as cells_module
 from ndx_simulation_output.recording import traces as traces_module
 from ndx_simulation_output.recording.cells import parse_cells, take_rows
 from ndx_simulation_output.recording.times import RegularTimes
-from tests.conftest import DATA
 
 TABLE = CellTable(
     "exc",
@@ -238,20 +236,6 @@ def test_columns_are_read_in_blocks(monkeypatch: pytest.MonkeyPatch):
         table = CellTable("exc", np.arange(10), columns)
         for query in ({"code": 2}, {"text": "t2"}, {"category": "t2"}, {"node_id": [2, 6]}):
             assert table.rows_of(query).tolist() == [2, 6]
-
-
-def test_node_sets_of_the_tricky_circuit_choose_the_expected_cells():
-    folder = DATA / "circuits" / "tricky"
-    if not folder.is_dir():
-        pytest.skip("the genuine files are not there; set NDX_TEST_DATA to their directory")
-    expected = json.loads((folder / "EXPECTED.json").read_text())["01_both_dialects"]
-    cells = expected["nodes"]["ca"]
-    columns = {name: [one[name] for one in cells.values()] for name in cells["0"]}
-    sets = json.loads((folder / "01_both_dialects" / "bbp" / "node_sets.json").read_text())
-    table = CellTable("ca", np.arange(4), columns, node_sets=sets)
-
-    found = {name: table.rows_of(name).tolist() for name in sets}
-    assert found == expected["node_sets"]
 
 
 COMPARTMENTS = CompartmentTable(

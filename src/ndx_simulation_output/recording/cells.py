@@ -255,7 +255,8 @@ class CellTable:
         if not len(known):
             return np.full(len(ids), -1, np.intp)
         if len(ids) == 1:
-            return np.append(np.flatnonzero(known == ids[0]), -1)[:1]
+            rows = np.flatnonzero(known == ids[0])[:1]
+            return rows if len(rows) else np.full(1, -1, np.intp)
         rows = np.minimum(np.searchsorted(known, ids, sorter=self._order), len(known) - 1)
         rows = rows if self._order is None else self._order[rows]
         return np.where(known[rows] == ids, rows, -1)

@@ -1,7 +1,6 @@
 """Output of a run: reports, spikes, extracellular potentials and run parameters."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import InitVar, dataclass, field, replace
 from functools import cached_property
 from numbers import Integral, Real
@@ -297,8 +296,10 @@ class Report:
         window = self._rows(start, stop, step)
         columns = np.sort(self._find(cells, numbers, labels))
         rows, owners = np.unique(self.compartments.cell_rows(columns), return_inverse=True)
-        with self._naming_errors():
+        try:
             codes, groups = self.compartments.cells.groups_of(by, rows)
+        except SelectionError as error:
+            raise self._named(error) from error
         of_columns = codes[owners]
         is_grouped = of_columns >= 0
         columns, of_columns = columns[is_grouped], of_columns[is_grouped]
@@ -383,8 +384,10 @@ class Report:
         numbers: Iterable[int] | int | None,
         labels: Iterable[str] | str | None,
     ) -> NDArray[np.intp]:
-        with self._naming_errors():
+        try:
             return self.compartments.find(cells, numbers, labels)
+        except SelectionError as error:
+            raise self._named(error) from error
 
     def take_cells(self, rows: NDArray[np.intp]) -> "Report":
         """Return the report of the cells of some rows of its table; no data are read."""
@@ -397,14 +400,8 @@ class Report:
             self, data=Columns(self.data, columns), compartments=table, provenance=provenance
         )
 
-    @contextmanager
-    def _naming_errors(self) -> Iterator[None]:
-        """Name the report in the error of a selection."""
-        try:
-            yield
-        except SelectionError as error:
-            msg = f"report {self.name!r}: {error}"
-            raise SelectionError(msg) from error
+    def _named(self, error: SelectionError) -> SelectionError:
+        return SelectionError(f"report {self.name!r}: {error}")
 
     def _properties(
         self, columns: NDArray[np.intp], names: Iterable[str] | None, used: Collection[str]
@@ -413,9 +410,13 @@ class Report:
         cells = self.compartments.cells
         if names is None:
             names = [name for name, values in cells.columns.items() if len(values.shape) == 1]
+        if not (names := list(names)):
+            return {}
         rows, owners = np.unique(self.compartments.cell_rows(columns), return_inverse=True)
-        with self._naming_errors():
+        try:
             read = {name: cells.read(name, rows)[owners] for name in names}
+        except SelectionError as error:
+            raise self._named(error) from error
         renamed: dict[str, NDArray[Any]] = {}
         for name, values in read.items():
             prefix = "soma_" if name in {"x", "y", "z"} else "node_" if name in used else ""
