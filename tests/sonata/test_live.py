@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -10,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ndx_simulation_output import open_output
+from ndx_simulation_output import convert, export_sonata, open_output
 from ndx_simulation_output.recording import RegularTimes, Unit
 from ndx_simulation_output.sonata.morphologies import read_swc
 from tests.conftest import DATA
+from tests.sonata.making import SESSION, differences
 
 Run = Callable[..., Path]
 
@@ -27,7 +29,12 @@ def run(tmp_path: Path) -> Run:
     ``morphologies`` are texts of SWC files by name.
     """
 
-    def _run(simulator: str, *modules: str, morphologies: Mapping[str, str] = {}) -> Path:
+    def _run(
+        simulator: str,
+        *modules: str,
+        morphologies: Mapping[str, str] = {},
+        directory: Path = tmp_path,
+    ) -> Path:
         for module in modules:
             if importlib.util.find_spec(module) is None:
                 pytest.skip(f"{module} is not installed")
@@ -35,9 +42,9 @@ def run(tmp_path: Path) -> Run:
             (tmp_path / "morphologies").mkdir(exist_ok=True)
             (tmp_path / "morphologies" / name).write_text(text, encoding="utf-8")
         script = Path(__file__).with_name("running.py")
-        command = [sys.executable, str(script), simulator, str(tmp_path)]
+        command = [sys.executable, str(script), simulator, str(directory)]
         subprocess.run(command, check=True, capture_output=True)
-        return tmp_path
+        return directory
 
     return _run
 
@@ -153,3 +160,21 @@ def test_places_are_those_of_bionet(run: Run) -> None:
     # dL is 15: each stub of 30 µm has three segments.
     assert f"{6 * 2 * len(texts)} compartments of {2 * len(texts)} cells" in note
     assert "stubs that replace the axon" in note
+
+
+def test_an_exported_circuit_runs_in_bionet_as_the_original(run: Run, tmp_path: Path) -> None:
+    original = run("circuit", "bmtk", "neuron")
+    nwb, back = tmp_path / "run.nwb", tmp_path / "back"
+    convert(original / "simulation_config.json", nwb, metadata=SESSION, circuit=True, edges=True)
+
+    for dialect in (None, "allen"):
+        export_sonata(nwb, back, dialect=dialect, overwrite=True)
+        shutil.rmtree(back / "output")
+        for folder in ("models", "mechanisms", "morphologies", "synapses"):  # not in the NWB file
+            shutil.copytree(original / folder, back / folder, dirs_exist_ok=True)
+        run("again", directory=back)
+
+        for name in ("output/v.h5", "output/deep.h5", "output/spikes.h5"):
+            assert differences(original / name, back / name) == []
+    with open_output(original / "simulation_config.json") as output:
+        assert output.spikes[0].times.tolist()
