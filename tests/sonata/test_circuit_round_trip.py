@@ -444,3 +444,74 @@ def test_bmtk_reads_what_is_written_for_it(tmp_path: Path) -> None:
     }
     assert onto == {0: [(1, 0.2), (2, 0.3)], 1: [], 2: [(2, 0.4)], 3: [(0, 0.1), (0, 0.5)]}
     assert [edge["model_template"] for edge in edges.get_source(2)] == ["other", "other"]
+
+
+@pytest.mark.skipif(not GENUINE, reason="there are no genuine circuits")
+@pytest.mark.parametrize("run", ["9_cells", "300_pointneurons"])
+def test_libsonata_reads_a_genuine_circuit_of_bmtk(run: str, tmp_path: Path) -> None:
+    libsonata = pytest.importorskip("libsonata", reason="libsonata is not installed")
+    source = DATA / "circuits" / "allen" / run / "circuit_config.json"
+
+    back, _ = _there_and_back(source, tmp_path, dialect="bbp")
+
+    config = libsonata.CircuitConfig.from_file(back / "circuit_config.json")
+    with open_output(source) as output:
+        assert output.circuit is not None
+        for cells in output.circuit.populations:
+            nodes = config.node_population(cells.population)
+            frame = cells.to_dataframe().drop(columns="node_type_id")
+            frame = frame.rename(columns={"dynamics_params": "params_file"})
+            assert set(nodes.attribute_names) == set(frame)
+            for name, values in frame.items():
+                found = nodes.get_attribute(str(name), nodes.select_all())
+                assert [*found] == values.fillna("").tolist()
+        for table in output.circuit.connections:
+            edges = config.edge_population(table.name)
+            everything = edges.select_all()
+            assert edges.source_nodes(everything).tolist() == table.source_ids[:].tolist()
+            targets = np.asarray(table.target_ids[:])
+            assert edges.target_nodes(everything).tolist() == targets.tolist()
+            for node in (0, 4):
+                onto = edges.afferent_edges(node).flatten().tolist()
+                assert onto == np.flatnonzero(targets == node).tolist()
+            weights = np.asarray(table.columns["syn_weight"][:])
+            if run == "9_cells":
+                conductances = edges.get_attribute("conductance", everything)
+                assert np.array_equal(conductances, weights * 1000)
+            else:  # The unit of weights of point neurons is not known.
+                assert np.array_equal(edges.get_attribute("syn_weight", everything), weights)
+            delays = np.asarray(table.columns["delay"][:]) if "delay" in table.columns else []
+            assert len(delays) == 0 or [*edges.get_attribute("delay", everything)] == [*delays]
+
+
+@pytest.mark.skipif(not GENUINE, reason="there are no genuine circuits")
+@pytest.mark.filterwarnings("ignore:The inplace keyword")
+def test_bmtk_reads_a_genuine_circuit_of_bbp(tmp_path: Path) -> None:
+    pytest.importorskip("bmtk", reason="bmtk is not installed")
+    from bmtk.utils.sonata.file import File as BmtkFile
+
+    source = DATA / "circuits" / "snap" / "circuit_config.json"
+
+    back, written = _there_and_back(source, tmp_path, dialect="allen")
+
+    entries = json.loads((back / "circuit_config.json").read_text())["networks"]
+    names = {
+        kind: [[name.replace("$CIRCUIT_DIR", str(back)) for name in one.values()] for one in found]
+        for kind, found in entries.items()
+    }
+    with open_output(source) as output:
+        assert output.circuit is not None
+        for cells, files in zip(output.circuit.populations, names["nodes"], strict=True):
+            nodes = [*BmtkFile(*files).nodes[cells.population]]
+            assert [node.node_id for node in nodes] == [*cells.ids]
+            for name in set(cells.columns) - {"node_type_id"}:
+                if not name.startswith("@dynamics:"):  # bmtk does not read them.
+                    values = np.asarray(cells.columns[name][:]).tolist()
+                    assert [node[name] for node in nodes] == values, name
+        for table, files in zip(output.circuit.connections, names["edges"], strict=True):
+            edges = [*BmtkFile(*files).edges[table.name]]
+            assert [edge.target_node_id for edge in edges] == table.target_ids[:].tolist()
+            assert [edge.source_node_id for edge in edges] == table.source_ids[:].tolist()
+            for name in ("syn_weight", "delay", "afferent_section_pos"):
+                assert [edge[name] for edge in edges] == table.columns[name][:].tolist()
+    assert any("bmtk does not read dynamics_params" in text for text in written.left_out)

@@ -27,6 +27,7 @@ from ndx_simulation_output.sonata.hdf5 import (
 )
 from ndx_simulation_output.sonata.layouts import (
     DIRECTIONS,
+    DYNAMICS,
     DYNAMICS_PREFIX,
     LIBRARY,
     PopulationWriter,
@@ -577,12 +578,15 @@ class _LayoutBuilder:
         """Return the columns that are properties and that a dataset can have."""
         found: dict[str, LazyArray] = {}
         for name, values in self.table.columns.items():
-            path = dataset_name(name).removeprefix("dynamics_params/")
+            path = dataset_name(name).removeprefix(f"{DYNAMICS}/")
             if name in _OF_FILES:
                 continue
             if "/" in path or path in {"", "."} or values.dtype.kind not in "biufOSU":
                 self._tell(f"property {name!r} of type {values.dtype} cannot be a dataset")
                 continue
+            if name == DYNAMICS and self.dialect == "bbp":
+                name = free_name("params_file", self.table.columns)  # noqa: PLW2901
+                self._tell(f"dynamics_params is {name}: it is a group of numbers for libsonata")
             found[name] = values
             if name.startswith(DYNAMICS_PREFIX) and self.dialect == "allen":
                 self._tell(f"{name}: bmtk does not read dynamics_params of HDF5 files")
@@ -653,7 +657,7 @@ class _LayoutBuilder:
             own, other, factor = other, own, 1 / factor
         if own not in columns or other in columns:
             return
-        if own == "syn_weight" and not is_biophysical:
+        if own == "syn_weight" and edges.units.get(own, "uS" if is_biophysical else "") != "uS":
             self._tell("syn_weight is kept, as its unit is not known: libsonata's is conductance")
             return
         columns[other] = _Scaled(columns.pop(own), factor)
