@@ -313,6 +313,15 @@ def test_components_of_a_population(tmp_path: Path) -> None:
     assert read.components_of(read.nodes[0], "q")["morphologies_dir"] == tmp_path / "m"
 
 
+def test_types_with_long_ids(tmp_path: Path, opened: Any) -> None:
+    ids = np.int64([471087815, 5, -(2**63), 325404214, 2**63 - 1])
+    types = "node_type_id name\n471087815 a\n325404214 b\n9 c\n"
+
+    cells = opened(_write(tmp_path, {"node_type_id": ids.clip(-1)}, types)).circuit["p"]
+
+    assert _values(cells) == {"name": ["a", None, None, "b", None]}
+
+
 @pytest.mark.parametrize("stated", [None, "", "NULL", "absent.csv", ...], ids=str)
 def test_a_table_of_types_that_is_not_there(stated: Any, tmp_path: Path, opened: Any) -> None:
     _write(tmp_path, {**_TYPE, "0/x": [1.0, 2.0, 3.0]})
@@ -426,7 +435,9 @@ def test_every_way_to_name_a_circuit(tmp_path: Path, opened: Any) -> None:
     circuit = tmp_path / simulation.pop("network").rpartition("/")[2]
     whole = tmp_path / "whole.json"
     whole.write_text(json.dumps({**simulation, **json.loads(circuit.read_text())}))
-    sources = [run, tmp_path, both, whole, [report, circuit], [circuit, report]]
+    default = tmp_path / "simulation.json"
+    default.write_text(json.dumps(simulation))
+    sources = [run, tmp_path, both, whole, default, [report, circuit], [circuit, report]]
 
     for source in sources:
         output = opened(source)

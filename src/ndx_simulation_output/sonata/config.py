@@ -186,7 +186,7 @@ def read_config(path: Path, seen: tuple[Path, ...] = ()) -> SimulationConfig:
         reports,
         tuple(outputs),
         tuple(reader.notes),
-        network,
+        network or _default_network(names),
         names.inputs("node_sets_file", sets) if isinstance(sets, str) and sets else None,
         segment=_number(_mapping(config.get("run")).get("dL")),
     )
@@ -206,6 +206,12 @@ def _network(path: Path, config: Mapping[str, Any], names: "FileNames") -> Named
         return NamedFile("networks", path.name, {path: ""})
     network = config.get("network")
     return names.inputs("network", network) if isinstance(network, str) and network else None
+
+
+def _default_network(names: "FileNames") -> NamedFile | None:
+    """Return the circuit that libsonata reads for a simulation that names none, if it exists."""
+    path = names.directory / "circuit_config.json"
+    return NamedFile("network", path.name, {path: ""}) if is_file(path) else None
 
 
 def kind_of_config(path: Path) -> str:

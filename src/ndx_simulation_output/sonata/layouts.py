@@ -110,6 +110,7 @@ def _describe_dataset(path: str, node: h5py.Dataset, members: "_Members") -> dic
         return entry | _small(node, path)
     entry["column"] = column_name(name)
     library = node.parent.get(f"{LIBRARY}/{name}")
+    library = library if getattr(library, "ndim", 0) == 1 else None
     if isinstance(library, h5py.Dataset) and node.dtype.kind in "iu":
         entry["library"] = f"{group_name}/{LIBRARY}/{name}"
     return entry | _kept(node, members.rows_in_use(int(group_name), node.shape[0]), library)

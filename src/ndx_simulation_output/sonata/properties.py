@@ -29,6 +29,7 @@ Kind = Literal["node", "edge"]
 
 _BLOCK = 2**18
 _MOST_GROUPS = 1000
+_MOST_SPAN = 2**16
 _NUMBER = re.compile(r"0|[1-9][0-9]*")
 _MOST_NAMES = 2**20
 _INT64 = np.dtype(np.int64)
@@ -392,13 +393,13 @@ def _of_types(
     ids = integers(group, f"{kind}_type_id", size)
     if table is None or ids is None or not len(table.ids):
         return {}
-    counts = np.zeros(len(table.ids) + 1, np.int64)
+    find, counts = _finder(table.ids), np.zeros(len(table.ids) + 1, np.int64)
     for block in blocks(size):
-        counts += np.bincount(_positions(table.ids, ids[block]) + 1, minlength=len(counts))
+        counts += np.bincount(find(ids[block]) + 1, minlength=len(counts))
     known = table.rows(np.flatnonzero(counts[1:]))
     if not len(known.ids):
         return {}
-    rows = _Converted(ids, location(group), lambda found: _positions(known.ids, found))
+    rows = _Converted(ids, location(group), _finder(known.ids))
     columns: dict[str, LazyArray] = {}
     for name, kind_of_values in known.kinds.items():
         values: LazyArray = known.values(name)
@@ -411,7 +412,21 @@ def _of_types(
     return columns
 
 
-def _positions(known: NDArray[np.int64], ids: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the position of each id in ascending ``known`` ids, -1 if it is not among them."""
-    places = np.minimum(np.searchsorted(known, ids), len(known) - 1)
-    return np.where(known[places] == ids, places, -1)
+def _finder(known: NDArray[np.int64]) -> Callable[[NDArray[Any]], NDArray[np.int64]]:
+    """Return a function of ids: their positions in ascending ``known`` ids, -1 for others."""
+    first, span = int(known[0]), int(known[-1]) - int(known[0])
+    if span > _MOST_SPAN:
+
+        def search(ids: NDArray[Any]) -> NDArray[np.int64]:
+            places = np.minimum(np.searchsorted(known, ids), len(known) - 1)
+            return np.where(known[places] == ids, places, -1)
+
+        return search
+    table = np.full(span + 3, -1)
+    table[known - first + 1] = np.arange(len(known))
+
+    def look_up(ids: NDArray[Any]) -> NDArray[np.int64]:
+        found: NDArray[np.int64] = table[np.clip(ids, first - 1, first + span + 1) - first + 1]
+        return found
+
+    return look_up
