@@ -36,4 +36,4 @@ napoleon_numpy_docstring = True
 napoleon_google_docstring = False
 
 write_schema_page(DOCS.parent / "spec", DOCS / "reference" / "schema.md")
-make_pictures([DOCS / "gallery.md"], DOCS / "_gallery")
+make_pictures([DOCS / "gallery.md", DOCS / "tutorial" / "circuit.md"], DOCS / "_gallery")
