@@ -22,6 +22,7 @@ from machine import describe_briefly, describe_machine
 from measuring import WorkError
 from rows import (
     cells,
+    circuits,
     compression,
     conversion,
     growth,
@@ -48,6 +49,8 @@ ROWS: dict[str, Callable[[Bench], Section]] = {
     "read": compression.measure_reading,
     "table": cells.measure_writing,
     "open": cells.measure_opening,
+    "nodes": circuits.measure_nodes,
+    "edges": circuits.measure_edges,
     "plots": plotting.measure,
     "spikes": predecessor.measure_spikes,
     "mpi": parallel.measure,

@@ -19,6 +19,8 @@ ROWS = (
     "read",
     "table",
     "open",
+    "nodes",
+    "edges",
     "plots",
     "spikes",
     "mpi",

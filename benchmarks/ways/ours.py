@@ -16,17 +16,72 @@ from ndx_simulation_output import (
     open_output,
 )
 from ndx_simulation_output import convert as convert_files
+from ndx_simulation_output.recording import Categories
 
-__all__ = ["convert", "open_cell", "read_all", "read_remote_cell", "write_recording", "write_table"]
+__all__ = [
+    "convert",
+    "convert_circuit",
+    "open_cell",
+    "read_afferent",
+    "read_all",
+    "read_cells",
+    "read_connections",
+    "read_remote_cell",
+    "write_recording",
+    "write_table",
+]
 
 Work = Callable[[], object]
 BLOCK_BYTES = 32 * 2**20
+BLOCK_ROWS = 2**18
 
 
 def convert(source: str, target: str, *, workers: int | None = None, **options: Any) -> Work:
     """Convert a SONATA file, with options of ``StorageOptions``."""
     storage = StorageOptions(**options)
     return lambda: convert_files(source, target, storage=storage, workers=workers)
+
+
+def convert_circuit(source: str, target: str, *, circuit: bool, edges: bool) -> Work:
+    """Convert the cells of a circuit, its connections, or both."""
+    return lambda: convert_files(source, target, circuit=circuit, edges=edges)
+
+
+def read_cells(source: str) -> Work:
+    """Open a circuit and read the numbers and the codes of all its cells."""
+
+    def work() -> None:
+        with open_output(source) as output:
+            (cells,) = output.circuit.populations
+            for values in cells.columns.values():
+                if isinstance(values, Categories):
+                    values.codes[:]
+                elif values.dtype.kind != "O":
+                    values[:]
+
+    return work
+
+
+def read_connections(source: str) -> Work:
+    """Open a circuit and read all columns of its connections, in blocks."""
+
+    def work() -> None:
+        with open_output(source) as output:
+            (table,) = output.circuit.connections
+            for values in (table.source_ids, table.target_ids, *table.columns.values()):
+                for start in range(0, len(table), BLOCK_ROWS):
+                    values[start : start + BLOCK_ROWS]
+
+    return work
+
+
+def read_afferent(source: str, *, cells: int) -> Work:
+    """Read the connections onto a thousand cells, in an open circuit, and their delays."""
+    output = open_output(source)
+    (table,) = output.circuit.connections
+    table.afferent(0, ["delay"])
+    chosen = np.random.default_rng(0).choice(cells, min(cells, 1000), replace=False)
+    return lambda: table.afferent(chosen, ["delay"])
 
 
 def read_all(source: str, *, cells: int, cell_bytes: int) -> Work:

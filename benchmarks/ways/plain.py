@@ -6,10 +6,18 @@ import h5py
 import numpy as np
 from inputs.cells import flat_arrays
 
-__all__ = ["copy", "copy_compressed", "read_chunk_bands", "write_arrays"]
+__all__ = [
+    "copy",
+    "copy_columns",
+    "copy_compressed",
+    "read_chunk_bands",
+    "read_columns",
+    "write_arrays",
+]
 
 Work = Callable[[], object]
 BLOCK_BYTES = 32 * 2**20
+BLOCK_ROWS = 2**18
 
 
 def copy(source: str, target: str) -> Work:
@@ -49,6 +57,37 @@ def copy_compressed(source: str, target: str, *, chunks: tuple[int, int]) -> Wor
     return work
 
 
+def copy_columns(source: str, target: str) -> Work:
+    """Copy all datasets to ones with shuffle and gzip 4, in blocks of rows."""
+
+    def work() -> None:
+        with h5py.File(source) as given, h5py.File(target, "w") as file:
+            for data in _datasets(given):
+                rows = min(len(data), BLOCK_ROWS)
+                how = {"shuffle": True, "compression": "gzip", "compression_opts": 4}
+                chunks = (rows, *data.shape[1:])
+                copied = file.create_dataset(
+                    data.name, data.shape, data.dtype, chunks=chunks, **how
+                )
+                for start in range(0, len(data), rows):
+                    copied[start : start + rows] = data[start : start + rows]
+
+    return work
+
+
+def read_columns(source: str) -> Work:
+    """Open a circuit and read the numbers of all columns, in blocks of rows."""
+
+    def work() -> None:
+        with h5py.File(source) as file:
+            for data in _datasets(file):
+                if data.dtype.kind != "O" and "indices" not in data.name:
+                    for start in range(0, len(data), BLOCK_ROWS):
+                        data[start : start + BLOCK_ROWS]
+
+    return work
+
+
 def read_chunk_bands(source: str) -> Work:
     """Read the recording of an NWB file in bands of whole chunks of columns."""
     file = h5py.File(source)
@@ -76,6 +115,12 @@ def write_arrays(target: str, *, cells: int, compartments: int) -> Work:
                 file[f"{name}_index"] = ends
 
     return work
+
+
+def _datasets(file: h5py.File) -> list[h5py.Dataset]:
+    found: list[h5py.Dataset] = []
+    file.visititems(lambda _, node: found.append(node) if isinstance(node, h5py.Dataset) else None)
+    return found
 
 
 def _blocks(data: h5py.Dataset) -> Iterator[tuple[slice, slice]]:

@@ -110,30 +110,28 @@ def test_connections_round_trip_without_compression_and_in_zarr(tmp_path, name):
 def test_unsorted_connections_are_sorted_a_range_at_a_time(tmp_path, monkeypatch):
     monkeypatch.setattr(sorting, "RANGE_ROWS", 64)
     monkeypatch.setattr(sorting, "BLOCK_ROWS", 50)
-    for targets in (1, 3, 500):
-        table = many(1000, targets=targets)
+    for targets in (1, 3, 200):
+        table = many(300, targets=targets)
         with reader.read(write(table, tmp_path / "run.nwb")) as output:
             same(output.circuit.connections[0], table)
 
 
-def test_memory_does_not_grow_with_the_number_of_connections(tmp_path, monkeypatch):
-    monkeypatch.setattr(sorting, "RANGE_ROWS", 2**15)
-    monkeypatch.setattr(sorting, "BLOCK_ROWS", 2**14)
-    peaks = []
-    for size in (2**17, 2**20):
-        with h5py.File(tmp_path / "edges.h5", "w") as file:
-            rng = np.random.default_rng(0)
-            for name in ("source", "target", "delay", "n"):
-                file[name] = rng.integers(0, 1000, size).astype("f4" if name == "delay" else "u4")
-        with h5py.File(tmp_path / "edges.h5") as file:
-            arrays = {name: wrap_array(file[name]) for name in file}
-            source, target = arrays.pop("source"), arrays.pop("target")
-            table = ConnectionTable("c", None, None, source, target, arrays)
-            tracemalloc.start()
-            write(table, tmp_path / "run.nwb")
-            peaks.append(tracemalloc.get_traced_memory()[1])
-            tracemalloc.stop()
-    assert peaks[1] - peaks[0] < 2**22  # of 14 * 2**20 bytes more
+def test_unsorted_connections_are_written_in_bounded_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(sorting, "RANGE_ROWS", 2**16)
+    monkeypatch.setattr(sorting, "BLOCK_ROWS", 2**15)
+    rng = np.random.default_rng(0)
+    with h5py.File(tmp_path / "edges.h5", "w") as file:
+        for name in ("source", "target", "delay", "n"):
+            file[name] = rng.integers(0, 1000, 2**20).astype("f4" if name == "delay" else "u4")
+    with h5py.File(tmp_path / "edges.h5") as file:
+        arrays = {name: wrap_array(file[name]) for name in file}
+        source, target = arrays.pop("source"), arrays.pop("target")
+        table = ConnectionTable("c", None, None, source, target, arrays)
+        tracemalloc.start()
+        write(table, tmp_path / "run.nwb")
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 12 * 2**20  # The columns have 20 * 2**20 bytes.
 
 
 @given(
@@ -212,7 +210,7 @@ def test_damaged_tables_are_refused(tmp_path):
     path = write(many(100), tmp_path / "run.nwb")
     where = "general/simulation/circuit/a_to_b"
     for name, damage, message in (
-        ("weight_index", lambda data: data[:1] + 1, "'weight' of 'a_to_b' does not have as many"),
+        ("weight_index", lambda data: data[:1] + 1, "'weight' of table 'a_to_b' does not have"),
         ("file_order", lambda data: data[:1] + 1, "does not have each number up to 100 once"),
     ):
         with h5py.File(path, "a") as file:
@@ -220,7 +218,7 @@ def test_damaged_tables_are_refused(tmp_path):
             before = dataset[:1]
             dataset[:1] = damage(dataset)
         with pytest.raises(ShapeMismatchError, match=message), reader.read(path) as output:
-            output.circuit.connections[0].target_ids[:]
+            output.circuit.connections[0].to_dataframe(["syn_weight"])
         with h5py.File(path, "a") as file:
             file[f"{where}/{name}"][:1] = before
 

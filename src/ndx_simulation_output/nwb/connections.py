@@ -7,7 +7,7 @@ cell are sorted while they are written, a range of cells at a time.
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -225,8 +225,8 @@ def _rounding(milliseconds: NDArray[Any]) -> NDArray[np.int64]:
 
     Example
     -------
-    >>> _rounding(np.array([2.0, 0.1, 1.0009999999999999, np.nan])).tolist()
-    [0, 0, 1, 0]
+    >>> _rounding(np.array([2.0, 0.1, 0.123, np.nan])).tolist()
+    [0, 0, -1, 0]
 
     """
     if milliseconds.dtype.itemsize < 8 and milliseconds.dtype.kind == "f":
@@ -271,7 +271,10 @@ def read_connections(table: Connections) -> ConnectionTable:
 
 def _read(table: Connections) -> ConnectionTable:
     facts = from_json(json.loads(table.provenance)) if table.provenance else {}
-    ends = np.asarray(table[_SOURCE].data[:]).astype(np.int64)
+    where = f"table {table.name!r}"
+    ids = array_of(table.id.data, where)
+    ids = _cast(ids, np.dtype(facts.get("target", ids.dtype)))
+    targets = Repeated(ids, array_of(table[_SOURCE].data, where))
     stored: dict[str, LazyArray] = {}
     # hdmf does not keep the order of the columns of an empty table.
     names = dict.fromkeys([*facts.get("columns", {}), *table.colnames])
@@ -279,15 +282,8 @@ def _read(table: Connections) -> ConnectionTable:
         column = table[name]
         if not isinstance(column, VectorIndex):
             continue  # A column of another program, with a value for each cell.
-        if not np.array_equal(column.data[:], ends):
-            msg = (
-                f"column {name!r} of {table.name!r} does not have as many values in each row as "
-                f"column {_SOURCE!r}"
-            )
-            raise ShapeMismatchError(msg)
-        stored[name] = column_values(table, name)
-    ids = array_of(table.id.data, f"table {table.name!r}")
-    targets = Repeated(_cast(ids, np.dtype(facts.get("target", ids.dtype))), ends)
+        index = array_of(column.data, where)
+        stored[name] = _ragged(column_values(table, name), index, targets, f"{name!r} of {where}")
     order = SortOrder(stored.pop(_ORDER)) if _ORDER in stored else None
     rounding = stored.pop(_ROUNDING, None)
     own = {name: facts.get("columns", {}).get(name, {}) for name in stored}
@@ -309,6 +305,32 @@ def _read(table: Connections) -> ConnectionTable:
         units={own[name].get("name", name): unit for name, unit in units.items()},
         provenance=facts.get("source", {}),
     )
+
+
+def _ragged(values: LazyArray, index: LazyArray, targets: Repeated, where: str) -> LazyArray:
+    if isinstance(values, Categories):
+        codes = _Ragged(values.codes, index, targets, where)
+        return Categories(codes, values.names, values.missing)
+    return _Ragged(values, index, targets, where)
+
+
+@dataclass(frozen=True)
+class _Ragged(_View):
+    """The values of a ragged column, whose index is compared with that of ``targets``."""
+
+    index: LazyArray
+    targets: Repeated
+    where: str
+
+    @cached_property
+    def _is_even(self) -> bool:
+        return np.array_equal(self.index[:], self.targets.all_ends)
+
+    def _read(self, slices: tuple[slice, ...]) -> NDArray[Any]:
+        if not self._is_even:
+            msg = f"column {self.where} does not have as many values in each row as {_SOURCE!r}"
+            raise ShapeMismatchError(msg)
+        return np.asarray(self.array[slices])
 
 
 def _original(values: LazyArray, facts: Mapping[str, Any]) -> LazyArray:

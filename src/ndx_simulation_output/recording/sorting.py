@@ -73,7 +73,7 @@ class Repeated(LazyArrayBase):
     @property
     def shape(self) -> tuple[int, ...]:
         """The last of the ends."""
-        return (int(self._ends[-1]) if len(self._ends) else 0,)
+        return (self._length,)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -81,23 +81,34 @@ class Repeated(LazyArrayBase):
         return self.values.dtype
 
     @cached_property
+    def _length(self) -> int:
+        rows = self.ends.shape[0]
+        return int(self.ends[rows - 1 : rows][0]) if rows else 0
+
+    @cached_property
     def counts(self) -> "KeyCounts | None":
         """The number of each of the values, or None if they do not ascend."""
         keys = np.asarray(self.values[:])
         ascend = bool((keys[1:] > keys[:-1]).all())
-        return KeyCounts(keys, self._ends, is_sorted=True) if ascend else None
+        return KeyCounts(keys, self.all_ends, is_sorted=True) if ascend else None
 
     @cached_property
-    def _ends(self) -> NDArray[np.int64]:
-        return np.asarray(self.ends[:]).astype(np.int64)
+    def all_ends(self) -> NDArray[np.int64]:
+        """The ends in memory."""
+        ends = np.asarray(self.ends[:]).astype(np.int64)
+        if ends.shape != tuple(self.values.shape) or (np.diff(ends, prepend=0) < 0).any():
+            msg = f"{place_in_file(self.ends)} does not ascend, or has not an end for each row"
+            raise ShapeMismatchError(msg)
+        return ends
 
     def _read(self, slices: tuple[slice, ...]) -> NDArray[Any]:
-        places = np.arange(*slices[0].indices(self.shape[0]))
-        if not len(places):
+        start, stop, step = slices[0].indices(self.shape[0])
+        if stop <= start:
             return np.zeros(0, self.dtype)
-        rows = np.searchsorted(self._ends, places, side="right")
-        first, last = int(rows[0]), int(rows[-1])
-        values: NDArray[Any] = np.asarray(self.values[first : last + 1])[rows - first]
+        first, last = np.searchsorted(self.all_ends, (start, stop - 1), side="right")
+        ends = np.minimum(self.all_ends[first : last + 1], stop)
+        counts = np.diff(ends, prepend=start)
+        values: NDArray[Any] = np.repeat(np.asarray(self.values[first : last + 1]), counts)[::step]
         return values
 
 
@@ -181,10 +192,11 @@ class _Counter:
 
     def result(self) -> _Counts:
         """Return the counts of all keys that were added."""
-        dense = np.flatnonzero(self._dense)
-        self._waiting.append((dense.astype(self.dtype), self._dense[dense]))
-        if not sum(len(one) for one, _ in [self._sparse, *self._waiting]):
-            return self._sparse
+        keys = np.flatnonzero(self._dense)
+        dense = keys.astype(self.dtype), self._dense[keys]
+        if not self._waiting and not len(self._sparse[0]):
+            return dense
+        self._waiting.append(dense)
         self._merge()
         return self._sparse
 

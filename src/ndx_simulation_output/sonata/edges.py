@@ -39,7 +39,7 @@ _UNITS = {
     **dict.fromkeys(("afferent_segment_offset", "efferent_segment_offset"), "um"),
 }
 """Units of properties, by the names that SONATA defines."""
-_MOST = 2**20
+_MOST = 2**18
 """Of an index, the ranges of so many nodes and edges are compared with the ids."""
 
 
@@ -189,7 +189,9 @@ def _is_index(parts: list[Any], ids: LazyArray) -> bool:
         return False
     edges, owners = found
     is_whole = max(len(parts[0]), len(parts[1]), ids.shape[0]) <= _MOST
-    is_complete = len(np.unique(edges)) == len(edges) == len(compared)
+    is_found = np.zeros(len(compared), bool)
+    is_found[edges] = True
+    is_complete = len(edges) == len(compared) and bool(is_found.all())
     return bool((compared[edges] == owners).all()) and (is_complete or not is_whole)
 
 
