@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pynwb import NWBHDF5IO
 
+from ndx_simulation_output import convert, export_sonata, open_output
 from ndx_simulation_output.errors import SourceError
 from ndx_simulation_output.recording import (
     CellTable,
@@ -21,7 +23,8 @@ from ndx_simulation_output.recording import (
 )
 from ndx_simulation_output.sonata.morphologies import Morphology, MorphologyFiles, read_swc
 from ndx_simulation_output.sonata.places import add_places, rotations
-from tests.sonata.circuits import MORPHOLOGIES
+from tests.sonata.circuits import MORPHOLOGIES, write_run
+from tests.sonata.making import SESSION
 
 SPHERE = "1 1 0 0 0 5 -1\n2 1 0 -5 0 5 1\n3 1 0 5 0 5 1\n"
 STEM = "4 3 10 0 0 1 1\n5 3 50 0 0 1 4\n"
@@ -125,7 +128,7 @@ def test_a_cell_is_not_turned_by_a_quaternion_that_is_none(
 
     assert np.isnan(place(table)).all()
     assert np.allclose(place(table, 0), [100, 200, 300])
-    assert "13 compartments of 1 cells" in table.notes()[0]
+    assert "unknown, 13 of 1 cell: " in table.notes()[0]
 
 
 @given(st.lists(st.lists(st.floats(-1, 1), min_size=4, max_size=4), min_size=1, max_size=5))
@@ -169,7 +172,7 @@ def test_a_replaced_axon_has_no_places_and_later_sections_shift(
     assert np.isnan(table.columns["x"][:]).nonzero()[0].tolist() == [13, 14]
     (note,) = table.notes()
     assert note == (
-        "report 'v': x, y and z of 2 compartments of 1 cells are unknown: they are stubs that "
+        "report 'v': x, y and z of compartments are unknown, 2 of 1 cell: they are stubs that "
         "replace the axon"
     )
 
@@ -201,11 +204,19 @@ def test_where_it_is_not_certain_only_the_soma_has_a_place(
     assert reason in table.notes()[0]
 
 
-def test_a_cell_without_place_has_none(files: MorphologyFiles) -> None:
-    table = placed(files, x=math.nan)
+@pytest.mark.parametrize("x", [math.nan, math.inf, "left"])
+def test_a_cell_without_place_has_none(files: MorphologyFiles, x: Any) -> None:
+    table = placed(files, x=x)
 
-    assert np.isnan(table.columns["y"][:]).all() or np.isnan(table.columns["x"][:]).all()
+    assert np.isnan([place(table), place(table, 0)]).all()
     assert "the circuit does not say where the cell is" in table.notes()[0]
+
+
+def test_a_turn_that_is_not_a_number_is_unknown(files: MorphologyFiles) -> None:
+    table = placed(files, rotation_angle_yaxis="north")
+
+    assert np.isnan(place(table)).all()
+    assert place(table, 0) == [100, 200, 300]
 
 
 def test_somata_and_point_neurons_are_where_their_cells_are(files: MorphologyFiles) -> None:
@@ -289,6 +300,7 @@ def test_sections_of_blue_brain_have_numbers_that_programs_agree_on(files: Morph
         ("1 1 0 nan 0 5 -1\n", "not finite"),
         ("1 1 0 1e300 0 5 -1\n", "too large"),
         ("1 1.5 0 0 0 5 -1\n", "ids that are not integers"),
+        ("1 1 0 0 0 5 1\n", "a root whose parent is not -1"),
         ("2 1 0 0 0 5 -1\n1 3 0 0 0 1 2\n", "not sorted by id"),
         ("1 1 0 0 0 5 -1\n2 3 9 0 0 1 3\n3 3 9 0 0 1 2\n", "points before their parents"),
         ("1 1 0 0 0 5 -1\n2 3 9 0 0 1 2\n", "points before their parents"),
@@ -393,3 +405,35 @@ def test_places_of_many_cells_are_those_of_each(files: MorphologyFiles) -> None:
     assert np.allclose(apical[0], [1 + 10 * np.cos(0.2), 10 * np.cos(0.1)])
     assert np.allclose(apical[1], [3 - 10 * np.sin(0.2), 2 - 10 * np.sin(0.1)])
     assert place(found, 14) == [3, 4, 5]
+
+
+@pytest.mark.filterwarnings("ignore:EnumData is experimental")
+@pytest.mark.parametrize("dialect", ["allen", "bbp"])
+def test_places_are_in_nwb_with_notes_and_are_not_exported(tmp_path: Path, dialect: str) -> None:
+    config = write_run(tmp_path, dialect, per_layer=1)
+    options: Any = {"compartments": {"v": "all"}} if dialect == "bbp" else {}
+    converted = convert(config, tmp_path / "run.nwb", metadata=SESSION, **options)
+    export_sonata(tmp_path / "run.nwb", tmp_path / "back")
+
+    with NWBHDF5IO(tmp_path / "run.nwb", "r") as io:
+        nwbfile = io.read()
+        table = nwbfile.acquisition["v"].compartments.to_dataframe()
+        notes = nwbfile.notes or ""
+    first = table.iloc[0]
+    assert np.allclose(first["y"][DENDRITE], first["soma_y"] - 60)
+    assert np.isnan(first["x"]).nonzero()[0].tolist() == ([1] if dialect == "bbp" else [])
+    assert ("in the axon" in notes) == ("in the axon" in str(converted.notes)) == (dialect == "bbp")
+    with h5py.File(next((tmp_path / "back").rglob("v.h5"))) as file:
+        assert not {"x", "y", "z", "diameter"} & set(file["report/cortex/mapping"])
+
+
+def test_without_its_circuit_a_run_has_no_places(tmp_path: Path) -> None:
+    config = write_run(tmp_path, per_layer=1)
+    (tmp_path / "morphologies").rename(tmp_path / "elsewhere")
+
+    with open_output(config, nodes=False) as output:
+        assert "x" not in output["v"].compartments.columns
+    with open_output(config) as output:
+        table = output["v"].compartments
+        assert np.isfinite(table.columns["x"][:]).sum() == 4
+        assert "the directory of morphologies, morphologies, does not exist" in table.notes()[0]

@@ -135,6 +135,9 @@ class MorphologyFiles:
     def _read(self, name: str, kind: str, folder: Path) -> Morphology:
         if is_file(folder):
             return _read_with_morphio(folder, name.removesuffix(".h5"))
+        if not folder.is_dir():
+            msg = f"the directory of morphologies, {folder.name}, does not exist"
+            raise SourceError(msg)
         suffix = _SUFFIXES.get(kind, ".swc")
         stem = name[: -len(suffix)] if name.lower().endswith(suffix) else name
         with source_errors(f"morphology {name!r:.60} cannot be found"):
@@ -169,6 +172,7 @@ def read_swc(path: Path) -> Morphology:
     for is_wrong, what in (
         (points[:, (0, 1, 6)] != np.stack([ids, types, parents], 1), "ids that are not integers"),
         (np.diff(ids) <= 0, "points that are not sorted by id"),
+        (parents[:1] != -1, "a root whose parent is not -1"),
         (parents[1:] < 0, "several trees"),
         (parents[1:] >= ids[1:], "points before their parents"),
         (ids[np.minimum(parent, len(ids) - 1)] != parents[1:], "points without parent"),

@@ -98,31 +98,34 @@ def rotations(columns: Mapping[str, Any], count: int) -> NDArray[np.float64]:
     [[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
 
     """
-    angles = np.zeros((3, count))
-    has_angles = np.zeros(count, bool)
-    for axis, name in enumerate(_ANGLES):
-        if name in columns:
-            values = np.asarray(columns[name][:], np.float64)
-            has_angles |= np.isfinite(values)
-            angles[axis] = np.where(np.isnan(values), 0.0, values)
+    angles = [_numbers(columns, name, count) for name in _ANGLES]
     about_x, about_y, about_z = (_about(axis, values) for axis, values in enumerate(angles))
     found = about_x @ about_y @ about_z
     if set(_QUATERNION) & set(columns):
-        unknown = np.full(count, np.nan)
-        parts = [np.asarray(columns.get(name, unknown)[:], np.float64) for name in _QUATERNION]
-        is_missing = np.isnan(parts).all(axis=0) & has_angles
-        found = np.where(is_missing[:, None, None], found, _of_quaternions(np.stack(parts)))
+        parts = np.stack([_numbers(columns, name, count) for name in _QUATERNION])
+        is_missing = np.isnan(parts).all(axis=0) & ~np.isnan(np.stack(angles)).all(axis=0)
+        found = np.where(np.reshape(is_missing, (-1, 1, 1)), found, _of_quaternions(parts))
     return found
 
 
+def _numbers(columns: Mapping[str, Any], name: str, count: int) -> NDArray[np.float64]:
+    """Return a property, NaN if it is missing, and inf if it is not a number for each cell."""
+    values = np.asarray(columns[name][:]) if name in columns else np.full(count, np.nan)
+    if values.dtype.kind not in "biuf" or values.shape != (count,):
+        return np.full(count, np.inf)
+    return values.astype(np.float64)
+
+
 def _about(axis: int, angles: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the matrices of rotations about an axis by angles, counter-clockwise."""
+    """Return the matrices of rotations about an axis, counter-clockwise; missing angles are 0."""
+    angles = np.where(np.isnan(angles), 0.0, angles)
+    with np.errstate(invalid="ignore"):
+        cosines, sines = np.cos(angles), np.sin(angles)
     found = np.zeros((len(angles), 3, 3))
     found[:, axis, axis] = 1.0
     one, other = (axis + 1) % 3, (axis + 2) % 3
-    found[:, one, one] = found[:, other, other] = np.cos(angles)
-    found[:, other, one] = np.sin(angles)
-    found[:, one, other] = -np.sin(angles)
+    found[:, one, one] = found[:, other, other] = cosines
+    found[:, other, one], found[:, one, other] = sines, -sines
     return found
 
 
@@ -148,18 +151,21 @@ def _turned_alike(columns: Mapping[str, Any], turned: NDArray[np.float64]) -> ND
         return np.ones(len(turned), bool)
     found = np.broadcast_to(np.eye(3), turned.shape)
     for axis, name in enumerate(_ANGLES):
-        if name in columns and (axis < 2 or _ANGLES[1] in columns):
-            angles = np.asarray(columns[name][:], np.float64)
-            found = _about(axis, np.where(np.isnan(angles), 0.0, angles)) @ found
+        if axis < 2 or _ANGLES[1] in columns:
+            found = _about(axis, _numbers(columns, name, len(turned))) @ found
     return np.asarray(np.isclose(found, turned, atol=1e-6).all(axis=(1, 2)))
 
 
 def _centers(columns: Mapping[str, Any], count: int) -> NDArray[np.float64]:
     """Return where cells are, NaN if it is not known; shape (cell, 3)."""
     if set(_AXES) <= set(columns):
-        return np.stack([np.asarray(columns[name][:], np.float64) for name in _AXES], axis=1)
-    values = np.asarray(columns["positions"][:], np.float64)
-    return values if values.shape == (count, 3) else np.full((count, 3), np.nan)
+        values = np.stack([_numbers(columns, name, count) for name in _AXES], axis=1)
+    else:
+        values = np.asarray(columns["positions"][:])
+    if values.dtype.kind not in "iuf" or values.shape != (count, 3):
+        return np.full((count, 3), np.nan)
+    is_known = np.isfinite(values).all(axis=1, keepdims=True)
+    return np.where(is_known, values, np.nan)
 
 
 def _models(columns: Mapping[str, Any], count: int) -> Iterator["_Model"]:
@@ -167,7 +173,7 @@ def _models(columns: Mapping[str, Any], count: int) -> Iterator["_Model"]:
     unknown = np.full(count, None)
     names = ("morphology", "model_type", "model_template", "model_processing", "dynamics_params")
     texts = [map(_text, np.asarray(columns.get(name, unknown)[:], object)) for name in names]
-    stays = np.asarray(columns.get("recenter", np.ones(count))[:], np.float64) == 0
+    stays = _numbers(columns, "recenter", count) == 0
     for of_cell in zip(*texts, stays.tolist(), strict=True):
         yield _Model(*of_cell)
 
@@ -294,14 +300,14 @@ class _Places:
                 add(_TURNS, shape.n_turned)
         most = counts.most_common(_MOST_REASONS)
         notes = [
-            f"report {self.report.name!r}: x, y and z of {number} compartments of "
-            f"{cells[reason]} cells are unknown: {reason}"
+            f"report {self.report.name!r}: x, y and z of compartments are unknown, {number} of "
+            f"{cells[reason]} cell{'s' * (cells[reason] > 1)}: {reason}"
             for reason, number in most
         ]
         if rest := counts.total() - sum(number for _, number in most):
             notes.append(
-                f"report {self.report.name!r}: x, y and z of {rest} other compartments are "
-                f"unknown, for {len(counts) - len(most)} other reasons"
+                f"report {self.report.name!r}: x, y and z of compartments are unknown, {rest} for "
+                f"other reasons ({len(counts) - len(most)})"
             )
         return tuple(notes)
 
@@ -312,9 +318,9 @@ class _Places:
         starts = ends - self.table.counts()
         first, last = np.searchsorted(ends, start, "right"), np.searchsorted(starts, stop, "left")
         rows = found.rows[first:last]
-        for row in np.unique(rows):
-            shape = found.shapes[row]
-            chosen = first + np.flatnonzero(rows == row)
+        order = np.argsort(rows, kind="stable")
+        for same in np.split(order, np.flatnonzero(np.diff(rows[order])) + 1) if len(rows) else ():
+            shape, chosen = found.shapes[rows[same[0]]], first + same
             places = starts[chosen][:, np.newaxis] + np.arange(len(shape.values)) - start
             of_cells = self._column(number, shape, found, chosen)
             inside = (places >= 0) & (places < len(values))
@@ -382,7 +388,7 @@ class _Places:
 
     def _has_soma(self, morphology: Morphology | Exception) -> bool:
         """Return True if section 0 is the soma, and is where the cell is."""
-        if self.report.provenance.get("kind") != "compartment":
+        if not str(self.report.provenance.get("kind")).startswith("compartment"):
             return False
         if isinstance(morphology, Morphology):
             return morphology.soma in {SPHERE, ENDS}
