@@ -449,6 +449,25 @@ def test_every_way_to_name_a_circuit(tmp_path: Path, opened: Any) -> None:
     assert len(alone.circuit.populations) == 2
 
 
+def test_inputs_of_a_run_are_not_recordings(tmp_path: Path, opened: Any) -> None:
+    config = circuits.write_run(tmp_path, "bbp")
+    spikes((0, 1), (0.1, 0.2), population="cortex").write(tmp_path / "replayed.h5")
+    (tmp_path / "output" / "lfp.h5").write_bytes(b"")
+    simulation = json.loads(config.read_text())
+    inputs = {"replay": {"spike_file": "replayed.h5"}, "again": {"spike_file": "output/spikes.h5"}}
+    config.write_text(json.dumps({**simulation, "inputs": inputs}))
+
+    output = opened(tmp_path)
+
+    assert len(output.spikes[0].node_ids) == 8
+    told = [note.rpartition("/")[2] for note in output.notes if note.startswith("left out")]
+    assert told == [
+        "lfp.h5 is empty",
+        "electrodes.h5 has none of report, reports, spikes, ecp; found: cortex, electrodes",
+        "replayed.h5, an input of the run",
+    ]
+
+
 def test_properties_are_chosen(tmp_path: Path, opened: Any) -> None:
     config = circuits.write_run(tmp_path, "allen")
 
@@ -572,7 +591,7 @@ def test_genuine_circuits(opened: Any) -> None:
     nine = opened(CIRCUITS / "allen" / "9_cells")
     five = opened(CIRCUITS / "allen" / "5_cells_iclamp", properties=["model_name"])
     points = opened(CIRCUITS / "allen" / "300_pointneurons" / "circuit_config.json")
-    snap = opened(CIRCUITS / "snap" / "circuit_config.json")
+    snap = opened(CIRCUITS / "snap")
 
     assert _values(nine.reports[0].compartments.cells, "model_name") == {
         "model_name": ["Scnn1a"] * 3 + ["Rorb"] * 3 + ["Nr5a1"] * 3
@@ -584,6 +603,11 @@ def test_genuine_circuits(opened: Any) -> None:
     ]
     names = points.circuit["internal"].columns["model_name"][:].tolist()
     assert sum(name.startswith("PV") for name in names) == 60
+    assert any("lfp_report.h5 is empty" in note for note in snap.notes)
+    assert snap["soma_report_default2"].compartments.cell_columns["mtype"][:].tolist() == [
+        *("L7_X", "L8_Y", "L8_Y")
+    ]
+    assert "only_exists_in_simulation" in snap.circuit.node_sets
     assert _values(snap.circuit["default2"], "mtype", "@dynamics:holding_current") == {
         "mtype": ["L7_X", "L8_Y", "L8_Y", "L9_Z"],
         "@dynamics:holding_current": [1.1, 1.2, 1.3, 1.4],

@@ -121,8 +121,8 @@ class SimulationConfig:
     """The output files of a run, its parameters, and its circuit.
 
     ``network`` is the configuration of the circuit, ``node_sets`` the file of those of the run. Of
-    a circuit without run, only ``network`` is known. ``segment`` is the longest segment (µm) of
-    bmtk.
+    a circuit without run, only ``network`` is known. ``inputs`` are files that the run has read,
+    ``segment`` is the longest segment (µm) of bmtk.
     """
 
     run: Run
@@ -132,6 +132,7 @@ class SimulationConfig:
     network: NamedFile | None = None
     node_sets: NamedFile | None = None
     has_run: bool = True
+    inputs: tuple[Path, ...] = ()
     segment: float | None = None
 
 
@@ -188,8 +189,17 @@ def read_config(path: Path, seen: tuple[Path, ...] = ()) -> SimulationConfig:
         tuple(reader.notes),
         network or _default_network(names),
         names.inputs("node_sets_file", sets) if isinstance(sets, str) and sets else None,
+        inputs=tuple(_inputs(config, names)),
         segment=_number(_mapping(config.get("run")).get("dL")),
     )
+
+
+def _inputs(config: Mapping[str, Any], names: "FileNames") -> Iterator[Path]:
+    """Yield the files that the section ``inputs`` names."""
+    for entry in _mapping(config.get("inputs")).values():
+        for key, value in _mapping(entry).items():
+            if key.endswith("_file") and isinstance(value, str) and value:
+                yield names.input(value)
 
 
 def _check_count(path: Path, output: Mapping[str, Any], reports: Mapping[str, Any]) -> None:

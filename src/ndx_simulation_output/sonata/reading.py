@@ -287,8 +287,13 @@ class _Sources:
         # HDF5 first: text files are read only if the run has no spikes in HDF5.
         hdf5 = [path for path in paths if path.suffix == ".nwb" and _is_of_bmtk(path)]
         hdf5 += [path for path in paths if _is_hdf5_name(path) or _is_unnamed_hdf5(path)]
+        inputs = {path.resolve() for path in self.config.inputs} if self.config else set()
+        inputs -= self.resolved
         for path in hdf5 + [path for path in paths if path.suffix in _TEXT]:
-            self._try_to_add(path, None)
+            if path.resolve() in inputs:
+                self.notes.append(f"left out: {path}, an input of the run")
+            else:
+                self._try_to_add(path, None)
 
     def add_config(self, path: Path) -> None:
         config = read_config(path)
@@ -352,6 +357,9 @@ class _Sources:
 
     def _try_to_add(self, path: Path | None, config: ReportConfig | None) -> None:
         if path is None:
+            return
+        if not path.stat().st_size:
+            self.notes.append(f"left out: {path} is empty")
             return
         try:
             self.add_file(path, named=False, config=config)
