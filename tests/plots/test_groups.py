@@ -7,7 +7,6 @@ import pytest
 
 from ndx_simulation_output import plots
 from ndx_simulation_output.errors import CellNotFoundError, NothingRecordedError, SelectionError
-from ndx_simulation_output.plots import groups as grouping
 from ndx_simulation_output.plots.figures import PictureOptions
 from ndx_simulation_output.plots.groups import GROUP_COLORS, group_cells
 from ndx_simulation_output.plots.spikes import rate_report
@@ -100,21 +99,15 @@ def test_few_traces_have_the_colours_of_their_groups(report, ax):
     l2, l10 = GROUP_COLORS[:2]
     assert drawn == {30: l2, 40: l2, 10: l10, 50: l10, 20: "#c0c0c0"}
     assert names_of(ax) == ["L2 (2)", "L10 (2)", "missing (1)"]
-    assert ax.get_title(loc="left") == "v, population net\n5 cells by layer"
+    assert ax.get_title(loc="left") == "v, population net\n5 cells, a compartment each, by layer"
 
 
-@pytest.mark.parametrize("sampled", [False, True])
-def test_many_traces_are_the_means_of_their_groups(report, ax, monkeypatch, sampled):
-    if sampled:
-        monkeypatch.setattr(grouping, "_MOST_BYTES", 4 * 8 * 3)
+def test_many_traces_are_the_means_of_their_groups(report, ax):
     plots.traces(report, group_by="layer", most=3, ax=ax)
 
-    assert note_of(ax) == "mean of 5 cells by layer"
-    if sampled:
-        assert names_of(ax) == ["L2 (n = 1 of 2)", "L10 (n = 1 of 2)", "missing (n = 1)"]
-    else:
-        assert [line.get_ydata()[2] for line in ax.lines] == pytest.approx([35, 30, 20])
-        assert names_of(ax) == ["L2 (n = 2)", "L10 (n = 2)", "missing (n = 1)"]
+    assert note_of(ax) == "mean of 5 cells, a compartment each, by layer"
+    assert [line.get_ydata()[2] for line in ax.lines] == pytest.approx([35, 30, 20])
+    assert names_of(ax) == ["L2 (n = 2)", "L10 (n = 2)", "missing (n = 1)"]
 
 
 def test_means_are_those_of_all_times_and_skip_nan(report, ax):

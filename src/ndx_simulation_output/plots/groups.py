@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import SelectionError
 from ndx_simulation_output.plots.canvas import LINE_WIDTH, size_in_pixels
-from ndx_simulation_output.plots.downsampling import Columns, Indices, Recorded, sample
+from ndx_simulation_output.plots.downsampling import Columns, Indices, Recorded
 from ndx_simulation_output.recording import CellTable
 from ndx_simulation_output.recording.arrays import LazyArray, LazyArrayBase
 from ndx_simulation_output.recording.traces import mean_of_groups
@@ -37,7 +37,6 @@ GROUP_COLORS = (
 _OTHER, _MISSING = ("other", "#606060"), ("missing", "#c0c0c0")
 _MOST_LETTERS = 30
 _LABEL_PIXELS = 15
-_MOST_BYTES = 2**30
 
 
 @dataclass(frozen=True)
@@ -157,24 +156,15 @@ def _text(value: Any) -> str:
     return text if not isinstance(value, float) or float(text) == value else str(value)
 
 
-def means_of_groups(
-    recorded: Recorded, columns: Indices, codes: Indices, n_groups: int, n_rows: int
-) -> tuple[Recorded, NDArray[np.intp]]:
-    """Return the means over the ``columns`` of each of ``n_groups`` groups as a recording.
+def means_of_groups(recorded: Recorded, columns: Indices, codes: Indices) -> Recorded:
+    """Return the mean of the ``columns`` of each group as a recording, computed when it is read.
 
-    ``codes`` (column,) are the groups of the columns; none is empty. If ``n_rows`` rows of the
-    columns exceed 1 GiB, a random sample of the columns of each group is averaged; the number of
-    averaged columns of each group is returned, too.
+    ``codes`` (column,) are the groups of the columns; none is empty.
     """
-    row_bytes = recorded.data.dtype.itemsize * max(1, n_rows)
-    most = max(1, _MOST_BYTES // (row_bytes * max(1, n_groups)))
-    members = [np.flatnonzero(codes == group) for group in range(n_groups)]
-    chosen = np.concatenate([one[sample(len(one), most)] for one in members])
-    chosen = chosen[np.argsort(columns[chosen])]
-    means = _Means(recorded.data, columns[chosen], codes[chosen], recorded.unit)
-    counts = np.bincount(codes[chosen], minlength=n_groups)
+    order = np.argsort(columns, kind="stable")
+    means = _Means(recorded.data, columns[order], codes[order], recorded.unit)
     unit = Unit(recorded.unit.name, checked=False)
-    return Columns(recorded.name, means, recorded.times, unit), counts
+    return Columns(recorded.name, means, recorded.times, unit)
 
 
 @dataclass(frozen=True)

@@ -68,8 +68,8 @@ def traces(
     ``cells`` are ids, values of properties such as ``{"layer": [2, 3]}``, or the name of a node
     set. With ``group_by``, the name of a property of the cells, the mean of each group is drawn,
     without ``numbers`` and ``labels`` that of the first compartment of each cell. At most 12 traces
-    are each drawn in the colour of their group; ``most`` sets another limit. Of groups of more than
-    1 GiB, the mean is that of a random sample of their cells; the legend has their numbers.
+    are each drawn in the colour of their group; ``most`` sets another limit. Means read all values
+    of their compartments, in blocks.
 
     Raises
     ------
@@ -183,28 +183,21 @@ def group_lines(
     groups = group_cells(table.cells, group_by, np.unique(owners))
     codes = groups.codes_of(owners)
     reduce = partial(reduce_traces, start=start, stop=stop, pixels=pixels)
-    n_cells = len(groups.ids)
+    n_cells, n_columns = len(groups.ids), len(columns)
     shown = f"{n_cells:,} cell{'' if n_cells == 1 else 's'}"
-    shown = shown if len(columns) == n_cells else f"{len(columns):,} compartments"
-    if len(columns) <= (_MAX_SINGLE if most is None else most):
+    if n_columns > n_cells:
+        shown = f"{n_columns:,} compartments"
+    elif table.n_compartments > len(table):
+        shown += ", a compartment each,"
+    if n_columns <= (_MAX_SINGLE if most is None else most):
         order = np.argsort(codes, kind="stable")
         lines = reduce(report, columns[order])
         return GroupLines(lines, codes[order], groups, groups.labels, f"{shown} {groups.note}")
-    window = report.times.window(start, stop)
-    n_groups, n_rows = len(groups.names), window.stop - window.start
-    means, averaged = means_of_groups(report, columns, codes, n_groups, n_rows)
-    labels = _counted(groups, averaged, np.bincount(codes, minlength=n_groups))
+    lines = reduce(means_of_groups(report, columns, codes))
+    counts = np.bincount(codes).tolist()
+    labels = [f"{name} (n = {n:,})" for name, n in zip(groups.names, counts, strict=True)]
     note = f"mean of {shown} {groups.note}"
-    return GroupLines(reduce(means), np.arange(n_groups), groups, labels, note)
-
-
-def _counted(groups: Groups, averaged: NDArray[Any], of: NDArray[Any]) -> list[str]:
-    """Return the name of each group with the number of averaged compartments."""
-    numbers = zip(groups.names, averaged.tolist(), of.tolist(), strict=True)
-    return [
-        f"{name} (n = {count:,})" if count == total else f"{name} (n = {count:,} of {total:,})"
-        for name, count, total in numbers
-    ]
+    return GroupLines(lines, np.arange(len(labels)), groups, labels, note)
 
 
 def _default_columns(table: CompartmentTable, most: int) -> NDArray[np.intp]:
