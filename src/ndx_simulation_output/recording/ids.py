@@ -76,6 +76,9 @@ def ids_of_source(values: NDArray[Any], where: str, *, lowest: int = 0) -> NDArr
 
 def _outside(ids: NDArray[Any], lowest: int) -> NDArray[Any]:
     """Return the ids below ``lowest`` or above 2**63 - 1."""
+    limits = np.iinfo(ids.dtype) if ids.dtype.kind in "iu" else None
+    if limits is not None and lowest <= limits.min and limits.max <= _LARGEST:
+        return ids[:0]
     # numpy compares integers exactly, whatever their types.
     return ids[(ids < lowest) | (ids > _LARGEST)]
 

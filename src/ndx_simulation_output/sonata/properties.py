@@ -188,6 +188,8 @@ def blocks(size: int) -> Iterator[slice]:
 def _rows_of(group: h5py.Group, kind: Kind, size: int) -> _Rows:
     numbers = integers(group, f"{kind}_group_id", size)
     index = integers(group, f"{kind}_group_index", size)
+    if numbers is None and index is None:
+        return _Rows(size, None, None, {0: size - 1})
     highest: dict[int, int] = {}
     is_row = True
     for block in blocks(size):
