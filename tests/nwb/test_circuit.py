@@ -2,16 +2,18 @@
 
 import warnings
 from dataclasses import replace
+from datetime import datetime, timezone
 
 import h5py
 import numpy as np
 import pytest
-from pynwb import NWBHDF5IO, validate
+from pynwb import NWBHDF5IO, NWBFile, validate
 
 from ndx_simulation_output.errors import SourceError
 from ndx_simulation_output.info import describe, facts_of
 from ndx_simulation_output.nwb import reader, writer
 from ndx_simulation_output.nwb.checks import check_file
+from ndx_simulation_output.nwb.circuit import without_enum_warning
 from ndx_simulation_output.nwb.metadata import read_metadata
 from ndx_simulation_output.recording import (
     Categories,
@@ -286,3 +288,50 @@ def test_info_tells_of_the_circuit(write):
     assert "population exc, biophysical: 4 cells, 4 recorded; x, layer, mtype, ei" in text
     assert "connections exc_to_inh: exc to inh, 3 connections, syn_weight" in text
     assert "node sets: deep, both, none" in text
+
+
+def test_columns_of_units_of_other_programs_are_properties(tmp_path):
+    nwbfile = NWBFile("a", "b", datetime(2026, 1, 1, tzinfo=timezone.utc))
+    device = nwbfile.create_device("probe")
+    group = nwbfile.create_electrode_group("shank", "a shank", "CA1", device)
+    nwbfile.add_electrode(location="CA1", group=group)
+    nwbfile.add_unit_column("quality", "How well it is isolated")
+    nwbfile.add_unit_column("depth", "In micrometers")
+    nwbfile.add_unit_column("spans", "First and last", index=True)
+    with without_enum_warning():
+        nwbfile.add_unit_column("kind", "Kind of cell", enum=["PV", "SST"])
+    for number in range(3):
+        nwbfile.add_unit(
+            spike_times=[0.1 * number],
+            electrodes=[0],
+            electrode_group=group,
+            quality=["good", "", "mua"][number],
+            depth=10.0 * number,
+            spans=[0, number],
+            kind="SST",
+        )
+    with NWBHDF5IO(tmp_path / "other.nwb", "w") as io:
+        io.write(nwbfile)
+
+    with reader.read(tmp_path / "other.nwb") as output:
+        cells = output.spikes[0].cells
+        assert {name: values[:].tolist() for name, values in cells.columns.items()} == {
+            "quality": ["good", "", "mua"],
+            "depth": [0.0, 10.0, 20.0],
+            "kind": ["SST"] * 3,
+        }
+        lost = [note for note in output.notes if "column" in note]
+        assert lost == [
+            f"left out: column {name!r} of the units"
+            for name in ("electrode_group", "electrodes", "spans")
+        ]
+
+
+def test_types_of_circuits_are_shown_in_notebooks(write):
+    path = write(WHOLE)
+    with without_enum_warning(), NWBHDF5IO(path, "r") as io:
+        circuit = io.read().lab_meta_data["simulation"].circuit
+        html = circuit._repr_html_()
+        assert "biophysical" in html
+        assert "L2" in circuit.cell_populations["inh"]._repr_html_()
+        assert "exc_to_inh" in html
