@@ -167,7 +167,7 @@ def test_pynwb_shows_text_and_numbers(write):
             frame, units = table.to_dataframe(), nwbfile.units.to_dataframe()
             notes, described = nwbfile.notes, table["@dynamics_holding_current"].description
     assert frame["mtype"].tolist() == ["PV", "", "SST", ""]
-    assert frame["note"].tolist() == ["NULL_2", "a", "NULL", ""]
+    assert frame["note"].tolist() == ["NONE", "a", "NULL", ""]
     assert frame["other"].tolist() == ["", "NA", "é", "None"]
     assert frame["node_label"].tolist() == ["three", "one", "four", "two"]
     assert units["layer"].tolist()[1:3] == [2, 4]

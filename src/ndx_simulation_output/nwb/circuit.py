@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pynwb.misc import Units
 
 from ndx_simulation_output.errors import SourceError, WrongTypeError, source_errors
-from ndx_simulation_output.nwb.connections import make_connections, read_connections
+from ndx_simulation_output.nwb.connections import make_connections, marked_text, read_connections
 from ndx_simulation_output.nwb.network_state import WrapColumn, load_column
 from ndx_simulation_output.nwb.series import (
     array_of,
@@ -33,7 +33,7 @@ from ndx_simulation_output.recording import (
     PopulationSummary,
 )
 from ndx_simulation_output.recording.arrays import LazyArrayBase
-from ndx_simulation_output.recording.ids import free_name, storable_text
+from ndx_simulation_output.recording.ids import storable_text
 from ndx_simulation_output.recording.json_values import from_json, to_json
 
 _UNITS = {
@@ -155,7 +155,8 @@ def _make_column(name: str, column: str, values: LazyArray, wrap: WrapColumn) ->
         return [enum, elements]
     missing = None
     if values.dtype.kind in "OSU":
-        data, missing = _plain_text(values)
+        text, missing = marked_text(values)
+        data = wrap(text)
     elif values.dtype.kind in "biuf":
         data = wrap(values)
     else:
@@ -172,23 +173,6 @@ def _has_missing(values: Categories) -> bool:
     rows = values.shape[0]
     blocks = (slice(start, start + _BLOCK) for start in range(0, rows, _BLOCK))
     return any((values.read_codes(block) < 0).any() for block in blocks)
-
-
-def _plain_text(values: LazyArray) -> tuple[list[Any], str | None]:
-    """Return text, and the text that stands for missing values if there are any."""
-    read = np.asarray(values[:])
-    texts = read.astype(object).ravel().tolist()
-    stored = {text: _storable(text) for text in texts if text is not None}
-    missing = None
-    if None in texts:
-        missing = free_name("NULL", set(stored.values())) if "" in stored.values() else ""
-    kept = np.array([stored.get(text, missing) for text in texts], object)
-    shaped: list[Any] = kept.reshape(read.shape).tolist()
-    return shaped, missing
-
-
-def _storable(text: str | bytes) -> str:
-    return storable_text(text.decode(errors="replace") if isinstance(text, bytes) else text)
 
 
 @dataclass(frozen=True)

@@ -164,16 +164,22 @@ def _text(values: LazyArray) -> tuple[LazyArray, str | None]:
     if isinstance(values, Categories) and len(values.names) <= _MOST_NAMES:
         return values, None
     names: dict[str, None] = {}
-    marks: set[str | None] = {None, *_MISSING}
     for block in row_blocks(values.shape[0]):
-        found = dict.fromkeys(_as_texts(np.asarray(values[block])).ravel().tolist())
-        marks -= found.keys()
         if len(names) <= _MOST_NAMES:
+            found = dict.fromkeys(_as_texts(np.asarray(values[block])).ravel().tolist())
             names |= {text: None for text in found if text is not None}
     if len(names) <= _MOST_NAMES and len(values.shape) == 1:
         codes = {text: code for code, text in enumerate(names)} | {None: -1}
         coded = _Converted(values, partial(_codes, codes), np.dtype(np.int64))
         return Categories(coded, tuple(names)), None
+    return marked_text(values)
+
+
+def marked_text(values: LazyArray) -> tuple[LazyArray, str | None]:
+    """Return text that NWB can store, and the text in it that stands for missing ones, if any."""
+    marks: set[str | None] = {None, *_MISSING}
+    for block in row_blocks(values.shape[0]):
+        marks -= set(_as_texts(np.asarray(values[block])).ravel().tolist())
     mark = None if None in marks else next(mark for mark in _MISSING if mark in marks)
     return _Converted(values, partial(_replaced, None, mark), np.dtype(object)), mark
 
