@@ -441,10 +441,12 @@ def export_sonata(
     cells: Cells | None = None,
     progress: Progress | None = None,
 ) -> "Written":
-    """Write the reports, spikes and extracellular potentials of an NWB file as SONATA files.
+    """Write the reports, spikes, potentials and circuit of an NWB file as SONATA files.
 
     Recordings that came from SONATA are written with the same values, ids, order, populations,
-    times, units, types and extra columns. The result lists the files, and what SONATA cannot store.
+    times, units, types and extra columns. The circuit is written if the file has tables of its
+    cells (``convert`` with ``circuit`` and ``edges``): it is the same as in SONATA, or in the
+    ``dialect``. The result lists the files, and what SONATA cannot store.
 
     Parameters
     ----------
@@ -493,6 +495,8 @@ def export_sonata(
             progress=progress,
         )
         written.left_out[:0] = output.notes
+        if cells is not None and output.circuit and output.circuit.populations:
+            written.left_out.append("the circuit has all cells; only recordings are of the chosen")
     return written
 
 

@@ -366,6 +366,32 @@ def test_a_circuit_in_memory_is_written_for_libsonata(tmp_path: Path) -> None:
     assert "rows are in the order of ids" in told
 
 
+def test_the_circuit_of_chosen_cells_is_whole(tmp_path: Path) -> None:
+    config = circuits.write_run(tmp_path / "source")
+    _there_and_back(config, tmp_path)
+
+    written = export_sonata(tmp_path / "between.nwb", tmp_path / "chosen", cells={"layer": 5})
+
+    assert any("the circuit has all cells" in text for text in written.left_out)
+    with open_output(tmp_path / "chosen" / "simulation_config.json") as output:
+        assert output.circuit is not None
+        assert len(output.circuit["cortex"]) == 8
+        assert output["v"].compartments.cell_ids[:].tolist() == [4, 5]
+        assert output["v"].compartments.cell_columns["layer"][:].tolist() == [5, 5]
+
+
+def test_a_file_without_tables_of_cells_tells_how_to_store_them(tmp_path: Path) -> None:
+    config = circuits.write_run(tmp_path / "source")
+    convert(config, tmp_path / "run.nwb", metadata=SESSION)
+
+    written = export_sonata(tmp_path / "run.nwb", tmp_path / "back")
+
+    assert any("convert --circuit stores them, and --edges" in text for text in written.left_out)
+    assert not (tmp_path / "back" / "circuit_config.json").exists()
+    with h5py.File(tmp_path / "back" / "v.h5") as file:
+        assert "layer" not in file["report/cortex/mapping"]
+
+
 @pytest.mark.parametrize("dialect", ["allen", "bbp"])
 def test_nothing_is_written_if_a_file_exists(tmp_path: Path, dialect: Any) -> None:
     (tmp_path / "network").mkdir()

@@ -29,9 +29,9 @@ from ndx_simulation_output.recording import (
 from ndx_simulation_output.recording.arrays import Progress, progress_of, size_in_bytes
 from ndx_simulation_output.recording.circuit import Circuit
 from ndx_simulation_output.recording.ids import check_ids, free_name
+from ndx_simulation_output.sonata.circuit_tables import Dialect
 from ndx_simulation_output.sonata.circuit_writing import (
     ALLEN_ATTRIBUTES,
-    Dialect,
     plan_circuit,
     portable_paths,
 )
