@@ -40,6 +40,7 @@ ALLEN_ATTRIBUTES = {
 
 _CONFIG = "circuit_config.json"
 _NODE_SETS = "node_sets.json"
+_NEEDED = {"morphologies_dir", "biophysical_neuron_models_dir"}
 
 
 @dataclass
@@ -341,10 +342,11 @@ class _CircuitPlanner:
         is_run = {"run", "output", "inputs", "reports", "conditions"}
         config = {key: own[key] for key in own if key not in skipped | is_run}
         config["manifest"] = manifest
-        if own.get("components"):
-            config["components"] = own["components"]
-        elif self.dialect == "bbp":
-            config["metadata"] = {"status": "partial"}  # Otherwise libsonata expects components.
+        components = own.get("components") or {}
+        if components:
+            config["components"] = components
+        if self.dialect == "bbp" and not set(components) >= _NEEDED:
+            config["metadata"] = {"status": "partial"}  # Otherwise libsonata refuses it.
         if self.sets["circuit"]:
             config["node_sets_file"] = self._named(variable, self.sets["circuit"])
         networks: dict[str, list[dict[str, Any]]] = {"nodes": [], "edges": []}
@@ -394,6 +396,11 @@ class _CircuitPlanner:
             self.planned.output_dir = inside or "output"
             if inside is None:
                 changed["output"] = {**output, "output_dir": "./output"}
+        own = {dialect_of(table.provenance) for table in self.tables if table.provenance}
+        if own - {self.dialect}:
+            self.left_out.append(
+                "simulation_config.json: inputs and reports are in the words of the source"
+            )
         if changed != config:
             keys = [key for key in changed if changed[key] != config.get(key)]
             self.left_out.append(

@@ -39,7 +39,7 @@ _WHAT = ("id", "index")
 
 _ENDS = {"edge": ("source_node_id", "target_node_id"), "node": ("node_id",)}
 _BLOCK = 2**18
-_WINDOW = 2**21
+_WINDOW = 2**20
 _MOST_RUNS = 1000
 _MOST_VALUES = 10_000
 
