@@ -20,6 +20,7 @@ from tests.compatibility.packing import GOLDEN, unpack
 from tests.conftest import DATA
 from tests.fuzzing.mutations import mutate, overwrite, refer_elsewhere
 from tests.pymodaq.making import make_array, make_file, make_group
+from tests.sonata import circuits
 from tests.sonata.making import SESSION, ecp, report, spikes
 
 __all__ = ["GENUINE", "KINDS", "Kind"]
@@ -188,6 +189,16 @@ def _units_only(directory: Path) -> None:
     (directory / "v.h5").unlink()
 
 
+def _circuit(dialect: str) -> Callable[[Path], object]:
+    return lambda directory: circuits.write_run(directory / "source", dialect)
+
+
+def _converted_circuit(directory: Path) -> None:
+    config = circuits.write_run(directory / "run", "allen")
+    convert(config, directory / "source.nwb", metadata=SESSION, circuit=True, edges=True)
+    shutil.rmtree(directory / "run")
+
+
 def _configuration(directory: Path) -> None:
     _golden("sonata", "exported_allen")(directory)
     config = directory / "source" / "simulation_config.json"
@@ -198,6 +209,7 @@ _HAS_ZARR = find_spec("hdmf_zarr") is not None
 _FILE = ("read", "info", "notebook", "frames", "plot", "view", "convert", *["zarr"] * _HAS_ZARR)
 _NWB = (*_FILE, "check", "export")
 _STATE = (*_FILE, "check", "export_state")
+_CIRCUIT = ("circuit", "info", "convert", "group", "read", "frames", "plot", "view")
 _DT = {"dt": 0.5}
 _H5, _NWB_FILE = "source.h5", "source.nwb"
 
@@ -220,6 +232,15 @@ KINDS = (
         "source/*.json",
     ),
     Kind("SONATA directory", _configuration, "source", _FILE, "source/*"),
+    *(
+        Kind(f"SONATA circuit, {name}", _circuit(dialect), source, operations, f"source/{files}")
+        for name, dialect, source, operations, files in (
+            ("Allen", "allen", "source/simulation_config.json", _CIRCUIT, "**/*.*"),
+            ("Blue Brain", "bbp", "source/simulation_config.json", _CIRCUIT, "**/*.*"),
+            ("alone", "bbp", "source/circuit_config.json", _CIRCUIT[:3], "[cn]*/*.*"),
+        )
+    ),
+    Kind("NWB, circuit", _converted_circuit, _NWB_FILE, (*_NWB, "circuit", "group")),
     Kind("text spikes", _text_spikes, "source.csv", _FILE),
     Kind("text rates", _text_rates, "source.csv", _FILE),
     Kind("NWB, contiguous", _converted(), _NWB_FILE, _NWB),

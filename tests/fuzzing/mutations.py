@@ -29,6 +29,7 @@ _SIGNATURES = re.compile(
 )
 """Where HDF5, zip, numpy and gzip keep their structure, in which damage has more consequences."""
 
+_TEXTS = (".csv", ".txt", ".dat", ".swc")
 _NEAR = 400
 _BAD_TEXTS = ["", "\0", "a\0b", "../../x", "/", ".", "ä" * 300, "x" * 70_000, "nan", "1e999"]
 _BAD_TEXTS += ["\udcff"]
@@ -60,7 +61,7 @@ def _kind_of(path: Path) -> str:
         return "pickle"
     if start[:1] in (b"{", b"["):
         return "json"
-    return {".yaml": "yaml", ".csv": "text", ".txt": "text", ".dat": "text"}.get(path.suffix, "")
+    return "yaml" if path.suffix == ".yaml" else "text" if path.suffix in _TEXTS else ""
 
 
 # Bytes
@@ -333,8 +334,8 @@ _OF_GROUPS: dict[str, Callable[[h5py.File, str, Random], None]] = {
 # Values of JSON, YAML and pickles
 
 
-def _mutate_value(value: Any, random: Random, depth: int = 0) -> Any:
-    """Return a value of which one part is another."""
+def _mutate_value(value: Any, random: Random, depth: int = 0, key: Any = "x") -> Any:
+    """Return a value of which one part is another; ``key`` is where it is, for it to refer to."""
     is_deep = random.random() < 0.85 or not depth
     if isinstance(value, dict) and value and is_deep:
         key = random.choice(list(value))
@@ -344,7 +345,7 @@ def _mutate_value(value: Any, random: Random, depth: int = 0) -> Any:
         elif random.random() < 0.15:
             del changed[key]
         else:
-            changed[key] = _mutate_value(value[key], random, depth + 1)
+            changed[key] = _mutate_value(value[key], random, depth + 1, key)
         return changed
     if isinstance(value, (list, tuple)) and value and is_deep:
         at = random.randrange(len(value))
@@ -352,7 +353,7 @@ def _mutate_value(value: Any, random: Random, depth: int = 0) -> Any:
         if random.random() < 0.2:
             del items[at]
         else:
-            items[at] = _mutate_value(items[at], random, depth + 1)
+            items[at] = _mutate_value(items[at], random, depth + 1, key)
         return type(value)(items)
     if isinstance(value, np.ndarray) and value.size and random.random() < 0.7:
         flat = value.ravel()
@@ -361,7 +362,7 @@ def _mutate_value(value: Any, random: Random, depth: int = 0) -> Any:
     nested: Any = []
     for _ in range(random.choice([3, 200])):
         nested = [nested]
-    others = [None, True, [], {}, nested, [value], {"a": value}]
+    others = [None, True, [], {}, nested, [value], {"a": value}, key, [key], [key, key], f"{key}/x"]
     return random.choice([*_BAD_TEXTS, *_BAD_NUMBERS, *others])
 
 
@@ -429,7 +430,7 @@ def _mutate_text(path: Path, random: Random) -> str:
     words[word] = str(random.choice([*_BAD_TEXTS, *_BAD_NUMBERS, "abc", '"', "1;2", "0x10", "-0"]))
     lines[at] = "".join(words)
     if random.random() < 0.2:
-        lines[at:at] = [random.choice(["", lines[0], "#", "1 2 3 4 5 6 7 8"])]
+        lines[at:at] = [random.choice(["", lines[0], lines[-1], "#", "1 2 3 4 5 6 7 8"])]
     path.write_text("\n".join(lines), encoding="utf-8", errors="replace")
     return f"a word of line {at}"
 

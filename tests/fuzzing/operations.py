@@ -16,7 +16,7 @@ from bokeh.document import Document
 
 from ndx_simulation_output import annarchy, convert, open_output
 from ndx_simulation_output.cli import main
-from ndx_simulation_output.errors import SimulationOutputError
+from ndx_simulation_output.errors import SelectionError, SimulationOutputError
 from ndx_simulation_output.recording import SimulationOutput
 from ndx_simulation_output.storage.reading import HDF5Array
 from ndx_simulation_output.storage.sources import check_source
@@ -210,9 +210,14 @@ def _zarr(given: Given, place: Path) -> None:
     _converted(given, place / "target.nwb.zarr")
 
 
-def _compare(before: SimulationOutput, after: SimulationOutput) -> None:
-    found = dict(_values_of(after))
-    for what, values in _values_of(before):
+def _compare(
+    before: SimulationOutput,
+    after: SimulationOutput,
+    values_of: Callable[[SimulationOutput], Iterator[tuple[str, Any]]] | None = None,
+) -> None:
+    values_of = values_of or _values_of
+    found = dict(values_of(after))
+    for what, values in values_of(before):
         if what in found:
             if np.asarray(values).nbytes < _MOST_BYTES:
                 _same(found[what], values, what)
@@ -230,6 +235,8 @@ def _values_of(output: SimulationOutput) -> Iterator[tuple[str, Any]]:
         yield f"times of report {report.name}", report.times.seconds()
         unit = [report.unit.name, str(report.unit.conversion), str(report.unit.offset)]
         yield f"unit of report {report.name}", np.array(unit)
+        for name, values in report.compartments.cell_columns.items():
+            yield f"{name} of the cells of report {report.name}", values[:]
     for spikes in output.spikes:
         yield f"times of spikes of {spikes.population}", spikes.times
         yield f"ids of spikes of {spikes.population}", spikes.node_ids
@@ -249,6 +256,49 @@ def _export(given: Given, place: Path) -> None:
 
 def _export_state(given: Given, place: Path) -> None:
     _run("export", given.source, place / "state.npz")
+
+
+def _circuit(given: Given, place: Path) -> None:
+    """Read every property and connection, and store them; choose cells by property."""
+    with given.open() as output:
+        _choose_cells(output)
+    target = place / "target.nwb"
+    _converted(given, target, "--circuit", "--edges")
+    if target.exists():
+        with given.open() as before, open_output(target) as after:
+            _compare(before, after, _values_of_circuit)
+        _run("check", target, failing=1)
+        _run("info", target)
+
+
+def _choose_cells(output: SimulationOutput) -> None:
+    """Choose cells by each property, and by each node set."""
+    for report in output.reports:
+        table = report.compartments.cells
+        for name, values in table.columns.items():
+            if (found := np.asarray(values[:])).ndim == 1 and len(found):
+                expected = np.flatnonzero(found == found[0]) if found[0] == found[0] else []
+                _same(table.rows_of({name: found[0]}), expected, f"cells by {name}")
+        for name in table.node_sets:
+            with contextlib.suppress(SelectionError):
+                report.select(cells=name)
+
+
+def _group(given: Given, place: Path) -> None:
+    _run("plot", given.source, *given.flags, "-o", place / "picture.png", "--group-by", "layer")
+
+
+def _values_of_circuit(output: SimulationOutput) -> Iterator[tuple[str, Any]]:
+    """Yield the properties of cells and connections that ``convert --circuit --edges`` keeps."""
+    circuit = output.circuit
+    for cells in circuit.populations if circuit else ():
+        yield f"ids of {cells.population}", cells.ids[:]
+        for name, values in cells.columns.items():
+            yield f"{name} of {cells.population}", values[:]
+    for edges in circuit.connections if circuit else ():
+        order = np.argsort(edges.target_ids[:], kind="stable")
+        for name in ("source_ids", "target_ids"):
+            yield f"{name} of {edges.name}", np.asarray(getattr(edges, name)[:])[order]
 
 
 def _recover(given: Given, place: Path) -> None:
@@ -361,6 +411,8 @@ OPERATIONS: dict[str, Callable[[Given, Path], None]] = {
     "check": _check,
     "export": _export,
     "export_state": _export_state,
+    "circuit": _circuit,
+    "group": _group,
     "recover": _recover,
     "change": _change,
     "serve": _serve,
