@@ -6,7 +6,7 @@ others are NaN, and the notes of the table say why.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -168,14 +168,18 @@ def _centers(columns: Mapping[str, Any], count: int) -> NDArray[np.float64]:
     return np.where(is_known, values, np.nan)
 
 
-def _models(columns: Mapping[str, Any], count: int) -> Iterator["_Model"]:
-    """Yield the model of each cell."""
+def _properties_of_models(columns: Mapping[str, Any], count: int) -> Iterator[tuple[Any, ...]]:
+    """Yield the values for the ``_Model`` of each cell, as they are in the circuit."""
     unknown = np.full(count, None)
     names = ("morphology", "model_type", "model_template", "model_processing", "dynamics_params")
-    texts = [map(_text, np.asarray(columns.get(name, unknown)[:], object)) for name in names]
+    texts = [np.asarray(columns.get(name, unknown)[:], object).tolist() for name in names]
     stays = _numbers(columns, "recenter", count) == 0
-    for of_cell in zip(*texts, stays.tolist(), strict=True):
-        yield _Model(*of_cell)
+    return zip(*texts, stays.tolist(), strict=True)
+
+
+def _model(properties: tuple[Any, ...]) -> "_Model":
+    morphology, kind, template, processing, parameters = map(_text, properties[:-1])
+    return _Model(morphology, kind, template, processing, parameters, stays=properties[-1])
 
 
 def _text(value: Any) -> str | None:
@@ -247,10 +251,19 @@ class _Shape:
 
 
 @dataclass(frozen=True)
-class _Placed:
-    """Where cells are: the row of ``shapes`` of each, its place (cell, 3) and its rotation."""
+class _Kind:
+    """What cells of one shape have in common: a model, and recorded numbers and positions."""
 
-    shapes: tuple[_Shape, ...]
+    model: _Model
+    numbers: NDArray[Any]
+    positions: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """Where cells are: the row of ``kinds`` of each, its place (cell, 3) and its rotation."""
+
+    kinds: tuple[_Kind, ...]
     rows: NDArray[np.intp]
     centers: NDArray[np.float64]
     turned: NDArray[np.float64]
@@ -265,6 +278,7 @@ class _Places:
     files: MorphologyFiles
     segment: float
     _last: tuple[str, Morphology] | None = None
+    _shapes: dict[int, _Shape] = field(default_factory=dict)
 
     @property
     def table(self) -> CompartmentTable:
@@ -289,8 +303,10 @@ class _Places:
 
         is_placed = np.isfinite(found.centers.sum(axis=1))
         is_turned = np.isfinite(found.turned.sum(axis=(1, 2)))
-        for row, placed, turned in zip(found.rows, is_placed, is_turned, strict=True):
-            shape = found.shapes[row]
+        for row in range(len(found.kinds)):
+            self._shape(row)  # In this order, each morphology is read once.
+        for row, placed, turned in zip(found.rows.tolist(), is_placed, is_turned, strict=True):
+            shape = self._shape(row)
             if not placed:
                 add("the circuit does not say where the cell is", len(shape.values))
                 continue
@@ -320,7 +336,7 @@ class _Places:
         rows = found.rows[first:last]
         order = np.argsort(rows, kind="stable")
         for same in np.split(order, np.flatnonzero(np.diff(rows[order])) + 1) if len(rows) else ():
-            shape, chosen = found.shapes[rows[same[0]]], first + same
+            shape, chosen = self._shape(int(rows[same[0]])), first + same
             places = starts[chosen][:, np.newaxis] + np.arange(len(shape.values)) - start
             of_cells = self._column(number, shape, found, chosen)
             inside = (places >= 0) & (places < len(values))
@@ -351,24 +367,31 @@ class _Places:
         numbers = np.asarray(table.columns["number"][:])
         unknown = np.full(len(numbers), np.nan)
         positions = np.asarray(table.columns.get("position", unknown)[:], np.float64)
-        groups: dict[_Model, dict[tuple[bytes, bytes], list[int]]] = {}
+        groups: dict[tuple[Any, ...], dict[tuple[bytes, bytes], list[int]]] = {}
         ends = np.asarray(table.ends[:], np.int64)
         bounds = zip((ends - table.counts()).tolist(), ends.tolist(), strict=True)
-        models = _models(columns, len(ids))
-        for cell, (model, (start, end)) in enumerate(zip(models, bounds, strict=True)):
+        found = _properties_of_models(columns, len(ids))
+        for cell, (of_cell, (start, end)) in enumerate(zip(found, bounds, strict=True)):
             key = numbers[start:end].tobytes(), positions[start:end].tobytes()
-            groups.setdefault(model, {}).setdefault(key, []).append(cell)
-        shapes: list[_Shape] = []
+            groups.setdefault(of_cell, {}).setdefault(key, []).append(cell)
+        kinds: list[_Kind] = []
         rows = np.zeros(len(ids), np.intp)
-        for model in sorted(groups, key=lambda model: model.morphology or ""):
-            for (some, at), members in groups[model].items():
-                rows[members] = len(shapes)
-                shapes.append(
-                    self._shape(model, np.frombuffer(some, numbers.dtype), np.frombuffer(at))
-                )
-        return _Placed(tuple(shapes), rows, _centers(columns, len(ids)), turned)
+        models = {key: _model(key) for key in groups}
+        for key in sorted(groups, key=lambda key: models[key].morphology or ""):
+            for (some, at), members in groups[key].items():
+                rows[members] = len(kinds)
+                recorded = np.frombuffer(some, numbers.dtype), np.frombuffer(at)
+                kinds.append(_Kind(models[key], *recorded))
+        return _Placed(tuple(kinds), rows, _centers(columns, len(ids)), turned)
 
-    def _shape(
+    def _shape(self, row: int) -> _Shape:
+        """Return the shape of cells of a kind, computed once."""
+        if row not in self._shapes:
+            kind = self._placed.kinds[row]
+            self._shapes[row] = self._make_shape(kind.model, kind.numbers, kind.positions)
+        return self._shapes[row]
+
+    def _make_shape(
         self, model: _Model, numbers: NDArray[Any], positions: NDArray[np.float64]
     ) -> _Shape:
         morphology: Morphology | Exception
