@@ -435,18 +435,24 @@ def test_every_way_to_name_a_circuit(tmp_path: Path, opened: Any) -> None:
     circuit = tmp_path / simulation.pop("network").rpartition("/")[2]
     whole = tmp_path / "whole.json"
     whole.write_text(json.dumps({**simulation, **json.loads(circuit.read_text())}))
+    copied = tmp_path / "output" / "config.json"
+    output = {"output": {"output_dir": "./output"}, "manifest": {"$NETWORK_DIR": "./network"}}
+    copied.write_text(json.dumps(json.loads(whole.read_text()) | output))
     default = tmp_path / "simulation.json"
     default.write_text(json.dumps(simulation))
-    sources = [run, tmp_path, both, whole, default, [report, circuit], [circuit, report]]
+    alone = [[report, circuit], [circuit, report]]
+    sources = [run, tmp_path, both, whole, default, *alone, copied.parent]
 
     for source in sources:
         output = opened(source)
         assert output.circuit["cortex"].ids[:].tolist() == [*range(8)]
         assert "layer" in output.reports[0].compartments.cell_columns
-        assert not any("nodes" in note for note in output.notes)
-    alone = opened(circuit)
-    assert not alone.reports
-    assert len(alone.circuit.populations) == 2
+        assert not any("nodes.h5 contains" in note for note in output.notes)
+        is_copy = any("read from the directory above the output" in note for note in output.notes)
+        assert is_copy == (source == copied.parent)
+    only = opened(circuit)
+    assert not only.reports
+    assert len(only.circuit.populations) == 2
 
 
 def test_inputs_of_a_run_are_not_recordings(tmp_path: Path, opened: Any) -> None:

@@ -76,7 +76,8 @@ class CircuitConfig:
 def read_circuit_config(path: Path, seen: tuple[Path, ...] = ()) -> CircuitConfig:
     """Read a circuit configuration, or the one that its key ``network`` names."""
     text, config = load_json(path)
-    names = FileNames(path.parent.absolute(), _mapping(config.get("manifest")), "")
+    output = _mapping(config.get("output")).get("output_dir") or ""
+    names = FileNames(path.parent.absolute(), _mapping(config.get("manifest")), output)
     if path.resolve() in seen:
         msg = f"{path} refers to itself by its key network"
         raise ConfigurationError(msg)
@@ -155,7 +156,7 @@ class _NetworkReader:
             missing.append(f"{file}, named by {self.path.name} ({key}), does not exist")
         elif file.paths[found]:
             self.notes.append(
-                f"{found}, named by {self.path.name} ({key}), was read from the working directory"
+                f"{found}, named by {self.path.name} ({key}), was read from the {file.paths[found]}"
             )
         return found
 

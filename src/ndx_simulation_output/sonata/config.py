@@ -32,6 +32,7 @@ _MOST_BYTES = 2**26
 _MOST_FILES = 10_000
 _LONGEST_NAME = 10_000
 _WORKING = "working directory"
+_ABOVE = "directory above the output"
 # The default name of the spike file at Allen and at Blue Brain.
 _DEFAULT_SPIKES = ("spikes.h5", "out.h5")
 # Keys of the output that do not name recorded data.
@@ -284,9 +285,19 @@ class FileNames:
         return [*inside, *(self.path(spelling, root, root) for spelling in named)]
 
     def inputs(self, key: str, value: str) -> NamedFile:
-        """Return where an input may be: from the directory of the configuration, or the other."""
-        near, far = (self.path(value, root, root) for root in (self.directory, Path.cwd()))
-        return NamedFile(key, value, {near: ""} | ({} if far == near else {far: _WORKING}))
+        """Return where an input may be, by its name relative to several directories.
+
+        They are that of the configuration, that of the output in which bmtk has copied it, and the
+        working directory.
+        """
+        roots = {self.directory: ""}
+        if Path(str(self.output_dir)).name == self.directory.name:
+            roots.setdefault(self.directory.parent, _ABOVE)
+        roots.setdefault(Path.cwd(), _WORKING)
+        paths: dict[Path, str] = {}
+        for root, base in roots.items():
+            paths.setdefault(self.path(value, root, root), base)
+        return NamedFile(key, value, paths)
 
     def input(self, value: str) -> Path:
         """Return the path of an input that exists, or the first that was tried."""
