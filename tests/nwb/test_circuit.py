@@ -1,5 +1,6 @@
 """Circuits and properties of cells round-trip through NWB files."""
 
+import json
 import warnings
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from pynwb import NWBHDF5IO, NWBFile, validate
 
+from ndx_simulation_output import open_output
 from ndx_simulation_output.errors import SourceError
 from ndx_simulation_output.info import describe, facts_of
 from ndx_simulation_output.nwb import reader, writer
@@ -29,8 +31,10 @@ from ndx_simulation_output.recording import (
     Spikes,
     Unit,
 )
+from tests.conftest import DATA
 from tests.sonata.making import SESSION
 
+CIRCUITS = DATA / "circuits"
 PROPERTIES = {
     "x": np.array([1.5, np.nan, 3.0, 4.0], np.float32),
     "layer": np.array([5, 2, 4, 4], np.int16),
@@ -226,43 +230,25 @@ def test_a_circuit_passes_all_checks(write):
     assert found <= {("check_description", "note")}
 
 
-@pytest.mark.parametrize(
-    ("change", "rule", "message"),
-    [
-        (
-            lambda circuit: replace_column(circuit["exc"], "mtype", np.array([0, 3, 1, 7], "u1")),
-            "check_codes_have_texts",
-            "Column 'mtype' has code 7, but only 4 texts.",
-        ),
-        (
-            lambda circuit: replace_column(circuit["exc"], "id", [30, 10, 20, 8]),
-            "check_recorded_cells_exist",
-            "Cell 7 of table 'compartments' is not among the cells of population 'exc'.",
-        ),
-        (
-            lambda circuit: circuit["exc_to_inh/source"].write_direct(np.array([7, 11, 30])),
-            "check_connected_cells_exist",
-            "Pre-synaptic cell 11 is not among the cells of population 'exc'.",
-        ),
-        (
-            lambda circuit: replace_column(circuit["exc_to_inh"], "id", [0, 2]),
-            "check_connected_cells_exist",
-            "Post-synaptic cell 2 is not among the cells of population 'inh'.",
-        ),
-        (
-            lambda circuit: replace_column(circuit, "node_sets", "{"),
-            "check_node_sets",
-            "The node sets cannot be read: general/simulation/circuit/node_sets is not JSON",
-        ),
-    ],
-)
-def test_a_damaged_circuit_is_found(write, change, rule, message):
+def test_a_damaged_circuit_is_found(write):
     path = write(WHOLE)
     with h5py.File(path, "r+") as file:
-        change(file["general/simulation/circuit"])
+        circuit = file["general/simulation/circuit"]
+        replace_column(circuit["exc"], "mtype", np.array([0, 3, 1, 7], np.uint8))
+        replace_column(circuit["exc"], "id", [30, 10, 20, 8])
+        replace_column(circuit["exc_to_inh"], "id", [0, 2])
+        replace_column(circuit, "node_sets", "{")
+        circuit["exc_to_inh/source"][1] = 11
 
-    found = {one.rule: one.message for one in check_file(path) if one.rule != "schema"}
-    assert found[rule].startswith(message)
+    found = [one.message for one in check_file(path) if one.rule != "schema"]
+    for message in (
+        "Column 'mtype' has code 7, but only 4 texts.",
+        "Cell 7 of table 'compartments' is not among the cells of population 'exc'.",
+        "Pre-synaptic cell 7 is not among the cells of population 'exc'.",
+        "Post-synaptic cell 2 is not among the cells of population 'inh'.",
+        "The node sets cannot be read: general/simulation/circuit/node_sets is not JSON",
+    ):
+        assert any(one.startswith(message) for one in found), message
 
 
 def test_columns_of_other_lengths_are_an_error_that_names_the_table(write):
@@ -335,3 +321,33 @@ def test_types_of_circuits_are_shown_in_notebooks(write):
         assert "biophysical" in html
         assert "L2" in circuit.cell_populations["inh"]._repr_html_()
         assert "exc_to_inh" in html
+
+
+@pytest.mark.skipif(not CIRCUITS.is_dir(), reason="the genuine circuits are not there")
+@pytest.mark.filterwarnings("ignore::ndx_simulation_output.errors.SimulationOutputWarning")
+def test_pynwb_reads_the_expected_values_of_circuits(write):
+    tricky, checked = CIRCUITS / "tricky", 0
+    expected = json.loads((tricky / "EXPECTED.json").read_text(encoding="utf-8"))
+    for config in sorted(tricky.rglob("circuit_config*.json")):
+        nodes = expected[config.relative_to(tricky).parts[0]].get("nodes") or {}
+        nodes = {name: cells for name, cells in nodes.items() if isinstance(cells, dict)}
+        with open_output(config) as output:
+            circuit = replace(
+                output.circuit, populations=tuple(map(output.circuit.__getitem__, nodes))
+            )
+            path = write(SimulationOutput(circuit=circuit))
+        with without_enum_warning(), NWBHDF5IO(path, "r") as io:
+            tables = io.read().lab_meta_data["simulation"].circuit.cell_populations or {}
+            frames = {name: table.to_dataframe() for name, table in tables.items()}
+        for population, cells in nodes.items():
+            frame = frames[population]
+            assert frame.index.tolist() == [int(cell) for cell in cells]
+            for (_, row), properties in zip(frame.iterrows(), cells.values(), strict=True):
+                for name, value in properties.items():
+                    found = row[name if name in row else f"@dynamics_{name}"]
+                    if value is None:
+                        assert found == "" or np.isnan(found)
+                    else:
+                        assert found == pytest.approx(value)
+                    checked += 1
+    assert checked > 100
