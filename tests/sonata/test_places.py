@@ -335,6 +335,26 @@ def test_a_soma_of_three_points_is_a_sphere(tmp_path: Path) -> None:
     assert morphology.points[:3, 0].tolist() == [-5, 0, 5]
 
 
+def test_dendrites_at_the_ends_of_a_soma_are_known_for_present_bmtk(files: MorphologyFiles) -> None:
+    folder, soma = files.folders["swc"], "1 1 0 0 0 5 -1\n2 1 0 8 0 5 1\n3 1 0 16 0 5 2\n"
+    for name, root in (("ends", 3), ("inside", 2)):
+        text = f"{soma}4 3 10 8 0 1 {root}\n5 3 50 8 0 1 4\n"
+        (folder / f"{name}.swc").write_text(text, encoding="utf-8")
+    old = MorphologyFiles(files.folders, old_import=True)
+
+    for where, name, dialect in (
+        (files, "inside", "allen"),
+        (old, "ends", "allen"),
+        (files, "ends", "bbp"),
+    ):
+        table = placed(where, recorded((1, 3), dialect), morphology=name)
+        assert np.isnan(table.columns["x"][1:]).all()
+        assert "a soma of several points" in table.notes()[0]
+    table = placed(files, recorded((1, 3)), morphology="ends")
+    assert place(table, 0) == [100, 200, 300]
+    assert np.allclose(place(table, 3), [100 + 10 + 40 - math.hypot(10, 8) / 6 - 40 / 6, 200, 300])
+
+
 def test_morphologies_are_found_by_name_with_and_without_suffix(files: MorphologyFiles) -> None:
     folder = files.folders["swc"]
     (folder / "a" / "b.c").mkdir(parents=True)

@@ -93,7 +93,7 @@ class CircuitReader:
         paths = [path for entry in entries for path in (entry.path, entry.types) if path]
         return circuit, {path.resolve() for path in paths}, found
 
-    def morphologies(self, circuit: Circuit) -> dict[str, MorphologyFiles]:
+    def morphologies(self, circuit: Circuit, *, old_import: bool) -> dict[str, MorphologyFiles]:
         """Return the files of morphologies of each population of a circuit that was read."""
         config = next(config for known, config, _ in self.known.values() if known is circuit)
         entries = {entry.number: entry for entry in config.nodes}
@@ -101,9 +101,10 @@ class CircuitReader:
         for cells in circuit.populations:
             parts = config.components_of(entries[cells.provenance["number"]], cells.population)
             others = parts.get("alternate_morphologies")
-            named = {"swc": parts.get("morphologies_dir"), **(others or {})}
+            named = {"swc": parts.get("morphologies_dir")}
+            named |= others if isinstance(others, Mapping) else {}
             folders = {kind: one for kind, one in named.items() if isinstance(one, Path)}
-            found[cells.population] = MorphologyFiles(folders, self.options.trust)
+            found[cells.population] = MorphologyFiles(folders, self.options.trust, old_import)
         return found
 
     def closing(self, close: Callable[[], None]) -> Callable[[], None]:

@@ -123,7 +123,8 @@ class SimulationConfig:
 
     ``network`` is the configuration of the circuit, ``node_sets`` the file of those of the run. Of
     a circuit without run, only ``network`` is known. ``inputs`` are files that the run has read,
-    ``segment`` is the longest segment (µm) of bmtk.
+    ``segment`` is the longest segment (µm) of bmtk, ``old_import`` is True if it imported
+    morphologies as it did before.
     """
 
     run: Run
@@ -135,6 +136,7 @@ class SimulationConfig:
     has_run: bool = True
     inputs: tuple[Path, ...] = ()
     segment: float | None = None
+    old_import: bool = False
 
 
 def read_config(path: Path, seen: tuple[Path, ...] = ()) -> SimulationConfig:
@@ -192,6 +194,7 @@ def read_config(path: Path, seen: tuple[Path, ...] = ()) -> SimulationConfig:
         names.inputs("node_sets_file", sets) if isinstance(sets, str) and sets else None,
         inputs=tuple(_inputs(config, names)),
         segment=_number(_mapping(config.get("run")).get("dL")),
+        old_import=bool(_mapping(config.get("run")).get("use_old_import3d")),
     )
 
 

@@ -107,10 +107,12 @@ class MorphologyFiles:
     """Where the morphologies of a population are, by the names of formats in a configuration.
 
     ``folders`` are directories or container files; ``swc`` is the key of ``morphologies_dir``.
+    ``old_import`` is True if an older importer of bmtk read them.
     """
 
     folders: Mapping[str, Path] = field(default_factory=dict)
     trust: bool = False
+    old_import: bool = False
 
     def read(self, name: str) -> Morphology:
         """Read a morphology from the first folder that has it in a form that can be used.

@@ -460,7 +460,8 @@ class _Places:
 
     def _doubt(self, model: _Model, morphology: Morphology) -> str:
         """Return why the sections of a model are not known, or an empty text."""
-        if morphology.soma not in ({SPHERE} if self._is_bbp else {SPHERE, ENDS}):
+        is_point = self._is_bbp or self.files.old_import
+        if morphology.soma not in ({SPHERE} if is_point else {SPHERE, ENDS}):
             return "programs differ in where dendrites begin on a soma of several points"
         if self._is_bbp:
             return ""

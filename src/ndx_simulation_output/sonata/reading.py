@@ -241,9 +241,10 @@ def _read_part(
         stack.callback(output.close)
         _check_names(output, is_circuit=sources.is_empty and sources.is_circuit_named)
         if circuit is not None:
-            segment = sources.config.segment if sources.config else None
-            morphologies = circuits.morphologies(circuit)
-            output = join_circuit(output, circuit, options, morphologies, segment)
+            run = sources.config
+            files = circuits.morphologies(circuit, old_import=bool(run and run.old_import))
+            segment = run.segment if run else None
+            output = join_circuit(output, circuit, options, files, segment)
         stack.pop_all()
         return output
 
