@@ -93,13 +93,14 @@ class _Grouped(LazyArrayBase):
 
 @dataclass(frozen=True)
 class _Rows:
-    """The group of each row, None if it is ``only`` for all, and its index, None if it is the row.
+    """The group of each row, and its index, None if it is the row itself.
 
-    ``highest`` has the highest index in each group with rows.
+    ``highest`` has the highest index in each group with rows; if there is ``only`` one, ``numbers``
+    are not used.
     """
 
     size: int
-    numbers: LazyArray | None
+    numbers: LazyArray
     index: LazyArray | None
     highest: Mapping[int, int]
 
@@ -153,7 +154,10 @@ def read_properties(
     columns = {**columns, **{name: of_types[name] for name in of_types if name not in columns}}
     columns |= {
         f"{kind}_group_{end}": values
-        for end, values in (("id", rows.numbers), ("index", rows.index))
+        for end, values in (
+            ("id", rows.numbers if rows.only is None else None),
+            ("index", rows.index),
+        )
         if values is not None
     }
     return columns
@@ -189,7 +193,7 @@ def _rows_of(group: h5py.Group, kind: Kind, size: int) -> _Rows:
     numbers = integers(group, f"{kind}_group_id", size)
     index = integers(group, f"{kind}_group_index", size)
     if numbers is None and index is None:
-        return _Rows(size, None, None, {0: size - 1})
+        return _Rows(size, np.zeros(0), None, {0: size - 1})
     highest: dict[int, int] = {}
     is_row = True
     for block in blocks(size):
@@ -210,9 +214,8 @@ def _rows_of(group: h5py.Group, kind: Kind, size: int) -> _Rows:
             if len(highest) > _MOST_GROUPS:
                 msg = f"{kind}_group_id in {location(group)} has more than {_MOST_GROUPS} groups"
                 raise SourceError(msg)
-    return _Rows(
-        size, numbers if len(highest) > 1 else None, None if is_row else index, highest or {0: -1}
-    )
+    known = np.zeros(0) if numbers is None else numbers
+    return _Rows(size, known, None if is_row else index, highest or {0: -1})
 
 
 @dataclass(frozen=True)
@@ -342,9 +345,6 @@ def _grouped(
     fill: Any,
 ) -> _Grouped:
     index = np.arange(rows.size) if rows.index is None else rows.index
-    if rows.numbers is None:
-        msg = "rows of one group have no others"
-        raise AssertionError(msg)
     return _Grouped(rows.numbers, index, sources, others, dtype, fill)
 
 
@@ -354,7 +354,6 @@ def _joined_categories(
     """Return text of several groups, each with names of its own, with the names of all."""
     parts = [part for part in (*arrays.values(), others) if isinstance(part, Categories)]
     names = tuple(dict.fromkeys(name for part in parts for name in part.names))
-
     places = {name: place for place, name in enumerate(names)}
 
     def recoded(part: LazyArray | None) -> LazyArray | None:
@@ -373,8 +372,10 @@ def _as_text(array: LazyArray, where: str) -> LazyArray:
         return array
 
     def text(values: NDArray[Any]) -> NDArray[Any]:
-        texts = [None if value != value else str(value) for value in values.ravel().tolist()]  # noqa: PLR0124
-        return np.array([*texts, None], object)[:-1].reshape(values.shape)
+        texts = values.astype(str).astype(object)
+        if values.dtype.kind == "f":
+            texts[np.isnan(values)] = None
+        return texts
 
     return _Converted(array, where, text, np.dtype(object))
 
