@@ -151,6 +151,7 @@ def mean_of_groups(
     height, width = chunks_of(data)
     is_all = np.array_equal(columns, np.arange(data.shape[1]))
     chunks = (max(1, height // wanted.step), width if is_all else 1)
+    sorted_codes: dict[int, tuple[NDArray[np.intp], ...]] = {}
     # The first block is shorter, so that all begin with a chunk.
     lead = wanted.start // wanted.step % chunks[0]
     for block_rows, block in plan_blocks(
@@ -162,8 +163,10 @@ def mean_of_groups(
         part = slice(some.start, some.stop, some.step)
         values = read_in_unit(data, part, None if whole else columns[block], unit)
         release(data)
-        order = np.argsort(codes[block], kind="stable")
-        present, starts = np.unique(codes[block][order], return_index=True)
+        if block.start not in sorted_codes:
+            order = np.argsort(codes[block], kind="stable")
+            sorted_codes[block.start] = order, *np.unique(codes[block][order], return_index=True)
+        order, present, starts = sorted_codes[block.start]
         with np.errstate(invalid="ignore"):
             _add_groups(sums, counts, (into, present), values[:, order], starts)
     with np.errstate(invalid="ignore"):
@@ -178,7 +181,8 @@ def _add_groups(
     starts: NDArray[np.intp],
 ) -> None:
     """Add the columns of ``values`` that begin at ``starts`` to a group each, without NaN."""
-    added = np.add.reduceat(values, starts, axis=1, dtype=np.float64)
+    # Adding float64 is faster than converting while adding.
+    added = np.add.reduceat(values.astype(np.float64, copy=False), starts, axis=1)
     number: Any = np.diff(starts, append=values.shape[1])
     if np.isnan(added).any():
         is_nan = np.isnan(values)
