@@ -310,6 +310,10 @@ def _genuine(name: str, folder: str, files: str, *operations: str, **options: An
     return Kind(f"genuine {name}", make, "", operations or _FILE, f"files/{files}", options)
 
 
+def _genuine_circuit(folder: str) -> Callable[[Path], object]:
+    return lambda directory: shutil.copytree(DATA / "circuits" / folder, directory / "files")
+
+
 GENUINE = (
     _genuine("SONATA", "sonata", "*.*5"),
     _genuine("Neuronvisio", "neuronvisio", "*.h5"),
@@ -318,12 +322,19 @@ GENUINE = (
     _genuine("ANNarchy", "annarchy", "*/[cnp][oer]*.*", **_DT),
     _genuine("ANNarchy monitors", "annarchy", "*/monitor*", "monitors"),
     _genuine("ANNarchy parameters", "annarchy", "*/parameters.json", "parameters"),
-    Kind(
-        "genuine configuration",
-        lambda directory: shutil.copytree(DATA / "circuits/allen/9_cells", directory / "files"),
-        "files/simulation_config.json",
-        _FILE,
-        "files/*.json",
+    *(
+        Kind(
+            f"genuine {name}",
+            _genuine_circuit(folder),
+            "files/simulation_config.json",
+            operations,
+            f"files/{files}",
+        )
+        for name, folder, operations, files in (
+            ("configuration", "allen/9_cells", _FILE, "*.json"),
+            ("circuit, Allen", "allen/9_cells", _CIRCUIT, "network/*"),
+            ("circuit, Blue Brain", "snap", _CIRCUIT, "*.*"),
+        )
     ),
     _genuine("other", "other", "*/*.*"),
 )

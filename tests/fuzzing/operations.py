@@ -285,7 +285,12 @@ def _choose_cells(output: SimulationOutput) -> None:
 
 
 def _group(given: Given, place: Path) -> None:
-    _run("plot", given.source, *given.flags, "-o", place / "picture.png", "--group-by", "layer")
+    """Draw the recordings grouped by a property that cells have."""
+    with given.open() as output:
+        names = [name for report in output.reports for name in report.compartments.cell_columns]
+    for name in names[-1:]:
+        target = place / "picture.png"
+        _run("plot", given.source, *given.flags, "-o", target, "--dpi", "40", "--group-by", name)
 
 
 def _values_of_circuit(output: SimulationOutput) -> Iterator[tuple[str, Any]]:
