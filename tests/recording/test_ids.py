@@ -18,6 +18,7 @@ from ndx_simulation_output.recording import (
 from ndx_simulation_output.recording.ids import (
     MOST_IDS,
     count_distinct,
+    distinct_ids,
     format_ids,
     parse_ids,
     repeated_values,
@@ -69,6 +70,8 @@ def test_distinct_ids_are_counted_in_any_range(ids, dtype):
     found = np.asarray([one % 200 if dtype == "u1" else one // 2 for one in ids], dtype)
 
     assert count_distinct(found) == len(set(found.tolist()))
+    assert distinct_ids(found).tolist() == sorted(set(found.tolist()))
+    assert distinct_ids(found).dtype == found.dtype
 
 
 def test_differences_of_small_integers_do_not_overflow():

@@ -480,6 +480,8 @@ def test_properties_are_chosen(tmp_path: Path, opened: Any) -> None:
     assert "mtype" in output.circuit["cortex"].columns
     with pytest.raises(SelectionError, match="no property 'layers'; there are: ei, layer, mod"):
         open_output(config, properties=["layers"])
+    with pytest.raises(SourceError, match=r"there is no circuit .* \(--properties\)"):
+        open_output(config, properties=["layer"], nodes=False)
 
 
 def test_of_many_properties_the_usual_ones_are_joined(tmp_path: Path, opened: Any) -> None:

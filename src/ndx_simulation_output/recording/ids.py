@@ -189,11 +189,30 @@ def repeated_values(values: NDArray[Any]) -> NDArray[Any]:
     return np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
 
 
+def distinct_ids(ids: NDArray[Any]) -> NDArray[Any]:
+    """Return each of the different ids once, in ascending order.
+
+    Example
+    -------
+    >>> distinct_ids(np.array([7, 3, 7])).tolist()
+    [3, 7]
+
+    """
+    seen = _seen(ids)
+    return np.unique(ids) if seen is None else ids.min() + np.flatnonzero(seen).astype(ids.dtype)
+
+
 def _count_dense(values: NDArray[Any]) -> int | None:
     """Return the number of different integers without sorting, None if their range is wide."""
     if not len(values):
         return 0
-    if values.dtype.kind not in "iu" or values.itemsize < 4:
+    seen = _seen(values)
+    return None if seen is None else int(np.count_nonzero(seen))
+
+
+def _seen(values: NDArray[Any]) -> NDArray[np.bool_] | None:
+    """Return which integers from the lowest to the highest occur, None if they are few of these."""
+    if not len(values) or values.dtype.kind not in "iu" or values.itemsize < 4:
         return None
     lowest, highest = int(values.min()), int(values.max())
     if highest - lowest > max(8 * len(values), _BLOCK):
@@ -203,7 +222,7 @@ def _count_dense(values: NDArray[Any]) -> int | None:
         block = values[begin : begin + _BLOCK]
         # Differences from the lowest value always fit into an index type.
         seen[(block - block.dtype.type(lowest)).astype(np.intp)] = True
-    return int(np.count_nonzero(seen))
+    return seen
 
 
 def runs_of(ids: Iterable[int]) -> list[range]:

@@ -21,7 +21,7 @@ from ndx_simulation_output.errors import (
 from ndx_simulation_output.recording import LazyArray, Report, SimulationOutput, Spikes
 from ndx_simulation_output.recording.cells import CellTable, take_rows
 from ndx_simulation_output.recording.circuit import Circuit, ConnectionTable, PopulationSummary
-from ndx_simulation_output.recording.ids import free_name, some_of
+from ndx_simulation_output.recording.ids import distinct_ids, free_name, some_of
 from ndx_simulation_output.sonata.circuit_config import (
     WITHOUT_NODES,
     CircuitConfig,
@@ -280,8 +280,8 @@ class _Joiner:
         cells = self._cells(spikes, "spikes")
         if cells is None:
             return spikes
-        recorded = spikes.node_ids if spikes.silent is None else [*spikes.node_ids, *spikes.silent]
-        self._rows(cells, np.unique(np.asarray(recorded, np.int64)))
+        for ids in (spikes.node_ids, spikes.silent):
+            self._rows(cells, distinct_ids(np.zeros(0, np.int64) if ids is None else ids))
         return replace(spikes, cells=cells, checked=False)
 
     def all_notes(self) -> Iterable[str]:

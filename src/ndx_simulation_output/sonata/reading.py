@@ -227,6 +227,9 @@ def _read_part(
             f"{_listed(paths)}: no configuration names a circuit, which nodes=True (--nodes) needs"
         )
         raise SourceError(msg)
+    if circuit is None and options.properties is not None:
+        msg = f"{_listed(paths)}: there is no circuit whose properties can be chosen; expected one "
+        raise SourceError(msg + "for properties= (--properties)")
     with ExitStack() as stack:
         electrodes = {path: read_electrodes(path) for path in dict.fromkeys(sources.electrodes)}
         reader = _SourceReader(options, electrodes)
