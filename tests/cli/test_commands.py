@@ -1,6 +1,7 @@
 """The command line: its exit status and both its streams, some in a process of its own."""
 
 import contextlib
+import errno
 import io
 import json
 import shutil
@@ -8,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import h5py
 import pytest
 from click.testing import CliRunner
@@ -406,3 +408,15 @@ def test_mpi_without_mpi4py_names_the_extra(monkeypatch):
 
     assert result.exit_code == 1
     assert "--mpi needs mpi4py: pip install 'ndx-simulation-output[mpi]'" in result.output
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_reader_that_stops_reading_is_no_fault_of_the_file(demo, monkeypatch, options):
+    def end(*_: object, err: bool = False, **__: object) -> None:
+        if not err:
+            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr(click, "echo", end)
+    told = run("info", demo / "run.nwb", *options)
+    assert told.stderr == ""
+    assert told.returncode == 1  # as all commands of click

@@ -6,6 +6,7 @@ import click
 
 from ndx_simulation_output.cli.options import CELLS_OPTION, SOURCE_OPTIONS, add_options
 from ndx_simulation_output.cli.output import open_sources, print_line
+from ndx_simulation_output.errors import callers_errors
 from ndx_simulation_output.info import describe, json_of
 
 
@@ -27,7 +28,8 @@ def info(sources: tuple[str, ...], *, as_json: bool, **options: Any) -> None:
     """
     with open_sources(sources, **options) as output:
         if as_json:
-            click.echo(json_of(output))
+            with callers_errors():
+                click.echo(json_of(output))
             return
         for line in describe(output):
             print_line(line)

@@ -10,7 +10,7 @@ import click
 from tqdm import tqdm
 
 from ndx_simulation_output.api import open_output
-from ndx_simulation_output.errors import file_errors
+from ndx_simulation_output.errors import callers_errors, file_errors
 from ndx_simulation_output.recording import SimulationOutput
 
 _LINE_BREAKS = re.compile(r"\s*[\r\n]\s*")
@@ -38,7 +38,9 @@ def print_line(text: str, *, err: bool = False) -> None:
     text = _LINE_BREAKS.sub(" ", text.rstrip())
     if not text.isprintable():
         text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
-    click.echo(text, err=err)
+    # A reader of a pipe that has ended, such as head, is no fault of a source.
+    with callers_errors():
+        click.echo(text, err=err)
 
 
 @contextmanager
