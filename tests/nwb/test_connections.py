@@ -193,6 +193,21 @@ def test_rows_of_text_are_shown_as_text(tmp_path):
         ]
 
 
+def test_connections_of_a_cell_are_read_from_where_they_are_stored(tmp_path, monkeypatch):
+    table = many(500)
+    cells = table.target_ids[[3, 7]]
+    expected = table.afferent(cells)
+    with reader.read(write(table, tmp_path / "run.nwb")) as output:
+        (stored,) = output.circuit.connections
+        monkeypatch.delattr(sorting.SortOrder, "read")
+        found = stored.afferent(cells)
+    same(found, expected)
+    assert (
+        found.columns["edge_id"].tolist()
+        == np.flatnonzero(np.isin(table.target_ids, cells)).tolist()
+    )
+
+
 def test_a_table_made_with_pynwb_is_read():
     columns = {"source": np.array([0, 2, 1]), "delay": np.array([1e-3, 2e-3, 1.1e-3])}
     table = Connections.from_arrays(np.array([7, 4]), np.array([2, 3]), columns, name="c")

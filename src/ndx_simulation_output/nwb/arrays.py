@@ -49,6 +49,8 @@ or a placeholder until they are written."""
 _MOST_DIMENSIONS = 4
 """Maximum number of dimensions of a time series."""
 _SMALL_BYTES = 2**16
+_TEXT_BYTES = 2**8
+"""Size of a text in memory, as it is estimated."""
 _BUFFER_GB = 0.064
 
 
@@ -114,7 +116,8 @@ class DeferredArrays:
     def write(self, progress: _Progress | None = None) -> None:
         """Write the values in blocks of bounded size."""
         for wrapped, values in self._wrapped:
-            for block in _blocks(tuple(values.shape), values.dtype.itemsize):
+            itemsize = _TEXT_BYTES if values.dtype.kind == "O" else values.dtype.itemsize
+            for block in _blocks(tuple(values.shape), itemsize):
                 with source_errors(f"cannot read the values of {wrapped.dataset.name}"):
                     found = np.asarray(values[block])
                 wrapped.dataset[block] = found

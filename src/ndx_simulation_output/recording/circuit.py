@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import SelectionError, ShapeMismatchError, WrongTypeError
 from ndx_simulation_output.recording.arrays import LazyArray, as_array, as_arrays
-from ndx_simulation_output.recording.cells import CellTable
+from ndx_simulation_output.recording.cells import Categories, CellTable
 from ndx_simulation_output.recording.ids import as_ids, check_name
 from ndx_simulation_output.recording.sorting import (
     KeyCounts,
+    Repeated,
     Rows,
+    Sorted,
     count_keys,
     join_ranges,
     read_rows,
@@ -70,34 +72,41 @@ class ConnectionTable:
     ) -> "ConnectionTable":
         """Return the connections onto post-synaptic ``cells``, in the order of the table.
 
-        If the table is sorted by post-synaptic cell, only their connections are read. ``columns``
-        are those to read, by default all; ``edge_id`` is added, which is the position of a
-        connection in a table without it.
+        If the table is stored sorted by post-synaptic cell, only their connections are read.
+        ``columns`` are those to read, by default all; ``edge_id`` is added, which is the position
+        of a connection in a table without it.
         """
         names = list(self.columns) if columns is None else list(columns)
         if unknown := [name for name in names if name not in self.columns]:
             msg = f"connections {self.name!r} have no column {unknown[0]!r}; columns: "
             raise SelectionError(msg + (", ".join(self.columns) or "none"))
-        rows = self._rows_onto(np.unique(as_ids(cells)))
+        rows, stored = self._rows_onto(np.unique(as_ids(cells)))
         ids = self.columns.get("edge_id", Rows(len(self)))
         found = {"edge_id": ids, **{name: self.columns[name] for name in names}}
         return replace(
             self,
-            source_ids=read_rows(self.source_ids, rows),
-            target_ids=read_rows(self.target_ids, rows),
-            columns={name: read_rows(values, rows) for name, values in found.items()},
+            source_ids=_read_at(self.source_ids, rows, stored),
+            target_ids=_read_at(self.target_ids, rows, stored),
+            columns={name: _read_at(values, rows, stored) for name, values in found.items()},
+            provenance={},
         )
 
-    def _rows_onto(self, cells: NDArray[Any]) -> NDArray[np.intp]:
-        counts = self.target_counts
-        if counts.is_sorted:
-            known = np.flatnonzero(np.isin(counts.keys, cells))
-            return join_ranges(counts.starts[known], counts.ends[known])
+    def _rows_onto(self, cells: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.intp] | None]:
+        """Return the rows onto cells, and where they are stored if that is another order."""
+        targets = self.target_ids
+        counts = _stored_counts(targets)
+        if counts is not None and isinstance(targets, Sorted):
+            places = _places(counts, cells)
+            rows = read_rows(targets.order.keys, places).astype(np.intp)
+            order = np.argsort(rows)
+            return rows[order], places[order]
+        if self.target_counts.is_sorted:
+            return _places(self.target_counts, cells), None
         parts = [
-            np.flatnonzero(np.isin(np.asarray(self.target_ids[block]), cells)) + block.start
+            np.flatnonzero(np.isin(np.asarray(targets[block]), cells)) + block.start
             for block in row_blocks(len(self))
         ]
-        return np.concatenate(parts) if parts else np.zeros(0, np.intp)
+        return np.concatenate(parts) if parts else np.zeros(0, np.intp), None
 
     def to_dataframe(self, columns: Iterable[str] | None = None) -> "pd.DataFrame":
         """Return a frame with ``source``, ``target`` and ``columns``, by default all.
@@ -116,6 +125,29 @@ class ConnectionTable:
             frame[name] = values if values.ndim == 1 else list(values)
         ids = self.columns.get("edge_id", Rows(len(self)))
         return pd.DataFrame(frame, index=pd.Index(np.asarray(ids[:]), name="edge_id"))
+
+
+def _stored_counts(ids: LazyArray) -> KeyCounts | None:
+    """Return the counts of ids that are stored sorted, but have another order."""
+    if isinstance(ids, Sorted) and isinstance(ids.array, Repeated):
+        return ids.array.counts
+    return None
+
+
+def _places(counts: KeyCounts, cells: NDArray[Any]) -> NDArray[np.intp]:
+    known = np.flatnonzero(np.isin(counts.keys, cells))
+    return join_ranges(counts.starts[known], counts.ends[known])
+
+
+def _read_at(
+    values: LazyArray, rows: NDArray[np.intp], stored: NDArray[np.intp] | None
+) -> LazyArray:
+    """Read rows of a column, of one that is stored in another order from where they are."""
+    if isinstance(values, Categories):
+        return replace(values, codes=_read_at(values.codes, rows, stored))
+    if stored is not None and isinstance(values, Sorted):
+        return read_rows(values.array, stored)
+    return read_rows(values, rows)
 
 
 @dataclass(frozen=True)

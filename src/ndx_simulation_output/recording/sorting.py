@@ -48,11 +48,12 @@ def read_rows(array: LazyArray, rows: NDArray[np.intp]) -> NDArray[Any]:
     [90, 20, 30, 20]
 
     """
+    native = array.dtype.newbyteorder("=")
     if isinstance(array, np.ndarray):
-        return array[rows]
+        return array[rows].astype(native, copy=False)
     order = np.argsort(rows, kind="stable")
     ascending = rows[order]
-    values = np.empty((len(rows), *array.shape[1:]), array.dtype.newbyteorder("="))
+    values = np.empty((len(rows), *array.shape[1:]), native)
     # A run is split where rows are far apart, and where a block of rows ends.
     is_far = np.diff(ascending) > _GAP_ROWS
     is_far |= np.diff(ascending // BLOCK_ROWS) > 0
