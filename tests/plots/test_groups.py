@@ -230,7 +230,7 @@ def test_a_group_has_its_colour_in_all_panels_and_other_cells_are_grey(output):
     assert {line.get_color() for line in traces.lines} == {GROUP_COLORS[1]}
     assert names_of(traces) == ["L10 (2)"]
     assert len(raster.get_yticks()) == 3
-    assert note_of(space) == "3 cells that were not recorded in grey"
+    assert note_of(space) == "3 other cells in grey"
     assert [len(part.get_offsets()) for part in space.collections] == [3, 2]
 
 

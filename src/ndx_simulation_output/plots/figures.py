@@ -536,6 +536,8 @@ def _population_names(output: SimulationOutput) -> Iterator[str | None]:
     """Yield the names that ``population`` selects."""
     yield from (report.population for report in output.reports)
     yield from (spikes.population for spikes in output.spikes)
+    if output.circuit is not None:
+        yield from (cells.population for cells in output.circuit.populations)
     for network in output.networks:
         yield from (population.name for population in network.populations)
         for projection in network.projections:

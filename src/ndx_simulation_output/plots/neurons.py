@@ -227,6 +227,11 @@ def reports_in_space(output: SimulationOutput) -> list[Report]:
     )
 
 
+def _are_points(table: CompartmentTable) -> bool:
+    """Return True if each cell of a table is a point in space."""
+    return table.n_compartments == len(table) or "x" not in table.columns
+
+
 def _is_in_volts(report: Report) -> bool:
     unit = parse_unit(report.unit.name)
     return unit is not None and unit.name == "volts"
@@ -238,7 +243,7 @@ def report_in_space(source: Any, *, of_cells: bool = False, **window: Any) -> Re
     Of an output, it is the first one with coordinates, potentials first. If there is none, it has
     the rates of the cells with spikes (see ``rate_report`` for ``window``) or, without spikes, the
     cells of the circuit, without values. With ``of_cells``, it has all cells of the population
-    unless compartments have coordinates.
+    if they are points.
     """
     if isinstance(source, Spikes):
         return rate_report(source, **window)
@@ -246,7 +251,7 @@ def report_in_space(source: Any, *, of_cells: bool = False, **window: Any) -> Re
         is_table = isinstance(source, CellTable)
         return _report_without_values(source) if is_table else find_source(source, Report)
     known = reports_in_space(source)
-    if known and not (of_cells and "x" not in known[0].compartments.columns):
+    if known and not (of_cells and _are_points(known[0].compartments)):
         return known[0]
     spikes = [one for one in source.spikes if are_cells_in_space(one.cells)]
     if spikes and not of_cells:
@@ -256,7 +261,7 @@ def report_in_space(source: Any, *, of_cells: bool = False, **window: Any) -> Re
     for table in tables:
         if table.population in recorded[:1] or not recorded:
             return _report_without_values(table)
-    return find_source(source, Report)
+    return known[0] if known else find_source(source, Report)
 
 
 def cells_in_space(output: SimulationOutput) -> list[CellTable]:
@@ -446,7 +451,7 @@ def neuron(
         at = float(report.times.seconds(slice(middle, middle + 1))[0])
     frames = read_frames(report, coordinates.columns, at=at)
     others = np.zeros((0, 3))
-    if cells is None and coordinates.n_places:
+    if cells is None and _are_points(report.compartments):
         others, of_others = _other_cells(source, report.compartments)
         note = ", ".join(filter(None, [note, of_others]))
     drawn = _draw(ax, source, report, coordinates, limits or color_limits(frames), note, others)
@@ -461,7 +466,7 @@ def _other_cells(source: Any, table: CompartmentTable) -> tuple[NDArray[np.float
         ids = np.setdiff1d(np.asarray(cells.ids[:]), np.asarray(table.cell_ids[:]))
         if cells.population == table.population and len(ids):
             shown = ids[sample(len(ids), _MAX_COMPARTMENTS)]
-            return _places(cells, shown), f"{len(ids):,} cells that were not recorded in grey"
+            return _places(cells, shown), f"{len(ids):,} other cells in grey"
     return np.zeros((0, 3)), ""
 
 
@@ -688,11 +693,11 @@ def _draw_lines(ax: Any, shape: NeuronShape, which: NDArray[np.bool_], **colors:
 
 def _draw_spots(ax: Any, coordinates: Coordinates, spots: NDArray[np.intp], **colors: Any) -> Any:
     """Draw compartments as points; if they are few, their size depends on the diameter."""
-    unknown = np.clip(80 / np.sqrt(len(spots)), 3, 8)
-    sizes = np.nan_to_num(coordinates.diameters[spots], nan=unknown)
+    largest = np.clip(60 / np.sqrt(len(spots)), 3, 12)
+    sizes = np.nan_to_num(coordinates.diameters[spots], nan=min(largest, 8))
     return ax.scatter(
         *coordinates.points[spots].T,
-        s=np.clip(sizes, 2, 12) ** 2 if len(spots) <= _MAX_SIZED_SPOTS else 4.0,
+        s=np.clip(sizes, 2, largest) ** 2 if len(spots) <= _MAX_SIZED_SPOTS else 4.0,
         linewidths=0,
         depthshade=False,
         **colors,
@@ -709,7 +714,7 @@ def _set_view(ax: Any, parts: list[NDArray[np.float64]]) -> None:
     is_flat = bool(high[2] - low[2] < _FLAT * widest)
     for axis, center, span in zip(_AXES, middle, spans, strict=True):
         getattr(ax, f"set_{axis}lim")(center - span / 2, center + span / 2)
-        getattr(ax, f"set_{axis}label")(f"{axis} (µm)", labelpad=4 if axis == "x" else 9)
+        getattr(ax, f"set_{axis}label")(f"{axis} (µm)", labelpad={"x": 4, "y": 12, "z": 9}[axis])
         ax.locator_params(axis, nbins=4 if span > widest / 2 else 2)
     ax.tick_params("z", pad=8)
     if is_flat:
