@@ -7,6 +7,8 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from ndx_simulation_output import (
     open_output,
     sonata,
 )
-from ndx_simulation_output.errors import TargetExistsError
+from ndx_simulation_output.errors import ExportError, TargetExistsError
 from ndx_simulation_output.recording import SimulationOutput
 from ndx_simulation_output.recording.cells import Categories, CellTable
 from ndx_simulation_output.recording.circuit import Circuit, ConnectionTable
@@ -222,6 +224,55 @@ def test_every_kind_of_text_is_kept(tmp_path: Path) -> None:
         assert kinds["ascii"].encoding == "ascii"
         assert (kinds["utf8"].encoding, kinds["utf8"].length) == ("utf-8", 4)
         assert group["fixed"].attrs.get_id("unit").dtype == np.dtype("S2")
+
+
+def test_nodes_and_edges_in_one_file_with_more_than_properties_are_kept(tmp_path: Path) -> None:
+    names = [f"n{number}" for number in range(1100)]  # more than are stored as categories
+    nodes = circuits.nodes(
+        {"@library/m": names, "m": np.arange(5, dtype="u2") * 200},
+        size=5,
+        scale=np.float32(3),
+        **{"0/flag": np.array([True, False, True, True, False])},
+    )
+    other = circuits.nodes({"x": [1.0]}, population="lgn")
+    file = nodes | other | circuits.edges([0, 1], [1, 1], {"syn_weight": [1.0, 2.0]})
+    file |= File(attributes={"nodes": {"note": "hello", "number": np.int32(3)}})
+    source = tmp_path / "source"
+    config = _write(source, file, node="node_type_id ei\n100 e\n")
+    networks = json.loads(config.read_text())["networks"]
+    networks["edges"] = [{"edges_file": "nodes.h5", "edge_types_file": "NULL"}]
+    config.write_text(json.dumps({"manifest": {"$HERE": "."}, "networks": networks}))
+
+    back, _ = _there_and_back(config, tmp_path)
+
+    assert _changes(source, back) == []
+    assert json.loads((back / "circuit_config.json").read_text())["networks"] == networks
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"layout": {}},
+        {"layout": {"rows": 4, "datasets": []}},
+        {"file": "../../outside.h5"},
+        {"number": 2**70, "types_file": ["x"]},
+    ],
+    ids=str,
+)
+def test_a_damaged_provenance_is_an_error_or_is_not_used(
+    tmp_path: Path, damage: dict[str, Any]
+) -> None:
+    layout = {"rows": 4, "kind": "node", "attributes": {}, "groups": [], "index": {}}
+    entry = {"dtype": "<i8", "shape": [2**40], "column": "layer"}
+    whole = {"format": "SONATA", "layout": {**layout, "datasets": {"0/layer": entry}}}
+    cells = replace(CELLS, provenance={**whole, **damage})
+    output = SimulationOutput(circuit=Circuit((cells,)))
+
+    with suppress(ExportError):
+        sonata.write(output, tmp_path / "back")
+
+    assert [path.name for path in tmp_path.iterdir() if path.name != "back"] == []
+    assert all(path.stat().st_size < 2**20 for path in (tmp_path / "back").rglob("*.h5"))
 
 
 def test_files_elsewhere_are_written_into_the_directory(tmp_path: Path) -> None:

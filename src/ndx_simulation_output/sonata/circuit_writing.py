@@ -52,7 +52,8 @@ class PlannedFile:
 
     def write(self, file: h5py.File, progress: Callable[[int], object] | None = None) -> None:
         """Write the populations."""
-        attributes_from_json(file, self.attributes)
+        with _damaged("a file of the circuit"):
+            attributes_from_json(file, self.attributes)
         for root, name, writer in self.populations:
             with _damaged(name):
                 writer.write(file.require_group(root), name, progress)
@@ -110,11 +111,11 @@ def plan_circuit(
 
 @contextmanager
 def _damaged(where: str) -> Iterator[None]:
-    """Convert errors of a provenance that no source can have to ExportError."""
+    """Convert errors of values and a provenance that no source can have to ExportError."""
     try:
         yield
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        msg = f"the provenance of {where} is damaged: {type(error).__name__} {error}"
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        msg = f"{where} cannot be written, as the file is damaged: {type(error).__name__} {error}"
         raise ExportError(msg) from error
 
 
@@ -188,6 +189,9 @@ class _CircuitPlanner:
         self._plan_node_sets()
         self._plan_configuration(is_source)
         self._plan_run()
+        if not all(isinstance(text, str) for text in self.planned.texts.values()):
+            msg = "a table of types or node sets are not text"
+            raise TypeError(msg)
         return self.planned
 
     def _plan_as_source(self, table: Table) -> bool:

@@ -42,6 +42,7 @@ _BLOCK = 2**18
 _WINDOW = 2**20
 _MOST_RUNS = 1000
 _MOST_VALUES = 10_000
+_MOST_NODES = 2**28
 
 
 def column_name(name: str) -> str:
@@ -73,7 +74,7 @@ def describe_layout(group: h5py.Group, rows: int, kind: str) -> dict[str, Any]:
     group.visititems(lambda path, node: nodes.update({path: node}))
     attributes = {
         path: found
-        for path, node in {".": group, **nodes}.items()
+        for path, node in {"..": group.parent, ".": group, **nodes}.items()
         if (found := attributes_to_json(node, kinds=True))
     }
     layout: dict[str, Any] = {
@@ -87,9 +88,11 @@ def describe_layout(group: h5py.Group, rows: int, kind: str) -> dict[str, Any]:
     with source_errors(lambda: f"{location(group)} cannot be read", caught=DAMAGE):
         members = _Members(group, rows, kind)
         for path, node in nodes.items():
-            if not isinstance(node, h5py.Dataset) or node.shape is None:
+            if not isinstance(node, h5py.Dataset):
                 continue
-            if path.partition("/")[0] in INDICES:
+            if node.shape is None:  # Without values; it is told of when the file is written.
+                layout["datasets"][path] = {"dtype": "<f4", "shape": [0], "column": path}
+            elif path.partition("/")[0] in INDICES:
                 _describe_index(layout["index"], path, node)
             else:
                 layout["datasets"][path] = _describe_dataset(path, node, members)
@@ -171,7 +174,11 @@ def _tail(node: h5py.Dataset, rows: int) -> dict[str, Any]:
 
 
 def _small(node: h5py.Dataset, path: str) -> dict[str, Any]:
-    return {"values": _values_of(node[()])} if node.size <= _MOST_VALUES else {"column": path}
+    """Return all values, or name a column that has them if they are many or of another type."""
+    is_plain = node.dtype.kind in "biuf" or h5py.check_string_dtype(node.dtype) is not None
+    if not is_plain or node.size > _MOST_VALUES:
+        return {"column": path}
+    return {"values": _values_of(node[()])}
 
 
 def _compact(node: h5py.Dataset, path: str) -> dict[str, Any]:
@@ -265,7 +272,7 @@ class PopulationWriter:
         for path, entry in self.layout["index"].items():
             self._write_index(group, path, entry)
         for path, attributes in self.layout["attributes"].items():
-            node = group if path == "." else group.get(path)
+            node = {"..": parent, ".": group}.get(path) or group.get(path)
             if node is not None:
                 attributes_from_json(node, attributes)
 
@@ -275,6 +282,8 @@ class PopulationWriter:
         if array is None and "values" not in entry:
             self.left_out.append(f"{path} of {self.where}: {np.prod(shape):.0f} values, not kept")
             return
+        if array is not None:
+            self._check_shape(path, shape, array)
         dataset = group.create_dataset(path, shape, dtype)
         if array is None:
             if dataset.size:
@@ -293,6 +302,13 @@ class PopulationWriter:
         if entry.get("lost"):
             lost = f"{entry['lost']} values that are of no {self.layout['kind']}"
             self.left_out.append(f"{path} of {self.where}: {lost}")
+
+    def _check_shape(self, path: str, shape: tuple[int, ...], array: Any) -> None:
+        """Raise an error for a shape that would make a small table a large file."""
+        others = tuple(getattr(array, "shape", shape)[1:])
+        if shape and (shape[0] > 16 * (self.rows + _MOST_VALUES) or others != shape[1:]):
+            msg = f"{path} has the shape {shape} in the layout of {self.rows} rows"
+            raise ValueError(msg)
 
     def _done(self, part: slice, dtype: np.dtype[Any]) -> None:
         if self._progress is not None:
@@ -366,6 +382,9 @@ class PopulationWriter:
                 data = np.reshape(kept_edges, (-1, 2))
                 group.create_dataset(edges_path, data=data, dtype=edges_dtype)
             return
+        if entry["shape"][0] > _MOST_NODES:
+            msg = f"{path} has {entry['shape'][0]} nodes; expected at most {_MOST_NODES}"
+            raise ValueError(msg)
         counts = _count_runs(ids, int(entry["shape"][0]))
         ends = np.cumsum(counts)
         to_ranges = np.column_stack([ends - counts, ends])
