@@ -11,7 +11,7 @@ import pytest
 from pynwb import NWBHDF5IO, NWBFile, validate
 
 from ndx_simulation_output import open_output
-from ndx_simulation_output.errors import SourceError
+from ndx_simulation_output.errors import SimulationOutputError, SourceError
 from ndx_simulation_output.info import describe, facts_of
 from ndx_simulation_output.nwb import reader, writer
 from ndx_simulation_output.nwb.checks import check_file
@@ -246,7 +246,7 @@ def test_a_damaged_circuit_is_found(write):
         "Cell 7 of table 'compartments' is not among the cells of population 'exc'.",
         "Pre-synaptic cell 7 is not among the cells of population 'exc'.",
         "Post-synaptic cell 2 is not among the cells of population 'inh'.",
-        "The node sets cannot be read: general/simulation/circuit/node_sets is not JSON",
+        "The circuit cannot be read: general/simulation/circuit/node_sets is not JSON",
     ):
         assert any(one.startswith(message) for one in found), message
 
@@ -258,6 +258,30 @@ def test_columns_of_other_lengths_are_an_error_that_names_the_table(write):
 
     with pytest.raises(SourceError, match="circuit/exc: Could not construct CellPopulation"):
         check_file(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda circuit: replace_column(circuit, "provenance", "["), "provenance is not JSON"),
+        (lambda circuit: replace_column(circuit, "provenance", "[1]"), "provenance is damaged"),
+        (
+            lambda circuit: replace_column(circuit, "population_kind", [""]),
+            "1 kinds of populations",
+        ),
+        (
+            lambda circuit: replace_column(circuit["exc"], "ei", np.zeros(4)),
+            "column 'ei' of table 'exc' has codes of type float64",
+        ),
+    ],
+)
+def test_a_damaged_circuit_is_a_clear_error(write, change, message):
+    path = write(WHOLE)
+    with h5py.File(path, "r+") as file:
+        change(file["general/simulation/circuit"])
+
+    with pytest.raises(SimulationOutputError, match=message):
+        reader.read(path)
 
 
 def test_info_tells_of_the_circuit(write):

@@ -15,7 +15,7 @@ from pynwb.validation import get_cached_namespaces_to_validate
 
 from ndx_simulation_output.errors import ShapeMismatchError, SourceError, file_errors, source_errors
 from ndx_simulation_output.files import is_zarr_store
-from ndx_simulation_output.nwb.circuit import without_enum_warning
+from ndx_simulation_output.nwb.circuit import read_circuit, without_enum_warning
 from ndx_simulation_output.nwb.reader import (
     check_nwb,
     is_of_old_namespace,
@@ -26,7 +26,6 @@ from ndx_simulation_output.nwb.series import (
     array_of,
     column_values,
     data_shape,
-    node_sets_of,
     repeated_ids,
     table_size,
     uneven_schema_columns,
@@ -325,12 +324,12 @@ def check_recorded_cells_exist(circuit: CircuitDescription) -> Iterator[str]:
             yield f"Cell {cell} of {where} is not among the cells of population '{population}'."
 
 
-def check_node_sets(circuit: CircuitDescription) -> Iterator[str]:
-    """The node sets are JSON."""
+def check_circuit_readable(circuit: CircuitDescription) -> Iterator[str]:
+    """The node sets and the provenance of a circuit are JSON, and its arrays have equal lengths."""
     try:
-        node_sets_of(circuit)
-    except SourceError as error:
-        yield f"The node sets cannot be read: {error}."
+        read_circuit(circuit)
+    except (SourceError, ShapeMismatchError) as error:
+        yield f"The circuit cannot be read: {error}."
 
 
 def check_connected_cells_exist(table: Connections) -> Iterator[str]:
@@ -362,7 +361,7 @@ RULES: dict[type, tuple[Rule, ...]] = {
         check_codes_have_texts,
         check_connected_cells_exist,
     ),
-    CircuitDescription: (check_node_sets, check_recorded_cells_exist),
+    CircuitDescription: (check_circuit_readable, check_recorded_cells_exist),
     NetworkState: (check_populations_exist, check_names_unique, check_time_matches_step),
     PopulationState: (check_ranks_match_geometry, check_quantities_have_values),
     ProjectionState: (

@@ -258,7 +258,7 @@ def read_circuit(description: CircuitDescription) -> Circuit:
 
 
 def _read_circuit(description: CircuitDescription) -> Circuit:
-    facts = from_json(json.loads(description.provenance)) if description.provenance else {}
+    facts = _read_facts(description.provenance)
     summary = _read_summary(description, facts.get("properties", {}))
     node_sets, provenances = node_sets_of(description), facts.get("populations", {})
     ranks = {one.name: rank for rank, one in enumerate(summary)}
@@ -290,6 +290,20 @@ def _read_circuit(description: CircuitDescription) -> Circuit:
     )
 
 
+def _read_facts(provenance: str | None) -> dict[str, Any]:
+    """Return the provenance of a circuit."""
+    where = "general/simulation/circuit/provenance"
+    with source_errors(f"{where} is not JSON"):
+        facts = from_json(json.loads(provenance)) if provenance else {}
+    kinds = {"circuit": dict, "properties": dict, "populations": dict, "connections": list}
+    if not isinstance(facts, dict) or not all(
+        isinstance(facts.get(key, kind()), kind) for key, kind in kinds.items()
+    ):
+        msg = f"{where} is damaged: {provenance!r:.60}"
+        raise SourceError(msg)
+    return facts
+
+
 def _read_summary(
     description: CircuitDescription, properties: Mapping[str, Sequence[str]]
 ) -> tuple[PopulationSummary, ...]:
@@ -299,6 +313,12 @@ def _read_summary(
     sizes, kinds = description.population_size, description.population_kind
     sizes = [0] * len(names) if sizes is None else sizes[:]
     kinds = [""] * len(names) if kinds is None else [_text(kind) for kind in kinds[:]]
+    if not len(names) == len(sizes) == len(kinds):
+        msg = (
+            f"general/simulation/circuit has {len(names)} names, {len(sizes)} sizes and "
+            f"{len(kinds)} kinds of populations; expected as many of each"
+        )
+        raise SourceError(msg)
     return tuple(
         PopulationSummary(name, int(size), kind, tuple(properties.get(name, ())))
         for name, size, kind in zip(names, sizes, kinds, strict=True)

@@ -423,6 +423,15 @@ def _is_provenance(facts: Any) -> bool:
         and isinstance(spikes, list)
         and all(isinstance(fact, dict) for fact in spikes)
         and all(isinstance(fact.get("population"), str) for fact in spikes)
+        and all(_are_properties(fact.get("properties", {})) for fact in spikes)
+    )
+
+
+def _are_properties(facts: Any) -> bool:
+    """Return True if facts of properties are the column and the type of each."""
+    return isinstance(facts, dict) and all(
+        isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str)
+        for pair in facts.values()
     )
 
 

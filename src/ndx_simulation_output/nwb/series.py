@@ -163,15 +163,19 @@ def column_values(table: Any, name: str) -> LazyArray:
     texts = getattr(column, "categories", texts)  # of a CategoryData
     if texts is None:
         return values
+    if values.dtype.kind not in "iu":
+        msg = f"column {name!r} of table {table.name!r} has codes of type {values.dtype}; expected "
+        raise ShapeMismatchError(msg + "integers")
     names = [_text(text) for text in np.asarray(texts[:]).tolist()]
     if names and not names[-1]:
         return Categories(values, tuple(names[:-1]), len(names) - 1)
     return Categories(values, tuple(names))
 
 
+_JSON_TEXT = r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"'
 _DESCRIPTION = re.compile(
-    r'Property (?P<name>"(?:[^"\\]|\\.)*") of each cell'
-    r'(?:, in [^;]*)?(?:; missing: (?P<missing>"(?:[^"\\]|\\.)*"))?'
+    rf"Property (?P<name>{_JSON_TEXT}) of each cell"
+    rf"(?:, in [^;]*)?(?:; missing: (?P<missing>{_JSON_TEXT}))?"
 )
 
 
