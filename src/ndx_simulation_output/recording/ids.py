@@ -202,6 +202,28 @@ def distinct_ids(ids: NDArray[Any]) -> NDArray[Any]:
     return np.unique(ids) if seen is None else ids.min() + np.flatnonzero(seen).astype(ids.dtype)
 
 
+def positions_of(ids: NDArray[np.int64], known: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Return the index of each id in the ascending ``known`` ids, -1 if it is not among them.
+
+    Example
+    -------
+    >>> positions_of(np.array([7, 4, 3]), np.array([3, 7])).tolist()
+    [1, -1, 0]
+
+    """
+    if not len(known):
+        return np.full(len(ids), -1, np.intp)
+    n_ids = int(known[-1]) - int(known[0]) + 1
+    if n_ids > 8 * len(known):
+        found = np.minimum(np.searchsorted(known, ids), len(known) - 1)
+        return np.where(known[found] == ids, found, -1)
+    # Many ids are looked up faster in a table than by bisection.
+    table = np.full(n_ids + 1, -1, np.intp)
+    table[known - known[0]] = np.arange(len(known))
+    is_inside = (ids >= known[0]) & (ids <= known[-1])
+    return table[np.where(is_inside, ids - known[0], n_ids)]
+
+
 def _count_dense(values: NDArray[Any]) -> int | None:
     """Return the number of different integers without sorting, None if their range is wide."""
     if not len(values):

@@ -28,7 +28,9 @@ from ndx_simulation_output.recording.ids import (
     check_ids,
     check_name,
     check_unique,
+    distinct_ids,
     free_name,
+    positions_of,
     some_of,
 )
 from ndx_simulation_output.recording.network import NetworkSnapshot
@@ -518,7 +520,8 @@ class Spikes:
         silent: Any = self.silent
         if silent is None:
             silent = () if self.cells is None else self.cells.ids[:]
-        return np.union1d(self.node_ids.astype(np.int64), np.asarray(silent, np.int64))
+        spiking = distinct_ids(self.node_ids).astype(np.int64)
+        return distinct_ids(np.concatenate([spiking, np.asarray(silent, np.int64)]))
 
     def find(self, cells: Cells | None) -> NDArray[np.int64]:
         """Return the ids of ``cells`` in ascending order, by default of all known cells.
@@ -540,7 +543,7 @@ class Spikes:
         if not are_all_known and not isinstance(cells, str | Mapping):
             return np.unique(as_ids(cells).astype(np.int64))
         known = self.known_cells
-        return np.unique(known[self.table_of(known).rows_of(cells)])
+        return distinct_ids(known[self.table_of(known).rows_of(cells)])
 
     def select(
         self,
@@ -568,18 +571,24 @@ class Spikes:
         array([0.3])
 
         """
-        ids = self.find(cells)
-        chosen = self._is_in_window(start, stop) & np.isin(self.node_ids.astype(np.int64), ids)
-        node_ids = self.node_ids[chosen]
+        chosen = self._is_in_window(start, stop)
         table = self.cells
+        if cells is not None:
+            ids = self.find(cells)
+            chosen &= positions_of(self.node_ids.astype(np.int64), ids) >= 0
+            table = table if table is None else table.select(ids)
+        node_ids = self.node_ids[chosen]
+        silent = self.silent
+        if silent is not None:
+            silent = np.setdiff1d(self.find(cells), node_ids.astype(np.int64))
         return replace(
             self,
             node_ids=node_ids,
             times=self.times[chosen],
             columns={name: values[:][chosen] for name, values in self.columns.items()},
-            silent=None if self.silent is None else np.setdiff1d(ids, node_ids.astype(np.int64)),
+            silent=silent,
             intervals=self._intervals_in(start, stop),
-            cells=table if table is None or cells is None else table.select(ids),
+            cells=table,
             provenance={
                 key: value for key, value in self.provenance.items() if key not in _OF_ALL_CELLS
             },
@@ -629,8 +638,7 @@ class Spikes:
         ids = self.find(cells)
         codes, groups = self.table_of(ids).groups_of(by, np.arange(len(ids)))
         spiking = self.node_ids[self._is_in_window(start, stop)].astype(np.int64)
-        spiking = spiking[np.isin(spiking, ids)]
-        of_spikes = codes[np.searchsorted(ids, spiking)]
+        of_spikes = np.append(codes, -1)[positions_of(spiking, ids)]
         n_cells, n_spikes = (
             np.bincount(some[some >= 0], minlength=len(groups)) for some in (codes, of_spikes)
         )
