@@ -71,7 +71,7 @@ def report_of(cells: CellTable, ids) -> Report:
         cells.population,
         np.array(ids),
         np.ones(len(ids), int),
-        {"number": np.zeros(len(ids), int)},
+        {"number": np.zeros(len(ids), int), "ei": np.arange(len(ids))},
         chosen.columns,
     )
     data = np.zeros((3, len(ids)), np.float32)
@@ -170,6 +170,7 @@ def test_pynwb_shows_text_and_numbers(write):
             (table,) = nwbfile.lab_meta_data["simulation"].compartments.values()
             frame, units = table.to_dataframe(), nwbfile.units.to_dataframe()
             notes, described = nwbfile.notes, table["@dynamics_holding_current"].description
+    assert frame["node_ei"].tolist() == ["i", "e", "i", "e"]
     assert frame["mtype"].tolist() == ["PV", "", "SST", ""]
     assert frame["note"].tolist() == ["NONE", "a", "NULL", ""]
     assert frame["other"].tolist() == ["", "NA", "é", "None"]

@@ -33,7 +33,7 @@ from ndx_simulation_output.recording import (
     PopulationSummary,
 )
 from ndx_simulation_output.recording.arrays import LazyArrayBase
-from ndx_simulation_output.recording.ids import storable_text
+from ndx_simulation_output.recording.ids import ids_of_source, storable_text
 from ndx_simulation_output.recording.json_values import from_json, to_json
 
 _UNITS = {
@@ -66,8 +66,12 @@ _RESERVED = _reserved(Compartments, Units) | _OWN | {"location"}
 _RESERVED_OF_POPULATION = _reserved(CellPopulation) | {"population", "kind"}
 
 
-def property_names(properties: Iterable[str], *, of_population: bool = False) -> dict[str, str]:
+def property_names(
+    properties: Iterable[str], *, of_population: bool = False, taken: Iterable[str] = ()
+) -> dict[str, str]:
     """Return the names of columns in ``Compartments`` and ``Units``, or in ``CellPopulation``.
+
+    ``taken`` are the names of other columns of the table.
 
     Example
     -------
@@ -76,7 +80,7 @@ def property_names(properties: Iterable[str], *, of_population: bool = False) ->
 
     """
     properties = list(properties)
-    reserved = _RESERVED_OF_POPULATION if of_population else _RESERVED
+    reserved = {*(_RESERVED_OF_POPULATION if of_population else _RESERVED), *taken}
     used = {*reserved, *(f"{name}_elements" for name in properties)}
     # A name that NWB does not change goes before one that becomes equal to it.
     plain = [name for name in properties if free_nwb_name(name, used) == name]
@@ -89,17 +93,18 @@ def property_names(properties: Iterable[str], *, of_population: bool = False) ->
     return {name: names[name] for name in properties}
 
 
-def name_notes(tables: Iterable[Mapping[str, Any]], circuit: Circuit | None) -> list[str]:
+def name_notes(names: Iterable[Mapping[str, str]], circuit: Circuit | None) -> list[str]:
     """Return a note on the properties whose columns have other names in NWB.
 
-    ``tables`` are properties in ``Compartments`` and ``Units``; those of a circuit have their own.
+    ``names`` are those in ``Compartments`` and ``Units``; the tables of a circuit have their own.
     """
-    names = [property_names(properties) for properties in tables]
-    names += [
+    of_circuit = [
         property_names(cells.columns, of_population=True)
         for cells in (() if circuit is None else circuit.populations)
     ]
-    renamed = {name: new for found in names for name, new in found.items() if new != name}
+    renamed = {
+        name: new for found in [*names, *of_circuit] for name, new in found.items() if new != name
+    }
     listed = ", ".join(f"{name!r} is {new!r}" for name, new in renamed.items())
     return [f"columns of properties of cells have other names in NWB: {listed}"] if listed else []
 
@@ -130,10 +135,10 @@ def make_columns(
 
 
 def named_properties(
-    properties: Mapping[str, LazyArray], *, of_population: bool = False
+    properties: Mapping[str, LazyArray], *, of_population: bool = False, taken: Iterable[str] = ()
 ) -> dict[str, tuple[str, LazyArray]]:
     """Return properties by the names of their columns, for ``make_columns``."""
-    names = property_names(properties, of_population=of_population)
+    names = property_names(properties, of_population=of_population, taken=taken)
     return {names[name]: (name, values) for name, values in properties.items()}
 
 
@@ -244,7 +249,7 @@ def _make_population(cells: CellTable, name: str, wrap: WrapColumn) -> CellPopul
         description=f"The cells of population {cells.population}",
         population=cells.population,
         kind=cells.kind or None,
-        id=np.asarray(cells.ids[:]).astype(np.int64),
+        id=ids_of_source(np.asarray(cells.ids[:]), f"ids{where}"),
         columns=columns,
         colnames=column_names(columns),
     )

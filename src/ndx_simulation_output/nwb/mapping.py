@@ -20,6 +20,7 @@ from ndx_simulation_output.nwb.circuit import (
     make_columns,
     name_notes,
     named_properties,
+    property_names,
 )
 from ndx_simulation_output.nwb.metadata import (
     add_notes,
@@ -296,7 +297,9 @@ def _make_table(source: CompartmentTable, name: str, wrap: WrapColumn) -> Compar
         cell_columns={
             column.name: column
             for column in make_columns(
-                named_properties(source.cell_columns), wrap, where=f" of {where}"
+                named_properties(source.cell_columns, taken=source.columns),
+                wrap,
+                where=f" of {where}",
             )
         },
         **columns,
@@ -388,15 +391,18 @@ def series_names(output: SimulationOutput) -> list[str]:
 
 def mapping_notes(output: SimulationOutput) -> list[str]:
     """Return notes on names that are changed in NWB, and on columns that are computed for it."""
-    tables = [report.compartments.cell_columns for report in output.reports]
-    tables += [spikes.cells.columns for spikes in output.spikes if spikes.cells is not None]
+    tables = [report.compartments for report in output.reports]
+    properties = [property_names(table.cell_columns, taken=table.columns) for table in tables]
+    properties += [
+        property_names(spikes.cells.columns) for spikes in output.spikes if spikes.cells is not None
+    ]
     names = [
         f"{_described(recorded)} is named {name!r} in NWB"
         for recorded, name in zip(_series_of(output), series_names(output), strict=True)
         if name != recorded.name
     ]
     computed = [note for report in output.reports for note in report.compartments.notes()]
-    return names + name_notes(tables, output.circuit) + computed
+    return names + name_notes(properties, output.circuit) + computed
 
 
 def _described(recorded: Report | ExtracellularPotential) -> str:
