@@ -270,10 +270,27 @@ def test_unknown_properties_are_one_line_with_those_that_exist(output, options, 
     assert "\n" not in str(raised.value)
 
 
+def test_names_are_neither_math_nor_left_out(spikes, report, space):
+    from matplotlib.figure import Figure
+
+    names = np.array(["$a$", "_b", "$c_{", "\\frac", "e" * 99], object)
+    cells = CellTable("net", IDS, {"$t_{$": names, **PLACES})
+    figure = Figure(layout="constrained")
+    above, below = figure.subplots(2)
+
+    plots.raster(replace(spikes, cells=cells), group_by="$t_{$", ax=above)
+    plots.rates(replace(spikes, cells=cells), group_by="$t_{$", ax=below)
+    plots.neuron(cells, group_by="$t_{$", ax=space)
+    figure.canvas.draw()
+    space.figure.canvas.draw()
+
+    assert {"$a$ (1)", "_b (1)", "$c_{ (1)"} <= {*names_of(below), *names_of(space)}
+
+
 def test_several_values_a_cell_are_no_groups(spikes):
     cells = CellTable("net", IDS, {"tau": np.zeros((5, 2))})
 
     with pytest.raises(SelectionError, match="has 2 values for a cell"):
         plots.raster(replace(spikes, cells=cells), group_by="tau")
-    with pytest.raises(NothingRecordedError, match="nothing to draw"):
+    with pytest.raises(NothingRecordedError, match="the output has: cells of net without x and y"):
         plots.draw(SimulationOutput(circuit=Circuit((cells,))))

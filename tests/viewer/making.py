@@ -82,8 +82,8 @@ def a_circuit(path: Path) -> Path:
     known = replace(known, cell_columns={"layer": layers, **places})
     times = np.array([0.01, 0.02, 0.15, 0.1])
     spikes = Spikes("exc", np.array([3, 12, 3, 7]), times, silent=np.array([20]), cells=known.cells)
-    steps = RegularTimes(0.0, 10_000.0, ROWS)
-    report = Report("v", "v", values(), steps, known, Unit("volts", 1e-3))
+    later = RegularTimes(0.01, 10_000.0, ROWS)
+    report = Report("v", "v", values(), later, known, Unit("volts", 1e-3))
     session = {"NWBFile": {"session_start_time": datetime(2026, 1, 31, tzinfo=timezone.utc)}}
     output = SimulationOutput((report,), (spikes,), circuit=Circuit(node_sets=sets))
     writer.write(output, path, metadata=session, overwrite=True)

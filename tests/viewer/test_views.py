@@ -185,6 +185,7 @@ def test_cells_in_space_have_the_colours_of_their_groups(tmp_path, page_of):
     page = page_of(NEURON, a_circuit(tmp_path / "run.nwb"))
     view = view_of(page)
     assert view.spots.data["z"] + 15 == pytest.approx([0, 9, 30])
+    assert (view.time.value, message(page)) == (10, "")
 
     view.group.select.value = "layer"
 

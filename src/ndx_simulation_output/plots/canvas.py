@@ -119,7 +119,9 @@ def time_axis(
 
 def title(ax: "Axes", text: str, note: str = "") -> None:
     """Set the title of axes, with ``note`` as a second line."""
-    ax.set_title("\n".join(part for part in (text, note) if part), loc="left", fontsize="medium")
+    lines = "\n".join(part for part in (text, note) if part)
+    # Names from files may contain dollar signs.
+    ax.set_title(lines, loc="left", fontsize="medium", parse_math=False)
 
 
 def report_title(report: Report) -> str:

@@ -331,6 +331,12 @@ def _nothing_to_draw(
     recorded += [f"spikes of {spikes.population}" for spikes in output.spikes]
     recorded += [f"potential {potential.name}" for potential in output.potentials]
     recorded += [f"state {network.name}" for network in output.networks]
+    circuit = () if output.circuit is None else output.circuit.populations
+    places = {id(cells) for cells in cells_in_space(output)}
+    recorded += [
+        f"cells of {cells.population}{'' if id(cells) in places else ' without x and y'}"
+        for cells in circuit
+    ]
     recorded += [f"arrays of {group.name}" for group in output.arrays]
     found = ", ".join(recorded) or "no recorded data"
     where = f" with {selection}" if selection else ""

@@ -282,6 +282,8 @@ class NeuronView(View):
 
     def _recolour(self, output: SimulationOutput) -> None:
         """Update the colours to the values at the time of the slider."""
+        if not self._drawn:
+            return
         report = output[str(self.choice.report.value)]
         at = self.time.value / self.scale.factor
         frame = read_frames(report, self.coordinates.columns, at=at)
