@@ -6,7 +6,7 @@ import json
 import shutil
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -298,12 +298,13 @@ _NUMBERS = ("<f4", "<f8", "<i4", "|u1", ">i2")
 
 
 @st.composite
-def _node_files(draw: st.DrawFn) -> File:
-    """Draw a file of nodes: groups with datasets of any kind, ids and indices in any order."""
+def _populations(draw: st.DrawFn, kind: str) -> File:
+    """Draw nodes or edges: groups with datasets of any kind, ids and indices in any order."""
     size = draw(st.integers(1, 5))
+    of_rows = {"min_size": size, "max_size": size}
     groups, index, lengths = np.zeros(size, np.int64), np.arange(size), {0: size, 1: 0}
     if draw(st.booleans()):
-        groups = np.array(draw(st.lists(st.integers(0, 1), min_size=size, max_size=size)))
+        groups = np.array(draw(st.lists(st.integers(0, 1), **of_rows)))
         for group in (0, 1):
             own = np.flatnonzero(groups == group)
             lengths[group] = len(own) + draw(st.integers(0, 2))
@@ -311,18 +312,24 @@ def _node_files(draw: st.DrawFn) -> File:
             index[own] = draw(st.lists(places, min_size=len(own), max_size=len(own)))
     ids = st.sampled_from([None, np.arange(size, dtype="<u8")[::-1] * 3])
     parts: dict[str, Any] = {
-        "node_type_id": np.array(draw(st.permutations(range(size))), "<u4"),
-        "node_id": draw(ids),
-        "node_group_id": groups.astype("<u2"),
-        "node_group_index": index.astype("<u8"),
+        f"{kind}_type_id": np.array(draw(st.permutations(range(size))), "<u4"),
+        f"{kind}_id": draw(ids),
+        f"{kind}_group_id": groups.astype("<u2"),
+        f"{kind}_group_index": index.astype("<u8"),
     }
     if not groups.any() and np.array_equal(index, np.arange(size)) and draw(st.booleans()):
-        parts |= {"node_group_id": None, "node_group_index": None}
+        parts |= {f"{kind}_group_id": None, f"{kind}_group_index": None}
     kinds = st.sets(st.sampled_from([*_NUMBERS, "text", "fixed", "library", "pair"]))
     for group, length in lengths.items():
-        for kind in draw(kinds) if length else ():
-            parts |= _dataset(draw, str(group), kind, length + draw(st.integers(0, 1)))
-    return circuits.nodes({}, size=size, **parts)
+        for of_dataset in draw(kinds) if length else ():
+            parts |= _dataset(draw, str(group), of_dataset, length + draw(st.integers(0, 1)))
+        if kind == "edge" and length and draw(st.booleans()):
+            delays = st.lists(st.floats(0, 99, width=32), min_size=length, max_size=length)
+            parts[f"{group}/delay"] = np.array(draw(delays), draw(st.sampled_from(["<f4", "<f8"])))
+    if kind == "node":
+        return circuits.nodes({}, size=size, **parts)
+    ends = (draw(st.lists(st.integers(0, 4), **of_rows)) for _ in range(2))
+    return circuits.edges(*ends, {}, index=draw(st.booleans()), **parts)
 
 
 def _dataset(draw: st.DrawFn, group: str, kind: str, length: int) -> Mapping[str, Any]:
@@ -343,16 +350,29 @@ def _dataset(draw: st.DrawFn, group: str, kind: str, length: int) -> Mapping[str
     return {f"{folder}/{kind[1:]}": numbers.astype(kind)}
 
 
-@settings(max_examples=4)
-@given(populations=st.lists(_node_files(), min_size=4, max_size=4))
-def test_any_nodes_are_written_as_they_were(populations: list[File]) -> None:
-    nodes = File()
-    for number, file in enumerate(populations):
-        moved = {key.replace("cortex", f"p {number}"): v for key, v in file.datasets.items()}
-        nodes |= File(moved, file.attributes)
+def _together(files: Iterable[File]) -> File:
+    """Return one file with the populations of several, numbered."""
+    found = File()
+    for number, file in enumerate(files):
+        datasets, attributes = (
+            {path.replace("cortex", f"p {number}", 1): one for path, one in of_file.items()}
+            for of_file in (file.datasets, file.attributes)
+        )
+        found |= File(datasets, attributes)
+    return found
+
+
+@settings(max_examples=2)
+@given(
+    nodes=st.tuples(*[_populations("node")] * 4).map(_together),
+    edges=st.tuples(*[_populations("edge")] * 3).map(_together),
+)
+def test_any_circuit_is_written_as_it_was(nodes: File, edges: File) -> None:
+    types = "{}_type_id ei n\n0 e 1\n1 i NULL\n2 e 3\n"
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "source"
-        config = _write(source, nodes, node="node_type_id ei n\n0 e 1\n1 i NULL\n2 e 3\n")
+        tables = {kind: types.format(kind) for kind in ("node", "edge")}
+        config = _write(source, nodes, edges, **tables)
 
         back, _ = _there_and_back(config, Path(folder))
 
@@ -419,9 +439,9 @@ def test_a_circuit_in_memory_is_written_for_libsonata(tmp_path: Path) -> None:
 
 def test_the_circuit_of_chosen_cells_is_whole(tmp_path: Path) -> None:
     config = circuits.write_run(tmp_path / "source")
-    _there_and_back(config, tmp_path)
+    convert(config, tmp_path / "run.nwb", metadata=SESSION, circuit=True)
 
-    written = export_sonata(tmp_path / "between.nwb", tmp_path / "chosen", cells={"layer": 5})
+    written = export_sonata(tmp_path / "run.nwb", tmp_path / "chosen", cells={"layer": 5})
 
     assert any("the circuit has all cells" in text for text in written.left_out)
     with open_output(tmp_path / "chosen" / "simulation_config.json") as output:
