@@ -291,6 +291,11 @@ class BinnedRates(LazyArrayBase):
             values[index] /= _recorded_seconds(self.spikes, edges, is_any)
         return values[:, slices[1]]
 
+    def _columns(self, rows: slice, columns: NDArray[np.intp] | None) -> NDArray[Any]:
+        # One pass over the spikes for all columns.
+        values = self._read((rows, slice(None)))
+        return values if columns is None else values[:, columns]
+
 
 def rate_report(
     spikes: Spikes,
