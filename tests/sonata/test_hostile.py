@@ -18,10 +18,12 @@ from ndx_simulation_output import SimulationOutputError, convert, export_sonata,
 from ndx_simulation_output.errors import (
     ConfigurationError,
     ExportError,
+    SelectionError,
     SourceError,
     TargetExistsError,
     WriteError,
 )
+from tests.sonata import circuits
 from tests.sonata.making import SESSION, File, changed, ecp, report, spikes
 
 # Warnings may come before the error; that they are right is tested elsewhere.
@@ -695,3 +697,64 @@ def test_aliases_of_metadata_that_stand_for_a_billion_values_are_refused(tmp_pat
     path.write_text("\n".join(["NWBFile:", *(f"  {line}" for line in lines)]), encoding="utf-8")
 
     _refused(report().write(tmp_path / "v.h5"), tmp_path, "aliases stand for", metadata=path)
+
+
+def _changed_json(name: str, change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
+    def damage(run: Path) -> None:
+        config = json.loads((run / name).read_text(encoding="utf-8"))
+        change(config)
+        (run / name).write_text(json.dumps(config), encoding="utf-8")
+
+    return damage
+
+
+def _huge_library(run: Path) -> None:
+    with h5py.File(run / "network" / "nodes.h5", "r+") as file:
+        del file["nodes/cortex/0/@library/mtype"]
+        kept = {"shape": (2**20 + 1,), "dtype": h5py.string_dtype(), "chunks": (8,)}
+        file.create_dataset("nodes/cortex/0/@library/mtype", **kept)
+
+
+@pytest.mark.parametrize(
+    ("damage", "match"),
+    [
+        (
+            _changed_json(
+                "circuit_config.json", lambda c: c["manifest"].update({"$BASE_DIR": "$BASE_DIR"})
+            ),
+            "does not exist",
+        ),
+        (
+            _changed_json(
+                "circuit_config.json",
+                lambda c: c["networks"].update(nodes=c["networks"]["nodes"] * 2),
+            ),
+            "population 'cortex' is in two files of nodes",
+        ),
+        (
+            lambda run: (run / "node_sets.json").write_text('{"a": ' * 100_000),
+            r"node_sets\.json cannot be read as JSON: maximum recursion",
+        ),
+        (_huge_library, "has 1048577 entries; expected at most"),
+    ],
+)
+def test_a_damaged_circuit_is_refused_unless_it_is_ignored(
+    damage: Callable[[Path], object], match: str, tmp_path: Path
+) -> None:
+    config = circuits.write_run(tmp_path / "run", "bbp")
+    damage(tmp_path / "run")
+
+    error = _refused(config, tmp_path, match, nodes=True)
+
+    assert "\n" not in str(error)
+    with open_output(config, nodes=False) as output:
+        assert output.circuit is None
+
+
+def test_node_sets_that_contain_themselves_are_refused(tmp_path: Path) -> None:
+    config = circuits.write_run(tmp_path, "bbp")
+    sets = {"a": ["b"], "b": ["c"], "c": ["a"]}
+    (tmp_path / "node_sets.json").write_text(json.dumps(sets), encoding="utf-8")
+
+    with open_output(config) as output, pytest.raises(SelectionError, match="contains itself"):
+        output["v"].select("a")

@@ -129,15 +129,15 @@ class CircuitReader:
             warnings.warn(missing, SimulationOutputWarning, stacklevel=2)
         notes += [*config.missing, *config.missing_types, *config.notes]
         texts: dict[str, TypeTable] = {}
-        populations = [
-            cells
-            for entry in config.nodes
-            for cells in self._populations(entry, _types_of(entry, texts), notes)
-        ]
-        names = [cells.population for cells in populations]
-        if repeated := next((name for name in names if names.count(name) > 1), None):
-            msg = f"population {repeated!r} is in two files of nodes of {path}; expected one"
-            raise NameClashError(msg)
+        by_name: dict[str, CellTable] = {}
+        for entry in config.nodes:
+            for cells in self._populations(entry, _types_of(entry, texts), notes):
+                if cells.population in by_name:
+                    where = f"population {cells.population!r} is in two files of nodes of {path}"
+                    msg = f"{where}; expected one"
+                    raise NameClashError(msg)
+                by_name[cells.population] = cells
+        populations, names = list(by_name.values()), list(by_name)
         connections = [
             table
             for entry in config.edges

@@ -132,14 +132,13 @@ def read_properties(
     }
     if absent := sorted(set(rows.highest) - set(groups)) if groups else []:
         notes.append(f"{location(group)} has no group {absent[0]}, to which {kind}s belong")
-    found = {number: _datasets(groups[number], "", notes) for number in sorted(groups)}
+    used = sorted(set(rows.highest) & set(groups))
+    found = {number: _datasets(groups[number], "", notes) for number in used}
     for number, datasets in found.items():
         for dataset in datasets.values():
-            dataset.check_length(rows.highest.get(number, -1) + 1)
+            dataset.check_length(rows.highest[number] + 1)
     of_types = _of_types(group, kind, types, size)
-    names = dict.fromkeys(
-        name for number, datasets in found.items() if number in rows.highest for name in datasets
-    )
+    names = dict.fromkeys(name for datasets in found.values() for name in datasets)
     columns: dict[str, LazyArray] = {}
     for name in names:
         sources = {number: one[name] for number, one in found.items() if name in one}
@@ -307,7 +306,7 @@ def _column(
     notes: list[str],
 ) -> LazyArray | None:
     """Return a property that is in groups, and of types for the rows of other groups."""
-    arrays = {number: one.array() for number, one in sources.items() if number in rows.highest}
+    arrays = {number: one.array() for number, one in sources.items()}
     if rows.only is not None:
         array = arrays[rows.only]
         if rows.index is not None:
