@@ -44,7 +44,7 @@ from ndx_simulation_output.recording import (
     SimulationOutput,
     Spikes,
 )
-from ndx_simulation_output.recording.cells import Cells
+from ndx_simulation_output.recording.cells import Cells, Choice
 from ndx_simulation_output.recording.ids import as_ids, some_of
 
 if TYPE_CHECKING:
@@ -209,10 +209,7 @@ def _matching(cells: Cells, table: CellTable | None) -> list[int]:
     """Return the ids of the cells of a table that a query matches; none if it does not apply."""
     if table is None:
         return []
-    try:
-        rows = table.rows_of(cells)
-    except SelectionError:
-        return []
+    rows = Choice(cells).rows_of(table)
     found: list[int] = np.asarray(table.ids[:])[rows].tolist()
     return found
 
@@ -593,17 +590,11 @@ def _tables_of(
 
 def _check_query(output: SimulationOutput, options: PictureOptions, query: Cells) -> None:
     """Check that cells are selected by properties or by a node set of one of their populations."""
-    errors, n_cells = [], 0
-    tables = _tables_of(output, options)
-    for table in tables:
-        try:
-            n_cells += len(table.rows_of(query))
-        except SelectionError as error:
-            errors.append(error)
-    if errors and len(errors) == len(tables):
-        raise errors[0]
+    choice = Choice(query)
+    n_cells = sum(len(choice.rows_of(table)) for table in _tables_of(output, options))
+    choice.check(are_all_known=True, found=True)
     if not n_cells:
-        msg = f"no cell matches {query!r} (--cells)"
+        msg = f"no cell matches {choice} (--cells)"
         raise CellNotFoundError(msg)
 
 

@@ -18,12 +18,11 @@ from ndx_simulation_output.recording.network import (
 from ndx_simulation_output.recording.output import (
     Electrodes,
     ExtracellularPotential,
-    Report,
     Run,
     SimulationOutput,
-    Spikes,
-    StreamedReport,
 )
+from ndx_simulation_output.recording.reports import Report, StreamedReport
+from ndx_simulation_output.recording.spikes import Spikes
 from ndx_simulation_output.recording.times import RegularTimes, Times, Timestamps
 from ndx_simulation_output.recording.traces import GroupMeans, Traces
 from ndx_simulation_output.recording.units import UNKNOWN, Unit, parse_unit, unit_symbol

@@ -16,6 +16,7 @@ from ndx_simulation_output.recording.arrays import (
     as_array,
     size_in_bytes,
 )
+from ndx_simulation_output.recording.fields import tuple_of
 from ndx_simulation_output.recording.ids import free_name
 
 if TYPE_CHECKING:
@@ -101,13 +102,8 @@ class ArrayGroup:
         """Check the types of the parts."""
         kinds = {"arrays": ArrayWithAxes, "axes": ArrayAxis, "groups": ArrayGroup}
         for name, kind in kinds.items():
-            items = getattr(self, name)
-            if not isinstance(items, list | tuple) or not all(
-                isinstance(item, kind) for item in items
-            ):
-                msg = f"{name} of group {self.name!r} are {items!r:.60}; expected a tuple of "
-                raise WrongTypeError(msg + kind.__name__)
-            object.__setattr__(self, name, tuple(items))
+            where = f"{name} of group {self.name!r}"
+            object.__setattr__(self, name, tuple_of(getattr(self, name), kind, where))
 
     def walk(self, path: str = "") -> Iterator[tuple[str, "ArrayGroup"]]:
         """Yield this group and all groups in it, each with its path."""

@@ -419,6 +419,50 @@ class CellTable:
         return pd.DataFrame(frame, index=pd.Index(self._ids, name="cell"))
 
 
+class Choice:
+    """A choice of cells of several populations, which need not all have the property or id."""
+
+    def __init__(self, cells: Cells) -> None:
+        self._cells: Cells = cells
+        self._missing = np.zeros(0, np.int64)
+        if not isinstance(cells, str | Mapping):
+            self._cells = self._missing = np.unique(as_ids(cells))
+        self._errors: list[SelectionError] = []
+        self._applies = False
+
+    def __str__(self) -> str:
+        """Return a short description."""
+        ids = self._cells
+        text = some_of(ids) if isinstance(ids, np.ndarray) else str(ids)
+        return text if len(text) <= _MOST_LETTERS else f"{text[:_MOST_LETTERS]}…"
+
+    def rows_of(self, table: CellTable) -> NDArray[np.intp]:
+        """Return the rows of the chosen cells of a table, in ascending order."""
+        if isinstance(self._cells, np.ndarray):
+            rows = table.find_rows(self._cells)
+            self._missing = np.intersect1d(self._missing, self._cells[rows < 0])
+            return np.sort(rows[rows >= 0])
+        try:
+            rows = table.rows_of(self._cells)
+        except SelectionError as error:
+            self._errors.append(error)
+            return np.zeros(0, np.intp)
+        self._applies = True
+        return rows
+
+    def check(self, *, are_all_known: bool, found: bool) -> None:
+        """Raise an error if no population has an id or property, or nothing was ``found``."""
+        if self._errors and not self._applies:
+            raise self._errors[0]
+        if len(self._missing) and (are_all_known or not found):
+            msg = f"cell {some_of(self._missing)} is not among the recorded cells"
+            raise CellNotFoundError(msg)
+        if not found:
+            msg = f"no recorded cell is one of {self}"
+            raise CellNotFoundError(msg)
+
+
+_MOST_LETTERS = 100
 _POPULATION_KEYS = {"population", "populations"}
 _OF_QUERIES = {"$and", "$or", "$node_set"}
 _MOST_NESTED = 100

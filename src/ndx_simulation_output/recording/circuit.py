@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ndx_simulation_output.errors import SelectionError, ShapeMismatchError, WrongTypeError
+from ndx_simulation_output.errors import SelectionError, ShapeMismatchError
 from ndx_simulation_output.recording.arrays import LazyArray, as_array, as_arrays
 from ndx_simulation_output.recording.cells import Categories, CellTable
+from ndx_simulation_output.recording.fields import tuple_of
 from ndx_simulation_output.recording.ids import as_ids, check_name
 from ndx_simulation_output.recording.sorting import (
     KeyCounts,
@@ -178,10 +179,7 @@ class Circuit:
     def __post_init__(self) -> None:
         """Check types and add the populations to the summary."""
         for what, kind in (("populations", CellTable), ("connections", ConnectionTable)):
-            items = tuple(getattr(self, what))
-            if not all(isinstance(item, kind) for item in items):
-                msg = f"{what} of a circuit are {items!r:.60}; expected {kind.__name__}"
-                raise WrongTypeError(msg)
+            items = tuple_of(getattr(self, what), kind, f"{what} of a circuit")
             object.__setattr__(self, what, items)
         known = {one.name for one in self.summary}
         new = tuple(

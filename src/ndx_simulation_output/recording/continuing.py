@@ -14,11 +14,9 @@ from numpy.typing import NDArray
 from ndx_simulation_output.errors import ShapeMismatchError
 from ndx_simulation_output.recording.arrays import LazyArray
 from ndx_simulation_output.recording.compartments import CompartmentTable
-from ndx_simulation_output.recording.output import (
-    ExtracellularPotential,
-    Provenance,
-    Report,
-)
+from ndx_simulation_output.recording.fields import Provenance
+from ndx_simulation_output.recording.output import ExtracellularPotential
+from ndx_simulation_output.recording.reports import Report
 from ndx_simulation_output.recording.times import RegularTimes, Times, Timestamps
 from ndx_simulation_output.recording.units import Unit
 from ndx_simulation_output.recording.views import Columns, Part, join_rows

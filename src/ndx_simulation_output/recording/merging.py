@@ -33,13 +33,9 @@ from ndx_simulation_output.recording.continuing import (
 )
 from ndx_simulation_output.recording.ids import free_name
 from ndx_simulation_output.recording.network import NetworkSnapshot
-from ndx_simulation_output.recording.output import (
-    ExtracellularPotential,
-    Report,
-    Run,
-    SimulationOutput,
-    Spikes,
-)
+from ndx_simulation_output.recording.output import ExtracellularPotential, Run, SimulationOutput
+from ndx_simulation_output.recording.reports import Report
+from ndx_simulation_output.recording.spikes import Spikes
 from ndx_simulation_output.recording.times import RegularTimes
 from ndx_simulation_output.recording.views import Joined
 

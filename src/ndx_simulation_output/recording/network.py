@@ -16,6 +16,7 @@ from ndx_simulation_output.errors import (
     WrongTypeError,
 )
 from ndx_simulation_output.recording.arrays import LazyArray, as_array
+from ndx_simulation_output.recording.fields import set_fields, tuple_of
 from ndx_simulation_output.recording.ids import check_ids
 from ndx_simulation_output.recording.units import UNKNOWN, Unit, as_unit
 
@@ -55,8 +56,8 @@ class Quantity:
                 msg = f"name, locality, kind or type of {where} is {text!r:.60}; expected text"
                 raise WrongTypeError(msg)
         values = as_array(self.values, f"values of {where}", ndim=None, kinds=None)
-        object.__setattr__(self, "values", values)
-        object.__setattr__(self, "unit", as_unit(self.unit, where))
+        set_fields(self, values=values)
+        set_fields(self, unit=as_unit(self.unit, where))
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,8 @@ class PopulationSnapshot:
         """Check the shapes of the quantities."""
         where = f"population {self.name!r}"
         geometry = as_array(self.geometry, f"the geometry of {where}", kinds="iu")
-        object.__setattr__(self, "geometry", tuple(map(int, geometry)))
-        object.__setattr__(self, "quantities", _as_tuple(self.quantities, Quantity, where))
+        set_fields(self, geometry=tuple(map(int, geometry)))
+        set_fields(self, quantities=tuple_of(self.quantities, Quantity, f"quantities of {where}"))
         if any(length < 1 for length in self.geometry):
             msg = f"the geometry of {where} is {self.geometry}; expected lengths of at least 1"
             raise ShapeMismatchError(msg)
@@ -118,19 +119,19 @@ class ProjectionSnapshot:
     def __post_init__(self) -> None:
         """Check that rows and quantities agree with the number of synapses."""
         where = f"projection {self.name!r}"
-        object.__setattr__(self, "quantities", _as_tuple(self.quantities, Quantity, where))
+        set_fields(self, quantities=tuple_of(self.quantities, Quantity, f"quantities of {where}"))
         for name in ("post_ranks", "ends", "pre_ranks"):
             values = as_array(getattr(self, name), f"{name} of {where}", kinds="iu")
             if isinstance(values, np.ndarray):
                 check_ids(values, f"{name} of {where}")
-            object.__setattr__(self, name, values)
+            set_fields(self, **{name: values})
         for name in ("delays", "delay_steps"):
             if getattr(self, name) is not None:
                 values = as_array(getattr(self, name), f"{name} of {where}", ndim=None)
-                object.__setattr__(self, name, values)
-        targets = () if self.targets is None else _as_tuple(self.targets, str, where)
+                set_fields(self, **{name: values})
+        targets = () if self.targets is None else tuple_of(self.targets, str, f"targets of {where}")
         if self.targets is not None:
-            object.__setattr__(self, "targets", targets)
+            set_fields(self, targets=targets)
         names = (self.name, self.pre, self.post, *targets, self.model)
         _check_text(where, *names, *(item.name for item in self.quantities))
         rows, synapses = tuple(self.post_ranks.shape), tuple(self.pre_ranks.shape)
@@ -262,7 +263,8 @@ class NetworkSnapshot:
             ("populations", PopulationSnapshot),
             ("projections", ProjectionSnapshot),
         ):
-            object.__setattr__(self, what, _as_tuple(getattr(self, what), kind, where))
+            items = tuple_of(getattr(self, what), kind, f"{what} of {where}")
+            set_fields(self, **{what: items})
         for what in ("name", "simulator", "simulator_version", "not_contained"):
             if not isinstance(text := getattr(self, what), str | None):
                 msg = f"the {what} of {where} is {text!r:.60}; expected text"
@@ -290,15 +292,6 @@ class NetworkSnapshot:
     def parts(self) -> tuple[PopulationSnapshot | ProjectionSnapshot, ...]:
         """The populations, and after them the projections."""
         return (*self.populations, *self.projections)
-
-
-def _as_tuple(items: Any, kind: type, where: str) -> tuple[Any, ...]:
-    """Return a list or tuple as a tuple; raise WrongTypeError if an item is of another type."""
-    is_listed = isinstance(items, list | tuple)
-    if not is_listed or not all(isinstance(item, kind) for item in items):
-        msg = f"{where} has {items!r:.60}; expected a tuple of {kind.__name__}"
-        raise WrongTypeError(msg)
-    return tuple(items)
 
 
 def _check_text(where: str, *texts: str | None) -> None:
