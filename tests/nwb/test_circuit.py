@@ -236,6 +236,7 @@ def test_a_damaged_circuit_is_found(write):
     with h5py.File(path, "r+") as file:
         circuit = file["general/simulation/circuit"]
         replace_column(circuit["exc"], "mtype", np.array([0, 3, 1, 7], np.uint8))
+        replace_column(circuit["exc"], "ei", np.array([0, 1, -1, 0], np.int8))
         replace_column(circuit["exc"], "id", [30, 10, 20, 8])
         replace_column(circuit["exc_to_inh"], "id", [0, 2])
         replace_column(circuit, "node_sets", "{")
@@ -244,6 +245,7 @@ def test_a_damaged_circuit_is_found(write):
     found = [one.message for one in check_file(path) if one.rule != "schema"]
     for message in (
         "Column 'mtype' has code 7, but only 4 texts.",
+        "Column 'ei' has code -1, but only 2 texts.",
         "Cell 7 of table 'compartments' is not among the cells of population 'exc'.",
         "Pre-synaptic cell 7 is not among the cells of population 'exc'.",
         "Post-synaptic cell 2 is not among the cells of population 'inh'.",
@@ -270,6 +272,7 @@ def test_columns_of_other_lengths_are_an_error_that_names_the_table(write):
             lambda circuit: replace_column(circuit, "population_kind", [""]),
             "1 kinds of populations",
         ),
+        (lambda circuit: circuit.pop("population_size"), "3 names, 0 sizes and 3 kinds"),
         (
             lambda circuit: replace_column(circuit["exc"], "ei", np.zeros(4)),
             "column 'ei' of table 'exc' has codes of type float64",

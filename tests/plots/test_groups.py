@@ -294,3 +294,13 @@ def test_several_values_a_cell_are_no_groups(spikes):
         plots.raster(replace(spikes, cells=cells), group_by="tau")
     with pytest.raises(NothingRecordedError, match="the output has: cells of net without x and y"):
         plots.draw(SimulationOutput(circuit=Circuit((cells,))))
+
+
+def test_a_population_that_the_circuit_lacks_is_told(spikes):
+    circuit = Circuit((CellTable("net", IDS, {"layer": np.zeros(5)}),))
+    output = SimulationOutput(
+        spikes=(replace(spikes, population="v1", cells=None),), circuit=circuit
+    )
+
+    with pytest.raises(NothingRecordedError, match=r"of v1 \(not in the circuit\), cells of net"):
+        plots.draw(output, options=PictureOptions(group_by="layer"))

@@ -153,12 +153,14 @@ def test_values_of_groups_precede_those_of_types(tmp_path: Path, opened: Any) ->
 def test_a_library_gives_codes_their_text(tmp_path: Path, opened: Any) -> None:
     datasets = {
         "node_type_id": [-1, -1, -1],
-        "0/mtype": np.uint8([2, 0, 2]),
+        "node_id": [30, 10, 20],
+        **_index(1, 0, 2),
+        "0/mtype": np.uint8([0, 2, 2]),
         "0/@library/mtype": ["b", "never", "a"],
         "0/@library/unused": ["q"],
         "0/wrong": np.uint32([0, 5, 0]),
         "0/@library/wrong": ["only"],
-        "0/dynamics_params/i_hold": np.float32([0.5, 1, 2]),
+        "0/dynamics_params/i_hold": np.float32([1, 0.5, 2]),
     }
 
     cells = opened(_write(tmp_path, datasets)).circuit["p"]
@@ -169,9 +171,11 @@ def test_a_library_gives_codes_their_text(tmp_path: Path, opened: Any) -> None:
     }
     assert cells.columns["mtype"].names == ("b", "never", "a")
     assert "unused" not in cells.columns
-    assert cells.columns["wrong"][0:1].tolist() == ["only"]
-    with pytest.raises(SourceError, match=rf"0/wrong of .* code 5, .* has 1 entries{_HINT}"):
-        cells.columns["wrong"][:]
+    assert cells.columns["wrong"][1:2].tolist() == ["only"]
+    wrong = r"nodes/p/0/wrong of nodes.h5 has the code 5 for node 30, .* has 1 entries"
+    with pytest.warns(SimulationOutputWarning, match=wrong):
+        assert cells.columns["wrong"][:].tolist() == [None, "only", "only"]
+    assert cells.columns["wrong"][:].tolist() == [None, "only", "only"]  # Told once.
 
 
 def test_rotations_are_properties_as_they_are(tmp_path: Path, opened: Any) -> None:

@@ -128,7 +128,7 @@ def test_a_cell_is_not_turned_by_a_quaternion_that_is_none(
 
     assert np.isnan(place(table)).all()
     assert np.allclose(place(table, 0), [100, 200, 300])
-    assert "unknown, 13 of 1 cell: " in table.notes()[0]
+    assert "13 compartments, of 1 cell, are unknown: " in table.notes()[0]
 
 
 @given(st.lists(st.lists(st.floats(-1, 1), min_size=4, max_size=4), min_size=1, max_size=5))
@@ -172,7 +172,7 @@ def test_a_replaced_axon_has_no_places_and_later_sections_shift(
     assert np.isnan(table.columns["x"][:]).nonzero()[0].tolist() == [13, 14]
     (note,) = table.notes()
     assert note == (
-        "report 'v': x, y and z of compartments are unknown, 2 of 1 cell: they are stubs that "
+        "report 'v': x, y and z of 2 compartments, of 1 cell, are unknown: they are stubs that "
         "replace the axon"
     )
 

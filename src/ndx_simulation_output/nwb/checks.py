@@ -302,9 +302,12 @@ def check_codes_have_texts(table: DynamicTable) -> Iterator[str]:
         if not isinstance(values, Categories):
             continue
         count = len(values.names) + (values.missing >= 0)
-        largest = max((int(block.max()) for block in _blocks_of(values.codes)), default=-1)
-        if largest >= count:
-            yield f"Column '{name}' has code {largest}, but only {count} texts."
+        ends = [
+            int(end) for block in _blocks_of(values.codes) for end in (block.min(), block.max())
+        ]
+        for code in (min(ends, default=0), max(ends, default=0)):
+            if not 0 <= code < max(count, 1):
+                yield f"Column '{name}' has code {code}, but only {count} texts."
 
 
 def check_recorded_cells_exist(circuit: CircuitDescription) -> Iterator[str]:

@@ -312,12 +312,14 @@ def _read_facts(provenance: str | None) -> dict[str, Any]:
 def _read_summary(
     description: CircuitDescription, properties: Mapping[str, Sequence[str]]
 ) -> tuple[PopulationSummary, ...]:
-    if description.population_name is None:
-        return ()
-    names = [_text(name) for name in description.population_name[:]]
-    sizes, kinds = description.population_size, description.population_kind
-    sizes = [0] * len(names) if sizes is None else sizes[:]
-    kinds = [""] * len(names) if kinds is None else [_text(kind) for kind in kinds[:]]
+    names, sizes, kinds = (
+        [] if values is None else list(values[:])
+        for values in (
+            description.population_name,
+            description.population_size,
+            description.population_kind,
+        )
+    )
     if not len(names) == len(sizes) == len(kinds):
         msg = (
             f"general/simulation/circuit has {len(names)} names, {len(sizes)} sizes and "
@@ -325,8 +327,8 @@ def _read_summary(
         )
         raise SourceError(msg)
     return tuple(
-        PopulationSummary(name, int(size), kind, tuple(properties.get(name, ())))
-        for name, size, kind in zip(names, sizes, kinds, strict=True)
+        PopulationSummary(name, int(size), _text(kind), tuple(properties.get(name, ())))
+        for name, size, kind in zip(map(_text, names), sizes, kinds, strict=True)
     )
 
 

@@ -324,8 +324,14 @@ def _nothing_to_draw(
     selection = ", ".join(
         f"{name}={value!r}" for name, value in selected.items() if value is not None
     )
-    recorded = [f"report {report.name} of {report.population}" for report in output.reports]
-    recorded += [f"spikes of {spikes.population}" for spikes in output.spikes]
+    names = None if output.circuit is None else {one.name for one in output.circuit.summary}
+
+    def of(population: str) -> str:
+        is_known = names is None or population in names
+        return f"{population}{'' if is_known else ' (not in the circuit)'}"
+
+    recorded = [f"report {report.name} of {of(report.population)}" for report in output.reports]
+    recorded += [f"spikes of {of(spikes.population)}" for spikes in output.spikes]
     recorded += [f"potential {potential.name}" for potential in output.potentials]
     recorded += [f"state {network.name}" for network in output.networks]
     circuit = () if output.circuit is None else output.circuit.populations

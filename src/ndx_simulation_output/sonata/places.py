@@ -316,13 +316,13 @@ class _Places:
                 add(_TURNS, shape.n_turned)
         most = counts.most_common(_MOST_REASONS)
         notes = [
-            f"report {self.report.name!r}: x, y and z of compartments are unknown, {number} of "
-            f"{cells[reason]} cell{'s' * (cells[reason] > 1)}: {reason}"
+            f"report {self.report.name!r}: x, y and z of {number} compartments, of "
+            f"{cells[reason]} cell{'s' * (cells[reason] > 1)}, are unknown: {reason}"
             for reason, number in most
         ]
         if rest := counts.total() - sum(number for _, number in most):
             notes.append(
-                f"report {self.report.name!r}: x, y and z of compartments are unknown, {rest} for "
+                f"report {self.report.name!r}: x, y and z of {rest} compartments are unknown for "
                 f"other reasons ({len(counts) - len(most)})"
             )
         return tuple(notes)

@@ -5,15 +5,17 @@ an index, and to a type. Its properties are those of the group, then those of th
 """
 
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from ndx_simulation_output.errors import SourceError, source_errors
+from ndx_simulation_output.errors import SimulationOutputWarning, SourceError, source_errors
 from ndx_simulation_output.recording import LazyArray
 from ndx_simulation_output.recording.arrays import LazyArrayBase
 from ndx_simulation_output.recording.cells import Categories
@@ -61,6 +63,36 @@ class _Converted(LazyArrayBase):
     def _read(self, slices: tuple[slice, ...]) -> NDArray[Any]:
         with source_errors(lambda: f"{self.where} cannot be read ({WITHOUT_NODES})"):
             return self.convert(np.asarray(self.array[slices]))
+
+
+@dataclass
+class _Coded(LazyArrayBase):
+    """The codes of a ``@library`` of ``count`` texts; others are missing, -1, and told once."""
+
+    array: LazyArray
+    where: str
+    count: int
+    owner: Callable[[int], str]
+    told: bool = False
+    dtype: np.dtype[Any] = _INT64
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of rows."""
+        return tuple(self.array.shape)
+
+    def _read(self, slices: tuple[slice, ...]) -> NDArray[Any]:
+        with source_errors(lambda: f"{self.where} cannot be read ({WITHOUT_NODES})"):
+            codes = np.asarray(self.array[slices])
+        is_wrong = (codes < 0) | (codes >= self.count)
+        if is_wrong.any() and not self.told:
+            place = int(is_wrong.argmax())
+            owner = self.owner(range(*slices[0].indices(self.shape[0]))[place])
+            found = f"{self.where} has the code {codes[place]} for {owner}"
+            msg = f"{found}, but its @library has {self.count} entries: read as missing"
+            warnings.warn(msg, SimulationOutputWarning, stacklevel=2)
+            self.told = True
+        return np.where(is_wrong, -1, codes.astype(np.int64))
 
 
 @dataclass(frozen=True)
@@ -132,8 +164,10 @@ def read_properties(
     }
     if absent := sorted(set(rows.highest) - set(groups)) if groups else []:
         notes.append(f"{location(group)} has no group {absent[0]}, to which {kind}s belong")
-    used = sorted(set(rows.highest) & set(groups))
-    found = {number: _datasets(groups[number], "", notes) for number in used}
+    found = {
+        number: _datasets(groups[number], "", notes, partial(_owner, group, kind, rows, number))
+        for number in sorted(set(rows.highest) & set(groups))
+    }
     for number, datasets in found.items():
         for dataset in datasets.values():
             dataset.check_length(rows.highest[number] + 1)
@@ -217,12 +251,27 @@ def _rows_of(group: h5py.Group, kind: Kind, size: int) -> _Rows:
     return _Rows(size, known, None if is_row else index, highest or {0: -1})
 
 
+def _owner(group: h5py.Group, kind: Kind, rows: _Rows, number: int, index: int) -> str:
+    """Return the node or edge with an index in a group, as text."""
+    for block in blocks(rows.size):
+        found = np.arange(block.start, block.stop) if rows.index is None else rows.index[block]
+        is_own = found == index
+        if rows.only is None:
+            is_own &= rows.numbers[block] == number
+        if is_own.any():
+            row = block.start + int(is_own.argmax())
+            ids = integers(group, f"{kind}_id", rows.size)
+            return f"{kind} {row if ids is None else ids[row : row + 1][0]}"
+    return f"no {kind}"
+
+
 @dataclass(frozen=True)
 class _Dataset:
-    """A dataset of a group, and the entries of its ``@library``."""
+    """A dataset of a group, the entries of its ``@library``, and the ``owner`` of a value."""
 
     dataset: h5py.Dataset
-    library: tuple[str, ...] | None
+    library: tuple[str, ...] | None = None
+    owner: Callable[[int], str] = "value {}".format
 
     def check_length(self, least: int) -> None:
         if self.dataset.shape[0] < least:
@@ -234,7 +283,7 @@ class _Dataset:
         """Return the values, text as str."""
         values, where = wrap_array(self.dataset), location(self.dataset)
         if self.library is not None:
-            return Categories(_Converted(values, where, self._checked), self.library)
+            return Categories(_Coded(values, where, len(self.library), self.owner), self.library)
         if values.dtype.kind not in "OS":
             return values
         is_padded = values.dtype.kind == "S"
@@ -248,16 +297,10 @@ class _Dataset:
 
         return _Converted(values, where, decoded, np.dtype(object))
 
-    def _checked(self, codes: NDArray[Any]) -> NDArray[np.int64]:
-        names = self.library or ()
-        if len(wrong := codes[(codes < 0) | (codes >= len(names))]):
-            found = f"{location(self.dataset)} has the code {wrong[0]}, but its @library has"
-            msg = f"{found} {len(names)} entries; {WITHOUT_NODES}"
-            raise SourceError(msg)
-        return codes.astype(np.int64)
 
-
-def _datasets(group: h5py.Group, prefix: str, notes: list[str]) -> dict[str, _Dataset]:
+def _datasets(
+    group: h5py.Group, prefix: str, notes: list[str], owner: Callable[[int], str]
+) -> dict[str, _Dataset]:
     """Return the datasets of a group with a value for each row, by the name of the property."""
     libraries = _libraries(group)
     found: dict[str, _Dataset] = {}
@@ -267,7 +310,7 @@ def _datasets(group: h5py.Group, prefix: str, notes: list[str]) -> dict[str, _Da
         if name == LIBRARY:
             continue
         if name == DYNAMICS and is_group and not prefix:
-            found |= _datasets(node, DYNAMICS_PREFIX, notes)
+            found |= _datasets(node, DYNAMICS_PREFIX, notes, owner)
             continue
         shape = getattr(node, "shape", None)
         is_text = not is_group and h5py.check_string_dtype(node.dtype) is not None
@@ -276,7 +319,7 @@ def _datasets(group: h5py.Group, prefix: str, notes: list[str]) -> dict[str, _Da
             notes.append(f"{location(node)} is {what}, not a property, and was left out")
             continue
         is_coded = name in libraries and node.dtype.kind in "iu" and len(shape) == 1
-        found[prefix + name] = _Dataset(node, libraries[name] if is_coded else None)
+        found[prefix + name] = _Dataset(node, libraries[name] if is_coded else None, owner)
     return found
 
 
@@ -294,7 +337,7 @@ def _libraries(group: h5py.Group) -> dict[str, tuple[str, ...]]:
                     f"{location(node)} has {node.shape[0]} entries; expected at most {_MOST_NAMES}"
                 )
                 raise SourceError(msg)
-            texts[name] = tuple(map(str, _Dataset(node, None).array()[:]))
+            texts[name] = tuple(map(str, _Dataset(node).array()[:]))
     return texts
 
 
