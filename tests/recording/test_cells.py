@@ -272,7 +272,11 @@ def test_traces_are_chosen_by_property():
         ("morphology=../a..b", {"morphology": ["../a..b"]}),
         ("depth>=300,depth<5e2", {"depth": {"$gte": 300, "$lt": 500.0}}),
         ("mtype~^L5.*=", {"mtype": {"$regex": "^L5.*="}}),
-        ('pop_name="a, b",c', {"pop_name": ["a, b", "c"]}),
+        ('pop_name="a, b",c,"d=e, f"', {"pop_name": ["a, b", "c", "d=e, f"]}),
+        ('pop_name="",layer="2..3"', {"pop_name": [""], "layer": ["2..3"]}),
+        ('"a = b, c" = 1', {"a = b, c": ["1"]}),
+        ('"5"', "5"),
+        ('"a=b, 3"', "a=b, 3"),
         ("@dynamics:holding_current>0", {"@dynamics:holding_current": {"$gt": 0}}),
     ],
 )
@@ -281,10 +285,17 @@ def test_a_choice_of_cells_is_parsed(text: str, cells: Any):
 
 
 @pytest.mark.parametrize(
-    "text", ["layer=", "layer=2,layer=3", "x>a", "3,layer=2", "x>1,2", "x=1,x>2"]
+    "text",
+    ["layer=", "layer=2,layer=3", "x>a", "3,layer=2", "x>1,2", "x=1,x>2", "x>1,x>2", "m~a,m~b"],
 )
 def test_a_text_that_is_no_choice_is_refused(text: str):
     with pytest.raises(SelectionError, match="is not a condition such as layer=5 or x>=0"):
+        parse_cells(text)
+
+
+@pytest.mark.parametrize("text", ["", " ", ", ,"])
+def test_an_empty_choice_is_refused(text: str):
+    with pytest.raises(SelectionError, match="chooses no cells; expected ids, properties or"):
         parse_cells(text)
 
 

@@ -215,8 +215,8 @@ TARGET_OPTIONS = (
     click.option(
         "--circuit/--no-circuit",
         default=None,
-        help="Store all cells of the circuit, a table a population; by default only of a circuit "
-        "alone.",
+        help="Store all cells of the circuit, a table for each population; by default only of a "
+        "circuit alone.",
     ),
     click.option("--edges/--no-edges", default=None, help="Store the connections of the circuit."),
     click.option("--plan", is_flag=True, help="Print how data would be stored; write nothing."),

@@ -689,7 +689,7 @@ def _as_number(text: str, dtype: np.dtype[Any], where: str) -> Any:
     raise SelectionError(msg)
 
 
-_CONDITION = re.compile(r"\s*([^=<>~]+?)\s*(>=|<=|=|<|>|~)\s*(.*?)\s*", re.DOTALL)
+_CONDITION = re.compile(r'\s*([^=<>~"]+?|"[^"]*")\s*(>=|<=|=|<|>|~)\s*(.*?)\s*', re.DOTALL)
 _OPERATORS = {"~": "$regex", ">": "$gt", ">=": "$gte", "<": "$lt", "<=": "$lte"}
 
 
@@ -697,7 +697,8 @@ def parse_cells(text: str) -> Cells:
     """Return the choice of cells that a text is: ids, properties, or the name of a node set.
 
     Properties are separated by commas, as are several values of a property. ``x=0..100`` and
-    ``x>=0`` are ranges, ``mtype~PC`` is a regular expression. A value with a comma is in quotes.
+    ``x>=0`` are ranges, ``mtype~PC`` is a regular expression. A value with a comma is in quotes, as
+    is a name that looks like something else.
 
     Example
     -------
@@ -705,21 +706,25 @@ def parse_cells(text: str) -> Cells:
     [3, 10, 11, 12]
     >>> parse_cells("layer=2,3,x=0..100,mtype~PC")
     {'layer': ['2', '3'], 'x': (0, 100), 'mtype': {'$regex': 'PC'}}
-    >>> parse_cells("L5")
-    'L5'
+    >>> parse_cells("L5"), parse_cells('"5"')
+    ('L5', '5')
 
     """
+    if not text.strip(" ,"):
+        msg = f"{text!r} chooses no cells; expected ids, properties or the name of a node set"
+        raise SelectionError(msg)
     if re.fullmatch(r"[\d\s,-]+", text):
         ids: list[int] = parse_ids(text).tolist()
         return ids
     parts = re.findall(r'(?:[^,"]|"[^"]*"?)+', text)
     if not any(map(_CONDITION.fullmatch, parts)):
-        return text
+        return text[1:-1] if re.fullmatch(r'"[^"]+"', text) else text
     query: dict[str, Any] = {}
     name = ""
     for part in parts:
         found = _CONDITION.fullmatch(part)
         name, sign, value = found.groups() if found else (name, ",", part.strip())
+        name = name.strip('"')
         try:
             query[name] = _parse_condition(sign, value, query.get(name))
         except ValueError:
@@ -739,8 +744,10 @@ def _parse_condition(sign: str, value: str, known: Any) -> Any:
         return [text]
     if value and sign == "," and isinstance(known, list):
         return [*known, text]
-    if value and sign in _OPERATORS and (known is None or isinstance(known, dict)):
-        return {**(known or {}), _OPERATORS[sign]: text if sign == "~" else _parse_end(value)}
+    if value and sign in _OPERATORS and isinstance(known, dict | None):
+        key, conditions = _OPERATORS[sign], known or {}
+        if key not in conditions:
+            return {**conditions, key: text if sign == "~" else _parse_end(value)}
     raise ValueError
 
 
