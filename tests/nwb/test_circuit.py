@@ -50,6 +50,7 @@ PROPERTIES = {
     "@dynamics:holding_current": np.array([0.1, 0.2, 0.3, 0.4]),
     "mtype_elements": np.arange(4),
     "soma_x": np.arange(4, dtype=np.uint8),
+    **{name: np.arange(4) for name in ("id", "name", "parent", "data", "a\\b", "a_b", "a/b")},
 }
 EXC = CellTable("exc", np.array([30, 10, 20, 7]), PROPERTIES, kind="biophysical")
 INH = CellTable("inh", np.arange(2), {"layer": np.array(["L1", "L2"], object), "n": np.arange(2)})
@@ -226,9 +227,15 @@ def replace_column(group, name, values) -> None:
 
 
 def test_a_circuit_passes_all_checks(write):
-    found = {(one.rule, one.severity) for one in check_file(write(WHOLE, metadata=ARCHIVED))}
+    none = CellTable(
+        "none", np.arange(0), {"x": np.zeros(0), "mtype": Categories(np.arange(0), ("a",))}
+    )
+    circuit = replace(WHOLE.circuit, populations=(EXC, INH, none))
 
-    assert found <= {("check_description", "note")}
+    path = write(replace(WHOLE, circuit=circuit), metadata=ARCHIVED)
+
+    found = {(one.rule, one.severity) for one in check_file(path)}
+    assert found <= {("check_description", "note"), ("check_empty_table", "warning")}
 
 
 def test_a_damaged_circuit_is_found(write):

@@ -122,12 +122,6 @@ def _write(directory: Path, nodes: File, edges: File | None = None, **types: str
     "config", GENUINE, ids=lambda path: "-".join(path.relative_to(DATA / "circuits").parts)
 )
 def test_a_genuine_circuit_is_written_as_it_was(config: Path, tmp_path: Path) -> None:
-    if config.parent.name == "04_library":
-        # A code that its library does not have is refused: the other population is whole.
-        config = shutil.copytree(config.parent, tmp_path / "source") / config.name
-        with h5py.File(config.parent / "nodes.h5", "r+") as file:
-            file["nodes/bad/0/mtype"][1] = 0
-
     # With what was recorded, if that is there too.
     run = config.with_name("simulation_config.json")
 
@@ -197,6 +191,19 @@ def test_ids_and_indices_in_any_order_are_kept(tmp_path: Path) -> None:
     back, _ = _there_and_back(config, tmp_path)
 
     assert _changes(tmp_path / "source", back) == []
+
+
+@pytest.mark.parametrize("names", [["b", "a"], ["b"], np.array([3, 5]), np.float32([0.1, 2])])
+def test_every_kind_of_library_is_kept(names: Any, tmp_path: Path) -> None:
+    codes = {"@library/m": names, "m": np.uint8([1, 0, 1])}
+    nodes = circuits.nodes({"x": np.arange(3)}, dialect="bbp")
+    for folder in ("0", "0/dynamics_params"):
+        nodes.datasets.update({f"nodes/cortex/{folder}/{path}": codes[path] for path in codes})
+    config = _write(tmp_path / "source", nodes)
+
+    back, _ = _there_and_back(config, tmp_path)
+
+    assert not _changes(config.parent, back)
 
 
 def test_every_kind_of_text_is_kept(tmp_path: Path) -> None:

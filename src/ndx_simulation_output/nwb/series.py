@@ -45,7 +45,9 @@ def free_nwb_name(name: str, used: Collection[str]) -> str:
     'a_b_2'
 
     """
-    return free_name(nwb_name(name).replace("\0", "").strip(".") or "unnamed", used)
+    # NWB allows a backslash, but nwbinspector does not.
+    valid = nwb_name(name).replace("\\", "_").replace("\0", "").strip(".")
+    return free_name(valid or "unnamed", used)
 
 
 def time_arguments(times: Times) -> dict[str, Any]:

@@ -106,16 +106,17 @@ def _describe_dataset(path: str, node: h5py.Dataset, members: "_Members") -> dic
         if path in _ENDS[members.kind]:
             return entry | {"column": path} | _tail(node, members.rows)
         return entry | _compact(node, path)
-    if name.startswith(f"{LIBRARY}/"):
+    if name.rpartition("/")[0] in {LIBRARY, f"{DYNAMICS}/{LIBRARY}"}:
         return entry | {"values": _values_of(node[...])}
     is_column = name.count("/") == (1 if name.startswith(f"{DYNAMICS}/") else 0)
     if not (group_name.isdigit() and is_column and node.ndim):
         return entry | _small(node, path)
     entry["column"] = column_name(name)
-    library = node.parent.get(f"{LIBRARY}/{name}")
+    folder, _, leaf = path.rpartition("/")
+    library = node.parent.get(f"{LIBRARY}/{leaf}")
     library = library if getattr(library, "ndim", 0) == 1 else None
     if isinstance(library, h5py.Dataset) and node.dtype.kind in "iu":
-        entry["library"] = f"{group_name}/{LIBRARY}/{name}"
+        entry["library"] = f"{folder}/{LIBRARY}/{leaf}"
     return entry | _kept(node, members.rows_in_use(int(group_name), node.shape[0]), library)
 
 
@@ -325,7 +326,10 @@ class PopulationWriter:
         array = self.arrays.get(entry.get("column", path))
         if array is None or "library" not in entry:
             return array
-        names = self.layout["datasets"][entry["library"]]["values"]
+        library = self.layout["datasets"][entry["library"]]
+        names, dtype = library["values"], _dtype_of(library)
+        if dtype.kind in "biuf":
+            names = list(map(str, stored_values(names, dtype)))
         return codes_of(array, names, missing=names.index("") if "" in names else -1)
 
     def _write_members(self, dataset: h5py.Dataset, number: int, array: LazyArray) -> None:
