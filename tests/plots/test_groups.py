@@ -270,6 +270,19 @@ def test_unknown_properties_are_one_line_with_those_that_exist(output, options, 
     assert "\n" not in str(raised.value)
 
 
+def test_long_names_that_begin_or_end_alike_can_be_told_apart():
+    texts = [f"hoc:templates/of a long name, L{layer}_PC" + "y" * 50 for layer in (5, 2)]
+    cells = CellTable("net", np.arange(4), {"type": np.array([*texts, "short", "x" * 40], object)})
+
+    found = group_cells(cells, "type").names
+    assert len({*found}) == 4
+    assert max(map(len, found)) <= 31
+    assert group_cells(cells, "type", np.arange(2)).names == (
+        "…name, L2_PCyyy…yyyyyyyyyyyyyyy",
+        "…name, L5_PCyyy…yyyyyyyyyyyyyyy",
+    )
+
+
 def test_names_are_neither_math_nor_left_out(spikes, report, space):
     from matplotlib.figure import Figure
 

@@ -182,6 +182,9 @@ def test_cells_are_chosen(cells: Any, expected: list[int]):
         ({"layer": {"$foo": 1}}, r"by '\$foo'; expected one of: \$regex, \$gt, \$gte, \$lt, \$lte"),
         ({"layer": {"$gt": "4"}}, r"\$gt for property 'layer' .* is '4'; expected a number"),
         ({"layer": (1, 2, 3)}, r"is not a range \(lowest, highest\); write a list"),
+        ({"$and": 5}, r"\$and is 5; expected a list of queries"),
+        ({"$or": ["L5"]}, r"\$or is \['L5'\]; expected a list of queries"),
+        ({"$node_set": ["L5"]}, r"population 'exc' has no node set \['L5'\]; there are: L5, deep"),
         ({"layer": [[1]]}, r"is to be \[1\]; expected text, a number or None"),
     ],
 )

@@ -1,7 +1,7 @@
 """Groups of cells with the same value of a property, and how they are drawn."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -128,7 +128,8 @@ def group_cells(
     colored = order if len(order) <= len(GROUP_COLORS) else [one for one in used if one in largest]
     color_of = dict(zip(colored, GROUP_COLORS, strict=False))
     named = [index for index in used if index in largest]
-    groups = [(_text(distinct[index]), color_of[index]) for index in named]
+    labels = _labels([distinct[index] for index in named])
+    groups = [(label, color_of[index]) for label, index in zip(labels, named, strict=True)]
     new = np.full(len(distinct) + 1, len(groups))
     new[named] = np.arange(len(groups))
     groups += [_OTHER] if len(named) < len(used) else []
@@ -146,12 +147,30 @@ def _rank(value: Any) -> tuple[Any, ...]:
     return tuple((len(part), part) if part.isdigit() else (0, part) for part in parts)
 
 
+def _labels(values: Sequence[Any]) -> list[str]:
+    """Return different values as short labels; what equal labels begin with is left out."""
+    texts = [_text(value) for value in values]
+    labels = [_short(text) for text in texts]
+    for label in {label for label in labels if labels.count(label) > 1}:
+        alike = [text for text, short in zip(texts, labels, strict=True) if short == label]
+        pairs = enumerate(zip(min(alike), max(alike), strict=False))
+        differ = next((index for index, pair in pairs if len({*pair}) > 1), 0)
+        begin = max(0, differ - _MOST_LETTERS // 4)
+        for text in alike:
+            labels[texts.index(text)] = _short(f"…{text[begin:]}")
+    return labels
+
+
+def _short(text: str) -> str:
+    """Return a text without its middle if it is long."""
+    half = _MOST_LETTERS // 2
+    return text if len(text) <= _MOST_LETTERS else f"{text[:half]}…{text[-half:]}"
+
+
 def _text(value: Any) -> str:
-    """Return a value as a short label."""
+    """Return a value as a text of one line."""
     if isinstance(value, str):
-        half = _MOST_LETTERS // 2
-        short = value if len(value) <= _MOST_LETTERS else f"{value[:half]}…{value[-half:]}"
-        return " ".join(short.split()) or "(empty)"
+        return " ".join(value.split()) or "(empty)"
     text = f"{value:g}" if isinstance(value, float | np.floating) else str(value)
     return text if not isinstance(value, float) or float(text) == value else str(value)
 

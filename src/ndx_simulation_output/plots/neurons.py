@@ -591,7 +591,8 @@ def _coordinates_to_draw(
     if len(columns) < total:
         notes.append(f"{len(columns):,} of {total:,} compartments")
     if coordinates.left_out:
-        notes.append(f"{coordinates.left_out:,} without coordinates not shown")
+        some = "compartment" if coordinates.left_out == 1 else "compartments"
+        notes.append(f"{coordinates.left_out:,} {some} without coordinates not shown")
     return coordinates, ", ".join(notes)
 
 

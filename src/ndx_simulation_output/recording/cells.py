@@ -321,7 +321,7 @@ class CellTable:
 
         A property that the population lacks matches no cell here: node sets are of a circuit.
         """
-        if name not in self.node_sets and name == self.population:
+        if name == self.population and name not in self.node_sets:
             return np.ones(len(self), bool)
         chosen = np.zeros(len(self), bool)
         errors = []
@@ -342,10 +342,13 @@ class CellTable:
         for key in _OF_QUERIES & set(query):
             if key == "$node_set":
                 chosen &= self._in_node_set(query[key])
-            else:
-                together = np.logical_and if key == "$and" else np.logical_or
-                masks = [self._meeting_query(one) for one in query[key]]
-                chosen &= together.reduce(masks, initial=key == "$and")
+                continue
+            if not _is_list_of(query[key], Mapping):
+                msg = f"{key} is {query[key]!r:.60}; expected a list of queries"
+                raise SelectionError(msg)
+            together = np.logical_and if key == "$and" else np.logical_or
+            masks = [self._meeting_query(one) for one in query[key]]
+            chosen &= together.reduce(masks, initial=key == "$and")
         return chosen
 
     def _meeting(self, query: Mapping[str, Any]) -> NDArray[np.bool_]:
@@ -433,7 +436,7 @@ class Choice:
     def __str__(self) -> str:
         """Return a short description."""
         ids = self._cells
-        text = some_of(ids) if isinstance(ids, np.ndarray) else str(ids)
+        text = some_of(ids) or "no ids" if isinstance(ids, np.ndarray) else repr(ids)
         return text if len(text) <= _MOST_LETTERS else f"{text[:_MOST_LETTERS]}…"
 
     def rows_of(self, table: CellTable) -> NDArray[np.intp]:
@@ -486,13 +489,13 @@ def _queries_of(
             what = "contains itself" if name in path else f"is nested {len(path)} times"
             msg = f"node set {path[0]!r} {what}: {' > '.join([*path[-4:], name])}"
             raise SelectionError(msg)
-        if name in seen:
-            return
         if not isinstance(name, str) or name not in node_sets:
             inside = f"node set {path[-1]!r} contains {name!r}, but " if path else ""
             known = ", ".join(node_sets) or "none"
             msg = f"{inside}population {population!r} has no node set {name!r}; there are: {known}"
             raise SelectionError(msg)
+        if name in seen:
+            return
         seen.add(name)
         found = node_sets[name]
         if isinstance(found, Mapping):
@@ -534,7 +537,7 @@ def _conditions(wanted: Any, where: str) -> _Conditions:
         return _Conditions(bounds=tuple((key, end) for key, end in ends if end is not None))
     if isinstance(wanted, str | bytes) or not isinstance(wanted, Iterable):
         wanted = [wanted]
-    wanted = list(wanted)
+    wanted = np.atleast_1d(wanted) if isinstance(wanted, np.ndarray) else list(wanted)
     with suppress(ValueError):
         # Many ids are compared as an array.
         array = np.asarray(wanted)
