@@ -30,6 +30,7 @@ from ndx_simulation_output.errors import ExportError, TargetExistsError
 from ndx_simulation_output.recording import SimulationOutput
 from ndx_simulation_output.recording.cells import Categories, CellTable
 from ndx_simulation_output.recording.circuit import Circuit, ConnectionTable
+from ndx_simulation_output.sonata.places import ANGLES, QUATERNION, rotations
 from tests.conftest import DATA
 from tests.sonata import circuits
 from tests.sonata.making import SESSION, File, differences
@@ -442,6 +443,95 @@ def test_a_circuit_in_memory_is_written_for_libsonata(tmp_path: Path) -> None:
     assert "syn_weight is conductance in this dialect: values are multiplied by 1000" in told
     assert "mtype: 1 missing values are empty text" in told
     assert "rows are in the order of ids" in told
+
+
+@pytest.mark.parametrize("damage", ["float", "one dimension", "text", "no index"])
+def test_an_index_of_another_kind_is_computed_again(tmp_path: Path, damage: str) -> None:
+    path = "edges/a_to_a/indices/target_to_source/node_id_to_range"
+    found = circuits.edges([1, 0], [0, 1], {"w": [1.0, 2.0]}, source="a", target="a")
+    right = found.datasets[path]
+    wrong = {
+        "float": right.astype(float),
+        "one dimension": right[:, 0],
+        "text": right.astype("S1"),
+        "no index": right[:0, :0],
+    }
+    found.datasets[path] = wrong[damage]
+    nodes = circuits.nodes({"x": [0.0, 1.0]}, population="a")
+
+    back, written = _there_and_back(_write(tmp_path, nodes, found), tmp_path / "out")
+
+    is_told = any("computed again" in text for text in written.left_out)
+    assert is_told == (damage != "float")  # Its values were right.
+    with h5py.File(back / "edges.h5") as file:
+        assert file[path][:].tolist() == right.tolist()
+
+
+def test_ranges_that_begin_with_the_largest_number_are_kept(tmp_path: Path) -> None:
+    path = "edges/a_to_a/indices/target_to_source/node_id_to_range"
+    edges = circuits.edges([1, 0], [0, 0], {"w": [1.0, 2.0]}, source="a", target="a")
+    edges.datasets[path] = np.array([[0, 1], [2**64 - 1, 0]], np.uint64)
+    edges.datasets["edges/a_to_a/0/source_node_id"] = np.array([7, 8])
+    nodes = circuits.nodes({"x": [0.0, 1.0]}, population="a")
+
+    back, _ = _there_and_back(_write(tmp_path, nodes, edges), tmp_path / "out")
+
+    assert _changes(tmp_path, back) == []
+
+
+@pytest.mark.parametrize("dialect", ["allen", "bbp"])
+def test_edges_of_large_ids_have_no_index(tmp_path: Path, dialect: Any) -> None:
+    ids = np.array([1, 2**40], np.uint64)
+    nodes = circuits.nodes({"x": [0.0, 1.0]}, population="a", node_id=ids)
+    numbers = np.array([50, 40])
+    edges = circuits.edges(
+        ids, ids, {"w": [1.0, 2.0]}, source="a", target="a", index=False, edge_id=numbers
+    )
+
+    back, written = _there_and_back(
+        _write(tmp_path, nodes, edges), tmp_path / "out", dialect=dialect
+    )
+
+    assert sum("ids are too large" in text for text in written.left_out) == 2
+    with h5py.File(back / "network" / "a_to_a_edges.h5") as file:
+        group = file["edges/a_to_a"]
+        assert group["target_node_id"][:].tolist() == ids.tolist()
+        assert group["edge_id"][:].tolist() == numbers.tolist()
+
+
+def test_quaternions_are_angles_for_bmtk(tmp_path: Path) -> None:
+    parts = np.random.default_rng(1).normal(size=(4, 9)).astype(np.float32)
+    parts[:, :3] = [[1, 1, 0], [0, 0, 0], [1, -1, 0], [0, 0, 0]]  # The last is no rotation.
+    columns = dict(zip(QUATERNION, parts, strict=True))
+    cells = CellTable("a", np.arange(9), columns)
+
+    written = sonata.write(SimulationOutput(circuit=Circuit((cells,))), tmp_path, dialect="allen")
+
+    assert [text for text in written.left_out if "rotation_angle_xaxis" in text]
+    with h5py.File(tmp_path / "network" / "a_nodes.h5") as file:
+        angles = {name: file[f"nodes/a/0/{name}"][:] for name in ANGLES}
+    known = np.arange(9) != 2
+    found, expected = rotations(angles, 9)[known], rotations(columns, 9)[known]
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+    assert all(np.isnan(values[2]) for values in angles.values())
+
+
+def test_populations_that_the_configuration_does_not_name_are_told(tmp_path: Path) -> None:
+    nodes = [circuits.nodes({"x": [0.0]}, population=name) for name in "abc"]
+    edges = [circuits.edges([0], [0], {}, source=name, target="a") for name in "ab"]
+    config = _write(tmp_path, _together(nodes), _together(edges))
+    named = json.loads(config.read_text())
+    named["networks"]["nodes"][0]["populations"] = {"a": {}}
+    named["networks"]["nodes"].append({"nodes_file": "nodes.h5", "populations": {"b": {}}})
+    named["networks"]["edges"][0]["populations"] = {"a_to_a": {}}
+    config.write_text(json.dumps(named))
+
+    with open_output(config) as output:
+        told = [text for text in output.notes if "names other populations" in text]
+        assert [text.partition(":")[0] for text in told] == [
+            "c in nodes of nodes.h5",
+            "b_to_a in edges of edges.h5",
+        ]
 
 
 def test_the_circuit_of_chosen_cells_is_whole(tmp_path: Path) -> None:

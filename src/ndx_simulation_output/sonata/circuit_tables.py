@@ -22,6 +22,7 @@ from ndx_simulation_output.sonata.layouts import (
     codes_of,
     dataset_name,
 )
+from ndx_simulation_output.sonata.places import ANGLES, QUATERNION, angles_of, rotations
 
 Dialect = Literal["allen", "bbp"]
 
@@ -140,6 +141,10 @@ class LayoutBuilder:
     def build(self) -> tuple[dict[str, Any], str | None]:
         """Return the layout, and the table of types of the Allen dialect."""
         columns = self._properties()
+        if self.dialect == "allen" and set(QUATERNION) & set(columns):
+            angles = {name: _Angle(columns, axis) for axis, name in enumerate(ANGLES)}
+            columns = {**columns, **angles}
+            self._tell(f"{', '.join(ANGLES)}: computed from orientation_w to _z, for bmtk")
         self.table.columns = columns
         if isinstance(self.table.of, ConnectionTable):
             self._convert_weights(self.table.of, columns)
@@ -229,6 +234,9 @@ class LayoutBuilder:
         spelling = "node_id_to_range" if self.dialect == "allen" else "node_id_to_ranges"
         sizes = {one.name: one.size for one in self.circuit.summary}
         ends = {"source_node_id": edges.source, "target_node_id": edges.target}
+        if "edge_id" in edges.columns:
+            self.table.ends["edge_id"] = edges.columns["edge_id"]
+            self._add_sequence("edge_id", np.uint64, column="edge_id")
         for name, population in ends.items():
             self._add_sequence(name, np.uint64, column=name)
             if population is None:
@@ -392,6 +400,30 @@ class _Scaled(LazyArrayBase):
     def _read(self, slices: tuple[slice, ...]) -> NDArray[Any]:
         values = np.asarray(self.values[slices], np.float64)
         return values * self.factor if self.factor > 1 else values / round(1 / self.factor)
+
+
+@dataclass(frozen=True)
+class _Angle(LazyArrayBase):
+    """The angles about an axis of the rotations of cells that have the properties ``columns``."""
+
+    columns: Mapping[str, LazyArray]
+    axis: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of rows."""
+        return tuple(next(iter(self.columns.values())).shape[:1])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of angles."""
+        return np.dtype(np.float64)
+
+    def _read(self, slices: tuple[slice, ...]) -> NDArray[Any]:
+        names = set(self.columns) & {*QUATERNION, *ANGLES}
+        found = {name: np.asarray(self.columns[name][slices[0]]) for name in names}
+        turned = rotations(found, len(range(*slices[0].indices(*self.shape))))
+        return np.asarray(angles_of(turned)[self.axis])
 
 
 def _is_text(values: LazyArray) -> bool:

@@ -79,7 +79,7 @@ class PlannedCircuit:
             size_in_bytes(array)
             for file in self.files.values()
             for _, _, writer in file.populations
-            for array in writer.arrays.values()
+            for array in (*writer.arrays.values(), *writer.ends.values())
         )
 
 
@@ -257,8 +257,9 @@ class _CircuitPlanner:
             attributes = ALLEN_ATTRIBUTES if self.dialect == "allen" else {}
         elif self.conform and self.dialect == "allen":
             attributes = {**ALLEN_ATTRIBUTES, **attributes}
-        arrays = {**table.columns, **table.ends}
-        writer = PopulationWriter(table.layout, arrays, table.rows, table.name, self.left_out)
+        writer = PopulationWriter(
+            table.layout, table.columns, table.ends, table.rows, table.name, self.left_out
+        )
         file = self.planned.files.setdefault(table.file, PlannedFile(attributes))
         file.populations.append((table.root, table.name, writer))
         if table.types_file is not None and table.types is not None:
@@ -403,7 +404,8 @@ class _CircuitPlanner:
         own = {dialect_of(table.provenance) for table in self.tables if table.provenance}
         if own - {self.dialect}:
             self.left_out.append(
-                "simulation_config.json: inputs and reports are in the words of the source"
+                f"simulation_config.json: inputs, reports and conditions are those of the source, "
+                f"not translated to {self.dialect}: programs of this dialect may refuse it"
             )
         if changed != config:
             keys = [key for key in changed if changed[key] != config.get(key)]

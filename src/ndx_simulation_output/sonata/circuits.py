@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -57,6 +58,7 @@ class CircuitReader:
     known: dict[tuple[Path, ...], tuple[Circuit, CircuitConfig, tuple[str, ...]]] = field(
         default_factory=dict
     )
+    _others: dict[tuple[Path, str], set[str]] = field(default_factory=dict)
 
     def read(
         self, network: NamedFile, node_sets: NamedFile | None, *, of_run: bool
@@ -128,6 +130,7 @@ class CircuitReader:
         for missing in config.missing_types:
             warnings.warn(missing, SimulationOutputWarning, stacklevel=2)
         notes += [*config.missing, *config.missing_types, *config.notes]
+        self._others = {}
         texts: dict[str, TypeTable] = {}
         by_name: dict[str, CellTable] = {}
         for entry in config.nodes:
@@ -142,6 +145,12 @@ class CircuitReader:
             table
             for entry in config.edges
             for table in self._connections(entry, _types_of(entry, texts), names, notes)
+        ]
+        notes += [
+            f"{', '.join(sorted(others))} in {root} of {file.name}: left out, as the configuration "
+            "names other populations"
+            for (file, root), others in self._others.items()
+            if others
         ]
         files: dict[str, str] = {}
         node_sets: dict[str, Any] = {}
@@ -170,8 +179,7 @@ class CircuitReader:
         self, entry: NetworkFile, types: TypeTable | None, notes: list[str]
     ) -> list[CellTable]:
         with file_errors(entry.path):
-            file = self.files.enter_context(open_source(entry.path, trust=self.options.trust))
-            return read_nodes(file, entry, types, notes)
+            return read_nodes(self._open(entry, "nodes"), entry, types, notes)
 
     def _connections(
         self,
@@ -181,8 +189,17 @@ class CircuitReader:
         notes: list[str],
     ) -> list[ConnectionTable]:
         with file_errors(entry.path):
-            file = self.files.enter_context(open_source(entry.path, trust=self.options.trust))
+            file = self._open(entry, "edges")
             return read_edges(file, entry, types, populations, notes)
+
+    def _open(self, entry: NetworkFile, root: str) -> h5py.File:
+        """Open a file, and note which populations no entry names."""
+        file = self.files.enter_context(open_source(entry.path, trust=self.options.trust))
+        group = file.get(root)
+        names = set(group) if isinstance(group, h5py.Group) else set()
+        others = self._others.setdefault((entry.path, root), names)
+        others -= names if entry.populations is None else set(entry.populations)
+        return file
 
 
 @contextmanager

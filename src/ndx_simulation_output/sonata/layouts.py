@@ -43,6 +43,8 @@ _WINDOW = 2**20
 _MOST_RUNS = 1000
 _MOST_VALUES = 10_000
 _MOST_NODES = 2**28
+_FEW_NODES = 2**20
+_NO_RANGES = {"dtype": "<u8", "shape": [0, 2]}
 
 
 def column_name(name: str) -> str:
@@ -247,10 +249,14 @@ def _crc(values: LazyArray) -> int:
 
 @dataclass
 class PopulationWriter:
-    """Writes a population from the ``arrays`` of its table by name, in bounded memory."""
+    """Writes a population from the ``arrays`` of its table by name, in bounded memory.
+
+    ``ends`` are the ids, by the name of their dataset.
+    """
 
     layout: Mapping[str, Any]
     arrays: Mapping[str, LazyArray]
+    ends: Mapping[str, LazyArray]
     rows: int
     where: str
     left_out: list[str]
@@ -323,7 +329,8 @@ class PopulationWriter:
             return _Runs(entry["runs"])
         if "values" in entry and "rows" not in entry:
             return None
-        array = self.arrays.get(entry.get("column", path))
+        known = self.arrays if "/" in path else {**self.arrays, **self.ends}
+        array = known.get(entry.get("column", path))
         if array is None or "library" not in entry:
             return array
         library = self.layout["datasets"][entry["library"]]
@@ -375,41 +382,67 @@ class PopulationWriter:
             if "values" in entry:
                 group.create_dataset(path, data=entry["values"], dtype=_dtype_of(entry))
             return
-        if name not in RANGES:
-            return  # Written with its ranges.
-        edges_entry = self.layout["index"].get(edges_path, {"dtype": "<u8"})
-        dtype, edges_dtype = _dtype_of(entry), _dtype_of(edges_entry)
-        kept, kept_edges = entry.get("values"), edges_entry.get("values")
-        if kept is not None and kept_edges is not None and _is_index(kept, kept_edges, ids):
-            group.create_dataset(path, data=np.reshape(kept, (-1, 2)), dtype=dtype)
-            if edges_path not in group:
-                data = np.reshape(kept_edges, (-1, 2))
-                group.create_dataset(edges_path, data=data, dtype=edges_dtype)
-            return
+        if name in RANGES:  # Edges are written with their ranges.
+            parts = {path: entry, edges_path: self.layout["index"].get(edges_path, _NO_RANGES)}
+            if not all(map(_is_ranges, parts.values())):
+                rows = entry["shape"][:1] or [0]
+                self._compute_index(group, parts, [{**_NO_RANGES, "shape": [*rows, 2]}, _NO_RANGES])
+            elif not _write_kept(group, parts, ids):
+                self._compute_index(group, parts, list(parts.values()))
+
+    def _compute_index(
+        self, group: h5py.Group, parts: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Write the index of edges as in ``entries``; tell if it is not that of the source."""
+        path, edges_path = parts
+        entry, edges_entry = entries
+        ids = group[DIRECTIONS[path.split("/")[-2]]]
         if entry["shape"][0] > _MOST_NODES:
             msg = f"{path} has {entry['shape'][0]} nodes; expected at most {_MOST_NODES}"
             raise ValueError(msg)
         counts = _count_runs(ids, int(entry["shape"][0]))
+        if counts is None:
+            self.left_out.append(
+                f"{path} of {self.where}: an index has a row for each id, and ids are too large"
+            )
+            return
         ends = np.cumsum(counts)
         to_ranges = np.column_stack([ends - counts, ends])
         is_idle = counts == 0
         if len(entry.get("idle", ())) == is_idle.sum() and is_idle.any():
             to_ranges = to_ranges.astype(np.uint64)
             to_ranges[is_idle] = np.asarray(entry["idle"], np.uint64)
-        group.create_dataset(path, data=to_ranges.astype(dtype))
+        group.create_dataset(path, data=to_ranges.astype(_dtype_of(entry)))
         if edges_path not in group:
             size = (int(counts.sum()), 2)
-            _write_ranges(group.create_dataset(edges_path, size, edges_dtype), counts, ids)
-        expected = {path: entry, edges_path: edges_entry}
-        if any(_differs(group[one], found) for one, found in expected.items()):
+            dataset = group.create_dataset(edges_path, size, _dtype_of(edges_entry))
+            _write_ranges(dataset, counts, ids)
+        if any(_differs(group[one], found) for one, found in parts.items()):
             self.left_out.append(
                 f"{path} of {self.where}: computed again, as the index of the source was wrong or "
                 "had other ranges"
             )
 
 
+def _write_kept(group: h5py.Group, parts: Mapping[str, Any], ids: LazyArray) -> bool:
+    """Write an index whose ranges are kept, if it is that of the edges; else return False."""
+    kept, kept_edges = (entry.get("values") for entry in parts.values())
+    if kept is None or kept_edges is None or not _is_index(kept, kept_edges, ids):
+        return False
+    for path, entry in parts.items():
+        if path not in group:
+            data = np.asarray(entry["values"], _dtype_of(entry)).reshape(-1, 2)
+            group.create_dataset(path, data=data)
+    return True
+
+
 def _dtype_of(entry: Mapping[str, Any]) -> np.dtype[Any]:
     return dtype_from_json(entry["dtype"])
+
+
+def _is_ranges(entry: Mapping[str, Any]) -> bool:
+    """Return True if an entry is that of a dataset of ranges."""
+    return _dtype_of(entry).kind in "iu" and len(entry["shape"]) == 2 and entry["shape"][1] == 2
 
 
 def _differs(dataset: h5py.Dataset, entry: Mapping[str, Any]) -> bool:
@@ -494,10 +527,16 @@ def _write_ranges(dataset: h5py.Dataset, counts: NDArray[np.int64], ids: LazyArr
         first = last
 
 
-def _count_runs(ids: LazyArray, rows: int) -> NDArray[np.int64]:
-    """Return the number of runs of edges of each of at least ``rows`` nodes."""
+def _count_runs(ids: LazyArray, rows: int) -> NDArray[np.int64] | None:
+    """Return the number of runs of edges of each of at least ``rows`` nodes.
+
+    It is None if ids are so large that an index would be much larger than the ids.
+    """
+    most = max(rows, 16 * ids.shape[0], _FEW_NODES)
     counts = np.zeros(rows, np.int64)
     for nodes, _, _ in _runs_of(ids):
+        if nodes.max(initial=0) >= most:
+            return None
         found = np.bincount(nodes, minlength=len(counts))
         found[: len(counts)] += counts
         counts = found

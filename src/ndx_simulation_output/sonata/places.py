@@ -40,8 +40,8 @@ _PROPERTIES = {
     *(*_AXES, "positions", "morphology", "model_type", "model_template", "model_processing"),
     *("dynamics_params", "recenter"),
 }
-_ANGLES = tuple(f"rotation_angle_{axis}axis" for axis in _AXES)
-_QUATERNION = tuple(f"orientation_{part}" for part in "wxyz")
+ANGLES = tuple(f"rotation_angle_{axis}axis" for axis in _AXES)
+QUATERNION = tuple(f"orientation_{part}" for part in "wxyz")
 _SEGMENT = 20.0  # µm: the default of bmtk, and what neurodamus uses
 _MOST_REASONS = 5
 _CLOSE = 1e-3  # µm
@@ -98,14 +98,33 @@ def rotations(columns: Mapping[str, Any], count: int) -> NDArray[np.float64]:
     [[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
 
     """
-    angles = [_numbers(columns, name, count) for name in _ANGLES]
+    angles = [_numbers(columns, name, count) for name in ANGLES]
     about_x, about_y, about_z = (_about(axis, values) for axis, values in enumerate(angles))
     found = about_x @ about_y @ about_z
-    if set(_QUATERNION) & set(columns):
-        parts = np.stack([_numbers(columns, name, count) for name in _QUATERNION])
+    if set(QUATERNION) & set(columns):
+        parts = np.stack([_numbers(columns, name, count) for name in QUATERNION])
         is_missing = np.isnan(parts).all(axis=0) & ~np.isnan(np.stack(angles)).all(axis=0)
         found = np.where(np.reshape(is_missing, (-1, 1, 1)), found, _of_quaternions(parts))
     return found
+
+
+def angles_of(turned: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the angles about x, y and z of rotations; shape (3, cell).
+
+    Example
+    -------
+    >>> angles_of(rotations({"rotation_angle_yaxis": np.array([np.pi / 2])}, 1)).round(2).tolist()
+    [[0.0], [1.57], [0.0]]
+
+    """
+    across = np.hypot(turned[:, 0, 0], turned[:, 0, 1])
+    about_x = np.arctan2(-turned[:, 1, 2], turned[:, 2, 2])
+    about_z = np.arctan2(-turned[:, 0, 1], turned[:, 0, 0])
+    is_upright = across < 1e-9  # Then x and z are one axis.
+    about_x = np.where(is_upright, np.arctan2(turned[:, 2, 1], turned[:, 1, 1]), about_x)
+    return np.array(
+        [about_x, np.arctan2(turned[:, 0, 2], across), np.where(is_upright, 0, about_z)]
+    )
 
 
 def _numbers(columns: Mapping[str, Any], name: str, count: int) -> NDArray[np.float64]:
@@ -147,11 +166,11 @@ def _turned_alike(columns: Mapping[str, Any], turned: NDArray[np.float64]) -> ND
 
     neurodamus turns about x first, about z last, and uses z only where there is y.
     """
-    if set(_QUATERNION) & set(columns):
+    if set(QUATERNION) & set(columns):
         return np.ones(len(turned), bool)
     found = np.broadcast_to(np.eye(3), turned.shape)
-    for axis, name in enumerate(_ANGLES):
-        if axis < 2 or _ANGLES[1] in columns:
+    for axis, name in enumerate(ANGLES):
+        if axis < 2 or ANGLES[1] in columns:
             found = _about(axis, _numbers(columns, name, len(turned))) @ found
     return np.asarray(np.isclose(found, turned, atol=1e-6).all(axis=(1, 2)))
 
@@ -358,7 +377,7 @@ class _Places:
     @cached_property
     def _placed(self) -> _Placed:
         table, ids = self.table, np.asarray(self.table.cell_ids[:])
-        known = {*_PROPERTIES, *_ANGLES, *_QUATERNION}
+        known = {*_PROPERTIES, *ANGLES, *QUATERNION}
         wanted = {name: some for name, some in self.cells.columns.items() if name in known}
         columns = replace(self.cells, columns=wanted).select(ids).columns
         turned = rotations(columns, len(ids))
