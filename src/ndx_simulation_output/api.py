@@ -200,7 +200,7 @@ def _as_list(path: SourcePaths) -> list[str | Path]:
 
 
 def _refuse_options(path: str | Path, options: Mapping[str, Any]) -> None:
-    if names := " and ".join(name for name, value in options.items() if value):
+    if names := " and ".join(k for k, v in options.items() if v is not None and v != {}):
         file = name_of(path)
         msg = f"{names} cannot be set for {file}: an NWB file states its units, times and cells"
         raise SourceError(msg)

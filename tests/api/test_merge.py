@@ -232,6 +232,8 @@ def test_what_an_nwb_file_says_itself_cannot_be_given(ranks, tmp_path):
         SourceError, match=r"cannot be set for .*run\.0\.nwb: an NWB file states its units"
     ):
         convert(ranks, tmp_path / "run.nwb", unit={"v": "mV"})
+    with pytest.raises(SourceError, match=r"^nodes and properties cannot be set for"):
+        convert(ranks, tmp_path / "run.nwb", nodes=False, properties=[])
 
 
 def test_a_file_cannot_be_written_over_itself(ranks):

@@ -290,7 +290,11 @@ def test_files_elsewhere_are_written_into_the_directory(tmp_path: Path) -> None:
     moved = text.replace("$BASE_DIR/network", "$BASE_DIR/../network")
     (tmp_path / "source" / "circuit_config.json").write_text(moved)
 
-    back, _ = _there_and_back(config, tmp_path)
+    back, written_files = _there_and_back(config, tmp_path)
+
+    told = "circuit_config.json: names files of this directory instead of those of the source"
+    assert told in written_files.left_out
+    back = back.rename(tmp_path / "source" / "back")  # Where names of the source are of nothing.
     assert (back / "network" / "cortex_nodes.h5").is_file()
     written = json.loads((back / "circuit_config.json").read_text())
     assert written["components"] == json.loads(text)["components"]

@@ -424,6 +424,9 @@ def test_a_circuit_that_is_not_there_is_told_of(tmp_path: Path, opened: Any) -> 
 
     assert output.circuit is None
     assert any("elsewhere.json, named by the configuration, does not" in n for n in output.notes)
+    convert(output, tmp_path / "run.nwb", metadata=SESSION)
+    with h5py.File(tmp_path / "run.nwb") as file:
+        assert "the circuit elsewhere.json, named by" in file["general/notes"].asstr()[()]
     with pytest.raises(SourceError, match=r"elsewhere\.json.* does not exist"):
         open_output(run, nodes=True)
     with pytest.raises(SourceError, match=r"no configuration names a circuit.*\(--nodes\)"):
@@ -482,8 +485,9 @@ def test_properties_are_chosen(tmp_path: Path, opened: Any) -> None:
     assert [*output.reports[0].compartments.cell_columns] == ["layer", "node_type_id"]
     assert [*output.spikes[0].cells.columns] == ["layer", "node_type_id"]
     assert "mtype" in output.circuit["cortex"].columns
+    assert [*opened(config, properties="x").reports[0].compartments.cell_columns] == ["x"]
     with pytest.raises(SelectionError, match="no property 'layers'; there are: ei, layer, mod"):
-        open_output(config, properties=["layers"])
+        open_output(config, properties="layers")
     with pytest.raises(SourceError, match=r"there is no circuit .* \(--properties\)"):
         open_output(config, properties=["layer"], nodes=False)
 

@@ -155,7 +155,10 @@ def add_notes(nwbfile: NWBFile, notes: Sequence[str]) -> None:
 
 
 def _without_directories(note: str) -> str:
-    """Return a note with the paths of existing directories removed from its file names."""
+    """Return a note with the paths of existing directories removed from its file names.
+
+    A file that may be in several directories is then named once.
+    """
     # A directory may have spaces in its name: the longest one that exists is removed.
     for match in reversed(list(re.finditer(r"(?<![\w.:/\\])(?:[A-Za-z]:)?[/\\](?=\w)", note))):
         start, ends = match.start(), [found.end() for found in re.finditer(r"[/\\]", note)]
@@ -163,7 +166,7 @@ def _without_directories(note: str) -> str:
             if os.path.isdir(note[start:end]):  # noqa: PTH112 - Path raises for some texts
                 note = note[:start] + note[end:]
                 break
-    return note
+    return re.sub(r"(\S+\.\w+)(?: or \1)+(?![\w.])", r"\1", note)
 
 
 def make_nwbfile(

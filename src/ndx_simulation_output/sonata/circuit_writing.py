@@ -212,15 +212,21 @@ class _CircuitPlanner:
                 "--dialect writes all properties"
             )
         table.layout, table.types = layout, types
-        entries = self.config.entries(table.root)
-        entry = entries[number] if isinstance(number, int) and 0 <= number < len(entries) else {}
-        table.number = number if entry else None
+        table.number = number if isinstance(number, int) else None
         name = PurePosixPath(str(table.provenance.get("file", f"{table.root}.h5"))).name
-        table.file = self.config.inside(entry.get(f"{table.root}_file")) or self._beside(name)
+        stated, stated_types = self._stated(table)
+        table.file = stated or self._beside(name)
         if types is not None:
-            stated = self.config.inside(entry.get(f"{table.kind}_types_file"))
-            table.types_file = stated or self._beside(table.provenance["types_file"])
+            table.types_file = stated_types or self._beside(table.provenance["types_file"])
         return True
+
+    def _stated(self, table: Table) -> tuple[str | None, str | None]:
+        """Return the paths of the files of a table in the configuration, if they are inside."""
+        entries, number = self.config.entries(table.root), table.number
+        entry = entries[number] if number is not None and 0 <= number < len(entries) else {}
+        keys = f"{table.root}_file", f"{table.kind}_types_file"
+        file, types_file = (self.config.inside(entry.get(key)) for key in keys)
+        return file, types_file
 
     def _beside(self, name: str) -> str:
         """Return the path of a file of a source that was elsewhere."""
@@ -247,9 +253,9 @@ class _CircuitPlanner:
         ]
         for table in tables:
             if names[table.file] != table.file:
-                table.file, table.number = names[table.file], None
+                table.file = names[table.file]
             if table.types_file and names[table.types_file] != table.types_file:
-                table.types_file, table.number = names[table.types_file], None
+                table.types_file = names[table.types_file]
 
     def _add(self, table: Table) -> None:
         attributes = table.provenance.get("file_attributes")
@@ -265,7 +271,6 @@ class _CircuitPlanner:
         if table.types_file is not None and table.types is not None:
             known = self.planned.texts.setdefault(table.types_file, table.types)
             if known != table.types:
-                table.number = None
                 table.types_file = free_path(table.types_file, set(self.planned.texts))
                 self.planned.texts[table.types_file] = table.types
 
@@ -322,10 +327,17 @@ class _CircuitPlanner:
             )
         sets = self.config.inside(self.config.values.get("node_sets_file"))
         is_kept = self.config.text is not None and all(is_source) and not missing
-        if is_kept and sets == self.sets["circuit"] and all(one is not None for _, one in kept):
+        is_moved = sets != self.sets["circuit"]
+        for table in self.tables:
+            file, types_file = self._stated(table)
+            is_moved |= table.file != file or table.types_file not in {None, types_file}
+        if is_kept and not is_moved:
             if not self.is_inline:
                 self.planned.texts[self.path.as_posix()] = self.config.text or ""
         else:
+            if is_kept:
+                told = "names files of this directory instead of those of the source"
+                self.left_out.append(f"{self.path.name}: {told}")
             self.is_inline = False
             text = json.dumps(self._configuration(), indent=2, ensure_ascii=False) + "\n"
             self.planned.texts[self.path.as_posix()] = text

@@ -144,6 +144,7 @@ def read(
         If a unit is not recognized, or is set for a name that does not occur.
 
     """
+    properties = (properties,) if isinstance(properties, str) else properties
     options = ReadOptions(
         unit or {},
         time_unit or {},
