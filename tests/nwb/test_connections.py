@@ -238,6 +238,24 @@ def test_damaged_tables_are_refused(tmp_path):
             file[f"{where}/{name}"][:1] = before
 
 
+@pytest.mark.parametrize("name", ["delay", "delay_rounding", "file_order"])
+@pytest.mark.parametrize("damage", [lambda data: data.astype("S"), lambda data: data[:1]])
+def test_columns_that_say_how_others_are_stored_have_a_number_for_each_connection(
+    tmp_path, name, damage
+):
+    path = write(many(100), tmp_path / "run.nwb")
+    with h5py.File(path, "a") as file:
+        table = file["general/simulation/circuit/a_to_b"]
+        values, attributes = table[name][:], dict(table[name].attrs)
+        del table[name]
+        table[name] = damage(values)
+        table[name].attrs.update(attributes)
+        table[f"{name}_index"].attrs["target"] = table[name].ref
+
+    with pytest.raises(ShapeMismatchError, match=f"{name} of table 'a_to_b' is"):
+        reader.read(path)
+
+
 def test_ids_that_nwb_cannot_store_are_refused():
     ids = np.array([1, 2**63], np.uint64)
     table = ConnectionTable("c", None, None, ids, ids[::-1], {})

@@ -290,6 +290,12 @@ def _read(table: Connections) -> ConnectionTable:
             continue  # A column of another program, with a value for each cell.
         index = array_of(column.data, where)
         stored[name] = _ragged(column_values(table, name), index, targets, f"{name!r} of {where}")
+    for name in filter(stored.__contains__, (_DELAY, _ROUNDING, _ORDER)):
+        values, size = stored[name], stored[_SOURCE].shape
+        if values.shape != size or values.dtype.kind not in ("iuf" if name == _DELAY else "iu"):
+            msg = f"{name} of {where} is {values.dtype} of shape {values.shape}; expected numbers "
+            msg += f"of shape {size}"
+            raise ShapeMismatchError(msg)
     order = SortOrder(stored.pop(_ORDER)) if _ORDER in stored else None
     rounding = stored.pop(_ROUNDING, None)
     own = {name: facts.get("columns", {}).get(name, {}) for name in stored}
