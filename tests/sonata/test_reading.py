@@ -201,6 +201,13 @@ def test_a_start_that_float32_has_rounded_is_the_multiple_of_the_step(
         assert output["r"].times == RegularTimes(start / 1000, 10000.0, 3)
 
 
+def test_a_round_start_is_kept_whatever_the_step(tmp_path: Path) -> None:
+    path = report(time=np.float32([100, 101, 1 / 3])).write(tmp_path / "r.h5")
+
+    with open_output(path) as output:
+        assert output["r"].times == RegularTimes(0.1, 3000.0, 3)
+
+
 @pytest.mark.parametrize("start", [1e4, 1e6])
 def test_late_times_of_float32_have_the_rate_that_was_meant(start: float, tmp_path: Path) -> None:
     times = (start + np.arange(500) * 0.1).astype("f4")

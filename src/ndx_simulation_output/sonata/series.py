@@ -112,7 +112,8 @@ def _regular_times(
 def _meant_start(start: float, step: float) -> float:
     """Return the round number or the multiple of ``step`` that ``start`` is apart from rounding."""
     meant = meant_step(start)
-    if meant != start or not math.isfinite(start / step):
+    is_round = float(f"{start:.6g}") == start
+    if meant != start or is_round or not math.isfinite(start / step):
         return meant
     multiple = _shortest(round(start / step) * step, 9)
     return multiple if math.isclose(multiple, start, rel_tol=rounding_of(start)) else start
