@@ -319,11 +319,11 @@ def test_components_of_a_population(tmp_path: Path) -> None:
 
 def test_types_with_long_ids(tmp_path: Path, opened: Any) -> None:
     ids = np.int64([471087815, 5, -(2**63), 325404214, 2**63 - 1])
-    types = "node_type_id name\n471087815 a\n325404214 b\n9 c\n"
+    types = f"node_type_id name\n471087815 a\n325404214 b\n9 c\n{2**63 - 1} d\n005 e\n"
 
     cells = opened(_write(tmp_path, {"node_type_id": ids.clip(-1)}, types)).circuit["p"]
 
-    assert _values(cells) == {"name": ["a", None, None, "b", None]}
+    assert _values(cells) == {"name": ["a", "e", None, "b", "d"]}
 
 
 @pytest.mark.parametrize("stated", [None, "", "NULL", "absent.csv", ...], ids=str)
@@ -392,6 +392,7 @@ def test_text_of_any_type(dtype: Any, tmp_path: Path, opened: Any) -> None:
         (_TYPE, "node_type_id a\n1\n", "has a row of 1 values, '1'; expected 2"),
         (_TYPE, "node_type_id a\n1 x\n2 y\n1 z\n", "has type 1 more than once"),
         (_TYPE, "node_type_id a\nx 1\n", "has the type 'x'; expected an integer"),
+        (_TYPE, f"node_type_id a\n{2**63} 1\n", "expected an integer below"),
         (_TYPE, 'node_type_id a\n1 "x\n', "cannot be read as a table with spaces"),
         (_TYPE, b"node_type_id a\n1 \xff\n", "types.csv cannot be read: 'utf-8' codec"),
     ],
@@ -431,6 +432,12 @@ def test_a_circuit_that_is_not_there_is_told_of(tmp_path: Path, opened: Any) -> 
         open_output(run, nodes=True)
     with pytest.raises(SourceError, match=r"no configuration names a circuit.*\(--nodes\)"):
         open_output(tmp_path / "output", nodes=True)
+
+    (tmp_path / "empty.json").write_text('{"networks": {"nodes": []}}')
+    run.write_text(json.dumps({**simulation, "network": "empty.json"}))
+    assert "names no existing file of nodes: cells have no properties" in opened(run).notes[0]
+    with pytest.raises(SourceError, match=r"empty\.json names no existing file of nodes"):
+        open_output(run, nodes=True)
 
 
 def test_every_way_to_name_a_circuit(tmp_path: Path, opened: Any) -> None:

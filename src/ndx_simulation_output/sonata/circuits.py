@@ -85,12 +85,10 @@ class CircuitReader:
             self.known[key] = circuit, config, tuple(notes)
         circuit, config, found = self.known[key]
         if not circuit.populations:
-            if not of_run:
-                msg = (
-                    f"{path} names no existing file of nodes{''.join(f'; {one}' for one in found)}"
-                )
-                raise SourceError(msg)
-            return None, set(), found
+            none = f"{path} names no existing file of nodes"
+            if self.options.nodes or not of_run:
+                raise SourceError("; ".join([none, *found]))
+            return None, set(), (*found, f"{none}: cells have no properties")
         entries = (*config.nodes, *config.edges)
         paths = [path for entry in entries for path in (entry.path, entry.types) if path]
         return circuit, {path.resolve() for path in paths}, found

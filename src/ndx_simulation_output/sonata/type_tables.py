@@ -21,6 +21,7 @@ _INTEGER = re.compile(r"[+-]?(0|[1-9]\d{0,17})")
 # Not 007 or a long id, which would not be the same as a number.
 _NUMBER = re.compile(r"[+-]?(0|[1-9]\d{0,17}|\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][+-]?\d+)?")
 _NOT_FINITE = re.compile(r"[+-]?(nan|inf|infinity)", re.IGNORECASE)
+_NO_TYPE = 2**63
 _KEYS = ("node_type_id", "edge_type_id")
 
 
@@ -110,10 +111,11 @@ def _without_end(row: list[str], length: int) -> list[str]:
 
 
 def _type_id(text: str, path: Path) -> int:
-    if not _INTEGER.fullmatch(text):
-        msg = f"{path} has the type {text!r:.60}; expected an integer"
+    number = int(text) if re.fullmatch(r"[+-]?\d{1,19}", text) else _NO_TYPE
+    if abs(number) >= _NO_TYPE:
+        msg = f"{path} has the type {text!r:.60}; expected an integer below 2**63"
         raise SourceError(msg)
-    return int(text)
+    return number
 
 
 def _texts(values: Iterable[str]) -> NDArray[Any]:
