@@ -501,6 +501,27 @@ def test_edges_of_large_ids_have_no_index(tmp_path: Path, dialect: Any) -> None:
         group = file["edges/a_to_a"]
         assert group["target_node_id"][:].tolist() == ids.tolist()
         assert group["edge_id"][:].tolist() == numbers.tolist()
+        assert list(group["indices"]) == []
+
+
+def test_numbers_that_libsonata_does_not_read_are_converted(tmp_path: Path) -> None:
+    columns = {"big": np.array([1.5], ">f8"), "half": np.array([2], "f2"), "flag": np.array([True])}
+    nodes = circuits.nodes(columns, population="a", dialect="bbp")
+
+    back, _ = _there_and_back(_write(tmp_path, nodes), tmp_path / "out", dialect="bbp")
+
+    with h5py.File(back / "network" / "a_nodes.h5") as file:
+        found = {name: (one.dtype.str, one[0]) for name, one in file["nodes/a/0"].items()}
+    assert found == {"big": ("<f8", 1.5), "half": ("<f4", 2), "flag": ("|u1", 1)}
+
+
+def test_names_that_no_reader_tells_apart_are_told(tmp_path: Path) -> None:
+    cells = [CellTable(name, np.arange(2)) for name in ("a", "a", "b/c", "d")]
+
+    written = sonata.write(SimulationOutput(circuit=Circuit(tuple(cells))), tmp_path)
+
+    told = [text for text in written.left_out if "readers expect one population" in text]
+    assert [text.partition(" in ")[0] for text in told] == ["'a'", "'b/c'"]
 
 
 def test_quaternions_are_angles_for_bmtk(tmp_path: Path) -> None:

@@ -119,11 +119,16 @@ def suits(layout: Mapping[str, Any], provenance: Mapping[str, Any], dialect: Dia
     if dialect == "allen":
         needed = {f"{kind}_{end}" for end in _ENDS if (kind, end) != ("edge", "id")}
         return bool(needed <= set(datasets) and provenance.get("types_file") and groups)
-    dtypes = [one["dtype"] for one in datasets.values()]
-    fixed = any(isinstance(dtype, dict) and dtype.get("length") for dtype in dtypes)
-    if fixed or "node_id" in datasets or provenance.get("types_file"):
+    if "node_id" in datasets or provenance.get("types_file"):
         return False
-    return groups == {"0"}
+    return groups == {"0"} and all(_suits_libsonata(one["dtype"]) for one in datasets.values())
+
+
+def _suits_libsonata(dtype: Any) -> bool:
+    """Return True if libsonata reads a type: text of any length, or little-endian numbers."""
+    if isinstance(dtype, dict):
+        return "text" in dtype and not dtype["length"]
+    return dtype[0] != ">" and dtype[1] in "iuf" and dtype[1:] != "f2"
 
 
 class LayoutBuilder:
@@ -194,10 +199,11 @@ class LayoutBuilder:
         return found
 
     def _number_type(self, values: LazyArray) -> np.dtype[Any]:
-        """Return the type of numbers; libsonata reads no truth values and no half precision."""
+        """Return the type of numbers; libsonata does not read all types."""
         if values.dtype.kind == "b":
             return np.dtype(np.uint8)
-        return np.dtype(np.float32) if values.dtype.str[1:] == "f2" else values.dtype
+        is_half = values.dtype.str[1:] == "f2"
+        return np.dtype(np.float32) if is_half else values.dtype.newbyteorder("<")
 
     def _add(self, name: str, dtype: np.dtype[Any], values: LazyArray, **more: Any) -> None:
         self.datasets[f"0/{dataset_name(name)}"] = {

@@ -178,6 +178,12 @@ class _CircuitPlanner:
 
     def plan(self) -> PlannedCircuit:
         """Return the files."""
+        names = [(table.root, table.name) for table in self.tables]
+        self.left_out += [
+            f"{name!r} in {root}: readers expect one population of a name, without '/' in it"
+            for root, name in dict.fromkeys(names)
+            if names.count((root, name)) > 1 or "/" in name
+        ]
         is_source = [self._plan_as_source(table) for table in self.tables]
         used: set[str] = set()
         for table, done in zip(self.tables, is_source, strict=True):

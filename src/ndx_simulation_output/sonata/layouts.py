@@ -405,6 +405,8 @@ class PopulationWriter:
             self.left_out.append(
                 f"{path} of {self.where}: an index has a row for each id, and ids are too large"
             )
+            if not len(group[path.rpartition("/")[0]]):
+                del group[path.rpartition("/")[0]]  # bmtk expects an index in it.
             return
         ends = np.cumsum(counts)
         to_ranges = np.column_stack([ends - counts, ends])
