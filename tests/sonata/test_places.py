@@ -307,6 +307,7 @@ def test_sections_of_blue_brain_have_numbers_that_programs_agree_on(files: Morph
         ("1 1 0 0 0 5 -1\n3 3 9 0 0 1 2\n", "points without parent"),
         ("1 1 0 0 0 5 -1\n2 3 9 0 0 1 -1\n", "several trees"),
         ("1 3 0 0 0 5 -1\n2 3 9 0 0 1 1\n", "no soma at the root"),
+        ("1 1 0 0 0 5 -1\n2 3 9 0 0 1 1\n3 3 19 0 0 -1 2\n", "negative radii"),
         ("1 1 0 0 0 5 -1\n2 3 9 0 0 1 1\n3 1 9 0 0 1 2\n", "somata on neurites"),
         ("1 1 0 0 0 5 -1\n2 5 9 0 0 1 1\n3 5 9 3 0 1 2\n", "types other than 1 to 4"),
         ("1 1 0 0 0 5 -1\n2 3 9 0 0 1 1\n", "sections of one point on the soma"),

@@ -180,6 +180,7 @@ def read_swc(path: Path) -> Morphology:
         (ids[np.minimum(parent, len(ids) - 1)] != parents[1:], "points without parent"),
         (~np.isin(types, (SOMA, AXON, BASAL, APICAL)), "types other than 1 to 4"),
         (types[:1] != SOMA, "no soma at the root"),
+        (points[:, 5] < 0, "negative radii"),
     ):
         if np.any(is_wrong):
             msg = f"{path.name} has {what}"
