@@ -180,6 +180,13 @@ def test_a_choice_without_cells_is_an_error(output, cells, error, message):
         output.select_cells(cells)
 
 
+def test_cells_of_no_recording_cannot_be_chosen():
+    with pytest.raises(CellNotFoundError, match="no reports or spikes whose cells could be chosen"):
+        SimulationOutput().select_cells("L5")
+    with pytest.raises(CellNotFoundError, match="no recorded cell is one of no ids"):
+        _output().select_cells([])
+
+
 def test_some_cells_are_converted_and_exported(tmp_path):
     convert(_output(), tmp_path / "run.nwb", metadata=SESSION)
 

@@ -270,6 +270,22 @@ def test_unknown_properties_are_one_line_with_those_that_exist(output, options, 
     assert "\n" not in str(raised.value)
 
 
+def test_a_choice_without_cells_is_not_drawn(spikes, report):
+    none = {"node_id": -1}
+    for draw, source in [
+        (plots.raster, spikes),
+        (plots.rates, spikes),
+        (plots.traces, report),
+        (plots.heat_map, report),
+        (plots.neuron, report),
+    ]:
+        for by in (None, "layer"):
+            with pytest.raises(CellNotFoundError, match=r"no cell of population .* matches"):
+                draw(source, none, group_by=by)
+    with pytest.raises(NothingRecordedError, match="there are no cells of population"):
+        plots.rates(spikes, [], group_by="layer")
+
+
 def test_long_names_that_begin_or_end_alike_can_be_told_apart():
     texts = [f"hoc:templates/of a long name, L{layer}_PC" + "y" * 50 for layer in (5, 2)]
     cells = CellTable("net", np.arange(4), {"type": np.array([*texts, "short", "x" * 40], object)})

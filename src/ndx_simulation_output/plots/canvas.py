@@ -1,11 +1,12 @@
 """Functions that all plots use: data sources, axes, titles, images and colour bars."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ndx_simulation_output.errors import NothingRecordedError
+from ndx_simulation_output.errors import CellNotFoundError, NothingRecordedError
 from ndx_simulation_output.nwb.network_state import read_state
 from ndx_simulation_output.nwb.series import read_series
 from ndx_simulation_output.nwb.types import CompartmentSeries, NetworkState
@@ -57,6 +58,13 @@ def find_source(source: Any, kind: type[_Source]) -> _Source:
         msg = f"there is nothing to draw: the output contains no {name}"
         raise NothingRecordedError(msg)
     return recorded[0]
+
+
+def require_cells(population: str, cells: Any, found: NDArray[Any]) -> None:
+    """Raise an error if no cell of a population has the properties, or is in the node set."""
+    if isinstance(cells, str | Mapping) and not len(found):
+        msg = f"no cell of population {population!r} matches {cells!r}"
+        raise CellNotFoundError(msg)
 
 
 def require_values(name: str, values: NDArray[Any]) -> None:

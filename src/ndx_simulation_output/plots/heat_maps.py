@@ -17,6 +17,7 @@ from ndx_simulation_output.plots.canvas import (
     integer_ticks,
     quantity_of,
     report_title,
+    require_cells,
     require_values,
     scale_of,
     size_in_pixels,
@@ -206,7 +207,7 @@ def heat_map(
     Raises
     ------
     CellNotFoundError
-        If a cell id is not in the table.
+        If a cell id is not in the table, or no cell matches.
     SelectionError
         If there is no such property or node set.
     CompartmentNotFoundError
@@ -225,6 +226,7 @@ def heat_map(
     columns = None
     if not (cells is None and numbers is None and labels is None):
         columns = report.compartments.find(cells, numbers, labels)
+        require_cells(report.population, cells, columns)
     if group_by is not None:
         columns, groups, edges = _sorted_by_group(report.compartments, columns, group_by)
     found = reduce_heat_map(

@@ -23,6 +23,7 @@ from ndx_simulation_output.plots.canvas import (
     find_source,
     quantity_of,
     report_title,
+    require_cells,
     scale_of,
     title,
 )
@@ -430,7 +431,7 @@ def neuron(
     SourceError
         If the NeuroML of a Neuronvisio output cannot be read.
     CellNotFoundError
-        If a cell id is not in the table.
+        If a cell id is not in the table, or no cell matches.
     ShapeMismatchError
         If ``ax`` is not three-dimensional.
 
@@ -521,7 +522,7 @@ def save_animation(
     NothingRecordedError
         If the compartments have no coordinates, or the window contains no values.
     CellNotFoundError
-        If a cell id is not in the table.
+        If a cell id is not in the table, or no cell matches.
     TargetExistsError
         If the target exists and ``overwrite`` is false.
     WriteError
@@ -579,6 +580,7 @@ def _coordinates_to_draw(
     if cells is None and not is_all:
         cells = int(table.cell_ids[np.flatnonzero(table.counts())[0]])
     found = table.find(cells)
+    require_cells(table.population, cells, found)
     owners = table.cells_of(found)
     begins = np.flatnonzero(np.diff(owners, prepend=-1))
     if "x" not in table.columns and are_cells_in_space(table.cells):

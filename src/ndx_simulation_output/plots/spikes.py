@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ndx_simulation_output.errors import SelectionError
+from ndx_simulation_output.errors import NothingRecordedError, SelectionError
 from ndx_simulation_output.plots.canvas import (
     axes_or_new,
     color_bar,
     find_source,
     image,
     integer_ticks,
+    require_cells,
     size_in_pixels,
     time_axis,
     title,
@@ -329,10 +330,14 @@ def chosen_ids(spikes: Spikes, cells: Cells | None) -> NDArray[Any] | None:
     ------
     SelectionError
         If there is no such property or node set.
+    CellNotFoundError
+        If no cell matches.
 
     """
     if isinstance(cells, str | Mapping):
-        return spikes.find(cells)
+        found = spikes.find(cells)
+        require_cells(spikes.population, cells, found)
+        return found
     return None if cells is None else as_ids(cells)
 
 
@@ -467,6 +472,9 @@ def raster(
 def group_spikes(spikes: Spikes, ids: NDArray[Any] | None, group_by: str | Groups) -> Groups:
     """Return the groups of the cells ``ids``, by default of all that are known."""
     ids = spikes.known_cells if ids is None else np.unique(ids)
+    if not len(ids):
+        msg = f"there are no cells of population {spikes.population!r} to group"
+        raise NothingRecordedError(msg)
     return group_cells(spikes.cells, group_by, ids)
 
 

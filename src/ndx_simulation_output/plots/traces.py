@@ -15,6 +15,7 @@ from ndx_simulation_output.plots.canvas import (
     outside_legend,
     quantity_of,
     report_title,
+    require_cells,
     require_values,
     scale_of,
     size_in_pixels,
@@ -74,7 +75,7 @@ def traces(
     Raises
     ------
     CellNotFoundError
-        If a cell id is not in the table.
+        If a cell id is not in the table, or no cell matches.
     SelectionError
         If there is no such property or node set.
     CompartmentNotFoundError
@@ -92,11 +93,13 @@ def traces(
     ax = axes_or_new(ax)
     if group_by is not None:
         columns = columns_to_group(report.compartments, cells, numbers, labels)
+        require_cells(report.population, cells, columns)
         return _draw_groups(ax, report, columns, group_by, most, start, stop)
     if cells is None and numbers is None and labels is None:
         columns, total = _default_columns(report.compartments, most or 8), report.data.shape[1]
     else:
         found = report.compartments.find(cells, numbers, labels)
+        require_cells(report.population, cells, found)
         columns, total = found[spread(len(found), most or 50)], len(found)
     lines = reduce_traces(report, columns, start=start, stop=stop, pixels=size_in_pixels(ax)[1])
     require_values(report.name, lines.values)

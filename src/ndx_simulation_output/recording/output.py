@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ndx_simulation_output.errors import NothingRecordedError, ShapeMismatchError, WrongTypeError
+from ndx_simulation_output.errors import (
+    CellNotFoundError,
+    NothingRecordedError,
+    ShapeMismatchError,
+    WrongTypeError,
+)
 from ndx_simulation_output.recording.array_groups import ArrayGroup
 from ndx_simulation_output.recording.arrays import LazyArray, as_array, as_arrays
 from ndx_simulation_output.recording.cells import Cells, Choice
@@ -279,6 +284,9 @@ class SimulationOutput:
             If no population has such a property or node set.
 
         """
+        if not (self.reports or self.spikes):
+            msg = "there are no reports or spikes whose cells could be chosen"
+            raise CellNotFoundError(msg)
         choice = Choice(cells)
         reports, spikes, lost = [], [], []
         for report in self.reports:

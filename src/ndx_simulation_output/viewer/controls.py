@@ -11,7 +11,8 @@ from bokeh.layouts import row
 from bokeh.models import Button, CustomJS, PreText, Select, TextInput, Toggle, UIElement
 from numpy.typing import NDArray
 
-from ndx_simulation_output.errors import CellNotFoundError, NothingRecordedError
+from ndx_simulation_output.errors import NothingRecordedError
+from ndx_simulation_output.plots.canvas import require_cells
 from ndx_simulation_output.plots.downsampling import Recorded, row_blocks, spread
 from ndx_simulation_output.recording import (
     CellTable,
@@ -219,9 +220,7 @@ class SelectedCompartments:
     def columns(self, report: Report) -> NDArray[np.intp]:
         """Return the column indices of the selected compartments."""
         found = report.compartments.find(self.cells, self.numbers)
-        if not len(found) and isinstance(self.cells, str | Mapping):
-            msg = f"no cell of population {report.population!r} matches {self.cells!r}"
-            raise CellNotFoundError(msg)
+        require_cells(report.population, self.cells, found)
         return found
 
     @property
