@@ -439,6 +439,9 @@ def test_a_circuit_in_memory_is_written_for_libsonata(tmp_path: Path) -> None:
         ranges = group["indices/source_to_target/node_id_to_ranges"][:]
         assert ranges.tolist() == [[0, 2], [2, 3], [3, 4]]
     config = json.loads((tmp_path / "circuit_config.json").read_text())
+    # libsonata takes a variable of a manifest for another that begins with its name.
+    files = [entry["nodes_file"] for entry in config["networks"]["nodes"]]
+    assert files == ["./network/exc_nodes.h5", "./network/lgn_nodes.h5"]
     assert [entry["populations"] for entry in config["networks"]["nodes"]] == [
         {"exc": {"type": "biophysical"}},
         {"lgn": {"type": "virtual"}},
@@ -715,7 +718,7 @@ def test_bmtk_reads_a_genuine_circuit_of_bbp(tmp_path: Path) -> None:
 
     entries = json.loads((back / "circuit_config.json").read_text())["networks"]
     names = {
-        kind: [[name.replace("$CIRCUIT_DIR", str(back)) for name in one.values()] for one in found]
+        kind: [[str(back / name) for name in one.values()] for one in found]
         for kind, found in entries.items()
     }
     with open_output(source) as output:

@@ -356,31 +356,27 @@ class _CircuitPlanner:
     def _configuration(self) -> dict[str, Any]:
         """Return a configuration that names the planned files."""
         own = self.config.values
-        manifest = dict(own["manifest"]) if isinstance(own.get("manifest"), Mapping) else {}
-        variable = f"${free_name('CIRCUIT_DIR', {key.strip('${}') for key in manifest})}"
-        manifest[variable] = "."
-        skipped = {"manifest", "networks", "node_sets_file", "components"}
+        skipped = {"networks", "node_sets_file", "components"}
         if self.dialect == "bbp":
             skipped.add("target_simulator")  # libsonata refuses those of bmtk.
         is_run = {"run", "output", "inputs", "reports", "conditions"}
         config = {key: own[key] for key in own if key not in skipped | is_run}
-        config["manifest"] = manifest
         components = own.get("components") or {}
         if components:
             config["components"] = components
         if self.dialect == "bbp" and not set(components) >= _NEEDED:
             config["metadata"] = {"status": "partial"}  # Otherwise libsonata refuses it.
         if self.sets["circuit"]:
-            config["node_sets_file"] = self._named(variable, self.sets["circuit"])
+            config["node_sets_file"] = self._named(self.sets["circuit"])
         networks: dict[str, list[dict[str, Any]]] = {"nodes": [], "edges": []}
         by_file: dict[str, dict[str, Any]] = {}
         for table in self.tables:
             if table.file not in by_file:
                 by_file[table.file] = entry = {
-                    f"{table.root}_file": self._named(variable, table.file),
+                    f"{table.root}_file": self._named(table.file),
                 }
                 if table.types_file:
-                    types = self._named(variable, table.types_file)
+                    types = self._named(table.types_file)
                     entry[f"{table.kind}_types_file"] = types
                 networks[table.root].append(entry)
             if self.dialect == "bbp":
@@ -390,8 +386,8 @@ class _CircuitPlanner:
         config["networks"] = networks
         return config
 
-    def _named(self, variable: str, path: str) -> str:
-        return f"{variable}/{PurePosixPath(path).relative_to(self.path.parent).as_posix()}"
+    def _named(self, path: str) -> str:
+        return f"./{PurePosixPath(path).relative_to(self.path.parent).as_posix()}"
 
     def _type_of(self, table: Table) -> str:
         """Return the type of a population in a configuration of the BBP dialect."""
