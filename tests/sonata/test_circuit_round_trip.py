@@ -518,6 +518,22 @@ def test_numbers_that_libsonata_does_not_read_are_converted(tmp_path: Path) -> N
     assert found == {"big": ("<f8", 1.5), "half": ("<f4", 2), "flag": ("|u1", 1)}
 
 
+def test_variables_that_only_bmtk_has_are_not_written_for_libsonata(tmp_path: Path) -> None:
+    own = {
+        "manifest": {"$BASE": "${configdir}", "$MODELS": "${BASE}/models"},
+        "components": {"morphologies_dir": "$MODELS/swc"},
+        "target_simulator": "NEURON",
+    }
+    circuit = Circuit((CELLS,), configuration=json.dumps(own))
+
+    sonata.write(SimulationOutput(circuit=circuit), tmp_path, dialect="bbp")
+
+    found = json.loads((tmp_path / "circuit_config.json").read_text())
+    assert found["manifest"] == {"$BASE": ".", "$MODELS": "$BASE/models"}
+    assert found["components"] == own["components"]
+    assert "target_simulator" not in found
+
+
 def test_names_that_no_reader_tells_apart_are_told(tmp_path: Path) -> None:
     cells = [CellTable(name, np.arange(2)) for name in ("a", "a", "b/c", "d")]
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -40,6 +41,7 @@ ALLEN_ATTRIBUTES = {
 
 _CONFIG = "circuit_config.json"
 _NODE_SETS = "node_sets.json"
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
 _NEEDED = {"morphologies_dir", "biophysical_neuron_models_dir"}
 
 
@@ -357,8 +359,9 @@ class _CircuitPlanner:
         """Return a configuration that names the planned files."""
         own = self.config.values
         skipped = {"networks", "node_sets_file", "components"}
-        if self.dialect == "bbp":
-            skipped.add("target_simulator")  # libsonata refuses those of bmtk.
+        if self.dialect == "bbp":  # libsonata refuses what only bmtk has.
+            skipped.add("target_simulator")
+            own = json.loads(_VARIABLE.sub(_plain_variable, json.dumps(own)))
         is_run = {"run", "output", "inputs", "reports", "conditions"}
         config = {key: own[key] for key in own if key not in skipped | is_run}
         components = own.get("components") or {}
@@ -428,6 +431,11 @@ class _CircuitPlanner:
                 "of those of the source"
             )
             self.planned.simulation = json.dumps(changed, indent=2, ensure_ascii=False) + "\n"
+
+
+def _plain_variable(found: re.Match[str]) -> str:
+    """Return a variable of a manifest of bmtk as others write it."""
+    return "." if found[1] in {"configdir", "workingdir"} else f"${found[1]}"
 
 
 def _columns_of(layout: Mapping[str, Any]) -> set[str]:
