@@ -234,6 +234,16 @@ def test_a_group_has_its_colour_in_all_panels_and_other_cells_are_grey(output):
     assert [len(part.get_offsets()) for part in space.collections] == [3, 2]
 
 
+def test_cells_of_a_circuit_alone_are_chosen_by_id(cells, tmp_path):
+    alone = SimulationOutput(circuit=Circuit((cells,)))
+    (panel,) = plots.draw(alone, options=PictureOptions(cells=IDS[:2].tolist())).axes
+    assert panel.get_title(loc="left").endswith("2 cells")
+    with pytest.raises(CellNotFoundError, match=r"no cells .* 7777; it has:"):
+        plots.draw(alone, options=PictureOptions(cells=[7777]))
+    with pytest.raises(NothingRecordedError, match=r"of population 'net' has no values$"):
+        plots.save_animation(alone, tmp_path / "cells.gif")
+
+
 def test_a_circuit_alone_is_drawn_in_space(cells):
     (panel,) = plots.draw(SimulationOutput(circuit=Circuit((cells,)))).axes
 

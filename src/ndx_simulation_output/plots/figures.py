@@ -626,6 +626,8 @@ def _check_ids(output: SimulationOutput, options: PictureOptions) -> None:
     elif options.cells is not None:
         spiking = [] if options.report or options.variable else options.spikes(output)
         cells = [ids for _, ids in _known_cells(reports, spiking)]
+        # Without recordings, the cells of the circuit are drawn.
+        cells = cells or [np.asarray(table.ids[:]) for table in _tables_of(output, options)]
         # Without a report, cells that never spiked may be unknown.
         if not reports and cells and np.isin(as_ids(options.cells), np.concatenate(cells)).any():
             return

@@ -198,7 +198,8 @@ def read_frames(
         window = report.times.window(start, stop)
         rows = window.start + spread(window.stop - window.start, count)
     if not len(rows):
-        msg = f"report {report.name!r} has no values in this time window"
+        where = " in this time window" if report.times.count else ""
+        msg = f"{report.name!r} of population {report.population!r} has no values{where}"
         raise NothingRecordedError(msg)
     values = [
         read_in_unit(report.data, slice(int(row), int(row) + 1), columns, report.unit)[0]
