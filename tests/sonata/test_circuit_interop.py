@@ -241,6 +241,9 @@ LIBSONATA: Mapping[str, Reasons] = {
             ("shuffled_nodes.h5", "shuffled", "x"),
         },
         "text of fixed length is refused": {("fixed_nodes.h5", "fixed", "ei")},
+        "a code that the library lacks is refused": {
+            ("tricky/04_library/nodes.h5", "bad", "mtype")
+        },
         "two groups are refused": {("tricky/07_two_groups/nodes.h5", "p", "*")},
         "a population without groups is refused": {
             ("tricky/02_missing_groups/nodes.h5", "no_group_at_all", "*")
