@@ -85,7 +85,9 @@ class _Coded(LazyArrayBase):
         with source_errors(lambda: f"{self.where} cannot be read ({WITHOUT_NODES})"):
             codes = np.asarray(self.array[slices])
         is_wrong = (codes < 0) | (codes >= self.count)
-        if is_wrong.any() and not self.told:
+        if not is_wrong.any():
+            return codes.astype(np.int64)
+        if not self.told:
             place = int(is_wrong.argmax())
             owner = self.owner(range(*slices[0].indices(self.shape[0]))[place])
             found = f"{self.where} has the code {codes[place]} for {owner}"
