@@ -211,12 +211,14 @@ def test_connections_of_a_cell_are_read_from_where_they_are_stored(tmp_path, mon
 def test_a_table_made_with_pynwb_is_read():
     columns = {"source": np.array([0, 2, 1]), "delay": np.array([1e-3, 2e-3, 1.1e-3])}
     table = Connections.from_arrays(np.array([7, 4]), np.array([2, 3]), columns, name="c")
+    table.add_column("color", "A value for each cell", data=["red", "blue"])
 
     found = read_connections(table)
 
     assert (found.name, found.source, found.target) == ("c", None, None)
     assert found.target_ids[:].tolist() == [7, 7, 4]
     assert found.columns["delay"][:].tolist() == [1.0, 2.0, 1.1]
+    assert found.columns["color"][:].tolist() == ["red", "red", "blue"]
     assert found.afferent([4]).source_ids.tolist() == [1]
     assert found.afferent([7]).columns["edge_id"].tolist() == [0, 1]
 

@@ -286,10 +286,12 @@ def _read(table: Connections) -> ConnectionTable:
     names = dict.fromkeys([*facts.get("columns", {}), *table.colnames])
     for name in filter(set(table.colnames).__contains__, names):
         column = table[name]
-        if not isinstance(column, VectorIndex):
-            continue  # A column of another program, with a value for each cell.
-        index = array_of(column.data, where)
-        stored[name] = _ragged(column_values(table, name), index, targets, f"{name!r} of {where}")
+        values = column_values(table, name)
+        if isinstance(column, VectorIndex):
+            index = array_of(column.data, where)
+            stored[name] = _ragged(values, index, targets, f"{name!r} of {where}")
+        elif len(values.shape) == 1:  # Of another program, with a value for each cell.
+            stored[name] = _repeated(values, targets)
     for name in filter(stored.__contains__, (_DELAY, _ROUNDING, _ORDER)):
         values, size = stored[name], stored[_SOURCE].shape
         if values.shape != size or values.dtype.kind not in ("iuf" if name == _DELAY else "iu"):
@@ -317,6 +319,12 @@ def _read(table: Connections) -> ConnectionTable:
         units={own[name].get("name", name): unit for name, unit in units.items()},
         provenance=facts.get("source", {}),
     )
+
+
+def _repeated(values: LazyArray, targets: Repeated) -> LazyArray:
+    if isinstance(values, Categories):
+        return Categories(_repeated(values.codes, targets), values.names, values.missing)
+    return Repeated(values, targets.ends)
 
 
 def _ragged(values: LazyArray, index: LazyArray, targets: Repeated, where: str) -> LazyArray:
