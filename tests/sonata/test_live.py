@@ -158,7 +158,7 @@ def test_places_are_those_of_bionet(run: Run) -> None:
             assert np.allclose(found[known], recorded[str(cell)][known], atol=1e-3)
         (note,) = table.notes()
     # dL is 15: each stub of 30 µm has three segments.
-    assert f"{6 * 2 * len(texts)} of {2 * len(texts)} cells" in note
+    assert f"{6 * 2 * len(texts)} compartments, of {2 * len(texts)} cells" in note
     assert "stubs that replace the axon" in note
 
 
