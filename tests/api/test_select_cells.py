@@ -5,11 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from pynwb import NWBHDF5IO
 
 from ndx_simulation_output import convert, export_sonata, open_output
-from ndx_simulation_output.cli import main
 from ndx_simulation_output.errors import CellNotFoundError, SelectionError
 from ndx_simulation_output.recording import (
     Categories,
@@ -24,6 +22,7 @@ from ndx_simulation_output.recording import (
     Spikes,
     Unit,
 )
+from tests.cli.test_commands import run
 from tests.sonata.making import SESSION
 
 NODE_SETS = {"L5": {"layer": 5}, "deep": ["L5", "L6"], "L6": {"layer": 6}, "afferent": {"n": 1}}
@@ -206,17 +205,14 @@ def test_commands_take_a_choice_of_cells(tmp_path):
     path = str(tmp_path / "run.nwb")
     convert(_output(), path, metadata=SESSION)
 
-    def run(*arguments):
-        return CliRunner().invoke(main, arguments)
-
     facts = json.loads(run("info", path, "--cells", "layer=5,x>30", "--json").stdout)
     assert facts["populations"][0]["recorded_cells"] == 1
     target = str(tmp_path / "sonata")
-    assert run("export", path, target, "--cells", 'pop_name="a, b"').exit_code == 0
+    assert run("export", path, target, "--cells", 'pop_name="a, b"').returncode == 0
     with open_output(target) as output:
         assert output["v"].compartments.cell_ids[:].tolist() == [7]
     found = run("info", path, "--cells", "layre=5")
-    assert found.exit_code
+    assert found.returncode
     assert "has no property 'layre'; expected one of: layer, ei, x, pop_name" in found.stderr
     found = run("info", path, "--cells", "layer=")
     assert "'layer=' in 'layer=' is not a condition such as layer=5 or x>=0" in found.stderr
