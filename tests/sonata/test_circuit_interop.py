@@ -153,7 +153,7 @@ def _plain_value(value: Any) -> Any:
         return [_plain_value(item) for item in value]
     if isinstance(value, (str, bytes)):
         return value
-    return None if value is None or value != value else float(value)  # noqa: PLR0124 - NaN
+    return None if value is None or np.isnan(value) else float(value)
 
 
 REFUSED = ["refused"]
@@ -173,7 +173,7 @@ def _with_libsonata(storage_of: Callable[[str], Any], path: Path) -> Values:
         try:
             population = storage.open_population(name)
             everything = population.select_all()
-        except Exception:  # noqa: BLE001
+        except Exception:  # noqa: BLE001 - readers raise errors of many classes
             values[name, "*"] = REFUSED
             continue
         get, dynamics = population.get_attribute, population.get_dynamics_attribute
@@ -207,7 +207,7 @@ def _with_bmtk(sonata: Any, kind: str, path: Path, types: Path | None) -> Values
         try:
             opened = sonata.File([str(path)], [str(types)] if types else [])
             frame = getattr(opened, kind)[name].to_dataframe()
-        except Exception:  # noqa: BLE001
+        except Exception:  # noqa: BLE001 - readers raise errors of many classes
             values[name, "*"] = REFUSED
             continue
         renamed = {"source_node_id": "@source_node", "target_node_id": "@target_node"}

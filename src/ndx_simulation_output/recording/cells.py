@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from math import ceil, floor, inf, isfinite
+from math import ceil, floor, inf, isfinite, isnan
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -518,7 +518,7 @@ def _is_list_of(values: Any, kind: type) -> bool:
 
 @dataclass(frozen=True)
 class _Conditions:
-    """What is wanted of a property: one of ``values``, or all ``bounds`` or the ``pattern``."""
+    """A condition on a property: any of ``values``, or all ``bounds``, or the ``pattern``."""
 
     values: Sequence[Any] | NDArray[Any] | None = None
     bounds: tuple[tuple[str, Any], ...] = ()
@@ -686,7 +686,7 @@ def _as_number(text: str, dtype: np.dtype[Any], where: str) -> Any:
     for parse in (truths.__getitem__, int, float):
         with suppress(KeyError, ValueError):
             number = parse(text.lower())
-            if number == number:  # noqa: PLR0124 - NaN is equal to nothing
+            if not (isinstance(number, float) and isnan(number)):
                 return number
     msg = f"{where} has numbers ({dtype}); found {text!r}"
     raise SelectionError(msg)

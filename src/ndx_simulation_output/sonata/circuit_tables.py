@@ -188,14 +188,15 @@ class LayoutBuilder:
             if "/" in path or path in {"", "."} or values.dtype.kind not in "biufOSU":
                 self._tell(f"property {name!r} of type {values.dtype} cannot be a dataset")
                 continue
+            new = name
             if name == DYNAMICS and self.dialect == "bbp":
-                name = free_name("params_file", self.table.columns)  # noqa: PLW2901
-                self._tell(f"dynamics_params is {name}: it is a group of numbers for libsonata")
-            found[name] = values
-            if name.startswith(DYNAMICS_PREFIX) and self.dialect == "allen":
-                self._tell(f"{name}: bmtk does not read dynamics_params of HDF5 files")
+                new = free_name("params_file", self.table.columns)
+                self._tell(f"dynamics_params is {new}: it is a group of numbers for libsonata")
+            found[new] = values
+            if new.startswith(DYNAMICS_PREFIX) and self.dialect == "allen":
+                self._tell(f"{new}: bmtk does not read dynamics_params of HDF5 files")
             if len(values.shape) > 1 and self.dialect == "bbp":
-                self._tell(f"{name} has {values.shape[1:]} values each; libsonata reads one")
+                self._tell(f"{new} has {values.shape[1:]} values each; libsonata reads one")
         return found
 
     def _number_type(self, values: LazyArray) -> np.dtype[Any]:

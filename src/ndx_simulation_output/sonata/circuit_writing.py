@@ -251,7 +251,7 @@ class _CircuitPlanner:
             table.types_file = self._beside(f"{stem}_{table.kind}_types.csv")
 
     def _rename(self, tables: Sequence[Table]) -> None:
-        """Give each file a name that all systems allow."""
+        """Rename files whose names a system does not allow."""
         wanted = {path for table in tables for path in (table.file, table.types_file) if path}
         names = portable_paths(wanted)
         self.left_out += [

@@ -44,7 +44,7 @@ _MOST = 2**18
 
 
 class _Provenance(Mapping[str, Any]):
-    """What a file says of edges; ``layout``, for which all are read, is made when it is used."""
+    """Provenance of edges; ``layout`` is computed when it is used, as it reads all edges."""
 
     def __init__(self, facts: Mapping[str, Any], group: h5py.Group, size: int) -> None:
         self._facts, self._group, self._size = facts, group, size

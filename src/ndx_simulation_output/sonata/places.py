@@ -231,7 +231,7 @@ class _Column(LazyArrayBase):
 
 @dataclass(frozen=True)
 class _Model:
-    """What determines the shape of a cell; ``stays`` is True if its soma is not moved."""
+    """Morphology and treatment of a cell; ``stays`` is True if its soma is not moved."""
 
     morphology: str | None
     kind: str | None
@@ -271,7 +271,7 @@ class _Shape:
 
 @dataclass(frozen=True)
 class _Kind:
-    """What cells of one shape have in common: a model, and recorded numbers and positions."""
+    """Model, numbers and positions that the cells of one shape have in common."""
 
     model: _Model
     numbers: NDArray[Any]
