@@ -6,33 +6,25 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
-from bokeh.events import RangesUpdate
-from bokeh.layouts import row
-from bokeh.models import Button, CustomJS, PreText, Select, TextInput, Toggle, UIElement
+from bokeh.models import Button, CustomJS, PreText, Toggle
 from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import NothingRecordedError
 from ndx_simulation_output.plots.canvas import require_cells
-from ndx_simulation_output.plots.downsampling import Recorded, row_blocks, spread
+from ndx_simulation_output.plots.downsampling import Recorded, row_blocks
 from ndx_simulation_output.recording import (
-    CellTable,
-    CompartmentTable,
     Report,
     SimulationOutput,
 )
 from ndx_simulation_output.recording.cells import Cells, parse_cells
-from ndx_simulation_output.recording.ids import format_ids, parse_ids, runs_of
-from ndx_simulation_output.recording.times import Times
+from ndx_simulation_output.recording.ids import parse_ids, runs_of
 from ndx_simulation_output.recording.traces import read_in_unit
-from ndx_simulation_output.recording.units import Scale, time_scale
-from ndx_simulation_output.viewer.figures import pixels_of, plain_text, stack
-from ndx_simulation_output.viewer.session import Rows, Session, ViewedFile
+from ndx_simulation_output.recording.units import Scale
+from ndx_simulation_output.viewer.figures import button
+from ndx_simulation_output.viewer.session import Rows, Session, ViewedFile, on_value
 
 IDS_HINT = "all, or ids such as 0-99, 512"
 CELLS_HINT = "all, ids such as 0-99, properties such as layer=4, or a node set"
-
-_FIRST_CELLS = 5
-_MARGIN = 0.05
 
 _Value = TypeVar("_Value")
 
@@ -71,13 +63,13 @@ class SaveButtons:
         self._shown = shown
         stem = f"{file.path.stem}-{name}"
         url = session.offer_csv(f"{stem}.csv", lambda: read_rows(shown(), self._files()))
-        csv, png = Button(label="CSV", width=70), Button(label="PNG", width=70)
+        csv, png = Button(label="CSV", **button("live")), Button(label="PNG", **button())
         csv.js_on_click(CustomJS(args={"url": url, "message": session.message}, code=_SAVE_CSV))
         png.js_on_click(CustomJS(args={"figure": figure, "stem": stem}, code=_SAVE_PNG))
-        self.toggle = Toggle(label="Python", width=80)
+        self.toggle = Toggle(label="Python", **button("live"))
         self.text = PreText(text="", visible=False, sizing_mode="stretch_width")
-        session.on_change(self.toggle, "active", lambda _: self.refresh())
-        self.layout = stack(row(csv, png, self.toggle), self.text)
+        on_value(self.toggle, "active", lambda _: self.refresh())
+        self.buttons = [csv, png, self.toggle]
 
     def refresh(self) -> None:
         """Update the code if it is visible."""
@@ -255,192 +247,3 @@ def cells_of(text: str) -> Cells | None:
     """Parse a choice of cells; return None (all cells) if the text is empty."""
     found = parse_cells(text) if text.strip() else None
     return tuple(found) if isinstance(found, list) else found
-
-
-class PropertyChoice:
-    """A widget to select a property of cells by which they are grouped and coloured.
-
-    It is hidden if no property is known.
-    """
-
-    def __init__(
-        self,
-        session: Session,
-        changed: Callable[[SimulationOutput], object],
-        first: str = "nothing",
-    ) -> None:
-        self._first = first
-        self.select = Select(title="Colour by", options=[first], value=first, width=150)
-        self.select.visible = False
-        session.on_change(self.select, "value", changed)
-
-    def offer(self, cells: CellTable | None) -> None:
-        """Offer the properties of a table of cells."""
-        columns = {} if cells is None else cells.columns
-        names = [name for name, values in columns.items() if len(values.shape) == 1]
-        self.select.options = [self._first, *names]
-        self.select.visible = bool(names)
-
-    @property
-    def name(self) -> str | None:
-        """The selected property, None if there is none."""
-        known = self.select.options[1:]
-        return str(self.select.value) if self.select.value in known else None
-
-
-class CompartmentChoice:
-    """Widgets to select a report, cells and compartments, which are entered as text.
-
-    ``changed`` is called with the open file whenever the selection changes. ``first`` is the name
-    of the initial report, by default the first of the file. If ``suggests``, some of its cells are
-    selected initially.
-    """
-
-    def __init__(
-        self,
-        session: Session,
-        output: SimulationOutput,
-        changed: Callable[[SimulationOutput], object],
-        *,
-        first: str | None = None,
-        suggests: bool = True,
-    ) -> None:
-        if not output.reports:
-            msg = f"{session.file.name} has no reports (values of compartments over time)"
-            raise NothingRecordedError(msg)
-        names = [report.name for report in output.reports]
-        self._suggests, self._is_quiet = suggests, False
-        self.report = Select(title="Report", options=names, value=first or names[0], width=220)
-        self.cells = TextInput(title="Cells", placeholder=CELLS_HINT, width=420)
-        self.numbers = TextInput(title="Compartments", placeholder="all numbers", width=150)
-        self._suggest(output)
-
-        def report_changed(output: SimulationOutput) -> None:
-            self._suggest(output)
-            changed(output)
-
-        def ids_changed(output: SimulationOutput) -> None:
-            if not self._is_quiet:
-                changed(output)
-
-        session.on_change(self.report, "value", report_changed)
-        for widget in (self.cells, self.numbers):
-            session.on_change(widget, "value", ids_changed)
-
-    @property
-    def row(self) -> UIElement:
-        """The widgets in a row."""
-        return row(self.report, self.cells, self.numbers)
-
-    @property
-    def compartments(self) -> SelectedCompartments:
-        """The selected compartments."""
-        return SelectedCompartments(
-            str(self.report.value), cells_of(self.cells.value), ids_of(self.numbers.value)
-        )
-
-    def find_report(self, output: SimulationOutput) -> Report:
-        """Return the selected report, and update the options of the report widget."""
-        self.report.options = [report.name for report in output.reports]
-        return output[str(self.report.value)]
-
-    def _suggest(self, output: SimulationOutput) -> None:
-        """Select some cells without calling ``changed``."""
-        if not self._suggests:
-            return
-        table = output[str(self.report.value)].compartments
-        self._is_quiet = True
-        self.cells.value, self.numbers.value = _first_choice(table)
-        self._is_quiet = False
-
-
-def _first_choice(table: CompartmentTable) -> tuple[str, str]:
-    """Return ids of some evenly spaced cells, and their lowest common compartment number."""
-    counts = table.counts()
-    rows = np.flatnonzero(counts)
-    rows = rows[spread(len(rows), _FIRST_CELLS)]
-    cells = np.asarray(table.cell_ids[:])[rows].tolist()
-    if not cells or (counts[rows] == 1).all():
-        return format_ids(cells), ""
-    numbers = [set(table.values("number", table.find(cell)).tolist()) for cell in cells]
-    shared = set.intersection(*numbers)
-    return format_ids(cells), str(min(shared)) if shared else ""
-
-
-class TimeWindow:
-    """The time window of a figure; ``changed`` is called with the open file after zooming.
-
-    ``scale`` converts seconds to the unit of the time axis.
-    """
-
-    def __init__(
-        self, session: Session, figure: Any, changed: Callable[[SimulationOutput], object]
-    ) -> None:
-        self.figure = figure
-        self.scale = Scale(1.0, "s")
-        self._span = 0.0, 1.0
-        self._changed = changed
-        self._session = session
-        figure.on_event(RangesUpdate, self._moved)
-
-    def set_span(self, first: float, last: float) -> None:
-        """Set the full time range (s), and zoom to it unless the user has zoomed in."""
-        last = last if last > first else first + 1e-3
-        if (first, last) == self._span:
-            return
-        was_all = self.start is None and self.stop is None
-        self._span = first, last
-        scale = time_scale(last - first)
-        x_range = self.figure.x_range
-        ends = first * scale.factor, last * scale.factor
-        x_range.reset_start, x_range.reset_end = ends
-        if was_all or scale != self.scale:
-            self.scale = scale
-            x_range.start, x_range.end = ends
-            self.figure.xaxis.axis_label = plain_text(scale.label("time"))
-
-    @property
-    def start(self) -> float | None:
-        """Start of the window (s), or None if the window includes the first time."""
-        start = self._ends[0]
-        return None if start <= self._span[0] + self._tolerance else start
-
-    @property
-    def stop(self) -> float | None:
-        """End of the window (s), or None if the window includes the last time."""
-        stop = self._ends[1]
-        return None if stop >= self._span[1] - self._tolerance else stop
-
-    @property
-    def drawn(self) -> dict[str, Any]:
-        """Keyword arguments of ``reduce_traces``, with a margin so that lines reach the edges."""
-        margin = _MARGIN * (self._ends[1] - self._ends[0])
-        start, stop = self.start, self.stop
-        return {
-            "start": None if start is None else start - margin,
-            "stop": None if stop is None else stop + margin,
-            "pixels": round(pixels_of(self.figure)[1] * (1 + 2 * _MARGIN)),
-        }
-
-    @property
-    def _ends(self) -> tuple[float, float]:
-        x_range = self.figure.x_range
-        return float(x_range.start) / self.scale.factor, float(x_range.end) / self.scale.factor
-
-    @property
-    def _tolerance(self) -> float:
-        return 1e-9 * (self._span[1] - self._span[0])
-
-    def _moved(self, _: RangesUpdate) -> None:
-        self._session.run_later(self._read)
-
-    def _read(self) -> None:
-        self._session.run(self._changed)
-
-
-def span_of(times: Times) -> tuple[float, float]:
-    """Return the first and the last time (s), or (0, 1) if there are no times."""
-    if not times.count:
-        return 0.0, 1.0
-    first, last = (float(times.seconds(slice(row, row + 1))[0]) for row in (0, times.count - 1))
-    return first, last

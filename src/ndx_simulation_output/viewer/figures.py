@@ -47,22 +47,41 @@ _PIXELS = 400, 1100
 """Height and width of a figure until the browser has sent them."""
 
 _SHEET = """
-    .error { display: block; padding: 8px 12px; border-radius: 6px; background: #fdecea;
-             color: #8f1d14; border: 1px solid #f3c3be; white-space: pre-wrap; }
-    .note { display: block; padding: 8px 12px; border-radius: 6px; background: #eef4fa;
-            color: #24476b; white-space: pre-wrap; }
-    .small { color: #5b6875; font-size: 12px; }
-    pre { margin: 0; padding: 12px; background: #f6f8fa; border: 1px solid #dfe4ea;
-          border-radius: 6px; overflow: auto; max-height: 420px; font-size: 12px;
-          white-space: pre-wrap; overflow-wrap: anywhere; }
+    :host { color: var(--ink); }
+    .error { display: block; padding: 6px 10px; border-radius: 6px; background: var(--bad-ground);
+             color: var(--bad); white-space: pre-wrap; overflow-wrap: anywhere; }
+    .note { display: block; padding: 6px 10px; border-radius: 6px; background: var(--soft);
+            white-space: pre-wrap; overflow-wrap: anywhere; }
+    .small { color: var(--pale); font-size: 12px; }
+    pre { margin: 0; padding: 10px; background: var(--soft); border-radius: 6px; overflow: auto;
+          max-height: 420px; font-size: 12px; white-space: pre-wrap; overflow-wrap: anywhere; }
     pre.short { max-height: 190px; }
     table.facts { border-collapse: collapse; font-size: 12.5px; width: 100%; }
     table.facts th, table.facts td { text-align: left; vertical-align: top;
-          padding: 4px 12px 4px 0; border-bottom: 1px solid #edf0f3; overflow-wrap: anywhere; }
-    table.facts th { color: #5b6875; font-weight: 500; white-space: nowrap; }
+          padding: 3px 10px 3px 0; border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
+    table.facts th { color: var(--pale); font-weight: 500; }
     table.facts td pre { max-height: 200px; }
-    h3 { margin: 6px 0; font-size: 15px; overflow-wrap: anywhere; }
+    h3 { margin: 4px 0; font-size: 13px; font-weight: 600; overflow-wrap: anywhere; }
     """
+
+_BUTTON = """
+    :host { margin: 1px 2px; }
+    :host .bk-btn, :host .bk-btn-group .bk-btn { padding: 1px 8px; font-size: 12px; border-radius: 5px;
+            background: transparent; border: 1px solid var(--line); color: var(--pale); }
+    :host .bk-btn:hover, :host .bk-btn.bk-active { background: var(--soft); color: var(--ink); }
+    :host(.entry) .bk-btn { border-color: transparent; text-align: left; color: var(--ink);
+            justify-content: flex-start; white-space: normal; overflow-wrap: anywhere; }
+    """
+
+
+def button(classes: str = "") -> dict[str, Any]:
+    """Return the style of a small button as keyword arguments; ``classes`` are CSS classes."""
+    return {"css_classes": classes.split(), "stylesheets": [_BUTTON]}
+
+
+def title_html(text: str) -> str:
+    """Return a heading as HTML."""
+    return f"<h3>{escape(text)}</h3>"
 
 
 def new_text(html: str = "", **options: Any) -> Div:
@@ -106,7 +125,7 @@ def new_figure(x: str, y: str, *, height: int = 420, zoom: str = "width", **opti
             ResetTool(),
             SaveTool(),
         ],
-        toolbar_location="above",
+        toolbar_location=None,
         **options,
     )
     style_figure(made)
@@ -126,6 +145,9 @@ def style_figure(made: Any) -> None:
         axis.formatter.use_scientific = False
     made.grid.grid_line_color = "#edf0f3"
     made.outline_line_color = _LINE
+    made.background_fill_color = made.border_fill_color = None
+    made.min_border_left = 62  # The time axes of all panels are aligned.
+    made.min_border_right = 76
 
 
 def empty_source(*names: str) -> ColumnDataSource:

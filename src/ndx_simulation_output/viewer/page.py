@@ -1,119 +1,260 @@
-"""Layout of the page: file selection, messages, and one tab per view."""
+"""Layout of the page: contents, overview, panels over one another, and the cells in space."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from bokeh.document import Document
-from bokeh.layouts import row
-from bokeh.models import Button, Select, TabPanel, Tabs
+from bokeh.layouts import column, row
+from bokeh.models import Button, TextInput, Toggle, UIElement
 
-from ndx_simulation_output.errors import NothingRecordedError
 from ndx_simulation_output.recording import SimulationOutput
-from ndx_simulation_output.viewer.arrays import ArraysView
-from ndx_simulation_output.viewer.compare import CompareView
-from ndx_simulation_output.viewer.figures import new_text, note_html, small_text, stack
-from ndx_simulation_output.viewer.networks import NetworkView
-from ndx_simulation_output.viewer.neurons import NeuronView
-from ndx_simulation_output.viewer.session import Downloads, Session, View, ViewedFile, on_value
-from ndx_simulation_output.viewer.spikes import SpikesView
-from ndx_simulation_output.viewer.traces import ChannelsView, HeatMapView, TracesView
-from ndx_simulation_output.viewer.tree import TreeView
+from ndx_simulation_output.viewer.cells import CellCard
+from ndx_simulation_output.viewer.contents import Contents
+from ndx_simulation_output.viewer.controls import SaveButtons
+from ndx_simulation_output.viewer.figures import button, new_text, stack, title_html
+from ndx_simulation_output.viewer.overview import Overview
+from ndx_simulation_output.viewer.panels import Offer, Panel
+from ndx_simulation_output.viewer.session import Downloads, Session, ViewedFile, on_value
+from ndx_simulation_output.viewer.spikes import RasterPanel
+from ndx_simulation_output.viewer.state import PageState, PanelState
+from ndx_simulation_output.viewer.traces import TracesPanel
 
-_VIEWS: tuple[type[View], ...] = (
-    TreeView,
-    TracesView,
-    HeatMapView,
-    SpikesView,
-    NeuronView,
-    ChannelsView,
-    NetworkView,
-    ArraysView,
-    CompareView,
-)
+PANELS: dict[str, type[Panel]] = {kind.kind: kind for kind in (RasterPanel, TracesPanel)}
+"""The kinds of panels by the name that the address has for them."""
 
-_TEMPLATE = """
-{% block preamble %}
-<link rel="icon" href="data:,">
-<style>
-  html, body { background: #fbfcfd; color: #1c2733;
-    font-family: system-ui, "Segoe UI", "DejaVu Sans", Helvetica, Arial, sans-serif; }
-</style>
-{% endblock %}
+_MOST_FIRST = 4
+_FOLDER = Path(__file__).parent
+
+
+def open_page(
+    document: Document,
+    files: Sequence[ViewedFile],
+    downloads: Downloads,
+    state: PageState | None = None,
+    *,
+    is_saved: bool = False,
+) -> "Page":
+    """Add the page to the document of a browser session; all sessions share the open files."""
+    session = Session(document, files, downloads, state, is_saved=is_saved)
+    page = Page(session, state or PageState())
+    document.title = files[0].name
+    document.template = (_FOLDER / "page.html").read_text("utf-8")
+    document.template_variables.update(
+        is_saved=is_saved,
+        page_css=(_FOLDER / "page.css").read_text("utf-8"),
+        page_js=(_FOLDER / "page.js").read_text("utf-8"),
+    )
+    for name, root in page.roots.items():
+        root.name = name
+        document.add_root(root)
+    if not is_saved:
+        document.on_session_destroyed(lambda _: session.close())
+    page.show()
+    return page
+
+
+class Card:
+    """A panel with its title, the buttons to change and save it, and a line of text."""
+
+    def __init__(self, page: "Page", panel: Panel, output: SimulationOutput) -> None:
+        self.page, self.panel = page, panel
+        body = panel.build(output)
+        session = page.session
+        self.saving = SaveButtons(session, f"{panel.kind}-{panel.name}", body, panel.shown)
+        self.settings = row(*panel.controls(), visible=False)
+        parts = [new_text(title_html(panel.title), sizing_mode="stretch_width")]
+        if self.settings.children:
+            toggle = Toggle(label="Options", **button("live"))
+            on_value(toggle, "active", lambda on: self.settings.update(visible=bool(on)))
+            parts.append(toggle)
+        parts += self.saving.buttons
+        if panel.place == "middle":
+            for label, step in (("↑", -1), ("↓", 1)):
+                parts.append(self._button(label, lambda step=step: page.move(self, step)))
+        parts.append(self._button("×", lambda: page.close(self)))
+        self.layout = stack(
+            row(*parts, sizing_mode="stretch_width"),
+            self.settings,
+            body,
+            panel.note,
+            self.saving.text,
+            css_classes=["card"],
+            stylesheets=[_CARD],
+        )
+
+    @staticmethod
+    def _button(label: str, do: Any) -> Button:
+        made = Button(label=label, **button("live"))
+        made.on_click(lambda _: do())
+        return made
+
+
+_CARD = """
+    :host { background: var(--card); border: 1px solid var(--line); border-radius: 8px;
+            padding: 4px 8px 6px; margin-bottom: 8px; }
 """
 
 
-def open_page(document: Document, files: Sequence[ViewedFile], downloads: Downloads) -> None:
-    """Add the page to the document of a browser session; all sessions share the open files."""
-    session = Session(document, files, downloads)
-    page = Page(session)
-    document.title = files[0].name
-    document.template = _TEMPLATE
-    document.add_root(page.layout)
-    document.on_session_destroyed(lambda _: session.close())
-    page.show()
-
-
 class Page:
-    """Page with tabs that are built when first opened, so that no hidden data are read."""
+    """The page of a browser session."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, state: PageState) -> None:
         self.session = session
-        names = [(str(number), file.name) for number, file in enumerate(session.files)]
-        self.file = Select(options=names, value="0", width=320)
-        on_value(self.file, "value", lambda number: self._show_file(int(number)))
-        again = Button(label="Read again", width=110)
-        again.on_click(self.read_again)
+        self.theme = state.theme
+        self._asked = state
+        self.cards: list[Card] = []
+        self.overview = Overview(session)
+        self.contents = Contents(session, self.open, self.refresh)
+        self.cell = CellCard(session)
         self.status = new_text(sizing_mode=None)
-        self.views = [kind(session) for kind in _VIEWS]
-        self._built: set[int] = set()
-        self._outdated: set[int] = set()
-        self.tabs = Tabs(
-            tabs=[
-                TabPanel(title=view.title, child=stack(new_text(), min_height=420))
-                for view in self.views
-            ],
-            sizing_mode="stretch_width",
-        )
-        session.on_change(self.tabs, "active", self._fill)
-        head = row(self.file, again, self.status)
-        self.layout = stack(head, session.message, self.tabs, margin=(12, 20, 40, 20))
+        self.command = TextInput(name="command", value="")
+        self.address = TextInput(name="address", value="")
+        on_value(self.command, "value", lambda text: self._do(str(text).split(" ")[0]))
+        self.middle = column(sizing_mode="stretch_width")
+        self.right = column(sizing_mode="stretch_width")
+        theme = Button(label="◐", name="theme_button", **button())
+        head = row(self.contents.head, self.status, session.message, theme,
+                   sizing_mode="stretch_width")  # fmt: skip
+        self.roots: dict[str, UIElement] = {
+            "head": head,
+            "left": stack(self.contents.layout),
+            "middle": stack(stack(self.overview.layout, stylesheets=[_CARD]), self.middle),
+            "right": stack(self.right, self.cell.layout),
+            "hidden": column(self.command, self.address, visible=False),
+        }
+        session.listeners = {
+            "picked": self._show_picked,
+            "cursor": self._show_cursor,
+            "address": self._show_address,
+        }
+        session.time.on_window(lambda: session.run_later(self.refresh))
+        session.time.on_cursor(lambda: None)
 
     def show(self) -> None:
-        """Show the active tab."""
+        """Show the file of the session from the start."""
         self.session.run(self._fill)
 
-    def read_again(self) -> None:
-        """Reopen the files, update the active tab, and mark the others as outdated."""
-        for file in self.session.files:
-            file.close()
-        self._outdated |= self._built
-        self.show()
+    def refresh(self) -> None:
+        """Read and draw again what is in the window."""
+        self.session.run(self._update)
 
-    def _show_file(self, number: int) -> None:
-        self.session.file.close()
-        self.session.file = self.session.files[number]
-        self._built.clear()
-        self._outdated.clear()
-        for panel in self.tabs.tabs:
-            panel.child.children = [new_text()]
-        self.show()
+    def open(self, offer: Offer) -> None:
+        """Add the panel of an entry of the contents, or point at it if it is there."""
+
+        def add(output: SimulationOutput) -> None:
+            if all(card.panel.state.kind != offer.panel.kind or card.panel.name != offer.panel.name
+                   for card in self.cards):  # fmt: skip
+                self._add(offer.panel, output)
+                self._arrange()
+
+        self.session.run(add)
+
+    def close(self, card: Card) -> None:
+        """Remove a panel."""
+        self.cards.remove(card)
+        self._arrange()
+
+    def move(self, card: Card, step: int) -> None:
+        """Move a panel up or down."""
+        here = self.cards.index(card)
+        there = min(max(here + step, 0), len(self.cards) - 1)
+        self.cards.insert(there, self.cards.pop(here))
+        self._arrange()
+
+    @property
+    def state(self) -> PageState:
+        """What the page shows."""
+        session, time = self.session, self.session.time
+        other = None if session.other is None else list(session.files).index(session.other)
+        return PageState(
+            file=list(session.files).index(session.file),
+            other=other,
+            difference=session.shows_difference,
+            window=None if time.is_all else time.window,
+            at=time.at,
+            cells=session.cells,
+            group_by=session.group_by,
+            picked=session.picked,
+            panels=tuple(card.panel.state for card in self.cards),
+            theme=self.theme,
+        )
 
     def _fill(self, output: SimulationOutput) -> None:
-        """Build the active tab, or update it if it is outdated."""
-        active = self.tabs.active
-        is_written = self.session.file.is_being_written
-        self.status.text = small_text(
-            "is being written; press Read again to update" if is_written else ""
-        )
-        if active in self._built:
-            if active in self._outdated:
-                self.views[active].update(output)
-                self._outdated.discard(active)
-            return
-        try:
-            built = self.views[active].build(output)
-        except NothingRecordedError as error:
-            built = new_text(note_html(str(error)), margin=(16, 5, 16, 5))
-        else:
-            self._built.add(active)
-        # Replace the children of the layout: Bokeh does not update a replaced child of a panel.
-        self.tabs.tabs[active].child.children = [built]
+        asked = self._asked
+        offers = [offer for kind in PANELS.values() for offer in kind.offers(output)]
+        self.contents.show(output, offers)
+        if self.overview.update(output) and asked.window:
+            self.session.time.show(asked.window)
+        self.session.time.at = asked.at
+        first = sorted((one for one in offers if one.rank is not None), key=lambda one: one.rank)
+        panels = asked.panels if asked.panels is not None else _first_panels(first)
+        self.cards.clear()
+        for panel in panels:
+            if panel.kind in PANELS:
+                with self.session.show_errors():
+                    self._add(panel, output)
+        self._arrange()
+        self._show_picked()
+
+    def _add(self, state: PanelState, output: SimulationOutput) -> None:
+        panel = PANELS[state.kind](self.session, state)
+        self.cards.append(Card(self, panel, output))
+        self._draw(panel, output)
+
+    def _draw(self, panel: Panel, output: SimulationOutput) -> None:
+        with self.session.show_errors(panel.note):
+            panel.update(output)
+            panel.moved(output)
+            panel.highlight()
+
+    def _arrange(self) -> None:
+        for place, layout in (("middle", self.middle), ("right", self.right)):
+            layout.children = [one.layout for one in self.cards if one.panel.place == place]
+        self._show_address()
+
+    def _update(self, output: SimulationOutput) -> None:
+        for card in self.cards:
+            if card.panel.over_time:
+                self._draw(card.panel, output)
+                card.saving.refresh()
+        self.cell.update(output)
+        self._show_address()
+
+    def _show_picked(self) -> None:
+        def show(output: SimulationOutput) -> None:
+            for card in self.cards:
+                self._draw(card.panel, output)
+            self.cell.update(output)
+            self._show_address()
+
+        self.session.run(show)
+
+    def _show_cursor(self) -> None:
+        def show(output: SimulationOutput) -> None:
+            for card in self.cards:
+                card.panel.moved(output)
+            self.cell.update(output)
+            self._show_address()
+
+        self.session.run(show)
+
+    def _show_address(self) -> None:
+        self.address.value = self.state.query()
+
+    def _do(self, command: str) -> None:
+        """Follow a key, or another command of the browser."""
+        session = self.session
+        if command in {"next", "previous"}:
+            session.run(lambda output: self.cell.step(output, 1 if command == "next" else -1))
+        elif command == "unpick":
+            session.pick("", ())
+        elif command.startswith("theme:"):
+            self.theme = command.partition(":")[2]
+            self._show_address()
+
+
+def _first_panels(offers: Sequence[Offer]) -> list[PanelState]:
+    """Return the panels of the first screen: the first of each kind, at most four."""
+    first = {offer.panel.kind: offer.panel for offer in reversed(offers)}
+    return sorted(first.values(), key=[one.panel for one in offers].index)[:_MOST_FIRST]

@@ -26,6 +26,7 @@ from tornado.web import HTTPError, OutputTransform, RequestHandler
 from ndx_simulation_output.errors import SimulationOutputError
 from ndx_simulation_output.viewer.page import open_page
 from ndx_simulation_output.viewer.session import Downloads, Rows, ViewedFile
+from ndx_simulation_output.viewer.state import PageState
 
 LOOPBACK = "127.0.0.1"
 
@@ -65,7 +66,8 @@ async def serve(
     access, downloads = _Access(is_public=address is None), Downloads()
 
     def make_page(document: Any) -> None:
-        open_page(document, files, downloads)
+        query = document.session_context.request.uri.partition("?")[2]
+        open_page(document, files, downloads, PageState.parse(query))
 
     application = BokehTornado(
         {"/": Application(FunctionHandler(make_page))},

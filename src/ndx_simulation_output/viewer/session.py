@@ -1,17 +1,15 @@
-"""Viewed files, and state shared by the views of one page."""
+"""Viewed files, and state shared by the panels of one page."""
 
 import os
 import secrets
 import traceback
 import warnings
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from bokeh.document import Document
-from bokeh.models import UIElement
 
 from ndx_simulation_output.api import open_output
 from ndx_simulation_output.errors import (
@@ -22,6 +20,8 @@ from ndx_simulation_output.errors import (
 from ndx_simulation_output.recording import SimulationOutput
 from ndx_simulation_output.storage.journal import find_writer, unfinished_files
 from ndx_simulation_output.viewer.figures import new_text, note_html
+from ndx_simulation_output.viewer.state import PageState
+from ndx_simulation_output.viewer.time_axis import TimeAxis
 
 Rows = Iterator[Sequence[object]]
 """Rows of a table; the first row has the names of the columns."""
@@ -142,38 +142,85 @@ class Downloads:
 class Session:
     """A page in a browser: its ``files``, the ``file`` that it shows, and its ``message`` line.
 
-    ``waiting`` maps functions to their pending callbacks, see ``run_later``.
+    ``other`` is the file compared with it, or None; ``shows_difference`` asks for first minus second.
+    If ``is_saved``, the page goes to a file, in which no Python runs.
+    ``time`` is the time axis of all panels, ``cells`` the choice of cells and ``group_by`` the
+    property that colours them (texts, empty for none), ``picked`` the population and the ids of the
+    cells that are selected everywhere. ``listeners`` are called by ``cells_picked``, ``cursor_moved``
+    and ``show_address``; the page sets them. ``waiting`` maps functions to their pending callbacks,
+    see ``run_later``.
     """
 
     def __init__(
-        self, document: Document, files: Sequence[ViewedFile], downloads: Downloads
+        self,
+        document: Document,
+        files: Sequence[ViewedFile],
+        downloads: Downloads,
+        state: PageState | None = None,
+        *,
+        is_saved: bool = False,
     ) -> None:
+        state = state or PageState()
+        self.is_saved = is_saved
         self.document = document
         self.files = files
-        self.file = files[0]
+        self.file = files[state.file if state.file < len(files) else 0]
+        self.other = None if state.other is None else files[state.other]
+        self.shows_difference = state.difference
+        self.time = TimeAxis()
+        self.cells, self.group_by, self.picked = state.cells, state.group_by, state.picked
+        self.listeners: dict[str, Callable[[], object]] = {}
         self.message = new_text()
         self.waiting: dict[object, Any] = {}
         self._downloads = downloads
         self._urls: list[str] = []
 
     @contextmanager
-    def show_errors(self) -> Iterator[None]:
-        """Context manager that displays errors in the page instead of raising them."""
-        self.show_message("")
+    def open_other(self) -> Iterator[SimulationOutput | None]:
+        """Context manager for the file that is compared with the one shown, None without one."""
+        if self.other is None:
+            yield None
+            return
+        with self.other.open() as output:
+            yield output
+
+    def pick(self, population: str, ids: Sequence[int], *, at: float | None = None) -> None:
+        """Select cells in all panels, and move the cursor to a time (s) if one is given."""
+        self.picked = population, tuple(int(one) for one in ids)
+        if at is not None:
+            self.time.at = at
+        self._tell("picked")
+
+    def cursor_moved(self) -> None:
+        """Let the panels follow the cursor."""
+        self._tell("cursor")
+
+    def show_address(self) -> None:
+        """Show the state of the page in its address."""
+        self._tell("address")
+
+    def _tell(self, what: str) -> None:
+        if what in self.listeners:
+            self.listeners[what]()
+
+    @contextmanager
+    def show_errors(self, place: Any = None) -> Iterator[None]:
+        """Context manager that displays errors in the page, or in a text of it, not raising them."""
+        self.show_message("", place=place)
         try:
             yield
         except (SimulationOutputError, OSError, KeyError) as error:
             if not isinstance(error.__cause__, (SimulationOutputError, OSError, type(None))):
                 traceback.print_exc()  # The page shows one line of what a library raised.
             text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-            self.show_message(text, kind="error")
+            self.show_message(text, kind="error", place=place)
         except Exception as error:  # noqa: BLE001 - otherwise the page stops responding
             traceback.print_exc()
-            self.show_message(f"{type(error).__name__}: {error}", kind="error")
+            self.show_message(f"{type(error).__name__}: {error}", kind="error", place=place)
 
-    def show_message(self, text: str, *, kind: str = "note") -> None:
-        """Show a message, or clear it if the text is empty."""
-        self.message.text = note_html(text, kind)
+    def show_message(self, text: str, *, kind: str = "note", place: Any = None) -> None:
+        """Show a message in a text of the page, or clear it if the message is empty."""
+        (place or self.message).text = note_html(text, kind)
 
     def run(self, do: Callable[[SimulationOutput], object]) -> None:
         """Call a function with the open file."""
@@ -207,23 +254,6 @@ class Session:
             self._downloads.remove(url)
         for file in self.files:
             file.close()
-
-
-class View(ABC):
-    """A tab of the page."""
-
-    title: str
-
-    def __init__(self, session: Session) -> None:
-        self.session = session
-
-    @abstractmethod
-    def build(self, output: SimulationOutput) -> UIElement:
-        """Return the widgets; raise NothingRecordedError if the file has no data for the tab."""
-
-    @abstractmethod
-    def update(self, output: SimulationOutput) -> None:
-        """Read and draw the data again."""
 
 
 def on_value(widget: Any, name: str, do: Callable[[Any], object]) -> None:

@@ -2,21 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from bokeh.layouts import row
 from bokeh.models import (
-    HoverTool,
-    LinearColorMapper,
     Range1d,
-    Select,
-    TextInput,
     UIElement,
 )
 from numpy.typing import NDArray
 
-from ndx_simulation_output.errors import NothingRecordedError
 from ndx_simulation_output.plots.canvas import scale_of
 from ndx_simulation_output.plots.downsampling import (
     How,
@@ -26,45 +20,28 @@ from ndx_simulation_output.plots.downsampling import (
     stack_traces,
 )
 from ndx_simulation_output.plots.heat_maps import HeatMap, reduce_heat_map
-from ndx_simulation_output.plots.traces import columns_to_group, group_lines
 from ndx_simulation_output.recording import ExtracellularPotential, Report, SimulationOutput
 from ndx_simulation_output.viewer.controls import (
-    IDS_HINT,
-    CompartmentChoice,
-    PropertyChoice,
-    SaveButtons,
     Scales,
     SelectedCompartments,
-    TimeWindow,
+    cells_of,
     compartment_names,
     find_named,
     ids_code,
-    ids_of,
     recorded_rows,
-    span_of,
     window_code,
 )
 from ndx_simulation_output.viewer.figures import (
-    COLORS,
-    NAN_COLOR,
-    add_color_bar,
-    add_image,
-    add_legend,
-    add_lines,
-    color_range,
-    drawn_note,
-    image_data,
+    empty_source,
     line_data,
     new_figure,
-    new_text,
     pixels_of,
-    plain_text,
     show_rows,
-    small_text,
-    stack,
-    visible_rows,
 )
-from ndx_simulation_output.viewer.session import Rows, View
+from ndx_simulation_output.viewer.panels import Offer, Panel
+from ndx_simulation_output.viewer.session import Rows
+from ndx_simulation_output.viewer.state import PanelState
+from ndx_simulation_output.viewer.time_axis import ACCENT
 
 if TYPE_CHECKING:
     from ndx_simulation_output.recording.units import Scale
@@ -99,57 +76,79 @@ class ShownTraces:
         yield "times, values = traces.times, traces.values  # in s and traces.unit"
 
 
-class TracesView(View):
-    """Traces of selected compartments, read again when the time window changes."""
+class TracesPanel(Panel):
+    """Traces of some compartments of a report over one another; picked cells are the first."""
 
-    title = "Traces"
+    kind = "traces"
+
+    @staticmethod
+    def offers(output: SimulationOutput) -> Iterator[Offer]:
+        """Yield the reports."""
+        for rank, report in enumerate(output.reports):
+            about = f"{report.data.shape[1]:,} compartments"
+            yield Offer(PanelState("traces", report.name), "Reports", report.name, about, 20 + rank)
+
+    @property
+    def title(self) -> str:
+        """Title of the card."""
+        return f"Traces of {self.name}"
 
     def build(self, output: SimulationOutput) -> UIElement:
-        """Return the widgets."""
-        self.choice = CompartmentChoice(self.session, output, self.update)
-        self.group = PropertyChoice(self.session, self.update)
-        self.figure = new_figure("time", "", x_range=Range1d(0, 1))
-        self.lines, drawn = add_lines(self.figure, line_width=1.4, line_join="round")
-        self.legend = add_legend(self.figure, drawn)
-        self.window = TimeWindow(self.session, self.figure, self.update)
-        self.note = new_text()
+        """Return the figure."""
+        self.figure = new_figure(
+            "", "", height=260, x_range=self.session.time.x_range, y_range=Range1d(-1, 1)
+        )
+        self.lines = empty_source("xs", "ys", "color", "name", "cell")
+        self.figure.multi_line(
+            "xs", "ys", color="color", line_width=1.3, line_join="round", source=self.lines,
+            nonselection_alpha=0.6, selection_color=ACCENT, selection_line_width=1.8,
+        )  # fmt: skip
+        self.link(output[self.name].population, self.lines)
+        self.figure.ygrid.visible = False
+        self.add_figure(self.figure)
         self.scale: Scale | None = None
-        self.saving = SaveButtons(self.session, "traces", self.figure, self.shown)
-        self.update(output)
-        selection = row(self.choice.row, self.group.select)
-        return stack(selection, self.figure, self.note, self.saving.layout)
-
-    def shown(self) -> ShownTraces:
-        """Return the shown data."""
-        scales = Scales(self.window.scale, self.scale)
-        return ShownTraces(self.choice.compartments, self.window.start, self.window.stop, scales)
+        self._cells: list[int] = []
+        return self.figure  # type: ignore[no-any-return]
 
     def update(self, output: SimulationOutput) -> None:
         """Read and draw the traces."""
-        report = self.choice.find_report(output)
-        self.window.set_span(*span_of(report.times))
-        self.group.offer(report.compartments.cells)
-        found = self.shown().compartments.columns(report)
-        if self.group.name is None:
-            columns = found[spread(len(found), _MAX_TRACES)]
-            lines = reduce_traces(report, columns, **self.window.drawn)
-            names, colors = compartment_names(report, columns), list(COLORS)
-            shown = drawn_note(len(columns), len(found), "compartments")
-            self.legend.visible = len(columns) <= len(COLORS)
-        else:
-            chosen, name = self.choice.compartments, self.group.name
-            found = columns_to_group(report.compartments, chosen.cells, chosen.numbers, None)
-            grouped = group_lines(report, found, name, most=_MAX_TRACES, **self.window.drawn)
-            lines, colors, shown = grouped.lines, grouped.colors, f"{grouped.note}; "
-            names = [grouped.labels[code] for code in grouped.codes]
-            self.legend.visible = True
-        self.scale = scale = scale_of(lines.unit, lines.values)
-        values = np.asarray(lines.values, np.float64) * scale.factor
-        times = lines.times * self.window.scale.factor
-        self.lines.data = line_data(times, values, names, colors)
-        self.figure.yaxis.axis_label = plain_text(scale.label(report.variable or report.report))
-        self.note.text = small_text(f"{shown}{_sampling(lines)}")
-        self.saving.refresh()
+        report = output[self.name]
+        time = self.session.time
+        found = report.compartments.find(cells_of(self.session.cells))
+        columns = found[spread(len(found), int(self.options.get("count", 8)))]
+        population, ids = self.session.picked
+        if population == report.population:
+            known = [one for one in ids if one in report.compartments.cell_ids[:]]
+            picked = report.compartments.find(known)[:2] if known else []
+            columns = np.array(list(dict.fromkeys([*picked, *columns])), np.intp)
+        lines = reduce_traces(report, columns, **time.drawn(pixels_of(self.figure)[1]))
+        stacked, step = stack_traces(lines.values)
+        names = compartment_names(report, columns)
+        self._cells = report.compartments.cells_of(columns).tolist()
+        self.lines.data = {
+            **line_data(lines.times * time.scale.factor, stacked, names),
+            "cell": self._cells,
+        }
+        self.scale = scale = scale_of(lines.unit, np.asarray([step]))
+        self.figure.yaxis.ticker = list(range(len(columns)))
+        self.figure.yaxis.major_label_overrides = dict(enumerate(names))
+        show_rows(self.figure.y_range, -1, len(columns))
+        self.say(f"{step * scale.factor:.3g} {scale.symbol} from one trace to the next")
+
+    def picked_at(self, x: float, y: float, output: SimulationOutput) -> bool:
+        """Pick the cell of the nearest trace."""
+        row = round(y)
+        if not 0 <= row < len(self._cells):
+            return False
+        at = x / self.session.time.scale.factor
+        self.session.pick(output[self.name].population, [self._cells[row]], at=at)
+        return True
+
+    def shown(self) -> ShownTraces:
+        """Return the shown data."""
+        time = self.session.time
+        chosen = SelectedCompartments(self.name, tuple(dict.fromkeys(self._cells)))
+        return ShownTraces(chosen, time.start, time.stop, Scales(time.scale, self.scale))
 
 
 def _sampling(lines: Lines) -> str:
@@ -203,69 +202,6 @@ class ShownHeatMap:
         yield "values = shown.values"
 
 
-class HeatMapView(View):
-    """An image of compartments × time, read again when the visible range changes."""
-
-    title = "Heat map"
-
-    def build(self, output: SimulationOutput) -> UIElement:
-        """Return the widgets."""
-        self.choice = CompartmentChoice(self.session, output, self.update, suggests=False)
-        self.how = Select(title="Pixels show", options=list(get_args(How)), value="mean", width=110)
-        self.session.on_change(self.how, "value", self.update)
-        self.figure = new_figure(
-            "time", "compartment", zoom="both", x_range=Range1d(0, 1), y_range=Range1d(0, 1)
-        )
-        self.colors = LinearColorMapper("Viridis256", nan_color=NAN_COLOR)
-        self.pixels = add_image(self.figure, self.colors)
-        tooltips = [("time", "$x"), ("compartment", "$y"), ("value", "@image")]
-        self.figure.add_tools(HoverTool(tooltips=tooltips))
-        add_color_bar(self.figure, self.colors)
-        self.window = TimeWindow(self.session, self.figure, self.update)
-        self._count = 0
-        self.scale: Scale | None = None
-        self.note = new_text()
-        self.saving = SaveButtons(self.session, "heat-map", self.figure, self.shown)
-        self.update(output)
-        selection = row(self.choice.row, self.how)
-        return stack(selection, self.figure, self.note, self.saving.layout)
-
-    def shown(self) -> ShownHeatMap:
-        """Return the shown data."""
-        first, last = visible_rows(self.figure.y_range, self._count)
-        return ShownHeatMap(
-            self.choice.compartments,
-            self.window.start,
-            self.window.stop,
-            first,
-            None if last == self._count else last,
-            pixels_of(self.figure),
-            str(self.how.value),  # type: ignore[arg-type]
-            Scales(self.window.scale, self.scale),
-        )
-
-    def update(self, output: SimulationOutput) -> None:
-        """Read and draw the heat map."""
-        report = self.choice.find_report(output)
-        self.window.set_span(*span_of(report.times))
-        selected = self.choice.compartments
-        count = report.data.shape[1] if selected.is_all else len(selected.columns(report))
-        if count != self._count:
-            self._count = count
-            show_rows(self.figure.y_range, 0, count)
-        shown = self.shown()
-        found = shown.read(report)
-        self.scale = scale = scale_of(found.unit, found.values)
-        values = found.values * scale.factor
-        times = found.times * self.window.scale.factor
-        rows = shown.first, shown.first + int(found.columns[-1])
-        self.pixels.data = image_data(_on_even_pixels(values, times), (times[0], times[-1]), rows)
-        self.colors.low, self.colors.high = color_range(values)
-        self.figure.title.text = plain_text(scale.label(report.variable or report.report))
-        self.note.text = small_text(found.note or "each value has a pixel")
-        self.saving.refresh()
-
-
 def _on_even_pixels(values: NDArray[Any], edges: NDArray[np.float64]) -> NDArray[Any]:
     """Resample bins of unequal width to pixels of equal width, as Bokeh images require.
 
@@ -314,65 +250,3 @@ class ShownChannels:
         yield f"rows = potential.times.window({self.start!r}, {self.stop!r})"
         yield "times = potential.times.seconds(rows)  # s"
         yield f"values = potential.get_traces({arguments})  # in potential.unit"
-
-
-class ChannelsView(View):
-    """Channels of an extracellular potential, read again when the time window changes."""
-
-    title = "Channels"
-
-    def build(self, output: SimulationOutput) -> UIElement:
-        """Return the widgets."""
-        if not output.potentials:
-            msg = f"{self.session.file.name} has no extracellular potentials"
-            raise NothingRecordedError(msg)
-        names = [potential.name for potential in output.potentials]
-        self.potential = Select(title="Potential", options=names, value=names[0], width=220)
-        self.channels = TextInput(title="Channels", placeholder=IDS_HINT)
-        for widget in (self.potential, self.channels):
-            self.session.on_change(widget, "value", self.update)
-        self.figure = new_figure(
-            "time", "channel", height=560, x_range=Range1d(0, 1), y_range=Range1d(-1, 1)
-        )
-        self.lines, _ = add_lines(self.figure, line_join="round")
-        self.figure.ygrid.visible = False
-        self.window = TimeWindow(self.session, self.figure, self.update)
-        self._count = 0
-        self.scale: Scale | None = None
-        self.note = new_text()
-        self.saving = SaveButtons(self.session, "channels", self.figure, self.shown)
-        self.update(output)
-        selection = row(self.potential, self.channels)
-        return stack(selection, self.figure, self.note, self.saving.layout)
-
-    def shown(self) -> ShownChannels:
-        """Return the shown data."""
-        window = self.window.start, self.window.stop
-        scales = Scales(self.window.scale, self.scale)
-        channels = ids_of(self.channels.value)
-        return ShownChannels(str(self.potential.value), channels, *window, scales)
-
-    def update(self, output: SimulationOutput) -> None:
-        """Read and draw the channels."""
-        self.potential.options = [potential.name for potential in output.potentials]
-        potential = ShownChannels(str(self.potential.value)).find(output)
-        self.window.set_span(*span_of(potential.times))
-        found = potential.find(self.shown().channels)
-        columns = found[spread(len(found), _MAX_CHANNELS)]
-        lines = reduce_traces(potential, columns, **self.window.drawn)
-        stacked, step = stack_traces(lines.values)
-        self.scale = scale = scale_of(lines.unit, np.asarray([step]))
-        count = len(columns)
-        ids = [str(one) for one in np.asarray(potential.channel_ids)[columns].tolist()]
-        self.lines.data = line_data(lines.times * self.window.scale.factor, stacked, ids)
-        self.figure.yaxis.ticker = list(range(count))
-        self.figure.yaxis.major_label_overrides = dict(enumerate(ids))
-        if count != self._count:
-            self._count = count
-            show_rows(self.figure.y_range, -1, count)
-        some = drawn_note(count, len(found), "channels")
-        distance = f"{step * scale.factor:.3g} {scale.symbol}".strip()
-        self.note.text = small_text(
-            f"{some}{distance} from one channel to the next; {_sampling(lines)}"
-        )
-        self.saving.refresh()

@@ -1,0 +1,140 @@
+"""Base of the panels of the page, and the card that holds each."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from bokeh.events import RangesUpdate, Tap
+from bokeh.models import ColumnDataSource, UIElement
+from numpy.typing import NDArray
+
+from ndx_simulation_output.recording import SimulationOutput
+from ndx_simulation_output.viewer.controls import ShownData
+from ndx_simulation_output.viewer.figures import new_text, small_text
+from ndx_simulation_output.viewer.session import Session
+from ndx_simulation_output.viewer.state import PanelState
+
+
+@dataclass(frozen=True)
+class Offer:
+    """Something in a file that a panel can show: an entry of the contents at the left.
+
+    ``section`` is the heading, ``label`` the text, and ``about`` a few words, such as a shape. The
+    panels of the first screen are those with the lowest ``rank``; those without one are not in it.
+    """
+
+    panel: PanelState
+    section: str
+    label: str
+    about: str = ""
+    rank: int | None = None
+
+
+class Panel(ABC):
+    """A part of the page that shows one thing of a file.
+
+    ``kind`` names the class in the address. ``place`` is "middle", or "right" for what is in space.
+    A subclass makes its figures once in ``build`` and fills them in ``update``, which is called
+    when the time window, the picked cells, the choice of cells or a control has changed.
+    ``linked`` are data sources with a column ``cell``, whose picked cells are highlighted.
+    """
+
+    kind: ClassVar[str]
+    place: ClassVar[str] = "middle"
+    over_time: ClassVar[bool] = True
+    """True if the panel shows data of the time window."""
+
+    def __init__(self, session: Session, state: PanelState) -> None:
+        self.session = session
+        self.name = state.name
+        self.options = dict(state.options)
+        self.note = new_text()
+        self.linked: list[tuple[str, ColumnDataSource]] = []
+        self.figures: list[Any] = []
+
+    @staticmethod
+    @abstractmethod
+    def offers(output: SimulationOutput) -> Iterator[Offer]:
+        """Yield what this kind of panel can show of a file."""
+
+    @property
+    @abstractmethod
+    def title(self) -> str:
+        """Title of the card."""
+
+    @abstractmethod
+    def build(self, output: SimulationOutput) -> UIElement:
+        """Return the figures without data."""
+
+    @abstractmethod
+    def update(self, output: SimulationOutput) -> None:
+        """Read and draw the data."""
+
+    @abstractmethod
+    def shown(self) -> ShownData:
+        """Return the data that are seen, for CSV and Python."""
+
+    def controls(self) -> Sequence[UIElement]:
+        """Return widgets that the card shows on demand; their values are in ``options``."""
+        return ()
+
+    def moved(self, output: SimulationOutput) -> None:
+        """Follow the cursor; by default nothing is drawn again."""
+
+    def picked_at(self, x: float, y: float, output: SimulationOutput) -> bool:
+        """Pick the cell at a place of the first figure; return True if there is one."""
+        return False
+
+    @property
+    def state(self) -> PanelState:
+        """The panel as in the address."""
+        return PanelState(self.kind, self.name, self.options)
+
+    # What subclasses use.
+
+    def option(self, name: str, value: Any) -> None:
+        """Set the value of a control and draw again."""
+        self.options[name] = str(value)
+        self.session.run(self.update)
+        self.session.show_address()
+
+    def add_figure(self, figure: Any, *, zooms: bool = False) -> None:
+        """Link a figure: cursor, crosshair, picking by click, reading again if ``zooms`` in y."""
+        self.figures.append(figure)
+        if self.over_time:
+            self.session.time.add_to(figure)
+        figure.on_event(Tap, self._tapped)
+        if zooms:
+            figure.on_event(RangesUpdate, lambda _: self.session.run_later(self._again))
+
+    def link(self, population: str, source: ColumnDataSource) -> None:
+        """Highlight the picked cells in a data source that has a column ``cell``."""
+        self.linked.append((population, source))
+
+    def highlight(self) -> None:
+        """Select the rows of the picked cells in the linked data sources."""
+        population, ids = self.session.picked
+        for name, source in self.linked:
+            rows: NDArray[np.intp] = np.zeros(0, np.intp)
+            if ids and name == population:
+                rows = np.flatnonzero(np.isin(np.asarray(source.data["cell"]), ids))
+            source.selected.indices = rows.tolist()
+
+    def say(self, text: str) -> None:
+        """Show a line under the figures."""
+        self.note.text = small_text(text)
+
+    def _again(self) -> None:
+        self.session.run(self.update)
+
+    def _tapped(self, event: Tap) -> None:
+        def pick(output: SimulationOutput) -> None:
+            time = self.session.time
+            is_cell = self.picked_at(float(event.x), float(event.y), output)
+            if self.over_time and not is_cell:
+                time.at = float(event.x) / time.scale.factor
+            self.session.cursor_moved()
+
+        self.session.run(pick)

@@ -1,0 +1,120 @@
+"""State of the page, as text in its address: another reader of the same file sees the same."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, quote, unquote
+
+from ndx_simulation_output.errors import SelectionError
+
+_SAFE = "/(){}[]*!$'@ "
+
+
+@dataclass(frozen=True)
+class PanelState:
+    """A panel: its ``kind``, the ``name`` of what it shows, and the values of its controls.
+
+    >>> PanelState.parse("traces:v_exc;numbers=0,2")
+    PanelState(kind='traces', name='v_exc', options={'numbers': '0,2'})
+    >>> str(PanelState("raster", "a;b:c", {"how": "max"}))
+    'raster:a%3Bb%3Ac;how=max'
+    """
+
+    kind: str
+    name: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """Return the panel as text, from which ``parse`` makes it again."""
+        options = (f";{quote(key, _SAFE)}={quote(value, _SAFE + ',')}"
+                   for key, value in self.options.items() if value)  # fmt: skip
+        return f"{self.kind}:{quote(self.name, _SAFE)}{''.join(options)}"
+
+    @classmethod
+    def parse(cls, text: str) -> "PanelState":
+        """Return the panel that ``str`` wrote."""
+        head, *options = text.split(";")
+        kind, _, name = head.partition(":")
+        pairs = (one.partition("=") for one in options)
+        return cls(kind, unquote(name), {unquote(key): unquote(value) for key, _, value in pairs})
+
+
+@dataclass(frozen=True)
+class PageState:
+    """What the page shows; the default is the first screen of a file.
+
+    ``file`` and ``other`` (the one compared with it) are numbers of files, ``window`` and ``at`` (the cursor) are in s,
+    ``cells`` is the choice of cells and ``group_by`` the property that colours them, ``picked`` are
+    a population and ids of its cells, and ``panels`` is None for the panels of the first screen.
+    """
+
+    file: int = 0
+    other: int | None = None
+    difference: bool = False
+    window: tuple[float, float] | None = None
+    at: float | None = None
+    cells: str = ""
+    group_by: str = ""
+    picked: tuple[str, tuple[int, ...]] = ("", ())
+    panels: tuple[PanelState, ...] | None = None
+    theme: str = ""
+
+    @classmethod
+    def parse(cls, query: str) -> "PageState":
+        """Return the state in the query of an address; raise SelectionError if it has an error.
+
+        >>> PageState.parse("?time=0.1,0.2&cell=exc:3").picked
+        ('exc', (3,))
+        """
+        values = dict(parse_qsl(query.lstrip("?#"), keep_blank_values=True))
+        panels = [value for key, value in parse_qsl(query.lstrip("?#"), keep_blank_values=True)
+                  if key == "panel"]  # fmt: skip
+        try:
+            window = tuple(float(one) for one in values["time"].split(",")) or None \
+                if values.get("time") else None  # fmt: skip
+            population, _, ids = values.get("cell", "").rpartition(":")
+            state = cls(
+                file=int(values.get("file", 0)),
+                other=int(values["compare"]) if values.get("compare") else None,
+                difference=bool(values.get("difference")),
+                window=None if window is None else (window[0], window[1]),
+                at=float(values["at"]) if values.get("at") else None,
+                cells=values.get("cells", ""),
+                group_by=values.get("group_by", ""),
+                picked=(population, tuple(int(one) for one in ids.split(",") if one)),
+                panels=tuple(map(PanelState.parse, panels)) if "panel" in values else None,
+                theme=values.get("theme", ""),
+            )
+        except (ValueError, IndexError) as error:
+            msg = f"the address is not one of this page: {error}"
+            raise SelectionError(msg) from error
+        return state
+
+    def query(self) -> str:
+        """Return the state as the query of an address, without ``?``; the first screen is empty."""
+        return "&".join(
+            f"{key}={quote(value, _SAFE.replace(' ', '') + ':;,=')}" for key, value in self._items()
+        )
+
+    def _items(self) -> Iterator[tuple[str, str]]:
+        if self.file:
+            yield "file", str(self.file)
+        if self.other is not None:
+            yield "compare", str(self.other)
+        if self.difference:
+            yield "difference", "1"
+        if self.window is not None:
+            yield "time", ",".join(f"{one:.9g}" for one in self.window)
+        if self.at is not None:
+            yield "at", f"{self.at:.9g}"
+        for key, value in (("cells", self.cells), ("group_by", self.group_by)):
+            if value:
+                yield key, value
+        if self.picked[1]:
+            yield "cell", f"{self.picked[0]}:{','.join(map(str, self.picked[1]))}"
+        if self.panels is not None:
+            for panel in self.panels:
+                yield "panel", str(panel)
+            if not self.panels:
+                yield "panel", ""
+        if self.theme:
+            yield "theme", self.theme
