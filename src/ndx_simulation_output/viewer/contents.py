@@ -54,10 +54,11 @@ class Contents:
             parts.append(new_text(title_html(section)))
             for offer in several:
                 label = f"{offer.label}  {offer.about}".strip()
-                made = Button(label=label, sizing_mode="stretch_width", **button("live entry"))
+                made = Button(label=label, sizing_mode="stretch_width", **button("entry"))
                 made.on_click(partial(self._clicked, offer))
                 parts.append(made)
         self.list.children = parts
+        self.layout.visible = not self.session.is_saved
 
     def _clicked(self, offer: Offer, _: object) -> None:
         self._open(offer)

@@ -63,13 +63,13 @@ class SaveButtons:
         self._shown = shown
         stem = f"{file.path.stem}-{name}"
         url = session.offer_csv(f"{stem}.csv", lambda: read_rows(shown(), self._files()))
-        csv, png = Button(label="CSV", **button("live")), Button(label="PNG", **button())
+        csv, png = Button(label="CSV", **button()), Button(label="PNG", **button())
         csv.js_on_click(CustomJS(args={"url": url, "message": session.message}, code=_SAVE_CSV))
         png.js_on_click(CustomJS(args={"figure": figure, "stem": stem}, code=_SAVE_PNG))
-        self.toggle = Toggle(label="Python", **button("live"))
+        self.toggle = Toggle(label="Python", **button())
         self.text = PreText(text="", visible=False, sizing_mode="stretch_width")
         on_value(self.toggle, "active", lambda _: self.refresh())
-        self.buttons = [csv, png, self.toggle]
+        self.buttons = [png] if session.is_saved else [csv, png, self.toggle]
 
     def refresh(self) -> None:
         """Update the code if it is visible."""

@@ -40,6 +40,35 @@
     paint(doc);
   }
 
+  // A saved page has no server: a click on a mark selects its cell in all data sources.
+  function link(doc) {
+    const linked = [...doc._all_models.values()].filter(
+      (one) => one.type == "ColumnDataSource" && one.tags[0] == "linked");
+    const cards = doc.get_model_by_name("cards");
+    const card = doc.get_model_by_name("card");
+    let busy = false;
+    function pick(population, cell) {
+      busy = true;
+      for (const source of linked) {
+        const rows = [];
+        if (source.tags[1] == population) {
+          source.data.cell.forEach((one, row) => { if (one == cell) { rows.push(row); } });
+        }
+        source.selected.indices = rows;
+      }
+      busy = false;
+      const at = cards ? cards.data.cell.findIndex(
+        (one, row) => one == cell && cards.data.population[row] == population) : -1;
+      if (at >= 0) { card.text = cards.data.text[at]; }
+    }
+    for (const source of linked) {
+      source.selected.properties.indices.change.connect(() => {
+        const [row] = source.selected.indices;
+        if (!busy && row != undefined) { pick(source.tags[1], source.data.cell[row]); }
+      });
+    }
+  }
+
   function started(doc) {
     const by_name = (name) => doc.get_model_by_name(name);
     const asked = new URLSearchParams(location.search || location.hash.slice(1)).get("theme");
@@ -63,6 +92,7 @@
     });
 
     const time = by_name("time");
+    if (document.getElementById("columns").classList.contains("saved")) { link(doc); }
     const move = (shift, zoom) => {
       const middle = (time.start + time.end) / 2 + shift * (time.end - time.start);
       const half = (time.end - time.start) / 2 * zoom;

@@ -1,13 +1,13 @@
 """Layout of the page: contents, overview, panels over one another, and the cells in space."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from bokeh.document import Document
 from bokeh.layouts import column, row
 from bokeh.models import Button, TextInput, Toggle, UIElement
 
+from ndx_simulation_output.errors import SelectionError
 from ndx_simulation_output.recording import SimulationOutput
 from ndx_simulation_output.viewer.cells import CellCard
 from ndx_simulation_output.viewer.contents import Contents
@@ -31,13 +31,21 @@ def open_page(
     document: Document,
     files: Sequence[ViewedFile],
     downloads: Downloads,
-    state: PageState | None = None,
+    query: str = "",
     *,
     is_saved: bool = False,
 ) -> "Page":
-    """Add the page to the document of a browser session; all sessions share the open files."""
+    """Add the page to the document of a browser session; all sessions share the open files.
+
+    ``query`` is the state of the page in its address.
+    """
+    error = ""
+    try:
+        state = PageState.parse(query)
+    except SelectionError as wrong:
+        state, error = PageState(), str(wrong)
     session = Session(document, files, downloads, state, is_saved=is_saved)
-    page = Page(session, state or PageState())
+    page = Page(session, state)
     document.title = files[0].name
     document.template = (_FOLDER / "page.html").read_text("utf-8")
     document.template_variables.update(
@@ -51,6 +59,8 @@ def open_page(
     if not is_saved:
         document.on_session_destroyed(lambda _: session.close())
     page.show()
+    if error:
+        session.show_message(error, kind="error")
     return page
 
 
@@ -59,33 +69,41 @@ class Card:
 
     def __init__(self, page: "Page", panel: Panel, output: SimulationOutput) -> None:
         self.page, self.panel = page, panel
-        body = panel.build(output)
         session = page.session
-        self.saving = SaveButtons(session, f"{panel.kind}-{panel.name}", body, panel.shown)
-        self.settings = row(*panel.controls(), visible=False)
-        parts = [new_text(title_html(panel.title), sizing_mode="stretch_width")]
-        if self.settings.children:
-            toggle = Toggle(label="Options", **button("live"))
-            on_value(toggle, "active", lambda on: self.settings.update(visible=bool(on)))
-            parts.append(toggle)
-        parts += self.saving.buttons
-        if panel.place == "middle":
-            for label, step in (("↑", -1), ("↓", 1)):
-                parts.append(self._button(label, lambda step=step: page.move(self, step)))
-        parts.append(self._button("×", lambda: page.close(self)))
+        self.is_built = False
+        self.saving: SaveButtons | None = None
+        head: list[UIElement] = []
+        body: list[UIElement] = []
+        title = f"{panel.kind} {panel.name}"
+        with session.show_errors(panel.note):
+            built = panel.build(output)
+            title = panel.title
+            self.saving = SaveButtons(session, f"{panel.kind}-{panel.name}", built, panel.shown)
+            settings = row(*panel.controls(), visible=False)
+            if settings.children and not session.is_saved:
+                toggle = Toggle(label="Options", **button())
+                on_value(toggle, "active", lambda on: settings.update(visible=bool(on)))
+                head.append(toggle)
+            head += self.saving.buttons
+            body = [settings, built] if settings.children else [built]
+            self.is_built = True
+        if not session.is_saved:
+            if panel.place == "middle":
+                head.append(self._button("↑", lambda: page.move(self, -1)))
+                head.append(self._button("↓", lambda: page.move(self, 1)))
+            head.append(self._button("×", lambda: page.close(self)))
         self.layout = stack(
-            row(*parts, sizing_mode="stretch_width"),
-            self.settings,
-            body,
+            row(new_text(title_html(title)), *head, sizing_mode="stretch_width"),
+            *body,
             panel.note,
-            self.saving.text,
+            *([self.saving.text] if self.saving else []),
             css_classes=["card"],
             stylesheets=[_CARD],
         )
 
     @staticmethod
-    def _button(label: str, do: Any) -> Button:
-        made = Button(label=label, **button("live"))
+    def _button(label: str, do: Callable[[], object]) -> Button:
+        made = Button(label=label, **button())
         made.on_click(lambda _: do())
         return made
 
@@ -129,7 +147,6 @@ class Page:
             "address": self._show_address,
         }
         session.time.on_window(lambda: session.run_later(self.refresh))
-        session.time.on_cursor(lambda: None)
 
     def show(self) -> None:
         """Show the file of the session from the start."""
@@ -192,21 +209,24 @@ class Page:
         self.cards.clear()
         for panel in panels:
             if panel.kind in PANELS:
-                with self.session.show_errors():
-                    self._add(panel, output)
+                self._add(panel, output)
+            elif panel.kind:
+                self.session.show_message(f"there is no panel {panel.kind!r}", kind="error")
         self._arrange()
         self._show_picked()
 
     def _add(self, state: PanelState, output: SimulationOutput) -> None:
-        panel = PANELS[state.kind](self.session, state)
-        self.cards.append(Card(self, panel, output))
-        self._draw(panel, output)
+        self.cards.append(Card(self, PANELS[state.kind](self.session, state), output))
+        self._draw(self.cards[-1], output)
 
-    def _draw(self, panel: Panel, output: SimulationOutput) -> None:
-        with self.session.show_errors(panel.note):
-            panel.update(output)
-            panel.moved(output)
-            panel.highlight()
+    def _draw(self, card: Card, output: SimulationOutput) -> None:
+        """Draw a panel; its errors are shown in it, so that the others go on."""
+        if card.is_built and card.saving is not None:
+            with self.session.show_errors(card.panel.note):
+                card.panel.update(output)
+                card.panel.moved(output)
+                card.panel.highlight()
+            card.saving.refresh()
 
     def _arrange(self) -> None:
         for place, layout in (("middle", self.middle), ("right", self.right)):
@@ -216,15 +236,14 @@ class Page:
     def _update(self, output: SimulationOutput) -> None:
         for card in self.cards:
             if card.panel.over_time:
-                self._draw(card.panel, output)
-                card.saving.refresh()
+                self._draw(card, output)
         self.cell.update(output)
         self._show_address()
 
     def _show_picked(self) -> None:
         def show(output: SimulationOutput) -> None:
             for card in self.cards:
-                self._draw(card.panel, output)
+                self._draw(card, output)
             self.cell.update(output)
             self._show_address()
 
@@ -233,7 +252,8 @@ class Page:
     def _show_cursor(self) -> None:
         def show(output: SimulationOutput) -> None:
             for card in self.cards:
-                card.panel.moved(output)
+                if card.is_built:
+                    card.panel.moved(output)
             self.cell.update(output)
             self._show_address()
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from bokeh.events import RangesUpdate, Tap
-from bokeh.models import ColumnDataSource, UIElement
+from bokeh.models import ColumnDataSource, CustomJS, TapTool, UIElement
 from numpy.typing import NDArray
 
 from ndx_simulation_output.recording import SimulationOutput
@@ -105,12 +105,17 @@ class Panel(ABC):
         self.figures.append(figure)
         if self.over_time:
             self.session.time.add_to(figure)
+        if self.session.is_saved:
+            figure.add_tools(TapTool())
+            cursor = {"cursor": self.session.time.cursor}
+            figure.js_on_event(Tap, CustomJS(args=cursor, code="cursor.location = cb_obj.x"))
         figure.on_event(Tap, self._tapped)
         if zooms:
             figure.on_event(RangesUpdate, lambda _: self.session.run_later(self._again))
 
     def link(self, population: str, source: ColumnDataSource) -> None:
         """Highlight the picked cells in a data source that has a column ``cell``."""
+        source.tags = ["linked", population]  # for the links of a saved page
         self.linked.append((population, source))
 
     def highlight(self) -> None:

@@ -5,10 +5,11 @@ import csv
 import io
 import secrets
 from collections.abc import Callable, Iterator, Sequence
+from html import escape
 from ipaddress import ip_address
 from socket import getfqdn, gethostname
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, urlencode
 
 from bokeh.application import Application
 from bokeh.application.handlers.function import FunctionHandler
@@ -26,7 +27,6 @@ from tornado.web import HTTPError, OutputTransform, RequestHandler
 from ndx_simulation_output.errors import SimulationOutputError
 from ndx_simulation_output.viewer.page import open_page
 from ndx_simulation_output.viewer.session import Downloads, Rows, ViewedFile
-from ndx_simulation_output.viewer.state import PageState
 
 LOOPBACK = "127.0.0.1"
 
@@ -67,7 +67,7 @@ async def serve(
 
     def make_page(document: Any) -> None:
         query = document.session_context.request.uri.partition("?")[2]
-        open_page(document, files, downloads, PageState.parse(query))
+        open_page(document, files, downloads, query)
 
     application = BokehTornado(
         {"/": Application(FunctionHandler(make_page))},
@@ -179,7 +179,10 @@ class _Condition(Matcher):
 
 
 class _SetCookieHandler(RequestHandler):
-    """Move the token from the URL to a cookie, so that it is not stored in the browser history."""
+    """Move the token from the URL to a cookie, so that it is not stored in the browser history.
+
+    The rest of the query is the state of the page, and stays.
+    """
 
     def initialize(self, access: _Access) -> None:
         self.access = access
@@ -187,11 +190,14 @@ class _SetCookieHandler(RequestHandler):
     def get(self) -> None:
         name = self.access.cookie_name(self.request)
         self.set_cookie(name, self.access.token, httponly=True, samesite="Strict")
+        pairs = parse_qsl(self.request.query, keep_blank_values=True)
+        state = urlencode([(key, value) for key, value in pairs if key != _TOKEN], quote_via=quote)
+        address = f"/?{state}" if state else "/"
         if self.request.headers.get("Sec-Fetch-Site") == "cross-site":
             # From the file that the command opens: a redirection would not send the cookie.
-            self.finish('<meta http-equiv="refresh" content="0; url=/">')
+            self.finish(f'<meta http-equiv="refresh" content="0; url={escape(address)}">')
         else:
-            self.redirect("/")
+            self.redirect(address)
 
 
 class _RefusalHandler(RequestHandler):
