@@ -1,43 +1,15 @@
 "use strict";
 // The theme, the keys and the address of the page. The links of panels are in Python.
 (() => {
-  const COLORS = {
-    light: {ink: "#17212b", pale: "#5b6875", line: "#dfe4ea", grid: "#edf0f3", card: "#ffffff"},
-    dark: {ink: "#e3e9ef", pale: "#97a4b1", line: "#2b3540", grid: "#222c36", card: "#171e26"},
-  };
-  // Properties of models that are drawn on a canvas, where style sheets do not reach.
-  const styles = (c) => ({
-    Title: {text_color: c.ink},
-    LinearAxis: {axis_label_text_color: c.pale, major_label_text_color: c.pale,
-                 axis_line_color: c.line, major_tick_line_color: c.line,
-                 minor_tick_line_color: null},
-    CategoricalAxis: {axis_label_text_color: c.pale, major_label_text_color: c.pale},
-    Grid: {grid_line_color: c.grid},
-    Legend: {label_text_color: c.ink, background_fill_color: null, title_text_color: c.pale},
-    ColorBar: {major_label_text_color: c.pale, title_text_color: c.pale,
-               background_fill_color: null},
-    ScaleBar: {label_text_color: c.ink, bar_line_color: c.ink, background_fill_color: null},
-    Label: {text_color: c.ink},
-    LabelSet: {text_color: {value: c.ink}},
-    Figure: {background_fill_color: null, border_fill_color: null, outline_line_color: c.line},
-  });
-  let theme = "light";
-  const painted = new Map();
-
-  function paint(doc) {
-    const wanted = styles(COLORS[theme]);
-    for (const model of doc._all_models.values()) {
-      if (wanted[model.type] && painted.get(model) !== theme && !model.tags?.includes("own")) {
-        painted.set(model, theme);
-        model.setv(wanted[model.type], {sync: false});
-      }
-    }
+  function set_theme(name) {
+    document.documentElement.dataset.theme = name;
+    // Canvases read the colours of the style sheet (--bk-…) when they are painted.
+    for (const view of Object.values(Bokeh.index)) { repaint(view); }
   }
 
-  function set_theme(doc, name) {
-    theme = name;
-    document.documentElement.dataset.theme = name;
-    paint(doc);
+  function repaint(view) {
+    if (view.model.type == "Figure") { view.request_repaint(); }
+    for (const child of view.child_views ?? []) { repaint(child); }
   }
 
   // A saved page has no server: a click on a mark selects its cell in all data sources.
@@ -73,15 +45,14 @@
     const by_name = (name) => doc.get_model_by_name(name);
     const asked = new URLSearchParams(location.search || location.hash.slice(1)).get("theme");
     const dark = matchMedia("(prefers-color-scheme: dark)").matches;
-    set_theme(doc, asked || (dark ? "dark" : "light"));
-    let waiting = null;
-    doc.on_change(() => { waiting ??= setTimeout(() => { waiting = null; paint(doc); }, 0); });
+    set_theme(asked || (dark ? "dark" : "light"));
 
     const command = by_name("command");
     let count = 0;
     const send = (text) => { if (command) { command.value = `${text} ${++count}`; } };
     by_name("theme_button")?.on_event("button_click", () => {
-      set_theme(doc, theme == "dark" ? "light" : "dark");
+      const theme = document.documentElement.dataset.theme == "dark" ? "light" : "dark";
+      set_theme(theme);
       send(`theme:${theme}`);
     });
 
