@@ -1,4 +1,4 @@
-"""The demo: simulate a network, convert its SONATA files to NWB, check, export and draw the file."""
+"""The demo: simulate a network, store it in an NWB file, check, export and draw it."""
 
 from collections.abc import Iterator
 from datetime import datetime, timezone
