@@ -22,6 +22,7 @@ from ndx_simulation_output.formats import SourcePaths, read_source
 from ndx_simulation_output.recording import NetworkSnapshot, SimulationOutput
 from ndx_simulation_output.recording.arrays import Progress
 from ndx_simulation_output.recording.cells import Cells
+from ndx_simulation_output.recording.fields import set_fields
 from ndx_simulation_output.remote import is_url, open_folder, open_url, refuse_url
 from ndx_simulation_output.storage.journal import find_writer, pause_writer, unfinished_files
 from ndx_simulation_output.storage.layout import Layout, StorageOptions
@@ -154,7 +155,7 @@ def open_output(
         _refuse_options(path, options)
         is_store = path.partition("?")[0].rstrip("/").endswith(".zarr")
         found = (open_folder if is_store else open_url)(path, storage_options)
-        return _of_cells(reader.read(found, trust=trust), cells)
+        return _opened([path], reader.read(found, trust=trust), cells)
     paths = _as_list(path)
     with _errors_of(paths):
         with ExitStack() as stack:
@@ -164,8 +165,17 @@ def open_output(
             if nwb_files:
                 _refuse_options(nwb_files[0], options)
                 merged = reader.read_merged([Path(item) for item in paths], trust=trust)
-                return _of_cells(merged, cells)
-        return _of_cells(read_source(paths, trust=trust, **options), cells)
+                return _opened(paths, merged, cells)
+        return _opened(paths, read_source(paths, trust=trust, **options), cells)
+
+
+def _opened(
+    paths: Sequence[str | Path], output: SimulationOutput, cells: Cells | None
+) -> SimulationOutput:
+    """Return an output that was just read with the name of its source, or that of some cells."""
+    more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+    set_fields(output, source=f"{name_of(paths[0])}{more}")
+    return _of_cells(output, cells)
 
 
 def _of_cells(output: SimulationOutput, cells: Cells | None) -> SimulationOutput:

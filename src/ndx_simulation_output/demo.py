@@ -1,4 +1,4 @@
-"""The demo: simulate a network, write SONATA, convert it to NWB, check and export the file."""
+"""The demo: simulate a network, store it in an NWB file, check, export and draw it."""
 
 from collections.abc import Iterator
 from datetime import datetime, timezone
@@ -6,10 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from ndx_simulation_output import sonata
+from ndx_simulation_output import plots, sonata
 from ndx_simulation_output.api import convert, export_sonata, open_output
 from ndx_simulation_output.cable import simulate
-from ndx_simulation_output.errors import SimulationOutputError
+from ndx_simulation_output.errors import (
+    MissingDependencyError,
+    SimulationOutputError,
+    TargetExistsError,
+)
+from ndx_simulation_output.files import check_target
 from ndx_simulation_output.nwb.checks import check_file
 from ndx_simulation_output.nwb.metadata import run_metadata
 from ndx_simulation_output.recording import SimulationOutput
@@ -35,13 +40,16 @@ _METADATA = {
 def run_demo(directory: Path, *, overwrite: bool = False) -> Iterator[str]:
     """Run the demo and yield a line of text after each step.
 
-    It raises TargetExistsError if files of an earlier demo exist and ``overwrite`` is false, and
-    SimulationOutputError if the NWB file is not valid or the exported data differ.
+    It raises TargetExistsError before the first step if files of an earlier demo exist and
+    ``overwrite`` is false, and SimulationOutputError if the NWB file is not valid or the exported
+    data differ. Without matplotlib there is no picture.
     """
+    source, back = directory / "sonata", directory / "sonata-again"
+    target, picture = directory / "run.nwb", directory / "run.png"
+    _check_targets(directory, (target, picture), (source, back), overwrite=overwrite)
     output = simulate()
     cells = sum(len(report.compartments) for report in output.reports if report.report == "v")
     yield f"simulated {cells} cells for {output.run.duration:g} s"
-    source, back, target = directory / "sonata", directory / "sonata-again", directory / "run.nwb"
     written = sonata.write(output, source, dialect="bbp", overwrite=overwrite)
     yield f"wrote {len(written.files)} SONATA files to {source}"
     metadata = {**_METADATA, "SimulationMetaData": run_metadata(output.run)}
@@ -56,6 +64,28 @@ def run_demo(directory: Path, *, overwrite: bool = False) -> Iterator[str]:
     with open_output(source) as before, open_output(back) as after:
         _compare(before, after)
     yield f"exported it to {back}: the same values, ids and times"
+    try:
+        with open_output(target) as found:
+            plots.save(found, picture, overwrite=overwrite)
+    except MissingDependencyError as error:
+        yield f"drew no picture: {error}"
+    else:
+        yield f"drew {picture}"
+
+
+def _check_targets(
+    directory: Path, files: tuple[Path, ...], folders: tuple[Path, ...], *, overwrite: bool
+) -> None:
+    """Raise TargetExistsError for what is in the way of the demo."""
+    for folder in (directory, *folders):
+        if folder.exists() and not folder.is_dir():
+            msg = f"{folder} is a file; expected the name of a directory for the demo"
+            raise TargetExistsError(msg)
+        if folder in folders and folder.is_dir() and any(folder.iterdir()) and not overwrite:
+            msg = f"{folder} exists already; pass overwrite=True (--overwrite) to replace its files"
+            raise TargetExistsError(msg)
+    for file in files if directory.exists() else ():
+        check_target(file, overwrite=overwrite)
 
 
 def _compare(before: SimulationOutput, after: SimulationOutput) -> None:

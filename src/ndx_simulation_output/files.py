@@ -354,7 +354,7 @@ def _process_of(partial: Path) -> int:
     return int(found["process"]) if found else 0
 
 
-def _quoted(path: Path) -> str:
+def quoted(path: Path) -> str:
     """Return a path as a word for a shell; bash and zsh know the form for other characters."""
     text = str(path)
     if text.isprintable():
@@ -370,12 +370,12 @@ def _quoted(path: Path) -> str:
 def _tell_of_partial(partial: Path) -> None:
     """Issue a warning, once for each file."""
     if partial.with_name(f"{partial.name}.journal").exists():
-        what = f"recover its data with: ndx-sim recover {_quoted(partial)}"
+        what = f"recover its data with: ndx-sim recover {quoted(partial)}"
     else:
         command = "rm -r" if partial.is_dir() else "rm"
         what = (
             "it is incomplete; if no other machine writes it, remove it with: "
-            f"{command} {_quoted(partial)}"
+            f"{command} {quoted(partial)}"
         )
     warnings.warn(
         f"{partial} was left by process {_process_of(partial)}, which no longer runs on this "

@@ -26,6 +26,7 @@ from ndx_simulation_output.recording import (
     Unit,
     unit_symbol,
 )
+from ndx_simulation_output.recording.display import one_line
 from ndx_simulation_output.recording.ids import count_distinct
 from ndx_simulation_output.recording.units import unit_label
 from ndx_simulation_output.recording.views import Joined
@@ -278,11 +279,8 @@ def _metadata(extra: Mapping[str, Any]) -> _Facts:
 
 def _shortened(text: str) -> str:
     """Return a text as one line of at most 200 characters and the number of all characters."""
-    printable = "".join(letter if letter.isprintable() else " " for letter in text[:2000])
-    line = " ".join(printable.split())
-    if len(line) <= _MOST_CHARACTERS and len(text) <= len(printable):
-        return line
-    return f"{line[:_MOST_CHARACTERS]}… ({len(text)} characters)"
+    line = one_line(text, _MOST_CHARACTERS)
+    return f"{line} ({len(text)} characters)" if line.endswith("…") else line
 
 
 def _network_facts(network: NetworkSnapshot) -> _Facts:

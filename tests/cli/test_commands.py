@@ -368,19 +368,43 @@ def test_a_demo_says_what_it_did_and_where_to_look(tmp_path):
     assert finished.returncode == 0
     assert not finished.stderr
     assert finished.stdout.startswith("simulated 11 cells")
-    assert f"ndx-sim info {tmp_path / 'demo' / 'run.nwb'}" in finished.stdout
+    last = finished.stdout.splitlines()[-1]
+    assert last == f"to look at it: ndx-sim view {tmp_path / 'demo' / 'run.nwb'}"
+    assert f"drew {tmp_path / 'demo' / 'run.png'}" in finished.stdout
+    assert (tmp_path / "demo" / "run.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "demo" / "sonata" / "v.h5").is_file()
     assert (tmp_path / "demo" / "sonata-again" / "v.h5").is_file()
 
 
-def test_a_demo_where_one_was_made_before_is_refused(demo):
-    before = (demo / "run.nwb").read_bytes()
+def test_a_demo_without_matplotlib_names_the_extra_and_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
 
-    finished = run("demo", demo)
+    finished = run("demo", tmp_path / "demo")
+
+    assert finished.returncode == 0
+    *_, picture, last = finished.stdout.splitlines()
+    assert picture.startswith("drew no picture: ")
+    assert picture.endswith("needs matplotlib: pip install 'ndx-simulation-output[plot]'")
+    assert last.startswith("to look at it: ndx-sim view ")
+
+
+@pytest.mark.parametrize("name", ["sonata", "sonata-again", "run.nwb", "run.png", ""])
+def test_a_demo_is_refused_before_it_begins_if_something_is_in_its_way(name, tmp_path):
+    target = tmp_path / "demo" / name
+    target.parent.mkdir(exist_ok=True)
+    if name.startswith("sonata"):
+        target.mkdir()
+        target /= "v.h5"
+    target.write_bytes(b"precious")
+    before = sorted(tmp_path.rglob("*"))
+
+    finished = run("demo", tmp_path / "demo")
 
     assert finished.returncode == 1
-    assert "--overwrite" in said_in_one_line(finished, "error: ")
-    assert (demo / "run.nwb").read_bytes() == before
+    assert "demo" in said_in_one_line(finished, "error: ")
+    assert not finished.stdout
+    assert sorted(tmp_path.rglob("*")) == before
+    assert target.read_bytes() == b"precious"
 
 
 def test_a_demo_is_made_anew_when_told_to_overwrite(demo):

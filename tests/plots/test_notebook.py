@@ -1,5 +1,6 @@
 """HTML summaries for notebooks: they read a limited amount, and escape names."""
 
+import re
 from dataclasses import replace
 from xml.etree import ElementTree as ET
 
@@ -19,8 +20,9 @@ from ndx_simulation_output.nwb.types import (
     PopulationState,
     ProjectionState,
 )
-from ndx_simulation_output.plots.notebook import MOST_BYTES
+from ndx_simulation_output.plots.notebook import MOST_BYTES, summarize
 from ndx_simulation_output.recording import (
+    ArrayAxis,
     ArrayGroup,
     ArrayWithAxes,
     NetworkSnapshot,
@@ -67,10 +69,27 @@ def test_an_output_is_summarised_with_plots():
     html = simulate(duration=0.02)._repr_html_()
 
     assert len(plots(html)) == 6
-    for text in ("report v_exc", "200 times × 139 columns, mV, 8 cells of population exc"):
+    for text in ("report v_exc", "mV, 200 times × 139 compartments of 8 cells"):
         assert text in html
     assert "spikes exc" in html
     assert "potential ecp" in html
+
+
+def test_a_small_plot_says_its_span_and_range():
+    report = a_report(np.array([[-0.07, 0.02], [-0.05, 0.03], [0.01, -0.06]]))
+    image = ArrayWithAxes("image", np.arange(12.0).reshape(3, 4), label="counts", unit="K")
+    axis = ArrayAxis("Axis00", np.array([1.0, 1.5, 2.0]), "x", "mm", index=0)
+    spikes = Spikes("exc", np.array([1, 4]), np.array([0.001, 0.025]))
+    weights = Quantity("w", np.array([0.1, 0.3]), unit="nS")
+    projection = ProjectionSnapshot("p", np.array([0]), np.array([2]), np.arange(2), (weights,))
+
+    shown = (report, ArrayGroup("cam", (image,), (axis,)), spikes, projection)
+    assert [text for one in shown for text in re.findall("<small>(.*?)<", summarize(one))] == [
+        "0 to 2 ms, -70 to 30 mV",
+        "x 1 to 2 mm, index 0 to 3, 0 to 11 K",
+        "2 cells, 1 to 25 ms",
+        "w 0.1 to 0.3 nS",
+    ]
 
 
 def test_an_empty_output_is_summarised():
@@ -219,7 +238,7 @@ def test_texts_of_neurodata_types_are_escaped(tmp_path):
         html += [one._generate_field_html(one.name, one, 0, "") for one in ours]  # noqa: SLF001
     closed = [one._repr_html_() for one in ours]
 
-    known = {"details", "summary", "div", "b", "svg", "rect", "polyline"}
+    known = {"details", "summary", "div", "b", "small", "svg", "rect", "polyline"}
     known |= {"table", "thead", "tbody", "tr", "th", "td"}
     for one in [*html, *closed]:
         tags = {found.tag.rpartition("}")[2] for found in ET.fromstring(f"<div>{one}</div>").iter()}  # noqa: S314

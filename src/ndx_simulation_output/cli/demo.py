@@ -6,13 +6,17 @@ import click
 
 from ndx_simulation_output.cli.options import LOCAL_PATH
 from ndx_simulation_output.cli.output import print_line
+from ndx_simulation_output.files import quoted
 
 
 @click.command()
 @click.argument("directory", type=LOCAL_PATH, default="ndx-sim-demo")
 @click.option("--overwrite", is_flag=True, help="Replace the files of an earlier demo.")
 def demo(directory: Path, *, overwrite: bool) -> None:
-    """Simulate a small network, convert its SONATA files, check and export the result.
+    """Simulate a small network, store it in DIRECTORY/run.nwb, check and draw it.
+
+    DIRECTORY, ndx-sim-demo unless given, also gets the SONATA files that were converted, and
+    those that run.nwb was exported to.
 
     \b
     Example:
@@ -22,4 +26,4 @@ def demo(directory: Path, *, overwrite: bool) -> None:
 
     for line in run_demo(directory, overwrite=overwrite):
         print_line(line)
-    print_line(f"next: ndx-sim info {directory / 'run.nwb'}")
+    print_line(f"to look at it: ndx-sim view {quoted(directory / 'run.nwb')}")

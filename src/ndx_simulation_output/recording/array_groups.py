@@ -16,6 +16,7 @@ from ndx_simulation_output.recording.arrays import (
     as_array,
     size_in_bytes,
 )
+from ndx_simulation_output.recording.display import Facts, counted, listed, represent, shape_text
 from ndx_simulation_output.recording.fields import tuple_of
 from ndx_simulation_output.recording.ids import free_name
 
@@ -50,6 +51,13 @@ class ArrayAxis:
         """Check the texts, and make lists arrays."""
         _check_described(self, "name", "label", "unit")
 
+    __repr__ = represent
+
+    def _facts(self) -> Facts:
+        yield self.name
+        yield " ".join(filter(None, [self.label, self.unit and f"({self.unit})"]))
+        yield f"{shape_text(self.values.shape)} along dimension {self.index}"
+
 
 @dataclass(frozen=True)
 class ArrayWithAxes:
@@ -79,6 +87,14 @@ class ArrayWithAxes:
         """Check the texts, and make lists arrays."""
         _check_described(self, "name", "role", "title", "label", "unit", "source")
 
+    __repr__ = represent
+
+    def _facts(self) -> Facts:
+        yield self.name
+        yield self.role
+        yield " ".join(filter(None, [self.label or self.title, self.unit and f"({self.unit})"]))
+        yield f"{shape_text(self.values.shape)} of {self.values.dtype}"
+
 
 @dataclass(frozen=True)
 class ArrayGroup:
@@ -104,6 +120,16 @@ class ArrayGroup:
         for name, kind in kinds.items():
             where = f"{name} of group {self.name!r}"
             object.__setattr__(self, name, tuple_of(getattr(self, name), kind, where))
+
+    __repr__ = represent
+
+    def _facts(self) -> Facts:
+        yield self.name
+        yield self.title
+        arrays = [array for _, group in self.walk() for array in group.arrays]
+        data = [array for array in arrays if array.role == "data"]
+        names = dict.fromkeys(array.title or array.label or array.name for array in data)
+        yield listed(names, f"{counted(len(arrays), 'arrays')}:") or counted(len(arrays), "arrays")
 
     def walk(self, path: str = "") -> Iterator[tuple[str, "ArrayGroup"]]:
         """Yield this group and all groups in it, each with its path."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import CellNotFoundError, SelectionError, ShapeMismatchError
 from ndx_simulation_output.recording.arrays import LazyArray, LazyArrayBase, as_array, as_arrays
+from ndx_simulation_output.recording.display import Facts, counted, listed, represent
 from ndx_simulation_output.recording.ids import as_ids, check_name, parse_ids, some_of
 from ndx_simulation_output.recording.views import read_rows
 
@@ -44,6 +45,13 @@ class Categories(LazyArrayBase):
     codes: LazyArray
     names: tuple[str, ...]
     missing: int = -1
+
+    __repr__ = represent
+
+    def _facts(self) -> Facts:
+        yield ""
+        yield counted(self.shape[0], "rows")
+        yield listed(self.names, "names")
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -204,6 +212,14 @@ class CellTable:
             if tuple(values.shape[:1]) != (len(self),):
                 msg = f"property {name!r} {of_population} has shape {values.shape}; expected a "
                 raise ShapeMismatchError(msg + f"value for each of {len(self)} cells")
+
+    __repr__ = represent
+
+    def _facts(self) -> Facts:
+        yield self.population
+        yield counted(len(self), "cells")
+        yield self.kind
+        yield listed(self.columns, "properties")
 
     def __len__(self) -> int:
         """Return the number of cells."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ndx_simulation_output.errors import SelectionError, ShapeMismatchError
 from ndx_simulation_output.recording.arrays import LazyArray, as_array, as_arrays
 from ndx_simulation_output.recording.cells import Categories, CellTable
+from ndx_simulation_output.recording.display import Facts, counted, listed, represent
 from ndx_simulation_output.recording.fields import tuple_of
 from ndx_simulation_output.recording.ids import as_ids, check_name
 from ndx_simulation_output.recording.sorting import (
@@ -58,6 +59,14 @@ class ConnectionTable:
             if tuple(values.shape[:1]) != (len(self),):
                 msg = f"{name} of {where} has shape {values.shape}; expected a value for each of "
                 raise ShapeMismatchError(msg + f"{len(self)} connections")
+
+    __repr__ = represent
+
+    def _facts(self) -> Facts:
+        yield self.name
+        yield f"{self.source or 'unknown'} to {self.target or 'unknown'}"
+        yield counted(len(self), "connections")
+        yield listed(self.columns, "columns")
 
     def __len__(self) -> int:
         """Return the number of connections."""
@@ -188,6 +197,14 @@ class Circuit:
             if cells.population not in known
         )
         object.__setattr__(self, "summary", (*self.summary, *new))
+
+    __repr__ = represent
+
+    def _facts(self) -> Facts:
+        yield ""
+        yield listed((one.name for one in self.summary), "populations")
+        yield listed((one.name for one in self.connections), "connections")
+        yield listed(self.node_sets, "node sets")
 
     def __getitem__(self, population: str) -> CellTable:
         """Return the cells of a population.

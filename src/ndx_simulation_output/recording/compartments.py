@@ -14,6 +14,7 @@ from ndx_simulation_output.errors import (
 )
 from ndx_simulation_output.recording.arrays import LazyArray, as_array, as_arrays
 from ndx_simulation_output.recording.cells import Cells, CellTable, take_rows
+from ndx_simulation_output.recording.display import Facts, counted, listed, represent
 from ndx_simulation_output.recording.ids import (
     as_ids,
     check_ids,
@@ -68,6 +69,16 @@ class CompartmentTable:
                 msg += f"{length}"
                 raise ShapeMismatchError(msg)
         check_ids(self.cell_ids, f"cell ids of population {self.population!r}")
+
+    __repr__ = represent
+
+    def _facts(self) -> Facts:
+        yield self.population
+        cells = counted(len(self), "cells")
+        number = next((column.shape[0] for column in self.columns.values()), None)
+        yield cells if number is None else f"{counted(number, 'compartments')} of {cells}"
+        yield listed(self.columns, "columns")
+        yield listed(self.cell_columns, "properties")
 
     @classmethod
     def from_counts(

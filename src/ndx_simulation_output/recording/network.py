@@ -16,6 +16,14 @@ from ndx_simulation_output.errors import (
     WrongTypeError,
 )
 from ndx_simulation_output.recording.arrays import LazyArray, as_array
+from ndx_simulation_output.recording.display import (
+    Facts,
+    counted,
+    listed,
+    quantity_text,
+    represent,
+    shape_text,
+)
 from ndx_simulation_output.recording.fields import set_fields, tuple_of
 from ndx_simulation_output.recording.ids import check_ids
 from ndx_simulation_output.recording.units import UNKNOWN, Unit, as_unit
@@ -59,6 +67,14 @@ class Quantity:
         set_fields(self, values=values)
         set_fields(self, unit=as_unit(self.unit, where))
 
+    __repr__ = represent
+
+    def _facts(self) -> Facts:
+        yield self.name
+        yield " ".join(filter(None, [self.locality, self.kind]))
+        yield shape_text(self.values.shape)
+        yield quantity_text(None, self.unit) if self.unit.known else ""
+
 
 @dataclass(frozen=True)
 class PopulationSnapshot:
@@ -84,6 +100,13 @@ class PopulationSnapshot:
             raise ShapeMismatchError(msg)
         _check_text(where, self.name, self.model, *(item.name for item in self.quantities))
         _check(where, self.quantities, {"local": (self.size,)})
+
+    __repr__ = represent
+
+    def _facts(self) -> Facts:
+        yield self.name
+        yield f"{shape_text(self.geometry)} neurons"
+        yield listed(quantity.name for quantity in self.quantities)
 
     @property
     def size(self) -> int:
@@ -149,6 +172,14 @@ class ProjectionSnapshot:
             if delays is not None and tuple(delays.shape) not in {(), synapses}:
                 msg = f"{name} of {where} have shape {delays.shape}; expected () or {synapses}"
                 raise ShapeMismatchError(msg)
+
+    __repr__ = represent
+
+    def _facts(self) -> Facts:
+        yield self.name
+        yield f"{self.pre or 'unknown'} to {self.post or 'unknown'}"
+        yield counted(self.pre_ranks.shape[0], "synapses")
+        yield listed(quantity.name for quantity in self.quantities)
 
     @classmethod
     def from_synapses(
@@ -287,6 +318,14 @@ class NetworkSnapshot:
             if value is not None and (not 0 <= value <= _LARGEST_INTEGER or value != int(value)):
                 msg = f"the {what} of {where} is {value}; expected 0 to {_LARGEST_INTEGER}"
                 raise RecordingError(msg)
+
+    __repr__ = represent
+
+    def _facts(self) -> Facts:
+        yield self.name
+        yield "" if self.time is None else f"at {self.time:g} s"
+        yield listed((one.name for one in self.populations), "populations")
+        yield listed((one.name for one in self.projections), "projections")
 
     @property
     def parts(self) -> tuple[PopulationSnapshot | ProjectionSnapshot, ...]:

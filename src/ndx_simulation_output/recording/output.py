@@ -1,6 +1,6 @@
 """Output of a run: reports, spikes, extracellular potentials and run parameters."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
 from types import TracebackType
@@ -19,7 +19,18 @@ from ndx_simulation_output.recording.array_groups import ArrayGroup
 from ndx_simulation_output.recording.arrays import LazyArray, as_array, as_arrays
 from ndx_simulation_output.recording.cells import Cells, Choice
 from ndx_simulation_output.recording.circuit import Circuit
-from ndx_simulation_output.recording.display import html_summary
+from ndx_simulation_output.recording.display import (
+    Facts,
+    counted,
+    html_summary,
+    listed,
+    name_and_facts,
+    one_line,
+    quantity_text,
+    represent,
+    section_lines,
+    times_text,
+)
 from ndx_simulation_output.recording.fields import Provenance, check_instances, set_fields, tuple_of
 from ndx_simulation_output.recording.ids import as_ids, check_ids, check_name, check_unique, some_of
 from ndx_simulation_output.recording.network import NetworkSnapshot
@@ -60,6 +71,13 @@ class Electrodes:
                 raise ShapeMismatchError(msg)
         set_fields(self, ids=ids, positions=positions, columns=columns)
 
+    __repr__ = represent
+
+    def _facts(self) -> Facts:
+        yield ""
+        yield counted(len(self.ids), "electrodes")
+        yield listed(self.columns, "columns")
+
 
 @dataclass(frozen=True)
 class ExtracellularPotential:
@@ -94,6 +112,15 @@ class ExtracellularPotential:
             raise ShapeMismatchError(msg)
         check_ids(self.channel_ids, f"channels of {self.name!r}")
         check_unique(self.channel_ids, f"channels of {self.name!r}")
+
+    __repr__ = represent
+
+    def _facts(self) -> Facts:
+        rows, columns = self.data.shape
+        yield self.name
+        yield quantity_text(None, self.unit)
+        yield f"{counted(rows, 'times')} × {counted(columns, 'channels')}"
+        yield times_text(self.times)
 
     def find(self, channels: Iterable[int] | int | None = None) -> NDArray[np.intp]:
         """Return the column index of each channel id, in this order; by default of all.
@@ -173,6 +200,16 @@ class Run:
                 raise ShapeMismatchError(msg)
             set_fields(self, **{name: int(value) if name == "seed" else float(value)})
 
+    __repr__ = represent
+
+    def _facts(self) -> Facts:
+        yield ""
+        yield " ".join(filter(None, [self.simulator, self.simulator_version]))
+        yield "" if self.time_step is None else f"time step {self.time_step * 1e3:g} ms"
+        yield "" if self.duration is None else f"duration {self.duration:g} s"
+        yield "" if self.temperature is None else f"{self.temperature:g} °C"
+        yield "" if self.seed is None else f"seed {self.seed}"
+
 
 @dataclass(frozen=True)
 class SimulationOutput:
@@ -182,6 +219,7 @@ class SimulationOutput:
     of networks; ``circuit`` are all cells of the simulation and their connections. ``session`` has
     the metadata of the source, in the sections ``NWBFile`` and ``Subject``. ``notes`` list the
     parts of the source that were omitted or corrected; they are stored in the notes of an NWB file.
+    ``source`` is the path of what was opened, for people.
     """
 
     reports: tuple[Report, ...] = ()
@@ -195,6 +233,7 @@ class SimulationOutput:
     notes: tuple[str, ...] = ()
     provenance: Provenance = field(default_factory=dict)
     close: Callable[[], None] = lambda: None
+    source: str = ""
 
     def __post_init__(self) -> None:
         """Check the types of all parts, and add notes on times that may be in another unit."""
@@ -265,6 +304,11 @@ class SimulationOutput:
         msg = f"no report {name!r}; expected one of: {names}"
         raise KeyError(msg)
 
+    def __repr__(self) -> str:
+        """Return about ten lines with what there is; no data are read."""
+        head = f"<{type(self).__name__}> {one_line(self.source, 200)}".rstrip()
+        return "\n".join([head, *section_lines(contents(self))])
+
     def _repr_html_(self) -> str:
         """Return a summary for a notebook; at most 16 MiB are read of each object."""
         return html_summary(self)
@@ -327,6 +371,45 @@ class SimulationOutput:
     ) -> None:
         """Close the files."""
         self.close()
+
+
+def contents(output: SimulationOutput) -> dict[str, Sequence[Any]]:
+    """Return the run, populations, recordings and notes of an output, those there are, by title.
+
+    An item is a part of the output, or name and text.
+    """
+    _, run = name_and_facts(output.run)
+    notes = counted(len(output.notes), "notes")
+    found = {
+        "Run": [("", run)] * bool(run),
+        "Populations": list(_populations(output).items()),
+        "Reports": output.reports,
+        "Spikes": output.spikes,
+        "Potentials": output.potentials,
+        "States": output.networks,
+        "Arrays": [part for group in output.arrays for part in _parts_with_data(group)],
+        "Notes": [("", f"{notes}, see the attribute notes")] * bool(output.notes),
+    }
+    return {title: items for title, items in found.items() if items}
+
+
+def _parts_with_data(group: ArrayGroup) -> Sequence[ArrayGroup]:
+    """Return the groups in a group that has no data of its own, such as RawData of PyMoDAQ."""
+    has_data = any(array.role == "data" for array in group.arrays)
+    return group.groups if group.groups and not has_data else (group,)
+
+
+def _populations(output: SimulationOutput) -> dict[str, str]:
+    """Return the number of cells of each population of the circuit, reports and spikes."""
+    found: dict[str, str] = {}
+    for one in () if output.circuit is None else output.circuit.summary:
+        found[one.name] = ", ".join(filter(None, [counted(one.size, "cells"), one.kind]))
+    tables: list[tuple[str, Any]] = [(one.population, one.compartments) for one in output.reports]
+    tables += [(one.population, one.cells) for one in output.spikes]
+    for name, table in tables:
+        if not found.get(name):
+            found[name] = "" if table is None else f"{counted(len(table), 'cells')} recorded"
+    return {one_line(name): text for name, text in found.items()}
 
 
 _DOUBTFUL = 100

@@ -12,7 +12,14 @@ from ndx_simulation_output.errors import SelectionError, ShapeMismatchError, Wro
 from ndx_simulation_output.recording.arrays import LazyArray, as_array
 from ndx_simulation_output.recording.cells import Cells
 from ndx_simulation_output.recording.compartments import CompartmentTable
-from ndx_simulation_output.recording.display import html_summary
+from ndx_simulation_output.recording.display import (
+    Facts,
+    counted,
+    html_summary,
+    quantity_text,
+    represent,
+    times_text,
+)
 from ndx_simulation_output.recording.fields import (
     Provenance,
     check_instances,
@@ -73,6 +80,17 @@ class Report:
                 f"(time, compartment) = {expected}"
             )
             raise ShapeMismatchError(msg)
+
+    __repr__ = represent
+
+    def _facts(self) -> Facts:
+        rows, columns = self.data.shape
+        yield self.name
+        yield f"population {self.population}"
+        yield quantity_text(self.variable, self.unit)
+        of_cells = counted(len(self.compartments), "cells")
+        yield f"{counted(rows, 'times')} × {counted(columns, 'compartments')} of {of_cells}"
+        yield times_text(self.times)
 
     @property
     def population(self) -> str:

@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 from ndx_simulation_output.errors import SelectionError, ShapeMismatchError
 from ndx_simulation_output.recording.arrays import as_array, as_arrays, as_seconds
 from ndx_simulation_output.recording.cells import Cells, CellTable
-from ndx_simulation_output.recording.display import html_summary
+from ndx_simulation_output.recording.display import (
+    Facts,
+    counted,
+    html_summary,
+    represent,
+    span_text,
+)
 from ndx_simulation_output.recording.fields import Provenance, provenance_of_some, set_fields
 from ndx_simulation_output.recording.ids import (
     as_ids,
@@ -103,6 +109,15 @@ class Spikes:
             raise ShapeMismatchError(msg)
         if self.silent is not None:
             check_unique(self.silent, f"silent cells {where}")
+
+    __repr__ = represent
+
+    def _facts(self) -> Facts:
+        yield self.population
+        of_cells = "" if self.cells is None else f" of {counted(len(self.cells), 'cells')}"
+        yield f"{counted(len(self.times), 'spikes')}{of_cells}"
+        if len(self.times) and np.isfinite(ends := (self.times.min(), self.times.max())).all():
+            yield span_text(*map(float, ends))
 
     @cached_property
     def known_cells(self) -> NDArray[np.int64]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import ShapeMismatchError, WrongTypeError
 from ndx_simulation_output.recording.arrays import LazyArray, as_array
+from ndx_simulation_output.recording.display import Facts, counted, represent, times_text
 
 # Times are rounded to a millionth of a sample: times that users write, such as 0.3, are not exact
 # multiples of a step such as 0.0001.
@@ -83,6 +84,13 @@ class Timestamps:
             values = np.asarray(values, np.float64)
             _check_order(values)
         object.__setattr__(self, "values", values)
+
+    __repr__ = represent
+
+    def _facts(self) -> Facts:
+        yield ""
+        yield counted(self.count, "times")
+        yield times_text(self)
 
     @property
     def count(self) -> int:

@@ -19,6 +19,7 @@ from ndx_simulation_output.recording.arrays import (
     read_columns,
     release,
 )
+from ndx_simulation_output.recording.display import Facts, counted, represent, span_text
 from ndx_simulation_output.recording.units import Unit
 
 if TYPE_CHECKING:
@@ -46,6 +47,15 @@ class Traces:
     cells: NDArray[Any]
     columns: dict[str, NDArray[Any]]
     properties: dict[str, NDArray[Any]] = field(default_factory=dict)
+
+    __repr__ = represent
+
+    def _facts(self) -> Facts:
+        rows, columns = self.values.shape
+        yield self.name
+        yield self.unit
+        yield f"{counted(rows, 'times')} × {counted(columns, 'compartments')}"
+        yield span_text(float(self.times[0]), float(self.times[-1])) if rows else ""
 
     def to_dataframe(self, properties: Iterable[str] = ()) -> "pd.DataFrame":
         """Return a frame indexed by time (s) with a column level for the cell and each column.
@@ -102,6 +112,15 @@ class GroupMeans:
     groups: NDArray[Any]
     n_cells: NDArray[np.intp]
     n_compartments: NDArray[np.intp]
+
+    __repr__ = represent
+
+    def _facts(self) -> Facts:
+        rows, columns = self.values.shape
+        yield self.name
+        yield self.unit
+        yield f"{counted(rows, 'times')} × {counted(columns, 'groups')} by {self.by}"
+        yield span_text(float(self.times[0]), float(self.times[-1])) if rows else ""
 
     def to_dataframe(self) -> "pd.DataFrame":
         """Return a frame indexed by time (s) with a column for each group."""
