@@ -44,10 +44,10 @@ class ShownData(Protocol):
 
 
 class SaveButtons:
-    """Buttons that save the data as CSV or the figure as PNG, or display code that reads the data.
+    """Buttons that save the data as CSV or the figures as PNG or SVG, or show code that reads them.
 
     ``shown`` and ``files`` (by default the file of the page) are called when a button is pressed.
-    ``figure`` is a figure or a layout that contains one.
+    ``figure`` is a figure or a layout with figures, which are saved as seen, text as text in SVG.
     """
 
     def __init__(
@@ -63,13 +63,15 @@ class SaveButtons:
         self._shown = shown
         stem = f"{file.path.stem}-{name}"
         url = session.offer_csv(f"{stem}.csv", lambda: read_rows(shown(), self._files()))
-        csv, png = Button(label="CSV", **button()), Button(label="PNG", **button())
+        csv, *images = (Button(label=label, **button()) for label in ("CSV", "PNG", "SVG"))
         csv.js_on_click(CustomJS(args={"url": url, "message": session.message}, code=_SAVE_CSV))
-        png.js_on_click(CustomJS(args={"figure": figure, "stem": stem}, code=_SAVE_PNG))
+        for image in images:
+            args = {"figure": figure, "stem": stem, "kind": image.label.lower()}
+            image.js_on_click(CustomJS(args=args, code=_SAVE_IMAGE))
         self.toggle = Toggle(label="Python", **button())
         self.text = PreText(text="", visible=False, sizing_mode="stretch_width")
         on_value(self.toggle, "active", lambda _: self.refresh())
-        self.buttons = [png] if session.is_saved else [csv, png, self.toggle]
+        self.buttons = images if session.is_saved else [csv, *images, self.toggle]
 
     def refresh(self) -> None:
         """Update the code if it is visible."""
@@ -93,13 +95,50 @@ _SAVE_CSV = """
         }
     }));
 """
-_SAVE_PNG = """
-    let shown = figure;
-    while (shown && !shown.toolbar) { shown = (shown.children || [])[0]; }
-    if (!shown) { return; }
-    const tool = shown.toolbar.tools.find((one) => one.type == "SaveTool");
-    tool.filename = stem;
-    tool.do.emit("save");
+_SAVE_IMAGE = """
+    const views = [];
+    function collect(view) {
+        if (view.model.type == "Figure") {
+            if (view.model.visible) { views.push(view); }
+        } else {
+            (view.child_views ?? []).forEach(collect);
+        }
+    }
+    function find(view) {
+        if (view.model == figure) { collect(view); }
+        else { (view.child_views ?? []).forEach(find); }
+    }
+    Object.values(Bokeh.index).forEach(find);
+    const ground = getComputedStyle(document.documentElement).getPropertyValue("--card").trim();
+    const width = Math.max(...views.map((one) => one.bbox.width));
+    const tops = views.map((_, i) => views.slice(0, i).reduce((sum, one) => sum + one.bbox.height, 0));
+    const height = views.reduce((sum, one) => sum + one.bbox.height, 0);
+    const layers = views.map((one) => one.export(kind, true));
+    function save(blob) {
+        const link = document.createElement("a");
+        link.href = URL.createObjectURL(blob);
+        link.download = `${stem}.${kind}`;
+        link.click();
+        setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+    }
+    if (kind == "svg") {
+        const parts = layers.map((layer, i) =>
+            layer.ctx.get_serialized_svg(true).replace("<svg ", `<svg y="${tops[i]}" `));
+        const size = `width="${width}" height="${height}"`;
+        const head = `<svg xmlns="http://www.w3.org/2000/svg" ${size} viewBox="0 0 ${width} ${height}">`;
+        const text = `${head}<rect ${size} fill="${ground}"/>${parts.join("")}</svg>`;
+        save(new Blob([text], {type: "image/svg+xml"}));
+    } else {
+        const ratio = layers[0].pixel_ratio;
+        const canvas = document.createElement("canvas");
+        canvas.width = width * ratio;
+        canvas.height = height * ratio;
+        const context = canvas.getContext("2d");
+        context.fillStyle = ground;
+        context.fillRect(0, 0, canvas.width, canvas.height);
+        layers.forEach((layer, i) => context.drawImage(layer.canvas, 0, tops[i] * ratio));
+        canvas.toBlob(save);
+    }
 """
 
 
