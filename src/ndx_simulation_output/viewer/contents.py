@@ -1,44 +1,91 @@
-"""What a file holds, at the left of the page: each entry opens its panel."""
+"""What the files hold, at the left of the page: each entry opens its panel."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from html import escape
 from itertools import groupby
+from typing import Any
 
 from bokeh.layouts import column
-from bokeh.models import Button, Select, TextInput, UIElement
+from bokeh.models import Button, Select, TextInput, Toggle, UIElement
 
 from ndx_simulation_output.recording import SimulationOutput
 from ndx_simulation_output.viewer.controls import CELLS_HINT
-from ndx_simulation_output.viewer.figures import button, new_text, stack, title_html
+from ndx_simulation_output.viewer.figures import (
+    button,
+    new_text,
+    note_html,
+    small_text,
+    stack,
+    title_html,
+)
 from ndx_simulation_output.viewer.panels import Offer
 from ndx_simulation_output.viewer.session import Session, on_value
 
-_NONE = "nothing"
+_NO_GROUP, _NO_FILE = "no property", "nothing"
+_MOST_ENTRIES = 40
+"""Entries of a section that are listed; more are found by typing."""
 
 
 class Contents:
-    """The list of contents, and the choice of cells and of their colours.
+    """The files, the choice of cells and of their colours, and the list of contents.
 
-    ``open_`` opens the panel of an entry, ``changed`` draws again after another choice of cells.
+    ``open_`` opens the panel of an entry, ``show_file`` another file by its number, and ``changed``
+    draws again after another choice of cells or of the file to compare with.
     """
 
     def __init__(
         self,
         session: Session,
         open_: Callable[[Offer], object],
+        show_file: Callable[[int], object],
         changed: Callable[[], object],
     ) -> None:
-        self.session, self._open = session, open_
-        self.head = new_text(title_html(session.file.name), sizing_mode=None, width=300)
+        self.session = session
+        self._open, self._show_file, self._changed = open_, show_file, changed
+        self.head = new_text(sizing_mode=None)
+        self.files = column(sizing_mode="stretch_width")
         self.cells = TextInput(title="Cells", value=session.cells, placeholder=CELLS_HINT)
-        self.group = Select(title="Colour by", options=[_NONE], value=_NONE)
+        self.group = Select(title="Colour by", options=[_NO_GROUP], value=_NO_GROUP)
+        self.find = TextInput(title="Find", placeholder="part of a name", visible=False)
         self.list = column(sizing_mode="stretch_width")
-        self.layout: UIElement = stack(self.cells, self.group, self.list)
-        for widget in (self.cells, self.group):
+        self.compare = Select(title="Compare with", options=[], visible=len(session.files) > 1)
+        self.difference = Toggle(
+            label="Difference", active=session.shows_difference, visible=False, **button()
+        )
+        self._offers: Sequence[Offer] = ()
+        for widget in (self.cells, self.group, self.find, self.compare):
             widget.sizing_mode = "stretch_width"
-        on_value(self.cells, "value", lambda text: self._choose("cells", str(text), changed))
-        on_value(self.group, "value",
-                 lambda name: self._choose("group_by", "" if name == _NONE else name, changed))  # fmt: skip
+        parts = (self.files, self.compare, self.difference, self.cells, self.group, self.find)
+        self.layout: UIElement = stack(*parts, self.list, visible=not session.is_saved)
+        on_value(self.cells, "value", lambda text: self._choose("cells", str(text)))
+        on_value(self.group, "value", lambda name: self._choose("group_by", _value(name)))
+        on_value(self.difference, "active", lambda on: self._choose("shows_difference", bool(on)))
+        on_value(self.compare, "value", self._compare)
+        on_value(self.find, "value", lambda _: self._list())
+
+    def show_files(self) -> None:
+        """List the files, each with its error or its warnings."""
+        files, shown = self.session.files, self.session.file
+        self.head.text = title_html(shown.name)
+        parts: list[UIElement] = [new_text(title_html("Files" if len(files) > 1 else "File"))]
+        for number, file in enumerate(files):
+            if len(files) > 1:
+                style = button("entry active" if file is shown else "entry")
+                made = Button(label=file.name, sizing_mode="stretch_width", **style)
+                made.on_click(lambda _, number=number: self._show_file(number))
+                parts.append(made)
+            if file.error:
+                parts.append(new_text(note_html(file.error, "error")))
+            if file.warnings:
+                parts.append(new_text(_warnings_html(file.warnings)))
+        self.files.children = parts if len(parts) > 1 else []
+        others = [(str(number), one.name) for number, one in enumerate(files)
+                  if one is not shown and not one.error]  # fmt: skip
+        self.compare.options = [("", _NO_FILE), *others]
+        other = self.session.other
+        self.compare.value = "" if other is None else str(list(files).index(other))
+        self.difference.visible = other is not None
 
     def show(self, output: SimulationOutput, offers: Sequence[Offer]) -> None:
         """List the entries of a file."""
@@ -46,23 +93,52 @@ class Contents:
         tables += [one.compartments.cells for one in output.reports]
         names = {name: None for table in tables if table is not None
                  for name, values in table.columns.items() if len(values.shape) == 1}  # fmt: skip
-        self.group.options = [_NONE, *names]
-        self.group.value = self.session.group_by or _NONE
+        is_known = self.session.group_by in names
+        self.group.options = [_NO_GROUP, *names]
+        self.group.value = self.session.group_by if is_known else _NO_GROUP
         self.group.visible = bool(names)
+        self.cells.visible = bool(output.spikes or output.reports)
+        self._offers = offers
+        self.find.visible = len(offers) > _MOST_ENTRIES
+        self._list()
+
+    def _list(self) -> None:
+        wanted = self.find.value.strip().lower() if self.find.visible else ""
         parts: list[UIElement] = []
-        for section, several in groupby(offers, lambda one: one.section):
+        found = [one for one in self._offers if wanted in f"{one.section} {one.label}".lower()]
+        for section, several in groupby(found, lambda one: one.section):
+            offers = list(several)
             parts.append(new_text(title_html(section)))
-            for offer in several:
+            for offer in offers[:_MOST_ENTRIES]:
                 label = f"{offer.label}  {offer.about}".strip()
                 made = Button(label=label, sizing_mode="stretch_width", **button("entry"))
                 made.on_click(partial(self._clicked, offer))
                 parts.append(made)
+            if len(offers) > _MOST_ENTRIES:
+                more = f"{len(offers) - _MOST_ENTRIES:,} more: type a part of a name above"
+                parts.append(new_text(small_text(more)))
         self.list.children = parts
-        self.layout.visible = not self.session.is_saved
 
     def _clicked(self, offer: Offer, _: object) -> None:
         self._open(offer)
 
-    def _choose(self, name: str, value: str, changed: Callable[[], object]) -> None:
-        setattr(self.session, name, value)
-        changed()
+    def _choose(self, name: str, value: object) -> None:
+        if getattr(self.session, name) != value:
+            setattr(self.session, name, value)
+            self._changed()
+
+    def _compare(self, number: Any) -> None:
+        files = self.session.files
+        self.difference.visible = bool(number)
+        self._choose("other", files[int(number)] if number else None)
+
+
+def _value(name: object) -> str:
+    return "" if name == _NO_GROUP else str(name)
+
+
+def _warnings_html(texts: Sequence[str]) -> str:
+    """Return warnings as HTML, folded: their number, and their texts on demand."""
+    count = "1 warning" if len(texts) == 1 else f"{len(texts)} warnings"
+    lines = "".join(f"<li>{escape(text)}</li>" for text in texts)
+    return f"<details class='note'><summary>{count}</summary><ul>{lines}</ul></details>"

@@ -61,6 +61,8 @@ _SHEET = """
           padding: 3px 10px 3px 0; border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
     table.facts th { color: var(--pale); font-weight: 500; }
     table.facts td pre { max-height: 200px; }
+    details { cursor: pointer; }
+    ul { margin: 4px 0; padding-left: 18px; }
     h3 { margin: 4px 0; font-size: 13px; font-weight: 600; overflow-wrap: anywhere; }
     """
 
@@ -69,6 +71,7 @@ _BUTTON = """
     :host .bk-btn, :host .bk-btn-group .bk-btn { padding: 1px 8px; font-size: 12px; border-radius: 5px;
             background: transparent; border: 1px solid var(--line); color: var(--pale); }
     :host .bk-btn:hover, :host .bk-btn.bk-active { background: var(--soft); color: var(--ink); }
+    :host(.active) .bk-btn { background: var(--soft); font-weight: 600; }
     :host(.entry) .bk-btn { border-color: transparent; text-align: left; color: var(--ink);
             justify-content: flex-start; white-space: normal; overflow-wrap: anywhere; }
     """
@@ -179,7 +182,13 @@ def line_data(
 def add_legend(made: Any, *renderers: Any, place: str = "right", **options: Any) -> Legend:
     """Add a legend of lines beside a figure, and return it."""
     items = [LegendItem(label={"field": "name"}, renderers=[one]) for one in renderers]
-    legend = Legend(items=items, border_line_color=None, label_text_font_size="12px", **options)
+    legend = Legend(
+        items=items,
+        border_line_color=None,
+        background_fill_color=None,
+        label_text_font_size="12px",
+        **options,
+    )
     made.add_layout(legend, place)
     return legend
 

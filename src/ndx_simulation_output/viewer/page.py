@@ -1,6 +1,7 @@
 """Layout of the page: contents, overview, panels over one another, and the cells in space."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from bokeh.document import Document
@@ -19,8 +20,9 @@ from ndx_simulation_output.viewer.session import Downloads, Session, ViewedFile,
 from ndx_simulation_output.viewer.spikes import RasterPanel
 from ndx_simulation_output.viewer.state import PageState, PanelState
 from ndx_simulation_output.viewer.traces import TracesPanel
+from ndx_simulation_output.viewer.tree import TreePanel
 
-PANELS: dict[str, type[Panel]] = {kind.kind: kind for kind in (RasterPanel, TracesPanel)}
+PANELS: dict[str, type[Panel]] = {kind.kind: kind for kind in (RasterPanel, TracesPanel, TreePanel)}
 """The kinds of panels by the name that the address has for them."""
 
 _MOST_FIRST = 4
@@ -78,13 +80,14 @@ class Card:
         with session.show_errors(panel.note):
             built = panel.build(output)
             title = panel.title
-            self.saving = SaveButtons(session, f"{panel.kind}-{panel.name}", built, panel.shown)
+            if panel.saves:
+                self.saving = SaveButtons(session, f"{panel.kind}-{panel.name}", built, panel.shown)
             settings = row(*panel.controls(), visible=False)
             if settings.children and not session.is_saved:
                 toggle = Toggle(label="Options", **button())
                 on_value(toggle, "active", lambda on: settings.update(visible=bool(on)))
                 head.append(toggle)
-            head += self.saving.buttons
+            head += self.saving.buttons if self.saving else []
             body = [settings, built] if settings.children else [built]
             self.is_built = True
         if not session.is_saved:
@@ -120,10 +123,10 @@ class Page:
     def __init__(self, session: Session, state: PageState) -> None:
         self.session = session
         self.theme = state.theme
-        self._asked = state
+        self._asked, self._is_other = state, False
         self.cards: list[Card] = []
         self.overview = Overview(session)
-        self.contents = Contents(session, self.open, self.refresh)
+        self.contents = Contents(session, self.open, self.show_file, self.refresh)
         self.cell = CellCard(session)
         self.status = new_text(sizing_mode=None)
         self.command = TextInput(name="command", value="")
@@ -132,8 +135,9 @@ class Page:
         self.middle = column(sizing_mode="stretch_width")
         self.right = column(sizing_mode="stretch_width")
         theme = Button(label="◐", name="theme_button", **button())
-        head = row(self.contents.head, self.status, session.message, theme,
-                   sizing_mode="stretch_width")  # fmt: skip
+        head = row(
+            self.contents.head, self.status, session.message, theme, sizing_mode="stretch_width"
+        )
         self.roots: dict[str, UIElement] = {
             "head": head,
             "left": stack(self.contents.layout),
@@ -150,7 +154,20 @@ class Page:
 
     def show(self) -> None:
         """Show the file of the session from the start."""
+        self.cards.clear()
+        self.contents.show_files()
         self.session.run(self._fill)
+        self.contents.show_files()
+        self._arrange()
+
+    def show_file(self, number: int) -> None:
+        """Show another file: the same panels if it has them, and otherwise its first screen."""
+        session = self.session
+        self._asked, self._is_other = replace(self.state, file=number, window=None), True
+        session.file = session.files[number]
+        if session.other is session.file:
+            session.other = None
+        self.show()
 
     def refresh(self) -> None:
         """Read and draw again what is in the window."""
@@ -206,13 +223,15 @@ class Page:
         self.session.time.at = asked.at
         first = sorted((one for one in offers if one.rank is not None), key=lambda one: one.rank)
         panels = asked.panels if asked.panels is not None else _first_panels(first)
-        self.cards.clear()
+        if self._is_other:
+            offered = {(one.panel.kind, one.panel.name) for one in offers}
+            panels = [one for one in panels if (one.kind, one.name) in offered]
+            panels = panels or _first_panels(first)
         for panel in panels:
             if panel.kind in PANELS:
                 self._add(panel, output)
             elif panel.kind:
                 self.session.show_message(f"there is no panel {panel.kind!r}", kind="error")
-        self._arrange()
         self._show_picked()
 
     def _add(self, state: PanelState, output: SimulationOutput) -> None:
@@ -221,12 +240,13 @@ class Page:
 
     def _draw(self, card: Card, output: SimulationOutput) -> None:
         """Draw a panel; its errors are shown in it, so that the others go on."""
-        if card.is_built and card.saving is not None:
+        if card.is_built:
             with self.session.show_errors(card.panel.note):
                 card.panel.update(output)
                 card.panel.moved(output)
                 card.panel.highlight()
-            card.saving.refresh()
+                if card.saving:
+                    card.saving.refresh()
 
     def _arrange(self) -> None:
         for place, layout in (("middle", self.middle), ("right", self.right)):

@@ -46,6 +46,9 @@ class Panel(ABC):
     over_time: ClassVar[bool] = True
     """True if the panel shows data of the time window."""
 
+    saves: ClassVar[bool] = True
+    """True if the panel has data and figures that can be saved."""
+
     def __init__(self, session: Session, state: PanelState) -> None:
         self.session = session
         self.name = state.name
@@ -72,9 +75,9 @@ class Panel(ABC):
     def update(self, output: SimulationOutput) -> None:
         """Read and draw the data."""
 
-    @abstractmethod
     def shown(self) -> ShownData:
-        """Return the data that are seen, for CSV and Python."""
+        """Return the data that are seen, for CSV and Python; called if ``saves``."""
+        raise NotImplementedError
 
     def controls(self) -> Sequence[UIElement]:
         """Return widgets that the card shows on demand; their values are in ``options``."""

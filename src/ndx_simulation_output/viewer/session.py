@@ -37,13 +37,15 @@ class ViewedFile:
     """A file or directory for ``open_output`` that is reopened after it has changed.
 
     A file that is being written is open only while it is read, because the writer does not modify
-    a file that a reader has open. ``warnings`` are those issued when it was last opened.
+    a file that a reader has open. ``warnings`` are those issued when it was last opened, ``error``
+    is why it could not be opened, if so.
     """
 
     def __init__(self, path: str | Path, options: Mapping[str, Any] | None = None) -> None:
         self.path = Path(path)
         self.options = {name: value for name, value in (options or {}).items() if value}
         self.warnings: tuple[str, ...] = ()
+        self.error = ""
         self._output: SimulationOutput | None = None
         self._stamp: _Stamp = ()
 
@@ -91,7 +93,12 @@ class ViewedFile:
         with warnings.catch_warnings(record=True) as found:
             warnings.simplefilter("ignore")
             warnings.simplefilter("always", SimulationOutputWarning)
-            output = open_output(self.current_path, **self.options)
+            try:
+                output = open_output(self.current_path, **self.options)
+            except (SimulationOutputError, OSError) as error:
+                self.error = str(error)
+                raise
+        self.error = ""
         self.warnings = tuple(dict.fromkeys(str(one.message) for one in found))
         return output
 

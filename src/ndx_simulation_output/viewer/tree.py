@@ -23,8 +23,10 @@ from ndx_simulation_output.errors import SourceError, file_errors, source_errors
 from ndx_simulation_output.info import describe
 from ndx_simulation_output.recording import SimulationOutput
 from ndx_simulation_output.storage.sources import check_source
-from ndx_simulation_output.viewer.figures import empty_source, new_text, small_text, stack
-from ndx_simulation_output.viewer.session import View, on_value
+from ndx_simulation_output.viewer.figures import button, empty_source, new_text, small_text, stack
+from ndx_simulation_output.viewer.panels import Offer, Panel
+from ndx_simulation_output.viewer.session import on_value
+from ndx_simulation_output.viewer.state import PanelState
 
 CHILDREN = 200
 """Number of members of a group listed at a time."""
@@ -38,6 +40,12 @@ _MAX_CELL_CHARACTERS = 120
 _MAX_VALUES = 64
 _MAX_RAGGED_VALUES = 16
 _MAX_ATTRIBUTE_VALUES = 10_000_000
+
+_TABLE = """
+    .slick-header-column, .slick-cell, .slick-row, .bk-data-table {
+        background: var(--card) !important; color: var(--ink); border-color: var(--line) !important; }
+    .slick-row:hover .slick-cell { background: var(--soft) !important; }
+    """
 
 
 @dataclass(frozen=True)
@@ -322,31 +330,46 @@ class Tree:
         return lines
 
 
-class TreeView(View):
+class TreePanel(Panel):
     """Summary and tree of a file, with the attributes and table of the selected member."""
 
-    title = "File"
+    kind = "file"
+    over_time = False
+    saves = False
+
+    @staticmethod
+    def offers(output: SimulationOutput) -> Iterator[Offer]:
+        """Yield the file."""
+        del output
+        yield Offer(PanelState("file"), "File", "Contents of the file", "HDF5 tree, tables")
+
+    @property
+    def title(self) -> str:
+        """Title of the card."""
+        return f"Contents of {self.session.file.name}"
 
     def build(self, output: SimulationOutput) -> UIElement:
         """Return the widgets."""
+        del output
         self.summary = new_text()
         self.listed = empty_source("name", "summary")
         table = DataTable(
             source=self.listed,
             columns=[
-                TableColumn(field="name", title="Name", width=330, formatter=StringFormatter()),
-                TableColumn(field="summary", title="What it is", width=230),
+                TableColumn(field="name", title="Name", width=300, formatter=StringFormatter()),
+                TableColumn(field="summary", title="What it is", width=200),
             ],
             index_position=None,
             sortable=False,
             reorderable=False,
-            width=580,
-            height=560,
+            sizing_mode="stretch_width",
+            height=420,
             row_height=24,
+            stylesheets=[_TABLE],
         )
         on_value(self.listed.selected, "indices", self._clicked)
         self.node = new_text()
-        self.before, self.after = Button(label="◂", width=40), Button(label="▸", width=40)
+        self.before, self.after = Button(label="◂", **button()), Button(label="▸", **button())
         self.before.on_click(lambda: self._turn(-PAGE_ROWS))
         self.after.on_click(lambda: self._turn(PAGE_ROWS))
         self.page_note = new_text(sizing_mode=None)
@@ -354,13 +377,16 @@ class TreeView(View):
         self.values = new_text()
         self.selected: TreeLine | None = None
         self.first = 0
-        self.update(output)
+        self.lines: list[str] = []
         details = stack(self.node, self.pager, self.values)
         return stack(self.summary, row(table, details, sizing_mode="stretch_width"))
 
     def update(self, output: SimulationOutput) -> None:
         """Read the summary and the tree."""
         lines = [*describe(output), *(f"warning: {text}" for text in self.session.file.warnings)]
+        if lines == self.lines:
+            return
+        self.lines = lines
         self.summary.text = f"<pre class='short'>{escape(chr(10).join(lines))}</pre>"
         file = self.session.file
         self.tree = Tree(file.paths(), trust=bool(file.options.get("trust")))
