@@ -111,8 +111,8 @@ _SAVE_IMAGE = """
     Object.values(Bokeh.index).forEach(find);
     const ground = getComputedStyle(document.documentElement).getPropertyValue("--card").trim();
     const width = Math.max(...views.map((one) => one.bbox.width));
-    const tops = views.map((_, i) => views.slice(0, i).reduce((sum, one) => sum + one.bbox.height, 0));
-    const height = views.reduce((sum, one) => sum + one.bbox.height, 0);
+    let height = 0;
+    const tops = views.map((one) => (height += one.bbox.height) - one.bbox.height);
     const layers = views.map((one) => one.export(kind, true));
     function save(blob) {
         const link = document.createElement("a");
@@ -125,7 +125,7 @@ _SAVE_IMAGE = """
         const parts = layers.map((layer, i) =>
             layer.ctx.get_serialized_svg(true).replace("<svg ", `<svg y="${tops[i]}" `));
         const size = `width="${width}" height="${height}"`;
-        const head = `<svg xmlns="http://www.w3.org/2000/svg" ${size} viewBox="0 0 ${width} ${height}">`;
+        const head = `<svg xmlns="http://www.w3.org/2000/svg" ${size}>`;
         const text = `${head}<rect ${size} fill="${ground}"/>${parts.join("")}</svg>`;
         save(new Blob([text], {type: "image/svg+xml"}));
     } else {
@@ -237,22 +237,26 @@ def find_named(named: Iterable[tuple[str, _Value]], name: str, what: str) -> _Va
 
 @dataclass(frozen=True)
 class SelectedCompartments:
-    """Selection of compartments by cells and compartment numbers, where None selects all."""
+    """Selection of compartments by cells and compartment numbers, where None selects all.
+
+    ``some`` are indices of the selected ones, if only these are meant.
+    """
 
     report: str
     cells: Cells | None = None
     numbers: tuple[int, ...] | None = None
+    some: tuple[int, ...] | None = None
 
     @property
     def is_all(self) -> bool:
         """True if all compartments are selected."""
-        return self.cells is None and self.numbers is None
+        return self.cells is None and self.numbers is None and self.some is None
 
     def columns(self, report: Report) -> NDArray[np.intp]:
         """Return the column indices of the selected compartments."""
         found = report.compartments.find(self.cells, self.numbers)
         require_cells(report.population, self.cells, found)
-        return found
+        return found if self.some is None else found[list(self.some)]
 
     @property
     def code(self) -> str:

@@ -149,7 +149,7 @@ def style_figure(made: Any) -> None:
     made.grid.grid_line_color = "#edf0f3"
     made.outline_line_color = _LINE
     made.background_fill_color = made.border_fill_color = None
-    made.min_border_left = 62  # The time axes of all panels are aligned.
+    made.min_border_left = 72  # The time axes of all panels are aligned.
     made.min_border_right = 76
 
 
@@ -187,6 +187,8 @@ def add_legend(made: Any, *renderers: Any, place: str = "right", **options: Any)
         border_line_color=None,
         background_fill_color=None,
         label_text_font_size="12px",
+        # Legends take their colours before they are in the page, where those of the page apply.
+        stylesheets=[".bk-label { color: var(--ink) !important; }"],
         **options,
     )
     made.add_layout(legend, place)

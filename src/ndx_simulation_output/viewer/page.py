@@ -19,10 +19,12 @@ from ndx_simulation_output.viewer.panels import Offer, Panel
 from ndx_simulation_output.viewer.session import Downloads, Session, ViewedFile, on_value
 from ndx_simulation_output.viewer.spikes import RasterPanel
 from ndx_simulation_output.viewer.state import PageState, PanelState
-from ndx_simulation_output.viewer.traces import TracesPanel
+from ndx_simulation_output.viewer.traces import ChannelsPanel, TracesPanel
 from ndx_simulation_output.viewer.tree import TreePanel
 
-PANELS: dict[str, type[Panel]] = {kind.kind: kind for kind in (RasterPanel, TracesPanel, TreePanel)}
+PANELS: dict[str, type[Panel]] = {
+    kind.kind: kind for kind in (RasterPanel, TracesPanel, ChannelsPanel, TreePanel)
+}
 """The kinds of panels by the name that the address has for them."""
 
 _MOST_FIRST = 4

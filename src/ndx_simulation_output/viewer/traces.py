@@ -1,54 +1,314 @@
-"""Views of traces, of heat maps of compartments, and of extracellular channels."""
+"""Panels of traces and of extracellular channels: lines over one another on the time axis."""
 
-from collections.abc import Iterator
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from math import floor, log10
+from typing import Any
 
 import numpy as np
 from bokeh.models import (
+    BasicTicker,
+    CustomJSHover,
+    FixedTicker,
+    HoverTool,
+    LinearAxis,
     Range1d,
+    Select,
+    TextInput,
+    Toggle,
     UIElement,
 )
 from numpy.typing import NDArray
 
-from ndx_simulation_output.plots.canvas import scale_of
-from ndx_simulation_output.plots.downsampling import (
-    How,
-    Lines,
-    reduce_traces,
-    spread,
-    stack_traces,
+from ndx_simulation_output.errors import SelectionError
+from ndx_simulation_output.plots.canvas import quantity_of, require_cells, scale_of
+from ndx_simulation_output.plots.downsampling import Lines, reduce_traces, spread
+from ndx_simulation_output.plots.groups import Groups, group_cells
+from ndx_simulation_output.plots.traces import group_lines
+from ndx_simulation_output.recording import (
+    CompartmentTable,
+    ExtracellularPotential,
+    Report,
+    SimulationOutput,
 )
-from ndx_simulation_output.plots.heat_maps import HeatMap, reduce_heat_map
-from ndx_simulation_output.recording import ExtracellularPotential, Report, SimulationOutput
+from ndx_simulation_output.recording.units import Scale
 from ndx_simulation_output.viewer.controls import (
+    IDS_HINT,
     Scales,
     SelectedCompartments,
+    ShownData,
     cells_of,
     compartment_names,
     find_named,
     ids_code,
+    ids_of,
     recorded_rows,
     window_code,
 )
 from ndx_simulation_output.viewer.figures import (
+    COLORS,
+    GroupLegend,
+    button,
+    drawn_note,
     empty_source,
-    line_data,
     new_figure,
     pixels_of,
-    show_rows,
+    plain_text,
 )
 from ndx_simulation_output.viewer.panels import Offer, Panel
-from ndx_simulation_output.viewer.session import Rows
+from ndx_simulation_output.viewer.session import Rows, on_value
 from ndx_simulation_output.viewer.state import PanelState
 from ndx_simulation_output.viewer.time_axis import ACCENT
 
-if TYPE_CHECKING:
-    from ndx_simulation_output.recording.units import Scale
+_MOST = 50
+"""So many lines are drawn at most."""
 
-_MAX_TRACES = 50
-_MAX_CHANNELS = 32
-_MIN_PIXELS = 1000
+_MOST_OF_PICKED = 4
+_MOST_CELLS_OF_MEANS = 1000
+_MOST_POINTS = 60
+"""Samples are marked if a line has so few."""
+
+_FILL = 0.9
+"""Part of the distance of two lines that the one with the largest range fills."""
+
+_BAR_PIXELS = 22
+_NAME_PIXELS = 13
+_MOST_LETTERS = 12
+
+_STACKED, _EACH, _OVERLAY = "stacked", "each to its range", "overlay"
+
+_NEAREST = """
+    const nearest = (xs) => {
+        let [low, high] = [0, xs.length - 1];
+        while (high - low > 1) {
+            const middle = (low + high) >> 1;
+            if (xs[middle] <= special_vars.x) { low = middle; } else { high = middle; }
+        }
+        return special_vars.x - xs[low] <= xs[high] - special_vars.x ? low : high;
+    };
+    const at = special_vars.index;
+"""
+_TIME = """
+    const xs = lines.data.xs[at];
+    return xs?.length ? `${Number(xs[nearest(xs)].toPrecision(9))} ${unit}` : "";
+"""
+_VALUE = """
+    const texts = [];
+    for (const one of [lines, others]) {
+        const xs = one.data.xs[at];
+        if (!xs?.length) { continue; }
+        const value = one.data.values[at][nearest(xs)];
+        const text = isFinite(value) ? Number(value.toPrecision(6)) : "no value";
+        texts.push(`${text} ${lines.data.unit[at]}${one == others ? " in the other file" : ""}`);
+    }
+    return texts.join(", ");
+"""
+
+
+class StackPanel(Panel):
+    """Lines over one another with their names and a scale bar, or on one axis with values.
+
+    The sources ``lines`` and ``others``, those of a file that is compared, have the values of a
+    line in ``values`` beside what is drawn in ``ys``, so that a page without a server names them.
+    """
+
+    def build_stack(self, tooltips: Sequence[tuple[str, str]]) -> UIElement:
+        """Return the figure without lines; ``tooltips`` name a line by columns of the source."""
+        time = self.session.time
+        self.figure = new_figure("", "", x_range=time.x_range, y_range=Range1d(-1, 1))
+        made = self.figure
+        made.ygrid.visible = False
+        self.lines, self.others = (
+            empty_source("xs", "ys", "values", "color", "y0", "y1", "unit", "name", "cell")
+            for _ in range(2)
+        )
+        lanes = made.hstrip(
+            "y0", "y1", source=self.lines, fill_color=ACCENT, line_alpha=0, fill_alpha=0,
+            selection_fill_alpha=0.1, nonselection_fill_alpha=0,
+        )  # fmt: skip
+        style = {"color": "color", "line_join": "round", "nonselection_alpha": 0.75}
+        made.multi_line("xs", "ys", source=self.others, line_width=1.4, line_dash=[5, 3], **style)
+        made.multi_line("xs", "ys", source=self.lines, line_width=1.3, selection_line_width=1.8,
+                        selection_color=ACCENT, **style)  # fmt: skip
+        wide = made.multi_line("xs", "ys", source=self.lines, line_width=14, alpha=0,
+                               selection_alpha=0, nonselection_alpha=0)  # fmt: skip
+        self.points = empty_source("x", "y", "color")
+        made.scatter("x", "y", color="color", size=4, source=self.points)
+        args = {"lines": self.lines, "others": self.others}
+        formatters = {
+            "$x": CustomJSHover(args={**args, "unit": time.scale.symbol}, code=_NEAREST + _TIME),
+            "$y": CustomJSHover(args=args, code=_NEAREST + _VALUE),
+        }
+        tooltips = [*tooltips, ("time", "$x{custom}"), ("value", "$y{custom}")]
+        self._hovers = [
+            HoverTool(renderers=[one], tooltips=tooltips, formatters=formatters, limit=1,
+                      line_policy="nearest", point_policy="follow_mouse")
+            for one in (lanes, wide)
+        ]  # fmt: skip
+        self._lanes, self._wide = lanes, wide
+        made.add_tools(*self._hovers)
+        self._bar = LinearAxis(
+            ticker=FixedTicker(ticks=[]), axis_line_width=2, axis_line_cap="butt",
+            major_tick_line_color=None, minor_tick_line_color=None,
+            styles={"--bk-axis-line-color": "var(--ink)",
+                    "--bk-major-tick-line-color": "transparent"},
+        )  # fmt: skip
+        made.add_layout(self._bar, "right")
+        self.legend = GroupLegend(made)
+        self.add_figure(made)
+        self.scale: Scale | None = None
+        return made
+
+    def stack_controls(self) -> Sequence[UIElement]:
+        """Return the widgets for the number of lines and their layout."""
+        counts = [str(one) for one in (1, 2, 4, 8, 16, 32, _MOST)]
+        count = Select(title="At most", options=counts, value=str(self.count), width=80)
+        layouts = [_STACKED, _EACH, _OVERLAY]
+        layout = Select(title="Layout", options=layouts, value=self.layout, width=150)
+        on_value(count, "value", lambda value: self.option("count", value))
+        on_value(layout, "value", lambda value: self.option("layout", value))
+        return [count, layout]
+
+    @property
+    @abstractmethod
+    def count(self) -> int:
+        """Greatest number of lines."""
+
+    @property
+    def layout(self) -> str:
+        """How the lines are arranged."""
+        return self.options.get("layout", _STACKED)
+
+    def clear(self) -> None:
+        """Remove the lines, for the case that an error is shown instead."""
+        for source in (self.lines, self.others):
+            source.data = {name: [] for name in source.data}
+        self.points.data = {name: [] for name in self.points.data}
+        self.legend.show()
+
+    def draw(
+        self,
+        lines: Lines,
+        columns: Mapping[str, Sequence[Any]],
+        colors: Sequence[str],
+        what: str,
+        other: Lines | None = None,
+    ) -> None:
+        """Draw lines, the first at the top; ``columns`` have ``name`` and more for the hover."""
+        values = np.asarray(lines.values, np.float64)
+        compared = values[:0] if other is None else np.asarray(other.values, np.float64)
+        self.scale = scale = scale_of(lines.unit, np.concatenate([values, compared]))
+        values, compared = values * scale.factor, compared * scale.factor
+        count, names = values.shape[1], [_short(name) for name in columns["name"]]
+        base = np.arange(count)[::-1].astype(float)
+        middle, step = np.zeros(count), np.ones(count)
+        is_overlay = self.layout == _OVERLAY
+        if is_overlay:
+            base[:] = 0
+            self._show_values(np.concatenate([values, compared]), scale.label(what))
+        else:
+            middle, step = _places(np.concatenate([values, compared]), self.layout == _EACH)
+            self._show_names(names, step[:1], lines.unit, scale)
+        for renderer, is_shown in ((self._lanes, not is_overlay), (self._wide, is_overlay)):
+            renderer.visible = is_shown
+        shared = {
+            "color": list(colors), "y0": base - 0.5, "y1": base + 0.5,
+            "unit": [scale.symbol] * count, **columns,
+        }  # fmt: skip
+        for source, drawn, found in ((self.lines, lines, values), (self.others, other, compared)):
+            times: Any = [] if drawn is None else drawn.times * self.session.time.scale.factor
+            ys = base + (found - middle) / step
+            source.data = {**shared, "xs": [times] * count, "ys": [*ys.T], "values": [*found.T]} \
+                if drawn is not None else {name: [] for name in source.data}  # fmt: skip
+            if source is self.lines:
+                self._mark(times, ys, colors)
+
+    def _mark(self, times: Any, ys: NDArray[np.float64], colors: Sequence[str]) -> None:
+        few = len(times) <= _MOST_POINTS
+        self.points.data = {
+            "x": np.tile(times, ys.shape[1]) if few else [],
+            "y": ys.T.ravel() if few else [],
+            "color": np.repeat(np.asarray(colors, object), len(times)).tolist() if few else [],
+        }
+
+    def _show_values(self, values: NDArray[np.float64], label: str) -> None:
+        """Put values on the vertical axis."""
+        finite = values[np.isfinite(values)]
+        low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
+        margin = 0.05 * (high - low) or 0.5
+        self.figure.y_range.update(start=low - margin, end=high + margin)
+        axis = self.figure.yaxis[0]
+        axis.update(ticker=BasicTicker(), major_label_overrides={}, axis_label=plain_text(label))
+        self.figure.height = 260
+        self._bar.visible = False
+
+    def _show_names(
+        self, names: Sequence[str], step: NDArray[np.float64], unit: str, scale: Scale
+    ) -> None:
+        """Put names on the vertical axis and a scale bar beside it."""
+        count = len(names)
+        self.figure.height = int(np.clip(28 * count + 40, 110, 460))
+        self.figure.y_range.update(start=-0.6, end=max(count, 1) - 0.4)
+        pixels = (self.figure.height - 30) / max(count, 1)
+        every = max(1, int(np.ceil(_NAME_PIXELS / pixels)))
+        shown = range(0, count, every)
+        axis = self.figure.yaxis[0]
+        axis.update(
+            ticker=FixedTicker(ticks=[count - 1 - row for row in shown]),
+            major_label_overrides={count - 1 - row: names[row] for row in shown},
+            axis_label=plain_text(""),
+        )
+        self._bar.visible = bool(count) and self.layout == _STACKED
+        if self._bar.visible:
+            length = round_below(float(step[0]) * min(max(1, _BAR_PIXELS / pixels), count))
+            top = -0.5 + length / float(step[0])
+            bar = scale_of(unit, np.asarray([length / scale.factor]))
+            text = f"{length / scale.factor * bar.factor:g} {bar.symbol}".strip()
+            self._bar.bounds = (-0.5, top)
+            self._bar.ticker = FixedTicker(ticks=[(top - 0.5) / 2])
+            self._bar.major_label_overrides = {(top - 0.5) / 2: text}
+
+    def row_at(self, y: float) -> int | None:
+        """Return the line at a place of the vertical axis; None without one."""
+        count = len(self.lines.data["name"])
+        row = count - 1 - round(y)
+        return row if 0 <= row < count and self.layout != _OVERLAY else None
+
+    def nearest_row(self, x: float, y: float) -> int | None:
+        """Return the line at a place of the figure, on one axis the nearest one."""
+        if self.layout != _OVERLAY:
+            return self.row_at(y)
+        ys = [np.interp(x, times, values) for times, values in
+              zip(self.lines.data["xs"], self.lines.data["ys"], strict=True)]  # fmt: skip
+        return int(np.nanargmin(np.abs(np.asarray(ys) - y))) if np.isfinite(ys).any() else None
+
+
+def _places(values: NDArray[np.float64], is_each: bool) -> tuple[NDArray[Any], NDArray[Any]]:  # noqa: FBT001
+    """Return the middle of each line, and the value of the distance of two lines for each."""
+    low = np.fmin.reduce(values, axis=0, initial=np.nan)
+    high = np.fmax.reduce(values, axis=0, initial=np.nan)
+    ranges = np.nan_to_num(high - low)
+    ranges = ranges if is_each else np.full(len(ranges), ranges.max(initial=0))
+    return (low + high) / 2, np.where(ranges > 0, ranges, 1) / _FILL
+
+
+def round_below(value: float) -> float:
+    """Return the largest of 1, 2 and 5 times a power of ten that is not above ``value``."""
+    power = 10.0 ** floor(log10(value))
+    return max(one for one in (1, 2, 5) if one * power <= value * (1 + 1e-9)) * power
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _MOST_LETTERS else f"{name[: _MOST_LETTERS - 1]}…"
+
+
+def sampling(lines: Lines) -> str:
+    """Return how many of the samples are drawn."""
+    if not lines.samples:
+        return "no values in this window"
+    return "every sample" if lines.is_exact else "the lowest and the highest of each pixel"
 
 
 @dataclass(frozen=True)
@@ -73,11 +333,49 @@ class ShownTraces:
         window = window_code(self.start, self.stop)
         arguments = ", ".join(part for part in (self.compartments.code, window) if part)
         yield f"traces = {names[0]}[{self.compartments.report!r}].select({arguments})"
-        yield "times, values = traces.times, traces.values  # in s and traces.unit"
+        some = self.compartments.some
+        part = "" if some is None else f"[:, {list(some)}]"
+        yield f"times, values = traces.times, traces.values{part}  # in s and traces.unit"
 
 
-class TracesPanel(Panel):
-    """Traces of some compartments of a report over one another; picked cells are the first."""
+@dataclass(frozen=True)
+class ShownMeans:
+    """The mean of the selected compartments of each group of cells by the property ``by``."""
+
+    compartments: SelectedCompartments
+    by: str
+    start: float | None = None
+    stop: float | None = None
+    scales: Scales = Scales()  # noqa: RUF009 - frozen
+    imports = ()
+
+    def rows(self, *outputs: SimulationOutput) -> Rows:
+        """Yield the column names, then the time and the mean of each group."""
+        chosen = self.compartments
+        means = outputs[0][chosen.report].mean_by(
+            self.by, chosen.cells, chosen.numbers, start=self.start, stop=self.stop
+        )
+        scale = self.scales.of(means.unit)
+        names = (f"{self.by} {group}" for group in means.groups.tolist())
+        yield self.scales.time.label("time"), *map(scale.label, names)
+        for time, values in zip(means.times, means.values, strict=True):
+            yield float(time * self.scales.time.factor), *(values * scale.factor).tolist()
+
+    def code(self, *names: str) -> Iterator[str]:
+        """Yield lines of code that read ``times``, ``groups`` and ``values``."""
+        window = window_code(self.start, self.stop)
+        parts = (repr(self.by), self.compartments.code, window)
+        arguments = ", ".join(part for part in parts if part)
+        yield f"means = {names[0]}[{self.compartments.report!r}].mean_by({arguments})"
+        yield "times, groups, values = means.times, means.groups, means.values  # s, means.unit"
+
+
+class TracesPanel(StackPanel):
+    """Traces of some compartments of a report; picked cells that are not among them are first.
+
+    Without a choice of compartments these are the somas, of a single cell and of a picked one
+    also other compartments.
+    """
 
     kind = "traces"
 
@@ -93,128 +391,197 @@ class TracesPanel(Panel):
         """Title of the card."""
         return f"Traces of {self.name}"
 
+    @property
+    def count(self) -> int:
+        """Greatest number of lines."""
+        return min(int(self.options.get("count", 8)), _MOST)
+
     def build(self, output: SimulationOutput) -> UIElement:
         """Return the figure."""
-        self.figure = new_figure(
-            "", "", height=260, x_range=self.session.time.x_range, y_range=Range1d(-1, 1)
-        )
-        self.lines = empty_source("xs", "ys", "color", "name", "cell")
-        self.figure.multi_line(
-            "xs", "ys", color="color", line_width=1.3, line_join="round", source=self.lines,
-            nonselection_alpha=0.6, selection_color=ACCENT, selection_line_width=1.8,
-        )  # fmt: skip
+        table = output[self.name].compartments
+        tooltips = [("cell", "@cell")]
+        if table.n_compartments > len(table):
+            known = ("label", "number", "position")
+            tooltips += [(_HOVER_NAMES[name], f"@{name}") for name in known
+                         if name in table.columns]  # fmt: skip
+        made = self.build_stack(tooltips)
         self.link(output[self.name].population, self.lines)
-        self.figure.ygrid.visible = False
-        self.add_figure(self.figure)
-        self.scale: Scale | None = None
-        self._cells: list[int] = []
-        return self.figure  # type: ignore[no-any-return]
+        self._shown: ShownData = ShownTraces(SelectedCompartments(self.name, ()))
+        return made
+
+    def controls(self) -> Sequence[UIElement]:
+        """Return widgets for the compartments, their number and layout, and for means."""
+        compartments = TextInput(
+            title="Compartments", value=self.options.get("compartments", ""), width=190,
+            placeholder="somas, or all, 0,5, dend[3]",
+        )  # fmt: skip
+        on_value(compartments, "value", lambda value: self.option("compartments", value.strip()))
+        mean = Toggle(label="Mean of groups", active=self._is_mean, align="end", **button())
+        on_value(mean, "active", lambda on: self.option("mean", "1" if on else ""))
+        return [compartments, *self.stack_controls(), mean]
+
+    @property
+    def _is_mean(self) -> bool:
+        return bool(self.options.get("mean"))
 
     def update(self, output: SimulationOutput) -> None:
         """Read and draw the traces."""
         report = output[self.name]
-        time = self.session.time
-        found = report.compartments.find(cells_of(self.session.cells))
-        columns = found[spread(len(found), int(self.options.get("count", 8)))]
-        population, ids = self.session.picked
-        if population == report.population:
-            known = [one for one in ids if one in report.compartments.cell_ids[:]]
-            picked = report.compartments.find(known)[:2] if known else []
-            columns = np.array(list(dict.fromkeys([*picked, *columns])), np.intp)
+        if self._is_mean and self.session.group_by:
+            self._draw_means(report)
+            return
+        columns, total = self._columns(report)
+        table, time = report.compartments, self.session.time
         lines = reduce_traces(report, columns, **time.drawn(pixels_of(self.figure)[1]))
-        stacked, step = stack_traces(lines.values)
-        names = compartment_names(report, columns)
-        self._cells = report.compartments.cells_of(columns).tolist()
-        self.lines.data = {
-            **line_data(lines.times * time.scale.factor, stacked, names),
-            "cell": self._cells,
-        }
-        self.scale = scale = scale_of(lines.unit, np.asarray([step]))
-        self.figure.yaxis.ticker = list(range(len(columns)))
-        self.figure.yaxis.major_label_overrides = dict(enumerate(names))
-        show_rows(self.figure.y_range, -1, len(columns))
-        self.say(f"{step * scale.factor:.3g} {scale.symbol} from one trace to the next")
+        cells = table.cells_of(columns)
+        colors, note = self._colors(table, cells)
+        self.draw(lines, _row_columns(table, columns, cells), colors, quantity_of(report))
+        ids = tuple(dict.fromkeys(cells.tolist()))
+        selected = table.find(ids)
+        some = None
+        if not np.array_equal(selected, columns):
+            order = np.argsort(selected, kind="stable")
+            some = tuple(order[np.searchsorted(selected, columns, sorter=order)].tolist())
+        chosen = SelectedCompartments(self.name, ids, some=some)
+        self._shown = ShownTraces(chosen, time.start, time.stop, Scales(time.scale, self.scale))
+        parts = [drawn_note(len(columns), total, "compartments").rstrip("; "), note]
+        self.say("; ".join(filter(None, [*parts, sampling(lines)])))
 
     def picked_at(self, x: float, y: float, output: SimulationOutput) -> bool:
         """Pick the cell of the nearest trace."""
-        row = round(y)
-        if not 0 <= row < len(self._cells):
+        row = self.nearest_row(x, y)
+        if row is None or self._is_mean:
             return False
         at = x / self.session.time.scale.factor
-        self.session.pick(output[self.name].population, [self._cells[row]], at=at)
+        self.session.pick(output[self.name].population, [self.lines.data["cell"][row]], at=at)
         return True
 
-    def shown(self) -> ShownTraces:
+    def shown(self) -> ShownData:
         """Return the shown data."""
-        time = self.session.time
-        chosen = SelectedCompartments(self.name, tuple(dict.fromkeys(self._cells)))
-        return ShownTraces(chosen, time.start, time.stop, Scales(time.scale, self.scale))
+        return self._shown
+
+    def _columns(self, report: Report) -> tuple[NDArray[np.intp], int]:
+        """Return the columns of the traces, and of how many they were chosen."""
+        table, count = report.compartments, self.count
+        cells = cells_of(self.session.cells)
+        rows = table.rows_of(cells)
+        require_cells(report.population, cells, rows)
+        chosen = rows[spread(len(rows), count)]
+        population, ids = self.session.picked
+        picked = np.zeros(0, np.intp)
+        if population == report.population:
+            picked = table.cells.find_rows(np.asarray(ids, np.int64))
+            picked = picked[picked >= 0][:_MOST_OF_PICKED]
+            new = picked[~np.isin(picked, chosen)]
+            chosen = np.concatenate([new, chosen])[:count]
+        owners = np.asarray(table.cell_ids[:])[chosen]
+        text = self.options.get("compartments", "")
+        if text:
+            columns = table.find(owners, **_compartments_of(text))
+            return columns[:count], len(columns)
+        columns = table.find(owners)
+        parts = np.split(columns, np.flatnonzero(np.diff(table.cell_rows(columns))) + 1)
+        found: list[int] = []
+        for row, part in zip(chosen, parts, strict=False):
+            most = count if len(chosen) == 1 else _MOST_OF_PICKED if row in picked else 1
+            found += _some_of_cell(table, part, most)
+        return np.asarray(found[:count], np.intp), len(rows) if len(rows) > 1 else len(columns)
+
+    def _colors(self, table: CompartmentTable, cells: NDArray[Any]) -> tuple[list[str], str]:
+        """Return the colour of each trace, and a note on the groups."""
+        by = self.session.group_by
+        self.legend.show()
+        if by:
+            with suppress(SelectionError):  # Other populations may have this property.
+                groups = group_cells(table.cells, by, np.unique(cells))
+                self._show_groups(groups, groups.names)
+                return [groups.colors[code] for code in groups.codes_of(cells)], groups.note
+        if self.layout == _OVERLAY:
+            colors = [COLORS[row % len(COLORS)] for row in range(len(cells))]
+            names = _row_columns(table, np.zeros(0, np.intp), cells)["name"]
+            self.legend.show([f"cell {cell}" for cell in cells] if names else [], colors)
+            return colors, ""
+        return [COLORS[0]] * len(cells), f"no property {by!r}" if by else ""
+
+    def _show_groups(self, groups: Groups, names: Sequence[str]) -> None:
+        self.legend.show([f"{groups.name} {name}" for name in names], groups.colors)
+
+    def _draw_means(self, report: Report) -> None:
+        """Draw the mean of each group of cells."""
+        table, time = report.compartments, self.session.time
+        cells = cells_of(self.session.cells)
+        rows = table.rows_of(cells)
+        require_cells(report.population, cells, rows)
+        some = rows[spread(len(rows), _MOST_CELLS_OF_MEANS)]
+        ids = tuple(np.asarray(table.cell_ids[:])[some].tolist())
+        text = self.options.get("compartments", "")
+        numbers = _compartments_of(text).get("numbers") if text else None
+        if not text and table.n_compartments > len(table) and "number" in table.columns:
+            soma = _some_of_cell(table, table.find(ids[:1]), 1)
+            numbers = table.values("number", np.asarray(soma)).tolist()
+        chosen = SelectedCompartments(self.name, ids, None if numbers is None else tuple(numbers))
+        found = group_lines(report, chosen.columns(report), self.session.group_by, most=0,
+                            **time.drawn(pixels_of(self.figure)[1]))  # fmt: skip
+        labels = [found.labels[code] for code in found.codes]
+        columns = {
+            "name": [found.groups.names[code] for code in found.codes],
+            "cell": [-1] * len(labels),
+        }
+        self._show_groups(found.groups, found.labels)
+        self.draw(found.lines, columns, found.colors, quantity_of(report))
+        window = time.start, time.stop
+        self._shown = ShownMeans(chosen, self.session.group_by, *window,
+                                 Scales(time.scale, self.scale))  # fmt: skip
+        drawn = drawn_note(len(some), len(rows), "cells")
+        self.say(f"{drawn}{found.note}; {sampling(found.lines)}")
 
 
-def _sampling(lines: Lines) -> str:
-    return "every sample" if lines.is_exact else "the lowest and the highest of each pixel"
+_HOVER_NAMES = {"label": "section", "number": "compartment", "position": "position"}
 
 
-@dataclass(frozen=True)
-class ShownHeatMap:
-    """A heat map of the selected compartments with indices from ``first`` to ``last``."""
-
-    compartments: SelectedCompartments
-    start: float | None = None
-    stop: float | None = None
-    first: int = 0
-    last: int | None = None
-    shape: tuple[int, int] = (400, 1000)
-    how: How = "mean"
-    scales: Scales = Scales()  # noqa: RUF009 - frozen
-    imports = ("from ndx_simulation_output.plots import reduce_heat_map",)
-
-    def read(self, report: Report) -> HeatMap:
-        """Read the image."""
-        is_all = self.compartments.is_all and (self.first, self.last) == (0, None)
-        columns = None if is_all else self.compartments.columns(report)[self.first : self.last]
-        return reduce_heat_map(
-            report, columns, start=self.start, stop=self.stop, shape=self.shape, how=self.how
-        )
-
-    def rows(self, *outputs: SimulationOutput) -> Rows:
-        """Yield the rows of pixels; the column names have the start times of the pixels."""
-        report = outputs[0][self.compartments.report]
-        found = self.read(report)
-        times = found.times[:-1] * self.scales.time.factor
-        scale = self.scales.of(found.unit)
-        value = scale.label(report.variable or report.report)
-        names = (f"{value} at {time!r} {self.scales.time.symbol}" for time in times.tolist())
-        yield "first compartment of the row", *names
-        for begin, values in zip(found.columns, found.values, strict=False):
-            yield int(begin) + self.first, *(values * scale.factor).tolist()
-
-    def code(self, *names: str) -> Iterator[str]:
-        """Yield lines of code that read ``values`` with shape (compartments, time)."""
-        yield f"report = {names[0]}[{self.compartments.report!r}]"
-        columns = f"report.compartments.find({self.compartments.code})"
-        if self.first or self.last is not None:
-            columns += f"[{self.first}:{'' if self.last is None else self.last}]"
-        yield f"columns = {columns}"
-        options = [window_code(self.start, self.stop), f"shape={self.shape}", f"how={self.how!r}"]
-        arguments = ", ".join(part for part in options if part)
-        yield f"shown = reduce_heat_map(report, columns, {arguments})"
-        yield "values = shown.values"
+def _row_columns(
+    table: CompartmentTable, columns: NDArray[np.intp], cells: NDArray[Any]
+) -> dict[str, list[Any]]:
+    """Return what is known of compartments: ``name``, ``cell``, label, number and position."""
+    found: dict[str, list[Any]] = {"cell": cells.tolist()}
+    names = [f"cell {cell}" for cell in found["cell"]]
+    if table.n_compartments > len(table):
+        found |= {name: table.values(name, columns).tolist()
+                  for name in ("label", "number", "position") if name in table.columns}  # fmt: skip
+        parts = found.get("label") or [f"#{number}" for number in found.get("number", [])]
+        if len({*parts}) > 1 or len({*found["cell"]}) < len(names):
+            names = [
+                f"{cell} {part}" for cell, part in zip(found["cell"], parts or names, strict=True)
+            ]
+        if "position" in found:
+            places = zip(names, found["position"], strict=True)
+            names = [f"{name} {place:.2g}" if names.count(name) > 1 else name
+                     for name, place in places]  # fmt: skip
+    return {"name": names, **found}
 
 
-def _on_even_pixels(values: NDArray[Any], edges: NDArray[np.float64]) -> NDArray[Any]:
-    """Resample bins of unequal width to pixels of equal width, as Bokeh images require.
+def _some_of_cell(table: CompartmentTable, columns: NDArray[np.intp], most: int) -> list[int]:
+    """Return the soma of a cell and, up to ``most``, other ones of its columns, evenly spaced."""
+    if not len(columns):
+        return []
+    soma = 0
+    if "label" in table.columns:
+        labels = [str(label).lower() for label in table.values("label", columns)]
+        soma = next((row for row, label in enumerate(labels) if "soma" in label), 0)
+    elif "number" in table.columns:
+        soma = int(np.argmin(table.values("number", columns)))
+    first = int(columns[soma])
+    others = [one for one in columns[spread(len(columns), most)].tolist() if one != first]
+    return [first, *others][:most]
 
-    ``values`` has shape (row, bin), ``edges`` (bin + 1,). A pixel has the value of the bin at its
-    centre.
-    """
-    steps = np.diff(edges)
-    if len(steps) > 1 and not np.allclose(steps, steps.mean(), rtol=1e-6):
-        pixels = max(len(steps), _MIN_PIXELS)
-        centres = edges[0] + (np.arange(pixels) + 0.5) / pixels * (edges[-1] - edges[0])
-        bins = np.clip(np.searchsorted(edges, centres, "right") - 1, 0, len(steps) - 1)
-        return values[:, bins]
-    return values
+
+def _compartments_of(text: str) -> dict[str, Any]:
+    """Return numbers or labels of compartments as arguments of ``find``; none for all."""
+    if text == "all":
+        return {}
+    with suppress(SelectionError, ValueError):
+        return {"numbers": ids_of(text)}
+    return {"labels": [part.strip() for part in text.split(",") if part.strip()]}
 
 
 @dataclass(frozen=True)
@@ -237,7 +604,8 @@ class ShownChannels:
         """Yield the column names, then the time and the values of each row."""
         potential = self.find(outputs[0])
         columns = potential.find(self.channels)
-        names = (f"channel {one}" for one in np.asarray(potential.channel_ids)[columns])
+        names = channel_places(potential)["name"]
+        names = [f"channel {names[column]}" for column in columns]
         yield from recorded_rows(potential, columns, names, (self.start, self.stop), self.scales)
 
     def code(self, *names: str) -> Iterator[str]:
@@ -250,3 +618,98 @@ class ShownChannels:
         yield f"rows = potential.times.window({self.start!r}, {self.stop!r})"
         yield "times = potential.times.seconds(rows)  # s"
         yield f"values = potential.get_traces({arguments})  # in potential.unit"
+
+
+_CHANNEL_NAMES = "label", "channel_name", "name", "electrode_name"
+
+
+def channel_places(potential: ExtracellularPotential) -> dict[str, Any]:
+    """Return ``name`` and, if its electrode is known, ``x``, ``y`` and ``z`` of each channel.
+
+    Names are those of the file if each channel has one of its own, otherwise ids.
+    """
+    ids = np.asarray(potential.channel_ids)
+    found: dict[str, Any] = {"name": [str(one) for one in ids.tolist()]}
+    electrodes = potential.electrodes
+    if electrodes is None or not len(electrodes.ids):
+        return found
+    order = np.argsort(electrodes.ids, kind="stable")
+    rows = order[np.minimum(np.searchsorted(electrodes.ids, ids, sorter=order), len(order) - 1)]
+    if (electrodes.ids[rows] != ids).any():
+        return found
+    found |= dict(zip("xyz", electrodes.positions[rows].T, strict=True))
+    for name in _CHANNEL_NAMES:
+        texts = [str(text) for text in electrodes.columns[name][:][rows]] \
+            if name in electrodes.columns else []  # fmt: skip
+        if all(texts) and len(set(texts)) == len(ids):
+            return {**found, "name": texts}
+    return found
+
+
+class ChannelsPanel(StackPanel):
+    """Channels of an extracellular potential by the depth of their electrodes, where known."""
+
+    kind = "channels"
+
+    @staticmethod
+    def offers(output: SimulationOutput) -> Iterator[Offer]:
+        """Yield the potentials."""
+        for rank, potential in enumerate(output.potentials):
+            about = f"{potential.data.shape[1]:,} channels"
+            panel = PanelState("channels", potential.name)
+            yield Offer(panel, "Extracellular", potential.name, about, 40 + rank)
+
+    @property
+    def title(self) -> str:
+        """Title of the card."""
+        return f"Channels of {self.name}"
+
+    @property
+    def count(self) -> int:
+        """Greatest number of lines."""
+        return min(int(self.options.get("count", 32)), _MOST)
+
+    def build(self, output: SimulationOutput) -> UIElement:
+        """Return the figure."""
+        places = channel_places(ShownChannels(self.name).find(output))
+        tooltips = [("channel", "@name")]
+        if "x" in places:
+            tooltips.append(("electrode", "@x{0[.]0}, @y{0[.]0}, @z{0[.]0} µm"))
+        self._channels: tuple[int, ...] = ()
+        return self.build_stack(tooltips)
+
+    def controls(self) -> Sequence[UIElement]:
+        """Return widgets for the channels, their number and layout."""
+        channels = TextInput(title="Channels", placeholder=IDS_HINT, width=160,
+                             value=self.options.get("channels", ""))  # fmt: skip
+        on_value(channels, "value", lambda value: self.option("channels", value.strip()))
+        return [channels, *self.stack_controls()]
+
+    def update(self, output: SimulationOutput) -> None:
+        """Read and draw the channels."""
+        potential, time = ShownChannels(self.name).find(output), self.session.time
+        places = channel_places(potential)
+        found, note = potential.find(ids_of(self.options.get("channels", ""))), ""
+        if "x" in places and not self.options.get("channels"):
+            axis = max("zyx", key=lambda one: np.ptp(places[one]))
+            found = np.argsort(-places[axis], kind="stable")
+            note = f"the channel with the largest {axis} is at the top"
+        columns = found[spread(len(found), self.count)]
+        lines = reduce_traces(potential, columns, **time.drawn(pixels_of(self.figure)[1]))
+        ids = np.asarray(potential.channel_ids)[columns]
+        shown = {name: np.asarray(values)[columns].tolist() for name, values in places.items()}
+        colors = [COLORS[0]] * len(columns)
+        self.legend.show()
+        if self.layout == _OVERLAY:
+            colors = [COLORS[row % len(COLORS)] for row in range(len(columns))]
+            self.legend.show(shown["name"], colors)
+        self.draw(lines, {**shown, "cell": [-1] * len(ids)}, colors, "potential")
+        self._channels = tuple(ids.tolist())
+        parts = [drawn_note(len(columns), len(found), "channels").rstrip("; "), note]
+        self.say("; ".join(filter(None, [*parts, sampling(lines)])))
+
+    def shown(self) -> ShownChannels:
+        """Return the shown data."""
+        time = self.session.time
+        scales = Scales(time.scale, self.scale)
+        return ShownChannels(self.name, self._channels, time.start, time.stop, scales)
