@@ -13,6 +13,7 @@ from ndx_simulation_output.recording import SimulationOutput
 from ndx_simulation_output.viewer.controls import CELLS_HINT
 from ndx_simulation_output.viewer.figures import (
     button,
+    field,
     new_text,
     note_html,
     small_text,
@@ -45,17 +46,19 @@ class Contents:
         self._open, self._show_file, self._changed = open_, show_file, changed
         self.head = new_text(sizing_mode=None)
         self.files = column(sizing_mode="stretch_width")
-        self.cells = TextInput(title="Cells", value=session.cells, placeholder=CELLS_HINT)
-        self.group = Select(title="Colour by", options=[_NO_GROUP], value=_NO_GROUP)
-        self.find = TextInput(title="Find", placeholder="part of a name", visible=False)
+        self.cells = TextInput(
+            title="Cells", value=session.cells, placeholder=CELLS_HINT, **field()
+        )
+        self.group = Select(title="Colour by", options=[_NO_GROUP], value=_NO_GROUP, **field())
+        self.find = TextInput(title="Find", placeholder="part of a name", visible=False, **field())
         self.list = column(sizing_mode="stretch_width")
-        self.compare = Select(title="Compare with", options=[], visible=len(session.files) > 1)
+        self.compare = Select(
+            title="Compare with", options=[], visible=len(session.files) > 1, **field()
+        )
         self.difference = Toggle(
             label="Difference", active=session.shows_difference, visible=False, **button()
         )
         self._offers: Sequence[Offer] = ()
-        for widget in (self.cells, self.group, self.find, self.compare):
-            widget.sizing_mode = "stretch_width"
         parts = (self.files, self.compare, self.difference, self.cells, self.group, self.find)
         self.layout: UIElement = stack(*parts, self.list, visible=not session.is_saved)
         on_value(self.cells, "value", lambda text: self._choose("cells", str(text)))

@@ -77,6 +77,20 @@ _BUTTON = """
     """
 
 
+_FIELD = """
+    :host { color: var(--pale); }
+    .bk-input { background: var(--card); color: var(--ink); border-color: var(--line);
+                padding: 3px 8px; min-height: 26px; font-size: 12.5px; }
+    .bk-input::placeholder { color: var(--pale); opacity: 0.8; }
+    .bk-input:focus { border-color: var(--link); box-shadow: none; }
+    """
+
+
+def field(**options: Any) -> dict[str, Any]:
+    """Return the style of a field or a selection as keyword arguments, with others of it."""
+    return {"stylesheets": [_FIELD], "sizing_mode": "stretch_width", **options}
+
+
 def button(classes: str = "") -> dict[str, Any]:
     """Return the style of a small button as keyword arguments; ``classes`` are CSS classes."""
     return {"css_classes": classes.split(), "stylesheets": [_BUTTON]}

@@ -21,8 +21,8 @@ def save_page(
 
     Raises
     ------
-    SelectionError
-        If ``query`` is not the state of a page.
+    SourceError
+        If the file cannot be read.
     TargetExistsError
         If the target exists and ``overwrite`` is false.
     WriteError
@@ -31,6 +31,8 @@ def save_page(
     """
     path = Path(path)
     with atomic_file(path, overwrite=overwrite) as temporary:
+        with files[0].open():
+            pass  # An error of the file is not a page.
         document = Document()
         open_page(document, files, Downloads(), query, is_saved=True)
         html = file_html(
