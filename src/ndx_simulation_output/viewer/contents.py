@@ -45,13 +45,13 @@ class Contents:
         self.session = session
         self._open, self._show_file, self._changed = open_, show_file, changed
         self.head = new_text(sizing_mode=None)
-        self.files = column(sizing_mode="stretch_width")
+        self.files = column(new_text(), sizing_mode="stretch_width")
         self.cells = TextInput(
             title="Cells", value=session.cells, placeholder=CELLS_HINT, **field()
         )
         self.group = Select(title="Colour by", options=[_NO_GROUP], value=_NO_GROUP, **field())
         self.find = TextInput(title="Find", placeholder="part of a name", visible=False, **field())
-        self.list = column(sizing_mode="stretch_width")
+        self.list = column(new_text(), sizing_mode="stretch_width")
         self.compare = Select(
             title="Compare with", options=[], visible=len(session.files) > 1, **field()
         )
@@ -82,7 +82,8 @@ class Contents:
                 parts.append(new_text(note_html(file.error, "error")))
             if file.warnings:
                 parts.append(new_text(_warnings_html(file.warnings)))
-        self.files.children = parts if len(parts) > 1 else []
+        self.files.children = parts
+        self.files.visible = len(parts) > 1
         others = [(str(number), one.name) for number, one in enumerate(files)
                   if one is not shown and not one.error]  # fmt: skip
         self.compare.options = [("", _NO_FILE), *others]
@@ -120,7 +121,7 @@ class Contents:
             if len(offers) > _MOST_ENTRIES:
                 more = f"{len(offers) - _MOST_ENTRIES:,} more: type a part of a name above"
                 parts.append(new_text(small_text(more)))
-        self.list.children = parts
+        self.list.children = parts or [new_text()]
 
     def _clicked(self, offer: Offer, _: object) -> None:
         self._open(offer)

@@ -84,13 +84,14 @@ class Card:
             title = panel.title
             if panel.saves:
                 self.saving = SaveButtons(session, f"{panel.kind}-{panel.name}", built, panel.shown)
-            settings = row(*panel.controls(), visible=False)
-            if settings.children and not session.is_saved:
+            controls = panel.controls()
+            settings = row(*(controls or [new_text()]), visible=False)
+            if controls and not session.is_saved:
                 toggle = Toggle(label="Options", **button())
                 on_value(toggle, "active", lambda on: settings.update(visible=bool(on)))
                 head.append(toggle)
             head += self.saving.buttons if self.saving else []
-            body = [settings, built] if settings.children else [built]
+            body = [settings, built] if controls else [built]
             self.is_built = True
         if not session.is_saved:
             if panel.place == "middle":
@@ -134,8 +135,8 @@ class Page:
         self.command = TextInput(name="command", value="")
         self.address = TextInput(name="address", value="")
         on_value(self.command, "value", lambda text: self._do(str(text).split(" ")[0]))
-        self.middle = column(sizing_mode="stretch_width")
-        self.right = column(sizing_mode="stretch_width")
+        self.middle = column(new_text(), sizing_mode="stretch_width")
+        self.right = column(new_text(), sizing_mode="stretch_width")
         theme = Button(label="◐", name="theme_button", **button())
         head = row(
             self.contents.head, self.status, session.message, theme, sizing_mode="stretch_width"
@@ -252,7 +253,8 @@ class Page:
 
     def _arrange(self) -> None:
         for place, layout in (("middle", self.middle), ("right", self.right)):
-            layout.children = [one.layout for one in self.cards if one.panel.place == place]
+            cards = [one.layout for one in self.cards if one.panel.place == place]
+            layout.children = cards or [new_text()]  # Bokeh warns of layouts without children.
         self._show_address()
 
     def _update(self, output: SimulationOutput) -> None:
