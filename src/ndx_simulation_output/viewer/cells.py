@@ -1,83 +1,218 @@
 """The card of the picked cell: its properties, and what it did in the time window."""
 
+from collections.abc import Iterator
 from html import escape
+from typing import Any
 
 import numpy as np
-from bokeh.models import UIElement
+from bokeh.layouts import row
+from bokeh.models import Button
+from numpy.typing import NDArray
 
-from ndx_simulation_output.recording import SimulationOutput, Spikes
-from ndx_simulation_output.viewer.figures import new_text, stack, title_html
+from ndx_simulation_output.plots.canvas import scale_of
+from ndx_simulation_output.plots.neurons import read_frames
+from ndx_simulation_output.recording import CellTable, Report, SimulationOutput, Spikes
+from ndx_simulation_output.viewer.figures import button, new_text, small_text, stack, title_html
 from ndx_simulation_output.viewer.session import Session
 
+_MAIN = (
+    *("model_name", "pop_name", "mtype", "morph_class", "cell_type", "type", "etype", "ei"),
+    *("synapse_class", "layer", "region", "model_type", "node_type_id"),
+)
+"""Properties that tell most of a cell, in this order."""
+
 _MOST_PROPERTIES = 30
+_MOST_REPORTS = 6
+_MOST_CONNECTIONS = 5_000_000
+"""Tables with more connections are counted only if they are stored sorted by cell."""
+
+_MOST_BUTTONS = 4
+
+_SHEET = """
+    .fact { display: inline-block; margin: 0 14px 1px 0; overflow-wrap: anywhere; }
+    .fact b { font-weight: 500; color: var(--pale); }
+"""
+
+
+def main_properties(cells: CellTable) -> list[str]:
+    """Return the names of the properties with one value for each cell, the main ones first."""
+    names = [name for name, values in cells.columns.items()
+             if len(values.shape) == 1 and values.dtype.kind in "OSUbiuf"]  # fmt: skip
+    first = [name for name in _MAIN if name in names]
+    return [*first, *(name for name in names if name not in first)]
 
 
 class CellCard:
-    """Facts about the picked cell, or the numbers of spikes in the window if none is picked."""
+    """All of the picked cell in a few lines; without one, what was recorded in the window."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
+        self.head = new_text()
         self.text = new_text()
-        self.layout: UIElement = stack(self.text)
+        self.text.stylesheets = [*self.text.stylesheets, _SHEET]
+        self.previous = self._button("←", lambda output: self.step(output, -1))
+        self.next = self._button("→", lambda output: self.step(output, 1))
+        self.none = self._button("×", lambda _: session.pick("", ()))
+        self._parts = [
+            row(self.head, self.previous, self.next, self.none, sizing_mode="stretch_width"),
+            self.text,
+        ]
+        self.layout: Any = stack(*self._parts)
+
+    def _button(self, label: str, do: Any) -> Button:
+        made = Button(label=label, **button("live"))
+        made.on_click(lambda _: self.session.run(do))
+        return made
 
     def update(self, output: SimulationOutput) -> None:
         """Write the facts."""
         population, ids = self.session.picked
+        self.none.visible = bool(ids)
+        self.layout.children = self._parts
         if not ids:
-            self.text.text = title_html("Cell") + "click a spike, a trace or a cell"
+            self._update_run(output)
             return
-        facts = dict(_facts(output, population, ids[0], self.session.time.window))
-        rows = "".join(
-            f"<tr><th>{escape(name)}</th><td>{escape(str(value))}</td></tr>"
-            for name, value in facts.items()
-        )
-        heading = title_html(f"Cell {ids[0]} of {population}")
-        self.text.text = f'{heading}<table class="facts">{rows}</table>'
+        more = f" and {len(ids) - 1:,} more" if len(ids) > 1 else ""
+        self.head.text = title_html(f"Cell {ids[0]} of {population}{more}")
+        facts = _facts(output, population, ids[0], self.session)
+        self.text.text = _html(facts)
+
+    def _update_run(self, output: SimulationOutput) -> None:
+        """Tell what was recorded in the window, and who spiked first."""
+        time = self.session.time
+        self.head.text = title_html("In the window")
+        facts = []
+        buttons = []
+        for spikes in output.spikes[:_MOST_BUTTONS]:
+            start, stop = time.window
+            rows = np.flatnonzero((spikes.times >= start) & (spikes.times <= stop))
+            facts.append((spikes.population, f"{len(rows):,} spikes"))
+            if len(rows):
+                first = rows[np.argmin(spikes.times[rows])]
+                buttons.append(self._first_button(spikes, int(first)))
+        facts += [(report.name, f"{len(report.compartments):,} cells")
+                  for report in output.reports[:_MOST_REPORTS]]  # fmt: skip
+        hint = "Click a spike, a trace or a cell to see all of it here; n and p step through cells."
+        self.text.text = _html(facts) + f"<div>{small_text(hint)}</div>"
+        self.layout.children = [*self._parts, *buttons]
+
+    def _first_button(self, spikes: Spikes, spike: int) -> Button:
+        scale = self.session.time.scale
+        cell, at = int(spikes.node_ids[spike]), float(spikes.times[spike])
+        when = f"{at * scale.factor:.4g} {scale.symbol}"
+        label = f"first spike: cell {cell} of {spikes.population}, {when}"
+        made = Button(label=label, **button("live"))
+        made.on_click(lambda _: self.session.pick(spikes.population, [cell], at=at))
+        return made
 
     def step(self, output: SimulationOutput, step: int) -> None:
         """Pick the next or the previous cell of the population."""
         population, ids = self.session.picked
         if not population:
-            population = next((one.population for one in (*output.spikes, *output.reports)), "")
+            names = [one.population for one in output.spikes]
+            names += [one.population for one in output.reports]
+            population = names[0] if names else ""
         known = _known(output, population)
         if not len(known):
             return
-        here = int(np.searchsorted(known, ids[0])) + step if ids else 0
+        here = int(np.searchsorted(known, ids[0])) + step if ids else 0 if step > 0 else -1
         self.session.pick(population, [int(known[here % len(known)])])
 
 
-def _known(output: SimulationOutput, population: str):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _html(facts: Any) -> str:
+    return "".join(
+        f'<span class="fact"><b>{escape(name)}</b> {escape(str(value))}</span>'
+        for name, value in facts
+    )
+
+
+def _known(output: SimulationOutput, population: str) -> NDArray[Any]:
+    """Return the ids of the cells of a population in ascending order."""
     for spikes in output.spikes:
         if spikes.population == population:
             return spikes.known_cells
-    for report in output.reports:
-        if report.population == population:
-            return np.sort(np.asarray(report.compartments.cell_ids[:]))
+    for table in _tables(output, population):
+        return np.sort(np.asarray(table.ids[:]))
     return np.zeros(0, np.int64)
 
 
-def _facts(output: SimulationOutput, population: str, cell: int, window: tuple[float, float]):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _tables(output: SimulationOutput, population: str) -> list[CellTable]:
+    """Return the tables of the cells of a population."""
+    circuit = () if output.circuit is None else output.circuit.populations
+    of_spikes = (one.cells for one in output.spikes)
+    of_reports = (one.compartments.cells for one in output.reports)
+    found = (*circuit, *of_spikes, *of_reports)
+    return [one for one in found if one is not None and one.population == population]
+
+
+def _facts(
+    output: SimulationOutput, population: str, cell: int, session: Session
+) -> Iterator[tuple[str, str]]:
+    """Yield what is known of a cell: spikes, values at the cursor, properties, connections."""
     for spikes in output.spikes:
         if spikes.population == population:
-            yield from _spike_facts(spikes, cell, window)
-    tables = [one.cells for one in output.spikes if one.population == population]
-    tables += [one.compartments.cells for one in output.reports if one.population == population]
-    for table in tables:
-        row = -1 if table is None else int(table.find_rows(np.array([cell]))[0])
-        if table is not None and row >= 0:
-            for name, values in [*table.columns.items()][:_MOST_PROPERTIES]:
-                yield name, np.asarray(values[row : row + 1])[0]
-    for report in output.reports:
-        if report.population == population:
-            count = int((np.asarray(report.compartments.cell_ids[:]) == cell).sum())
-            if count:
-                columns = report.compartments.find([cell])
-                yield f"report {report.name}", f"{len(columns)} compartments"
+            yield from _spike_facts(spikes, cell, session)
+    reports = [one for one in output.reports if one.population == population]
+    for report in reports[:_MOST_REPORTS]:
+        yield from _report_facts(report, cell, session)
+    values: dict[str, str] = {}
+    for table in _tables(output, population):
+        place = table.find_rows(np.array([cell]))
+        if place[0] >= 0:
+            for name in main_properties(table)[:_MOST_PROPERTIES]:
+                if name not in values:
+                    value = table.read(name, place)[0]
+                    values[name] = f"{value:.6g}" if isinstance(value, np.floating) else str(value)
+    first = [name for name in _MAIN if name in values]
+    yield from {**{name: values[name] for name in first}, **values}.items()
+    yield from _connection_facts(output, population, cell)
 
 
-def _spike_facts(spikes: Spikes, cell: int, window: tuple[float, float]):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _spike_facts(spikes: Spikes, cell: int, session: Session) -> Iterator[tuple[str, str]]:
+    time = session.time
+    start, stop = time.window
     times = spikes.times[spikes.node_ids == cell]
-    inside = times[(times >= window[0]) & (times <= window[1])]
-    yield "spikes in the window", len(inside)
-    if len(inside):
-        yield "first spike", f"{inside.min() * 1e3:.6g} ms"
+    inside = times[(times >= start) & (times <= stop)]
+    text = f"{len(inside):,} of {len(times):,}"
+    length = min(stop, time.span[1]) - max(start, time.span[0])
+    if len(inside) and length > 0:
+        text += f", {len(inside) / length:.4g} Hz"
+        first, last = (f"{one * time.scale.factor:.5g}" for one in (inside.min(), inside.max()))
+        text += f", first {first}, last {last} {time.scale.symbol}"
+    yield "spikes in the window", text
+
+
+def _report_facts(report: Report, cell: int, session: Session) -> Iterator[tuple[str, str]]:
+    table = report.compartments
+    if table.cells.find_rows(np.array([cell]))[0] < 0:
+        return
+    columns = table.find([cell])
+    text = ""
+    at = session.time.at
+    if len(columns) and report.times.count and at is not None:
+        frame = read_frames(report, columns[:1], at=at)
+        scale = scale_of(frame.unit, frame.values)
+        text = f"{float(frame.values[0, 0]) * scale.factor:.4g} {scale.symbol} at the cursor"
+        text += "" if len(columns) == 1 else " (first compartment)"
+    count = "" if len(columns) == 1 and text else f"{len(columns):,} compartments"
+    yield report.name, ", ".join(filter(None, [text, count]))
+
+
+def _connection_facts(
+    output: SimulationOutput, population: str, cell: int
+) -> Iterator[tuple[str, str]]:
+    """Yield the numbers of connections onto and from a cell, if they are quickly counted."""
+    circuit = output.circuit
+    for table in () if circuit is None else circuit.connections:
+        if len(table) > _MOST_CONNECTIONS:
+            continue
+        if table.target == population:
+            yield f"from {table.source}", f"{_count(table.target_ids, cell):,} inputs"
+        if table.source == population:
+            yield f"to {table.target}", f"{_count(table.source_ids, cell):,} outputs"
+
+
+def _count(ids: Any, cell: int) -> int:
+    block = 2**20
+    return sum(int(np.count_nonzero(np.asarray(ids[begin : begin + block]) == cell))
+               for begin in range(0, int(ids.shape[0]), block))  # fmt: skip

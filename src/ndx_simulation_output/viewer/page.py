@@ -17,13 +17,14 @@ from ndx_simulation_output.viewer.figures import button, new_text, stack, title_
 from ndx_simulation_output.viewer.overview import Overview
 from ndx_simulation_output.viewer.panels import Offer, Panel
 from ndx_simulation_output.viewer.session import Downloads, Session, ViewedFile, on_value
+from ndx_simulation_output.viewer.space import SpacePanel
 from ndx_simulation_output.viewer.spikes import RasterPanel
 from ndx_simulation_output.viewer.state import PageState, PanelState
 from ndx_simulation_output.viewer.traces import ChannelsPanel, TracesPanel
 from ndx_simulation_output.viewer.tree import TreePanel
 
 PANELS: dict[str, type[Panel]] = {
-    kind.kind: kind for kind in (RasterPanel, TracesPanel, ChannelsPanel, TreePanel)
+    kind.kind: kind for kind in (RasterPanel, TracesPanel, ChannelsPanel, SpacePanel, TreePanel)
 }
 """The kinds of panels by the name that the address has for them."""
 
@@ -129,7 +130,7 @@ class Page:
         self._asked, self._is_other = state, False
         self.cards: list[Card] = []
         self.overview = Overview(session)
-        self.contents = Contents(session, self.open, self.show_file, self.refresh)
+        self.contents = Contents(session, self.open, self.show_file, self._show_picked)
         self.cell = CellCard(session)
         self.status = new_text(sizing_mode=None)
         self.command = TextInput(name="command", value="")
@@ -291,6 +292,8 @@ class Page:
         session = self.session
         if command in {"next", "previous"}:
             session.run(lambda output: self.cell.step(output, 1 if command == "next" else -1))
+        elif command == "play":
+            session.player.toggle()
         elif command == "unpick":
             session.pick("", ())
         elif command.startswith("theme:"):

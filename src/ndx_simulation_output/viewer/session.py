@@ -21,7 +21,7 @@ from ndx_simulation_output.recording import SimulationOutput
 from ndx_simulation_output.storage.journal import find_writer, unfinished_files
 from ndx_simulation_output.viewer.figures import new_text, note_html
 from ndx_simulation_output.viewer.state import PageState
-from ndx_simulation_output.viewer.time_axis import TimeAxis
+from ndx_simulation_output.viewer.time_axis import Player, TimeAxis
 
 Rows = Iterator[Sequence[object]]
 """Rows of a table; the first row has the names of the columns."""
@@ -175,6 +175,7 @@ class Session:
         self.other = None if state.other is None else files[state.other]
         self.shows_difference = state.difference
         self.time = TimeAxis()
+        self.player = Player(document, self.time, self.cursor_moved)
         self.cells, self.group_by, self.picked = state.cells, state.group_by, state.picked
         self.listeners: dict[str, Callable[[], object]] = {}
         self.message = new_text()

@@ -1,6 +1,7 @@
 """The time axis of the page: one window and one cursor for all panels."""
 
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
 from bokeh.models import CrosshairTool, Range1d, Span
@@ -116,3 +117,53 @@ def span_of(times: Times) -> tuple[float, float]:
         return 0.0, 1.0
     first, last = (float(times.seconds(slice(row, row + 1))[0]) for row in (0, times.count - 1))
     return first, last
+
+
+_FRAME_MS = 60
+
+
+class Player:
+    """Moves the cursor through the window, all of it in ``seconds``, again and again.
+
+    ``moved`` is called at each step, and when playing begins and ends.
+    """
+
+    def __init__(self, document: Any, time: TimeAxis, moved: Callable[[], object]) -> None:
+        self._document, self._time, self._moved = document, time, moved
+        self._callback: Any = None
+        self._last = 0.0
+        self.seconds = 10.0
+
+    @property
+    def is_playing(self) -> bool:
+        """True while the cursor moves."""
+        return self._callback is not None
+
+    def toggle(self) -> None:
+        """Start or stop."""
+        if self._callback is None:
+            self._last = monotonic()
+            self._callback = self._document.add_periodic_callback(self.step, _FRAME_MS)
+        else:
+            self._document.remove_periodic_callback(self._callback)
+            self._callback = None
+        self._moved()
+
+    def step(self) -> None:
+        """Move the cursor by the time that has passed."""
+        now = monotonic()
+        first, last = (
+            max(self._time.window[0], self._time.span[0]),
+            min(self._time.window[1], self._time.span[1]),
+        )
+        at = first if self._time.at is None else self._time.at
+        at += (now - self._last) * self.speed
+        self._last = now
+        self._time.at = at if first <= at <= last else first
+        self._moved()
+
+    @property
+    def speed(self) -> float:
+        """Seconds of the run in a second."""
+        first, last = self._time.window
+        return (last - first) / self.seconds

@@ -1,0 +1,661 @@
+"""Panel of the cells in space: neurons along their course, or points, coloured at the cursor."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from bokeh.events import Pan, PanStart, Reset, Tap
+from bokeh.layouts import row
+from bokeh.models import (
+    Arrow,
+    Button,
+    ColorBar,
+    CustomJS,
+    HoverTool,
+    LabelSet,
+    LinearColorMapper,
+    NormalHead,
+    Range1d,
+    ResetTool,
+    SaveTool,
+    ScaleBar,
+    Select,
+    UIElement,
+    WheelZoomTool,
+)
+from bokeh.plotting import figure
+from numpy.typing import NDArray
+
+from ndx_simulation_output.errors import NothingRecordedError, SimulationOutputError
+from ndx_simulation_output.plots.canvas import scale_of
+from ndx_simulation_output.plots.downsampling import sample, spread
+from ndx_simulation_output.plots.groups import group_cells
+from ndx_simulation_output.plots.look import (
+    DARK,
+    LIGHT,
+    MISSING_COLOR,
+    ColorScale,
+    color_scale,
+)
+from ndx_simulation_output.plots.neurons import (
+    cells_in_space,
+    neuron_shape,
+    read_coordinates,
+    read_frames,
+    reports_in_space,
+    sections_of,
+)
+from ndx_simulation_output.plots.spikes import table_of_cells
+from ndx_simulation_output.recording import (
+    CellTable,
+    CompartmentTable,
+    Report,
+    SimulationOutput,
+    Spikes,
+)
+from ndx_simulation_output.recording.cells import Choice
+from ndx_simulation_output.recording.units import Scale
+from ndx_simulation_output.viewer.cells import main_properties
+from ndx_simulation_output.viewer.controls import cells_code, cells_of
+from ndx_simulation_output.viewer.figures import (
+    button,
+    empty_source,
+    new_text,
+    plain_text,
+    small_text,
+    stack,
+    style_figure,
+)
+from ndx_simulation_output.viewer.panels import Offer, Panel
+from ndx_simulation_output.viewer.session import Rows, on_value
+from ndx_simulation_output.viewer.state import PanelState
+from ndx_simulation_output.viewer.time_axis import ACCENT
+
+_MOST, _MOST_SAVED = 20_000, 4000
+"""At most so many compartments are drawn, fewer in a saved page."""
+
+_COLOR_TIMES, _COLOR_COMPARTMENTS = 25, 1000
+"""The colour range is that of so many times and compartments."""
+
+_SAVED_FRAMES, _SAVED_BYTES = 100, 2 * 2**20
+"""At most so many frames, and bytes of them, are in a saved page."""
+
+_GREY = "#7f8b97"
+"""Colour of edges and texts on a light and on a dark ground."""
+
+_SPIKES, _CELLS = "spikes", "cells"
+"""Names of the panel without a report: cells that spike near the cursor, and cells alone."""
+
+_RECENT = 0.01
+"""Cells light up for this part of the run after a spike."""
+
+_FLAT = 0.02
+"""Depth of cells relative to their extent below which the first view is from above."""
+
+_TILTED = 0.55, 0.35
+"""Yaw and pitch (rad) of the first view."""
+
+_DRAWN = (
+    *("xs", "ys", "x", "y", "row", "depth", "cell", "population", "section", "position"),
+    *("about", "diameter", "px", "py", "pz", "value", "width", "halo", "rim"),
+)
+_PART = "cell", "section", "position", "about", "diameter", "stop"
+_SCRIPT = (Path(__file__).parent / "space.js").read_text("utf-8")
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is drawn of a population: the compartments of a report, or its cells as points."""
+
+    population: str
+    table: CompartmentTable | CellTable
+    report: Report | None = None
+    spikes: Spikes | None = None
+
+    @property
+    def cells(self) -> CellTable:
+        """The cells and their properties."""
+        return self.table.cells if isinstance(self.table, CompartmentTable) else self.table
+
+
+def scenes_of(output: SimulationOutput) -> dict[str, list[Scene]]:
+    """Return what can be drawn in space: the populations of each variable, spikes, or cells."""
+    found: dict[str, list[Scene]] = {}
+    for report in reports_in_space(output):
+        scene = Scene(report.population, report.compartments, report)
+        known = found.get(report.report, [])
+        is_new = any(one.population == scene.population or one.report is None
+                     or one.report.unit.name != report.unit.name for one in known)  # fmt: skip
+        found.setdefault(report.name if is_new else report.report, []).append(scene)
+    tables = {table.population: table for table in reversed(cells_in_space(output))}
+    spiking = {one.population: one for one in output.spikes if one.population in tables}
+    alone = [Scene(name, table, spikes=spiking.get(name)) for name, table in tables.items()]
+    if alone and (spiking or not found or output.circuit is not None):
+        found.setdefault(_SPIKES if spiking else _CELLS, alone)
+    return found
+
+
+@dataclass(frozen=True)
+class Part:
+    """The drawn rows of a population, which are compartments or cells, and their points (µm).
+
+    ``columns`` are those of the report, -1 without a value; ``stops`` are the ends of the points.
+    """
+
+    scene: Scene
+    columns: NDArray[np.intp]
+    cells: NDArray[Any]
+    sections: NDArray[Any]
+    positions: NDArray[np.float64]
+    diameters: NDArray[np.float64]
+    points: NDArray[np.float64]
+    stops: NDArray[np.intp]
+    n_all: int = 0
+
+
+def read_part(
+    output: SimulationOutput, scene: Scene, rows: NDArray[np.intp], most: int, picked: Sequence[int]
+) -> Part:
+    """Read the points of the cells in some rows of a table, at most of ``most`` compartments."""
+    n_all, cells = len(rows), scene.cells
+    per_cell = 1.0
+    if isinstance(scene.table, CompartmentTable):
+        per_cell = max(scene.table.n_compartments / max(len(scene.table), 1), 1.0)
+    some = rows[sample(n_all, max(int(most / per_cell), 1))]
+    wanted = cells.find_rows(np.asarray(picked, np.int64))
+    some = np.union1d(some, wanted[np.isin(wanted, rows)])
+    ids = np.asarray(cells.ids[:])[some]
+    if isinstance(scene.table, CompartmentTable):
+        is_all = len(some) == len(scene.table)
+        table = scene.table if is_all else scene.table.take(some)
+        of_report = None if is_all else scene.table.find(ids)
+    else:
+        table = table_of_cells(scene.population, ids, scene.table)
+        of_report = np.full(len(ids), -1)
+    found = read_coordinates(table, spread(table.n_compartments, most))
+    columns = found.columns if of_report is None else of_report[found.columns]
+    sections = {}
+    if scene.report is not None:
+        known = set(np.unique(found.cells).tolist())
+        sections = {key: one for key, one in sections_of(output, scene.report).items()
+                    if key[0] in known}  # fmt: skip
+    if table.n_compartments == len(table) and not sections:  # points, of which there may be many
+        owners, points = np.arange(len(found.columns)), found.points
+        stops = owners + 1
+    else:
+        shape = neuron_shape(found, sections)
+        lines = [*shape.lines, *(found.points[spot : spot + 1] for spot in shape.spots)]
+        owners = np.concatenate([shape.owners, shape.spots]).astype(np.intp)
+        points, stops = np.concatenate(lines), np.cumsum([len(line) for line in lines])
+    is_known = owners >= 0
+    # The last value is that of sections that were not recorded.
+    columns, of_cells = np.append(columns, -1)[owners], np.append(found.cells, -1)[owners]
+    return Part(
+        scene, columns, of_cells,
+        np.where(is_known, found.numbers[owners], -1),
+        np.where(is_known, found.positions[owners], np.nan),
+        np.where(is_known, found.diameters[owners], np.nan),
+        points, stops, n_all,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ShownSpace:
+    """Places of compartments or cells, and their values at the time ``at`` (s)."""
+
+    name: str
+    cells: Any
+    at: float
+    scale: Scale | None = None
+
+    @property
+    def imports(self) -> tuple[str, ...]:
+        """Import statements of the code."""
+        if self.name in {_SPIKES, _CELLS}:
+            return ("from ndx_simulation_output.plots.neurons import cells_in_space",)
+        return ("from ndx_simulation_output.plots import read_coordinates, read_frames",)
+
+    def scenes(self, output: SimulationOutput) -> list[Scene]:
+        """Return what is shown of a file."""
+        found = scenes_of(output).get(self.name)
+        if not found:
+            msg = f"the file has no cells in space for {self.name!r}"
+            raise NothingRecordedError(msg)
+        return found
+
+    def rows(self, *outputs: SimulationOutput) -> Rows:
+        """Yield the population, cell, place and value of each compartment or cell."""
+        scenes = self.scenes(outputs[0])
+        places = ("x (µm)", "y (µm)", "z (µm)", "diameter (µm)")
+        label = [] if self.scale is None else [self.scale.label(self.name)]
+        yield "population", "cell", "section", "position", *places, *label
+        choice = None if self.cells is None else Choice(self.cells)
+        for scene in scenes:
+            table = scene.table
+            if isinstance(table, CellTable):
+                table = table_of_cells(scene.population, np.asarray(table.ids[:]), table)
+            chosen = None if choice is None else choice.rows_of(table.cells)
+            ids = None if chosen is None else np.asarray(table.cell_ids[:])[chosen]
+            if ids is not None and not len(ids):
+                continue
+            found = read_coordinates(table, table.find(ids))
+            columns = [found.cells, found.numbers, found.positions, *found.points.T,
+                       found.diameters]  # fmt: skip
+            if self.scale is not None:
+                columns.append(values_of(scene, found.cells, found.columns, self.at, self.scale))
+            for one in zip(*(column.tolist() for column in columns), strict=True):
+                yield scene.population, *one
+
+    def code(self, *names: str) -> Iterator[str]:
+        """Yield lines of code that read ``points`` and ``values`` of each population."""
+        if self.name in {_SPIKES, _CELLS}:
+            yield f"for cells in cells_in_space({names[0]}):"
+            rows = "" if self.cells is None else f"cells={cells_code(self.cells)}"
+            yield f"    rows = cells.rows_of({rows or 'None'})"
+            yield "    points = [cells.read(axis, rows) for axis in 'xyz' if axis in cells.columns]"
+            return
+        yield f"for report in {names[0]}.reports:"
+        yield f"    if report.report == {self.name!r} or report.name == {self.name!r}:"
+        chosen = "" if self.cells is None else cells_code(self.cells)
+        yield f"        columns = report.compartments.find({chosen})"
+        yield "        found = read_coordinates(report.compartments, columns)"
+        yield "        points = found.points  # µm"
+        yield f"        frame = read_frames(report, found.columns, at={self.at!r})"
+        yield "        values = frame.values[0]  # in frame.unit"
+
+
+def values_of(
+    scene: Scene, cells: NDArray[Any], columns: NDArray[np.intp], at: float, scale: Scale,
+    recent: float = np.inf,
+) -> NDArray[np.float64]:  # fmt: skip
+    """Return the values at a time (s), NaN where there is none.
+
+    Those of cells without a report are the times since the last spike, of at most ``recent`` (s).
+    """
+    values = np.full(len(columns), np.nan)
+    if scene.report is not None:
+        known = columns >= 0
+        found = read_frames(scene.report, columns[known], at=at)
+        values[known] = np.asarray(found.values[0], np.float64) * scale.factor
+    elif scene.spikes is not None:
+        spikes = scene.spikes
+        near = (spikes.times <= at) & (spikes.times >= at - recent)
+        times, ids = spikes.times[near], spikes.node_ids[near].astype(np.int64)
+        order = np.argsort(cells, kind="stable")
+        places = np.minimum(np.searchsorted(cells, ids, sorter=order), max(len(cells) - 1, 0))
+        rows = order[places] if len(cells) else places
+        is_drawn = cells[rows] == ids if len(cells) else np.zeros(0, bool)
+        last = np.full(len(cells), -np.inf)
+        np.maximum.at(last, rows[is_drawn], times[is_drawn])
+        values = np.where(np.isfinite(last), (at - last) * scale.factor, np.nan)
+    return values
+
+
+class SpacePanel(Panel):
+    """Cells in space, coloured by a variable at the cursor or by group.
+
+    ``name`` is the variable, or ``spikes`` or ``cells``. Options: ``by=value`` shows values
+    although the page has groups, ``view`` are the angles of the view.
+    """
+
+    kind = "space"
+    place = "right"
+    over_time = False
+
+    @staticmethod
+    def offers(output: SimulationOutput) -> Iterator[Offer]:
+        """Yield the variables that can be shown in space."""
+        for rank, (name, scenes) in enumerate(scenes_of(output).items()):
+            count = sum(len(scene.cells) for scene in scenes)
+            about = f"{count:,} cell{'' if count == 1 else 's'}"
+            yield Offer(PanelState("space", name), "In space", name, about, 5 + rank)
+
+    @property
+    def title(self) -> str:
+        """Title of the card."""
+        return "Cells in space"
+
+    def build(self, output: SimulationOutput) -> UIElement:
+        """Return the figure with the choice of the variable and the button to play."""
+        scenes = scenes_of(output)
+        names = {scene.population for some in scenes.values() for scene in some}
+        self.parts = {name: empty_source(*_PART) for name in sorted(names)}
+        for name, source in self.parts.items():
+            self.link(name, source)
+            source.selected.on_change("indices", lambda _, __, rows, name=name:
+                                      self._clicked(name, rows))  # fmt: skip
+        self.points, self.frames = empty_source("x", "y", "z"), empty_source("time", "value")
+        self.drawn, self.front = empty_source(*_DRAWN), empty_source(*_DRAWN)
+        self._make_figure()
+        self._key: tuple[Any, ...] = ()
+        self._drawn: list[Part] = []
+        self._is_busy = False
+        self.scale: Scale | None = None
+        self.legend = new_text(visible=False)
+        self.when = new_text(sizing_mode=None, width=150)
+        self.variable = Select(options=list(scenes), value=self.name, width=130,
+                               visible=len(scenes) > 1, css_classes=["live"])  # fmt: skip
+        on_value(self.variable, "value", self._choose)
+        self.play = Button(label="▶", **button("live"))
+        self.play.on_click(lambda _: self.session.player.toggle())
+        return stack(row(self.variable, self.play, self.when), self.figure, self.legend)
+
+    def _make_figure(self) -> None:
+        made = self.figure = figure(
+            sizing_mode="scale_width", aspect_ratio=1.0, x_range=Range1d(-1, 1),
+            y_range=Range1d(-1, 1), toolbar_location=None,
+            tools=[WheelZoomTool(), ResetTool(), SaveTool()],
+        )  # fmt: skip
+        style_figure(made)
+        made.min_border = made.min_border_left = made.min_border_right = 2
+        made.axis.visible = made.grid.visible = False
+        self.colors = LinearColorMapper(LIGHT.shades("values"), nan_color=MISSING_COLOR)
+        color = {"field": "value", "transform": self.colors}
+        lines = {"line_cap": "round", "line_join": "round"}
+        made.multi_line("xs", "ys", line_width="rim", color=_GREY, source=self.drawn, **lines)
+        hovered = []
+        for source in (self.drawn, self.front):
+            if source is self.front:
+                made.multi_line("xs", "ys", line_width="halo", color=ACCENT, source=source, **lines)
+            edge = {"line_color": ACCENT, "line_width": 2.5} if source is self.front else {}
+            edge = edge or {"line_color": _GREY, "line_width": 0.5}
+            hovered += [
+                made.multi_line(
+                    "xs", "ys", line_width="width", color=color, source=source, **lines
+                ),
+                made.scatter("x", "y", size="width", fill_color=color, source=source, **edge),
+            ]
+        for one in made.renderers:
+            one.nonselection_glyph = one.selection_glyph = None
+        self.hover = HoverTool(renderers=hovered, limit=1, sort_by=[("depth", -1)],
+                               formatters={"@value": "printf", "@position": "printf"})  # fmt: skip
+        made.add_tools(self.hover)
+        self.bar = ColorBar(
+            color_mapper=self.colors, orientation="horizontal", height=8, width="auto", padding=4,
+            title_text_font_style="normal", title_standoff=3, title_text_color=_GREY,
+            major_label_text_color=_GREY, background_fill_color=None,
+        )  # fmt: skip
+        made.add_layout(self.bar, "below")
+        scale_bar = ScaleBar(
+            range=made.x_range, unit="µm", location="bottom_left", padding=6, bar_line_color=_GREY,
+            label_text_color=_GREY, background_fill_color=None, border_line_color=None,
+        )  # fmt: skip
+        made.add_layout(scale_bar)
+        cross = empty_source("x0", "y0", "x1", "y1", "x2", "y2", "name")
+        cross.data = {name: [0.0] * 3 for name in cross.data} | {"name": list("xyz")}
+        made.add_layout(
+            Arrow(source=cross, x_start="x0", y_start="y0", x_end="x1", y_end="y1",
+                  start_units="screen", end_units="screen", line_color=_GREY,
+                  end=NormalHead(size=4, fill_color=_GREY, line_color=None))
+        )  # fmt: skip
+        made.add_layout(
+            LabelSet(source=cross, x="x2", y="y2", text="name", x_units="screen", y_units="screen",
+                     text_align="center", text_baseline="middle", text_font_size="11px",
+                     text_color=_GREY)
+        )  # fmt: skip
+        self.script = CustomJS(code=_SCRIPT, args={
+            "figure": made, "points": self.points, "parts": list(self.parts.values()),
+            "frames": self.frames, "drawn": self.drawn, "front": self.front, "cross": cross,
+            "cursor": self.session.time.cursor, "colors": self.colors, "reset": [0.0, 0.0],
+        })  # fmt: skip
+        for event in (Pan, PanStart, Tap, Reset):
+            made.js_on_event(event, self.script)
+        for name in ("inner_width", "inner_height"):
+            made.js_on_change(name, self.script)
+        for range_ in (made.x_range, made.y_range):
+            range_.js_on_change("end", self.script)
+        for source in (self.points, self.frames, *self.parts.values()):
+            source.js_on_change("data", self.script)
+        for source in self.parts.values():
+            source.selected.js_on_change("indices", self.script)
+        if self.session.is_saved:
+            self.session.time.cursor.js_on_change("location", self.script)
+        made.on_change("tags", lambda _, __, angles: self._turned(angles))
+
+    def update(self, output: SimulationOutput) -> None:
+        """Draw the cells again if others are chosen, or the colours are of something else."""
+        session = self.session
+        population, ids = session.picked
+        drawn = next((one.cells for one in self._drawn if one.scene.population == population), ())
+        missing = ids if population in self.parts and not np.isin(ids, drawn).all() else ()
+        key = (output, self.name, session.cells, session.group_by, self.options.get("by"))
+        if key == self._key and not missing:
+            self.say(self._said)
+            return
+        if self._key and session.group_by != self._key[3]:
+            self.options.pop("by", None)
+            key = (*key[:4], None)
+        self._key = ()
+        shown = self.shown()
+        self._read(output, shown.scenes(output), shown.cells)
+        self._set_colors()
+        self._key = key
+
+    def _read(self, output: SimulationOutput, scenes: list[Scene], cells: Any) -> None:
+        population, ids = self.session.picked
+        most = _MOST_SAVED if self.session.is_saved else _MOST
+        choice = None if cells is None else Choice(cells)
+        chosen = [np.arange(len(scene.cells)) if choice is None else choice.rows_of(scene.cells)
+                  for scene in scenes]  # fmt: skip
+        if choice is not None:
+            choice.check(are_all_known=False, found=any(map(len, chosen)))
+        total = sum(map(len, chosen))
+        parts, problems = [], []
+        for scene, rows in zip(scenes, chosen, strict=True):
+            share = max(most * len(rows) // max(total, 1), 1)
+            picked = ids if scene.population == population else ()
+            try:
+                parts += [read_part(output, scene, rows, share, picked)] if len(rows) else []
+            except SimulationOutputError as error:
+                problems.append(error)
+        if not parts:
+            raise problems[0]
+        self._drawn = parts
+        points = np.concatenate([part.points for part in parts])
+        low, high = np.nanmin(points, axis=0), np.nanmax(points, axis=0)
+        self._show_box(points, low, high)
+        are_lines = any(len(one.points) > len(one.stops) for one in parts)
+        self.points.tags = [*((low + high) / 2).tolist(), are_lines]
+        begin = 0
+        known = {part.scene.population: part for part in parts}
+        for name, source in self.parts.items():
+            part = known.get(name)
+            if part is None:
+                source.data = {column: [] for column in _PART}
+                continue
+            source.data = {
+                "cell": part.cells, "section": part.sections, "position": part.positions,
+                "about": self._about(part), "diameter": part.diameters,
+                "stop": part.stops + begin,
+            }  # fmt: skip
+            begin += len(part.points)
+        parts.sort(key=lambda part: list(self.parts).index(part.scene.population))
+        points = np.concatenate([part.points for part in parts]).astype(np.float32)
+        self.points.data = dict(zip("xyz", points.T, strict=True))
+        n_rows = sum(len(part.stops) for part in parts)
+        spot = float(np.clip(80 / np.sqrt(n_rows), 3, 10))
+        self.frames.tags = [1.3 if are_lines else 3.0, spot]
+        drawn = sum(len(np.unique(part.cells[part.cells >= 0])) for part in parts)
+        all_cells = sum(part.n_all for part in parts)
+        notes = [f"{drawn:,} of {all_cells:,} cells" if drawn < all_cells else f"{drawn:,} cells"]
+        notes += [str(error) for error in problems]
+        self._said = "; ".join([*notes, "drag to rotate, scroll to zoom, shift-drag to move"])
+        self.say(self._said)
+
+    def _show_box(self, points: NDArray[Any], low: NDArray[Any], high: NDArray[Any]) -> None:
+        size = high - low
+        reach = np.linalg.norm(points - (low + high) / 2, axis=1)
+        radius = max(float(np.nanmax(reach)), 1.0) * 1.04
+        is_flat = bool(size[2] <= _FLAT * max(size.max(), 1e-9))
+        first = [0.0, 0.0] if is_flat else list(_TILTED)
+        view = self.options.get("view", "")
+        self.figure.tags = [float(one) for one in view.split(",")] if view else first
+        self.script.args = {**self.script.args, "reset": first}
+        if self._box == (radius,):
+            return
+        self._box = (radius,)
+        for axis_range in (self.figure.y_range, self.figure.x_range):
+            axis_range.update(start=-radius, end=radius)
+            axis_range.reset_start, axis_range.reset_end = -radius, radius
+
+    _box: tuple[float, ...] = ()
+    _said = ""
+
+    def _about(self, part: Part) -> list[str]:
+        """Return the main properties of the cell of each row, as text."""
+        cells = part.scene.cells
+        ids, places = np.unique(part.cells, return_inverse=True)
+        rows = cells.find_rows(ids)
+        rows_known = np.maximum(rows, 0)
+        texts = [""] * len(ids)
+        for name in main_properties(cells)[:2]:
+            values = cells.read(name, rows_known)
+            texts = [f"{text}{', ' if text else ''}{name} {value}" if row >= 0 else text
+                     for text, value, row in zip(texts, values, rows, strict=True)]  # fmt: skip
+        if self._is_grouped:
+            name = self.session.group_by
+            if name in cells.columns:
+                texts = [f"{name} {value}" for value in cells.read(name, rows_known)]
+        return [texts[place] for place in places]
+
+    @property
+    def _is_grouped(self) -> bool:
+        return bool(self.session.group_by) and self.options.get("by") != "value"
+
+    def _set_colors(self) -> None:
+        """Set the colours and their limits, which are the same at all times."""
+        self._codes: list[NDArray[Any]] = []
+        self.legend.visible = False
+        report = self._drawn[0].scene.report
+        if self._is_grouped and self._show_groups():
+            return
+        if report is not None:
+            self._show_report(report)
+        elif any(part.scene.spikes is not None for part in self._drawn):
+            time = self.session.time
+            recent = _RECENT * (time.span[1] - time.span[0])
+            self._recent, self.scale = recent, time.scale
+            self._show_bar(ColorScale("counts", 0.0, recent * time.scale.factor),
+                           f"time since the last spike ({time.scale.symbol})", -1)  # fmt: skip
+        else:
+            self.scale = None
+            self.bar.visible = False
+        value = [] if self.scale is None else [("", f"@value{{%.4g}} {self.scale.symbol}")]
+        self._set_tooltips(value)
+
+    def _show_report(self, report: Report) -> None:
+        found = []
+        for part in self._drawn:
+            columns = part.columns[part.columns >= 0]
+            some = columns[spread(len(columns), _COLOR_COMPARTMENTS)]
+            frames = read_frames(part.scene.report or report, some, count=_COLOR_TIMES)
+            found.append(np.asarray(frames.values, np.float64).ravel())
+        values = np.concatenate(found)
+        colors = color_scale(values, report.unit.name, report.variable or "")
+        if not colors.low < colors.high:
+            colors = ColorScale(colors.name, colors.low - 0.5, colors.high + 0.5)
+        self.scale = scale = scale_of(report.unit.name, np.array([colors.low, colors.high]))
+        scaled = ColorScale(colors.name, colors.low * scale.factor, colors.high * scale.factor)
+        self._show_bar(scaled, scale.label(report.variable or report.report))
+
+    def _show_bar(self, colors: ColorScale, label: str, step: int = 1) -> None:
+        light, dark = (one.shades(colors.name)[::step] for one in (LIGHT, DARK))
+        self.colors.update(low=colors.low, high=colors.high, palette=light, tags=[light, dark])
+        self.bar.title, self.bar.visible = plain_text(label), True
+
+    def _show_groups(self) -> bool:
+        """Colour cells by group; return False if no population has the property."""
+        name = self.session.group_by
+        values = [part.scene.cells.read(name, np.maximum(part.scene.cells.find_rows(part.cells), 0))
+                  if name in part.scene.cells.columns else np.full(len(part.cells), None)
+                  for part in self._drawn]  # fmt: skip
+        if all(name not in part.scene.cells.columns for part in self._drawn):
+            return False
+        together = np.concatenate(values)
+        table = CellTable("all", np.arange(len(together)), {name: together})
+        groups = group_cells(table, name)
+        edges = np.cumsum([len(one) for one in values])[:-1]
+        self._codes = np.split(groups.codes.astype(np.float64), edges)
+        self.colors.update(palette=groups.colors, tags=[], low=-0.5, high=len(groups.colors) - 0.5)
+        self.bar.visible, self.legend.visible = False, True
+        self.legend.text = small_text(f"{name}: ") + " ".join(
+            f'<span class="small" style="white-space: nowrap"><span style="color: {color}">●</span>'
+            f" {escape(label)}</span>"
+            for label, color in zip(groups.names, groups.colors, strict=True)
+        )
+        self.scale = None
+        self._set_tooltips([])
+        return True
+
+    def _set_tooltips(self, value: list[tuple[str, str]]) -> None:
+        are_sections = any((part.sections > 0).any() for part in self._drawn)
+        section = [("section", "@section, position @position{%.2f}")] if are_sections else []
+        named = [(self.name if value else "", text) for _, text in value]
+        self.hover.tooltips = [
+            ("cell", "@cell of @population"), *section, ("", "@about"),
+            ("x, y, z", "@px{0.0}, @py{0.0}, @pz{0.0} µm"), *named,
+        ]  # fmt: skip
+
+    def moved(self, output: SimulationOutput) -> None:  # noqa: ARG002
+        """Colour the cells by their values at the cursor."""
+        time = self.session.time
+        at = self._at
+        self.when.text = small_text(f"at {at * time.scale.factor:.5g} {time.scale.symbol}")
+        self.play.label = "⏸" if self.session.player.is_playing else "▶"
+        if not self._key:
+            return
+        times = [at]
+        if self.session.is_saved and self.scale is not None:
+            n_rows = sum(len(part.columns) for part in self._drawn)
+            count = int(np.clip(_SAVED_BYTES // (4 * n_rows), 2, _SAVED_FRAMES))
+            times = np.linspace(*time.window, count).tolist()
+        frames = [np.concatenate(self._values(one)).astype(np.float32) for one in times]
+        self.frames.data = {"time": [one * time.scale.factor for one in times], "value": frames}
+
+    def _values(self, at: float) -> list[NDArray[np.float64]]:
+        if self._codes:
+            return self._codes
+        if self.scale is None:
+            return [np.zeros(len(part.cells)) for part in self._drawn]
+        return [
+            values_of(part.scene, part.cells, part.columns, at, self.scale, self._recent)
+            for part in self._drawn
+        ]
+
+    _recent = np.inf
+
+    @property
+    def _at(self) -> float:
+        """The time of the cursor (s), or the start of the window."""
+        time = self.session.time
+        return max(time.window[0], time.span[0]) if time.at is None else time.at
+
+    def highlight(self) -> None:
+        """Select the rows of the picked cells, without taking that for a click."""
+        self._is_busy = True
+        super().highlight()
+        self._is_busy = False
+
+    def _clicked(self, population: str, rows: Sequence[int]) -> None:
+        """Pick the cell of a row that the browser has found at a click."""
+        if self._is_busy or len(rows) != 1:
+            return
+        cell = int(self.parts[population].data["cell"][rows[0]])
+        if cell >= 0:
+            self.session.pick(population, [cell])
+
+    def _choose(self, name: str) -> None:
+        self.name = name
+        self.option("by", "value" if self.session.group_by else "")
+        self.session.cursor_moved()
+
+    def _turned(self, angles: Sequence[float]) -> None:
+        self.options["view"] = ",".join(f"{one:.2f}" for one in angles)
+        self.session.run_later(self.session.show_address)
+
+    def shown(self) -> ShownSpace:
+        """Return the shown data."""
+        return ShownSpace(self.name, cells_of(self.session.cells), self._at, self.scale)
