@@ -131,6 +131,21 @@ class Spikes:
         spiking = distinct_ids(self.node_ids).astype(np.int64)
         return distinct_ids(np.concatenate([spiking, np.asarray(silent, np.int64)]))
 
+    @cached_property
+    def cell_rows(self) -> NDArray[np.int32]:
+        """Index in ``known_cells`` of the cell of each spike."""
+        return positions_of(self.node_ids.astype(np.int64), self.known_cells).astype(np.int32)
+
+    @cached_property
+    def by_time(self) -> "Spikes":
+        """The spikes in the order of time, without columns: these themselves if they are in it."""
+        if (self.times[1:] >= self.times[:-1]).all():
+            return self
+        order = np.argsort(self.times, kind="stable")
+        return replace(
+            self, node_ids=self.node_ids[order], times=self.times[order], columns={}, checked=False
+        )
+
     def find(self, cells: Cells | None) -> NDArray[np.int64]:
         """Return the ids of ``cells`` in ascending order, by default of all known cells.
 

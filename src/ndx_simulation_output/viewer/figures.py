@@ -25,19 +25,7 @@ from bokeh.models import (
 from bokeh.plotting import figure
 from numpy.typing import NDArray
 
-COLORS = (
-    "#1f6fb2",
-    "#d1602a",
-    "#2b8a57",
-    "#8c4fa8",
-    "#b8232f",
-    "#7a5c3e",
-    "#c2478f",
-    "#5f6b76",
-    "#8a8c14",
-    "#138a9e",
-)
-"""Colours of traces, in this order."""
+from ndx_simulation_output.plots.look import COLORS
 
 NAN_COLOR = "#e3e7eb"
 
@@ -116,6 +104,13 @@ def small_text(text: str) -> str:
 def note_html(text: str, kind: str = "note") -> str:
     """Return text as HTML in a box for a note or an error."""
     return f'<span class="{kind}">{escape(text)}</span>' if text else ""
+
+
+def key_html(names: Sequence[str], colors: Sequence[str]) -> str:
+    """Return the names of lines with their colours as HTML."""
+    pairs = zip(names, colors, strict=True)
+    marks = (f'<span style="color:{color}">&#9632;</span> {escape(name)}' for name, color in pairs)
+    return " &ensp;".join(marks)
 
 
 def plain_text(text: str) -> PlainText:

@@ -1,26 +1,32 @@
 """The overview of the whole run at the top of the page, with a brush for the time window."""
 
-import numpy as np
-from bokeh.models import Range1d, RangeTool, UIElement
+from typing import Any
 
-from ndx_simulation_output.plots.downsampling import reduce_traces
+import numpy as np
+from bokeh.events import DoubleTap, Tap
+from bokeh.models import CustomJS, Range1d, RangeTool, UIElement
+
+from ndx_simulation_output.plots.downsampling import Recorded, reduce_traces
 from ndx_simulation_output.plots.figures import PictureOptions
 from ndx_simulation_output.plots.spikes import spike_rates
-from ndx_simulation_output.recording import SimulationOutput
+from ndx_simulation_output.recording import Report, SimulationOutput, Spikes
+from ndx_simulation_output.viewer.controls import compartment_names
 from ndx_simulation_output.viewer.figures import (
     COLORS,
-    add_legend,
     add_lines,
-    empty_source,
+    key_html,
     line_data,
     new_figure,
+    new_text,
     plain_text,
+    small_text,
+    stack,
 )
 from ndx_simulation_output.viewer.session import Session
 from ndx_simulation_output.viewer.time_axis import ACCENT
 
 _PIXELS = 1200
-_MOST = 4
+_HINT = "drag to choose a window, double-click for all"
 
 
 class Overview:
@@ -28,30 +34,36 @@ class Overview:
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.figure = new_figure("", "", height=104, x_range=Range1d(0, 1), name="overview")
+        self.text = new_text()
+        self.figure = new_figure("", "", height=84, x_range=Range1d(0, 1), name="overview")
         self.figure.toolbar_location = None
         self.figure.tools = []
-        self.figure.ygrid.visible = False
-        self.figure.yaxis.ticker.desired_num_ticks = 3
-        self.lines, drawn = add_lines(self.figure, line_width=1.2, line_join="round")
-        self.band = empty_source("x", "low", "high")
-        self.figure.varea("x", "low", "high", color=COLORS[0], alpha=0.5, source=self.band)
-        self.legend = add_legend(self.figure, drawn)
-        brush = RangeTool(x_range=session.time.x_range, start_gesture="tap")
-        brush.overlay.fill_color, brush.overlay.fill_alpha = ACCENT, 0.12
-        brush.overlay.line_color, brush.overlay.line_alpha = ACCENT, 0.8
+        self.figure.grid.visible = False
+        self.figure.yaxis.ticker.desired_num_ticks = 2
+        self.figure.yaxis.minor_tick_line_color = None
+        self.lines, _ = add_lines(self.figure, line_width=1.3, line_join="round")
+        x_range = session.time.x_range
+        brush = RangeTool(x_range=x_range, start_gesture="pan")
+        box = brush.overlay
+        box.update(fill_color=ACCENT, fill_alpha=0.12, line_color=ACCENT, line_alpha=0.9,
+                   line_width=2, line_dash="solid")  # fmt: skip
         self.figure.add_tools(brush)
+        # A window that is all of the run does not take the drag that begins a new one.
+        free = CustomJS(args={"time": x_range, "box": box}, code=_FREE)
+        for name in ("start", "end", "reset_start", "reset_end"):
+            x_range.js_on_change(name, free)
+        self.figure.js_on_event("document_ready", free)
+        every = CustomJS(args={"time": x_range}, code=_SHOW_ALL)
+        self.figure.js_on_event(DoubleTap, every)
+        cursor = CustomJS(args={"cursor": session.time.cursor}, code="cursor.location = cb_obj.x")
+        self.figure.js_on_event(Tap, cursor)
         session.time.add_to(self.figure)
-
-    @property
-    def layout(self) -> UIElement:
-        """The figure."""
-        return self.figure  # type: ignore[no-any-return]
+        self.layout: UIElement = stack(self.text, self.figure)
 
     def update(self, output: SimulationOutput) -> bool:
         """Draw the whole run; return False if the file has nothing over time."""
         has_times = bool(output.reports or output.spikes or output.potentials)
-        self.figure.visible = has_times
+        self.layout.visible = has_times
         if not has_times:
             return False
         run = PictureOptions().window(output)
@@ -59,26 +71,45 @@ class Overview:
         time.set_span(run["start"], run["stop"])
         span = [one * time.scale.factor for one in time.span]
         self.figure.x_range.update(start=span[0], end=span[1])
-        spiking = [spikes for spikes in output.spikes if len(spikes.times)][:_MOST]
-        self.band.data = {"x": [], "low": [], "high": []}
-        if spiking:
-            self._draw_rates(spiking, run)
-            return True
-        self.lines.data = line_data(np.zeros(0), np.zeros((0, 0)), [])
-        self.legend.visible = False
-        recorded = (output.reports or output.potentials)[0]
-        lines = reduce_traces(recorded, np.zeros(1, np.intp), **run, pixels=_PIXELS)
-        times, values = lines.times * time.scale.factor, np.asarray(lines.values, float)
-        self.lines.data = line_data(times, values, [""])
-        self.figure.yaxis.axis_label = plain_text(recorded.unit.name)
+        if any(len(spikes.times) for spikes in output.spikes):
+            self._draw_rates(output.spikes, run)
+        elif output.reports or output.potentials:
+            self._draw_envelope((output.reports or output.potentials)[0], run)
         return True
 
-    def _draw_rates(self, spiking: list, run: dict[str, float]) -> None:  # type: ignore[type-arg]
+    def _draw_rates(self, populations: tuple[Spikes, ...], run: dict[str, float]) -> None:
         factor = self.session.time.scale.factor
-        rates = [spike_rates(spikes, **run) for spikes in spiking]
-        times = np.concatenate([(one.times[:-1] + one.times[1:]) / 2 for one in rates[:1]]) * factor
-        values = np.column_stack([np.interp(times, (one.times[:-1] + one.times[1:]) / 2 * factor,
-                                            one.rates) for one in rates])  # fmt: skip
-        self.lines.data = line_data(times, values, [one.population for one in spiking])
-        self.legend.visible = len(spiking) > 1
-        self.figure.yaxis.axis_label = plain_text("rate (Hz)")
+        colored = list(zip(populations, COLORS, strict=False))  # the others have no colour
+        shown = [(spikes, color) for spikes, color in colored if len(spikes.times)]
+        rates = [spike_rates(spikes, **run) for spikes, _ in shown]
+        colors = [color for _, color in shown]
+        times = np.repeat(rates[0].times, 2)[1:-1] * factor
+        values = np.repeat(np.column_stack([one.rates for one in rates]), 2, axis=0)
+        names = [f"{spikes.population} ({one.n_cells:,})" for (spikes, _), one in
+                 zip(shown, rates, strict=True)]  # fmt: skip
+        self.lines.data = line_data(times, values, names, colors)
+        self.figure.yaxis.axis_label = plain_text("Hz")
+        self.figure.y_range.start = 0
+        self._say("rate", key_html(names, colors))
+
+    def _draw_envelope(self, recorded: Recorded, run: dict[str, Any]) -> None:
+        factor = self.session.time.scale.factor
+        column = np.zeros(1, np.intp)
+        lines = reduce_traces(recorded, column, **run, pixels=_PIXELS)
+        values = np.asarray(lines.values, np.float64)
+        self.lines.data = line_data(lines.times * factor, values, [recorded.name])
+        self.figure.yaxis.axis_label = plain_text(lines.unit)
+        self.figure.y_range.start = None
+        of = compartment_names(recorded, column)[0] if isinstance(recorded, Report) else \
+            f"channel {np.asarray(recorded.channel_ids[:1])[0]}"  # fmt: skip
+        self._say(f"{recorded.name}, {of}", "")
+
+    def _say(self, what: str, key: str) -> None:
+        hint = "" if self.session.is_saved else f"; {_HINT}"
+        self.text.text = f"{small_text(f'whole run: {what}')} {key} {small_text(hint)}"
+
+
+_FREE = """
+    box.editable = time.start > time.reset_start || time.end < time.reset_end;
+"""
+_SHOW_ALL = "time.setv({start: time.reset_start, end: time.reset_end});"

@@ -23,9 +23,10 @@
       busy = true;
       for (const source of linked) {
         const rows = [];
-        if (source.tags[1] == population) {
-          source.data.cell.forEach((one, row) => { if (one == cell) { rows.push(row); } });
-        }
+        const of = source.tags[1] || source.data.population;  // of all rows or of each
+        source.data.cell.forEach((one, row) => {
+          if (one == cell && (of == population || of[row] == population)) { rows.push(row); }
+        });
         source.selected.indices = rows;
       }
       busy = false;
@@ -36,7 +37,9 @@
     for (const source of linked) {
       source.selected.properties.indices.change.connect(() => {
         const [row] = source.selected.indices;
-        if (!busy && row != undefined) { pick(source.tags[1], source.data.cell[row]); }
+        if (!busy && row != undefined) {
+          pick(source.tags[1] || source.data.population[row], source.data.cell[row]);
+        }
       });
     }
   }

@@ -18,13 +18,21 @@ from ndx_simulation_output.viewer.overview import Overview
 from ndx_simulation_output.viewer.panels import Offer, Panel
 from ndx_simulation_output.viewer.session import Downloads, Session, ViewedFile, on_value
 from ndx_simulation_output.viewer.space import SpacePanel
-from ndx_simulation_output.viewer.spikes import RasterPanel
+from ndx_simulation_output.viewer.spikes import RasterPanel, RatesPanel
 from ndx_simulation_output.viewer.state import PageState, PanelState
 from ndx_simulation_output.viewer.traces import ChannelsPanel, TracesPanel
 from ndx_simulation_output.viewer.tree import TreePanel
 
 PANELS: dict[str, type[Panel]] = {
-    kind.kind: kind for kind in (RasterPanel, TracesPanel, ChannelsPanel, SpacePanel, TreePanel)
+    kind.kind: kind
+    for kind in (
+        RasterPanel,
+        RatesPanel,
+        TracesPanel,
+        ChannelsPanel,
+        SpacePanel,
+        TreePanel,
+    )
 }
 """The kinds of panels by the name that the address has for them."""
 

@@ -117,7 +117,10 @@ class Panel(ABC):
             figure.on_event(RangesUpdate, lambda _: self.session.run_later(self._again))
 
     def link(self, population: str, source: ColumnDataSource) -> None:
-        """Highlight the picked cells in a data source that has a column ``cell``."""
+        """Highlight the picked cells in a data source that has a column ``cell``.
+
+        With an empty ``population``, it also has a column ``population``.
+        """
         source.tags = ["linked", population]  # for the links of a saved page
         self.linked.append((population, source))
 
@@ -126,8 +129,11 @@ class Panel(ABC):
         population, ids = self.session.picked
         for name, source in self.linked:
             rows: NDArray[np.intp] = np.zeros(0, np.intp)
-            if ids and name == population:
-                rows = np.flatnonzero(np.isin(np.asarray(source.data["cell"]), ids))
+            if ids and name in {population, ""}:
+                is_picked = np.isin(np.asarray(source.data["cell"]), ids)
+                if not name:
+                    is_picked &= np.asarray(source.data["population"], object) == population
+                rows = np.flatnonzero(is_picked)
             source.selected.indices = rows.tolist()
 
     def say(self, text: str) -> None:

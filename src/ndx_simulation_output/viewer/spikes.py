@@ -1,167 +1,719 @@
-"""View of spikes: raster plot and firing rates."""
+"""Panels of spikes: raster and firing rates, of one population or of all."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-from bokeh.models import HoverTool, LinearColorMapper, Range1d, UIElement
+from bokeh.models import (
+    Button,
+    CustomJSHover,
+    DataRange1d,
+    HoverTool,
+    Range1d,
+    UIElement,
+    WheelZoomTool,
+)
+from numpy.typing import NDArray
 
+from ndx_simulation_output.errors import CellNotFoundError, SelectionError
+from ndx_simulation_output.plots.groups import Groups, group_cells
 from ndx_simulation_output.plots.spikes import (
+    Rates,
     chosen_ids,
-    spike_raster,
+    group_rates,
+    spike_rates,
 )
-from ndx_simulation_output.recording import SimulationOutput, Spikes
+from ndx_simulation_output.recording import CellTable, SimulationOutput, Spikes
+from ndx_simulation_output.recording.cells import Categories, Cells
+from ndx_simulation_output.recording.ids import positions_of
 from ndx_simulation_output.recording.units import Scale
-from ndx_simulation_output.viewer.controls import (
-    cells_of,
-    find_named,
-    ids_code,
-)
+from ndx_simulation_output.viewer.controls import cells_code, cells_of, find_named, window_code
 from ndx_simulation_output.viewer.figures import (
     COLORS,
-    add_image,
+    add_lines,
+    button,
     empty_source,
-    image_data,
+    key_html,
+    line_data,
     new_figure,
     pixels_of,
+    plain_text,
     show_rows,
+    small_text,
+    stack,
+    visible_rows,
 )
 from ndx_simulation_output.viewer.panels import Offer, Panel
-from ndx_simulation_output.viewer.session import Rows
+from ndx_simulation_output.viewer.session import Rows, Session
 from ndx_simulation_output.viewer.state import PanelState
 from ndx_simulation_output.viewer.time_axis import ACCENT
 
 _BLOCK = 2**18
 _HALF = 0.5
-"""A node id is at the middle of its row."""
+"""A cell is at the middle of its row."""
+
+_MOST_MARKS = 20_000
+_REACH = 7
+"""Farthest distance in pixels of a click from a spike."""
+
+_LABEL_PIXELS = 14
+_LABEL_LETTERS = 8
+_MOST_TICKS = 6
+_MOST_PROPERTIES = 4
+_FAINTEST = 70
+"""Opacity, of 255, of a pixel with one spike."""
 
 
 @dataclass(frozen=True)
 class ShownSpikes:
-    """Spikes of some cells of a population, all by default, from ``start`` to ``stop`` (s)."""
+    """Spikes of some cells of populations, all by default, from ``start`` to ``stop`` (s)."""
 
-    population: str
-    cells: Sequence[int] | None = None
+    populations: tuple[str, ...]
+    cells: Mapping[str, Cells] | None = None
     start: float | None = None
     stop: float | None = None
     time: Scale = Scale(1.0, "s")  # noqa: RUF009 - frozen
     imports = ("import numpy as np",)
 
-    def find(self, output: SimulationOutput) -> Spikes:
-        """Return the spikes of the population."""
-        named = ((spikes.population, spikes) for spikes in output.spikes)
-        return find_named(named, self.population, "spikes of population")
-
     def rows(self, *outputs: SimulationOutput) -> Rows:
-        """Yield the column names, then the time and node id of each spike."""
-        spikes = self.find(outputs[0])
-        yield self.time.label("time"), "node id"
-        for begin in range(0, len(spikes.times), _BLOCK):
-            block = slice(begin, begin + _BLOCK)
-            times, ids = spikes.times[block], spikes.node_ids[block]
-            shown = np.ones(len(times), bool)
-            if self.start is not None:
-                shown &= times >= self.start
-            if self.stop is not None:
-                shown &= times < self.stop
-            if self.cells is not None:
-                shown &= np.isin(ids, self.cells)
-            times = times[shown] * self.time.factor
-            yield from zip(times.tolist(), ids[shown].tolist(), strict=True)
+        """Yield the column names, then time, population and node id of each spike."""
+        yield self.time.label("time"), "population", "node id"
+        for name in self.populations:
+            spikes = find_spikes(outputs[0], name)
+            cells = None if self.cells is None else self.cells[name]
+            ids = spikes.find(cells) if isinstance(cells, str | Mapping) else cells
+            for begin in range(0, len(spikes.times), _BLOCK):
+                block = slice(begin, begin + _BLOCK)
+                times, found = spikes.times[block], spikes.node_ids[block]
+                shown = np.ones(len(times), bool)
+                if self.start is not None:
+                    shown &= times >= self.start
+                if self.stop is not None:
+                    shown &= times < self.stop
+                if ids is not None:
+                    shown &= np.isin(found, ids)
+                times = (times[shown] * self.time.factor).tolist()
+                yield from zip(times, [name] * len(times), found[shown].tolist(), strict=True)
 
     def code(self, *names: str) -> Iterator[str]:
-        """Yield lines of code that read ``times`` and ``ids``."""
-        found = f"one for one in {names[0]}.spikes if one.population == {self.population!r}"
-        yield f"spikes = next({found})"
-        yield "shown = np.ones(len(spikes.times), bool)"
+        """Yield lines of code that read ``times`` and ``ids`` of each population."""
+        is_all = self.cells is None
+        yield f"for name in {list(self.populations)!r}:" if is_all else "cells = {"
+        for name, cells in (self.cells or {}).items():
+            yield f"    {name!r}: {cells_code(cells)},"
+        if not is_all:
+            yield "}"
+            yield "for name, chosen in cells.items():"
+        yield f"    spikes = next(one for one in {names[0]}.spikes if one.population == name)"
+        yield "    shown = np.ones(len(spikes.times), bool)"
         if self.start is not None:
-            yield f"shown &= spikes.times >= {self.start!r}"
+            yield f"    shown &= spikes.times >= {self.start!r}"
         if self.stop is not None:
-            yield f"shown &= spikes.times < {self.stop!r}"
-        if self.cells is not None:
-            yield f"shown &= np.isin(spikes.node_ids, {ids_code(self.cells)})"
-        yield "times, ids = spikes.times[shown], spikes.node_ids[shown]  # s"
+            yield f"    shown &= spikes.times < {self.stop!r}"
+        if not is_all:
+            by_property = any(isinstance(one, str | Mapping) for one in (self.cells or {}).values())
+            ids = "spikes.find(chosen)" if by_property else "chosen"
+            yield f"    shown &= np.isin(spikes.node_ids, {ids})"
+        yield "    times, ids = spikes.times[shown], spikes.node_ids[shown]  # s"
 
 
-class RasterPanel(Panel):
-    """Spikes of a population as marks, or as an image of counts if there are many."""
+def find_spikes(output: SimulationOutput, population: str) -> Spikes:
+    """Return the spikes of a population."""
+    named = ((spikes.population, spikes) for spikes in output.spikes)
+    return find_named(named, population, "spikes of population")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Cells of one population in consecutive rows of a raster, the first of which is ``first``.
+
+    ``spikes`` are in the order of time. ``ids`` (row,) are the cells, ``row_of`` (known cell,) the
+    row of each of ``spikes.known_cells``, -1 if it has none. ``edges`` (group + 1,) are the first
+    rows of groups, with their ``labels`` and ``colors``.
+    """
+
+    spikes: Spikes
+    first: int
+    ids: NDArray[np.int64]
+    row_of: NDArray[np.int32]
+    edges: NDArray[np.intp]
+    labels: tuple[str, ...]
+    colors: tuple[str, ...]
+    groups: Groups | None = None
+
+    @property
+    def full_labels(self) -> list[str]:
+        """Labels with the population and the numbers of cells."""
+        of = "" if self.groups is None else f"{self.population} "
+        pairs = zip(self.labels, np.diff(self.edges).tolist(), strict=True)
+        return [f"{of}{label} ({count:,})" for label, count in pairs]
+
+    @property
+    def population(self) -> str:
+        """Name of the population."""
+        return self.spikes.population
+
+    def window(self, start: float | None, stop: float | None) -> slice:
+        """Return the spikes with ``start <= time < stop`` (s)."""
+        times = self.spikes.times
+        first = 0 if start is None else int(np.searchsorted(times, start))
+        return slice(first, len(times) if stop is None else int(np.searchsorted(times, stop)))
+
+    def spikes_in(
+        self, shown: slice, rows: tuple[int, int]
+    ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+        """Return the rows and the times (s) of those spikes that are in a range of rows."""
+        found = self.row_of[self.spikes.cell_rows[shown]]
+        inside = (found >= max(rows[0], 0)) & (found < rows[1])
+        return found[inside], self.spikes.times[shown][inside]
+
+    def count(
+        self, times: NDArray[np.float64], shown: slice, rows: tuple[int, int], height: int
+    ) -> NDArray[np.int64]:
+        """Count spikes in pixels between the edges ``times`` (s), shape (height, time)."""
+        low, high = rows
+        pixel_of = (self.row_of.astype(np.int64) - low) * height // (high - low)
+        pixel_of[(self.row_of < max(low, 0)) | (self.row_of >= high)] = height
+        pixel_of = pixel_of.astype(np.int32)
+        edges = np.clip(np.searchsorted(self.spikes.times, times), shown.start, shown.stop)
+        edges[0], edges[-1] = shown.start, shown.stop
+        counts = np.zeros((len(times) - 1, height), np.int64)
+        for column, (begin, end) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+            if begin < end:
+                found = pixel_of[self.spikes.cell_rows[begin:end]]
+                counts[column] = np.bincount(found, minlength=height + 1)[:height]
+        return counts.T
+
+    def about(self, ids: NDArray[np.int64], first: str = "") -> list[str]:
+        """Return properties of cells as texts: names of types, not numbers such as places."""
+        table = self.spikes.cells
+        if table is None or not len(ids):
+            return [""] * len(ids)
+        distinct, inverse = np.unique(ids, return_inverse=True)
+        rows = table.find_rows(distinct)
+        is_known = rows >= 0
+        texts = np.full(len(distinct), "", object)
+        for name in _names_of_types(table, first):
+            values = table.read(name, rows[is_known])
+            texts[is_known] += np.array([f"{name} {value}, " for value in values.tolist()], object)
+        return [text.removesuffix(", ") for text in texts[inverse].tolist()]
+
+
+def _names_of_types(table: CellTable, first: str) -> list[str]:
+    """Return the names of the property ``first`` and of others that name a type or a layer."""
+    names = [
+        name
+        for name, values in table.columns.items()
+        if len(values.shape) == 1
+        and (isinstance(values, Categories) or values.dtype.kind in "OSUiu")
+    ]
+    return sorted(names, key=lambda name: name != first)[:_MOST_PROPERTIES]
+
+
+def parts_of(
+    output: SimulationOutput, populations: Sequence[str], cells: Cells | None, by: str = ""
+) -> list[Part]:
+    """Return the rows of the chosen cells of populations, in groups by a property."""
+    parts: list[Part] = []
+    errors: list[SelectionError] = []
+    color_of: dict[str, str] = {}
+    all_names = [one.population for one in output.spikes]
+    for name in populations:
+        spikes = find_spikes(output, name).by_time
+        try:
+            found = chosen_ids(spikes, cells)
+        except (SelectionError, CellNotFoundError) as error:
+            errors.append(error)
+            continue
+        known = spikes.known_cells
+        ids = known if found is None else np.unique(found).astype(np.int64)
+        edges = np.array([0, len(ids)])
+        labels: tuple[str, ...] = (name,)
+        colors: tuple[str, ...] = (COLORS[all_names.index(name) % len(COLORS)],)
+        groups = None
+        if by and spikes.cells is not None and by in spikes.cells.columns and len(ids):
+            groups = group_cells(spikes.cells, by, ids)
+            ids, edges, labels = groups.sorted_ids().astype(np.int64), groups.edges(), groups.names
+            for label, color in zip(groups.names, groups.colors, strict=True):
+                free = (one for one in COLORS if one not in color_of.values())
+                taken = color in color_of.values()
+                color_of.setdefault(label, next(free, color) if taken else color)
+            colors = tuple(color_of[label] for label in labels)
+        first = sum(len(one.ids) for one in parts)
+        row_of = np.full(len(known), -1, np.int32)
+        at = positions_of(ids, known)
+        row_of[at[at >= 0]] = first + np.flatnonzero(at >= 0)
+        parts.append(Part(spikes, first, ids, row_of, edges + first, labels, colors, groups))
+    if not parts and errors:
+        raise errors[0]
+    return parts
+
+
+class SpikesPanel(Panel):
+    """A panel of the spikes of the population ``name`` or, if it is empty, of all."""
+
+    def __init__(self, session: Session, state: PanelState) -> None:
+        super().__init__(session, state)
+        self._made: Any = None
+
+    def parts(self, output: SimulationOutput) -> list[Part]:
+        """Return the rows of the cells; they are made again if cells, groups or file change."""
+        key = self.session.cells, self.session.group_by
+        if self._made is None or self._made[0] is not output or self._made[1] != key:
+            names = [self.name] if self.name else [one.population for one in output.spikes]
+            parts = parts_of(output, names, cells_of(self.session.cells), self.session.group_by)
+            self._made = output, key, parts
+        return self._made[2]
+
+    @property
+    def what(self) -> str:
+        """The cells as words of a title."""
+        by = f" by {self.session.group_by}" if self.session.group_by else ""
+        return f"{self.name or 'all populations'}{by}"
+
+    @classmethod
+    def offered(cls, output: SimulationOutput, rank: int | None) -> Iterator[Offer]:
+        """Yield all populations, and each; the first of these has a rank."""
+        names = [one.population for one in output.spikes]
+        counts = {one.population: len(one.times) for one in output.spikes}
+        for name in ["", *names] if len(names) > 1 else names:
+            count = counts[name] if name else sum(counts.values())
+            label = f"{cls.kind} of {name or 'all populations'}"
+            about = f"{count:,} spikes" if cls.kind == "raster" else ""
+            yield Offer(PanelState(cls.kind, name), "Spikes", label, about, rank)
+            rank = None
+
+
+class RasterPanel(SpikesPanel):
+    """Spikes as marks or, if there are many, as an image: the more, the stronger the colour."""
 
     kind = "raster"
 
     @staticmethod
     def offers(output: SimulationOutput) -> Iterator[Offer]:
         """Yield the populations that spike."""
-        for rank, spikes in enumerate(output.spikes):
-            about = f"{len(spikes.times):,} spikes"
-            panel = PanelState("raster", spikes.population)
-            yield Offer(panel, "Spikes", spikes.population, about, 10 + rank)
+        yield from RasterPanel.offered(output, 10)
 
     @property
     def title(self) -> str:
         """Title of the card."""
-        return f"Spikes of {self.name}"
+        return f"Spikes of {self.what}"
 
     def build(self, output: SimulationOutput) -> UIElement:
-        """Return the figure."""
-        self.figure = new_figure(
-            "", "cell", height=250, zoom="both", x_range=self.session.time.x_range,
+        """Return the figure, and the button that picks the first spike."""
+        self.figure = made = new_figure(
+            "", "", height=250, zoom="both", x_range=self.session.time.x_range,
             y_range=Range1d(0, 1),
         )  # fmt: skip
-        self.colors = LinearColorMapper("Blues256", nan_color="rgba(0, 0, 0, 0)")
-        self.colors.palette = tuple(reversed(self.colors.palette))[40:]
-        self.pixels = add_image(self.figure, self.colors)
-        self.points = empty_source("time", "cell", "row", "color")
-        self.figure.scatter(
+        # The wheel zooms in time, with Ctrl in cells.
+        made.select_one(WheelZoomTool).dimensions = "width"
+        made.add_tools(WheelZoomTool(dimensions="height", modifiers="ctrl"))
+        made.toolbar.active_scroll = "auto"
+        made.ygrid.visible = False
+        self.bands = empty_source("low", "high", "color")
+        made.hstrip(y0="low", y1="high", color="color", alpha=0.07, line_color=None,
+                    source=self.bands)  # fmt: skip
+        self.pixels = empty_source("image", "count", "x", "y", "dw", "dh")
+        image = made.image_rgba("image", "x", "y", "dw", "dh", source=self.pixels)
+        self.points = empty_source("time", "population", "cell", "row", "color", "about")
+        self.marks = made.scatter(
             "time", "row", marker="dash", angle=np.pi / 2, size=8, line_width=1.4, color="color",
             source=self.points, nonselection_alpha=0.35, selection_color=ACCENT,
             selection_line_width=2.5,
         )  # fmt: skip
-        self.link(self.name, self.points)
-        tooltips = [("cell", "@cell"), ("time", "@time{0[.]000} " + self.session.time.scale.symbol)]
-        self.figure.add_tools(HoverTool(tooltips=tooltips, renderers=self.figure.renderers[1:]))
-        self.add_figure(self.figure, zooms=True)
-        self._rows = np.zeros(0, np.int64)
-        return self.figure  # type: ignore[no-any-return]
+        self.link("", self.points)
+        self._add_hover(image)
+        self.add_figure(made, zooms=True)
+        self.first = Button(label="", visible=False, **button("entry"))
+        self.first.on_click(lambda _: self._pick_first())
+        self._first: tuple[str, int, float] | None = None
+        self._drawn: Any = None
+        self._said = ""
+        return stack(made, self.first)
+
+    def _add_hover(self, image: Any) -> None:
+        unit = self.session.time.scale.symbol
+        spike = [("cell", "@cell of @population"), ("time", "@time{0[.]000} " + unit),
+                 ("type", "@about")]  # fmt: skip
+        self.figure.add_tools(HoverTool(tooltips=spike, renderers=[self.marks]))
+        self.pixel_rows = empty_source("low", "text")
+        code = """
+            const low = rows.data.low, row = Math.max(0, low.findLastIndex((one) => one <= value));
+            return rows.data.text[row] ?? "";
+        """
+        cells = CustomJSHover(args={"rows": self.pixel_rows}, code=code)
+        pixel = [("spikes in the pixel", "@count"), ("cells", "$y{custom}"),
+                 ("time", "$x{0[.]000} " + unit)]  # fmt: skip
+        self.figure.add_tools(
+            HoverTool(tooltips=pixel, renderers=[image], formatters={"$y": cells})
+        )
 
     def update(self, output: SimulationOutput) -> None:
-        """Read and draw the spikes."""
+        """Count and draw the spikes, unless the same are drawn already."""
+        time, parts = self.session.time, self.parts(output)
+        n_rows = sum(len(part.ids) for part in parts)
+        y_range = self.figure.y_range
+        has_groups = sum(len(part.labels) for part in parts) > 1
+        shape = n_rows, has_groups, id(parts[0]) if parts else 0
+        if self._drawn is None or self._drawn[0] != shape[:2]:
+            show_rows(y_range, -_HALF, n_rows - _HALF)
+            if has_groups:  # The first group is at the top.
+                y_range.update(start=y_range.end, end=y_range.start)
+                y_range.update(reset_start=y_range.start, reset_end=y_range.end)
+            y_range.bounds = -_HALF, max(n_rows, 1) - _HALF
+        rows = visible_rows(y_range, n_rows, _HALF)
+        pixels = pixels_of(self.figure)
+        key = shape[:2], shape[2], rows, time.window, pixels, self.session.picked
+        if key != self._drawn:
+            self._said = self._draw(parts, rows, pixels)
+            self._drawn = key
+        self.say(self._said)
+
+    def _draw(self, parts: list[Part], rows: tuple[int, int], pixels: tuple[int, int]) -> str:
         time = self.session.time
-        spikes = ShownSpikes(self.name).find(output)
-        chosen = chosen_ids(spikes, cells_of(self.session.cells))
-        rows = spikes.known_cells if chosen is None else chosen
-        if len(rows) != len(self._rows):
-            show_rows(self.figure.y_range, -_HALF, len(rows) - _HALF)
-        self._rows = rows
-        start, stop = time.window
-        raster = spike_raster(spikes, rows, shape=pixels_of(self.figure), start=start, stop=stop,
-                              in_order=True)  # fmt: skip
-        factor = time.scale.factor
-        ids, times = raster.spike_ids, raster.spike_times
-        if ids is None or times is None:
-            self.pixels.data = image_data()
-            ids, times = np.zeros(0, np.int64), np.zeros(0)
+        height = max(1, min(pixels[0], rows[1] - rows[0]))
+        edges = np.linspace(*time.window, pixels[1] + 1)
+        shown = [part.window(time.start, time.stop) for part in parts]
+        counts = np.zeros((height, pixels[1]), np.int64)
+        n_spikes = sum(one.stop - one.start for one in shown)
+        is_image = n_spikes > _MOST_MARKS
+        if is_image:
+            for part, window in zip(parts, shown, strict=True):
+                counts += part.count(edges, window, rows, height)
+            n_spikes = int(counts.sum())
+            is_image = n_spikes > _MOST_MARKS
+        found = [] if is_image else [
+            (part, *part.spikes_in(window, rows))
+            for part, window in zip(parts, shown, strict=True)
+        ]  # fmt: skip
+        found = [*self._picked(parts, shown, rows)] if is_image else found
+        self._draw_marks(found, pixels[0] / (rows[1] - rows[0]))
+        self._draw_image(parts, counts if is_image else None, edges, rows)
+        self._label(parts, rows, pixels[0])
+        if not is_image:
+            n_spikes = sum(len(times) for _, _, times in found)
+        self._find_first(parts, shown, rows)
+        n_cells = rows[1] - rows[0] if parts else 0
+        how = "; the stronger a colour, the more spikes in the pixel" if is_image else ""
+        return f"{n_spikes:,} spikes of {n_cells:,} cells in the window{how}"
+
+    def _picked(
+        self, parts: list[Part], shown: list[slice], rows: tuple[int, int]
+    ) -> Iterator[Any]:
+        """Yield the spikes of picked cells, which are drawn over the image."""
+        population, ids = self.session.picked
+        for part, window in zip(parts, shown, strict=True):
+            if part.population == population:
+                at = np.searchsorted(part.spikes.known_cells, ids)
+                mine = np.isin(part.spikes.cell_rows[window], at)
+                found = part.row_of[part.spikes.cell_rows[window][mine]]
+                inside = (found >= max(rows[0], 0)) & (found < rows[1])
+                yield part, found[inside], part.spikes.times[window][mine][inside]
+
+    def _draw_marks(self, found: list[Any], row_pixels: float) -> None:
+        data: dict[str, list[Any]] = {name: [] for name in self.points.data}
+        for part, rows, times in found:
+            ids = part.ids[rows - part.first]
+            colors = np.array(part.colors, object)
+            data["time"].append(times * self.session.time.scale.factor)
+            data["row"].append(rows)
+            data["cell"].append(ids)
+            data["population"].append(np.full(len(ids), part.population, object))
+            data["color"].append(colors[np.searchsorted(part.edges, rows, "right") - 1])
+            data["about"].append(np.array(part.about(ids, self.session.group_by), object))
         self.points.data = {
-            "time": times * factor,
-            "row": ids,
-            "cell": rows[ids],
-            "color": np.full(len(ids), COLORS[0]),
+            name: np.concatenate(values) if values else [] for name, values in data.items()
         }
-        self.say(f"{raster.n_spikes:,} spikes of {len(rows):,} cells in the window")
+        self.marks.glyph.size = min(max(0.7 * row_pixels, 5.0), 18.0)
+
+    def _draw_image(
+        self,
+        parts: list[Part],
+        counts: NDArray[np.int64] | None,
+        edges: NDArray[np.float64],
+        rows: tuple[int, int],
+    ) -> None:
+        if counts is None:
+            self.pixels.data = {name: [] for name in self.pixels.data}
+            self.pixel_rows.data = {"low": [], "text": []}
+            return
+        height = len(counts)
+        low = rows[0] + np.arange(height + 1) * (rows[1] - rows[0]) / height
+        image = np.zeros((*counts.shape, 4), np.uint8)
+        texts: list[str] = []
+        for row, (begin, end) in enumerate(
+            zip(low[:-1].astype(int), low[1:].astype(int), strict=True)
+        ):
+            part = next(one for one in reversed(parts) if one.first <= begin)
+            group = int(np.searchsorted(part.edges, begin, "right")) - 1
+            color = part.colors[group]
+            image[row, :, :3] = [int(color[at : at + 2], 16) for at in (1, 3, 5)]
+            last = min(max(end, begin + 1), int(part.edges[-1])) - 1
+            ids = part.ids[begin - part.first], part.ids[last - part.first]
+            name = "" if part.labels[group] == part.population else f", {part.labels[group]}"
+            texts.append(f"{ids[0]} to {ids[1]} of {part.population}{name}")
+        most = np.percentile(counts[counts > 0], 99.5) if counts.any() else 1
+        strength = _FAINTEST + (255 - _FAINTEST) * np.minimum(counts / most, 1)
+        image[:, :, 3] = np.where(counts, strength, 0)
+        factor = self.session.time.scale.factor
+        self.pixels.data = {
+            "image": [image.view(np.uint32).reshape(counts.shape)],
+            "count": [counts.astype(np.int32)],
+            "x": [edges[0] * factor],
+            "y": [rows[0] - _HALF],
+            "dw": [(edges[-1] - edges[0]) * factor],
+            "dh": [rows[1] - rows[0]],
+        }
+        self.pixel_rows.data = {"low": low[:-1] - _HALF, "text": texts}
+
+    def _label(self, parts: list[Part], rows: tuple[int, int], pixels: int) -> None:
+        """Label the rows with ids or, if there are several, the groups."""
+        ticks: dict[int | float, str] = {}
+        low, high = rows
+        per_row = pixels / (high - low)
+        is_grouped = sum(len(part.labels) for part in parts) > 1
+        bands: list[tuple[float, float, str]] = []
+        for part in parts:
+            for begin, end, label, color in zip(
+                part.edges[:-1], part.edges[1:], part.labels, part.colors, strict=True
+            ):
+                first, last = max(int(begin), low), min(int(end), high)
+                if first < last and is_grouped:
+                    bands.append((begin - _HALF, end - _HALF, color))
+                    if (last - first) * per_row >= _LABEL_PIXELS:
+                        of = (
+                            ""
+                            if len(parts) == 1 or part.groups is None
+                            else part.population[:3] + " "
+                        )
+                        ticks[(first + last - 1) / 2] = _shortened(of + label)
+        if not is_grouped or per_row >= _LABEL_PIXELS:
+            step = _nice_step((high - low) / _MOST_TICKS)
+            ticks = {}
+            for part in parts:
+                begin = max(part.first, low)
+                end = min(part.first + len(part.ids), high)
+                ticks |= {row: str(part.ids[row - part.first])
+                          for row in range(-(-begin // step) * step, end, step)}  # fmt: skip
+        self.figure.yaxis.ticker = list(ticks)
+        self.figure.yaxis.major_label_overrides = {
+            at: plain_text(label) for at, label in ticks.items()
+        }
+        self.figure.yaxis.axis_label = None if is_grouped else plain_text("cell")
+        self.bands.data = dict(zip(("low", "high", "color"), zip(*bands, strict=True), strict=True)) \
+            if bands else {name: [] for name in self.bands.data}  # fmt: skip
+
+    def _find_first(self, parts: list[Part], shown: list[slice], rows: tuple[int, int]) -> None:
+        """Offer the first spike in the window."""
+        firsts = []
+        for part, window in zip(parts, shown, strict=True):
+            for begin in range(window.start, window.stop, _BLOCK):
+                block = slice(begin, min(begin + _BLOCK, window.stop))
+                found, times = part.spikes_in(block, rows)
+                if len(found):
+                    firsts.append((float(times[0]), part, int(part.ids[found[0] - part.first])))
+                    break
+        self._first = None
+        text = ""
+        if firsts:
+            at, part, cell = min(firsts, key=lambda one: one[0])
+            self._first = part.population, cell, at
+            scale = self.session.time.scale
+            of = f" of {part.population}" if len(parts) > 1 else ""
+            text = f"first spike in the window: cell {cell}{of} at {at * scale.factor:.6g} "
+            text += scale.symbol
+        self.first.update(label=text, visible=bool(firsts))
+
+    def _pick_first(self) -> None:
+        if self._first is not None:
+            population, cell, at = self._first
+            self.session.pick(population, [cell], at=at)
 
     def picked_at(self, x: float, y: float, output: SimulationOutput) -> bool:
-        """Pick the cell of a row, and move the cursor to its nearest spike."""
+        """Pick the cell of the nearest spike, or else that of a row which is high enough to aim."""
+        time, parts = self.session.time, self.parts(output)
+        n_rows = sum(len(part.ids) for part in parts)
+        height, width = pixels_of(self.figure)
+        first, last = visible_rows(self.figure.y_range, n_rows, _HALF)
+        per_second = width / (time.window[1] - time.window[0])
+        per_row = height / (last - first)
+        reach = max(_REACH / per_row, _HALF)
+        at, best = x / time.scale.factor, (np.inf, "", 0, 0.0)
+        rows = int(np.floor(y - reach)) + 1, int(np.ceil(y + reach))
+        for part in parts:
+            window = part.window(at - _REACH / per_second, at + _REACH / per_second)
+            found, times = part.spikes_in(window, (max(rows[0], first), min(rows[1], last)))
+            if len(found):
+                far = np.hypot((times - at) * per_second, (found - y) * min(per_row, _REACH))
+                near = int(np.argmin(far))
+                cell = int(part.ids[found[near] - part.first])
+                best = min(best, (float(far[near]), part.population, cell, float(times[near])))
+        if best[1]:
+            self.session.pick(best[1], [best[2]], at=best[3])
+            return True
         row = round(y)
-        if not 0 <= row < len(self._rows):
+        if per_row < _REACH or not 0 <= row < n_rows:
             return False
-        cell = int(self._rows[row])
-        spikes, factor = ShownSpikes(self.name).find(output), self.session.time.scale.factor
-        times = spikes.times[spikes.node_ids == cell]
-        at = float(times[np.argmin(np.abs(times - x / factor))]) if len(times) else x / factor
-        self.session.pick(self.name, [cell], at=at)
+        part = next(one for one in reversed(parts) if one.first <= row)
+        self.session.pick(part.population, [int(part.ids[row - part.first])], at=at)
         return True
 
     def shown(self) -> ShownSpikes:
         """Return the shown data."""
-        chosen = None if not self.session.cells else self._rows.tolist()
         time = self.session.time
-        return ShownSpikes(self.name, chosen, time.start, time.stop, time.scale)
+        parts: list[Part] = [] if self._made is None else self._made[2]
+        low, high = visible_rows(self.figure.y_range, sum(len(part.ids) for part in parts), _HALF)
+        cells: dict[str, Cells] = {}
+        is_all = not self.session.cells
+        for part in parts:
+            ids = part.ids[max(low - part.first, 0) : max(high - part.first, 0)]
+            is_whole = len(ids) == len(part.ids)
+            is_all &= is_whole
+            chosen = cells_of(self.session.cells)
+            by_name = is_whole and isinstance(chosen, str | Mapping)
+            if len(ids):
+                cells[part.population] = chosen if by_name and chosen is not None else ids.tolist()
+        names = tuple(part.population for part in parts)
+        window = time.start, time.stop, time.scale
+        return ShownSpikes(names if is_all else tuple(cells), None if is_all else cells, *window)
+
+
+def _shortened(label: str) -> str:
+    return label if len(label) <= _LABEL_LETTERS else f"{label[: _LABEL_LETTERS - 1]}…"
+
+
+def _nice_step(least: float) -> int:
+    """Return the smallest of 1, 2, 5, 10, … that is not below a number."""
+    power = 10 ** int(np.floor(np.log10(max(least, 1))))
+    return next(one * power for one in (1, 2, 5, 10) if one * power >= least or one == 10)
+
+
+@dataclass(frozen=True)
+class ShownRates:
+    """Mean rates of populations, or of groups of their cells, from ``start`` to ``stop`` (s)."""
+
+    populations: tuple[str, ...]
+    start: float
+    stop: float
+    cells: Cells | None = None
+    group_by: str = ""
+    time: Scale = Scale(1.0, "s")  # noqa: RUF009 - frozen
+    imports = (
+        "from ndx_simulation_output.plots import spike_rates",
+        "from ndx_simulation_output.plots.spikes import group_rates, group_spikes",
+    )
+
+    def rows(self, *outputs: SimulationOutput) -> Rows:
+        """Yield the column names, then the ends of each bin and the rate of each line."""
+        parts = parts_of(outputs[0], self.populations, self.cells, self.group_by)
+        found = [one for part in parts for one in rates_of(part, self.start, self.stop)]
+        labels = [label for part in parts for label in part.full_labels]
+        yield self.time.label("from"), self.time.label("to"), *(f"{one} (Hz)" for one in labels)
+        edges = (found[0].times * self.time.factor).tolist()
+        values = np.column_stack([one.rates for one in found]).tolist()
+        for start, stop, line in zip(edges[:-1], edges[1:], values, strict=True):
+            yield start, stop, *line
+
+    def code(self, *names: str) -> Iterator[str]:
+        """Yield lines of code that make ``rates``, a list for each population."""
+        yield "rates = {}"
+        yield f"for spikes in {names[0]}.spikes:"
+        yield f"    if spikes.population not in {list(self.populations)!r}:"
+        yield "        continue"
+        ids = "None" if self.cells is None else f"spikes.find({cells_code(self.cells)})"
+        window = window_code(self.start, self.stop)
+        one = f"[spike_rates(spikes, {ids}, {window})]"
+        if self.group_by:
+            by = repr(self.group_by)
+            yield f"    has_groups = spikes.cells is not None and {by} in spikes.cells.columns"
+            yield "    if has_groups:"
+            yield f"        groups = group_spikes(spikes, {ids}, {by})"
+            yield f"        found = group_rates(spikes, groups, {window})"
+            yield "    else:"
+            yield f"        found = {one}"
+            yield "    rates[spikes.population] = found"
+        else:
+            yield f"    rates[spikes.population] = {one}"
+        yield "# rates[population][group].rates in Hz, between .times in s"
+
+
+def rates_of(part: Part, start: float, stop: float) -> list[Rates]:
+    """Return the rates of each group of a part, or of all of its cells."""
+    shown = part.window(start, stop)
+    spikes = replace(
+        part.spikes, node_ids=part.spikes.node_ids[shown], times=part.spikes.times[shown],
+        checked=False,
+    )  # fmt: skip
+    if part.groups is not None:
+        return group_rates(spikes, part.groups, start=start, stop=stop)
+    ids = None if len(part.ids) == len(part.row_of) else part.ids
+    return [spike_rates(spikes, ids, start=start, stop=stop, n_cells=len(part.ids))]
+
+
+class RatesPanel(SpikesPanel):
+    """Mean firing rates of populations, or of groups of their cells, in bins."""
+
+    kind = "rates"
+
+    @staticmethod
+    def offers(output: SimulationOutput) -> Iterator[Offer]:
+        """Yield the populations that spike."""
+        yield from RatesPanel.offered(output, None)
+
+    @property
+    def title(self) -> str:
+        """Title of the card."""
+        return f"Firing rate of {self.what}"
+
+    def build(self, output: SimulationOutput) -> UIElement:
+        """Return the figure."""
+        self.figure = made = new_figure(
+            "", "rate (Hz)", height=150, x_range=self.session.time.x_range,
+            y_range=DataRange1d(start=0),
+        )  # fmt: skip
+        self.lines, drawn = add_lines(made, line_width=1.6)
+        made.y_range.renderers = [drawn]
+        self.bins = empty_source("time", "rate", "name", "from", "to", "count")
+        marks = made.scatter("time", "rate", size=14, alpha=0, source=self.bins)
+        unit = self.session.time.scale.symbol
+        tooltips = [("cells", "@name"), ("rate", "@rate{0.[00]} Hz"), ("spikes", "@count"),
+                    ("bin", f"@from{{0[.]000}} to @to{{0[.]000}} {unit}")]  # fmt: skip
+        made.add_tools(HoverTool(tooltips=tooltips, renderers=[marks]))
+        self.add_figure(made)
+        return made  # type: ignore[no-any-return]
+
+    def update(self, output: SimulationOutput) -> None:
+        """Count the spikes, and draw the rates."""
+        time, parts = self.session.time, self.parts(output)
+        factor = time.scale.factor
+        found = [one for part in parts for one in rates_of(part, *time.window)]
+        labels = [label for part in parts for label in part.full_labels]
+        colors = [color for part in parts for color in part.colors]
+        steps = np.repeat(found[0].times, 2)[1:-1] * factor
+        values = np.repeat(np.column_stack([one.rates for one in found]), 2, axis=0)
+        self.lines.data = line_data(steps, values, labels, colors)
+        edges = found[0].times * factor
+        n_bins, n_lines = len(edges) - 1, len(found)
+        self.bins.data = {
+            "time": np.tile((edges[1:] + edges[:-1]) / 2, n_lines),
+            "rate": np.concatenate([one.rates for one in found]),
+            "name": np.repeat(np.array(labels, object), n_bins),
+            "from": np.tile(edges[:-1], n_lines),
+            "to": np.tile(edges[1:], n_lines),
+            "count": np.concatenate([one.counts for one in found]),
+        }
+        width = float(np.median(np.diff(edges)))
+        bins = f"bins of {width:.4g} {time.scale.symbol}; numbers of cells in brackets"
+        self.note.text = f"{key_html(labels, colors)} &ensp;{small_text(bins)}"
+
+    def picked_at(self, x: float, y: float, output: SimulationOutput) -> bool:
+        """Return False: no line is that of one cell."""
+        return False
+
+    def shown(self) -> ShownRates:
+        """Return the shown data."""
+        session, names = self.session, tuple(part.population for part in self._made[2])
+        by = session.group_by
+        cells = cells_of(session.cells)
+        return ShownRates(names, *session.time.window, cells, by, session.time.scale)
