@@ -6,13 +6,13 @@ import numpy as np
 from bokeh.events import DoubleTap, Tap
 from bokeh.models import CustomJS, Range1d, RangeTool, UIElement
 
-from ndx_simulation_output.plots.downsampling import Recorded, reduce_traces
+from ndx_simulation_output.plots.downsampling import reduce_traces
 from ndx_simulation_output.plots.figures import PictureOptions
+from ndx_simulation_output.plots.look import COLORS
 from ndx_simulation_output.plots.spikes import spike_rates
-from ndx_simulation_output.recording import Report, SimulationOutput, Spikes
+from ndx_simulation_output.recording import ExtracellularPotential, Report, SimulationOutput, Spikes
 from ndx_simulation_output.viewer.controls import compartment_names
 from ndx_simulation_output.viewer.figures import (
-    COLORS,
     add_lines,
     key_html,
     line_data,
@@ -77,7 +77,7 @@ class Overview:
             self._draw_envelope((output.reports or output.potentials)[0], run)
         return True
 
-    def _draw_rates(self, populations: tuple[Spikes, ...], run: dict[str, float]) -> None:
+    def _draw_rates(self, populations: tuple[Spikes, ...], run: dict[str, Any]) -> None:
         factor = self.session.time.scale.factor
         colored = list(zip(populations, COLORS, strict=False))  # the others have no colour
         shown = [(spikes, color) for spikes, color in colored if len(spikes.times)]
@@ -92,7 +92,9 @@ class Overview:
         self.figure.y_range.start = 0
         self._say("rate", key_html(names, colors))
 
-    def _draw_envelope(self, recorded: Recorded, run: dict[str, Any]) -> None:
+    def _draw_envelope(
+        self, recorded: Report | ExtracellularPotential, run: dict[str, Any]
+    ) -> None:
         factor = self.session.time.scale.factor
         column = np.zeros(1, np.intp)
         lines = reduce_traces(recorded, column, **run, pixels=_PIXELS)

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from math import floor, log10
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import CellNotFoundError, SelectionError
 from ndx_simulation_output.plots.groups import Groups, group_cells
+from ndx_simulation_output.plots.look import COLORS, rgb
 from ndx_simulation_output.plots.spikes import (
     Rates,
     chosen_ids,
@@ -30,7 +33,6 @@ from ndx_simulation_output.recording.ids import positions_of
 from ndx_simulation_output.recording.units import Scale
 from ndx_simulation_output.viewer.controls import cells_code, cells_of, find_named, window_code
 from ndx_simulation_output.viewer.figures import (
-    COLORS,
     add_lines,
     button,
     empty_source,
@@ -67,55 +69,40 @@ _FAINTEST = 70
 
 @dataclass(frozen=True)
 class ShownSpikes:
-    """Spikes of some cells of populations, all by default, from ``start`` to ``stop`` (s)."""
+    """Spikes of some ``cells`` of each population, where None is all, between two times (s)."""
 
-    populations: tuple[str, ...]
-    cells: Mapping[str, Cells] | None = None
+    cells: Mapping[str, Cells | None]
     start: float | None = None
     stop: float | None = None
     time: Scale = Scale(1.0, "s")  # noqa: RUF009 - frozen
-    imports = ("import numpy as np",)
+    imports = ()
 
     def rows(self, *outputs: SimulationOutput) -> Rows:
         """Yield the column names, then time, population and node id of each spike."""
         yield self.time.label("time"), "population", "node id"
-        for name in self.populations:
+        for name, cells in self.cells.items():
             spikes = find_spikes(outputs[0], name)
-            cells = None if self.cells is None else self.cells[name]
-            ids = spikes.find(cells) if isinstance(cells, str | Mapping) else cells
+            spikes = spikes.select(cells, start=self.start, stop=self.stop)
             for begin in range(0, len(spikes.times), _BLOCK):
                 block = slice(begin, begin + _BLOCK)
-                times, found = spikes.times[block], spikes.node_ids[block]
-                shown = np.ones(len(times), bool)
-                if self.start is not None:
-                    shown &= times >= self.start
-                if self.stop is not None:
-                    shown &= times < self.stop
-                if ids is not None:
-                    shown &= np.isin(found, ids)
-                times = (times[shown] * self.time.factor).tolist()
-                yield from zip(times, [name] * len(times), found[shown].tolist(), strict=True)
+                times = (spikes.times[block] * self.time.factor).tolist()
+                ids = spikes.node_ids[block].tolist()
+                yield from zip(times, [name] * len(ids), ids, strict=True)
 
     def code(self, *names: str) -> Iterator[str]:
-        """Yield lines of code that read ``times`` and ``ids`` of each population."""
-        is_all = self.cells is None
-        yield f"for name in {list(self.populations)!r}:" if is_all else "cells = {"
-        for name, cells in (self.cells or {}).items():
-            yield f"    {name!r}: {cells_code(cells)},"
-        if not is_all:
+        """Yield lines of code that read the ``spikes`` of each population."""
+        window = window_code(self.start, self.stop)
+        if all(cells is None for cells in self.cells.values()):
+            select, chosen = f"one.select({window})", repr([*self.cells])
+        else:
+            select, chosen = f"one.select(cells[one.population], {window})", "cells"
+            yield "cells = {"
+            for name, cells in self.cells.items():
+                yield f"    {name!r}: {None if cells is None else cells_code(cells)},"
             yield "}"
-            yield "for name, chosen in cells.items():"
-        yield f"    spikes = next(one for one in {names[0]}.spikes if one.population == name)"
-        yield "    shown = np.ones(len(spikes.times), bool)"
-        if self.start is not None:
-            yield f"    shown &= spikes.times >= {self.start!r}"
-        if self.stop is not None:
-            yield f"    shown &= spikes.times < {self.stop!r}"
-        if not is_all:
-            by_property = any(isinstance(one, str | Mapping) for one in (self.cells or {}).values())
-            ids = "spikes.find(chosen)" if by_property else "chosen"
-            yield f"    shown &= np.isin(spikes.node_ids, {ids})"
-        yield "    times, ids = spikes.times[shown], spikes.node_ids[shown]  # s"
+        yield f"found = [one for one in {names[0]}.spikes if one.population in {chosen}]"
+        yield f"spikes = {{one.population: {select} for one in found}}"
+        yield "# spikes[population].times in s, and .node_ids"
 
 
 def find_spikes(output: SimulationOutput, population: str) -> Spikes:
@@ -179,7 +166,7 @@ class Part:
         edges = np.clip(np.searchsorted(self.spikes.times, times), shown.start, shown.stop)
         edges[0], edges[-1] = shown.start, shown.stop
         counts = np.zeros((len(times) - 1, height), np.int64)
-        for column, (begin, end) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+        for column, (begin, end) in enumerate(pairwise(edges.tolist())):
             if begin < end:
                 found = pixel_of[self.spikes.cell_rows[begin:end]]
                 counts[column] = np.bincount(found, minlength=height + 1)[:height]
@@ -216,7 +203,7 @@ def parts_of(
 ) -> list[Part]:
     """Return the rows of the chosen cells of populations, in groups by a property."""
     parts: list[Part] = []
-    errors: list[SelectionError] = []
+    errors: list[SelectionError | CellNotFoundError] = []
     color_of: dict[str, str] = {}
     all_names = [one.population for one in output.spikes]
     for name in populations:
@@ -260,11 +247,12 @@ class SpikesPanel(Panel):
     def parts(self, output: SimulationOutput) -> list[Part]:
         """Return the rows of the cells; they are made again if cells, groups or file change."""
         key = self.session.cells, self.session.group_by
-        if self._made is None or self._made[0] is not output or self._made[1] != key:
+        made: tuple[SimulationOutput, Any, list[Part]] | None = self._made
+        if made is None or made[0] is not output or made[1] != key:
             names = [self.name] if self.name else [one.population for one in output.spikes]
             parts = parts_of(output, names, cells_of(self.session.cells), self.session.group_by)
-            self._made = output, key, parts
-        return self._made[2]
+            self._made = made = output, key, parts
+        return made[2]
 
     @property
     def what(self) -> str:
@@ -300,7 +288,7 @@ class RasterPanel(SpikesPanel):
         """Title of the card."""
         return f"Spikes of {self.what}"
 
-    def build(self, output: SimulationOutput) -> UIElement:
+    def build(self, output: SimulationOutput) -> UIElement:  # noqa: ARG002
         """Return the figure, and the button that picks the first spike."""
         self.figure = made = new_figure(
             "", "", height=250, zoom="both", x_range=self.session.time.x_range,
@@ -442,13 +430,11 @@ class RasterPanel(SpikesPanel):
         low = rows[0] + np.arange(height + 1) * (rows[1] - rows[0]) / height
         image = np.zeros((*counts.shape, 4), np.uint8)
         texts: list[str] = []
-        for row, (begin, end) in enumerate(
-            zip(low[:-1].astype(int), low[1:].astype(int), strict=True)
-        ):
+        for row, (begin, end) in enumerate(pairwise(low.astype(int).tolist())):
             part = next(one for one in reversed(parts) if one.first <= begin)
             group = int(np.searchsorted(part.edges, begin, "right")) - 1
             color = part.colors[group]
-            image[row, :, :3] = [int(color[at : at + 2], 16) for at in (1, 3, 5)]
+            image[row, :, :3] = rgb(color)
             last = min(max(end, begin + 1), int(part.edges[-1])) - 1
             ids = part.ids[begin - part.first], part.ids[last - part.first]
             name = "" if part.labels[group] == part.population else f", {part.labels[group]}"
@@ -564,19 +550,15 @@ class RasterPanel(SpikesPanel):
         time = self.session.time
         parts: list[Part] = [] if self._made is None else self._made[2]
         low, high = visible_rows(self.figure.y_range, sum(len(part.ids) for part in parts), _HALF)
-        cells: dict[str, Cells] = {}
-        is_all = not self.session.cells
+        chosen = cells_of(self.session.cells)
+        cells: dict[str, Cells | None] = {}
         for part in parts:
             ids = part.ids[max(low - part.first, 0) : max(high - part.first, 0)]
-            is_whole = len(ids) == len(part.ids)
-            is_all &= is_whole
-            chosen = cells_of(self.session.cells)
-            by_name = is_whole and isinstance(chosen, str | Mapping)
+            is_named = chosen is None or isinstance(chosen, str | Mapping)
             if len(ids):
-                cells[part.population] = chosen if by_name and chosen is not None else ids.tolist()
-        names = tuple(part.population for part in parts)
-        window = time.start, time.stop, time.scale
-        return ShownSpikes(names if is_all else tuple(cells), None if is_all else cells, *window)
+                is_whole = len(ids) == len(part.ids) and is_named
+                cells[part.population] = chosen if is_whole else ids.tolist()
+        return ShownSpikes(cells, time.start, time.stop, time.scale)
 
 
 def _shortened(label: str) -> str:
@@ -585,8 +567,8 @@ def _shortened(label: str) -> str:
 
 def _nice_step(least: float) -> int:
     """Return the smallest of 1, 2, 5, 10, … that is not below a number."""
-    power = 10 ** int(np.floor(np.log10(max(least, 1))))
-    return next(one * power for one in (1, 2, 5, 10) if one * power >= least or one == 10)
+    power = 10 ** floor(log10(max(least, 1)))
+    return next(one * power for one in (1, 2, 5, 10) if one * power >= least)
 
 
 @dataclass(frozen=True)
@@ -666,7 +648,7 @@ class RatesPanel(SpikesPanel):
         """Title of the card."""
         return f"Firing rate of {self.what}"
 
-    def build(self, output: SimulationOutput) -> UIElement:
+    def build(self, output: SimulationOutput) -> UIElement:  # noqa: ARG002
         """Return the figure."""
         self.figure = made = new_figure(
             "", "rate (Hz)", height=150, x_range=self.session.time.x_range,
@@ -681,7 +663,7 @@ class RatesPanel(SpikesPanel):
                     ("bin", f"@from{{0[.]000}} to @to{{0[.]000}} {unit}")]  # fmt: skip
         made.add_tools(HoverTool(tooltips=tooltips, renderers=[marks]))
         self.add_figure(made)
-        return made  # type: ignore[no-any-return]
+        return stack(made)
 
     def update(self, output: SimulationOutput) -> None:
         """Count the spikes, and draw the rates."""
@@ -706,10 +688,6 @@ class RatesPanel(SpikesPanel):
         width = float(np.median(np.diff(edges)))
         bins = f"bins of {width:.4g} {time.scale.symbol}; numbers of cells in brackets"
         self.note.text = f"{key_html(labels, colors)} &ensp;{small_text(bins)}"
-
-    def picked_at(self, x: float, y: float, output: SimulationOutput) -> bool:
-        """Return False: no line is that of one cell."""
-        return False
 
     def shown(self) -> ShownRates:
         """Return the shown data."""
