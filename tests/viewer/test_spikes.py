@@ -1,6 +1,5 @@
 """Panels of spikes and the overview: what is drawn, picked, saved and followed."""
 
-
 import numpy as np
 import pytest
 

@@ -461,6 +461,7 @@ class RasterPanel(SpikesPanel):
         is_grouped = sum(len(part.labels) for part in parts) > 1
         bands: list[tuple[float, float, str]] = []
         for part in parts:
+            is_many = len(parts) > 1 and part.groups is not None
             for begin, end, label, color in zip(
                 part.edges[:-1], part.edges[1:], part.labels, part.colors, strict=True
             ):
@@ -468,12 +469,8 @@ class RasterPanel(SpikesPanel):
                 if first < last and is_grouped:
                     bands.append((begin - _HALF, end - _HALF, color))
                     if (last - first) * per_row >= _LABEL_PIXELS:
-                        of = (
-                            ""
-                            if len(parts) == 1 or part.groups is None
-                            else part.population[:3] + " "
-                        )
-                        ticks[(first + last - 1) / 2] = _shortened(of + label)
+                        name = f"{part.population[:3]} {label}" if is_many else label
+                        ticks[(first + last - 1) / 2] = _shortened(name)
         if not is_grouped or per_row >= _LABEL_PIXELS:
             step = _nice_step((high - low) / _MOST_TICKS)
             ticks = {}
@@ -487,8 +484,8 @@ class RasterPanel(SpikesPanel):
             at: plain_text(label) for at, label in ticks.items()
         }
         self.figure.yaxis.axis_label = None if is_grouped else plain_text("cell")
-        self.bands.data = dict(zip(("low", "high", "color"), zip(*bands, strict=True), strict=True)) \
-            if bands else {name: [] for name in self.bands.data}  # fmt: skip
+        names = ("low", "high", "color")
+        self.bands.data = {name: [one[at] for one in bands] for at, name in enumerate(names)}
 
     def _find_first(self, parts: list[Part], shown: list[slice], rows: tuple[int, int]) -> None:
         """Offer the first spike in the window."""
@@ -567,7 +564,7 @@ def _shortened(label: str) -> str:
 
 def _nice_step(least: float) -> int:
     """Return the smallest of 1, 2, 5, 10, … that is not below a number."""
-    power = 10 ** floor(log10(max(least, 1)))
+    power: int = 10 ** floor(log10(max(least, 1)))
     return next(one * power for one in (1, 2, 5, 10) if one * power >= least)
 
 
