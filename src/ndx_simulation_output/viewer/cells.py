@@ -53,8 +53,9 @@ class CellCard:
         self.previous = self._button("←", lambda output: self.step(output, -1))
         self.next = self._button("→", lambda output: self.step(output, 1))
         self.none = self._button("×", lambda _: session.pick("", ()))
+        steps = [] if session.is_saved else [self.previous, self.next, self.none]
         self._parts = [
-            row(self.head, self.previous, self.next, self.none, sizing_mode="stretch_width"),
+            row(self.head, *steps, sizing_mode="stretch_width"),
             self.text,
         ]
         self.layout: Any = stack(*self._parts)
@@ -94,7 +95,7 @@ class CellCard:
                   for report in output.reports[:_MOST_REPORTS]]  # fmt: skip
         hint = "Click a spike, a trace or a cell to see all of it here; n and p step through cells."
         self.text.text = _html(facts) + f"<div>{small_text(hint)}</div>"
-        self.layout.children = [*self._parts, *buttons]
+        self.layout.children = [*self._parts, *([] if self.session.is_saved else buttons)]
 
     def _first_button(self, spikes: Spikes, spike: int) -> Button:
         scale = self.session.time.scale

@@ -76,7 +76,7 @@
       ArrowLeft: () => move(-0.1, 1), ArrowRight: () => move(0.1, 1),
       "+": () => move(0, 0.5), "=": () => move(0, 0.5), "-": () => move(0, 2),
       "0": () => time.setv({start: time.reset_start, end: time.reset_end}),
-      n: () => send("next"), p: () => send("previous"), " ": () => send("play"),
+      n: () => send("next"), p: () => send("previous"), " ": () => { send("play"); document.dispatchEvent(new Event("play")); },
       Escape: () => send("unpick"),
     };
     document.addEventListener("keydown", (event) => {

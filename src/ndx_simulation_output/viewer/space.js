@@ -44,7 +44,11 @@ function paint(source) {
         }
     });
     const scale = (figure.inner_width || 300) / (figure.x_range.end - figure.x_range.start);
-    const [least, spot] = frames.tags;
+    const [least, spot, symbol] = frames.tags;
+    if (is_saved && time.length) {
+        const at = Number(time[nearest].toPrecision(4));
+        when.text = `<span class="small">at ${at} ${symbol}</span>`;
+    }
     const {row, diameter} = source.data;
     const values = value[nearest] ?? [];
     source.data.value = Array.from(row, (one) => values[one] ?? NaN);
@@ -173,15 +177,34 @@ function hit(x, y) {
     }
 }
 
+// Without a server the browser moves the cursor through the frames, in ten seconds.
+function play() {
+    if (state.timer) {
+        state.timer = clearInterval(state.timer);
+        return;
+    }
+    let last = performance.now();
+    state.timer = setInterval(() => {
+        const [first, end] = [frames.data.time[0], frames.data.time.at(-1)];
+        const now = performance.now();
+        const at = (cursor.location ?? first) + (end - first) * (now - last) / 10000;
+        last = now;
+        cursor.location = at >= first && at <= end ? at : first;
+    }, 60);
+}
+
 if (!state.watched) {
     state.watched = new MutationObserver(choose_palette);
     state.watched.observe(document.documentElement, {attributeFilter: ["data-theme"]});
+    if (is_saved) { document.addEventListener("play", play); }
 }
 
 if (event == "pan" || event == "panstart") {
     drag();
+} else if (event == "button_click") {
+    play();
 } else if (event == "tap") {
-    // In a saved page; the selection is passed to the other panels.
+    // Python, or the links of a saved page, pass the selection to the other panels.
     let row = hit(cb_obj.x, cb_obj.y);
     for (const part of parts) {
         const count = part.data.cell.length;

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bokeh.events import Pan, PanStart, Reset, Tap
+from bokeh.events import ButtonClick, Pan, PanStart, Reset, Tap
 from bokeh.layouts import row
 from bokeh.models import (
     Arrow,
@@ -63,6 +63,7 @@ from ndx_simulation_output.viewer.controls import cells_code, cells_of
 from ndx_simulation_output.viewer.figures import (
     button,
     empty_source,
+    field,
     new_text,
     plain_text,
     small_text,
@@ -320,7 +321,7 @@ class SpacePanel(Panel):
 
     def build(self, output: SimulationOutput) -> UIElement:
         """Return the figure with the choice of the variable and the button to play."""
-        scenes = scenes_of(output)
+        scenes, is_saved = scenes_of(output), self.session.is_saved
         names = {scene.population for some in scenes.values() for scene in some}
         self.parts = {name: empty_source(*_PART) for name in sorted(names)}
         for name, source in self.parts.items():
@@ -329,18 +330,22 @@ class SpacePanel(Panel):
                                       self._clicked(name, rows))  # fmt: skip
         self.points, self.frames = empty_source("x", "y", "z"), empty_source("time", "value")
         self.drawn, self.front = empty_source(*_DRAWN), empty_source(*_DRAWN)
+        self.when = new_text(sizing_mode=None, width=150)
         self._make_figure()
         self._key: tuple[Any, ...] = ()
         self._drawn: list[Part] = []
         self._is_busy = False
         self.scale: Scale | None = None
         self.legend = new_text(visible=False)
-        self.when = new_text(sizing_mode=None, width=150)
-        self.variable = Select(options=list(scenes), value=self.name, width=130,
-                               visible=len(scenes) > 1, css_classes=["live"])  # fmt: skip
+        self.variable = Select(
+            options=list(scenes), value=self.name,
+            **field(width=130, sizing_mode=None, visible=len(scenes) > 1 and not is_saved),
+        )  # fmt: skip
         on_value(self.variable, "value", self._choose)
-        self.play = Button(label="▶", **button("live"))
+        self.play = Button(label="▶", **button())
         self.play.on_click(lambda _: self.session.player.toggle())
+        if is_saved:
+            self.play.js_on_event(ButtonClick, self.script)
         return stack(row(self.variable, self.play, self.when), self.figure, self.legend)
 
     def _make_figure(self) -> None:
@@ -400,6 +405,7 @@ class SpacePanel(Panel):
             "figure": made, "points": self.points, "parts": list(self.parts.values()),
             "frames": self.frames, "drawn": self.drawn, "front": self.front, "cross": cross,
             "cursor": self.session.time.cursor, "colors": self.colors, "reset": [0.0, 0.0],
+            "when": self.when, "is_saved": self.session.is_saved,
         })  # fmt: skip
         for event in (Pan, PanStart, Tap, Reset):
             made.js_on_event(event, self.script)
@@ -477,7 +483,8 @@ class SpacePanel(Panel):
         self.points.data = dict(zip("xyz", points.T, strict=True))
         n_rows = sum(len(part.stops) for part in parts)
         spot = float(np.clip(80 / np.sqrt(n_rows), 3, 10))
-        self.frames.tags = [1.3 if are_lines else 3.0, spot]
+        symbol = self.session.time.scale.symbol
+        self.frames.tags = [1.3 if are_lines else 3.0, spot, symbol]
         drawn = sum(len(np.unique(part.cells[part.cells >= 0])) for part in parts)
         all_cells = sum(part.n_all for part in parts)
         notes = [f"{drawn:,} of {all_cells:,} cells" if drawn < all_cells else f"{drawn:,} cells"]
@@ -492,8 +499,8 @@ class SpacePanel(Panel):
         is_flat = bool(size[2] <= _FLAT * max(size.max(), 1e-9))
         first = [0.0, 0.0] if is_flat else list(_TILTED)
         view = self.options.get("view", "")
-        self.figure.tags = [float(one) for one in view.split(",")] if view else first
         self.script.args = {**self.script.args, "reset": first}
+        self.figure.tags = [float(one) for one in view.split(",")] if view else first
         if self._box == (radius,):
             return
         self._box = (radius,)
@@ -653,7 +660,8 @@ class SpacePanel(Panel):
         self.session.cursor_moved()
 
     def _turned(self, angles: Sequence[float]) -> None:
-        self.options["view"] = ",".join(f"{one:.2f}" for one in angles)
+        is_first = list(angles) == self.script.args["reset"]
+        self.options["view"] = "" if is_first else ",".join(f"{one:.2f}" for one in angles)
         self.session.run_later(self.session.show_address)
 
     def shown(self) -> ShownSpace:
