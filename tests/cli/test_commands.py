@@ -414,6 +414,47 @@ def test_a_demo_is_made_anew_when_told_to_overwrite(demo):
     assert not finished.stderr
 
 
+@pytest.fixture(scope="session")
+def run_with_circuit(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("circuit")
+    script = Path(__file__).parents[2] / "examples" / "make_circuit.py"
+    subprocess.run([sys.executable, script], cwd=folder, check=True, capture_output=True)
+    return folder / "run" / "simulation_config.json"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("plot demo/run.nwb --report ", "ecp i_membrane v v_exc v_inh"),
+        ("plot demo/sonata --dpi 80 --report v_", "v_exc v_inh"),
+        ("plot demo/run.nwb --population ", "exc inh"),
+        ("plot demo/run.nwb --variable ", "i_membrane v"),
+        ("plot demo/run.nwb --kind ra", "raster rates"),
+        ("export demo/run.nwb out --dialect ", "allen bbp"),
+        ("plot CIRCUIT --group-by m", "model_type morphology mtype"),
+        ("info CIRCUIT --properties layer,mt", "layer,mtype"),
+        ("view CIRCUIT --properties la", "layer"),
+        ("convert CIRCUIT --cells g", "granular"),
+        ("info CIRCUIT --cells layer=", "layer=2/3 layer=4 layer=5 layer=6"),
+        ("plot demo/run.nwb --re", "--report"),
+        ("plot gone.nwb --report ", ""),
+        ("plot text.h5 --report ", ""),
+        ("plot https://host/run.nwb --report ", ""),
+        ("pl", "plot"),
+    ],
+)
+def test_a_shell_completes_names_of_the_sources(words, expected, demo, run_with_circuit):
+    Path("text.h5").write_text("this is text")
+    line = f"ndx-sim {words.replace('CIRCUIT', str(run_with_circuit))}"
+    place = str(len(line.split(" ")) - 1)
+    env = {"_NDX_SIM_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": place}
+
+    result = CliRunner().invoke(main, [], prog_name="ndx-sim", env=env)
+
+    # A type before each name, and nothing else: neither warnings nor tracebacks.
+    assert result.output.split() == [f"plain,{name}" for name in expected.split()]
+
+
 @pytest.mark.parametrize("variable", ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"])
 def test_one_of_several_processes_is_told_to_share_the_work(variable, demo, monkeypatch):
     monkeypatch.setenv(variable, "2")

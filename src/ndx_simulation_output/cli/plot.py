@@ -5,6 +5,7 @@ from typing import Any, get_args
 
 import click
 
+from ndx_simulation_output.cli.completion import POPULATIONS, PROPERTIES, REPORTS, VARIABLES
 from ndx_simulation_output.cli.options import (
     CELLS_OPTION,
     LOCAL_PATH,
@@ -53,6 +54,7 @@ def _ids(ctx: click.Context, parameter: click.Parameter, value: str | None) -> l
 @click.option(
     "--group-by",
     metavar="NAME",
+    shell_complete=PROPERTIES,
     help="Property of the cells to group by: means of traces and rates; heat maps, rasters and "
     "cells in space are sorted or coloured by group.",
 )
@@ -61,11 +63,20 @@ def _ids(ctx: click.Context, parameter: click.Parameter, value: str | None) -> l
 @click.option(
     "--report",
     metavar="NAME",
+    shell_complete=REPORTS,
     help="Only this report, potential, or group or array of instruments.",
 )
-@click.option("--population", metavar="NAME", help="Only this population or projection.")
 @click.option(
-    "--variable", metavar="NAME", help="Only this variable, or quantity of a network, or array."
+    "--population",
+    metavar="NAME",
+    shell_complete=POPULATIONS,
+    help="Only this population or projection.",
+)
+@click.option(
+    "--variable",
+    metavar="NAME",
+    shell_complete=VARIABLES,
+    help="Only this variable, or quantity of a network, or array.",
 )
 @click.option("--time", nargs=2, type=float, metavar="START STOP", help="Time window in s.")
 @click.option("--at", type=float, metavar="TIME", help="Time of a neuron in space in s.")

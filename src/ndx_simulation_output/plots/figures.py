@@ -515,20 +515,25 @@ def check_selection(
     occur in the output.
     """
     kinds = _kinds_with(kind, options)
-    grids = list(grids_of(output)) if options.report or options.variable else []
-    known = {
-        "report": _report_names(output, grids),
-        "population": _population_names(output),
-        "variable": _variable_names(output, grids),
-    }
-    for name, names in known.items():
-        wanted, found = getattr(options, name), [one for one in names if one]
+    for name, found in names_to_select(output, arrays=options.report or options.variable).items():
+        wanted = getattr(options, name)
         if wanted is not None and wanted not in found:
             _raise_unknown(name, repr(wanted), found)
     _check_times(output, options)
     _check_ids(output, options)
     _check_group(output, options)
     return kinds
+
+
+def names_to_select(output: SimulationOutput, *, arrays: Any = True) -> dict[str, list[str]]:
+    """Return the names that ``report``, ``population`` and ``variable`` select."""
+    grids = list(grids_of(output)) if arrays else []
+    known = {
+        "report": _report_names(output, grids),
+        "population": _population_names(output),
+        "variable": _variable_names(output, grids),
+    }
+    return {option: [name for name in names if name] for option, names in known.items()}
 
 
 def _report_names(output: SimulationOutput, grids: Iterable[Grid]) -> Iterator[str | None]:
