@@ -91,16 +91,16 @@ def test_a_trace_is_the_recorded_one_in_millivolts(output, ax):
 def test_the_title_of_traces_says_how_many_are_shown(output, ax):
     plots.traces(output, ax=ax)
 
-    assert len(ax.lines) == 8
+    assert len(ax.lines) == 8 + 1
     assert "8 of 139 compartments" in ax.get_title(loc="left")
-    assert ax.get_legend().get_texts()[0].get_text() == "cell 0: 0"
+    assert ax.get_yticklabels()[0].get_text() == "cell 0: 0"
 
 
 def test_a_series_in_memory_can_be_drawn(ax):
     table = Compartments.from_arrays(number=[0, 1], counts=[1, 1], id=[7, 3])
     series = CompartmentSeries("v", np.ones((5, 2)), compartments=table, unit="mV", rate=10.0)
 
-    plots.traces(series, ax=ax)
+    plots.traces(series, overlay=True, ax=ax)
 
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["cell 7", "cell 3"]
     assert ax.get_ylabel() == "v (mV)"
@@ -155,7 +155,7 @@ def test_channels_are_drawn_above_each_other(output, ax):
     plots.channels(potential, ids=[2, 0], ax=ax)
 
     step = float(np.ptp(potential.data[:, [2, 0]], axis=0).max())
-    for place, (line, channel) in enumerate(zip(ax.lines, [2, 0], strict=True)):
+    for place, (line, channel) in enumerate(zip(ax.lines[:-1], [2, 0], strict=True)):
         values = potential.data[:, channel]
         middle = (values.max() + values.min()) / 2
         np.testing.assert_allclose(line.get_ydata(), (values - middle) / step + place, atol=1e-9)
@@ -416,13 +416,15 @@ def test_plots_of_an_nwb_file_are_those_of_its_source(output, tmp_path):
     for source in (tmp_path / "sonata", tmp_path / "run.nwb"):
         with open_output(source) as opened:
             figure = plots.draw(opened, "traces", PictureOptions(report="v_exc", cells=[3]))
-        drawn.append([line.get_ydata() for line in figure.axes[0].lines])
+        drawn.append([np.asarray(line.get_ydata()) for line in figure.axes[0].lines])
 
-    np.testing.assert_array_equal(*drawn)
+    for lines in zip(*drawn, strict=True):
+        np.testing.assert_array_equal(*lines)
     with NWBHDF5IO(tmp_path / "run.nwb", "r") as io:
         series = io.read().acquisition["v_exc"]
         ax = plots.traces(series, cells=3)
-        np.testing.assert_array_equal([line.get_ydata() for line in ax.lines], drawn[0])
+        for line, expected in zip(ax.lines, drawn[0], strict=True):
+            np.testing.assert_array_equal(line.get_ydata(), expected)
 
 
 SESSION = {"NWBFile": {"session_start_time": "2026-01-31T12:00:00+01:00"}}
@@ -610,7 +612,8 @@ def test_panels_show_the_selected_compartments_that_they_have(branched):
         SimulationOutput(reports=(branched, soma)), "traces", PictureOptions(numbers=[0, 2])
     )
 
-    assert [len(panel.lines) for panel in figure.axes] == [4, 1]
+    assert [len(panel.get_yticks()) for panel in figure.axes[:1]] == [4]
+    assert [len(panel.lines) for panel in figure.axes] == [4 + 1, 1]
 
 
 def test_spikes_at_one_time_have_a_window_of_a_millisecond():

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.plots.canvas import (
-    LINE_WIDTH,
     axes_or_new,
     color_bar,
     image,
@@ -25,6 +24,7 @@ from ndx_simulation_output.plots.downsampling import (
     reduce_columns,
     row_blocks,
 )
+from ndx_simulation_output.plots.look import LINE_WIDTH
 from ndx_simulation_output.recording import (
     ArrayAxis,
     ArrayGroup,
