@@ -51,6 +51,7 @@ copybutton_line_continuation_character = "\\"
 autodoc_mock_imports = ["neuroconv", "nwbinspector"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
+python_maximum_signature_line_length = 88
 napoleon_numpy_docstring = True
 napoleon_google_docstring = False
 
