@@ -1,5 +1,6 @@
 """Plots show the recorded numbers, with labels and units."""
 
+import io
 import sys
 from dataclasses import replace
 from shutil import which
@@ -349,6 +350,48 @@ def test_a_scan_along_a_path_is_drawn_as_points(ax):
     np.testing.assert_array_equal(ax.collections[0].get_array(), [3, 4])
 
 
+@pytest.mark.parametrize("count", [5, 1000])
+def test_errors_are_bars_or_a_band(ax, count):
+    x, errors = np.linspace(0, 1, count), np.linspace(1, 2, count)
+    axes = (GridAxis("x", "mm", x),)
+
+    plots.array(Grid("scan", "s", "V", 10 * x, axes, errors=errors), ax=ax)
+
+    (drawn,) = ax.collections
+    corners = np.concatenate([path.vertices for path in drawn.get_paths()])
+    assert len(drawn.get_paths()) == (5 if count == 5 else 1)
+    assert (corners[:, 1].min(), corners[:, 1].max()) == (-1, 12)
+
+
+def test_a_value_is_printed_with_its_error(ax):
+    plots.array(Grid("g", "T", "K", np.array([3.2]), (), errors=np.array([0.1])), ax=ax)
+
+    assert ax.texts[0].get_text() == "T: 3.2 ± 0.1 K"
+
+
+@pytest.mark.parametrize(("unit", "aspect"), [("mm", 1.0), ("um", "auto"), ("", "auto")])
+def test_lengths_in_one_unit_have_one_scale(ax, unit, aspect):
+    axes = [GridAxis(name, one, np.arange(3.0)) for name, one in (("y", unit), ("x", "mm"))]
+    axes = [replace(axis, unit=unit and axis.unit) for axis in axes]
+
+    plots.array(Grid("scan", "s", "V", np.eye(3), tuple(axes)), ax=ax)
+
+    assert ax.get_aspect() == aspect
+
+
+def test_an_array_has_the_names_of_its_titles(ax):
+    shown = Grid("/Raw/CH00", "a$b", "V", np.arange(3.0), (GridAxis("x$", "", np.arange(3.0)),))
+
+    plots.array(replace(shown, titles=("power", "Meter", "data")), ax=ax)
+    names = (ax.get_title("left"), ax.get_xlabel(), ax.get_ylabel())
+    ax.clear()
+    plots.array(shown, ax=ax)
+
+    assert names == ("power, Meter\nRaw/CH00", "x$", "a$b (V)")
+    assert ax.get_title("left") == "Raw/CH00"
+    ax.figure.savefig(io.BytesIO())
+
+
 def test_an_unordered_axis_is_drawn_by_index(ax):
     axes = GridAxis("x", "mm", np.array([0.0, 5.0, 1.0])), GridAxis("t", "s", np.arange(2.0))
 
@@ -491,6 +534,7 @@ def test_complex_numbers_are_drawn_as_amplitude_and_phase():
 
     assert amplitude.get_ylabel() == "amplitude of s (V)"
     assert phase.get_ylabel() == "phase of s (rad)"
+    assert phase.get_title("left").endswith("phase of complex values")
     np.testing.assert_allclose(amplitude.lines[0].get_ydata(), np.abs(values))
     np.testing.assert_allclose(phase.lines[0].get_ydata(), np.angle(values))
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _MAX_LABEL_LENGTH = 12
 _MOST_LETTERS = 30
+_TICK_PIXELS = 70
 _BAR_PIXELS = 24
 """A scale bar has this height at least, unless the axes are lower."""
 
@@ -190,7 +191,8 @@ def coloring(scale: ColorScale, factor: float = 1.0) -> dict[str, Any]:
     """Return the colour map and limits of values for matplotlib, with limits times ``factor``."""
     from matplotlib.colors import ListedColormap
 
-    cmap = ListedColormap(LIGHT.shades(scale.name)).with_extremes(bad=LIGHT.nan)
+    cmap: Any = ListedColormap(LIGHT.shades(scale.name)).with_extremes(bad=LIGHT.nan)
+    cmap.colorbar_extend = scale.extend
     return {"cmap": cmap, "vmin": scale.low * factor, "vmax": scale.high * factor}
 
 
@@ -288,6 +290,16 @@ def short_name(name: str) -> str:
     """Return a name without its middle if it is long."""
     half = _MOST_LETTERS // 2
     return name if len(name) <= _MOST_LETTERS else f"{name[:half]}…{name[-half:]}"
+
+
+def label_axis(axis: Any, text: str) -> None:
+    """Label an ``xaxis`` or ``yaxis``; names from files may contain dollar signs."""
+    axis.set_label_text(text, parse_math=False)
+
+
+def fewer_ticks(ax: "Axes") -> None:
+    """Let labels of the horizontal axis have room: matplotlib expects them to be short."""
+    ax.locator_params("x", nbins=min(max(2, size_in_pixels(ax)[1] // _TICK_PIXELS), 9))
 
 
 def integer_ticks(axis: Any) -> None:

@@ -250,7 +250,7 @@ def heat_map(
     time = time_axis(ax, float(found.times[0]), float(found.times[-1]), start, stop)
     drawn = image(ax, found.values * scale.factor, found.times * time.factor, found.columns,
                   **coloring(colors, scale.factor))  # fmt: skip
-    color_bar(ax, drawn, scale.label(quantity_of(report)), extend=colors.extend)
+    color_bar(ax, drawn, scale.label(quantity_of(report)))
     line = LIGHT.text if colors.name == "signed" else LIGHT.ground
     if group_by is None:
         _label_rows(ax, report, columns, line)
