@@ -52,10 +52,12 @@ def _markers(name: str) -> tuple[str, str]:
 def section_text(section: Section, made: str) -> str:
     """Return a section of the results; ``made`` states when and where it was measured."""
     head = ["measurement", "ours", "compared with", "its value", "goal", "ratio", "reached"]
-    parts = [f"### {section.title}"]
+    parts, notes = [f"### {section.title}"], [*section.notes]
     if section.claims:
         parts.append(table(head, [_claim_row(claim) for claim in section.claims]))
-    return "\n\n".join([*parts, *section.notes, made])
+        if notes:
+            notes = ["<details>\n<summary>Each method</summary>", *notes, "</details>"]
+    return "\n\n".join([*parts, *notes, made])
 
 
 def _claim_row(claim: Claim) -> list[str]:

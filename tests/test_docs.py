@@ -198,3 +198,13 @@ def test_every_error_and_warning_has_a_line_on_its_page():
     page = (ROOT / "docs" / "reference" / "errors.md").read_text(encoding="utf-8")
 
     assert [name for name in errors.__all__ if f"`{name}`" not in page] == []
+
+
+def test_the_citation_names_this_version():
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    cited = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    shown = (ROOT / "docs" / "cite.md").read_text(encoding="utf-8")
+    version = re.findall(r'^version = "(.*)"', project, re.MULTILINE)
+
+    assert re.findall(r"^version: (.*)", cited, re.MULTILINE) == version
+    assert re.findall(r"version = \{(.*)\}", shown) == version

@@ -13,7 +13,7 @@ from hdmf.container import AbstractContainer
 import ndx_simulation_output
 import nwbext_simulation_output
 
-REFERENCE = Path(__file__).parents[1] / "docs" / "reference" / "python.md"
+REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
 DIRECTIVE = re.compile(
     r"^\.\. (?P<kind>\w+):: (?P<name>[\w.]+)(?:\(\))?\n(?P<options>(?:[ ]+:?.*\n)*)", re.MULTILINE
 )
@@ -41,7 +41,8 @@ def names_of_the_reference() -> dict[str, set[str]]:
     """Return the names that the reference describes, by module."""
     names: dict[str, set[str]] = {}
     current = ""
-    for found in DIRECTIVE.finditer(REFERENCE.read_text(encoding="utf-8")):
+    pages = "".join(page.read_text(encoding="utf-8") for page in sorted(REFERENCE.glob("*.md")))
+    for found in DIRECTIVE.finditer(pages):
         kind, name, options = found["kind"], found["name"], found["options"]
         if kind == "currentmodule":
             current = name

@@ -5,10 +5,12 @@ imported.
 """
 
 import gzip
+import json
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -24,14 +26,24 @@ SourcePaths = str | Path | Iterable[str | Path]
 _SQLITE = b"SQLite format 3\0"
 _ZIP, _GZIP, _MATLAB = b"PK\x03\x04", b"\x1f\x8b", b"MATLAB 5.0"
 _PICKLE_PROTOCOLS = range(2, 6)
+_NUMPY = b"\x93NUMPY"
+_MOST_JSON, _OTHER_SECTIONS = 2**20, {"network", "constants"}
+_GROUPS_OF_SONATA = frozenset(
+    {"report", "reports", "spikes", "ecp", "data", "firing_rates", "nodes", "edges", "electrodes"}
+)
+_OF_MONITOR = (
+    "as ANNarchy's monitors save them, without times and cells. Read it with "
+    "annarchy.read_recordings(path, dt=…, population=…) and pass the result to convert"
+)
 
 
 @dataclass(frozen=True)
 class Format:
     """A format of single files, read by the function ``read`` of ``module``.
 
-    ``options`` are the options of ``open_output`` that apply. ``recognizes`` is called with the
-    path of a file, or with its root group if ``is_hdf5``.
+    Without a module, files are not read, and ``refusal`` says why. ``options`` are the options of
+    ``open_output`` that apply. ``recognizes`` is called with the path of a file, or with its root
+    group if ``is_hdf5``.
     """
 
     name: str
@@ -39,29 +51,56 @@ class Format:
     recognizes: Callable[[Any], bool]
     options: frozenset[str] = frozenset()
     is_hdf5: bool = False
+    refusal: str = ""
 
     def read(self, path: Path, options: Mapping[str, Any]) -> SimulationOutput:
         """Read a file; raise SourceError if an option does not apply to the format."""
+        if not self.module:
+            msg = f"{path} {self.refusal}"
+            raise UnsupportedSourceError(msg)
         # Only HDF5 files refer to others.
         options = {name: options[name] for name in options if self.is_hdf5 or name != "trust"}
         if unknown := sorted(set(options) - self.options - {"trust"}):
             msg = f"{path} is a file of {self.name}, which has no option {unknown[0]}"
             raise SourceError(msg)
-        if not self.module:
-            msg = (
-                f"{path} is an SQLite file, as Neuronvisio 0.4 wrote them. Its values are pickles, "
-                "which could run code when they are read, so it is not read"
-            )
-            raise UnsupportedSourceError(msg)
         module = import_module(f"ndx_simulation_output.{self.module}")
         with file_errors(path):
             output: SimulationOutput = module.read(path, **options)
         return output
 
 
-def _is_sqlite(path: Path) -> bool:
+def _begins_with(mark: bytes, path: Path) -> bool:
     with path.open("rb") as file:
-        return file.read(len(_SQLITE)) == _SQLITE
+        return file.read(len(mark)) == mark
+
+
+def _is_parameters(path: Path) -> bool:
+    """Return True for JSON with the sections of ANNarchy's ``save_parameters``."""
+    if path.suffix != ".json" or path.stat().st_size > _MOST_JSON:
+        return False
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError:  # The reader of configurations reports what is wrong.
+        return False
+    sections = {"populations", "projections"}
+    return isinstance(content, dict) and sections <= set(content) <= sections | _OTHER_SECTIONS
+
+
+def _is_monitor(root: h5py.Group) -> bool:
+    """Return True if there are only arrays of numbers, or groups of them, with unknown names."""
+    if not len(root) or len(root.attrs) or _GROUPS_OF_SONATA & set(root):
+        return False
+    links = [root.get(name, getlink=True) for name in root]
+    if not all(isinstance(link, h5py.HardLink) for link in links):
+        return False
+    members = [one for name in root for one in _members(root[name])]
+    return all(
+        isinstance(one, h5py.Dataset) and one.ndim and one.dtype.kind in "biuf" for one in members
+    )
+
+
+def _members(item: Any) -> list[Any]:
+    return list(item.values()) if isinstance(item, h5py.Group) else [item]
 
 
 def _is_annarchy(path: Path) -> bool:
@@ -108,7 +147,21 @@ def _is_pymodaq(root: h5py.Group) -> bool:
 
 FORMATS: tuple[Format, ...] = (
     Format("ANNarchy", "annarchy.reading", _is_annarchy, frozenset({"dt"})),
-    Format("SQLite", "", _is_sqlite),
+    Format(
+        "SQLite",
+        "",
+        partial(_begins_with, _SQLITE),
+        refusal="is an SQLite file, as Neuronvisio 0.4 wrote them. Its values are pickles, which "
+        "could run code when they are read, so it is not read",
+    ),
+    Format(
+        "parameters of ANNarchy",
+        "",
+        _is_parameters,
+        refusal="has parameters of a network of ANNarchy, as save_parameters writes them, and no "
+        "recording. Set them in the network with annarchy.load_parameters",
+    ),
+    Format("NumPy", "", partial(_begins_with, _NUMPY), refusal=f"is a NumPy file, {_OF_MONITOR}"),
     Format(
         "Neuronvisio",
         "neuronvisio.storage",
@@ -117,6 +170,13 @@ FORMATS: tuple[Format, ...] = (
         is_hdf5=True,
     ),
     Format("PyMoDAQ", "pymodaq.reading", _is_pymodaq, is_hdf5=True),
+    Format(
+        "monitors of ANNarchy",
+        "",
+        _is_monitor,
+        is_hdf5=True,
+        refusal=f"has only arrays of numbers, {_OF_MONITOR}",
+    ),
 )
 """All formats except SONATA, the format of every other source."""
 

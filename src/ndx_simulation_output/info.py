@@ -280,7 +280,8 @@ def _metadata(extra: Mapping[str, Any]) -> _Facts:
 def _shortened(text: str) -> str:
     """Return a text as one line of at most 200 characters and the number of all characters."""
     line = one_line(text, _MOST_CHARACTERS)
-    return f"{line} ({len(text)} characters)" if line.endswith("…") else line
+    is_cut = line.endswith("…") and not text.endswith("…")
+    return f"{line} ({len(text)} characters)" if is_cut else line
 
 
 def _network_facts(network: NetworkSnapshot) -> _Facts:

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import io
 import json
+import pickle
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import click
 import h5py
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -176,6 +178,57 @@ def test_a_file_at_fault_exits_with_1_and_one_line_on_stderr(words, reason, tmp_
     assert reason in said_in_one_line(finished, "error: ")
     assert not finished.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["text.h5"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("convert demo/sonata demo/run.nwb", "exists already; pass --overwrite to replace it"),
+        ("info demo/run.nwb --dt 1 --nodes", "error: --dt and --nodes cannot be set for demo/run"),
+        ("info storage.h5 --dt 1", "storage.h5 is a file of Neuronvisio, which has no option --dt"),
+        ("info demo/sonata --nodes", "no configuration names a circuit, which --nodes needs"),
+        ("convert demo/sonata x.nwb --edges", "the source has no circuit, which --edges stores"),
+        ("info network.txt", "the file does not contain the time step; pass --dt, in ms"),
+        (
+            "export demo/run.nwb storage.h5",
+            "storage.h5 is a file; expected the name of a directory",
+        ),
+        ("info parameters.json", "Set them in the network with annarchy.load_parameters"),
+        ("plot monitor.npy", "Read it with annarchy.read_recordings(path, dt=…, population=…)"),
+        (
+            "convert monitor.h5 x.nwb",
+            "Read it with annarchy.read_recordings(path, dt=…, population",
+        ),
+        (
+            "view recorded.pkl",
+            "found: v. Data of monitors have no times and cells: add the monitors",
+        ),
+        (
+            "convert folder x.nwb",
+            "looked in folder for simulation_config.json, config.json, circuit",
+        ),
+        ("info folder", "opened by their names: folder/run.nwb; not searched: folder/inner"),
+    ],
+)
+def test_an_error_is_one_line_in_the_words_of_the_command_line(words, said, demo):
+    with h5py.File("storage.h5", "w") as file:
+        file["results/v"], file["geometry"] = [1.0], [1.0]
+    with h5py.File("monitor.h5", "w") as file:
+        file["v"], file["exc/u"] = np.zeros((3, 2)), np.zeros((3, 2))
+    np.save("monitor.npy", np.zeros((3, 2)))
+    part = {"geometry": [2], "v": [0.0, 1.0], "attributes": ["v"]}
+    Path("network.txt").write_bytes(pickle.dumps({"time_step": 3, "exc": part}))
+    Path("recorded.pkl").write_bytes(pickle.dumps({"v": [1.0]}))
+    Path("parameters.json").write_text('{"populations": {}, "projections": {}, "network": {}}')
+    Path("folder/inner").mkdir(parents=True)
+    shutil.copy(demo / "run.nwb", "folder")
+
+    finished = run(*words.split())
+
+    assert finished.returncode == 1
+    assert said in said_in_one_line(finished, "error: ")
+    assert not finished.stdout
+    assert not Path("x.nwb").exists()
 
 
 def test_metadata_that_are_no_yaml_are_refused_in_one_line(demo):
@@ -412,6 +465,47 @@ def test_a_demo_is_made_anew_when_told_to_overwrite(demo):
 
     assert finished.returncode == 0
     assert not finished.stderr
+
+
+@pytest.fixture(scope="session")
+def run_with_circuit(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("circuit")
+    script = Path(__file__).parents[2] / "examples" / "make_circuit.py"
+    subprocess.run([sys.executable, script], cwd=folder, check=True, capture_output=True)
+    return folder / "run" / "simulation_config.json"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("plot demo/run.nwb --report ", "ecp i_membrane v v_exc v_inh"),
+        ("plot demo/sonata --dpi 80 --report v_", "v_exc v_inh"),
+        ("plot demo/run.nwb --population ", "exc inh"),
+        ("plot demo/run.nwb --variable ", "i_membrane v"),
+        ("plot demo/run.nwb --kind ra", "raster rates"),
+        ("export demo/run.nwb out --dialect ", "allen bbp"),
+        ("plot CIRCUIT --group-by m", "model_type morphology mtype"),
+        ("info CIRCUIT --properties layer,mt", "layer,mtype"),
+        ("view CIRCUIT --properties la", "layer"),
+        ("convert CIRCUIT --cells g", "granular"),
+        ("info CIRCUIT --cells layer=", "layer=2/3 layer=4 layer=5 layer=6"),
+        ("plot demo/run.nwb --re", "--report"),
+        ("plot gone.nwb --report ", ""),
+        ("plot text.h5 --report ", ""),
+        ("plot https://host/run.nwb --report ", ""),
+        ("pl", "plot"),
+    ],
+)
+def test_a_shell_completes_names_of_the_sources(words, expected, demo, run_with_circuit):
+    Path("text.h5").write_text("this is text")
+    line = f"ndx-sim {words.replace('CIRCUIT', str(run_with_circuit))}"
+    place = str(len(line.split(" ")) - 1)
+    env = {"_NDX_SIM_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": place}
+
+    result = CliRunner().invoke(main, [], prog_name="ndx-sim", env=env)
+
+    # A type before each name, and nothing else: neither warnings nor tracebacks.
+    assert result.output.split() == [f"plain,{name}" for name in expected.split()]
 
 
 @pytest.mark.parametrize("variable", ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"])

@@ -8,7 +8,8 @@ import pytest
 from ndx_simulation_output import plots
 from ndx_simulation_output.errors import CellNotFoundError, NothingRecordedError, SelectionError
 from ndx_simulation_output.plots.figures import PictureOptions
-from ndx_simulation_output.plots.groups import GROUP_COLORS, group_cells
+from ndx_simulation_output.plots.groups import group_cells
+from ndx_simulation_output.plots.look import COLORS, MISSING_COLOR
 from ndx_simulation_output.plots.spikes import rate_report
 from ndx_simulation_output.recording import (
     Categories,
@@ -89,15 +90,15 @@ def test_the_smallest_of_many_groups_are_joined():
     assert found.names == (*(f"m{number}" for number in range(31, 41)), "other", "missing")
     assert found.counts.tolist() == [*range(31, 41), 465, 1]
     assert found.note == "by mtype, the 10 largest of 40 groups"
-    assert len(set(found.colors)) == len(GROUP_COLORS) + 2
+    assert len(set(found.colors)) == len(COLORS) + 2
 
 
 def test_few_traces_have_the_colours_of_their_groups(report, ax):
-    plots.traces(report, group_by="layer", ax=ax)
+    plots.traces(report, group_by="layer", overlay=True, ax=ax)
 
     drawn = {float(line.get_ydata()[0]): line.get_color() for line in ax.lines}
-    l2, l10 = GROUP_COLORS[:2]
-    assert drawn == {30: l2, 40: l2, 10: l10, 50: l10, 20: "#c0c0c0"}
+    l2, l10 = COLORS[:2]
+    assert drawn == {30: l2, 40: l2, 10: l10, 50: l10, 20: MISSING_COLOR}
     assert names_of(ax) == ["L2 (2)", "L10 (2)", "missing (1)"]
     assert ax.get_title(loc="left") == "v, population net\n5 cells, a compartment each, by layer"
 
@@ -143,7 +144,7 @@ def test_a_raster_is_sorted_and_coloured_by_group_with_silent_cells(spikes, ax):
 
     marks = {line.get_color(): line.get_ydata().tolist() for line in ax.lines if
              line.get_linestyle() == "None"}  # fmt: skip
-    assert marks == {GROUP_COLORS[0]: [0] * 3, GROUP_COLORS[1]: [2], "#c0c0c0": [5]}
+    assert marks == {COLORS[0]: [0] * 3, COLORS[1]: [2], MISSING_COLOR: [5]}
     assert [text.get_text() for text in ax.get_yticklabels()] == [
         "L2 (2)", "L10 (2)", "missing (2)",
     ]  # fmt: skip
@@ -203,7 +204,7 @@ def test_cells_in_space_have_the_colours_of_their_groups(output, space):
 
     (spots,) = space.collections
     blue = spots._facecolors[:, 2]  # noqa: SLF001 - there is no other way before drawing
-    assert blue == pytest.approx([0, 0.753, 0.698, 0.698, 0], abs=1e-3)
+    assert blue == pytest.approx([0, 0.702, 0.698, 0.698, 0], abs=1e-3)
     assert names_of(space) == ["L2 (2)", "L10 (2)", "missing (1)"]
     assert space.get_title(loc="left") == "cells, population net\n5 cells, by layer"
 
@@ -225,9 +226,10 @@ def test_a_group_has_its_colour_in_all_panels_and_other_cells_are_grey(output):
     some = replace(output, reports=(report,))
 
     raster, traces = plots.draw(some, options=PictureOptions(group_by="layer")).axes
+    colors = {line.get_color() for line in traces.lines if line.get_label() != "_scale"}
     space = plots.draw(some, "neuron").axes[0]
 
-    assert {line.get_color() for line in traces.lines} == {GROUP_COLORS[1]}
+    assert colors == {COLORS[1]}
     assert names_of(traces) == ["L10 (2)"]
     assert len(raster.get_yticks()) == 3
     assert note_of(space) == "3 other cells in grey"
@@ -260,7 +262,8 @@ def test_panels_show_the_cells_that_match_and_those_with_the_property(output):
 
     assert note_of(raster) == "4 spikes, by layer"
     assert names_of(traces) == ["L2 (2)", "L10 (2)"]
-    (deep,) = plots.draw(output, "traces", PictureOptions(cells="deep", numbers=[0])).axes
+    chosen = PictureOptions(cells="deep", numbers=[0], overlay=True)
+    (deep,) = plots.draw(output, "traces", chosen).axes
     assert sorted(line.get_ydata()[0] for line in deep.lines) == [10, 50]
 
 

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 
 from ndx_simulation_output.errors import NothingRecordedError, SelectionError
 from ndx_simulation_output.plots import downsampling as bins
-from ndx_simulation_output.plots.arrays import group_grids
+from ndx_simulation_output.plots.arrays import GridAxis, group_grids
 from ndx_simulation_output.plots.downsampling import (
     column_edges,
     reduce_columns,
@@ -426,6 +426,65 @@ def test_of_many_dimensions_the_last_two_are_shown_with_a_note():
 
     assert grid.note == "first of 2"
     np.testing.assert_array_equal(grid.image()[0], values[0])
+
+
+def a_scan(shape=(3, 2, 5), nav=(0, 1)):
+    values = np.arange(np.prod(shape), dtype=float).reshape(shape)
+    values[1, 1] = np.nan
+    axes = (
+        ArrayAxis("Axis00", np.array([3.0, 4.0, 5.0]), "stage", "mm", 0),
+        ArrayAxis("Axis01", np.array([1.7e9, 1.7e9 + 5]), "time", "s", 1),
+    )
+    own = ArrayAxis("Axis00", np.linspace(400, 500, shape[-1]), "wavelength", "nm", len(shape) - 1)
+    data = ArrayWithAxes("Data00", values, label="i", title="spectrum", nav_indexes=nav)
+    channel = ArrayGroup("CH00", (data,), (own,), title="spectrum")
+    return values, ArrayGroup(
+        "Scan000", groups=(channel, ArrayGroup("NavAxes", axes=axes)), title="map"
+    )
+
+
+def test_a_scan_of_signals_is_shown_as_their_means_and_the_first_signal():
+    values, scan = a_scan()
+
+    means, signal = group_grids(scan)
+
+    assert means.note == "mean over wavelength"
+    assert [axis.label for axis in means.axes] == ["stage", "time"]
+    np.testing.assert_array_equal(means.image()[0], values.mean(axis=-1))
+    assert signal.note == "stage = 3 mm, time = 2023-11-14 22:13:20 UTC, first of 3 × 2"
+    np.testing.assert_array_equal(signal.line().values[:, 0], values[0, 0])
+    assert means.titles == signal.titles == ("spectrum", "map")
+
+
+def test_a_scan_of_one_dimension_over_a_signal_is_one_image():
+    (grid,) = group_grids(a_scan((3, 5), (0,))[1])
+
+    assert [axis.label for axis in grid.axes] == ["stage", "wavelength"]
+
+
+def test_seconds_since_1970_are_shown_from_the_first():
+    means, _ = group_grids(a_scan()[1])
+    stage, time = means.axes
+
+    assert (stage.date, time.date) == ("", "2023-11-14 22:13:20 UTC")
+    assert (stage.shown.tolist(), time.shown.tolist()) == ([3, 4, 5], [0, 5])
+    assert GridAxis("t", "ms", np.array([1.7e12])).date == time.date
+
+
+def test_errors_belong_to_their_array_unless_it_is_an_image():
+    errors = ArrayWithAxes("ErrorBar00", np.array([0.5, -0.5, np.nan]), role="error")
+    data = ArrayWithAxes("Data00", np.array([1.0, 2.0, 3.0]))
+    image = replace(data, values=np.ones((2, 2)))
+    of_image = replace(errors, values=np.zeros((2, 2)))
+
+    (grid,) = group_grids(ArrayGroup("g", (data, errors)))
+    images = [*group_grids(ArrayGroup("g", (image, of_image)))]
+    (alone,) = group_grids(ArrayGroup("g", (errors,)))
+
+    np.testing.assert_array_equal(grid.line(side=-1).values[:, 0], [0.5, 1.5, np.nan])
+    np.testing.assert_array_equal(grid.line(side=1).values[:, 0], [1.5, 2.5, np.nan])
+    assert [one.label for one in images] == ["Data00", "ErrorBar00 (error)"]
+    assert alone.label == "ErrorBar00 (error)"
 
 
 def test_text_and_empty_arrays_are_not_plotted():

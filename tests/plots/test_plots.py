@@ -1,5 +1,6 @@
 """Plots show the recorded numbers, with labels and units."""
 
+import io
 import sys
 from dataclasses import replace
 from shutil import which
@@ -91,16 +92,16 @@ def test_a_trace_is_the_recorded_one_in_millivolts(output, ax):
 def test_the_title_of_traces_says_how_many_are_shown(output, ax):
     plots.traces(output, ax=ax)
 
-    assert len(ax.lines) == 8
+    assert len(ax.lines) == 8 + 1
     assert "8 of 139 compartments" in ax.get_title(loc="left")
-    assert ax.get_legend().get_texts()[0].get_text() == "cell 0: 0"
+    assert ax.get_yticklabels()[0].get_text() == "cell 0: 0"
 
 
 def test_a_series_in_memory_can_be_drawn(ax):
     table = Compartments.from_arrays(number=[0, 1], counts=[1, 1], id=[7, 3])
     series = CompartmentSeries("v", np.ones((5, 2)), compartments=table, unit="mV", rate=10.0)
 
-    plots.traces(series, ax=ax)
+    plots.traces(series, overlay=True, ax=ax)
 
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["cell 7", "cell 3"]
     assert ax.get_ylabel() == "v (mV)"
@@ -155,7 +156,7 @@ def test_channels_are_drawn_above_each_other(output, ax):
     plots.channels(potential, ids=[2, 0], ax=ax)
 
     step = float(np.ptp(potential.data[:, [2, 0]], axis=0).max())
-    for place, (line, channel) in enumerate(zip(ax.lines, [2, 0], strict=True)):
+    for place, (line, channel) in enumerate(zip(ax.lines[:-1], [2, 0], strict=True)):
         values = potential.data[:, channel]
         middle = (values.max() + values.min()) / 2
         np.testing.assert_allclose(line.get_ydata(), (values - middle) / step + place, atol=1e-9)
@@ -349,6 +350,48 @@ def test_a_scan_along_a_path_is_drawn_as_points(ax):
     np.testing.assert_array_equal(ax.collections[0].get_array(), [3, 4])
 
 
+@pytest.mark.parametrize("count", [5, 1000])
+def test_errors_are_bars_or_a_band(ax, count):
+    x, errors = np.linspace(0, 1, count), np.linspace(1, 2, count)
+    axes = (GridAxis("x", "mm", x),)
+
+    plots.array(Grid("scan", "s", "V", 10 * x, axes, errors=errors), ax=ax)
+
+    (drawn,) = ax.collections
+    corners = np.concatenate([path.vertices for path in drawn.get_paths()])
+    assert len(drawn.get_paths()) == (5 if count == 5 else 1)
+    assert (corners[:, 1].min(), corners[:, 1].max()) == (-1, 12)
+
+
+def test_a_value_is_printed_with_its_error(ax):
+    plots.array(Grid("g", "T", "K", np.array([3.2]), (), errors=np.array([0.1])), ax=ax)
+
+    assert ax.texts[0].get_text() == "T: 3.2 ± 0.1 K"
+
+
+@pytest.mark.parametrize(("unit", "aspect"), [("mm", 1.0), ("um", "auto"), ("", "auto")])
+def test_lengths_in_one_unit_have_one_scale(ax, unit, aspect):
+    axes = [GridAxis(name, one, np.arange(3.0)) for name, one in (("y", unit), ("x", "mm"))]
+    axes = [replace(axis, unit=unit and axis.unit) for axis in axes]
+
+    plots.array(Grid("scan", "s", "V", np.eye(3), tuple(axes)), ax=ax)
+
+    assert ax.get_aspect() == aspect
+
+
+def test_an_array_has_the_names_of_its_titles(ax):
+    shown = Grid("/Raw/CH00", "a$b", "V", np.arange(3.0), (GridAxis("x$", "", np.arange(3.0)),))
+
+    plots.array(replace(shown, titles=("power", "Meter", "data")), ax=ax)
+    names = (ax.get_title("left"), ax.get_xlabel(), ax.get_ylabel())
+    ax.clear()
+    plots.array(shown, ax=ax)
+
+    assert names == ("power, Meter\nRaw/CH00", "x$", "a$b (V)")
+    assert ax.get_title("left") == "Raw/CH00"
+    ax.figure.savefig(io.BytesIO())
+
+
 def test_an_unordered_axis_is_drawn_by_index(ax):
     axes = GridAxis("x", "mm", np.array([0.0, 5.0, 1.0])), GridAxis("t", "s", np.arange(2.0))
 
@@ -416,13 +459,15 @@ def test_plots_of_an_nwb_file_are_those_of_its_source(output, tmp_path):
     for source in (tmp_path / "sonata", tmp_path / "run.nwb"):
         with open_output(source) as opened:
             figure = plots.draw(opened, "traces", PictureOptions(report="v_exc", cells=[3]))
-        drawn.append([line.get_ydata() for line in figure.axes[0].lines])
+        drawn.append([np.asarray(line.get_ydata()) for line in figure.axes[0].lines])
 
-    np.testing.assert_array_equal(*drawn)
+    for lines in zip(*drawn, strict=True):
+        np.testing.assert_array_equal(*lines)
     with NWBHDF5IO(tmp_path / "run.nwb", "r") as io:
         series = io.read().acquisition["v_exc"]
         ax = plots.traces(series, cells=3)
-        np.testing.assert_array_equal([line.get_ydata() for line in ax.lines], drawn[0])
+        for line, expected in zip(ax.lines, drawn[0], strict=True):
+            np.testing.assert_array_equal(line.get_ydata(), expected)
 
 
 SESSION = {"NWBFile": {"session_start_time": "2026-01-31T12:00:00+01:00"}}
@@ -489,6 +534,7 @@ def test_complex_numbers_are_drawn_as_amplitude_and_phase():
 
     assert amplitude.get_ylabel() == "amplitude of s (V)"
     assert phase.get_ylabel() == "phase of s (rad)"
+    assert phase.get_title("left").endswith("phase of complex values")
     np.testing.assert_allclose(amplitude.lines[0].get_ydata(), np.abs(values))
     np.testing.assert_allclose(phase.lines[0].get_ydata(), np.angle(values))
 
@@ -610,7 +656,8 @@ def test_panels_show_the_selected_compartments_that_they_have(branched):
         SimulationOutput(reports=(branched, soma)), "traces", PictureOptions(numbers=[0, 2])
     )
 
-    assert [len(panel.lines) for panel in figure.axes] == [4, 1]
+    assert [len(panel.get_yticks()) for panel in figure.axes[:1]] == [4]
+    assert [len(panel.lines) for panel in figure.axes] == [4 + 1, 1]
 
 
 def test_spikes_at_one_time_have_a_window_of_a_millisecond():

@@ -9,7 +9,7 @@ from bokeh.document import Document
 from bokeh.events import RangesUpdate
 
 from ndx_simulation_output.nwb.stream import stream
-from ndx_simulation_output.plots.groups import GROUP_COLORS
+from ndx_simulation_output.plots.look import COLORS
 from ndx_simulation_output.recording import StreamedReport, Unit
 from ndx_simulation_output.viewer.page import Page
 from ndx_simulation_output.viewer.session import Downloads, Session, ViewedFile
@@ -155,7 +155,7 @@ def test_traces_have_the_colours_of_their_groups(tmp_path, page_of):
 
     view.group.select.value = "layer"
 
-    blue, red = GROUP_COLORS[:2]
+    blue, red = COLORS[:2]
     assert view.lines.data["name"] == ["L2 (2)"] * 4 + ["L4 (1)"] * 2
     assert view.lines.data["color"] == [blue] * 4 + [red] * 2
     view.group.select.value = "nothing"
@@ -168,7 +168,7 @@ def test_spikes_are_sorted_by_group(tmp_path, page_of):
 
     view.group.select.value = "layer"
 
-    blue, red = GROUP_COLORS[:2]
+    blue, red = COLORS[:2]
     assert view.points.data["id"].tolist() == [0, 1, 0, 2]
     assert view.points.data["color"].tolist() == [blue, blue, blue, red]
     assert (view.figure.y_range.start, view.figure.y_range.end) == (3.5, -0.5)
@@ -189,7 +189,7 @@ def test_cells_in_space_have_the_colours_of_their_groups(tmp_path, page_of):
 
     view.group.select.value = "layer"
 
-    blue, red = GROUP_COLORS[:2]
+    blue, red = COLORS[:2]
     assert view.spots.data["color"].tolist() == [blue, red, blue]
     assert view.bar.visible is False
     view.time.value = 100.0

@@ -116,7 +116,12 @@ class _StateReader:
     def read(self, name: str) -> tuple[NetworkSnapshot, list[str]]:
         populations, projections = self._parts()
         if not populations and not projections:
-            msg = "the file contains neither a population nor a projection"
+            found = ", ".join(list(self.content)[:9]) or "nothing"
+            msg = (
+                "the file contains neither a population nor a projection, as save writes them; "
+                f"found: {found}. Data of monitors have no times and cells: add the monitors "
+                "themselves with annarchy.add_recordings"
+            )
             raise NothingRecordedError(msg)
         step = self._integer("time_step")
         if step is not None and self.dt is None:

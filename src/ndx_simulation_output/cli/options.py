@@ -6,6 +6,7 @@ from typing import Any, get_args
 
 import click
 
+from ndx_simulation_output.cli.completion import CELLS, PARTS, STATES, complete_list
 from ndx_simulation_output.errors import SelectionError
 from ndx_simulation_output.recording.cells import Cells, parse_cells
 from ndx_simulation_output.remote import refuse_url
@@ -92,6 +93,7 @@ CELLS_OPTION = click.option(
     "--cells",
     callback=_cells,
     metavar="CELLS",
+    shell_complete=CELLS,
     help="Ids of cells such as 3,7,10-19, properties such as layer=2,3 or 'depth>=300', or the "
     "name of a node set.",
 )
@@ -150,6 +152,7 @@ READING_OPTIONS = (
         "--properties",
         callback=_names,
         metavar="NAME,...",
+        shell_complete=complete_list,
         help="Properties of nodes that recorded cells get, such as layer,model_type.",
     ),
     TRUST_OPTION,
@@ -236,10 +239,16 @@ EXPORT_OPTIONS = (
         help="SONATA: type of the data of reports. The default is the recorded type.",
     ),
     click.option(
-        "--state", metavar="NAME", help="ANNarchy: name of the state, if there are several."
+        "--state",
+        metavar="NAME",
+        shell_complete=STATES,
+        help="ANNarchy: name of the state, if there are several.",
     ),
     click.option(
-        "--part", metavar="NAME", help="ANNarchy: write a single population or projection."
+        "--part",
+        metavar="NAME",
+        shell_complete=PARTS,
+        help="ANNarchy: write a single population or projection.",
     ),
     click.option(
         "--connectivity",

@@ -14,6 +14,13 @@ from ndx_simulation_output.errors import callers_errors, file_errors
 from ndx_simulation_output.recording import SimulationOutput
 
 _LINE_BREAKS = re.compile(r"\s*[\r\n]\s*")
+_OF_PYTHON = (
+    (r"\b\w+=\S* \((--[^()]+)\)", r"\1"),  # overwrite=True (--overwrite)
+    (r"(--[\w-]+ \S*) \(\w+=[^()]*\)", r"\1"),  # --unit v=UNIT (unit={'v': UNIT})
+    (r"\b\w+(?= cannot be set for )|(?<=, which has no option )\w+", r"--\g<0>"),
+    (r"\b\w+ and (?=--\w+ cannot be set for )", r"--\g<0>"),
+)
+"""How messages of the library name an argument, and how the command line does."""
 
 
 def print_warning(
@@ -30,12 +37,14 @@ def print_warning(
 
 
 def print_line(text: str, *, err: bool = False) -> None:
-    """Print text as one line, to standard error with ``err``.
+    """Print text as one line, to standard error with ``err``; arguments get names of options.
 
     Control characters, and bytes of file names that are not text, are escaped. Errors of YAML, and
     warnings of other libraries, have several lines.
     """
     text = _LINE_BREAKS.sub(" ", text.rstrip())
+    for pattern, option in _OF_PYTHON if err else ():
+        text = re.sub(pattern, option, text)
     if not text.isprintable():
         text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
     # A reader of a pipe that has ended, such as head, is no fault of a source.

@@ -5,6 +5,7 @@ from typing import Any, get_args
 
 import click
 
+from ndx_simulation_output.cli.completion import POPULATIONS, PROPERTIES, REPORTS, VARIABLES
 from ndx_simulation_output.cli.options import (
     CELLS_OPTION,
     LOCAL_PATH,
@@ -53,19 +54,35 @@ def _ids(ctx: click.Context, parameter: click.Parameter, value: str | None) -> l
 @click.option(
     "--group-by",
     metavar="NAME",
+    shell_complete=PROPERTIES,
     help="Property of the cells to group by: means of traces and rates; heat maps, rasters and "
     "cells in space are sorted or coloured by group.",
 )
+@click.option(
+    "--color-by",
+    metavar="NAME",
+    help="Property of the cells that traces, rasters and cells in space are coloured by.",
+)
+@click.option("--overlay", is_flag=True, default=None, help="Draw traces on one vertical axis.")
 @click.option("--numbers", callback=_ids, metavar="NUMBERS", help="Numbers of compartments.")
 @click.option("--channels", callback=_ids, metavar="IDS", help="Ids of extracellular channels.")
 @click.option(
     "--report",
     metavar="NAME",
+    shell_complete=REPORTS,
     help="Only this report, potential, or group or array of instruments.",
 )
-@click.option("--population", metavar="NAME", help="Only this population or projection.")
 @click.option(
-    "--variable", metavar="NAME", help="Only this variable, or quantity of a network, or array."
+    "--population",
+    metavar="NAME",
+    shell_complete=POPULATIONS,
+    help="Only this population or projection.",
+)
+@click.option(
+    "--variable",
+    metavar="NAME",
+    shell_complete=VARIABLES,
+    help="Only this variable, or quantity of a network, or array.",
 )
 @click.option("--time", nargs=2, type=float, metavar="START STOP", help="Time window in s.")
 @click.option("--at", type=float, metavar="TIME", help="Time of a neuron in space in s.")
@@ -74,19 +91,18 @@ def _ids(ctx: click.Context, parameter: click.Parameter, value: str | None) -> l
 )
 @click.option(
     "--pixel",
+    "how",
     type=click.Choice(get_args(How)),
-    default="mean",
-    show_default=True,
-    help="How several values are reduced to one pixel of a heat map.",
+    help="How several values are reduced to one pixel of a heat map.  [default: mean]",
 )
 @click.option(
     "--frames",
     type=click.IntRange(2, 1000),
-    default=60,
-    show_default=True,
-    help="Number of frames of a GIF or MP4.",
+    help="Number of frames of a GIF or MP4.  [default: 60]",
 )
-@click.option("--dpi", type=click.IntRange(20, 1200), default=150, show_default=True)
+@click.option(
+    "--dpi", type=click.IntRange(20, 1200), help="Dots per inch of a PNG.  [default: 150]"
+)
 @click.option("--overwrite", is_flag=True, help="Replace an existing picture.")
 @add_options(*READING_OPTIONS)
 def plot(
@@ -94,9 +110,8 @@ def plot(
     target: Path | None,
     kind: Any,
     time: tuple[float, float] | None,
-    pixel: How,
-    frames: int,
-    dpi: int,
+    frames: int | None,
+    dpi: int | None,
     *,
     overwrite: bool,
     **options: Any,
@@ -116,6 +131,8 @@ def plot(
     names = (
         "cells",
         "group_by",
+        "color_by",
+        "overlay",
         "numbers",
         "channels",
         "report",
@@ -123,14 +140,13 @@ def plot(
         "variable",
         "at",
         "bin_width",
+        "how",
     )
     start, stop = time or (None, None)
     if time is not None and not time[0] < time[1]:
         msg = f"--time expects START < STOP; found {time[0]:g} and {time[1]:g}"
         raise click.UsageError(msg)
-    chosen = PictureOptions(
-        **{name: options.pop(name) for name in names}, start=start, stop=stop, how=pixel
-    )
+    chosen = PictureOptions(**{name: options.pop(name) for name in names}, start=start, stop=stop)
     target = Path(f"{Path(name_of(sources[0])).stem}.png") if target is None else target
     is_animation = target.suffix in _ANIMATIONS
     if is_animation and kind not in {None, "neuron"}:
@@ -139,8 +155,15 @@ def plot(
     if is_animation and chosen.at is not None:
         msg = f"{target} is an animation; select its times with --time instead of --at"
         raise click.UsageError(msg)
-    if is_animation and chosen.group_by is not None:
-        msg = f"{target} is an animation, which shows values over time; --group-by does not apply"
+    for flag, name in (("--group-by", chosen.group_by), ("--color-by", chosen.color_by)):
+        if is_animation and name is not None:
+            msg = f"{target} is an animation of values over time; {flag} does not apply"
+            raise click.UsageError(msg)
+    if is_animation and dpi is not None:
+        msg = f"{target} is an animation; --dpi does not apply"
+        raise click.UsageError(msg)
+    if not is_animation and frames is not None:
+        msg = f"{target} is a picture; --frames applies to a .gif or .mp4"
         raise click.UsageError(msg)
     with open_sources(sources, **options) as output:
         if is_animation:
@@ -151,9 +174,9 @@ def plot(
                 chosen.cells,
                 start=start,
                 stop=stop,
-                frames=frames,
+                frames=frames or 60,
                 overwrite=overwrite,
             )
         else:
-            save(output, target, kind, chosen, dpi=dpi, overwrite=overwrite)
+            save(output, target, kind, chosen, dpi=dpi or 150, overwrite=overwrite)
     print_line(f"wrote {target}")

@@ -1,20 +1,25 @@
 """Arrays with axes, such as those of instruments, as lines, images and points of a scan."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from itertools import cycle
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.plots.canvas import (
-    LINE_WIDTH,
     axes_or_new,
     color_bar,
+    coloring,
+    fewer_ticks,
     image,
+    label_axis,
     outside_legend,
     size_in_pixels,
     title,
+    with_look,
 )
 from ndx_simulation_output.plots.downsampling import (
     Indices,
@@ -25,14 +30,16 @@ from ndx_simulation_output.plots.downsampling import (
     reduce_columns,
     row_blocks,
 )
+from ndx_simulation_output.plots.look import COLORS, LINE_WIDTH, OTHER_COLOR, color_scale
 from ndx_simulation_output.recording import (
     ArrayAxis,
     ArrayGroup,
     ArrayWithAxes,
     SimulationOutput,
 )
-from ndx_simulation_output.recording.array_groups import find_times, measured, walk_arrays
-from ndx_simulation_output.recording.arrays import LazyArray, LazyArrayBase, read_all
+from ndx_simulation_output.recording.array_groups import error_of, find_times, measured, walk_arrays
+from ndx_simulation_output.recording.arrays import LazyArray, LazyArrayBase, read_all, size_in_bytes
+from ndx_simulation_output.recording.display import shape_text
 from ndx_simulation_output.recording.units import Scale, parse_unit
 from ndx_simulation_output.recording.views import FirstIndex, Matrix, Part
 
@@ -40,6 +47,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _DRAWN_ROLES = frozenset({"data", "background", "error", ""})
+_Part = Literal["amplitude", "phase"]
+_MOST_FOR_MEANS = 2**30
+_MAX_MARKS = 60
+_MAX_ASPECT = 4.0
+_FIRST_DATE, _LAST_DATE = 1e8, 1e10
+"""Seconds since 1970 of dates from 1973 to 2286; other times are from the start of a recording."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +63,27 @@ class GridAxis:
     unit: str
     values: NDArray[Any]
 
+    @property
+    def description(self) -> str:
+        """Label and unit."""
+        return Scale(1.0, self.unit).label(self.label)
+
+    @property
+    def date(self) -> str:
+        """The date of the first value, if values are seconds since 1970; else empty."""
+        unit = parse_unit(self.unit)
+        if unit is None or unit.name != "seconds" or not len(self.values):
+            return ""
+        start = float(self.values[0]) * unit.conversion
+        if not _FIRST_DATE <= start < _LAST_DATE:
+            return ""
+        return f"{datetime.fromtimestamp(start, tz=timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
+
+    @property
+    def shown(self) -> NDArray[Any]:
+        """The values to draw: seconds since 1970 from the first one."""
+        return self.values - self.values[0] if self.date else self.values
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -57,8 +91,8 @@ class Grid:
 
     ``points`` are the coordinates of the values if the only dimension has several axes, as in a
     scan along a path. ``note`` describes the shown part of the array. Of complex numbers, amplitude
-    and phase are two arrays; ``is_angle`` is True for the phase, in rad. ``titles`` are those of
-    the array and of the groups around it.
+    and phase are two arrays; ``is_angle`` is True for the phase, in rad. ``errors`` are those of
+    the values. ``titles`` are those of the array and of the groups around it, the nearest first.
     """
 
     name: str
@@ -69,6 +103,8 @@ class Grid:
     points: tuple[GridAxis, ...] = ()
     note: str = ""
     is_angle: bool = False
+    errors: LazyArray | None = None
+    role: str = "data"
     titles: tuple[str, ...] = ()
 
     def between(self, start: float | None, stop: float | None) -> "Grid | None":
@@ -85,7 +121,10 @@ class Grid:
             return None
         axes = list(self.axes)
         axes[dimension] = replace(axes[dimension], values=axes[dimension].values[first:last])
-        return replace(self, values=Part(self.values, first, last, dimension), axes=tuple(axes))
+        part = replace(self, values=Part(self.values, first, last, dimension), axes=tuple(axes))
+        if self.errors is None:
+            return part
+        return replace(part, errors=Part(self.errors, first, last, dimension))
 
     def ends(self) -> tuple[float, float] | None:
         """Return the first time and that after the last (s); None if no axis is one of time."""
@@ -102,10 +141,15 @@ class Grid:
                 return dimension, axis.values * unit.conversion
         return 0, None
 
-    def line(self, pixels: int = 1000) -> Lines:
-        """Read an array of one dimension as a line along its axis."""
-        data = Matrix(self.values)
-        return reduce_columns(self.axes[0].values, data, unit=self.unit, pixels=pixels)
+    def line(self, pixels: int = 1000, side: float = 0.0) -> Lines:
+        """Read an array of one dimension as a line along its axis.
+
+        With a ``side`` of -1 or 1, it is the lower or the upper end of the error bars.
+        """
+        values = self.values
+        if side and self.errors is not None:
+            values = _EndOfErrors(values, self.errors, side)
+        return reduce_columns(self.axes[0].values, Matrix(values), unit=self.unit, pixels=pixels)
 
     def image(
         self, shape: tuple[int, int] = (500, 500)
@@ -141,17 +185,18 @@ def group_grids(group: ArrayGroup) -> Iterator[Grid]:
     """Yield the arrays of numbers of a group and of the groups in it, with their axes.
 
     Navigation axes are those of the group ``NavAxes`` in the same group as an array, or in the
-    nearest group around it. Of dimensions before the last two, only the first index is shown.
-    Points of a scan of integers that were not measured are NaN.
+    nearest group around it. Of a scan of signals with more than two dimensions, the mean over each
+    signal and the first signal are shown; of other arrays, the first index of dimensions before
+    the last two. Errors belong to their array; those of images are arrays of their own. Points of a
+    scan of integers that were not measured are NaN.
     """
     named = {f"{path}/": part.title for path, part in group.walk()}
     for path, owner, array, axes in walk_arrays(group):
-        if array.role in _DRAWN_ROLES:
-            for part in _real_parts(array):
-                grid = _grid(path, part, axes, find_times(owner.arrays))
-                if grid is not None:
-                    around = (title for at, title in named.items() if f"{path}/".startswith(at))
-                    yield replace(grid, titles=tuple(filter(None, (array.title, *around))))
+        around = [title for at, title in named.items() if f"{path}/".startswith(at) and title]
+        found = _Source(path, array, axes, find_times(owner.arrays), owner.arrays)
+        for grid in found.grids() if array.role in _DRAWN_ROLES else ():
+            titles = dict.fromkeys(filter(None, (array.title, *reversed(around))))
+            yield replace(grid, titles=tuple(titles))
 
 
 @dataclass(frozen=True)
@@ -159,7 +204,7 @@ class _ComplexPart(LazyArrayBase):
     """The amplitude of complex numbers, or their phase from -π to π."""
 
     array: LazyArray
-    part: Literal["amplitude", "phase"]
+    part: _Part
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -176,49 +221,161 @@ class _ComplexPart(LazyArrayBase):
         return np.asarray(np.abs(values) if self.part == "amplitude" else np.angle(values))
 
 
-def _real_parts(array: ArrayWithAxes) -> list[ArrayWithAxes]:
-    """Return amplitude and phase of an array of complex numbers, or another array itself."""
-    if array.values.dtype.kind != "c":
-        return [array]
-    label = array.label or array.title or array.name
-    amplitude, phase = _ComplexPart(array.values, "amplitude"), _ComplexPart(array.values, "phase")
-    return [
-        replace(array, values=amplitude, label=f"amplitude of {label}"),
-        replace(array, values=phase, label=f"phase of {label}", unit="rad"),
-    ]
+@dataclass(frozen=True)
+class _EndOfErrors(LazyArrayBase):
+    """Values plus or minus their errors."""
+
+    array: LazyArray
+    errors: LazyArray
+    side: float
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of each dimension."""
+        return tuple(self.array.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the values."""
+        return np.dtype(np.float64)
+
+    def _read(self, slices: tuple[slice, ...]) -> NDArray[Any]:
+        errors = np.asarray(self.errors[slices], np.float64)
+        return np.asarray(self.array[slices], np.float64) + self.side * np.abs(errors)
 
 
-def _grid(
-    name: str, array: ArrayWithAxes, axes: Iterable[ArrayAxis], times: LazyArray | None
-) -> Grid | None:
-    """Return an array with its axes, or None if it has no numbers."""
-    shape = tuple(array.values.shape)
-    if array.values.dtype.kind not in "biuf" or 0 in shape:
-        return None
-    along: list[list[ArrayAxis]] = [[] for _ in shape]
-    for axis in axes:
-        if axis.index < len(shape) and axis.values.shape == (shape[axis.index],):
-            along[axis.index].append(axis)
-    for found in along:
-        found.sort(key=lambda axis: axis.spread_order)
-    long = [dim for dim, length in enumerate(shape) if length > 1]
-    shown = long[-2:]
-    known = measured(array, times)
-    values = known if len(shown) == len(shape) else FirstIndex(known, tuple(shown))
-    hidden = [shape[dim] for dim in long[:-2]]
-    label = array.label or array.title or array.name
-    role = f" ({array.role})" if array.role in {"background", "error"} else ""
-    spread = [_axis(axis, shape[shown[0]]) for axis in along[shown[0]]] if len(shown) == 1 else []
-    return Grid(
-        name,
-        label + role,
-        array.unit,
-        values,
-        tuple(_axis(along[dim][0] if along[dim] else None, shape[dim]) for dim in shown),
-        tuple(spread) if len(spread) > 1 else (),
-        f"first of {' × '.join(map(str, hidden))}" if hidden else "",
-        is_angle=isinstance(array.values, _ComplexPart) and array.values.part == "phase",
-    )
+@dataclass(frozen=True)
+class _SignalMeans(LazyArrayBase):
+    """The mean over all dimensions except ``kept``, which are ascending; NaN are skipped."""
+
+    array: LazyArray
+    kept: tuple[int, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of each dimension in ``kept``."""
+        return tuple(self.array.shape[dim] for dim in self.kept)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the values."""
+        return np.dtype(np.float64)
+
+    def _read(self, slices: tuple[slice, ...]) -> NDArray[Any]:
+        key = [slice(None)] * len(self.array.shape)
+        for dim, part in zip(self.kept, slices, strict=True):
+            key[dim] = part
+        values = np.asarray(self.array[tuple(key)], np.float64)
+        others = tuple(dim for dim in range(values.ndim) if dim not in self.kept)
+        counts = np.count_nonzero(~np.isnan(values), axis=others)
+        sums = np.nansum(values, axis=others)
+        means = np.full(sums.shape, np.nan)
+        np.divide(sums, counts, out=means, where=counts > 0)
+        return means
+
+
+@dataclass(frozen=True)
+class _Source:
+    """An array in the group ``path``, with the axes, times and other arrays there."""
+
+    path: str
+    array: ArrayWithAxes
+    axes: tuple[ArrayAxis, ...]
+    times: LazyArray | None
+    others: tuple[ArrayWithAxes, ...]
+
+    def grids(self) -> Iterator[Grid]:
+        """Yield what is drawn of the array: nothing if it has no numbers."""
+        array = self.array
+        if 0 in array.values.shape or array.values.dtype.kind not in "biufc":
+            return
+        if array.values.dtype.kind == "c":
+            name = array.label or array.title or array.name
+            units: dict[_Part, str] = {"amplitude": array.unit, "phase": "rad"}
+            for part, unit in units.items():
+                values = _ComplexPart(array.values, part)
+                of_part = replace(array, values=values, label=f"{part} of {name}", unit=unit)
+                for grid in replace(self, array=of_part).grids():
+                    notes = filter(None, [f"{part} of complex values", grid.note])
+                    yield replace(grid, note=", ".join(notes))
+            return
+        lengths = array.values.shape
+        long = [dim for dim, length in enumerate(lengths) if length > 1]
+        nav = [dim for dim in long if dim in array.nav_indexes]
+        signal = [dim for dim in long if dim not in nav]
+        is_path = len(nav) == 1 and len(self._along(nav[0])) > 1
+        if not (nav and signal and (len(long) > 2 or is_path)):
+            yield from self._of_dimensions(long[-2:], long[:-2])
+            return
+        is_small = size_in_bytes(array.values) <= _MOST_FOR_MEANS
+        if len(nav) <= 2 and is_small and not self._is_angle():
+            means = _SignalMeans(measured(array, self.times), tuple(nav))
+            over = " and ".join(self._axis(dim).label for dim in signal)
+            yield self._grid(means, nav, f"mean over {over}")
+        yield from self._of_dimensions(signal[-2:], [*nav, *signal[:-2]])
+
+    def _of_dimensions(self, shown: Sequence[int], hidden: Sequence[int]) -> Iterator[Grid]:
+        """Yield the array at the first index of the hidden dimensions."""
+        errors = error_of({array.name: array for array in self.others}, self.array)
+        is_line = len(shown) < 2
+        if self.array.role == "error" and is_line and self._is_error_of_another():
+            return
+        values = self._at_first(measured(self.array, self.times), shown)
+        grid = self._grid(values, shown, self._first_of(hidden))
+        if errors is not None and is_line and errors.values.shape == self.array.values.shape:
+            grid = replace(grid, errors=self._at_first(measured(errors, self.times), shown))
+        yield grid
+
+    def _at_first(self, values: LazyArray, shown: Sequence[int]) -> LazyArray:
+        return values if len(shown) == len(values.shape) else FirstIndex(values, tuple(shown))
+
+    def _is_error_of_another(self) -> bool:
+        by_name = {array.name: array for array in self.others}
+        found = (error_of(by_name, array) for array in self.others)
+        return any(error is not None and error.name == self.array.name for error in found)
+
+    def _grid(self, values: LazyArray, shown: Sequence[int], note: str) -> Grid:
+        along = self._along(shown[0]) if len(shown) == 1 else []
+        points = tuple(_axis(axis, self.array.values.shape[shown[0]]) for axis in along)
+        array = self.array
+        role = f" ({array.role})" if array.role in {"background", "error"} else ""
+        return Grid(
+            self.path,
+            (array.label or array.title or array.name) + role,
+            array.unit,
+            values,
+            tuple(self._axis(dim) for dim in shown),
+            points if len(points) > 1 else (),
+            note,
+            is_angle=self._is_angle(),
+            role=array.role,
+        )
+
+    def _is_angle(self) -> bool:
+        return isinstance(self.array.values, _ComplexPart) and self.array.values.part == "phase"
+
+    def _along(self, dimension: int) -> list[ArrayAxis]:
+        """Return the axes of a dimension, sorted."""
+        length = self.array.values.shape[dimension]
+        found = [
+            axis for axis in self.axes if axis.index == dimension and axis.values.shape == (length,)
+        ]
+        return sorted(found, key=lambda axis: axis.spread_order)
+
+    def _axis(self, dimension: int) -> GridAxis:
+        along = self._along(dimension)
+        return _axis(along[0] if along else None, self.array.values.shape[dimension])
+
+    def _first_of(self, dimensions: Sequence[int]) -> str:
+        """Return where the first index of dimensions is, such as ``x = 3 mm, first of 20``."""
+        lengths = [self.array.values.shape[dim] for dim in dimensions]
+        places = []
+        for dimension, length in zip(dimensions, lengths, strict=True):
+            for axis in (_axis(one, length) for one in self._along(dimension)):
+                value = axis.date or f"{axis.values[0]:.6g} {axis.unit}".strip()
+                places.append(f"{axis.label} = {value}")
+        count = [f"first of {shape_text(lengths)}"] if lengths else []
+        return ", ".join([*places, *count])
 
 
 def _axis(axis: ArrayAxis | None, length: int) -> GridAxis:
@@ -228,12 +385,14 @@ def _axis(axis: ArrayAxis | None, length: int) -> GridAxis:
     return GridAxis(axis.label or axis.name, axis.unit, read_all(axis.values))
 
 
+@with_look
 def array(grids: Grid | Sequence[Grid], *, ax: "Axes | None" = None) -> "Axes":
     """Draw an array with its axes, or several arrays of one dimension that share an axis.
 
-    An array of one dimension is drawn as a line, one of two dimensions as an image with the first
-    dimension upwards, a scan along a path as points coloured by value. A single value is
-    printed. ``grids_of`` and ``group_grids`` return the arrays of an output and of a group.
+    An array of one dimension is drawn as a line with error bars, one of two dimensions as an image
+    with the first dimension upwards, a scan along a path as points coloured by value. A single
+    value is printed. Lengths in one unit have the same scale on both axes of an image.
+    ``grids_of`` and ``group_grids`` return the arrays of an output and of a group.
 
     Example
     -------
@@ -253,60 +412,90 @@ def array(grids: Grid | Sequence[Grid], *, ax: "Axes | None" = None) -> "Axes":
         _draw_points(ax, first)
     else:
         _draw_lines(ax, several)
-    title(ax, first.name.strip("/"), _note(several))
+    name = ", ".join(first.titles[:2])
+    path = first.name.strip("/")
+    dates = [f"{axis.label} from {axis.date}" for axis in first.axes if axis.date]
+    notes = [note for note in (first.note, *dates) if note]
+    title(ax, name or path, ", ".join(notes) or (path if name else ""))
+    fewer_ticks(ax)
     return ax
-
-
-def _note(grids: Sequence[Grid]) -> str:
-    parts = [grids[0].label] if len(grids) == 1 else []
-    return ", ".join(part for part in (*parts, grids[0].note) if part)
-
-
-def _label(axis: GridAxis) -> str:
-    return Scale(1.0, axis.unit).label(axis.label)
 
 
 def _print_values(ax: "Axes", grids: Sequence[Grid]) -> None:
     lines = []
     for grid in grids:
-        value = np.asarray(grid.values[()]).ravel()[0]
-        lines.append(f"{grid.label}: {value:.6g} {grid.unit}".strip())
-    ax.text(0.5, 0.5, "\n".join(lines), ha="center", va="center", transform=ax.transAxes)
+        values = [grid.values] if grid.errors is None else [grid.values, grid.errors]
+        texts = [f"{np.asarray(one[()]).ravel()[0]:.6g}" for one in values]
+        lines.append(f"{grid.label}: {' ± '.join(texts)} {grid.unit}".strip())
+    ax.text(0.02, 0.9, "\n".join(lines), va="top", transform=ax.transAxes, parse_math=False)
     ax.set_axis_off()
 
 
 def _draw_lines(ax: "Axes", grids: Sequence[Grid]) -> None:
-    for grid in grids:
-        lines = grid.line(size_in_pixels(ax)[1])
-        marker = "." if len(lines.times) <= 30 else ""
-        ax.plot(
-            lines.times, lines.values[:, 0], linewidth=LINE_WIDTH, marker=marker, label=grid.label
-        )
-    ax.set_xlabel(_label(grids[0].axes[0]))
-    units = dict.fromkeys(grid.unit for grid in grids)
+    pixels = size_in_pixels(ax)[1]
+    along = grids[0].axes[0]
+    for grid, color in zip(grids, cycle(COLORS), strict=False):
+        lines = grid.line(pixels)
+        x = lines.times + along.shown[0] - along.values[0]
+        has_marks = lines.is_exact and len(x) <= _MAX_MARKS
+        style: dict[str, Any] = {"color": color, "linewidth": LINE_WIDTH, "label": grid.label}
+        style |= {"linestyle": "--"} if grid.role == "background" else {}
+        style |= {"marker": "o", "markersize": 3} if has_marks else {}
+        ax.plot(x, lines.values[:, 0], **style)
+        if grid.errors is not None:
+            low, high = (grid.line(pixels, side).values[:, 0] for side in (-1, 1))
+            if has_marks:
+                ends = lines.values[:, 0] - low, high - lines.values[:, 0]
+                ax.errorbar(x, lines.values[:, 0], ends, fmt="none", ecolor=color, capsize=2)
+            else:
+                ax.fill_between(x, low, high, color=color, alpha=0.25, linewidth=0)
+    label_axis(ax.xaxis, along.description)
+    units = dict.fromkeys(filter(None, (grid.unit for grid in grids)))
     labels = dict.fromkeys(grid.label for grid in grids)
-    label = next(iter(labels)) if len(labels) == 1 else "value"
-    ax.set_ylabel(Scale(1.0, ", ".join(filter(None, units))).label(label))
+    several = grids[0].titles[0] if grids[0].titles else "value"
+    name = next(iter(labels)) if len(labels) == 1 else several
+    label_axis(ax.yaxis, Scale(1.0, ", ".join(units)).label(name))
     if len(grids) > 1:
         outside_legend(ax)
 
 
 def _draw_points(ax: "Axes", grid: Grid) -> None:
-    x, y = grid.points
+    across, up = grid.points
     values = np.asarray(grid.values[()], np.float64).ravel()
-    drawn = ax.scatter(x.values, y.values, c=values)
-    ax.set_xlabel(_label(x))
-    ax.set_ylabel(_label(y))
+    x, y = across.shown, up.shown
+    ax.plot(x, y, color=OTHER_COLOR, linewidth=LINE_WIDTH, zorder=0)
+    drawn = ax.scatter(x, y, c=values, plotnonfinite=True, **_coloring(grid, values))
+    label_axis(ax.xaxis, across.description)
+    label_axis(ax.yaxis, up.description)
+    _equal_scales(ax, across, up)
     color_bar(ax, drawn, Scale(1.0, grid.unit).label(grid.label))
 
 
 def _draw_image(ax: "Axes", grid: Grid) -> None:
     up, across = grid.axes
     values, rows, columns = grid.image(size_in_pixels(ax))
-    drawn = image(ax, values, _edges(across, columns), _edges(up, rows))
-    ax.set_xlabel(_label(across) if _is_ordered(across) else f"index of {across.label}")
-    ax.set_ylabel(_label(up) if _is_ordered(up) else f"index of {up.label}")
+    edges = (_edges(across, columns), _edges(up, rows))
+    drawn = image(ax, values, *edges, **_coloring(grid, values))
+    for axis, drawn_axis in ((ax.xaxis, across), (ax.yaxis, up)):
+        index = f"index of {drawn_axis.label}"
+        label_axis(axis, drawn_axis.description if _is_ordered(drawn_axis) else index)
+    if _is_ordered(across) and _is_ordered(up):
+        _equal_scales(ax, across, up)
     color_bar(ax, drawn, Scale(1.0, grid.unit).label(grid.label))
+
+
+def _coloring(grid: Grid, values: NDArray[np.float64]) -> dict[str, Any]:
+    """Return colour map and limits: of an angle those of a circle."""
+    if grid.is_angle:
+        return {"cmap": "twilight_shifted", "vmin": -np.pi, "vmax": np.pi}
+    return coloring(color_scale(values, grid.unit))
+
+
+def _equal_scales(ax: "Axes", across: GridAxis, up: GridAxis) -> None:
+    """Show lengths as they are, if both axes have one unit and similar lengths."""
+    spans = [float(np.ptp(axis.values)) for axis in (across, up)]
+    if across.unit == up.unit != "" and max(spans) <= _MAX_ASPECT * min(spans):
+        ax.set_aspect("equal")
 
 
 def _is_ordered(axis: GridAxis) -> bool:
@@ -319,7 +508,7 @@ def _edges(axis: GridAxis, bins: NDArray[np.intp]) -> NDArray[Any]:
     """Return the edges of pixels: halfway between values or, if unordered, between indices."""
     if not _is_ordered(axis):
         return bins - 0.5
-    values = np.asarray(axis.values, np.float64)
+    values = np.asarray(axis.shown, np.float64)
     halves = (values[1:] + values[:-1]) / 2
     first, last = 2 * values[0] - halves[0], 2 * values[-1] - halves[-1]
     return np.concatenate([[first], halves, [last]])[bins]

@@ -1,7 +1,10 @@
-"""Functions that all plots use: data sources, axes, titles, images and colour bars."""
+"""Functions that all plots use: data sources, axes, titles, images, scale and colour bars."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import wraps
+from math import ceil, floor, log10
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +14,7 @@ from ndx_simulation_output.nwb.network_state import read_state
 from ndx_simulation_output.nwb.series import read_series
 from ndx_simulation_output.nwb.types import CompartmentSeries, NetworkState
 from ndx_simulation_output.optional import import_optional
+from ndx_simulation_output.plots.look import LIGHT, ColorScale, settings
 from ndx_simulation_output.recording import (
     ExtracellularPotential,
     NetworkSnapshot,
@@ -18,16 +22,17 @@ from ndx_simulation_output.recording import (
     SimulationOutput,
     Spikes,
 )
-from ndx_simulation_output.recording.units import Scale, display_scale, time_scale
+from ndx_simulation_output.recording.units import UNKNOWN, Scale, display_scale, time_scale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LINE_WIDTH = 0.8
-"""Line width of a trace, in points."""
-
 _MAX_LABEL_LENGTH = 12
+_MOST_LETTERS = 30
+_TICK_PIXELS = 70
+_BAR_PIXELS = 24
+"""A scale bar has this height at least, unless the axes are lower."""
 
 # Field of an output and name in messages of each type that can be drawn.
 _SOURCES: dict[type, tuple[str, str]] = {
@@ -38,6 +43,8 @@ _SOURCES: dict[type, tuple[str, str]] = {
 }
 
 _Source = TypeVar("_Source")
+_Options = ParamSpec("_Options")
+_Drawn = TypeVar("_Drawn")
 
 
 def find_source(source: Any, kind: type[_Source]) -> _Source:
@@ -72,6 +79,43 @@ def require_values(name: str, values: NDArray[Any]) -> None:
     if not values.size:
         msg = f"{name!r} has no values to draw: no compartments, or none in this time window"
         raise NothingRecordedError(msg)
+
+
+@contextmanager
+def in_look() -> Iterator[None]:
+    """Draw with the look of the package instead of the settings of the caller."""
+    library = import_optional("matplotlib", "a plot", "plot")
+    from matplotlib.font_manager import fontManager
+
+    found = settings()
+    installed = {font.name for font in fontManager.ttflist}
+    # Names of fonts that are not installed would be warned of.
+    names = [name for name in found["font.sans-serif"] if name in installed]
+    with library.rc_context({**found, "font.family": [*names, "sans-serif"]}):
+        yield
+
+
+def with_look(draw: Callable[_Options, _Drawn]) -> Callable[_Options, _Drawn]:
+    """Let a drawing function use the look where it makes its own figure."""
+
+    @wraps(draw)
+    def drawn(*args: _Options.args, **kwargs: _Options.kwargs) -> _Drawn:
+        if kwargs.get("ax") is not None:
+            return draw(*args, **kwargs)
+        with in_look():
+            ax: Any = draw(*args, **kwargs)
+            make_ticks(ax.figure)
+        made: _Drawn = ax
+        return made
+
+    return drawn
+
+
+def make_ticks(figure: "Figure") -> None:
+    """Make the ticks now, with the settings of now: matplotlib would make them when it draws."""
+    for ax in figure.axes:
+        for axis in ax._axis_map.values():  # noqa: SLF001 - two or three axes
+            axis.get_ticklabels()
 
 
 def empty_figure(width: float, height: float) -> "Figure":
@@ -143,6 +187,15 @@ def quantity_of(report: Report) -> str:
     return report.variable or (report.report if is_short else "value")
 
 
+def coloring(scale: ColorScale, factor: float = 1.0) -> dict[str, Any]:
+    """Return the colour map and limits of values for matplotlib, with limits times ``factor``."""
+    from matplotlib.colors import ListedColormap
+
+    cmap: Any = ListedColormap(LIGHT.shades(scale.name)).with_extremes(bad=LIGHT.nan)
+    cmap.colorbar_extend = scale.extend
+    return {"cmap": cmap, "vmin": scale.low * factor, "vmax": scale.high * factor}
+
+
 def image(
     ax: "Axes",
     values: NDArray[Any],
@@ -159,19 +212,99 @@ def image(
     return ax.pcolormesh(across, up, values, **options)
 
 
-def color_bar(ax: "Axes", drawn: Any, label: str, **options: Any) -> None:
-    """Add a colour bar next to axes."""
-    ax.figure.colorbar(drawn, ax=ax, label=label, **options)
+def color_bar(ax: "Axes", drawn: Any, label: str, **options: Any) -> Any:
+    """Add a colour bar next to axes, and return it."""
+    return ax.figure.colorbar(drawn, ax=ax, label=label, **options)
 
 
-def outside_legend(ax: "Axes") -> None:
-    """Add a legend to the right of axes."""
-    ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+def outside_legend(ax: "Axes", handles: Any = None, labels: Any = None, name: str = "") -> None:
+    """Add a legend to the right of axes, by default of their artists; ``name`` is its title."""
+    given = {} if handles is None else {"handles": handles, "labels": labels}
+    legend = ax.legend(
+        **given,
+        title=name or None,
+        fontsize="small",
+        title_fontsize="small",
+        loc="upper left",
+        bbox_to_anchor=(1.01, 1),
+        borderaxespad=0,
+        frameon=False,
+        alignment="left",
+    )
+    for text in (*legend.get_texts(), legend.get_title()):
+        text.set_parse_math(False)
+
+
+def round_below(value: float) -> float:
+    """Return the largest of 1, 2 and 5 times a power of ten that is not above ``value``."""
+    power = 10.0 ** floor(log10(value))
+    # A tenth of a power of ten is not exact.
+    factor = max(one for one in (0.5, 1, 2, 5, 10) if one * power <= value * (1 + 1e-9))
+    return float(f"{factor * power:.3g}")
+
+
+def round_above(value: float) -> float:
+    """Return the smallest of 1, 2 and 5 times a power of ten that is not below ``value``."""
+    found = round_below(value)
+    return found if found >= value * (1 - 1e-9) else round_below(2.5 * found)
+
+
+def scale_bar(ax: "Axes", step: float, unit: str) -> None:
+    """Draw a bar of a round length right of axes; 1 along the vertical axis is ``step`` in a unit.
+
+    Set the limits of the axis before.
+    """
+    low, high = sorted(ax.get_ylim())
+    pixels = size_in_pixels(ax)[0] / (high - low)
+    value = round_below(step * min(max(1.0, _BAR_PIXELS / pixels), high - low))
+    length = value / step
+    bottom = low + 0.02 * (high - low)
+    aside = ax.get_yaxis_transform()
+    ends = [bottom, bottom + length]
+    ax.plot([1.012] * 2, ends, transform=aside, clip_on=False, color=LIGHT.text, linewidth=1.5,
+            solid_capstyle="butt", label="_scale")  # fmt: skip
+    scale = scale_of(unit, np.asarray([value]))
+    text = with_unit(f"{value * scale.factor:.3g}", scale)
+    ax.text(1.022, bottom + length / 2, text, transform=aside, va="center", fontsize="small",
+            parse_math=False)  # fmt: skip
+
+
+def with_unit(text: str, scale: Scale) -> str:
+    """Return a number or a range with the symbol of its unit."""
+    is_known = scale.symbol != display_scale(UNKNOWN.name, 1.0).symbol
+    return f"{text} {scale.symbol if is_known else f'({scale.symbol})'}".strip()
+
+
+def names_on_axis(ax: "Axes", names: Sequence[str]) -> None:
+    """Write names at 0, 1, 2, … on the vertical axis, as many as have room."""
+    low, high = sorted(ax.get_ylim())
+    pixels = size_in_pixels(ax)[0] / (high - low)
+    letters = float(ax.yaxis.label.get_fontsize()) * ax.figure.dpi / 72
+    every = ceil(1.1 * letters / pixels)
+    shown = range(0, len(names), every)
+    ax.set_yticks(shown, [short_name(names[index]) for index in shown], parse_math=False)
+    ax.tick_params(axis="y", length=0)
+
+
+def short_name(name: str) -> str:
+    """Return a name without its middle if it is long."""
+    half = _MOST_LETTERS // 2
+    return name if len(name) <= _MOST_LETTERS else f"{name[:half]}…{name[-half:]}"
+
+
+def label_axis(axis: Any, text: str) -> None:
+    """Label an ``xaxis`` or ``yaxis``; names from files may contain dollar signs."""
+    axis.set_label_text(text, parse_math=False)
+
+
+def fewer_ticks(ax: "Axes") -> None:
+    """Let labels of the horizontal axis have room: matplotlib expects them to be short."""
+    ax.locator_params("x", nbins=min(max(2, size_in_pixels(ax)[1] // _TICK_PIXELS), 9))
 
 
 def integer_ticks(axis: Any) -> None:
     """Restrict the ticks of an ``xaxis`` or ``yaxis`` to integers."""
     from matplotlib.ticker import MaxNLocator
 
-    axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
     axis.set_major_formatter("{x:.0f}")

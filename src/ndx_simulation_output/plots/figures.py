@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from itertools import groupby
-from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -21,10 +20,11 @@ from ndx_simulation_output.errors import (
 )
 from ndx_simulation_output.files import atomic_file
 from ndx_simulation_output.plots.arrays import Grid, array, grids_of
-from ndx_simulation_output.plots.canvas import empty_figure
+from ndx_simulation_output.plots.canvas import empty_figure, in_look, make_ticks
 from ndx_simulation_output.plots.downsampling import How, Recorded, seconds_at
 from ndx_simulation_output.plots.groups import Groups, group_cells
 from ndx_simulation_output.plots.heat_maps import heat_map
+from ndx_simulation_output.plots.look import COLORS
 from ndx_simulation_output.plots.networks import (
     neuron_quantities,
     population_state,
@@ -34,7 +34,7 @@ from ndx_simulation_output.plots.networks import (
     weights,
 )
 from ndx_simulation_output.plots.neurons import cells_in_space, neuron
-from ndx_simulation_output.plots.spikes import raster, rates
+from ndx_simulation_output.plots.spikes import raster, rates, whole_bins
 from ndx_simulation_output.plots.traces import channels, traces
 from ndx_simulation_output.recording import (
     CellTable,
@@ -69,7 +69,19 @@ KINDS: tuple[PictureKind, ...] = get_args(PictureKind)
 
 _OVERVIEW: tuple[PictureKind, ...] = ("raster", "traces", "channels", "matrix", "state", "arrays")
 _MAX_PANELS = 12
+_FAR_LONGER = 20
 _MAX_NAMES = 20
+
+_HEIGHTS: dict[PictureKind, float] = {
+    "raster": 1.7,
+    "rates": 1.7,
+    "channels": 1.9,
+    "heat": 2.1,
+    "traces": 2.1,
+}
+"""Heights of panels in inches if there are several, by default 2.8."""
+
+_PROJECTIONS: dict[PictureKind, str] = {"neuron": "3d"}
 
 _Panel = Callable[..., Any]
 """A drawing function with its arguments, apart from ``ax``."""
@@ -80,17 +92,20 @@ class PictureOptions:
     """Selection of the data to draw. A field that is None selects all.
 
     ``cells``, ``numbers`` and ``labels`` select compartments as ``Report.select`` does, ``cells``
-    also spikes: ids, values of properties, or the name of a node set. ``group_by`` is the name of a
-    property of the cells, and ``channels`` extracellular channels. ``report``, ``population`` and
+    also spikes: ids, values of properties, or the name of a node set. ``group_by`` and ``color_by``
+    are names of properties of the cells, and ``channels`` extracellular channels. ``overlay`` draws
+    traces on one vertical axis. ``report``, ``population`` and
     ``variable`` are names; ``variable`` is that of a report or a quantity of a network state.
     ``report`` is also the name of a potential, or of a group or an array of instruments. ``start``
     and ``stop`` are a time window (s), ``at`` is the time (s) of a neuron in space. ``how`` is the
-    reduction of the values in a pixel of a heat map, ``bin_width`` (s) the length of the bins of
-    rates.
+    reduction of the values in a pixel of a heat map, by default their mean, ``bin_width`` (s) the
+    length of the bins of rates.
     """
 
     cells: Cells | None = None
     group_by: str | None = None
+    color_by: str | None = None
+    overlay: bool | None = None
     numbers: Sequence[int] | None = None
     labels: Sequence[str] | None = None
     channels: Sequence[int] | None = None
@@ -100,7 +115,7 @@ class PictureOptions:
     start: float | None = None
     stop: float | None = None
     at: float | None = None
-    how: How = "mean"
+    how: How | None = None
     bin_width: float | None = None
 
     def reports(self, output: SimulationOutput) -> list[Report]:
@@ -157,12 +172,22 @@ class PictureOptions:
         return [part for part in parts if part is not None]
 
     def window(self, output: SimulationOutput) -> dict[str, float]:
-        """Return the time window that all panels show: by default from start to end of the run."""
-        ends = [*_recorded_ends(output)]
+        """Return the time window that all panels show: by default from start to end of the run.
+
+        Of a run that is far longer than its recordings, it is that of these. Spikes do not tell
+        when they were recorded: unless the run does, the window has whole bins around them.
+        """
+        duration, ends = output.run.duration, [*_series_ends(output)]
+        if spiking := [*_spike_ends(output)]:
+            first, last = min(start for start, _ in spiking), max(stop for _, stop in spiking)
+            # All spikes at one time.
+            last = last if last > np.nextafter(first, np.inf) else first + 1e-3
+            ends.append(whole_bins(first, last)[1:] if duration is None else (first, last))
         first = min((start for start, _ in ends), default=0.0)
         last = max((stop for _, stop in ends), default=0.0)
-        # All spikes at one time.
-        last = last if last > np.nextafter(first, np.inf) else first + 1e-3
+        if duration is not None and last - first > duration / _FAR_LONGER:
+            first, last = min(first, 0.0), max(last, duration)
+        last = last if last > first else first + 1e-3
         return {
             "start": first if self.start is None else max(first, self.start),
             "stop": last if self.stop is None else min(last, self.stop),
@@ -252,24 +277,58 @@ def draw(
     kinds = check_selection(output, kind, options)
     window = options.window(output) if _OVER_TIME & set(kinds) else {}
     panels = [
-        partial(panel, **window) if name in _OVER_TIME else panel
+        (name, partial(panel, **window) if name in _OVER_TIME else panel)
         for name in kinds
         for panel in _PANELS[name](output, options)
     ]
     if not panels:
         raise NothingRecordedError(_nothing_to_draw(output, kind, options))
     shown = panels[:_MAX_PANELS]
-    projection = "3d" if kind == "neuron" else None
-    columns = 1 if len(shown) <= 4 else 2 if len(shown) <= 8 else 3
-    rows = ceil(len(shown) / columns)
-    height = rows * (4.8 if projection or rows == 1 else 2.8)
-    figure = empty_figure(8 if columns == 1 else 6 * columns, height)
-    for number, panel in enumerate(shown, start=1):
-        panel(ax=figure.add_subplot(rows, columns, number, projection=projection))
-    if len(shown) < len(panels):
-        note = f"{len(shown)} of {len(panels)} plots"
-        figure.suptitle(note, fontsize="medium", x=0.99, ha="right")
+    with in_look():
+        figure = _figure(shown)
+        if len(shown) < len(panels):
+            note = f"{len(shown)} of {len(panels)} plots"
+            figure.suptitle(note, fontsize="medium", x=0.99, ha="right")
+        make_ticks(figure)
     return figure
+
+
+def _figure(panels: Sequence[tuple[PictureKind, _Panel]]) -> "Figure":
+    """Draw panels: those over time first, in columns with one time axis, then the others."""
+    timed = [(name, panel) for name, panel in panels if name in _OVER_TIME]
+    parts = [part for part in (timed, [one for one in panels if one not in timed]) if part]
+    columns = [_n_columns(part) for part in parts]
+    tall = 4.8 if len(panels) == 1 or panels[0][0] in _PROJECTIONS else 0.0
+    tall = 2.8 if len(panels) == 2 else tall
+    # A row is as high as its first panel needs.
+    heights = [
+        [max(_HEIGHTS.get(name, 2.8), tall) for name, _ in part[::across]]
+        for part, across in zip(parts, columns, strict=True)
+    ]
+    totals = [sum(part) for part in heights]
+    figure = empty_figure(8 if max(columns) == 1 else 6 * max(columns), sum(totals))
+    outer = figure.add_gridspec(len(parts), 1, height_ratios=totals)
+    for number, (part, across) in enumerate(zip(parts, columns, strict=True)):
+        ratios = heights[number]
+        places = outer[number].subgridspec(len(ratios), across, height_ratios=ratios)
+        first = None
+        for index, (name, panel) in enumerate(part):
+            place, projection = places[divmod(index, across)], _PROJECTIONS.get(name)
+            ax = figure.add_subplot(place, projection=projection, sharex=first)
+            panel(ax=ax)
+            if part is timed:
+                first = first or ax
+                if index + across < len(part):
+                    ax.tick_params(axis="x", labelbottom=False)
+                    ax.set_xlabel("")
+    return figure
+
+
+def _n_columns(panels: Sequence[tuple[PictureKind, _Panel]]) -> int:
+    """Return in how many columns to draw panels."""
+    if panels[0][0] in _OVER_TIME:
+        return 1 if len(panels) <= 6 else 2
+    return 1 if len(panels) <= 4 else 2 if len(panels) <= 8 else 3
 
 
 def save(
@@ -307,7 +366,7 @@ def save(
             f"{name_of(path)} is not an image file; expected a name that ends in .png, .svg or .pdf"
         )
         raise ExportError(msg)
-    with atomic_file(path, overwrite=overwrite) as temporary:
+    with atomic_file(path, overwrite=overwrite) as temporary, in_look():
         draw(output, kind, options).savefig(temporary, dpi=dpi)
     return path
 
@@ -320,7 +379,6 @@ def _nothing_to_draw(
         "kind": kind,
         **{field.name: getattr(options, field.name) for field in fields(options)},
     }
-    del selected["how"]
     selection = ", ".join(
         f"{name}={value!r}" for name, value in selected.items() if value is not None
     )
@@ -347,19 +405,32 @@ def _nothing_to_draw(
 
 
 def _traces(output: SimulationOutput, options: PictureOptions) -> Iterator[_Panel]:
-    for report in options.reports(output):
-        compartments = options.compartments(report)
-        groups = _groups(output, report.population, options)
-        if compartments is not None and (groups or options.group_by is None):
-            yield partial(traces, report, **compartments, group_by=groups)
+    for report, chosen in _chosen_reports(output, options):
+        color = _color_of(output, report.population)
+        yield partial(traces, report, **chosen, color=color, overlay=bool(options.overlay))
 
 
 def _heat_maps(output: SimulationOutput, options: PictureOptions) -> Iterator[_Panel]:
+    for report, chosen in _chosen_reports(output, options):
+        yield partial(heat_map, report, **chosen, how=options.how or "mean")
+
+
+def _chosen_reports(
+    output: SimulationOutput, options: PictureOptions
+) -> Iterator[tuple[Report, dict[str, Any]]]:
+    """Yield the selected reports with the compartments and groups to draw."""
     for report in options.reports(output):
         compartments = options.compartments(report)
         groups = _groups(output, report.population, options)
-        if compartments is not None and (groups or options.group_by is None):
-            yield partial(heat_map, report, **compartments, group_by=groups, how=options.how)
+        if compartments is not None and groups is not None:
+            yield report, {**compartments, **groups}
+
+
+def _color_of(output: SimulationOutput, population: str) -> str:
+    """Return the colour of a population, the same in all panels."""
+    recorded = [spikes.population for spikes in output.spikes]
+    recorded += [report.population for report in output.reports]
+    return COLORS[[*dict.fromkeys(recorded)].index(population) % len(COLORS)]
 
 
 def _neurons(output: SimulationOutput, options: PictureOptions) -> Iterator[_Panel]:
@@ -371,32 +442,48 @@ def _neurons(output: SimulationOutput, options: PictureOptions) -> Iterator[_Pan
         window = {"at": options.start}
     if options.at is not None:
         window["at"] = options.at
-    yield partial(neuron, shown, options.cells, group_by=options.group_by, **window)
+    group_by = options.group_by or options.color_by
+    yield partial(neuron, shown, options.cells, group_by=group_by, **window)
 
 
 def _rasters(output: SimulationOutput, options: PictureOptions) -> Iterator[_Panel]:
-    for spikes in options.spikes(output):
-        cells = options.cells_of(spikes, output)
-        groups = _groups(output, spikes.population, options)
-        if (cells is None or len(cells)) and (groups or options.group_by is None):
-            yield partial(raster, spikes, cells=cells, group_by=groups)
+    for spikes, chosen in _chosen_spikes(output, options):
+        yield partial(raster, spikes, **chosen)
 
 
 def _rates(output: SimulationOutput, options: PictureOptions) -> Iterator[_Panel]:
+    for spikes, chosen in _chosen_spikes(output, options):
+        yield partial(rates, spikes, **chosen, bin_width=options.bin_width)
+
+
+def _chosen_spikes(
+    output: SimulationOutput, options: PictureOptions
+) -> Iterator[tuple[Spikes, dict[str, Any]]]:
+    """Yield the selected spikes with the cells, groups and colour to draw."""
     for spikes in options.spikes(output):
         cells = options.cells_of(spikes, output)
         groups = _groups(output, spikes.population, options)
-        if (cells is None or len(cells)) and (groups or options.group_by is None):
-            width = options.bin_width
-            yield partial(rates, spikes, cells, group_by=groups, bin_width=width)
+        if (cells is None or len(cells)) and groups is not None:
+            color = _color_of(output, spikes.population)
+            yield spikes, {"cells": cells, **groups, "color": color}
 
 
-def _groups(output: SimulationOutput, population: str, options: PictureOptions) -> Groups | None:
-    """Return the groups of all known cells of a population, for equal colours in all panels."""
-    tables = _tables_of(output, PictureOptions(population=population), options.group_by)
-    if options.group_by is None or not tables:
-        return None
-    return group_cells(max(tables, key=len), options.group_by)
+def _groups(
+    output: SimulationOutput, population: str, options: PictureOptions
+) -> dict[str, Groups] | None:
+    """Return the groups of all known cells of a population, for equal colours in all panels.
+
+    None if its cells do not have the property.
+    """
+    wanted = {"group_by": options.group_by, "color_by": options.color_by}
+    found = {}
+    for field, name in wanted.items():
+        if name is not None:
+            tables = _tables_of(output, PictureOptions(population=population), name)
+            if not tables:
+                return None
+            found[field] = group_cells(max(tables, key=len), name)
+    return found
 
 
 def _channels(output: SimulationOutput, options: PictureOptions) -> Iterator[_Panel]:
@@ -464,6 +551,8 @@ _OF_NETWORKS: frozenset[PictureKind] = frozenset({"weights", "matrix", "state"})
 _APPLIES_TO: dict[str, frozenset[PictureKind]] = {
     "cells": _OF_REPORTS | {"raster", "rates"},
     "group_by": _OF_REPORTS | {"raster", "rates"},
+    "color_by": frozenset({"traces", "raster", "neuron"}),
+    "overlay": frozenset({"traces"}),
     "numbers": frozenset({"traces", "heat"}),
     "labels": frozenset({"traces", "heat"}),
     "channels": frozenset({"channels"}),
@@ -473,12 +562,15 @@ _APPLIES_TO: dict[str, frozenset[PictureKind]] = {
     "start": _OVER_TIME | {"neuron", "arrays"},
     "stop": _OVER_TIME | {"neuron", "arrays"},
     "at": frozenset({"neuron"}),
+    "how": frozenset({"heat"}),
     "bin_width": frozenset({"rates"}),
 }
 """The kinds of plots that each field of ``PictureOptions`` applies to."""
 
 _FLAGS = {
     "group_by": "--group-by",
+    "color_by": "--color-by",
+    "how": "--pixel",
     "start": "--time",
     "stop": "--time",
     "bin_width": "--bin",
@@ -500,7 +592,8 @@ def _kinds_with(kind: PictureKind | None, options: PictureOptions) -> tuple[Pict
         kinds = tuple(one for one in kinds if one in _APPLIES_TO[name])
         if not kinds:
             known = ", ".join(one for one in KINDS if one in _APPLIES_TO[name])
-            what = "the other options" if kind is None else f"a plot of kind {kind!r} (--kind)"
+            what = "the overview" if kind is None else f"a plot of kind {kind!r} (--kind)"
+            what += " with the other options" if kind is None and len(given) > 1 else ""
             msg = f"{_flag(name)} does not apply to {what}; it applies to the kinds: {known}"
             raise SelectionError(msg)
     return kinds
@@ -515,20 +608,25 @@ def check_selection(
     occur in the output.
     """
     kinds = _kinds_with(kind, options)
-    grids = list(grids_of(output)) if options.report or options.variable else []
+    for name, found in names_to_select(output, arrays=options.report or options.variable).items():
+        wanted = getattr(options, name)
+        if wanted is not None and wanted not in found:
+            _raise_unknown(name, repr(wanted), found)
+    _check_times(output, options)
+    _check_ids(output, options)
+    _check_groups(output, options)
+    return kinds
+
+
+def names_to_select(output: SimulationOutput, *, arrays: Any = True) -> dict[str, list[str]]:
+    """Return the names that ``report``, ``population`` and ``variable`` select."""
+    grids = list(grids_of(output)) if arrays else []
     known = {
         "report": _report_names(output, grids),
         "population": _population_names(output),
         "variable": _variable_names(output, grids),
     }
-    for name, names in known.items():
-        wanted, found = getattr(options, name), [one for one in names if one]
-        if wanted is not None and wanted not in found:
-            _raise_unknown(name, repr(wanted), found)
-    _check_times(output, options)
-    _check_ids(output, options)
-    _check_group(output, options)
-    return kinds
+    return {option: [name for name in names if name] for option, names in known.items()}
 
 
 def _report_names(output: SimulationOutput, grids: Iterable[Grid]) -> Iterator[str | None]:
@@ -604,13 +702,17 @@ def _check_query(output: SimulationOutput, options: PictureOptions, query: Cells
         raise CellNotFoundError(msg)
 
 
-def _check_group(output: SimulationOutput, options: PictureOptions) -> None:
-    """Check that the cells of a population have the property to group by."""
-    name = options.group_by
+def _check_groups(output: SimulationOutput, options: PictureOptions) -> None:
+    """Check that the cells of a population have the property to group or colour by."""
+    if options.group_by is not None and options.color_by is not None:
+        msg = f"expected {_flag('group_by')} or {_flag('color_by')}; found both"
+        raise SelectionError(msg)
+    field = "group_by" if options.color_by is None else "color_by"
+    name = getattr(options, field)
     tables = _tables_of(output, options)
     if name is not None and not _tables_of(output, options, name):
         known = dict.fromkeys(column for table in tables for column in sorted(table.columns))
-        msg = f"no cells have the property {name!r} (--group-by); properties: "
+        msg = f"no cells have the property {name!r} ({_FLAGS[field]}); properties: "
         shown = [*known][:_MAX_NAMES] + ["…"] * (len(known) > _MAX_NAMES)
         raise SelectionError(msg + (", ".join(shown) or "none, as there is no circuit"))
 
@@ -696,9 +798,15 @@ def _check_times(output: SimulationOutput, options: PictureOptions) -> None:
 
 
 def _recorded_ends(output: SimulationOutput) -> Iterator[tuple[float, float]]:
-    """Yield start and end (s) of the run and of its recordings; the last value is before an end."""
+    """Yield start and end (s) of the run and of its recordings."""
     if output.run.duration is not None and (output.reports or output.spikes or output.potentials):
         yield 0.0, output.run.duration
+    yield from _series_ends(output)
+    yield from _spike_ends(output)
+
+
+def _series_ends(output: SimulationOutput) -> Iterator[tuple[float, float]]:
+    """Yield start and end (s) of reports and potentials; the last value is before an end."""
     recordings: tuple[Recorded, ...] = (*output.reports, *output.potentials)
     for recorded in recordings:
         times = recorded.times
@@ -707,6 +815,10 @@ def _recorded_ends(output: SimulationOutput) -> Iterator[tuple[float, float]]:
         elif times.count:
             first, last = seconds_at(times, np.array([0, times.count - 1]))
             yield float(first), float(np.nextafter(last, np.inf))
+
+
+def _spike_ends(output: SimulationOutput) -> Iterator[tuple[float, float]]:
+    """Yield start and end (s) of spikes and of the times in which they were recorded."""
     for spikes in output.spikes:
         finite = spikes.times[np.isfinite(spikes.times)]
         if len(finite):

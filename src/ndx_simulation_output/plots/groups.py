@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import SelectionError
-from ndx_simulation_output.plots.canvas import LINE_WIDTH, size_in_pixels
+from ndx_simulation_output.plots.canvas import outside_legend, short_name, size_in_pixels
 from ndx_simulation_output.plots.downsampling import Columns, Indices, Recorded
+from ndx_simulation_output.plots.look import COLORS, LINE_WIDTH, MISSING_COLOR, OTHER_COLOR, rgb
 from ndx_simulation_output.recording import CellTable
 from ndx_simulation_output.recording.arrays import LazyArray, LazyArrayBase
 from ndx_simulation_output.recording.traces import mean_of_groups
@@ -20,21 +21,7 @@ from ndx_simulation_output.recording.units import Unit
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-GROUP_COLORS = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC79A7",
-    "#56B4E9",
-    "#E69F00",
-    "#332288",
-    "#882255",
-    "#999933",
-    "#000000",
-)
-"""Colours of groups in this order, which people with colour blindness can tell apart."""
-
-_OTHER, _MISSING = ("other", "#606060"), ("missing", "#c0c0c0")
+_OTHER, _MISSING = ("other", OTHER_COLOR), ("missing", MISSING_COLOR)
 _MOST_LETTERS = 30
 _LABEL_PIXELS = 15
 
@@ -69,7 +56,7 @@ class Groups:
     @property
     def note(self) -> str:
         """Property, and the groups that were joined, for a title."""
-        most = len(GROUP_COLORS)
+        most = len(COLORS)
         joined = f", the {most} largest of {self.n_values:,} groups" if self.n_values > most else ""
         return f"by {self.name}{joined}"
 
@@ -124,9 +111,9 @@ def group_cells(
         codes, cells = np.append(codes, -1)[cells.find_rows(ids)], cells.select(ids)
     sizes = np.bincount(codes[codes >= 0], minlength=len(distinct))
     used = [index for index in order if sizes[index]]
-    largest = set(sorted(used, key=lambda index: -sizes[index])[: len(GROUP_COLORS)])
-    colored = order if len(order) <= len(GROUP_COLORS) else [one for one in used if one in largest]
-    color_of = dict(zip(colored, GROUP_COLORS, strict=False))
+    largest = set(sorted(used, key=lambda index: -sizes[index])[: len(COLORS)])
+    colored = order if len(order) <= len(COLORS) else [one for one in used if one in largest]
+    color_of = dict(zip(colored, COLORS, strict=False))
     named = [index for index in used if index in largest]
     labels = _labels([distinct[index] for index in named])
     groups = [(label, color_of[index]) for label, index in zip(labels, named, strict=True)]
@@ -150,21 +137,15 @@ def _rank(value: Any) -> tuple[Any, ...]:
 def _labels(values: Sequence[Any]) -> list[str]:
     """Return different values as short labels; what equal labels begin with is left out."""
     texts = [_text(value) for value in values]
-    labels = [_short(text) for text in texts]
+    labels = [short_name(text) for text in texts]
     for label in {label for label in labels if labels.count(label) > 1}:
         alike = [text for text, short in zip(texts, labels, strict=True) if short == label]
         pairs = enumerate(zip(min(alike), max(alike), strict=False))
         differ = next((index for index, pair in pairs if len({*pair}) > 1), 0)
         begin = max(0, differ - _MOST_LETTERS // 4)
         for text in alike:
-            labels[texts.index(text)] = _short(f"…{text[begin:]}")
+            labels[texts.index(text)] = short_name(f"…{text[begin:]}")
     return labels
-
-
-def _short(text: str) -> str:
-    """Return a text without its middle if it is long."""
-    half = _MOST_LETTERS // 2
-    return text if len(text) <= _MOST_LETTERS else f"{text[:half]}…{text[-half:]}"
 
 
 def _text(value: Any) -> str:
@@ -215,20 +196,8 @@ def legend_of_groups(ax: "Axes", groups: Groups, labels: Iterable[str], **style:
     from matplotlib.lines import Line2D
 
     handles = [Line2D([], [], color=color, **style) for color in groups.colors]
-    legend = ax.legend(
-        # Labels that begin with an underscore would be left out.
-        handles,
-        [f" {label}" for label in labels],
-        title=groups.name,
-        fontsize="small",
-        title_fontsize="small",
-        loc="center left",
-        bbox_to_anchor=(1, 0.5),
-        frameon=False,
-        alignment="left",
-    )
-    for text in (*legend.get_texts(), legend.get_title()):
-        text.set_parse_math(False)
+    # Labels that begin with an underscore would be left out.
+    outside_legend(ax, handles, [f" {label}" for label in labels], groups.name)
 
 
 def label_groups(
@@ -238,20 +207,18 @@ def label_groups(
 
     Set the limits of the axis before.
     """
-    from matplotlib.colors import to_rgb
-
     low, high = ax.get_ylim()
-    apart = _LABEL_PIXELS * (high - low) / size_in_pixels(ax)[0]
-    middles = _apart((edges[:-1] + edges[1:]) / 2, apart, high - apart / 2)
+    height = _LABEL_PIXELS * (high - low) / size_in_pixels(ax)[0]
+    middles = apart((edges[:-1] + edges[1:]) / 2, height, high - height / 2)
     ax.set_yticks(middles, groups.labels)
     ax.tick_params(axis="y", length=0, pad=8)
     aside = ax.get_yaxis_transform()
     for begin, end, color, text in zip(
         edges[:-1], edges[1:], groups.colors, ax.get_yticklabels(), strict=True
     ):
-        text.set_color([0.7 * part for part in to_rgb(color)])
+        text.set_color([0.7 * part / 255 for part in rgb(color)])
         text.set_parse_math(False)
-        inside = min(0.15 * (end - begin), apart / 10)
+        inside = min(0.15 * (end - begin), height / 10)
         ax.plot([-0.012, -0.012], [begin + inside, end - inside], transform=aside, clip_on=False,
                 color=color, linewidth=3, solid_capstyle="butt")  # fmt: skip
     for edge in edges[1:-1]:
@@ -260,7 +227,7 @@ def label_groups(
     ax.set_ylabel(f"cells by {groups.name}", parse_math=False)
 
 
-def _apart(wanted: NDArray[Any], distance: float, highest: float) -> NDArray[Any]:
+def apart(wanted: NDArray[Any], distance: float, highest: float) -> NDArray[Any]:
     """Return positions near ascending ``wanted`` ones that are at least ``distance`` apart."""
     found = np.array(wanted, np.float64)
     for index in range(1, len(found)):

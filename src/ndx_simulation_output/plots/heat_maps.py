@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.plots.canvas import (
-    LINE_WIDTH,
     axes_or_new,
     color_bar,
+    coloring,
     find_source,
     image,
     integer_ticks,
@@ -20,9 +20,11 @@ from ndx_simulation_output.plots.canvas import (
     require_cells,
     require_values,
     scale_of,
+    short_name,
     size_in_pixels,
     time_axis,
     title,
+    with_look,
 )
 from ndx_simulation_output.plots.downsampling import (
     How,
@@ -36,7 +38,8 @@ from ndx_simulation_output.plots.downsampling import (
     sample_bins,
     seconds_at,
 )
-from ndx_simulation_output.plots.groups import Groups, group_cells, label_groups
+from ndx_simulation_output.plots.groups import Groups, apart, group_cells, label_groups
+from ndx_simulation_output.plots.look import LIGHT, LINE_WIDTH, color_scale
 from ndx_simulation_output.recording import CompartmentTable, Report
 from ndx_simulation_output.recording.arrays import release
 from ndx_simulation_output.recording.cells import Cells
@@ -47,7 +50,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _MOST_BYTES = 2**28
-_CELLS_ON_AXIS = 16
+_NAMES_ON_AXIS = 16
+_NAME_PIXELS = 13
 
 
 @dataclass(frozen=True)
@@ -185,6 +189,7 @@ def _time_edges(times: Times, row_bins: Indices) -> NDArray[np.float64]:
     return np.append(firsts, last[0] + step)
 
 
+@with_look
 def heat_map(
     source: Any,
     cells: Cells | None = None,
@@ -201,8 +206,13 @@ def heat_map(
 
     A pixel that covers several values shows their mean, or with ``how="max"`` or ``"min"`` an
     extreme. Of data of more than 256 MiB, a sample is shown. The title describes the reduction.
+    Currents have colours around 0. Arrows of the colour bar tell that a few values are beyond the
+    colours (:func:`~ndx_simulation_output.plots.look.color_scale`).
+
     ``cells`` are ids, values of properties such as ``{"layer": [2, 3]}``, or the name of a node
-    set. With ``group_by``, the name of a property, the rows are sorted by group.
+    set. Of few cells, each is outlined, and its compartments are sorted by section and position
+    unless ``numbers`` or ``labels`` select them; a single cell has the names of its sections. With
+    ``group_by``, the name of a property, the rows are sorted by group.
 
     Raises
     ------
@@ -223,24 +233,29 @@ def heat_map(
     """
     report = find_source(source, Report)
     ax = axes_or_new(ax)
-    columns = None
+    table, columns = report.compartments, None
+    is_sorted = group_by is None and numbers is None and labels is None
     if not (cells is None and numbers is None and labels is None):
-        columns = report.compartments.find(cells, numbers, labels)
+        columns = table.find(cells, numbers, labels)
         require_cells(report.population, cells, columns)
     if group_by is not None:
-        columns, groups, edges = _sorted_by_group(report.compartments, columns, group_by)
-    found = reduce_heat_map(
-        report, columns, start=start, stop=stop, shape=size_in_pixels(ax), how=how
-    )
+        columns, groups, edges = _sorted_by_group(table, columns, group_by)
+    elif is_sorted:
+        columns = _sorted_by_section(table, columns)
+    window: dict[str, Any] = {"start": start, "stop": stop}
+    found = reduce_heat_map(report, columns, **window, shape=size_in_pixels(ax), how=how)
     require_values(report.name, found.values[:, : found.rows])
     scale = scale_of(found.unit, found.values)
+    colors = color_scale(found.values, found.unit, quantity_of(report))
     time = time_axis(ax, float(found.times[0]), float(found.times[-1]), start, stop)
-    drawn = image(ax, found.values * scale.factor, found.times * time.factor, found.columns)
+    drawn = image(ax, found.values * scale.factor, found.times * time.factor, found.columns,
+                  **coloring(colors, scale.factor))  # fmt: skip
     color_bar(ax, drawn, scale.label(quantity_of(report)))
+    line = LIGHT.text if colors.name == "signed" else LIGHT.ground
     if group_by is None:
-        _label_cells(ax, report, columns)
+        _label_rows(ax, report, columns, line)
     else:
-        label_groups(ax, groups, edges, separator="white")
+        label_groups(ax, groups, edges, separator=line)
     notes = [found.note, "" if group_by is None else groups.note]
     title(ax, report_title(report), ", ".join(filter(None, notes)))
     return ax
@@ -258,22 +273,61 @@ def _sorted_by_group(
     return columns[np.argsort(codes, kind="stable")], groups, np.append(0, ends)
 
 
-def _label_cells(ax: "Axes", report: Report, columns: NDArray[np.intp] | None) -> None:
-    """Label the vertical axis by cell if there are few cells, else by compartment index."""
+def _sorted_by_section(
+    table: CompartmentTable, columns: NDArray[np.intp] | None
+) -> NDArray[np.intp] | None:
+    """Return the columns of few cells with those of each cell by section and position."""
+    if "number" not in table.columns or (columns is None and len(table) > _NAMES_ON_AXIS):
+        return columns
+    shown = np.arange(table.n_compartments) if columns is None else columns
+    owners = table.cells_of(shown)
+    firsts = np.unique(owners, return_index=True)[1]
+    if len(firsts) > _NAMES_ON_AXIS:
+        return columns
+    cells = owners[np.sort(firsts)]
+    ranks = np.argmax(owners[:, np.newaxis] == cells, axis=1)
+    keys = [table.values(name, shown) for name in ("position", "number") if name in table.columns]
+    order = np.lexsort([*keys, ranks])
+    return columns if (np.diff(order) == 1).all() else shown[order]
+
+
+def _label_rows(ax: "Axes", report: Report, columns: NDArray[np.intp] | None, color: str) -> None:
+    """Outline and label few cells, or the sections of one; otherwise label compartments."""
     table = report.compartments
-    if columns is None and len(table) > _CELLS_ON_AXIS:
+    if columns is None and len(table) > _NAMES_ON_AXIS:
         ax.set_ylabel("compartment")
         integer_ticks(ax.yaxis)
         return
-    cells = table.column_cells() if columns is None else table.cells_of(columns)
-    edges = np.flatnonzero(np.diff(cells)) + 1
-    if not len(cells) or len(edges) >= _CELLS_ON_AXIS:
+    names = table.column_cells() if columns is None else table.cells_of(columns)
+    edges, label = np.flatnonzero(np.diff(names)) + 1, "compartments of cell"
+    if len(names) > 1 and not len(edges):
+        sections = _sections(table, columns)
+        if sections is not None:
+            cuts = np.flatnonzero(sections[1:] != sections[:-1]) + 1
+            if 0 < len(cuts) < 2 * _NAMES_ON_AXIS:
+                label = f"section of cell {names[0]}"
+                names, edges = sections, cuts
+    if not len(names) or len(edges) >= 2 * _NAMES_ON_AXIS:
         ax.set_ylabel("selected compartment")
         integer_ticks(ax.yaxis)
         return
-    begins = np.concatenate([[0], edges, [len(cells)]])
-    ax.set_yticks((begins[:-1] + begins[1:]) / 2, [str(cell) for cell in cells[begins[:-1]]])
+    begins = np.concatenate([[0], edges, [len(names)]])
+    low, high = ax.get_ylim()
+    height = _NAME_PIXELS * ax.figure.dpi / 100 * (high - low) / size_in_pixels(ax)[0]
+    places = (begins[:-1] + begins[1:]) / 2
+    if len(places) * height < high - low:
+        places = apart(places, height, high - height / 2)
+    ax.set_yticks(places, [short_name(str(name)) for name in names[begins[:-1]]], parse_math=False)
     ax.tick_params(axis="y", length=0)
     for edge in edges:
-        ax.axhline(float(edge), color="white", linewidth=LINE_WIDTH)
-    ax.set_ylabel("compartments of cell")
+        ax.axhline(float(edge), color=color, linewidth=LINE_WIDTH)
+    ax.set_ylabel(label)
+
+
+def _sections(table: CompartmentTable, columns: NDArray[np.intp] | None) -> NDArray[Any] | None:
+    """Return the label of the section of each column, or its number; None without both."""
+    for name in ("label", "number"):
+        if name in table.columns:
+            shown = np.arange(table.n_compartments) if columns is None else columns
+            return np.asarray(table.values(name, shown))
+    return None

@@ -28,7 +28,8 @@ from ndx_simulation_output.plots.canvas import (
     title,
 )
 from ndx_simulation_output.plots.downsampling import sample, seconds_at, spread
-from ndx_simulation_output.plots.groups import GROUP_COLORS, Groups, group_cells, legend_of_groups
+from ndx_simulation_output.plots.groups import Groups, group_cells, legend_of_groups
+from ndx_simulation_output.plots.look import COLORS
 from ndx_simulation_output.plots.spikes import BinnedRates, rate_report, table_of_cells
 from ndx_simulation_output.recording import (
     UNKNOWN,
@@ -479,7 +480,7 @@ def _draw_groups(
     coordinates, note = _coordinates_to_draw(report, cells, is_all=True)
     table = report.compartments
     ids = np.unique(coordinates.cells)
-    colors = np.full(len(coordinates.columns), GROUP_COLORS[0], object)
+    colors = np.full(len(coordinates.columns), COLORS[0], object)
     if group_by is not None:
         groups = group_cells(table.cells, group_by, ids)
         colors = np.array(groups.colors, object)[groups.codes_of(coordinates.cells)]

@@ -197,8 +197,8 @@ def _range_text(low: float, high: float, unit: str) -> str:
 
 
 def _axis_text(axis: GridAxis) -> str:
-    ends = f"{axis.label} {axis.values[0]:.6g} to {axis.values[-1]:.6g}"
-    return f"{ends} {axis.unit}".strip()
+    ends = f"{axis.label} {axis.shown[0]:.6g} to {axis.shown[-1]:.6g} {axis.unit}".strip()
+    return f"{ends} from {axis.date}" if axis.date else ends
 
 
 def _draw_raster(raster: Raster, caption: str) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from math import ceil, floor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,13 +12,16 @@ from ndx_simulation_output.errors import NothingRecordedError, SelectionError
 from ndx_simulation_output.plots.canvas import (
     axes_or_new,
     color_bar,
+    coloring,
     find_source,
     image,
     integer_ticks,
     require_cells,
+    round_above,
     size_in_pixels,
     time_axis,
     title,
+    with_look,
 )
 from ndx_simulation_output.plots.groups import (
     Groups,
@@ -25,6 +29,7 @@ from ndx_simulation_output.plots.groups import (
     label_groups,
     legend_of_groups,
 )
+from ndx_simulation_output.plots.look import COLORS, LIGHT, ColorScale, rgb
 from ndx_simulation_output.recording import (
     CellTable,
     CompartmentTable,
@@ -102,11 +107,12 @@ def spike_raster(
     most_points: int = 20_000,
     in_order: bool = False,
 ) -> Raster:
-    """Count spikes in the pixels of an image of ``shape`` (height, width).
+    """Count spikes in the pixels of an image of at most ``shape`` (height, width).
 
-    Spikes with ``start <= time < stop`` (s) of the node ids ``cells``, or of all, are counted. A
-    pixel has a height of at least one id. At most ``most_points`` single spikes are returned. If
-    ``in_order``, the indices of ``cells`` take the place of ids.
+    Spikes with ``start <= time < stop`` (s) of the node ids ``cells``, or of all, are counted. The
+    height of a pixel is a whole number of ids, its width 1, 2 or 5 times a power of ten seconds;
+    the last ones may end after the last id and after ``stop``. At most ``most_points`` single
+    spikes are returned. If ``in_order``, the indices of ``cells`` take the place of ids.
 
     Example
     -------
@@ -121,17 +127,18 @@ def spike_raster(
     order = np.argsort(ids, kind="stable") if in_order else None
     lowest, end = (int(ids.min()), int(ids.max()) + 1) if len(ids) else (0, 1)
     lowest, end = (lowest, end) if order is None else (0, max(len(ids), 1))
-    height, width = max(1, min(shape[0], end - lowest)), shape[1]
+    n_ids = -(-(end - lowest) // max(shape[0], 1))
+    height = -(-(end - lowest) // n_ids)
+    length = round_above((last - first) / shape[1])
+    width = max(1, ceil((last - first) / length * (1 - 1e-9)))
     counts = np.zeros(height * width, np.int64)
     all_ids, all_times, n_spikes = [spikes.node_ids[:0]], [np.zeros(0)], 0
     for node_ids, times in _select(spikes, cells, first, last):
         block_ids = node_ids
         if order is not None:
             block_ids = order[np.searchsorted(ids, node_ids.astype(ids.dtype), sorter=order)]
-        x = np.minimum((times - first) / (last - first) * width, width - 1).astype(np.int64)
-        # Products of integers would overflow for ids near 2**63.
-        y = (block_ids.astype(np.int64) - lowest) * float(height) / (end - lowest)
-        y = np.minimum(y, height - 1).astype(np.int64)
+        x = np.minimum((times - first) / length, width - 1).astype(np.int64)
+        y = (block_ids.astype(np.int64) - lowest) // n_ids
         counts += np.bincount(y * width + x, minlength=len(counts))
         n_spikes += len(block_ids)
         if n_spikes <= most_points:
@@ -140,8 +147,8 @@ def spike_raster(
     are_few = n_spikes <= most_points
     return Raster(
         counts.reshape(height, width),
-        lowest + (end - lowest) * np.arange(height + 1.0) / height,
-        np.linspace(first, last, width + 1),
+        np.asarray(lowest + n_ids * np.arange(height + 1.0)),
+        np.asarray(first + np.arange(width + 1) * length),
         np.concatenate(all_ids) if are_few else None,
         np.concatenate(all_times) if are_few else None,
     )
@@ -165,7 +172,7 @@ def spike_rates(
     cells
         Node ids, shape (cell,); by default all.
     start, stop
-        Time window in s; by default from the first spike to just after the last.
+        Time window in s; by default from the first spike to the last, and on to whole bins.
     bin_width
         Length of a bin in s; by default 1, 2 or 5 times a power of ten, for at most 50 bins. Bins
         begin at multiples of it; the first and the last end at the window, and have their own
@@ -190,8 +197,7 @@ def spike_rates(
     'mean of 2 cells that spike, bins of 1 ms'
 
     """
-    first, last = _window(spikes, start, stop)
-    edges = _bin_edges(first, last, bin_width)
+    edges = _rate_edges(spikes, start, stop, bin_width)
     (counts,) = _count(spikes, cells, edges)
     basis = "cells" if cells is None else "selected cells"
     if n_cells is None:
@@ -208,7 +214,7 @@ def group_rates(
     bin_width: float | None = None,
 ) -> list[Rates]:
     """Return the mean rates of the cells of each group, as :func:`spike_rates` does."""
-    edges = _bin_edges(*_window(spikes, start, stop), bin_width)
+    edges = _rate_edges(spikes, start, stop, bin_width)
     counts = _count(spikes, groups.ids, edges, groups)
     return [
         _rates(spikes, of_group, edges, n_cells, name)
@@ -307,7 +313,7 @@ def rate_report(
 ) -> Report:
     """Return the rates of all known cells as a report; ``is_mean`` is one bin for the window."""
     first, last = _window(spikes, start, stop)
-    edges = np.array([first, last]) if is_mean else _bin_edges(first, last, None)
+    edges = np.array([first, last]) if is_mean else _rate_edges(spikes, start, stop, None)
     rates = BinnedRates(spikes, spikes.known_cells, edges)
     times = Timestamps((edges[1:] + edges[:-1]) / 2)
     table = table_of_cells(spikes.population, rates.ids, spikes.cells)
@@ -357,15 +363,33 @@ def _which(spikes: Spikes, known: NDArray[Any]) -> str:
     return "cells of the population" if has_silent else "cells that spike"
 
 
-def _bin_edges(first: float, last: float, width: float | None) -> NDArray[np.float64]:
+def whole_bins(first: float, last: float, width: float | None = None) -> tuple[float, float, float]:
+    """Return the length of bins, by default a round one, and the whole bins around a window."""
+    found = round_above((last - first) / _MOST_BINS) if width is None else width
+    # Times are not exact: 0.3 is below 3 times 0.1.
+    low = float(f"{floor(first / found + 1e-9) * found:.12g}")
+    high = float(f"{ceil(last / found - 1e-9) * found:.12g}")
+    if width is None and high - low > (_MOST_BINS + 1e-6) * found:
+        return whole_bins(low, high)
+    return found, min(low, first), max(high, last)
+
+
+def _rate_edges(
+    spikes: Spikes, start: float | None, stop: float | None, width: float | None
+) -> NDArray[np.float64]:
+    """Return the edges of bins; those at an end that is not given are whole."""
+    first, last = _window(spikes, start, stop)
+    if width is None or (np.isfinite(width) and width > 0):
+        width, low, high = whole_bins(first, last, width)
+        first, last = low if start is None else first, high if stop is None else last
+    return _bin_edges(first, last, width)
+
+
+def _bin_edges(first: float, last: float, width: float) -> NDArray[np.float64]:
     """Return the ends of a window and the multiples of ``width`` between them, in seconds.
 
     A multiple that is nearer to an end than half a bin is left out.
     """
-    if width is None:
-        power = 10.0 ** np.floor(np.log10((last - first) / _MOST_BINS))
-        factors = power * np.array([1.0, 2.0, 5.0, 10.0])
-        width = float(factors[factors * _MOST_BINS >= (last - first) * (1 - 1e-9)][0])
     if not (np.isfinite(width) and width > 0):
         msg = f"the length of a bin is {width} s; expected a positive number"
         raise SelectionError(msg)
@@ -407,20 +431,24 @@ def _select(
         yield ids[selected], times[selected]
 
 
+@with_look
 def raster(
     source: Any,
     cells: Cells | None = None,
     *,
     group_by: str | Groups | None = None,
+    color_by: str | Groups | None = None,
+    color: str = LIGHT.text,
     start: float | None = None,
     stop: float | None = None,
     ax: "Axes | None" = None,
 ) -> "Axes":
     """Draw the spikes of a population: a mark for each or, if more than 20,000, an image of counts.
 
-    ``cells`` are ids, values of properties such as ``{"layer": [2, 3]}``, or the name of a node
-    set. With ``group_by``, the name of a property, cells are sorted and coloured by group; cells
-    that are known and do not spike have a row, too.
+    In an image, dark is many. ``cells`` are ids, values of properties such as
+    ``{"layer": [2, 3]}``, or the name of a node set. With ``group_by``, the name of a property,
+    cells are sorted and coloured by group; cells that are known and do not spike have a row, too.
+    With ``color_by``, they are coloured and not sorted.
 
     Raises
     ------
@@ -437,36 +465,65 @@ def raster(
     """
     spikes = find_source(source, Spikes)
     ax = axes_or_new(ax)
-    ids = chosen_ids(spikes, cells)
-    groups = None if group_by is None else group_spikes(spikes, ids, group_by)
+    ids, by = chosen_ids(spikes, cells), color_by if group_by is None else group_by
+    groups = None if by is None else group_spikes(spikes, ids, by)
+    in_order = group_by is not None and groups is not None
     found = spike_raster(
         spikes,
-        ids if groups is None else groups.sorted_ids(),
+        groups.sorted_ids() if groups is not None and in_order else ids,
         start=start,
         stop=stop,
         shape=size_in_pixels(ax),
-        in_order=groups is not None,
+        in_order=in_order,
     )
     margin = 0.02 * float(found.times[-1] - found.times[0])
     time = time_axis(ax, found.times[0] - margin, found.times[-1] + margin, start, stop)
-    edges = found.times * time.factor
     note = f"{found.n_spikes:,} spike{'' if found.n_spikes == 1 else 's'}"
-    if found.spike_times is not None and found.spike_ids is not None:
-        _draw_marks(ax, found, time.factor, groups)
-        ax.set_ylim(found.ids[0] - 0.7, found.ids[-1] - 0.3)
+    marked = found.spike_ids
+    if marked is not None:
+        code_of = None if groups is None else _codes(groups, marked, in_order=in_order)
+        _draw_marks(ax, found, time.factor, groups, code_of, color)
     else:
-        _draw_counts(ax, found, edges, groups)
-        width = 1e3 * (found.times[1] - found.times[0])
-        what = "ids" if groups is None else "cells"
-        note += f", pixels of {width:.3g} ms × {found.ids[1] - found.ids[0]:.4g} {what}"
-    if groups is None:
+        shades = None
+        if groups is not None:
+            shades = _colors_of_rows(groups, found.ids, in_order=in_order)
+        _draw_counts(ax, found, found.times * time.factor, shades)
+        length, what = found.times[1] - found.times[0], "cells" if in_order else "ids"
+        tall = found.ids[1] - found.ids[0]
+        note += f", pixels of {1e3 * length:.3g} ms × {tall:,.0f} {what if tall > 1 else what[:-1]}"
+    ax.set_ylim(found.ids[0] - 0.7, found.ids[-1] - 0.3)
+    note += "" if groups is None else f", {groups.note}"
+    if groups is not None and in_order:
+        label_groups(ax, groups, groups.edges() - 0.5)
+    else:
         ax.set_ylabel("node id")
         integer_ticks(ax.yaxis)
-    else:
-        label_groups(ax, groups, groups.edges() - 0.5)
-        note += f", {groups.note}"
+        if not found.n_spikes and ids is None:
+            ax.set_yticks([])
+    if groups is not None and not in_order:
+        legend_of_groups(ax, groups, groups.labels, marker="|", linestyle="none")
     title(ax, f"spikes, population {spikes.population}", note)
     return ax
+
+
+def _codes(groups: Groups, ids: NDArray[Any], *, in_order: bool) -> NDArray[np.intp]:
+    """Return the group of each id, or of each index of the sorted ids."""
+    if in_order:
+        return np.asarray(np.searchsorted(groups.edges(), ids, "right") - 1)
+    return groups.codes_of(ids)
+
+
+def _colors_of_rows(
+    groups: Groups, edges: NDArray[np.float64], *, in_order: bool
+) -> NDArray[np.float64]:
+    """Return the mean colour of the cells of each row of an image, shape (row, 3), from 0 to 1."""
+    ids = np.arange(len(groups.ids)) if in_order else groups.ids.astype(np.int64)
+    rows = np.clip(np.searchsorted(edges, ids, "right") - 1, 0, len(edges) - 2)
+    codes = _codes(groups, ids, in_order=in_order)
+    colors = np.array([rgb(color) for color in groups.colors])[codes] / 255
+    counts = np.maximum(np.bincount(rows, minlength=len(edges) - 1), 1)
+    sums = [np.bincount(rows, part, len(edges) - 1) for part in colors.T]
+    return np.asarray(np.stack(sums, axis=1) / counts[:, np.newaxis])
 
 
 def group_spikes(spikes: Spikes, ids: NDArray[Any] | None, group_by: str | Groups) -> Groups:
@@ -478,46 +535,56 @@ def group_spikes(spikes: Spikes, ids: NDArray[Any] | None, group_by: str | Group
     return group_cells(spikes.cells, group_by, ids)
 
 
-def _draw_counts(ax: "Axes", found: Raster, edges: NDArray[np.float64], groups: Any) -> None:
-    """Draw counts of spikes as an image, from light for one to dark for many."""
-    from matplotlib import colormaps
+def _draw_counts(
+    ax: "Axes", found: Raster, edges: NDArray[np.float64], shades: NDArray[np.float64] | None
+) -> None:
+    """Draw counts of spikes as an image, from light for one to dark for many.
+
+    ``shades`` (row, 3) are colours of rows.
+    """
     from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import ListedColormap, Normalize, to_rgb
+    from matplotlib.colors import LinearSegmentedColormap, Normalize
 
     counts = np.ma.masked_equal(found.counts, 0)
-    name = "Blues" if groups is None else "Greys"
-    shades = ListedColormap(colormaps[name](np.linspace(0.3, 1.0, 256)))
-    if groups is None:
-        drawn = image(ax, counts, edges, found.ids - 0.5, cmap=shades)
+    most = int(counts.max())
+    if shades is None:
+        scale = coloring(ColorScale("counts", 1, max(most, 2)))
+        scale["cmap"] = scale["cmap"].with_extremes(bad=LIGHT.ground)
+        drawn = image(ax, counts, edges, found.ids - 0.5, **scale)
     else:
-        drawn = ScalarMappable(Normalize(int(counts.min()), int(counts.max())), shades)
-        rows = (found.ids[:-1] + found.ids[1:]) / 2
-        group = np.searchsorted(groups.edges(), rows, "right") - 1
-        colors = np.array([to_rgb(color) for color in groups.colors])[group][:, np.newaxis]
-        depth = 0.3 + 0.7 * found.counts / found.counts.max()
-        pixels = 1 - depth[..., np.newaxis] * (1 - colors)
+        greys = LinearSegmentedColormap.from_list("greys", ["0.7", "0"])
+        drawn = ScalarMappable(Normalize(1, max(most, 2)), greys)
+        depth = (0.3 + 0.7 * found.counts / most)[..., np.newaxis]
+        pixels = 1 - depth * (1 - shades[:, np.newaxis])
         image(ax, np.where(found.counts[..., np.newaxis], pixels, 1.0), edges, found.ids - 0.5)
-    color_bar(ax, drawn, "spikes per pixel")
+    bar = color_bar(ax, drawn, "spikes per pixel")
+    integer_ticks(bar.ax.yaxis)
 
 
-def _draw_marks(ax: "Axes", found: Raster, factor: float, groups: Groups | None) -> None:
+def _draw_marks(
+    ax: "Axes",
+    found: Raster,
+    factor: float,
+    groups: Groups | None,
+    codes: NDArray[np.intp] | None,
+    color: str,
+) -> None:
     """Draw spikes as bars, or as points for many cells; ``factor`` is that of times."""
     ids, times = np.asarray(found.spike_ids), np.asarray(found.spike_times) * factor
-    style: dict[str, Any] = {"marker": ".", "markersize": 1}
+    style: dict[str, Any] = {"marker": ".", "markersize": 1.5 if groups is None else 2}
+    style["markeredgewidth"] = 0
     if len(np.unique(ids)) <= 200:
         size = min(10, max(2, 0.5 * size_in_pixels(ax)[0] / len(found.counts)))
         style = {"marker": "|", "markersize": size}
-    elif groups is not None:
-        style["markersize"] = 2
-    if groups is None:
-        ax.plot(times, ids, linestyle="none", color="black", **style)
+    if groups is None or codes is None:
+        ax.plot(times, ids, linestyle="none", color=color, **style)
         return
-    edges = groups.edges()
-    for low, high, color in zip(edges[:-1], edges[1:], groups.colors, strict=True):
-        shown = (ids >= low) & (ids < high)
-        ax.plot(times[shown], ids[shown], linestyle="none", color=color, **style)
+    for code, of_group in enumerate(groups.colors):
+        shown = codes == code
+        ax.plot(times[shown], ids[shown], linestyle="none", color=of_group, **style)
 
 
+@with_look
 def rates(
     source: Any,
     cells: Cells | None = None,
@@ -527,6 +594,7 @@ def rates(
     stop: float | None = None,
     bin_width: float | None = None,
     n_cells: int | None = None,
+    color: str = COLORS[0],
     ax: "Axes | None" = None,
 ) -> "Axes":
     """Draw the mean firing rate of the cells of a population over time, in Hz.
@@ -564,9 +632,10 @@ def rates(
         found = replace(several[0], n_cells=len(groups.ids), basis=which)
         note = f"{found.note}, {groups.note}"
     time = time_axis(ax, found.times[0], found.times[-1], start, stop)
-    for one, color in zip(several, [None] if group_by is None else groups.colors, strict=True):
-        style = {"fill": True} if color is None else {"color": color, "linewidth": 1.5}
-        ax.stairs(one.rates, one.times * time.factor, **style)
+    for one, of_group in zip(several, [color] if group_by is None else groups.colors, strict=True):
+        style = {"fill": True} if group_by is None else {"linewidth": 1.5}
+        ax.stairs(one.rates, one.times * time.factor, color=of_group, **style)
+    ax.set_ylim(bottom=0)
     if group_by is not None:
         legend_of_groups(ax, groups, groups.labels, linewidth=2)
     ax.set_ylabel("rate (Hz)")

@@ -1,7 +1,7 @@
 """Traces of compartments, extracellular channels and vectors over time."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -9,18 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.plots.canvas import (
-    LINE_WIDTH,
     axes_or_new,
     find_source,
+    names_on_axis,
     outside_legend,
     quantity_of,
     report_title,
     require_cells,
     require_values,
+    scale_bar,
     scale_of,
     size_in_pixels,
     time_axis,
     title,
+    with_look,
+    with_unit,
 )
 from ndx_simulation_output.plots.downsampling import (
     Lines,
@@ -35,7 +38,13 @@ from ndx_simulation_output.plots.groups import (
     legend_of_groups,
     means_of_groups,
 )
-from ndx_simulation_output.recording import CompartmentTable, ExtracellularPotential, Report
+from ndx_simulation_output.plots.look import COLORS, LINE_WIDTH
+from ndx_simulation_output.recording import (
+    CompartmentTable,
+    Electrodes,
+    ExtracellularPotential,
+    Report,
+)
 from ndx_simulation_output.recording.cells import Cells
 
 if TYPE_CHECKING:
@@ -46,8 +55,11 @@ _MAX_SINGLE = 12
 """So many traces of groups are drawn each; of more, the mean of each group is drawn."""
 
 _TIME = "time (ms)"
+_NAMES = "label", "channel_name", "name", "electrode_name"
+"""Columns of electrodes with the names of channels."""
 
 
+@with_look
 def traces(
     source: Any,
     cells: Cells | None = None,
@@ -55,22 +67,28 @@ def traces(
     labels: Iterable[str] | str | None = None,
     *,
     group_by: str | Groups | None = None,
+    color_by: str | Groups | None = None,
+    overlay: bool = False,
+    color: str = COLORS[0],
     start: float | None = None,
     stop: float | None = None,
     most: int | None = None,
     ax: "Axes | None" = None,
 ) -> "Axes":
-    """Draw traces of a report or compartment series over time.
+    """Draw traces of a report or compartment series over time, above each other.
 
-    Without a selection, the first compartments of at most 8 cells are drawn; of selected
-    compartments, at most 50. ``most`` sets another limit. The title has the number of drawn and of
-    selected compartments if they differ. Extreme values are preserved in long traces.
+    Each has its name, and a bar shows the scale of all; with ``overlay``, and for a single trace,
+    values are on the vertical axis. Without a selection, the first compartments of at most 8 cells
+    are drawn; of selected compartments, at most 50. ``most`` sets another limit. The title has the
+    number of drawn and of selected compartments if they differ. Extreme values are preserved in
+    long traces.
 
     ``cells`` are ids, values of properties such as ``{"layer": [2, 3]}``, or the name of a node
-    set. With ``group_by``, the name of a property of the cells, the mean of each group is drawn,
-    without ``numbers`` and ``labels`` that of the first compartment of each cell. At most 12 traces
-    are each drawn in the colour of their group; ``most`` sets another limit. Means read all values
-    of their compartments, in blocks.
+    set. With ``color_by``, the name of a property of the cells, traces have the colour of their
+    group. With ``group_by``, the mean of each group is drawn, without ``numbers`` and ``labels``
+    that of the first compartment of each cell. At most 12 traces are each drawn in the colour of
+    their group; ``most`` sets another limit. Means are an overlay, and read all values of their
+    compartments, in blocks.
 
     Raises
     ------
@@ -91,28 +109,40 @@ def traces(
     """
     report = find_source(source, Report)
     ax = axes_or_new(ax)
+    window: dict[str, Any] = {"start": start, "stop": stop}
     if group_by is not None:
         columns = columns_to_group(report.compartments, cells, numbers, labels)
         require_cells(report.population, cells, columns)
-        return _draw_groups(ax, report, columns, group_by, most, start, stop)
+        return _draw_groups(ax, report, columns, group_by, most, window, overlay=overlay)
     if cells is None and numbers is None and labels is None:
         columns, total = _default_columns(report.compartments, most or 8), report.data.shape[1]
     else:
         found = report.compartments.find(cells, numbers, labels)
         require_cells(report.population, cells, found)
         columns, total = found[spread(len(found), most or 50)], len(found)
-    lines = reduce_traces(report, columns, start=start, stop=stop, pixels=size_in_pixels(ax)[1])
+    groups, colors = None, [color] * len(columns)
+    if overlay:
+        colors = [COLORS[index % len(COLORS)] for index in range(len(columns))]
+    if color_by is not None:
+        owners = report.compartments.cells_of(columns)
+        groups = group_cells(report.compartments.cells, color_by, np.unique(owners))
+        colors = [groups.colors[code] for code in groups.codes_of(owners)]
+    lines = reduce_traces(report, columns, **window, pixels=size_in_pixels(ax)[1])
     require_values(report.name, lines.values)
-    scale = scale_of(report.unit.name, lines.values)
     names = _names(report, columns)
-    drawn = _draw_lines(ax, lines, lines.values * scale.factor, start, stop)
-    for line, name in zip(drawn, names, strict=True):
-        line.set_label(name)
-    ax.set_ylabel(scale.label(quantity_of(report)))
-    if 1 < len(columns) <= _MAX_IN_LEGEND:
+    notes = [f"{len(columns):,} of {total:,} compartments"] if len(columns) < total else []
+    notes += [] if groups is None else [groups.note]
+    if overlay or len(columns) == 1:
+        drawn = _draw_overlay(ax, report, lines, colors, window)
+        for line, name in zip(drawn, names, strict=True):
+            line.set_label(name)
+        notes = names + notes if len(columns) == 1 else notes
+    else:
+        notes.insert(0, _draw_stack(ax, report, lines, names, colors, window))
+    if groups is not None:
+        legend_of_groups(ax, groups, groups.labels, linewidth=2)
+    elif overlay and 1 < len(columns) <= _MAX_IN_LEGEND:
         outside_legend(ax)
-    notes = names[:1] if len(names) == 1 else []
-    notes += [f"{len(columns):,} of {total:,} compartments"] if len(columns) < total else []
     title(ax, report_title(report), ", ".join(notes))
     return ax
 
@@ -133,29 +163,73 @@ def _draw_groups(
     columns: NDArray[np.intp],
     group_by: str | Groups,
     most: int | None,
-    start: float | None,
-    stop: float | None,
+    window: dict[str, Any],
+    *,
+    overlay: bool,
 ) -> "Axes":
     """Draw traces in the colours of their groups, or the mean of each group."""
     pixels = size_in_pixels(ax)[1]
-    window: dict[str, Any] = {"start": start, "stop": stop, "pixels": pixels}
-    found = group_lines(report, columns, group_by, most=most, **window)
-    require_values(report.name, found.lines.values)
-    scale = scale_of(report.unit.name, found.lines.values)
-    drawn = _draw_lines(ax, found.lines, found.lines.values * scale.factor, start, stop)
-    for line, color in zip(drawn, found.colors, strict=True):
-        line.set_color(color)
-    ax.set_ylabel(scale.label(quantity_of(report)))
+    found = group_lines(report, columns, group_by, most=most, **window, pixels=pixels)
+    lines, notes = found.lines, [found.note]
+    require_values(report.name, lines.values)
+    if overlay or found.columns is None or len(found.columns) == 1:
+        _draw_overlay(ax, report, lines, found.colors, window)
+    else:
+        # The first group is at the top.
+        lines = replace(lines, values=lines.values[:, ::-1])
+        names, colors = _names(report, found.columns)[::-1], found.colors[::-1]
+        notes.insert(0, _draw_stack(ax, report, lines, names, colors, window))
     legend_of_groups(ax, found.groups, found.labels, linewidth=2)
-    title(ax, report_title(report), found.note)
+    title(ax, report_title(report), ", ".join(notes))
     return ax
+
+
+def _draw_overlay(
+    ax: "Axes", report: Report, lines: Lines, colors: Sequence[str], window: dict[str, Any]
+) -> list[Any]:
+    """Draw traces on one vertical axis with their values."""
+    scale = scale_of(report.unit.name, lines.values)
+    ax.set_ylabel(scale.label(quantity_of(report)))
+    return _draw_lines(ax, lines, lines.values * scale.factor, colors, **window)
+
+
+def _draw_stack(
+    ax: "Axes",
+    recorded: Report | ExtracellularPotential,
+    lines: Lines,
+    names: Sequence[str],
+    colors: Sequence[str],
+    window: dict[str, Any],
+) -> str:
+    """Draw traces above each other, the first at the bottom; return their range as a note."""
+    stacked, step = stack_traces(lines.values)
+    _draw_lines(ax, lines, stacked, colors, **window)
+    ax.set_ylim(-0.6, len(names) - 0.4)
+    ax.spines["left"].set_visible(False)
+    names_on_axis(ax, names)
+    scale_bar(ax, step, recorded.unit.name)
+    what = quantity_of(recorded).removeprefix("value") if isinstance(recorded, Report) else ""
+    return f"{what} {_range_of(lines.values, recorded.unit.name)}".strip()
+
+
+def _range_of(values: NDArray[Any], unit: str) -> str:
+    """Return the lowest and highest value as text."""
+    scale = scale_of(unit, values)
+    finite = values[np.isfinite(values)] * scale.factor
+    if not finite.size:
+        return ""
+    ends = [float(finite.min()), float(finite.max())]
+    # Rounding errors are shown as 0.
+    low, high = (f"{end:.4g}" if abs(end) >= 1e-9 * max(map(abs, ends)) else "0" for end in ends)
+    return with_unit(f"{low} to {high}".replace("-", "\N{MINUS SIGN}"), scale)
 
 
 @dataclass(frozen=True)
 class GroupLines:
     """Traces of groups of cells: each trace, or the mean of each group.
 
-    ``codes`` (line,) are the groups of the lines, ``labels`` (group,) their names with numbers.
+    ``codes`` (line,) are the groups of the lines, ``labels`` (group,) their names with numbers,
+    ``columns`` (line,) the columns of traces, None for means.
     """
 
     lines: Lines
@@ -163,6 +237,7 @@ class GroupLines:
     groups: Groups
     labels: list[str]
     note: str
+    columns: NDArray[np.intp] | None = None
 
     @property
     def colors(self) -> list[str]:
@@ -194,8 +269,8 @@ def group_lines(
         shown += ", a compartment each,"
     if n_columns <= (_MAX_SINGLE if most is None else most):
         order = np.argsort(codes, kind="stable")
-        lines = reduce(report, columns[order])
-        return GroupLines(lines, codes[order], groups, groups.labels, f"{shown} {groups.note}")
+        lines, note = reduce(report, columns[order]), f"{shown} {groups.note}"
+        return GroupLines(lines, codes[order], groups, groups.labels, note, columns[order])
     lines = reduce(means_of_groups(report, columns, codes))
     counts = np.bincount(codes).tolist()
     labels = [f"{name} (n = {n:,})" for name, n in zip(groups.names, counts, strict=True)]
@@ -224,14 +299,23 @@ def _names(report: Report, columns: NDArray[np.intp]) -> list[str]:
 
 
 def _draw_lines(
-    ax: "Axes", lines: Lines, values: NDArray[Any], start: float | None, stop: float | None
+    ax: "Axes",
+    lines: Lines,
+    values: NDArray[Any],
+    colors: Sequence[str],
+    start: float | None,
+    stop: float | None,
 ) -> list[Any]:
     """Draw traces over time, with markers if there are few samples."""
     time = time_axis(ax, float(lines.times[0]), float(lines.times[-1]), start, stop)
     marker = "." if len(lines.times) <= 30 else ""
-    return ax.plot(lines.times * time.factor, values, linewidth=LINE_WIDTH, marker=marker)
+    drawn = ax.plot(lines.times * time.factor, values, linewidth=LINE_WIDTH, marker=marker)
+    for line, color in zip(drawn, colors, strict=True):
+        line.set_color(color)
+    return drawn
 
 
+@with_look
 def channels(
     source: Any,
     ids: Iterable[int] | int | None = None,
@@ -241,9 +325,11 @@ def channels(
     most: int = 32,
     ax: "Axes | None" = None,
 ) -> "Axes":
-    """Draw extracellular channels above each other, equally spaced.
+    """Draw extracellular channels above each other, with a bar for their scale.
 
-    ``ids`` selects channels; of the selected ones, at most ``most`` are drawn.
+    They have the names that the file gives to their electrodes, otherwise their ids. Electrodes in
+    a row along x, y or z are sorted by it, unless ``ids`` selects channels; of the selected ones,
+    at most ``most`` are drawn.
 
     Raises
     ------
@@ -258,20 +344,44 @@ def channels(
     """
     potential = find_source(source, ExtracellularPotential)
     ax = axes_or_new(ax)
-    found = potential.find(ids)
+    found, label = potential.find(ids), "channel"
+    known, names = np.asarray(potential.channel_ids), None
+    if potential.electrodes is not None:
+        names, depths, axis = _places(potential.electrodes, known)
+        if ids is None and depths is not None:
+            found = found[np.argsort(depths[found], kind="stable")]
+            label = f"channel, by {axis}"
     columns = found[spread(len(found), most)]
-    lines = reduce_traces(potential, columns, start=start, stop=stop, pixels=size_in_pixels(ax)[1])
+    window: dict[str, Any] = {"start": start, "stop": stop}
+    lines = reduce_traces(potential, columns, **window, pixels=size_in_pixels(ax)[1])
     require_values(potential.name, lines.values)
-    stacked, step = stack_traces(lines.values)
-    scale = scale_of(potential.unit.name, np.asarray([step]))
-    _draw_lines(ax, lines, stacked, start, stop)
-    shown = np.asarray(potential.channel_ids)[columns]
-    ax.set_yticks(np.arange(len(columns)), [str(channel) for channel in shown])
-    ax.set_ylabel("channel")
-    part = "" if len(columns) == len(found) else f"{len(columns)} of {len(found)} channels, "
-    spacing = f"{step * scale.factor:.3g} {scale.symbol}".strip()
-    title(ax, potential.name, f"{part}{spacing} between channels")
+    shown = [str(known[column]) if names is None else names[column] for column in columns]
+    notes = [_draw_stack(ax, potential, lines, shown, [COLORS[0]] * len(columns), window)]
+    notes += [] if len(columns) == len(found) else [f"{len(columns)} of {len(found)} channels"]
+    ax.set_ylabel(label)
+    title(ax, potential.name, ", ".join(notes))
     return ax
+
+
+def _places(
+    electrodes: Electrodes, ids: NDArray[Any]
+) -> tuple[list[str] | None, NDArray[np.float64] | None, str]:
+    """Return names of channels, their places along the only axis of a row, and the axis."""
+    row_of = {int(electrode): row for row, electrode in enumerate(electrodes.ids)}
+    rows = [row_of.get(int(channel), -1) for channel in ids]
+    if -1 in rows:
+        return None, None, ""
+    named = next((name for name in _NAMES if name in electrodes.columns), None)
+    names = None
+    if named is not None:
+        texts = [str(text) for text in np.asarray(electrodes.columns[named][:])[rows]]
+        names = texts if len(set(texts)) == len(texts) and all(texts) else None
+    positions = electrodes.positions[rows]
+    spans = np.ptp(positions, axis=0) > 0
+    if spans.sum() != 1 or not np.isfinite(positions).all():
+        return names, None, ""
+    axis = int(np.flatnonzero(spans)[0])
+    return names, positions[:, axis], "xyz"[axis]
 
 
 def vectors(
@@ -294,7 +404,7 @@ def vectors(
     all_by_index = len(by_index) == len(named)
     ax.set_xlabel(_TIME if not by_index else "index" if all_by_index else f"{_TIME}, or index")
     if legend and named:
-        ax.legend(fontsize="small")
+        outside_legend(ax)
     return ax
 
 

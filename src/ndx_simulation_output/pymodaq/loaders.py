@@ -1,6 +1,5 @@
 """Load data with their axes from NWB and PyMoDAQ files."""
 
-import re
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -30,9 +29,11 @@ from ndx_simulation_output.pymodaq.values import converted_values, exact_differe
 from ndx_simulation_output.recording import ArrayAxis, ArrayGroup, ArrayWithAxes
 from ndx_simulation_output.recording.array_groups import (
     count_missing,
+    error_of,
     find_times,
     fits,
     is_nav_group,
+    same_number,
     unfit_axes,
 )
 from ndx_simulation_output.recording.json_values import from_json
@@ -355,7 +356,7 @@ def _load_arrays(
     by_name = {array.name: array for array in group.arrays}
     first = arrays[0]
     values = [np.asarray(array.values[()]) for array in arrays]
-    found = [_error_of(by_name, array) for array in arrays]
+    found = [error_of(by_name, array) for array in arrays]
     errors = [np.asarray(error.values[()]) for error in found if error is not None]
     if with_bkg:
         backgrounds = [_background_of(by_name, array, path) for array in arrays]
@@ -418,36 +419,11 @@ def _warn_of_doubts(
         warnings.warn(msg, SimulationOutputWarning, stacklevel=4)
 
 
-def _error_of(by_name: dict[str, ArrayWithAxes], array: ArrayWithAxes) -> ArrayWithAxes | None:
-    """Return the error array with the number and the title of an array, or None.
-
-    PyMoDAQ numbers errors independently of data. If some data have no errors, the numbers of later
-    errors are lower than those of their data, and errors are matched by title.
-    """
-    if array.role == "error":
-        return None
-    prefix = "BkgErrorBar" if array.role == "background" else "ErrorBar"
-    numbered, title = _same_number(by_name, array, prefix), f"{array.title}_errors"
-    if numbered is not None and numbered.title in {"", title}:
-        return numbered
-    titled = [n for n in sorted(by_name) if n.startswith(prefix) and by_name[n].title == title]
-    key = array.role, array.title
-    own = [n for n in sorted(by_name) if (by_name[n].role, by_name[n].title) == key]
-    return by_name[titled[own.index(array.name)]] if len(titled) == len(own) else None
-
-
-def _same_number(
-    by_name: dict[str, ArrayWithAxes], array: ArrayWithAxes, prefix: str
-) -> ArrayWithAxes | None:
-    number = re.search(r"\d*$", array.name)
-    return by_name.get(f"{prefix}{number[0] if number else ''}")
-
-
 def _background_of(
     by_name: dict[str, ArrayWithAxes], array: ArrayWithAxes, path: str
 ) -> ArrayWithAxes | None:
     """Return the background with the number of an array, or with its label if that is another."""
-    numbered = _same_number(by_name, array, "Bkg")
+    numbered = same_number(by_name, array, "Bkg")
     if numbered is None or numbered.label == array.label:
         return numbered
     labelled = [

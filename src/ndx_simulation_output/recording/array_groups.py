@@ -1,5 +1,6 @@
 """Arrays with labelled axes, in nested groups."""
 
+import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -154,6 +155,32 @@ def _check_described(item: ArrayAxis | ArrayWithAxes, *texts: str) -> None:
 def find_times(arrays: Iterable[ArrayWithAxes]) -> LazyArray | None:
     """Return the times of the elements of arrays, NaN for points that were not measured."""
     return next((array.values for array in arrays if array.role == "times"), None)
+
+
+def error_of(by_name: Mapping[str, ArrayWithAxes], array: ArrayWithAxes) -> ArrayWithAxes | None:
+    """Return the error array with the number and the title of an array, or None.
+
+    PyMoDAQ numbers errors independently of data. If some data have no errors, the numbers of later
+    errors are lower than those of their data, and errors are matched by title.
+    """
+    if array.role == "error":
+        return None
+    prefix = "BkgErrorBar" if array.role == "background" else "ErrorBar"
+    numbered, title = same_number(by_name, array, prefix), f"{array.title}_errors"
+    if numbered is not None and numbered.title in {"", title}:
+        return numbered
+    titled = [n for n in sorted(by_name) if n.startswith(prefix) and by_name[n].title == title]
+    key = array.role, array.title
+    own = [n for n in sorted(by_name) if (by_name[n].role, by_name[n].title) == key]
+    return by_name[titled[own.index(array.name)]] if len(titled) == len(own) else None
+
+
+def same_number(
+    by_name: Mapping[str, ArrayWithAxes], array: ArrayWithAxes, prefix: str
+) -> ArrayWithAxes | None:
+    """Return the array whose name is a prefix and the number in the name of another one."""
+    number = re.search(r"\d*$", array.name)
+    return by_name.get(f"{prefix}{number[0] if number else ''}")
 
 
 def unfit_axes(

@@ -1,6 +1,6 @@
 """Ids of cells, compartments and channels, and unique names."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from itertools import chain, count
 from typing import Any
 
@@ -115,7 +115,7 @@ def storable_text(text: str) -> str:
     return text.replace("\0", "").encode(errors="replace").decode()
 
 
-def some_of(values: NDArray[Any]) -> str:
+def some_of(values: Sequence[Any] | NDArray[Any]) -> str:
     """Return the first values as text, for a message.
 
     Example

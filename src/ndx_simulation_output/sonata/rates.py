@@ -271,7 +271,7 @@ def read_clamps(file: h5py.File, config: ReportConfig, options: ReadOptions) -> 
     what = "contains data without times and a description of its columns (a clamp report)"
     step = options.dt or config.step
     if step is None:
-        return f"{what}; set its time step in ms with --dt (dt=…)"
+        return f"{what}; set its time step in ms with dt= (--dt)"
     if data.ndim != 2 or data.dtype.kind not in "iuf" or not data.shape[1]:
         return f"{what}, of type {data.dtype} and shape {data.shape}: it has no clamps"
     rows = data.shape[0]

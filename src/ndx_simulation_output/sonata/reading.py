@@ -20,6 +20,7 @@ from ndx_simulation_output.errors import (
     UnsupportedSourceError,
     file_errors,
 )
+from ndx_simulation_output.files import is_zarr_store
 from ndx_simulation_output.recording import (
     ArrayGroup,
     Electrodes,
@@ -30,7 +31,7 @@ from ndx_simulation_output.recording import (
     Spikes,
 )
 from ndx_simulation_output.recording.continuing import Span, by_start, span_of
-from ndx_simulation_output.recording.ids import storable_text
+from ndx_simulation_output.recording.ids import some_of, storable_text
 from ndx_simulation_output.recording.merging import distinct_names, merge_outputs
 from ndx_simulation_output.remote import refuse_url
 from ndx_simulation_output.sonata.circuits import CircuitReader, join_circuit
@@ -425,12 +426,27 @@ def _find_sources(paths: Sequence[Path]) -> _Sources:
         else:
             sources.add_file(path, named=True)
     if sources.is_empty and not sources.is_circuit_named:
-        details = "".join(f"; {note}" for note in sources.notes)
+        details = "".join(_looked_for(path) for path in paths if path.is_dir())
+        details += "".join(f"; {note}" for note in sources.notes)
         if sources.network is not None and (circuit := sources.network.found()):
             details += f"; to read the circuit alone, open {circuit[0]}"
         msg = f"{_listed(paths)}: no file with recorded activity was found{details}"
         raise SourceError(msg)
     return sources
+
+
+def _looked_for(directory: Path) -> str:
+    """Return what was looked for in a directory, and what else it has, for a message."""
+    configs, suffixes = ", ".join(_CONFIGS.values()), ", ".join(sorted({*SUFFIXES, *_TEXT}))
+    text = f"; looked in {directory} for {configs} and files that end in {suffixes}"
+    found = sorted(directory.iterdir())
+    folders = [path for path in found if path.is_dir() and not is_zarr_store(path)]
+    nwb = [path for path in found if is_zarr_store(path) or path.suffix == ".nwb"]
+    if nwb:
+        text += f"; NWB files are opened by their names: {some_of(nwb)}"
+    if folders:
+        text += f"; not searched: {some_of(folders)}"
+    return text
 
 
 _Found = TypeVar("_Found", Report, Spikes)

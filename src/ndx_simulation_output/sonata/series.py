@@ -57,7 +57,7 @@ def read_times(
     """
     if "time" not in group:
         if options.dt is None:
-            msg = f"{location(group)} has no time; set the time step in ms with --dt (dt=…)"
+            msg = f"{location(group)} has no time; set the time step in ms with dt= (--dt)"
             raise SourceError(msg)
         return _regular_times(0.0, options.dt, rows, 1e-3, location(group)), {}
     time = first_dataset(group, "time")

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ndx_simulation_output.errors import ExportError, NameClashError
+from ndx_simulation_output.errors import ExportError, NameClashError, TargetExistsError
 from ndx_simulation_output.files import (
     AtomicFile,
     atomic_files,
@@ -99,6 +99,9 @@ def write(
     if dtype not in {None, "float32", "float64"}:
         msg = f"dtype is {dtype!r}; expected float32 or float64, as others change values"
         raise ExportError(msg)
+    if directory.exists() and not directory.is_dir():
+        msg = f"{directory} is a file; expected the name of a directory"
+        raise TargetExistsError(msg)
     _check_provenance(output)
     _check_populations(output)
     written = Written(left_out=list(_not_in_sonata(output)))

@@ -33,7 +33,7 @@ CHUNK_SLOTS = 521
 """Slots for chunks in memory, for each of the thousands of datasets that pynwb keeps open: by
 default they take 64 KiB since HDF5 2.0, and 4 KiB before."""
 
-TRUST = "pass trust=True to open_output (--trust) if you know where it comes from"
+TRUST = "pass trust=True (--trust) if you know where it comes from"
 
 MOST_UNSTORED = 2**30
 """Bytes that a file may declare without storing them, such as the zeros of a sparse report."""
