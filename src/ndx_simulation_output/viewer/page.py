@@ -92,7 +92,8 @@ class Card:
             built = panel.build(output)
             title = panel.title
             if panel.saves:
-                self.saving = SaveButtons(session, f"{panel.kind}-{panel.name}", built, panel.shown)
+                name = f"{panel.kind}-{panel.name}"
+                self.saving = SaveButtons(session, name, built, panel.shown, lambda: panel.files)
             controls = panel.controls()
             settings = row(*(controls or [new_text()]), visible=False)
             if controls and not session.is_saved:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ndx_simulation_output.recording import SimulationOutput
 from ndx_simulation_output.viewer.controls import ShownData
 from ndx_simulation_output.viewer.figures import new_text, small_text
-from ndx_simulation_output.viewer.session import Session
+from ndx_simulation_output.viewer.session import Session, ViewedFile
 from ndx_simulation_output.viewer.state import PanelState
 
 
@@ -78,6 +78,11 @@ class Panel(ABC):
     def shown(self) -> ShownData:
         """Return the data that are seen, for CSV and Python; called if ``saves``."""
         raise NotImplementedError
+
+    @property
+    def files(self) -> Sequence[ViewedFile]:
+        """The files that are read for CSV and Python."""
+        return [self.session.file]
 
     def controls(self) -> Sequence[UIElement]:
         """Return widgets that the card shows on demand; their values are in ``options``."""

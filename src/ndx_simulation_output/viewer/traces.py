@@ -3,11 +3,12 @@
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import floor, log10
 from typing import Any
 
 import numpy as np
+from bokeh.core.properties import value
 from bokeh.models import (
     BasicTicker,
     CustomJSHover,
@@ -28,12 +29,21 @@ from ndx_simulation_output.plots.downsampling import Lines, reduce_traces, sprea
 from ndx_simulation_output.plots.groups import Groups, group_cells
 from ndx_simulation_output.plots.traces import group_lines
 from ndx_simulation_output.recording import (
+    UNKNOWN,
     CompartmentTable,
     ExtracellularPotential,
     Report,
     SimulationOutput,
 )
 from ndx_simulation_output.recording.units import Scale
+from ndx_simulation_output.viewer.compare import (
+    Compared,
+    difference_of,
+    find_compared,
+    matching_columns,
+    require_real,
+    shared_times,
+)
 from ndx_simulation_output.viewer.controls import (
     IDS_HINT,
     Scales,
@@ -50,6 +60,7 @@ from ndx_simulation_output.viewer.controls import (
 from ndx_simulation_output.viewer.figures import (
     COLORS,
     GroupLegend,
+    add_legend,
     button,
     drawn_note,
     empty_source,
@@ -58,7 +69,7 @@ from ndx_simulation_output.viewer.figures import (
     plain_text,
 )
 from ndx_simulation_output.viewer.panels import Offer, Panel
-from ndx_simulation_output.viewer.session import Rows, on_value
+from ndx_simulation_output.viewer.session import Rows, ViewedFile, on_value
 from ndx_simulation_output.viewer.state import PanelState
 from ndx_simulation_output.viewer.time_axis import ACCENT
 
@@ -119,7 +130,6 @@ class StackPanel(Panel):
         time = self.session.time
         self.figure = new_figure("", "", x_range=time.x_range, y_range=Range1d(-1, 1))
         made = self.figure
-        made.ygrid.visible = False
         self.lines, self.others = (
             empty_source("xs", "ys", "values", "color", "y0", "y1", "unit", "name", "cell")
             for _ in range(2)
@@ -128,10 +138,12 @@ class StackPanel(Panel):
             "y0", "y1", source=self.lines, fill_color=ACCENT, line_alpha=0, fill_alpha=0,
             selection_fill_alpha=0.1, nonselection_fill_alpha=0,
         )  # fmt: skip
-        style = {"color": "color", "line_join": "round", "nonselection_alpha": 0.75}
-        made.multi_line("xs", "ys", source=self.others, line_width=1.4, line_dash=[5, 3], **style)
-        made.multi_line("xs", "ys", source=self.lines, line_width=1.3, selection_line_width=1.8,
-                        selection_color=ACCENT, **style)  # fmt: skip
+        style = {"color": "color", "line_join": "round", "nonselection_alpha": 0.75,
+                 "selection_color": ACCENT}  # fmt: skip
+        dashed = made.multi_line("xs", "ys", source=self.others, line_width=1.6, line_dash=[5, 3],
+                                 **style)  # fmt: skip
+        solid = made.multi_line("xs", "ys", source=self.lines, line_width=1.3,
+                                selection_line_width=1.8, **style)  # fmt: skip
         wide = made.multi_line("xs", "ys", source=self.lines, line_width=14, alpha=0,
                                selection_alpha=0, nonselection_alpha=0)  # fmt: skip
         self.points = empty_source("x", "y", "color")
@@ -157,8 +169,11 @@ class StackPanel(Panel):
         )  # fmt: skip
         made.add_layout(self._bar, "right")
         self.legend = GroupLegend(made)
+        self.files_legend = add_legend(made, solid, dashed, place="above", visible=False,
+                                       orientation="horizontal")  # fmt: skip
         self.add_figure(made)
         self.scale: Scale | None = None
+        self._is_compared = False
         return made
 
     def stack_controls(self) -> Sequence[UIElement]:
@@ -167,8 +182,8 @@ class StackPanel(Panel):
         count = Select(title="At most", options=counts, value=str(self.count), width=80)
         layouts = [_STACKED, _EACH, _OVERLAY]
         layout = Select(title="Layout", options=layouts, value=self.layout, width=150)
-        on_value(count, "value", lambda value: self.option("count", value))
-        on_value(layout, "value", lambda value: self.option("layout", value))
+        on_value(count, "value", lambda text: self.option("count", text))
+        on_value(layout, "value", lambda text: self.option("layout", text))
         return [count, layout]
 
     @property
@@ -181,12 +196,54 @@ class StackPanel(Panel):
         """How the lines are arranged."""
         return self.options.get("layout", _STACKED)
 
-    def clear(self) -> None:
-        """Remove the lines, for the case that an error is shown instead."""
-        for source in (self.lines, self.others):
+    @property
+    def _is_difference(self) -> bool:
+        return self._is_compared and self.session.shows_difference
+
+    @property
+    def files(self) -> Sequence[ViewedFile]:
+        """The files of the lines."""
+        session = self.session
+        others = [session.other] if self._is_compared and session.other else []
+        return [session.file, *others]
+
+    def read(
+        self, recorded: Compared, columns: NDArray[np.intp]
+    ) -> tuple[Lines, Lines | None, list[str]]:
+        """Read lines, those of the file that is compared, or their difference, and notes."""
+        require_real(recorded)
+        self._is_compared = False
+        for source in (self.lines, self.others, self.points):  # An error may be shown instead.
             source.data = {name: [] for name in source.data}
-        self.points.data = {name: [] for name in self.points.data}
-        self.legend.show()
+        drawn = self.session.time.drawn(pixels_of(self.figure)[1])
+        with self.session.open_other() as output:
+            if output is None:
+                lines = reduce_traces(recorded, columns, **drawn)
+                return lines, None, [sampling(lines)]
+            other = find_compared(recorded, output)
+            matching = matching_columns(recorded, other, columns)
+            self._is_compared = bool((matching >= 0).all())
+            if self.session.shows_difference:
+                lines = reduce_traces(difference_of(recorded, other, columns, matching), **drawn)
+                scale = scale_of(lines.unit, lines.values)
+                largest = float(np.nanmax(np.abs(lines.values), initial=0.0)) * scale.factor
+                most = f"largest difference {largest:.4g} {scale.symbol}".strip()
+                return lines, None, ["first file minus second", most, sampling(lines)]
+            lines = reduce_traces(recorded, columns, **drawn)
+            lacking = int((matching < 0).sum())
+            note = f"the second file lacks {lacking} of them; " if lacking else ""
+            if other.unit.name != recorded.unit.name:
+                note += f"in the second file the unit is {other.unit.name}; "
+                self._is_compared, lacking = False, len(columns)
+            if lacking == len(columns):
+                return lines, None, [note + sampling(lines)]
+            compared = reduce_traces(other, np.maximum(matching, 0), **drawn)
+            values = np.where(matching >= 0, compared.values, np.nan)
+            first, second = self.session.file, self.session.other
+            names = [first.name, "" if second is None else second.name]
+            for item, name in zip(self.files_legend.items, names, strict=True):
+                item.label = value(name)
+            return lines, replace(compared, values=values), [note + sampling(lines)]
 
     def draw(
         self,
@@ -199,18 +256,24 @@ class StackPanel(Panel):
         """Draw lines, the first at the top; ``columns`` have ``name`` and more for the hover."""
         values = np.asarray(lines.values, np.float64)
         compared = values[:0] if other is None else np.asarray(other.values, np.float64)
+        self.files_legend.visible = other is not None
         self.scale = scale = scale_of(lines.unit, np.concatenate([values, compared]))
         values, compared = values * scale.factor, compared * scale.factor
         count, names = values.shape[1], [_short(name) for name in columns["name"]]
         base = np.arange(count)[::-1].astype(float)
         middle, step = np.zeros(count), np.ones(count)
-        is_overlay = self.layout == _OVERLAY
+        is_overlay, is_difference = self.layout == _OVERLAY, self._is_difference
+        zeros = np.zeros((int(is_difference), count))  # Differences are seen from 0.
+        seen = np.concatenate([values, compared, zeros])
         if is_overlay:
             base[:] = 0
-            self._show_values(np.concatenate([values, compared]), scale.label(what))
+            self._show_values(seen, scale.label("difference" if is_difference else what))
         else:
-            middle, step = _places(np.concatenate([values, compared]), self.layout == _EACH)
+            middle, step = _places(seen, self.layout == _EACH)
             self._show_names(names, step[:1], lines.unit, scale)
+        grid = self.figure.ygrid[0]
+        grid.visible, grid.ticker = is_difference, FixedTicker(ticks=[*(base - middle / step)])
+        self.figure.xaxis.axis_label = plain_text(self.session.time.scale.label("time"))
         for renderer, is_shown in ((self._lanes, not is_overlay), (self._wide, is_overlay)):
             renderer.visible = is_shown
         shared = {
@@ -265,7 +328,8 @@ class StackPanel(Panel):
             length = round_below(float(step[0]) * min(max(1, _BAR_PIXELS / pixels), count))
             top = -0.5 + length / float(step[0])
             bar = scale_of(unit, np.asarray([length / scale.factor]))
-            text = f"{length / scale.factor * bar.factor:g} {bar.symbol}".strip()
+            symbol = "" if unit == UNKNOWN.name else bar.symbol
+            text = f"{length / scale.factor * bar.factor:g} {symbol}".strip()
             self._bar.bounds = (-0.5, top)
             self._bar.ticker = FixedTicker(ticks=[(top - 0.5) / 2])
             self._bar.major_label_overrides = {(top - 0.5) / 2: text}
@@ -311,31 +375,73 @@ def sampling(lines: Lines) -> str:
     return "every sample" if lines.is_exact else "the lowest and the highest of each pixel"
 
 
+def _compared_rows(
+    recorded: Sequence[Compared],
+    columns: NDArray[np.intp],
+    names: Sequence[str],
+    shown: "ShownTraces | ShownChannels",
+) -> Rows:
+    """Yield the times and values of one recording, of two beside each other, or the difference."""
+    window = shown.start, shown.stop
+    one, *others = recorded
+    if not others:
+        yield from recorded_rows(one, columns, names, window, shown.scales)
+        return
+    matching = matching_columns(one, others[0], columns)
+    difference = difference_of(one, others[0], columns, matching)
+    if shown.is_difference:
+        every = np.arange(len(columns))
+        yield from recorded_rows(difference, every, names, window, shown.scales)
+        return
+    shared_times(one, others[0])
+    of_files = ([f"{name}, {which} file" for name in names] for which in ("first", "second"))
+    parts = [
+        recorded_rows(each, some, named, window, shown.scales)
+        for each, some, named in zip(recorded, (columns, matching), of_files, strict=True)
+    ]
+    for first, second in zip(*parts, strict=False):
+        yield *first, *[*second][1:]
+
+
 @dataclass(frozen=True)
 class ShownTraces:
-    """All samples of the selected compartments from ``start`` to ``stop`` (s)."""
+    """All samples of the selected compartments from ``start`` to ``stop`` (s).
+
+    Of two outputs these are those of both, or the difference.
+    """
 
     compartments: SelectedCompartments
     start: float | None = None
     stop: float | None = None
     scales: Scales = Scales()  # noqa: RUF009 - frozen
+    is_difference: bool = False
     imports = ()
 
     def rows(self, *outputs: SimulationOutput) -> Rows:
         """Yield the column names, then the time and the values of each row."""
-        report = outputs[0][self.compartments.report]
-        columns = self.compartments.columns(report)
-        names = compartment_names(report, columns)
-        yield from recorded_rows(report, columns, names, (self.start, self.stop), self.scales)
+        reports = [output[self.compartments.report] for output in outputs]
+        columns = self.compartments.columns(reports[0])
+        names = compartment_names(reports[0], columns)
+        yield from _compared_rows(reports, columns, names, self)
 
     def code(self, *names: str) -> Iterator[str]:
         """Yield lines of code that read ``times`` and ``values``."""
         window = window_code(self.start, self.stop)
         arguments = ", ".join(part for part in (self.compartments.code, window) if part)
-        yield f"traces = {names[0]}[{self.compartments.report!r}].select({arguments})"
         some = self.compartments.some
         part = "" if some is None else f"[:, {list(some)}]"
-        yield f"times, values = traces.times, traces.values{part}  # in s and traces.unit"
+        traces = ("traces", "others")[: len(names)]
+        for made, name in zip(traces, names, strict=True):
+            yield f"{made} = {name}[{self.compartments.report!r}].select({arguments})"
+        one, *two = traces
+        if two and self.is_difference:
+            yield f"rows = min(len({one}.times), len(others.times))"
+            yield f"times = {one}.times[:rows]  # s"
+            yield f'values = {one}.values[:rows]{part}.astype("f8") - others.values[:rows]{part}'
+            return
+        yield f"times, values = {one}.times, {one}.values{part}  # in s and traces.unit"
+        if two:
+            yield f"other_times, other_values = others.times, others.values{part}"
 
 
 @dataclass(frozen=True)
@@ -415,7 +521,7 @@ class TracesPanel(StackPanel):
             title="Compartments", value=self.options.get("compartments", ""), width=190,
             placeholder="somas, or all, 0,5, dend[3]",
         )  # fmt: skip
-        on_value(compartments, "value", lambda value: self.option("compartments", value.strip()))
+        on_value(compartments, "value", lambda text: self.option("compartments", text.strip()))
         mean = Toggle(label="Mean of groups", active=self._is_mean, align="end", **button())
         on_value(mean, "active", lambda on: self.option("mean", "1" if on else ""))
         return [compartments, *self.stack_controls(), mean]
@@ -432,10 +538,11 @@ class TracesPanel(StackPanel):
             return
         columns, total = self._columns(report)
         table, time = report.compartments, self.session.time
-        lines = reduce_traces(report, columns, **time.drawn(pixels_of(self.figure)[1]))
         cells = table.cells_of(columns)
-        colors, note = self._colors(table, cells)
-        self.draw(lines, _row_columns(table, columns, cells), colors, quantity_of(report))
+        known = _row_columns(table, columns, cells)
+        colors, note = self._colors(table, cells, known["name"])
+        lines, other, notes = self.read(report, columns)
+        self.draw(lines, known, colors, quantity_of(report), other)
         ids = tuple(dict.fromkeys(cells.tolist()))
         selected = table.find(ids)
         some = None
@@ -443,9 +550,10 @@ class TracesPanel(StackPanel):
             order = np.argsort(selected, kind="stable")
             some = tuple(order[np.searchsorted(selected, columns, sorter=order)].tolist())
         chosen = SelectedCompartments(self.name, ids, some=some)
-        self._shown = ShownTraces(chosen, time.start, time.stop, Scales(time.scale, self.scale))
-        parts = [drawn_note(len(columns), total, "compartments").rstrip("; "), note]
-        self.say("; ".join(filter(None, [*parts, sampling(lines)])))
+        self._shown = ShownTraces(chosen, time.start, time.stop, Scales(time.scale, self.scale),
+                                  self.session.shows_difference)  # fmt: skip
+        parts = [drawn_note(len(columns), total, "compartments").rstrip("; "), note, *notes]
+        self.say("; ".join(filter(None, parts)))
 
     def picked_at(self, x: float, y: float, output: SimulationOutput) -> bool:
         """Pick the cell of the nearest trace."""
@@ -487,7 +595,9 @@ class TracesPanel(StackPanel):
             found += _some_of_cell(table, part, most)
         return np.asarray(found[:count], np.intp), len(rows) if len(rows) > 1 else len(columns)
 
-    def _colors(self, table: CompartmentTable, cells: NDArray[Any]) -> tuple[list[str], str]:
+    def _colors(
+        self, table: CompartmentTable, cells: NDArray[Any], names: Sequence[str]
+    ) -> tuple[list[str], str]:
         """Return the colour of each trace, and a note on the groups."""
         by = self.session.group_by
         self.legend.show()
@@ -498,8 +608,7 @@ class TracesPanel(StackPanel):
                 return [groups.colors[code] for code in groups.codes_of(cells)], groups.note
         if self.layout == _OVERLAY:
             colors = [COLORS[row % len(COLORS)] for row in range(len(cells))]
-            names = _row_columns(table, np.zeros(0, np.intp), cells)["name"]
-            self.legend.show([f"cell {cell}" for cell in cells] if names else [], colors)
+            self.legend.show(names, colors)
             return colors, ""
         return [COLORS[0]] * len(cells), f"no property {by!r}" if by else ""
 
@@ -508,6 +617,8 @@ class TracesPanel(StackPanel):
 
     def _draw_means(self, report: Report) -> None:
         """Draw the mean of each group of cells."""
+        require_real(report)
+        self._is_compared = False
         table, time = report.compartments, self.session.time
         cells = cells_of(self.session.cells)
         rows = table.rows_of(cells)
@@ -593,6 +704,7 @@ class ShownChannels:
     start: float | None = None
     stop: float | None = None
     scales: Scales = Scales()  # noqa: RUF009 - frozen
+    is_difference: bool = False
     imports = ()
 
     def find(self, output: SimulationOutput) -> ExtracellularPotential:
@@ -602,22 +714,26 @@ class ShownChannels:
 
     def rows(self, *outputs: SimulationOutput) -> Rows:
         """Yield the column names, then the time and the values of each row."""
-        potential = self.find(outputs[0])
-        columns = potential.find(self.channels)
-        names = channel_places(potential)["name"]
-        names = [f"channel {names[column]}" for column in columns]
-        yield from recorded_rows(potential, columns, names, (self.start, self.stop), self.scales)
+        potentials = [self.find(output) for output in outputs]
+        columns = potentials[0].find(self.channels)
+        known = channel_places(potentials[0])["name"]
+        names = [f"channel {known[column]}" for column in columns]
+        yield from _compared_rows(potentials, columns, names, self)
 
     def code(self, *names: str) -> Iterator[str]:
         """Yield lines of code that read ``times`` and ``values``."""
         window = window_code(self.start, self.stop)
         channels = "" if self.channels is None else f"channels={ids_code(self.channels)}"
         arguments = ", ".join(part for part in (channels, window) if part)
-        found = f"one for one in {names[0]}.potentials if one.name == {self.potential!r}"
-        yield f"potential = next({found})"
-        yield f"rows = potential.times.window({self.start!r}, {self.stop!r})"
-        yield "times = potential.times.seconds(rows)  # s"
-        yield f"values = potential.get_traces({arguments})  # in potential.unit"
+        for prefix, name in zip(("", "other_"), names, strict=False):
+            found = f"one for one in {name}.potentials if one.name == {self.potential!r}"
+            yield f"potential = next({found})"
+            yield f"rows = potential.times.window({self.start!r}, {self.stop!r})"
+            yield f"{prefix}times = potential.times.seconds(rows)  # s"
+            yield f"{prefix}values = potential.get_traces({arguments})  # in potential.unit"
+        if len(names) > 1 and self.is_difference:
+            yield "rows = min(len(times), len(other_times))"
+            yield 'times, values = times[:rows], values[:rows].astype("f8") - other_values[:rows]'
 
 
 _CHANNEL_NAMES = "label", "channel_name", "name", "electrode_name"
@@ -682,12 +798,12 @@ class ChannelsPanel(StackPanel):
         """Return widgets for the channels, their number and layout."""
         channels = TextInput(title="Channels", placeholder=IDS_HINT, width=160,
                              value=self.options.get("channels", ""))  # fmt: skip
-        on_value(channels, "value", lambda value: self.option("channels", value.strip()))
+        on_value(channels, "value", lambda text: self.option("channels", text.strip()))
         return [channels, *self.stack_controls()]
 
     def update(self, output: SimulationOutput) -> None:
         """Read and draw the channels."""
-        potential, time = ShownChannels(self.name).find(output), self.session.time
+        potential = ShownChannels(self.name).find(output)
         places = channel_places(potential)
         found, note = potential.find(ids_of(self.options.get("channels", ""))), ""
         if "x" in places and not self.options.get("channels"):
@@ -695,7 +811,7 @@ class ChannelsPanel(StackPanel):
             found = np.argsort(-places[axis], kind="stable")
             note = f"the channel with the largest {axis} is at the top"
         columns = found[spread(len(found), self.count)]
-        lines = reduce_traces(potential, columns, **time.drawn(pixels_of(self.figure)[1]))
+        lines, other, notes = self.read(potential, columns)
         ids = np.asarray(potential.channel_ids)[columns]
         shown = {name: np.asarray(values)[columns].tolist() for name, values in places.items()}
         colors = [COLORS[0]] * len(columns)
@@ -703,13 +819,14 @@ class ChannelsPanel(StackPanel):
         if self.layout == _OVERLAY:
             colors = [COLORS[row % len(COLORS)] for row in range(len(columns))]
             self.legend.show(shown["name"], colors)
-        self.draw(lines, {**shown, "cell": [-1] * len(ids)}, colors, "potential")
+        self.draw(lines, {**shown, "cell": [-1] * len(ids)}, colors, "potential", other)
         self._channels = tuple(ids.tolist())
-        parts = [drawn_note(len(columns), len(found), "channels").rstrip("; "), note]
-        self.say("; ".join(filter(None, [*parts, sampling(lines)])))
+        parts = [drawn_note(len(columns), len(found), "channels").rstrip("; "), note, *notes]
+        self.say("; ".join(filter(None, parts)))
 
     def shown(self) -> ShownChannels:
         """Return the shown data."""
         time = self.session.time
         scales = Scales(time.scale, self.scale)
-        return ShownChannels(self.name, self._channels, time.start, time.stop, scales)
+        return ShownChannels(self.name, self._channels, time.start, time.stop, scales,
+                             self.session.shows_difference)  # fmt: skip
