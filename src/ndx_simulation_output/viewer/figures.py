@@ -241,7 +241,17 @@ def image_data(
 
 def add_color_bar(made: Any, colors: LinearColorMapper) -> ColorBar:
     """Add a colour bar to the right of a figure, and return it."""
-    bar = ColorBar(color_mapper=colors, width=12)
+    # Colour bars take their colours before they are in the page; this grey suits both grounds.
+    bar = ColorBar(
+        color_mapper=colors,
+        width=10,
+        padding=4,
+        title_standoff=2,
+        title_text_font_style="normal",
+        title_text_color="#7d8894",
+        major_label_text_color="#7d8894",
+        background_fill_color=None,
+    )
     made.add_layout(bar, "right")
     return bar
 

@@ -14,6 +14,7 @@ from ndx_simulation_output.viewer.cells import CellCard
 from ndx_simulation_output.viewer.contents import Contents
 from ndx_simulation_output.viewer.controls import SaveButtons
 from ndx_simulation_output.viewer.figures import button, new_text, stack, title_html
+from ndx_simulation_output.viewer.heat_maps import HeatMapPanel
 from ndx_simulation_output.viewer.overview import Overview
 from ndx_simulation_output.viewer.panels import Offer, Panel
 from ndx_simulation_output.viewer.session import Downloads, Session, ViewedFile, on_value
@@ -29,6 +30,7 @@ PANELS: dict[str, type[Panel]] = {
         RasterPanel,
         RatesPanel,
         TracesPanel,
+        HeatMapPanel,
         ChannelsPanel,
         SpacePanel,
         TreePanel,

@@ -4,7 +4,6 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from math import floor, log10
 from typing import Any
 
 import numpy as np
@@ -24,9 +23,10 @@ from bokeh.models import (
 from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import SelectionError
-from ndx_simulation_output.plots.canvas import quantity_of, require_cells, scale_of
+from ndx_simulation_output.plots.canvas import quantity_of, require_cells, round_below, scale_of
 from ndx_simulation_output.plots.downsampling import Lines, reduce_traces, spread
 from ndx_simulation_output.plots.groups import Groups, group_cells
+from ndx_simulation_output.plots.look import COLORS
 from ndx_simulation_output.plots.traces import group_lines
 from ndx_simulation_output.recording import (
     UNKNOWN,
@@ -58,12 +58,12 @@ from ndx_simulation_output.viewer.controls import (
     window_code,
 )
 from ndx_simulation_output.viewer.figures import (
-    COLORS,
     GroupLegend,
     add_legend,
     button,
     drawn_note,
     empty_source,
+    field,
     new_figure,
     pixels_of,
     plain_text,
@@ -179,9 +179,9 @@ class StackPanel(Panel):
     def stack_controls(self) -> Sequence[UIElement]:
         """Return the widgets for the number of lines and their layout."""
         counts = [str(one) for one in (1, 2, 4, 8, 16, 32, _MOST)]
-        count = Select(title="At most", options=counts, value=str(self.count), width=80)
+        count = Select(title="At most", options=counts, value=str(self.count), **_field(80))
         layouts = [_STACKED, _EACH, _OVERLAY]
-        layout = Select(title="Layout", options=layouts, value=self.layout, width=150)
+        layout = Select(title="Layout", options=layouts, value=self.layout, **_field(150))
         on_value(count, "value", lambda text: self.option("count", text))
         on_value(layout, "value", lambda text: self.option("layout", text))
         return [count, layout]
@@ -358,10 +358,8 @@ def _places(values: NDArray[np.float64], is_each: bool) -> tuple[NDArray[Any], N
     return (low + high) / 2, np.where(ranges > 0, ranges, 1) / _FILL
 
 
-def round_below(value: float) -> float:
-    """Return the largest of 1, 2 and 5 times a power of ten that is not above ``value``."""
-    power = 10.0 ** floor(log10(value))
-    return max(one for one in (1, 2, 5) if one * power <= value * (1 + 1e-9)) * power
+def _field(width: int) -> dict[str, Any]:
+    return field(width=width, sizing_mode=None)
 
 
 def _short(name: str) -> str:
@@ -518,7 +516,7 @@ class TracesPanel(StackPanel):
     def controls(self) -> Sequence[UIElement]:
         """Return widgets for the compartments, their number and layout, and for means."""
         compartments = TextInput(
-            title="Compartments", value=self.options.get("compartments", ""), width=190,
+            title="Compartments", value=self.options.get("compartments", ""), **_field(190),
             placeholder="somas, or all, 0,5, dend[3]",
         )  # fmt: skip
         on_value(compartments, "value", lambda text: self.option("compartments", text.strip()))
@@ -796,7 +794,7 @@ class ChannelsPanel(StackPanel):
 
     def controls(self) -> Sequence[UIElement]:
         """Return widgets for the channels, their number and layout."""
-        channels = TextInput(title="Channels", placeholder=IDS_HINT, width=160,
+        channels = TextInput(title="Channels", placeholder=IDS_HINT, **_field(160),
                              value=self.options.get("channels", ""))  # fmt: skip
         on_value(channels, "value", lambda text: self.option("channels", text.strip()))
         return [channels, *self.stack_controls()]

@@ -1,0 +1,497 @@
+"""Panel of heat maps: compartments over time as an image, with cells and sections outlined."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import numpy as np
+from bokeh.models import (
+    CustomJSHover,
+    FixedTicker,
+    HoverTool,
+    LinearColorMapper,
+    Range1d,
+    Select,
+    UIElement,
+)
+from numpy.typing import NDArray
+
+from ndx_simulation_output.plots.canvas import quantity_of, require_cells, scale_of
+from ndx_simulation_output.plots.downsampling import How, Recorded
+from ndx_simulation_output.plots.groups import group_cells
+from ndx_simulation_output.plots.heat_maps import HeatMap, reduce_heat_map
+from ndx_simulation_output.plots.look import LIGHT, ColorScale, MapName, color_scale
+from ndx_simulation_output.recording import CompartmentTable, Report, SimulationOutput
+from ndx_simulation_output.recording.units import Scale
+from ndx_simulation_output.viewer.compare import (
+    Compared,
+    difference_of,
+    find_compared,
+    matching_columns,
+    require_real,
+)
+from ndx_simulation_output.viewer.controls import Scales, cells_of, ids_code, window_code
+from ndx_simulation_output.viewer.figures import (
+    add_color_bar,
+    add_image,
+    empty_source,
+    image_data,
+    new_figure,
+    pixels_of,
+    plain_text,
+    stack,
+    visible_rows,
+)
+from ndx_simulation_output.viewer.panels import Offer, Panel
+from ndx_simulation_output.viewer.session import Rows, ViewedFile, on_value
+from ndx_simulation_output.viewer.state import PanelState
+from ndx_simulation_output.viewer.time_axis import ACCENT
+
+_MIN_PIXELS = 1000
+_MOST_BYTES = 2**26
+"""Of more values a sample is read, so that each change is seen soon."""
+
+_MOST_SORTED = 2**16
+"""So many compartments are sorted within their cells, and have names in the hover."""
+
+_MOST_BANDS = 100
+"""So many cells, or sections of a cell, are outlined."""
+
+_NAME_PIXELS = 14
+_MOST_PLACES = 500
+
+_PIXEL = """
+    const [image, x, dw] = ["image", "x", "dw"].map((name) => pixels.data[name][0]);
+    const [rows, columns] = image.shape;
+    const at = Math.floor((special_vars.x - x) / dw * columns);
+    const column = Math.min(Math.max(at, 0), columns - 1);
+"""
+_TIME = "return `${Number((x + column * dw / columns).toPrecision(9))} ${unit}`;"
+_VALUE = """
+    const value = image[special_vars.index * columns + column];
+    return isFinite(value) ? `${Number(value.toPrecision(6))} ${scale.data.unit[0]}` : "no value";
+"""
+
+
+@dataclass(frozen=True)
+class RowOrder:
+    """The compartments of a heat map from the top: ``columns`` (row,), None for all in file order.
+
+    ``edges`` (band + 1,) are the first rows of cells, groups or sections, and the end; ``names``
+    (band,) are those of these bands.
+    """
+
+    columns: NDArray[np.intp] | None
+    count: int
+    edges: NDArray[np.intp]
+    names: NDArray[Any]
+    what: str
+
+    def part(self, first: int, last: int) -> NDArray[np.intp]:
+        """Return the columns of some rows."""
+        return np.arange(first, last) if self.columns is None else self.columns[first:last]
+
+
+def order_rows(table: CompartmentTable, columns: NDArray[np.intp] | None, by: str) -> RowOrder:
+    """Return columns (None for all) by group of cells, or by section and position within cells.
+
+    More than 65,536 compartments keep their order within groups.
+    """
+    count = table.n_compartments if columns is None else len(columns)
+    if columns is None and count > _MOST_SORTED and not by:
+        edges = np.concatenate([[0], np.asarray(table.ends[:], np.intp)])
+        return RowOrder(None, count, edges, np.asarray(table.cell_ids[:]), "cell")
+    columns = np.arange(count) if columns is None else columns
+    rows = table.cell_rows(columns)
+    owners = np.asarray(table.cell_ids[:])[rows]
+    if by and table.cells is not None and by in table.cells.columns:
+        groups = group_cells(table.cells, by, np.unique(owners))
+        codes = groups.codes_of(owners)
+        order = np.argsort(codes, kind="stable")
+        edges = np.append(0, np.cumsum(np.bincount(codes, minlength=len(groups.names))))
+        return RowOrder(columns[order], count, edges, np.asarray(groups.names, object), by)
+    if count <= _MOST_SORTED:
+        firsts = np.unique(owners, return_index=True)[1]
+        ranks = np.zeros(count, np.intp)
+        ranks[np.sort(firsts)] = 1  # Cells of a choice keep their order.
+        ranks = np.cumsum(ranks) if len(firsts) == (np.diff(rows) != 0).sum() + 1 else rows
+        keys = [table.values(name, columns) for name in ("position", "number")
+                if name in table.columns]  # fmt: skip
+        order = np.lexsort([*keys, ranks])
+        columns, owners = columns[order], owners[order]
+    what, names = "cell", owners
+    if count and (owners == owners[0]).all() and count <= _MOST_SORTED:
+        for name in ("label", "number"):
+            if name in table.columns:
+                what, names = "section", table.values(name, columns)
+                break
+    cuts = np.flatnonzero(names[1:] != names[:-1]) + 1
+    edges = np.concatenate([[0], cuts, [count]]) if count else np.zeros(1, np.intp)
+    return RowOrder(columns, count, edges, names[edges[:-1]], what)
+
+
+@dataclass(frozen=True)
+class ShownHeatMap:
+    """An image of the ``columns`` of a report from ``start`` to ``stop`` (s); None is all columns.
+
+    Of two outputs it is that of the first, or of the difference.
+    """
+
+    report: str
+    columns: tuple[int, ...] | None = None
+    start: float | None = None
+    stop: float | None = None
+    shape: tuple[int, int] = (400, 1000)
+    how: How = "mean"
+    scales: Scales = Scales()  # noqa: RUF009 - frozen
+    imports = ("import numpy as np", "from ndx_simulation_output.plots import reduce_heat_map")
+
+    def read(self, recorded: Recorded, columns: NDArray[np.intp] | None) -> HeatMap:
+        """Read the image."""
+        window = {"start": self.start, "stop": self.stop}
+        return reduce_heat_map(recorded, columns, **window, shape=self.shape, how=self.how,
+                               most_bytes=_MOST_BYTES)  # fmt: skip
+
+    def rows(self, *outputs: SimulationOutput) -> Rows:
+        """Yield the rows of pixels; the column names have the start times of the pixels."""
+        report = outputs[0][self.report]
+        columns = None if self.columns is None else np.asarray(self.columns, np.intp)
+        recorded: Recorded = report
+        if len(outputs) > 1:
+            every = np.arange(report.data.shape[1]) if columns is None else columns
+            other = find_compared(report, outputs[1])
+            recorded = difference_of(report, other, every, matching_columns(report, other, every))
+            found = self.read(recorded, None)
+        else:
+            found = self.read(recorded, columns)
+        times = found.times[:-1] * self.scales.time.factor
+        scale = self.scales.of(found.unit)
+        value = scale.label(quantity_of(report))
+        names = (f"{value} at {time!r} {self.scales.time.symbol}" for time in times.tolist())
+        yield "first cell of the row", "first compartment of the row", *names
+        firsts = found.columns[:-1] if columns is None else columns[found.columns[:-1]]
+        cells = report.compartments.cells_of(firsts).tolist()
+        for cell, first, values in zip(cells, firsts.tolist(), found.values, strict=False):
+            yield cell, first, *(values * scale.factor).tolist()
+
+    def code(self, *names: str) -> Iterator[str]:
+        """Yield lines of code that read ``values`` with shape (compartments, time)."""
+        options = [window_code(self.start, self.stop), f"shape={self.shape}", f"how={self.how!r}",
+                   f"most_bytes={_MOST_BYTES}"]  # fmt: skip
+        arguments = ", ".join(part for part in options if part)
+        columns = "None" if self.columns is None else f"np.array({ids_code(self.columns)})"
+        yield f"columns = {columns}"
+        parts = ("values", "others")[: len(names)]
+        for made, name in zip(parts, names, strict=True):
+            shown = f"reduce_heat_map({name}[{self.report!r}], columns, {arguments})"
+            yield f"{made} = {shown}.values"
+        if len(parts) > 1:
+            yield "values = values - others"
+
+
+class _Map:
+    """A figure with an image, the outlines of cells or sections, and what the hover tells."""
+
+    def __init__(self, panel: "HeatMapPanel", tooltips: Sequence[tuple[str, str]]) -> None:
+        time = panel.session.time
+        self.time, self.y_range = time, panel.y_range
+        self.figure = new_figure("", "", height=250, zoom="both", x_range=time.x_range,
+                                 y_range=panel.y_range)  # fmt: skip
+        self.figure.grid.visible = False
+        self.colors = LinearColorMapper(LIGHT.shades("values"), nan_color=LIGHT.nan)
+        self.pixels = add_image(self.figure, self.colors)
+        self.unit = empty_source("unit")
+        self.rows = empty_source("y0", "y1", "cell", "row", "number", "label", "position", "count")
+        hidden = {f"{which}{part}_alpha": 0 for which in ("", "nonselection_", "selection_")
+                  for part in ("fill", "line")}  # fmt: skip
+        lanes = self.figure.hstrip("y0", "y1", source=self.rows, **hidden)
+        self.bands = empty_source("y0", "y1", "cell", "color", "alpha")
+        self.figure.hstrip(
+            "y0", "y1", source=self.bands, fill_alpha=0, line_color="color", line_alpha="alpha",
+            nonselection_line_alpha="alpha", nonselection_fill_alpha=0,
+            selection_line_color=ACCENT, selection_line_alpha=1, selection_line_width=2,
+            selection_fill_alpha=0,
+        )  # fmt: skip
+        args = {"pixels": self.pixels, "unit": time.scale.symbol}
+        formatters = {
+            "$x": CustomJSHover(args=args, code=_PIXEL + _TIME),
+            "$y": CustomJSHover(args={"pixels": self.pixels, "scale": self.unit},
+                                code=_PIXEL + _VALUE),
+        }  # fmt: skip
+        tooltips = [*tooltips, ("time", "$x{custom}"), ("value", "$y{custom}")]
+        hover = HoverTool(renderers=[lanes], tooltips=tooltips, limit=1, formatters=formatters,
+                          point_policy="follow_mouse")  # fmt: skip
+        self.figure.add_tools(hover)
+        self.bar = add_color_bar(self.figure, self.colors)
+
+    def clear(self) -> None:
+        """Remove the image, for the case that an error is shown instead."""
+        for source in (self.pixels, self.rows, self.bands):
+            source.data = {name: [] for name in source.data}
+
+    def draw(self, found: HeatMap, first: int, scale: Scale, colors: ColorScale) -> None:
+        """Draw an image whose first row is ``first``."""
+        values, times = found.values * scale.factor, found.times * self.time.scale.factor
+        last = first + int(found.columns[-1])
+        even = _on_even_pixels(values, times)
+        self.pixels.data = image_data(even, (times[0], times[-1]), (first, last))
+        self.colors.palette = LIGHT.shades(colors.name)
+        self.colors.low, self.colors.high = colors.low * scale.factor, colors.high * scale.factor
+        if self.colors.low == self.colors.high:
+            self.colors.low, self.colors.high = self.colors.low - 0.5, self.colors.high + 0.5
+        self.bar.title = scale.symbol
+        self.unit.data = {"unit": [scale.symbol]}
+        self.figure.xaxis.axis_label = plain_text(self.time.scale.label("time"))
+
+    def outline(
+        self,
+        order: RowOrder,
+        first: int,
+        last: int,
+        picked: Sequence[tuple[int, int, int]],
+        color: str,
+    ) -> None:
+        """Outline the bands of visible rows if they are few, and picked cells; name the bands."""
+        begin = max(int(np.searchsorted(order.edges, first, "right")) - 1, 0)
+        end = int(np.searchsorted(order.edges, last, "left"))
+        edges, names = order.edges[begin : end + 1], order.names[begin:end]
+        tops, bottoms = edges[:-1], edges[1:]
+        is_outlined = len(names) <= _MOST_BANDS
+        shown = list(zip(tops.tolist(), bottoms.tolist(), strict=True)) if is_outlined else []
+        self.bands.data = {
+            "y0": [*(one[0] for one in shown), *(one[1] for one in picked)],
+            "y1": [*(one[1] for one in shown), *(one[2] for one in picked)],
+            "cell": [*([-1] * len(shown)), *(one[0] for one in picked)],
+            "color": [color] * len(shown) + [ACCENT] * len(picked),
+            "alpha": [0.9] * len(shown) + [1] * len(picked),
+        }
+        middles = (np.maximum(tops, first) + np.minimum(bottoms, last)) / 2
+        pixels = (pixels_of(self.figure)[0]) / max(last - first, 1)
+        kept, free = [], -np.inf
+        step = len(middles) // _MOST_PLACES + 1
+        for row, middle in zip(range(0, len(middles), step), middles[::step].tolist(), strict=True):
+            if middle * pixels >= free:
+                kept.append(row)
+                free = middle * pixels + _NAME_PIXELS
+        axis = self.figure.yaxis[0]
+        axis.ticker = FixedTicker(ticks=[float(middles[row]) for row in kept])
+        axis.major_label_overrides = {float(middles[row]): _short(names[row]) for row in kept}
+        axis.axis_label = plain_text(order.what)
+
+
+def _short(name: Any) -> str:
+    text = str(name)
+    return text if len(text) <= 9 else f"{text[:8]}…"
+
+
+class HeatMapPanel(Panel):
+    """Compartments over time as an image, read again when the visible rows or times change."""
+
+    kind = "heat"
+
+    @staticmethod
+    def offers(output: SimulationOutput) -> Iterator[Offer]:
+        """Yield the reports with several compartments."""
+        for rank, report in enumerate(output.reports):
+            count = report.data.shape[1]
+            if count > 1:
+                about = f"{count:,} compartments"
+                yield Offer(
+                    PanelState("heat", report.name), "Heat maps", report.name, about, 30 + rank
+                )
+
+    @property
+    def title(self) -> str:
+        """Title of the card."""
+        return f"Heat map of {self.name}"
+
+    def build(self, output: SimulationOutput) -> UIElement:
+        """Return the figures; the second is that of a file to compare with."""
+        report = output[self.name]
+        table = report.compartments
+        tooltips = [("cell", "@cell")]
+        if table.n_compartments > len(table):
+            known = (("label", "section"), ("number", "compartment"), ("position", "position"))
+            tooltips += [(what, f"@{name}") for name, what in known if name in table.columns]
+        tooltips.append(("compartments of the row", "@count"))
+        self.y_range = Range1d(1, 0)
+        self.maps = [_Map(self, tooltips) for _ in range(2)]
+        for one in self.maps:
+            self.add_figure(one.figure, zooms=True)
+            self.link(report.population, one.rows)
+        self.maps[1].figure.visible = False
+        self.scale: Scale | None = None
+        self._is_compared = False
+        self._key: tuple[Any, ...] = ()
+        self._order = RowOrder(None, 0, np.zeros(1, np.intp), np.zeros(0), "cell")
+        return stack(*(one.figure for one in self.maps))
+
+    def controls(self) -> Sequence[UIElement]:
+        """Return the widget for the reduction of the values in a pixel."""
+        how = Select(title="A pixel shows", options=list(get_args(How)), value=self._how, width=110)
+        on_value(how, "value", lambda text: self.option("how", text))
+        return [how]
+
+    @property
+    def _how(self) -> How:
+        found: Any = self.options.get("how", "mean")
+        return found if found in get_args(How) else "mean"
+
+    @property
+    def files(self) -> Sequence[ViewedFile]:
+        """The files of the image."""
+        other = self.session.other
+        is_both = self._is_compared and self.session.shows_difference
+        return [self.session.file, *([other] if is_both and other else [])]
+
+    def update(self, output: SimulationOutput) -> None:
+        """Read and draw the heat map."""
+        report = output[self.name]
+        require_real(report)
+        for one in self.maps:
+            one.clear()
+        self._is_compared = False
+        self._sort(report)
+        first, last = visible_rows(self.y_range, self._order.count)
+        columns = self._order.part(first, last)
+        one, two = self.maps
+        with self.session.open_other() as opened:
+            two.figure.visible = opened is not None and not self.session.shows_difference
+            if opened is None:
+                found = [self._read(report, columns)]
+            else:
+                other = find_compared(report, opened)
+                found = self._read_both(report, other, columns)
+        values = np.concatenate([each.values.ravel() for each in found])
+        unit = report.unit.name
+        name: MapName | None = (
+            "signed" if self._is_compared and self.session.shows_difference else None
+        )
+        colors = color_scale(values, unit, quantity_of(report), name=name)
+        self.scale = scale = scale_of(unit, values)
+        for each, read in zip(self.maps, found, strict=False):
+            each.draw(read, first, scale, colors)
+            each.rows.data = self._rows(report, columns, first, read)
+            line = LIGHT.text if colors.name == "signed" else "#ffffff"
+            each.outline(self._order, first, last, self._picked(report, first, last), line)
+        self.say("; ".join(filter(None, [*self._notes(found, values, colors)])))
+
+    def picked_at(self, x: float, y: float, output: SimulationOutput) -> bool:
+        """Pick the cell of a row."""
+        row, report = int(np.floor(y)), output[self.name]
+        if not 0 <= row < self._order.count:
+            return False
+        cell = report.compartments.cells_of(self._order.part(row, row + 1))
+        at = x / self.session.time.scale.factor
+        self.session.pick(report.population, cell.tolist(), at=at)
+        return True
+
+    def shown(self) -> ShownHeatMap:
+        """Return the shown data."""
+        time = self.session.time
+        first, last = visible_rows(self.y_range, self._order.count)
+        is_all = self._order.columns is None and (first, last) == (0, self._order.count)
+        columns = None if is_all else tuple(self._order.part(first, last).tolist())
+        shape = pixels_of(self.maps[0].figure)
+        return ShownHeatMap(self.name, columns, time.start, time.stop, shape, self._how,
+                            Scales(time.scale, self.scale))  # fmt: skip
+
+    def _sort(self, report: Report) -> None:
+        """Order the rows, again only after another choice."""
+        text, by = self.session.cells, self.session.group_by
+        key = (text, by, self.session.file, report.compartments.n_compartments)
+        if key != self._key:
+            cells = cells_of(text)
+            columns = None if cells is None else report.compartments.find(cells)
+            if columns is not None:
+                require_cells(report.population, cells, columns)
+            self._order = order_rows(report.compartments, columns, by)
+            self._key = key
+            count = max(self._order.count, 1)
+            self.y_range.update(start=count, end=0, reset_start=count, reset_end=0)
+
+    def _read(self, recorded: Recorded, columns: NDArray[np.intp] | None) -> HeatMap:
+        time = self.session.time
+        shape = pixels_of(self.maps[0].figure)
+        shown = ShownHeatMap(self.name, None, time.start, time.stop, shape, self._how)
+        return shown.read(recorded, columns)
+
+    def _read_both(
+        self, report: Report, other: Compared, columns: NDArray[np.intp]
+    ) -> list[HeatMap]:
+        """Read the images of two files, or of their difference."""
+        matching = matching_columns(report, other, columns)
+        difference = difference_of(report, other, columns, matching)
+        self._is_compared = True
+        if self.session.shows_difference:
+            return [self._read(difference, None)]
+        return [self._read(report, columns), self._read(other, matching)]
+
+    def _rows(
+        self, report: Report, columns: NDArray[np.intp], first: int, found: HeatMap
+    ) -> dict[str, Any]:
+        """Return what is known of the first compartment of each row of pixels."""
+        table, edges = report.compartments, found.columns
+        firsts = columns[edges[:-1]] if len(columns) else columns
+        made: dict[str, Any] = {
+            "y0": first + edges[:-1], "y1": first + edges[1:], "count": np.diff(edges),
+            "row": first + edges[:-1], "cell": table.cells_of(firsts),
+        }  # fmt: skip
+        for name in ("number", "label", "position"):
+            is_read = name in table.columns and (name != "label" or len(columns) <= _MOST_SORTED)
+            made[name] = table.values(name, firsts) if is_read else [""] * len(firsts)
+        return made
+
+    def _picked(self, report: Report, first: int, last: int) -> list[tuple[int, int, int]]:
+        """Return the picked cells with the first and the last of their visible rows."""
+        population, ids = self.session.picked
+        if population != report.population or not ids:
+            return []
+        table, order = report.compartments, self._order
+        rows = table.cells.find_rows(np.asarray(ids, np.int64))
+        found = []
+        for cell, row in zip(ids, rows.tolist(), strict=True):
+            if row < 0:
+                continue
+            its = table.find([cell])
+            places = its
+            if order.columns is not None:
+                places = np.flatnonzero(np.isin(order.columns, its))
+            places = places[(places >= first) & (places < last)]
+            if len(places):
+                found.append((cell, int(places[0]), int(places[-1]) + 1))
+        return found
+
+    def _notes(
+        self, found: Sequence[HeatMap], values: NDArray[Any], colors: ColorScale
+    ) -> Iterator[str]:
+        session = self.session
+        if self._is_compared and session.other is not None:
+            names = session.file.name, session.other.name
+            yield ("{} minus {}" if session.shows_difference else "above {}, below {}").format(
+                *names
+            )
+        yield found[0].note or "each value has a pixel"
+        beyond = int(((values < colors.low) | (values > colors.high)).sum())
+        if beyond and self.scale is not None:
+            low, high = colors.low * self.scale.factor, colors.high * self.scale.factor
+            part = 100 * beyond / max(int(np.isfinite(values).sum()), 1)
+            ends = f"{low:.3g} to {high:.3g} {self.scale.symbol}".strip()
+            yield f"{part:.2g} % of the pixels are beyond the colours, {ends}"
+        if not np.isfinite(values).all():
+            yield "grey has no value"
+
+
+def _on_even_pixels(values: NDArray[Any], edges: NDArray[np.float64]) -> NDArray[Any]:
+    """Resample bins of unequal width to pixels of equal width, as Bokeh images require.
+
+    ``values`` has shape (row, bin), ``edges`` (bin + 1,). A pixel has the value of the bin at its
+    centre.
+    """
+    steps = np.diff(edges)
+    if len(steps) > 1 and not np.allclose(steps, steps.mean(), rtol=1e-6):
+        pixels = max(len(steps), _MIN_PIXELS)
+        centres = edges[0] + (np.arange(pixels) + 0.5) / pixels * (edges[-1] - edges[0])
+        bins = np.clip(np.searchsorted(edges, centres, "right") - 1, 0, len(steps) - 1)
+        return values[:, bins]
+    return values
