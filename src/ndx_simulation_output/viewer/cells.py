@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 from bokeh.layouts import row
-from bokeh.models import Button
+from bokeh.models import Button, ColumnDataSource
 from numpy.typing import NDArray
 
 from ndx_simulation_output.plots.canvas import scale_of
+from ndx_simulation_output.plots.downsampling import spread
 from ndx_simulation_output.plots.neurons import read_frames
 from ndx_simulation_output.recording import CellTable, Report, SimulationOutput, Spikes
 from ndx_simulation_output.viewer.figures import button, new_text, small_text, stack, title_html
@@ -27,6 +28,8 @@ _MOST_CONNECTIONS = 5_000_000
 """Tables with more connections are counted only if they are stored sorted by cell."""
 
 _MOST_BUTTONS = 4
+_MOST_CARDS = 300
+"""A saved page has the cards of at most so many cells."""
 
 _SHEET = """
     .fact { display: inline-block; margin: 0 14px 1px 0; overflow-wrap: anywhere; }
@@ -68,6 +71,8 @@ class CellCard:
     def update(self, output: SimulationOutput) -> None:
         """Write the facts."""
         population, ids = self.session.picked
+        if self.session.is_saved:
+            self._save_cards(output)
         self.none.visible = bool(ids)
         self.layout.children = self._parts
         if not ids:
@@ -75,13 +80,27 @@ class CellCard:
             return
         more = f" and {len(ids) - 1:,} more" if len(ids) > 1 else ""
         self.head.text = title_html(f"Cell {ids[0]} of {population}{more}")
-        facts = _facts(output, population, ids[0], self.session)
-        self.text.text = _html(facts)
+        self.text.text = _html(_facts(output, population, ids[0], self.session))
+
+    def _save_cards(self, output: SimulationOutput) -> None:
+        """Put the cards of some cells into a saved page, where no Python makes them."""
+        names = dict.fromkeys(one.population for one in (*output.spikes, *output.reports))
+        rows: list[tuple[str, int, str]] = []
+        for name in names:
+            known = _known(output, name)
+            for cell in known[spread(len(known), _MOST_CARDS // len(names))].tolist():
+                facts = _html(_facts(output, name, cell, self.session))
+                rows.append((name, cell, title_html(f"Cell {cell} of {name}") + facts))
+        columns = zip(*rows, strict=True) if rows else [(), (), ()]
+        cards = ColumnDataSource(name="cards")
+        cards.data = {name: [*values] for name, values in
+                      zip(("population", "cell", "text"), columns, strict=True)}  # fmt: skip
+        self.text.update(name="card", tags=[cards])
 
     def _update_run(self, output: SimulationOutput) -> None:
         """Tell what was recorded in the window, and who spiked first."""
         time = self.session.time
-        self.head.text = title_html("In the window")
+        self.head.text = "" if self.session.is_saved else title_html("In the window")
         facts = []
         buttons = []
         for spikes in output.spikes[:_MOST_BUTTONS]:
@@ -93,8 +112,10 @@ class CellCard:
                 buttons.append(self._first_button(spikes, int(first)))
         facts += [(report.name, f"{len(report.compartments):,} cells")
                   for report in output.reports[:_MOST_REPORTS]]  # fmt: skip
-        hint = "Click a spike, a trace or a cell to see all of it here; n and p step through cells."
-        self.text.text = _html(facts) + f"<div>{small_text(hint)}</div>"
+        hint = "Click a spike, a trace or a cell to see all of it here"
+        hint += "" if self.session.is_saved else "; n and p step through the cells"
+        title = title_html("In the window") if self.session.is_saved else ""
+        self.text.text = title + _html(facts) + f"<div>{small_text(hint)}</div>"
         self.layout.children = [*self._parts, *([] if self.session.is_saved else buttons)]
 
     def _first_button(self, spikes: Spikes, spike: int) -> Button:
@@ -189,7 +210,7 @@ def _report_facts(report: Report, cell: int, session: Session) -> Iterator[tuple
         return
     columns = table.find([cell])
     text = ""
-    at = session.time.at
+    at = None if session.is_saved else session.time.at
     if len(columns) and report.times.count and at is not None:
         frame = read_frames(report, columns[:1], at=at)
         scale = scale_of(frame.unit, frame.values)
@@ -208,9 +229,9 @@ def _connection_facts(
         if len(table) > _MOST_CONNECTIONS:
             continue
         if table.target == population:
-            yield f"from {table.source}", f"{_count(table.target_ids, cell):,} inputs"
+            yield f"from {table.source or '?'}", f"{_count(table.target_ids, cell):,} synapses"
         if table.source == population:
-            yield f"to {table.target}", f"{_count(table.source_ids, cell):,} outputs"
+            yield f"to {table.target or '?'}", f"{_count(table.source_ids, cell):,} synapses"
 
 
 def _count(ids: Any, cell: int) -> int:

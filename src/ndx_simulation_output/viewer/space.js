@@ -1,5 +1,5 @@
 // Draws cells in space: rotated, the near over the far, in the colours of the frame at the cursor.
-// figure.tags are the angles of the view; points, parts and frames are set by Python.
+// figure.tags are the angles of the view; points, rows and frames are set by Python.
 const state = figure.space ??= {};
 const event = cb_obj?.event_name;
 
@@ -10,28 +10,6 @@ function project() {
         const near = z * cy - x * sy;
         return [x * cy + z * sy, y * cp - near * sp, y * sp + near * cp];
     };
-}
-
-// The rows of all populations in their order, with the ranges of their points.
-function collect() {
-    const rows = {cell: [], population: [], section: [], position: [], about: [], diameter: [],
-                  start: [], stop: [], picked: []};
-    for (const part of parts) {
-        const {cell, section, position, about, diameter, stop} = part.data;
-        const chosen = new Set(part.selected.indices);
-        for (let i = 0; i < cell.length; i++) {
-            rows.start.push(rows.stop.at(-1) ?? 0);
-            rows.stop.push(stop[i]);
-            rows.cell.push(cell[i]);
-            rows.population.push(part.tags[1]);
-            rows.section.push(section[i]);
-            rows.position.push(position[i]);
-            rows.about.push(about[i]);
-            rows.diameter.push(diameter[i]);
-            rows.picked.push(chosen.has(i));
-        }
-    }
-    return rows;
 }
 
 // The colours, and widths in pixels: diameters at the scale of the figure.
@@ -73,24 +51,24 @@ function draw() {
     choose_palette();
     const {x, y, z} = points.data;
     const middle = points.tags;
-    const rows = collect();
-    if ((rows.stop.at(-1) ?? 0) != x.length) { return; }  // Not all of the data are here.
+    const {population, cell, section, position, about, diameter, stop} = rows.data;
+    if ((stop.at(-1) ?? 0) != x.length) { return; }  // Not all of the data are here.
+    const begin = (row) => row ? stop[row - 1] : 0;
     const to = project();
     const [xs, ys, depths] = [0, 1, 2].map(() => new Float64Array(x.length));
     for (let i = 0; i < x.length; i++) {
         [xs[i], ys[i], depths[i]] = to(x[i] - middle[0], y[i] - middle[1], z[i] - middle[2]);
     }
-    const centre = rows.cell.map((_, row) => (rows.start[row] + rows.stop[row]) >> 1);
+    const centre = Array.from(stop, (end, row) => (begin(row) + end) >> 1);
     const depth = centre.map((i) => depths[i]);
     const order = centre.map((_, row) => row).sort((a, b) => depth[a] - depth[b]);
     const eps = (figure.x_range.end - figure.x_range.start) * 1e-5;
     function fill(source, chosen) {
         const at = (values) => chosen.map((row) => values[row]);
-        const line = (values, shift) => chosen.map((row) => rows.stop[row] - rows.start[row] > 1
-            ? values.subarray(rows.start[row], rows.stop[row])
-            : [values[rows.start[row]], values[rows.start[row]] + shift]);
+        const line = (values, shift) => chosen.map((row) => stop[row] - begin(row) > 1
+            ? values.subarray(begin(row), stop[row])
+            : [values[begin(row)], values[begin(row)] + shift]);
         const places = (values) => chosen.map((row) => values[centre[row]]);
-        const {cell, population, section, position, about, diameter} = rows;
         Object.assign(source.data, {
             row: chosen, depth: at(depth), cell: at(cell), population: at(population),
             section: at(section), position: at(position), about: at(about),
@@ -106,7 +84,8 @@ function draw() {
         paint(source);
     }
     fill(drawn, order);
-    fill(front, order.filter((row) => rows.picked[row]));
+    const picked = new Set(rows.selected.indices);
+    fill(front, order.filter((row) => picked.has(row)));
     turn_cross(to);
 }
 
@@ -205,12 +184,8 @@ if (event == "pan" || event == "panstart") {
     play();
 } else if (event == "tap") {
     // Python, or the links of a saved page, pass the selection to the other panels.
-    let row = hit(cb_obj.x, cb_obj.y);
-    for (const part of parts) {
-        const count = part.data.cell.length;
-        if (row >= 0 && row < count) { part.selected.indices = [row]; }
-        row -= count;
-    }
+    const row = hit(cb_obj.x, cb_obj.y);
+    if (row != undefined) { rows.selected.indices = [row]; }
 } else if (event == "reset") {
     figure.tags = [...reset];
     later("draw", draw);

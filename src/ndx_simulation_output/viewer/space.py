@@ -64,6 +64,7 @@ from ndx_simulation_output.viewer.figures import (
     button,
     empty_source,
     field,
+    key_html,
     new_text,
     plain_text,
     small_text,
@@ -103,7 +104,7 @@ _DRAWN = (
     *("xs", "ys", "x", "y", "row", "depth", "cell", "population", "section", "position"),
     *("about", "diameter", "px", "py", "pz", "value", "width", "halo", "rim"),
 )
-_PART = "cell", "section", "position", "about", "diameter", "stop"
+_ROWS = "population", "cell", "section", "position", "about", "diameter", "stop"
 _SCRIPT = (Path(__file__).parent / "space.js").read_text("utf-8")
 
 
@@ -282,16 +283,17 @@ def values_of(
         found = read_frames(scene.report, columns[known], at=at)
         values[known] = np.asarray(found.values[0], np.float64) * scale.factor
     elif scene.spikes is not None:
-        spikes = scene.spikes
-        near = (spikes.times <= at) & (spikes.times >= at - recent)
-        times, ids = spikes.times[near], spikes.node_ids[near].astype(np.int64)
+        spikes = scene.spikes.by_time
+        first, last = np.searchsorted(spikes.times, [at - recent, np.nextafter(at, np.inf)])
+        times = spikes.times[first:last]
+        ids = spikes.node_ids[first:last].astype(np.int64)
         order = np.argsort(cells, kind="stable")
         places = np.minimum(np.searchsorted(cells, ids, sorter=order), max(len(cells) - 1, 0))
         rows = order[places] if len(cells) else places
         is_drawn = cells[rows] == ids if len(cells) else np.zeros(0, bool)
-        last = np.full(len(cells), -np.inf)
-        np.maximum.at(last, rows[is_drawn], times[is_drawn])
-        values = np.where(np.isfinite(last), (at - last) * scale.factor, np.nan)
+        latest = np.full(len(cells), -np.inf)
+        np.maximum.at(latest, rows[is_drawn], times[is_drawn])
+        values = np.where(np.isfinite(latest), (at - latest) * scale.factor, np.nan)
     return values
 
 
@@ -322,12 +324,9 @@ class SpacePanel(Panel):
     def build(self, output: SimulationOutput) -> UIElement:
         """Return the figure with the choice of the variable and the button to play."""
         scenes, is_saved = scenes_of(output), self.session.is_saved
-        names = {scene.population for some in scenes.values() for scene in some}
-        self.parts = {name: empty_source(*_PART) for name in sorted(names)}
-        for name, source in self.parts.items():
-            self.link(name, source)
-            source.selected.on_change("indices", lambda _, __, rows, name=name:
-                                      self._clicked(name, rows))  # fmt: skip
+        self.rows = empty_source(*_ROWS)
+        self.link("", self.rows)
+        self.rows.selected.on_change("indices", lambda _, __, rows: self._clicked(rows))
         self.points, self.frames = empty_source("x", "y", "z"), empty_source("time", "value")
         self.drawn, self.front = empty_source(*_DRAWN), empty_source(*_DRAWN)
         self.when = new_text(sizing_mode=None, width=150)
@@ -402,7 +401,7 @@ class SpacePanel(Panel):
                      text_color=_GREY)
         )  # fmt: skip
         self.script = CustomJS(code=_SCRIPT, args={
-            "figure": made, "points": self.points, "parts": list(self.parts.values()),
+            "figure": made, "points": self.points, "rows": self.rows,
             "frames": self.frames, "drawn": self.drawn, "front": self.front, "cross": cross,
             "cursor": self.session.time.cursor, "colors": self.colors, "reset": [0.0, 0.0],
             "when": self.when, "is_saved": self.session.is_saved,
@@ -413,10 +412,9 @@ class SpacePanel(Panel):
             made.js_on_change(name, self.script)
         for range_ in (made.x_range, made.y_range):
             range_.js_on_change("end", self.script)
-        for source in (self.points, self.frames, *self.parts.values()):
+        for source in (self.points, self.frames, self.rows):
             source.js_on_change("data", self.script)
-        for source in self.parts.values():
-            source.selected.js_on_change("indices", self.script)
+        self.rows.selected.js_on_change("indices", self.script)
         if self.session.is_saved:
             self.session.time.cursor.js_on_change("location", self.script)
         made.on_change("tags", lambda _, __, angles: self._turned(angles))
@@ -426,7 +424,7 @@ class SpacePanel(Panel):
         session = self.session
         population, ids = session.picked
         drawn = next((one.cells for one in self._drawn if one.scene.population == population), ())
-        missing = ids if population in self.parts and not np.isin(ids, drawn).all() else ()
+        missing = population in self._populations and not np.isin(ids, drawn).all()
         key = (output, self.name, session.cells, session.group_by, self.options.get("by"))
         if key == self._key and not missing:
             self.say(self._said)
@@ -459,27 +457,24 @@ class SpacePanel(Panel):
                 problems.append(error)
         if not parts:
             raise problems[0]
-        self._drawn = parts
+        self._drawn, self._populations = parts, {scene.population for scene in scenes}
         points = np.concatenate([part.points for part in parts])
         low, high = np.nanmin(points, axis=0), np.nanmax(points, axis=0)
         self._show_box(points, low, high)
         are_lines = any(len(one.points) > len(one.stops) for one in parts)
         self.points.tags = [*((low + high) / 2).tolist(), are_lines]
-        begin = 0
-        known = {part.scene.population: part for part in parts}
-        for name, source in self.parts.items():
-            part = known.get(name)
-            if part is None:
-                source.data = {column: [] for column in _PART}
-                continue
-            source.data = {
-                "cell": part.cells, "section": part.sections, "position": part.positions,
-                "about": self._about(part), "diameter": part.diameters,
-                "stop": part.stops + begin,
-            }  # fmt: skip
-            begin += len(part.points)
-        parts.sort(key=lambda part: list(self.parts).index(part.scene.population))
-        points = np.concatenate([part.points for part in parts]).astype(np.float32)
+        n_before = np.cumsum([0, *(len(part.points) for part in parts)])
+        stops = [part.stops + n for part, n in zip(parts, n_before, strict=False)]
+        self.rows.data = {
+            "population": [part.scene.population for part in parts for _ in part.stops],
+            "cell": np.concatenate([part.cells for part in parts]).astype(np.int64),
+            "section": np.concatenate([part.sections for part in parts]).astype(np.int64),
+            "position": np.concatenate([part.positions for part in parts]),
+            "about": [text for part in parts for text in self._about(part)],
+            "diameter": np.concatenate([part.diameters for part in parts]),
+            "stop": np.concatenate(stops),
+        }
+        points = points.astype(np.float32)
         self.points.data = dict(zip("xyz", points.T, strict=True))
         n_rows = sum(len(part.stops) for part in parts)
         spot = float(np.clip(80 / np.sqrt(n_rows), 3, 10))
@@ -509,6 +504,7 @@ class SpacePanel(Panel):
             axis_range.reset_start, axis_range.reset_end = -radius, radius
 
     _box: tuple[float, ...] = ()
+    _populations: frozenset[str] | set[str] = frozenset()
     _said = ""
 
     def _about(self, part: Part) -> list[str]:
@@ -588,11 +584,8 @@ class SpacePanel(Panel):
         self._codes = np.split(groups.codes.astype(np.float64), edges)
         self.colors.update(palette=groups.colors, tags=[], low=-0.5, high=len(groups.colors) - 0.5)
         self.bar.visible, self.legend.visible = False, True
-        self.legend.text = small_text(f"{name}: ") + " ".join(
-            f'<span class="small" style="white-space: nowrap"><span style="color: {color}">●</span>'
-            f" {escape(label)}</span>"
-            for label, color in zip(groups.names, groups.colors, strict=True)
-        )
+        key = key_html(groups.names, groups.colors)
+        self.legend.text = f'<span class="small">{escape(name)}: </span>{key}'
         self.scale = None
         self._set_tooltips([])
         return True
@@ -646,13 +639,12 @@ class SpacePanel(Panel):
         super().highlight()
         self._is_busy = False
 
-    def _clicked(self, population: str, rows: Sequence[int]) -> None:
+    def _clicked(self, rows: Sequence[int]) -> None:
         """Pick the cell of a row that the browser has found at a click."""
-        if self._is_busy or len(rows) != 1:
-            return
-        cell = int(self.parts[population].data["cell"][rows[0]])
-        if cell >= 0:
-            self.session.pick(population, [cell])
+        if not self._is_busy and len(rows) == 1:
+            population, cell = (self.rows.data[name][rows[0]] for name in ("population", "cell"))
+            if cell >= 0:
+                self.session.pick(population, [int(cell)])
 
     def _choose(self, name: str) -> None:
         self.name = name
