@@ -149,6 +149,10 @@ class Page:
         on_value(self.command, "value", lambda text: self._do(str(text).split(" ")[0]))
         self.middle = column(new_text(), sizing_mode="stretch_width")
         self.right = column(new_text(), sizing_mode="stretch_width")
+        self.cell_above, self.cell_beside = (
+            column(new_text(), sizing_mode="stretch_width", stylesheets=[_CARD]) for _ in range(2)
+        )
+        self.side = stack(self.right, self.cell_beside)
         theme = Button(label="◐", name="theme_button", **button())
         head = row(
             self.contents.head, self.status, session.message, theme, sizing_mode="stretch_width"
@@ -156,8 +160,10 @@ class Page:
         self.roots: dict[str, UIElement] = {
             "head": head,
             "left": stack(self.contents.layout),
-            "middle": stack(stack(self.overview.layout, stylesheets=[_CARD]), self.middle),
-            "right": stack(self.right, self.cell.layout),
+            "middle": stack(
+                stack(self.overview.layout, stylesheets=[_CARD]), self.cell_above, self.middle
+            ),
+            "right": self.side,
             "hidden": column(self.command, self.address, visible=False),
         }
         session.listeners = {
@@ -267,6 +273,13 @@ class Page:
         for place, layout in (("middle", self.middle), ("right", self.right)):
             cards = [one.layout for one in self.cards if one.panel.place == place]
             layout.children = cards or [new_text()]  # Bokeh warns of layouts without children.
+        # Without anything in space the middle has the width of the right column.
+        has_space = any(card.panel.place == "right" for card in self.cards)
+        here, away = self.cell_beside, self.cell_above
+        here, away = (here, away) if has_space else (away, here)
+        away.update(children=[new_text()], visible=False)
+        here.update(children=[self.cell.layout], visible=True)
+        self.side.visible = has_space
         self._show_address()
 
     def _update(self, output: SimulationOutput) -> None:
