@@ -15,6 +15,7 @@ from ndx_simulation_output.viewer.contents import Contents
 from ndx_simulation_output.viewer.controls import SaveButtons
 from ndx_simulation_output.viewer.figures import button, new_text, stack, title_html
 from ndx_simulation_output.viewer.heat_maps import HeatMapPanel
+from ndx_simulation_output.viewer.networks import NeuronsPanel, SynapsesPanel
 from ndx_simulation_output.viewer.overview import Overview
 from ndx_simulation_output.viewer.panels import Offer, Panel
 from ndx_simulation_output.viewer.session import Downloads, Session, ViewedFile, on_value
@@ -33,6 +34,8 @@ PANELS: dict[str, type[Panel]] = {
         HeatMapPanel,
         ChannelsPanel,
         SpacePanel,
+        NeuronsPanel,
+        SynapsesPanel,
         TreePanel,
     )
 }
