@@ -101,7 +101,6 @@ class Overview:
         values = np.asarray(lines.values, np.float64)
         self.lines.data = line_data(lines.times * factor, values, [recorded.name])
         self.figure.yaxis.axis_label = plain_text(lines.unit)
-        self.figure.y_range.start = None
         of = compartment_names(recorded, column)[0] if isinstance(recorded, Report) else \
             f"channel {np.asarray(recorded.channel_ids[:1])[0]}"  # fmt: skip
         self._say(f"{recorded.name}, {of}", "")
