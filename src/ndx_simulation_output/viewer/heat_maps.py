@@ -48,7 +48,7 @@ from ndx_simulation_output.viewer.state import PanelState
 from ndx_simulation_output.viewer.time_axis import ACCENT
 
 _MIN_PIXELS = 1000
-_MOST_BYTES = 2**26
+_MOST_BYTES = 2**25
 """Of more values a sample is read, so that each change is seen soon."""
 
 _MOST_SORTED = 2**16
@@ -62,14 +62,14 @@ _MOST_PLACES = 500
 
 _PIXEL = """
     const [image, x, dw] = ["image", "x", "dw"].map((name) => pixels.data[name][0]);
-    const [rows, columns] = image.shape;
+    const columns = image.shape[1];
     const at = Math.floor((special_vars.x - x) / dw * columns);
     const column = Math.min(Math.max(at, 0), columns - 1);
 """
-_TIME = "return `${Number((x + column * dw / columns).toPrecision(9))} ${unit}`;"
+_TIME = "return `${Number((x + column * dw / columns).toPrecision(6))} ${unit}`;"
 _VALUE = """
-    const value = image[special_vars.index * columns + column];
-    return isFinite(value) ? `${Number(value.toPrecision(6))} ${scale.data.unit[0]}` : "no value";
+    const found = image[special_vars.index * columns + column];
+    return isFinite(found) ? `${Number(found.toPrecision(6))} ${scale.data.unit[0]}` : "no value";
 """
 
 
@@ -235,7 +235,8 @@ class _Map:
         last = first + int(found.columns[-1])
         even = _on_even_pixels(values, times)
         self.pixels.data = image_data(even, (times[0], times[-1]), (first, last))
-        self.colors.palette = LIGHT.shades(colors.name)
+        if self.colors.name != colors.name:
+            self.colors.update(name=colors.name, palette=LIGHT.shades(colors.name))
         self.colors.low, self.colors.high = colors.low * scale.factor, colors.high * scale.factor
         if self.colors.low == self.colors.high:
             self.colors.low, self.colors.high = self.colors.low - 0.5, self.colors.high + 0.5
