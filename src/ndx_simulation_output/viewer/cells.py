@@ -84,7 +84,8 @@ class CellCard:
 
     def _save_cards(self, output: SimulationOutput) -> None:
         """Put the cards of some cells into a saved page, where no Python makes them."""
-        names = dict.fromkeys(one.population for one in (*output.spikes, *output.reports))
+        names = dict.fromkeys([one.population for one in output.spikes]
+                              + [one.population for one in output.reports])  # fmt: skip
         rows: list[tuple[str, int, str]] = []
         for name in names:
             known = _known(output, name)

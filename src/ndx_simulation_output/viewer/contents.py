@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from html import escape
-from itertools import groupby
 from typing import Any
 
 from bokeh.layouts import column
@@ -110,8 +109,10 @@ class Contents:
         wanted = self.find.value.strip().lower() if self.find.visible else ""
         parts: list[UIElement] = []
         found = [one for one in self._offers if wanted in f"{one.section} {one.label}".lower()]
-        for section, several in groupby(found, lambda one: one.section):
-            offers = list(several)
+        sections: dict[str, list[Offer]] = {}
+        for offer in found:
+            sections.setdefault(offer.section, []).append(offer)
+        for section, offers in sections.items():
             parts.append(new_text(title_html(section)))
             for offer in offers[:_MOST_ENTRIES]:
                 label = f"{offer.label}  {offer.about}".strip()

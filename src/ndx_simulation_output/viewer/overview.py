@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 from bokeh.events import DoubleTap, Tap
-from bokeh.models import CustomJS, DataRange1d, Range1d, RangeTool, UIElement
+from bokeh.models import CustomJS, Range1d, RangeTool, UIElement
 
 from ndx_simulation_output.plots.downsampling import reduce_traces
 from ndx_simulation_output.plots.figures import PictureOptions
@@ -14,6 +14,7 @@ from ndx_simulation_output.recording import ExtracellularPotential, Report, Simu
 from ndx_simulation_output.viewer.controls import compartment_names
 from ndx_simulation_output.viewer.figures import (
     add_lines,
+    color_range,
     key_html,
     line_data,
     new_figure,
@@ -35,7 +36,9 @@ class Overview:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.text = new_text()
-        self.figure = new_figure("", "", height=84, x_range=Range1d(0, 1), name="overview")
+        self.figure = new_figure(
+            "", "", height=84, x_range=Range1d(0, 1), y_range=Range1d(0, 1), name="overview"
+        )
         self.figure.toolbar_location = None
         self.figure.tools = []
         self.figure.grid.visible = False
@@ -89,7 +92,7 @@ class Overview:
                  zip(shown, rates, strict=True)]  # fmt: skip
         self.lines.data = line_data(times, values, names, colors)
         self.figure.yaxis.axis_label = plain_text("Hz")
-        self.figure.y_range.start = 0
+        self.figure.y_range.update(start=0, end=1.05 * float(values.max(initial=0)) or 1)
         self._say("rate", key_html(names, colors))
 
     def _draw_envelope(
@@ -101,7 +104,9 @@ class Overview:
         values = np.asarray(lines.values, np.float64)
         self.lines.data = line_data(lines.times * factor, values, [recorded.name])
         self.figure.yaxis.axis_label = plain_text(lines.unit)
-        self.figure.y_range = DataRange1d()
+        low, high = color_range(values)
+        margin = 0.05 * (high - low)
+        self.figure.y_range.update(start=low - margin, end=high + margin)
         of = compartment_names(recorded, column)[0] if isinstance(recorded, Report) else \
             f"channel {np.asarray(recorded.channel_ids[:1])[0]}"  # fmt: skip
         self._say(f"{recorded.name}, {of}", "")

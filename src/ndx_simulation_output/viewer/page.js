@@ -50,6 +50,7 @@
     const dark = matchMedia("(prefers-color-scheme: dark)").matches;
     set_theme(asked || (dark ? "dark" : "light"));
 
+    const columns = document.getElementById("columns");
     const command = by_name("command");
     let count = 0;
     const send = (text) => { if (command) { command.value = `${text} ${++count}`; } };
@@ -66,7 +67,7 @@
     });
 
     const time = by_name("time");
-    if (document.getElementById("columns").classList.contains("saved")) { link(doc); }
+    if (columns.classList.contains("saved")) { link(doc); }
     const move = (shift, zoom) => {
       const middle = (time.start + time.end) / 2 + shift * (time.end - time.start);
       const half = (time.end - time.start) / 2 * zoom;

@@ -10,11 +10,13 @@ from bokeh.models import Button, TextInput, Toggle, UIElement
 
 from ndx_simulation_output.errors import SelectionError
 from ndx_simulation_output.recording import SimulationOutput
+from ndx_simulation_output.viewer.arrays import ArrayPanel, TextPanel
 from ndx_simulation_output.viewer.cells import CellCard
 from ndx_simulation_output.viewer.contents import Contents
 from ndx_simulation_output.viewer.controls import SaveButtons
 from ndx_simulation_output.viewer.figures import button, new_text, stack, title_html
 from ndx_simulation_output.viewer.heat_maps import HeatMapPanel
+from ndx_simulation_output.viewer.networks import NeuronsPanel, SynapsesPanel
 from ndx_simulation_output.viewer.overview import Overview
 from ndx_simulation_output.viewer.panels import Offer, Panel
 from ndx_simulation_output.viewer.session import Downloads, Session, ViewedFile, on_value
@@ -33,6 +35,10 @@ PANELS: dict[str, type[Panel]] = {
         HeatMapPanel,
         ChannelsPanel,
         SpacePanel,
+        NeuronsPanel,
+        SynapsesPanel,
+        ArrayPanel,
+        TextPanel,
         TreePanel,
     )
 }
@@ -138,7 +144,7 @@ class Page:
     def __init__(self, session: Session, state: PageState) -> None:
         self.session = session
         self.theme = state.theme
-        self._asked, self._is_other = state, False
+        self._asked, self._is_other, self._has_cells = state, False, False
         self.cards: list[Card] = []
         self.overview = Overview(session)
         self.contents = Contents(session, self.open, self.show_file, self._show_picked)
@@ -157,12 +163,11 @@ class Page:
         head = row(
             self.contents.head, self.status, session.message, theme, sizing_mode="stretch_width"
         )
+        self.top = stack(self.overview.layout, stylesheets=[_CARD])
         self.roots: dict[str, UIElement] = {
             "head": head,
             "left": stack(self.contents.layout),
-            "middle": stack(
-                stack(self.overview.layout, stylesheets=[_CARD]), self.cell_above, self.middle
-            ),
+            "middle": stack(self.top, self.cell_above, self.middle),
             "right": self.side,
             "hidden": column(self.command, self.address, visible=False),
         }
@@ -177,6 +182,7 @@ class Page:
         """Show the file of the session from the start."""
         self.cards.clear()
         self.contents.show_files()
+        self.session.show_message("")
         self.session.run(self._fill)
         self.contents.show_files()
         self._arrange()
@@ -239,8 +245,11 @@ class Page:
         asked = self._asked
         offers = [offer for kind in PANELS.values() for offer in kind.offers(output)]
         self.contents.show(output, offers)
-        if self.overview.update(output) and asked.window:
-            self.session.time.show(asked.window)
+        with self.session.show_errors(self.overview.text):
+            if self.overview.update(output) and asked.window:
+                self.session.time.show(asked.window)
+        self.top.visible = self.overview.layout.visible
+        self._has_cells = bool(output.reports or output.spikes or output.circuit)
         self.session.time.at = asked.at
         first = sorted((one for one in offers if one.rank is not None), key=lambda one: one.rank)
         panels = asked.panels if asked.panels is not None else _first_panels(first)
@@ -278,7 +287,7 @@ class Page:
         here, away = self.cell_beside, self.cell_above
         here, away = (here, away) if has_space else (away, here)
         away.update(children=[new_text()], visible=False)
-        here.update(children=[self.cell.layout], visible=True)
+        here.update(children=[self.cell.layout], visible=self._has_cells)
         self.side.visible = has_space
         self._show_address()
 
@@ -326,6 +335,8 @@ class Page:
 
 
 def _first_panels(offers: Sequence[Offer]) -> list[PanelState]:
-    """Return the panels of the first screen: the first of each kind, at most four."""
+    """Return the panels of the first screen: the first of each kind, or arrays, at most four."""
     first = {offer.panel.kind: offer.panel for offer in reversed(offers)}
+    if set(first) == {ArrayPanel.kind}:
+        return [offer.panel for offer in offers[:_MOST_FIRST]]
     return sorted(first.values(), key=[one.panel for one in offers].index)[:_MOST_FIRST]

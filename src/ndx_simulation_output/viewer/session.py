@@ -27,6 +27,7 @@ Rows = Iterator[Sequence[object]]
 """Rows of a table; the first row has the names of the columns."""
 
 _MAX_PATHS = 100
+_ERROR = '<span class="error">'
 _DELAY_MS = 150
 """Zooming has ended if the ranges of a figure have not changed for this long."""
 
@@ -179,6 +180,7 @@ class Session:
         self.cells, self.group_by, self.picked = state.cells, state.group_by, state.picked
         self.listeners: dict[str, Callable[[], object]] = {}
         self.message = new_text()
+        self._failed = ""
         self.waiting: dict[object, Any] = {}
         self._downloads = downloads
         self._urls: list[str] = []
@@ -212,19 +214,27 @@ class Session:
             self.listeners[what]()
 
     @contextmanager
-    def show_errors(self, place: Any = None) -> Iterator[None]:
-        """Context manager that displays errors in the page, or in a text of it, not raising them."""
-        self.show_message("", place=place)
+    def show_errors(self, place: Any = None, what: str = "") -> Iterator[None]:
+        """Context manager that displays errors in the page, or in a text of it, not raising them.
+
+        The error stays until the same thing, named ``what``, is done without one.
+        """
+        place = place or self.message
         try:
             yield
+            is_same = place is not self.message or what == self._failed
+            if is_same and place.text.startswith(_ERROR):
+                self.show_message("", place=place)
         except (SimulationOutputError, OSError, KeyError) as error:
             if not isinstance(error.__cause__, (SimulationOutputError, OSError, type(None))):
                 traceback.print_exc()  # The page shows one line of what a library raised.
             text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
             self.show_message(text, kind="error", place=place)
+            self._failed = what
         except Exception as error:  # noqa: BLE001 - otherwise the page stops responding
             traceback.print_exc()
             self.show_message(f"{type(error).__name__}: {error}", kind="error", place=place)
+            self._failed = what
 
     def show_message(self, text: str, *, kind: str = "note", place: Any = None) -> None:
         """Show a message in a text of the page, or clear it if the message is empty."""
@@ -234,7 +244,8 @@ class Session:
         """Call a function with the open file."""
         failing = f"{self.file.name} cannot be shown"
         frozen = self.document.models.freeze()  # Bokeh looks for new models once, at the end.
-        with frozen, self.show_errors(), source_errors(failing), self.file.open() as output:
+        errors = self.show_errors(None, do.__qualname__)
+        with frozen, errors, source_errors(failing), self.file.open() as output:
             do(output)
 
     def on_change(self, widget: Any, name: str, do: Callable[[SimulationOutput], object]) -> None:
