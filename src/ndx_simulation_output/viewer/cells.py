@@ -11,8 +11,16 @@ from numpy.typing import NDArray
 
 from ndx_simulation_output.plots.canvas import scale_of
 from ndx_simulation_output.plots.downsampling import spread
+from ndx_simulation_output.plots.networks import neuron_quantities
 from ndx_simulation_output.plots.neurons import read_frames
-from ndx_simulation_output.recording import CellTable, Report, SimulationOutput, Spikes
+from ndx_simulation_output.recording import (
+    CellTable,
+    NetworkSnapshot,
+    Report,
+    SimulationOutput,
+    Spikes,
+)
+from ndx_simulation_output.recording.units import unit_label
 from ndx_simulation_output.viewer.figures import button, new_text, small_text, stack, title_html
 from ndx_simulation_output.viewer.session import Session
 
@@ -62,6 +70,7 @@ class CellCard:
             self.text,
         ]
         self.layout: Any = stack(*self._parts)
+        self._run: tuple[Any, tuple[str, str, list[Button]]] | None = None
 
     def _button(self, label: str, do: Any) -> Button:
         made = Button(label=label, **button("live"))
@@ -74,13 +83,23 @@ class CellCard:
         if self.session.is_saved:
             self._save_cards(output)
         self.none.visible = bool(ids)
-        self.layout.children = self._parts
         if not ids:
-            self._update_run(output)
+            key = output, self.session.time.window
+            if self._run is None or self._run[0] != key:
+                self._run = key, self._of_run(output)
+            self._show(*self._run[1])
             return
         more = f" and {len(ids) - 1:,} more" if len(ids) > 1 else ""
-        self.head.text = title_html(f"Cell {ids[0]} of {population}{more}")
-        self.text.text = _html(_facts(output, population, ids[0], self.session))
+        facts = _facts(output, population, ids[0], self.session)
+        self._show(f"Cell {ids[0]} of {population}{more}", _html(facts), [])
+
+    def _show(self, title: str, html: str, buttons: list[Button]) -> None:
+        is_saved = self.session.is_saved  # the browser writes the title with the text
+        self.head.text = "" if is_saved else title_html(title)
+        self.text.text = title_html(title) + html if is_saved else html
+        children = [*self._parts, *([] if is_saved else buttons)]
+        if self.layout.children != children:
+            self.layout.children = children
 
     def _save_cards(self, output: SimulationOutput) -> None:
         """Put the cards of some cells into a saved page, where no Python makes them."""
@@ -98,26 +117,24 @@ class CellCard:
                       zip(("population", "cell", "text"), columns, strict=True)}  # fmt: skip
         self.text.update(name="card", tags=[cards])
 
-    def _update_run(self, output: SimulationOutput) -> None:
-        """Tell what was recorded in the window, and who spiked first."""
-        time = self.session.time
-        self.head.text = "" if self.session.is_saved else title_html("In the window")
-        facts = []
+    def _of_run(self, output: SimulationOutput) -> tuple[str, str, list[Button]]:
+        """Return what was recorded in the window, and buttons for who spiked first."""
+        start, stop = self.session.time.window
+        facts: list[tuple[str, str]] = []
         buttons = []
         for spikes in output.spikes[:_MOST_BUTTONS]:
-            start, stop = time.window
-            rows = np.flatnonzero((spikes.times >= start) & (spikes.times <= stop))
-            facts.append((spikes.population, f"{len(rows):,} spikes"))
-            if len(rows):
-                first = rows[np.argmin(spikes.times[rows])]
-                buttons.append(self._first_button(spikes, int(first)))
+            times = spikes.by_time.times
+            first, last = np.searchsorted(times, [start, np.nextafter(stop, np.inf)])
+            facts.append((spikes.population, f"{last - first:,} spikes"))
+            buttons += [self._first_button(spikes.by_time, int(first))] if last > first else []
         facts += [(report.name, f"{len(report.compartments):,} cells")
                   for report in output.reports[:_MOST_REPORTS]]  # fmt: skip
+        circuit = () if output.circuit is None else output.circuit.summary
+        facts += [(one.name, f"{one.size:,} cells in the circuit") for one in circuit]
         hint = "Click a spike, a trace or a cell to see all of it here"
         hint += "" if self.session.is_saved else "; n and p step through the cells"
-        title = title_html("In the window") if self.session.is_saved else ""
-        self.text.text = title + _html(facts) + f"<div>{small_text(hint)}</div>"
-        self.layout.children = [*self._parts, *([] if self.session.is_saved else buttons)]
+        title = "In the window" if output.spikes or output.reports else "In the file"
+        return title, _html(facts) + f"<div>{small_text(hint)}</div>", buttons
 
     def _first_button(self, spikes: Spikes, spike: int) -> Button:
         scale = self.session.time.scale
@@ -134,6 +151,7 @@ class CellCard:
         if not population:
             names = [one.population for one in output.spikes]
             names += [one.population for one in output.reports]
+            names += [part.name for one in output.networks for part in one.populations]
             population = names[0] if names else ""
         known = _known(output, population)
         if not len(known):
@@ -156,6 +174,10 @@ def _known(output: SimulationOutput, population: str) -> NDArray[Any]:
             return spikes.known_cells
     for table in _tables(output, population):
         return np.sort(np.asarray(table.ids[:]))
+    for network in output.networks:
+        for part in network.populations:
+            if part.name == population:
+                return np.arange(part.size)
     return np.zeros(0, np.int64)
 
 
@@ -178,6 +200,8 @@ def _facts(
     reports = [one for one in output.reports if one.population == population]
     for report in reports[:_MOST_REPORTS]:
         yield from _report_facts(report, cell, session)
+    for network in output.networks:
+        yield from _state_facts(network, population, cell)
     values: dict[str, str] = {}
     for table in _tables(output, population):
         place = table.find_rows(np.array([cell]))
@@ -219,6 +243,14 @@ def _report_facts(report: Report, cell: int, session: Session) -> Iterator[tuple
         text += "" if len(columns) == 1 else " (first compartment)"
     count = "" if len(columns) == 1 and text else f"{len(columns):,} compartments"
     yield report.name, ", ".join(filter(None, [text, count]))
+
+
+def _state_facts(network: NetworkSnapshot, population: str, rank: int) -> Iterator[tuple[str, str]]:
+    for part in network.populations:
+        if part.name == population and rank < part.size:
+            for quantity in neuron_quantities(part):
+                value = np.asarray(quantity.values[rank : rank + 1])[0]
+                yield quantity.name, f"{value:.6g} {unit_label(quantity.unit)}".strip()
 
 
 def _connection_facts(

@@ -27,6 +27,9 @@ from numpy.typing import NDArray
 
 from ndx_simulation_output.plots.look import COLORS
 
+GREY = "#7f8b97"
+"""Colour of texts and edges on light and on dark ground."""
+
 NAN_COLOR = "#e3e7eb"
 
 _INK, _PALE, _LINE = "#1c2733", "#5b6875", "#dfe4ea"
@@ -148,7 +151,7 @@ def style_figure(made: Any) -> None:
     """Apply the style of the page to a figure."""
     made.toolbar.logo = None
     made.toolbar.active_scroll = made.select_one(WheelZoomTool)
-    made.title.text_color, made.title.text_font_size = _INK, "13px"
+    made.title.text_color, made.title.text_font_size = GREY, "13px"
     made.title.text_font_style = "normal"
     for axis in made.axis:
         axis.axis_label_text_font_style = "normal"

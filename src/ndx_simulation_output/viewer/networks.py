@@ -47,6 +47,7 @@ from ndx_simulation_output.viewer.figures import (
     image_data,
     new_figure,
     plain_text,
+    stack,
 )
 from ndx_simulation_output.viewer.panels import Offer, Panel
 from ndx_simulation_output.viewer.session import Rows, Session, on_value
@@ -207,7 +208,7 @@ class StatePanel(Panel):
     def __init__(self, session: Session, state: PanelState) -> None:
         super().__init__(session, state)
         self.colors = LinearColorMapper(LIGHT.shades("values"), nan_color="rgba(0, 0, 0, 0)")
-        self.quantity = Select(title="Quantity", **field(width=160, sizing_mode=None))
+        self.quantity = Select(**field(width=180, sizing_mode=None, visible=False))
         on_value(self.quantity, "value", self._choose)
         self._key: tuple[Any, ...] = ()
         self._said = ""
@@ -230,10 +231,6 @@ class StatePanel(Panel):
         """Title of the card."""
         return self.name.partition("/")[2] or self.name
 
-    def controls(self) -> list[UIElement]:
-        """Return the choice of the quantity."""
-        return [self.quantity]
-
     def shown(self) -> ShownQuantity:
         """Return the shown data."""
         network, _, part = self.name.partition("/")
@@ -243,14 +240,21 @@ class StatePanel(Panel):
         if name != self.options.get("quantity", self.quantity.options[0]):
             self.option("quantity", name)
 
+    def _lay_out(self, *figures: Any) -> UIElement:
+        """Return the choice of the quantity, over figures and the histogram side by side."""
+        figures = *figures, self._make_histogram()
+        beside = row(*figures, sizing_mode="stretch_width", styles={"flex-wrap": "wrap"})
+        return stack(self.quantity, beside)
+
     def _make_histogram(self) -> Any:
         made = new_figure("", self.part_kind, height=_HEIGHT)
         made.min_border_left, made.min_border_right = 60, 10
         made.styles = {"flex": "1 1 220px"}
         self.bins = empty_source("left", "right", "top", "text")
         made.quad(left="left", right="right", top="top", bottom=0, source=self.bins,
-                  color=COLORS[0], line_color="white", line_width=0.5)  # fmt: skip
+                  color=COLORS[0], line_color=None)  # fmt: skip
         made.add_tools(HoverTool(tooltips=[("values", "@text"), ("number", "@top{0,0}")]))
+        made.yaxis.ticker = BasicTicker(min_interval=1, desired_num_ticks=5)
         made.yaxis.axis_label = plain_text(
             "neurons" if self.part_kind == "population" else "synapses"
         )
@@ -260,7 +264,8 @@ class StatePanel(Panel):
     def _show_quantity(self, part: _Part, quantity: Quantity) -> Histogram:
         """Set the colours, and draw the histogram."""
         names = [one.name for one in _quantities(part)]
-        self.quantity.update(options=names, value=quantity.name)
+        is_chosen = len(names) > 1 and not self.session.is_saved
+        self.quantity.update(options=names, value=quantity.name, visible=is_chosen)
         counted = histogram(quantity.values)
         self.histogram.xaxis.axis_label = plain_text(label_of(quantity))
         edges = counted.edges
@@ -305,8 +310,7 @@ class NeuronsPanel(StatePanel):
         """Return the grid and the histogram."""
         self.grid = Tiles(self, self._tapped_grid)
         add_color_bar(self.grid.figure, self.colors)
-        return row(self.grid.figure, self._make_histogram(), sizing_mode="stretch_width",
-                   styles={"flex-wrap": "wrap"})  # fmt: skip
+        return self._lay_out(self.grid.figure)
 
     def update(self, output: SimulationOutput) -> None:
         """Read and draw the values, unless they are drawn."""
@@ -389,8 +393,7 @@ class SynapsesPanel(StatePanel):
                                   line_color=ACCENT, line_width=1.5)  # fmt: skip
         self.received = Tiles(self, self._tapped_received)
         add_color_bar(self.received.figure, self.colors)
-        return row(self.matrix.figure, self.received.figure, self._make_histogram(),
-                   sizing_mode="stretch_width", styles={"flex-wrap": "wrap"})  # fmt: skip
+        return self._lay_out(self.matrix.figure, self.received.figure)
 
     def update(self, output: SimulationOutput) -> None:
         """Read and draw the matrix, unless it is drawn, and what the picked neuron receives."""

@@ -249,7 +249,8 @@ class Page:
             if self.overview.update(output) and asked.window:
                 self.session.time.show(asked.window)
         self.top.visible = self.overview.layout.visible
-        self._has_cells = bool(output.reports or output.spikes or output.circuit)
+        cells = output.reports, output.spikes, output.circuit, output.networks
+        self._has_cells = any(map(bool, cells))
         self.session.time.at = asked.at
         first = sorted((one for one in offers if one.rank is not None), key=lambda one: one.rank)
         panels = asked.panels if asked.panels is not None else _first_panels(first)

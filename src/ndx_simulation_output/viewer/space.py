@@ -61,6 +61,7 @@ from ndx_simulation_output.recording.units import Scale
 from ndx_simulation_output.viewer.cells import main_properties
 from ndx_simulation_output.viewer.controls import cells_code, cells_of
 from ndx_simulation_output.viewer.figures import (
+    GREY,
     button,
     empty_source,
     field,
@@ -84,9 +85,6 @@ _COLOR_TIMES, _COLOR_COMPARTMENTS = 25, 1000
 
 _SAVED_FRAMES, _SAVED_BYTES = 100, 2 * 2**20
 """At most so many frames, and bytes of them, are in a saved page."""
-
-_GREY = "#7f8b97"
-"""Colour of edges and texts on a light and on a dark ground."""
 
 _SPIKES, _CELLS = "spikes", "cells"
 """Names of the panel without a report: cells that spike near the cursor, and cells alone."""
@@ -359,13 +357,13 @@ class SpacePanel(Panel):
         self.colors = LinearColorMapper(LIGHT.shades("values"), nan_color=MISSING_COLOR)
         color = {"field": "value", "transform": self.colors}
         lines = {"line_cap": "round", "line_join": "round"}
-        made.multi_line("xs", "ys", line_width="rim", color=_GREY, source=self.drawn, **lines)
+        made.multi_line("xs", "ys", line_width="rim", color=GREY, source=self.drawn, **lines)
         hovered = []
         for source in (self.drawn, self.front):
             if source is self.front:
                 made.multi_line("xs", "ys", line_width="halo", color=ACCENT, source=source, **lines)
             edge = {"line_color": ACCENT, "line_width": 2.5} if source is self.front else {}
-            edge = edge or {"line_color": _GREY, "line_width": 0.5}
+            edge = edge or {"line_color": GREY, "line_width": 0.5}
             hovered += [
                 made.multi_line(
                     "xs", "ys", line_width="width", color=color, source=source, **lines
@@ -379,26 +377,26 @@ class SpacePanel(Panel):
         made.add_tools(self.hover)
         self.bar = ColorBar(
             color_mapper=self.colors, orientation="horizontal", height=8, width="auto", padding=4,
-            title_text_font_style="normal", title_standoff=3, title_text_color=_GREY,
-            major_label_text_color=_GREY, background_fill_color=None,
+            title_text_font_style="normal", title_standoff=3, title_text_color=GREY,
+            major_label_text_color=GREY, background_fill_color=None,
         )  # fmt: skip
         made.add_layout(self.bar, "below")
         scale_bar = ScaleBar(
-            range=made.x_range, unit="µm", location="bottom_left", padding=6, bar_line_color=_GREY,
-            label_text_color=_GREY, background_fill_color=None, border_line_color=None,
+            range=made.x_range, unit="µm", location="bottom_left", padding=6, bar_line_color=GREY,
+            label_text_color=GREY, background_fill_color=None, border_line_color=None,
         )  # fmt: skip
         made.add_layout(scale_bar)
         cross = empty_source("x0", "y0", "x1", "y1", "x2", "y2", "name")
         cross.data = {name: [0.0] * 3 for name in cross.data} | {"name": list("xyz")}
         made.add_layout(
             Arrow(source=cross, x_start="x0", y_start="y0", x_end="x1", y_end="y1",
-                  start_units="screen", end_units="screen", line_color=_GREY,
-                  end=NormalHead(size=4, fill_color=_GREY, line_color=None))
+                  start_units="screen", end_units="screen", line_color=GREY,
+                  end=NormalHead(size=4, fill_color=GREY, line_color=None))
         )  # fmt: skip
         made.add_layout(
             LabelSet(source=cross, x="x2", y="y2", text="name", x_units="screen", y_units="screen",
                      text_align="center", text_baseline="middle", text_font_size="11px",
-                     text_color=_GREY)
+                     text_color=GREY)
         )  # fmt: skip
         self.script = CustomJS(code=_SCRIPT, args={
             "figure": made, "points": self.points, "rows": self.rows,
