@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ndx_simulation_output.errors import CellNotFoundError, SelectionError, ShapeMismatchError
 from ndx_simulation_output.recording.arrays import LazyArray, LazyArrayBase, as_array, as_arrays
 from ndx_simulation_output.recording.display import Facts, counted, listed, represent
-from ndx_simulation_output.recording.ids import as_ids, check_name, parse_ids, some_of
+from ndx_simulation_output.recording.ids import as_ids, check_name, parse_ids, positions_of, some_of
 from ndx_simulation_output.recording.views import read_rows
 
 if TYPE_CHECKING:
@@ -273,8 +273,10 @@ class CellTable:
         if len(ids) == 1:
             rows = np.flatnonzero(known == ids[0])[:1]
             return rows if len(rows) else np.full(1, -1, np.intp)
+        if self._order is None:
+            return positions_of(ids.astype(np.int64), known.astype(np.int64, copy=False))
         rows = np.minimum(np.searchsorted(known, ids, sorter=self._order), len(known) - 1)
-        rows = rows if self._order is None else self._order[rows]
+        rows = self._order[rows]
         return np.where(known[rows] == ids, rows, -1)
 
     def take(self, rows: NDArray[np.intp]) -> "CellTable":

@@ -31,6 +31,8 @@ from ndx_simulation_output.recording.ids import (
 if TYPE_CHECKING:
     import pandas as pd
 
+_BLOCK = 2**20
+
 
 @dataclass(frozen=True)
 class Spikes:
@@ -134,12 +136,21 @@ class Spikes:
     @cached_property
     def cell_rows(self) -> NDArray[np.int32]:
         """Index in ``known_cells`` of the cell of each spike."""
-        return positions_of(self.node_ids.astype(np.int64), self.known_cells).astype(np.int32)
+        rows = np.empty(len(self.node_ids), np.int32)
+        for begin in range(0, len(rows), _BLOCK):
+            block = slice(begin, begin + _BLOCK)
+            rows[block] = positions_of(self.node_ids[block].astype(np.int64), self.known_cells)
+        return rows
+
+    @cached_property
+    def are_in_order(self) -> bool:
+        """True if no spike is before the previous one."""
+        return bool((self.times[1:] >= self.times[:-1]).all())
 
     @cached_property
     def by_time(self) -> "Spikes":
         """The spikes in the order of time, without columns: these themselves if they are in it."""
-        if (self.times[1:] >= self.times[:-1]).all():
+        if self.are_in_order:
             return self
         order = np.argsort(self.times, kind="stable")
         return replace(

@@ -243,6 +243,8 @@ class SpikesPanel(Panel):
     def __init__(self, session: Session, state: PanelState) -> None:
         super().__init__(session, state)
         self._made: Any = None
+        self._drawn: Any = None
+        self._said = ""
 
     def parts(self, output: SimulationOutput) -> list[Part]:
         """Return the rows of the cells; they are made again if cells, groups or file change."""
@@ -316,8 +318,6 @@ class RasterPanel(SpikesPanel):
         self.first = Button(label="", visible=False, **button("entry"))
         self.first.on_click(lambda _: self._pick_first())
         self._first: tuple[str, int, float] | None = None
-        self._drawn: Any = None
-        self._said = ""
         return stack(made, self.first)
 
     def _add_hover(self, image: Any) -> None:
@@ -393,11 +393,13 @@ class RasterPanel(SpikesPanel):
         population, ids = self.session.picked
         for part, window in zip(parts, shown, strict=True):
             if part.population == population:
-                at = np.searchsorted(part.spikes.known_cells, ids)
-                mine = np.isin(part.spikes.cell_rows[window], at)
+                cells = positions_of(np.array(ids), part.spikes.known_cells)
+                own = part.row_of[cells[cells >= 0]]
+                is_mine = np.zeros(len(part.row_of), bool)
+                is_mine[cells[(cells >= 0)][(own >= rows[0]) & (own < rows[1])]] = True
+                mine = np.flatnonzero(is_mine[part.spikes.cell_rows[window]])
                 found = part.row_of[part.spikes.cell_rows[window][mine]]
-                inside = (found >= max(rows[0], 0)) & (found < rows[1])
-                yield part, found[inside], part.spikes.times[window][mine][inside]
+                yield part, found, part.spikes.times[window][mine]
 
     def _draw_marks(self, found: list[Any], row_pixels: float) -> None:
         data: dict[str, list[Any]] = {name: [] for name in self.points.data}
@@ -665,6 +667,10 @@ class RatesPanel(SpikesPanel):
     def update(self, output: SimulationOutput) -> None:
         """Count the spikes, and draw the rates."""
         time, parts = self.session.time, self.parts(output)
+        if (key := (id(parts), time.window)) == self._drawn:
+            self.note.text = self._said
+            return
+        self._drawn = key
         factor = time.scale.factor
         found = [one for part in parts for one in rates_of(part, *time.window)]
         labels = [label for part in parts for label in part.full_labels]
@@ -684,7 +690,7 @@ class RatesPanel(SpikesPanel):
         }
         width = float(np.median(np.diff(edges)))
         bins = f"bins of {width:.4g} {time.scale.symbol}; numbers of cells in brackets"
-        self.note.text = f"{key_html(labels, colors)} &ensp;{small_text(bins)}"
+        self.note.text = self._said = f"{key_html(labels, colors)} &ensp;{small_text(bins)}"
 
     def shown(self) -> ShownRates:
         """Return the shown data."""
