@@ -139,7 +139,7 @@ class CellCard:
     def _first_button(self, spikes: Spikes, spike: int) -> Button:
         scale = self.session.time.scale
         cell, at = int(spikes.node_ids[spike]), float(spikes.times[spike])
-        when = f"{at * scale.factor:.4g} {scale.symbol}"
+        when = f"{at * scale.factor:.7g} {scale.symbol}"
         label = f"first spike: cell {cell} of {spikes.population}, {when}"
         made = Button(label=label, **button("live"))
         made.on_click(lambda _: self.session.pick(spikes.population, [cell], at=at))

@@ -109,11 +109,12 @@ def note_html(text: str, kind: str = "note") -> str:
     return f'<span class="{kind}">{escape(text)}</span>' if text else ""
 
 
-def key_html(names: Sequence[str], colors: Sequence[str]) -> str:
-    """Return the names of lines with their colours as HTML."""
-    pairs = zip(names, colors, strict=True)
-    marks = (f'<span style="color:{color}">&#9632;</span> {escape(name)}' for name, color in pairs)
-    return " &ensp;".join(marks)
+def key_html(names: Sequence[str], colors: Sequence[str], marks: str = "") -> str:
+    """Return the names of lines with their colours as HTML; ``marks`` has a letter for each."""
+    lines = zip(names, colors, marks or "\N{BLACK SQUARE}" * len(names), strict=True)
+    return " &ensp;".join(
+        f'<b style="color:{color}">{mark}</b> {escape(name)}' for name, color, mark in lines
+    )
 
 
 def plain_text(text: str) -> PlainText:
@@ -127,7 +128,11 @@ def stack(*parts: Any, **options: Any) -> UIElement:
 
 
 def new_figure(x: str, y: str, *, height: int = 420, zoom: str = "width", **options: Any) -> Any:
-    """Return an empty figure with axis labels; ``zoom`` is the dimension in which it zooms."""
+    """Return an empty figure with axis labels; ``zoom`` is the dimension in which it zooms.
+
+    If this is "both", the wheel zooms in the width or, with Ctrl, in the height: see ``page.js``.
+    """
+    wheel = "width" if zoom == "both" else zoom
     made = figure(
         height=height,
         sizing_mode="stretch_width",
@@ -136,7 +141,7 @@ def new_figure(x: str, y: str, *, height: int = 420, zoom: str = "width", **opti
         tools=[
             PanTool(dimensions=zoom),
             BoxZoomTool(dimensions=zoom),
-            WheelZoomTool(dimensions=zoom),
+            WheelZoomTool(dimensions=wheel, name=f"wheel {wheel}"),
             ResetTool(),
             SaveTool(),
         ],
@@ -144,6 +149,8 @@ def new_figure(x: str, y: str, *, height: int = 420, zoom: str = "width", **opti
         **options,
     )
     style_figure(made)
+    if zoom == "both":
+        made.add_tools(WheelZoomTool(dimensions="height", name="wheel height"))
     return made
 
 

@@ -48,14 +48,12 @@ class Overview:
         x_range = session.time.x_range
         brush = RangeTool(x_range=x_range, start_gesture="pan")
         box = brush.overlay
-        box.update(fill_color=ACCENT, fill_alpha=0.12, line_color=ACCENT, line_alpha=0.9,
-                   line_width=2, line_dash="solid")  # fmt: skip
+        box.update(fill_color=ACCENT, line_color=ACCENT, line_width=2, line_dash="solid")
         self.figure.add_tools(brush)
         # A window that is all of the run does not take the drag that begins a new one.
-        free = CustomJS(args={"time": x_range, "box": box}, code=_FREE)
-        for name in ("start", "end", "reset_start", "reset_end"):
-            x_range.js_on_change(name, free)
-        self.figure.js_on_event("document_ready", free)
+        seen = CustomJS(args={"time": x_range, "box": box}, code=_SEEN)
+        for name in ("start", "end"):
+            x_range.js_on_change(name, seen)
         every = CustomJS(args={"time": x_range}, code=_SHOW_ALL)
         self.figure.js_on_event(DoubleTap, every)
         cursor = CustomJS(args={"cursor": session.time.cursor}, code="cursor.location = cb_obj.x")
@@ -116,7 +114,8 @@ class Overview:
         self.text.text = f"{small_text(f'whole run: {what}')} {key} {small_text(hint)}"
 
 
-_FREE = """
-    box.editable = time.start > time.reset_start || time.end < time.reset_end;
+_SEEN = """
+    const is_part = time.start > time.reset_start || time.end < time.reset_end;
+    box.setv({editable: is_part, fill_alpha: is_part ? 0.12 : 0, line_alpha: is_part ? 0.9 : 0});
 """
 _SHOW_ALL = "time.setv({start: time.reset_start, end: time.reset_end});"

@@ -67,6 +67,7 @@
     });
 
     const time = by_name("time");
+    time.properties.start.change.emit();  // for the brush of the overview
     if (columns.classList.contains("saved")) { link(doc); }
     const move = (shift, zoom) => {
       const middle = (time.start + time.end) / 2 + shift * (time.end - time.start);
@@ -80,6 +81,15 @@
       n: () => send("next"), p: () => send("previous"), " ": () => { send("play"); document.dispatchEvent(new Event("play")); },
       Escape: () => send("unpick"),
     };
+    for (const [name, tool] of [["keydown", "wheel height"], ["keyup", "wheel width"]]) {
+      document.addEventListener(name, ({key}) => {
+        const models = key == "Control" ? [...doc._all_models.values()] : [];
+        for (const {toolbar} of models.filter((one) => one.type == "Figure")) {
+          const both = toolbar.tools.some((one) => one.name == "wheel height");
+          if (both) { toolbar.tools.find((one) => one.name == tool).active = true; }
+        }
+      });
+    }
     document.addEventListener("keydown", (event) => {
       const inside = event.composedPath()[0];
       if (["INPUT", "SELECT", "TEXTAREA", "BUTTON"].includes(inside.tagName) ||

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from time import perf_counter
 
 from bokeh.document import Document
 from bokeh.layouts import column, row
@@ -14,7 +15,7 @@ from ndx_simulation_output.viewer.arrays import ArrayPanel, TextPanel
 from ndx_simulation_output.viewer.cells import CellCard
 from ndx_simulation_output.viewer.contents import Contents
 from ndx_simulation_output.viewer.controls import SaveButtons
-from ndx_simulation_output.viewer.figures import button, new_text, stack, title_html
+from ndx_simulation_output.viewer.figures import button, new_text, small_text, stack, title_html
 from ndx_simulation_output.viewer.heat_maps import HeatMapPanel
 from ndx_simulation_output.viewer.networks import NeuronsPanel, SynapsesPanel
 from ndx_simulation_output.viewer.overview import Overview
@@ -150,6 +151,7 @@ class Page:
         self.contents = Contents(session, self.open, self.show_file, self._show_picked)
         self.cell = CellCard(session)
         self.status = new_text(sizing_mode=None)
+        self._seen: object = None
         self.command = TextInput(name="command", value="")
         self.address = TextInput(name="address", value="")
         on_value(self.command, "value", lambda text: self._do(str(text).split(" ")[0]))
@@ -186,6 +188,37 @@ class Page:
         self.session.run(self._fill)
         self.contents.show_files()
         self._arrange()
+        if self.session.file.is_being_written and not self.session.is_saved:
+            self._follow_later()
+
+    def _follow_later(self, seconds: float = 1.0) -> None:
+        self.status.text = small_text("is being written; the page follows")
+        self._seen = self.session.file.stamp
+        self.session.run_later(self.follow, round(1000 * seconds))
+
+    def follow(self) -> None:
+        """Show what has been added to a file that is being written, until it is complete."""
+        file, began = self.session.file, perf_counter()
+        is_complete = not file.is_being_written
+        self.status.text = ""
+        if is_complete or file.stamp != self._seen:
+            self.session.run(self._grow)
+        if not is_complete:
+            # Reading takes at most a quarter of the time.
+            self._follow_later(max(1.0, 3 * (perf_counter() - began)))
+
+    def _grow(self, output: SimulationOutput) -> None:
+        time, before = self.session.time, (self.state, self.session.time.scale)
+        self.overview.update(output)
+        if not self.cards or time.scale != before[1]:
+            self._asked = before[0] if self.cards else self._asked
+            self.cards.clear()
+            self._fill(output)
+            self._arrange()
+            return
+        offers = [offer for kind in PANELS.values() for offer in kind.offers(output)]
+        self.contents.show(output, offers)
+        self._update(output)
 
     def show_file(self, number: int) -> None:
         """Show another file: the same panels if it has them, and otherwise its first screen."""

@@ -70,6 +70,11 @@ class ViewedFile:
         return find_writer(self.current_path) is not None
 
     @property
+    def stamp(self) -> object:
+        """A value that changes when the file does."""
+        return _stamp_of(self.current_path)
+
+    @property
     def is_open(self) -> bool:
         """True if the file is open."""
         return self._output is not None
@@ -252,8 +257,8 @@ class Session:
         """Call a function with the open file whenever a property of a widget changes."""
         on_value(widget, name, lambda _: self.run(do))
 
-    def run_later(self, do: Callable[[], object]) -> None:
-        """Call a function after a delay, which each further call with this function restarts."""
+    def run_later(self, do: Callable[[], object], delay: int = _DELAY_MS) -> None:
+        """Call a function after a delay (ms), which each further call with this function restarts."""
         if do in self.waiting:
             self.document.remove_timeout_callback(self.waiting.pop(do))
 
@@ -261,7 +266,7 @@ class Session:
             self.waiting.pop(do, None)
             do()
 
-        self.waiting[do] = self.document.add_timeout_callback(run, _DELAY_MS)
+        self.waiting[do] = self.document.add_timeout_callback(run, delay)
 
     def offer_csv(self, name: str, rows: Callable[[], Rows]) -> str:
         """Add a CSV download, available until the page is closed, and return its URL."""

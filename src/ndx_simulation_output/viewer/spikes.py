@@ -8,13 +8,11 @@ from typing import Any
 
 import numpy as np
 from bokeh.models import (
-    Button,
     CustomJSHover,
     DataRange1d,
     HoverTool,
     Range1d,
     UIElement,
-    WheelZoomTool,
 )
 from numpy.typing import NDArray
 
@@ -27,14 +25,13 @@ from ndx_simulation_output.plots.spikes import (
     group_rates,
     spike_rates,
 )
-from ndx_simulation_output.recording import CellTable, SimulationOutput, Spikes
-from ndx_simulation_output.recording.cells import Categories, Cells
+from ndx_simulation_output.recording import SimulationOutput, Spikes
+from ndx_simulation_output.recording.cells import Cells
 from ndx_simulation_output.recording.ids import positions_of
 from ndx_simulation_output.recording.units import Scale
+from ndx_simulation_output.viewer.cells import main_properties
 from ndx_simulation_output.viewer.controls import cells_code, cells_of, find_named, window_code
 from ndx_simulation_output.viewer.figures import (
-    add_lines,
-    button,
     empty_source,
     key_html,
     line_data,
@@ -59,11 +56,13 @@ _MOST_MARKS = 20_000
 _REACH = 7
 """Farthest distance in pixels of a click from a spike."""
 
+_HINT = "the wheel zooms in time, with Ctrl in cells"
+_DASHES, _MARKS = ("solid", "dashed", "dotted"), "\u2501\u254d\u2508"
 _LABEL_PIXELS = 14
 _LABEL_LETTERS = 8
 _MOST_TICKS = 6
 _MOST_PROPERTIES = 4
-_FAINTEST = 70
+_FAINTEST = 110
 """Opacity, of 255, of a pixel with one spike."""
 
 
@@ -173,7 +172,7 @@ class Part:
         return counts.T
 
     def about(self, ids: NDArray[np.int64], first: str = "") -> list[str]:
-        """Return properties of cells as texts: names of types, not numbers such as places."""
+        """Return properties of cells as texts: types and layers, not numbers such as places."""
         table = self.spikes.cells
         if table is None or not len(ids):
             return [""] * len(ids)
@@ -181,21 +180,11 @@ class Part:
         rows = table.find_rows(distinct)
         is_known = rows >= 0
         texts = np.full(len(distinct), "", object)
-        for name in _names_of_types(table, first):
+        names = [name for name in main_properties(table) if table.columns[name].dtype.kind != "f"]
+        for name in sorted(names, key=lambda name: name != first)[:_MOST_PROPERTIES]:
             values = table.read(name, rows[is_known])
             texts[is_known] += np.array([f"{name} {value}, " for value in values.tolist()], object)
         return [text.removesuffix(", ") for text in texts[inverse].tolist()]
-
-
-def _names_of_types(table: CellTable, first: str) -> list[str]:
-    """Return the names of the property ``first`` and of others that name a type or a layer."""
-    names = [
-        name
-        for name, values in table.columns.items()
-        if len(values.shape) == 1
-        and (isinstance(values, Categories) or values.dtype.kind in "OSUiu")
-    ]
-    return sorted(names, key=lambda name: name != first)[:_MOST_PROPERTIES]
 
 
 def parts_of(
@@ -291,15 +280,11 @@ class RasterPanel(SpikesPanel):
         return f"Spikes of {self.what}"
 
     def build(self, output: SimulationOutput) -> UIElement:  # noqa: ARG002
-        """Return the figure, and the button that picks the first spike."""
+        """Return the figure."""
         self.figure = made = new_figure(
             "", "", height=250, zoom="both", x_range=self.session.time.x_range,
             y_range=Range1d(0, 1),
         )  # fmt: skip
-        # The wheel zooms in time, with Ctrl in cells.
-        made.select_one(WheelZoomTool).dimensions = "width"
-        made.add_tools(WheelZoomTool(dimensions="height", modifiers="ctrl"))
-        made.toolbar.active_scroll = "auto"
         made.ygrid.visible = False
         self.bands = empty_source("low", "high", "color")
         made.hstrip(y0="low", y1="high", color="color", alpha=0.07, line_color=None,
@@ -315,16 +300,13 @@ class RasterPanel(SpikesPanel):
         self.link("", self.points)
         self._add_hover(image)
         self.add_figure(made, zooms=True)
-        self.first = Button(label="", visible=False, **button("entry"))
-        self.first.on_click(lambda _: self._pick_first())
-        self._first: tuple[str, int, float] | None = None
-        return stack(made, self.first)
+        return stack(made)
 
     def _add_hover(self, image: Any) -> None:
         unit = self.session.time.scale.symbol
         spike = [("cell", "@cell of @population"), ("time", "@time{0[.]000} " + unit),
                  ("type", "@about")]  # fmt: skip
-        self.figure.add_tools(HoverTool(tooltips=spike, renderers=[self.marks]))
+        self.figure.add_tools(HoverTool(tooltips=spike, renderers=[self.marks], limit=1))
         self.pixel_rows = empty_source("low", "text")
         code = """
             const low = rows.data.low, row = Math.max(0, low.findLastIndex((one) => one <= value));
@@ -381,10 +363,9 @@ class RasterPanel(SpikesPanel):
         self._label(parts, rows, pixels[0])
         if not is_image:
             n_spikes = sum(len(times) for _, _, times in found)
-        self._find_first(parts, shown, rows)
         n_cells = rows[1] - rows[0] if parts else 0
         how = "; the stronger a colour, the more spikes in the pixel" if is_image else ""
-        return f"{n_spikes:,} spikes of {n_cells:,} cells in the window{how}"
+        return f"{n_spikes:,} spikes of {n_cells:,} cells in the window{how}; {_HINT}"
 
     def _picked(
         self, parts: list[Part], shown: list[slice], rows: tuple[int, int]
@@ -474,13 +455,7 @@ class RasterPanel(SpikesPanel):
                         name = f"{part.population[:3]} {label}" if is_many else label
                         ticks[(first + last - 1) / 2] = _shortened(name)
         if not is_grouped or per_row >= _LABEL_PIXELS:
-            step = _nice_step((high - low) / _MOST_TICKS)
-            ticks = {}
-            for part in parts:
-                begin = max(part.first, low)
-                end = min(part.first + len(part.ids), high)
-                ticks |= {row: str(part.ids[row - part.first])
-                          for row in range(-(-begin // step) * step, end, step)}  # fmt: skip
+            ticks = {row: text for part in parts for row, text in _id_ticks(part, low, high)}
         self.figure.yaxis.ticker = list(ticks)
         self.figure.yaxis.major_label_overrides = {
             at: plain_text(label) for at, label in ticks.items()
@@ -488,32 +463,6 @@ class RasterPanel(SpikesPanel):
         self.figure.yaxis.axis_label = None if is_grouped else plain_text("cell")
         names = ("low", "high", "color")
         self.bands.data = {name: [one[at] for one in bands] for at, name in enumerate(names)}
-
-    def _find_first(self, parts: list[Part], shown: list[slice], rows: tuple[int, int]) -> None:
-        """Offer the first spike in the window."""
-        firsts = []
-        for part, window in zip(parts, shown, strict=True):
-            for begin in range(window.start, window.stop, _BLOCK):
-                block = slice(begin, min(begin + _BLOCK, window.stop))
-                found, times = part.spikes_in(block, rows)
-                if len(found):
-                    firsts.append((float(times[0]), part, int(part.ids[found[0] - part.first])))
-                    break
-        self._first = None
-        text = ""
-        if firsts:
-            at, part, cell = min(firsts, key=lambda one: one[0])
-            self._first = part.population, cell, at
-            scale = self.session.time.scale
-            of = f" of {part.population}" if len(parts) > 1 else ""
-            text = f"first spike in the window: cell {cell}{of} at {at * scale.factor:.6g} "
-            text += scale.symbol
-        self.first.update(label=text, visible=bool(firsts))
-
-    def _pick_first(self) -> None:
-        if self._first is not None:
-            population, cell, at = self._first
-            self.session.pick(population, [cell], at=at)
 
     def picked_at(self, x: float, y: float, output: SimulationOutput) -> bool:
         """Pick the cell of the nearest spike, or else that of a row which is high enough to aim."""
@@ -558,6 +507,19 @@ class RasterPanel(SpikesPanel):
                 is_whole = len(ids) == len(part.ids) and is_named
                 cells[part.population] = chosen if is_whole else ids.tolist()
         return ShownSpikes(cells, time.start, time.stop, time.scale)
+
+
+def _id_ticks(part: Part, low: int, high: int) -> Iterator[tuple[int, str]]:
+    """Yield rows of a part with their ids: round ones if there are several."""
+    begin, end = max(part.first, low), min(part.first + len(part.ids), high)
+    ids = part.ids[begin - part.first : end - part.first] if begin < end else part.ids[:0]
+    rows = np.arange(0, len(ids), _nice_step((high - low) / _MOST_TICKS))
+    if len(ids) and part.groups is None:
+        step = _nice_step((ids[-1] - ids[0]) / _MOST_TICKS)
+        wanted = np.arange(-(-ids[0] // step) * step, ids[-1] + 1, step)
+        round_ones = positions_of(wanted, ids)
+        rows = round_ones[round_ones >= 0] if (round_ones >= 0).sum() > 1 else rows
+    yield from zip((begin + rows).tolist(), map(str, ids[rows].tolist()), strict=True)
 
 
 def _shortened(label: str) -> str:
@@ -653,14 +615,16 @@ class RatesPanel(SpikesPanel):
             "", "rate (Hz)", height=150, x_range=self.session.time.x_range,
             y_range=DataRange1d(start=0),
         )  # fmt: skip
-        self.lines, drawn = add_lines(made, line_width=1.6)
+        self.lines = empty_source("xs", "ys", "color", "name", "dash")
+        drawn = made.multi_line("xs", "ys", color="color", line_dash="dash", line_width=1.6,
+                                source=self.lines)  # fmt: skip
         made.y_range.renderers = [drawn]
         self.bins = empty_source("time", "rate", "name", "from", "to", "count")
         marks = made.scatter("time", "rate", size=14, alpha=0, source=self.bins)
         unit = self.session.time.scale.symbol
         tooltips = [("cells", "@name"), ("rate", "@rate{0.[00]} Hz"), ("spikes", "@count"),
                     ("bin", f"@from{{0[.]000}} to @to{{0[.]000}} {unit}")]  # fmt: skip
-        made.add_tools(HoverTool(tooltips=tooltips, renderers=[marks]))
+        made.add_tools(HoverTool(tooltips=tooltips, renderers=[marks], limit=1))
         self.add_figure(made)
         return stack(made)
 
@@ -677,7 +641,14 @@ class RatesPanel(SpikesPanel):
         colors = [color for part in parts for color in part.colors]
         steps = np.repeat(found[0].times, 2)[1:-1] * factor
         values = np.repeat(np.column_stack([one.rates for one in found]), 2, axis=0)
-        self.lines.data = line_data(steps, values, labels, colors)
+        # Groups have the same colour in all populations.
+        style = [
+            at % len(_DASHES) if part.groups else 0
+            for at, part in enumerate(parts)
+            for _ in part.labels
+        ]
+        self.lines.data = {**line_data(steps, values, labels, colors),
+                           "dash": [_DASHES[one] for one in style]}  # fmt: skip
         edges = found[0].times * factor
         n_bins, n_lines = len(edges) - 1, len(found)
         self.bins.data = {
@@ -689,8 +660,9 @@ class RatesPanel(SpikesPanel):
             "count": np.concatenate([one.counts for one in found]),
         }
         width = float(np.median(np.diff(edges)))
+        marks = "".join(_MARKS[one] for one in style)
         bins = f"bins of {width:.4g} {time.scale.symbol}; numbers of cells in brackets"
-        self.note.text = self._said = f"{key_html(labels, colors)} &ensp;{small_text(bins)}"
+        self.note.text = self._said = f"{key_html(labels, colors, marks)} &ensp;{small_text(bins)}"
 
     def shown(self) -> ShownRates:
         """Return the shown data."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from bokeh.models import CrosshairTool, Range1d, Span
+from bokeh.models import CrosshairTool, CustomJSTickFormatter, Range1d, Span
 
 from ndx_simulation_output.recording.times import Times
 from ndx_simulation_output.recording.units import Scale, time_scale
@@ -29,6 +29,8 @@ class TimeAxis:
         self.cursor = Span(
             dimension="height", location=None, line_color=ACCENT, line_width=1.5, name="cursor"
         )
+        code = "return `${Number(tick.toPrecision(9))} ${unit}`;"
+        self.formatter = CustomJSTickFormatter(args={"unit": "s"}, code=code)
         self.hair = Span(dimension="height", line_color="#8a94a0", line_width=1, line_dash="dotted")
 
     def set_span(self, first: float, last: float) -> None:
@@ -37,6 +39,7 @@ class TimeAxis:
         window = None if self.is_all else self.window
         self.span = first, last
         self.scale = time_scale(last - first)
+        self.formatter.args = {"unit": self.scale.symbol}
         ends = first * self.scale.factor, last * self.scale.factor
         self.x_range.reset_start, self.x_range.reset_end = ends
         margin = 0.5 * (ends[1] - ends[0])
@@ -102,7 +105,8 @@ class TimeAxis:
         self.cursor.on_change("location", lambda attr, old, new: do())
 
     def add_to(self, figure: Any) -> None:
-        """Give a figure, made with ``x_range``, the cursor and a crosshair of all panels."""
+        """Give a figure the unit of time, and the cursor and the crosshair of all panels."""
+        figure.xaxis.formatter = self.formatter
         figure.add_layout(self.cursor)
         figure.add_tools(CrosshairTool(overlay=self.hair, dimensions="height"))
 
