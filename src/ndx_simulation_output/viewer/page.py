@@ -313,11 +313,16 @@ class Page:
                     card.saving.refresh()
 
     def _arrange(self) -> None:
-        for place, layout in (("middle", self.middle), ("right", self.right)):
-            cards = [one.layout for one in self.cards if one.panel.place == place]
-            layout.children = cards or [new_text()]  # Bokeh warns of layouts without children.
-        # Without anything in space the middle has the width of the right column.
-        has_space = any(card.panel.place == "right" for card in self.cards)
+        middle, right = (
+            [one.layout for one in self.cards if one.panel.place == place]
+            for place in ("middle", "right")
+        )
+        # One column has all of the width if there is nothing for the other.
+        if not (middle or self.top.visible):
+            middle, right = right, []
+        has_space = bool(right)
+        self.middle.children = middle or [new_text()]  # Bokeh warns of layouts without children.
+        self.right.children = right or [new_text()]
         here, away = self.cell_beside, self.cell_above
         here, away = (here, away) if has_space else (away, here)
         away.update(children=[new_text()], visible=False)

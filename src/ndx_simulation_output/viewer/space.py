@@ -34,6 +34,7 @@ from ndx_simulation_output.plots.canvas import scale_of
 from ndx_simulation_output.plots.downsampling import sample, spread
 from ndx_simulation_output.plots.groups import group_cells
 from ndx_simulation_output.plots.look import (
+    COLORS,
     DARK,
     LIGHT,
     MISSING_COLOR,
@@ -57,7 +58,7 @@ from ndx_simulation_output.recording import (
     Spikes,
 )
 from ndx_simulation_output.recording.cells import Choice
-from ndx_simulation_output.recording.units import Scale
+from ndx_simulation_output.recording.units import Scale, time_scale
 from ndx_simulation_output.viewer.cells import main_properties
 from ndx_simulation_output.viewer.controls import cells_code, cells_of
 from ndx_simulation_output.viewer.figures import (
@@ -327,7 +328,7 @@ class SpacePanel(Panel):
         self.rows.selected.on_change("indices", lambda _, __, rows: self._clicked(rows))
         self.points, self.frames = empty_source("x", "y", "z"), empty_source("time", "value")
         self.drawn, self.front = empty_source(*_DRAWN), empty_source(*_DRAWN)
-        self.when = new_text(sizing_mode=None, width=150)
+        self.when = new_text(sizing_mode=None, width=90)
         self._make_figure()
         self._key: tuple[Any, ...] = ()
         self._drawn: list[Part] = []
@@ -336,18 +337,21 @@ class SpacePanel(Panel):
         self.legend = new_text(visible=False)
         self.variable = Select(
             options=list(scenes), value=self.name,
-            **field(width=130, sizing_mode=None, visible=len(scenes) > 1 and not is_saved),
+            **field(visible=len(scenes) > 1 and not is_saved),
         )  # fmt: skip
         on_value(self.variable, "value", self._choose)
         self.play = Button(label="▶", **button())
         self.play.on_click(lambda _: self.session.player.toggle())
         if is_saved:
             self.play.js_on_event(ButtonClick, self.script)
-        return stack(row(self.variable, self.play, self.when), self.figure, self.legend)
+        has_times = self.name != _CELLS
+        self.play.visible = self.when.visible = has_times
+        parts = row(self.variable, self.play, self.when, sizing_mode="stretch_width")
+        return stack(parts, self.figure, self.legend)
 
     def _make_figure(self) -> None:
         made = self.figure = figure(
-            sizing_mode="scale_width", aspect_ratio=1.0, x_range=Range1d(-1, 1),
+            sizing_mode="scale_width", aspect_ratio=1.0, max_width=760, x_range=Range1d(-1, 1),
             y_range=Range1d(-1, 1), toolbar_location=None,
             tools=[WheelZoomTool(), ResetTool(), SaveTool()],
         )  # fmt: skip
@@ -477,10 +481,11 @@ class SpacePanel(Panel):
         n_rows = sum(len(part.stops) for part in parts)
         spot = float(np.clip(80 / np.sqrt(n_rows), 3, 10))
         symbol = self.session.time.scale.symbol
-        self.frames.tags = [1.3 if are_lines else 3.0, spot, symbol]
+        self.frames.tags = [1.3 if are_lines else 0.6 * spot, spot, symbol]
         drawn = sum(len(np.unique(part.cells[part.cells >= 0])) for part in parts)
         all_cells = sum(part.n_all for part in parts)
-        notes = [f"{drawn:,} of {all_cells:,} cells" if drawn < all_cells else f"{drawn:,} cells"]
+        count = f"{drawn:,} of {all_cells:,}" if drawn < all_cells else f"{drawn:,}"
+        notes = [f"{count} cell{'' if all_cells == 1 else 's'}"]
         notes += [str(error) for error in problems]
         self._said = "; ".join([*notes, "drag to rotate, scroll to zoom, shift-drag to move"])
         self.say(self._said)
@@ -538,12 +543,15 @@ class SpacePanel(Panel):
         elif any(part.scene.spikes is not None for part in self._drawn):
             time = self.session.time
             recent = _RECENT * (time.span[1] - time.span[0])
-            self._recent, self.scale = recent, time.scale
-            self._show_bar(ColorScale("counts", 0.0, recent * time.scale.factor),
-                           f"time since the last spike ({time.scale.symbol})", -1)  # fmt: skip
+            self._recent, self.scale = recent, time_scale(recent)
+            self._show_bar(ColorScale("counts", 0.0, recent * self.scale.factor),
+                           f"time since the last spike ({self.scale.symbol})", -1)  # fmt: skip
         else:
-            self.scale = None
-            self.bar.visible = False
+            names = [part.scene.population for part in self._drawn]
+            self._show_codes([np.full(len(part.cells), float(code))
+                              for code, part in enumerate(self._drawn)], names,
+                             [COLORS[code % len(COLORS)] for code in range(len(names))],
+                             "")  # fmt: skip
         value = [] if self.scale is None else [("", f"@value{{%.4g}} {self.scale.symbol}")]
         self._set_tooltips(value)
 
@@ -579,14 +587,19 @@ class SpacePanel(Panel):
         table = CellTable("all", np.arange(len(together)), {name: together})
         groups = group_cells(table, name)
         edges = np.cumsum([len(one) for one in values])[:-1]
-        self._codes = np.split(groups.codes.astype(np.float64), edges)
-        self.colors.update(palette=groups.colors, tags=[], low=-0.5, high=len(groups.colors) - 0.5)
-        self.bar.visible, self.legend.visible = False, True
-        key = key_html(groups.names, groups.colors)
-        self.legend.text = f'<span class="small">{escape(name)}: </span>{key}'
-        self.scale = None
+        codes = np.split(groups.codes.astype(np.float64), edges)
+        self._show_codes(codes, groups.names, groups.colors, f"{name}: ")
         self._set_tooltips([])
         return True
+
+    def _show_codes(
+        self, codes: list[NDArray[Any]], names: Sequence[str], colors: Sequence[str], title: str
+    ) -> None:
+        """Colour rows by number, with a key of the names."""
+        self._codes, self.scale = codes, None
+        self.colors.update(palette=[*colors], tags=[], low=-0.5, high=len(colors) - 0.5)
+        self.bar.visible, self.legend.visible = False, True
+        self.legend.text = f'<span class="small">{escape(title)}</span>{key_html(names, colors)}'
 
     def _set_tooltips(self, value: list[tuple[str, str]]) -> None:
         are_sections = any((part.sections > 0).any() for part in self._drawn)
@@ -614,10 +627,8 @@ class SpacePanel(Panel):
         self.frames.data = {"time": [one * time.scale.factor for one in times], "value": frames}
 
     def _values(self, at: float) -> list[NDArray[np.float64]]:
-        if self._codes:
-            return self._codes
         if self.scale is None:
-            return [np.zeros(len(part.cells)) for part in self._drawn]
+            return self._codes
         return [
             values_of(part.scene, part.cells, part.columns, at, self.scale, self._recent)
             for part in self._drawn
