@@ -29,7 +29,19 @@ _PICKLE_PROTOCOLS = range(2, 6)
 _NUMPY = b"\x93NUMPY"
 _MOST_JSON, _OTHER_SECTIONS = 2**20, {"network", "constants"}
 _GROUPS_OF_SONATA = frozenset(
-    {"report", "reports", "spikes", "ecp", "data", "firing_rates", "nodes", "edges", "electrodes"}
+    [
+        "report",
+        "reports",
+        "spikes",
+        "ecp",
+        "data",
+        "firing_rates",
+        "rates",
+        "processing",
+        "nodes",
+        "edges",
+        "electrodes",
+    ]
 )
 _OF_MONITOR = (
     "as ANNarchy's monitors save them, without times and cells. Read it with "

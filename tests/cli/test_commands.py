@@ -5,6 +5,7 @@ import errno
 import io
 import json
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -93,6 +94,23 @@ def test_the_help_of_a_command_shows_an_example_of_it(command):
 
     assert result.exit_code == 0
     assert f"Example:\n    ndx-sim {command}" in result.output
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_the_help_of_a_command_fits_a_terminal_and_ends_with_its_example(command):
+    result = CliRunner().invoke(main, [*command.split(), "--help"], env={"COLUMNS": "80"})
+
+    lines = result.output.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert not [line for line in lines if line.endswith("...") and "Usage" not in line]
+    assert lines[-1].startswith("    ndx-sim ")
+
+
+def test_the_help_of_convert_has_sections():
+    told = CliRunner().invoke(main, ["convert", "--help"]).output
+
+    titles = [line for line in told.splitlines() if re.fullmatch(r"\w.*:", line)]
+    assert titles == ["Options:", "How the source is read:", "How data are stored:"]
 
 
 def test_the_help_lists_every_command_with_what_it_does():

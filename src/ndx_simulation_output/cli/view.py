@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from ndx_simulation_output.cli.options import LOCAL_PATH, SOURCE_OPTIONS, add_options
+from ndx_simulation_output.cli.options import LOCAL_PATH, SOURCE_OPTIONS, Command, add_options
 from ndx_simulation_output.cli.output import print_line
 from ndx_simulation_output.optional import import_optional
 
@@ -20,10 +20,14 @@ _PUBLIC_WARNING = (
 )
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("files", nargs=-1, required=True, type=LOCAL_PATH)
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=0, help="Port; by default a free one."
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    metavar="NUMBER",
+    help="Port; by default a free one.",
 )
 @click.option("--no-browser", is_flag=True, help="Only print the address.")
 @click.option(
@@ -37,7 +41,7 @@ def view(
 ) -> None:
     """Show FILES in a browser, on this machine only; Ctrl-C ends it.
 
-    Each of FILES is a source as for ``info``. They are not modified. The printed address contains
+    Each of FILES is a source as for info. They are not modified. The printed address contains
     the token that the page requires.
 
     \b
