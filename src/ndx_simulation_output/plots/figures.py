@@ -39,6 +39,7 @@ from ndx_simulation_output.plots.traces import channels, traces
 from ndx_simulation_output.recording import (
     CellTable,
     ExtracellularPotential,
+    ProjectionSnapshot,
     RegularTimes,
     Report,
     SimulationOutput,
@@ -92,7 +93,8 @@ class PictureOptions:
     """Selection of the data to draw. A field that is None selects all.
 
     ``cells``, ``numbers`` and ``labels`` select compartments as ``Report.select`` does, ``cells``
-    also spikes: ids, values of properties, or the name of a node set. ``group_by`` and ``color_by``
+    also spikes: ids, values of properties, or the name of a node set. Of a network, they are ranks
+    of post-synaptic neurons. ``group_by`` and ``color_by``
     are names of properties of the cells, and ``channels`` extracellular channels. ``overlay`` draws
     traces on one vertical axis. ``report``, ``population`` and
     ``variable`` are names; ``variable`` is that of a report or a quantity of a network state.
@@ -498,9 +500,12 @@ def _channels(output: SimulationOutput, options: PictureOptions) -> Iterator[_Pa
 def _projections(
     drawing: _Panel, output: SimulationOutput, options: PictureOptions
 ) -> Iterator[_Panel]:
-    """Yield a panel for each projection that has the selected quantity."""
+    """Yield a panel for each projection that has the selected quantity, and ends at the cells."""
     for network in output.networks:
         for projection in network.projections:
+            chosen = _chosen_ranks(projection, options)
+            if options.cells is not None and not chosen:
+                continue
             names = {None, projection.name, projection.pre, projection.post}
             if options.population not in names:
                 continue
@@ -508,7 +513,15 @@ def _projections(
                 synapse_quantity(projection, options.variable)
             except NothingRecordedError:
                 continue
-            yield partial(drawing, network, projection.name, options.variable)
+            yield partial(drawing, network, projection.name, options.variable, cells=chosen)
+
+
+def _chosen_ranks(projection: ProjectionSnapshot, options: PictureOptions) -> list[int] | None:
+    """Return the selected cells that receive synapses of a projection; None for all."""
+    if options.cells is None:
+        return None
+    is_query = isinstance(options.cells, str | Mapping)
+    return [] if is_query else _those_in(options.cells, projection.post_ranks[:])
 
 
 def _states(output: SimulationOutput, options: PictureOptions) -> Iterator[_Panel]:
@@ -549,7 +562,7 @@ _OVER_TIME: frozenset[PictureKind] = frozenset({"traces", "heat", "raster", "rat
 _OF_REPORTS: frozenset[PictureKind] = frozenset({"traces", "heat", "neuron"})
 _OF_NETWORKS: frozenset[PictureKind] = frozenset({"weights", "matrix", "state"})
 _APPLIES_TO: dict[str, frozenset[PictureKind]] = {
-    "cells": _OF_REPORTS | {"raster", "rates"},
+    "cells": _OF_REPORTS | {"raster", "rates", "weights", "matrix"},
     "group_by": _OF_REPORTS | {"raster", "rates"},
     "color_by": frozenset({"traces", "raster", "neuron"}),
     "overlay": frozenset({"traces"}),
@@ -613,7 +626,7 @@ def check_selection(
         if wanted is not None and wanted not in found:
             _raise_unknown(name, repr(wanted), found)
     _check_times(output, options)
-    _check_ids(output, options)
+    _check_ids(output, options, kinds)
     _check_groups(output, options)
     return kinds
 
@@ -717,7 +730,9 @@ def _check_groups(output: SimulationOutput, options: PictureOptions) -> None:
         raise SelectionError(msg + (", ".join(shown) or "none, as there is no circuit"))
 
 
-def _check_ids(output: SimulationOutput, options: PictureOptions) -> None:
+def _check_ids(
+    output: SimulationOutput, options: PictureOptions, kinds: Sequence[PictureKind]
+) -> None:
     """Check the selected cells and channels."""
     if options.channels is not None:
         ids = [np.asarray(one.channel_ids) for one in options.potentials(output)]
@@ -730,6 +745,12 @@ def _check_ids(output: SimulationOutput, options: PictureOptions) -> None:
         cells = [ids for _, ids in _known_cells(reports, spiking)]
         # Without recordings, the cells of the circuit are drawn.
         cells = cells or [np.asarray(table.ids[:]) for table in _tables_of(output, options)]
+        if _OF_NETWORKS & set(kinds):
+            cells += [
+                np.asarray(one.post_ranks[:], np.int64)
+                for network in output.networks
+                for one in network.projections
+            ]
         # Without a report, cells that never spiked may be unknown.
         if not reports and cells and np.isin(as_ids(options.cells), np.concatenate(cells)).any():
             return

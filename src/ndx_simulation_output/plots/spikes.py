@@ -633,7 +633,10 @@ def rates(
         note = f"{found.note}, {groups.note}"
     time = time_axis(ax, found.times[0], found.times[-1], start, stop)
     for one, of_group in zip(several, [color] if group_by is None else groups.colors, strict=True):
-        style = {"fill": True} if group_by is None else {"linewidth": 1.5}
+        style: dict[str, Any] = {"fill": True}
+        if group_by is not None:
+            # Without a line to 0 at both ends.
+            style = {"linewidth": 1.5, "baseline": None}
         ax.stairs(one.rates, one.times * time.factor, color=of_group, **style)
     ax.set_ylim(bottom=0)
     if group_by is not None:
