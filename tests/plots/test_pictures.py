@@ -12,8 +12,8 @@ from ndx_simulation_output import plots
 from ndx_simulation_output.cable import simulate
 from ndx_simulation_output.errors import SelectionError
 from ndx_simulation_output.plots.canvas import round_above, round_below
-from ndx_simulation_output.plots.figures import PictureOptions
 from ndx_simulation_output.plots.look import COLORS, LIGHT
+from ndx_simulation_output.plots.selection import PictureOptions
 from ndx_simulation_output.plots.spikes import spike_raster, spike_rates, whole_bins
 from ndx_simulation_output.recording import (
     CellTable,

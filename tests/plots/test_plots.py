@@ -21,7 +21,7 @@ from ndx_simulation_output.errors import (
     TargetExistsError,
 )
 from ndx_simulation_output.plots.arrays import Grid, GridAxis, grids_of
-from ndx_simulation_output.plots.figures import KINDS, PictureOptions
+from ndx_simulation_output.plots.selection import KINDS, PictureOptions
 from ndx_simulation_output.recording import (
     ArrayAxis,
     ArrayGroup,

@@ -17,7 +17,7 @@ from ndx_simulation_output.cli.output import open_sources, print_line
 from ndx_simulation_output.errors import SelectionError, name_of
 from ndx_simulation_output.plots import KINDS, PictureOptions, save, save_animation
 from ndx_simulation_output.plots.downsampling import How
-from ndx_simulation_output.plots.figures import check_selection
+from ndx_simulation_output.plots.selection import check_selection
 from ndx_simulation_output.recording.ids import parse_ids
 
 _ANIMATIONS = (".gif", ".mp4")

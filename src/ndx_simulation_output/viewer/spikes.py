@@ -10,8 +10,8 @@ from bokeh.models import BasicTicker, LinearColorMapper, Range1d, Select, TextIn
 from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import NothingRecordedError
-from ndx_simulation_output.plots.figures import PictureOptions
 from ndx_simulation_output.plots.groups import Groups
+from ndx_simulation_output.plots.selection import PictureOptions
 from ndx_simulation_output.plots.spikes import (
     Raster,
     Rates,
