@@ -88,7 +88,7 @@ def convert(
         except KeyboardInterrupt as error:
             sys.exit(128 + (interruption(error) or 0))
         return
-    with progress_bar("convert") as progress:
+    with progress_bar(f"writing {target.name}") as progress:
         converted = convert_source(sources, target, progress=progress, **options)
     print_notes(converted.notes)
     print_line(f"wrote {converted.path}")

@@ -41,7 +41,7 @@ def export(file: Path, target: Path, *, overwrite: bool, **options: Any) -> None
         print_notes(exported.notes)
         print_line(f"wrote {exported.path}")
         return
-    with progress_bar("export") as progress:
+    with progress_bar(f"writing {target.name}/") as progress:
         written = export_sonata(file, target, progress=progress, overwrite=overwrite, **options)
     print_notes(written.left_out)
     for path in written.files:
