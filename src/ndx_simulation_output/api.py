@@ -520,6 +520,7 @@ def export_annarchy(
     delay_unit: "DelayUnit" = "ms",
     overwrite: bool = False,
     trust: bool = False,
+    dt: float | None = None,
 ) -> Converted:
     """Write the state of a network as a file that ANNarchy 4.8 and 5.0 load.
 
@@ -530,7 +531,7 @@ def export_annarchy(
     Parameters
     ----------
     path
-        An NWB file, or a file of ANNarchy that needs no ``dt``.
+        An NWB file, or a file of ANNarchy.
     target
         The file to write.
     state
@@ -545,7 +546,7 @@ def export_annarchy(
         versions.
     overwrite
         Whether to replace an existing target.
-    trust
+    trust, dt
         As for ``open_output``.
 
     Raises
@@ -570,7 +571,7 @@ def export_annarchy(
     """
     from ndx_simulation_output.annarchy.writing import write
 
-    with open_output(path, trust=trust) as output, _errors_of(path):
+    with open_output(path, trust=trust, dt=dt) as output, _errors_of(path):
         network = _state_of(output, state, path)
         form: Form = "network"
         if part is not None or connectivity:

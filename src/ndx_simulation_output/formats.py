@@ -28,9 +28,10 @@ _ZIP, _GZIP, _MATLAB = b"PK\x03\x04", b"\x1f\x8b", b"MATLAB 5.0"
 _PICKLE_PROTOCOLS = range(2, 6)
 _NUMPY = b"\x93NUMPY"
 _MOST_JSON, _OTHER_SECTIONS = 2**20, {"network", "constants"}
-_GROUPS_OF_SONATA = frozenset(
-    {"report", "reports", "spikes", "ecp", "data", "firing_rates", "nodes", "edges", "electrodes"}
-)
+_GROUPS_OF_SONATA = {
+    *("report", "reports", "spikes", "ecp", "data", "firing_rates", "rates", "processing"),
+    *("nodes", "edges", "electrodes"),
+}
 _OF_MONITOR = (
     "as ANNarchy's monitors save them, without times and cells. Read it with "
     "annarchy.read_recordings(path, dt=…, population=…) and pass the result to convert"

@@ -5,9 +5,11 @@ import errno
 import io
 import json
 import pickle
+import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import click
@@ -18,7 +20,7 @@ from click.testing import CliRunner
 
 from ndx_simulation_output import sonata
 from ndx_simulation_output.cable import simulate
-from ndx_simulation_output.cli import main
+from ndx_simulation_output.cli import main, output
 from ndx_simulation_output.demo import run_demo
 
 COMMANDS = ["demo", "convert", "export", "info", "check", "plot", "recover", "view"]
@@ -93,6 +95,23 @@ def test_the_help_of_a_command_shows_an_example_of_it(command):
 
     assert result.exit_code == 0
     assert f"Example:\n    ndx-sim {command}" in result.output
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_the_help_of_a_command_fits_a_terminal_and_ends_with_its_example(command):
+    result = CliRunner().invoke(main, [*command.split(), "--help"], env={"COLUMNS": "80"})
+
+    lines = result.output.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert not [line for line in lines if line.endswith("...") and "Usage" not in line]
+    assert lines[-1].startswith("    ndx-sim ")
+
+
+def test_the_help_of_convert_has_sections():
+    told = CliRunner().invoke(main, ["convert", "--help"]).output
+
+    titles = [line for line in told.splitlines() if re.fullmatch(r"\w.*:", line)]
+    assert titles == ["Options:", "How the source is read:", "How data are stored:"]
 
 
 def test_the_help_lists_every_command_with_what_it_does():
@@ -465,6 +484,34 @@ def test_a_demo_is_made_anew_when_told_to_overwrite(demo):
 
     assert finished.returncode == 0
     assert not finished.stderr
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("screen", [_Terminal(), io.StringIO()], ids=["terminal", "file"])
+def test_progress_is_drawn_on_a_terminal_only(screen, monkeypatch):
+    monkeypatch.setattr(output, "_SECONDS", 0.01)
+
+    with contextlib.redirect_stderr(screen):
+        with output.progress_bar("writing run.nwb") as progress:
+            time.sleep(0.1)  # Nothing is written yet.
+            progress(250, 1000)
+            time.sleep(0.1)
+            output.print_line("warning: of this", err=True)
+            progress(750, 1000)
+        output.print_line("note: of that", err=True)
+
+    lines = re.split(r"[\r\n]+", screen.getvalue())
+    assert {"warning: of this", "note: of that"} <= set(lines)
+    bars = [line for line in lines if line.startswith("writing run.nwb: ")]
+    if screen.isatty():
+        assert "0.00B [" in bars[0]
+        assert any(re.search(r" 25%\|.*\| 250/1.00k \[.*<.*B/s\]", line) for line in bars)
+    else:
+        assert not bars
 
 
 @pytest.fixture(scope="session")

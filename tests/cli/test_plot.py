@@ -54,7 +54,7 @@ def test_an_existing_file_is_replaced_only_with_overwrite(output):
     again = run(output, "--kind", "rates")
 
     assert again.exit_code == 1
-    assert "error: output.png exists already; pass overwrite=True (--overwrite)" in again.output
+    assert "error: output.png exists already; pass --overwrite" in again.output
     assert run(output, "--kind", "rates", "--overwrite").exit_code == 0
 
 
@@ -89,6 +89,8 @@ def test_options_choose_what_is_drawn(output, tmp_path, options):
         (("--group-by", "layer"), "no cells have the property 'layer' (--group-by); properties: "),
         (("--kind", "weights"), "nothing to draw with kind='weights'; the output has: report"),
         (("--report", "w"), "the output has no report (--report) 'w'; it has: i_membrane, v_exc"),
+        (("--kind", "rates", "--pixel", "max"), "how (--pixel) does not apply to a plot of kind"),
+        (("--overlay", "--kind", "raster"), "overlay (--overlay) does not apply to a plot of kind"),
         (("-o", "p.doc"), "p.doc is not an image file; expected a name that ends in .png"),
         (("-o", "none/p.png"), "the directory none does not exist"),
     ],
@@ -132,6 +134,9 @@ def test_compartments_without_coordinates_are_not_drawn(storage, tmp_path, optio
             "an animation, which is available for --kind neuron only",
         ),
         (("-o", "p.gif", "--at", "0.01"), "p.gif is an animation; select its times with --time"),
+        (("-o", "p.gif", "--color-by", "layer"), "--color-by does not apply"),
+        (("-o", "p.gif", "--dpi", "90"), "p.gif is an animation; --dpi does not apply"),
+        (("-o", "p.svg", "--frames", "9"), "p.svg is a picture; --frames applies to a .gif"),
     ],
 )
 def test_wrong_usage_is_status_2(output, options, message):

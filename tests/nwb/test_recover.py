@@ -391,7 +391,7 @@ def test_what_another_computer_may_still_write_is_recovered_with_force(left, tmp
 
     assert refused.exit_code == 1
     assert "on node17, which last wrote at 20" in refused.output
-    assert "If it has ended, pass force=True (--force)" in refused.output
+    assert "If it has ended, pass --force" in refused.output
     assert done.exit_code == 0, done.output
     assert list(tmp_path.iterdir()) == [tmp_path / "run.nwb"]
 

@@ -7,9 +7,9 @@ import pytest
 
 from ndx_simulation_output import plots
 from ndx_simulation_output.errors import CellNotFoundError, NothingRecordedError, SelectionError
-from ndx_simulation_output.plots.figures import PictureOptions
 from ndx_simulation_output.plots.groups import group_cells
 from ndx_simulation_output.plots.look import COLORS, MISSING_COLOR
+from ndx_simulation_output.plots.selection import PictureOptions
 from ndx_simulation_output.plots.spikes import rate_report
 from ndx_simulation_output.recording import (
     Categories,

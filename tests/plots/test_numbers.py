@@ -160,8 +160,7 @@ def test_each_pixel_of_a_heat_map_is_the_reduction_of_its_values(values, shape, 
 
     down = np.arange(min(shape[0], values.shape[1]) + 1)
     down = down * values.shape[1] // down[-1]
-    across = np.arange(min(shape[1], len(values)) + 1)
-    across = across * len(values) // across[-1]
+    across = np.append(np.arange(0, len(values), -(-len(values) // shape[1])), len(values))
     reduce = {"mean": np.nanmean, "max": np.nanmax, "min": np.nanmin}[how]
     expected = [
         [
@@ -179,7 +178,7 @@ def test_a_heat_map_does_not_depend_on_the_size_of_blocks(small_blocks):
 
     found = reduce_heat_map(a_report(values), shape=(3, 7), how="max")
 
-    edges = np.arange(8) * 100 // 7
+    edges = [*range(0, 100, 15), 100]
     expected = [values[a:b, 2:4].max() for a, b in itertools.pairwise(edges)]
     np.testing.assert_array_equal(found.values[1], expected)
 
@@ -240,7 +239,7 @@ def test_the_counts_of_a_raster_are_those_of_numpy(pairs, shape):
     assert found.n_spikes == np.count_nonzero(inside)
     np.testing.assert_array_equal(np.sort(found.spike_times), np.sort(times[inside]))
     expected, _ = np.histogram(times[inside], found.times)
-    if shape[1] in {1, 2, 4, 8}:  # edges that are exact in floating point
+    if shape[1] in {1, 2, 3, 4}:  # edges that are exact in floating point
         np.testing.assert_array_equal(found.counts.sum(axis=0), expected)
 
 

@@ -21,7 +21,7 @@ from ndx_simulation_output.errors import (
     TargetExistsError,
 )
 from ndx_simulation_output.plots.arrays import Grid, GridAxis, grids_of
-from ndx_simulation_output.plots.figures import KINDS, PictureOptions
+from ndx_simulation_output.plots.selection import KINDS, PictureOptions
 from ndx_simulation_output.recording import (
     ArrayAxis,
     ArrayGroup,
@@ -309,6 +309,71 @@ def test_a_histogram_of_weights_counts_synapses(network, ax):
         plots.weights(network, quantity="tau")
     with pytest.raises(NothingRecordedError, match="no projection 'other'; it has: inh_to_exc"):
         plots.weights(network, "other")
+
+
+def a_grid_and_its_targets() -> NetworkSnapshot:
+    """Return a grid of 2 × 3 neurons and what cells 4 and 7 receive from it, and 7 from both."""
+    grid = PopulationSnapshot("lgn", (2, 3), (Quantity("r", np.arange(6.0)),))
+    pre, post, weights = [5, 0, 2, 2, 0], [7, 4, 4, 4, 7], [0.5, -0.1, 0.2, 0.4, 0.3]
+    to_v1 = ProjectionSnapshot.from_synapses(
+        "lgn_v1", pre, post, {"w": weights}, pre="lgn", post="v1", weight="w"
+    )
+    shared = (Quantity("w", np.array(0.25), "shared"),)
+    in_v1 = ProjectionSnapshot("v1_v1", [7], [2], [1, 3], shared, "v1", "v1", weight="w")
+    return NetworkSnapshot("end", (grid,), (to_v1, in_v1))
+
+
+def test_what_a_cell_receives_is_drawn_on_the_grid_of_the_senders(ax):
+    plots.weight_matrix(a_grid_and_its_targets(), cells=4, ax=ax)
+
+    (image,) = ax.images
+    shown = np.ma.filled(image.get_array(), np.nan)
+    np.testing.assert_allclose(shown, [[-0.1, np.nan, 0.3], [np.nan] * 3])
+    assert ax.get_title("left").endswith("lgn to v1\ncell 4 receives 3 synapses")
+    assert ax.get_aspect() == 1
+    assert image.norm.vmin == -image.norm.vmax
+
+
+def test_what_several_cells_receive_is_drawn_side_by_side(ax):
+    plots.weight_matrix(a_grid_and_its_targets(), cells=[7, 4], ax=ax)
+
+    (image,) = ax.images
+    assert [text.get_text() for text in ax.texts] == ["cell 4", "cell 7"]
+    shown = np.ma.filled(image.get_array(), np.nan)
+    assert sorted(shown[np.isfinite(shown)]) == pytest.approx([-0.1, 0.3, 0.3, 0.5])
+
+
+def test_what_cells_without_a_grid_receive_is_drawn_by_rank(ax):
+    plots.weight_matrix(a_grid_and_its_targets(), "v1_v1", cells=7, ax=ax)
+
+    np.testing.assert_array_equal(ax.lines[0].get_ydata(), [np.nan, 0.25, np.nan, 0.25])
+    assert ax.get_xlabel() == "presynaptic rank in v1"
+
+
+def test_cells_of_a_network_are_selected_by_their_rank():
+    run = SimulationOutput(networks=(a_grid_and_its_targets(),))
+
+    of_4, of_7 = (plots.draw(run, "weights", PictureOptions(cells=[cell])) for cell in (4, 7))
+
+    titles = [[ax.get_title("left") for ax in figure.axes] for figure in (of_4, of_7)]
+    assert [len(one) for one in titles] == [1, 2]
+    assert titles[1][1].endswith("cell 7 receives w of 2 synapses, all equal")
+    assert of_7.axes[1].patches[0].get_data().values.sum() == 2
+    with pytest.raises(CellNotFoundError, match=r"no cells \(--cells\) 3; it has: 4, 7"):
+        plots.draw(run, "matrix", PictureOptions(cells=[3]))
+    with pytest.raises(CellNotFoundError, match=r"neuron 3 receives no synapses of .* at: 4, 7"):
+        plots.weight_matrix(run, cells=3)
+
+
+def test_a_grid_of_three_dimensions_is_drawn_as_planes(ax):
+    values = Quantity("r", np.arange(24.0))
+    cube = PopulationSnapshot("cube", (2, 3, 4), (values,))
+
+    plots.population_state(NetworkSnapshot("end", (cube,)), ax=ax)
+
+    assert [text.get_text() for text in ax.texts] == ["0", "1"]
+    shown = np.ma.filled(ax.images[0].get_array(), np.nan)
+    np.testing.assert_array_equal(np.unique(shown[np.isfinite(shown)]), np.arange(24))
 
 
 def test_values_of_a_state_are_drawn_with_their_unit(ax):

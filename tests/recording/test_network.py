@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from ndx_simulation_output import StorageOptions, convert, open_output
 from ndx_simulation_output.errors import (
+    CellNotFoundError,
     MetadataError,
     RecordingError,
     ShapeMismatchError,
@@ -116,3 +117,41 @@ def test_names_that_hdf5_cannot_store_are_refused(name):
 def test_a_geometry_without_neurons_is_refused(geometry):
     with pytest.raises(ShapeMismatchError, match="expected lengths of at least 1"):
         PopulationSnapshot("exc", geometry)
+
+
+class Counted:
+    """Numbers that count how many of them are read."""
+
+    def __init__(self, values):
+        self.values, self.read = np.asarray(values), 0
+        self.shape, self.dtype = self.values.shape, self.values.dtype
+
+    def __getitem__(self, key):
+        self.read += self.values[key].size
+        return self.values[key]
+
+
+def test_what_some_neurons_receive_is_read_alone():
+    pre = Counted(np.arange(9))
+    quantities = (
+        Quantity("w", Counted(np.arange(9.0))),
+        Quantity("theta", np.array([0.1, 0.2, 0.3]), "semiglobal"),
+        Quantity("eta", np.array(2.0), "shared"),
+    )
+    ends = np.array([2, 6, 9])
+    whole = ProjectionSnapshot(
+        "p", np.array([1, 3, 8]), ends, pre, quantities, delays=ends[2] * [0.5]
+    )
+    before = pre.read
+
+    found = whole.afferent([8, 1])
+
+    assert pre.read - before == found.quantities[0].values.size == 5
+    assert found.post_ranks.tolist() == [1, 8]
+    assert found.ends.tolist() == [2, 5]
+    assert found.pre_ranks.tolist() == found.quantities[0].values.tolist() == [0, 1, 6, 7, 8]
+    assert found.quantities[1].values.tolist() == [0.1, 0.3]
+    assert found.quantities[2] is quantities[2]
+    assert len(found.delays) == 5
+    with pytest.raises(CellNotFoundError, match=r"neuron 2 receives no synapses .* at: 1, 3, 8"):
+        whole.afferent(2)

@@ -254,8 +254,8 @@ def test_clamps_are_read_where_the_configuration_has_their_time_step(tmp_path: P
 @pytest.mark.parametrize(
     ("run", "data", "reason"),
     [
-        ({}, RATES, "set its time step in ms with --dt"),
-        ({"tstart": 5.0, **RUN}, RATES, "set its time step in ms with --dt"),
+        ({}, RATES, "set its time step in ms with dt= "),
+        ({"tstart": 5.0, **RUN}, RATES, "set its time step in ms with dt= "),
         (RUN, np.zeros((4, 0)), r"it has no clamps"),
         (RUN, np.vstack([RATES, RATES]), "with 8 rows, where the run has 4 steps"),
     ],

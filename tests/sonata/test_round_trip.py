@@ -4,6 +4,7 @@ import json
 import shutil
 import tempfile
 import warnings
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,14 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from pynwb import NWBHDF5IO, NWBFile
 
-from ndx_simulation_output import SimulationOutputWarning, convert, export_sonata, open_output
+from ndx_simulation_output import (
+    SimulationOutputWarning,
+    convert,
+    export_sonata,
+    open_output,
+    sonata,
+)
+from ndx_simulation_output.cable import simulate
 from ndx_simulation_output.info import facts_of
 from tests.conftest import DATA
 from tests.sonata.making import SESSION, File, differences, report, spikes
@@ -443,3 +451,19 @@ def test_names_for_which_other_systems_have_no_file_are_changed(
     for value, name in enumerate(["V", "v_2", "a_b"]):
         with h5py.File(tmp_path / "out" / f"{name}.h5") as file:
             assert (file["report/pop/data"][()] == value).all()
+
+
+def test_values_too_large_for_float32_are_noted(tmp_path):
+    output = simulate(duration=0.005)
+    values = np.asarray(output["i_membrane"].data[:], np.float64)
+    values[3, 2], values[4, 5], values[1, 1] = 1e300, -1e39, np.inf
+    large = replace(output, reports=(replace(output["i_membrane"], data=values),))
+
+    written = sonata.write(large, tmp_path / "narrow", dtype="float32")
+    wide = sonata.write(large, tmp_path / "wide", dtype="float64")
+
+    noted = [note for note in written.left_out if "float32" in note]
+    assert noted == ["/report/exc: 2 values are too large for float32, and became infinite"]
+    assert not [note for note in wide.left_out if "too large" in note]
+    with h5py.File(tmp_path / "narrow" / "i_membrane.h5") as file:
+        assert np.isinf(file["report/exc/data"][:]).sum() == 3

@@ -38,15 +38,14 @@ class _Commands(click.Group):
                 ctx.exit(1)
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Commands,
+    epilog="\b\nExample:\n  ndx-sim demo",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(package_name="ndx-simulation-output")
 def main() -> None:
-    """Convert, inspect, plot and check simulated neural activity in NWB.
-
-    \b
-    Example:
-      ndx-sim demo
-    """
+    """Convert, inspect, plot and check simulated neural activity in NWB."""
 
 
 for _command in (convert, export, info, plot, view, check, recover, demo):

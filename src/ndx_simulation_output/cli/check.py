@@ -5,18 +5,19 @@ from pathlib import Path
 
 import click
 
-from ndx_simulation_output.cli.options import LOCAL_PATH, TRUST_OPTION, add_options
+from ndx_simulation_output.cli.options import LOCAL_PATH, TRUST_OPTION, Command, add_options
 from ndx_simulation_output.cli.output import print_line
 from ndx_simulation_output.nwb.checks import check_file
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("file", type=LOCAL_PATH)
 @add_options(TRUST_OPTION)
 def check(file: Path, *, trust: bool) -> None:
-    """Check an NWB FILE: its schema, the rules of this package, and nwbinspector.
+    """Check an NWB file for errors.
 
-    The exit status is 1 if there are errors. Warnings and notes do not change it.
+    FILE is checked against its schema, the rules of this package, and nwbinspector. The exit
+    status is 1 if there are errors. Warnings and notes do not change it.
 
     \b
     Example:

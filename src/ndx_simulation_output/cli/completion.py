@@ -10,7 +10,7 @@ import click
 import numpy as np
 
 from ndx_simulation_output.api import OpeningOptions, open_output
-from ndx_simulation_output.plots.figures import names_to_select
+from ndx_simulation_output.plots.selection import names_to_select
 from ndx_simulation_output.recording import SimulationOutput
 from ndx_simulation_output.recording.cells import CellTable
 

@@ -16,6 +16,7 @@ from ndx_simulation_output.cli.options import (
     LOCAL_PATH,
     SOURCE_OPTIONS,
     TARGET_OPTIONS,
+    Command,
     add_options,
 )
 from ndx_simulation_output.cli.output import open_sources, print_line, print_notes, progress_bar
@@ -29,7 +30,7 @@ _RANK_COUNTS = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
 """Environment variables with the number of processes in Open MPI, MPICH and MVAPICH."""
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("sources", nargs=-1, required=True, type=LOCAL_PATH)
 @click.argument("target", type=LOCAL_PATH)
 @add_options(*SOURCE_OPTIONS, CELLS_OPTION, *TARGET_OPTIONS)
@@ -46,7 +47,7 @@ def convert(
     edges: bool | None,
     **options: Any,
 ) -> None:
-    """Convert the output of a simulation to one NWB file, or merge NWB files.
+    """Convert a run, or several NWB files, to one NWB file.
 
     SOURCES are SONATA files, a directory, a simulation_config.json or a circuit_config.json; one
     file of Neuronvisio, PyMoDAQ or ANNarchy; or NWB files, such as those of the ranks of a job,
@@ -87,7 +88,7 @@ def convert(
         except KeyboardInterrupt as error:
             sys.exit(128 + (interruption(error) or 0))
         return
-    with progress_bar("convert") as progress:
+    with progress_bar(f"writing {target.name}") as progress:
         converted = convert_source(sources, target, progress=progress, **options)
     print_notes(converted.notes)
     print_line(f"wrote {converted.path}")

@@ -4,19 +4,19 @@ from pathlib import Path
 
 import click
 
-from ndx_simulation_output.cli.options import LOCAL_PATH
+from ndx_simulation_output.cli.options import LOCAL_PATH, Command
 from ndx_simulation_output.cli.output import print_line
 from ndx_simulation_output.files import quoted
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("directory", type=LOCAL_PATH, default="ndx-sim-demo")
 @click.option("--overwrite", is_flag=True, help="Replace the files of an earlier demo.")
 def demo(directory: Path, *, overwrite: bool) -> None:
-    """Simulate a small network, store it in DIRECTORY/run.nwb, check and draw it.
+    """Simulate a small network, store it in NWB, and draw it.
 
-    DIRECTORY, ndx-sim-demo unless given, also gets the SONATA files that were converted, and
-    those that run.nwb was exported to.
+    DIRECTORY, by default ndx-sim-demo, gets the file run.nwb, the SONATA files that it was
+    converted from and exported to, and the picture run.png.
 
     \b
     Example:

@@ -7,17 +7,17 @@ from typing import Any
 import click
 
 from ndx_simulation_output.api import ANNARCHY_EXTENSIONS, export_annarchy, export_sonata
-from ndx_simulation_output.cli.options import EXPORT_OPTIONS, LOCAL_PATH, add_options
+from ndx_simulation_output.cli.options import EXPORT_OPTIONS, LOCAL_PATH, Command, add_options
 from ndx_simulation_output.cli.output import print_line, print_notes, progress_bar
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("file", type=LOCAL_PATH)
 @click.argument("target", type=LOCAL_PATH)
 @add_options(*EXPORT_OPTIONS)
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
 def export(file: Path, target: Path, *, overwrite: bool, **options: Any) -> None:
-    """Write an NWB FILE as SONATA files, or the state of a network for ANNarchy.
+    """Write an NWB file as SONATA or ANNarchy files.
 
     TARGET is a directory for SONATA files, or a file of ANNarchy if it ends in .npz, .gz, .txt or
     .mat.
@@ -41,7 +41,7 @@ def export(file: Path, target: Path, *, overwrite: bool, **options: Any) -> None
         print_notes(exported.notes)
         print_line(f"wrote {exported.path}")
         return
-    with progress_bar("export") as progress:
+    with progress_bar(f"writing {target.name}/") as progress:
         written = export_sonata(file, target, progress=progress, overwrite=overwrite, **options)
     print_notes(written.left_out)
     for path in written.files:

@@ -4,20 +4,20 @@ from typing import Any
 
 import click
 
-from ndx_simulation_output.cli.options import CELLS_OPTION, SOURCE_OPTIONS, add_options
+from ndx_simulation_output.cli.options import CELLS_OPTION, SOURCE_OPTIONS, Command, add_options
 from ndx_simulation_output.cli.output import open_sources, print_line
 from ndx_simulation_output.errors import callers_errors
 from ndx_simulation_output.info import describe, json_of
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("sources", nargs=-1, required=True, type=click.Path())
 @add_options(*SOURCE_OPTIONS, CELLS_OPTION)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def info(sources: tuple[str, ...], *, as_json: bool, **options: Any) -> None:
-    """List the contents of an NWB file or of the output of a simulation.
+    """List the contents of an NWB file or another source.
 
-    SOURCES are the same as for ``convert``, or the URL of an NWB file.
+    SOURCES are the same as for convert, or the URL of an NWB file.
 
     \b
     Example:

@@ -28,6 +28,44 @@ LOCAL_PATH = _LocalPath(path_type=Path)
 """Type of arguments that are local files or directories."""
 
 
+class Command(click.Command):
+    """A command whose help has sections of options, and its examples at the end."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        """Take the example out of the help."""
+        super().__init__(*args, **settings)
+        self.help, mark, example = (self.help or "").partition("\b\n")
+        self.epilog = mark + example
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, those of ``in_section`` last."""
+        sections: dict[str, list[tuple[str, str]]] = {"Options": []}
+        options = [one for one in self.get_params(ctx) if isinstance(one, click.Option)]
+        for parameter in options:
+            if record := parameter.get_help_record(ctx):
+                sections.setdefault(_SECTIONS.get(parameter, "Options"), []).append(record)
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+_SECTIONS: dict[click.Parameter, str] = {}
+
+
+def in_section(title: str, *options: Callable[[_Command], _Command]) -> Any:
+    """Return options that are listed in a section of their own."""
+
+    def marking(option: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
+        def decorate(command: _Command) -> _Command:
+            command = option(command)
+            _SECTIONS[command.__click_params__[-1]] = title  # type: ignore[attr-defined]
+            return command
+
+        return decorate
+
+    return tuple(map(marking, options))
+
+
 def add_options(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
     """Return a decorator that adds ``options`` to a command, listed in this order."""
 
@@ -114,7 +152,15 @@ TRUST_OPTION = click.option(
     help="Read what a file refers to outside its folder, and data far larger than the file.",
 )
 
-READING_OPTIONS = (
+DT_OPTION = click.option(
+    "--dt",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="MS",
+    help="Time step in ms of data without times, or of a network of ANNarchy.",
+)
+
+READING_OPTIONS = in_section(
+    "How the source is read",
     click.option(
         "--unit",
         multiple=True,
@@ -137,11 +183,7 @@ READING_OPTIONS = (
         help="Compute the positions of a report of every segment, or of one in each section "
         "(NAME=center).",
     ),
-    click.option(
-        "--dt",
-        type=click.FloatRange(min=0, min_open=True),
-        help="Time step in ms of data without times, or of a network of ANNarchy.",
-    ),
+    DT_OPTION,
     click.option(
         "--nodes/--no-nodes",
         default=None,
@@ -161,59 +203,22 @@ READING_OPTIONS = (
 
 SOURCE_OPTIONS = (
     *READING_OPTIONS,
-    click.option("--population", help="Population of spikes whose file does not name one."),
+    *in_section(
+        "How the source is read",
+        click.option(
+            "--population",
+            metavar="NAME",
+            help="Population of spikes whose file does not name one.",
+        ),
+    ),
 )
 
 TARGET_OPTIONS = (
     click.option(
         "--metadata",
         type=LOCAL_PATH,
+        metavar="FILE",
         help="YAML file with the sections NWBFile, Subject, SimulationMetaData.",
-    ),
-    click.option(
-        "--compression",
-        type=click.Choice(get_args(Compression)),
-        default="auto",
-        show_default=True,
-        help="Compression of data; auto is zstd in Zarr stores, and none of reports in HDF5.",
-    ),
-    click.option(
-        "--access",
-        type=click.Choice(get_args(Access)),
-        default="balanced",
-        show_default=True,
-        help="What is read most often: all times of a cell, all cells at a time, or both.",
-    ),
-    click.option(
-        "--chunks",
-        callback=_chunks,
-        metavar="ROWS,COLUMNS",
-        help="Chunk shape instead of the planned one, or 'contiguous'.",
-    ),
-    click.option(
-        "--memory",
-        callback=_mebibytes,
-        type=click.IntRange(min=1),
-        default=DEFAULT_MEMORY // 2**20,
-        show_default=True,
-        help="Upper limit of all buffers in MiB.",
-    ),
-    click.option(
-        "--workers",
-        type=click.IntRange(min=0),
-        help="Number of threads; 0 for none. The default is one for each processor.",
-    ),
-    click.option(
-        "--quantize",
-        callback=_steps,
-        multiple=True,
-        metavar="[NAME=]STEP",
-        help="Round reports to multiples of STEP, such as 0.01mV, stored in two bytes.",
-    ),
-    click.option(
-        "--link",
-        is_flag=True,
-        help="Refer to the data in the source files instead of copying them.",
     ),
     click.option(
         "--circuit/--no-circuit",
@@ -225,41 +230,102 @@ TARGET_OPTIONS = (
     click.option("--plan", is_flag=True, help="Print how data would be stored; write nothing."),
     click.option("--overwrite", is_flag=True, help="Replace an existing target."),
     click.option("--mpi", is_flag=True, help="Share the work between the processes of mpirun."),
+    *in_section(
+        "How data are stored",
+        click.option(
+            "--compression",
+            type=click.Choice(get_args(Compression)),
+            default="auto",
+            show_default=True,
+            metavar="NAME",
+            help="auto, gzip, zstd or none; auto is zstd in Zarr stores, and none of reports in "
+            "HDF5.",
+        ),
+        click.option(
+            "--access",
+            type=click.Choice(get_args(Access)),
+            default="balanced",
+            show_default=True,
+            metavar="WHAT",
+            help="What is read most often: all times of some cells (cells), all cells at a time "
+            "(frames), or both (balanced).",
+        ),
+        click.option(
+            "--chunks",
+            callback=_chunks,
+            metavar="ROWS,COLUMNS",
+            help="Chunk shape instead of the planned one, or 'contiguous'.",
+        ),
+        click.option(
+            "--memory",
+            callback=_mebibytes,
+            type=click.IntRange(min=1),
+            default=DEFAULT_MEMORY // 2**20,
+            metavar="MIB",
+            show_default=True,
+            help="Upper limit of all buffers in MiB.",
+        ),
+        click.option(
+            "--workers",
+            type=click.IntRange(min=0),
+            metavar="NUMBER",
+            help="Number of threads; 0 for none. The default is one for each processor.",
+        ),
+        click.option(
+            "--quantize",
+            callback=_steps,
+            multiple=True,
+            metavar="[NAME=]STEP",
+            help="Round reports to multiples of STEP, such as 0.01mV, stored in two bytes.",
+        ),
+        click.option(
+            "--link",
+            is_flag=True,
+            help="Refer to the data in the source files instead of copying them.",
+        ),
+    ),
 )
 
 EXPORT_OPTIONS = (
-    click.option(
-        "--dialect",
-        type=click.Choice(["allen", "bbp"]),
-        help="SONATA: allen (bmtk) or bbp (libsonata). By default that of the source, else bbp.",
+    *in_section(
+        "SONATA files",
+        click.option(
+            "--dialect",
+            type=click.Choice(["allen", "bbp"]),
+            help="allen (bmtk) or bbp (libsonata). By default that of the source, else bbp.",
+        ),
+        click.option(
+            "--dtype",
+            type=click.Choice(["float32", "float64"]),
+            help="Type of the data of reports. The default is the recorded type.",
+        ),
+        CELLS_OPTION,
     ),
-    click.option(
-        "--dtype",
-        type=click.Choice(["float32", "float64"]),
-        help="SONATA: type of the data of reports. The default is the recorded type.",
+    *in_section(
+        "ANNarchy files",
+        click.option(
+            "--state",
+            metavar="NAME",
+            shell_complete=STATES,
+            help="Name of the state, if there are several.",
+        ),
+        click.option(
+            "--part",
+            metavar="NAME",
+            shell_complete=PARTS,
+            help="Write a single population or projection.",
+        ),
+        click.option(
+            "--connectivity",
+            is_flag=True,
+            help="Write the connectivity of the projection, as save_connectivity does.",
+        ),
+        click.option(
+            "--delay-unit",
+            type=click.Choice(["ms", "steps"]),
+            help="Unit of the delays of a connectivity file; steps before version 5.",
+        ),
+        DT_OPTION,
     ),
-    click.option(
-        "--state",
-        metavar="NAME",
-        shell_complete=STATES,
-        help="ANNarchy: name of the state, if there are several.",
-    ),
-    click.option(
-        "--part",
-        metavar="NAME",
-        shell_complete=PARTS,
-        help="ANNarchy: write a single population or projection.",
-    ),
-    click.option(
-        "--connectivity",
-        is_flag=True,
-        help="ANNarchy: write the connectivity of the projection, as save_connectivity does.",
-    ),
-    click.option(
-        "--delay-unit",
-        type=click.Choice(["ms", "steps"]),
-        help="ANNarchy: unit of the delays of a connectivity file; steps before version 5.",
-    ),
-    CELLS_OPTION,
     TRUST_OPTION,
 )

@@ -1,8 +1,10 @@
 """Open the sources of commands, and print progress, notes and warnings."""
 
 import re
+import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -13,6 +15,8 @@ from ndx_simulation_output.api import open_output
 from ndx_simulation_output.errors import callers_errors, file_errors
 from ndx_simulation_output.recording import SimulationOutput
 
+_SECONDS = 1.0
+"""Time after which a progress bar is drawn, and drawn again."""
 _LINE_BREAKS = re.compile(r"\s*[\r\n]\s*")
 _OF_PYTHON = (
     (r"\b\w+=\S* \((--[^()]+)\)", r"\1"),  # overwrite=True (--overwrite)
@@ -48,7 +52,7 @@ def print_line(text: str, *, err: bool = False) -> None:
     if not text.isprintable():
         text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
     # A reader of a pipe that has ended, such as head, is no fault of a source.
-    with callers_errors():
+    with callers_errors(), tqdm.external_write_mode() if sys.stderr.isatty() else nullcontext():
         click.echo(text, err=err)
 
 
@@ -64,14 +68,32 @@ def open_sources(sources: Sequence[str | Path], **options: Any) -> Iterator[Simu
 
 @contextmanager
 def progress_bar(label: str) -> Iterator[Callable[[int, int], object]]:
-    """Show a progress bar on a terminal for work that takes more than a second."""
-    with tqdm(desc=label, unit="B", unit_scale=True, disable=None, delay=1, leave=False) as bar:
+    """Show a progress bar on a terminal for work that takes more than a second.
+
+    The bar is drawn again every second, so that it is seen where no byte is written for a while.
+    """
+    ended = threading.Event()
+    with tqdm(
+        desc=label, unit="B", unit_scale=True, disable=None, delay=_SECONDS, leave=False
+    ) as bar:
+
+        def refresh() -> None:
+            while not ended.wait(_SECONDS):
+                bar.refresh()
 
         def update(n_bytes: int, total: int) -> None:
             bar.total = total
             bar.update(n_bytes)
 
-        yield update
+        drawing = threading.Thread(target=refresh, daemon=True)
+        if not bar.disable:
+            drawing.start()
+        try:
+            yield update
+        finally:
+            ended.set()
+            if not bar.disable:
+                drawing.join()
 
 
 def print_notes(notes: Iterable[str]) -> None:

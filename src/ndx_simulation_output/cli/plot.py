@@ -10,13 +10,14 @@ from ndx_simulation_output.cli.options import (
     CELLS_OPTION,
     LOCAL_PATH,
     READING_OPTIONS,
+    Command,
     add_options,
 )
 from ndx_simulation_output.cli.output import open_sources, print_line
 from ndx_simulation_output.errors import SelectionError, name_of
 from ndx_simulation_output.plots import KINDS, PictureOptions, save, save_animation
 from ndx_simulation_output.plots.downsampling import How
-from ndx_simulation_output.plots.figures import check_selection
+from ndx_simulation_output.plots.selection import check_selection
 from ndx_simulation_output.recording.ids import parse_ids
 
 _ANIMATIONS = (".gif", ".mp4")
@@ -34,7 +35,7 @@ def _ids(ctx: click.Context, parameter: click.Parameter, value: str | None) -> l
     return ids
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("sources", nargs=-1, required=True, type=click.Path())
 @click.option(
     "-o",
@@ -48,7 +49,8 @@ def _ids(ctx: click.Context, parameter: click.Parameter, value: str | None) -> l
 @click.option(
     "--kind",
     type=click.Choice(KINDS),
-    help="What to draw; by default a panel for each recording.",
+    metavar="KIND",
+    help=f"{', '.join(KINDS)}; by default a panel for each recording.",
 )
 @add_options(CELLS_OPTION)
 @click.option(
@@ -61,6 +63,7 @@ def _ids(ctx: click.Context, parameter: click.Parameter, value: str | None) -> l
 @click.option(
     "--color-by",
     metavar="NAME",
+    shell_complete=PROPERTIES,
     help="Property of the cells that traces, rasters and cells in space are coloured by.",
 )
 @click.option("--overlay", is_flag=True, default=None, help="Draw traces on one vertical axis.")
@@ -98,10 +101,14 @@ def _ids(ctx: click.Context, parameter: click.Parameter, value: str | None) -> l
 @click.option(
     "--frames",
     type=click.IntRange(2, 1000),
+    metavar="NUMBER",
     help="Number of frames of a GIF or MP4.  [default: 60]",
 )
 @click.option(
-    "--dpi", type=click.IntRange(20, 1200), help="Dots per inch of a PNG.  [default: 150]"
+    "--dpi",
+    type=click.IntRange(20, 1200),
+    metavar="NUMBER",
+    help="Dots per inch of a PNG.  [default: 150]",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing picture.")
 @add_options(*READING_OPTIONS)
@@ -118,7 +125,7 @@ def plot(
 ) -> None:
     """Plot an NWB file or the output of a simulation.
 
-    SOURCES are the same as for ``info``. Only the data shown are read.
+    SOURCES are the same as for info. Only the data shown are read.
 
     \b
     Example:
@@ -126,7 +133,7 @@ def plot(
       ndx-sim plot run.nwb --kind heat --report v_exc --time 0 0.1 -o heat.png
       ndx-sim plot storage.h5 --kind neuron --variable v --at 0.005 -o neuron.png
       ndx-sim plot storage.h5 --kind neuron -o neuron.gif
-      ndx-sim plot simulation_config.json --group-by layer --cells model_type=biophysical
+      ndx-sim plot simulation_config.json --group-by layer --cells layer=4,5
     """
     names = (
         "cells",

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import click
 
-from ndx_simulation_output.cli.options import LOCAL_PATH
+from ndx_simulation_output.cli.options import LOCAL_PATH, Command
 from ndx_simulation_output.cli.output import print_line, print_notes
 from ndx_simulation_output.nwb.recover import recover as recover_file
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("file", type=LOCAL_PATH)
 @click.option(
     "-o",

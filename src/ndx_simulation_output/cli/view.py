@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ndx_simulation_output.api import open_output
-from ndx_simulation_output.cli.options import LOCAL_PATH, SOURCE_OPTIONS, add_options
+from ndx_simulation_output.cli.options import LOCAL_PATH, SOURCE_OPTIONS, Command, add_options
 from ndx_simulation_output.cli.output import print_line
 from ndx_simulation_output.errors import SimulationOutputError
 from ndx_simulation_output.optional import import_optional
@@ -29,7 +29,7 @@ _PUBLIC_WARNING = (
 )
 
 
-class _OptionsOfFiles(click.Command):
+class _OptionsOfFiles(Command):
     """A command whose options after a file are for that file, those before the first for all."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -58,13 +58,17 @@ class _OptionsOfFiles(click.Command):
 
 @click.command(cls=_OptionsOfFiles)
 @click.argument("files", nargs=-1, required=True, type=LOCAL_PATH)
-@click.option("--save", type=LOCAL_PATH, help="Write the page to an HTML file; serve nothing.")
+@click.option("--save", type=LOCAL_PATH, metavar="PAGE", help="Write the page to an HTML file; serve nothing.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing file of --save.")
 @click.option(
     "--state", default="", help="What the page shows: what its address has after the question mark."
 )
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=0, help="Port; by default a free one."
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    metavar="NUMBER",
+    help="Port; by default a free one.",
 )
 @click.option("--no-browser", is_flag=True, help="Only print the address.")
 @click.option(
@@ -88,7 +92,7 @@ def view(
 ) -> None:
     """Show FILES in a browser, on this machine only; Ctrl-C ends it.
 
-    Each of FILES is a source as for ``info``. They are not modified. Options after a file are for
+    Each of FILES is a source as for info. They are not modified. Options after a file are for
     that file, those before the first for all. The printed address contains the token that the page
     requires.
 

@@ -11,7 +11,7 @@ of bounded size, and reduce them to the pixels of a plot.
 
 from ndx_simulation_output.plots.arrays import Grid, GridAxis, array, grids_of, group_grids
 from ndx_simulation_output.plots.downsampling import Lines, reduce_traces
-from ndx_simulation_output.plots.figures import KINDS, PictureKind, PictureOptions, draw, save
+from ndx_simulation_output.plots.figures import draw, save
 from ndx_simulation_output.plots.heat_maps import HeatMap, heat_map, reduce_heat_map
 from ndx_simulation_output.plots.networks import (
     Histogram,
@@ -20,6 +20,7 @@ from ndx_simulation_output.plots.networks import (
     mean_weights,
     neuron_quantity,
     population_state,
+    receptive_fields,
     synapse_quantity,
     weight_matrix,
     weights,
@@ -32,6 +33,7 @@ from ndx_simulation_output.plots.neurons import (
     read_frames,
     save_animation,
 )
+from ndx_simulation_output.plots.selection import KINDS, PictureKind, PictureOptions
 from ndx_simulation_output.plots.spikes import (
     Raster,
     Rates,
@@ -71,6 +73,7 @@ __all__ = [
     "rates",
     "read_coordinates",
     "read_frames",
+    "receptive_fields",
     "reduce_heat_map",
     "reduce_traces",
     "save",

@@ -209,12 +209,13 @@ def image(
         extent = float(across[0]), float(across[-1]), float(up[0]), float(up[-1])
         options = {"aspect": "auto", "origin": "lower", "interpolation": "nearest", **options}
         return ax.imshow(values, extent=extent, **options)
-    return ax.pcolormesh(across, up, values, **options)
+    # Thousands of cells would each be a path in SVG and PDF.
+    return ax.pcolormesh(across, up, values, **{"rasterized": values.size > 10_000, **options})
 
 
 def color_bar(ax: "Axes", drawn: Any, label: str, **options: Any) -> Any:
     """Add a colour bar next to axes, and return it."""
-    return ax.figure.colorbar(drawn, ax=ax, label=label, **options)
+    return ax.figure.colorbar(drawn, ax=ax, label=label, **{"pad": 0.02, **options})
 
 
 def outside_legend(ax: "Axes", handles: Any = None, labels: Any = None, name: str = "") -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,7 +59,8 @@ _NAME_PIXELS = 13
 class HeatMap:
     """An image of shape (column pixel, time pixel), in the unit named ``unit``.
 
-    A pixel is the mean, max or min (``how``) of its values, NaN without values. ``columns``
+    A pixel is the mean, max or min (``how``) of its values, NaN without values. Its width is a
+    whole number of time steps if these are equal; the last may end after its values. ``columns``
     (column pixel + 1,) are the edges of the pixels as indices of the selected columns, ``times``
     (time pixel + 1,) in seconds. Of a large recording, only ``columns_read`` columns and
     ``rows_read`` of the ``rows`` are read: a random column of each pixel, and its first rows.
@@ -76,15 +78,19 @@ class HeatMap:
     @property
     def note(self) -> str:
         """Description of the reduction; empty if a pixel is a single value."""
-        n_columns, n_pixels = int(self.columns[-1]), max(self.values.size, 1)
+        n_columns = int(self.columns[-1])
         parts = []
         if self.columns_read < n_columns:
             parts.append(f"{self.columns_read:,} of {n_columns:,} compartments")
         if self.rows_read < self.rows:
             parts.append(f"{self.rows_read:,} of {self.rows:,} times")
-        values_per_pixel = self.columns_read * self.rows_read / n_pixels
-        if values_per_pixel > 1:
-            parts.append(f"{self.how} of {values_per_pixel:.3g} values per pixel")
+        sizes = (self.columns_read, self.rows_read), np.maximum(self.values.shape, 1)
+        most = int(np.prod([ceil(count / pixels) for count, pixels in zip(*sizes, strict=True)]))
+        if most > 1:
+            up_to = (
+                "" if most * self.values.size == self.columns_read * self.rows_read else "up to "
+            )
+            parts.append(f"{self.how} of {up_to}{most:,} values per pixel")
         return ", ".join(parts)
 
 
@@ -108,7 +114,7 @@ def reduce_heat_map(
     >>> from ndx_simulation_output.cable import simulate
     >>> report = simulate(duration=0.02)["v_exc"]
     >>> reduce_heat_map(report, shape=(20, 50)).note
-    'mean of 27.8 values per pixel'
+    'mean of up to 28 values per pixel'
 
     """
     rows = recorded.times.window(start, stop)
@@ -116,6 +122,9 @@ def reduce_heat_map(
     shown = np.arange(recorded.data.shape[1]) if columns is None else columns
     edges = column_edges(len(shown), shape[0])
     row_bins = row_edges(recorded.times, rows, shape[1])
+    if isinstance(recorded.times, RegularTimes) and count:
+        # Pixels of equal duration: a whole number of time steps.
+        row_bins = np.append(np.arange(rows.start, rows.stop, -(-count // shape[1])), rows.stop)
     column_bins = edges
     itemsize = recorded.data.dtype.itemsize
     if count * len(shown) * itemsize > most_bytes:
@@ -180,7 +189,8 @@ def _add_first_rows(
 def _time_edges(times: Times, row_bins: Indices) -> NDArray[np.float64]:
     """Return the times (s) of the edges; the last pixel ends one mean step after its last row."""
     if isinstance(times, RegularTimes):
-        return seconds_at(times, row_bins)
+        width = row_bins[1] - row_bins[0]
+        return seconds_at(times, row_bins[0] + width * np.arange(len(row_bins)))
     if row_bins[0] == row_bins[-1]:
         return np.zeros(len(row_bins))
     firsts = seconds_at(times, row_bins[:-1])
@@ -247,7 +257,10 @@ def heat_map(
     require_values(report.name, found.values[:, : found.rows])
     scale = scale_of(found.unit, found.values)
     colors = color_scale(found.values, found.unit, quantity_of(report))
-    time = time_axis(ax, float(found.times[0]), float(found.times[-1]), start, stop)
+    last = float(found.times[-1])
+    if isinstance(report.times, RegularTimes):
+        last = float(found.times[0]) + found.rows / report.times.rate
+    time = time_axis(ax, float(found.times[0]), last, start, stop)
     drawn = image(ax, found.values * scale.factor, found.times * time.factor, found.columns,
                   **coloring(colors, scale.factor))  # fmt: skip
     color_bar(ax, drawn, scale.label(quantity_of(report)))

@@ -1,7 +1,8 @@
 """Network states: weights of synapses and values of neurons."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import ceil, prod, sqrt
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -11,13 +12,19 @@ from ndx_simulation_output.errors import NothingRecordedError
 from ndx_simulation_output.plots.canvas import (
     axes_or_new,
     color_bar,
+    coloring,
+    fewer_ticks,
     find_source,
     image,
     integer_ticks,
+    label_axis,
+    names_on_axis,
     size_in_pixels,
     title,
+    with_look,
 )
 from ndx_simulation_output.plots.downsampling import column_edges
+from ndx_simulation_output.plots.look import COLORS, color_scale
 from ndx_simulation_output.recording import (
     NetworkSnapshot,
     PopulationSnapshot,
@@ -25,6 +32,9 @@ from ndx_simulation_output.recording import (
     Unit,
 )
 from ndx_simulation_output.recording.arrays import LazyArray
+from ndx_simulation_output.recording.display import counted as counted_text
+from ndx_simulation_output.recording.display import shape_text
+from ndx_simulation_output.recording.ids import some_of
 from ndx_simulation_output.recording.network import Locality, Quantity
 from ndx_simulation_output.recording.units import unit_label
 
@@ -33,6 +43,7 @@ if TYPE_CHECKING:
 
 _BLOCK = 2**20
 _MAX_GRID_SIZE = 10**6
+_MAX_FIELDS = 64
 
 _Member = TypeVar("_Member", Quantity, PopulationSnapshot, ProjectionSnapshot)
 
@@ -136,6 +147,9 @@ def histogram(values: LazyArray, bins: int = 50) -> Histogram:
             lowest, highest = min(lowest, finite.min()), max(highest, finite.max())
     if lowest > highest:
         return Histogram(np.zeros(bins, np.int64), np.linspace(0.0, 1.0, bins + 1), left_out)
+    if lowest == highest:
+        margin = abs(lowest) / 10 or 0.5
+        lowest, highest = lowest - margin, highest + margin
     counts, edges = np.zeros(bins, np.int64), np.zeros(0)
     for block in _blocks(values):
         found, edges = np.histogram(block[np.isfinite(block)], bins, (lowest, highest))
@@ -177,6 +191,35 @@ def mean_weights(
     return WeightMatrix(means.reshape(size), counts.reshape(size), post, pre)
 
 
+def receptive_fields(
+    projection: ProjectionSnapshot, values: LazyArray, size: int = 0
+) -> NDArray[np.float64]:
+    """Return the mean of ``values`` of synapses between neurons, shape (post-synaptic, rank).
+
+    There is a row for each of ``post_ranks`` and, for those without a synapse NaN, a column for
+    each presynaptic rank: ``size``, or up to the highest one with a synapse. Use it for some
+    neurons: ``projection.afferent(cells)``.
+
+    Example
+    -------
+    >>> found = ProjectionSnapshot("p", [3], [2], [0, 2])
+    >>> receptive_fields(found, np.array([0.5, 0.7])).tolist()
+    [[0.5, nan, 0.7]]
+
+    """
+    pre = np.asarray(projection.pre_ranks[:], np.int64)
+    ends = np.asarray(projection.ends[:], np.int64)
+    shape = len(ends), max(size, int(pre.max(initial=-1)) + 1)
+    rows = np.searchsorted(ends, np.arange(len(pre)), side="right")
+    pixels = rows * shape[1] + pre
+    weights = np.asarray(values[:] if values.shape else np.full(len(pre), values[()]), np.float64)
+    counts = np.bincount(pixels, minlength=shape[0] * shape[1])
+    sums = np.bincount(pixels, weights, len(counts))
+    means = np.full(len(counts), np.nan)
+    np.divide(sums, counts, out=means, where=counts > 0)
+    return means.reshape(shape)
+
+
 def _blocks(values: LazyArray) -> Iterator[NDArray[np.float64]]:
     if not values.shape:
         yield np.asarray([values[()]], np.float64)
@@ -185,23 +228,27 @@ def _blocks(values: LazyArray) -> Iterator[NDArray[np.float64]]:
         yield np.asarray(values[begin : begin + _BLOCK], np.float64)
 
 
+@with_look
 def weights(
     source: Any,
     projection: str | None = None,
     quantity: str | None = None,
     *,
+    cells: Iterable[int] | int | None = None,
     bins: int = 50,
     ax: "Axes | None" = None,
 ) -> "Axes":
     """Draw a histogram of the weights of a projection, or of another ``quantity``.
 
     ``source`` is a network state or an open output that contains one. By default its first
-    projection is drawn.
+    projection is drawn; with ``cells``, ranks of post-synaptic neurons, only what they receive.
 
     Raises
     ------
     NothingRecordedError
         If there is no such projection or quantity, or no weight for each synapse.
+    CellNotFoundError
+        If a cell receives no synapses of the projection.
 
     Example
     -------
@@ -210,56 +257,146 @@ def weights(
 
     """
     network = find_source(source, NetworkSnapshot)
-    found = _find("projection", network, network.projections, projection)
+    found, note = _of_cells(_find("projection", network, network.projections, projection), cells)
     shown = synapse_quantity(found, quantity)
     label = label_of(shown)
     ax = axes_or_new(ax)
-    counted = _draw_histogram(ax, shown, label, "synapses", bins)
-    note = f"{label} of {int(counted.counts.sum()):,} synapses"
+    counted = _draw_histogram(ax, shown, label, "synapses", bins, int(found.pre_ranks.shape[0]))
+    note += f"{label} of {counted_text(int(counted.counts.sum()), 'synapses')}"
+    note += "" if shown.values.shape else ", all equal"
     note += f", {counted.left_out:,} not finite" if counted.left_out else ""
     title(ax, _about(found, network), note)
     return ax
 
 
+@with_look
 def weight_matrix(
     source: Any,
     projection: str | None = None,
     quantity: str | None = None,
     *,
+    cells: Iterable[int] | int | None = None,
     ax: "Axes | None" = None,
 ) -> "Axes":
     """Draw the weights of a projection, or another ``quantity``, by post- and presynaptic neuron.
 
-    A pixel that covers several synapses shows their mean; one without synapses is white.
+    A pixel that covers several synapses shows their mean; one without synapses is grey. With
+    ``cells``, ranks of at most 64 post-synaptic neurons, it shows what each of them receives
+    (its receptive field), on the grid of the presynaptic population if that has two dimensions.
 
     Raises
     ------
     NothingRecordedError
         If there is no such projection or quantity, or no weight for each synapse.
+    CellNotFoundError
+        If a cell receives no synapses of the projection.
 
     Example
     -------
     >>> with open_output("state.nwb") as output:  # doctest: +SKIP
     ...     weight_matrix(output, "exc_to_inh")
+    ...     weight_matrix(output, "exc_to_inh", cells=3)
 
     """
     network = find_source(source, NetworkSnapshot)
-    found = _find("projection", network, network.projections, projection)
+    whole = _find("projection", network, network.projections, projection)
+    found, note = _of_cells(whole, cells)
     shown = synapse_quantity(found, quantity)
-    label = label_of(shown)
     ax = axes_or_new(ax)
+    count = counted_text(int(found.pre_ranks.shape[0]), "synapses")
+    if cells is not None:
+        _draw_fields(ax, found, shown, network)
+        title(ax, _about(found, network), f"{note}{count}")
+        return ax
+    label = label_of(shown)
     matrix = mean_weights(found, shown.values, shape=size_in_pixels(ax))
     most = int(matrix.counts.max(initial=0))
-    note = f"{int(matrix.counts.sum()):,} synapses"
     if most > 1:
-        label, note = f"mean {label}", f"{note}, up to {most:,} per pixel"
+        label, count = f"mean {label}", f"{count}, up to {most:,} per pixel"
     _draw_matrix(ax, matrix.values, matrix.pre, matrix.post, label)
-    ax.set_xlabel("presynaptic rank")
-    ax.set_ylabel("postsynaptic rank")
-    title(ax, _about(found, network), note)
+    label_axis(ax.xaxis, f"presynaptic rank{_in(found.pre)}")
+    label_axis(ax.yaxis, f"postsynaptic rank{_in(found.post)}")
+    title(ax, _about(found, network), count)
     return ax
 
 
+def _of_cells(
+    projection: ProjectionSnapshot, cells: Iterable[int] | int | None
+) -> tuple[ProjectionSnapshot, str]:
+    """Return what cells receive of a projection, and words for them."""
+    if cells is None:
+        return projection, ""
+    found = projection.afferent(cells)
+    ranks = np.asarray(found.post_ranks[:])
+    if len(ranks) > _MAX_FIELDS:
+        found = projection.afferent(ranks[:_MAX_FIELDS])
+    more = f" (first {_MAX_FIELDS} of {len(ranks):,})" if len(ranks) > _MAX_FIELDS else ""
+    cell = "cell" if len(ranks) == 1 else "cells"
+    verb = "receives" if len(ranks) == 1 else "receive"
+    return found, f"{cell} {some_of(ranks)}{more} {verb} "
+
+
+def _draw_fields(
+    ax: "Axes", found: ProjectionSnapshot, shown: Quantity, network: NetworkSnapshot
+) -> None:
+    """Draw what each post-synaptic neuron receives, by rank or on the grid of the senders."""
+    grids = [one.geometry for one in network.populations if one.name == found.pre]
+    geometry = grids[0] if grids else ()
+    fields = receptive_fields(found, shown.values, prod(geometry) if geometry else 0)
+    names = [*map(str, np.asarray(found.post_ranks[:]).tolist())]
+    label = label_of(shown)
+    if len(geometry) == 2:
+        _draw_tiles(
+            ax, fields.reshape(len(fields), *geometry), [f"cell {name}" for name in names], label
+        )
+        return
+    label_axis(ax.xaxis, f"presynaptic rank{_in(found.pre)}")
+    if len(fields) == 1:
+        ax.vlines(np.arange(fields.shape[1]), 0, fields[0], color=COLORS[0])
+        ax.plot(fields[0], "o", markersize=3, color=COLORS[0])
+        label_axis(ax.yaxis, label)
+        integer_ticks(ax.xaxis)
+        return
+    _draw_matrix(ax, fields, np.arange(fields.shape[1] + 1), np.arange(len(fields) + 1), label)
+    label_axis(ax.yaxis, f"postsynaptic rank{_in(found.post)}")
+    names_on_axis(ax, names)
+
+
+def _draw_tiles(ax: "Axes", grids: NDArray[np.float64], names: Sequence[str], label: str) -> None:
+    """Draw images (tile, row, column) side by side, with a name above each."""
+    count, height, width = grids.shape
+    across = ceil(sqrt(count * height / width))
+    rows = ceil(count / across)
+    canvas = np.full((rows * (height + 1) - 1, across * (width + 1) - 1), np.nan)
+    is_tile = np.zeros(canvas.shape, bool)
+    for number, grid in enumerate(grids):
+        # The first tile is at the top left, row 0 of each at its bottom.
+        bottom = (rows - 1 - number // across) * (height + 1)
+        left = number % across * (width + 1)
+        part = slice(bottom, bottom + height), slice(left, left + width)
+        canvas[part], is_tile[part] = grid, True
+        if count > 1:
+            middle = left + (width - 1) / 2
+            ax.text(middle, bottom + height - 0.4, names[number], ha="center",
+                    va="bottom", fontsize="x-small", parse_math=False)  # fmt: skip
+    edges = np.arange(canvas.shape[1] + 1), np.arange(canvas.shape[0] + 1)
+    _draw_matrix(ax, canvas, *edges, label, alpha=is_tile.astype(float))
+    ax.set_aspect("equal")
+    if count > 1:
+        ax.set_ylim(top=canvas.shape[0] + 0.5)
+        ax.set_xticks([])
+        ax.set_yticks([])
+        ax.spines[:].set_visible(False)
+        return
+    ax.set_xlabel("second coordinate")
+    ax.set_ylabel("first coordinate")
+
+
+def _in(population: str | None) -> str:
+    return f" in {population}" if population else ""
+
+
+@with_look
 def population_state(
     source: Any,
     population: str | None = None,
@@ -271,7 +408,8 @@ def population_state(
     """Draw a quantity of the neurons of a population on its grid, by rank, or as a histogram.
 
     By default the first variable of the first population is drawn. Populations with two dimensions
-    are drawn on their grid, other large ones as a histogram.
+    are drawn on their grid, those with three as a grid for each first coordinate, other large ones
+    as a histogram.
 
     Raises
     ------
@@ -289,20 +427,21 @@ def population_state(
     shown = neuron_quantity(found, quantity)
     ax = axes_or_new(ax)
     note = f"{found.size:,} neurons"
-    if len(found.geometry) == 2 and found.size <= _MAX_GRID_SIZE:
-        rows, columns = found.geometry
-        values = np.asarray(shown.values[:], np.float64).reshape(found.geometry)
-        _draw_matrix(ax, values, np.arange(columns + 1), np.arange(rows + 1), label_of(shown))
-        ax.set_xlabel("second coordinate")
-        ax.set_ylabel("first coordinate")
-        note = f"{rows} × {columns} neurons"
+    label = label_of(shown)
+    grid = (1, *found.geometry) if len(found.geometry) == 2 else tuple(found.geometry)
+    if len(grid) == 3 and grid[0] <= _MAX_FIELDS and found.size <= _MAX_GRID_SIZE:
+        planes = np.asarray(shown.values[:], np.float64).reshape(grid)
+        _draw_tiles(ax, planes, [*map(str, range(len(planes)))], label)
+        note = f"{shape_text(found.geometry)} neurons"
+        note += ", a plane for each first coordinate" if len(found.geometry) == 3 else ""
     elif found.size <= 4 * size_in_pixels(ax)[1]:
-        ax.plot(np.arange(found.size), np.asarray(shown.values[:], np.float64), ".")
+        values = np.asarray(shown.values[:], np.float64)
+        ax.plot(values, "o", markersize=3, color=COLORS[0])
         ax.set_xlabel("rank")
-        ax.set_ylabel(label_of(shown))
+        label_axis(ax.yaxis, label)
         integer_ticks(ax.xaxis)
     else:
-        _draw_histogram(ax, shown, label_of(shown), "neurons", bins)
+        _draw_histogram(ax, shown, label, "neurons", bins, found.size)
     title(ax, f"{shown.name} of {found.name}{_at_time(network)}", note)
     return ax
 
@@ -324,19 +463,35 @@ def _first_named(name: str | None, items: Sequence[_Member], problem: str) -> _M
     raise NothingRecordedError(msg)
 
 
-def _draw_histogram(ax: "Axes", shown: Quantity, xlabel: str, ylabel: str, bins: int) -> Histogram:
+def _draw_histogram(
+    ax: "Axes", shown: Quantity, xlabel: str, ylabel: str, bins: int, count: int
+) -> Histogram:
+    """Draw how many of ``count`` synapses or neurons have a value, one if they share it."""
     counted = histogram(shown.values, bins)
-    ax.stairs(counted.counts, counted.edges, fill=True)
-    ax.set_xlabel(xlabel)
+    if not shown.values.shape:
+        counted = replace(counted, counts=counted.counts * count)
+    ax.stairs(counted.counts, counted.edges, fill=True, color=COLORS[0])
+    label_axis(ax.xaxis, xlabel)
     ax.set_ylabel(ylabel)
+    integer_ticks(ax.yaxis)
+    fewer_ticks(ax)
     return counted
 
 
 def _draw_matrix(
-    ax: "Axes", values: NDArray[Any], across: NDArray[Any], up: NDArray[Any], label: str
+    ax: "Axes",
+    values: NDArray[Any],
+    across: NDArray[Any],
+    up: NDArray[Any],
+    label: str,
+    **options: Any,
 ) -> None:
-    """Draw values by rank, with the centre of a pixel at its rank."""
-    color_bar(ax, image(ax, values, across - 0.5, up - 0.5), label)
+    """Draw values by rank, with the centre of a pixel at its rank; those on both sides of 0."""
+    scale = color_scale(values)
+    if scale.low < 0 < scale.high:
+        scale = color_scale(values, name="signed")
+    drawn = image(ax, values, across - 0.5, up - 0.5, **coloring(scale), **options)
+    color_bar(ax, drawn, label)
     integer_ticks(ax.xaxis)
     integer_ticks(ax.yaxis)
 

@@ -50,6 +50,7 @@ _BLOCK = 2**20
 _MOST_BINS = 50
 _TOO_MANY_BINS = 100_000
 _SHORTEST = 1e-3
+_PART = 0.1
 
 
 @dataclass(frozen=True)
@@ -367,11 +368,11 @@ def _which(spikes: Spikes, known: NDArray[Any]) -> str:
 
 def whole_bins(first: float, last: float, width: float | None = None) -> tuple[float, float, float]:
     """Return the length of bins, by default a round one, and the whole bins around a window."""
-    found = round_above((last - first) / _MOST_BINS) if width is None else width
-    # Times are not exact: 0.3 is below 3 times 0.1.
-    low = float(f"{floor(first / found + 1e-9) * found:.12g}")
-    high = float(f"{ceil(last / found - 1e-9) * found:.12g}")
-    if width is None and high - low > (_MOST_BINS + 1e-6) * found:
+    found = round_above((last - first) / (_MOST_BINS + _PART)) if width is None else width
+    # A bin is not added for a small part of it.
+    low = float(f"{floor(first / found + _PART) * found:.12g}")
+    high = float(f"{ceil(last / found - _PART) * found:.12g}")
+    if width is None and high - low > (_MOST_BINS + _PART) * found:
         return whole_bins(low, high)
     return found, min(low, first), max(high, last)
 
@@ -635,9 +636,14 @@ def rates(
         note = f"{found.note}, {groups.note}"
     time = time_axis(ax, found.times[0], found.times[-1], start, stop)
     for one, of_group in zip(several, [color] if group_by is None else groups.colors, strict=True):
-        style = {"fill": True} if group_by is None else {"linewidth": 1.5}
+        style: dict[str, Any] = {"fill": True}
+        if group_by is not None:
+            # Without a line to 0 at both ends.
+            style = {"linewidth": 1.5, "baseline": None}
         ax.stairs(one.rates, one.times * time.factor, color=of_group, **style)
     ax.set_ylim(bottom=0)
+    if not any(one.counts.any() for one in several):
+        ax.set_yticks([0])
     if group_by is not None:
         legend_of_groups(ax, groups, groups.labels, linewidth=2)
     ax.set_ylabel("rate (Hz)")

@@ -288,14 +288,21 @@ def _default_columns(table: CompartmentTable, most: int) -> NDArray[np.intp]:
 
 
 def _names(report: Report, columns: NDArray[np.intp]) -> list[str]:
-    """Return names of compartments: the cell and, if cells have several, the label or number."""
+    """Return names of compartments: the cell and, if cells have several, the label or number.
+
+    The position is added if compartments have the same name.
+    """
     table = report.compartments
     cells = [f"cell {cell}" for cell in table.cells_of(columns)]
     column = next((name for name in ("label", "number") if name in table.columns), None)
     if column is None or table.n_compartments == len(table):
         return cells
     values = table.values(column, columns)
-    return [f"{cell}: {value}" for cell, value in zip(cells, values, strict=True)]
+    names = [f"{cell}: {value}" for cell, value in zip(cells, values, strict=True)]
+    if len(set(names)) == len(names) or "position" not in table.columns:
+        return names
+    places = table.values("position", columns)
+    return [f"{name}({place:.3g})" for name, place in zip(names, places, strict=True)]
 
 
 def _draw_lines(

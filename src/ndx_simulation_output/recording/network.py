@@ -1,7 +1,7 @@
 """The state of a network at one point in time."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from math import isfinite, prod
 from numbers import Real
 from typing import Any, Literal, TypeVar
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ndx_simulation_output.errors import (
+    CellNotFoundError,
     RecordingError,
     ShapeMismatchError,
     UnitError,
@@ -25,7 +26,7 @@ from ndx_simulation_output.recording.display import (
     shape_text,
 )
 from ndx_simulation_output.recording.fields import set_fields, tuple_of
-from ndx_simulation_output.recording.ids import check_ids
+from ndx_simulation_output.recording.ids import as_ids, check_ids, some_of
 from ndx_simulation_output.recording.units import UNKNOWN, Unit, as_unit
 
 QuantityKind = Literal["parameter", "variable", ""]
@@ -259,6 +260,55 @@ class ProjectionSnapshot:
             post=post,
             delays=delays,
             weight=weight,
+        )
+
+    def afferent(self, cells: Iterable[int] | int) -> "ProjectionSnapshot":
+        """Return the synapses onto post-synaptic neurons, by rank; only these are read.
+
+        Raises
+        ------
+        CellNotFoundError
+            If a neuron receives no synapses of this projection.
+
+        Example
+        -------
+        >>> found = ProjectionSnapshot.from_synapses("e_to_i", [0, 1, 2], [5, 3, 5], {})
+        >>> found.afferent(5).pre_ranks.tolist()
+        [0, 2]
+
+        """
+        ranks = np.asarray(self.post_ranks[:])
+        wanted = np.unique(as_ids(cells))
+        missing = wanted[~np.isin(wanted, ranks)]
+        if len(missing):
+            msg = f"neuron {some_of(missing)} receives no synapses of projection {self.name!r}; "
+            raise CellNotFoundError(msg + f"it ends at: {some_of(ranks) or 'none'}")
+        rows = np.flatnonzero(np.isin(ranks, wanted))
+        ends = np.asarray(self.ends[:], np.int64)
+        starts = np.append(0, ends[:-1])[rows]
+        counts = ends[rows] - starts
+
+        def read(values: LazyArray) -> NDArray[Any]:
+            parts = [values[first : first + n] for first, n in zip(starts, counts, strict=True)]
+            return np.concatenate([np.asarray(values[:0]), *parts])
+
+        def of_rows(quantity: Quantity) -> Quantity:
+            if quantity.locality == "semiglobal":
+                return replace(quantity, values=np.asarray(quantity.values[:])[rows])
+            is_local = quantity.locality == "local"
+            return replace(quantity, values=read(quantity.values)) if is_local else quantity
+
+        delays: dict[str, Any] = {
+            name: values if values is None or not values.shape else read(values)
+            for name, values in (("delays", self.delays), ("delay_steps", self.delay_steps))
+        }
+        return replace(
+            self,
+            post_ranks=ranks[rows],
+            ends=np.cumsum(counts),
+            pre_ranks=read(self.pre_ranks),
+            quantities=tuple(map(of_rows, self.quantities)),
+            **delays,
         )
 
 

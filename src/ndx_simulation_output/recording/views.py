@@ -342,6 +342,28 @@ class Scaled(_Converted):
 
 
 @dataclass(frozen=True)
+class Float32(_Converted):
+    """The values of an array as float32; ``overflows`` gets how many of a block became infinite."""
+
+    overflows: list[int]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the values."""
+        return np.dtype(np.float32)
+
+    def _converted(self, values: Any) -> NDArray[np.float32]:
+        try:
+            with np.errstate(over="raise"):  # The processor counts, so that most blocks are free.
+                return np.asarray(values).astype(np.float32)
+        except FloatingPointError:
+            with np.errstate(over="ignore"):
+                found = np.asarray(values).astype(np.float32)
+        self.overflows.append(int(np.isinf(found).sum() - np.isinf(values).sum()))
+        return found
+
+
+@dataclass(frozen=True)
 class Quantized(_Converted):
     """The multiples of ``step`` nearest to the values of an array minus ``offset``, as int16."""
 

@@ -20,7 +20,7 @@ from ndx_simulation_output.recording import (
     unit_symbol,
 )
 from ndx_simulation_output.recording.times import meant_rate, meant_step, rounding_of
-from ndx_simulation_output.recording.views import Scaled
+from ndx_simulation_output.recording.views import Float32, Scaled
 from ndx_simulation_output.sonata.hdf5 import (
     attribute_text,
     attributes_from_json,
@@ -152,6 +152,9 @@ def write_data(
     # The source may have another byte order. If data were converted since, their dtype is used.
     same = source_dtype.newbyteorder("=") == data.dtype.newbyteorder("=")
     stored_dtype = np.dtype(dtype or (source_dtype if same else data.dtype))
+    overflows: list[int] = []
+    if stored_dtype == np.float32 and data.dtype == np.float64:
+        data = Float32(data, overflows)
     shape = data.shape[0], data.shape[1]
     if dialect == "allen" and all(shape):
         stored = group.create_dataset("data", shape, stored_dtype, chunks=True)
@@ -162,6 +165,10 @@ def write_data(
         layout = plan_layout(shape, stored_dtype.itemsize, storage=storage)
         stored = create_dataset(group, "data", layout, stored_dtype)
     write_matrix(data, stored, layout, path=file.path, progress=progress)
+    if overflows:
+        left_out.append(
+            f"{group.name}: {sum(overflows)} values are too large for float32, and became infinite"
+        )
     return stored
 
 

@@ -7,8 +7,8 @@ from bokeh.events import DoubleTap, Tap
 from bokeh.models import CustomJS, Range1d, RangeTool, UIElement
 
 from ndx_simulation_output.plots.downsampling import reduce_traces
-from ndx_simulation_output.plots.figures import PictureOptions
 from ndx_simulation_output.plots.look import COLORS
+from ndx_simulation_output.plots.selection import PictureOptions
 from ndx_simulation_output.plots.spikes import spike_rates
 from ndx_simulation_output.recording import ExtracellularPotential, Report, SimulationOutput, Spikes
 from ndx_simulation_output.viewer.controls import compartment_names
