@@ -242,7 +242,6 @@ class _Map:
             self.colors.low, self.colors.high = self.colors.low - 0.5, self.colors.high + 0.5
         self.bar.title = scale.symbol
         self.unit.data = {"unit": [scale.symbol]}
-        self.figure.xaxis.axis_label = plain_text(self.time.scale.label("time"))
 
     def outline(
         self,

@@ -210,8 +210,10 @@ def parts_of(
         groups = None
         if by and spikes.cells is not None and by in spikes.cells.columns and len(ids):
             groups = group_cells(spikes.cells, by, ids)
-            ids, edges, labels = groups.sorted_ids().astype(np.int64), groups.edges(), groups.names
-            for label, color in zip(groups.names, groups.colors, strict=True):
+            ids, edges = groups.sorted_ids().astype(np.int64), groups.edges()
+            labels, colors = groups.names, groups.colors
+        if by:  # A value has the same colour in all populations.
+            for label, color in zip(labels, colors, strict=True):
                 free = (one for one in COLORS if one not in color_of.values())
                 taken = color in color_of.values()
                 color_of.setdefault(label, next(free, color) if taken else color)
@@ -251,18 +253,6 @@ class SpikesPanel(Panel):
         by = f" by {self.session.group_by}" if self.session.group_by else ""
         return f"{self.name or 'all populations'}{by}"
 
-    @classmethod
-    def offered(cls, output: SimulationOutput, rank: int | None) -> Iterator[Offer]:
-        """Yield all populations, and each; the first of these has a rank."""
-        names = [one.population for one in output.spikes]
-        counts = {one.population: len(one.times) for one in output.spikes}
-        for name in ["", *names] if len(names) > 1 else names:
-            count = counts[name] if name else sum(counts.values())
-            label = f"{cls.kind} of {name or 'all populations'}"
-            about = f"{count:,} spikes" if cls.kind == "raster" else ""
-            yield Offer(PanelState(cls.kind, name), "Spikes", label, about, rank)
-            rank = None
-
 
 class RasterPanel(SpikesPanel):
     """Spikes as marks or, if there are many, as an image: the more, the stronger the colour."""
@@ -271,8 +261,14 @@ class RasterPanel(SpikesPanel):
 
     @staticmethod
     def offers(output: SimulationOutput) -> Iterator[Offer]:
-        """Yield the populations that spike."""
-        yield from RasterPanel.offered(output, 10)
+        """Yield all populations that spike, and each."""
+        names = [one.population for one in output.spikes]
+        counts = {one.population: len(one.times) for one in output.spikes}
+        counts = {"": sum(counts.values()), **counts} if len(names) > 1 else counts
+        for at, (name, count) in enumerate(counts.items()):
+            label = f"raster of {name or 'all populations'}"
+            rank = None if at else 10
+            yield Offer(PanelState("raster", name), "Spikes", label, f"{count:,} spikes", rank)
 
     @property
     def title(self) -> str:
@@ -601,8 +597,11 @@ class RatesPanel(SpikesPanel):
 
     @staticmethod
     def offers(output: SimulationOutput) -> Iterator[Offer]:
-        """Yield the populations that spike."""
-        yield from RatesPanel.offered(output, None)
+        """Yield the rates of all populations."""
+        if output.spikes:
+            name = output.spikes[0].population if len(output.spikes) == 1 else ""
+            label = f"rate of {name or 'all populations'}"
+            yield Offer(PanelState("rates", name), "Spikes", label)
 
     @property
     def title(self) -> str:

@@ -273,7 +273,6 @@ class StackPanel(Panel):
             self._show_names(names, step[:1], lines.unit, scale)
         grid = self.figure.ygrid[0]
         grid.visible, grid.ticker = is_difference, FixedTicker(ticks=[*(base - middle / step)])
-        self.figure.xaxis.axis_label = plain_text(self.session.time.scale.label("time"))
         for renderer, is_shown in ((self._lanes, not is_overlay), (self._wide, is_overlay)):
             renderer.visible = is_shown
         shared = {
