@@ -144,7 +144,14 @@ class ShownHeatMap:
     shape: tuple[int, int] = (400, 1000)
     how: How = "mean"
     scales: Scales = Scales()  # noqa: RUF009 - frozen
-    imports = ("import numpy as np", "from ndx_simulation_output.plots import reduce_heat_map")
+    is_difference: bool = False
+
+    @property
+    def imports(self) -> tuple[str, ...]:
+        """Import statements that the code needs."""
+        compare = ("from ndx_simulation_output.viewer import compare",)
+        plain = ("import numpy as np", "from ndx_simulation_output.plots import reduce_heat_map")
+        return plain + (compare if self.is_difference else ())
 
     def read(self, recorded: Recorded, columns: NDArray[np.intp] | None) -> HeatMap:
         """Read the image."""
@@ -179,14 +186,17 @@ class ShownHeatMap:
         options = [window_code(self.start, self.stop), f"shape={self.shape}", f"how={self.how!r}",
                    f"most_bytes={_MOST_BYTES}"]  # fmt: skip
         arguments = ", ".join(part for part in options if part)
-        columns = "None" if self.columns is None else f"np.array({ids_code(self.columns)})"
+        yield f"report = {names[0]}[{self.report!r}]"
+        every = "report.compartments.find()"
+        columns = every if self.columns is None else f"np.array({ids_code(self.columns)})"
         yield f"columns = {columns}"
-        parts = ("values", "others")[: len(names)]
-        for made, name in zip(parts, names, strict=True):
-            shown = f"reduce_heat_map({name}[{self.report!r}], columns, {arguments})"
-            yield f"{made} = {shown}.values"
-        if len(parts) > 1:
-            yield "values = values - others"
+        if len(names) > 1:
+            yield f"second = compare.find_compared(report, {names[1]})"
+            yield "matching = compare.matching_columns(report, second, columns)"
+            yield "report = compare.difference_of(report, second, columns, matching)"
+            yield "columns = None"
+        yield f"shown = reduce_heat_map(report, columns, {arguments})"
+        yield "values = shown.values"
 
 
 class _Map:
@@ -315,16 +325,21 @@ class HeatMapPanel(Panel):
             tooltips += [(what, f"@{name}") for name, what in known if name in table.columns]
         tooltips.append(("compartments of the row", "@count"))
         self.y_range = Range1d(1, 0)
-        self.maps = [_Map(self, tooltips) for _ in range(2)]
-        for one in self.maps:
-            self.add_figure(one.figure, zooms=True)
-            self.link(report.population, one.rows)
-        self.maps[1].figure.visible = False
+        self.maps: list[_Map] = []
+        self._tooltips, self._layout = tooltips, stack()
+        self._add_map(report.population)
         self.scale: Scale | None = None
         self._is_compared = False
         self._key: tuple[Any, ...] = ()
         self._order = RowOrder(None, 0, np.zeros(1, np.intp), np.zeros(0), "cell")
-        return stack(*(one.figure for one in self.maps))
+        return self._layout
+
+    def _add_map(self, population: str) -> None:
+        made = _Map(self, self._tooltips)
+        self.add_figure(made.figure, zooms=True)
+        self.link(population, made.rows)
+        self.maps.append(made)
+        self._layout.children = [one.figure for one in self.maps]
 
     def controls(self) -> Sequence[UIElement]:
         """Return the widget for the reduction of the values in a pixel."""
@@ -354,9 +369,11 @@ class HeatMapPanel(Panel):
         self._sort(report)
         first, last = visible_rows(self.y_range, self._order.count)
         columns = self._order.part(first, last)
-        one, two = self.maps
         with self.session.open_other() as opened:
-            two.figure.visible = opened is not None and not self.session.shows_difference
+            is_both = opened is not None and not self.session.shows_difference
+            if is_both and len(self.maps) == 1:
+                self._add_map(report.population)
+            self.maps[-1].figure.visible = is_both or len(self.maps) == 1
             if opened is None:
                 found = [self._read(report, columns)]
             else:
@@ -394,7 +411,7 @@ class HeatMapPanel(Panel):
         columns = None if is_all else tuple(self._order.part(first, last).tolist())
         shape = pixels_of(self.maps[0].figure)
         return ShownHeatMap(self.name, columns, time.start, time.stop, shape, self._how,
-                            Scales(time.scale, self.scale))  # fmt: skip
+                            Scales(time.scale, self.scale), len(self.files) > 1)  # fmt: skip
 
     def _sort(self, report: Report) -> None:
         """Order the rows, again only after another choice."""

@@ -103,6 +103,7 @@ class Card:
             if panel.saves:
                 name = f"{panel.kind}-{panel.name}"
                 self.saving = SaveButtons(session, name, built, panel.shown, lambda: panel.files)
+                panel.on_drawn = self.saving.refresh
             controls = panel.controls()
             settings = row(*(controls or [new_text()]), visible=False)
             if controls and not session.is_saved:
@@ -125,6 +126,11 @@ class Card:
             css_classes=["card"],
             stylesheets=[_CARD],
         )
+
+    def draw(self, output: SimulationOutput) -> None:
+        """Draw the panel, unless it could not be made."""
+        if self.is_built:
+            self.panel.draw(output)
 
     @staticmethod
     def _button(label: str, do: Callable[[], object]) -> Button:
@@ -300,17 +306,7 @@ class Page:
 
     def _add(self, state: PanelState, output: SimulationOutput) -> None:
         self.cards.append(Card(self, PANELS[state.kind](self.session, state), output))
-        self._draw(self.cards[-1], output)
-
-    def _draw(self, card: Card, output: SimulationOutput) -> None:
-        """Draw a panel; its errors are shown in it, so that the others go on."""
-        if card.is_built:
-            with self.session.show_errors(card.panel.note):
-                card.panel.update(output)
-                card.panel.moved(output)
-                card.panel.highlight()
-                if card.saving:
-                    card.saving.refresh()
+        self.cards[-1].draw(output)
 
     def _arrange(self) -> None:
         middle, right = (
@@ -333,14 +329,14 @@ class Page:
     def _update(self, output: SimulationOutput) -> None:
         for card in self.cards:
             if card.panel.over_time:
-                self._draw(card, output)
+                card.draw(output)
         self.cell.update(output)
         self._show_address()
 
     def _show_picked(self) -> None:
         def show(output: SimulationOutput) -> None:
             for card in self.cards:
-                self._draw(card, output)
+                card.draw(output)
             self.cell.update(output)
             self._show_address()
 

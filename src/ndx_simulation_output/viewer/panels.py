@@ -1,7 +1,7 @@
 """Base of the panels of the page, and the card that holds each."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -38,7 +38,8 @@ class Panel(ABC):
     ``kind`` names the class in the address. ``place`` is "middle", or "right" for what is in space.
     A subclass makes its figures once in ``build`` and fills them in ``update``, which is called
     when the time window, the picked cells, the choice of cells or a control has changed.
-    ``linked`` are data sources with a column ``cell``, whose picked cells are highlighted.
+    ``linked`` are data sources with a column ``cell``, whose picked cells are highlighted. The card
+    sets ``on_drawn``, which is called when the panel has been drawn.
     """
 
     kind: ClassVar[str]
@@ -56,6 +57,7 @@ class Panel(ABC):
         self.note = new_text()
         self.linked: list[tuple[str, ColumnDataSource]] = []
         self.figures: list[Any] = []
+        self.on_drawn: Callable[[], object] = lambda: None
 
     @staticmethod
     @abstractmethod
@@ -100,12 +102,20 @@ class Panel(ABC):
         """The panel as in the address."""
         return PanelState(self.kind, self.name, self.options)
 
+    def draw(self, output: SimulationOutput) -> None:
+        """Draw all; an error is shown in the panel, so that the others go on."""
+        with self.session.show_errors(self.note):
+            self.update(output)
+            self.moved(output)
+            self.highlight()
+            self.on_drawn()
+
     # What subclasses use.
 
     def option(self, name: str, value: Any) -> None:
         """Set the value of a control and draw again."""
         self.options[name] = str(value)
-        self.session.run(self.update)
+        self.session.run(self.draw)
         self.session.show_address()
 
     def add_figure(self, figure: Any, *, zooms: bool = False) -> None:
@@ -146,7 +156,7 @@ class Panel(ABC):
         self.note.text = small_text(text)
 
     def _again(self) -> None:
-        self.session.run(self.update)
+        self.session.run(self.draw)
 
     def _tapped(self, event: Tap) -> None:
         def pick(output: SimulationOutput) -> None:

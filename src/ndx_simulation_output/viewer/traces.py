@@ -245,7 +245,7 @@ class StackPanel(Panel):
                 item.label = value(name)
             return lines, replace(compared, values=values), [note + sampling(lines)]
 
-    def draw(
+    def show_lines(
         self,
         lines: Lines,
         columns: Mapping[str, Sequence[Any]],
@@ -350,6 +350,7 @@ class StackPanel(Panel):
 
 def _places(values: NDArray[np.float64], is_each: bool) -> tuple[NDArray[Any], NDArray[Any]]:  # noqa: FBT001
     """Return the middle of each line, and the value of the distance of two lines for each."""
+    values = np.where(np.isfinite(values), values, np.nan)
     low = np.fmin.reduce(values, axis=0, initial=np.nan)
     high = np.fmax.reduce(values, axis=0, initial=np.nan)
     ranges = np.nan_to_num(high - low)
@@ -539,7 +540,7 @@ class TracesPanel(StackPanel):
         known = _row_columns(table, columns, cells)
         colors, note = self._colors(table, cells, known["name"])
         lines, other, notes = self.read(report, columns)
-        self.draw(lines, known, colors, quantity_of(report), other)
+        self.show_lines(lines, known, colors, quantity_of(report), other)
         ids = tuple(dict.fromkeys(cells.tolist()))
         selected = table.find(ids)
         some = None
@@ -636,7 +637,7 @@ class TracesPanel(StackPanel):
             "cell": [-1] * len(labels),
         }
         self._show_groups(found.groups, found.labels)
-        self.draw(found.lines, columns, found.colors, quantity_of(report))
+        self.show_lines(found.lines, columns, found.colors, quantity_of(report))
         window = time.start, time.stop
         self._shown = ShownMeans(chosen, self.session.group_by, *window,
                                  Scales(time.scale, self.scale))  # fmt: skip
@@ -816,7 +817,7 @@ class ChannelsPanel(StackPanel):
         if self.layout == _OVERLAY:
             colors = [COLORS[row % len(COLORS)] for row in range(len(columns))]
             self.legend.show(shown["name"], colors)
-        self.draw(lines, {**shown, "cell": [-1] * len(ids)}, colors, "potential", other)
+        self.show_lines(lines, {**shown, "cell": [-1] * len(ids)}, colors, "potential", other)
         self._channels = tuple(ids.tolist())
         parts = [drawn_note(len(columns), len(found), "channels").rstrip("; "), note, *notes]
         self.say("; ".join(filter(None, parts)))
