@@ -94,13 +94,14 @@ class Contents:
         """List the entries of a file."""
         tables = [one.cells for one in output.spikes]
         tables += [one.compartments.cells for one in output.reports]
+        tables += [] if output.circuit is None else output.circuit.populations
         names = {name: None for table in tables if table is not None
                  for name, values in table.columns.items() if len(values.shape) == 1}  # fmt: skip
         is_known = self.session.group_by in names
         self.group.options = [_NO_GROUP, *names]
         self.group.value = self.session.group_by if is_known else _NO_GROUP
         self.group.visible = bool(names)
-        self.cells.visible = bool(output.spikes or output.reports)
+        self.cells.visible = bool(output.spikes or output.reports or output.circuit)
         self._offers = offers
         self.find.visible = len(offers) > _MOST_ENTRIES
         self._list()

@@ -57,7 +57,7 @@ from ndx_simulation_output.recording import (
     SimulationOutput,
     Spikes,
 )
-from ndx_simulation_output.recording.cells import Choice
+from ndx_simulation_output.recording.cells import Cells, Choice
 from ndx_simulation_output.recording.units import Scale, time_scale
 from ndx_simulation_output.viewer.cells import main_properties
 from ndx_simulation_output.viewer.controls import cells_code, cells_of
@@ -205,12 +205,18 @@ def read_part(
 
 @dataclass(frozen=True)
 class ShownSpace:
-    """Places of compartments or cells, and their values at the time ``at`` (s)."""
+    """Places of compartments or cells, and their values at the time ``at`` (s).
+
+    ``populations`` are those that are drawn; cells without a report have the time since their last
+    spike, if it is at most ``recent`` (s).
+    """
 
     name: str
-    cells: Any
+    cells: Cells | None
     at: float
     scale: Scale | None = None
+    populations: tuple[str, ...] = ()
+    recent: float = np.inf
 
     @property
     def imports(self) -> tuple[str, ...]:
@@ -246,26 +252,46 @@ class ShownSpace:
             columns = [found.cells, found.numbers, found.positions, *found.points.T,
                        found.diameters]  # fmt: skip
             if self.scale is not None:
-                columns.append(values_of(scene, found.cells, found.columns, self.at, self.scale))
+                columns.append(values_of(scene, found.cells, found.columns, self.at, self.scale,
+                                         self.recent))  # fmt: skip
             for one in zip(*(column.tolist() for column in columns), strict=True):
                 yield scene.population, *one
 
     def code(self, *names: str) -> Iterator[str]:
         """Yield lines of code that read ``points`` and ``values`` of each population."""
-        if self.name in {_SPIKES, _CELLS}:
-            yield f"for cells in cells_in_space({names[0]}):"
-            rows = "" if self.cells is None else f"cells={cells_code(self.cells)}"
-            yield f"    rows = cells.rows_of({rows or 'None'})"
-            yield "    points = [cells.read(axis, rows) for axis in 'xyz' if axis in cells.columns]"
+        is_of_cells = self.name in {_SPIKES, _CELLS}
+        one, known = ("table", "table.ids") if is_of_cells else (
+            "report", "report.compartments.cell_ids")  # fmt: skip
+        chosen = ""
+        if self.cells is not None:
+            chosen = "cells" if isinstance(self.cells, tuple) else cells_code(self.cells)
+        yield "points, values = {}, {}"
+        if is_of_cells:
+            yield f"for table in cells_in_space({names[0]}):"
+        else:
+            yield f"for report in {names[0]}.reports:"
+            yield f"    if {self.name!r} not in {{report.report, report.name}}:"
+            yield "        continue"
+        yield f"    if {one}.population not in {[*self.populations]}:"
+        yield "        continue"
+        if isinstance(self.cells, tuple):
+            ids = cells_code(self.cells)
+            yield f"    cells = [cell for cell in {ids} if cell in {known}[:]]"
+        if is_of_cells:
+            yield f"    rows = table.rows_of({chosen or None})"
+            yield "    axes = [axis for axis in 'xyz' if axis in table.columns]"
+            yield "    points[table.population] = [table.read(axis, rows) for axis in axes]  # µm"
+            if self.scale is not None:
+                stop = float(np.nextafter(self.at, np.inf))
+                yield f"for spikes in {names[0]}.spikes:"
+                start = f"start={self.at - self.recent!r}, " if np.isfinite(self.recent) else ""
+                yield f"    values[spikes.population] = spikes.select({start}stop={stop!r})"
             return
-        yield f"for report in {names[0]}.reports:"
-        yield f"    if report.report == {self.name!r} or report.name == {self.name!r}:"
-        chosen = "" if self.cells is None else cells_code(self.cells)
-        yield f"        columns = report.compartments.find({chosen})"
-        yield "        found = read_coordinates(report.compartments, columns)"
-        yield "        points = found.points  # µm"
-        yield f"        frame = read_frames(report, found.columns, at={self.at!r})"
-        yield "        values = frame.values[0]  # in frame.unit"
+        yield f"    columns = report.compartments.find({chosen})"
+        yield "    found = read_coordinates(report.compartments, columns)"
+        yield f"    frame = read_frames(report, found.columns, at={self.at!r})"
+        yield "    points[report.population] = found.points  # µm"
+        yield "    values[report.population] = frame.values[0]  # in frame.unit"
 
 
 def values_of(
@@ -667,4 +693,6 @@ class SpacePanel(Panel):
 
     def shown(self) -> ShownSpace:
         """Return the shown data."""
-        return ShownSpace(self.name, cells_of(self.session.cells), self._at, self.scale)
+        populations = tuple(part.scene.population for part in self._drawn)
+        cells = cells_of(self.session.cells)
+        return ShownSpace(self.name, cells, self._at, self.scale, populations, self._recent)
