@@ -1,16 +1,16 @@
 """What the files hold, at the left of the page: each entry opens its panel."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Collection, Sequence
 from html import escape
 from typing import Any
 
-from bokeh.layouts import column
+from bokeh.layouts import column, row
 from bokeh.models import Button, Select, TextInput, Toggle, UIElement
 
 from ndx_simulation_output.recording import SimulationOutput
 from ndx_simulation_output.viewer.controls import CELLS_HINT
 from ndx_simulation_output.viewer.figures import (
+    WRAPS,
     button,
     field,
     new_text,
@@ -58,6 +58,7 @@ class Contents:
             label="Difference", active=session.shows_difference, visible=False, **button()
         )
         self._offers: Sequence[Offer] = ()
+        self._opened: set[tuple[str, str]] = set()
         parts = (self.files, self.compare, self.difference, self.cells, self.group, self.find)
         self.layout: UIElement = stack(*parts, self.list, visible=not session.is_saved)
         on_value(self.cells, "value", lambda text: self._choose("cells", str(text)))
@@ -106,27 +107,43 @@ class Contents:
         self.find.visible = len(offers) > _MOST_ENTRIES
         self._list()
 
+    def mark(self, opened: Collection[tuple[str, str]]) -> None:
+        """Mark the entries whose panels, by kind and name, are open."""
+        if set(opened) != self._opened:
+            self._opened = set(opened)
+            self._list()
+
     def _list(self) -> None:
         wanted = self.find.value.strip().lower() if self.find.visible else ""
+        sections: dict[str, dict[str, list[Offer]]] = {}
+        for offer in self._offers:
+            if wanted in f"{offer.section} {offer.label}".lower():
+                entries = sections.setdefault(offer.section, {})
+                entries.setdefault(offer.label, []).append(offer)
         parts: list[UIElement] = []
-        found = [one for one in self._offers if wanted in f"{one.section} {one.label}".lower()]
-        sections: dict[str, list[Offer]] = {}
-        for offer in found:
-            sections.setdefault(offer.section, []).append(offer)
-        for section, offers in sections.items():
+        for section, entries in sections.items():
             parts.append(new_text(title_html(section)))
-            for offer in offers[:_MOST_ENTRIES]:
-                label = f"{offer.label}  {offer.about}".strip()
-                made = Button(label=label, sizing_mode="stretch_width", **button("entry"))
-                made.on_click(partial(self._clicked, offer))
-                parts.append(made)
-            if len(offers) > _MOST_ENTRIES:
-                more = f"{len(offers) - _MOST_ENTRIES:,} more: type a part of a name above"
+            some = list(entries.values())[:_MOST_ENTRIES]
+            parts += [self._entry(offers) for offers in some]
+            if len(some) < len(entries):
+                more = f"{len(entries) - len(some):,} more: type a part of a name above"
                 parts.append(new_text(small_text(more)))
         self.list.children = parts or [new_text()]
 
-    def _clicked(self, offer: Offer, _: object) -> None:
-        self._open(offer)
+    def _entry(self, offers: Sequence[Offer]) -> UIElement:
+        """Return the line of an entry: a button that opens its first panel, and one for each."""
+        first = offers[0]
+        label = f"{first.label}  {first.about}".strip()
+        buttons = [self._button(first, label, "entry", sizing_mode="stretch_width")]
+        if len(offers) > 1:
+            buttons += [self._button(offer, offer.action, "action") for offer in offers]
+        return row(*buttons, sizing_mode="stretch_width", stylesheets=[WRAPS])
+
+    def _button(self, offer: Offer, label: str, classes: str, **options: Any) -> Button:
+        is_open = (offer.panel.kind, offer.panel.name) in self._opened
+        made = Button(label=label, **button(f"{classes} active" if is_open else classes), **options)
+        made.on_click(lambda _: self._open(offer))
+        return made
 
     def _choose(self, name: str, value: object) -> None:
         if getattr(self.session, name) != value:

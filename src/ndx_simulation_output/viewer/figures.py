@@ -52,10 +52,15 @@ _SHEET = """
           padding: 3px 10px 3px 0; border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
     table.facts th { color: var(--pale); font-weight: 500; }
     table.facts td pre { max-height: 200px; }
+    .keys { white-space: nowrap; }
+    @media (max-width: 1000px) { .keys { display: none; } }
     details { cursor: pointer; }
     ul { margin: 4px 0; padding-left: 18px; }
     h3 { margin: 4px 0; font-size: 13px; font-weight: 600; overflow-wrap: anywhere; }
     """
+
+WRAPS = ":host { flex-wrap: wrap; align-items: center; }"
+"""Style of a row whose parts go to the next line where it is narrow."""
 
 _BUTTON = """
     :host { margin: 1px 2px; }

@@ -306,9 +306,8 @@ class HeatMapPanel(Panel):
             count = report.data.shape[1]
             if count > 1:
                 about = f"{count:,} compartments"
-                yield Offer(
-                    PanelState("heat", report.name), "Heat maps", report.name, about, 30 + rank
-                )
+                panel = PanelState("heat", report.name)
+                yield Offer(panel, "Reports", report.name, about, 30 + rank, "heat map")
 
     @property
     def title(self) -> str:

@@ -15,7 +15,14 @@ from ndx_simulation_output.viewer.arrays import ArrayPanel, TextPanel
 from ndx_simulation_output.viewer.cells import CellCard
 from ndx_simulation_output.viewer.contents import Contents
 from ndx_simulation_output.viewer.controls import SaveButtons
-from ndx_simulation_output.viewer.figures import button, new_text, small_text, stack, title_html
+from ndx_simulation_output.viewer.figures import (
+    WRAPS,
+    button,
+    new_text,
+    small_text,
+    stack,
+    title_html,
+)
 from ndx_simulation_output.viewer.heat_maps import HeatMapPanel
 from ndx_simulation_output.viewer.networks import NeuronsPanel, SynapsesPanel
 from ndx_simulation_output.viewer.overview import Overview
@@ -46,6 +53,8 @@ PANELS: dict[str, type[Panel]] = {
 """The kinds of panels by the name that the address has for them."""
 
 _MOST_FIRST = 4
+_KEYS = "keys: ← → + − 0 time · n p cell · space play · Esc none"
+_TITLE_WIDTH = 105
 _FOLDER = Path(__file__).parent
 
 
@@ -119,7 +128,12 @@ class Card:
                 head.append(self._button("↓", lambda: page.move(self, 1)))
             head.append(self._button("×", lambda: page.close(self)))
         self.layout = stack(
-            row(new_text(title_html(title)), *head, sizing_mode="stretch_width"),
+            row(
+                new_text(title_html(title), min_width=_TITLE_WIDTH),
+                *head,
+                sizing_mode="stretch_width",
+                stylesheets=[WRAPS],
+            ),
             *body,
             panel.note,
             *([self.saving.text] if self.saving else []),
@@ -168,8 +182,15 @@ class Page:
         )
         self.side = stack(self.right, self.cell_beside)
         theme = Button(label="◐", name="theme_button", **button())
+        keys = new_text(f'<span class="small keys">{_KEYS}</span>', sizing_mode=None)
         head = row(
-            self.contents.head, self.status, session.message, theme, sizing_mode="stretch_width"
+            self.contents.head,
+            self.status,
+            session.message,
+            keys,
+            theme,
+            sizing_mode="stretch_width",
+            stylesheets=[":host { align-items: center; }"],
         )
         self.top = stack(self.overview.layout, stylesheets=[_CARD])
         self.roots: dict[str, UIElement] = {
@@ -324,6 +345,7 @@ class Page:
         away.update(children=[new_text()], visible=False)
         here.update(children=[self.cell.layout], visible=self._has_cells)
         self.side.visible = has_space
+        self.contents.mark([(card.panel.kind, card.panel.name) for card in self.cards])
         self._show_address()
 
     def _update(self, output: SimulationOutput) -> None:

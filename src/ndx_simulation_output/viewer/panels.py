@@ -21,8 +21,8 @@ from ndx_simulation_output.viewer.state import PanelState
 class Offer:
     """Something in a file that a panel can show: an entry of the contents at the left.
 
-    ``section`` is the heading, ``label`` the text, and ``about`` a few words, such as a shape. The
-    panels of the first screen are those with the lowest ``rank``; those without one are not in it.
+    ``section`` is the heading, ``label`` the text, and ``about`` a few words, such as a shape.
+    Entries of several panels with one label differ in ``action``, such as "raster". The panels of the first screen are those with the lowest ``rank``; those without one are not in it.
     """
 
     panel: PanelState
@@ -30,6 +30,7 @@ class Offer:
     label: str
     about: str = ""
     rank: int | None = None
+    action: str = ""
 
 
 class Panel(ABC):

@@ -266,9 +266,9 @@ class RasterPanel(SpikesPanel):
         counts = {one.population: len(one.times) for one in output.spikes}
         counts = {"": sum(counts.values()), **counts} if len(names) > 1 else counts
         for at, (name, count) in enumerate(counts.items()):
-            label = f"raster of {name or 'all populations'}"
-            rank = None if at else 10
-            yield Offer(PanelState("raster", name), "Spikes", label, f"{count:,} spikes", rank)
+            label = name or "all populations"
+            about, rank = f"{count:,} spikes", None if at else 10
+            yield Offer(PanelState("raster", name), "Spikes", label, about, rank, "raster")
 
     @property
     def title(self) -> str:
@@ -600,8 +600,8 @@ class RatesPanel(SpikesPanel):
         """Yield the rates of all populations."""
         if output.spikes:
             name = output.spikes[0].population if len(output.spikes) == 1 else ""
-            label = f"rate of {name or 'all populations'}"
-            yield Offer(PanelState("rates", name), "Spikes", label)
+            label = name or "all populations"
+            yield Offer(PanelState("rates", name), "Spikes", label, action="rate")
 
     @property
     def title(self) -> str:

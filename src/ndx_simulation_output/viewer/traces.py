@@ -485,10 +485,12 @@ class TracesPanel(StackPanel):
 
     @staticmethod
     def offers(output: SimulationOutput) -> Iterator[Offer]:
-        """Yield the reports."""
-        for rank, report in enumerate(output.reports):
+        """Yield the reports; one of potentials is the first to be shown."""
+        for at, report in enumerate(output.reports):
             about = f"{report.data.shape[1]:,} compartments"
-            yield Offer(PanelState("traces", report.name), "Reports", report.name, about, 20 + rank)
+            panel = PanelState("traces", report.name)
+            rank = 20 + at - len(output.reports) * (report.unit.name == "volts")
+            yield Offer(panel, "Reports", report.name, about, rank, "traces")
 
     @property
     def title(self) -> str:
