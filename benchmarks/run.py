@@ -52,6 +52,7 @@ ROWS: dict[str, Callable[[Bench], Section]] = {
     "nodes": circuits.measure_nodes,
     "edges": circuits.measure_edges,
     "plots": plotting.measure,
+    "viewer": plotting.measure_viewer,
     "spikes": predecessor.measure_spikes,
     "mpi": parallel.measure,
     "remote": remote.measure,

@@ -22,6 +22,7 @@ ROWS = (
     "nodes",
     "edges",
     "plots",
+    "viewer",
     "spikes",
     "mpi",
     "remote",

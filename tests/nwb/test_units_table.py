@@ -4,12 +4,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pynwb import NWBHDF5IO, validate
 
 from ndx_simulation_output import convert, open_output
 from ndx_simulation_output.errors import ShapeMismatchError
 from ndx_simulation_output.nwb import reader, writer
 from ndx_simulation_output.nwb.metadata import read_metadata
+from ndx_simulation_output.nwb.spikes import stable_order
 from ndx_simulation_output.recording import SimulationOutput, Spikes
 from tests.sonata.making import SESSION
 
@@ -77,3 +80,10 @@ def test_files_of_other_cells_are_joined(file, tmp_path):
 def test_intervals_have_a_start_and_a_stop():
     with pytest.raises(ShapeMismatchError, match=r"expected \(interval, 2\)"):
         spikes_of("exc", [], intervals=np.zeros(3))
+
+
+@given(st.lists(st.one_of(st.floats(0, 1), st.sampled_from([0.0, -0.0, 0.1]))))
+def test_the_order_of_times_is_that_of_a_stable_sort(times):
+    times = np.array(times)
+
+    np.testing.assert_array_equal(stable_order(times), np.argsort(times, kind="stable"))
