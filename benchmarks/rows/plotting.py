@@ -38,7 +38,9 @@ def measure(bench: Bench) -> Section:
     ways["neuron in 3-D"] = Way("plotting:draw", network, options={"kind": "neuron"})
     ways[LONG] = Way("plotting:draw", long, options={"kind": "traces"})
     measured = bench.rounds().measure(ways)
-    return Section(title, [_claim(what, measured, BOUNDS) for what in BOUNDS], [ways_table(measured)])
+    return Section(
+        title, [_claim(what, measured, BOUNDS) for what in BOUNDS], [ways_table(measured)]
+    )
 
 
 def measure_viewer(bench: Bench) -> Section:

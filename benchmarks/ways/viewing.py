@@ -15,7 +15,11 @@ Work = Callable[[], object]
 
 def first_picture(source: str) -> Work:
     """Open a file and make the first screen, as the text that is sent to the browser."""
-    return lambda: _open(source).session.document.to_json()
+
+    def work() -> None:
+        _open(source).session.document.to_json()
+
+    return work
 
 
 def change(source: str, *, what: str) -> Work:
@@ -27,7 +31,6 @@ def change(source: str, *, what: str) -> Work:
     if what == "whole run":
         time.show(tenth)
         page.refresh()
-    page.session.document.hold()
 
     def work() -> None:
         if what == "pick a cell":
