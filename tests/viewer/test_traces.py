@@ -337,7 +337,7 @@ def test_heat_maps_have_rows_by_section_and_outlines_of_cells(tmp_path, page_of)
     assert first.rows.data["number"].tolist() == [0, 0, 1, 1] * 3
     assert first.bands.data["y1"] == [4, 8, 12, 8]
     assert (first.bands.data["cell"][-1], first.bands.data["y0"][-1]) == (7, 4)
-    assert first.figure.yaxis[0].major_label_overrides == {2: "3", 6: "7", 10: "12"}
+    assert first.figure.yaxis[0].major_label_overrides == {2: "cell 3", 6: "cell 7", 10: "cell 12"}
     assert (first.colors.name, first.colors.low) == ("signed", -first.colors.high)
     assert "beyond the colours" in panel.note.text
     zoom(page, panel, (0.1, 0.11), (4.2, 7.9))
@@ -361,7 +361,7 @@ def test_rows_are_ordered_by_group_and_those_of_one_cell_named_by_section(files,
     order = order_rows(table(), np.arange(4, 8), "")
 
     assert (order.what, order.names.tolist(), order.edges.tolist()) == (
-        "section",
+        "#",
         [0, 1],
         [0, 2, 4],
     )

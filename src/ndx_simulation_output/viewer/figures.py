@@ -37,6 +37,8 @@ _IMAGE = ("image", "x", "y", "dw", "dh")
 _PIXELS = 400, 1100
 """Height and width of a figure until the browser has sent them."""
 
+_MOST_LETTERS = 12
+
 _SHEET = """
     :host { color: var(--ink); }
     .error { display: block; padding: 6px 10px; border-radius: 6px; background: var(--bad-ground);
@@ -85,6 +87,16 @@ _FIELD = """
 def field(**options: Any) -> dict[str, Any]:
     """Return the style of a field or a selection as keyword arguments, with others of it."""
     return {"stylesheets": [_FIELD], "sizing_mode": "stretch_width", **options}
+
+
+def small_field(width: int) -> dict[str, Any]:
+    """Return the style of a field of a panel, ``width`` pixels wide, as keyword arguments."""
+    return field(width=width, sizing_mode=None)
+
+
+def short_text(text: str) -> str:
+    """Return a name beside a figure, cut to the room that all figures have there."""
+    return text if len(text) <= _MOST_LETTERS else f"{text[: _MOST_LETTERS - 1]}…"
 
 
 def button(classes: str = "") -> dict[str, Any]:

@@ -38,7 +38,8 @@ from ndx_simulation_output.viewer.figures import (
     image_data,
     new_figure,
     pixels_of,
-    plain_text,
+    short_text,
+    small_field,
     stack,
     visible_rows,
 )
@@ -60,6 +61,12 @@ _MOST_BANDS = 100
 _NAME_PIXELS = 14
 _MOST_PLACES = 500
 
+_COLORINGS: dict[str, tuple[MapName | None, bool]] = {
+    "automatic": (None, True),
+    "around 0": ("signed", True),
+    "lowest to highest": ("values", False),
+}
+
 _PIXEL = """
     const [image, x, dw] = ["image", "x", "dw"].map((name) => pixels.data[name][0]);
     const columns = image.shape[1];
@@ -78,7 +85,7 @@ class RowOrder:
     """The compartments of a heat map from the top: ``columns`` (row,), None for all in file order.
 
     ``edges`` (band + 1,) are the first rows of cells, groups or sections, and the end; ``names``
-    (band,) are those of these bands.
+    (band,) are those of these bands, and ``what`` stands before each.
     """
 
     columns: NDArray[np.intp] | None
@@ -100,7 +107,7 @@ def order_rows(table: CompartmentTable, columns: NDArray[np.intp] | None, by: st
     count = table.n_compartments if columns is None else len(columns)
     if columns is None and count > _MOST_SORTED and not by:
         edges = np.concatenate([[0], np.asarray(table.ends[:], np.intp)])
-        return RowOrder(None, count, edges, np.asarray(table.cell_ids[:]), "cell")
+        return RowOrder(None, count, edges, np.asarray(table.cell_ids[:]), "cell ")
     columns = np.arange(count) if columns is None else columns
     rows = table.cell_rows(columns)
     owners = np.asarray(table.cell_ids[:])[rows]
@@ -109,7 +116,7 @@ def order_rows(table: CompartmentTable, columns: NDArray[np.intp] | None, by: st
         codes = groups.codes_of(owners)
         order = np.argsort(codes, kind="stable")
         edges = np.append(0, np.cumsum(np.bincount(codes, minlength=len(groups.names))))
-        return RowOrder(columns[order], count, edges, np.asarray(groups.names, object), by)
+        return RowOrder(columns[order], count, edges, np.asarray(groups.names, object), "")
     if count <= _MOST_SORTED:
         firsts = np.unique(owners, return_index=True)[1]
         ranks = np.zeros(count, np.intp)
@@ -119,11 +126,11 @@ def order_rows(table: CompartmentTable, columns: NDArray[np.intp] | None, by: st
                 if name in table.columns]  # fmt: skip
         order = np.lexsort([*keys, ranks])
         columns, owners = columns[order], owners[order]
-    what, names = "cell", owners
+    what, names = "cell ", owners
     if count and (owners == owners[0]).all() and count <= _MOST_SORTED:
         for name in ("label", "number"):
             if name in table.columns:
-                what, names = "section", table.values(name, columns)
+                what, names = "#" if name == "number" else "", table.values(name, columns)
                 break
     cuts = np.flatnonzero(names[1:] != names[:-1]) + 1
     edges = np.concatenate([[0], cuts, [count]]) if count else np.zeros(1, np.intp)
@@ -285,13 +292,9 @@ class _Map:
                 free = middle * pixels + _NAME_PIXELS
         axis = self.figure.yaxis[0]
         axis.ticker = FixedTicker(ticks=[float(middles[row]) for row in kept])
-        axis.major_label_overrides = {float(middles[row]): _short(names[row]) for row in kept}
-        axis.axis_label = plain_text(order.what)
-
-
-def _short(name: Any) -> str:
-    text = str(name)
-    return text if len(text) <= 9 else f"{text[:8]}…"
+        axis.major_label_overrides = {
+            float(middles[row]): short_text(f"{order.what}{names[row]}") for row in kept
+        }
 
 
 class HeatMapPanel(Panel):
@@ -330,7 +333,7 @@ class HeatMapPanel(Panel):
         self.scale: Scale | None = None
         self._is_compared = False
         self._key: tuple[Any, ...] = ()
-        self._order = RowOrder(None, 0, np.zeros(1, np.intp), np.zeros(0), "cell")
+        self._order = RowOrder(None, 0, np.zeros(1, np.intp), np.zeros(0), "")
         return self._layout
 
     def _add_map(self, population: str) -> None:
@@ -342,9 +345,20 @@ class HeatMapPanel(Panel):
 
     def controls(self) -> Sequence[UIElement]:
         """Return the widget for the reduction of the values in a pixel."""
-        how = Select(title="A pixel shows", options=list(get_args(How)), value=self._how, width=110)
+        how = Select(
+            title="A pixel shows", options=list(get_args(How)), value=self._how, **small_field(100)
+        )
         on_value(how, "value", lambda text: self.option("how", text))
-        return [how]
+        color = Select(
+            title="Colours", options=[*_COLORINGS], value=self._coloring, **small_field(130)
+        )
+        on_value(color, "value", lambda text: self.option("colours", text))
+        return [how, color]
+
+    @property
+    def _coloring(self) -> str:
+        found = self.options.get("colours", "automatic")
+        return found if found in _COLORINGS else "automatic"
 
     @property
     def _how(self) -> How:
@@ -380,10 +394,9 @@ class HeatMapPanel(Panel):
                 found = self._read_both(report, other, columns)
         values = np.concatenate([each.values.ravel() for each in found])
         unit = report.unit.name
-        name: MapName | None = (
-            "signed" if self._is_compared and self.session.shows_difference else None
-        )
-        colors = color_scale(values, unit, quantity_of(report), name=name)
+        name, is_robust = _COLORINGS[self._coloring]
+        name = "signed" if len(self.files) > 1 else name
+        colors = color_scale(values, unit, quantity_of(report), name=name, robust=is_robust)
         self.scale = scale = scale_of(unit, values)
         for each, read in zip(self.maps, found, strict=False):
             each.draw(read, first, scale, colors)

@@ -63,10 +63,11 @@ from ndx_simulation_output.viewer.figures import (
     button,
     drawn_note,
     empty_source,
-    field,
     new_figure,
     pixels_of,
     plain_text,
+    short_text,
+    small_field,
 )
 from ndx_simulation_output.viewer.panels import Offer, Panel
 from ndx_simulation_output.viewer.session import Rows, ViewedFile, on_value
@@ -86,7 +87,6 @@ _FILL = 0.9
 
 _BAR_PIXELS = 22
 _NAME_PIXELS = 13
-_MOST_LETTERS = 12
 
 _STACKED, _EACH, _OVERLAY = "stacked", "each to its range", "overlay"
 
@@ -179,9 +179,9 @@ class StackPanel(Panel):
     def stack_controls(self) -> Sequence[UIElement]:
         """Return the widgets for the number of lines and their layout."""
         counts = [str(one) for one in (1, 2, 4, 8, 16, 32, _MOST)]
-        count = Select(title="At most", options=counts, value=str(self.count), **_field(80))
+        count = Select(title="At most", options=counts, value=str(self.count), **small_field(80))
         layouts = [_STACKED, _EACH, _OVERLAY]
-        layout = Select(title="Layout", options=layouts, value=self.layout, **_field(150))
+        layout = Select(title="Layout", options=layouts, value=self.layout, **small_field(150))
         on_value(count, "value", lambda text: self.option("count", text))
         on_value(layout, "value", lambda text: self.option("layout", text))
         return [count, layout]
@@ -259,7 +259,7 @@ class StackPanel(Panel):
         self.files_legend.visible = other is not None
         self.scale = scale = scale_of(lines.unit, np.concatenate([values, compared]))
         values, compared = values * scale.factor, compared * scale.factor
-        count, names = values.shape[1], [_short(name) for name in columns["name"]]
+        count, names = values.shape[1], [short_text(name) for name in columns["name"]]
         base = np.arange(count)[::-1].astype(float)
         middle, step = np.zeros(count), np.ones(count)
         is_overlay, is_difference = self.layout == _OVERLAY, self._is_difference
@@ -356,14 +356,6 @@ def _places(values: NDArray[np.float64], is_each: bool) -> tuple[NDArray[Any], N
     ranges = np.nan_to_num(high - low)
     ranges = ranges if is_each else np.full(len(ranges), ranges.max(initial=0))
     return (low + high) / 2, np.where(ranges > 0, ranges, 1) / _FILL
-
-
-def _field(width: int) -> dict[str, Any]:
-    return field(width=width, sizing_mode=None)
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= _MOST_LETTERS else f"{name[: _MOST_LETTERS - 1]}…"
 
 
 def sampling(lines: Lines) -> str:
@@ -518,7 +510,7 @@ class TracesPanel(StackPanel):
     def controls(self) -> Sequence[UIElement]:
         """Return widgets for the compartments, their number and layout, and for means."""
         compartments = TextInput(
-            title="Compartments", value=self.options.get("compartments", ""), **_field(190),
+            title="Compartments", value=self.options.get("compartments", ""), **small_field(190),
             placeholder="somas, or all, 0,5, dend[3]",
         )  # fmt: skip
         on_value(compartments, "value", lambda text: self.option("compartments", text.strip()))
@@ -796,7 +788,7 @@ class ChannelsPanel(StackPanel):
 
     def controls(self) -> Sequence[UIElement]:
         """Return widgets for the channels, their number and layout."""
-        channels = TextInput(title="Channels", placeholder=IDS_HINT, **_field(160),
+        channels = TextInput(title="Channels", placeholder=IDS_HINT, **small_field(160),
                              value=self.options.get("channels", ""))  # fmt: skip
         on_value(channels, "value", lambda text: self.option("channels", text.strip()))
         return [channels, *self.stack_controls()]
