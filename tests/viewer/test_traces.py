@@ -14,7 +14,7 @@ pytest.importorskip("bokeh", reason="the viewer needs Bokeh: the extra view")
 from bokeh.document import Document
 from bokeh.events import RangesUpdate, Tap
 
-from ndx_simulation_output.errors import ShapeMismatchError
+from ndx_simulation_output.errors import NothingRecordedError, ShapeMismatchError
 from ndx_simulation_output.nwb import writer
 from ndx_simulation_output.plots.look import COLORS
 from ndx_simulation_output.recording import (
@@ -27,7 +27,7 @@ from ndx_simulation_output.recording import (
     Timestamps,
     Unit,
 )
-from ndx_simulation_output.viewer.compare import difference_of, matching_columns
+from ndx_simulation_output.viewer.compare import difference_of, matching_columns, require_real
 from ndx_simulation_output.viewer.controls import python_code, read_rows
 from ndx_simulation_output.viewer.heat_maps import order_rows
 from ndx_simulation_output.viewer.page import open_page
@@ -135,41 +135,44 @@ def test_a_picked_cell_has_several_compartments_and_a_click_picks(files, page_of
     assert panel.lines.selected.indices == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize(
-    ("query", "cells", "columns"),
-    [
-        ("cells=12,3&panel=traces:v;compartments=1", [12, 12, 3, 3], [10, 11, 2, 3]),
-        ("cells=7&panel=traces:v", [7] * 4, [4, 5, 6, 7]),
-        ("panel=traces:v;compartments=all;count=6", [3] * 4 + [7] * 2, range(6)),
-        ("cells=layer%3DL2&panel=traces:v", [3, 12], [0, 8]),
-    ],
-)
-def test_what_is_chosen_is_drawn_and_saved(files, page_of, query, cells, columns):
-    panel = panel_of(page_of(files[2], query=query))
+def test_what_is_chosen_is_drawn_and_saved(files, page_of):
+    page = page_of(files[2], query="panel=traces:v")
+    panel, card = panel_of(page), page.cards[0]
+    card.saving.toggle.active = True
+    for text, compartments, cells, columns in (
+        ("12,3", "1", [12, 12, 3, 3], [10, 11, 2, 3]),
+        ("7", "", [7] * 4, [4, 5, 6, 7]),
+        ("", "all", [3] * 4 + [7] * 4, range(8)),
+        ("layer=L2", "", [3, 12], [0, 8]),
+    ):
+        page.session.cells = text
+        panel.option("compartments", compartments)
 
-    names, numbers, code = saved(panel)
+        names, numbers, code = saved(panel)
 
-    assert panel.lines.data["cell"] == cells
-    assert (names[0], names[1][:6], names[1][-5:]) == ("time (ms)", f"cell {cells[0]}"[:6], " (mV)")
-    np.testing.assert_allclose(numbers[:, 1:], values()[:, list(columns)], rtol=1e-6)
-    np.testing.assert_allclose(numbers[:, 1:] / 1e3, code["values"], rtol=1e-6)
-    np.testing.assert_allclose(numbers[:, 0] / 1e3, code["times"])
+        assert panel.lines.data["cell"] == cells
+        assert (names[0], names[1][:6], names[1][-5:]) == (
+            "time (ms)", f"cell {cells[0]}"[:6], " (mV)",
+        )  # fmt: skip
+        np.testing.assert_allclose(numbers[:, 1:], values()[:, list(columns)], rtol=1e-6)
+        np.testing.assert_allclose(numbers[:, 1:] / 1e3, code["values"], rtol=1e-6)
+        np.testing.assert_allclose(numbers[:, 0] / 1e3, code["times"])
+        assert card.saving.text.text == python_code(panel.shown(), panel.files)
 
 
-@pytest.mark.parametrize(
-    ("option", "shown"),
-    [
-        ("cells=99", "cell 99 is not among the 3 recorded cells"),
-        ("cells=3-", "neither a number nor a range"),
-        ("cells=layer%3DL5", "no cell of population"),
-        ("panel=traces:v;compartments=9", "number 9 is not among"),
-        ("panel=traces:v;compartments=dend", "have no labels"),
-    ],
-)
-def test_a_wrong_choice_has_its_error_in_the_panel(files, page_of, option, shown):
-    query = option if "panel" in option else f"{option}&panel=traces:v"
-
-    assert shown in panel_of(page_of(files[2], query=query)).note.text
+def test_a_wrong_choice_has_its_error_in_the_panel(files, page_of):
+    page = page_of(files[2], query="panel=traces:v")
+    panel = panel_of(page)
+    for text, compartments, shown in (
+        ("99", "", "cell 99 is not among the 3 recorded cells"),
+        ("3-", "", "neither a number nor a range"),
+        ("layer=L5", "", "no cell of population"),
+        ("", "9", "number 9 is not among"),
+        ("", "dend", "have no labels"),
+    ):
+        page.session.cells = text
+        panel.option("compartments", compartments)
+        assert shown in panel.note.text
 
 
 def test_zooming_reads_every_sample_of_the_window(files, page_of, monkeypatch):
@@ -297,28 +300,28 @@ def test_channels_have_their_names_and_are_sorted_by_depth(tmp_path, page_of):
     assert not panel.picked_at(1.0, 0.0, None)
 
 
-ONE = CompartmentTable.from_cells("one", [5])
-"""A single compartment."""
+def test_any_data_are_drawn(tmp_path, page_of):
+    cases = [
+        (np.array([[4.0]]), "unknown"),
+        (np.full((3, 1), np.nan), "V"),
+        (np.array([[-3], [9], [2]], "i2"), "unknown"),
+        (np.array([[1.0], [np.nan], [np.inf]]), "A"),
+        (np.zeros((0, 1)), "V"),
+    ]
+    one = CompartmentTable.from_cells("one", [5])
+    times = [Timestamps(np.arange(len(data)) ** 2.0) for data, _ in cases]
+    reports = [Report(f"r{at}", "r", data, times[at], one, Unit(unit))
+               for at, (data, unit) in enumerate(cases)]  # fmt: skip
+    query = "&".join(f"panel={kind}:r{at}" for at in range(5) for kind in ("traces", "heat"))
+    page = page_of(write(tmp_path / "r.nwb", *reports), query=query)
 
-
-@pytest.mark.parametrize(
-    ("data", "unit", "shown"),
-    [
-        (np.array([[4.0]]), "unknown", [4.0]),
-        (np.full((3, 1), np.nan), "V", [np.nan] * 3),
-        (np.array([[-3], [9], [2]], "i2"), "unknown", [-3, 9, 2]),
-        (np.array([[1.0], [np.nan], [np.inf]]), "A", [1, np.nan, np.inf]),
-        (np.zeros((0, 1)), "V", []),
-    ],
-)
-def test_any_data_are_drawn(tmp_path, page_of, data, unit, shown):
-    report = Report("r", "r", data, Timestamps(np.arange(len(data)) ** 2.0), ONE, Unit(unit))
-    page = page_of(write(tmp_path / "r.nwb", report), query="panel=traces:r&panel=heat:r")
-
-    for card in page.cards:
-        assert "error" not in card.panel.note.text
-    np.testing.assert_array_equal(panel_of(page).lines.data["values"][0], shown)
-    assert len(panel_of(page).points.data["y"]) == len(shown)
+    for at, (data, _) in enumerate(cases):
+        lines, points = panel_of(page, 2 * at).lines.data, panel_of(page, 2 * at).points.data
+        np.testing.assert_array_equal(lines["values"][0], data[:, 0])
+        assert len(points["y"]) == len(data)
+    assert not [card.panel.note.text for card in page.cards if "error" in card.panel.note.text]
+    with pytest.raises(NothingRecordedError, match="complex numbers"):
+        require_real(replace(reports[0], data=np.array([[1j]])))
 
 
 def test_heat_maps_have_rows_by_section_and_outlines_of_cells(tmp_path, page_of):

@@ -55,113 +55,6 @@ def zoom(page, view, start, end):
         waiting.callback()
 
 
-def test_some_cells_and_their_first_number_are_selected_initially(tmp_path, page_of):
-    page = page_of(TRACES, a_run(tmp_path / "run.nwb"))
-
-    view = view_of(page)
-    view.choice.report.value = "v"
-
-    assert (view.choice.cells.value, view.choice.numbers.value) == ("3, 7, 12", "0")
-    assert view.lines.data["name"][:3] == [
-        "cell 3: 0 (0.25)",
-        "cell 3: 0 (0.75)",
-        "cell 7: 0 (0.25)",
-    ]
-    np.testing.assert_allclose(view.lines.data["ys"][0], values()[:, 0], rtol=1e-6)
-    assert view.figure.yaxis[0].axis_label.text == "v (mV)"
-
-
-def test_a_selection_draws_its_traces(tmp_path, page_of):
-    page = page_of(TRACES, a_run(tmp_path / "run.nwb"))
-    view = view_of(page)
-    view.choice.report.value = "v"
-
-    view.choice.numbers.value = ""
-    view.choice.cells.value = "12, 3"
-
-    assert len(view.lines.data["ys"]) == 8
-    np.testing.assert_allclose(view.lines.data["ys"][0], values()[:, 8], rtol=1e-6)
-    assert not message(page)
-
-
-@pytest.mark.parametrize(
-    ("cells", "shown"),
-    [
-        ("99", "cell 99 is not among the 3 recorded cells"),
-        ("3-", "neither a number nor a range"),
-        ("L5", "has no node set"),
-        ("layer=5", "has no property"),
-    ],
-)
-def test_a_wrong_selection_shows_a_message_and_keeps_the_traces(tmp_path, page_of, cells, shown):
-    page = page_of(TRACES, a_run(tmp_path / "run.nwb"))
-    view = view_of(page)
-    before = view.lines.data
-
-    view.choice.cells.value = cells
-
-    assert shown in message(page)
-    assert view.lines.data == before
-    view.choice.cells.value = "7"
-    assert not message(page)
-
-
-def test_zooming_reads_every_sample_of_the_window(tmp_path, page_of, monkeypatch):
-    from ndx_simulation_output.viewer import figures
-
-    monkeypatch.setattr(figures, "_PIXELS", (40, 50))
-    page = page_of(TRACES, a_run(tmp_path / "run.nwb"))
-    view = view_of(page)
-    view.choice.report.value = "v"
-    view.choice.cells.value, view.choice.numbers.value = "7", "0"
-    reduced = view.lines.data["ys"][1]
-
-    zoom(page, view, 120, 125)
-
-    assert len(reduced) == 4 * 55
-    assert max(reduced) == pytest.approx(40)
-    times, found = view.lines.data["xs"][1], view.lines.data["ys"][1]
-    assert len(found) == 55
-    assert times[0] == pytest.approx(119.8)
-    np.testing.assert_allclose(found, values()[1198:1253, 5], rtol=1e-6)
-    shown = view.shown()
-    assert (shown.start, shown.stop) == (0.12, 0.125)
-
-
-@pytest.mark.parametrize(
-    ("text", "cells"), [("layer=L2", [3, 12]), ("x=0..50", [3, 7]), ("upper", [3, 12]), ("7", [7])]
-)
-def test_cells_are_chosen_by_property_and_node_set(tmp_path, page_of, text, cells):
-    page = page_of(TRACES, a_circuit(tmp_path / "run.nwb"))
-    traces = view_of(page)
-    traces.choice.numbers.value = ""
-
-    traces.choice.cells.value = text
-
-    shown = [int(name.split()[1].strip(":")) for name in traces.lines.data["name"]]
-    assert shown == np.repeat(cells, 4).tolist()
-    assert not message(page)
-    traces.saving.toggle.active = True
-    assert "select(cells=" in traces.saving.text.text
-    page.tabs.active = SPIKES
-    view_of(page).cells.value = text
-    assert set(view_of(page).points.data["id"].tolist()) == set(cells)
-
-
-def test_traces_have_the_colours_of_their_groups(tmp_path, page_of):
-    page = page_of(TRACES, a_circuit(tmp_path / "run.nwb"))
-    view = view_of(page)
-    assert view.group.select.options == ["nothing", "layer", "x", "y", "z"]
-
-    view.group.select.value = "layer"
-
-    blue, red = COLORS[:2]
-    assert view.lines.data["name"] == ["L2 (2)"] * 4 + ["L4 (1)"] * 2
-    assert view.lines.data["color"] == [blue] * 4 + [red] * 2
-    view.group.select.value = "nothing"
-    assert view.lines.data["name"][0] == "cell 3: 0 (0.25)"
-
-
 def test_spikes_are_sorted_by_group(tmp_path, page_of):
     page = page_of(SPIKES, a_circuit(tmp_path / "run.nwb"))
     view = view_of(page)
@@ -194,32 +87,6 @@ def test_cells_in_space_have_the_colours_of_their_groups(tmp_path, page_of):
     assert view.bar.visible is False
     view.time.value = 100.0
     assert view.spots.data["color"].tolist() == [blue, red, blue]
-
-
-def test_a_heat_map_zooms_into_compartments(tmp_path, page_of):
-    page = page_of(HEAT, a_run(tmp_path / "run.nwb"))
-    view = view_of(page)
-    view.choice.report.value = "v"
-    assert view.pixels.data["image"][0].shape == (12, 1100)
-
-    view.figure.y_range.start, view.figure.y_range.end = 4.2, 7.9
-    zoom(page, view, 100, 110)
-
-    assert view.pixels.data["image"][0].shape == (4, 100)
-    np.testing.assert_allclose(view.pixels.data["image"][0], values()[1000:1100, 4:8].T, rtol=1e-5)
-    assert view.pixels.data["y"] == [4]
-
-
-def test_irregular_times_are_resampled_to_even_pixels(tmp_path, page_of):
-    page = page_of(HEAT, a_run(tmp_path / "run.nwb"))
-
-    view = view_of(page)
-    view.choice.report.value = "ca"
-
-    image = view.pixels.data["image"][0]
-    row = int(np.searchsorted(np.sqrt(np.arange(300.0)), np.sqrt(299) / 2)) - 1
-    assert image.shape == (12, 1000)
-    np.testing.assert_allclose(image[:, 500], values()[row], atol=0.2)
 
 
 def test_few_spikes_are_marks(tmp_path, page_of, monkeypatch):
@@ -302,29 +169,6 @@ def test_cells_without_coordinates_show_a_message(tmp_path, page_of):
     assert "has no coordinates of compartments" in shown.text
 
 
-def test_channels_are_stacked_and_labelled_by_id(tmp_path, page_of):
-    page = page_of(CHANNELS, a_mixture(tmp_path / "run.nwb"))
-    view = view_of(page)
-    assert len(view.lines.data["ys"]) == 4
-
-    view.channels.value = "9, 2"
-
-    ninth, second = view.lines.data["ys"]
-    assert ninth.mean() == pytest.approx(0, abs=0.1)
-    assert second.mean() == pytest.approx(1, abs=0.1)
-    assert view.figure.yaxis[0].major_label_overrides == {0: "9", 1: "2"}
-    wave = values()[:, 2].astype(float)
-    widest = np.ptp(values()[:, [2, 0]], axis=0).max()
-    np.testing.assert_allclose(ninth * widest + (wave.max() + wave.min()) / 2, wave, rtol=1e-9)
-    assert "20 V from one channel to the next; every sample" in view.note.text
-
-    zoom(page, view, 100, 110)
-
-    assert len(view.lines.data["ys"][0]) == 110
-    view.channels.value = "3"
-    assert "channel 3 is not among the 4 channels" in message(page)
-
-
 def test_neurons_are_drawn_on_their_grid_with_a_histogram(tmp_path, page_of):
     view = view_of(page_of(NETWORK, a_mixture(tmp_path / "state.nwb")))
 
@@ -392,38 +236,6 @@ def test_files_without_channels_states_or_arrays_show_a_message(tmp_path, page_o
         page.tabs.active = tab
         (shown,) = page.tabs.tabs[tab].child.children
         assert what in shown.text
-
-
-def test_two_runs_and_their_difference_are_drawn(tmp_path, page_of):
-    one, two = a_run(tmp_path / "one.nwb"), a_run(tmp_path / "two.nwb", shift=2.0)
-    page = page_of(COMPARE, one, two)
-    view = view_of(page)
-    view.choice.report.value = "v"
-
-    first, second, apart = (source.data["ys"] for source in view.sources)
-
-    assert len(first) == len(second) == len(apart) == 6
-    np.testing.assert_allclose(second[0] - first[0], 2.0, atol=1e-4)
-    np.testing.assert_allclose(apart, -2.0, atol=1e-4)
-    assert "largest difference drawn: 2 mV" in view.note.text
-
-
-def test_the_saved_difference_is_that_of_the_selected_file(tmp_path, page_of):
-    paths = [a_run(tmp_path / f"{name}.nwb") for name in ("one", "two", "three")]
-    view = view_of(page_of(COMPARE, *paths))
-
-    view.saving.toggle.active = True
-    view.file.value = "2"
-
-    assert "three.nwb') as other" in view.saving.text.text
-
-
-def test_comparing_needs_two_files(tmp_path, page_of):
-    page = page_of(COMPARE, a_run(tmp_path / "run.nwb"))
-
-    (shown,) = page.tabs.tabs[COMPARE].child.children
-
-    assert "ndx-sim view ONE TWO" in shown.text
 
 
 def test_selecting_a_file_shows_it(tmp_path, page_of):
@@ -494,16 +306,6 @@ def test_an_unexpected_error_is_shown_in_the_page(tmp_path, page_of, monkeypatch
 
     assert "ZeroDivisionError" in message(page)
     assert "ZeroDivisionError" in capsys.readouterr().err
-
-
-def test_code_is_updated_with_the_selection(tmp_path, page_of):
-    page = page_of(TRACES, a_run(tmp_path / "run.nwb"))
-    view = view_of(page)
-
-    view.saving.toggle.active = True
-    view.choice.cells.value = "7"
-
-    assert "cells=[7]" in view.saving.text.text
 
 
 def test_a_group_opens_closes_and_lists_more_members(tmp_path, monkeypatch):
