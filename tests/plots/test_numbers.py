@@ -24,7 +24,7 @@ from ndx_simulation_output.plots.downsampling import (
 )
 from ndx_simulation_output.plots.heat_maps import reduce_heat_map
 from ndx_simulation_output.plots.networks import histogram, mean_weights
-from ndx_simulation_output.plots.neurons import read_coordinates, read_frames
+from ndx_simulation_output.plots.shapes import read_coordinates, read_frames
 from ndx_simulation_output.plots.spikes import spike_raster, spike_rates
 from ndx_simulation_output.recording import (
     ArrayAxis,

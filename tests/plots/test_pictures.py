@@ -303,7 +303,7 @@ def test_every_picture_can_be_svg_and_pdf(run, tmp_path, kind):
     root = ET.parse(svg).getroot()  # noqa: S314 - our own file
     words = "".join(root.itertext())
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
-    assert ("x (µm)" if kind == "neuron" else "time (ms)") in words
+    assert (" µm" if kind == "neuron" else "time (ms)") in words
     ground = root.find(".//{*}g[@id='patch_1']/{*}path").get("style")
     assert LIGHT.ground in ground
     data = pdf.read_bytes()

@@ -26,7 +26,7 @@ from ndx_simulation_output.plots.networks import (
     weight_matrix,
     weights,
 )
-from ndx_simulation_output.plots.neurons import cells_in_space, neuron
+from ndx_simulation_output.plots.neurons import neuron
 from ndx_simulation_output.plots.selection import (
     OVER_TIME,
     PictureKind,
@@ -36,6 +36,7 @@ from ndx_simulation_output.plots.selection import (
     tables_of,
     those_in,
 )
+from ndx_simulation_output.plots.shapes import cells_in_space
 from ndx_simulation_output.plots.spikes import raster, rates
 from ndx_simulation_output.plots.traces import channels, traces
 from ndx_simulation_output.recording import (

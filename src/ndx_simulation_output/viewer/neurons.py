@@ -27,7 +27,7 @@ from ndx_simulation_output.errors import NothingRecordedError
 from ndx_simulation_output.plots.canvas import scale_of
 from ndx_simulation_output.plots.downsampling import spread
 from ndx_simulation_output.plots.groups import group_cells
-from ndx_simulation_output.plots.neurons import (
+from ndx_simulation_output.plots.shapes import (
     color_limits,
     neuron_shape,
     read_coordinates,
