@@ -403,6 +403,18 @@ def test_what_a_cell_receives_is_drawn_on_the_grid_of_the_senders(ax):
     assert image.norm.vmin == -image.norm.vmax
 
 
+@pytest.mark.parametrize("shape", [(5, 4), (9, 1), (1, 9)])
+def test_a_grid_fills_its_axes(ax, shape):
+    values = Quantity("r", np.arange(float(np.prod(shape))))
+
+    plots.population_state(
+        NetworkSnapshot("s", (PopulationSnapshot("p", shape, (values,)),)), ax=ax
+    )
+
+    assert ax.get_xlim() == (-0.5, shape[1] - 0.5)
+    assert ax.get_ylim() == (-0.5, shape[0] - 0.5)
+
+
 def test_what_several_cells_receive_is_drawn_side_by_side(ax):
     plots.weight_matrix(a_grid_and_its_targets(), cells=[7, 4], ax=ax)
 
@@ -518,6 +530,9 @@ def test_an_array_has_the_names_of_its_titles(ax):
 
     plots.array(replace(shown, titles=("power", "Meter", "data")), ax=ax)
     names = (ax.get_title("left"), ax.get_xlabel(), ax.get_ylabel())
+    ax.clear()
+    plots.array(replace(shown, label="CH00 (error)", titles=("power",)), ax=ax)
+    assert ax.get_ylabel() == "power (error) (V)"
     ax.clear()
     plots.array(shown, ax=ax)
 

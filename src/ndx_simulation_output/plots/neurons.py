@@ -13,11 +13,13 @@ from ndx_simulation_output.errors import (
     ShapeMismatchError,
 )
 from ndx_simulation_output.files import atomic_file, check_target
+from ndx_simulation_output.optional import import_optional
 from ndx_simulation_output.plots.canvas import (
     axes_or_new,
     color_bar,
     coloring,
     empty_figure,
+    in_look,
     quantity_of,
     report_title,
     require_cells,
@@ -194,8 +196,8 @@ def save_animation(
     """Write an animation of neurons in space to a GIF, or to an MP4 if ffmpeg is installed.
 
     It has one frame for each of ``frames`` rows, evenly spread over the time window, and shows
-    ``fps`` frames per second. Colours range from the lowest to the highest value shown. Report and
-    cells are those of :func:`neuron`.
+    ``fps`` frames per second. Colours range from the lowest to the highest value shown,
+    without far outliers. Report and cells are those of :func:`neuron`.
 
     Raises
     ------
@@ -220,22 +222,24 @@ def save_animation(
     """
     path = Path(path)
     check_target(path, overwrite=overwrite)
-    figure = empty_figure(6.4, 4.8)
+    import_optional("matplotlib", "a plot", "plot")
     writer = _animation_writer(path, fps)
     report = report_in_space(source, start=start, stop=stop)
     coordinates, note = _coordinates_to_draw(report, cells)
     shown = read_frames(
         report, coordinates.columns, start=start, stop=stop, count=min(frames, _MAX_FRAMES)
     )
-    ax = figure.add_subplot(projection="3d")
-    drawn = _draw(ax, source, report, coordinates, _colors_of(report, shown), note)
-    with (
-        atomic_file(path, overwrite=overwrite) as temporary,
-        writer.saving(figure, str(temporary), dpi=100),
-    ):
-        for time, values in zip(shown.times, shown.values, strict=True):
-            drawn.show(ax, report, float(time), values)
-            writer.grab_frame()
+    with in_look():
+        figure = empty_figure(6.4, 4.8)
+        ax = figure.add_subplot(projection="3d")
+        drawn = _draw(ax, source, report, coordinates, _colors_of(report, shown), note)
+        with (
+            atomic_file(path, overwrite=overwrite) as temporary,
+            writer.saving(figure, str(temporary), dpi=100),
+        ):
+            for time, values in zip(shown.times, shown.values, strict=True):
+                drawn.show(ax, report, float(time), values)
+                writer.grab_frame()
     return path
 
 
