@@ -39,7 +39,13 @@ from ndx_simulation_output.recording import (
     SimulationOutput,
 )
 from ndx_simulation_output.recording.array_groups import error_of, find_times, measured, walk_arrays
-from ndx_simulation_output.recording.arrays import LazyArray, LazyArrayBase, read_all, size_in_bytes
+from ndx_simulation_output.recording.arrays import (
+    BLOCK_BYTES,
+    LazyArray,
+    LazyArrayBase,
+    read_all,
+    size_in_bytes,
+)
 from ndx_simulation_output.recording.display import shape_text
 from ndx_simulation_output.recording.units import Scale, parse_unit
 from ndx_simulation_output.recording.views import FirstIndex, Matrix, Part
@@ -113,6 +119,12 @@ class Grid:
         """The label for people: the title of the array instead of a number such as CH00."""
         title = self.titles[0] if self.titles else ""
         return re.sub(r"\bCH00\b", lambda _: title, self.label) if title else self.label
+
+    @property
+    def n_bytes(self) -> int:
+        """Number of bytes that a picture of the whole array reads."""
+        values = self.values
+        return size_in_bytes(values.array if isinstance(values, _SignalMeans) else values)
 
     def between(self, start: float | None, stop: float | None) -> "Grid | None":
         """Return the part of an array with ``start <= time < stop`` (s).
@@ -272,7 +284,18 @@ class _SignalMeans(LazyArrayBase):
         key = [slice(None)] * len(self.array.shape)
         for dim, part in zip(self.kept, slices, strict=True):
             key[dim] = part
-        values = np.asarray(self.array[tuple(key)], np.float64)
+        first = self.kept[0]
+        start, stop, every = key[first].indices(self.array.shape[first])
+        length = max(size_in_bytes(self.array) // self.array.shape[first], 1)
+        step = max(BLOCK_BYTES // length, 1)
+        key[first] = slice(0, 0)
+        parts = [self._mean(np.asarray(self.array[tuple(key)], np.float64))]
+        for begin in range(start, stop, step):
+            key[first] = slice(begin, min(begin + step, stop))
+            parts.append(self._mean(np.asarray(self.array[tuple(key)], np.float64)))
+        return np.concatenate(parts)[::every]
+
+    def _mean(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         others = tuple(dim for dim in range(values.ndim) if dim not in self.kept)
         counts = np.count_nonzero(~np.isnan(values), axis=others)
         sums = np.nansum(values, axis=others)
