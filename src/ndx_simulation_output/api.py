@@ -95,7 +95,8 @@ def open_output(
     population
         Name of the population of SONATA spikes that do not name one.
     dt
-        Time step in ms of SONATA data without times, or of a network of ANNarchy.
+        Time step in ms of SONATA data without times, or of a network of ANNarchy: without it, its
+        times are known in steps only, and ``convert`` raises SourceError.
     trust
         Whether an HDF5 file may refer to files outside its folder, such as those that ``link`` made
         do, and declare far more data than it stores.

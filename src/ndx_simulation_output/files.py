@@ -61,7 +61,8 @@ def check_target(path: Path, *, overwrite: bool) -> None:
     with write_errors(path):
         _check_name(path)
         if path.is_dir() and not (is_zarr_name(path) and is_zarr_store(path)):
-            msg = f"{path} is a directory; expected the name of a file to write"
+            found = "a directory without a Zarr store" if is_zarr_name(path) else "a directory"
+            msg = f"{path} is {found}; expected the name of a file to write"
             raise TargetExistsError(msg)
         if path.exists() and not overwrite:
             msg = f"{path} exists already; pass overwrite=True (--overwrite) to replace it"

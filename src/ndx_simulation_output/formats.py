@@ -30,7 +30,7 @@ _NUMPY = b"\x93NUMPY"
 _MOST_JSON, _OTHER_SECTIONS = 2**20, {"network", "constants"}
 _GROUPS_OF_SONATA = {
     *("report", "reports", "spikes", "ecp", "data", "firing_rates", "rates", "processing"),
-    *("nodes", "edges", "electrodes"),
+    *("nodes", "edges", "electrodes", "mapping"),
 }
 _OF_MONITOR = (
     "as ANNarchy's monitors save them, without times and cells. Read it with "

@@ -1,7 +1,6 @@
 """Genuine files of ANNarchy 4.6.5, 4.8.2.7 and 5.0.3 contain the values of the network."""
 
 import json
-import re
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import numpy as np
 import pynwb
 import pytest
 
-from ndx_simulation_output import convert, open_output
+from ndx_simulation_output import convert, export_annarchy, open_output
 from ndx_simulation_output.errors import SourceError
 from tests.conftest import DATA
 from tests.network_strategies import facts_of
@@ -143,6 +142,19 @@ def test_a_genuine_state_is_the_same_in_nwb(genuine, tmp_path):
 
 
 @pytest.mark.parametrize("genuine", [("5.0.3", "network.npz")], indirect=True)
-def test_without_dt_the_error_asks_for_it(genuine):
-    with pytest.raises(SourceError, match=re.escape("pass dt= (--dt), in ms")):
-        open_output(genuine[0])
+def test_dt_is_asked_for_where_times_are_written(genuine, tmp_path):
+    path, _ = genuine
+
+    with pytest.raises(SourceError, match=r"network\.npz: .* pass dt= \(--dt\), in ms"):
+        convert(path, tmp_path / "state.nwb", metadata=SESSION)
+    with open_output(path) as output, open_output(path, dt=0.5) as timed:
+        (found,), (expected,) = output.networks, timed.networks
+        assert (found.step, found.time, found.time_step) == (expected.step, None, None)
+        for one, other in zip(found.projections, expected.projections, strict=True):
+            np.testing.assert_allclose(one.delays[()], other.delays[()])
+            assert one.delay_steps is None
+    exported = export_annarchy(path, tmp_path / "network.txt")
+    assert any("the file does not contain the time step" in note for note in exported.notes)
+    with open_output(exported.path, dt=0.5) as again, open_output(path, dt=0.5) as timed:
+        for one, other in zip(again.networks[0].parts, timed.networks[0].parts, strict=True):
+            assert facts_of(one) == facts_of(other)

@@ -207,7 +207,10 @@ def test_a_file_at_fault_exits_with_1_and_one_line_on_stderr(words, reason, tmp_
         ("info storage.h5 --dt 1", "storage.h5 is a file of Neuronvisio, which has no option --dt"),
         ("info demo/sonata --nodes", "no configuration names a circuit, which --nodes needs"),
         ("convert demo/sonata x.nwb --edges", "the source has no circuit, which --edges stores"),
-        ("info network.txt", "the file does not contain the time step; pass --dt, in ms"),
+        (
+            "convert network.txt x.nwb --metadata session.yaml",
+            "the times of network are in time steps; pass --dt, in ms",
+        ),
         (
             "export demo/run.nwb storage.h5",
             "storage.h5 is a file; expected the name of a directory",
@@ -229,7 +232,7 @@ def test_a_file_at_fault_exits_with_1_and_one_line_on_stderr(words, reason, tmp_
         ("info folder", "opened by their names: folder/run.nwb; not searched: folder/inner"),
     ],
 )
-def test_an_error_is_one_line_in_the_words_of_the_command_line(words, said, demo):
+def test_an_error_is_one_line_in_the_words_of_the_command_line(words, said, demo, session):
     with h5py.File("storage.h5", "w") as file:
         file["results/v"], file["geometry"] = [1.0], [1.0]
     with h5py.File("monitor.h5", "w") as file:

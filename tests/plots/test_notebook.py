@@ -53,12 +53,12 @@ class Counted:
 class Frames:
     """Images that record which of them are read."""
 
-    def __init__(self):
-        self.shape, self.dtype, self.read = (1000, 3, 4), np.dtype(np.float64), []
+    def __init__(self, shape=(1000, 3, 4)):
+        self.shape, self.dtype, self.read = shape, np.dtype(np.float64), []
 
     def __getitem__(self, key):
         self.read.append(key[0])
-        return np.zeros(self.shape)[key]
+        return np.broadcast_to(0.0, self.shape)[key]
 
 
 def plots(html):
@@ -181,6 +181,16 @@ def test_only_the_shown_part_of_many_dimensions_is_read():
     output = SimulationOutput(arrays=(ArrayGroup("cam", (ArrayWithAxes("stack", frames),)),))
 
     assert len(plots(output._repr_html_())) == 1
+    assert set(frames.read) == {0}
+
+
+def test_a_large_scan_is_shown_by_its_first_image():
+    frames = Frames((1000, 300, 400))
+    stack = ArrayWithAxes("stack", frames, nav_indexes=(0,))
+
+    html = summarize(ArrayGroup("scan", (stack,)))
+
+    assert [plot.get("aria-label") for plot in plots(html)] == ["image"]
     assert set(frames.read) == {0}
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from ndx_simulation_output.errors import NothingRecordedError, SelectionError
+from ndx_simulation_output.plots import arrays as plot_arrays
 from ndx_simulation_output.plots import downsampling as bins
 from ndx_simulation_output.plots.arrays import GridAxis, group_grids
 from ndx_simulation_output.plots.downsampling import (
@@ -24,7 +25,7 @@ from ndx_simulation_output.plots.downsampling import (
 )
 from ndx_simulation_output.plots.heat_maps import reduce_heat_map
 from ndx_simulation_output.plots.networks import histogram, mean_weights
-from ndx_simulation_output.plots.neurons import read_coordinates, read_frames
+from ndx_simulation_output.plots.shapes import read_coordinates, read_frames
 from ndx_simulation_output.plots.spikes import spike_raster, spike_rates
 from ndx_simulation_output.recording import (
     ArrayAxis,
@@ -453,6 +454,28 @@ def test_a_scan_of_signals_is_shown_as_their_means_and_the_first_signal():
     assert signal.note == "stage = 3 mm, time = 2023-11-14 22:13:20 UTC, first of 3 × 2"
     np.testing.assert_array_equal(signal.line().values[:, 0], values[0, 0])
     assert means.titles == signal.titles == ("spectrum", "map")
+
+
+def test_means_of_a_scan_are_read_in_blocks(monkeypatch):
+    read = []
+
+    class Recorded:
+        shape, dtype = (50, 4, 30), np.dtype(np.float64)
+
+        def __getitem__(self, key):
+            found = np.arange(6000.0).reshape(self.shape)[key]
+            read.append(found.nbytes)
+            return found
+
+    monkeypatch.setattr(plot_arrays, "BLOCK_BYTES", 4 * 30 * 8 * 7)
+    data = ArrayWithAxes("Data00", Recorded(), nav_indexes=(0, 1))
+    means, _ = group_grids(ArrayGroup("g", (data,)))
+
+    expected = np.arange(6000.0).reshape(Recorded.shape).mean(axis=-1)
+    np.testing.assert_array_equal(means.values[:, :], expected)
+    np.testing.assert_array_equal(means.values[3:40:5, 1:3], expected[3:40:5, 1:3])
+    assert max(read) <= 4 * 30 * 8 * 7
+    assert means.n_bytes == 48000
 
 
 def test_a_scan_of_one_dimension_over_a_signal_is_one_image():

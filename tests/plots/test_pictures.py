@@ -2,7 +2,7 @@
 
 import xml.etree.ElementTree as ET
 from dataclasses import replace
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import matplotlib as mpl
 import numpy as np
@@ -267,6 +267,8 @@ def test_options_that_do_not_apply_are_refused(layered, kind, options, message):
         (None, {}),
         (None, {"group_by": "layer"}),
         (None, {"color_by": "layer"}),
+        (None, {"color_by": "node_id"}),
+        (None, {"group_by": "node_id"}),
         ("traces", {"overlay": True}),
         ("rates", {"group_by": "layer"}),
         ("heat", {"group_by": "layer"}),
@@ -284,6 +286,7 @@ def test_legends_and_scale_bars_are_beside_the_data_and_nothing_is_clipped(layer
         beside = [*panel.texts, *([panel.get_legend()] if panel.get_legend() else [])]
         boxes = [one.get_window_extent() for one in beside]
         assert all(box.x0 >= data.x1 for box in boxes)
+        assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
         written = [panel._left_title, panel.xaxis.label, panel.yaxis.label]  # noqa: SLF001
         for axis in (panel.xaxis, panel.yaxis):
             low, high = sorted(axis.get_view_interval())
@@ -295,6 +298,19 @@ def test_legends_and_scale_bars_are_beside_the_data_and_nothing_is_clipped(layer
             assert inside.y0 - 1 <= box.y0 <= box.y1 <= inside.y1 + 1
 
 
+def test_long_titles_are_broken(layered):
+    long = "a_report_with_a_name_" * 8
+    report = replace(layered.reports[0], name=long, report=long)
+
+    figure = plots.draw(SimulationOutput((report, report), run=layered.run))
+    figure.draw_without_rendering()
+
+    for panel in figure.axes:
+        box = panel._left_title.get_window_extent()  # noqa: SLF001 - there is no other way
+        assert box.x1 <= figure.bbox.x1
+        assert panel.get_title(loc="left").replace("\n", "").startswith(long)
+
+
 @pytest.mark.parametrize("kind", [None, "heat", "rates", "neuron"])
 def test_every_picture_can_be_svg_and_pdf(run, tmp_path, kind):
     svg = plots.save(run, tmp_path / "p.svg", kind)
@@ -303,7 +319,7 @@ def test_every_picture_can_be_svg_and_pdf(run, tmp_path, kind):
     root = ET.parse(svg).getroot()  # noqa: S314 - our own file
     words = "".join(root.itertext())
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
-    assert ("x (µm)" if kind == "neuron" else "time (ms)") in words
+    assert (" µm" if kind == "neuron" else "time (ms)") in words
     ground = root.find(".//{*}g[@id='patch_1']/{*}path").get("style")
     assert LIGHT.ground in ground
     data = pdf.read_bytes()

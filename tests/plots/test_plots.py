@@ -7,6 +7,9 @@ from shutil import which
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from mpl_toolkits.mplot3d import proj3d
 from pynwb import NWBHDF5IO
 
 from ndx_simulation_output import Compartments, CompartmentSeries, convert, open_output, plots
@@ -21,6 +24,7 @@ from ndx_simulation_output.errors import (
     TargetExistsError,
 )
 from ndx_simulation_output.plots.arrays import Grid, GridAxis, grids_of
+from ndx_simulation_output.plots.look import LIGHT
 from ndx_simulation_output.plots.selection import KINDS, PictureOptions
 from ndx_simulation_output.recording import (
     ArrayAxis,
@@ -180,7 +184,7 @@ def test_a_neuron_has_the_colour_of_its_value_in_each_compartment(branched, spac
     np.testing.assert_allclose(points_of(lines)[0], [[-5, 0, 0], [0, 0, 0], [5, 0, 0]])
     np.testing.assert_allclose(points_of(lines)[1], [[5, 0, 0], [10, 0, 0], [15, 0, 0]])
     assert space.get_title(loc="left") == "v, population net, at 2 ms\ncell 7"
-    assert space.get_xlabel() == "x (µm)"
+    assert [text.get_text() for text in space.texts] == ["10 µm", "x", "y", "z"]
 
 
 def test_a_neuron_needs_coordinates_and_3d_axes(branched, ax, space):
@@ -194,12 +198,16 @@ def test_a_neuron_needs_coordinates_and_3d_axes(branched, ax, space):
         plots.neuron(branched, cells=8, ax=space)
 
 
+def pixels_of(ax, points):
+    """Return where points in space (point, 3) are in the figure, in pixels (point, 2)."""
+    x, y, _ = proj3d.proj_transform(*np.transpose(points), ax.get_proj())
+    return ax.transData.transform(np.column_stack([x, y]))
+
+
 @pytest.mark.parametrize(
     "spans", [(1, 1, 1), (1, 1, 4), (1, 1, 50), (1, 3, 3), (3, 1, 3), (3, 3, 0), (1, 9, 0)]
 )
-def test_labels_of_axes_are_inside_the_figure(branched, spans):
-    from matplotlib.figure import Figure
-
+def test_neurons_with_their_scale_bar_fill_the_axes(branched, spans):
     spread = np.array([0, 1, 2, 2, 1, 0]) * 50.0
     orders = [0, 1, 2, 3, 4, 5], [1, 2, 3, 4, 5, 0], [3, 2, 1, 0, 5, 4]
     xyz = {
@@ -212,10 +220,70 @@ def test_labels_of_axes_are_inside_the_figure(branched, spans):
 
     figure.draw_without_rendering()
 
-    labels = [axis.label for axis in (ax.xaxis, ax.yaxis, ax.zaxis)]
-    for label in (one.get_window_extent() for one in labels if one.get_text()):
-        assert figure.bbox.x0 <= label.x0 <= label.x1 <= figure.bbox.x1
-        assert figure.bbox.y0 <= label.y0 <= label.y1 <= figure.bbox.y1
+    texts = [text.get_position_3d() for text in ax.texts]
+    corners = pixels_of(ax, [*np.concatenate(points_of(ax.collections[0])), *texts])
+    low, high = np.min(corners, axis=0), np.max(corners, axis=0)
+    room = 8  # pixels for half of a text
+    assert (low >= room).all()
+    assert (high <= figure.bbox.max - room).all()
+    assert max(high - low) > 0.75 * ax.bbox.height
+    assert np.subtract(*pixels_of(ax, [[0, 1, 0], [0, 0, 0]]))[1] > 0
+
+
+def two_crossing_lines() -> Report:
+    """Return sections along x and y that cross; the first is nearer to who sees them along z."""
+    xyz = {"x": [-5.0, 5, 0, 0], "y": [0.0, 0, -5, 5], "z": [0.1, 0.1, 0, 0]}
+    columns = {"number": [0, 0, 1, 1], "position": [0.25, 0.75] * 2, "diameter": [2.0, 2, 4, 4]}
+    columns = {name: np.array(values) for name, values in {**columns, **xyz}.items()}
+    table = CompartmentTable.from_counts("net", [3], [4], columns)
+    data = np.array([[0.0, 1, 2, 3]] * 2)
+    return Report("v", "v", data, RegularTimes(0.0, 1e3, 2), table, Unit("volts"), "v")
+
+
+@pytest.mark.parametrize(("elev", "first"), [(90, [2, 3]), (-90, [0, 1])])
+def test_near_lines_are_drawn_over_far_ones_in_their_colours(space, elev, first):
+    plots.neuron(two_crossing_lines(), ax=space)
+    space.view_init(elev=elev, azim=-90)
+
+    space.figure.draw_without_rendering()
+
+    (lines,) = space.collections
+    assert sorted(lines.get_array()[:2]) == first
+    assert (
+        points_of(lines)[0].tolist()
+        == {2: [[0, -10, 0], [0, -5, 0], [0, 0, 0]], 0: [[-10, 0, 0.1], [-5, 0, 0.1], [0, 0, 0.1]]}[
+            first[0]
+        ]
+    )
+
+
+def test_lines_have_the_scale_of_the_scale_bar(space):
+    plots.neuron(two_crossing_lines(), ax=space)
+
+    space.figure.draw_without_rendering()
+
+    (bar,) = [line for line in space.lines if line.get_label() == "_scale"]
+    length = float(space.texts[0].get_text().removesuffix(" µm"))
+    ends = pixels_of(space, np.transpose(bar.get_data_3d()))
+    points = np.linalg.norm(ends[1] - ends[0]) * 72 / space.figure.dpi
+    (lines,) = space.collections
+    np.testing.assert_allclose(np.unique(lines.get_linewidth()), np.array([2, 4]) * points / length)
+
+
+def test_currents_have_colours_around_zero_and_outliers_are_beyond(space):
+    values = np.concatenate([np.linspace(-2, 1, 999), [500.0]])[None]
+    table = CompartmentTable.from_cells("net", np.arange(1000))
+    places = {name: np.arange(1000.0) for name in "xyz"}
+    table = replace(table, columns={**table.columns, **places})
+    times = RegularTimes(0.0, 1e3, 1)
+    report = Report("i", "i_membrane", values, times, table, Unit("amperes", 1e-9), "i_membrane")
+
+    plots.neuron(report, ax=space)
+
+    low, high = space.collections[0].get_clim()
+    assert low == -high
+    assert 1 < high < 3
+    assert space.collections[0].get_cmap().colorbar_extend == "max"
 
 
 def test_of_several_reports_the_membrane_potential_is_drawn_in_space(branched, space):
@@ -251,10 +319,11 @@ def test_sections_of_a_morphology_are_drawn_grey_if_not_recorded(space):
 
     plots.neuron(SimulationOutput((report,), run=Run(morphology=NEUROML)), ax=space)
 
-    grey, colored = space.collections
-    np.testing.assert_allclose(points_of(colored)[0], [[0, 0, 0], [0, 8, 0]])
-    np.testing.assert_allclose(points_of(grey)[0], [[0, 8, 0], [9, 8, 0]])
-    assert grey.get_array() is None
+    (lines,) = space.collections
+    np.testing.assert_allclose(points_of(lines)[0], [[0, 0, 0], [0, 8, 0]])
+    np.testing.assert_allclose(points_of(lines)[1], [[0, 8, 0], [9, 8, 0]])
+    assert np.ma.getmaskarray(lines.get_array()).tolist() == [False, True]
+    assert lines.get_cmap().get_bad() == pytest.approx(to_rgba(LIGHT.nan))
 
 
 def test_an_animation_has_the_requested_number_of_frames(branched, tmp_path):
@@ -332,6 +401,18 @@ def test_what_a_cell_receives_is_drawn_on_the_grid_of_the_senders(ax):
     assert ax.get_title("left").endswith("lgn to v1\ncell 4 receives 3 synapses")
     assert ax.get_aspect() == 1
     assert image.norm.vmin == -image.norm.vmax
+
+
+@pytest.mark.parametrize("shape", [(5, 4), (9, 1), (1, 9)])
+def test_a_grid_fills_its_axes(ax, shape):
+    values = Quantity("r", np.arange(float(np.prod(shape))))
+
+    plots.population_state(
+        NetworkSnapshot("s", (PopulationSnapshot("p", shape, (values,)),)), ax=ax
+    )
+
+    assert ax.get_xlim() == (-0.5, shape[1] - 0.5)
+    assert ax.get_ylim() == (-0.5, shape[0] - 0.5)
 
 
 def test_what_several_cells_receive_is_drawn_side_by_side(ax):
@@ -449,6 +530,9 @@ def test_an_array_has_the_names_of_its_titles(ax):
 
     plots.array(replace(shown, titles=("power", "Meter", "data")), ax=ax)
     names = (ax.get_title("left"), ax.get_xlabel(), ax.get_ylabel())
+    ax.clear()
+    plots.array(replace(shown, label="CH00 (error)", titles=("power",)), ax=ax)
+    assert ax.get_ylabel() == "power (error) (V)"
     ax.clear()
     plots.array(shown, ax=ax)
 
@@ -731,3 +815,15 @@ def test_spikes_at_one_time_have_a_window_of_a_millisecond():
     (panel,) = plots.draw(SimulationOutput(spikes=(spikes,)), "rates").axes
 
     assert panel.get_xlim() == (500.0, 501.0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"), [("matrix", "presynaptic rank in inh"), ("arrays", "time (ms)")]
+)
+def test_pictures_are_written_as_svg_with_text_and_as_pdf(network, tmp_path, kind, text):
+    run = replace(instrument(), networks=(network,))
+
+    svg, pdf = (plots.save(run, tmp_path / f"run.{end}", kind) for end in ("svg", "pdf"))
+
+    assert f">{text}</text>" in svg.read_text()
+    assert pdf.read_bytes().startswith(b"%PDF")

@@ -55,7 +55,7 @@ _LARGEST = 2**63 - 1
 _MAX_NEURONS_WITHOUT_VALUES = 10_000_000
 """A population in a file of fewer bytes than neurons has at most this many."""
 
-_NO_TIME_STEP = "the file does not contain the time step; pass dt= (--dt), in ms"
+_NO_TIME_STEP = "the file does not contain the time step: dt= (--dt), in ms, sets it"
 
 
 def read(source: str | Path, *, dt: float | None = None) -> SimulationOutput:
@@ -68,13 +68,13 @@ def read(source: str | Path, *, dt: float | None = None) -> SimulationOutput:
     source
         A pickle (``.txt`` and others), gzipped pickle, ``.npz`` or ``.mat`` file.
     dt
-        The time step in ms, which files do not contain. It is required for networks and for
-        projections with delays.
+        The time step in ms, which files do not contain. Without it the time of a network is known
+        in steps only, as are delays in some versions.
 
     Raises
     ------
     SourceError
-        If the file is damaged, incomplete or not a file of ANNarchy, if ``dt`` is missing or wrong,
+        If the file is damaged, incomplete or not a file of ANNarchy, if ``dt`` is wrong,
         or if the file contains a step, name, size, rank or delay that no network can have.
     UnsupportedSourceError
         If the file could run code, or has the layout of ANNarchy before 4.5.3.
@@ -124,9 +124,8 @@ class _StateReader:
             )
             raise NothingRecordedError(msg)
         step = self._integer("time_step")
-        if step is not None and self.dt is None:
-            msg = f"the time is in steps, and {_NO_TIME_STEP}"
-            raise SourceError(msg)
+        if self.dt is None and (step is not None or any(_has_delays(one) for one in projections)):
+            self.notes.append(_NO_TIME_STEP)
         net_id = self._integer("net_id")
         for projection in projections:
             self._check_ranks(projection, {part.name: part.size for part in populations})
@@ -421,6 +420,10 @@ def read_integer(value: Any, what: str, *, least: int = 0) -> int:
     return int(found)
 
 
+def _has_delays(projection: ProjectionSnapshot) -> bool:
+    return projection.delays is not None or projection.delay_steps is not None
+
+
 def _population_name(where: str, side: str, content: Mapping[str, Any]) -> str | None:
     if side not in content:
         return None
@@ -581,8 +584,7 @@ def _connectivity_delays(content: Mapping[str, Any], rows: SynapseRows, dt: floa
 
 def _from_ms(values: NDArray[Any], dt: float | None) -> Delays:
     if dt is None:
-        msg = f"they are in ms, and {_NO_TIME_STEP}"
-        raise ValueError(msg)
+        return Delays(np.asarray(values / 1000, np.float64), None)
     steps = whole_steps(values, dt)
     if steps is None:
         msg = f"they are not multiples of dt, {dt:g} ms; is dt right?"
@@ -591,9 +593,6 @@ def _from_ms(values: NDArray[Any], dt: float | None) -> Delays:
 
 
 def _from_steps(values: NDArray[Any], dt: float | None) -> Delays:
-    if dt is None:
-        msg = f"they are in steps, and {_NO_TIME_STEP}"
-        raise ValueError(msg)
     found = np.asarray(values)
     if found.size and not 1 <= found.min() <= found.max() <= _LARGEST_STEP:
         msg = (
@@ -605,4 +604,5 @@ def _from_steps(values: NDArray[Any], dt: float | None) -> Delays:
     if not np.array_equal(steps, found):
         msg = "they are in steps, but are not integers"
         raise ValueError(msg)
-    return Delays(np.asarray(to_seconds(steps, dt), np.float64), steps)
+    seconds = None if dt is None else np.asarray(to_seconds(steps, dt), np.float64)
+    return Delays(seconds, steps)

@@ -235,7 +235,7 @@ def _delays_in_ms(projection: ProjectionSnapshot, time_step: float | None) -> ND
     if projection.delay_steps is not None:
         msg = (
             f"the delays of projection {projection.name!r} are in time steps, but the state has "
-            "no time step"
+            "no time step; pass dt= (--dt), in ms"
         )
         raise ExportError(msg)
     return None

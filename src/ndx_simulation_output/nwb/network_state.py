@@ -9,7 +9,12 @@ from hdmf.backends.hdf5 import H5DataIO
 from hdmf.common import VectorIndex
 from numpy.typing import NDArray
 
-from ndx_simulation_output.errors import ExportError, ShapeMismatchError, source_errors
+from ndx_simulation_output.errors import (
+    ExportError,
+    ShapeMismatchError,
+    SourceError,
+    source_errors,
+)
 from ndx_simulation_output.nwb.arrays import DeferredArrays
 from ndx_simulation_output.nwb.series import column_values, free_nwb_name
 from ndx_simulation_output.nwb.types import NetworkState, PopulationState, ProjectionState
@@ -79,7 +84,12 @@ class DeferredColumns:
 
 
 def make_state(network: NetworkSnapshot, name: str, wrap: WrapColumn = load_column) -> NetworkState:
-    """Return the NWB object of the state of a network."""
+    """Return the NWB object of the state of a network; SourceError if it needs its time step."""
+    delays = (each for one in network.projections for each in (one.delays, one.delay_steps))
+    is_timed = network.step is not None or any(each is not None for each in delays)
+    if "container" in network.provenance and is_timed and network.time_step is None:
+        msg = f"the times of {network.name} are in time steps; pass dt= (--dt), in ms"
+        raise SourceError(msg)
     used = set(dir(NetworkState))
     populations = [
         _make_population(population, _free_name(population.name, used), number, wrap)

@@ -72,6 +72,7 @@ from ndx_simulation_output.recording import (
     Spikes,
 )
 from ndx_simulation_output.recording.array_groups import notes_of_axes
+from ndx_simulation_output.recording.ids import some_of
 from ndx_simulation_output.recording.merging import merge_outputs
 from ndx_simulation_output.remote import RemoteFile, RemoteFolder
 from ndx_simulation_output.storage.sources import (
@@ -112,7 +113,9 @@ def check_nwb(path: Path) -> None:
     if not path.exists():
         found = "does not exist"
     elif path.is_dir():
+        inside = [*sorted(path.glob("*.nwb")), *sorted(path.glob("*.zarr"))]
         found = "is a directory; expected an NWB file, in HDF5 or in a Zarr store"
+        found += f", such as {some_of(inside)}" if inside else ""
     else:
         with source_errors(f"{path} cannot be read as NWB"), h5py.File(path, "r"):
             pass

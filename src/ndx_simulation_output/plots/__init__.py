@@ -25,15 +25,9 @@ from ndx_simulation_output.plots.networks import (
     weight_matrix,
     weights,
 )
-from ndx_simulation_output.plots.neurons import (
-    Coordinates,
-    Frames,
-    neuron,
-    read_coordinates,
-    read_frames,
-    save_animation,
-)
+from ndx_simulation_output.plots.neurons import neuron, save_animation
 from ndx_simulation_output.plots.selection import KINDS, PictureKind, PictureOptions
+from ndx_simulation_output.plots.shapes import Coordinates, Frames, read_coordinates, read_frames
 from ndx_simulation_output.plots.spikes import (
     Raster,
     Rates,

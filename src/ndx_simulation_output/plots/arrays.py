@@ -1,5 +1,6 @@
 """Arrays with axes, such as those of instruments, as lines, images and points of a scan."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -38,7 +39,13 @@ from ndx_simulation_output.recording import (
     SimulationOutput,
 )
 from ndx_simulation_output.recording.array_groups import error_of, find_times, measured, walk_arrays
-from ndx_simulation_output.recording.arrays import LazyArray, LazyArrayBase, read_all, size_in_bytes
+from ndx_simulation_output.recording.arrays import (
+    BLOCK_BYTES,
+    LazyArray,
+    LazyArrayBase,
+    read_all,
+    size_in_bytes,
+)
 from ndx_simulation_output.recording.display import shape_text
 from ndx_simulation_output.recording.units import Scale, parse_unit
 from ndx_simulation_output.recording.views import FirstIndex, Matrix, Part
@@ -106,6 +113,18 @@ class Grid:
     errors: LazyArray | None = None
     role: str = "data"
     titles: tuple[str, ...] = ()
+
+    @property
+    def shown_label(self) -> str:
+        """The label for people: the title of the array instead of a number such as CH00."""
+        title = self.titles[0] if self.titles else ""
+        return re.sub(r"\bCH00\b", lambda _: title, self.label) if title else self.label
+
+    @property
+    def n_bytes(self) -> int:
+        """Number of bytes that a picture of the whole array reads."""
+        values = self.values
+        return size_in_bytes(values.array if isinstance(values, _SignalMeans) else values)
 
     def between(self, start: float | None, stop: float | None) -> "Grid | None":
         """Return the part of an array with ``start <= time < stop`` (s).
@@ -265,7 +284,18 @@ class _SignalMeans(LazyArrayBase):
         key = [slice(None)] * len(self.array.shape)
         for dim, part in zip(self.kept, slices, strict=True):
             key[dim] = part
-        values = np.asarray(self.array[tuple(key)], np.float64)
+        first = self.kept[0]
+        start, stop, every = key[first].indices(self.array.shape[first])
+        length = max(size_in_bytes(self.array) // self.array.shape[first], 1)
+        step = max(BLOCK_BYTES // length, 1)
+        key[first] = slice(0, 0)
+        parts = [self._mean(np.asarray(self.array[tuple(key)], np.float64))]
+        for begin in range(start, stop, step):
+            key[first] = slice(begin, min(begin + step, stop))
+            parts.append(self._mean(np.asarray(self.array[tuple(key)], np.float64)))
+        return np.concatenate(parts)[::every]
+
+    def _mean(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         others = tuple(dim for dim in range(values.ndim) if dim not in self.kept)
         counts = np.count_nonzero(~np.isnan(values), axis=others)
         sums = np.nansum(values, axis=others)
@@ -426,7 +456,7 @@ def _print_values(ax: "Axes", grids: Sequence[Grid]) -> None:
     for grid in grids:
         values = [grid.values] if grid.errors is None else [grid.values, grid.errors]
         texts = [f"{np.asarray(one[()]).ravel()[0]:.6g}" for one in values]
-        lines.append(f"{grid.label}: {' ± '.join(texts)} {grid.unit}".strip())
+        lines.append(f"{grid.shown_label}: {' ± '.join(texts)} {grid.unit}".strip())
     ax.text(0.02, 0.9, "\n".join(lines), va="top", transform=ax.transAxes, parse_math=False)
     ax.set_axis_off()
 
@@ -438,7 +468,7 @@ def _draw_lines(ax: "Axes", grids: Sequence[Grid]) -> None:
         lines = grid.line(pixels)
         x = lines.times + along.shown[0] - along.values[0]
         has_marks = lines.is_exact and len(x) <= _MAX_MARKS
-        style: dict[str, Any] = {"color": color, "linewidth": LINE_WIDTH, "label": grid.label}
+        style: dict[str, Any] = {"color": color, "linewidth": LINE_WIDTH, "label": grid.shown_label}
         style |= {"linestyle": "--"} if grid.role == "background" else {}
         style |= {"marker": "o", "markersize": 3} if has_marks else {}
         ax.plot(x, lines.values[:, 0], **style)
@@ -451,7 +481,7 @@ def _draw_lines(ax: "Axes", grids: Sequence[Grid]) -> None:
                 ax.fill_between(x, low, high, color=color, alpha=0.25, linewidth=0)
     label_axis(ax.xaxis, along.description)
     units = dict.fromkeys(filter(None, (grid.unit for grid in grids)))
-    labels = dict.fromkeys(grid.label for grid in grids)
+    labels = dict.fromkeys(grid.shown_label for grid in grids)
     several = grids[0].titles[0] if grids[0].titles else "value"
     name = next(iter(labels)) if len(labels) == 1 else several
     label_axis(ax.yaxis, Scale(1.0, ", ".join(units)).label(name))
@@ -468,7 +498,7 @@ def _draw_points(ax: "Axes", grid: Grid) -> None:
     label_axis(ax.xaxis, across.description)
     label_axis(ax.yaxis, up.description)
     _equal_scales(ax, across, up)
-    color_bar(ax, drawn, Scale(1.0, grid.unit).label(grid.label))
+    color_bar(ax, drawn, Scale(1.0, grid.unit).label(grid.shown_label))
 
 
 def _draw_image(ax: "Axes", grid: Grid) -> None:
@@ -481,7 +511,7 @@ def _draw_image(ax: "Axes", grid: Grid) -> None:
         label_axis(axis, drawn_axis.description if _is_ordered(drawn_axis) else index)
     if _is_ordered(across) and _is_ordered(up):
         _equal_scales(ax, across, up)
-    color_bar(ax, drawn, Scale(1.0, grid.unit).label(grid.label))
+    color_bar(ax, drawn, Scale(1.0, grid.unit).label(grid.shown_label))
 
 
 def _coloring(grid: Grid, values: NDArray[np.float64]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from math import ceil, floor, log10
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -170,10 +171,13 @@ def time_axis(
 
 
 def title(ax: "Axes", text: str, note: str = "") -> None:
-    """Set the title of axes, with ``note`` as a second line."""
-    lines = "\n".join(part for part in (text, note) if part)
+    """Set the title of axes, with ``note`` below it; long lines are broken."""
+    # Letters are about half as wide as they are high.
+    height = float(ax.xaxis.label.get_fontsize()) * ax.figure.dpi / 72
+    letters = int(2 * size_in_pixels(ax)[1] / height)
+    lines = [line for part in (text, note) if part for line in wrap(part, max(letters, 20))]
     # Names from files may contain dollar signs.
-    ax.set_title(lines, loc="left", fontsize="medium", parse_math=False)
+    ax.set_title("\n".join(lines), loc="left", fontsize="medium", parse_math=False)
 
 
 def report_title(report: Report) -> str:
@@ -234,6 +238,12 @@ def outside_legend(ax: "Axes", handles: Any = None, labels: Any = None, name: st
     )
     for text in (*legend.get_texts(), legend.get_title()):
         text.set_parse_math(False)
+    box, height = legend.get_window_extent(), ax.get_window_extent().height
+    for bar in (text.get_window_extent() for text in ax.texts):
+        # Axes are lower when the figure has its layout.
+        if box.x0 < bar.x1 and box.y0 - height / 4 < bar.y1:
+            beside = ax.transAxes.inverted().transform((bar.x1, bar.y1))[0] + 0.02
+            legend.set_bbox_to_anchor((beside, 1), transform=ax.transAxes)
 
 
 def round_below(value: float) -> float:

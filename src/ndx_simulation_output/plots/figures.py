@@ -26,7 +26,7 @@ from ndx_simulation_output.plots.networks import (
     weight_matrix,
     weights,
 )
-from ndx_simulation_output.plots.neurons import cells_in_space, neuron
+from ndx_simulation_output.plots.neurons import neuron
 from ndx_simulation_output.plots.selection import (
     OVER_TIME,
     PictureKind,
@@ -36,6 +36,7 @@ from ndx_simulation_output.plots.selection import (
     tables_of,
     those_in,
 )
+from ndx_simulation_output.plots.shapes import cells_in_space
 from ndx_simulation_output.plots.spikes import raster, rates
 from ndx_simulation_output.plots.traces import channels, traces
 from ndx_simulation_output.recording import (
@@ -119,10 +120,10 @@ def _figure(panels: Sequence[tuple[PictureKind, _Panel]]) -> "Figure":
     columns = [_n_columns(part) for part in parts]
     tall = 4.8 if len(panels) == 1 or panels[0][0] in _PROJECTIONS else 0.0
     tall = 2.8 if len(panels) == 2 else tall
-    # A row is as high as its first panel needs.
+    needed = [[max(_height(*panel), tall) for panel in part] for part in parts]
     heights = [
-        [max(_HEIGHTS.get(name, 2.8), tall) for name, _ in part[::across]]
-        for part, across in zip(parts, columns, strict=True)
+        [max(part[first : first + across]) for first in range(0, len(part), across)]
+        for part, across in zip(needed, columns, strict=True)
     ]
     totals = [sum(part) for part in heights]
     figure = empty_figure(8 if max(columns) == 1 else 6 * max(columns), sum(totals))
@@ -140,7 +141,29 @@ def _figure(panels: Sequence[tuple[PictureKind, _Panel]]) -> "Figure":
                 if index + across < len(part):
                     ax.tick_params(axis="x", labelbottom=False)
                     ax.set_xlabel("")
+    _drop_repeated_legends(figure)
     return figure
+
+
+def _height(kind: PictureKind, panel: _Panel) -> float:
+    """Return the height in inches that a panel needs, with the names of its groups."""
+    drawing: Any = panel
+    groups = (drawing.keywords.get(name) for name in ("group_by", "color_by"))
+    n_names = max((len(one.names) for one in groups if isinstance(one, Groups)), default=0)
+    return max(_HEIGHTS.get(kind, 2.8), 0.6 + 0.17 * n_names)
+
+
+def _drop_repeated_legends(figure: "Figure") -> None:
+    """Remove legends that are the same as that of a panel before."""
+    seen = set()
+    for ax in figure.axes:
+        legend = ax.get_legend()
+        if legend is not None:
+            texts = (legend.get_title(), *legend.get_texts())
+            named = tuple(text.get_text() for text in texts)
+            if named in seen:
+                legend.remove()
+            seen.add(named)
 
 
 def _n_columns(panels: Sequence[tuple[PictureKind, _Panel]]) -> int:

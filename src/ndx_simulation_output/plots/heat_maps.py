@@ -217,7 +217,7 @@ def heat_map(
     A pixel that covers several values shows their mean, or with ``how="max"`` or ``"min"`` an
     extreme. Of data of more than 256 MiB, a sample is shown. The title describes the reduction.
     Currents have colours around 0. Arrows of the colour bar tell that a few values are beyond the
-    colours (:func:`~ndx_simulation_output.plots.look.color_scale`).
+    colours (``plots.look.color_scale``).
 
     ``cells`` are ids, values of properties such as ``{"layer": [2, 3]}``, or the name of a node
     set. Of few cells, each is outlined, and its compartments are sorted by section and position

@@ -365,7 +365,7 @@ def _draw_fields(
 def _draw_tiles(ax: "Axes", grids: NDArray[np.float64], names: Sequence[str], label: str) -> None:
     """Draw images (tile, row, column) side by side, with a name above each."""
     count, height, width = grids.shape
-    across = ceil(sqrt(count * height / width))
+    across = min(count, ceil(sqrt(count * height / width)))
     rows = ceil(count / across)
     canvas = np.full((rows * (height + 1) - 1, across * (width + 1) - 1), np.nan)
     is_tile = np.zeros(canvas.shape, bool)

@@ -145,9 +145,9 @@ def _summarize_grid(grid: Grid) -> str:
     if not grid.axes:
         return _line(name, f"{np.asarray(grid.values[()]).ravel()[0]:.6g} {grid.unit}")
     picture = ""
-    if _is_small(grid.values) and len(grid.axes) == 1:
+    if grid.n_bytes <= MOST_BYTES and len(grid.axes) == 1:
         picture = _draw_lines(grid.line(_COLUMNS), axis=grid.axes[0])
-    elif _is_small(grid.values):
+    elif grid.n_bytes <= MOST_BYTES:
         picture = _draw_image(grid.image((_ROWS, _COLUMNS))[0], grid)
     shape = shape_text(len(axis.values) for axis in grid.axes)
     return _line(name, ", ".join(filter(None, [shape, grid.note])), picture)

@@ -19,7 +19,7 @@ from ndx_simulation_output.plots.networks import (
     neuron_quantities,
     synapse_quantities,
 )
-from ndx_simulation_output.plots.neurons import cells_in_space
+from ndx_simulation_output.plots.shapes import cells_in_space
 from ndx_simulation_output.plots.spikes import whole_bins
 from ndx_simulation_output.recording import (
     CellTable,

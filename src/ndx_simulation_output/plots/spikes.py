@@ -504,7 +504,7 @@ def raster(
         if not found.n_spikes and ids is None:
             ax.set_yticks([])
     if groups is not None and not in_order:
-        legend_of_groups(ax, groups, groups.labels, marker="|", linestyle="none")
+        legend_of_groups(ax, groups, groups.labels, marker="s", markersize=5, linestyle="none")
     title(ax, f"spikes, population {spikes.population}", note)
     return ax
 
