@@ -118,7 +118,7 @@ def read_units(units: Any, facts: Iterable[dict[str, Any]]) -> list[Spikes]:
     column = "node_id" if "node_id" in units.colnames else "id"
     cells = ids_of_source(np.asarray(units[column].data[:]), f"column {column!r} of the units")
     known = {fact["population"]: fact for fact in facts}
-    rows_of = _rows_by_name(names.tolist())
+    rows_of = _rows_by_name(names)
     none = np.zeros(0, np.intp)
     columns = {name: _read_ragged(units, name) for name in _RAGGED if name in units.colnames}
     properties = {name: read_property(units, name) for name in property_columns(units)}
@@ -283,11 +283,14 @@ def _read_ragged(units: Any, name: str) -> _Ragged:
     return _Ragged(np.asarray(units[name].target.data[:]), starts, ends)
 
 
-def _rows_by_name(names: list[str]) -> dict[str, NDArray[np.intp]]:
+def _rows_by_name(names: NDArray[Any]) -> dict[str, NDArray[np.intp]]:
     """Return the indices of each name, in the order of their first ones."""
+    # Equal names are mostly adjacent.
+    starts = np.flatnonzero(np.append([True], names[1:] != names[:-1]))[: len(names)]
     numbers: dict[str, int] = {}
-    number_of = [numbers.setdefault(name, len(numbers)) for name in names]
-    counts = np.bincount(number_of, minlength=len(numbers)) if names else np.zeros(0, np.intp)
+    of_runs = [numbers.setdefault(name, len(numbers)) for name in names[starts].tolist()]
+    number_of = np.repeat(np.array(of_runs, np.intp), np.diff(starts, append=len(names)))
+    counts = np.bincount(number_of, minlength=len(numbers))
     rows = np.split(np.argsort(number_of, kind="stable"), np.cumsum(counts)[:-1])
     return dict(zip(numbers, rows, strict=False))
 
@@ -370,7 +373,8 @@ def stable_order(times: NDArray[Any]) -> NDArray[np.intp]:
         return order
     # Equal times are sorted by their place: keys have the number of a time, then the place.
     keys = np.append(np.zeros(1, np.int64), np.cumsum(is_later)) * len(times)
-    return np.sort(keys + order) - keys
+    found: NDArray[np.intp] = np.sort(keys + order) - keys
+    return found
 
 
 def _restored_order(values: dict[str, NDArray[Any]], source_order: str) -> NDArray[np.intp]:
