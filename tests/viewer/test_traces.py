@@ -338,8 +338,9 @@ def test_heat_maps_have_rows_by_section_and_outlines_of_cells(tmp_path, page_of)
     order = [3, 1, 2, 0]
     assert panel._order.columns.tolist() == [4 * cell + one for cell in range(3) for one in order]  # noqa: SLF001
     assert first.rows.data["number"].tolist() == [0, 0, 1, 1] * 3
-    assert first.bands.data["y1"] == [4, 8, 12, 8]
-    assert (first.bands.data["cell"][-1], first.bands.data["y0"][-1]) == (7, 4)
+    bands = first.bands.data
+    assert (bands["cell"], bands["y0"], bands["y1"]) == ([3, 7, 12], [0, 4, 8], [4, 8, 12])
+    assert first.bands.selected.indices == [1]
     assert first.figure.yaxis[0].major_label_overrides == {2: "cell 3", 6: "cell 7", 10: "cell 12"}
     assert (first.colors.name, first.colors.low) == ("signed", -first.colors.high)
     assert "beyond the colours" in panel.note.text
@@ -368,6 +369,20 @@ def test_rows_are_ordered_by_group_and_those_of_one_cell_named_by_section(files,
         [0, 1],
         [0, 2, 4],
     )
+
+
+def test_rows_are_ordered_by_depth(files, page_of):
+    places = {"y": np.array([5.0, 20.0, 10.0])}
+    several = replace(table(with_places=False), cell_columns=places)
+
+    order = order_rows(several, None, "", is_by_depth=True)
+
+    assert order.names.tolist() == [7, 12, 3]
+    assert order.columns.tolist() == [*range(4, 8), *range(8, 12), *range(4)]
+    one = order_rows(table(), np.arange(4), "", is_by_depth=True)
+    assert (one.columns.tolist(), one.names.tolist()) == ([3, 2, 1, 0], [1, 0])
+    panel = panel_of(page_of(files[2], query="panel=heat:v;rows=depth"))
+    assert len(panel.controls()) == 3
 
 
 def test_irregular_times_are_resampled_to_even_pixels(files, page_of):

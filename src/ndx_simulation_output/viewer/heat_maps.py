@@ -1,7 +1,7 @@
 """Panel of heat maps: compartments over time as an image, with cells and sections outlined."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 import numpy as np
@@ -22,6 +22,7 @@ from ndx_simulation_output.plots.groups import group_cells
 from ndx_simulation_output.plots.heat_maps import HeatMap, reduce_heat_map
 from ndx_simulation_output.plots.look import LIGHT, ColorScale, MapName, color_scale
 from ndx_simulation_output.recording import CompartmentTable, Report, SimulationOutput
+from ndx_simulation_output.recording.cells import Cells
 from ndx_simulation_output.recording.units import Scale
 from ndx_simulation_output.viewer.compare import (
     Compared,
@@ -30,7 +31,7 @@ from ndx_simulation_output.viewer.compare import (
     matching_columns,
     require_real,
 )
-from ndx_simulation_output.viewer.controls import Scales, cells_of, ids_code, window_code
+from ndx_simulation_output.viewer.controls import Scales, cells_code, cells_of, window_code
 from ndx_simulation_output.viewer.figures import (
     add_color_bar,
     add_image,
@@ -58,6 +59,7 @@ _MOST_SORTED = 2**16
 _MOST_BANDS = 100
 """So many cells, or sections of a cell, are outlined."""
 
+_CELL = "cell "
 _NAME_PIXELS = 14
 _MOST_PLACES = 500
 
@@ -99,15 +101,44 @@ class RowOrder:
         return np.arange(first, last) if self.columns is None else self.columns[first:last]
 
 
-def order_rows(table: CompartmentTable, columns: NDArray[np.intp] | None, by: str) -> RowOrder:
+def depth_of(table: CompartmentTable) -> tuple[str, bool]:
+    """Return the column that has the depth, and whether it is of cells; an empty name without one.
+
+    The y axis of circuits points to the surface.
+    """
+    of_cells = next((name for name in ("depth", "y") if name in table.cell_columns), "")
+    if len(table) > 1 and of_cells:
+        return of_cells, True
+    return ("y" if "y" in table.columns else "", False)
+
+
+def _depths(
+    table: CompartmentTable, columns: NDArray[np.intp], rows: NDArray[np.intp]
+) -> NDArray[Any]:
+    """Return the depth of the cells of columns or, if there is one cell, of its compartments."""
+    name, is_of_cells = depth_of(table)
+    if is_of_cells:
+        values = table.cells.read(name, np.arange(len(table)))[rows]
+    else:
+        values = table.values(name, columns)
+        if len(columns) and (rows != rows[0]).any():
+            _, firsts, owners = np.unique(rows, return_index=True, return_inverse=True)
+            values = values[firsts][owners]
+    return np.asarray(values if name == "depth" else -values)
+
+
+def order_rows(
+    table: CompartmentTable, columns: NDArray[np.intp] | None, by: str, *, is_by_depth: bool = False
+) -> RowOrder:
     """Return columns (None for all) by group of cells, or by section and position within cells.
 
-    More than 65,536 compartments keep their order within groups.
+    More than 65,536 compartments keep their order within cells; by depth, the highest are first.
     """
+    is_by_depth = is_by_depth and bool(depth_of(table)[0])
     count = table.n_compartments if columns is None else len(columns)
-    if columns is None and count > _MOST_SORTED and not by:
+    if columns is None and count > _MOST_SORTED and not by and not is_by_depth:
         edges = np.concatenate([[0], np.asarray(table.ends[:], np.intp)])
-        return RowOrder(None, count, edges, np.asarray(table.cell_ids[:]), "cell ")
+        return RowOrder(None, count, edges, np.asarray(table.cell_ids[:]), _CELL)
     columns = np.arange(count) if columns is None else columns
     rows = table.cell_rows(columns)
     owners = np.asarray(table.cell_ids[:])[rows]
@@ -124,9 +155,13 @@ def order_rows(table: CompartmentTable, columns: NDArray[np.intp] | None, by: st
         ranks = np.cumsum(ranks) if len(firsts) == (np.diff(rows) != 0).sum() + 1 else rows
         keys = [table.values(name, columns) for name in ("position", "number")
                 if name in table.columns]  # fmt: skip
-        order = np.lexsort([*keys, ranks])
+        depths = [_depths(table, columns, rows)] if is_by_depth else []
+        order = np.lexsort([*keys, ranks, *depths])
         columns, owners = columns[order], owners[order]
-    what, names = "cell ", owners
+    elif is_by_depth:
+        order = np.argsort(_depths(table, columns, rows), kind="stable")
+        columns, owners = columns[order], owners[order]
+    what, names = _CELL, owners
     if count and (owners == owners[0]).all() and count <= _MOST_SORTED:
         for name in ("label", "number"):
             if name in table.columns:
@@ -139,13 +174,17 @@ def order_rows(table: CompartmentTable, columns: NDArray[np.intp] | None, by: st
 
 @dataclass(frozen=True)
 class ShownHeatMap:
-    """An image of the ``columns`` of a report from ``start`` to ``stop`` (s); None is all columns.
+    """An image of rows of a report, in the order of ``order_rows``, from ``start`` to ``stop`` (s).
 
-    Of two outputs it is that of the first, or of the difference.
+    Of two outputs it is that of the difference.
     """
 
     report: str
-    columns: tuple[int, ...] | None = None
+    cells: Cells | None = None
+    by: str = ""
+    is_by_depth: bool = False
+    first: int = 0
+    last: int | None = None
     start: float | None = None
     stop: float | None = None
     shape: tuple[int, int] = (400, 1000)
@@ -156,9 +195,19 @@ class ShownHeatMap:
     @property
     def imports(self) -> tuple[str, ...]:
         """Import statements that the code needs."""
-        compare = ("from ndx_simulation_output.viewer import compare",)
-        plain = ("import numpy as np", "from ndx_simulation_output.plots import reduce_heat_map")
-        return plain + (compare if self.is_difference else ())
+        modules = "compare, heat_maps" if self.is_difference else "heat_maps"
+        return (
+            "from ndx_simulation_output.plots import reduce_heat_map",
+            f"from ndx_simulation_output.viewer import {modules}",
+        )
+
+    def order(self, report: Report) -> RowOrder:
+        """Return the order of all rows."""
+        table = report.compartments
+        columns = None if self.cells is None else table.find(self.cells)
+        if columns is not None:
+            require_cells(report.population, self.cells, columns)
+        return order_rows(table, columns, self.by, is_by_depth=self.is_by_depth)
 
     def read(self, recorded: Recorded, columns: NDArray[np.intp] | None) -> HeatMap:
         """Read the image."""
@@ -169,21 +218,20 @@ class ShownHeatMap:
     def rows(self, *outputs: SimulationOutput) -> Rows:
         """Yield the rows of pixels; the column names have the start times of the pixels."""
         report = outputs[0][self.report]
-        columns = None if self.columns is None else np.asarray(self.columns, np.intp)
-        recorded: Recorded = report
+        order = self.order(report)
+        columns = order.part(self.first, order.count if self.last is None else self.last)
         if len(outputs) > 1:
-            every = np.arange(report.data.shape[1]) if columns is None else columns
             other = find_compared(report, outputs[1])
-            recorded = difference_of(report, other, every, matching_columns(report, other, every))
-            found = self.read(recorded, None)
+            matching = matching_columns(report, other, columns)
+            found = self.read(difference_of(report, other, columns, matching), None)
         else:
-            found = self.read(recorded, columns)
+            found = self.read(report, columns)
         times = found.times[:-1] * self.scales.time.factor
         scale = self.scales.of(found.unit)
         value = scale.label(quantity_of(report))
         names = (f"{value} at {time!r} {self.scales.time.symbol}" for time in times.tolist())
         yield "first cell of the row", "first compartment of the row", *names
-        firsts = found.columns[:-1] if columns is None else columns[found.columns[:-1]]
+        firsts = columns[found.columns[:-1]]
         cells = report.compartments.cells_of(firsts).tolist()
         for cell, first, values in zip(cells, firsts.tolist(), found.values, strict=False):
             yield cell, first, *(values * scale.factor).tolist()
@@ -194,9 +242,13 @@ class ShownHeatMap:
                    f"most_bytes={_MOST_BYTES}"]  # fmt: skip
         arguments = ", ".join(part for part in options if part)
         yield f"report = {names[0]}[{self.report!r}]"
-        every = "report.compartments.find()"
-        columns = every if self.columns is None else f"np.array({ids_code(self.columns)})"
-        yield f"columns = {columns}"
+        columns = "None"
+        if self.cells is not None:
+            columns = f"report.compartments.find({cells_code(self.cells)})"
+        chosen = f"{columns}, {self.by!r}, is_by_depth={self.is_by_depth}"
+        yield f"order = heat_maps.order_rows(report.compartments, {chosen})"
+        last = "order.count" if self.last is None else self.last
+        yield f"columns = order.part({self.first}, {last})"
         if len(names) > 1:
             yield f"second = compare.find_compared(report, {names[1]})"
             yield "matching = compare.matching_columns(report, second, columns)"
@@ -222,13 +274,13 @@ class _Map:
         hidden = {f"{which}{part}_alpha": 0 for which in ("", "nonselection_", "selection_")
                   for part in ("fill", "line")}  # fmt: skip
         lanes = self.figure.hstrip("y0", "y1", source=self.rows, **hidden)
-        self.bands = empty_source("y0", "y1", "cell", "color", "alpha")
-        self.figure.hstrip(
-            "y0", "y1", source=self.bands, fill_alpha=0, line_color="color", line_alpha="alpha",
-            nonselection_line_alpha="alpha", nonselection_fill_alpha=0,
-            selection_line_color=ACCENT, selection_line_alpha=1, selection_line_width=2,
-            selection_fill_alpha=0,
-        )  # fmt: skip
+        self.bands, self.cuts = (empty_source("y0", "y1", "cell", "color") for _ in range(2))
+        for source, accent in ((self.cuts, "color"), (self.bands, ACCENT)):
+            self.figure.hstrip(
+                "y0", "y1", source=source, fill_alpha=0, line_color="color",
+                nonselection_line_alpha=1, nonselection_fill_alpha=0, selection_fill_alpha=0,
+                selection_line_color=accent, selection_line_width=2,
+            )  # fmt: skip
         args = {"pixels": self.pixels, "unit": time.scale.symbol}
         formatters = {
             "$x": CustomJSHover(args=args, code=_PIXEL + _TIME),
@@ -243,7 +295,7 @@ class _Map:
 
     def clear(self) -> None:
         """Remove the image, for the case that an error is shown instead."""
-        for source in (self.pixels, self.rows, self.bands):
+        for source in (self.pixels, self.rows, self.bands, self.cuts):
             source.data = {name: [] for name in source.data}
 
     def draw(self, found: HeatMap, first: int, scale: Scale, colors: ColorScale) -> None:
@@ -274,14 +326,16 @@ class _Map:
         edges, names = order.edges[begin : end + 1], order.names[begin:end]
         tops, bottoms = edges[:-1], edges[1:]
         is_outlined = len(names) <= _MOST_BANDS
-        shown = list(zip(tops.tolist(), bottoms.tolist(), strict=True)) if is_outlined else []
-        self.bands.data = {
-            "y0": [*(one[0] for one in shown), *(one[1] for one in picked)],
-            "y1": [*(one[1] for one in shown), *(one[2] for one in picked)],
-            "cell": [*([-1] * len(shown)), *(one[0] for one in picked)],
-            "color": [color] * len(shown) + [ACCENT] * len(picked),
-            "alpha": [0.9] * len(shown) + [1] * len(picked),
-        }
+        is_cells = order.what == _CELL and is_outlined
+        shown = {"y0": tops.tolist(), "y1": bottoms.tolist(), "color": [color] * len(names)}
+        cells = [cell for cell, _, _ in picked]
+        of_picked = {"y0": [top for _, top, _ in picked], "y1": [end for _, _, end in picked],
+                     "cell": cells, "color": [ACCENT] * len(cells)}  # fmt: skip
+        none: dict[str, list[Any]] = {name: [] for name in of_picked}
+        self.bands.data = {**shown, "cell": names.tolist()} if is_cells else of_picked
+        self.cuts.data = (
+            {**shown, "cell": [-1] * len(names)} if is_outlined and not is_cells else none
+        )
         middles = (np.maximum(tops, first) + np.minimum(bottoms, last)) / 2
         pixels = (pixels_of(self.figure)[0]) / max(last - first, 1)
         kept, free = [], -np.inf
@@ -332,6 +386,7 @@ class HeatMapPanel(Panel):
         self._add_map(report.population)
         self.scale: Scale | None = None
         self._is_compared = False
+        self._can_be_by_depth = bool(depth_of(table)[0])
         self._key: tuple[Any, ...] = ()
         self._order = RowOrder(None, 0, np.zeros(1, np.intp), np.zeros(0), "")
         return self._layout
@@ -340,6 +395,7 @@ class HeatMapPanel(Panel):
         made = _Map(self, self._tooltips)
         self.add_figure(made.figure, zooms=True)
         self.link(population, made.rows)
+        self.link(population, made.bands)
         self.maps.append(made)
         self._layout.children = [one.figure for one in self.maps]
 
@@ -353,7 +409,16 @@ class HeatMapPanel(Panel):
             title="Colours", options=[*_COLORINGS], value=self._coloring, **small_field(130)
         )
         on_value(color, "value", lambda text: self.option("colours", text))
-        return [how, color]
+        if not self._can_be_by_depth:
+            return [how, color]
+        rows = Select(title="Rows by", options=["section", "depth"], **small_field(100),
+                      value="depth" if self._is_by_depth else "section")  # fmt: skip
+        on_value(rows, "value", lambda text: self.option("rows", text))
+        return [how, color, rows]
+
+    @property
+    def _is_by_depth(self) -> bool:
+        return self.options.get("rows") == "depth"
 
     @property
     def _coloring(self) -> str:
@@ -417,33 +482,35 @@ class HeatMapPanel(Panel):
 
     def shown(self) -> ShownHeatMap:
         """Return the shown data."""
-        time = self.session.time
-        first, last = visible_rows(self.y_range, self._order.count)
-        is_all = self._order.columns is None and (first, last) == (0, self._order.count)
-        columns = None if is_all else tuple(self._order.part(first, last).tolist())
-        shape = pixels_of(self.maps[0].figure)
-        return ShownHeatMap(self.name, columns, time.start, time.stop, shape, self._how,
-                            Scales(time.scale, self.scale), len(self.files) > 1)  # fmt: skip
+        time, count = self.session.time, self._order.count
+        first, last = visible_rows(self.y_range, count)
+        return ShownHeatMap(
+            self.name,
+            cells_of(self.session.cells),
+            self.session.group_by,
+            self._is_by_depth,
+            first,
+            None if last == count else last,
+            time.start,
+            time.stop,
+            pixels_of(self.maps[0].figure),
+            self._how,
+            Scales(time.scale, self.scale),
+            len(self.files) > 1,
+        )
 
     def _sort(self, report: Report) -> None:
         """Order the rows, again only after another choice."""
-        text, by = self.session.cells, self.session.group_by
-        key = (text, by, self.session.file, report.compartments.n_compartments)
+        shown = replace(self.shown(), first=0, last=None)
+        choice = self.session.cells, shown.by, shown.is_by_depth
+        key = (*choice, self.session.file, report.compartments.n_compartments)
         if key != self._key:
-            cells = cells_of(text)
-            columns = None if cells is None else report.compartments.find(cells)
-            if columns is not None:
-                require_cells(report.population, cells, columns)
-            self._order = order_rows(report.compartments, columns, by)
-            self._key = key
+            self._order, self._key = shown.order(report), key
             count = max(self._order.count, 1)
             self.y_range.update(start=count, end=0, reset_start=count, reset_end=0)
 
     def _read(self, recorded: Recorded, columns: NDArray[np.intp] | None) -> HeatMap:
-        time = self.session.time
-        shape = pixels_of(self.maps[0].figure)
-        shown = ShownHeatMap(self.name, None, time.start, time.stop, shape, self._how)
-        return shown.read(recorded, columns)
+        return self.shown().read(recorded, columns)
 
     def _read_both(
         self, report: Report, other: Compared, columns: NDArray[np.intp]

@@ -135,7 +135,7 @@ class StackPanel(Panel):
             for _ in range(2)
         )
         lanes = made.hstrip(
-            "y0", "y1", source=self.lines, fill_color=ACCENT, line_alpha=0, fill_alpha=0,
+            "y0", "y1", source=self.lines, fill_color=ACCENT, fill_alpha=0, line_color=None,
             selection_fill_alpha=0.1, nonselection_fill_alpha=0,
         )  # fmt: skip
         style = {"color": "color", "line_join": "round", "nonselection_alpha": 0.75,
