@@ -169,6 +169,24 @@ def test_a_click_picks_the_cell_in_all_panels(run, page_of):
     assert "Cell 7 of exc" in page.cell.head.text
 
 
+def test_a_click_on_a_section_picks_its_compartment(run, page_of):
+    page = page_of(run, "panel=space:v&panel=traces:v;count=4&at=0.1234")
+    panel, traces = (card.panel for card in page.cards)
+
+    panel.rows.selected.indices = [7]  # section 1 of cell 7, position 0.75
+
+    assert page.session.compartment == (1, 0.75)
+    assert panel.front.tags == [7]
+    assert "7 #1" in traces.lines.data["name"]
+    assert "(section 1, position 0.75)" in page.cell.text.text
+    assert f"{values()[1234, 7]:.4g} mV" in page.cell.text.text
+    assert "cell=exc:7&compartment=1,0.75" in page.address.value
+
+    page.session.pick("exc", [3])
+
+    assert "compartment" not in page.address.value
+
+
 def test_populations_with_the_same_variable_are_in_one_picture(tmp_path, page_of):
     path = tmp_path / "two.nwb"
     steps, millivolts = RegularTimes(0.0, 1000.0, 3), Unit("volts", 1e-3)

@@ -23,6 +23,7 @@ from ndx_simulation_output.recording import (
 from ndx_simulation_output.recording.units import unit_label
 from ndx_simulation_output.viewer.figures import button, new_text, small_text, stack, title_html
 from ndx_simulation_output.viewer.session import Session
+from ndx_simulation_output.viewer.traces import nearest_column
 
 _MAIN = (
     *("model_name", "pop_name", "mtype", "morph_class", "cell_type", "type", "etype", "ei"),
@@ -237,10 +238,15 @@ def _report_facts(report: Report, cell: int, session: Session) -> Iterator[tuple
     text = ""
     at = None if session.is_saved else session.time.at
     if len(columns) and report.times.count and at is not None:
-        frame = read_frames(report, columns[:1], at=at)
+        clicked = session.compartment
+        found = [] if clicked is None else nearest_column(table, columns, *clicked)
+        frame = read_frames(report, np.asarray(found or columns[:1], np.intp), at=at)
         scale = scale_of(frame.unit, frame.values)
         text = f"{float(frame.values[0, 0]) * scale.factor:.4g} {scale.symbol} at the cursor"
-        text += "" if len(columns) == 1 else " (first compartment)"
+        which = "first compartment"
+        if clicked is not None and found:
+            which = f"section {clicked[0]}, position {clicked[1]:.2f}"
+        text += "" if len(columns) == 1 else f" ({which})"
     count = "" if len(columns) == 1 and text else f"{len(columns):,} compartments"
     yield report.name, ", ".join(filter(None, [text, count]))
 

@@ -297,6 +297,7 @@ class Page:
             cells=session.cells,
             group_by=session.group_by,
             picked=session.picked,
+            compartment=session.compartment,
             panels=tuple(card.panel.state for card in self.cards),
             theme=self.theme,
         )

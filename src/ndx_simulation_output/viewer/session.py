@@ -183,6 +183,7 @@ class Session:
         self.time = TimeAxis()
         self.player = Player(document, self.time, self.cursor_moved)
         self.cells, self.group_by, self.picked = state.cells, state.group_by, state.picked
+        self.compartment = state.compartment
         self.listeners: dict[str, Callable[[], object]] = {}
         self.message = new_text()
         self._failed = ""
@@ -199,9 +200,20 @@ class Session:
         with self.other.open() as output:
             yield output
 
-    def pick(self, population: str, ids: Sequence[int], *, at: float | None = None) -> None:
-        """Select cells in all panels, and move the cursor to a time (s) if one is given."""
+    def pick(
+        self,
+        population: str,
+        ids: Sequence[int],
+        *,
+        at: float | None = None,
+        compartment: tuple[int, float] | None = None,
+    ) -> None:
+        """Select cells in all panels, and move the cursor to a time (s) if one is given.
+
+        ``compartment`` is the section number and the position of that one which was clicked.
+        """
         self.picked = population, tuple(int(one) for one in ids)
+        self.compartment = compartment
         if at is not None:
             self.time.at = at
         self._tell("picked")

@@ -32,7 +32,8 @@ function paint(source) {
     source.data.value = Array.from(row, (one) => values[one] ?? NaN);
     source.data.width = Array.from(diameter, (one) =>
         isNaN(one) ? spot : Math.min(Math.max(one * scale, least), 60));
-    source.data.halo = source.data.width.map((one) => one + 5);
+    source.data.halo = source.data.width.map(
+        (one, k) => one + (row[k] == front.tags[0] ? 12 : 5));
     source.data.rim = source.data.width.map((one) => one + 1.5);
     source.change.emit();
 }
@@ -83,7 +84,9 @@ function draw() {
         }
         paint(source);
     }
-    fill(drawn, order);
+    // While a view is turned, only some of many marks follow.
+    const step = state.turning ? Math.ceil(order.length / 4000) : 1;
+    fill(drawn, step > 1 ? order.filter((_, k) => k % step == 0) : order);
     const picked = new Set(rows.selected.indices);
     fill(front, order.filter((row) => picked.has(row)));
     turn_cross(to);
@@ -135,6 +138,7 @@ function drag() {
     } else {
         const [yaw, pitch] = state.from.tags;
         figure.tags = [yaw + cb_obj.delta_x / 120, pitch + cb_obj.delta_y / 120];
+        state.turning = true;
         later("draw", draw);
     }
 }
@@ -180,6 +184,9 @@ if (!state.watched) {
 
 if (event == "pan" || event == "panstart") {
     drag();
+} else if (event == "panend") {
+    state.turning = false;
+    later("draw", draw);
 } else if (event == "button_click") {
     play();
 } else if (event == "tap") {

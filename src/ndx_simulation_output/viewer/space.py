@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bokeh.events import ButtonClick, Pan, PanStart, Reset, Tap
+from bokeh.events import ButtonClick, Pan, PanEnd, PanStart, Reset, Tap
 from bokeh.layouts import row
 from bokeh.models import (
     Arrow,
     Button,
     ColorBar,
     CustomJS,
+    CustomJSHover,
     HoverTool,
     LabelSet,
     LinearColorMapper,
@@ -104,6 +105,8 @@ _DRAWN = (
     *("about", "diameter", "px", "py", "pz", "value", "width", "halo", "rim"),
 )
 _ROWS = "population", "cell", "section", "position", "about", "diameter", "stop"
+_FAINT = "rgba(127, 139, 151, 0.3)"
+_VALUE = "return isNaN(value) ? 'none' : `${Number(value.toPrecision(4))} ${unit}`;"
 _SCRIPT = (Path(__file__).parent / "space.js").read_text("utf-8")
 
 
@@ -393,7 +396,7 @@ class SpacePanel(Panel):
             if source is self.front:
                 made.multi_line("xs", "ys", line_width="halo", color=ACCENT, source=source, **lines)
             edge = {"line_color": ACCENT, "line_width": 2.5} if source is self.front else {}
-            edge = edge or {"line_color": GREY, "line_width": 0.5}
+            edge = edge or {"line_color": None}
             hovered += [
                 made.multi_line(
                     "xs", "ys", line_width="width", color=color, source=source, **lines
@@ -402,8 +405,10 @@ class SpacePanel(Panel):
             ]
         for one in made.renderers:
             one.nonselection_glyph = one.selection_glyph = None
+        self.value = CustomJSHover(args={"unit": ""}, code=_VALUE)
+        formatters = {"@value": self.value, "@position": "printf"}
         self.hover = HoverTool(renderers=hovered, limit=1, sort_by=[("depth", -1)],
-                               formatters={"@value": "printf", "@position": "printf"})  # fmt: skip
+                               formatters=formatters)  # fmt: skip
         made.add_tools(self.hover)
         self.bar = ColorBar(
             color_mapper=self.colors, orientation="horizontal", height=8, width="auto", padding=4,
@@ -434,7 +439,7 @@ class SpacePanel(Panel):
             "cursor": self.session.time.cursor, "colors": self.colors, "reset": [0.0, 0.0],
             "when": self.when, "is_saved": self.session.is_saved,
         })  # fmt: skip
-        for event in (Pan, PanStart, Tap, Reset):
+        for event in (Pan, PanStart, PanEnd, Tap, Reset):
             made.js_on_event(event, self.script)
         for name in ("inner_width", "inner_height"):
             made.js_on_change(name, self.script)
@@ -543,7 +548,8 @@ class SpacePanel(Panel):
         rows = cells.find_rows(ids)
         rows_known = np.maximum(rows, 0)
         texts = [""] * len(ids)
-        for name in main_properties(cells)[:2]:
+        words = [name for name in main_properties(cells) if cells.columns[name].dtype.kind != "f"]
+        for name in words[:2]:
             values = cells.read(name, rows_known)
             texts = [f"{text}{', ' if text else ''}{name} {value}" if row >= 0 else text
                      for text, value, row in zip(texts, values, rows, strict=True)]  # fmt: skip
@@ -578,8 +584,9 @@ class SpacePanel(Panel):
                               for code, part in enumerate(self._drawn)], names,
                              [COLORS[code % len(COLORS)] for code in range(len(names))],
                              "")  # fmt: skip
-        value = [] if self.scale is None else [("", f"@value{{%.4g}} {self.scale.symbol}")]
-        self._set_tooltips(value)
+        if self.scale is not None:
+            self.value.args = {"unit": self.scale.symbol}
+        self._set_tooltips()
 
     def _show_report(self, report: Report) -> None:
         found = []
@@ -598,7 +605,10 @@ class SpacePanel(Panel):
 
     def _show_bar(self, colors: ColorScale, label: str, step: int = 1) -> None:
         light, dark = (one.shades(colors.name)[::step] for one in (LIGHT, DARK))
-        self.colors.update(low=colors.low, high=colors.high, palette=light, tags=[light, dark])
+        # Cells that have not spiked lately are so faint that the others are seen among them.
+        nan = _FAINT if colors.name == "counts" else MISSING_COLOR
+        self.colors.update(low=colors.low, high=colors.high, palette=light, tags=[light, dark],
+                           nan_color=nan)  # fmt: skip
         self.bar.title, self.bar.visible = plain_text(label), True
 
     def _show_groups(self) -> bool:
@@ -615,7 +625,7 @@ class SpacePanel(Panel):
         edges = np.cumsum([len(one) for one in values])[:-1]
         codes = np.split(groups.codes.astype(np.float64), edges)
         self._show_codes(codes, groups.names, groups.colors, f"{name}: ")
-        self._set_tooltips([])
+        self._set_tooltips()
         return True
 
     def _show_codes(
@@ -623,17 +633,20 @@ class SpacePanel(Panel):
     ) -> None:
         """Colour rows by number, with a key of the names."""
         self._codes, self.scale = codes, None
-        self.colors.update(palette=[*colors], tags=[], low=-0.5, high=len(colors) - 0.5)
+        self.colors.update(
+            palette=[*colors], tags=[], nan_color=MISSING_COLOR, low=-0.5, high=len(colors) - 0.5
+        )
         self.bar.visible, self.legend.visible = False, True
         self.legend.text = f'<span class="small">{escape(title)}</span>{key_html(names, colors)}'
 
-    def _set_tooltips(self, value: list[tuple[str, str]]) -> None:
+    def _set_tooltips(self) -> None:
         are_sections = any((part.sections > 0).any() for part in self._drawn)
         section = [("section", "@section, position @position{%.2f}")] if are_sections else []
-        named = [(self.name if value else "", text) for _, text in value]
+        what = "since the last spike" if self.name == _SPIKES else self.name
+        value = [] if self.scale is None else [(what, "@value{custom}")]
         self.hover.tooltips = [
             ("cell", "@cell of @population"), *section, ("", "@about"),
-            ("x, y, z", "@px{0.0}, @py{0.0}, @pz{0.0} µm"), *named,
+            ("x, y, z", "@px{0.0}, @py{0.0}, @pz{0.0} µm"), *value,
         ]  # fmt: skip
 
     def moved(self, output: SimulationOutput) -> None:  # noqa: ARG002
@@ -671,15 +684,28 @@ class SpacePanel(Panel):
     def highlight(self) -> None:
         """Select the rows of the picked cells, without taking that for a click."""
         self._is_busy = True
+        population, ids = self.session.picked
+        data, compartment = self.rows.data, self.session.compartment
+        self.front.tags = []
+        if ids and compartment is not None and len(data["cell"]):
+            is_it = (data["cell"] == ids[0]) & (data["section"] == compartment[0])
+            is_it &= np.asarray(data["population"], object) == population
+            distances = np.abs(np.nan_to_num(data["position"]) - np.nan_to_num(compartment[1]))
+            if is_it.any():
+                self.front.tags = [int(np.where(is_it, distances, np.inf).argmin())]
         super().highlight()
         self._is_busy = False
 
     def _clicked(self, rows: Sequence[int]) -> None:
-        """Pick the cell of a row that the browser has found at a click."""
-        if not self._is_busy and len(rows) == 1:
-            population, cell = (self.rows.data[name][rows[0]] for name in ("population", "cell"))
-            if cell >= 0:
-                self.session.pick(population, [int(cell)])
+        """Pick the cell and the compartment of a row that the browser has found at a click."""
+        if self._is_busy or len(rows) != 1:
+            return
+        names = "population", "cell", "section", "position"
+        population, cell, section, position = (self.rows.data[name][rows[0]] for name in names)
+        if cell >= 0:
+            is_point = not self.points.tags[3]
+            compartment = None if is_point else (int(section), float(position))
+            self.session.pick(population, [int(cell)], compartment=compartment)
 
     def _choose(self, name: str) -> None:
         self.name = name

@@ -44,7 +44,8 @@ class PageState:
 
     ``file`` and ``other`` (the one compared with it) are numbers of files, ``window`` and ``at`` (the cursor) are in s,
     ``cells`` is the choice of cells and ``group_by`` the property that colours them, ``picked`` are
-    a population and ids of its cells, and ``panels`` is None for the panels of the first screen.
+    a population and ids of its cells, ``compartment`` the section and position that was clicked,
+    and ``panels`` is None for the panels of the first screen.
     """
 
     file: int = 0
@@ -55,6 +56,7 @@ class PageState:
     cells: str = ""
     group_by: str = ""
     picked: tuple[str, tuple[int, ...]] = ("", ())
+    compartment: tuple[int, float] | None = None
     panels: tuple[PanelState, ...] | None = None
     theme: str = ""
 
@@ -72,6 +74,7 @@ class PageState:
             window = tuple(float(one) for one in values["time"].split(",")) or None \
                 if values.get("time") else None  # fmt: skip
             population, _, ids = values.get("cell", "").rpartition(":")
+            section, _, position = values.get("compartment", "").partition(",")
             state = cls(
                 file=int(values.get("file", 0)),
                 other=int(values["compare"]) if values.get("compare") else None,
@@ -81,6 +84,7 @@ class PageState:
                 cells=values.get("cells", ""),
                 group_by=values.get("group_by", ""),
                 picked=(population, tuple(int(one) for one in ids.split(",") if one)),
+                compartment=(int(section), float(position)) if section else None,
                 panels=tuple(map(PanelState.parse, panels)) if "panel" in values else None,
                 theme=values.get("theme", ""),
             )
@@ -106,11 +110,11 @@ class PageState:
             yield "time", ",".join(f"{one:.9g}" for one in self.window)
         if self.at is not None:
             yield "at", f"{self.at:.9g}"
-        for key, value in (("cells", self.cells), ("group_by", self.group_by)):
-            if value:
-                yield key, value
-        if self.picked[1]:
-            yield "cell", f"{self.picked[0]}:{','.join(map(str, self.picked[1]))}"
+        population, ids = self.picked
+        picked = f"{population}:{','.join(map(str, ids))}" if ids else ""
+        where = "" if self.compartment is None or not ids else "{},{:.6g}".format(*self.compartment)
+        texts = {"cells": self.cells, "group_by": self.group_by, "cell": picked}
+        yield from ((key, value) for key, value in {**texts, "compartment": where}.items() if value)
         if self.panels is not None:
             for panel in self.panels:
                 yield "panel", str(panel)

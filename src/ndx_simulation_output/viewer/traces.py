@@ -582,9 +582,18 @@ class TracesPanel(StackPanel):
         columns = table.find(owners)
         parts = np.split(columns, np.flatnonzero(np.diff(table.cell_rows(columns))) + 1)
         found: list[int] = []
+        others: list[int] = []
         for row, part in zip(chosen, parts, strict=False):
             most = count if len(chosen) == 1 else _MOST_OF_PICKED if row in picked else 1
-            found += _some_of_cell(table, part, most)
+            some = _some_of_cell(table, part, most)
+            if row in picked and self.session.compartment is not None:
+                clicked = nearest_column(table, part, *self.session.compartment)
+                some = [*dict.fromkeys([*some[:1], *clicked, *some])][:most]
+            found += some
+            others += some if row not in picked else []
+        too_many = max(len(found) - count, 0)
+        left_out = others[max(len(others) - too_many, 1) :] if too_many else []
+        found = [one for one in found if one not in left_out]
         return np.asarray(found[:count], np.intp), len(rows) if len(rows) > 1 else len(columns)
 
     def _colors(
@@ -661,6 +670,22 @@ def _row_columns(
             names = [f"{name} {place:.2g}" if names.count(name) > 1 else name
                      for name, place in places]  # fmt: skip
     return {"name": names, **found}
+
+
+def nearest_column(
+    table: CompartmentTable, columns: NDArray[np.intp], number: int, position: float
+) -> list[int]:
+    """Return the column of a section of a cell that is nearest to a position; none if it has none.
+
+    ``columns`` are those of the cell.
+    """
+    if "number" not in table.columns:
+        return []
+    of_section: NDArray[np.intp] = columns[table.values("number", columns) == number]
+    if "position" not in table.columns or not np.isfinite(position):
+        return [int(one) for one in of_section[:1]]
+    distances = np.abs(table.values("position", of_section).astype(float) - position)
+    return [int(one) for one in of_section[np.argsort(distances, kind="stable")[:1]]]
 
 
 def _some_of_cell(table: CompartmentTable, columns: NDArray[np.intp], most: int) -> list[int]:
