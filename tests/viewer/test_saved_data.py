@@ -8,7 +8,6 @@ import pytest
 
 pytest.importorskip("bokeh", reason="the viewer needs Bokeh: the extra view")
 
-from ndx_simulation_output.viewer.neurons import ShownFrame
 
 from ndx_simulation_output.errors import CellNotFoundError
 from ndx_simulation_output.viewer import server
@@ -54,19 +53,6 @@ def test_csv_and_code_have_the_same_spikes(tmp_path, shown, count):
     np.testing.assert_array_equal(numbers[:, 0], code["times"])
     np.testing.assert_array_equal(numbers[:, 1], code["ids"])
     assert len(numbers) == count
-
-
-def test_csv_and_code_have_the_same_coordinates_and_values(tmp_path):
-    path = a_run(tmp_path / "run.nwb")
-    shown = ShownFrame(SelectedCompartments("v", (7, 12)), 0.1234)
-
-    names, numbers = read_csv(shown, path)
-    code = run_code(shown, path)
-
-    assert names[-1] == "v (volts)"
-    np.testing.assert_array_equal(numbers[:, 2:5], code["coordinates"].points)
-    np.testing.assert_array_equal(numbers[:, -1], code["values"])
-    assert numbers[1, -1] == np.float32(40) * np.float32(1e-3)
 
 
 @pytest.mark.parametrize(

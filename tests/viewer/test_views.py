@@ -74,21 +74,6 @@ def test_spikes_are_sorted_by_group(tmp_path, page_of):
     assert view.points.data["id"].tolist() == [3, 12, 3, 7]
 
 
-def test_cells_in_space_have_the_colours_of_their_groups(tmp_path, page_of):
-    page = page_of(NEURON, a_circuit(tmp_path / "run.nwb"))
-    view = view_of(page)
-    assert view.spots.data["z"] + 15 == pytest.approx([0, 9, 30])
-    assert (view.time.value, message(page)) == (10, "")
-
-    view.group.select.value = "layer"
-
-    blue, red = COLORS[:2]
-    assert view.spots.data["color"].tolist() == [blue, red, blue]
-    assert view.bar.visible is False
-    view.time.value = 100.0
-    assert view.spots.data["color"].tolist() == [blue, red, blue]
-
-
 def test_few_spikes_are_marks(tmp_path, page_of, monkeypatch):
     page = page_of(SPIKES, a_run(tmp_path / "run.nwb"))
     view = view_of(page)
@@ -129,87 +114,6 @@ def test_many_spikes_are_counted_in_pixels(tmp_path, page_of, monkeypatch):
 
     assert len(view.points.data["id"]) == 0
     assert np.nansum(view.pixels.data["image"][0]) == 4
-
-
-def test_a_neuron_has_the_colours_of_the_time_of_the_slider(tmp_path, page_of):
-    page = page_of(NEURON, a_run(tmp_path / "run.nwb"))
-    view = view_of(page)
-    assert len(view.lines.data["xs"]) == 12
-    report = view.choice.report
-    report.value = "v"
-
-    view.time.value = 123.4
-
-    found = view.lines.data["value"]
-    np.testing.assert_allclose(found[view.owners == 5], 40, rtol=1e-6)
-    np.testing.assert_allclose(found, values()[1234][view.owners], rtol=1e-6)
-    assert view.shown().at == pytest.approx(0.1234)
-
-
-def test_playing_moves_the_slider_and_restarts_at_the_end(tmp_path, page_of):
-    page = page_of(NEURON, a_run(tmp_path / "run.nwb"))
-    view = view_of(page)
-
-    view.play.active = True
-    view.step()
-    assert view.time.value > view.time.start
-    view.time.value = view.time.end
-    view.step()
-    view.play.active = False
-
-    assert view.time.value == view.time.start
-    assert not page.session.document.session_callbacks
-
-
-def test_cells_without_coordinates_show_a_message(tmp_path, page_of):
-    page = page_of(NEURON, a_run(tmp_path / "run.nwb", with_places=False))
-
-    (shown,) = page.tabs.tabs[NEURON].child.children
-
-    assert "has no coordinates of compartments" in shown.text
-
-
-def test_neurons_are_drawn_on_their_grid_with_a_histogram(tmp_path, page_of):
-    view = view_of(page_of(NETWORK, a_mixture(tmp_path / "state.nwb")))
-
-    picture, counted = view.drawn.children
-
-    assert view.quantity.options == ["v", "tau"]
-    (image,) = picture.renderers[0].data_source.data["image"]
-    np.testing.assert_array_equal(image, [[0, 1, 2], [3, 4, 5]])
-    assert counted.renderers[0].data_source.data["top"].sum() == 6
-    assert "2 × 3 neurons; at 0.25 s" in view.note.text
-
-
-def test_neurons_without_a_grid_are_drawn_by_rank(tmp_path, page_of):
-    page = page_of(NETWORK, a_mixture(tmp_path / "state.nwb"))
-    view = view_of(page)
-
-    view.part.value = "population row"
-
-    assert view.quantity.options == ["r"]
-    drawn = view.drawn.children[0].renderers[0].data_source.data
-    assert (drawn["x"].tolist(), drawn["y"].tolist()) == ([0, 1, 2, 3, 4], [4, 3, 2, 1, 0])
-    assert not message(page)
-
-
-@pytest.mark.parametrize(("quantity", "first"), [("w", 0.1), ("gain", 2.0), ("delay", 1e-3)])
-def test_synapses_are_a_matrix_of_ranks(tmp_path, page_of, quantity, first):
-    page = page_of(NETWORK, a_mixture(tmp_path / "state.nwb"))
-    view = view_of(page)
-
-    view.part.value = "projection to_row"
-    view.quantity.value = quantity
-
-    assert view.quantity.options == ["w", "gain", "delay"]
-    drawn = view.drawn.children[0].renderers[0].data_source.data
-    (image,) = drawn["image"]
-    np.testing.assert_array_equal(np.argwhere(np.isfinite(image)), [[1, 0], [1, 3], [4, 5]])
-    assert image[1, 0] == pytest.approx(first)
-    glyph = view.drawn.children[0].renderers[0].glyph
-    assert (glyph.x, glyph.dw, glyph.y, glyph.dh) == (-0.5, 6, -0.5, 5)
-    assert "3 synapses" in view.note.text
-    assert not message(page)
 
 
 def test_arrays_of_every_dimension_are_drawn(tmp_path, page_of):

@@ -341,6 +341,7 @@ class Page:
         has_space = bool(right)
         self.middle.children = middle or [new_text()]  # Bokeh warns of layouts without children.
         self.right.children = right or [new_text()]
+        self.middle.visible = bool(middle)
         here, away = self.cell_beside, self.cell_above
         here, away = (here, away) if has_space else (away, here)
         away.update(children=[new_text()], visible=False)

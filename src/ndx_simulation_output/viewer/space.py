@@ -105,6 +105,7 @@ _DRAWN = (
     *("about", "diameter", "px", "py", "pz", "value", "width", "halo", "rim"),
 )
 _ROWS = "population", "cell", "section", "position", "about", "diameter", "stop"
+_SECONDS = "3 s", "10 s", "30 s", "120 s"
 _FAINT = "rgba(127, 139, 151, 0.3)"
 _VALUE = "return isNaN(value) ? 'none' : `${Number(value.toPrecision(4))} ${unit}`;"
 _SCRIPT = (Path(__file__).parent / "space.js").read_text("utf-8")
@@ -357,7 +358,7 @@ class SpacePanel(Panel):
         self.rows.selected.on_change("indices", lambda _, __, rows: self._clicked(rows))
         self.points, self.frames = empty_source("x", "y", "z"), empty_source("time", "value")
         self.drawn, self.front = empty_source(*_DRAWN), empty_source(*_DRAWN)
-        self.when = new_text(sizing_mode=None, width=90)
+        self.when = new_text(sizing_mode=None, width=110)
         self._make_figure()
         self._key: tuple[Any, ...] = ()
         self._drawn: list[Part] = []
@@ -451,6 +452,22 @@ class SpacePanel(Panel):
         if self.session.is_saved:
             self.session.time.cursor.js_on_change("location", self.script)
         made.on_change("tags", lambda _, __, angles: self._turned(angles))
+
+    def controls(self) -> Sequence[UIElement]:
+        """Return the choice of the speed."""
+        seconds = Select(title="Play the window in", options=[*_SECONDS],
+                         value=self.options.get("seconds", _SECONDS[1]),
+                         **field(width=130, sizing_mode=None))  # fmt: skip
+        on_value(seconds, "value", self._choose_speed)
+        self._set_speed(str(seconds.value))
+        return [seconds] if self.name != _CELLS else []
+
+    def _choose_speed(self, seconds: str) -> None:
+        self._set_speed(seconds)
+        self.option("seconds", seconds)
+
+    def _set_speed(self, seconds: str) -> None:
+        self.session.player.seconds = float(seconds.removesuffix(" s"))
 
     def update(self, output: SimulationOutput) -> None:
         """Draw the cells again if others are chosen, or the colours are of something else."""
@@ -653,8 +670,12 @@ class SpacePanel(Panel):
         """Colour the cells by their values at the cursor."""
         time = self.session.time
         at = self._at
-        self.when.text = small_text(f"at {at * time.scale.factor:.5g} {time.scale.symbol}")
-        self.play.label = "⏸" if self.session.player.is_playing else "▶"
+        player, scale = self.session.player, time.scale
+        text = f"at {at * scale.factor:.5g} {scale.symbol}"
+        if player.is_playing:
+            text += f", {player.speed * scale.factor:.3g} {scale.symbol} per s"
+        self.when.text = small_text(text)
+        self.play.label = "⏸" if player.is_playing else "▶"
         if not self._key:
             return
         times = [at]
