@@ -58,7 +58,9 @@ class _OptionsOfFiles(Command):
 
 @click.command(cls=_OptionsOfFiles)
 @click.argument("files", nargs=-1, required=True, type=LOCAL_PATH)
-@click.option("--save", type=LOCAL_PATH, metavar="PAGE", help="Write the page to an HTML file; serve nothing.")
+@click.option(
+    "--save", type=LOCAL_PATH, metavar="PAGE", help="Write the page to an HTML file; serve nothing."
+)
 @click.option("--overwrite", is_flag=True, help="Replace an existing file of --save.")
 @click.option(
     "--state", default="", help="What the page shows: what its address has after the question mark."
@@ -80,6 +82,7 @@ class _OptionsOfFiles(Command):
 @click.pass_context
 def view(
     ctx: click.Context,
+    /,
     files: tuple[Path, ...],
     port: int,
     *,

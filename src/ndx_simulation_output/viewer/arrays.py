@@ -21,11 +21,10 @@ from numpy.typing import NDArray
 from ndx_simulation_output.errors import NothingRecordedError
 from ndx_simulation_output.plots.arrays import Grid, GridAxis, grids_of
 from ndx_simulation_output.plots.downsampling import row_blocks
-from ndx_simulation_output.plots.look import LIGHT, color_scale
+from ndx_simulation_output.plots.look import COLORS, LIGHT, color_scale
 from ndx_simulation_output.recording import ArrayGroup, ArrayWithAxes, SimulationOutput
 from ndx_simulation_output.recording.units import Scale
 from ndx_simulation_output.viewer.figures import (
-    COLORS,
     NAN_COLOR,
     add_color_bar,
     new_figure,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ndx_simulation_output.plots.canvas import scale_of
 from ndx_simulation_output.plots.downsampling import spread
 from ndx_simulation_output.plots.networks import neuron_quantities
-from ndx_simulation_output.plots.neurons import read_frames
+from ndx_simulation_output.plots.shapes import read_frames
 from ndx_simulation_output.recording import (
     CellTable,
     NetworkSnapshot,

@@ -313,7 +313,8 @@ class Page:
         cells = output.reports, output.spikes, output.circuit, output.networks
         self._has_cells = any(map(bool, cells))
         self.session.time.at = asked.at
-        first = sorted((one for one in offers if one.rank is not None), key=lambda one: one.rank)
+        ranks = [(one.rank, at) for at, one in enumerate(offers) if one.rank is not None]
+        first = [offers[at] for _, at in sorted(ranks)]
         panels = asked.panels if asked.panels is not None else _first_panels(first)
         if self._is_other:
             offered = {(one.panel.kind, one.panel.name) for one in offers}

@@ -42,7 +42,7 @@ from ndx_simulation_output.plots.look import (
     ColorScale,
     color_scale,
 )
-from ndx_simulation_output.plots.neurons import (
+from ndx_simulation_output.plots.shapes import (
     cells_in_space,
     neuron_shape,
     read_coordinates,
@@ -226,7 +226,7 @@ class ShownSpace:
     def imports(self) -> tuple[str, ...]:
         """Import statements of the code."""
         if self.name in {_SPIKES, _CELLS}:
-            return ("from ndx_simulation_output.plots.neurons import cells_in_space",)
+            return ("from ndx_simulation_output.plots.shapes import cells_in_space",)
         return ("from ndx_simulation_output.plots import read_coordinates, read_frames",)
 
     def scenes(self, output: SimulationOutput) -> list[Scene]:
