@@ -131,6 +131,7 @@ def test_a_picked_cell_has_several_compartments_and_a_click_picks(files, page_of
     tap(panel, 25.0, 4.9)
 
     assert (page.session.picked, page.session.time.at) == (("exc", (3,)), 0.025)
+    assert page.session.compartment == (0, 0.25)
     assert panel.lines.data["cell"] == [3, 3, 3, 3, 7, 12]
     assert panel.lines.selected.indices == [0, 1, 2, 3]
 
@@ -350,6 +351,7 @@ def test_heat_maps_have_rows_by_section_and_outlines_of_cells(tmp_path, page_of)
     assert first.pixels.data["y"] == [4]
     tap(panel, 105.0, 2.5)
     assert (page.session.picked, page.session.time.at) == (("exc", (3,)), pytest.approx(0.105))
+    assert page.session.compartment == (1, 0.25)
     names, rows, code = saved(panel)
     assert names[:2] == ["first cell of the row", "first compartment of the row"]
     assert rows[:, :2].tolist() == [[7, 7], [7, 5], [7, 6], [7, 4]]

@@ -247,11 +247,6 @@ class SelectedCompartments:
     numbers: tuple[int, ...] | None = None
     some: tuple[int, ...] | None = None
 
-    @property
-    def is_all(self) -> bool:
-        """True if all compartments are selected."""
-        return self.cells is None and self.numbers is None and self.some is None
-
     def columns(self, report: Report) -> NDArray[np.intp]:
         """Return the column indices of the selected compartments."""
         found = report.compartments.find(self.cells, self.numbers)

@@ -475,9 +475,15 @@ class HeatMapPanel(Panel):
         row, report = int(np.floor(y)), output[self.name]
         if not 0 <= row < self._order.count:
             return False
-        cell = report.compartments.cells_of(self._order.part(row, row + 1))
+        table, column = report.compartments, self._order.part(row, row + 1)
+        place = None
+        if table.n_compartments > len(table) and "number" in table.columns:
+            is_known = "position" in table.columns
+            position = float(table.values("position", column)[0]) if is_known else np.nan
+            place = int(table.values("number", column)[0]), position
         at = x / self.session.time.scale.factor
-        self.session.pick(report.population, cell.tolist(), at=at)
+        cells = table.cells_of(column).tolist()
+        self.session.pick(report.population, cells, at=at, compartment=place)
         return True
 
     def shown(self) -> ShownHeatMap:
