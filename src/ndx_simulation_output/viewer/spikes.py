@@ -16,7 +16,7 @@ from bokeh.models import (
 )
 from numpy.typing import NDArray
 
-from ndx_simulation_output.errors import CellNotFoundError, SelectionError
+from ndx_simulation_output.errors import CellNotFoundError, NothingRecordedError, SelectionError
 from ndx_simulation_output.plots.groups import Groups, group_cells
 from ndx_simulation_output.plots.look import COLORS, rgb
 from ndx_simulation_output.plots.spikes import (
@@ -223,8 +223,8 @@ def parts_of(
         at = positions_of(ids, known)
         row_of[at[at >= 0]] = first + np.flatnonzero(at >= 0)
         parts.append(Part(spikes, first, ids, row_of, edges + first, labels, colors, groups))
-    if not parts and errors:
-        raise errors[0]
+    if not parts:
+        raise errors[0] if errors else NothingRecordedError("the file has no spikes")
     return parts
 
 
@@ -245,6 +245,7 @@ class SpikesPanel(Panel):
             names = [self.name] if self.name else [one.population for one in output.spikes]
             parts = parts_of(output, names, cells_of(self.session.cells), self.session.group_by)
             self._made = made = output, key, parts
+            self._drawn = None
         return made[2]
 
     @property
@@ -275,7 +276,7 @@ class RasterPanel(SpikesPanel):
         """Title of the card."""
         return f"Spikes of {self.what}"
 
-    def build(self, output: SimulationOutput) -> UIElement:  # noqa: ARG002
+    def build(self, output: SimulationOutput) -> UIElement:
         """Return the figure."""
         self.figure = made = new_figure(
             "", "", height=250, zoom="both", x_range=self.session.time.x_range,
@@ -294,14 +295,15 @@ class RasterPanel(SpikesPanel):
             selection_line_width=2.5,
         )  # fmt: skip
         self.link("", self.points)
-        self._add_hover(image)
+        self._add_hover(image, has_properties=any(one.cells for one in output.spikes))
+        self._shape = 0, False
         self.add_figure(made, zooms=True)
         return stack(made)
 
-    def _add_hover(self, image: Any) -> None:
+    def _add_hover(self, image: Any, *, has_properties: bool) -> None:
         unit = self.session.time.scale.symbol
-        spike = [("cell", "@cell of @population"), ("time", "@time{0[.]000} " + unit),
-                 ("type", "@about")]  # fmt: skip
+        spike = [("cell", "@cell of @population"), ("time", "@time{0[.]000} " + unit)]
+        spike += [("type", "@about")] if has_properties else []
         self.figure.add_tools(HoverTool(tooltips=spike, renderers=[self.marks], limit=1))
         self.pixel_rows = empty_source("low", "text")
         code = """
@@ -321,8 +323,8 @@ class RasterPanel(SpikesPanel):
         n_rows = sum(len(part.ids) for part in parts)
         y_range = self.figure.y_range
         has_groups = sum(len(part.labels) for part in parts) > 1
-        shape = n_rows, has_groups, id(parts[0]) if parts else 0
-        if self._drawn is None or self._drawn[0] != shape[:2]:
+        if (n_rows, has_groups) != self._shape:
+            self._shape = n_rows, has_groups
             show_rows(y_range, -_HALF, n_rows - _HALF)
             if has_groups:  # The first group is at the top.
                 y_range.update(start=y_range.end, end=y_range.start)
@@ -330,8 +332,7 @@ class RasterPanel(SpikesPanel):
             y_range.bounds = -_HALF, max(n_rows, 1) - _HALF
         rows = visible_rows(y_range, n_rows, _HALF)
         pixels = pixels_of(self.figure)
-        key = shape[:2], shape[2], rows, time.window, pixels, self.session.picked
-        if key != self._drawn:
+        if (key := (rows, time.window, pixels, self.session.picked)) != self._drawn:
             self._said = self._draw(parts, rows, pixels)
             self._drawn = key
         self.say(self._said)
@@ -392,7 +393,7 @@ class RasterPanel(SpikesPanel):
         self.points.data = {
             name: np.concatenate(values) if values else [] for name, values in data.items()
         }
-        self.marks.glyph.size = min(max(0.7 * row_pixels, 5.0), 18.0)
+        self.marks.glyph.size = min(max(0.7 * row_pixels, 3.0), 18.0)
 
     def _draw_image(
         self,
@@ -630,12 +631,12 @@ class RatesPanel(SpikesPanel):
     def update(self, output: SimulationOutput) -> None:
         """Count the spikes, and draw the rates."""
         time, parts = self.session.time, self.parts(output)
-        if (key := (id(parts), time.window)) == self._drawn:
+        if time.limits == self._drawn:
             self.note.text = self._said
             return
-        self._drawn = key
+        self._drawn = time.limits
         factor = time.scale.factor
-        found = [one for part in parts for one in rates_of(part, *time.window)]
+        found = [one for part in parts for one in rates_of(part, *time.limits)]
         labels = [label for part in parts for label in part.full_labels]
         colors = [color for part in parts for color in part.colors]
         steps = np.repeat(found[0].times, 2)[1:-1] * factor
@@ -665,7 +666,7 @@ class RatesPanel(SpikesPanel):
 
     def shown(self) -> ShownRates:
         """Return the shown data."""
-        session, names = self.session, tuple(part.population for part in self._made[2])
-        by = session.group_by
+        session, time = self.session, self.session.time
+        names = tuple(part.population for part in self._made[2])
         cells = cells_of(session.cells)
-        return ShownRates(names, *session.time.window, cells, by, session.time.scale)
+        return ShownRates(names, *time.limits, cells, session.group_by, time.scale)

@@ -76,6 +76,13 @@ class TimeAxis:
         stop = self.window[1]
         return None if stop >= self.span[1] - self._tolerance else stop
 
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Ends of the window (s), which are exactly those of the run where it includes these."""
+        first, last = self.span
+        return (first if self.start is None else self.start,
+                last if self.stop is None else self.stop)  # fmt: skip
+
     def drawn(self, pixels: int) -> dict[str, Any]:
         """Keyword arguments of ``reduce_traces``, with a margin so that lines reach the edges."""
         margin = _MARGIN * (self.window[1] - self.window[0])
