@@ -318,7 +318,6 @@ class _Map:
         first: int,
         last: int,
         picked: Sequence[tuple[int, int, int]],
-        color: str,
     ) -> None:
         """Outline the bands of visible rows if they are few, and picked cells; name the bands."""
         begin = max(int(np.searchsorted(order.edges, first, "right")) - 1, 0)
@@ -327,6 +326,7 @@ class _Map:
         tops, bottoms = edges[:-1], edges[1:]
         is_outlined = len(names) <= _MOST_BANDS
         is_cells = order.what == _CELL and is_outlined
+        color = LIGHT.text if self.colors.name == "signed" else "#ffffff"
         shown = {"y0": tops.tolist(), "y1": bottoms.tolist(), "color": [color] * len(names)}
         cells = [cell for cell, _, _ in picked]
         of_picked = {"y0": [top for _, top, _ in picked], "y1": [end for _, _, end in picked],
@@ -386,6 +386,8 @@ class HeatMapPanel(Panel):
         self._add_map(report.population)
         self.scale: Scale | None = None
         self._is_compared = False
+        self._drawn: tuple[ShownHeatMap, str] | None = None
+        self._report: Report | None = None
         self._can_be_by_depth = bool(depth_of(table)[0])
         self._key: tuple[Any, ...] = ()
         self._order = RowOrder(None, 0, np.zeros(1, np.intp), np.zeros(0), "")
@@ -438,14 +440,24 @@ class HeatMapPanel(Panel):
         return [self.session.file, *([other] if is_both and other else [])]
 
     def update(self, output: SimulationOutput) -> None:
-        """Read and draw the heat map."""
+        """Draw the heat map, read again only if it is another one, and outline picked cells."""
         report = output[self.name]
-        require_real(report)
+        self._sort(report)
+        first, last = visible_rows(self.y_range, self._order.count)
+        wanted = replace(self.shown(), scales=Scales()), self._coloring
+        if self._drawn != wanted or self._report is not report or self.session.other:
+            self._drawn = None  # An error may be shown instead.
+            self._read_and_draw(report, first, last)
+            self._drawn, self._report = wanted, report
+        picked = self._picked(report, first, last)
+        for one in self.maps:
+            one.outline(self._order, first, last, picked)
+
+    def _read_and_draw(self, report: Report, first: int, last: int) -> None:
         for one in self.maps:
             one.clear()
         self._is_compared = False
-        self._sort(report)
-        first, last = visible_rows(self.y_range, self._order.count)
+        require_real(report)
         columns = self._order.part(first, last)
         with self.session.open_other() as opened:
             is_both = opened is not None and not self.session.shows_difference
@@ -466,8 +478,6 @@ class HeatMapPanel(Panel):
         for each, read in zip(self.maps, found, strict=False):
             each.draw(read, first, scale, colors)
             each.rows.data = self._rows(report, columns, first, read)
-            line = LIGHT.text if colors.name == "signed" else "#ffffff"
-            each.outline(self._order, first, last, self._picked(report, first, last), line)
         self.say("; ".join(filter(None, [*self._notes(found, values, colors)])))
 
     def picked_at(self, x: float, y: float, output: SimulationOutput) -> bool:
