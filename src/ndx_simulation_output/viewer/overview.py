@@ -6,6 +6,7 @@ import numpy as np
 from bokeh.events import DoubleTap, Tap
 from bokeh.models import CustomJS, Range1d, RangeTool, UIElement
 
+from ndx_simulation_output.plots.canvas import scale_of
 from ndx_simulation_output.plots.downsampling import reduce_traces
 from ndx_simulation_output.plots.look import COLORS
 from ndx_simulation_output.plots.selection import PictureOptions
@@ -91,7 +92,7 @@ class Overview:
         self.lines.data = line_data(times, values, names, colors)
         self.figure.yaxis.axis_label = plain_text("Hz")
         self.figure.y_range.update(start=0, end=1.05 * float(values.max(initial=0)) or 1)
-        self._say("rate", key_html(names, colors))
+        self._say("mean rate", key_html(names, colors))
 
     def _draw_envelope(
         self, recorded: Report | ExtracellularPotential, run: dict[str, Any]
@@ -100,8 +101,9 @@ class Overview:
         column = np.zeros(1, np.intp)
         lines = reduce_traces(recorded, column, **run, pixels=_PIXELS)
         values = np.asarray(lines.values, np.float64)
-        self.lines.data = line_data(lines.times * factor, values, [recorded.name])
-        self.figure.yaxis.axis_label = plain_text(lines.unit)
+        scale = scale_of(lines.unit, values)
+        self.lines.data = line_data(lines.times * factor, values * scale.factor, [recorded.name])
+        self.figure.yaxis.axis_label = plain_text(scale.symbol)
         low, high = color_range(values)
         margin = 0.05 * (high - low)
         self.figure.y_range.update(start=low - margin, end=high + margin)

@@ -296,7 +296,7 @@ class RasterPanel(SpikesPanel):
         )  # fmt: skip
         self.link("", self.points)
         self._add_hover(image, has_properties=any(one.cells for one in output.spikes))
-        self._shape = 0, False
+        self._n_rows = 0
         self.add_figure(made, zooms=True)
         return stack(made)
 
@@ -322,13 +322,11 @@ class RasterPanel(SpikesPanel):
         time, parts = self.session.time, self.parts(output)
         n_rows = sum(len(part.ids) for part in parts)
         y_range = self.figure.y_range
-        has_groups = sum(len(part.labels) for part in parts) > 1
-        if (n_rows, has_groups) != self._shape:
-            self._shape = n_rows, has_groups
+        if n_rows != self._n_rows:  # The first row is at the top, as in the other panels.
+            self._n_rows = n_rows
             show_rows(y_range, -_HALF, n_rows - _HALF)
-            if has_groups:  # The first group is at the top.
-                y_range.update(start=y_range.end, end=y_range.start)
-                y_range.update(reset_start=y_range.start, reset_end=y_range.end)
+            y_range.update(start=y_range.end, end=y_range.start)
+            y_range.update(reset_start=y_range.start, reset_end=y_range.end)
             y_range.bounds = -_HALF, max(n_rows, 1) - _HALF
         rows = visible_rows(y_range, n_rows, _HALF)
         pixels = pixels_of(self.figure)
