@@ -84,14 +84,15 @@ def open_page(
         page_css=(_FOLDER / "page.css").read_text("utf-8"),
         page_js=(_FOLDER / "page.js").read_text("utf-8"),
     )
-    for name, root in page.roots.items():
-        root.name = name
-        document.add_root(root)
     if not is_saved:
         document.on_session_destroyed(lambda _: session.close())
     page.show()
     if error:
         session.show_message(error, kind="error")
+    # Filled first: the models of a document are collected again at each change of its layout.
+    for name, root in page.roots.items():
+        root.name = name
+        document.add_root(root)
     return page
 
 
