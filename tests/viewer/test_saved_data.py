@@ -16,7 +16,6 @@ from ndx_simulation_output.viewer.controls import SelectedCompartments, python_c
 from ndx_simulation_output.viewer.networks import ShownQuantity
 from ndx_simulation_output.viewer.server import csv_pieces
 from ndx_simulation_output.viewer.session import ViewedFile
-from ndx_simulation_output.viewer.spikes import ShownSpikes
 from ndx_simulation_output.viewer.traces import ShownTraces
 from tests.viewer.making import ROWS, a_mixture, a_run, values
 
@@ -33,26 +32,6 @@ def run_code(shown, *paths):
     names = {}
     exec(python_code(shown, [ViewedFile(path) for path in paths]), names)  # noqa: S102 - the code of the package
     return names
-
-
-@pytest.mark.parametrize(
-    ("shown", "count"),
-    [
-        (ShownSpikes("exc"), 4),
-        (ShownSpikes("exc", (3, 7), 0.005, 0.15), 2),
-        (ShownSpikes("exc", range(10, 20), None, 0.1), 1),
-    ],
-)
-def test_csv_and_code_have_the_same_spikes(tmp_path, shown, count):
-    path = a_run(tmp_path / "run.nwb")
-
-    names, numbers = read_csv(shown, path)
-    code = run_code(shown, path)
-
-    assert names == ["time (s)", "node id"]
-    np.testing.assert_array_equal(numbers[:, 0], code["times"])
-    np.testing.assert_array_equal(numbers[:, 1], code["ids"])
-    assert len(numbers) == count
 
 
 @pytest.mark.parametrize(

@@ -210,18 +210,24 @@ def run_code(shown, path):
 
 
 @pytest.mark.parametrize(
-    "cells",
-    [{"exc": None, "inh": None}, {"exc": {"layer": ["L2"]}, "inh": None}, {"exc": [3, 6]}],
+    ("cells", "ids"),
+    [
+        ({"exc": None, "inh": None}, range(120)),
+        ({"exc": {"layer": ["L2"]}, "inh": None}, range(3, 120, 6)),
+        ({"exc": [3, 6]}, (3, 6)),
+    ],
 )
-def test_csv_and_code_have_the_same_spikes(two, cells):
-    path, *_ = two
+def test_csv_and_code_have_the_same_spikes(two, cells, ids):
+    path, exc, _ = two
     shown = panels.ShownSpikes(cells, 0.1, 0.5)
 
     names, *rows = read_csv(shown, path)
     found = run_code(shown, path)["spikes"]
 
     assert names == ["time (s)", "population", "node id"]
-    assert len(rows) > 10
+    inside = (exc.times >= 0.1) & (exc.times < 0.5) & np.isin(exc.node_ids, ids)
+    assert len(found["exc"].times) == inside.sum()
+    assert list(found) == list(cells)
     for name in cells:
         mine = [row for row in rows if row[1] == name]
         np.testing.assert_array_equal([float(row[0]) for row in mine], found[name].times)
