@@ -200,7 +200,7 @@ def test_a_heat_map_zooms_into_compartments(tmp_path, page_of):
     page = page_of(HEAT, a_run(tmp_path / "run.nwb"))
     view = view_of(page)
     view.choice.report.value = "v"
-    assert view.pixels.data["image"][0].shape == (12, 1100)
+    assert view.pixels.data["image"][0].shape == (12, 1000)
 
     view.figure.y_range.start, view.figure.y_range.end = 4.2, 7.9
     zoom(page, view, 100, 110)
