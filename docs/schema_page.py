@@ -20,9 +20,9 @@ def schema_page(spec: Path) -> str:
     """Return the page as Markdown, with a section for each type and a table row for each part."""
     (namespace,) = _load(next(spec.glob("*.namespace.yaml")))["namespaces"]
     lines = [
-        f"# Schema: `{namespace['name']}` {namespace['version']}",
+        "# Schema",
         "",
-        f"{namespace['doc']}",
+        f"Namespace `{namespace['name']}` {namespace['version']}. {namespace['doc']}",
         "",
         "This page is generated from the YAML under `spec/`, the only definition of the types.",
         "Inherited parts are described in the NWB and HDMF schemas.",

@@ -27,6 +27,28 @@ def test_lines_and_text_can_be_read_on_the_ground(palette):
     assert min(contrast(palette.text, palette.ground), contrast(palette.faint, palette.ground)) > 5
 
 
+SEEN = {
+    "all colours": np.eye(3),
+    "no green": [[0.367, 0.861, -0.228], [0.28, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+    "no red": [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+    "no blue": [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]],
+}
+"""What people see of linear RGB who have all receptors, or lack one."""
+TO_XYZ = np.array([[0.4339, 0.3762, 0.1899], [0.2127, 0.7152, 0.0722], [0.0178, 0.1094, 0.8728]])
+
+
+@pytest.mark.parametrize("seen", SEEN)
+def test_everybody_can_tell_the_colours_apart(seen):
+    parts = np.array([rgb(color) for color in (*look.COLORS, look.OTHER_COLOR)]) / 255
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    x, y, z = np.cbrt(np.clip(linear @ np.transpose(SEEN[seen]), 1e-3, 1) @ TO_XYZ.T).T
+    lab = np.stack([116 * y, 500 * (x - y), 200 * (y - z)], axis=1)
+
+    differences = np.linalg.norm(lab[:, np.newaxis] - lab, axis=2)
+
+    assert differences[~np.eye(len(lab), dtype=bool)].min() > 15
+
+
 def test_many_spikes_are_dark_on_a_light_ground_and_light_on_a_dark_one():
     light = [luminance(color) for color in LIGHT.shades("counts")]
     dark = [luminance(color) for color in DARK.shades("counts")]

@@ -424,6 +424,18 @@ def test_what_several_cells_receive_is_drawn_side_by_side(ax):
     assert sorted(shown[np.isfinite(shown)]) == pytest.approx([-0.1, 0.3, 0.3, 0.5])
 
 
+def test_of_many_cells_the_first_receptive_fields_are_drawn(ax):
+    cells, grid = np.arange(100), PopulationSnapshot("lgn", (2, 3))
+    projection = ProjectionSnapshot.from_synapses("p", cells % 6, cells, {"w": cells}, pre="lgn")
+    network = NetworkSnapshot("end", (grid,), (replace(projection, weight="w"),))
+
+    plots.weight_matrix(network, cells=cells, ax=ax)
+
+    assert len(ax.texts) == 64
+    note = " ".join(ax.get_title("left").split())
+    assert note.endswith("receive (the first 64 are shown) 64 synapses")
+
+
 def test_what_cells_without_a_grid_receive_is_drawn_by_rank(ax):
     plots.weight_matrix(a_grid_and_its_targets(), "v1_v1", cells=7, ax=ax)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from ndx_simulation_output.cli.options import LOCAL_PATH, TRUST_OPTION, Command, add_options
-from ndx_simulation_output.cli.output import print_line
+from ndx_simulation_output.cli.output import print_line, progress_bar
 from ndx_simulation_output.nwb.checks import check_file
 
 
@@ -23,7 +23,8 @@ def check(file: Path, *, trust: bool) -> None:
     Example:
       ndx-sim check run.nwb
     """
-    findings = check_file(file, trust=trust)
+    with progress_bar(f"checking {file.name}"):
+        findings = check_file(file, trust=trust)
     for finding in findings:
         where = f"{finding.where}: " if finding.where else ""
         print_line(f"{finding.severity}: {where}{finding.message} ({finding.rule})")

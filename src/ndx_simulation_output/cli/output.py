@@ -70,11 +70,17 @@ def open_sources(sources: Sequence[str | Path], **options: Any) -> Iterator[Simu
 def progress_bar(label: str) -> Iterator[Callable[[int, int], object]]:
     """Show a progress bar on a terminal for work that takes more than a second.
 
-    The bar is drawn again every second, so that it is seen where no byte is written for a while.
+    It is drawn again every second, and has only the time until the first bytes are done.
     """
     ended = threading.Event()
     with tqdm(
-        desc=label, unit="B", unit_scale=True, disable=None, delay=_SECONDS, leave=False
+        desc=label,
+        unit="B",
+        unit_scale=True,
+        bar_format="{desc}: {elapsed}",
+        disable=None,
+        delay=_SECONDS,
+        leave=False,
     ) as bar:
 
         def refresh() -> None:
@@ -82,7 +88,7 @@ def progress_bar(label: str) -> Iterator[Callable[[int, int], object]]:
                 bar.refresh()
 
         def update(n_bytes: int, total: int) -> None:
-            bar.total = total
+            bar.total, bar.bar_format = total, None
             bar.update(n_bytes)
 
         drawing = threading.Thread(target=refresh, daemon=True)

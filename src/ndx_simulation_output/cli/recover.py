@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from ndx_simulation_output.cli.options import LOCAL_PATH, Command
-from ndx_simulation_output.cli.output import print_line, print_notes
+from ndx_simulation_output.cli.output import print_line, print_notes, progress_bar
 from ndx_simulation_output.nwb.recover import recover as recover_file
 
 
@@ -35,7 +35,8 @@ def recover(file: Path, target: Path | None, *, overwrite: bool, force: bool) ->
     Example:
       ndx-sim recover run.nwb
     """
-    recovered = recover_file(file, target, overwrite=overwrite, force=force)
+    with progress_bar(f"recovering {file.name}"):
+        recovered = recover_file(file, target, overwrite=overwrite, force=force)
     for report in recovered.reports:
         last = "" if report.last is None else f", the last at {report.last:g} s"
         print_line(f"report {report.name}: {report.steps} time steps{last}")

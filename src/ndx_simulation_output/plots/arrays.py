@@ -99,7 +99,8 @@ class Grid:
     ``points`` are the coordinates of the values if the only dimension has several axes, as in a
     scan along a path. ``note`` describes the shown part of the array. Of complex numbers, amplitude
     and phase are two arrays; ``is_angle`` is True for the phase, in rad. ``errors`` are those of
-    the values. ``titles`` are those of the array and of the groups around it, the nearest first.
+    the values; ``role`` is that of the array. ``titles`` are those of the array and of the groups
+    around it, the nearest first.
     """
 
     name: str

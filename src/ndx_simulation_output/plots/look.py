@@ -18,18 +18,18 @@ COLORS = (
     "#0072B2",
     "#D55E00",
     "#009E73",
-    "#C566A0",
-    "#2399F0",
-    "#6557EA",
-    "#96760A",
-    "#C2343A",
-    "#45756A",
-    "#7B6E8E",
+    "#6858D0",
+    "#E03058",
+    "#A888C0",
+    "#D08048",
+    "#407040",
+    "#8888F8",
+    "#A84818",
 )
 """Colours of traces and groups in this order.
 
-People with colour blindness can tell the first ones apart, and each has a contrast of 3 to the
-ground of both palettes.
+People with colour blindness can tell them apart (simulated differences of at least 15 in CIELAB),
+and each has a contrast of at least 3 to the ground of both palettes.
 """
 
 OTHER_COLOR, MISSING_COLOR = "#76808A", "#A3ABB3"

@@ -281,8 +281,8 @@ def weight_matrix(
     """Draw the weights of a projection, or another ``quantity``, by post- and presynaptic neuron.
 
     A pixel that covers several synapses shows their mean; one without synapses is grey. With
-    ``cells``, ranks of at most 64 post-synaptic neurons, it shows what each of them receives
-    (its receptive field), on the grid of the presynaptic population if that has two dimensions.
+    ``cells``, ranks of post-synaptic neurons, it shows what each of the first 64 receives (its
+    receptive field), on the grid of the presynaptic population if that has two dimensions.
 
     Raises
     ------
@@ -301,6 +301,9 @@ def weight_matrix(
     network = find_source(source, NetworkSnapshot)
     whole = _find("projection", network, network.projections, projection)
     found, note = _of_cells(whole, cells)
+    if cells is not None:
+        found, more = _first_cells(found, _grid_of(found.pre, network))
+        note += more
     shown = synapse_quantity(found, quantity)
     ax = axes_or_new(ax)
     count = counted_text(int(found.pre_ranks.shape[0]), "synapses")
@@ -328,20 +331,36 @@ def _of_cells(
         return projection, ""
     found = projection.afferent(cells)
     ranks = np.asarray(found.post_ranks[:])
-    if len(ranks) > _MAX_FIELDS:
-        found = projection.afferent(ranks[:_MAX_FIELDS])
-    more = f" (first {_MAX_FIELDS} of {len(ranks):,})" if len(ranks) > _MAX_FIELDS else ""
-    cell = "cell" if len(ranks) == 1 else "cells"
-    verb = "receives" if len(ranks) == 1 else "receive"
-    return found, f"{cell} {some_of(ranks)}{more} {verb} "
+    one = len(ranks) == 1
+    return (
+        found,
+        f"{'cell' if one else 'cells'} {some_of(ranks)} {'receives' if one else 'receive'} ",
+    )
+
+
+def _grid_of(name: str | None, network: NetworkSnapshot) -> tuple[int, ...]:
+    """Return the shape of the grid of a population, empty if it is not in the network."""
+    return next((one.geometry for one in network.populations if one.name == name), ())
+
+
+def _first_cells(
+    projection: ProjectionSnapshot, grid: tuple[int, ...]
+) -> tuple[ProjectionSnapshot, str]:
+    """Return what the first post-synaptic neurons receive, as many as can be drawn, and a note."""
+    ranks = np.asarray(projection.post_ranks[:])
+    highest = max((int(block.max()) for block in _blocks(projection.pre_ranks)), default=0)
+    size = max(highest + 1, prod(grid))
+    most = max(1, min(_MAX_FIELDS, 4 * _MAX_GRID_SIZE // size))
+    if len(ranks) <= most:
+        return projection, ""
+    return projection.afferent(ranks[:most]), f"(the first {most} are shown) "
 
 
 def _draw_fields(
     ax: "Axes", found: ProjectionSnapshot, shown: Quantity, network: NetworkSnapshot
 ) -> None:
     """Draw what each post-synaptic neuron receives, by rank or on the grid of the senders."""
-    grids = [one.geometry for one in network.populations if one.name == found.pre]
-    geometry = grids[0] if grids else ()
+    geometry = _grid_of(found.pre, network)
     fields = receptive_fields(found, shown.values, prod(geometry) if geometry else 0)
     names = [*map(str, np.asarray(found.post_ranks[:]).tolist())]
     label = label_of(shown)
@@ -367,11 +386,12 @@ def _draw_tiles(ax: "Axes", grids: NDArray[np.float64], names: Sequence[str], la
     count, height, width = grids.shape
     across = min(count, ceil(sqrt(count * height / width)))
     rows = ceil(count / across)
-    canvas = np.full((rows * (height + 1) - 1, across * (width + 1) - 1), np.nan)
+    above = max(1, height // 4)
+    canvas = np.full((rows * (height + above) - above, across * (width + 1) - 1), np.nan)
     is_tile = np.zeros(canvas.shape, bool)
     for number, grid in enumerate(grids):
         # The first tile is at the top left, row 0 of each at its bottom.
-        bottom = (rows - 1 - number // across) * (height + 1)
+        bottom = (rows - 1 - number // across) * (height + above)
         left = number % across * (width + 1)
         part = slice(bottom, bottom + height), slice(left, left + width)
         canvas[part], is_tile[part] = grid, True
@@ -383,7 +403,7 @@ def _draw_tiles(ax: "Axes", grids: NDArray[np.float64], names: Sequence[str], la
     _draw_matrix(ax, canvas, *edges, label, alpha=is_tile.astype(float))
     ax.set_aspect("equal")
     if count > 1:
-        ax.set_ylim(top=canvas.shape[0] + 0.5)
+        ax.set_ylim(top=canvas.shape[0] + above - 0.5)
         ax.set_xticks([])
         ax.set_yticks([])
         ax.spines[:].set_visible(False)

@@ -339,7 +339,8 @@ def _draw(
 
     others = np.zeros((0, 3)) if others is None else others
     if len(others):
-        ax.scatter(*others.T, s=6, color=MISSING_COLOR, linewidths=0, depthshade=False)
+        style = {"color": MISSING_COLOR, "linewidths": 0, "depthshade": False}
+        ax.scatter(*others.T, s=6, clip_on=False, **style)
     shape = _shape_in(ax, source, report, coordinates)
     scale = scale_of(report.unit.name, np.asarray([colors.low, colors.high]))
     style = coloring(colors, scale.factor)
@@ -375,7 +376,7 @@ def _shape_in(ax: Any, source: Any, report: Report, coordinates: Coordinates) ->
 def _add_lines(ax: Any, shape: NeuronShape, **colors: Any) -> Any:
     from ndx_simulation_output.plots.space import DepthLines
 
-    lines = DepthLines(shape.lines, shape.diameters, capstyle="butt", **colors)
+    lines = DepthLines(shape.lines, shape.diameters, capstyle="butt", clip_on=False, **colors)
     ax.add_collection3d(lines, autolim=False)
     return lines
 
@@ -388,5 +389,6 @@ def _draw_spots(ax: Any, coordinates: Coordinates, spots: NDArray[np.intp], **co
         *coordinates.points[spots].T,
         s=np.clip(sizes, 2, largest) ** 2 if len(spots) <= _MAX_SIZED_SPOTS else 4.0,
         depthshade=False,
+        clip_on=False,
         **{"linewidths": 0, **colors},
     )

@@ -20,7 +20,7 @@ _THINNEST, _UNKNOWN_WIDTH = 0.8, 1.5
 _FLAT = 0.02
 """Depth of neurons relative to their extent below which the view is along z."""
 
-_REACH = 0.088
+_REACH = 0.084
 """Projected distance of what is drawn from the centre of axes."""
 
 _AXIS_LENGTH, _BAR_LENGTH, _GAP = 0.08, 0.25, 0.08
