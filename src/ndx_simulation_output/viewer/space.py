@@ -82,7 +82,7 @@ from ndx_simulation_output.viewer.time_axis import ACCENT
 _MOST, _MOST_SAVED = 20_000, 4000
 """At most so many compartments are drawn, fewer in a saved page."""
 
-_COLOR_TIMES, _COLOR_COMPARTMENTS = 25, 1000
+_COLOR_TIMES, _COLOR_COMPARTMENTS = 25, 400
 """The colour range is that of so many times and compartments."""
 
 _SAVED_FRAMES, _SAVED_BYTES = 100, 2 * 2**20
@@ -362,6 +362,7 @@ class SpacePanel(Panel):
         self._make_figure()
         self._key: tuple[Any, ...] = ()
         self._drawn: list[Part] = []
+        self._limits: tuple[Report, str, ColorScale] | None = None
         self._is_busy = False
         self.scale: Scale | None = None
         self.legend = new_text(visible=False)
@@ -606,6 +607,16 @@ class SpacePanel(Panel):
         self._set_tooltips()
 
     def _show_report(self, report: Report) -> None:
+        seen, cells, colors = self._limits or (None, "", None)
+        if colors is None or seen is not report or cells != self.session.cells:
+            colors = self._colors_of(report)
+            self._limits = report, self.session.cells, colors
+        self.scale = scale = scale_of(report.unit.name, np.array([colors.low, colors.high]))
+        scaled = ColorScale(colors.name, colors.low * scale.factor, colors.high * scale.factor)
+        self._show_bar(scaled, scale.label(report.variable or report.report))
+
+    def _colors_of(self, report: Report) -> ColorScale:
+        """Return colours for the values of some compartments at some times."""
         found = []
         for part in self._drawn:
             columns = part.columns[part.columns >= 0]
@@ -614,11 +625,9 @@ class SpacePanel(Panel):
             found.append(np.asarray(frames.values, np.float64).ravel())
         values = np.concatenate(found)
         colors = color_scale(values, report.unit.name, report.variable or "")
-        if not colors.low < colors.high:
-            colors = ColorScale(colors.name, colors.low - 0.5, colors.high + 0.5)
-        self.scale = scale = scale_of(report.unit.name, np.array([colors.low, colors.high]))
-        scaled = ColorScale(colors.name, colors.low * scale.factor, colors.high * scale.factor)
-        self._show_bar(scaled, scale.label(report.variable or report.report))
+        if colors.low < colors.high:
+            return colors
+        return ColorScale(colors.name, colors.low - 0.5, colors.high + 0.5)
 
     def _show_bar(self, colors: ColorScale, label: str, step: int = 1) -> None:
         light, dark = (one.shades(colors.name)[::step] for one in (LIGHT, DARK))
