@@ -96,7 +96,7 @@ class CellCard:
 
     def _show(self, title: str, html: str, buttons: list[Button]) -> None:
         is_saved = self.session.is_saved  # the browser writes the title with the text
-        self.head.text = "" if is_saved else title_html(title)
+        self.head.update(text=title_html(title), visible=not is_saved)
         self.text.text = title_html(title) + html if is_saved else html
         children = [*self._parts, *([] if is_saved else buttons)]
         if self.layout.children != children:

@@ -8,6 +8,7 @@ from time import perf_counter
 from bokeh.document import Document
 from bokeh.layouts import column, row
 from bokeh.models import Button, TextInput, Toggle, UIElement
+from bokeh.plotting import figure as figure_model
 
 from ndx_simulation_output.errors import SelectionError
 from ndx_simulation_output.recording import SimulationOutput
@@ -52,7 +53,8 @@ PANELS: dict[str, type[Panel]] = {
 }
 """The kinds of panels by the name that the address has for them."""
 
-_MOST_FIRST = 4
+_MOST_FIRST = 5
+_SAVED = "a saved page: data are reduced to what was drawn, and zooming in does not read more"
 _KEYS = "keys: ← → + − 0 time · n p cell · space play · Esc none"
 _TITLE_WIDTH = 105
 _FOLDER = Path(__file__).parent
@@ -77,7 +79,7 @@ def open_page(
         state, error = PageState(), str(wrong)
     session = Session(document, files, downloads, state, is_saved=is_saved)
     page = Page(session, state)
-    document.title = files[0].name
+    document.title = session.file.name
     document.template = (_FOLDER / "page.html").read_text("utf-8")
     document.template_variables.update(
         is_saved=is_saved,
@@ -109,6 +111,8 @@ class Card:
         title = f"{panel.kind} {panel.name}"
         with session.show_errors(panel.note):
             built = panel.build(output)
+            for figure in built.select({"type": figure_model}):
+                figure.name = figure.name or f"{panel.kind}:{panel.name}"  # also finds earlier ones
             title = panel.title
             if panel.saves:
                 name = f"{panel.kind}-{panel.name}"
@@ -216,7 +220,9 @@ class Page:
         self.session.run(self._fill)
         self.contents.show_files()
         self._arrange()
-        if self.session.file.is_being_written and not self.session.is_saved:
+        if self.session.is_saved:
+            self.status.text = small_text(_SAVED)
+        elif self.session.file.is_being_written:
             self._follow_later()
 
     def _follow_later(self, seconds: float = 1.0) -> None:
@@ -396,7 +402,7 @@ class Page:
 
 
 def _first_panels(offers: Sequence[Offer]) -> list[PanelState]:
-    """Return the panels of the first screen: the first of each kind, or arrays, at most four."""
+    """Return the panels of the first screen: the first of each kind, or arrays, at most five."""
     first = {offer.panel.kind: offer.panel for offer in reversed(offers)}
     if set(first) == {ArrayPanel.kind}:
         return [offer.panel for offer in offers[:_MOST_FIRST]]

@@ -9,7 +9,7 @@ from html import escape
 from ipaddress import ip_address
 from socket import getfqdn, gethostname
 from typing import Any
-from urllib.parse import parse_qsl, quote, urlencode
+from urllib.parse import quote
 
 from bokeh.application import Application
 from bokeh.application.handlers.function import FunctionHandler
@@ -190,8 +190,8 @@ class _SetCookieHandler(RequestHandler):
     def get(self) -> None:
         name = self.access.cookie_name(self.request)
         self.set_cookie(name, self.access.token, httponly=True, samesite="Strict")
-        pairs = parse_qsl(self.request.query, keep_blank_values=True)
-        state = urlencode([(key, value) for key, value in pairs if key != _TOKEN], quote_via=quote)
+        parts = self.request.query.split("&")
+        state = "&".join(part for part in parts if part.partition("=")[0] != _TOKEN)
         address = f"/?{state}" if state else "/"
         if self.request.headers.get("Sec-Fetch-Site") == "cross-site":
             # From the file that the command opens: a redirection would not send the cookie.

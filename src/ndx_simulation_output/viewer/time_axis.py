@@ -42,6 +42,7 @@ class TimeAxis:
         self.formatter.args = {"unit": self.scale.symbol}
         ends = first * self.scale.factor, last * self.scale.factor
         self.x_range.reset_start, self.x_range.reset_end = ends
+        self.x_range.tags = [self.scale.factor]  # for the address of a saved page
         margin = 0.5 * (ends[1] - ends[0])
         self.x_range.bounds = ends[0] - margin, ends[1] + margin
         self.show(window)
