@@ -155,9 +155,9 @@ def test_a_closed_output_says_so(path: Path):
             report.get_traces,
             report.select,
             report.to_dask,
-            report._repr_html_,
             lambda one=report: list(one.data),
             lambda one=output: convert(one, path.with_name("other.nwb"), metadata=SESSION),
         ):
             with pytest.raises(SourceError, match=f"{name.name} is closed: .*; open it again"):
                 use()
+        assert f"{name.name} is closed: " in report._repr_html_()

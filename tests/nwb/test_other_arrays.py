@@ -264,7 +264,7 @@ def test_a_recording_without_rows_is_shown_whatever_its_chunks():
 
     series = CompartmentSeries(name="w", data=data, compartments=table, unit="V", rate=1.0)
 
-    assert "0 times × 6 columns" in series._repr_html_()
+    assert "0 times × 6 compartments" in series._repr_html_()
 
 
 def test_a_dataset_without_id_cannot_be_linked(tmp_path):

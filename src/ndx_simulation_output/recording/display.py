@@ -115,7 +115,8 @@ def _first_items(items: Sequence[Any]) -> list[tuple[str, str]]:
 def times_text(times: Any) -> str:
     """Return the span of the times of a recording; those in a file are not read."""
     if hasattr(times, "rate"):
-        return span_text(times.start, times.start + times.count / times.rate)
+        end = times.start + times.count / times.rate
+        return span_text(times.start, end) if times.count else ""
     is_known = isinstance(times.values, np.ndarray) and times.count
     return span_text(float(times.values[0]), float(times.values[-1])) if is_known else ""
 
