@@ -48,6 +48,7 @@ pytestmark = [
     pytest.mark.filterwarnings(r"ignore:(?s).*WSHandler\.send_message"),
 ]
 
+ROOT = Path(__file__).parents[2]
 RASTER, TRACES, HEAT, SPACE = "raster:", "traces:v_exc", "heat:i_membrane", "space:v"
 
 
@@ -278,6 +279,40 @@ def open_page(browser):
     for server in servers:
         server.stop()
     assert [problem for page in pages for problem in page.problems] == []
+
+
+def test_a_newcomer_answers_the_questions_of_the_first_look(demo):
+    script = (ROOT / "docs/tutorial/first-look.md").read_text(encoding="utf-8")
+    page = demo.open()
+    page.clicks = 0
+    page.shot("first-look-0")
+
+    page.press(re.search(r"Click \*\*(.*)\*\*", script)[1])
+    page.wait_picked([4], RASTER, TRACES, HEAT)
+    page.sees("Cell 4 of exc")
+    page.shot("first-look-1")
+    lines = [(cell, number) for cell, number in
+             zip(page.data(TRACES, "cell"), page.data(TRACES, "number"), strict=True)]  # fmt: skip
+    soma, branch = (max(page.data(TRACES, "values")[lines.index((4, number))][90:150])
+                    for number in (0, 2))  # fmt: skip
+    channel = page.data("channels:ecp", "name").index("0")
+    y = page.data("channels:ecp", "ys")[channel]
+    trough = y.index(min(y))
+    at = page.data("channels:ecp", "xs")[channel][trough]
+    page.click("channels:ecp", at, y[trough])
+    page.sees(re.compile(r"at 18[78]\.\d+ ms"))
+    page.shot("first-look-2")
+
+    assert page.clicks == len(re.findall(r"^\d\. Click", script, re.MULTILINE)) == 2
+    assert f"peaks at {soma:.1f} mV" in script
+    assert f"later at {branch:.1f} mV" in script
+    assert f"It is at {at:.1f} ms" in script
+    with h5py.File(page.run) as file:
+        ends = file["units/spike_times_index"][:]
+        is_exc = file["units/population"].asstr()[:] == "exc"
+        first = file["units/spike_times"][:][np.r_[0, ends[:-1]]]
+        assert file["units/node_id"][:][is_exc][np.argmin(first[is_exc])] == 4
+        assert np.argmin(file["acquisition/ecp/data"][:, 0]) == round(10 * at)
 
 
 def test_a_click_on_a_spike_picks_its_cell_everywhere(demo):
