@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from html import escape
 from itertools import islice
 from typing import Any
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import numpy as np
 from bokeh.models import (
@@ -99,7 +99,7 @@ class ArrayPanel(Panel):
 
     @staticmethod
     def offers(output: SimulationOutput) -> Iterator[Offer]:
-        """Yield the arrays by the titles of their groups; the first ones are on the first screen."""
+        """Yield the arrays by the titles of their groups; the first are on the first screen."""
         rank = 60
         for number, grid in enumerate(islice(grids_of(output), _MAX_ARRAYS)):
             is_first = bool(grid.axes) and grid.role == "data"
@@ -202,15 +202,15 @@ def _lines_html(array: ArrayWithAxes) -> str:
 def settings_html(settings: str) -> str:
     """Return settings as HTML: a table of titles and values if they are XML, otherwise the text.
 
-    >>> settings_html('<all title="Main"><gain title="Gain">3</gain></all>')
-    "<table class='facts'><tr><th>Main</th><td></td></tr><tr><th>&emsp;Gain</th><td>3</td></tr></table>"
+    >>> settings_html('<gain title="Gain">3</gain>')
+    "<table class='facts'><tr><th>Gain</th><td>3</td></tr></table>"
     """
     plain = f"<pre>{escape(settings[:_MAX_CHARACTERS])}</pre>"
     if len(settings) > _MAX_CHARACTERS or "<!" in settings:  # Entities can grow without limit.
         return plain
     try:
-        root = ElementTree.fromstring(settings)  # noqa: S314 - it has no entities
-    except ElementTree.ParseError:
+        root = ET.fromstring(settings)  # noqa: S314 - it has no entities
+    except ET.ParseError:
         return plain
     rows = []
     waiting = [(root, 0)]

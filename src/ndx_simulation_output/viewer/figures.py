@@ -66,8 +66,9 @@ WRAPS = ":host { flex-wrap: wrap; align-items: center; }"
 
 _BUTTON = """
     :host { margin: 1px 2px; }
-    :host .bk-btn, :host .bk-btn-group .bk-btn { padding: 1px 8px; font-size: 12px; border-radius: 5px;
-            background: transparent; border: 1px solid var(--line); color: var(--pale); }
+    :host .bk-btn, :host .bk-btn-group .bk-btn { padding: 1px 8px; font-size: 12px;
+            border-radius: 5px; background: transparent;
+            border: 1px solid var(--line); color: var(--pale); }
     :host .bk-btn:hover, :host .bk-btn.bk-active { background: var(--soft); color: var(--ink); }
     :host(.active) .bk-btn { background: var(--soft); font-weight: 600; }
     :host(.entry) .bk-btn { border-color: transparent; text-align: left; color: var(--ink);

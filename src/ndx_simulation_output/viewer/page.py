@@ -55,7 +55,7 @@ PANELS: dict[str, type[Panel]] = {
 
 _MOST_FIRST = 5
 _SAVED = "a saved page: data are reduced to what was drawn, and zooming in does not read more"
-_KEYS = "keys: ← → + − 0 time · n p cell · space play · Esc none"
+_KEYS = "keys: ← → + - 0 time · n p cell · space play · Esc none"
 _TITLE_WIDTH = 105
 _FOLDER = Path(__file__).parent
 

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 import numpy as np
 from bokeh.events import RangesUpdate, Tap
 from bokeh.models import ColumnDataSource, CustomJS, TapTool, UIElement
-from numpy.typing import NDArray
 
 from ndx_simulation_output.recording import SimulationOutput
 from ndx_simulation_output.viewer.controls import ShownData
@@ -22,7 +21,8 @@ class Offer:
     """Something in a file that a panel can show: an entry of the contents at the left.
 
     ``section`` is the heading, ``label`` the text, and ``about`` a few words, such as a shape.
-    Entries of several panels with one label differ in ``action``, such as "raster". The panels of the first screen are those with the lowest ``rank``; those without one are not in it.
+    Entries of several panels with one label differ in ``action``, such as "raster". The panels
+    of the first screen are those with the lowest ``rank``; those without one are not in it.
     """
 
     panel: PanelState
@@ -91,10 +91,10 @@ class Panel(ABC):
         """Return widgets that the card shows on demand; their values are in ``options``."""
         return ()
 
-    def moved(self, output: SimulationOutput) -> None:
+    def moved(self, output: SimulationOutput) -> None:  # noqa: B027
         """Follow the cursor; by default nothing is drawn again."""
 
-    def picked_at(self, x: float, y: float, output: SimulationOutput) -> bool:
+    def picked_at(self, x: float, y: float, output: SimulationOutput) -> bool:  # noqa: ARG002
         """Pick the cell at a place of the first figure; return True if there is one."""
         return False
 
@@ -144,7 +144,7 @@ class Panel(ABC):
         """Select the rows of the picked cells in the linked data sources."""
         population, ids = self.session.picked
         for name, source in self.linked:
-            rows: NDArray[np.intp] = np.zeros(0, np.intp)
+            rows = np.zeros(0, np.intp)
             if ids and name in {population, ""}:
                 is_picked = np.isin(np.asarray(source.data["cell"]), ids)
                 if not name:

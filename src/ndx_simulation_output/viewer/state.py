@@ -42,10 +42,10 @@ class PanelState:
 class PageState:
     """What the page shows; the default is the first screen of a file.
 
-    ``file`` and ``other`` (the one compared with it) are numbers of files, ``window`` and ``at`` (the cursor) are in s,
-    ``cells`` is the choice of cells and ``group_by`` the property that colours them, ``picked`` are
-    a population and ids of its cells, ``compartment`` the section and position that was clicked,
-    and ``panels`` is None for the panels of the first screen.
+    ``file`` and ``other`` (the one compared with it) are numbers of files, ``window`` and ``at``
+    (the cursor) are in s, ``cells`` is the choice of cells and ``group_by`` the property that
+    colours them, ``picked`` are a population and ids of its cells, ``compartment`` the section
+    and position that was clicked, and ``panels`` is None for the panels of the first screen.
     """
 
     file: int = 0

@@ -106,11 +106,11 @@ class TimeAxis:
     def on_window(self, do: Callable[[], object]) -> None:
         """Call a function when the window has changed."""
         for name in ("start", "end"):
-            self.x_range.on_change(name, lambda attr, old, new: do())
+            self.x_range.on_change(name, lambda attr, old, new: do())  # noqa: ARG005
 
     def on_cursor(self, do: Callable[[], object]) -> None:
         """Call a function when the cursor has moved."""
-        self.cursor.on_change("location", lambda attr, old, new: do())
+        self.cursor.on_change("location", lambda attr, old, new: do())  # noqa: ARG005
 
     def add_to(self, figure: Any) -> None:
         """Give a figure the unit of time, and the cursor and the crosshair of all panels."""

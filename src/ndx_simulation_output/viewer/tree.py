@@ -43,7 +43,8 @@ _MAX_ATTRIBUTE_VALUES = 10_000_000
 
 _TABLE = """
     .slick-header-column, .slick-cell, .slick-row, .bk-data-table {
-        background: var(--card) !important; color: var(--ink); border-color: var(--line) !important; }
+        background: var(--card) !important; color: var(--ink);
+        border-color: var(--line) !important; }
     .slick-row:hover .slick-cell { background: var(--soft) !important; }
     """
 
