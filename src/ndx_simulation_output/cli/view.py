@@ -15,6 +15,7 @@ from ndx_simulation_output.api import open_output
 from ndx_simulation_output.cli.options import LOCAL_PATH, SOURCE_OPTIONS, Command, add_options
 from ndx_simulation_output.cli.output import print_line
 from ndx_simulation_output.errors import SimulationOutputError
+from ndx_simulation_output.files import check_target
 from ndx_simulation_output.optional import import_optional
 
 if TYPE_CHECKING:
@@ -122,6 +123,8 @@ def view(
             except OSError as error:
                 print_line(f"warning: cannot open a browser: {error.strerror}", err=True)
 
+    if save is not None:
+        check_target(save, overwrite=overwrite)  # before work begins
     viewed = [ViewedFile(path, own) for path, own in zip(files, ctx.obj, strict=True)]
     _open(viewed)
     if save is not None:

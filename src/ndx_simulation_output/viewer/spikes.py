@@ -353,7 +353,7 @@ class RasterPanel(SpikesPanel):
             for part, window in zip(parts, shown, strict=True)
         ]  # fmt: skip
         found = [*self._picked(parts, shown, rows)] if is_image else found
-        self._draw_marks(found, pixels[0] / (rows[1] - rows[0]))
+        self._draw_marks(found, pixels[0] / max(rows[1] - rows[0], 1))
         self._draw_image(parts, counts if is_image else None, edges, rows)
         self._label(parts, rows, pixels[0])
         if not is_image:
@@ -435,7 +435,7 @@ class RasterPanel(SpikesPanel):
         """Label the rows with ids or, if there are several, the groups."""
         ticks: dict[int | float, str] = {}
         low, high = rows
-        per_row = pixels / (high - low)
+        per_row = pixels / max(high - low, 1)  # a population may have no cells
         is_grouped = sum(len(part.labels) for part in parts) > 1
         bands: list[tuple[float, float, str]] = []
         for part in parts:

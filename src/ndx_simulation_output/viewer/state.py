@@ -69,7 +69,7 @@ class PageState:
         """
         values = dict(parse_qsl(query.lstrip("?#"), keep_blank_values=True))
         panels = [value for key, value in parse_qsl(query.lstrip("?#"), keep_blank_values=True)
-                  if key == "panel"]  # fmt: skip
+                  if key == "panel" and value]  # fmt: skip
         try:
             window = tuple(float(one) for one in values["time"].split(",")) or None \
                 if values.get("time") else None  # fmt: skip
