@@ -74,6 +74,12 @@ def test_an_address_with_an_error_is_told_of(query):
         PageState.parse(query)
 
 
+def test_an_address_of_other_files_shows_the_first(tmp_path, page_of):
+    page = page_of(a_run(tmp_path / "run.nwb"), query="file=3&compare=7")
+
+    assert (page.state.file, page.state.other) == (0, None)
+
+
 def test_the_first_screen_has_the_first_of_each_kind(tmp_path, page_of):
     page = page_of(a_circuit(tmp_path / "run.nwb"))
 

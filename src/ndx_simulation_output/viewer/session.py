@@ -178,8 +178,9 @@ class Session:
         self.is_saved = is_saved
         self.document = document
         self.files = files
-        self.file = files[state.file if state.file < len(files) else 0]
-        self.other = None if state.other is None else files[state.other]
+        known = dict(enumerate(files))
+        self.file = known.get(state.file, files[0])
+        self.other = None if state.other is None else known.get(state.other)
         self.shows_difference = state.difference
         self.time = TimeAxis()
         self.player = Player(document, self.time, self.cursor_moved)
