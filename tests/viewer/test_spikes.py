@@ -262,6 +262,8 @@ def test_the_overview_shows_all_populations_or_an_envelope(two, tmp_path, page_o
         page.overview.update(silent)
         assert page.overview.lines.data["name"] == ["v"]
         assert "v, cell 3" in page.overview.text.text
+        drawn, shown = page.overview.lines.data["ys"][0], page.overview.figure.y_range
+        assert shown.start < drawn.min() < drawn.max() < shown.end
 
 
 def test_the_page_follows_a_file_until_it_is_complete(tmp_path, page_of):

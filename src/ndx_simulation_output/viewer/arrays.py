@@ -8,14 +8,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import numpy as np
-from bokeh.models import (
-    ColumnDataSource,
-    HoverTool,
-    LinearColorMapper,
-    Range1d,
-    UIElement,
-    Whisker,
-)
+from bokeh.models import ColumnDataSource, HoverTool, LinearColorMapper, Range1d, UIElement, Whisker
 from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import NothingRecordedError
@@ -27,6 +20,9 @@ from ndx_simulation_output.recording.units import Scale
 from ndx_simulation_output.viewer.figures import (
     NAN_COLOR,
     add_color_bar,
+    add_image,
+    hover_text,
+    image_data,
     new_figure,
     new_text,
     plain_text,
@@ -242,10 +238,8 @@ def draw_grid(grid: Grid) -> UIElement:
             f"index of {axis.label}" if is_index else axis.description
         )
     made.title.text = plain_text(Scale(1.0, grid.unit).label(grid.label))
-    names = [
-        (axis.label, f"{place} {_safe(axis.unit)}") for axis, place in ((across, "$x"), (up, "$y"))
-    ]
-    made.add_tools(HoverTool(tooltips=[*names, (grid.label, f"@image {_safe(grid.unit)}")]))
+    tips = [_tip(across, "$x"), _tip(up, "$y"), _tip(grid, "@image")]
+    made.add_tools(HoverTool(tooltips=tips))
     return made
 
 
@@ -259,14 +253,7 @@ def draw_image(
     made = new_figure(
         "", "", height=320, zoom="both", x_range=Range1d(*across), y_range=Range1d(*up)
     )
-    made.image(
-        image=[np.asarray(values, np.float32)],
-        x=across[0],
-        y=up[0],
-        dw=across[1] - across[0],
-        dh=up[1] - up[0],
-        color_mapper=colors,
-    )
+    add_image(made, colors).data = image_data(values, across, up)
     add_color_bar(made, colors)
     return made
 
@@ -293,7 +280,7 @@ def _draw_line(grid: Grid) -> Any:
         made.add_layout(Whisker(**bars, line_color=COLORS[0]))
     elif grid.errors is not None:
         made.varea("x", "low", "high", color=COLORS[0], alpha=0.25, source=source)
-    tips = [(axis.label, f"@x {_safe(axis.unit)}"), (grid.label, f"@y {_safe(grid.unit)}")]
+    tips = [_tip(axis, "@x"), _tip(grid, "@y")]
     tips += [] if grid.errors is None else [("from, to", "@low, @high")]
     made.add_tools(HoverTool(tooltips=tips, renderers=[drawn], mode="vline"))
     return made
@@ -310,16 +297,15 @@ def _draw_points(grid: Grid) -> Any:
     color = {"field": "value", "transform": colors}
     drawn = made.scatter("x", "y", size=9, color=color, source=source)
     made.title.text = plain_text(Scale(1.0, grid.unit).label(grid.label))
-    tips = [(across.label, f"@x {_safe(across.unit)}"), (up.label, f"@y {_safe(up.unit)}")]
-    tips.append((grid.label, f"@value {_safe(grid.unit)}"))
+    tips = [_tip(across, "@x"), _tip(up, "@y"), _tip(grid, "@value")]
     made.add_tools(HoverTool(tooltips=tips, renderers=[drawn]))
     add_color_bar(made, colors)
     return made
 
 
-def _safe(unit: str) -> str:
-    """Return a unit for a tooltip, in which ``@`` and ``$`` would be names of columns."""
-    return unit.replace("@", "").replace("$", "")
+def _tip(shown: Grid | GridAxis, field: str) -> tuple[str, str]:
+    """Return what the hover tells of a coordinate or value in ``field``, with its unit."""
+    return shown.label, f"{field} {hover_text(shown.unit)}"
 
 
 def _title(grid: Grid) -> str:

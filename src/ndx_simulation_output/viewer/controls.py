@@ -206,10 +206,10 @@ def recorded_rows(
             yield time, *line.tolist()
 
 
-def window_code(start: float | None, stop: float | None) -> str:
-    """Return a time window (s) as the source code of keyword arguments."""
-    window = [("start", start), ("stop", stop)]
-    return ", ".join(f"{name}={value!r}" for name, value in window if value is not None)
+def arguments_code(*parts: str, **options: Any) -> str:
+    """Return the source code of arguments: ``parts`` that are not empty, and options not None."""
+    named = (f"{name}={value!r}" for name, value in options.items() if value is not None)
+    return ", ".join([*filter(None, parts), *named])
 
 
 def ids_code(ids: Sequence[int]) -> str:
@@ -226,10 +226,10 @@ def cells_code(cells: Any) -> str:
     return repr(cells) if isinstance(cells, str | Mapping) else ids_code(cells)
 
 
-def find_named(named: Iterable[tuple[str, _Value]], name: str, what: str) -> _Value:
+def find_named(items: Iterable[_Value], name: str, what: str, by: str = "name") -> _Value:
     """Return the item ``name``; raise NothingRecordedError if it is missing, e.g. in a new file."""
-    for found, item in named:
-        if found == name:
+    for item in items:
+        if getattr(item, by) == name:
             return item
     msg = f"the file has no {what} {name!r}"
     raise NothingRecordedError(msg)

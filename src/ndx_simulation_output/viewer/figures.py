@@ -32,7 +32,6 @@ GREY = "#7f8b97"
 
 NAN_COLOR = "#e3e7eb"
 
-_INK, _PALE, _LINE = "#1c2733", "#5b6875", "#dfe4ea"
 _IMAGE = ("image", "x", "y", "dw", "dh")
 _PIXELS = 400, 1100
 """Height and width of a figure until the browser has sent them."""
@@ -90,14 +89,14 @@ def field(**options: Any) -> dict[str, Any]:
     return {"stylesheets": [_FIELD], "sizing_mode": "stretch_width", **options}
 
 
-def small_field(width: int) -> dict[str, Any]:
-    """Return the style of a field of a panel, ``width`` pixels wide, as keyword arguments."""
-    return field(width=width, sizing_mode=None)
-
-
-def short_text(text: str) -> str:
+def short_text(text: str, most: int = _MOST_LETTERS) -> str:
     """Return a name beside a figure, cut to the room that all figures have there."""
-    return text if len(text) <= _MOST_LETTERS else f"{text[: _MOST_LETTERS - 1]}…"
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def hover_text(text: str) -> str:
+    """Return a name or unit for a hover, in which @ and $ begin fields and HTML is not text."""
+    return text.translate(dict.fromkeys(map(ord, "@$<>&{}"), "·"))
 
 
 def button(classes: str = "") -> dict[str, Any]:
@@ -173,21 +172,14 @@ def new_figure(x: str, y: str, *, height: int = 420, zoom: str = "width", **opti
 
 
 def style_figure(made: Any) -> None:
-    """Apply the style of the page to a figure."""
+    """Apply the style of the page to a figure; its colours are in ``page.css``."""
     made.toolbar.logo = None
     made.toolbar.active_scroll = made.select_one(WheelZoomTool)
-    made.title.text_color, made.title.text_font_size = GREY, "13px"
-    made.title.text_font_style = "normal"
+    made.title.update(text_font_size="13px", text_font_style="normal")
     for axis in made.axis:
         axis.axis_label_text_font_style = "normal"
-        axis.axis_label_text_color = axis.major_label_text_color = _PALE
-        axis.axis_line_color = axis.major_tick_line_color = axis.minor_tick_line_color = _LINE
         axis.formatter.use_scientific = False
-    made.grid.grid_line_color = "#edf0f3"
-    made.outline_line_color = _LINE
-    made.background_fill_color = made.border_fill_color = None
-    made.min_border_left = 72  # The time axes of all panels are aligned.
-    made.min_border_right = 76
+    made.update(min_border_left=72, min_border_right=76)  # The time axes of panels are aligned.
 
 
 def empty_source(*names: str) -> ColumnDataSource:
@@ -284,11 +276,17 @@ def add_color_bar(made: Any, colors: LinearColorMapper) -> ColorBar:
     return bar
 
 
-def color_range(values: NDArray[Any]) -> tuple[float, float]:
-    """Return the minimum and maximum of the finite values, widened if they are equal."""
-    finite = values[np.isfinite(values)]
-    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
+def widened(low: float, high: float) -> tuple[float, float]:
+    """Return limits of colours or of an axis, with values between them if they are equal."""
     return (low, high) if low < high else (low - 0.5, high + 0.5)
+
+
+def limits_of(values: NDArray[Any]) -> tuple[float, float]:
+    """Return the limits of an axis for values, with a margin."""
+    finite = values[np.isfinite(values)]
+    low, high = widened(*((finite.min(), finite.max()) if finite.size else (0.0, 1.0)))
+    margin = 0.05 * (high - low)
+    return float(low - margin), float(high + margin)
 
 
 def pixels_of(made: Any) -> tuple[int, int]:
@@ -310,14 +308,11 @@ def visible_rows(y_range: Any, count: int, offset: float = 0.0) -> tuple[int, in
     return first, max(min(int(np.ceil(high)), count), min(first + 1, count))
 
 
-def show_rows(y_range: Any, first: float, last: float) -> None:
-    """Set a vertical range, also as the one that the reset tool restores."""
-    y_range.start, y_range.end = y_range.reset_start, y_range.reset_end = (
-        first,
-        max(last, first + 1),
-    )
+def set_range(axis_range: Any, start: float, end: float) -> None:
+    """Set a range, also as the one that the reset tool restores."""
+    axis_range.update(start=start, end=end, reset_start=start, reset_end=end)
 
 
 def drawn_note(count: int, total: int, what: str) -> str:
     """Return a note with the number of drawn items, or an empty text if all are drawn."""
-    return f"{count} of {total:,} {what} drawn; " if count < total else ""
+    return f"{count} of {total:,} {what} drawn" if count < total else ""

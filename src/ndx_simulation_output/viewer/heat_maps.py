@@ -11,7 +11,6 @@ from bokeh.models import (
     HoverTool,
     LinearColorMapper,
     Range1d,
-    Select,
     UIElement,
 )
 from numpy.typing import NDArray
@@ -31,7 +30,7 @@ from ndx_simulation_output.viewer.compare import (
     matching_columns,
     require_real,
 )
-from ndx_simulation_output.viewer.controls import Scales, cells_code, cells_of, window_code
+from ndx_simulation_output.viewer.controls import Scales, arguments_code, cells_code, cells_of
 from ndx_simulation_output.viewer.figures import (
     add_color_bar,
     add_image,
@@ -39,13 +38,14 @@ from ndx_simulation_output.viewer.figures import (
     image_data,
     new_figure,
     pixels_of,
+    set_range,
     short_text,
-    small_field,
     stack,
     visible_rows,
+    widened,
 )
 from ndx_simulation_output.viewer.panels import Offer, Panel
-from ndx_simulation_output.viewer.session import Rows, ViewedFile, on_value
+from ndx_simulation_output.viewer.session import Rows, ViewedFile
 from ndx_simulation_output.viewer.state import PanelState
 from ndx_simulation_output.viewer.time_axis import ACCENT
 
@@ -238,9 +238,8 @@ class ShownHeatMap:
 
     def code(self, *names: str) -> Iterator[str]:
         """Yield lines of code that read ``values`` with shape (compartments, time)."""
-        options = [window_code(self.start, self.stop), f"shape={self.shape}", f"how={self.how!r}",
-                   f"most_bytes={_MOST_BYTES}"]  # fmt: skip
-        arguments = ", ".join(part for part in options if part)
+        arguments = arguments_code(start=self.start, stop=self.stop, shape=self.shape,
+                                   how=self.how, most_bytes=_MOST_BYTES)  # fmt: skip
         yield f"report = {names[0]}[{self.report!r}]"
         columns = "None"
         if self.cells is not None:
@@ -306,9 +305,8 @@ class _Map:
         self.pixels.data = image_data(even, (times[0], times[-1]), (first, last))
         if self.colors.name != colors.name:
             self.colors.update(name=colors.name, palette=LIGHT.shades(colors.name))
-        self.colors.low, self.colors.high = colors.low * scale.factor, colors.high * scale.factor
-        if self.colors.low == self.colors.high:
-            self.colors.low, self.colors.high = self.colors.low - 0.5, self.colors.high + 0.5
+        low, high = widened(colors.low * scale.factor, colors.high * scale.factor)
+        self.colors.update(low=low, high=high)
         self.bar.title = scale.symbol
         self.unit.data = {"unit": [scale.symbol]}
 
@@ -402,35 +400,16 @@ class HeatMapPanel(Panel):
         self._layout.children = [one.figure for one in self.maps]
 
     def controls(self) -> Sequence[UIElement]:
-        """Return the widget for the reduction of the values in a pixel."""
-        how = Select(
-            title="A pixel shows", options=list(get_args(How)), value=self._how, **small_field(100)
-        )
-        on_value(how, "value", lambda text: self.option("how", text))
-        color = Select(
-            title="Colours", options=[*_COLORINGS], value=self._coloring, **small_field(130)
-        )
-        on_value(color, "value", lambda text: self.option("colours", text))
-        if not self._can_be_by_depth:
-            return [how, color]
-        rows = Select(title="Rows by", options=["section", "depth"], **small_field(100),
-                      value="depth" if self._is_by_depth else "section")  # fmt: skip
-        on_value(rows, "value", lambda text: self.option("rows", text))
-        return [how, color, rows]
-
-    @property
-    def _is_by_depth(self) -> bool:
-        return self.options.get("rows") == "depth"
+        """Return widgets for the value of a pixel, the colours and the order of the rows."""
+        controls = [self.choice("how", "A pixel shows", get_args(How), 100),
+                    self.choice("colours", "Colours", [*_COLORINGS], 130)]  # fmt: skip
+        if self._can_be_by_depth:
+            controls.append(self.choice("rows", "Rows by", ["section", "depth"], 100))
+        return controls
 
     @property
     def _coloring(self) -> str:
-        found = self.options.get("colours", "automatic")
-        return found if found in _COLORINGS else "automatic"
-
-    @property
-    def _how(self) -> How:
-        found: Any = self.options.get("how", "mean")
-        return found if found in get_args(How) else "mean"
+        return self.chosen("colours", [*_COLORINGS])
 
     @property
     def files(self) -> Sequence[ViewedFile]:
@@ -478,7 +457,7 @@ class HeatMapPanel(Panel):
         for each, read in zip(self.maps, found, strict=False):
             each.draw(read, first, scale, colors)
             each.rows.data = self._rows(report, columns, first, read)
-        self.say("; ".join(filter(None, [*self._notes(found, values, colors)])))
+        self.say(*self._notes(found, values, colors))
 
     def picked_at(self, x: float, y: float, output: SimulationOutput) -> bool:
         """Pick the cell of a row."""
@@ -500,17 +479,18 @@ class HeatMapPanel(Panel):
         """Return the shown data."""
         time, count = self.session.time, self._order.count
         first, last = visible_rows(self.y_range, count)
+        how: Any = self.chosen("how", get_args(How))
         return ShownHeatMap(
             self.name,
             cells_of(self.session.cells),
             self.session.group_by,
-            self._is_by_depth,
+            self.options.get("rows") == "depth",
             first,
             None if last == count else last,
             time.start,
             time.stop,
             pixels_of(self.maps[0].figure),
-            self._how,
+            how,
             Scales(time.scale, self.scale),
             len(self.files) > 1,
         )
@@ -522,8 +502,7 @@ class HeatMapPanel(Panel):
         key = (*choice, self.session.file, report.compartments.n_compartments)
         if key != self._key:
             self._order, self._key = shown.order(report), key
-            count = max(self._order.count, 1)
-            self.y_range.update(start=count, end=0, reset_start=count, reset_end=0)
+            set_range(self.y_range, max(self._order.count, 1), 0)
 
     def _read(self, recorded: Recorded, columns: NDArray[np.intp] | None) -> HeatMap:
         return self.shown().read(recorded, columns)

@@ -1,9 +1,8 @@
 """Lines over one another on the time axis: what traces and channels have in common."""
 
-from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from bokeh.core.properties import value
@@ -14,7 +13,6 @@ from bokeh.models import (
     HoverTool,
     LinearAxis,
     Range1d,
-    Select,
     UIElement,
 )
 from numpy.typing import NDArray
@@ -34,17 +32,17 @@ from ndx_simulation_output.viewer.figures import (
     GroupLegend,
     add_legend,
     empty_source,
+    limits_of,
     new_figure,
     pixels_of,
     plain_text,
     short_text,
-    small_field,
 )
 from ndx_simulation_output.viewer.panels import Panel
-from ndx_simulation_output.viewer.session import ViewedFile, on_value
+from ndx_simulation_output.viewer.session import ViewedFile
 from ndx_simulation_output.viewer.time_axis import ACCENT
 
-MOST = 50
+_MOST = 50
 """So many lines are drawn at most."""
 
 _MOST_POINTS = 60
@@ -56,7 +54,7 @@ _FILL = 0.9
 _BAR_PIXELS = 22
 _NAME_PIXELS = 13
 
-_STACKED, _EACH, OVERLAY = "stacked", "each to its range", "overlay"
+_STACKED, _EACH, OVERLAY = _LAYOUTS = "stacked", "each to its range", "overlay"
 
 _NEAREST = """
     const nearest = (xs) => {
@@ -146,23 +144,21 @@ class StackPanel(Panel):
 
     def stack_controls(self) -> Sequence[UIElement]:
         """Return the widgets for the number of lines and their layout."""
-        counts = [str(one) for one in (1, 2, 4, 8, 16, 32, MOST)]
-        count = Select(title="At most", options=counts, value=str(self.count), **small_field(80))
-        layouts = [_STACKED, _EACH, OVERLAY]
-        layout = Select(title="Layout", options=layouts, value=self.layout, **small_field(150))
-        on_value(count, "value", lambda text: self.option("count", text))
-        on_value(layout, "value", lambda text: self.option("layout", text))
-        return [count, layout]
+        counts = sorted({1, 2, 4, 8, 16, 32, _MOST, self.count})
+        return [self.choice("count", "At most", [*map(str, counts)], 80, str(self.count)),
+                self.choice("layout", "Layout", _LAYOUTS, 150)]  # fmt: skip
+
+    first_count: ClassVar[int]
 
     @property
-    @abstractmethod
     def count(self) -> int:
         """Greatest number of lines."""
+        return min(int(self.options.get("count", self.first_count)), _MOST)
 
     @property
     def layout(self) -> str:
         """How the lines are arranged."""
-        return self.options.get("layout", _STACKED)
+        return self.chosen("layout", _LAYOUTS)
 
     @property
     def _is_difference(self) -> bool:
@@ -265,10 +261,8 @@ class StackPanel(Panel):
 
     def _show_values(self, values: NDArray[np.float64], label: str) -> None:
         """Put values on the vertical axis."""
-        finite = values[np.isfinite(values)]
-        low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
-        margin = 0.05 * (high - low) or 0.5
-        self.figure.y_range.update(start=low - margin, end=high + margin)
+        low, high = limits_of(values)
+        self.figure.y_range.update(start=low, end=high)
         axis = self.figure.yaxis[0]
         axis.update(ticker=BasicTicker(), major_label_overrides={}, axis_label=plain_text(label))
         self.figure.height = 260

@@ -44,10 +44,13 @@ from ndx_simulation_output.viewer.figures import (
     add_image,
     empty_source,
     field,
+    hover_text,
     image_data,
     new_figure,
     plain_text,
+    set_range,
     stack,
+    widened,
 )
 from ndx_simulation_output.viewer.panels import Offer, Panel
 from ndx_simulation_output.viewer.session import Rows, Session, on_value
@@ -88,10 +91,8 @@ class ShownQuantity:
 
     def find(self, output: SimulationOutput) -> tuple[NetworkSnapshot, Any, Quantity]:
         """Return the network state, the population or projection, and the quantity."""
-        network = find_named(((one.name, one) for one in output.networks), self.network,
-                             "state of a network")  # fmt: skip
-        part = find_named(((part.name, part) for part in _parts(network, self.kind)), self.part,
-                          f"values of {self.kind}")  # fmt: skip
+        network = find_named(output.networks, self.network, "state of a network")
+        part = find_named(_parts(network, self.kind), self.part, f"values of {self.kind}")
         find: Any = neuron_quantity if self.kind == "population" else synapse_quantity
         return network, part, find(part, self.quantity)
 
@@ -180,10 +181,8 @@ class Tiles:
 
     def show(self, width: float, height: float, x: str, y: str, title: str) -> None:
         """Set the ranges and the texts; the second coordinate goes down."""
-        for axis_range, ends in ((self.figure.x_range, (-0.5, width - 0.5)),
-                                 (self.figure.y_range, (height - 0.5, -0.5))):  # fmt: skip
-            axis_range.update(start=ends[0], end=ends[1])
-            axis_range.update(reset_start=ends[0], reset_end=ends[1])
+        set_range(self.figure.x_range, -0.5, width - 0.5)
+        set_range(self.figure.y_range, height - 0.5, -0.5)
         self.figure.xaxis.axis_label, self.figure.yaxis.axis_label = plain_text(x), plain_text(y)
         self.figure.title.text = plain_text(title)
 
@@ -211,7 +210,7 @@ class StatePanel(Panel):
         self.quantity = Select(**field(width=180, sizing_mode=None, visible=False))
         on_value(self.quantity, "value", self._choose)
         self._key: tuple[Any, ...] = ()
-        self._said = ""
+        self._said: tuple[str, ...] = ()
 
     @classmethod
     def offered(cls, output: SimulationOutput, rank: int) -> Iterator[Offer]:
@@ -277,22 +276,16 @@ class StatePanel(Panel):
         is_signed = low < 0 < high and self.part_kind == "projection"
         colors = color_scale(np.array([low, high]), quantity.unit.name, quantity.name,
                              name="signed" if is_signed else None, robust=False)  # fmt: skip
-        low, high = colors.low, colors.high
-        if not low < high:
-            low, high = low - 0.5, high + 0.5
+        low, high = widened(colors.low, colors.high)
         self.colors.update(low=low, high=high, palette=LIGHT.shades(colors.name))
         return counted
 
     def _tooltip(self, quantity: Quantity, of: str = "value") -> tuple[str, str]:
-        unit = unit_label(quantity.unit)
-        return quantity.name, f"@{of}{{%.4g}}{' ' + unit if unit else ''}"
+        return quantity.name, f"@{of}{{%.4g}} {hover_text(unit_label(quantity.unit))}".strip()
 
-    def _pick(self, population: str | None, rank: int) -> None:
-        self.session.pick(population or "", [rank])
-
-
-def _at_time(network: NetworkSnapshot) -> str:
-    return "" if network.time is None else f"at {network.time:g} s"
+    def _notes(self, note: str, network: NetworkSnapshot, counted: Histogram) -> tuple[str, ...]:
+        at = "" if network.time is None else f"at {network.time:g} s"
+        return note, at, f"{counted.left_out:,} not finite" if counted.left_out else ""
 
 
 class NeuronsPanel(StatePanel):
@@ -318,7 +311,7 @@ class NeuronsPanel(StatePanel):
         if key != self._key:
             self._draw(*self.shown().find(output))
             self._key = key
-        self.say(self._said)
+        self.say(*self._said)
 
     def _draw(
         self, network: NetworkSnapshot, population: PopulationSnapshot, quantity: Quantity
@@ -339,8 +332,8 @@ class NeuronsPanel(StatePanel):
             self.grid.fill(population.name, x=ranks % width, y=ranks // width, cell=ranks,
                            pre=ranks, value=values)  # fmt: skip
             place = [("place", "(@y, @x)")] if is_grid else []
-            self.grid.hover.tooltips = [("neuron", f"@cell of {_plain(population.name)}"), *place,
-                                        self._tooltip(quantity)]  # fmt: skip
+            neuron = "neuron", f"@cell of {hover_text(population.name)}"
+            self.grid.hover.tooltips = [neuron, *place, self._tooltip(quantity)]
         else:
             step = -(-population.size // _MOST_IN_IMAGE)
             values = np.asarray(quantity.values[::step], np.float64)
@@ -352,14 +345,13 @@ class NeuronsPanel(StatePanel):
             self.grid.fill_image(padded.reshape(height, width), self.shape[1], height)
             self.grid.image_hover.tooltips = [("place", "($y{0}, $x{0})"),
                                               self._tooltip(quantity, "image")]  # fmt: skip
-        left_out = f"{counted.left_out:,} not finite" if counted.left_out else ""
-        self._said = "; ".join(text for text in (note, _at_time(network), left_out) if text)
+        self._said = self._notes(note, network, counted)
 
     def _tapped_grid(self, x: float, y: float) -> None:
         height, width = self.shape
         row, column = round(y), round(x)
         if 0 <= row < height and 0 <= column < width:
-            self._pick(self.title, row * width + column)
+            self.session.pick(self.title, [row * width + column])
 
 
 def grid_shape(population: PopulationSnapshot) -> tuple[int, int]:
@@ -367,11 +359,6 @@ def grid_shape(population: PopulationSnapshot) -> tuple[int, int]:
     if len(population.geometry) > 1:
         return population.geometry[0], population.size // population.geometry[0]
     return 1, population.size
-
-
-def _plain(name: str) -> str:
-    """Return a name for a tooltip, in which @ and $ begin fields and HTML is not text."""
-    return "".join(one if one.isalnum() or one in " _-.,()" else "·" for one in name)
 
 
 class SynapsesPanel(StatePanel):
@@ -403,7 +390,7 @@ class SynapsesPanel(StatePanel):
             self._draw(network, projection, quantity)
             self._key = key
         self._draw_received(network, projection, quantity)
-        self.say(self._said)
+        self.say(*self._said)
 
     def _draw(
         self, network: NetworkSnapshot, projection: ProjectionSnapshot, quantity: Quantity
@@ -418,8 +405,8 @@ class SynapsesPanel(StatePanel):
             self.size = _size(network, projection, posts, pres)
             self.matrix.fill(post, x=pres, y=posts, cell=posts, pre=pres,
                              value=values.astype(np.float64))  # fmt: skip
-            self.matrix.hover.tooltips = [("from", f"@pre of {_plain(pre)}"),
-                                          ("to", f"@cell of {_plain(post)}"),
+            self.matrix.hover.tooltips = [("from", f"@pre of {hover_text(pre)}"),
+                                          ("to", f"@cell of {hover_text(post)}"),
                                           self._tooltip(quantity)]  # fmt: skip
         else:
             found = mean_weights(projection, quantity.values, shape=_SHAPE)
@@ -428,12 +415,11 @@ class SynapsesPanel(StatePanel):
             note += f", means of up to {most:,} in a pixel" if most > 1 else ""
             self.matrix.fill_image(found.values, self.size[1], self.size[0])
             self.matrix.image_hover.tooltips = [
-                ("from", f"$x{{0}} of {_plain(pre)}"), ("to", f"$y{{0}} of {_plain(post)}"),
+                ("from", f"$x{{0}} of {hover_text(pre)}"), ("to", f"$y{{0}} of {hover_text(post)}"),
                 self._tooltip(quantity, "image"),
             ]  # fmt: skip
         self.matrix.show(self.size[1], self.size[0], *names, label_of(quantity))
-        left_out = f"{counted.left_out:,} not finite" if counted.left_out else ""
-        self._said = "; ".join(text for text in (note, _at_time(network), left_out) if text)
+        self._said = self._notes(note, network, counted)
 
     def _draw_received(
         self, network: NetworkSnapshot, projection: ProjectionSnapshot, quantity: Quantity
@@ -461,8 +447,8 @@ class SynapsesPanel(StatePanel):
         self.received.figure.yaxis.visible = is_grid
         self.received.fill(pre, x=ranks % width, y=ranks // width, cell=ranks, pre=ranks,
                            value=np.asarray(values, np.float64))  # fmt: skip
-        self.received.hover.tooltips = [("from", f"@cell of {_plain(pre)}"),
-                                        ("to", f"{rank} of {_plain(post)}"),
+        self.received.hover.tooltips = [("from", f"@cell of {hover_text(pre)}"),
+                                        ("to", f"{rank} of {hover_text(post)}"),
                                         self._tooltip(quantity)]  # fmt: skip
         self.band.data = {"low": [], "high": []}
         if rank is not None:
@@ -478,7 +464,7 @@ class SynapsesPanel(StatePanel):
     def _pick_of(self, side: str, rank: int) -> None:
         def pick(output: SimulationOutput) -> None:
             _, projection, _ = self.shown().find(output)
-            self._pick(getattr(projection, side) or side, rank)
+            self.session.pick(getattr(projection, side) or side, [rank])
 
         if rank >= 0:
             self.session.run(pick)

@@ -15,8 +15,8 @@ from ndx_simulation_output.recording import ExtracellularPotential, Report, Simu
 from ndx_simulation_output.viewer.controls import compartment_names
 from ndx_simulation_output.viewer.figures import (
     add_lines,
-    color_range,
     key_html,
+    limits_of,
     line_data,
     new_figure,
     new_text,
@@ -104,9 +104,8 @@ class Overview:
         scale = scale_of(lines.unit, values)
         self.lines.data = line_data(lines.times * factor, values * scale.factor, [recorded.name])
         self.figure.yaxis.axis_label = plain_text(scale.symbol)
-        low, high = color_range(values)
-        margin = 0.05 * (high - low)
-        self.figure.y_range.update(start=low - margin, end=high + margin)
+        low, high = limits_of(values * scale.factor)
+        self.figure.y_range.update(start=low, end=high)
         of = compartment_names(recorded, column)[0] if isinstance(recorded, Report) else \
             f"channel {np.asarray(recorded.channel_ids[:1])[0]}"  # fmt: skip
         self._say(f"{recorded.name}, {of}", "")

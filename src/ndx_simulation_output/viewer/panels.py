@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 from bokeh.events import RangesUpdate, Tap
-from bokeh.models import ColumnDataSource, CustomJS, TapTool, UIElement
+from bokeh.models import ColumnDataSource, CustomJS, Select, TapTool, TextInput, UIElement
 
 from ndx_simulation_output.recording import SimulationOutput
 from ndx_simulation_output.viewer.controls import ShownData
-from ndx_simulation_output.viewer.figures import new_text, small_text
-from ndx_simulation_output.viewer.session import Session, ViewedFile
+from ndx_simulation_output.viewer.figures import field, new_text, small_text
+from ndx_simulation_output.viewer.session import Session, ViewedFile, on_value
 from ndx_simulation_output.viewer.state import PanelState
 
 
@@ -21,8 +21,8 @@ class Offer:
     """Something in a file that a panel can show: an entry of the contents at the left.
 
     ``section`` is the heading, ``label`` the text, and ``about`` a few words, such as a shape.
-    Entries of several panels with one label differ in ``action``, such as "raster". The panels
-    of the first screen are those with the lowest ``rank``; those without one are not in it.
+    Entries of several panels with one label differ in ``action``, such as "raster". The panels of
+    the first screen are those with the lowest ``rank``; those without one are not in it.
     """
 
     panel: PanelState
@@ -91,7 +91,7 @@ class Panel(ABC):
         """Return widgets that the card shows on demand; their values are in ``options``."""
         return ()
 
-    def moved(self, output: SimulationOutput) -> None:  # noqa: B027
+    def moved(self, output: SimulationOutput) -> None:  # noqa: B027 - most need not
         """Follow the cursor; by default nothing is drawn again."""
 
     def picked_at(self, x: float, y: float, output: SimulationOutput) -> bool:  # noqa: ARG002
@@ -112,6 +112,27 @@ class Panel(ABC):
             self.on_drawn()
 
     # What subclasses use.
+
+    def choice(
+        self, name: str, title: str, options: Sequence[str], width: int, default: str = ""
+    ) -> Select:
+        """Return a widget for an option, by default the first."""
+        made = Select(title=title, options=[*options], value=self.chosen(name, options, default),
+                      width=width, **field(sizing_mode=None))  # fmt: skip
+        on_value(made, "value", lambda text: self.option(name, text))
+        return made
+
+    def chosen(self, name: str, options: Sequence[str], default: str = "") -> str:
+        """Return the value of an option; without one that is known, the default or the first."""
+        found = self.options.get(name, default)
+        return found if found in options else default or options[0]
+
+    def text_choice(self, name: str, title: str, placeholder: str, width: int) -> TextInput:
+        """Return a widget for an option that is a text."""
+        made = TextInput(title=title, value=self.options.get(name, ""), placeholder=placeholder,
+                         width=width, **field(sizing_mode=None))  # fmt: skip
+        on_value(made, "value", lambda text: self.option(name, text.strip()))
+        return made
 
     def option(self, name: str, value: Any) -> None:
         """Set the value of a control and draw again."""
@@ -144,17 +165,16 @@ class Panel(ABC):
         """Select the rows of the picked cells in the linked data sources."""
         population, ids = self.session.picked
         for name, source in self.linked:
-            rows = np.zeros(0, np.intp)
+            is_picked = np.zeros(0, bool)
             if ids and name in {population, ""}:
                 is_picked = np.isin(np.asarray(source.data["cell"]), ids)
                 if not name:
                     is_picked &= np.asarray(source.data["population"], object) == population
-                rows = np.flatnonzero(is_picked)
-            source.selected.indices = rows.tolist()
+            source.selected.indices = np.flatnonzero(is_picked).tolist()
 
-    def say(self, text: str) -> None:
-        """Show a line under the figures."""
-        self.note.text = small_text(text)
+    def say(self, *texts: str) -> None:
+        """Show a line of texts, those that are not empty, under the figures."""
+        self.note.text = small_text("; ".join(filter(None, texts)))
 
     def _again(self) -> None:
         self.session.run(self.draw)

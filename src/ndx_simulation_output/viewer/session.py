@@ -156,13 +156,11 @@ class Session:
     """A page in a browser: its ``files``, the ``file`` that it shows, and its ``message`` line.
 
     ``other`` is the file compared with it, or None; ``shows_difference`` asks for first minus
-    second.
-    If ``is_saved``, the page goes to a file, in which no Python runs.
-    ``time`` is the time axis of all panels, ``cells`` the choice of cells and ``group_by`` the
-    property that colours them (texts, empty for none), ``picked`` the population and the ids of the
-    cells that are selected everywhere. ``listeners`` are called by ``pick``, ``cursor_moved`` and
-    ``show_address``; the page sets them. ``waiting`` maps functions to their pending callbacks,
-    see ``run_later``.
+    second. If ``is_saved``, the page goes to a file, in which no Python runs. ``time`` is the time
+    axis of all panels, ``cells`` the choice of cells and ``group_by`` the property that colours
+    them (texts, empty for none), ``picked`` the population and ids of the cells that are selected
+    everywhere. The page sets ``listeners``, which ``pick``, ``cursor_moved`` and ``show_address``
+    call. ``waiting`` maps functions to their pending callbacks, see ``run_later``.
     """
 
     def __init__(
@@ -272,7 +270,7 @@ class Session:
         on_value(widget, name, lambda _: self.run(do))
 
     def run_later(self, do: Callable[[], object], delay: int = _DELAY_MS) -> None:
-        """Call a function after a delay (ms), which each further call with it restarts."""
+        """Call a function after a delay (ms), which further calls with this function restart."""
         if do in self.waiting:
             self.document.remove_timeout_callback(self.waiting.pop(do))
 

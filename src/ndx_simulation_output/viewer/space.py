@@ -70,9 +70,11 @@ from ndx_simulation_output.viewer.figures import (
     key_html,
     new_text,
     plain_text,
+    set_range,
     small_text,
     stack,
     style_figure,
+    widened,
 )
 from ndx_simulation_output.viewer.panels import Offer, Panel
 from ndx_simulation_output.viewer.session import Rows, on_value
@@ -456,19 +458,8 @@ class SpacePanel(Panel):
 
     def controls(self) -> Sequence[UIElement]:
         """Return the choice of the speed."""
-        seconds = Select(title="Play the window in", options=[*_SECONDS],
-                         value=self.options.get("seconds", _SECONDS[1]),
-                         **field(width=130, sizing_mode=None))  # fmt: skip
-        on_value(seconds, "value", self._choose_speed)
-        self._set_speed(str(seconds.value))
+        seconds = self.choice("seconds", "Play the window in", _SECONDS, 130, _SECONDS[1])
         return [seconds] if self.name != _CELLS else []
-
-    def _choose_speed(self, seconds: str) -> None:
-        self._set_speed(seconds)
-        self.option("seconds", seconds)
-
-    def _set_speed(self, seconds: str) -> None:
-        self.session.player.seconds = float(seconds.removesuffix(" s"))
 
     def update(self, output: SimulationOutput) -> None:
         """Draw the cells again if others are chosen, or the colours are of something else."""
@@ -552,8 +543,7 @@ class SpacePanel(Panel):
             return
         self._box = (radius,)
         for axis_range in (self.figure.y_range, self.figure.x_range):
-            axis_range.update(start=-radius, end=radius)
-            axis_range.reset_start, axis_range.reset_end = -radius, radius
+            set_range(axis_range, -radius, radius)
 
     _box: tuple[float, ...] = ()
     _populations: frozenset[str] | set[str] = frozenset()
@@ -625,9 +615,7 @@ class SpacePanel(Panel):
             found.append(np.asarray(frames.values, np.float64).ravel())
         values = np.concatenate(found)
         colors = color_scale(values, report.unit.name, report.variable or "")
-        if colors.low < colors.high:
-            return colors
-        return ColorScale(colors.name, colors.low - 0.5, colors.high + 0.5)
+        return ColorScale(colors.name, *widened(colors.low, colors.high))
 
     def _show_bar(self, colors: ColorScale, label: str, step: int = 1) -> None:
         light, dark = (one.shades(colors.name)[::step] for one in (LIGHT, DARK))
@@ -680,6 +668,7 @@ class SpacePanel(Panel):
         time = self.session.time
         at = self._at
         player, scale = self.session.player, time.scale
+        player.seconds = float(self.chosen("seconds", _SECONDS, _SECONDS[1]).removesuffix(" s"))
         text = f"at {at * scale.factor:.5g} {scale.symbol}"
         if player.is_playing:
             text += f", {player.speed * scale.factor:.3g} {scale.symbol} per s"

@@ -7,30 +7,19 @@ from math import floor, log10
 from typing import Any
 
 import numpy as np
-from bokeh.models import (
-    CustomJSHover,
-    DataRange1d,
-    HoverTool,
-    Range1d,
-    UIElement,
-)
+from bokeh.models import CustomJSHover, DataRange1d, HoverTool, Range1d, UIElement
 from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import CellNotFoundError, NothingRecordedError, SelectionError
 from ndx_simulation_output.plots.groups import Groups, group_cells
 from ndx_simulation_output.plots.look import COLORS, rgb
-from ndx_simulation_output.plots.spikes import (
-    Rates,
-    chosen_ids,
-    group_rates,
-    spike_rates,
-)
+from ndx_simulation_output.plots.spikes import Rates, chosen_ids, group_rates, spike_rates
 from ndx_simulation_output.recording import SimulationOutput, Spikes
 from ndx_simulation_output.recording.cells import Cells
 from ndx_simulation_output.recording.ids import positions_of
 from ndx_simulation_output.recording.units import Scale
 from ndx_simulation_output.viewer.cells import main_properties
-from ndx_simulation_output.viewer.controls import cells_code, cells_of, find_named, window_code
+from ndx_simulation_output.viewer.controls import arguments_code, cells_code, cells_of, find_named
 from ndx_simulation_output.viewer.figures import (
     empty_source,
     key_html,
@@ -38,7 +27,8 @@ from ndx_simulation_output.viewer.figures import (
     new_figure,
     pixels_of,
     plain_text,
-    show_rows,
+    set_range,
+    short_text,
     small_text,
     stack,
     visible_rows,
@@ -90,7 +80,7 @@ class ShownSpikes:
 
     def code(self, *names: str) -> Iterator[str]:
         """Yield lines of code that read the ``spikes`` of each population."""
-        window = window_code(self.start, self.stop)
+        window = arguments_code(start=self.start, stop=self.stop)
         if all(cells is None for cells in self.cells.values()):
             select, chosen = f"one.select({window})", repr([*self.cells])
         else:
@@ -106,8 +96,7 @@ class ShownSpikes:
 
 def find_spikes(output: SimulationOutput, population: str) -> Spikes:
     """Return the spikes of a population."""
-    named = ((spikes.population, spikes) for spikes in output.spikes)
-    return find_named(named, population, "spikes of population")
+    return find_named(output.spikes, population, "spikes of population", by="population")
 
 
 @dataclass(frozen=True)
@@ -324,10 +313,9 @@ class RasterPanel(SpikesPanel):
         y_range = self.figure.y_range
         if n_rows != self._n_rows:  # The first row is at the top, as in the other panels.
             self._n_rows = n_rows
-            show_rows(y_range, -_HALF, n_rows - _HALF)
-            y_range.update(start=y_range.end, end=y_range.start)
-            y_range.update(reset_start=y_range.start, reset_end=y_range.end)
-            y_range.bounds = -_HALF, max(n_rows, 1) - _HALF
+            ends = max(n_rows, 1) - _HALF, -_HALF
+            set_range(y_range, *ends)
+            y_range.bounds = ends[::-1]
         rows = visible_rows(y_range, n_rows, _HALF)
         pixels = pixels_of(self.figure)
         if (key := (rows, time.window, pixels, self.session.picked)) != self._drawn:
@@ -448,7 +436,7 @@ class RasterPanel(SpikesPanel):
                     bands.append((begin - _HALF, end - _HALF, color))
                     if (last - first) * per_row >= _LABEL_PIXELS:
                         name = f"{part.population[:3]} {label}" if is_many else label
-                        ticks[(first + last - 1) / 2] = _shortened(name)
+                        ticks[(first + last - 1) / 2] = short_text(name, _LABEL_LETTERS)
         if not is_grouped or per_row >= _LABEL_PIXELS:
             ticks = {row: text for part in parts for row, text in _id_ticks(part, low, high)}
         self.figure.yaxis.ticker = list(ticks)
@@ -517,10 +505,6 @@ def _id_ticks(part: Part, low: int, high: int) -> Iterator[tuple[int, str]]:
     yield from zip((begin + rows).tolist(), map(str, ids[rows].tolist()), strict=True)
 
 
-def _shortened(label: str) -> str:
-    return label if len(label) <= _LABEL_LETTERS else f"{label[: _LABEL_LETTERS - 1]}…"
-
-
 def _nice_step(least: float) -> int:
     """Return the smallest of 1, 2, 5, 10, … that is not below a number."""
     power: int = 10 ** floor(log10(max(least, 1)))
@@ -560,7 +544,7 @@ class ShownRates:
         yield f"    if spikes.population not in {list(self.populations)!r}:"
         yield "        continue"
         ids = "None" if self.cells is None else f"spikes.find({cells_code(self.cells)})"
-        window = window_code(self.start, self.stop)
+        window = arguments_code(start=self.start, stop=self.stop)
         one = f"[spike_rates(spikes, {ids}, {window})]"
         if self.group_by:
             by = repr(self.group_by)

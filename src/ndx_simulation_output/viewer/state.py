@@ -44,8 +44,8 @@ class PageState:
 
     ``file`` and ``other`` (the one compared with it) are numbers of files, ``window`` and ``at``
     (the cursor) are in s, ``cells`` is the choice of cells and ``group_by`` the property that
-    colours them, ``picked`` are a population and ids of its cells, ``compartment`` the section
-    and position that was clicked, and ``panels`` is None for the panels of the first screen.
+    colours them, ``picked`` are a population and ids of its cells, ``compartment`` the section and
+    position that was clicked, and ``panels`` is None for the panels of the first screen.
     """
 
     file: int = 0
@@ -67,19 +67,18 @@ class PageState:
         >>> PageState.parse("?time=0.1,0.2&cell=exc:3").picked
         ('exc', (3,))
         """
-        values = dict(parse_qsl(query.lstrip("?#"), keep_blank_values=True))
-        panels = [value for key, value in parse_qsl(query.lstrip("?#"), keep_blank_values=True)
-                  if key == "panel" and value]  # fmt: skip
+        pairs = parse_qsl(query.lstrip("?#"), keep_blank_values=True)
+        values = dict(pairs)
+        panels = [value for key, value in pairs if key == "panel" and value]
         try:
-            window = tuple(float(one) for one in values["time"].split(",")) or None \
-                if values.get("time") else None  # fmt: skip
+            window = [float(one) for one in values.get("time", "").split(",") if one]
             population, _, ids = values.get("cell", "").rpartition(":")
             section, _, position = values.get("compartment", "").partition(",")
             state = cls(
                 file=int(values.get("file", 0)),
                 other=int(values["compare"]) if values.get("compare") else None,
                 difference=bool(values.get("difference")),
-                window=None if window is None else (window[0], window[1]),
+                window=(window[0], window[1]) if window else None,
                 at=float(values["at"]) if values.get("at") else None,
                 cells=values.get("cells", ""),
                 group_by=values.get("group_by", ""),
@@ -113,12 +112,8 @@ class PageState:
         population, ids = self.picked
         picked = f"{population}:{','.join(map(str, ids))}" if ids else ""
         where = "" if self.compartment is None or not ids else "{},{:.6g}".format(*self.compartment)
-        texts = {"cells": self.cells, "group_by": self.group_by, "cell": picked}
-        yield from ((key, value) for key, value in {**texts, "compartment": where}.items() if value)
+        texts = {"cells": self.cells, "group_by": self.group_by, "cell": picked,
+                 "compartment": where, "theme": self.theme}  # fmt: skip
+        yield from ((key, value) for key, value in texts.items() if value)
         if self.panels is not None:
-            for panel in self.panels:
-                yield "panel", str(panel)
-            if not self.panels:
-                yield "panel", ""
-        if self.theme:
-            yield "theme", self.theme
+            yield from (("panel", str(panel)) for panel in self.panels or ("",))

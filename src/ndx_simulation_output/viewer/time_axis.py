@@ -18,8 +18,7 @@ _MARGIN = 0.05
 class TimeAxis:
     """The time window and the cursor that all panels share.
 
-    Times are in s; ``scale`` converts them to the unit of the axes. ``on_window`` and ``on_cursor``
-    are called with nothing after the user has moved the window or the cursor.
+    Times are in s; ``scale`` converts them to the unit of the axes.
     """
 
     def __init__(self) -> None:
@@ -106,11 +105,7 @@ class TimeAxis:
     def on_window(self, do: Callable[[], object]) -> None:
         """Call a function when the window has changed."""
         for name in ("start", "end"):
-            self.x_range.on_change(name, lambda attr, old, new: do())  # noqa: ARG005
-
-    def on_cursor(self, do: Callable[[], object]) -> None:
-        """Call a function when the cursor has moved."""
-        self.cursor.on_change("location", lambda attr, old, new: do())  # noqa: ARG005
+            self.x_range.on_change(name, lambda _attr, _old, _new: do())
 
     def add_to(self, figure: Any) -> None:
         """Give a figure the unit of time, and the cursor and the crosshair of all panels."""
@@ -164,10 +159,8 @@ class Player:
     def step(self) -> None:
         """Move the cursor by the time that has passed."""
         now = monotonic()
-        first, last = (
-            max(self._time.window[0], self._time.span[0]),
-            min(self._time.window[1], self._time.span[1]),
-        )
+        ends = zip(self._time.window, self._time.span, strict=True)
+        (_, first), (last, _) = map(sorted, ends)
         at = first if self._time.at is None else self._time.at
         at += (now - self._last) * self.speed
         self._last = now

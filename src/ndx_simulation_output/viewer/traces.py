@@ -6,11 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from bokeh.models import (
-    TextInput,
-    Toggle,
-    UIElement,
-)
+from bokeh.models import Toggle, UIElement
 from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import SelectionError
@@ -37,21 +33,16 @@ from ndx_simulation_output.viewer.controls import (
     Scales,
     SelectedCompartments,
     ShownData,
+    arguments_code,
     cells_of,
     compartment_names,
     find_named,
     ids_code,
     ids_of,
     recorded_rows,
-    window_code,
 )
-from ndx_simulation_output.viewer.figures import (
-    button,
-    drawn_note,
-    pixels_of,
-    small_field,
-)
-from ndx_simulation_output.viewer.lines import MOST, OVERLAY, StackPanel, sampling
+from ndx_simulation_output.viewer.figures import button, drawn_note, pixels_of
+from ndx_simulation_output.viewer.lines import OVERLAY, StackPanel, sampling
 from ndx_simulation_output.viewer.panels import Offer
 from ndx_simulation_output.viewer.session import Rows, on_value
 from ndx_simulation_output.viewer.state import PanelState
@@ -111,8 +102,7 @@ class ShownTraces:
 
     def code(self, *names: str) -> Iterator[str]:
         """Yield lines of code that read ``times`` and ``values``."""
-        window = window_code(self.start, self.stop)
-        arguments = ", ".join(part for part in (self.compartments.code, window) if part)
+        arguments = arguments_code(self.compartments.code, start=self.start, stop=self.stop)
         some = self.compartments.some
         part = "" if some is None else f"[:, {list(some)}]"
         traces = ("traces", "others")[: len(names)]
@@ -154,10 +144,9 @@ class ShownMeans:
 
     def code(self, *names: str) -> Iterator[str]:
         """Yield lines of code that read ``times``, ``groups`` and ``values``."""
-        window = window_code(self.start, self.stop)
-        parts = (repr(self.by), self.compartments.code, window)
-        arguments = ", ".join(part for part in parts if part)
-        yield f"means = {names[0]}[{self.compartments.report!r}].mean_by({arguments})"
+        chosen = self.compartments
+        arguments = arguments_code(repr(self.by), chosen.code, start=self.start, stop=self.stop)
+        yield f"means = {names[0]}[{chosen.report!r}].mean_by({arguments})"
         yield "times, groups, values = means.times, means.groups, means.values  # s, means.unit"
 
 
@@ -169,6 +158,7 @@ class TracesPanel(StackPanel):
     """
 
     kind = "traces"
+    first_count = 8
 
     @staticmethod
     def offers(output: SimulationOutput) -> Iterator[Offer]:
@@ -183,11 +173,6 @@ class TracesPanel(StackPanel):
     def title(self) -> str:
         """Title of the card."""
         return f"Traces of {self.name}"
-
-    @property
-    def count(self) -> int:
-        """Greatest number of lines."""
-        return min(int(self.options.get("count", 8)), MOST)
 
     def build(self, output: SimulationOutput) -> UIElement:
         """Return the figure."""
@@ -204,11 +189,8 @@ class TracesPanel(StackPanel):
 
     def controls(self) -> Sequence[UIElement]:
         """Return widgets for the compartments, their number and layout, and for means."""
-        compartments = TextInput(
-            title="Compartments", value=self.options.get("compartments", ""), **small_field(190),
-            placeholder="somas, or all, 0,5, dend[3]",
-        )  # fmt: skip
-        on_value(compartments, "value", lambda text: self.option("compartments", text.strip()))
+        hint = "somas, or all, 0,5, dend[3]"
+        compartments = self.text_choice("compartments", "Compartments", hint, 190)
         mean = Toggle(label="Mean of groups", active=self._is_mean, align="end", **button())
         on_value(mean, "active", lambda on: self.option("mean", "1" if on else ""))
         return [compartments, *self.stack_controls(), mean]
@@ -239,8 +221,7 @@ class TracesPanel(StackPanel):
         chosen = SelectedCompartments(self.name, ids, some=some)
         self._shown = ShownTraces(chosen, time.start, time.stop, Scales(time.scale, self.scale),
                                   self.session.shows_difference)  # fmt: skip
-        parts = [drawn_note(len(columns), total, "compartments").rstrip("; "), note, *notes]
-        self.say("; ".join(filter(None, parts)))
+        self.say(drawn_note(len(columns), total, "compartments"), note, *notes)
 
     def picked_at(self, x: float, y: float, output: SimulationOutput) -> bool:
         """Pick the cell of the nearest trace."""
@@ -342,7 +323,7 @@ class TracesPanel(StackPanel):
         self._shown = ShownMeans(chosen, self.session.group_by, *window,
                                  Scales(time.scale, self.scale))  # fmt: skip
         drawn = drawn_note(len(some), len(rows), "cells")
-        self.say(f"{drawn}{found.note}; {sampling(found.lines)}")
+        self.say(drawn, found.note, sampling(found.lines))
 
 
 _HOVER_NAMES = {"label": "section", "number": "compartment", "position": "position"}
@@ -423,8 +404,7 @@ class ShownChannels:
 
     def find(self, output: SimulationOutput) -> ExtracellularPotential:
         """Return the potential."""
-        named = ((potential.name, potential) for potential in output.potentials)
-        return find_named(named, self.potential, "extracellular potential")
+        return find_named(output.potentials, self.potential, "extracellular potential")
 
     def rows(self, *outputs: SimulationOutput) -> Rows:
         """Yield the column names, then the time and the values of each row."""
@@ -436,9 +416,8 @@ class ShownChannels:
 
     def code(self, *names: str) -> Iterator[str]:
         """Yield lines of code that read ``times`` and ``values``."""
-        window = window_code(self.start, self.stop)
         channels = "" if self.channels is None else f"channels={ids_code(self.channels)}"
-        arguments = ", ".join(part for part in (channels, window) if part)
+        arguments = arguments_code(channels, start=self.start, stop=self.stop)
         for prefix, name in zip(("", "other_"), names, strict=False):
             found = f"one for one in {name}.potentials if one.name == {self.potential!r}"
             yield f"potential = next({found})"
@@ -480,6 +459,7 @@ class ChannelsPanel(StackPanel):
     """Channels of an extracellular potential by the depth of their electrodes, where known."""
 
     kind = "channels"
+    first_count = 32
 
     @staticmethod
     def offers(output: SimulationOutput) -> Iterator[Offer]:
@@ -494,11 +474,6 @@ class ChannelsPanel(StackPanel):
         """Title of the card."""
         return f"Channels of {self.name}"
 
-    @property
-    def count(self) -> int:
-        """Greatest number of lines."""
-        return min(int(self.options.get("count", 32)), MOST)
-
     def build(self, output: SimulationOutput) -> UIElement:
         """Return the figure."""
         places = channel_places(ShownChannels(self.name).find(output))
@@ -510,9 +485,7 @@ class ChannelsPanel(StackPanel):
 
     def controls(self) -> Sequence[UIElement]:
         """Return widgets for the channels, their number and layout."""
-        channels = TextInput(title="Channels", placeholder=IDS_HINT, **small_field(160),
-                             value=self.options.get("channels", ""))  # fmt: skip
-        on_value(channels, "value", lambda text: self.option("channels", text.strip()))
+        channels = self.text_choice("channels", "Channels", IDS_HINT, 160)
         return [channels, *self.stack_controls()]
 
     def update(self, output: SimulationOutput) -> None:
@@ -535,8 +508,7 @@ class ChannelsPanel(StackPanel):
             self.legend.show(shown["name"], colors)
         self.show_lines(lines, {**shown, "cell": [-1] * len(ids)}, colors, "potential", other)
         self._channels = tuple(ids.tolist())
-        parts = [drawn_note(len(columns), len(found), "channels").rstrip("; "), note, *notes]
-        self.say("; ".join(filter(None, parts)))
+        self.say(drawn_note(len(columns), len(found), "channels"), note, *notes)
 
     def shown(self) -> ShownChannels:
         """Return the shown data."""
