@@ -176,6 +176,17 @@ def test_arrays_with_axes_show_lines_images_and_numbers():
     assert "3 × 4" in html
 
 
+def test_a_line_along_an_axis_without_order_stays_in_its_picture():
+    axes = (ArrayAxis("x", np.array([0.0, 5.0, 3.0, np.nan, 0.0]), unit="mm"),)
+    group = ArrayGroup("g", (ArrayWithAxes("loop", np.arange(5.0)),), axes)
+
+    html = SimulationOutput(arrays=(group,))._repr_html_()
+
+    ((line,),) = plots(html)
+    assert line.get("points") == "0.0,80.0 320.0,60.0 192.0,40.0 0.0,0.0"
+    assert "x 0 to 5 mm" in html
+
+
 def test_only_the_shown_part_of_many_dimensions_is_read():
     frames = Frames()
     output = SimulationOutput(arrays=(ArrayGroup("cam", (ArrayWithAxes("stack", frames),)),))

@@ -150,6 +150,15 @@ def test_many_values_along_an_x_that_does_not_ascend_are_drawn_by_index():
     assert reduce_columns(np.arange(3.0), np.ones((3, 2))).values.shape == (3, 2)
 
 
+@pytest.mark.parametrize("x", [np.arange(30.0, 0.0, -1), np.arange(30.0) // 2])
+def test_many_values_along_an_x_that_descends_or_repeats_are_drawn_at_x(x):
+    found = reduce_columns(x, x[:, np.newaxis], pixels=5)
+
+    assert not found.is_exact
+    assert (found.times[0], found.times[-1]) == (x[0], x[-1])
+    np.testing.assert_array_equal(found.values[[0, -1], 0], [x[0], x[-1]])
+
+
 @given(
     arrays(np.float64, st.tuples(st.integers(1, 20), st.integers(1, 9)), elements=VALUES),
     st.tuples(st.integers(1, 12), st.integers(1, 12)),
@@ -542,6 +551,21 @@ def test_stacked_traces_are_one_step_apart():
 
     np.testing.assert_array_equal(stacked, [[-0.5, 0.75], [0.5, 1.25]])
     assert step == 4.0
+
+
+@pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.int16, np.int64, np.float32])
+def test_traces_of_any_type_are_stacked(dtype):
+    values = np.array([[0, 1], [1, 0]], dtype)
+    stacked, step = stack_traces(values)
+    assert step == 1
+    np.testing.assert_array_equal(stacked, [[-0.5, 1.5], [0.5, 0.5]])
+
+
+def test_stacked_traces_have_gaps_where_they_are_infinite():
+    values = np.array([[0.0, 0.0], [np.inf, 2.0], [4.0, -np.inf]])
+    stacked, step = stack_traces(values)
+    assert step == 4
+    np.testing.assert_array_equal(stacked, [[-0.5, 0.75], [np.nan, 1.25], [0.5, np.nan]])
 
 
 def test_blocks_are_whole_chunks():

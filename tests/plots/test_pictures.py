@@ -197,7 +197,19 @@ def test_bins_of_rates_around_all_spikes_are_whole():
     np.testing.assert_allclose(np.diff(found.times), 0.005)
     assert found.counts.sum() == 502
     assert (found.times[0], found.times[-1]) == pytest.approx((1.01, 1.2))
-    assert whole_bins(0.0, 0.3)[0] == 0.01
+
+
+@pytest.mark.parametrize(
+    ("window", "bins"),
+    [
+        ((0.0, 0.3), (0.01, 0.0, 0.3)),
+        ((1.7418, 2.7424), (0.05, 1.7, 2.75)),
+        ((0.0, 5.0005), (0.1, 0.0, 5.0005)),
+        ((1.7e9 + 0.25, 1.7e9 + 9), (0.2, 1.7e9 + 0.2, 1.7e9 + 9)),
+    ],
+)
+def test_bins_are_whole_and_about_50(window, bins):
+    assert whole_bins(*window) == pytest.approx(bins, rel=1e-15)
 
 
 def test_panels_have_one_labelled_time_axis(layered):

@@ -23,7 +23,7 @@ from ndx_simulation_output.errors import (
     ShapeMismatchError,
     TargetExistsError,
 )
-from ndx_simulation_output.plots.arrays import Grid, GridAxis, grids_of
+from ndx_simulation_output.plots.arrays import Grid, GridAxis, grids_of, group_grids
 from ndx_simulation_output.plots.look import LIGHT
 from ndx_simulation_output.plots.selection import KINDS, PictureOptions
 from ndx_simulation_output.recording import (
@@ -559,6 +559,24 @@ def test_an_unordered_axis_is_drawn_by_index(ax):
     plots.array(Grid("scan", "signal", "V", np.zeros((3, 2)), axes), ax=ax)
 
     assert ax.get_ylabel() == "index of x"
+
+
+def test_axes_of_any_numbers_are_drawn_in_their_order(ax):
+    def drawn(values, at):
+        ax.clear()
+        axes = (ArrayAxis("x", at, unit="mm"),)
+        (grid,) = group_grids(ArrayGroup("g", (ArrayWithAxes("a", values),), axes))
+        plots.array(grid, ax=ax)
+        return ax
+
+    many = np.arange(6000.0)
+    assert drawn(many, np.linspace(4000, 400, 6000)).get_xlabel() == "x (mm)"
+    np.testing.assert_array_equal(ax.lines[0].get_xdata()[[0, -1]], [4000, 400])
+    assert drawn(many, np.arange(6000, 0, -1, np.uint16)).get_xlabel() == "x (mm)"
+    assert drawn(many, np.sin(many)).get_xlabel() == "index of x"
+    assert drawn(np.zeros((3, 2)), np.array([3, 1, 2], np.uint8)).get_ylabel() == "index of x"
+    assert drawn(np.zeros((2, 3)), np.array([-100, 100], np.int8)).get_ylim() == (-200, 200)
+    assert drawn(np.zeros((2, 3)), np.array([False, True])).get_ylabel() == "x (mm)"
 
 
 def test_without_axes_a_new_figure_is_made(output):

@@ -27,6 +27,7 @@ from ndx_simulation_output.plots.downsampling import (
     Lines,
     Pixels,
     column_edges,
+    order_of,
     parts_of,
     reduce_columns,
     row_blocks,
@@ -90,6 +91,16 @@ class GridAxis:
     def shown(self) -> NDArray[Any]:
         """The values to draw: seconds since 1970 from the first one."""
         return self.values - self.values[0] if self.date else self.values
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The first and the last shown value or, without an order, the lowest and the highest."""
+        shown = self.shown[np.isfinite(self.shown)]
+        if not len(shown):
+            return np.nan, np.nan
+        if order_of(self.shown):
+            return float(shown[0]), float(shown[-1])
+        return float(shown.min()), float(shown.max())
 
 
 @dataclass(frozen=True)
@@ -413,7 +424,10 @@ def _axis(axis: ArrayAxis | None, length: int) -> GridAxis:
     if axis is None or axis.values.dtype.kind not in "biuf":
         label = "index" if axis is None else axis.label or axis.name
         return GridAxis(label, "", np.arange(length))
-    return GridAxis(axis.label or axis.name, axis.unit, read_all(axis.values))
+    values = read_all(axis.values)
+    # Differences of small or unsigned integers would overflow.
+    values = values if values.dtype.kind == "f" else values.astype(np.int64)
+    return GridAxis(axis.label or axis.name, axis.unit, values)
 
 
 @with_look
@@ -467,7 +481,8 @@ def _draw_lines(ax: "Axes", grids: Sequence[Grid]) -> None:
     along = grids[0].axes[0]
     for grid, color in zip(grids, cycle(COLORS), strict=False):
         lines = grid.line(pixels)
-        x = lines.times + along.shown[0] - along.values[0]
+        by_index = not lines.is_exact and not order_of(along.values)
+        x = lines.times if by_index else lines.times + along.shown[0] - along.values[0]
         has_marks = lines.is_exact and len(x) <= _MAX_MARKS
         style: dict[str, Any] = {"color": color, "linewidth": LINE_WIDTH, "label": grid.shown_label}
         style |= {"linestyle": "--"} if grid.role == "background" else {}
@@ -480,7 +495,7 @@ def _draw_lines(ax: "Axes", grids: Sequence[Grid]) -> None:
                 ax.errorbar(x, lines.values[:, 0], ends, fmt="none", ecolor=color, capsize=2)
             else:
                 ax.fill_between(x, low, high, color=color, alpha=0.25, linewidth=0)
-    label_axis(ax.xaxis, along.description)
+    label_axis(ax.xaxis, f"index of {along.label}" if by_index else along.description)
     units = dict.fromkeys(filter(None, (grid.unit for grid in grids)))
     labels = dict.fromkeys(grid.shown_label for grid in grids)
     several = grids[0].titles[0] if grids[0].titles else "value"
@@ -530,9 +545,8 @@ def _equal_scales(ax: "Axes", across: GridAxis, up: GridAxis) -> None:
 
 
 def _is_ordered(axis: GridAxis) -> bool:
-    """Return True if the values of an axis are strictly monotonic."""
-    steps = np.diff(axis.values)
-    return bool((steps > 0).all() or (steps < 0).all())
+    """Return True if the values of an axis are finite and strictly monotonic."""
+    return order_of(axis.values) != 0 and bool(np.diff(axis.values).all())
 
 
 def _edges(axis: GridAxis, bins: NDArray[np.intp]) -> NDArray[Any]:

@@ -1,7 +1,7 @@
 """Downsampling of traces and matrices to the pixels of a plot."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -243,23 +243,31 @@ def reduce_columns(
 ) -> Lines:
     """Read the columns of an array (value, column) as lines along ``x``, shape (value,).
 
-    ``times`` of the lines are values of ``x``; if there are more values than points and ``x`` does
-    not ascend, indices.
+    ``times`` of the lines are values of ``x``; if there are more values than points and ``x`` has
+    no order (``order_of``), indices.
     """
     if len(x) <= _POINTS * pixels:
         values = np.asarray(data[:, :])
         return Lines(np.asarray(x, np.float64), values, unit, len(x), is_exact=True)
-    ascends = bool((np.diff(x) > 0).all())
-    times = Timestamps(x) if ascends else RegularTimes(0.0, 1.0, len(x))
-    return reduce_traces(Columns("", data, times, Unit(unit, checked=False)), pixels=pixels)
+    direction = order_of(x)
+    times = Timestamps(direction * x) if direction else RegularTimes(0.0, 1.0, len(x))
+    found = reduce_traces(Columns("", data, times, Unit(unit, checked=False)), pixels=pixels)
+    return replace(found, times=(direction or 1) * found.times)
+
+
+def order_of(x: NDArray[np.float64]) -> int:
+    """Return 1 if finite values do not descend, -1 if they do not ascend, and otherwise 0."""
+    steps = np.diff(x)
+    return int(np.isfinite(x).all()) * (int((steps >= 0).all()) or -int((steps <= 0).all()))
 
 
 def stack_traces(values: NDArray[Any]) -> tuple[NDArray[np.float64], float]:
     """Centre traces, shape (point, trace), at 0, 1, 2, …; return them and the value of one step.
 
-    One step is the range of the trace with the largest range.
+    One step is the range of the trace with the largest range. Infinite values are NaN.
     """
-    low = np.fmin.reduce(values, axis=0, initial=np.nan)
-    high = np.fmax.reduce(values, axis=0, initial=np.nan)
+    known = np.where(np.isfinite(values), values, np.nan).astype(np.float64)
+    low = np.fmin.reduce(known, axis=0, initial=np.nan)
+    high = np.fmax.reduce(known, axis=0, initial=np.nan)
     step = float(np.fmax.reduce(high - low, initial=0.0)) or 1.0
-    return (values - (low + high) / 2) / step + np.arange(values.shape[1]), step
+    return (known - (low + high) / 2) / step + np.arange(known.shape[1]), step

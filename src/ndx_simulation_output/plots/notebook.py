@@ -175,14 +175,14 @@ def _draw_lines(lines: Lines, note: str = "", axis: GridAxis | None = None) -> s
     finite = lines.values[np.isfinite(lines.values)]
     if not len(finite) or len(lines.times) < 2:
         return ""
-    first, last = float(lines.times[0]), float(lines.times[-1])
+    first, last = GridAxis("", "", lines.times).ends
     x = _scale(lines.times, first, last, _WIDTH)
     low, high = float(finite.min()), float(finite.max())
     parts = []
     for trace in range(lines.values.shape[1]):
         values = lines.values[:, trace].astype(np.float64)
         y = _HEIGHT - _scale(values, low, high, _HEIGHT)
-        known = np.isfinite(y)
+        known = np.isfinite(x) & np.isfinite(y)
         points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x[known], y[known], strict=True))
         color = COLORS[trace % len(COLORS)]
         parts.append(f'<polyline points="{points}" fill="none" stroke="{color}"/>')
@@ -197,7 +197,8 @@ def _range_text(low: float, high: float, unit: str) -> str:
 
 
 def _axis_text(axis: GridAxis) -> str:
-    ends = f"{axis.label} {axis.shown[0]:.6g} to {axis.shown[-1]:.6g} {axis.unit}".strip()
+    first, last = axis.ends
+    ends = f"{axis.label} {first:.6g} to {last:.6g} {axis.unit}".strip()
     return f"{ends} from {axis.date}" if axis.date else ends
 
 

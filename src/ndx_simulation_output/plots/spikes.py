@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from math import ceil, floor
+from math import ceil, floor, log10
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -370,10 +370,11 @@ def whole_bins(first: float, last: float, width: float | None = None) -> tuple[f
     """Return the length of bins, by default a round one, and the whole bins around a window."""
     found = round_above((last - first) / (_MOST_BINS + _PART)) if width is None else width
     # A bin is not added for a small part of it.
-    low = float(f"{floor(first / found + _PART) * found:.12g}")
-    high = float(f"{ceil(last / found - _PART) * found:.12g}")
+    digits = 9 - floor(log10(found))
+    low = round(floor(first / found + _PART) * found, digits)
+    high = round(ceil(last / found - _PART) * found, digits)
     if width is None and high - low > (_MOST_BINS + _PART) * found:
-        return whole_bins(low, high)
+        return whole_bins(first, last, round_above(1.01 * found))
     return found, min(low, first), max(high, last)
 
 
@@ -574,11 +575,12 @@ def _draw_marks(
 ) -> None:
     """Draw spikes as bars, or as points for many cells; ``factor`` is that of times."""
     ids, times = np.asarray(found.spike_ids), np.asarray(found.spike_times) * factor
-    style: dict[str, Any] = {"marker": ".", "markersize": 1.5 if groups is None else 2}
+    row = size_in_pixels(ax)[0] / len(found.counts)
+    points = 72 / ax.figure.dpi * row
+    style: dict[str, Any] = {"marker": "o", "markersize": min(2.5, max(1.2, points))}
     style["markeredgewidth"] = 0
     if len(np.unique(ids)) <= 200:
-        size = min(10, max(2, 0.5 * size_in_pixels(ax)[0] / len(found.counts)))
-        style = {"marker": "|", "markersize": size}
+        style = {"marker": "|", "markersize": min(10, max(2, 0.5 * row))}
     if groups is None or codes is None:
         ax.plot(times, ids, linestyle="none", color=color, **style)
         return
