@@ -41,7 +41,6 @@ from ndx_simulation_output.plots.groups import (
 from ndx_simulation_output.plots.look import COLORS, LINE_WIDTH
 from ndx_simulation_output.recording import (
     CompartmentTable,
-    Electrodes,
     ExtracellularPotential,
     Report,
 )
@@ -352,17 +351,17 @@ def channels(
     potential = find_source(source, ExtracellularPotential)
     ax = axes_or_new(ax)
     found, label = potential.find(ids), "channel"
-    known, names = np.asarray(potential.channel_ids), None
-    if potential.electrodes is not None:
-        names, depths, axis = _places(potential.electrodes, known)
-        if ids is None and depths is not None:
-            found = found[np.argsort(depths[found], kind="stable")]
-            label = f"channel, by {axis}"
+    names, places = channel_places(potential)
+    if ids is None and places is not None and np.isfinite(places).all():
+        axes = np.flatnonzero((places != places[:1]).any(axis=0))
+        if len(axes) == 1:
+            found = found[np.argsort(places[found, axes[0]], kind="stable")]
+            label = f"channel, by {'xyz'[axes[0]]}"
     columns = found[spread(len(found), most)]
     window: dict[str, Any] = {"start": start, "stop": stop}
     lines = reduce_traces(potential, columns, **window, pixels=size_in_pixels(ax)[1])
     require_values(potential.name, lines.values)
-    shown = [str(known[column]) if names is None else names[column] for column in columns]
+    shown = [names[column] for column in columns]
     notes = [_draw_stack(ax, potential, lines, shown, [COLORS[0]] * len(columns), window)]
     notes += [] if len(columns) == len(found) else [f"{len(columns)} of {len(found)} channels"]
     ax.set_ylabel(label)
@@ -370,25 +369,26 @@ def channels(
     return ax
 
 
-def _places(
-    electrodes: Electrodes, ids: NDArray[Any]
-) -> tuple[list[str] | None, NDArray[np.float64] | None, str]:
-    """Return names of channels, their places along the only axis of a row, and the axis."""
-    row_of = {int(electrode): row for row, electrode in enumerate(electrodes.ids)}
-    rows = [row_of.get(int(channel), -1) for channel in ids]
-    if -1 in rows:
-        return None, None, ""
-    named = next((name for name in _NAMES if name in electrodes.columns), None)
-    names = None
-    if named is not None:
-        texts = [str(text) for text in np.asarray(electrodes.columns[named][:])[rows]]
-        names = texts if len(set(texts)) == len(texts) and all(texts) else None
-    positions = electrodes.positions[rows]
-    spans = np.ptp(positions, axis=0) > 0
-    if spans.sum() != 1 or not np.isfinite(positions).all():
-        return names, None, ""
-    axis = int(np.flatnonzero(spans)[0])
-    return names, positions[:, axis], "xyz"[axis]
+def channel_places(
+    potential: ExtracellularPotential,
+) -> tuple[list[str], NDArray[np.float64] | None]:
+    """Return names of channels, and their places (channel, 3) in µm if the electrodes are known.
+
+    Names are those of the file if each channel has one of its own, otherwise ids.
+    """
+    ids, electrodes = np.asarray(potential.channel_ids), potential.electrodes
+    names = [str(channel) for channel in ids.tolist()]
+    known = [] if electrodes is None else np.asarray(electrodes.ids).tolist()
+    row_of = {electrode: row for row, electrode in enumerate(known)}
+    rows = [row_of.get(channel, -1) for channel in ids.tolist()]
+    if electrodes is None or -1 in rows:
+        return names, None
+    for column in (name for name in _NAMES if name in electrodes.columns):
+        texts = [str(text) for text in np.asarray(electrodes.columns[column][:])[rows]]
+        if all(texts) and len(set(texts)) == len(texts):
+            names = texts
+            break
+    return names, electrodes.positions[rows]
 
 
 def vectors(

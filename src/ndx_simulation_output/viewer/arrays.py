@@ -18,7 +18,7 @@ from ndx_simulation_output.plots.look import COLORS, LIGHT, color_scale
 from ndx_simulation_output.recording import ArrayGroup, ArrayWithAxes, SimulationOutput
 from ndx_simulation_output.recording.units import Scale
 from ndx_simulation_output.viewer.figures import (
-    NAN_COLOR,
+    GREY,
     add_color_bar,
     add_image,
     hover_text,
@@ -293,7 +293,7 @@ def _draw_points(grid: Grid) -> Any:
     made = new_figure(across.description, up.description, height=320, zoom="both")
     data = {"x": np.asarray(across.shown), "y": np.asarray(up.shown), "value": values}
     source = ColumnDataSource(data)
-    made.line("x", "y", color=NAN_COLOR, source=source)
+    made.line("x", "y", color=GREY, alpha=0.3, source=source)
     color = {"field": "value", "transform": colors}
     drawn = made.scatter("x", "y", size=9, color=color, source=source)
     made.title.text = plain_text(Scale(1.0, grid.unit).label(grid.label))
@@ -316,10 +316,10 @@ def _title(grid: Grid) -> str:
 def _colors(grid: Grid, values: NDArray[Any]) -> LinearColorMapper:
     """Return the colours of values: of an angle those of a circle."""
     if grid.is_angle:
-        return LinearColorMapper("Viridis256", low=-np.pi, high=np.pi, nan_color=NAN_COLOR)
+        return LinearColorMapper("Viridis256", low=-np.pi, high=np.pi, nan_color=LIGHT.nan)
     scale = color_scale(values, grid.unit)
-    palette = LIGHT.shades(scale.name)
-    return LinearColorMapper(list(palette), low=scale.low, high=scale.high, nan_color=NAN_COLOR)
+    return LinearColorMapper(LIGHT.shades(scale.name), low=scale.low, high=scale.high,
+                             nan_color=LIGHT.nan)  # fmt: skip
 
 
 def _has_equal_steps(axis: GridAxis) -> bool:

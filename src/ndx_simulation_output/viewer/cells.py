@@ -54,6 +54,22 @@ def main_properties(cells: CellTable) -> list[str]:
     return [*first, *(name for name in names if name not in first)]
 
 
+def about_cells(table: CellTable | None, ids: NDArray[Any], first: str, most: int) -> list[str]:
+    """Return properties of cells as texts: ``first`` and types, not numbers such as places."""
+    if table is None or not len(ids):
+        return [""] * len(ids)
+    distinct, inverse = np.unique(ids, return_inverse=True)
+    rows = table.find_rows(distinct)
+    is_known = rows >= 0
+    texts = np.full(len(distinct), "", object)
+    names = [name for name in main_properties(table)
+             if name == first or table.columns[name].dtype.kind != "f"]  # fmt: skip
+    for name in sorted(names, key=lambda name: name != first)[:most]:
+        values = table.read(name, rows[is_known])
+        texts[is_known] += np.array([f"{name} {value}, " for value in values.tolist()], object)
+    return [text.removesuffix(", ") for text in texts[inverse].tolist()]
+
+
 class CellCard:
     """All of the picked cell in a few lines; without one, what was recorded in the window."""
 

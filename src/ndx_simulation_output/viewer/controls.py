@@ -12,10 +12,7 @@ from numpy.typing import NDArray
 from ndx_simulation_output.errors import NothingRecordedError
 from ndx_simulation_output.plots.canvas import require_cells
 from ndx_simulation_output.plots.downsampling import Recorded, row_blocks
-from ndx_simulation_output.recording import (
-    Report,
-    SimulationOutput,
-)
+from ndx_simulation_output.recording import CompartmentTable, Report, SimulationOutput
 from ndx_simulation_output.recording.cells import Cells, parse_cells
 from ndx_simulation_output.recording.ids import parse_ids, runs_of
 from ndx_simulation_output.recording.traces import read_in_unit
@@ -46,8 +43,8 @@ class ShownData(Protocol):
 class SaveButtons:
     """Buttons that save the data as CSV or the figures as PNG or SVG, or show code that reads them.
 
-    ``shown`` and ``files`` (by default the file of the page) are called when a button is pressed.
-    ``figure`` is a figure or a layout with figures, which are saved as seen, text as text in SVG.
+    ``shown`` and ``files`` are called when a button is pressed. ``figure`` is a figure or a layout
+    with figures, which are saved as seen, text as text in SVG.
     """
 
     def __init__(
@@ -56,13 +53,11 @@ class SaveButtons:
         name: str,
         figure: Any,
         shown: Callable[[], ShownData],
-        files: Callable[[], Sequence[ViewedFile]] | None = None,
+        files: Callable[[], Sequence[ViewedFile]],
     ) -> None:
-        file = session.file
-        self._files = files or (lambda: [file])
-        self._shown = shown
-        stem = f"{file.path.stem}-{name}"
-        url = session.offer_csv(f"{stem}.csv", lambda: read_rows(shown(), self._files()))
+        self._files, self._shown = files, shown
+        stem = f"{session.file.path.stem}-{name}"
+        url = session.offer_csv(f"{stem}.csv", lambda: read_rows(shown(), files()))
         csv, *images = (Button(label=label, **button()) for label in ("CSV", "PNG", "SVG"))
         csv.js_on_click(CustomJS(args={"url": url, "message": session.message}, code=_SAVE_CSV))
         for image in images:
@@ -274,6 +269,14 @@ def compartment_names(report: Report, columns: NDArray[np.intp]) -> list[str]:
         f"cell {cell}: {number} ({position:.3g})"
         for cell, number, position in zip(cells, numbers, positions, strict=True)
     ]
+
+
+def compartment_tooltips(table: CompartmentTable) -> list[tuple[str, str]]:
+    """Return what the hover tells of a compartment, by the columns of its table."""
+    known = {"label": "section", "number": "compartment", "position": "position"}
+    names = known if table.n_compartments > len(table) else ()
+    tooltips = [(known[name], f"@{name}") for name in names if name in table.columns]
+    return [("cell", "@cell"), *tooltips]
 
 
 def ids_of(text: str) -> tuple[int, ...] | None:

@@ -30,8 +30,6 @@ from ndx_simulation_output.plots.look import COLORS
 GREY = "#7f8b97"
 """Colour of texts and edges on light and on dark ground."""
 
-NAN_COLOR = "#e3e7eb"
-
 _IMAGE = ("image", "x", "y", "dw", "dh")
 _PIXELS = 400, 1100
 """Height and width of a figure until the browser has sent them."""
@@ -259,20 +257,17 @@ def image_data(
     return {name: [value] for name, value in zip(_IMAGE, columns, strict=True)}
 
 
-def add_color_bar(made: Any, colors: LinearColorMapper) -> ColorBar:
-    """Add a colour bar to the right of a figure, and return it."""
+def add_color_bar(
+    made: Any, colors: LinearColorMapper, place: str = "right", **options: Any
+) -> ColorBar:
+    """Add a colour bar beside a figure, and return it."""
     # Colour bars take their colours before they are in the page; this grey suits both grounds.
+    options = options or {"width": 10}
     bar = ColorBar(
-        color_mapper=colors,
-        width=10,
-        padding=4,
-        title_standoff=2,
-        title_text_font_style="normal",
-        title_text_color="#7d8894",
-        major_label_text_color="#7d8894",
-        background_fill_color=None,
-    )
-    made.add_layout(bar, "right")
+        color_mapper=colors, padding=4, title_standoff=2, title_text_font_style="normal",
+        title_text_color=GREY, major_label_text_color=GREY, background_fill_color=None, **options,
+    )  # fmt: skip
+    made.add_layout(bar, place)
     return bar
 
 

@@ -30,7 +30,13 @@ from ndx_simulation_output.viewer.compare import (
     matching_columns,
     require_real,
 )
-from ndx_simulation_output.viewer.controls import Scales, arguments_code, cells_code, cells_of
+from ndx_simulation_output.viewer.controls import (
+    Scales,
+    arguments_code,
+    cells_code,
+    cells_of,
+    compartment_tooltips,
+)
 from ndx_simulation_output.viewer.figures import (
     add_color_bar,
     add_image,
@@ -373,11 +379,7 @@ class HeatMapPanel(Panel):
         """Return the figures; the second is that of a file to compare with."""
         report = output[self.name]
         table = report.compartments
-        tooltips = [("cell", "@cell")]
-        if table.n_compartments > len(table):
-            known = (("label", "section"), ("number", "compartment"), ("position", "position"))
-            tooltips += [(what, f"@{name}") for name, what in known if name in table.columns]
-        tooltips.append(("compartments of the row", "@count"))
+        tooltips = [*compartment_tooltips(table), ("compartments of the row", "@count")]
         self.y_range = Range1d(1, 0)
         self.maps: list[_Map] = []
         self._tooltips, self._layout = tooltips, stack()

@@ -58,6 +58,7 @@ _SAVED = "a saved page: data are reduced to what was drawn, and zooming in does 
 _KEYS = "keys: ← → + - 0 time · n p cell · space play · Esc none"
 _TITLE_WIDTH = 105
 _FOLDER = Path(__file__).parent
+_Do = Callable[[SimulationOutput], object]
 
 
 def open_page(
@@ -207,7 +208,7 @@ class Page:
         }
         session.listeners = {
             "picked": self._show_picked,
-            "cursor": self._show_cursor,
+            "cursor": lambda: session.run(self._move_cursor),
             "address": self._show_address,
         }
         session.time.on_window(lambda: session.run_later(self.refresh))
@@ -250,8 +251,7 @@ class Page:
             self._fill(output)
             self._arrange()
             return
-        offers = [offer for kind in PANELS.values() for offer in kind.offers(output)]
-        self.contents.show(output, offers)
+        self.contents.show(output, _offers(output))
         self._update(output)
 
     def show_file(self, number: int) -> None:
@@ -311,7 +311,7 @@ class Page:
 
     def _fill(self, output: SimulationOutput) -> None:
         asked = self._asked
-        offers = [offer for kind in PANELS.values() for offer in kind.offers(output)]
+        offers = _offers(output)
         self.contents.show(output, offers)
         with self.session.show_errors(self.overview.text):
             if self.overview.update(output) and asked.window:
@@ -359,30 +359,23 @@ class Page:
         self._show_address()
 
     def _update(self, output: SimulationOutput) -> None:
-        for card in self.cards:
-            if card.panel.over_time:
-                card.draw(output)
+        """Draw what depends on the window."""
+        self._draw_cards(output, [one.draw for one in self.cards if one.panel.over_time])
+
+    def _draw(self, output: SimulationOutput) -> None:
+        self._draw_cards(output, [one.draw for one in self.cards])
+
+    def _move_cursor(self, output: SimulationOutput) -> None:
+        self._draw_cards(output, [one.panel.moved for one in self.cards if one.is_built])
+
+    def _draw_cards(self, output: SimulationOutput, draw: Sequence[_Do]) -> None:
+        for one in draw:
+            one(output)
         self.cell.update(output)
         self._show_address()
 
     def _show_picked(self) -> None:
-        def show(output: SimulationOutput) -> None:
-            for card in self.cards:
-                card.draw(output)
-            self.cell.update(output)
-            self._show_address()
-
-        self.session.run(show)
-
-    def _show_cursor(self) -> None:
-        def show(output: SimulationOutput) -> None:
-            for card in self.cards:
-                if card.is_built:
-                    card.panel.moved(output)
-            self.cell.update(output)
-            self._show_address()
-
-        self.session.run(show)
+        self.session.run(self._draw)
 
     def _show_address(self) -> None:
         self.address.value = self.state.query()
@@ -399,6 +392,10 @@ class Page:
         elif command.startswith("theme:"):
             self.theme = command.partition(":")[2]
             self._show_address()
+
+
+def _offers(output: SimulationOutput) -> list[Offer]:
+    return [offer for kind in PANELS.values() for offer in kind.offers(output)]
 
 
 def _first_panels(offers: Sequence[Offer]) -> list[PanelState]:

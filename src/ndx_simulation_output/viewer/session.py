@@ -265,10 +265,6 @@ class Session:
         with frozen, errors, source_errors(failing), self.file.open() as output:
             do(output)
 
-    def on_change(self, widget: Any, name: str, do: Callable[[SimulationOutput], object]) -> None:
-        """Call a function with the open file whenever a property of a widget changes."""
-        on_value(widget, name, lambda _: self.run(do))
-
     def run_later(self, do: Callable[[], object], delay: int = _DELAY_MS) -> None:
         """Call a function after a delay (ms), which further calls with this function restart."""
         if do in self.waiting:

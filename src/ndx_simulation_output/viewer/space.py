@@ -12,7 +12,6 @@ from bokeh.layouts import row
 from bokeh.models import (
     Arrow,
     Button,
-    ColorBar,
     CustomJS,
     CustomJSHover,
     HoverTool,
@@ -60,10 +59,11 @@ from ndx_simulation_output.recording import (
 )
 from ndx_simulation_output.recording.cells import Cells, Choice
 from ndx_simulation_output.recording.units import Scale, time_scale
-from ndx_simulation_output.viewer.cells import main_properties
+from ndx_simulation_output.viewer.cells import about_cells
 from ndx_simulation_output.viewer.controls import cells_code, cells_of
 from ndx_simulation_output.viewer.figures import (
     GREY,
+    add_color_bar,
     button,
     empty_source,
     field,
@@ -414,12 +414,8 @@ class SpacePanel(Panel):
         self.hover = HoverTool(renderers=hovered, limit=1, sort_by=[("depth", -1)],
                                formatters=formatters)  # fmt: skip
         made.add_tools(self.hover)
-        self.bar = ColorBar(
-            color_mapper=self.colors, orientation="horizontal", height=8, width="auto", padding=4,
-            title_text_font_style="normal", title_standoff=3, title_text_color=GREY,
-            major_label_text_color=GREY, background_fill_color=None,
-        )  # fmt: skip
-        made.add_layout(self.bar, "below")
+        self.bar = add_color_bar(made, self.colors, "below", orientation="horizontal", height=8,
+                                 width="auto")  # fmt: skip
         scale_bar = ScaleBar(
             range=made.x_range, unit="µm", location="bottom_left", padding=6, bar_line_color=GREY,
             label_text_color=GREY, background_fill_color=None, border_line_color=None,
@@ -507,12 +503,16 @@ class SpacePanel(Panel):
         self.points.tags = [*((low + high) / 2).tolist(), are_lines]
         n_before = np.cumsum([0, *(len(part.points) for part in parts)])
         stops = [part.stops + n for part, n in zip(parts, n_before, strict=False)]
+        by = self.session.group_by if self._is_grouped else ""
+        about = by, 1 if any(by in part.scene.cells.columns for part in parts) else 2
         self.rows.data = {
             "population": [part.scene.population for part in parts for _ in part.stops],
             "cell": np.concatenate([part.cells for part in parts]).astype(np.int64),
             "section": np.concatenate([part.sections for part in parts]).astype(np.int64),
             "position": np.concatenate([part.positions for part in parts]),
-            "about": [text for part in parts for text in self._about(part)],
+            "about": [
+                text for part in parts for text in about_cells(part.scene.cells, part.cells, *about)
+            ],
             "diameter": np.concatenate([part.diameters for part in parts]),
             "stop": np.concatenate(stops),
         }
@@ -548,24 +548,6 @@ class SpacePanel(Panel):
     _box: tuple[float, ...] = ()
     _populations: frozenset[str] | set[str] = frozenset()
     _said = ""
-
-    def _about(self, part: Part) -> list[str]:
-        """Return the main properties of the cell of each row, as text."""
-        cells = part.scene.cells
-        ids, places = np.unique(part.cells, return_inverse=True)
-        rows = cells.find_rows(ids)
-        rows_known = np.maximum(rows, 0)
-        texts = [""] * len(ids)
-        words = [name for name in main_properties(cells) if cells.columns[name].dtype.kind != "f"]
-        for name in words[:2]:
-            values = cells.read(name, rows_known)
-            texts = [f"{text}{', ' if text else ''}{name} {value}" if row >= 0 else text
-                     for text, value, row in zip(texts, values, rows, strict=True)]  # fmt: skip
-        if self._is_grouped:
-            name = self.session.group_by
-            if name in cells.columns:
-                texts = [f"{name} {value}" for value in cells.read(name, rows_known)]
-        return [texts[place] for place in places]
 
     @property
     def _is_grouped(self) -> bool:

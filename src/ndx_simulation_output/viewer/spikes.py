@@ -18,7 +18,7 @@ from ndx_simulation_output.recording import SimulationOutput, Spikes
 from ndx_simulation_output.recording.cells import Cells
 from ndx_simulation_output.recording.ids import positions_of
 from ndx_simulation_output.recording.units import Scale
-from ndx_simulation_output.viewer.cells import main_properties
+from ndx_simulation_output.viewer.cells import about_cells
 from ndx_simulation_output.viewer.controls import arguments_code, cells_code, cells_of, find_named
 from ndx_simulation_output.viewer.figures import (
     empty_source,
@@ -159,21 +159,6 @@ class Part:
                 found = pixel_of[self.spikes.cell_rows[begin:end]]
                 counts[column] = np.bincount(found, minlength=height + 1)[:height]
         return counts.T
-
-    def about(self, ids: NDArray[np.int64], first: str = "") -> list[str]:
-        """Return properties of cells as texts: types and layers, not numbers such as places."""
-        table = self.spikes.cells
-        if table is None or not len(ids):
-            return [""] * len(ids)
-        distinct, inverse = np.unique(ids, return_inverse=True)
-        rows = table.find_rows(distinct)
-        is_known = rows >= 0
-        texts = np.full(len(distinct), "", object)
-        names = [name for name in main_properties(table) if table.columns[name].dtype.kind != "f"]
-        for name in sorted(names, key=lambda name: name != first)[:_MOST_PROPERTIES]:
-            values = table.read(name, rows[is_known])
-            texts[is_known] += np.array([f"{name} {value}, " for value in values.tolist()], object)
-        return [text.removesuffix(", ") for text in texts[inverse].tolist()]
 
 
 def parts_of(
@@ -375,7 +360,8 @@ class RasterPanel(SpikesPanel):
             data["cell"].append(ids)
             data["population"].append(np.full(len(ids), part.population, object))
             data["color"].append(colors[np.searchsorted(part.edges, rows, "right") - 1])
-            data["about"].append(np.array(part.about(ids, self.session.group_by), object))
+            about = about_cells(part.spikes.cells, ids, self.session.group_by, _MOST_PROPERTIES)
+            data["about"].append(np.array(about, object))
         self.points.data = {
             name: np.concatenate(values) if values else [] for name, values in data.items()
         }

@@ -14,7 +14,7 @@ from ndx_simulation_output.plots.canvas import quantity_of, require_cells
 from ndx_simulation_output.plots.downsampling import spread
 from ndx_simulation_output.plots.groups import Groups, group_cells
 from ndx_simulation_output.plots.look import COLORS
-from ndx_simulation_output.plots.traces import group_lines
+from ndx_simulation_output.plots.traces import channel_places, group_lines
 from ndx_simulation_output.recording import (
     CompartmentTable,
     ExtracellularPotential,
@@ -36,6 +36,7 @@ from ndx_simulation_output.viewer.controls import (
     arguments_code,
     cells_of,
     compartment_names,
+    compartment_tooltips,
     find_named,
     ids_code,
     ids_of,
@@ -177,12 +178,7 @@ class TracesPanel(StackPanel):
     def build(self, output: SimulationOutput) -> UIElement:
         """Return the figure."""
         table = output[self.name].compartments
-        tooltips = [("cell", "@cell")]
-        if table.n_compartments > len(table):
-            known = ("label", "number", "position")
-            tooltips += [(_HOVER_NAMES[name], f"@{name}") for name in known
-                         if name in table.columns]  # fmt: skip
-        made = self.build_stack(tooltips)
+        made = self.build_stack(compartment_tooltips(table))
         self.link(output[self.name].population, self.lines)
         self._shown: ShownData = ShownTraces(SelectedCompartments(self.name, ()))
         return made
@@ -326,9 +322,6 @@ class TracesPanel(StackPanel):
         self.say(drawn, found.note, sampling(found.lines))
 
 
-_HOVER_NAMES = {"label": "section", "number": "compartment", "position": "position"}
-
-
 def _row_columns(
     table: CompartmentTable, columns: NDArray[np.intp], cells: NDArray[Any]
 ) -> dict[str, list[Any]]:
@@ -410,7 +403,7 @@ class ShownChannels:
         """Yield the column names, then the time and the values of each row."""
         potentials = [self.find(output) for output in outputs]
         columns = potentials[0].find(self.channels)
-        known = channel_places(potentials[0])["name"]
+        known, _ = channel_places(potentials[0])
         names = [f"channel {known[column]}" for column in columns]
         yield from _compared_rows(potentials, columns, names, self)
 
@@ -427,32 +420,6 @@ class ShownChannels:
         if len(names) > 1 and self.is_difference:
             yield "rows = min(len(times), len(other_times))"
             yield 'times, values = times[:rows], values[:rows].astype("f8") - other_values[:rows]'
-
-
-_CHANNEL_NAMES = "label", "channel_name", "name", "electrode_name"
-
-
-def channel_places(potential: ExtracellularPotential) -> dict[str, Any]:
-    """Return ``name`` and, if its electrode is known, ``x``, ``y`` and ``z`` of each channel.
-
-    Names are those of the file if each channel has one of its own, otherwise ids.
-    """
-    ids = np.asarray(potential.channel_ids)
-    found: dict[str, Any] = {"name": [str(one) for one in ids.tolist()]}
-    electrodes = potential.electrodes
-    if electrodes is None or not len(electrodes.ids):
-        return found
-    order = np.argsort(electrodes.ids, kind="stable")
-    rows = order[np.minimum(np.searchsorted(electrodes.ids, ids, sorter=order), len(order) - 1)]
-    if (electrodes.ids[rows] != ids).any():
-        return found
-    found |= dict(zip("xyz", electrodes.positions[rows].T, strict=True))
-    for name in _CHANNEL_NAMES:
-        texts = [str(text) for text in electrodes.columns[name][:][rows]] \
-            if name in electrodes.columns else []  # fmt: skip
-        if all(texts) and len(set(texts)) == len(ids):
-            return {**found, "name": texts}
-    return found
 
 
 class ChannelsPanel(StackPanel):
@@ -476,9 +443,9 @@ class ChannelsPanel(StackPanel):
 
     def build(self, output: SimulationOutput) -> UIElement:
         """Return the figure."""
-        places = channel_places(ShownChannels(self.name).find(output))
+        _, places = channel_places(ShownChannels(self.name).find(output))
         tooltips = [("channel", "@name")]
-        if "x" in places:
+        if places is not None:
             tooltips.append(("electrode", "@x{0[.]0}, @y{0[.]0}, @z{0[.]0} µm"))
         self._channels: tuple[int, ...] = ()
         return self.build_stack(tooltips)
@@ -491,23 +458,24 @@ class ChannelsPanel(StackPanel):
     def update(self, output: SimulationOutput) -> None:
         """Read and draw the channels."""
         potential = ShownChannels(self.name).find(output)
-        places = channel_places(potential)
+        names, places = channel_places(potential)
         found, note = potential.find(ids_of(self.options.get("channels", ""))), ""
-        if "x" in places and not self.options.get("channels"):
-            axis = max("zyx", key=lambda one: np.ptp(places[one]))
-            found = np.argsort(-places[axis], kind="stable")
-            note = f"the channel with the largest {axis} is at the top"
+        if places is not None and not self.options.get("channels"):
+            axis = max((2, 1, 0), key=np.ptp(places, axis=0).__getitem__)
+            found = np.argsort(-places[:, axis], kind="stable")
+            note = f"the channel with the largest {'xyz'[axis]} is at the top"
         columns = found[spread(len(found), self.count)]
         lines, other, notes = self.read(potential, columns)
-        ids = np.asarray(potential.channel_ids)[columns]
-        shown = {name: np.asarray(values)[columns].tolist() for name, values in places.items()}
+        shown = {"name": [names[column] for column in columns], "cell": [-1] * len(columns)}
+        if places is not None:
+            shown |= dict(zip("xyz", places[columns].T.tolist(), strict=True))
         colors = [COLORS[0]] * len(columns)
         self.legend.show()
         if self.layout == OVERLAY:
             colors = [COLORS[row % len(COLORS)] for row in range(len(columns))]
             self.legend.show(shown["name"], colors)
-        self.show_lines(lines, {**shown, "cell": [-1] * len(ids)}, colors, "potential", other)
-        self._channels = tuple(ids.tolist())
+        self.show_lines(lines, shown, colors, "potential", other)
+        self._channels = tuple(np.asarray(potential.channel_ids)[columns].tolist())
         self.say(drawn_note(len(columns), len(found), "channels"), note, *notes)
 
     def shown(self) -> ShownChannels:
