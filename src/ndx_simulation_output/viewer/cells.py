@@ -23,6 +23,7 @@ from ndx_simulation_output.recording import (
 from ndx_simulation_output.recording.units import unit_label
 from ndx_simulation_output.viewer.figures import button, new_text, small_text, stack, title_html
 from ndx_simulation_output.viewer.session import Session
+from ndx_simulation_output.viewer.time_axis import TimeAxis
 from ndx_simulation_output.viewer.traces import nearest_column
 
 _MAIN = (
@@ -110,6 +111,12 @@ class CellCard:
         facts = _facts(output, population, ids[0], self.session)
         self._show(f"Cell {ids[0]} of {population}{more}", _html(facts), [])
 
+    def forget_unknown(self, output: SimulationOutput) -> None:
+        """Pick no cell if the file does not have all that are picked."""
+        population, ids = self.session.picked
+        if not all(_has_cell(output, population, one) for one in ids):
+            self.session.picked, self.session.compartment = ("", ()), None
+
     def _show(self, title: str, html: str, buttons: list[Button]) -> None:
         is_saved = self.session.is_saved  # the browser writes the title with the text
         self.head.update(text=title_html(title), visible=not is_saved)
@@ -136,14 +143,15 @@ class CellCard:
 
     def _of_run(self, output: SimulationOutput) -> tuple[str, str, list[Button]]:
         """Return what was recorded in the window, and buttons for who spiked first."""
-        start, stop = self.session.time.window
+        time = self.session.time
         facts: list[tuple[str, str]] = []
         buttons = []
         for spikes in output.spikes[:_MOST_BUTTONS]:
             times = spikes.by_time.times
-            first, last = np.searchsorted(times, [start, np.nextafter(stop, np.inf)])
+            first = 0 if time.start is None else int(np.searchsorted(times, time.start))
+            last = len(times) if time.stop is None else int(np.searchsorted(times, time.stop))
             facts.append((spikes.population, f"{last - first:,} spikes"))
-            buttons += [self._first_button(spikes.by_time, int(first))] if last > first else []
+            buttons += [self._first_button(spikes.by_time, first)] if last > first else []
         facts += [(report.name, f"{len(report.compartments):,} cells")
                   for report in output.reports[:_MOST_REPORTS]]  # fmt: skip
         circuit = () if output.circuit is None else output.circuit.summary
@@ -198,6 +206,15 @@ def _known(output: SimulationOutput, population: str) -> NDArray[Any]:
     return np.zeros(0, np.int64)
 
 
+def _has_cell(output: SimulationOutput, population: str, cell: int) -> bool:
+    return (
+        any(one.find_rows(np.array([cell]))[0] >= 0 for one in _tables(output, population))
+        or any(one.population == population and cell in one.known_cells for one in output.spikes)
+        or any(part.name == population and 0 <= cell < part.size
+               for network in output.networks for part in network.populations)
+    )  # fmt: skip
+
+
 def _tables(output: SimulationOutput, population: str) -> list[CellTable]:
     """Return the tables of the cells of a population."""
     circuit = () if output.circuit is None else output.circuit.populations
@@ -232,13 +249,19 @@ def _facts(
     yield from _connection_facts(output, population, cell)
 
 
+def _in_window(times: NDArray[Any], time: TimeAxis) -> NDArray[np.bool_]:
+    """Return what is in the window as the panels have it: its end is not, unless the run ends."""
+    start = -np.inf if time.start is None else time.start
+    stop = np.inf if time.stop is None else time.stop
+    return (times >= start) & (times < stop)
+
+
 def _spike_facts(spikes: Spikes, cell: int, session: Session) -> Iterator[tuple[str, str]]:
     time = session.time
-    start, stop = time.window
     times = spikes.times[spikes.node_ids == cell]
-    inside = times[(times >= start) & (times <= stop)]
+    inside = times[_in_window(times, time)]
     text = f"{len(inside):,} of {len(times):,}"
-    length = min(stop, time.span[1]) - max(start, time.span[0])
+    length = time.limits[1] - time.limits[0]
     if len(inside) and length > 0:
         text += f", {len(inside) / length:.4g} Hz"
         first, last = (f"{one * time.scale.factor:.5g}" for one in (inside.min(), inside.max()))

@@ -102,7 +102,8 @@ class Overview:
         lines = reduce_traces(recorded, column, **run, pixels=_PIXELS)
         values = np.asarray(lines.values, np.float64)
         scale = scale_of(lines.unit, values)
-        self.lines.data = line_data(lines.times * factor, values * scale.factor, [recorded.name])
+        values = values * scale.factor
+        self.lines.data = line_data(lines.times * factor, values, [recorded.name])
         self.figure.yaxis.axis_label = plain_text(scale.symbol)
         low, high = limits_of(values * scale.factor)
         self.figure.y_range.update(start=low, end=high)

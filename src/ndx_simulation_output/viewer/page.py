@@ -219,6 +219,9 @@ class Page:
         self.contents.show_files()
         self.session.show_message("")
         self.session.run(self._fill)
+        if self.session.file.error:  # Nothing stays of the file that was shown before.
+            self.contents.show(SimulationOutput(), ())
+            self.overview.layout.visible = self.top.visible = self._has_cells = False
         self.contents.show_files()
         self._arrange()
         if self.session.is_saved:
@@ -298,7 +301,7 @@ class Page:
         return PageState(
             file=list(session.files).index(session.file),
             other=other,
-            difference=session.shows_difference,
+            difference=session.shows_difference and other is not None,
             window=None if time.is_all else time.window,
             at=time.at,
             cells=session.cells,
@@ -319,7 +322,10 @@ class Page:
         self.top.visible = self.overview.layout.visible
         cells = output.reports, output.spikes, output.circuit, output.networks
         self._has_cells = any(map(bool, cells))
-        self.session.time.at = asked.at
+        begin, end = self.session.time.span
+        is_inside = asked.at is not None and begin <= asked.at <= end
+        self.session.time.at = asked.at if is_inside else None
+        self.cell.forget_unknown(output)
         ranks = [(one.rank, at) for at, one in enumerate(offers) if one.rank is not None]
         first = [offers[at] for _, at in sorted(ranks)]
         panels = asked.panels if asked.panels is not None else _first_panels(first)

@@ -101,7 +101,7 @@ class ViewedFile:
             warnings.simplefilter("always", SimulationOutputWarning)
             try:
                 output = open_output(self.current_path, **self.options)
-            except (SimulationOutputError, OSError) as error:
+            except Exception as error:
                 self.error = str(error)
                 raise
         self.error = ""
@@ -176,9 +176,10 @@ class Session:
         self.is_saved = is_saved
         self.document = document
         self.files = files
-        known = dict(enumerate(files))
-        self.file = known.get(state.file, files[0])
-        self.other = None if state.other is None else known.get(state.other)
+        numbered = dict(enumerate(files))  # The address may be that of other files.
+        self.file = numbered.get(state.file, files[0])
+        other = None if state.other is None else numbered.get(state.other)
+        self.other = None if other is self.file else other
         self.shows_difference = state.difference
         self.time = TimeAxis()
         self.player = Player(document, self.time, self.cursor_moved)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from urllib.parse import parse_qsl, quote, unquote
 
 from ndx_simulation_output.errors import SelectionError
@@ -87,10 +88,23 @@ class PageState:
                 panels=tuple(map(PanelState.parse, panels)) if "panel" in values else None,
                 theme=values.get("theme", ""),
             )
+            state._check()
         except (ValueError, IndexError) as error:
             msg = f"the address is not one of this page: {error}"
             raise SelectionError(msg) from error
         return state
+
+    def _check(self) -> None:
+        times = (*(self.window or ()), *(() if self.at is None else (self.at,)))
+        if not all(map(isfinite, times)):
+            msg = "a time is not finite"
+            raise ValueError(msg)
+        if self.window and self.window[0] >= self.window[1]:
+            msg = "the window ends before it begins"
+            raise ValueError(msg)
+        if any(abs(one) >= 2**63 for one in self.picked[1]):
+            msg = "the id of a cell is too large"
+            raise ValueError(msg)
 
     def query(self) -> str:
         """Return the state as the query of an address, without ``?``; the first screen is empty."""

@@ -47,8 +47,9 @@ class TimeAxis:
         self.show(window)
 
     def show(self, window: tuple[float, float] | None) -> None:
-        """Show a window (s), or the whole run."""
-        first, last = window or self.span
+        """Show a window (s), or the whole run if nothing of it is in the window."""
+        is_empty = window is None or window[0] >= self.span[1] or window[1] <= self.span[0]
+        first, last = self.span if window is None or is_empty else window
         self.x_range.update(start=first * self.scale.factor, end=last * self.scale.factor)
 
     @property
