@@ -548,6 +548,7 @@ def test_cells_are_chosen_and_coloured_by_property(open_page, tmp_path):
     page.sees("no cell of population 'exc' matches")
     page.fill("Cells", "7")
     page.wait("seen.data('raster:exc', 'cell').join() == '7'")
+    page.wait("location.search.includes('cells=7')")
 
     assert page.page.get_by_text("no cell of population").locator("visible=true").count() == 0
 

@@ -101,7 +101,7 @@ def view(
     requires.
 
     \b
-    Examples:
+    Example:
       ndx-sim view run.nwb
       ndx-sim view before.nwb after.nwb --no-browser --port 5006
       ndx-sim view run.nwb --save page.html

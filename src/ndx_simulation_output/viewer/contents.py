@@ -59,6 +59,8 @@ class Contents:
         )
         self._offers: Sequence[Offer] = ()
         self._opened: set[tuple[str, str]] = set()
+        # Kept while panels are opened: a click on a button that is gone would come with an error.
+        self._buttons: list[tuple[tuple[str, str], Button]] = []
         parts = (self.files, self.compare, self.difference, self.cells, self.group, self.find)
         self.layout: UIElement = stack(*parts, self.list, visible=not session.is_saved)
         on_value(self.cells, "value", lambda text: self._choose("cells", str(text)))
@@ -109,9 +111,10 @@ class Contents:
 
     def mark(self, opened: Collection[tuple[str, str]]) -> None:
         """Mark the entries whose panels, by kind and name, are open."""
-        if set(opened) != self._opened:
-            self._opened = set(opened)
-            self._list()
+        self._opened = set(opened)
+        for key, made in self._buttons:
+            kept = [name for name in made.css_classes if name != "active"]
+            made.css_classes = [*kept, "active"] if key in self._opened else kept
 
     def _list(self) -> None:
         wanted = self.find.value.strip().lower() if self.find.visible else ""
@@ -120,6 +123,7 @@ class Contents:
             if wanted in f"{offer.section} {offer.label}".lower():
                 entries = sections.setdefault(offer.section, {})
                 entries.setdefault(offer.label, []).append(offer)
+        self._buttons.clear()
         parts: list[UIElement] = []
         for section, entries in sections.items():
             parts.append(new_text(title_html(section)))
@@ -140,9 +144,11 @@ class Contents:
         return row(*buttons, sizing_mode="stretch_width", stylesheets=[WRAPS])
 
     def _button(self, offer: Offer, label: str, classes: str, **options: Any) -> Button:
-        is_open = (offer.panel.kind, offer.panel.name) in self._opened
-        made = Button(label=label, **button(f"{classes} active" if is_open else classes), **options)
+        key = offer.panel.kind, offer.panel.name
+        classes = f"{classes} active" if key in self._opened else classes
+        made = Button(label=label, **button(classes), **options)
         made.on_click(lambda _: self._open(offer))
+        self._buttons.append((key, made))
         return made
 
     def _choose(self, name: str, value: object) -> None:
