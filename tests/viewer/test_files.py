@@ -106,9 +106,9 @@ def test_the_overview_of_a_recording_has_its_values_in_the_unit_of_its_axis(tmp_
     session = {"NWBFile": {"session_start_time": datetime(2026, 1, 31, tzinfo=timezone.utc)}}
     writer.write(SimulationOutput((report,)), tmp_path / "v.nwb", metadata=session)
     page = open_page(Document(), [ViewedFile(tmp_path / "v.nwb")], Downloads())
+    page.session.close()
     drawn = np.asarray(page.overview.lines.data["ys"][0])
     low, high = page.overview.figure.y_range.start, page.overview.figure.y_range.end
     assert page.overview.figure.yaxis.axis_label.text == "mV"
     np.testing.assert_allclose([drawn.min(), drawn.max()], [-75, -55], atol=0.1)
     assert low < drawn.min() < drawn.max() < high
-    page.session.close()

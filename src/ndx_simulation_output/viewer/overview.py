@@ -105,7 +105,7 @@ class Overview:
         values = values * scale.factor
         self.lines.data = line_data(lines.times * factor, values, [recorded.name])
         self.figure.yaxis.axis_label = plain_text(scale.symbol)
-        low, high = limits_of(values * scale.factor)
+        low, high = limits_of(values)
         self.figure.y_range.update(start=low, end=high)
         of = compartment_names(recorded, column)[0] if isinstance(recorded, Report) else \
             f"channel {np.asarray(recorded.channel_ids[:1])[0]}"  # fmt: skip
