@@ -111,3 +111,16 @@ def test_many_neurons_and_synapses_are_images(panels_of, monkeypatch):
     assert image.shape == (5, 6)
     np.testing.assert_allclose([image[1, 0], image[1, 3], image[4, 5]], [0.1, 0.2, 0.4], rtol=1e-6)
     assert np.isfinite(image).sum() == 3
+
+
+def test_of_very_many_neurons_some_columns_or_rows_are_drawn(panels_of, monkeypatch):
+    monkeypatch.setattr(networks, "_MOST_MARKS", 2)
+    monkeypatch.setattr(networks, "_MOST_IN_IMAGE", 4)
+    _, (neurons,) = panels_of("panel=neurons:net/sheet")
+
+    (image,) = neurons.grid.image.data["image"]
+    np.testing.assert_array_equal(image, [[0, 2], [3, 5]])
+    assert "2 × 3 neurons, 1 of 2 drawn" in neurons.note.text
+    tall, steps = networks._sampled(np.arange(10.0), 5, 2)  # noqa: SLF001 - no file has it
+    np.testing.assert_array_equal(tall, [[0, 1], [6, 7]])
+    assert steps == (3, 1)

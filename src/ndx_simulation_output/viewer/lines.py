@@ -106,7 +106,7 @@ class StackPanel(Panel):
         )  # fmt: skip
         style = {"color": "color", "line_join": "round", "nonselection_alpha": 0.75,
                  "selection_color": ACCENT}  # fmt: skip
-        dashed = made.multi_line("xs", "ys", source=self.others, line_width=1.6, line_dash=[5, 3],
+        dashed = made.multi_line("xs", "ys", source=self.others, line_width=1.6, line_dash="dashed",
                                  **style)  # fmt: skip
         solid = made.multi_line("xs", "ys", source=self.lines, line_width=1.3,
                                 selection_line_width=1.8, **style)  # fmt: skip

@@ -1,6 +1,6 @@
 """Panels of the state of a network: neurons on their grid, and the weights of synapses."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar, Literal
@@ -37,6 +37,7 @@ from ndx_simulation_output.recording import (
     Quantity,
     SimulationOutput,
 )
+from ndx_simulation_output.recording.arrays import LazyArray
 from ndx_simulation_output.recording.units import unit_label
 from ndx_simulation_output.viewer.controls import find_named
 from ndx_simulation_output.viewer.figures import (
@@ -184,17 +185,21 @@ class Tiles:
         set_range(self.figure.x_range, -0.5, width - 0.5)
         set_range(self.figure.y_range, height - 0.5, -0.5)
         self.figure.xaxis.axis_label, self.figure.yaxis.axis_label = plain_text(x), plain_text(y)
+        self.figure.yaxis.visible = height > 1
         self.figure.title.text = plain_text(title)
 
-    def fill(self, population: str, **columns: Any) -> None:
+    def fill(self, population: str, tooltips: Sequence[tuple[str, str]], **columns: Any) -> None:
         """Draw tiles without an image."""
-        self.image.data = image_data()
+        self.image.data, self.hover.tooltips = image_data(), [*tooltips]
         columns["population"] = [population] * len(columns["x"])
         self.tiles.data = columns
 
-    def fill_image(self, values: NDArray[Any], width: float, height: float) -> None:
+    def fill_image(
+        self, values: NDArray[Any], width: float, height: float, tooltips: Sequence[tuple[str, str]]
+    ) -> None:
         """Draw an image without tiles."""
         self.tiles.data = {name: [] for name in self.tiles.data}
+        self.image_hover.tooltips = [*tooltips]
         self.image.data = image_data(values, (-0.5, width - 0.5), (-0.5, height - 0.5))
 
 
@@ -317,34 +322,24 @@ class NeuronsPanel(StatePanel):
         self, network: NetworkSnapshot, population: PopulationSnapshot, quantity: Quantity
     ) -> None:
         counted = self._show_quantity(population, quantity)
-        self.shape = grid_shape(population)
-        height, width = self.shape
-        is_grid = len(population.geometry) > 1
-        names = ("second coordinate", "first coordinate") if is_grid else ("rank", "")
-        if is_grid and len(population.geometry) > 2:
-            names = "other coordinates", "first coordinate"
-        self.grid.show(width, height, *names, label_of(quantity))
-        self.grid.figure.yaxis.visible = height > 1
+        height, width, x, y = grid_of(population)
+        self.shape = height, width
+        self.grid.show(width, height, x, y, label_of(quantity))
         note = " × ".join(f"{one:,}" for one in population.geometry) + " neurons"
         if population.size <= _MOST_MARKS:
             ranks = np.arange(population.size)
             values = np.asarray(quantity.values[:], np.float64)
-            self.grid.fill(population.name, x=ranks % width, y=ranks // width, cell=ranks,
-                           pre=ranks, value=values)  # fmt: skip
-            place = [("place", "(@y, @x)")] if is_grid else []
-            neuron = "neuron", f"@cell of {hover_text(population.name)}"
-            self.grid.hover.tooltips = [neuron, *place, self._tooltip(quantity)]
+            place = [("place", "(@y, @x)")] if len(population.geometry) > 1 else []
+            tooltips = [("neuron", f"@cell of {hover_text(population.name)}"), *place,
+                        self._tooltip(quantity)]  # fmt: skip
+            self.grid.fill(population.name, tooltips, x=ranks % width, y=ranks // width,
+                           cell=ranks, pre=ranks, value=values)  # fmt: skip
         else:
-            step = -(-population.size // _MOST_IN_IMAGE)
-            values = np.asarray(quantity.values[::step], np.float64)
-            if step > 1:
-                width = -(-width // step)
-                note += f", each {step}th drawn"
-            padded = np.full(height * width, np.nan)
-            padded[: len(values)] = values[: len(padded)]
-            self.grid.fill_image(padded.reshape(height, width), self.shape[1], height)
-            self.grid.image_hover.tooltips = [("place", "($y{0}, $x{0})"),
-                                              self._tooltip(quantity, "image")]  # fmt: skip
+            values, (down, across) = _sampled(quantity.values, height, width)
+            note += f", 1 of {down * across} drawn" if down * across > 1 else ""
+            tooltips = [("place", "($y{0}, $x{0})"), self._tooltip(quantity, "image")]
+            size = values.shape[1] * across, values.shape[0] * down
+            self.grid.fill_image(values, *size, tooltips)
         self._said = self._notes(note, network, counted)
 
     def _tapped_grid(self, x: float, y: float) -> None:
@@ -354,11 +349,27 @@ class NeuronsPanel(StatePanel):
             self.session.pick(self.title, [row * width + column])
 
 
-def grid_shape(population: PopulationSnapshot) -> tuple[int, int]:
-    """Return rows and columns of the picture of a population; a line of many neurons is folded."""
-    if len(population.geometry) > 1:
-        return population.geometry[0], population.size // population.geometry[0]
-    return 1, population.size
+def grid_of(population: PopulationSnapshot) -> tuple[int, int, str, str]:
+    """Return rows and columns of the picture of a population, and the labels across and up."""
+    first, *others = population.geometry
+    if not others:
+        return 1, first, "rank", ""
+    across = "second coordinate" if len(others) == 1 else "other coordinates"
+    return first, population.size // first, across, "first coordinate"
+
+
+def _sampled(
+    values: LazyArray, height: int, width: int
+) -> tuple[NDArray[np.float64], tuple[int, int]]:
+    """Read a grid of values, or of a large one each n-th column or row, and return the steps."""
+    step = -(-height * width // _MOST_IN_IMAGE)
+    if step > 1 and height <= width:
+        rows = (values[row * width : (row + 1) * width : step] for row in range(height))
+        return np.array([*rows], np.float64), (1, step)
+    block = step * max(_MOST_IN_IMAGE // (step * width), 1)
+    parts = (np.asarray(values[row * width : (row + block) * width], np.float64)
+             for row in range(0, height, block))  # fmt: skip
+    return np.concatenate([part.reshape(-1, width)[::step] for part in parts]), (step, 1)
 
 
 class SynapsesPanel(StatePanel):
@@ -403,21 +414,20 @@ class SynapsesPanel(StatePanel):
         if n_synapses <= _MOST_MARKS:
             posts, pres, values = _synapses(projection, quantity, slice(0, n_synapses))
             self.size = _size(network, projection, posts, pres)
-            self.matrix.fill(post, x=pres, y=posts, cell=posts, pre=pres,
+            tooltips = [("from", f"@pre of {hover_text(pre)}"),
+                        ("to", f"@cell of {hover_text(post)}"),
+                        self._tooltip(quantity)]  # fmt: skip
+            self.matrix.fill(post, tooltips, x=pres, y=posts, cell=posts, pre=pres,
                              value=values.astype(np.float64))  # fmt: skip
-            self.matrix.hover.tooltips = [("from", f"@pre of {hover_text(pre)}"),
-                                          ("to", f"@cell of {hover_text(post)}"),
-                                          self._tooltip(quantity)]  # fmt: skip
         else:
             found = mean_weights(projection, quantity.values, shape=_SHAPE)
             self.size = int(found.post[-1]), int(found.pre[-1])
             most = int(found.counts.max(initial=0))
             note += f", means of up to {most:,} in a pixel" if most > 1 else ""
-            self.matrix.fill_image(found.values, self.size[1], self.size[0])
-            self.matrix.image_hover.tooltips = [
-                ("from", f"$x{{0}} of {hover_text(pre)}"), ("to", f"$y{{0}} of {hover_text(post)}"),
-                self._tooltip(quantity, "image"),
-            ]  # fmt: skip
+            tooltips = [("from", f"$x{{0}} of {hover_text(pre)}"),
+                        ("to", f"$y{{0}} of {hover_text(post)}"),
+                        self._tooltip(quantity, "image")]  # fmt: skip
+            self.matrix.fill_image(found.values, self.size[1], self.size[0], tooltips)
         self.matrix.show(self.size[1], self.size[0], *names, label_of(quantity))
         self._said = self._notes(note, network, counted)
 
@@ -438,18 +448,15 @@ class SynapsesPanel(StatePanel):
         else:
             ranks, values = np.zeros(0, np.int64), np.zeros(0)
         known = next((one for one in network.populations if one.name == projection.pre), None)
-        height, width = (1, self.size[1]) if known is None else grid_shape(known)
+        alone = 1, self.size[1], "rank", ""
+        height, width, *labels = alone if known is None else grid_of(known)
         self._pre_width = width
-        is_grid = height > 1
-        names = ("second coordinate", "first coordinate") if is_grid else ("rank", "")
-        x, y = (f"{one} in {pre}" if one else "" for one in names)
+        x, y = (f"{one} in {pre}" if one else "" for one in labels)
         self.received.show(width, height, x, y, f"{quantity.name} that {rank} of {post} receives")
-        self.received.figure.yaxis.visible = is_grid
-        self.received.fill(pre, x=ranks % width, y=ranks // width, cell=ranks, pre=ranks,
+        tooltips = [("from", f"@cell of {hover_text(pre)}"),
+                    ("to", f"{rank} of {hover_text(post)}"), self._tooltip(quantity)]  # fmt: skip
+        self.received.fill(pre, tooltips, x=ranks % width, y=ranks // width, cell=ranks, pre=ranks,
                            value=np.asarray(values, np.float64))  # fmt: skip
-        self.received.hover.tooltips = [("from", f"@cell of {hover_text(pre)}"),
-                                        ("to", f"{rank} of {hover_text(post)}"),
-                                        self._tooltip(quantity)]  # fmt: skip
         self.band.data = {"low": [], "high": []}
         if rank is not None:
             self.band.data = {"low": [rank - 0.5], "high": [rank + 0.5]}
