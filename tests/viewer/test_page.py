@@ -27,6 +27,7 @@ from tests.viewer.making import HOSTILE, a_circuit, a_run, table, values
 view_module = import_module("ndx_simulation_output.cli.view")  # its name is also the command's
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 TIMES = st.floats(-10, 10).map(lambda one: float(f"{one:.6g}"))
+WINDOWS = st.tuples(TIMES, TIMES).filter(lambda ends: ends[0] < ends[1])
 PANEL_STATES = st.builds(
     PanelState, st.sampled_from([*PANELS]), NAMES,
     st.dictionaries(NAMES.filter(bool), NAMES.filter(bool), max_size=2),
@@ -53,7 +54,7 @@ def traces_of(page):
 
 
 @given(
-    window=st.none() | st.tuples(TIMES, TIMES), at=st.none() | TIMES, cells=NAMES, group_by=NAMES,
+    window=st.none() | WINDOWS, at=st.none() | TIMES, cells=NAMES, group_by=NAMES,
     population=NAMES.filter(bool), ids=st.lists(st.integers(0, 10**9), max_size=3),
     panels=st.none() | st.lists(PANEL_STATES, max_size=3).map(tuple),
 )  # fmt: skip
