@@ -236,6 +236,33 @@ def test_a_group_has_its_colour_in_all_panels_and_other_cells_are_grey(output):
     assert [len(part.get_offsets()) for part in space.collections] == [3, 2]
 
 
+@pytest.mark.parametrize(
+    ("layers", "expected"),
+    [([1, 3], [(1, 0), (3, 2)]), ([1, *range(3, 14)], [(1, 0), (3, 1)])],
+)
+def test_a_value_has_one_colour_in_all_populations_unless_there_are_many(layers, expected):
+    """Legends of equal names and other colours stay."""
+    tables = [
+        CellTable(name, np.arange(len(one)), {"layer": np.array(one)})
+        for name, one in {"a": [1, 3, 2], "b": layers}.items()
+    ]
+    spikes = [Spikes(one.population, one.ids, 0.1 + 0.1 * one.ids, cells=one) for one in tables]
+
+    options = PictureOptions(cells=[0, 1], color_by="layer")
+    figure = plots.draw(SimulationOutput(spikes=tuple(spikes)), "raster", options)
+    legends = [ax.get_legend() for ax in figure.axes]
+    found = [
+        [(text.get_text(), handle.get_color()) for text, handle in
+         zip(legend.get_texts(), legend.legend_handles, strict=True)]
+        for legend in legends if legend is not None
+    ]  # fmt: skip
+
+    of_a = [(" 1 (1)", COLORS[0]), (" 3 (1)", COLORS[2])]
+    of_b = [(f" {value} (1)", COLORS[color]) for value, color in expected]
+    assert found == ([of_a] if of_a == of_b else [of_a, of_b])
+    assert [line.get_color() for line in figure.axes[1].lines] == [color for _, color in of_b]
+
+
 def test_cells_of_a_circuit_alone_are_chosen_by_id(cells, tmp_path):
     alone = SimulationOutput(circuit=Circuit((cells,)))
     (panel,) = plots.draw(alone, options=PictureOptions(cells=IDS[:2].tolist())).axes

@@ -16,7 +16,7 @@ from ndx_simulation_output.errors import (
 from ndx_simulation_output.files import atomic_file
 from ndx_simulation_output.plots.arrays import Grid, array
 from ndx_simulation_output.plots.canvas import empty_figure, in_look, make_ticks
-from ndx_simulation_output.plots.groups import Groups, group_cells
+from ndx_simulation_output.plots.groups import Groups, group_cells, with_common_colors
 from ndx_simulation_output.plots.heat_maps import heat_map
 from ndx_simulation_output.plots.look import COLORS
 from ndx_simulation_output.plots.networks import (
@@ -103,7 +103,7 @@ def draw(
     ]
     if not panels:
         raise NothingRecordedError(nothing_to_draw(output, kind, options))
-    shown = panels[:_MAX_PANELS]
+    shown = _with_common_colors(panels[:_MAX_PANELS])
     with in_look():
         figure = _figure(shown)
         if len(shown) < len(panels):
@@ -111,6 +111,22 @@ def draw(
             figure.suptitle(note, fontsize="medium", x=0.99, ha="right")
         make_ticks(figure)
     return figure
+
+
+def _with_common_colors(panels: list[tuple[PictureKind, _Panel]]) -> list[tuple[PictureKind, Any]]:
+    """Return panels in which a value of a property has the same colour in all populations."""
+    drawings: list[Any] = [panel for _, panel in panels]
+    for field in ("group_by", "color_by"):
+        groups = {
+            index: panel.keywords[field]
+            for index, panel in enumerate(drawings)
+            if isinstance(panel.keywords.get(field), Groups)
+        }
+        if len({one.cells.population for one in groups.values()}) > 1:
+            common = with_common_colors([*groups.values()])
+            for index, one in zip(groups, common, strict=True):
+                drawings[index] = partial(drawings[index], **{field: one})
+    return [(name, panel) for (name, _), panel in zip(panels, drawings, strict=True)]
 
 
 def _figure(panels: Sequence[tuple[PictureKind, _Panel]]) -> "Figure":
@@ -160,7 +176,9 @@ def _drop_repeated_legends(figure: "Figure") -> None:
         legend = ax.get_legend()
         if legend is not None:
             texts = (legend.get_title(), *legend.get_texts())
-            named = tuple(text.get_text() for text in texts)
+            lines: list[Any] = legend.legend_handles
+            colors = (line.get_color() for line in lines)
+            named = (*(text.get_text() for text in texts), *colors)
             if named in seen:
                 legend.remove()
             seen.add(named)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,8 @@ class Groups:
 
     Groups are in the order of their values. Of more than 10 values, the smallest groups are joined
     as "other"; cells without a value are "missing"; these two are the last. ``n_values`` is the
-    number of different values, ``colors`` (group,) are those of a plot.
+    number of different values, ``colors`` (group,) are those of a plot. ``values`` are those of the
+    table in the order of their colours, at most 11.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Groups:
     names: tuple[str, ...]
     colors: tuple[str, ...]
     n_values: int
+    values: tuple[Any, ...]
 
     @property
     def counts(self) -> NDArray[np.intp]:
@@ -101,29 +103,42 @@ def group_cells(
     (['2 (2)', '10 (1)', 'missing (1)'], [0, 2, 1, 0])
 
     """
+    common: tuple[Any, ...] = by.values if isinstance(by, Groups) else ()
     cells, name = (by.cells, by.name) if isinstance(by, Groups) else (cells, by)
     if cells is None:
         msg = f"the cells have no property {name!r} (--group-by): their circuit is not known"
         raise SelectionError(msg)
     codes, distinct = cells.groups_of(name, np.arange(len(cells)))
     order = sorted(range(len(distinct)), key=lambda index: _rank(distinct[index]))
+    values = common or tuple(distinct[index] for index in order[: len(COLORS) + 1])
     if ids is not None:
         codes, cells = np.append(codes, -1)[cells.find_rows(ids)], cells.select(ids)
     sizes = np.bincount(codes[codes >= 0], minlength=len(distinct))
     used = [index for index in order if sizes[index]]
     largest = set(sorted(used, key=lambda index: -sizes[index])[: len(COLORS)])
-    colored = order if len(order) <= len(COLORS) else [one for one in used if one in largest]
+    few = len(values) <= len(COLORS)
+    colored = values if few else [distinct[one] for one in used if one in largest]
     color_of = dict(zip(colored, COLORS, strict=False))
     named = [index for index in used if index in largest]
     labels = _labels([distinct[index] for index in named])
-    groups = [(label, color_of[index]) for label, index in zip(labels, named, strict=True)]
+    pairs = zip(labels, named, strict=True)
+    groups = [(label, color_of[distinct[index]]) for label, index in pairs]
     new = np.full(len(distinct) + 1, len(groups))
     new[named] = np.arange(len(groups))
     groups += [_OTHER] if len(named) < len(used) else []
     new[-1] = len(groups)
     groups += [_MISSING] if (codes < 0).any() else []
     names, colors = zip(*groups, strict=True) if groups else ((), ())
-    return Groups(name, cells, new[codes], names, colors, len(used))
+    return Groups(name, cells, new[codes], names, colors, len(used), values)
+
+
+def with_common_colors(several: Sequence[Groups]) -> list[Groups]:
+    """Return groups of several tables so that a value has one colour, of at most 10 values."""
+    values = {value for groups in several for value in groups.values}
+    if len(values) > len(COLORS):
+        return [*several]
+    common = tuple(sorted(values, key=lambda value: (isinstance(value, str), _rank(value))))
+    return [group_cells(None, replace(groups, values=common)) for groups in several]
 
 
 def _rank(value: Any) -> tuple[Any, ...]:
