@@ -26,11 +26,12 @@ from ndx_simulation_output.recording import (
     StreamedReport,
     Unit,
 )
-from ndx_simulation_output.viewer import spikes as panels
 from ndx_simulation_output.viewer.controls import python_code, read_rows
 from ndx_simulation_output.viewer.page import open_page
+from ndx_simulation_output.viewer.rates import ShownRates
 from ndx_simulation_output.viewer.server import csv_pieces
 from ndx_simulation_output.viewer.session import Downloads, ViewedFile
+from ndx_simulation_output.viewer.spikes import ShownSpikes
 from tests.viewer.making import a_circuit, a_run, table, values
 
 BOTH = "panel=raster:&panel=rates:"
@@ -219,7 +220,7 @@ def run_code(shown, path):
 )
 def test_csv_and_code_have_the_same_spikes(two, cells, ids):
     path, exc, _ = two
-    shown = panels.ShownSpikes(cells, 0.1, 0.5)
+    shown = ShownSpikes(cells, 0.1, 0.5)
 
     names, *rows = read_csv(shown, path)
     found = run_code(shown, path)["spikes"]
@@ -237,7 +238,7 @@ def test_csv_and_code_have_the_same_spikes(two, cells, ids):
 @pytest.mark.parametrize("by", ["", "layer"])
 def test_csv_and_code_have_the_same_rates(two, by):
     path, *_ = two
-    shown = panels.ShownRates(("exc", "inh"), 0.1, 0.5, None, by)
+    shown = ShownRates(("exc", "inh"), 0.1, 0.5, None, by)
 
     names, *rows = read_csv(shown, path)
     found = [one for several in run_code(shown, path)["rates"].values() for one in several]

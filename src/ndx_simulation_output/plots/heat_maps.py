@@ -249,7 +249,7 @@ def heat_map(
         columns = table.find(cells, numbers, labels)
         require_cells(report.population, cells, columns)
     if group_by is not None:
-        columns, groups, edges = _sorted_by_group(table, columns, group_by)
+        columns, groups, edges = sorted_by_group(table, columns, group_by)
     elif is_sorted:
         columns = _sorted_by_section(table, columns)
     window: dict[str, Any] = {"start": start, "stop": stop}
@@ -274,7 +274,7 @@ def heat_map(
     return ax
 
 
-def _sorted_by_group(
+def sorted_by_group(
     table: CompartmentTable, columns: NDArray[np.intp] | None, group_by: str | Groups
 ) -> tuple[NDArray[np.intp], Groups, NDArray[np.intp]]:
     """Return columns in the order of their groups, the groups, and where each begins and ends."""

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 from ndx_simulation_output.plots.canvas import quantity_of, require_cells, scale_of
 from ndx_simulation_output.plots.downsampling import How, Recorded
-from ndx_simulation_output.plots.groups import group_cells
-from ndx_simulation_output.plots.heat_maps import HeatMap, reduce_heat_map
+from ndx_simulation_output.plots.heat_maps import HeatMap, reduce_heat_map, sorted_by_group
 from ndx_simulation_output.plots.look import LIGHT, ColorScale, MapName, color_scale
 from ndx_simulation_output.recording import CompartmentTable, Report, SimulationOutput
 from ndx_simulation_output.recording.cells import Cells
@@ -145,15 +144,12 @@ def order_rows(
     if columns is None and count > _MOST_SORTED and not by and not is_by_depth:
         edges = np.concatenate([[0], np.asarray(table.ends[:], np.intp)])
         return RowOrder(None, count, edges, np.asarray(table.cell_ids[:]), _CELL)
+    if by and table.cells is not None and by in table.cells.columns:
+        columns, groups, edges = sorted_by_group(table, columns, by)
+        return RowOrder(columns, count, edges, np.asarray(groups.names, object), "")
     columns = np.arange(count) if columns is None else columns
     rows = table.cell_rows(columns)
     owners = np.asarray(table.cell_ids[:])[rows]
-    if by and table.cells is not None and by in table.cells.columns:
-        groups = group_cells(table.cells, by, np.unique(owners))
-        codes = groups.codes_of(owners)
-        order = np.argsort(codes, kind="stable")
-        edges = np.append(0, np.cumsum(np.bincount(codes, minlength=len(groups.names))))
-        return RowOrder(columns[order], count, edges, np.asarray(groups.names, object), "")
     if count <= _MOST_SORTED:
         firsts = np.unique(owners, return_index=True)[1]
         ranks = np.zeros(count, np.intp)

@@ -28,9 +28,10 @@ from ndx_simulation_output.viewer.heat_maps import HeatMapPanel
 from ndx_simulation_output.viewer.networks import NeuronsPanel, SynapsesPanel
 from ndx_simulation_output.viewer.overview import Overview
 from ndx_simulation_output.viewer.panels import Offer, Panel
+from ndx_simulation_output.viewer.rates import RatesPanel
 from ndx_simulation_output.viewer.session import Downloads, Session, ViewedFile, on_value
 from ndx_simulation_output.viewer.space import SpacePanel
-from ndx_simulation_output.viewer.spikes import RasterPanel, RatesPanel
+from ndx_simulation_output.viewer.spikes import RasterPanel
 from ndx_simulation_output.viewer.state import PageState, PanelState
 from ndx_simulation_output.viewer.traces import ChannelsPanel, TracesPanel
 from ndx_simulation_output.viewer.tree import TreePanel
