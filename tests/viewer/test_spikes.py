@@ -26,6 +26,7 @@ from ndx_simulation_output.recording import (
     StreamedReport,
     Unit,
 )
+from ndx_simulation_output.viewer import spikes as spikes_panels
 from ndx_simulation_output.viewer.controls import python_code, read_rows
 from ndx_simulation_output.viewer.page import open_page
 from ndx_simulation_output.viewer.rates import ShownRates
@@ -113,7 +114,7 @@ def test_all_populations_are_in_one_raster_in_groups(two, page_of):
 
 
 def test_many_spikes_are_an_image_with_the_picked_cells_over_it(two, page_of, monkeypatch):
-    monkeypatch.setattr(panels, "_MOST_MARKS", 100)
+    monkeypatch.setattr(spikes_panels, "_MOST_MARKS", 100)
     path, exc, inh = two
     page = page_of(path, "panel=raster:&cell=exc:60&time=0.2,0.6")
     panel = panel_of(page)
