@@ -1,5 +1,6 @@
 """Other files in the page, and addresses of other files: what stays and what is shown anew."""
 
+import shutil
 from dataclasses import replace
 from datetime import datetime, timezone
 
@@ -70,6 +71,24 @@ def test_cells_window_and_cursor_stay_only_where_a_file_has_them(page_of):
     page.session.time.at = 1.2
     page.show_file(1)
     assert (page.session.time.is_all, page.session.time.at) == (True, None)
+
+
+def test_a_file_that_was_replaced_is_shown_anew(paths, tmp_path):
+    path = shutil.copy(paths[0], tmp_path / "run.nwb")
+    page = open_page(Document(), [ViewedFile(path)], Downloads(), "cell=exc:7")
+    shutil.copy(paths[2], tmp_path / "other.nwb").replace(path)
+    page.refresh()
+    assert page.cards[0].panel.kind == "channels"
+    assert page.overview.text.text.count("ecp") == 1
+    assert page.session.picked == ("", ())
+    path.write_bytes(b"no")
+    page.session.pick("", ())
+    assert "not an HDF5 file" in page.session.message.text
+    shutil.copy(paths[0], tmp_path / "other.nwb").replace(path)
+    page.refresh()
+    assert page.session.message.text == ""
+    assert page.overview.text.text.count("exc") == 1
+    page.session.close()
 
 
 @pytest.mark.parametrize(

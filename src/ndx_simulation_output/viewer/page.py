@@ -179,6 +179,7 @@ class Page:
         self.cell = CellCard(session)
         self.status = new_text(sizing_mode=None)
         self._seen: object = None
+        self._opened: object = None
         self.command = TextInput(name="command", value="")
         self.address = TextInput(name="address", value="")
         on_value(self.command, "value", lambda text: self._do(str(text).split(" ")[0]))
@@ -209,7 +210,7 @@ class Page:
         }
         session.listeners = {
             "picked": self._show_picked,
-            "cursor": lambda: session.run(self._move_cursor),
+            "cursor": lambda: self._run(self._move_cursor),
             "address": self._show_address,
         }
         session.time.on_window(lambda: session.run_later(self.refresh))
@@ -248,6 +249,7 @@ class Page:
 
     def _grow(self, output: SimulationOutput) -> None:
         time, before = self.session.time, (self.state, self.session.time.scale)
+        self._opened = self.session.file.opened_stamp
         self.overview.update(output)
         if not self.cards or time.scale != before[1]:
             self._asked = before[0] if self.cards else self._asked
@@ -269,7 +271,14 @@ class Page:
 
     def refresh(self) -> None:
         """Read and draw again what is in the window."""
-        self.session.run(self._update)
+        self._run(self._update)
+
+    def _run(self, do: Callable[[SimulationOutput], object]) -> None:
+        """Call a function with the open file, and show all anew if the file has been replaced."""
+        self.session.run(do)
+        file = self.session.file
+        if self._opened != file.opened_stamp and not file.is_being_written:
+            self.show_file(list(self.session.files).index(file))
 
     def open(self, offer: Offer) -> None:
         """Add the panel of an entry of the contents, or point at it if it is there."""
@@ -314,7 +323,7 @@ class Page:
         )
 
     def _fill(self, output: SimulationOutput) -> None:
-        asked = self._asked
+        asked, self._opened = self._asked, self.session.file.opened_stamp
         offers = _offers(output)
         self.contents.show(output, offers)
         with self.session.show_errors(self.overview.text):
@@ -382,7 +391,7 @@ class Page:
         self._show_address()
 
     def _show_picked(self) -> None:
-        self.session.run(self._draw)
+        self._run(self._draw)
 
     def _show_address(self) -> None:
         self.address.value = self.state.query()

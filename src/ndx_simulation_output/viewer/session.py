@@ -75,6 +75,11 @@ class ViewedFile:
         return _stamp_of(self.current_path)
 
     @property
+    def opened_stamp(self) -> object:
+        """The stamp of the file when it was last opened, unless it was being written."""
+        return self._stamp
+
+    @property
     def is_open(self) -> bool:
         """True if the file is open."""
         return self._output is not None
