@@ -197,7 +197,7 @@ def _known(output: SimulationOutput, population: str) -> NDArray[Any]:
     for spikes in output.spikes:
         if spikes.population == population:
             return spikes.known_cells
-    for table in _tables(output, population):
+    for table in tables_of(output, population):
         return np.sort(np.asarray(table.ids[:]))
     for network in output.networks:
         for part in network.populations:
@@ -208,20 +208,20 @@ def _known(output: SimulationOutput, population: str) -> NDArray[Any]:
 
 def _has_cell(output: SimulationOutput, population: str, cell: int) -> bool:
     return (
-        any(one.find_rows(np.array([cell]))[0] >= 0 for one in _tables(output, population))
+        any(one.find_rows(np.array([cell]))[0] >= 0 for one in tables_of(output, population))
         or any(one.population == population and cell in one.known_cells for one in output.spikes)
         or any(part.name == population and 0 <= cell < part.size
                for network in output.networks for part in network.populations)
     )  # fmt: skip
 
 
-def _tables(output: SimulationOutput, population: str) -> list[CellTable]:
-    """Return the tables of the cells of a population."""
+def tables_of(output: SimulationOutput, population: str | None = None) -> list[CellTable]:
+    """Return the tables of the cells of a population, or of all."""
     circuit = () if output.circuit is None else output.circuit.populations
     of_spikes = (one.cells for one in output.spikes)
     of_reports = (one.compartments.cells for one in output.reports)
     found = (*circuit, *of_spikes, *of_reports)
-    return [one for one in found if one is not None and one.population == population]
+    return [one for one in found if one is not None and population in {None, one.population}]
 
 
 def _facts(
@@ -237,7 +237,7 @@ def _facts(
     for network in output.networks:
         yield from _state_facts(network, population, cell)
     values: dict[str, str] = {}
-    for table in _tables(output, population):
+    for table in tables_of(output, population):
         place = table.find_rows(np.array([cell]))
         if place[0] >= 0:
             for name in main_properties(table)[:_MOST_PROPERTIES]:

@@ -8,6 +8,7 @@ from bokeh.layouts import column, row
 from bokeh.models import Button, Select, TextInput, Toggle, UIElement
 
 from ndx_simulation_output.recording import SimulationOutput
+from ndx_simulation_output.viewer.cells import tables_of
 from ndx_simulation_output.viewer.controls import CELLS_HINT
 from ndx_simulation_output.viewer.figures import (
     WRAPS,
@@ -95,10 +96,7 @@ class Contents:
 
     def show(self, output: SimulationOutput, offers: Sequence[Offer]) -> None:
         """List the entries of a file."""
-        tables = [one.cells for one in output.spikes]
-        tables += [one.compartments.cells for one in output.reports]
-        tables += [] if output.circuit is None else output.circuit.populations
-        names = {name: None for table in tables if table is not None
+        names = {name: None for table in tables_of(output)
                  for name, values in table.columns.items() if len(values.shape) == 1}  # fmt: skip
         is_known = self.session.group_by in names
         self.group.options = [_NO_GROUP, *names]

@@ -1,5 +1,6 @@
 """Panels of the state of a network: neurons on their grid, and the weights of synapses."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -240,6 +241,18 @@ class StatePanel(Panel):
         network, _, part = self.name.partition("/")
         return ShownQuantity(network, part, self.options.get("quantity") or None, self.part_kind)
 
+    def update(self, output: SimulationOutput) -> None:
+        """Read and draw the values, unless they are drawn."""
+        network, part, quantity = self.shown().find(output)
+        key = output, quantity.name
+        if key != self._key:
+            self._draw(network, part, quantity)
+            self._key = key
+        self.say(*self._said)
+
+    @abstractmethod
+    def _draw(self, network: NetworkSnapshot, part: Any, quantity: Quantity) -> None: ...
+
     def _choose(self, name: str) -> None:
         if name != self.options.get("quantity", self.quantity.options[0]):
             self.option("quantity", name)
@@ -310,17 +323,8 @@ class NeuronsPanel(StatePanel):
         add_color_bar(self.grid.figure, self.colors)
         return self._lay_out(self.grid.figure)
 
-    def update(self, output: SimulationOutput) -> None:
-        """Read and draw the values, unless they are drawn."""
-        key = output, self.options.get("quantity")
-        if key != self._key:
-            self._draw(*self.shown().find(output))
-            self._key = key
-        self.say(*self._said)
-
-    def _draw(
-        self, network: NetworkSnapshot, population: PopulationSnapshot, quantity: Quantity
-    ) -> None:
+    def _draw(self, network: NetworkSnapshot, part: Any, quantity: Quantity) -> None:
+        population: PopulationSnapshot = part
         counted = self._show_quantity(population, quantity)
         height, width, x, y = grid_of(population)
         self.shape = height, width
@@ -395,17 +399,11 @@ class SynapsesPanel(StatePanel):
 
     def update(self, output: SimulationOutput) -> None:
         """Read and draw the matrix, unless it is drawn, and what the picked neuron receives."""
-        network, projection, quantity = self.shown().find(output)
-        key = output, quantity.name
-        if key != self._key:
-            self._draw(network, projection, quantity)
-            self._key = key
-        self._draw_received(network, projection, quantity)
-        self.say(*self._said)
+        super().update(output)
+        self._draw_received(*self.shown().find(output))
 
-    def _draw(
-        self, network: NetworkSnapshot, projection: ProjectionSnapshot, quantity: Quantity
-    ) -> None:
+    def _draw(self, network: NetworkSnapshot, part: Any, quantity: Quantity) -> None:
+        projection: ProjectionSnapshot = part
         counted = self._show_quantity(projection, quantity)
         n_synapses = int(projection.pre_ranks.shape[0])
         pre, post = projection.pre or "pre", projection.post or "post"

@@ -336,8 +336,8 @@ class Page:
         is_inside = asked.at is not None and begin <= asked.at <= end
         self.session.time.at = asked.at if is_inside else None
         self.cell.forget_unknown(output)
-        ranks = [(one.rank, at) for at, one in enumerate(offers) if one.rank is not None]
-        first = [offers[at] for _, at in sorted(ranks)]
+        ranked = (one for one in offers if one.rank is not None)
+        first = sorted(ranked, key=lambda one: one.rank or 0)
         panels = asked.panels if asked.panels is not None else _first_panels(first)
         if self._is_other:
             offered = {(one.panel.kind, one.panel.name) for one in offers}
