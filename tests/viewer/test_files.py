@@ -10,13 +10,15 @@ import pytest
 pytest.importorskip("bokeh", reason="the viewer needs Bokeh: the extra view")
 
 from bokeh.document import Document
+from bokeh.models import Button
 
 from ndx_simulation_output.errors import SelectionError
 from ndx_simulation_output.nwb import writer
 from ndx_simulation_output.recording import RegularTimes, Report, SimulationOutput, Unit
 from ndx_simulation_output.viewer.page import open_page
+from ndx_simulation_output.viewer.panels import Offer
 from ndx_simulation_output.viewer.session import Downloads, ViewedFile
-from ndx_simulation_output.viewer.state import PageState
+from ndx_simulation_output.viewer.state import PageState, PanelState
 from tests.viewer.making import ROWS, a_circuit, a_mixture, a_run, table, values
 
 
@@ -111,6 +113,16 @@ def test_an_impossible_address_has_its_error_in_the_page(page_of):
     for query in ("time=1,inf", "time=2,1", "at=nan", f"cell=exc:{10**20}"):
         with pytest.raises(SelectionError):
             PageState.parse(query)
+
+
+def test_things_with_the_same_label_have_an_entry_each(page_of):
+    page = page_of("", 1)
+    offers = [Offer(PanelState("array", name), "Arrays", "x: A", name) for name in "01"]
+    page.contents.show(SimulationOutput(), offers)
+    labels = [
+        one.label for line in page.contents.list.children for one in line.select({"type": Button})
+    ]
+    assert labels == ["x: A  0", "x: A  1"]
 
 
 def test_the_card_counts_the_spikes_that_the_raster_draws(page_of):

@@ -116,11 +116,12 @@ class Contents:
 
     def _list(self) -> None:
         wanted = self.find.value.strip().lower() if self.find.visible else ""
-        sections: dict[str, dict[str, list[Offer]]] = {}
+        sections: dict[str, dict[tuple[str, str], list[Offer]]] = {}
         for offer in self._offers:
             if wanted in f"{offer.section} {offer.label}".lower():
                 entries = sections.setdefault(offer.section, {})
-                entries.setdefault(offer.label, []).append(offer)
+                other = "" if offer.action else offer.panel.name  # Things may have the same label.
+                entries.setdefault((offer.label, other), []).append(offer)
         self._buttons.clear()
         parts: list[UIElement] = []
         for section, entries in sections.items():
