@@ -231,7 +231,7 @@ class ShownHeatMap:
         times = found.times[:-1] * self.scales.time.factor
         scale = self.scales.of(found.unit)
         value = scale.label(quantity_of(report))
-        names = (f"{value} at {time!r} {self.scales.time.symbol}" for time in times.tolist())
+        names = (f"{value} at {time:.10g} {self.scales.time.symbol}" for time in times.tolist())
         yield "first cell of the row", "first compartment of the row", *names
         firsts = columns[found.columns[:-1]]
         cells = report.compartments.cells_of(firsts).tolist()
