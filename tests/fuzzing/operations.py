@@ -20,8 +20,8 @@ from ndx_simulation_output.errors import SelectionError, SimulationOutputError
 from ndx_simulation_output.recording import SimulationOutput
 from ndx_simulation_output.storage.reading import HDF5Array
 from ndx_simulation_output.storage.sources import check_source
-from ndx_simulation_output.viewer.page import Page
-from ndx_simulation_output.viewer.session import Downloads, Session, ViewedFile
+from ndx_simulation_output.viewer.page import open_page
+from ndx_simulation_output.viewer.session import Downloads, ViewedFile
 from ndx_simulation_output.viewer.tree import open_hdf5, read_children, read_node
 from tests.fuzzing.mutations import SECRET
 from tests.sonata.making import SESSION
@@ -153,14 +153,18 @@ def _frames(given: Given, place: Path) -> None:
             potential.get_traces(potential.channel_ids[:1])
 
 
+_MOST_PANELS = 30
+
+
 def _view(given: Given, place: Path) -> None:
     del place
-    session = Session(Document(), [ViewedFile(given.source, given.options)], Downloads())
-    page = Page(session)
-    for number in range(len(page.views)):
-        page.tabs.active = number
-        page.show()
+    page = open_page(Document(), [ViewedFile(given.source, given.options)], Downloads())
+    session = page.session
+    _check_shown(session.message.text)
+    for offer in page.contents.offers[:_MOST_PANELS]:
+        page.open(offer)
         _check_shown(session.message.text)
+        _check_shown(page.cards[-1].panel.note.text if page.cards else "")
     session.close()
     if given.source.is_file() and h5py.is_hdf5(given.source):
         with open_hdf5(given.source) as file:

@@ -58,7 +58,7 @@ class Contents:
         self.difference = Toggle(
             label="Difference", active=session.shows_difference, visible=False, **button()
         )
-        self._offers: Sequence[Offer] = ()
+        self.offers: Sequence[Offer] = ()
         self._opened: set[tuple[str, str]] = set()
         # Kept while panels are opened: a click on a button that is gone would come with an error.
         self._buttons: list[tuple[tuple[str, str], Button]] = []
@@ -103,7 +103,7 @@ class Contents:
         self.group.value = self.session.group_by if is_known else _NO_GROUP
         self.group.visible = bool(names)
         self.cells.visible = bool(output.spikes or output.reports or output.circuit)
-        self._offers = offers
+        self.offers = offers
         self.find.visible = len(offers) > _MOST_ENTRIES
         self._list()
 
@@ -117,7 +117,7 @@ class Contents:
     def _list(self) -> None:
         wanted = self.find.value.strip().lower() if self.find.visible else ""
         sections: dict[str, dict[tuple[str, str], list[Offer]]] = {}
-        for offer in self._offers:
+        for offer in self.offers:
             if wanted in f"{offer.section} {offer.label}".lower():
                 entries = sections.setdefault(offer.section, {})
                 other = "" if offer.action else offer.panel.name  # Things may have the same label.

@@ -4,6 +4,7 @@ import asyncio
 import csv
 import io
 import secrets
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from html import escape
 from ipaddress import ip_address
@@ -15,6 +16,7 @@ from bokeh.application import Application
 from bokeh.application.handlers.function import FunctionHandler
 from bokeh.server.server import BaseServer
 from bokeh.server.tornado import BokehTornado
+from bokeh.util.warnings import BokehUserWarning
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, split_host_and_port
 from tornado.ioloop import IOLoop
@@ -61,6 +63,8 @@ async def serve(
     By default, the server listens on the loopback address only; with None as ``address``, it
     listens on all interfaces. Port 0 selects a free port. Raises OSError if the port is in use.
     """
+    # The browser describes new models once more although the server made them; it is harmless.
+    warnings.filterwarnings("ignore", "reference already known", BokehUserWarning)
     sockets = bind_sockets(port, address)
     port = sockets[0].getsockname()[1]
     access, downloads = _Access(is_public=address is None), Downloads()
