@@ -1,5 +1,6 @@
 """Pictures say what they show: names, scales, bins and colours, and nothing covers the data."""
 
+import io
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from itertools import combinations, pairwise
@@ -13,13 +14,20 @@ from ndx_simulation_output.cable import simulate
 from ndx_simulation_output.errors import SelectionError
 from ndx_simulation_output.plots.canvas import round_above, round_below
 from ndx_simulation_output.plots.look import COLORS, LIGHT
-from ndx_simulation_output.plots.selection import PictureOptions
+from ndx_simulation_output.plots.selection import KINDS, PictureOptions
 from ndx_simulation_output.plots.spikes import spike_raster, spike_rates, whole_bins
 from ndx_simulation_output.recording import (
+    ArrayAxis,
+    ArrayGroup,
+    ArrayWithAxes,
     CellTable,
     CompartmentTable,
     Electrodes,
     ExtracellularPotential,
+    NetworkSnapshot,
+    PopulationSnapshot,
+    ProjectionSnapshot,
+    Quantity,
     RegularTimes,
     Report,
     Run,
@@ -352,3 +360,42 @@ def test_the_settings_of_the_caller_stay(run, ax):
         assert {tick.get_color() for tick in figure.axes[-1].get_xticklabels()} == {LIGHT.faint}
     assert ax.spines["top"].get_visible()
     assert not own.spines["top"].get_visible()
+
+
+@pytest.mark.parametrize("kind", [None, *(kind for kind in KINDS if kind != "neuron")])
+def test_names_and_units_are_neither_math_nor_longer_than_their_axes(kind):
+    name = "$a_{b$ \\frac" + "x" * 300
+    unit, ids = Unit(name, checked=False), np.arange(2)
+    table = CompartmentTable.from_counts(name, ids, np.full(2, 2), {"label": [name] * 4})
+    times = RegularTimes(0.0, 1000.0, 5)
+    weight = Quantity(name, np.arange(2.0), unit=unit)
+    grid, line = np.ones((5, 5)), np.arange(5.0)
+    arrays = [ArrayWithAxes("a", one, label=name, unit=name) for one in (grid, line)]
+    output = SimulationOutput(
+        reports=(Report(name, name, grid[:, :4], times, table, unit, name),),
+        spikes=(Spikes(name, ids, 0.01 * ids),),
+        potentials=(ExtracellularPotential(name, grid[:, :2], times, ids, unit),),
+        networks=(
+            NetworkSnapshot(
+                name,
+                (PopulationSnapshot(name, (2,), (weight,)),),
+                (ProjectionSnapshot(name, ids, ids + 1, ids, (weight,), weight=name),),
+            ),
+        ),
+        arrays=(ArrayGroup("g", tuple(arrays), (ArrayAxis("x", line, name, name),)),),
+    )
+    figure = plots.draw(output, kind)
+    figure.savefig(io.BytesIO())
+    for axis in (axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)):
+        assert len(axis.get_label_text()) < 120
+
+
+def test_a_projection_without_synapses_is_an_empty_matrix():
+    none = np.zeros(0, int)
+    weight = Quantity("w", np.zeros(0))
+    projection = ProjectionSnapshot("p", none, none, none, (weight,), weight="w")
+    output = SimulationOutput(networks=(NetworkSnapshot("n", (), (projection,)),))
+    axes = plots.draw(output, "matrix").axes
+
+    assert axes[0].get_title("left").endswith("0 synapses")
+    assert axes[0].images[0].get_array().mask.all()

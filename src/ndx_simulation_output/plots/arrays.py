@@ -16,6 +16,7 @@ from ndx_simulation_output.plots.canvas import (
     coloring,
     fewer_ticks,
     image,
+    integer_ticks,
     label_axis,
     outside_legend,
     size_in_pixels,
@@ -496,6 +497,7 @@ def _draw_lines(ax: "Axes", grids: Sequence[Grid]) -> None:
             else:
                 ax.fill_between(x, low, high, color=color, alpha=0.25, linewidth=0)
     label_axis(ax.xaxis, f"index of {along.label}" if by_index else along.description)
+    _integer_ticks_of_indices(ax.xaxis, along)
     units = dict.fromkeys(filter(None, (grid.unit for grid in grids)))
     labels = dict.fromkeys(grid.shown_label for grid in grids)
     several = grids[0].titles[0] if grids[0].titles else "value"
@@ -525,6 +527,7 @@ def _draw_image(ax: "Axes", grid: Grid) -> None:
     for axis, drawn_axis in ((ax.xaxis, across), (ax.yaxis, up)):
         index = f"index of {drawn_axis.label}"
         label_axis(axis, drawn_axis.description if _is_ordered(drawn_axis) else index)
+        _integer_ticks_of_indices(axis, drawn_axis)
     if _is_ordered(across) and _is_ordered(up):
         _equal_scales(ax, across, up)
     color_bar(ax, drawn, Scale(1.0, grid.unit).label(grid.shown_label))
@@ -542,6 +545,12 @@ def _equal_scales(ax: "Axes", across: GridAxis, up: GridAxis) -> None:
     spans = [float(np.ptp(axis.values)) for axis in (across, up)]
     if across.unit == up.unit != "" and max(spans) <= _MAX_ASPECT * min(spans):
         ax.set_aspect("equal")
+
+
+def _integer_ticks_of_indices(drawn: Any, axis: GridAxis) -> None:
+    """Restrict the ticks of an axis to integers if it has indices instead of values."""
+    if not _is_ordered(axis) or np.array_equal(axis.shown, np.arange(len(axis.values))):
+        integer_ticks(drawn)
 
 
 def _is_ordered(axis: GridAxis) -> bool:

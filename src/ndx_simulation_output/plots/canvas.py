@@ -170,12 +170,16 @@ def time_axis(
     return scale
 
 
+def letters_in(ax: "Axes", pixels: int) -> int:
+    """Return how many letters of a label have room; they are about half as wide as high."""
+    return int(2 * pixels / (float(ax.xaxis.label.get_fontsize()) * ax.figure.dpi / 72))
+
+
 def title(ax: "Axes", text: str, note: str = "") -> None:
-    """Set the title of axes, with ``note`` below it; long lines are broken."""
-    # Letters are about half as wide as they are high.
-    height = float(ax.xaxis.label.get_fontsize()) * ax.figure.dpi / 72
-    letters = int(2 * size_in_pixels(ax)[1] / height)
-    lines = [line for part in (text, note) if part for line in wrap(part, max(letters, 20))]
+    """Set the title of axes, with ``note`` below it; long lines are broken, very long ones cut."""
+    letters = max(letters_in(ax, size_in_pixels(ax)[1]), 20)
+    parts = [short_name(part, 3 * letters) for part in (text, note) if part]
+    lines = [line for part in parts for line in wrap(part, letters)]
     # Names from files may contain dollar signs.
     ax.set_title("\n".join(lines), loc="left", fontsize="medium", parse_math=False)
 
@@ -219,7 +223,9 @@ def image(
 
 def color_bar(ax: "Axes", drawn: Any, label: str, **options: Any) -> Any:
     """Add a colour bar next to axes, and return it."""
-    return ax.figure.colorbar(drawn, ax=ax, label=label, **{"pad": 0.02, **options})
+    bar = ax.figure.colorbar(drawn, ax=ax, **{"pad": 0.02, **options})
+    label_axis(bar.ax.yaxis, label)
+    return bar
 
 
 def outside_legend(ax: "Axes", handles: Any = None, labels: Any = None, name: str = "") -> None:
@@ -283,7 +289,8 @@ def scale_bar(ax: "Axes", step: float, unit: str) -> None:
 def with_unit(text: str, scale: Scale) -> str:
     """Return a number or a range with the symbol of its unit."""
     is_known = scale.symbol != display_scale(UNKNOWN.name, 1.0).symbol
-    return f"{text} {scale.symbol if is_known else f'({scale.symbol})'}".strip()
+    symbol = short_name(scale.symbol)
+    return f"{text} {symbol if is_known else f'({symbol})'}".strip()
 
 
 def names_on_axis(ax: "Axes", names: Sequence[str]) -> None:
@@ -297,15 +304,19 @@ def names_on_axis(ax: "Axes", names: Sequence[str]) -> None:
     ax.tick_params(axis="y", length=0)
 
 
-def short_name(name: str) -> str:
+def short_name(name: str, most: int = _MOST_LETTERS) -> str:
     """Return a name without its middle if it is long."""
-    half = _MOST_LETTERS // 2
-    return name if len(name) <= _MOST_LETTERS else f"{name[:half]}…{name[-half:]}"
+    half = most // 2
+    return name if len(name) <= most else f"{name[:half]}…{name[-half:]}"
 
 
 def label_axis(axis: Any, text: str) -> None:
-    """Label an ``xaxis`` or ``yaxis``; names from files may contain dollar signs."""
-    axis.set_label_text(text, parse_math=False)
+    """Label an ``xaxis`` or ``yaxis``; names from files may be long and contain dollar signs."""
+    ax = axis.axes
+    room = size_in_pixels(ax)[0 if axis is ax.yaxis else 1]
+    axis.set_label_text(
+        short_name(text, max(letters_in(ax, room), _MOST_LETTERS)), parse_math=False
+    )
 
 
 def fewer_ticks(ax: "Axes") -> None:

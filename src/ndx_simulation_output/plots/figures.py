@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import groupby
+from itertools import cycle, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -232,8 +232,9 @@ def save(
 
 
 def _traces(output: SimulationOutput, options: PictureOptions) -> Iterator[_Panel]:
+    colors = _colors_of(output)
     for report, chosen in _chosen_reports(output, options):
-        color = _color_of(output, report.population)
+        color = colors[report.population]
         yield partial(traces, report, **chosen, color=color, overlay=bool(options.overlay))
 
 
@@ -253,11 +254,11 @@ def _chosen_reports(
             yield report, {**compartments, **groups}
 
 
-def _color_of(output: SimulationOutput, population: str) -> str:
-    """Return the colour of a population, the same in all panels."""
+def _colors_of(output: SimulationOutput) -> dict[str, str]:
+    """Return the colour of each population, the same in all panels."""
     recorded = [spikes.population for spikes in output.spikes]
     recorded += [report.population for report in output.reports]
-    return COLORS[[*dict.fromkeys(recorded)].index(population) % len(COLORS)]
+    return dict(zip(dict.fromkeys(recorded), cycle(COLORS), strict=False))
 
 
 def _neurons(output: SimulationOutput, options: PictureOptions) -> Iterator[_Panel]:
@@ -287,12 +288,12 @@ def _chosen_spikes(
     output: SimulationOutput, options: PictureOptions
 ) -> Iterator[tuple[Spikes, dict[str, Any]]]:
     """Yield the selected spikes with the cells, groups and colour to draw."""
+    colors = _colors_of(output)
     for spikes in options.spikes(output):
         cells = options.cells_of(spikes, output)
         groups = _groups(output, spikes.population, options)
         if (cells is None or len(cells)) and groups is not None:
-            color = _color_of(output, spikes.population)
-            yield spikes, {"cells": cells, **groups, "color": color}
+            yield spikes, {"cells": cells, **groups, "color": colors[spikes.population]}
 
 
 def _groups(

@@ -10,7 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import SelectionError
-from ndx_simulation_output.plots.canvas import outside_legend, short_name, size_in_pixels
+from ndx_simulation_output.plots.canvas import (
+    label_axis,
+    outside_legend,
+    short_name,
+    size_in_pixels,
+)
 from ndx_simulation_output.plots.downsampling import Columns, Indices, Recorded
 from ndx_simulation_output.plots.look import COLORS, LINE_WIDTH, MISSING_COLOR, OTHER_COLOR, rgb
 from ndx_simulation_output.recording import CellTable
@@ -239,7 +244,7 @@ def label_groups(
     for edge in edges[1:-1]:
         ax.axhline(float(edge), color=separator, linewidth=LINE_WIDTH)
     ax.set_ylim(high, low)
-    ax.set_ylabel(f"cells by {groups.name}", parse_math=False)
+    label_axis(ax.yaxis, f"cells by {groups.name}")
 
 
 def apart(wanted: NDArray[Any], distance: float, highest: float) -> NDArray[Any]:

@@ -170,8 +170,8 @@ def mean_weights(
     """
     post_ranks = np.asarray(projection.post_ranks[:], np.int64)
     ends = np.asarray(projection.ends[:], np.int64)
-    pre_size = 1 + max((int(block.max()) for block in _blocks(projection.pre_ranks)), default=-1)
-    post_size = 1 + int(post_ranks.max(initial=-1))
+    pre_size = 1 + max((int(block.max()) for block in _blocks(projection.pre_ranks)), default=0)
+    post_size = 1 + int(post_ranks.max(initial=0))
     post, pre = column_edges(post_size, shape[0]), column_edges(pre_size, shape[1])
     size = len(post) - 1, len(pre) - 1
     sums = np.zeros(size[0] * size[1])

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ndx_simulation_output.plots.canvas import (
     axes_or_new,
     find_source,
+    label_axis,
     names_on_axis,
     outside_legend,
     quantity_of,
@@ -188,7 +189,7 @@ def _draw_overlay(
 ) -> list[Any]:
     """Draw traces on one vertical axis with their values."""
     scale = scale_of(report.unit.name, lines.values)
-    ax.set_ylabel(scale.label(quantity_of(report)))
+    label_axis(ax.yaxis, scale.label(quantity_of(report)))
     return _draw_lines(ax, lines, lines.values * scale.factor, colors, **window)
 
 
