@@ -170,7 +170,7 @@ def test_every_panel_of_genuine_files_can_be_opened(kind, request, page_of):
     assert paths
     for path in paths:
         page = page_of(path, **({"dt": 0.5} if kind == "annarchy" else {}))
-        for offer in page.contents._offers[:6]:  # noqa: SLF001 - the entries of the page
+        for offer in page.contents.offers[:6]:
             page.open(offer)
             assert not re.search(r"\w+Error:", page.cards[-1].panel.note.text), (path, offer)
         assert not re.search(r"\w+Error:", page.session.message.text), path

@@ -174,6 +174,9 @@ def test_a_wrong_choice_has_its_error_in_the_panel(files, page_of):
         page.session.cells = text
         panel.option("compartments", compartments)
         assert shown in panel.note.text
+        assert not panel.body.visible  # The figure would be that of the choice before.
+    panel.option("compartments", "")
+    assert panel.body.visible
 
 
 def test_zooming_reads_every_sample_of_the_window(files, page_of, monkeypatch):

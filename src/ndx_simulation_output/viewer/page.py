@@ -112,7 +112,7 @@ class Card:
         body: list[UIElement] = []
         title = f"{panel.kind} {panel.name}"
         with session.show_errors(panel.note):
-            built = panel.build(output)
+            built = panel.body = panel.build(output)
             for figure in built.select({"type": figure_model}):
                 figure.name = figure.name or f"{panel.kind}:{panel.name}"  # also finds earlier ones
             title = panel.title

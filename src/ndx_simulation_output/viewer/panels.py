@@ -58,6 +58,7 @@ class Panel(ABC):
         self.note = new_text()
         self.linked: list[tuple[str, ColumnDataSource]] = []
         self.figures: list[Any] = []
+        self.body: UIElement | None = None
         self.on_drawn: Callable[[], object] = lambda: None
 
     @staticmethod
@@ -104,12 +105,16 @@ class Panel(ABC):
         return PanelState(self.kind, self.name, self.options)
 
     def draw(self, output: SimulationOutput) -> None:
-        """Draw all; an error is shown in the panel, so that the others go on."""
+        """Draw all; an error is shown instead of the figures, and the other panels go on."""
+        is_drawn = False
         with self.session.show_errors(self.note):
             self.update(output)
             self.moved(output)
             self.highlight()
             self.on_drawn()
+            is_drawn = True
+        if self.body is not None and self.body.visible != is_drawn:
+            self.body.visible = is_drawn
 
     # What subclasses use.
 
