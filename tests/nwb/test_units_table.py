@@ -12,7 +12,7 @@ from ndx_simulation_output import convert, open_output
 from ndx_simulation_output.errors import ShapeMismatchError
 from ndx_simulation_output.nwb import reader, writer
 from ndx_simulation_output.nwb.metadata import read_metadata
-from ndx_simulation_output.nwb.spikes import stable_order
+from ndx_simulation_output.nwb.spikes import order_of_positions, stable_order
 from ndx_simulation_output.recording import SimulationOutput, Spikes
 from tests.sonata.making import SESSION
 
@@ -87,3 +87,10 @@ def test_the_order_of_times_is_that_of_a_stable_sort(times):
     times = np.array(times)
 
     np.testing.assert_array_equal(stable_order(times), np.argsort(times, kind="stable"))
+
+
+@given(st.permutations(range(6)) | st.lists(st.integers(-1, 7), max_size=6))
+def test_positions_are_sorted_as_by_a_stable_sort(positions):
+    positions = np.array(positions, np.int64)
+    expected = np.argsort(positions, kind="stable")
+    np.testing.assert_array_equal(order_of_positions(positions), expected)

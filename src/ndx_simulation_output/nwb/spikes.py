@@ -113,7 +113,8 @@ def read_units(units: Any, facts: Iterable[dict[str, Any]]) -> list[Spikes]:
         empty = np.zeros(0, np.int64), np.zeros(0)
         return [Spikes(fact["population"], *empty, provenance=fact) for fact in facts]
     rows = len(units)
-    names = np.asarray(units["population"].data[:] if "population" in units.colnames else [])
+    data = units["population"].data if "population" in units.colnames else np.zeros(0)
+    names = np.asarray(getattr(data, "dset", data)[:])  # hdmf decodes each text of ``dset``.
     names = names if len(names) else np.full(rows, "unknown", dtype=object)
     column = "node_id" if "node_id" in units.colnames else "id"
     cells = ids_of_source(np.asarray(units[column].data[:]), f"column {column!r} of the units")
@@ -288,7 +289,8 @@ def _rows_by_name(names: NDArray[Any]) -> dict[str, NDArray[np.intp]]:
     # Equal names are mostly adjacent.
     starts = np.flatnonzero(np.append([True], names[1:] != names[:-1]))[: len(names)]
     numbers: dict[str, int] = {}
-    of_runs = [numbers.setdefault(name, len(numbers)) for name in names[starts].tolist()]
+    texts = (one.decode() if isinstance(one, bytes) else one for one in names[starts].tolist())
+    of_runs = [numbers.setdefault(text, len(numbers)) for text in texts]
     number_of = np.repeat(np.array(of_runs, np.intp), np.diff(starts, append=len(names)))
     counts = np.bincount(number_of, minlength=len(numbers))
     rows = np.split(np.argsort(number_of, kind="stable"), np.cumsum(counts)[:-1])
@@ -310,9 +312,9 @@ def _read_population(
     if not is_finite.all():
         ids, values = ids[is_finite], {key: column[is_finite] for key, column in values.items()}
     order = _restored_order(values, facts.get("order", "by_id"))
+    values.pop(_SOURCE_POSITION, None)
     own = {key: column[order] for key, column in values.items()}
     times = own.pop("spike_times")
-    own.pop(_SOURCE_POSITION, None)
     silent = cells[rows][counts == 0]
     return Spikes(
         name,
@@ -382,5 +384,16 @@ def _restored_order(values: dict[str, NDArray[Any]], source_order: str) -> NDArr
     if source_order == "by_time":
         return stable_order(times)
     if source_order == _SOURCE_POSITION and _SOURCE_POSITION in values:
-        return np.argsort(values[_SOURCE_POSITION], kind="stable")
+        return order_of_positions(values[_SOURCE_POSITION])
     return np.arange(len(times))
+
+
+def order_of_positions(positions: NDArray[Any]) -> NDArray[np.intp]:
+    """Return what a stable argsort returns, faster if positions are a permutation."""
+    count = len(positions)
+    if count and positions.min() >= 0 and positions.max() < count:
+        order = np.full(count, -1, np.intp)
+        order[positions] = np.arange(count)
+        if (order >= 0).all():
+            return order
+    return np.argsort(positions, kind="stable")
