@@ -33,7 +33,7 @@ _GROUPS_OF_SONATA = {
     *("nodes", "edges", "electrodes", "mapping"),
 }
 _OF_MONITOR = (
-    "as ANNarchy's monitors save them, without times and cells. Read it with "
+    "without times and cells. If a monitor of ANNarchy saved it, read it with "
     "annarchy.read_recordings(path, dt=…, population=…) and pass the result to convert"
 )
 

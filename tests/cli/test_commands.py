@@ -216,10 +216,10 @@ def test_a_file_at_fault_exits_with_1_and_one_line_on_stderr(words, reason, tmp_
             "storage.h5 is a file; expected the name of a directory",
         ),
         ("info parameters.json", "Set them in the network with annarchy.load_parameters"),
-        ("plot monitor.npy", "Read it with annarchy.read_recordings(path, dt=…, population=…)"),
+        ("plot monitor.npy", "read it with annarchy.read_recordings(path, dt=…, population=…)"),
         (
             "convert monitor.h5 x.nwb",
-            "Read it with annarchy.read_recordings(path, dt=…, population",
+            "read it with annarchy.read_recordings(path, dt=…, population",
         ),
         (
             "view recorded.pkl",

@@ -38,7 +38,7 @@ def ahead(method, before):
 
 def read_slowly():
     print("reading", flush=True)
-    time.sleep(0.2)
+    time.sleep(0.6)  # The signal may come late on a busy machine.
 
 def count():
     global moments

@@ -26,7 +26,7 @@ _WEIGHTS = "contains the weights of electrodes, which are an input of the simula
 REFUSED: dict[str, tuple[type[SimulationOutputError], str]] = {
     "allen_5cells_old_cellvar.h5": (
         SourceError,
-        r"mapping of allen_5cells_old_cellvar\.h5 has no time; set the time step in ms with --dt",
+        r"mapping of allen_5cells_old_cellvar\.h5 has no time; set the time step .* dt= \(--dt\)",
     ),
     "ext_electrodes.h5": (UnsupportedSourceError, rf"ext_electrodes\.h5 {_WEIGHTS}"),
     "nd_lfp_electrodes_file.h5": (

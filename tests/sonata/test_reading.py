@@ -739,7 +739,7 @@ def test_an_old_file_has_its_variable_beside_the_mapping(tmp_path: Path) -> None
         (File(groups=["edges/pop"]), "contains a network"),
         (File({"firing_rates/pop/times": np.zeros(2)}), "contains firing rates of FilterNet"),
         (File({"electrodes/pop/scaling_factors": np.zeros(2)}), "contains the weights"),
-        (File({"other": np.zeros(2)}), "has none of report, reports, spikes, ecp; found: other"),
+        (File({"other": np.zeros(2)}), "has only arrays of numbers, without times and cells"),
     ],
 )
 def test_a_file_that_is_no_recording_is_refused_by_name(

@@ -80,7 +80,7 @@ def test_files_outside_the_folder_are_not_read(
     with h5py.File("v.h5", "r+") as file:
         way(file, DATA, target)
 
-    with pytest.raises(SourceError, match=rf"{DATA} of .*v\.h5 refers to .*open_output \(--t"):
+    with pytest.raises(SourceError, match=rf"{DATA} of .*v\.h5 refers to .*trust=True \(--trust\)"):
         open_output("v.h5")
 
     with open_output("v.h5", unit=MILLIVOLT, trust=True) as output:

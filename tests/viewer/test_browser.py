@@ -14,6 +14,7 @@ import threading
 import xml.etree.ElementTree as ET
 from contextlib import suppress
 from datetime import datetime, timezone
+from importlib.util import find_spec
 from pathlib import Path
 from queue import Queue
 
@@ -75,7 +76,7 @@ def demo(browser, run):
     command = [sys.executable, "-c", start, "view", run, "--no-browser"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as it:
         address = it.stdout.readline().split()[1]
-        context = browser.new_context(viewport={"width": 1366, "height": 768})
+        context = browser.new_context(viewport={"width": 1366, "height": 820})
         page = BrowserPage(context, address)
         page.run = run
         yield page
@@ -264,7 +265,7 @@ def open_page(browser):
     """Return a function that serves files and opens the page, which then must have no problems."""
     servers, contexts, pages = [], [], []
 
-    def at(*paths, query="", size=(1366, 768), **options):
+    def at(*paths, query="", size=(1366, 820), **options):
         servers.append(Served([ViewedFile(path, options) for path in paths]))
         contexts.append(
             browser.new_context(viewport=dict(zip(("width", "height"), size, strict=True)))
@@ -491,14 +492,18 @@ def test_a_wrong_address_shows_the_first_screen_and_a_message(demo):
 
 def test_the_theme_follows_the_system_and_the_button(browser, demo):
     context = browser.new_context(
-        color_scheme="dark", storage_state=demo.page.context.storage_state()
+        color_scheme="dark",
+        storage_state=demo.page.context.storage_state(),
+        viewport={"width": 1366, "height": 820},
     )
-    page = BrowserPage(context, demo.page.url.partition("?")[0])
+    page = BrowserPage(context, f"{demo.page.url.partition('?')[0]}?cell=exc:4&at=0.0514")
     ground = "getComputedStyle(document.body).backgroundColor"
 
     dark = page.page.evaluate(ground)
+    page.shot("demo-dark")
     page.page.get_by_text("◐").click()
     page.wait("location.search.includes('theme=light')")
+    page.shot("demo-light")
 
     assert dark == "rgb(15, 20, 26)"
     assert page.page.evaluate(ground) == "rgb(244, 246, 248)"
@@ -878,6 +883,38 @@ def test_genuine_files_have_no_problems(open_page, request, name, options, shows
 
     page.sees(shows)
     page.shot(f"genuine-{name.partition('/')[0]}-{Path(name).stem}")
+
+
+HAS_NEURON = find_spec("neuron") is not None
+NEEDS_NEURON = pytest.mark.skipif(not HAS_NEURON, reason="NEURON is not installed")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Write the files of the gallery: a circuit, a network, a scan, and a model of NEURON."""
+    folder = tmp_path_factory.mktemp("made")
+    page = (ROOT / "docs/gallery.md").read_text(encoding="utf-8")
+    code = re.search(r"```python\n(.*?)```", page, re.DOTALL)[1]
+    subprocess.run([sys.executable, "-c", code], cwd=folder, check=True)
+    for example in ("make_circuit", *(["record_neuron"] if HAS_NEURON else [])):
+        subprocess.run([sys.executable, ROOT / f"examples/{example}.py"], cwd=folder, check=True)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "query", "shows"),
+    [
+        ("run", "group_by=layer&at=0.02", "Cells in space"),
+        pytest.param("run.nwb", "at=0.0188", "Traces of v", marks=NEEDS_NEURON),
+        ("state.nwb", "", "near"),
+        ("scan.nwb", "", "intensity"),
+    ],
+)
+def test_files_of_the_gallery_have_no_problems(open_page, made, name, query, shows):
+    page = open_page(made / name, query=query)
+
+    page.sees(shows)
+    page.shot(f"gallery-{name}")
 
 
 def test_summaries_in_notebooks_run_no_scripts(browser, tmp_path):
