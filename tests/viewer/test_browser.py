@@ -126,7 +126,8 @@ class BrowserPage:
         self.page.wait_for_function(f"(x) => {script}", arg=argument)
 
     def data(self, figure, column):
-        """Return a column of the data of a figure."""
+        """Return a column of the data of a figure, once it is seen."""
+        self.wait("seen.views(x).length > 0", figure)
         return self.page.evaluate("([f, c]) => seen.data(f, c)", [figure, column])
 
     def wait_picked(self, ids, *figures):
@@ -141,6 +142,7 @@ class BrowserPage:
 
     def place(self, figure, x, y):
         """Return where in the window a place of a figure in data coordinates is."""
+        self.wait("seen.views(x).length > 0", figure)
         return self.page.evaluate("(args) => seen.place(...args)", [figure, x, y])
 
     def click(self, figure, x, y):
