@@ -40,8 +40,8 @@ def _described(name: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield name, (_checksum(value.codes), value.names, value.missing)
     elif is_dataclass(value) and not hasattr(value, "dtype"):
         for field in fields(value):
-            if field.name not in _NOT_COMPARED:
-                path = f"{name}.{field.name}" if name else field.name
+            path = f"{name}.{field.name}" if name else field.name
+            if field.name not in _NOT_COMPARED and path != "source":
                 yield from _described(path, getattr(value, field.name))
     elif hasattr(value, "dtype") and hasattr(value, "shape"):
         yield name, _checksum(value)
