@@ -25,7 +25,8 @@ from ndx_simulation_output.demo import run_demo
 
 COMMANDS = ["demo", "convert", "export", "info", "check", "plot", "recover", "view"]
 # Not DeprecationWarning: libraries that pynwb uses raise it of each other at exit.
-STRICT = ("-W", "error::UserWarning", "-W", "error::FutureWarning", "-W", "error::ResourceWarning")
+_ERRORS = ("UserWarning", "FutureWarning", "ResourceWarning")
+STRICT = (*(f"-Werror::{name}" for name in _ERRORS), "-Wignore::DeprecationWarning")
 SESSION = "NWBFile:\n  session_start_time: 2026-01-31T12:00:00+01:00\n"
 
 
