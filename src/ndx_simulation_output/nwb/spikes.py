@@ -311,10 +311,9 @@ def _read_population(
     is_finite = np.isfinite(values["spike_times"])
     if not is_finite.all():
         ids, values = ids[is_finite], {key: column[is_finite] for key, column in values.items()}
-    order = _restored_order(values, facts.get("order", "by_id"))
-    values.pop(_SOURCE_POSITION, None)
-    own = {key: column[order] for key, column in values.items()}
-    times = own.pop("spike_times")
+    order, times = _restored_order(values, facts.get("order", "by_id"))
+    sorted_by = {"spike_times", _SOURCE_POSITION}
+    own = {key: column[order] for key, column in values.items() if key not in sorted_by}
     silent = cells[rows][counts == 0]
     return Spikes(
         name,
@@ -366,26 +365,33 @@ def _gather(
     return {name: columns[name].values[selected] for name in names}, counts
 
 
-def stable_order(times: NDArray[Any]) -> NDArray[np.intp]:
-    """Return what a stable argsort returns, in half of its time if few of many times are equal."""
+def sort_times(times: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[Any]]:
+    """Return what a stable argsort returns, in half of its time if few times are equal.
+
+    The second array has the times in this order.
+    """
     order = np.argsort(times)
     ordered = times[order]
     is_later = ordered[1:] != ordered[:-1]
     if is_later.all():
-        return order
+        return order, ordered
     # Equal times are sorted by their place: keys have the number of a time, then the place.
     keys = np.append(np.zeros(1, np.int64), np.cumsum(is_later)) * len(times)
     found: NDArray[np.intp] = np.sort(keys + order) - keys
-    return found
+    return found, times[found]
 
 
-def _restored_order(values: dict[str, NDArray[Any]], source_order: str) -> NDArray[np.intp]:
+def _restored_order(
+    values: dict[str, NDArray[Any]], source_order: str
+) -> tuple[NDArray[np.intp], NDArray[Any]]:
+    """Return the order of spikes in their source, and the times in this order."""
     times = values["spike_times"]
     if source_order == "by_time":
-        return stable_order(times)
+        return sort_times(times)
     if source_order == _SOURCE_POSITION and _SOURCE_POSITION in values:
-        return order_of_positions(values[_SOURCE_POSITION])
-    return np.arange(len(times))
+        order = order_of_positions(values[_SOURCE_POSITION])
+        return order, times[order]
+    return np.arange(len(times)), times
 
 
 def order_of_positions(positions: NDArray[Any]) -> NDArray[np.intp]:

@@ -88,8 +88,12 @@ def field(**options: Any) -> dict[str, Any]:
 
 
 def short_text(text: str, most: int = _MOST_LETTERS) -> str:
-    """Return a name beside a figure, cut to the room that all figures have there."""
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    """Return a name beside a figure, without its middle if it needs more room than figures have.
+
+    Names of sections of NEURON begin with that of the class of their cell.
+    """
+    head = most // 3
+    return text if len(text) <= most else f"{text[:head]}…{text[head + 1 - most :]}"
 
 
 def hover_text(text: str) -> str:

@@ -113,7 +113,7 @@ class Overview:
 
     def _say(self, what: str, key: str) -> None:
         hint = "" if self.session.is_saved else f"; {_HINT}"
-        self.text.text = f"{small_text(f'whole run: {what}')} {key} {small_text(hint)}"
+        self.text.text = f"{small_text(f'whole run: {what}')} {key}{small_text(hint)}"
 
 
 _SEEN = """
