@@ -97,7 +97,7 @@ def in_look() -> Iterator[None]:
 
 
 def with_look(draw: Callable[_Options, _Drawn]) -> Callable[_Options, _Drawn]:
-    """Let a drawing function use the look where it makes its own figure."""
+    """Decorate a drawing function to apply the look if it makes its own figure."""
 
     @wraps(draw)
     def drawn(*args: _Options.args, **kwargs: _Options.kwargs) -> _Drawn:
@@ -320,7 +320,7 @@ def label_axis(axis: Any, text: str) -> None:
 
 
 def fewer_ticks(ax: "Axes") -> None:
-    """Let labels of the horizontal axis have room: matplotlib expects them to be short."""
+    """Reduce the ticks of the horizontal axis so that long labels do not overlap."""
     ax.locator_params("x", nbins=min(max(2, size_in_pixels(ax)[1] // _TICK_PIXELS), 9))
 
 

@@ -1,4 +1,4 @@
-"""What a picture shows: selected data and options, and whether an output has them."""
+"""Selection of the data of a picture, with checks that an output has them."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace

@@ -1,4 +1,4 @@
-"""What the files hold, at the left of the page: each entry opens its panel."""
+"""Contents of the files, listed at the left of the page; each entry opens a panel."""
 
 from collections.abc import Callable, Collection, Sequence
 from html import escape

@@ -305,7 +305,7 @@ class Page:
 
     @property
     def state(self) -> PageState:
-        """What the page shows."""
+        """State of the page, as it is written to the address."""
         session, time = self.session, self.session.time
         other = None if session.other is None else list(session.files).index(session.other)
         return PageState(

@@ -1,4 +1,4 @@
-"""What is drawn of cells in space: their points, values at a time, CSV and code."""
+"""Data of cells in space: points, values at a time, and their export as CSV and code."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ SPIKES, CELLS = "spikes", "cells"
 
 @dataclass(frozen=True)
 class Scene:
-    """What is drawn of a population: the compartments of a report, or its cells as points."""
+    """Compartments of a report, or cells of a population as points, to draw in space."""
 
     population: str
     table: CompartmentTable | CellTable

@@ -225,7 +225,7 @@ class Session:
         self._tell("picked")
 
     def cursor_moved(self) -> None:
-        """Let the panels follow the cursor."""
+        """Update the panels after the cursor has moved."""
         self._tell("cursor")
 
     def show_address(self) -> None:
