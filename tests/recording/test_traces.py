@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from ndx_simulation_output.errors import MissingDependencyError, ShapeMismatchError
+from ndx_simulation_output.errors import MissingDependencyError, ShapeMismatchError, WrongTypeError
 from ndx_simulation_output.recording import CompartmentTable, RegularTimes, Report, Unit
 from ndx_simulation_output.recording.arrays import read_runs
-from ndx_simulation_output.recording.traces import Traces, read_in_unit
+from ndx_simulation_output.recording.traces import Traces, mean_of_groups, read_in_unit
 
 UNITS = st.sampled_from([Unit("volts"), Unit("volts", 1e-3), Unit("volts", 2.0, -70.0)])
 DTYPES = st.sampled_from(["f4", "f8", ">f4", ">f8", "i2", "u4", "i8"])
@@ -66,6 +66,23 @@ def test_floats_keep_their_type_and_scaled_integers_become_double(selection, uni
     scaled = unit != Unit("volts")
     expected = np.dtype("f8") if scaled and data.dtype.kind != "f" else data.dtype
     assert dtype == expected.newbyteorder("=")
+
+
+@pytest.mark.parametrize("dtype", ["c8", "c16"])
+@pytest.mark.parametrize("unit", [Unit("volts"), Unit("volts", 1e-3)])
+def test_complex_values_keep_their_imaginary_part(dtype, unit):
+    data = np.array([[1 + 2j, 3 - 4j]], dtype)
+
+    values = read_in_unit(data, slice(None), None, unit)
+
+    assert values.dtype == dtype
+    np.testing.assert_allclose(values, data * unit.conversion, rtol=1e-6)
+
+
+def test_means_of_complex_values_are_refused():
+    one = np.zeros(1, np.intp)
+    with pytest.raises(WrongTypeError, match="complex values are not supported"):
+        mean_of_groups(np.array([[1 + 2j]]), slice(None), one, one, Unit("volts"))
 
 
 @given(selection=selections())

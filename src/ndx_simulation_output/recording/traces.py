@@ -9,6 +9,7 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
+from ndx_simulation_output.errors import WrongTypeError
 from ndx_simulation_output.optional import import_optional
 from ndx_simulation_output.recording.arrays import (
     LazyArray,
@@ -155,7 +156,7 @@ def mean_of_groups(
     """Return the mean in ``unit`` of the columns of each group, read in blocks; (time, group).
 
     ``codes`` (column,) are the groups of the ascending ``columns``, each of which occurs. NaN is
-    left out, as in pandas and xarray.
+    left out, as in pandas and xarray. Raises WrongTypeError for complex values.
 
     Example
     -------
@@ -164,6 +165,9 @@ def mean_of_groups(
            [0. , 1. ]])
 
     """
+    if data.dtype.kind == "c":
+        msg = "means of groups of complex values are not supported; expected real values"
+        raise WrongTypeError(msg)
     n_groups = int(codes.max(initial=-1)) + 1
     wanted = range(*rows.indices(data.shape[0]))
     sums, counts = np.zeros((2, len(wanted), n_groups))
@@ -222,12 +226,12 @@ def read_in_unit(
 ) -> NDArray[Any]:
     """Read rows and columns (None for all) in ``unit.name``; shape (time, compartment).
 
-    Floating-point values keep their type, others become float64 where the unit has a factor or an
-    offset.
+    Floating-point and complex values keep their type, others become float64 where the unit has a
+    factor or an offset.
     """
     if unit.conversion == 1.0 and unit.offset == 0.0:
         return read_columns(data, rows, columns)
-    if data.dtype.kind != "f":
+    if data.dtype.kind not in "fc":
         values = read_columns(data, rows, columns).astype(np.float64)
         _put_in_unit(values, values, unit)
         return values
