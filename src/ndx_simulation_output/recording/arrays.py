@@ -176,11 +176,6 @@ def as_arrays(columns: Any, what: str, *, allow_none: bool = False) -> dict[str,
     }
 
 
-def as_seconds(values: Any, what: str) -> NDArray[np.float64]:
-    """Return times (s), shape (time,), in memory as float64."""
-    return np.asarray(as_array(values, what)[:], np.float64)
-
-
 def _is_lazy(values: Any) -> bool:
     return all(hasattr(values, name) for name in ("shape", "dtype", "__getitem__"))
 

@@ -1,15 +1,15 @@
 """Spikes of a population."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import InitVar, dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import SelectionError, ShapeMismatchError
-from ndx_simulation_output.recording.arrays import as_array, as_arrays, as_seconds
+from ndx_simulation_output.recording.arrays import LazyArray, as_array, as_arrays
 from ndx_simulation_output.recording.cells import Cells, CellTable
 from ndx_simulation_output.recording.display import (
     Facts,
@@ -32,17 +32,28 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _BLOCK = 2**20
+_LAZY = {"node_ids": "lazy_ids", "times": "lazy_times"}
+"""Fields, and where their lazy arrays are until they are read."""
+
+
+class SpikeBlock(NamedTuple):
+    """Some consecutive spikes: ids, times (s) and columns, each of shape (spike, ...)."""
+
+    node_ids: NDArray[Any]
+    times: NDArray[np.float64]
+    columns: Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
 class Spikes:
     """Spikes of one population in the order of the source.
 
-    ``node_ids``, ``times`` (s) and each of ``columns`` have shape (spike,). ``silent`` are the ids
-    of recorded cells without spikes, ``intervals`` the times during which the cells were recorded,
-    shape (interval, 2) in seconds; both are None if they are not known. ``cells`` has properties of
-    the cells, which are None if they are not known. With ``checked=False``, for
-    the spikes of files, times need not be finite.
+    ``node_ids``, ``times`` (s) and each of ``columns`` have shape (spike,). Ids and times that are
+    lazy arrays are read, and their values checked, when they are used; ``blocks`` reads a part of
+    them at a time. ``silent`` are the ids of recorded cells without spikes, ``intervals`` the times
+    during which the cells were recorded, shape (interval, 2) in seconds; both are None if they are
+    not known. ``cells`` has properties of the cells, which are None if they are not known. With
+    ``checked=False``, for the spikes of files, times need not be finite.
 
     Raises
     ------
@@ -61,64 +72,126 @@ class Spikes:
     cells: CellTable | None = None
     checked: InitVar[bool] = field(default=True, kw_only=True)
 
+    if TYPE_CHECKING:
+        # Not defined at run time: a dataclass would make them its fields.
+        @property
+        def lazy_ids(self) -> LazyArray:
+            """``node_ids`` as they were given, lazy or not."""
+
+        @property
+        def lazy_times(self) -> LazyArray:
+            """``times`` as they were given, lazy or not."""
+
+        @property
+        def _checked(self) -> bool: ...
+
     def __post_init__(self, checked: bool) -> None:
         """Check the ids, and the shapes of ids, times and intervals."""
         check_name(self.population, "the name of a population")
         of_population = f"of population {self.population!r}"
+        ids = as_array(self.node_ids, f"node ids {of_population}", kinds="iu")
+        times = as_array(self.times, f"spike times {of_population}")
         set_fields(
             self,
-            node_ids=as_array(self.node_ids, f"node ids {of_population}", kinds="iu")[:],
-            times=as_seconds(self.times, f"spike times {of_population}"),
+            lazy_ids=ids,
+            lazy_times=times,
             columns=as_arrays(self.columns, f"the spikes {of_population}"),
+            _checked=checked,
         )
-        if self.silent is not None:
-            silent = as_array(self.silent, f"silent cells {of_population}", kinds="iu")[:]
-            set_fields(self, silent=silent)
-        if self.intervals is not None:
-            what = f"the intervals of the spikes {of_population}"
-            intervals = np.asarray(as_array(self.intervals, what, ndim=None)[...], np.float64)
-            set_fields(self, intervals=intervals)
-            if intervals.ndim != 2 or intervals.shape[1] != 2:
-                msg = f"{what} have shape {intervals.shape}; expected (interval, 2)"
-                raise ShapeMismatchError(msg)
-        check_ids(self.node_ids, f"node ids of population {self.population!r}")
-        if self.silent is not None:
-            check_ids(self.silent, f"silent cells of population {self.population!r}")
-        if self.node_ids.shape != self.times.shape or self.times.ndim != 1:
+        if ids.shape != times.shape:
             msg = (
                 f"the spikes of population {self.population!r} have node ids of shape "
-                f"{self.node_ids.shape} and times of shape {self.times.shape}; expected equal "
-                "lengths"
+                f"{ids.shape} and times of shape {times.shape}; expected equal lengths"
             )
             raise ShapeMismatchError(msg)
         for name, values in self.columns.items():
-            if values.shape[:1] != (len(self.times),):
+            if values.shape[:1] != ids.shape:
                 msg = f"{name} of the spikes {of_population} has shape {values.shape}; expected a "
-                raise ShapeMismatchError(msg + f"value for each of {len(self.times)} spikes")
-        if checked:
-            self._check_values()
+                raise ShapeMismatchError(msg + f"value for each of {len(self)} spikes")
+        for name, lazy in _LAZY.items():
+            values = getattr(self, lazy)
+            object.__delattr__(self, name)
+            if isinstance(values, np.ndarray):
+                self._set_values(name, lazy, values)
+        self._set_cells(of_population)
 
-    def _check_values(self) -> None:
-        """Raise ShapeMismatchError for values that no simulator records."""
-        where = f"of population {self.population!r}"
-        if not (is_finite := np.isfinite(self.times)).all():
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Read ``node_ids`` or ``times`` that are lazy."""
+            lazy = _LAZY.get(name)
+            if lazy is None:
+                msg = f"{type(self).__name__!r} object has no attribute {name!r}"
+                raise AttributeError(msg)
+            return self._set_values(name, lazy, getattr(self, lazy)[:])
+
+    def _set_values(self, name: str, lazy: str, values: Any) -> NDArray[Any]:
+        """Check ids or times, and keep them in memory."""
+        array = np.asarray(values)
+        array = self._as_ids(array) if name == "node_ids" else self._as_times(array)
+        set_fields(self, **{name: array, lazy: array})
+        return array
+
+    def _as_ids(self, values: NDArray[Any]) -> NDArray[Any]:
+        check_ids(values, f"node ids of population {self.population!r}")
+        return values
+
+    def _as_times(self, values: NDArray[Any], first: int = 0) -> NDArray[np.float64]:
+        """Return times as float64; raise ShapeMismatchError for those that no simulator records."""
+        times = np.asarray(values, np.float64)
+        if self._checked and not (is_finite := np.isfinite(times)).all():
             wrong = int(np.argmin(is_finite))
-            msg = f"spike {wrong} {where} is at {self.times[wrong]} s; expected finite times"
-            raise ShapeMismatchError(msg)
-        if self.intervals is not None and not (self.intervals[:, 0] <= self.intervals[:, 1]).all():
-            msg = f"the intervals of the spikes {where} are {self.intervals.tolist()}; expected a "
-            msg += "start and a later end each"
-            raise ShapeMismatchError(msg)
+            msg = f"spike {first + wrong} of population {self.population!r} is at {times[wrong]} s"
+            raise ShapeMismatchError(msg + "; expected finite times")
+        return times
+
+    def __len__(self) -> int:
+        """Return the number of spikes."""
+        return int(self.lazy_ids.shape[0])
+
+    def __bool__(self) -> bool:
+        """Return True: a population without spikes was recorded too."""
+        return True
+
+    def blocks(self, size: int = _BLOCK) -> Iterator[SpikeBlock]:
+        """Yield the spikes in their order, at most ``size`` at a time, without keeping them."""
+        for start in range(0, len(self), size):
+            block = slice(start, min(start + size, len(self)))
+            yield SpikeBlock(
+                self._as_ids(np.asarray(self.lazy_ids[block])),
+                self._as_times(np.asarray(self.lazy_times[block]), start),
+                {name: np.asarray(values[block]) for name, values in self.columns.items()},
+            )
+
+    def _set_cells(self, of_population: str) -> None:
+        """Check and set the silent cells and the intervals."""
         if self.silent is not None:
-            check_unique(self.silent, f"silent cells {where}")
+            what = f"silent cells {of_population}"
+            silent = as_array(self.silent, what, kinds="iu")[:]
+            set_fields(self, silent=silent)
+            check_ids(silent, what)
+            if self._checked:
+                check_unique(silent, what)
+        if self.intervals is None:
+            return
+        what = f"the intervals of the spikes {of_population}"
+        intervals = np.asarray(as_array(self.intervals, what, ndim=None)[...], np.float64)
+        set_fields(self, intervals=intervals)
+        if intervals.ndim != 2 or intervals.shape[1] != 2:
+            msg = f"{what} have shape {intervals.shape}; expected (interval, 2)"
+            raise ShapeMismatchError(msg)
+        if self._checked and not (intervals[:, 0] <= intervals[:, 1]).all():
+            msg = f"{what} are {intervals.tolist()}; expected a start and a later end each"
+            raise ShapeMismatchError(msg)
 
     __repr__ = represent
 
     def _facts(self) -> Facts:
         yield self.population
         of_cells = "" if self.cells is None else f" of {counted(len(self.cells), 'cells')}"
-        yield f"{counted(len(self.times), 'spikes')}{of_cells}"
-        if len(self.times) and np.isfinite(ends := (self.times.min(), self.times.max())).all():
+        yield f"{counted(len(self), 'spikes')}{of_cells}"
+        times = vars(self).get("times", ())
+        if len(times) and np.isfinite(ends := (times.min(), times.max())).all():
             yield span_text(*map(float, ends))
 
     @cached_property
