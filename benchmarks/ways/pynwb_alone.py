@@ -5,10 +5,12 @@ from typing import Any
 
 import h5py
 import numpy as np
+from hdmf.common import DynamicTable, VectorData, VectorIndex
+from inputs.cells import flat_arrays
 from inputs.session import make_file
 from pynwb import NWBHDF5IO, TimeSeries
 
-__all__ = ["open_file", "read_remote_columns", "write_contiguous", "write_empty"]
+__all__ = ["open_file", "read_remote_columns", "write_contiguous", "write_empty", "write_table"]
 
 Work = Callable[[], object]
 
@@ -19,6 +21,31 @@ def write_empty(target: str) -> Work:
     def work() -> None:
         with NWBHDF5IO(target, "w") as io:
             io.write(make_file())
+
+    return work
+
+
+def write_table(target: str, *, cells: int, compartments: int) -> Work:
+    """Write a table of so many cells with columns that cannot grow, which nothing checks."""
+    ids, counts, columns = flat_arrays(cells, compartments)
+
+    def work() -> None:
+        ends = np.cumsum(counts, dtype=np.uint32)
+        vectors = []
+        for name, values in columns.items():
+            data = VectorData(name=name, description=name, data=values)
+            vectors += [data, VectorIndex(name=f"{name}_index", data=ends, target=data)]
+        table = DynamicTable(
+            name="compartments",
+            description="cells",
+            id=ids,
+            columns=vectors,
+            colnames=list(columns),
+        )
+        nwbfile = make_file()
+        nwbfile.add_acquisition(table)
+        with NWBHDF5IO(target, "w") as io:
+            io.write(nwbfile, expandable=())
 
     return work
 

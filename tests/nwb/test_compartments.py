@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pynwb
 import pytest
+from hdmf.backends.hdf5 import H5DataIO
 from hdmf.common import VectorData
 from pynwb import NWBHDF5IO
 
@@ -195,6 +196,27 @@ def test_a_million_cells_with_ten_million_compartments_are_written(write_nwb):
         assert found.find_compartments(0).tolist() == list(range(9_999_990, 10_000_000))
         wanted = found.find_compartments([1, n_cells - 1], compartment_numbers=3)
         assert wanted.tolist() == [9_999_983, 3]
+    assert pynwb.validate(path=str(path)) == []
+
+
+def test_large_columns_are_contiguous_unless_they_are_to_grow(write_nwb):
+    small = 2**18
+    table = Compartments.from_arrays(
+        number=np.zeros(small + 2, np.int32), counts=[small, 1, 1], position=np.zeros(small + 2)
+    )
+    table["position"].target.set_data_io(H5DataIO, {"maxshape": (None,)})
+    table.add_row(number=[7, 8], position=[0.5, 0.6])  # Before it is written, any table grows.
+
+    path = write_nwb(table)
+
+    with NWBHDF5IO(str(path), "a") as io:
+        found = io.read().acquisition["compartments"]
+        columns = {name: found[name].target.data for name in found.colnames}
+        assert columns["number"].chunks is None
+        assert columns["position"].maxshape == found.id.data.maxshape == (None,)
+        assert list(found["number"][3]) == [7, 8]
+        with pytest.raises(TypeError, match="Only chunked datasets can be resized"):
+            found.add_row(number=[1], position=[0.1])
     assert pynwb.validate(path=str(path)) == []
 
 

@@ -193,6 +193,18 @@ def test_a_choice_that_cannot_be_is_an_error(cells: Any, message: str):
         NEURONS.rows_of(cells)
 
 
+@pytest.mark.parametrize("wanted", [3, 2**16 - 1, 2**16, 2**17 + 5, 9, np.uint64(2**63)])
+def test_one_cell_is_the_first_of_its_id_as_it_is_among_others(wanted: Any):
+    ids = np.arange(2**17 + 6)
+    ids[[9, 2**16 + 1]] = 2**16  # Not once, as in a damaged file.
+    expected = np.flatnonzero(ids == wanted)[:1].tolist() or [-1]
+
+    table = CellTable("exc", ids)
+
+    for _ in range(3):
+        assert table.find_rows(np.array([wanted])).tolist() == expected
+
+
 def test_an_id_that_is_not_there_is_an_error():
     with pytest.raises(CellNotFoundError, match="cell 7 is not among the 4 cells of population"):
         NEURONS.rows_of([10, 7])

@@ -30,6 +30,9 @@ from ndx_simulation_output.recording.views import Matrix
 from ndx_simulation_output.storage.raw_files import is_hdf5
 from ndx_simulation_output.storage.reading import wrap_array
 
+_BLOCK = 2**15
+"""Rows that are compared at a time; memory for larger blocks is new each time, which is slower."""
+
 
 def nwb_name(name: str) -> str:
     """Replace the characters that NWB does not allow in the name of an object."""
@@ -260,17 +263,25 @@ def uneven_columns(table: Any) -> list[str]:
     """Return the names of ragged columns without exactly one value for each compartment."""
     if "number" not in table.colnames or not isinstance(table["number"], VectorIndex):
         return []
-    ends = np.asarray(table["number"].data[:])
+    size, ends = table_size(table), table["number"].data
     return [
         name
         for name in table.colnames
         if isinstance(column := table[name], VectorIndex)
         and not (
-            len(column.target.data) == table_size(table)
-            and (name == "number" or np.array_equal(column.data[:], ends))
+            len(column.target.data) == size
+            and (name == "number" or _are_equal(column.data, ends))
             and not isinstance(column.target, VectorIndex)
         )
     ]
+
+
+def _are_equal(one: Any, other: Any) -> bool:
+    """Return True if two columns have equal values; they are read in blocks."""
+    blocks = (slice(start, start + _BLOCK) for start in range(0, len(one), _BLOCK))
+    return len(one) == len(other) and all(
+        np.array_equal(one[block], other[block]) for block in blocks
+    )
 
 
 def uneven_schema_columns(table: Any) -> list[str]:

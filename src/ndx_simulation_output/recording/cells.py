@@ -27,6 +27,8 @@ Cells = Iterable[int] | int | str | Mapping[str, Any]
 
 _BLOCK = 2**18
 """Number of rows of a column that are read at once."""
+_SCANNED = 2**15
+"""Ids that are compared at once; memory for larger blocks is new each time, which is slower."""
 
 
 @dataclass(frozen=True)
@@ -267,6 +269,10 @@ class CellTable:
 
     def find_rows(self, ids: NDArray[Any]) -> NDArray[np.intp]:
         """Return the row of each id, or -1 if it is not in the table."""
+        if len(ids) == 1 and "_ids" not in vars(self) and "_scanned" not in vars(self):
+            # For one cell, the ids behind it are not read, and none is kept in memory.
+            vars(self)["_scanned"] = True
+            return self._scan(ids[0])
         known = self._ids
         if not len(known):
             return np.full(len(ids), -1, np.intp)
@@ -278,6 +284,14 @@ class CellTable:
         rows = np.minimum(np.searchsorted(known, ids, sorter=self._order), len(known) - 1)
         rows = self._order[rows]
         return np.where(known[rows] == ids, rows, -1)
+
+    def _scan(self, wanted: Any) -> NDArray[np.intp]:
+        """Return the row of an id, the first that has it, reading no ids behind its block."""
+        for start in range(0, len(self), _SCANNED):
+            found = np.flatnonzero(np.asarray(self.ids[start : start + _SCANNED]) == wanted)
+            if len(found):
+                return found[:1] + start
+        return np.full(1, -1, np.intp)
 
     def take(self, rows: NDArray[np.intp]) -> "CellTable":
         """Return the table of the cells of some rows."""

@@ -79,6 +79,8 @@ def _outside(ids: NDArray[Any], lowest: int) -> NDArray[Any]:
     limits = np.iinfo(ids.dtype) if ids.dtype.kind in "iu" else None
     if limits is not None and lowest <= limits.min and limits.max <= _LARGEST:
         return ids[:0]
+    if limits is not None and len(ids) and ids.min() >= lowest and ids.max() <= _LARGEST:
+        return ids[:0]
     # numpy compares integers exactly, whatever their types.
     return ids[(ids < lowest) | (ids > _LARGEST)]
 
@@ -182,7 +184,7 @@ def repeated_values(values: NDArray[Any]) -> NDArray[Any]:
     [3]
 
     """
-    if _count_dense(values) == len(values):
+    if (values[1:] > values[:-1]).all() or _count_dense(values) == len(values):
         return values[:0]
     # Sorting a million ids takes milliseconds; np.unique alone takes much longer.
     ordered = np.sort(values)

@@ -7,13 +7,18 @@ import numpy as np
 from numpy.typing import NDArray
 from pynwb import register_class
 
-from ndx_simulation_output.nwb.types.namespace import NAMESPACE, constructor, generated_class
+from ndx_simulation_output.nwb.types.namespace import (
+    NAMESPACE,
+    constructor,
+    generated_class,
+    register_table,
+)
 from ndx_simulation_output.nwb.types.network import ragged_table
 
 _CellPopulation: Any = generated_class("CellPopulation")
 
 
-@register_class("CellPopulation", NAMESPACE)
+@register_table("CellPopulation")
 class CellPopulation(_CellPopulation):  # type: ignore[misc]
     """The cells of a population: a table with a row for each cell, and a column for each property.
 
@@ -58,7 +63,7 @@ class CategoryData(_CategoryData):  # type: ignore[misc]
 _Connections: Any = generated_class("Connections")
 
 
-@register_class("Connections", NAMESPACE)
+@register_table("Connections")
 class Connections(_Connections):  # type: ignore[misc]
     """The connections between two populations: a table with a row for each post-synaptic cell.
 

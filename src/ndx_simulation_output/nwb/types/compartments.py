@@ -20,7 +20,12 @@ from ndx_simulation_output.nwb.series import (
     table_size,
     uneven_schema_columns,
 )
-from ndx_simulation_output.nwb.types.namespace import NAMESPACE, constructor, generated_class
+from ndx_simulation_output.nwb.types.namespace import (
+    NAMESPACE,
+    constructor,
+    generated_class,
+    register_table,
+)
 from ndx_simulation_output.recording import GroupMeans, Traces
 from ndx_simulation_output.recording.cells import Cells
 from ndx_simulation_output.recording.display import html_summary
@@ -34,7 +39,7 @@ if TYPE_CHECKING:
 _GeneratedTable: Any = generated_class("Compartments")
 
 
-@register_class("Compartments", NAMESPACE)
+@register_table("Compartments")
 class Compartments(_GeneratedTable):  # type: ignore[misc]
     """Table of the recorded compartments of a population, with a row for each cell.
 
@@ -136,6 +141,10 @@ class Compartments(_GeneratedTable):  # type: ignore[misc]
     ) -> "Compartments":
         """Create a table from flat arrays, without a Python loop over cells.
 
+        Columns of more than 1 MiB are written contiguous, which is faster: rows cannot be added to
+        them once they are in a file. ``set_data_io(H5DataIO, {"maxshape": (None,)})`` of a column
+        makes it grow.
+
         Parameters
         ----------
         number
@@ -181,7 +190,7 @@ class Compartments(_GeneratedTable):  # type: ignore[misc]
             if not isinstance(values, VectorData)
         }
         _check_arrays(name, ids, counts, ragged, arrays)
-        ends = np.cumsum(counts, dtype=np.uint64)
+        ends = np.cumsum(counts, dtype=np.min_scalar_type(int(counts.sum())))
         descriptions = {column["name"]: column["description"] for column in cls.__columns__}
         vectors: list[VectorData] = []
         for column, values in ragged.items():
@@ -281,7 +290,7 @@ def _check_arrays(
     ragged: Mapping[str, Any],
     cell_columns: Mapping[str, Any],
 ) -> None:
-    if counts.ndim != 1 or (counts < 0).any():
+    if counts.ndim != 1 or counts.min(initial=0) < 0:
         msg = f"the counts of table {name!r} are {counts}; expected one count ≥ 0 for each cell"
         raise ShapeMismatchError(msg)
     for column, values in [*ragged.items(), *cell_columns.items()]:

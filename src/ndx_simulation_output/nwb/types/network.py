@@ -11,7 +11,12 @@ from pynwb import register_class
 
 from ndx_simulation_output.errors import ShapeMismatchError
 from ndx_simulation_output.nwb.series import column_values
-from ndx_simulation_output.nwb.types.namespace import NAMESPACE, constructor, generated_class
+from ndx_simulation_output.nwb.types.namespace import (
+    NAMESPACE,
+    constructor,
+    generated_class,
+    register_table,
+)
 from ndx_simulation_output.recording.display import html_summary
 
 _MAX_HISTOGRAMS = 8
@@ -19,7 +24,7 @@ _MAX_HISTOGRAMS = 8
 _StateTable: Any = generated_class("StateTable")
 
 
-@register_class("StateTable", NAMESPACE)
+@register_table("StateTable")
 class StateTable(_StateTable):  # type: ignore[misc]
     """The base type of ``PopulationState`` and ``ProjectionState``.
 
