@@ -55,6 +55,7 @@ ROWS: dict[str, Callable[[Bench], Section]] = {
     "viewer": plotting.measure_viewer,
     "spikes": predecessor.measure_spikes,
     "mpi": parallel.measure,
+    "merge": parallel.measure_merging,
     "remote": remote.measure,
     "neuron": recording.measure,
     "saving": saving.measure,

@@ -25,6 +25,7 @@ ROWS = (
     "viewer",
     "spikes",
     "mpi",
+    "merge",
     "remote",
     "neuron",
     "saving",

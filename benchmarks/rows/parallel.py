@@ -1,4 +1,4 @@
-"""Convert with two MPI ranks, compared with gathering to one that writes."""
+"""Many processes: convert with two MPI ranks, and open the files of many ranks."""
 
 import json
 import os
@@ -10,16 +10,18 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from bench import Bench
-from claims import Claim, Section, at_least
+from claims import Claim, Section, at_least, at_most, compare, compare_memory
 from environments import MissingError
 from inputs.reports import check_same_values, write_report
 from inputs.size import Size
-from measuring import WorkError
+from measuring import Way, WorkError, run_once
 from page_cache import SHARED_MEMORY
-from tables import spread, table
+from tables import spread, table, ways_table
 
-__all__ = ["measure"]
+__all__ = ["measure", "measure_merging"]
 
+FILES = 200
+OF_RANK = {"cells": 5, "compartments": 20, "frames": 200}
 RANKS = 2
 GIGABYTES = 0.3  # beside a report of 1.6
 OURS, GATHER = "convert, 2 ranks", "gather with mpi4py, h5py on the root"
@@ -83,3 +85,25 @@ def _complaint(text: str) -> str:
     """Return the line that names the error; messages of MPI follow it."""
     lines = [line.strip() for line in text.splitlines() if "Error" in line]
     return lines[0] if lines else "mpirun ended with an error"
+
+
+def measure_merging(bench: Bench) -> Section:
+    """Measure opening a file of each rank as one output, compared with pynwb opening each."""
+    files = max(2, bench.scaled(FILES))
+    few = max(1, files // 10)
+    make = Way("ours:write_ranks", options={"files": files, **OF_RANK})
+    directory = bench.made("ranks", lambda path: run_once(make, path, bench.scratch))
+    options = {"directory": str(directory), "files": files}
+    ours, other = f"open_output, {files} files", f"pynwb, {files} files"
+    less = f"open_output, {few} files"
+    ways = {
+        ours: Way("ours:open_ranks", options=options),
+        other: Way("ours:open_each", options=options),
+        less: Way("ours:open_ranks", options={**options, "files": few}),
+    }
+    measured = bench.rounds().measure(ways)
+    claims = [
+        compare(measured, f"open the files of {files} ranks", ours, other, at_most(0.8)),
+        compare_memory(measured, ours, less, at_most(1.2)),
+    ]
+    return Section(f"The files of {files} ranks as one", claims, [ways_table(measured)])

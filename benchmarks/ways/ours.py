@@ -1,6 +1,7 @@
 """Tasks with this package."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,17 +17,21 @@ from ndx_simulation_output import (
     open_output,
 )
 from ndx_simulation_output import convert as convert_files
-from ndx_simulation_output.recording import Categories
+from ndx_simulation_output.nwb.stream import stream
+from ndx_simulation_output.recording import Categories, CompartmentTable, Spikes, StreamedReport
 
 __all__ = [
     "convert",
     "convert_circuit",
     "open_cell",
+    "open_each",
+    "open_ranks",
     "read_afferent",
     "read_all",
     "read_cells",
     "read_connections",
     "read_remote_cell",
+    "write_ranks",
     "write_recording",
     "write_table",
 ]
@@ -146,3 +151,39 @@ def open_cell(source: str, *, cell: int) -> Work:
             io.read().acquisition["v"].get_traces(cells=cell)
 
     return work
+
+
+def write_ranks(target: str, *, files: int, cells: int, compartments: int, frames: int) -> Work:
+    """Write a file for each rank of a job, of a report and spikes of its own cells."""
+    session = {"NWBFile": {"session_start_time": "2026-01-31T12:00:00+01:00"}}
+
+    def work() -> None:
+        Path(target).mkdir()
+        for rank in range(files):
+            ids = np.arange(cells) * files + rank
+            numbers = {"number": np.tile(np.arange(compartments), cells)}
+            counts = np.full(cells, compartments)
+            table = CompartmentTable.from_counts("exc", ids, counts, numbers)
+            report = StreamedReport("v", table, rate=10_000.0)
+            with stream(Path(target, f"{rank}.nwb"), [report], metadata=session) as file:
+                file.append("v", np.full((frames, cells * compartments), -65, np.float32))
+                file.add_spikes(Spikes("exc", ids, np.full(cells, 1e-4)))
+
+    return work
+
+
+def open_each(*, directory: str, files: int) -> Work:
+    """Open the files of so many ranks with pynwb, one after another, and read their objects."""
+
+    def work() -> None:
+        for rank in range(files):
+            with NWBHDF5IO(str(Path(directory, f"{rank}.nwb")), "r") as io:
+                io.read()
+
+    return work
+
+
+def open_ranks(*, directory: str, files: int) -> Work:
+    """Open the files of so many ranks as one output, without reading their data."""
+    paths = [Path(directory, f"{rank}.nwb") for rank in range(files)]
+    return lambda: open_output(paths).close()

@@ -162,9 +162,9 @@ def open_output(
         with ExitStack() as stack:
             for item in paths:
                 stack.enter_context(pause_writer(existing(item)))
-            nwb_files = [item for item in paths if reader.is_nwb(Path(item))]
-            if nwb_files:
-                _refuse_options(nwb_files[0], options)
+            nwb_file = next((item for item in paths if reader.is_nwb(Path(item))), None)
+            if nwb_file is not None:
+                _refuse_options(nwb_file, options)
                 merged = reader.read_merged([Path(item) for item in paths], trust=trust)
                 return _opened(paths, merged, cells)
         return _opened(paths, read_source(paths, trust=trust, **options), cells)

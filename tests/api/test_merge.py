@@ -1,5 +1,7 @@
 """NWB files of the ranks of a job become one file; one NWB file is written again."""
 
+import gc
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from ndx_simulation_output.errors import (
     SourceError,
     TargetExistsError,
 )
+from ndx_simulation_output.info import facts_of
+from ndx_simulation_output.nwb import reader
 from ndx_simulation_output.nwb.checks import check_file
 from ndx_simulation_output.nwb.stream import stream
 from ndx_simulation_output.recording import CompartmentTable, Spikes, StreamedReport, Unit
@@ -117,6 +121,27 @@ def test_files_of_ranks_are_as_the_file_of_one_process(ranks, options, tmp_path)
         (spikes,), (others,) = found.spikes, expected.spikes
         assert spikes.node_ids.tolist() == others.node_ids.tolist()
         assert spikes.times.tolist() == others.times.tolist()
+
+
+def open_files() -> set[str]:
+    return {os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()}
+
+
+def test_files_of_more_ranks_than_a_process_may_open_are_read(ranks, tmp_path, monkeypatch):
+    with open_output(ranks) as output:
+        expected = facts_of(output), output["v"].get_traces(cells=[5, 3]), output.spikes[0].times
+    monkeypatch.setattr(reader, "_MOST_OPEN", 2)
+    gc.collect()  # Mapped files are closed with the last reference to them.
+
+    with open_output(ranks) as output:
+        if Path("/proc/self/fd").exists():
+            assert not open_files() & set(map(str, ranks))
+        assert facts_of(output) == expected[0]
+        np.testing.assert_array_equal(output["v"].get_traces(cells=[5, 3]), expected[1])
+        np.testing.assert_array_equal(output.spikes[0].times, expected[2])
+        ranks[2].touch()
+        with pytest.raises(SourceError, match=r"run\.2\.nwb has changed since it was opened"):
+            convert(output, tmp_path / "run.nwb")
 
 
 def test_nothing_wrong_is_found_in_the_file(ranks, tmp_path):

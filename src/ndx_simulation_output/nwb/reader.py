@@ -75,6 +75,7 @@ from ndx_simulation_output.recording.array_groups import notes_of_axes
 from ndx_simulation_output.recording.ids import some_of
 from ndx_simulation_output.recording.merging import merge_outputs
 from ndx_simulation_output.remote import RemoteFile, RemoteFolder
+from ndx_simulation_output.storage.reading import NeedsFileError, without_file
 from ndx_simulation_output.storage.sources import (
     CHUNK_SLOTS,
     check_source,
@@ -87,6 +88,7 @@ Source = Path | RemoteFile | RemoteFolder
 """A local file or Zarr store, a file on a server, or a Zarr store there."""
 
 _LONGEST = 200  # characters of a reason in a message
+_MOST_OPEN = 16  # files that are merged
 
 _OLD_NAMESPACE = "simulation_output"
 """The namespace of this extension up to version 0.2.0."""
@@ -172,10 +174,25 @@ def _open_hdf5(source: Path | RemoteFile, *, trust: bool) -> NWBHDF5IO:
                 msg = f"{source} is not an NWB file of version 2; download files of other formats "
                 raise SourceError(msg + "first")
             check_source(file, trust=trust)
-        is_old = _is_of_old_namespace(file)
-        io = _OldNamespaceIO(file) if is_old else NWBHDF5IO(file=file, mode="r")
+        if _is_of_old_namespace(file):
+            io = _OldNamespaceIO(file)
+        else:
+            io = NWBHDF5IO(file=file, mode="r", manager=_known_types(file))
         stack.pop_all()
         return io
+
+
+def _known_types(file: h5py.File) -> BuildManager | None:
+    """Return a manager of the types of a file, without a copy, if all are known; else None.
+
+    pynwb would copy all types and read all schemas of each file, which takes longer than its data.
+    """
+    types = get_type_map(copy=False)
+    known = types.namespace_catalog
+    for name, version in NWBHDF5IO.get_namespaces(file=file).items():
+        if name not in known.namespaces or known.get_namespace(name)["version"] != version:
+            return None
+    return BuildManager(types)
 
 
 def read(source: Source, *, trust: bool = False) -> SimulationOutput:
@@ -195,16 +212,39 @@ def read(source: Source, *, trust: bool = False) -> SimulationOutput:
 
 
 def read_merged(paths: Sequence[Path], *, trust: bool = False) -> SimulationOutput:
-    """Read several NWB files, such as those of the ranks of a job, as one output."""
+    """Read several NWB files, such as those of the ranks of a job, as one output.
+
+    A process cannot have the files of thousands of ranks open: beyond some, they are opened again
+    while data are read.
+    """
     for path in paths:
         if not is_nwb(path):
             msg = f"{path} is not an NWB file; only NWB files can be merged"
             raise SourceError(msg)
     with ExitStack() as stack:
-        outputs = [(str(path), stack.enter_context(read(path, trust=trust))) for path in paths]
+        outputs = []
+        for path in paths:
+            output = stack.enter_context(read(path, trust=trust))
+            outputs.append((str(path), output if len(paths) <= _MOST_OPEN else _closed(output)))
         merged = merge_outputs(outputs)
         stack.pop_all()
         return merged
+
+
+def _closed(output: SimulationOutput) -> SimulationOutput:
+    """Return an output whose file is closed, if it has only what can be read from it later."""
+    if output.potentials or output.arrays or output.networks or output.circuit:
+        return output
+    try:
+        reports, spikes = without_file((output.reports, output.spikes))
+    except NeedsFileError:
+        return output
+    output.close()
+    return replace(output, reports=reports, spikes=spikes, close=_nothing)
+
+
+def _nothing() -> None:
+    """Close nothing."""
 
 
 def read_contents(io: HDMFIO, path: Source) -> NWBFile:

@@ -5,7 +5,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from ndx_simulation_output.recording.arrays import (
     is_ascending,
     place_in_file,
 )
+from ndx_simulation_output.recording.fields import set_fields
 from ndx_simulation_output.storage.datasets import (
     ChunkedReader,
     ContiguousReader,
@@ -283,6 +284,49 @@ class FileArray(LazyArrayBase):
         return out
 
 
+def without_file(recorded: Any) -> Any:
+    """Return a recording whose file can be closed: its arrays open it while they are read.
+
+    Short ones are read into memory. Raise ``NeedsFileError`` if one cannot be opened again.
+    """
+    if isinstance(recorded, (HDF5Array, ZarrArray)):
+        return _array_without_file(recorded)
+    if isinstance(recorded, Mapping):
+        return {name: without_file(part) for name, part in recorded.items()}
+    if isinstance(recorded, tuple):
+        return tuple(map(without_file, recorded))
+    if recorded is None or isinstance(recorded, _IN_MEMORY):
+        return recorded
+    if not is_dataclass(recorded):
+        raise NeedsFileError
+    # Checked when it was created; what it has computed since may refer to the open file.
+    copied = object.__new__(type(recorded))
+    set_fields(
+        copied, **{one.name: without_file(getattr(recorded, one.name)) for one in fields(recorded)}
+    )
+    return copied
+
+
+def _array_without_file(array: "HDF5Array | ZarrArray") -> LazyArray:
+    if array.ndim < 2 and array.size <= _FEW_VALUES:
+        return np.asarray(array[...])
+    found = array.detached()
+    if found is array or array.dtype.kind == "O":
+        raise NeedsFileError
+    if isinstance(array, HDF5Array) and isinstance(found, DetachedArray):
+        vars(array).pop("_reader", None)  # It has the file open too.
+        return replace(found, workers=array.workers)
+    return found
+
+
+class NeedsFileError(Exception):
+    """An array can only be read as long as its file is open."""
+
+
+_FEW_VALUES = 2**16
+_IN_MEMORY = (str, bytes, int, float, list, np.ndarray, np.generic, type)
+
+
 def file_versions(recorded: Any) -> set[FileVersion]:
     """Return the versions of all HDF5 files that a recording is read from."""
     if isinstance(recorded, (HDF5Array, FileArray)):
@@ -329,6 +373,19 @@ class DetachedArray(LazyArrayBase):
     is_mapped: bool
     version: tuple[int, int] | None = None
     workers: int = 0
+
+    @property
+    def compression(self) -> str | None:
+        """Name of the compression, or None."""
+        with _opened(self) as array:
+            name: str | None = array.dataset.compression
+            return name
+
+    @property
+    def stored_bytes(self) -> int:
+        """Size of the data in the file."""
+        with _opened(self) as array:
+            return int(array.dataset.id.get_storage_size())
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
         """Read rows and columns."""
