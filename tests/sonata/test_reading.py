@@ -5,11 +5,15 @@ from typing import Any
 
 import h5py
 import numpy as np
+import pynwb
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pynwb import NWBHDF5IO
 
 from ndx_simulation_output import (
     SimulationOutputWarning,
+    StorageOptions,
     convert,
     export_sonata,
     open_output,
@@ -23,7 +27,9 @@ from ndx_simulation_output.errors import (
     UnitError,
     UnsupportedSourceError,
 )
+from ndx_simulation_output.nwb import mapping as nwb_mapping
 from ndx_simulation_output.recording import RegularTimes, Report, Unit
+from ndx_simulation_output.sonata import mapping as sonata_mapping
 from tests.sonata.making import SESSION, File, differences, report, spikes
 
 MILLIVOLTS = Unit("volts", 1e-3)
@@ -53,6 +59,89 @@ def test_both_roots_and_both_dialects_are_read(root: str, dialect: str, tmp_path
     assert found.compartments.counts().tolist() == [2, 1]
     assert found.compartments.columns["number"][:].tolist() == [0, 1, 0]
     assert data.tolist() == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
+
+
+@pytest.mark.filterwarnings("ignore")  # Columns that belong to no cell.
+@given(
+    counts=st.lists(st.integers(0, 3), min_size=1, max_size=5),
+    first=st.integers(0, 2),
+    n_left_out=st.integers(0, 1),
+    n_pointers_less=st.integers(0, 1),
+    ids=st.sampled_from([[0, 1, 2, 3, 4], [9, 2, 7, 4, 5], [1, 1, 2, 3, 2]]),
+    largest=st.sampled_from([None, 2**31, 2**64 - 1]),
+    has_positions=st.booleans(),
+)
+def test_a_large_report_is_read_as_a_small_one(
+    counts: list[int],
+    first: int,
+    n_left_out: int,
+    n_pointers_less: int,
+    ids: list[int],
+    largest: int | None,
+    has_positions: bool,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    directory = tmp_path_factory.mktemp("large")
+    size = sum(counts) + n_left_out
+    pointers = first + np.cumsum([0, *counts])[: len(counts) + 1 - n_pointers_less]
+    elements = np.arange(size, dtype=np.uint64)
+    elements[-1:] = elements[-1:] if largest is None else largest
+    file = report(
+        ids[: len(counts)],
+        counts,
+        data=np.arange(2.0 * size, dtype=np.float32).reshape(2, size),
+        time=(0.0, 0.2, 0.1),
+        index_pointers=pointers.astype(np.uint64),
+        element_ids=elements,
+        element_pos=np.linspace(0, 1, size) if has_positions else None,
+    )
+    path = _written(directory, file)
+
+    def read() -> Any:
+        try:
+            with open_output(path) as output:
+                (found,) = output.reports
+                table = found.compartments
+                arrays = {"id": table.cell_ids, "ends": table.ends, **table.columns}
+                values = {key: (one.dtype, one[:].tolist()) for key, one in arrays.items()}
+                return values, table.width(), found.data[:, :].tolist(), found.provenance
+        except (SourceError, ShapeMismatchError) as error:
+            return type(error), str(error)
+
+    small = read()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sonata_mapping, "_MOST_IN_MEMORY", 0)
+        assert read() == small
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip"])
+def test_a_large_table_is_converted_as_a_small_one(
+    compression: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    positions = {"element_pos": np.array([0.2, 0.7, 0.5], np.float32)}
+    path = _written(tmp_path, report() | report(population="other", cells=[1, 7], **positions))
+    storage = StorageOptions(compression=compression)
+    small, large = tmp_path / "small.nwb", tmp_path / "large.nwb"
+
+    convert(path, small, metadata=SESSION, storage=storage)
+    monkeypatch.setattr(sonata_mapping, "_MOST_IN_MEMORY", 0)
+    monkeypatch.setattr(nwb_mapping, "_MOST_LOADED_BYTES", 0)
+    convert(path, large, metadata=SESSION, storage=storage)
+
+    tables = "general/simulation"
+    with h5py.File(small) as one, h5py.File(large) as other:
+        assert {*one[tables]} == {*other[tables]}
+        names = [name for name in one[tables] if name.startswith("compartments")]
+        assert len(names) == 2
+        for name in names:
+            expected, found = one[tables][name], other[tables][name]
+            assert {*expected} == {*found}
+            assert found["number"].chunks is None
+            for column, values in expected.items():
+                assert found[column].dtype == values.dtype
+                assert found[column][:].tolist() == values[:].tolist()
+                assert found[column].attrs.get("description") == values.attrs.get("description")
+    assert pynwb.validate(path=str(large)) == []
 
 
 def test_populations_of_both_roots_of_one_file_are_read(tmp_path: Path) -> None:

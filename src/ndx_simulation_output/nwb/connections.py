@@ -60,7 +60,7 @@ def _make(table: ConnectionTable, name: str, wrap: WrapColumn) -> Connections:
     order = None if counts.is_sorted else SortOrder(table.target_ids, counts)
     names = column_names(table.columns, _schema_names(table.columns), Connections)
     largest = _largest_id(table.source_ids, f"source_ids of {table.name!r}")
-    columns = {_SOURCE: _cast(table.source_ids, _id_type(largest))}
+    columns = {_SOURCE: cast(table.source_ids, _id_type(largest))}
     facts: dict[str, Any] = {_SOURCE: {"dtype": table.source_ids.dtype.str}}
     for original, column in names.items():
         values = table.columns[original]
@@ -74,11 +74,11 @@ def _make(table: ConnectionTable, name: str, wrap: WrapColumn) -> Connections:
             if most := _largest_rounding(values):
                 columns[_ROUNDING] = _Converted(values, _rounding, np.min_scalar_type(-most))
         else:
-            columns[column] = _cast(values, _supported(values.dtype))
+            columns[column] = cast(values, _supported(values.dtype))
     if order is not None:
         columns = {key: _sorted(values, order) for key, values in columns.items()}
         rows = _sorted(Rows(len(table)), order)
-        columns[_ORDER] = _cast(rows, _id_type(len(table)))
+        columns[_ORDER] = cast(rows, _id_type(len(table)))
     descriptions = {key: _described(key, facts.get(key, {})) for key in columns}
     provenance = {"columns": facts, "target": table.target_ids.dtype.str}
     made: Connections = Connections.from_arrays(
@@ -218,7 +218,8 @@ class _Converted(_View):
         return self.convert(np.asarray(self.array[slices])).astype(self.kind, copy=False)
 
 
-def _cast(values: LazyArray, dtype: np.dtype[Any]) -> LazyArray:
+def cast(values: LazyArray, dtype: np.dtype[Any]) -> LazyArray:
+    """Return values as a type that holds them, lazily."""
     return values if values.dtype == dtype else _Converted(values, np.asarray, dtype)
 
 
@@ -279,7 +280,7 @@ def _read(table: Connections) -> ConnectionTable:
     facts = from_json(json.loads(table.provenance)) if table.provenance else {}
     where = f"table {table.name!r}"
     ids = array_of(table.id.data, where)
-    ids = _cast(ids, np.dtype(facts.get("target", ids.dtype)))
+    ids = cast(ids, np.dtype(facts.get("target", ids.dtype)))
     targets = Repeated(ids, array_of(table[_SOURCE].data, where))
     stored: dict[str, LazyArray] = {}
     # hdmf does not keep the order of the columns of an empty table.
@@ -360,4 +361,4 @@ def _original(values: LazyArray, facts: Mapping[str, Any]) -> LazyArray:
     if values.dtype.kind in "OSU":
         missing = facts.get("missing")
         return _Converted(values, partial(_replaced, missing, None), np.dtype(object))
-    return _cast(values, np.dtype(facts.get("dtype", values.dtype)))
+    return cast(values, np.dtype(facts.get("dtype", values.dtype)))

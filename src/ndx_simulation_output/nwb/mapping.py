@@ -22,6 +22,7 @@ from ndx_simulation_output.nwb.circuit import (
     named_properties,
     property_names,
 )
+from ndx_simulation_output.nwb.connections import cast
 from ndx_simulation_output.nwb.metadata import (
     add_notes,
     add_simulation_metadata,
@@ -40,6 +41,7 @@ from ndx_simulation_output.nwb.potentials import (
 from ndx_simulation_output.nwb.series import free_nwb_name, nwb_name, time_arguments
 from ndx_simulation_output.nwb.spikes import SIMULATED_UNITS, has_cells, make_units
 from ndx_simulation_output.nwb.types import Compartments, CompartmentSeries
+from ndx_simulation_output.nwb.types.compartments import make_compartments
 from ndx_simulation_output.recording import (
     Categories,
     CompartmentTable,
@@ -49,8 +51,9 @@ from ndx_simulation_output.recording import (
     SimulationOutput,
 )
 from ndx_simulation_output.recording.array_groups import INSTRUMENTS
-from ndx_simulation_output.recording.arrays import read_columns
-from ndx_simulation_output.recording.ids import check_name, free_name
+from ndx_simulation_output.recording.arrays import read_columns, size_in_bytes
+from ndx_simulation_output.recording.ids import check_name, check_unique, free_name
+from ndx_simulation_output.recording.sorting import ascends, row_blocks
 from ndx_simulation_output.storage.layout import Layout, StorageOptions, plan_layout
 
 WrapMatrix = Callable[[LazyArray, Layout], DataIO | NDArray[Any]]
@@ -99,17 +102,28 @@ def map_output(
     wrap: WrapMatrix = _empty_dataset,
     wrap_column: WrapColumn = load_column,
     wrap_labeled_array: WrapLabeledArray = load_array,
+    wrap_table: WrapColumn = load_column,
 ) -> NWBMapping:
     """Map a recording to a new NWB file.
 
-    ``wrap`` returns the data of a series, ``wrap_column`` those of a column of a network state, and
-    ``wrap_labeled_array`` those of an array with axes.
+    ``wrap`` returns the data of a series, ``wrap_column`` those of a column of a network state,
+    ``wrap_table`` those of a large table of compartments, and ``wrap_labeled_array`` those of an
+    array with axes.
     """
     metadata = merge_metadata(output.session, metadata)
     nwbfile = make_nwbfile(metadata, describe_session(output), when)
     layouts = plan_output(output, storage, workers)
     own_metadata = metadata.get("SimulationMetaData", {})
-    return add_output(nwbfile, output, own_metadata, layouts, wrap, wrap_column, wrap_labeled_array)
+    return add_output(
+        nwbfile,
+        output,
+        own_metadata,
+        layouts,
+        wrap,
+        wrap_column,
+        wrap_labeled_array,
+        wrap_table=wrap_table,
+    )
 
 
 def add_output(
@@ -121,6 +135,7 @@ def add_output(
     wrap_column: WrapColumn = load_column,
     wrap_labeled_array: WrapLabeledArray = load_array,
     *,
+    wrap_table: WrapColumn = load_column,
     in_processing: bool = False,
 ) -> NWBMapping:
     """Add the NWB objects of a recording to ``nwbfile``, which may have other objects.
@@ -133,7 +148,8 @@ def add_output(
     mapping = NWBMapping(nwbfile, wrap)
     _check_populations(output)
     metadata = nwbfile.lab_meta_data.get("simulation")
-    tables = _Tables(() if metadata is None else metadata.compartments, wrap_column)
+    known = () if metadata is None else metadata.compartments
+    tables = _Tables(known, wrap_column, wrap_table)
     series_facts = _add_reports(mapping, output, tables, layouts)
     series_facts |= _add_potentials(mapping, output, layouts, in_processing=in_processing)
     group_names = add_arrays(nwbfile, output.arrays, wrap_labeled_array)
@@ -211,7 +227,7 @@ def plan_output(
     workers: int = 0,
 ) -> dict[str, Layout]:
     """Return the layout of the data of each report and potential, by its name in NWB."""
-    widths: list[Any] = [report.compartments.counts() for report in output.reports]
+    widths = [report.compartments.width() for report in output.reports]
     return {
         name: plan_layout(
             (recorded.data.shape[0], recorded.data.shape[1]),
@@ -229,6 +245,9 @@ def plan_output(
     }
 
 
+_MOST_LOADED_BYTES = 2**20
+"""Largest column of compartments that is loaded from a file before it is written."""
+
 _RESERVED = {"id", "name", "description", "population", "cell_columns", "counts"}
 """Arguments and attributes of the table, which no column can have as its name."""
 
@@ -236,21 +255,28 @@ _RESERVED = {"id", "name", "description", "population", "cell_columns", "counts"
 class _Tables:
     """The compartment tables of a file; reports with equal compartments share a table."""
 
-    def __init__(self, existing_names: Iterable[str], wrap: WrapColumn) -> None:
+    def __init__(
+        self, existing_names: Iterable[str], wrap: WrapColumn, wrap_table: WrapColumn
+    ) -> None:
         self._names = set(existing_names)
-        self._wrap = wrap
-        self._by_digest: dict[str, Compartments] = {}
+        self._wrap, self._wrap_table = wrap, wrap_table
+        self._made: list[tuple[CompartmentTable, Compartments]] = []
 
     def all(self) -> list[Compartments]:
-        return list(self._by_digest.values())
+        return [table for _, table in self._made]
 
     def of(self, report: Report) -> Compartments:
-        digest = _digest(report.compartments)
-        if digest not in self._by_digest:
-            name = self._free_name(report)
-            self._names.add(name)
-            self._by_digest[digest] = _make_table(report.compartments, name, self._wrap)
-        return self._by_digest[digest]
+        source = report.compartments
+        for other, table in self._made:
+            if other is source or (
+                _outline(other) == _outline(source) and _digest(other) == _digest(source)
+            ):
+                return table
+        name = self._free_name(report)
+        self._names.add(name)
+        table = _make_table(source, name, self._wrap, self._wrap_table)
+        self._made.append((source, table))
+        return table
 
     def _free_name(self, report: Report) -> str:
         """Return the first free name; ``compartments`` was the only one in version 0.2.6."""
@@ -261,6 +287,12 @@ class _Tables:
         return free_name(nwb_name(f"compartments_{report.name}"), self._names)
 
 
+def _outline(table: CompartmentTable) -> Any:
+    """Return what differs between most tables and is known without reading them."""
+    columns = {name: array.dtype for name, array in table.columns.items()}
+    return table.population, len(table), table.n_compartments, columns
+
+
 def _digest(table: CompartmentTable) -> str:
     digest = hashlib.sha256(table.population.encode())
     arrays = {"id": table.cell_ids, "ends": table.ends, **table.columns}
@@ -269,14 +301,20 @@ def _digest(table: CompartmentTable) -> str:
             digest.update(f"{name} {array.names} {array.missing}".encode())
         arrays[name] = array.codes if isinstance(array, Categories) else array
     for name, array in sorted(arrays.items()):
-        values = np.ascontiguousarray(array[:])
-        digest.update(f"{name} {values.dtype} {values.shape}".encode())
-        digest.update(repr(values.tolist()).encode() if values.dtype == object else values.data)
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        for block in row_blocks(array.shape[0]):
+            values = np.ascontiguousarray(array[block])
+            digest.update(repr(values.tolist()).encode() if values.dtype == object else values.data)
     return digest.hexdigest()
 
 
-def _make_table(source: CompartmentTable, name: str, wrap: WrapColumn) -> Compartments:
-    columns = {column: np.asarray(values[:]) for column, values in source.columns.items()}
+def _make_table(
+    source: CompartmentTable, name: str, wrap: WrapColumn, wrap_table: WrapColumn
+) -> Compartments:
+    columns: dict[str, Any] = {
+        column: values if _is_large(values) else np.asarray(values[:])
+        for column, values in source.columns.items()
+    }
     where = f"the compartments of population {source.population!r}"
     if "number" not in columns or columns["number"].dtype.kind not in "iu":
         found = columns["number"].dtype if "number" in columns else "not there"
@@ -287,24 +325,41 @@ def _make_table(source: CompartmentTable, name: str, wrap: WrapColumn) -> Compar
         if column in _RESERVED or column != nwb_name(column):
             msg = f"a column of {where} is named {column!r}, which NWB does not allow; rename it"
             raise NameClashError(msg)
-    table: Compartments = Compartments.from_arrays(
+    of_cells = make_columns(
+        named_properties(source.cell_columns, taken=source.columns), wrap, where=f" of {where}"
+    )
+    facts = {
+        "name": name,
+        "description": f"The recorded compartments of the cells of population {source.population}",
+        "population": source.population,
+    }
+    cell_columns = {column.name: column for column in of_cells}
+    if any(map(_is_large, columns.values())):
+        if not ascends(source.cell_ids, strictly=True):
+            check_unique(np.asarray(source.cell_ids[:]), f"cells of {where}")
+        index = cast(source.ends, np.min_scalar_type(source.n_compartments))
+        return make_compartments(
+            wrap_table(cast(source.cell_ids, np.dtype(np.int64))),
+            lambda: wrap_table(index),
+            {name: wrap_table(one) if _is_large(one) else one for name, one in columns.items()},
+            cell_columns,
+            **facts,
+        )
+    made: Compartments = Compartments.from_arrays(
         columns.pop("number"),
         source.counts(),
         id=np.asarray(source.cell_ids[:]),
-        name=name,
-        description=f"The recorded compartments of the cells of population {source.population}",
-        population=source.population,
-        cell_columns={
-            column.name: column
-            for column in make_columns(
-                named_properties(source.cell_columns, taken=source.columns),
-                wrap,
-                where=f" of {where}",
-            )
-        },
+        cell_columns=cell_columns,
+        **facts,
         **columns,
     )
-    return table
+    return made
+
+
+def _is_large(values: LazyArray) -> bool:
+    """Return True for numbers that are not in memory and are too many to load."""
+    is_lazy = not isinstance(values, np.ndarray) and values.dtype.kind in "iuf"
+    return is_lazy and size_in_bytes(values) > _MOST_LOADED_BYTES
 
 
 def _add_reports(

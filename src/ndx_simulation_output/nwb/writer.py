@@ -87,7 +87,7 @@ def write(
         return
     versions = file_versions(output)
     arrays = DeferredArrays(HowStored(GZIP_LEVEL if storage.compression == "gzip" else 0))
-    columns = DeferredColumns(arrays)
+    columns, tables = DeferredColumns(arrays), DeferredArrays(HowStored())
     mapping = map_output(
         output,
         metadata,
@@ -96,6 +96,7 @@ def write(
         workers=workers,
         wrap_column=arrays.wrap if storage.compression == "none" else columns.wrap,
         wrap_labeled_array=arrays.wrap,
+        wrap_table=tables.wrap,
     )
     with (
         atomic_hdf5(target, overwrite=overwrite) as file,
@@ -106,7 +107,7 @@ def write(
         io.write(mapping.nwbfile)
         sources = [pending.source for pending in mapping.pending]
         sources += [column.source for column in columns.columns()]
-        total = arrays.n_bytes + sum(map(size_in_bytes, sources))
+        total = arrays.n_bytes + tables.n_bytes + sum(map(size_in_bytes, sources))
         done = progress_of(progress, total)
         for pending in mapping.pending:
             if storage.link:
@@ -114,6 +115,7 @@ def write(
                 replace_dataset(pending.dataset, link)
             else:
                 _write(pending, file.path, team, workers, done)
+        tables.write(done)
         write_columns(columns.columns(), workers=workers, progress=done)
         arrays.write(done)
         check_unchanged(versions)

@@ -236,6 +236,9 @@ def _covering_slice(part: Any, length: int) -> tuple[slice, Any]:
         ascending = range(length)[part][::-1]
         stop = ascending[-1] + 1 if ascending else ascending.start
         return slice(ascending.start, stop, ascending.step), slice(None, None, -1)
+    if isinstance(part, int | np.integer) and not isinstance(part, bool):
+        index = range(length)[int(part)]
+        return slice(index, index + 1), 0
     indices = np.arange(length)[part]
     if indices.ndim > 1:
         msg = f"{part!r} is not an integer, a slice, or a one-dimensional array of indices"

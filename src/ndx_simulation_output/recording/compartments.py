@@ -1,5 +1,6 @@
 """The table of recorded compartments."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -22,7 +23,7 @@ from ndx_simulation_output.recording.ids import (
     check_unique,
     some_of,
 )
-from ndx_simulation_output.recording.sorting import join_ranges
+from ndx_simulation_output.recording.sorting import join_ranges, row_blocks
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,20 @@ class CompartmentTable:
         """Return the number of compartments of each cell; shape (cell,)."""
         starts, ends = self._bounds()
         return ends - starts
+
+    def width(self) -> int:
+        """Return the median of ``counts``, which are read in blocks."""
+        widths: Counter[int] = Counter()
+        last = 0
+        for block in row_blocks(len(self)):
+            ends = np.asarray(self.ends[block], np.int64)
+            found, counts = np.unique(np.diff(ends, prepend=last), return_counts=True)
+            widths.update(dict(zip(found.tolist(), counts.tolist(), strict=True)))
+            last = int(ends[-1])
+        keys = np.array(sorted(widths), np.int64)
+        ends = np.cumsum([widths[key] for key in keys.tolist()])
+        middle = np.searchsorted(ends, [(len(self) - 1) // 2, len(self) // 2], side="right")
+        return int(keys[middle].mean()) if len(self) else 1
 
     def column_cells(self) -> NDArray[Any]:
         """Return the id of the cell of each compartment; shape (compartment,)."""

@@ -31,6 +31,20 @@ def row_blocks(length: int) -> Iterator[slice]:
         yield slice(start, min(start + BLOCK_ROWS, length))
 
 
+def ascends(values: LazyArray, *, strictly: bool = False) -> bool:
+    """Return True if integers ascend, ``strictly`` if no two are equal; they are read in blocks."""
+    last = None
+    for block in row_blocks(values.shape[0]):
+        found = np.asarray(values[block])
+        before, after = found[:-1], found[1:]
+        is_ascending = (after > before).all() if strictly else (after >= before).all()
+        is_next = last is None or (found[0] > last if strictly else found[0] >= last)
+        if not (is_ascending and is_next):
+            return False
+        last = found[-1]
+    return True
+
+
 def join_ranges(starts: NDArray[Any], ends: NDArray[Any]) -> NDArray[np.intp]:
     """Join the ranges ``[start, end)`` into one array of indices."""
     counts = ends - starts

@@ -97,12 +97,18 @@ def read_ids(dataset: h5py.Dataset, *, lowest: int = 0, missing: bool = False) -
 
     ``missing`` ids, unsigned 2**64 - 1, become -1.
     """
-    values = read_numbers(dataset)
+    return ids_in(read_numbers(dataset), location(dataset), lowest=lowest, missing=missing)
+
+
+def ids_in(
+    values: NDArray[Any], where: str, *, lowest: int = 0, missing: bool = False
+) -> NDArray[np.int64]:
+    """Return the values of a dataset as ids."""
     if missing and values.dtype == np.uint64:
         is_missing = values == np.iinfo(np.uint64).max
-        ids = ids_of_source(np.where(is_missing, 0, values), location(dataset))
+        ids = ids_of_source(np.where(is_missing, 0, values), where)
         return np.where(is_missing, -1, ids)
-    return ids_of_source(values, location(dataset), lowest=lowest)
+    return ids_of_source(values, where, lowest=lowest)
 
 
 def write_ids(group: h5py.Group, name: str, values: NDArray[Any], dtype: str) -> h5py.Dataset:

@@ -10,11 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import ShapeMismatchError, SimulationOutputWarning, SourceError
-from ndx_simulation_output.recording import CompartmentTable, Report
-from ndx_simulation_output.recording.ids import free_name
+from ndx_simulation_output.recording import CompartmentTable, LazyArray, Report
+from ndx_simulation_output.recording.ids import free_name, repeated_values
+from ndx_simulation_output.recording.sorting import ascends, row_blocks
+from ndx_simulation_output.recording.views import Part, _View
 from ndx_simulation_output.sonata.hdf5 import (
     child,
     first_dataset,
+    ids_in,
     location,
     read_ids,
     read_numbers,
@@ -22,6 +25,7 @@ from ndx_simulation_output.sonata.hdf5 import (
     stored_values,
     write_ids,
 )
+from ndx_simulation_output.storage.reading import HDF5Array, wrap_array
 
 NODE_IDS = ("node_ids", "gids")
 
@@ -37,7 +41,10 @@ _RESERVED |= {"description", "columns", "colnames", "fields", "children", "conta
 _RESERVED |= {"object_id", "namespace", "data_type", "neurodata_type", "modified"}
 _FLOAT_COLUMNS = {"x", "y", "z", "diameter"}
 
+_INT64 = np.dtype(np.int64)
 _ANY = -(2**63)  # the lowest of ids that may be negative
+_MOST_IN_MEMORY = 2**21
+"""Largest number of cells, or of compartments, whose values are kept in memory."""
 
 _DTYPES = {
     "allen": {"node_ids": "<u8", "element_ids": "<u8", "pointers": "<u8"},
@@ -123,9 +130,9 @@ def _merge_cells(listed: CellColumns) -> CellColumns:
     BlueCelluLab lists a cell once for each recorded compartment.
     """
     cells = listed.cells
-    unique, first, entry_rows = np.unique(cells, return_index=True, return_inverse=True)
-    if len(unique) == len(cells):
+    if not len(repeated_values(cells)):
         return listed
+    unique, first, entry_rows = np.unique(cells, return_index=True, return_inverse=True)
     rank = np.empty(len(unique), np.intp)
     rank[np.argsort(first)] = np.arange(len(unique))
     rows = rank[entry_rows]
@@ -142,10 +149,13 @@ def _merge_cells(listed: CellColumns) -> CellColumns:
 
 @dataclass(frozen=True)
 class ReportTable:
-    """The compartments of a report, their columns in the data, and the provenance of both."""
+    """The compartments of a report, their columns in the data, and the provenance of both.
+
+    Without ``cell_columns``, the columns of the data are in the order of the compartments.
+    """
 
     compartments: CompartmentTable
-    cell_columns: CellColumns
+    cell_columns: CellColumns | None
     n_columns: int
     provenance: dict[str, Any]
 
@@ -160,20 +170,92 @@ class _AdditionalColumn:
     of_cells: bool
 
 
-def read_table(mapping: h5py.Group, population: str, compute: ComputePositions) -> ReportTable:
+@dataclass(frozen=True)
+class _Ids(_View):
+    """The integers of a dataset as ids, read by ``ids_in``, less ``first``."""
+
+    where: str
+    lowest: int = 0
+    missing: bool = False
+    first: int = 0
+    dtype: np.dtype[Any] = _INT64
+
+    def _read(self, slices: tuple[slice, ...]) -> NDArray[Any]:
+        values = np.asarray(self.array[slices])
+        ids = ids_in(values, self.where, lowest=self.lowest, missing=self.missing)
+        return (ids - self.first if self.first else ids).astype(self.dtype, copy=False)
+
+
+def _read_large(mapping: h5py.Group, population: str) -> ReportTable | None:
+    """Read a mapping lazily if it is large, or None if cells are not one after another in it.
+
+    All ids and pointers are checked, in blocks, but not kept.
+    """
+    elements, nodes, pointers = (
+        first_dataset(mapping, *names) for names in (_ELEMENT_IDS, NODE_IDS, _POINTERS)
+    )
+    size, count = elements.size, nodes.size
+    others = [child(mapping, name) for name in mapping if name not in _KNOWN]
+    is_plain = all(one.ndim == 1 and one.dtype.kind in "iu" for one in (elements, nodes, pointers))
+    if size <= _MOST_IN_MEMORY or not is_plain or others or pointers.size != count + 1:
+        return None
+    cells = _Ids(wrap_array(nodes), location(nodes))
+    ends = _Ids(wrap_array(pointers), location(pointers), _ANY)
+    first, last = (int(ends[place : place + 1][0]) for place in (0, count))
+    if last - first != size or first < 0 or not ascends(ends):
+        return None
+    if not ascends(cells, strictly=True) and len(repeated_values(np.asarray(cells[:]))):
+        return None
+    numbers = _Ids(wrap_array(elements), location(elements), _ANY, missing=True)
+    columns: dict[str, LazyArray] = {"number": replace(numbers, dtype=_number_type(numbers))}
+    if "element_pos" in mapping:
+        columns["position"] = _check_positions(mapping, size)
+    of_cells: list[LazyArray] = [cells, Part(replace(ends, first=first), 1, count + 1)]
+    if count <= _MOST_IN_MEMORY:
+        of_cells = [np.asarray(array[:]) for array in of_cells]
+    kept_cells, kept_ends = of_cells
+    provenance = {
+        "positions": "stored" if "element_pos" in mapping else "unknown",
+        "columns": {},
+        "repeated_ids": False,
+        "entries": None,
+    }
+    table = CompartmentTable(population, kept_cells, kept_ends, columns)
+    return ReportTable(table, None, size, provenance)
+
+
+def _number_type(numbers: LazyArray) -> np.dtype[Any]:
+    """Return int32 if all values fit: NWB requires at least 32 bits."""
+    for block in row_blocks(numbers.shape[0]):
+        values = numbers[block]
+        if values.min() < -(2**31) or values.max() >= 2**31:
+            return np.dtype(np.int64)
+    return np.dtype(np.int32)
+
+
+def read_table(
+    mapping: h5py.Group, population: str, compute: ComputePositions | None
+) -> ReportTable:
     """Read a mapping; ``compute`` returns missing positions, or None if they are unknown."""
+    is_stored = compute is None or "element_pos" in mapping
+    if is_stored and (large := _read_large(mapping, population)) is not None:
+        return large
     # bmtk stores the missing section of a point cell, -1, as unsigned 2**64 - 1.
     elements = read_ids(first_dataset(mapping, *_ELEMENT_IDS), lowest=_ANY, missing=True)
     cells = read_ids(first_dataset(mapping, *NODE_IDS))
     pointers = first_dataset(mapping, *_POINTERS)
     found = _merge_cells(_read_cell_columns(pointers, cells, len(elements)))
     order = found.columns
-    columns: dict[str, NDArray[Any]] = {"number": _as_int32(elements[order])}
+    numbers = elements[order]
+    columns: dict[str, NDArray[Any]] = {"number": numbers.astype(_number_type(numbers))}
     positions = "unknown"
     if "element_pos" in mapping:
-        columns["position"] = _read_positions(mapping, len(elements))[order]
+        columns["position"] = read_numbers(_check_positions(mapping, len(elements)).dataset)[order]
         positions = "stored"
-    elif (computed := compute(found.cells, found.counts, elements[order])) is not None:
+    elif (
+        compute is not None
+        and (computed := compute(found.cells, found.counts, elements[order])) is not None
+    ):
         columns["position"] = computed
         positions = "computed"
     cell_columns = {}
@@ -269,16 +351,16 @@ def segment_positions(
     return positions
 
 
-def _read_positions(mapping: h5py.Group, n_elements: int) -> NDArray[Any]:
+def _check_positions(mapping: h5py.Group, n_elements: int) -> HDF5Array:
+    """Return the positions of compartments, which are not yet read."""
     dataset = first_dataset(mapping, "element_pos")
-    values = read_numbers(dataset)
-    if len(values) != n_elements or values.dtype.kind != "f":
+    if dataset.shape != (n_elements,) or dataset.dtype.kind != "f":
         msg = (
-            f"{location(dataset)} has {len(values)} values of type {values.dtype}; expected "
+            f"{location(dataset)} has {dataset.size} values of type {dataset.dtype}; expected "
             f"{n_elements} floating-point numbers"
         )
         raise ShapeMismatchError(msg)
-    return values
+    return HDF5Array(dataset)
 
 
 def _additional_columns(
@@ -312,12 +394,6 @@ def _column_name(name: str, values: NDArray[Any], *, of_cells: bool) -> str:
     # NWB reserves the suffix _index for the indexes of ragged columns.
     suffix = "_column" if is_index else ""
     return f"sonata_{name.replace(':', '_')}{suffix}" if reserved else name
-
-
-def _as_int32(values: NDArray[np.int64]) -> NDArray[Any]:
-    """Return int32 if all values fit: NWB requires at least 32 bits."""
-    fits = not len(values) or (values.min() >= -(2**31) and values.max() < 2**31)
-    return values.astype(np.int32) if fits else values
 
 
 def _uneven_entries(

@@ -211,9 +211,11 @@ def _described(group: h5py.Group, variable: str | None, stated: str | None) -> d
 
 def _positions(
     config: ReportConfig, population: str, options: ReadOptions, where: str, notes: list[str]
-) -> ComputePositions:
-    """Return the function that computes the positions that a file does not have."""
+) -> ComputePositions | None:
+    """Return the function that computes the positions that a file does not have, if it can."""
     stated = options.compartments.get(config.name, config.compartments)
+    if stated not in {"all", "center"} and config.compartment_set is None:
+        return None
 
     def compute(
         cells: NDArray[np.int64], counts: NDArray[np.int64], sections: NDArray[np.int64]
@@ -265,7 +267,9 @@ def _n_times(parts: _ReportParts) -> int | None:
     return int(time.size) if isinstance(time, h5py.Dataset) else None
 
 
-def _in_table_order(data: LazyArray, cell_columns: CellColumns) -> LazyArray:
+def _in_table_order(data: LazyArray, cell_columns: CellColumns | None) -> LazyArray:
+    if cell_columns is None:
+        return data
     columns = cell_columns.columns
     if len(columns) and np.array_equal(columns, np.arange(columns[0], columns[0] + len(columns))):
         if len(columns) == data.shape[1]:

@@ -1,11 +1,12 @@
 """The neurodata types ``Compartments``, ``CompartmentSeries`` and ``SimulationMetaData``."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from hdmf.common import VectorData, VectorIndex
+from hdmf.data_utils import DataIO
 from hdmf.utils import popargs
 from numpy.typing import NDArray
 from pynwb import register_class
@@ -191,28 +192,15 @@ class Compartments(_GeneratedTable):  # type: ignore[misc]
         }
         _check_arrays(name, ids, counts, ragged, arrays)
         ends = np.cumsum(counts, dtype=np.min_scalar_type(int(counts.sum())))
-        descriptions = {column["name"]: column["description"] for column in cls.__columns__}
-        vectors: list[VectorData] = []
-        for column, values in ragged.items():
-            data = VectorData(
-                name=column, description=descriptions.get(column, column), data=_plain(values)
-            )
-            vectors += [data, VectorIndex(name=f"{column}_index", data=ends, target=data)]
-        vectors += [
-            values
-            if isinstance(values, VectorData)
-            else VectorData(name=column, description=column, data=_plain(values))
-            for column, values in (cell_columns or {}).items()
-        ]
-        table: Compartments = cls(
+        return make_compartments(
+            ids,
+            lambda: ends,
+            ragged,
+            cell_columns or {},
             name=name,
             description=description,
             population=population,
-            id=ids,
-            columns=vectors,
-            colnames=column_names(vectors),
         )
-        return table
 
     def find_compartments(
         self,
@@ -249,6 +237,33 @@ class Compartments(_GeneratedTable):  # type: ignore[misc]
         return read_table(self).find(cell, compartment_numbers, compartment_labels)
 
 
+def make_compartments(
+    ids: Any,
+    ends: Callable[[], Any],
+    columns: Mapping[str, Any],
+    cell_columns: Mapping[str, Any],
+    **fields: Any,
+) -> Compartments:
+    """Return a table of data that pynwb can write; ``ends`` returns those of an index."""
+    descriptions = {column["name"]: column["description"] for column in Compartments.__columns__}
+    vectors: list[VectorData] = []
+    for column, values in columns.items():
+        data = VectorData(
+            name=column, description=descriptions.get(column, column), data=_plain(values)
+        )
+        vectors += [data, VectorIndex(name=f"{column}_index", data=ends(), target=data)]
+    vectors += [
+        values
+        if isinstance(values, VectorData)
+        else VectorData(name=column, description=column, data=_plain(values))
+        for column, values in cell_columns.items()
+    ]
+    table: Compartments = Compartments(
+        id=ids, columns=vectors, colnames=column_names(vectors), **fields
+    )
+    return table
+
+
 def _levels(column: Any) -> int:
     """Return the number of levels of lists in each row of a column; 0 if it is not ragged."""
     return 1 + _levels(column.target) if isinstance(column, VectorIndex) else 0
@@ -277,6 +292,8 @@ def _signed(values: NDArray[Any]) -> NDArray[Any]:
 
 def _plain(values: Any) -> Any:
     """Return text as a list, because NWB does not support fixed-width text of numpy."""
+    if isinstance(values, DataIO):
+        return values
     array = np.asarray(values)
     if array.dtype.kind == "S":
         return [text.decode() for text in array.tolist()]
@@ -345,8 +362,9 @@ class CompartmentSeries(_GeneratedSeries):  # type: ignore[misc]
     def __init__(self, **kwargs: Any) -> None:
         """Create a series and check that its table fits its data."""
         super().__init__(**kwargs)
-        # Not checked when read: the data of an invalid file must remain accessible.
-        if not self._in_construct_mode:
+        # Not checked when read: the data of an invalid file must remain accessible. Values that
+        # are written later are those of a table that was checked.
+        if not self._in_construct_mode and not _is_pending(self.compartments):
             _check_columns(self)
             _check_table(self)
 
@@ -535,6 +553,12 @@ class CompartmentSeries(_GeneratedSeries):  # type: ignore[misc]
         return read_series(self).to_dask(
             cells, numbers, labels, start=start, stop=stop, step=step, chunks=chunks
         )
+
+
+def _is_pending(table: Compartments | None) -> bool:
+    """Return True if the values of a table are not yet there."""
+    data = None if table is None else table.id.data
+    return isinstance(data, DataIO) and data.data is None
 
 
 def _check_columns(series: CompartmentSeries) -> None:
