@@ -214,7 +214,7 @@ def _read_large(mapping: h5py.Group, population: str) -> ReportTable | None:
     if count <= _MOST_IN_MEMORY:
         of_cells = [np.asarray(array[:]) for array in of_cells]
     kept_cells, kept_ends = of_cells
-    provenance = {
+    provenance: dict[str, Any] = {
         "positions": "stored" if "element_pos" in mapping else "unknown",
         "columns": {},
         "repeated_ids": False,
