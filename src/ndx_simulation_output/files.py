@@ -484,7 +484,8 @@ class FileObject(io.FileIO):
 
 
 def _plain_file_object(path: Path) -> FileObject:
-    return FileObject(path, "w+")
+    # The file is empty. ext4 would begin to write one that is truncated to disk when it is closed.
+    return FileObject(path, "r+")
 
 
 @contextmanager

@@ -6,9 +6,8 @@ simple equivalent.
 """
 
 import os
-import threading
-from collections.abc import Callable, Generator, Iterable
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -281,12 +280,12 @@ class _ChunkWriter(_AddressedWriter):
 
     def encode(self, piece: Piece) -> tuple[int, None]:
         """Write the chunks of a piece; those that are adjacent in the file with one call."""
-        n_bytes, chunks = self._cutter.cut(piece)
         row, first = self._cutter.first_chunk(piece)
-        addresses = self._addresses[row - self._location.first_row, first : first + len(chunks)]
-        ends = (np.flatnonzero(np.diff(addresses) != chunks[0].nbytes) + 1).tolist()
-        for start, stop in zip([0, *ends], [*ends, len(chunks)], strict=True):
-            self._write(chunks[start:stop], int(addresses[start]))
+        with self._cutter.cut(piece) as (n_bytes, chunks):
+            addresses = self._addresses[row - self._location.first_row, first : first + len(chunks)]
+            ends = (np.flatnonzero(np.diff(addresses) != chunks[0].nbytes) + 1).tolist()
+            for start, stop in zip([0, *ends], [*ends, len(chunks)], strict=True):
+                self._write(chunks[start:stop], int(addresses[start]))
         return n_bytes, None
 
 
@@ -299,15 +298,15 @@ class _DirectChunkWriter:
 
     def encode(self, piece: Piece) -> tuple[int, list[tuple[tuple[int, int], bytes]]]:
         """Return the first row and column and the stored bytes of each chunk of a piece."""
-        n_bytes, chunks = self._cutter.cut(piece)
-        width = chunks.shape[2]
-        return n_bytes, [
-            (
-                (piece.rows.start, piece.columns.start + number * width),
-                deflate(shuffle(chunk)) if self._deflated else chunk.tobytes(),
-            )
-            for number, chunk in enumerate(chunks)
-        ]
+        with self._cutter.cut(piece) as (n_bytes, chunks):
+            width = chunks.shape[2]
+            return n_bytes, [
+                (
+                    (piece.rows.start, piece.columns.start + number * width),
+                    deflate(shuffle(chunk)) if self._deflated else chunk.tobytes(),
+                )
+                for number, chunk in enumerate(chunks)
+            ]
 
     def store(self, encoded: list[tuple[tuple[int, int], bytes]]) -> None:
         """Store the chunks."""
@@ -320,23 +319,26 @@ class _DirectChunkWriter:
 
 
 class _ChunkCutter:
-    """Cuts pieces into whole chunks, in one buffer for each thread."""
+    """Cuts pieces into whole chunks, in as many buffers as threads cut at the same time."""
 
     def __init__(self, location: DatasetLocation) -> None:
         self._chunk, self._dtype = location.chunks or (1, 1), location.dtype
         self._fillvalue = location.fillvalue
-        self._memory = threading.local()
+        self._free: list[NDArray[Any]] = []
 
     def first_chunk(self, piece: Piece) -> tuple[int, int]:
         """Return chunk row and chunk column of the first chunk of a piece."""
         height, width = self._chunk
         return piece.rows.start // height, piece.columns.start // width
 
-    def cut(self, piece: Piece) -> tuple[int, NDArray[Any]]:
-        """Return the size of the piece in bytes, and its chunks, shape (chunk, row, column)."""
+    @contextmanager
+    def cut(self, piece: Piece) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Yield the size of the piece in bytes, and its chunks, shape (chunk, row, column)."""
         values = piece.read()
         (rows, columns), (height, width) = values.shape, self._chunk
-        chunks = self._buffer(-(-columns // width))
+        count = -(-columns // width)
+        buffer = self._buffer(count)
+        chunks = buffer[:count]
         if rows < height or columns % width:
             chunks[...] = self._fillvalue
         whole = columns // width
@@ -344,10 +346,18 @@ class _ChunkCutter:
         chunks[:whole, :rows] = split.transpose(1, 0, 2)
         if columns % width:
             chunks[whole, :rows, : columns % width] = values[:, whole * width :]
-        return values.nbytes, chunks
+        n_bytes = values.nbytes
+        # Views of a mapped file hold its lease.
+        del values, split
+        try:
+            yield n_bytes, chunks
+        finally:
+            self._free.append(buffer)
 
     def _buffer(self, count: int) -> NDArray[Any]:
-        buffer = getattr(self._memory, "buffer", None)
-        if buffer is None or len(buffer) < count:
-            buffer = self._memory.buffer = np.empty((count, *self._chunk), self._dtype)
-        return buffer[:count]
+        """Return a buffer that was used before, if possible: new memory is slow at first."""
+        with suppress(IndexError):
+            buffer = self._free.pop()
+            if len(buffer) >= count:
+                return buffer
+        return np.empty((count, *self._chunk), self._dtype)
