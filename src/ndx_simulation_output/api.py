@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from ndx_simulation_output.choices import DelayUnit, Dialect
 from ndx_simulation_output.errors import (
     ExportError,
     LayoutError,
@@ -17,7 +18,7 @@ from ndx_simulation_output.errors import (
     file_errors,
     name_of,
 )
-from ndx_simulation_output.files import check_target
+from ndx_simulation_output.files import check_target, is_nwb
 from ndx_simulation_output.formats import SourcePaths, read_source
 from ndx_simulation_output.recording import NetworkSnapshot, SimulationOutput
 from ndx_simulation_output.recording.arrays import Progress
@@ -32,8 +33,8 @@ from ndx_simulation_output.storage.partitions import default_workers
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from ndx_simulation_output.annarchy.writing import DelayUnit, Form
-    from ndx_simulation_output.sonata import Dialect, Written
+    from ndx_simulation_output.annarchy.writing import Form
+    from ndx_simulation_output.sonata import Written
 
 
 ANNARCHY_EXTENSIONS = (".txt", ".gz", ".npz", ".mat")
@@ -141,8 +142,6 @@ def open_output(
     ...     output["v_report"].get_traces(cells=3)  # doctest: +SKIP
 
     """
-    from ndx_simulation_output.nwb import reader
-
     options: dict[str, Any] = {
         "unit": unit,
         "time_unit": time_unit,
@@ -156,14 +155,18 @@ def open_output(
         _refuse_options(path, options)
         is_store = path.partition("?")[0].rstrip("/").endswith(".zarr")
         found = (open_folder if is_store else open_url)(path, storage_options)
+        from ndx_simulation_output.nwb import reader
+
         return _opened([path], reader.read(found, trust=trust), cells)
     paths = _as_list(path)
     with _errors_of(paths):
         with ExitStack() as stack:
             for item in paths:
                 stack.enter_context(pause_writer(existing(item)))
-            nwb_file = next((item for item in paths if reader.is_nwb(Path(item))), None)
+            nwb_file = next((item for item in paths if is_nwb(Path(item))), None)
             if nwb_file is not None:
+                from ndx_simulation_output.nwb import reader
+
                 _refuse_options(nwb_file, options)
                 merged = reader.read_merged([Path(item) for item in paths], trust=trust)
                 return _opened(paths, merged, cells)
@@ -445,7 +448,7 @@ def export_sonata(
     path: str | Path,
     directory: str | Path,
     *,
-    dialect: "Dialect | None" = None,
+    dialect: Dialect | None = None,
     dtype: str | None = None,
     overwrite: bool = False,
     trust: bool = False,
@@ -518,7 +521,7 @@ def export_annarchy(
     state: str | None = None,
     part: str | None = None,
     connectivity: bool = False,
-    delay_unit: "DelayUnit" = "ms",
+    delay_unit: DelayUnit = "ms",
     overwrite: bool = False,
     trust: bool = False,
     dt: float | None = None,

@@ -1,6 +1,7 @@
 """Atomic writing: a file gets its name only when it is complete."""
 
 import io
+import json
 import os
 import re
 import shlex
@@ -26,12 +27,17 @@ from ndx_simulation_output.errors import (
     is_like_url,
     name_of,
 )
-from ndx_simulation_output.system import allowed_name, exchange, may_have_changed, replace
+from ndx_simulation_output.system import (
+    INTERRUPTIONS,
+    allowed_name,
+    exchange,
+    may_have_changed,
+    replace,
+)
 
-INTERRUPTIONS = [
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-]
-"""Signals that ask a process to end."""
+_METADATA = (".zattrs", "zarr.json")
+
+
 _LONGEST_NAME = 220
 """Bytes of a file name: file systems allow 255, and the name of the spikes of a rank adds 35."""
 
@@ -44,6 +50,29 @@ def is_zarr_name(path: Path) -> bool:
 def is_zarr_store(path: Path) -> bool:
     """Return True if ``path`` is a Zarr store, of format version 2 or 3."""
     return any((path / name).is_file() for name in (".zgroup", "zarr.json"))
+
+
+def is_nwb(path: Path) -> bool:
+    """Return True if ``path`` is an NWB file of version 2, in HDF5 or in a Zarr store."""
+    if path.is_dir():
+        return is_zarr_store(path) and any(_has_nwb_version(path / name) for name in _METADATA)
+    if not path.is_file() or not h5py.is_hdf5(path):
+        return False
+    try:
+        with h5py.File(path, "r") as file:
+            return "nwb_version" in file.attrs
+    except (KeyError, OSError, RuntimeError):
+        return False
+
+
+def _has_nwb_version(path: Path) -> bool:
+    try:
+        facts = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    if not isinstance(facts, dict):
+        return False
+    return "nwb_version" in facts or "nwb_version" in facts.get("attributes", {})
 
 
 def check_local(path: Path) -> None:

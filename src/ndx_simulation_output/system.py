@@ -29,6 +29,10 @@ except ImportError:  # every other system
     _msvcrt = None  # type: ignore[assignment]
 msvcrt: Any = _msvcrt
 
+INTERRUPTIONS = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
+"""Signals that ask a process to end."""
 _MOST_BYTES = 2**30
 """macOS refuses to read or write more than 2 GiB at once."""
 _LOCKED_BYTE = 2**31 - 2

@@ -19,7 +19,8 @@ from ndx_simulation_output import convert, export_sonata, open_output
 from ndx_simulation_output.cli import main
 from ndx_simulation_output.cli.interruptions import interruptions
 from ndx_simulation_output.errors import WriteError
-from ndx_simulation_output.files import INTERRUPTIONS, target_of_partial
+from ndx_simulation_output.files import target_of_partial
+from ndx_simulation_output.system import INTERRUPTIONS
 from tests.nwb.test_stream import SESSION
 from tests.sonata.making import report
 

@@ -12,9 +12,9 @@ import pytest
 from ndx_simulation_output import plots
 from ndx_simulation_output.cable import simulate
 from ndx_simulation_output.errors import SelectionError
+from ndx_simulation_output.plots import KINDS, PictureOptions
 from ndx_simulation_output.plots.canvas import round_above, round_below
 from ndx_simulation_output.plots.look import COLORS, LIGHT
-from ndx_simulation_output.plots.selection import KINDS, PictureOptions
 from ndx_simulation_output.plots.spikes import spike_raster, spike_rates, whole_bins
 from ndx_simulation_output.recording import (
     ArrayAxis,

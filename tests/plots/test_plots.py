@@ -23,9 +23,9 @@ from ndx_simulation_output.errors import (
     ShapeMismatchError,
     TargetExistsError,
 )
+from ndx_simulation_output.plots import KINDS, PictureOptions
 from ndx_simulation_output.plots.arrays import Grid, GridAxis, grids_of, group_grids
 from ndx_simulation_output.plots.look import LIGHT
-from ndx_simulation_output.plots.selection import KINDS, PictureOptions
 from ndx_simulation_output.recording import (
     ArrayAxis,
     ArrayGroup,

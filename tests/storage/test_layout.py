@@ -9,9 +9,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from ndx_simulation_output.choices import DEFAULT_MEMORY
 from ndx_simulation_output.errors import LayoutError, UnitError
 from ndx_simulation_output.storage.layout import (
-    DEFAULT_MEMORY,
     Access,
     Layout,
     StorageOptions,

@@ -18,6 +18,7 @@ from ndx_simulation_output.annarchy.restoring import (
 )
 from ndx_simulation_output.annarchy.writing import write
 from ndx_simulation_output.errors import SourceError
+from ndx_simulation_output.files import is_nwb
 from ndx_simulation_output.nwb import reader, writer
 from ndx_simulation_output.nwb.mapping import add_in_memory
 from ndx_simulation_output.nwb.metadata import read_metadata
@@ -373,7 +374,7 @@ def _open(source: Path, dt: float) -> SimulationOutput:
     if not source.exists():
         msg = f"{source} does not exist"
         raise SourceError(msg)
-    return reader.read(source) if reader.is_nwb(source) else read(source, dt=dt)
+    return reader.read(source) if is_nwb(source) else read(source, dt=dt)
 
 
 def _state(output: SimulationOutput, name: str | None, source: str | Path) -> NetworkSnapshot:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ndx_simulation_output.annarchy.containers import object_array
 from ndx_simulation_output.annarchy.reading import WEIGHT, check_distinct, split_rows
+from ndx_simulation_output.choices import DelayUnit
 from ndx_simulation_output.errors import ExportError
 from ndx_simulation_output.files import atomic_file
 from ndx_simulation_output.optional import import_optional
@@ -26,9 +27,6 @@ from ndx_simulation_output.recording import (
 
 Form = Literal["network", "part", "connectivity"]
 """Content of a file: a network, a single population or projection, or only its connections."""
-
-DelayUnit = Literal["ms", "steps"]
-"""Unit of the delays in a connectivity file: ms since ANNarchy 5.0, time steps before."""
 
 _Dump = Callable[[IO[bytes], dict[str, Any]], None]
 

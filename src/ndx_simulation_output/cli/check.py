@@ -7,7 +7,6 @@ import click
 
 from ndx_simulation_output.cli.options import LOCAL_PATH, TRUST_OPTION, Command, add_options
 from ndx_simulation_output.cli.output import print_line, progress_bar
-from ndx_simulation_output.nwb.checks import check_file
 
 
 @click.command(cls=Command)
@@ -23,6 +22,8 @@ def check(file: Path, *, trust: bool) -> None:
     Example:
       ndx-sim check run.nwb
     """
+    from ndx_simulation_output.nwb.checks import check_file
+
     with progress_bar(f"checking {file.name}"):
         findings = check_file(file, trust=trust)
     for finding in findings:

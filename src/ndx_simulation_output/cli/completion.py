@@ -5,21 +5,21 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-import numpy as np
 
-from ndx_simulation_output.api import OpeningOptions, open_output
-from ndx_simulation_output.plots.selection import names_to_select
-from ndx_simulation_output.recording import SimulationOutput
-from ndx_simulation_output.recording.cells import CellTable
+if TYPE_CHECKING:
+    from ndx_simulation_output.recording import SimulationOutput
+    from ndx_simulation_output.recording.cells import CellTable
 
+_Names = Callable[["SimulationOutput"], Iterable[str]]
 _Completion = Callable[[click.Context, click.Parameter, str], list[str]]
-_OPENING = OpeningOptions.__annotations__.keys() - {"cells", "population", "storage_options"}
+_NOT_OPENING = {"cells", "population", "storage_options"}
 _MOST_VALUES, _MOST_CELLS = 20, 10_000
 
 
-def complete(names: Callable[[SimulationOutput], Iterable[str]]) -> _Completion:
+def complete(names: _Names) -> _Completion:
     """Return the completion of an option whose values are names in the sources of the command.
 
     Nothing is printed: sources that are missing or damaged have no names.
@@ -27,7 +27,10 @@ def complete(names: Callable[[SimulationOutput], Iterable[str]]) -> _Completion:
 
     def completed(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
         del parameter
-        options = {name: ctx.params[name] for name in _OPENING if ctx.params.get(name) is not None}
+        from ndx_simulation_output.api import OpeningOptions, open_output
+
+        opening = OpeningOptions.__annotations__.keys() - _NOT_OPENING
+        options = {name: ctx.params[name] for name in opening if ctx.params.get(name) is not None}
         with warnings.catch_warnings(), suppress(Exception):
             warnings.simplefilter("ignore")
             with open_output(list(_sources(ctx)), **options) as output:
@@ -49,8 +52,10 @@ def _sources(ctx: click.Context) -> Iterator[Path]:
             yield found
 
 
-def _cells(output: SimulationOutput) -> Iterator[str]:
+def _cells(output: "SimulationOutput") -> Iterator[str]:
     """Yield node sets, and each property with its values, of those that have few."""
+    import numpy as np
+
     yield from () if output.circuit is None else output.circuit.node_sets
     for table in _tables(output):
         for name in table.columns:
@@ -60,22 +65,31 @@ def _cells(output: SimulationOutput) -> Iterator[str]:
                 yield from (f"{name}={one}" for one in values if re.fullmatch(r"[\w./-]+", one))
 
 
-def _tables(output: SimulationOutput) -> Iterator[CellTable]:
+def _tables(output: "SimulationOutput") -> Iterator["CellTable"]:
     yield from (report.compartments.cells for report in output.reports)
     yield from (spikes.cells for spikes in output.spikes if spikes.cells is not None)
     yield from () if output.circuit is None else output.circuit.populations
 
 
-def _properties(output: SimulationOutput) -> Iterator[str]:
+def _properties(output: "SimulationOutput") -> Iterator[str]:
     for table in _tables(output):
         yield from table.columns
     for population in () if output.circuit is None else output.circuit.summary:
         yield from population.properties
 
 
-REPORTS = complete(lambda output: names_to_select(output)["report"])
-POPULATIONS = complete(lambda output: names_to_select(output)["population"])
-VARIABLES = complete(lambda output: names_to_select(output)["variable"])
+def _to_select(option: str) -> _Names:
+    def names(output: "SimulationOutput") -> Iterable[str]:
+        from ndx_simulation_output.plots.selection import names_to_select
+
+        return names_to_select(output)[option]
+
+    return names
+
+
+REPORTS = complete(_to_select("report"))
+POPULATIONS = complete(_to_select("population"))
+VARIABLES = complete(_to_select("variable"))
 PROPERTIES = complete(_properties)
 CELLS = complete(_cells)
 STATES = complete(lambda output: (network.name for network in output.networks))

@@ -4,12 +4,10 @@ import os
 import sys
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ndx_simulation_output.api import convert as convert_source
-from ndx_simulation_output.api import plan_layouts
 from ndx_simulation_output.cli.interruptions import interruption
 from ndx_simulation_output.cli.options import (
     CELLS_OPTION,
@@ -21,10 +19,10 @@ from ndx_simulation_output.cli.options import (
 )
 from ndx_simulation_output.cli.output import open_sources, print_line, print_notes, progress_bar
 from ndx_simulation_output.errors import SimulationOutputError
-from ndx_simulation_output.files import is_zarr_name
-from ndx_simulation_output.nwb.zarr import DEFAULT_COMPRESSION
 from ndx_simulation_output.optional import import_optional
-from ndx_simulation_output.storage.layout import StorageOptions
+
+if TYPE_CHECKING:
+    from ndx_simulation_output.storage.layout import StorageOptions
 
 _RANK_COUNTS = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
 """Environment variables with the number of processes in Open MPI, MPICH and MVAPICH."""
@@ -62,6 +60,9 @@ def convert(
       mpirun -n 4 ndx-sim convert output/ run.nwb --mpi
       ndx-sim convert run.0.nwb run.1.nwb run.nwb --compression gzip
     """
+    from ndx_simulation_output.api import convert as convert_source
+    from ndx_simulation_output.storage.layout import StorageOptions
+
     if target.suffix not in {".nwb", ".zarr"}:
         msg = f"TARGET must end in .nwb or .nwb.zarr; found {target}"
         raise click.UsageError(msg)
@@ -97,10 +98,14 @@ def convert(
 def _print_plan(
     sources: tuple[Path, ...],
     target: Path,
-    storage: StorageOptions,
+    storage: "StorageOptions",
     workers: int | None,
     options: dict[str, Any],
 ) -> None:
+    from ndx_simulation_output.api import plan_layouts
+    from ndx_simulation_output.files import is_zarr_name
+    from ndx_simulation_output.nwb.zarr import DEFAULT_COMPRESSION
+
     if is_zarr_name(target) and storage.compression == "auto":
         storage = replace(storage, compression=DEFAULT_COMPRESSION)
     with open_sources(sources, **options) as output:

@@ -6,7 +6,6 @@ import click
 
 from ndx_simulation_output.cli.options import LOCAL_PATH, Command
 from ndx_simulation_output.cli.output import print_line
-from ndx_simulation_output.files import quoted
 
 
 @click.command(cls=Command)
@@ -23,6 +22,7 @@ def demo(directory: Path, *, overwrite: bool) -> None:
       ndx-sim demo
     """
     from ndx_simulation_output.demo import run_demo
+    from ndx_simulation_output.files import quoted
 
     for line in run_demo(directory, overwrite=overwrite):
         print_line(line)

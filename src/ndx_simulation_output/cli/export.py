@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 
-from ndx_simulation_output.api import ANNARCHY_EXTENSIONS, export_annarchy, export_sonata
 from ndx_simulation_output.cli.options import EXPORT_OPTIONS, LOCAL_PATH, Command, add_options
 from ndx_simulation_output.cli.output import print_line, print_notes, progress_bar
 
@@ -29,6 +28,8 @@ def export(file: Path, target: Path, *, overwrite: bool, **options: Any) -> None
       ndx-sim export state.nwb network.npz
       ndx-sim export state.nwb exc_to_inh.txt --part exc_to_inh
     """
+    from ndx_simulation_output.api import ANNARCHY_EXTENSIONS, export_annarchy, export_sonata
+
     is_state = target.suffix in ANNARCHY_EXTENSIONS
     parameters = signature(export_annarchy if is_state else export_sonata).parameters
     if others := [name for name in options if name not in parameters and options[name]]:

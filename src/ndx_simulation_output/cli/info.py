@@ -7,7 +7,6 @@ import click
 from ndx_simulation_output.cli.options import CELLS_OPTION, SOURCE_OPTIONS, Command, add_options
 from ndx_simulation_output.cli.output import open_sources, print_line
 from ndx_simulation_output.errors import callers_errors
-from ndx_simulation_output.info import describe, json_of
 
 
 @click.command(cls=Command)
@@ -26,6 +25,8 @@ def info(sources: tuple[str, ...], *, as_json: bool, **options: Any) -> None:
       ndx-sim info run.nwb --cells layer=2,3
       ndx-sim info https://example.org/run.nwb
     """
+    from ndx_simulation_output.info import describe, json_of
+
     with open_sources(sources, **options) as output:
         if as_json:
             with callers_errors():

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ndx_simulation_output.files import INTERRUPTIONS
+from ndx_simulation_output.system import INTERRUPTIONS
 
 _CLEANING_SECONDS = 10
 

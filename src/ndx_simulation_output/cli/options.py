@@ -2,15 +2,16 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from ndx_simulation_output.choices import DEFAULT_MEMORY, Access, Compression, DelayUnit, Dialect
 from ndx_simulation_output.cli.completion import CELLS, PARTS, STATES, complete_list
-from ndx_simulation_output.errors import SelectionError
-from ndx_simulation_output.recording.cells import Cells, parse_cells
-from ndx_simulation_output.remote import refuse_url
-from ndx_simulation_output.storage.layout import DEFAULT_MEMORY, Access, Compression
+from ndx_simulation_output.errors import SelectionError, is_like_url
+
+if TYPE_CHECKING:
+    from ndx_simulation_output.recording.cells import Cells
 
 _Command = Callable[..., None]
 
@@ -19,8 +20,11 @@ class _LocalPath(click.Path):
     """A local path; a URL is refused."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        is_target = param is not None and param.name in {"target", "directory"}
-        refuse_url(value, is_target=is_target)
+        if is_like_url(value):
+            from ndx_simulation_output.remote import refuse_url
+
+            is_target = param is not None and param.name in {"target", "directory"}
+            refuse_url(value, is_target=is_target)
         return super().convert(value, param, ctx)
 
 
@@ -119,10 +123,14 @@ def _steps(
     return _pairs(ctx, parameter, values) or None
 
 
-def _cells(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Cells | None:
+def _cells(ctx: click.Context, parameter: click.Parameter, value: str | None) -> "Cells | None":
     del ctx, parameter
+    if value is None:
+        return None
+    from ndx_simulation_output.recording.cells import parse_cells
+
     try:
-        return None if value is None else parse_cells(value)
+        return parse_cells(value)
     except SelectionError as error:
         raise click.BadParameter(str(error)) from None
 
@@ -291,7 +299,7 @@ EXPORT_OPTIONS = (
         "SONATA files",
         click.option(
             "--dialect",
-            type=click.Choice(["allen", "bbp"]),
+            type=click.Choice(get_args(Dialect)),
             help="allen (bmtk) or bbp (libsonata). By default that of the source, else bbp.",
         ),
         click.option(
@@ -322,7 +330,7 @@ EXPORT_OPTIONS = (
         ),
         click.option(
             "--delay-unit",
-            type=click.Choice(["ms", "steps"]),
+            type=click.Choice(get_args(DelayUnit)),
             help="Unit of the delays of a connectivity file; steps before version 5.",
         ),
         DT_OPTION,

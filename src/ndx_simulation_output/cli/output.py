@@ -6,14 +6,14 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
-from tqdm import tqdm
 
-from ndx_simulation_output.api import open_output
 from ndx_simulation_output.errors import callers_errors, file_errors
-from ndx_simulation_output.recording import SimulationOutput
+
+if TYPE_CHECKING:
+    from ndx_simulation_output.recording import SimulationOutput
 
 _SECONDS = 1.0
 """Time after which a progress bar is drawn, and drawn again."""
@@ -52,13 +52,16 @@ def print_line(text: str, *, err: bool = False) -> None:
     if not text.isprintable():
         text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
     # A reader of a pipe that has ended, such as head, is no fault of a source.
-    with callers_errors(), tqdm.external_write_mode() if sys.stderr.isatty() else nullcontext():
+    tqdm = getattr(sys.modules.get("tqdm"), "tqdm", None) if sys.stderr.isatty() else None
+    with callers_errors(), nullcontext() if tqdm is None else tqdm.external_write_mode():
         click.echo(text, err=err)
 
 
 @contextmanager
-def open_sources(sources: Sequence[str | Path], **options: Any) -> Iterator[SimulationOutput]:
+def open_sources(sources: Sequence[str | Path], **options: Any) -> "Iterator[SimulationOutput]":
     """Open sources with the options of a command; errors of what the command does name them."""
+    from ndx_simulation_output.api import open_output
+
     with (
         file_errors(*sources),
         open_output(sources[0] if len(sources) == 1 else sources, **options) as output,
@@ -72,6 +75,8 @@ def progress_bar(label: str) -> Iterator[Callable[[int, int], object]]:
 
     It is drawn again every second, and has only the time until the first bytes are done.
     """
+    from tqdm import tqdm
+
     ended = threading.Event()
     with tqdm(
         desc=label,

@@ -5,6 +5,7 @@ from typing import Any, get_args
 
 import click
 
+from ndx_simulation_output.choices import KINDS, How
 from ndx_simulation_output.cli.completion import POPULATIONS, PROPERTIES, REPORTS, VARIABLES
 from ndx_simulation_output.cli.options import (
     CELLS_OPTION,
@@ -15,10 +16,6 @@ from ndx_simulation_output.cli.options import (
 )
 from ndx_simulation_output.cli.output import open_sources, print_line
 from ndx_simulation_output.errors import SelectionError, name_of
-from ndx_simulation_output.plots import KINDS, PictureOptions, save, save_animation
-from ndx_simulation_output.plots.downsampling import How
-from ndx_simulation_output.plots.selection import check_selection
-from ndx_simulation_output.recording.ids import parse_ids
 
 _ANIMATIONS = (".gif", ".mp4")
 
@@ -28,6 +25,8 @@ def _ids(ctx: click.Context, parameter: click.Parameter, value: str | None) -> l
     del ctx, parameter
     if value is None:
         return None
+    from ndx_simulation_output.recording.ids import parse_ids
+
     try:
         ids: list[int] = parse_ids(value).tolist()
     except SelectionError as error:
@@ -135,6 +134,9 @@ def plot(
       ndx-sim plot storage.h5 --kind neuron -o neuron.gif
       ndx-sim plot simulation_config.json --group-by layer --cells layer=4,5
     """
+    from ndx_simulation_output.plots import PictureOptions, save, save_animation
+    from ndx_simulation_output.plots.selection import check_selection
+
     names = (
         "cells",
         "group_by",

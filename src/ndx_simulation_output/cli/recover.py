@@ -6,7 +6,6 @@ import click
 
 from ndx_simulation_output.cli.options import LOCAL_PATH, Command
 from ndx_simulation_output.cli.output import print_line, print_notes, progress_bar
-from ndx_simulation_output.nwb.recover import recover as recover_file
 
 
 @click.command(cls=Command)
@@ -35,6 +34,8 @@ def recover(file: Path, target: Path | None, *, overwrite: bool, force: bool) ->
     Example:
       ndx-sim recover run.nwb
     """
+    from ndx_simulation_output.nwb.recover import recover as recover_file
+
     with progress_bar(f"recovering {file.name}"):
         recovered = recover_file(file, target, overwrite=overwrite, force=force)
     for report in recovered.reports:

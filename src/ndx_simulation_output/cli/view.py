@@ -1,28 +1,20 @@
 """The command ``ndx-sim view``."""
 
-import asyncio
-import inspect
-import webbrowser
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from inspect import signature
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ndx_simulation_output.api import open_output
 from ndx_simulation_output.cli.options import LOCAL_PATH, SOURCE_OPTIONS, Command, add_options
 from ndx_simulation_output.cli.output import print_line
 from ndx_simulation_output.errors import SimulationOutputError
-from ndx_simulation_output.files import check_target
 from ndx_simulation_output.optional import import_optional
 
 if TYPE_CHECKING:
     from ndx_simulation_output.viewer.session import ViewedFile
-
-_SOURCE_NAMES = frozenset(inspect.signature(open_output).parameters)
-"""Names of the options that belong to a file."""
 
 _PUBLIC_WARNING = (
     "warning: anyone who has this address, or listens on the network, can read the files, "
@@ -37,13 +29,18 @@ class _OptionsOfFiles(Command):
         """Parse the arguments, and collect the options of each file in ``ctx.obj``."""
         given = list(args)
         rest = super().parse_args(ctx, args)
+        if ctx.resilient_parsing:  # A shell completes the line.
+            return rest
+        from ndx_simulation_output.api import open_output
+
+        names = signature(open_output).parameters.keys() & ctx.params.keys()
         common, given = self._options_at(ctx, given)
         ctx.obj = []
         for _ in ctx.params["files"] or ():
             own, after = self._options_at(ctx, given[1:])
             source = click.Command(self.name, params=self.params)
             params = source.make_context(self.name, [*common, *own, "--", given[0]]).params
-            ctx.obj.append({name: params[name] for name in _SOURCE_NAMES if name in params})
+            ctx.obj.append({name: params[name] for name in names})
             given = after
         return rest
 
@@ -108,6 +105,10 @@ def view(
     """
     del options  # They are collected for each file.
     import_optional("bokeh", "view", "view")
+    import asyncio
+    import webbrowser
+
+    from ndx_simulation_output.files import check_target
     from ndx_simulation_output.viewer.saved import save_page
     from ndx_simulation_output.viewer.server import LOOPBACK, serve
     from ndx_simulation_output.viewer.session import ViewedFile
@@ -160,6 +161,8 @@ def _open(viewed: "Sequence[ViewedFile]") -> None:
 @contextmanager
 def redirect_file(address: str) -> Iterator[Path]:
     """Write a page, readable by the user alone, that opens an address: others see command lines."""
+    from tempfile import TemporaryDirectory
+
     with TemporaryDirectory(prefix="ndx-sim-view-") as folder:
         file = Path(folder) / "open.html"
         file.touch(0o600)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import RecordingError, SimulationOutputWarning
+from ndx_simulation_output.files import is_nwb
 from ndx_simulation_output.neuronvisio.description import describe, restore
 from ndx_simulation_output.neuronvisio.model import read_geometry
 from ndx_simulation_output.neuronvisio.refs import (
@@ -421,7 +422,7 @@ class Manager:
         from ndx_simulation_output.nwb import reader
 
         manager = cls()
-        if not reader.is_nwb(Path(path)):
+        if not is_nwb(Path(path)):
             manager.load_from_hdf(path)
             return manager
         with reader.read(Path(path)) as output:

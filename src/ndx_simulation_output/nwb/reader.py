@@ -34,6 +34,7 @@ from ndx_simulation_output.errors import (
     file_errors,
     source_errors,
 )
+from ndx_simulation_output.files import is_nwb
 from ndx_simulation_output.nwb.arrays_reading import read_group, restore_group
 from ndx_simulation_output.nwb.circuit import read_circuit, without_enum_warning
 from ndx_simulation_output.nwb.metadata import read_session
@@ -61,7 +62,7 @@ from ndx_simulation_output.nwb.types import (
     NetworkState,
     StateTable,
 )
-from ndx_simulation_output.nwb.zarr import is_nwb_store, open_store
+from ndx_simulation_output.nwb.zarr import open_store
 from ndx_simulation_output.recording import (
     ArrayGroup,
     Circuit,
@@ -92,19 +93,6 @@ _MOST_OPEN = 16  # files that are merged
 
 _OLD_NAMESPACE = "simulation_output"
 """The namespace of this extension up to version 0.2.0."""
-
-
-def is_nwb(path: Path) -> bool:
-    """Return True if ``path`` is an NWB file of version 2, in HDF5 or in a Zarr store."""
-    if path.is_dir():
-        return is_nwb_store(path)
-    if not path.is_file() or not h5py.is_hdf5(path):
-        return False
-    try:
-        with h5py.File(path, "r") as file:
-            return "nwb_version" in file.attrs
-    except (KeyError, OSError, RuntimeError):
-        return False
 
 
 def check_nwb(path: Path) -> None:

@@ -1,6 +1,5 @@
 """NWB files in Zarr stores: objects are written by hdmf-zarr, large arrays in threads."""
 
-import json
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -16,12 +15,12 @@ from hdmf.build import BuildManager
 from hdmf.data_utils import DataChunkIterator, DataIO
 from pynwb import NWBFile, get_manager, get_type_map
 
+from ndx_simulation_output.choices import Compression
 from ndx_simulation_output.errors import LayoutError, SourceError, WriteError, source_errors
 from ndx_simulation_output.files import (
     atomic_directory,
     check_space,
     check_target,
-    is_zarr_store,
 )
 from ndx_simulation_output.nwb.arrays import array_blocks, bytes_of
 from ndx_simulation_output.nwb.mapping import map_output, matrices
@@ -29,7 +28,7 @@ from ndx_simulation_output.optional import import_optional
 from ndx_simulation_output.recording import LazyArray, SimulationOutput
 from ndx_simulation_output.recording.arrays import Progress, progress_of, size_in_bytes
 from ndx_simulation_output.remote import RemoteFolder, is_url
-from ndx_simulation_output.storage.layout import Compression, Layout, StorageOptions
+from ndx_simulation_output.storage.layout import Layout, StorageOptions
 from ndx_simulation_output.storage.partitions import default_workers
 from ndx_simulation_output.storage.reading import check_unchanged, file_versions
 from ndx_simulation_output.storage.sources import check_inside
@@ -38,7 +37,6 @@ from ndx_simulation_output.storage.zarr_writing import fill_array
 DEFAULT_COMPRESSION: Compression = "zstd"
 _BLOSC = {"zstd": ("zstd", 3), "gzip": ("zlib", 4)}
 """Compressor and level of Blosc, with byte shuffle, for each compression option."""
-_METADATA = (".zattrs", "zarr.json")
 
 
 def write_store(
@@ -104,11 +102,6 @@ def write_store(
             )
         mark_complete(directory)
         check_unchanged(versions)
-
-
-def is_nwb_store(path: Path) -> bool:
-    """Return True if ``path`` is an NWB file in a Zarr store, without importing zarr."""
-    return is_zarr_store(path) and any(_has_nwb_version(path / name) for name in _METADATA)
 
 
 def open_store(
@@ -212,16 +205,6 @@ def _is_zarr_3() -> bool:
     import zarr
 
     return int(zarr.__version__.partition(".")[0]) >= 3
-
-
-def _has_nwb_version(path: Path) -> bool:
-    try:
-        facts = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return False
-    if not isinstance(facts, dict):
-        return False
-    return "nwb_version" in facts or "nwb_version" in facts.get("attributes", {})
 
 
 def _empty_array(data: LazyArray, layout: Layout) -> DataIO:

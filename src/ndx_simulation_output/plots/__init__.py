@@ -9,6 +9,7 @@ numbers that are drawn, and do not require matplotlib. They read only the select
 of bounded size, and reduce them to the pixels of a plot.
 """
 
+from ndx_simulation_output.choices import KINDS, PictureKind
 from ndx_simulation_output.plots.arrays import Grid, GridAxis, array, grids_of, group_grids
 from ndx_simulation_output.plots.downsampling import Lines, reduce_traces
 from ndx_simulation_output.plots.figures import draw, save
@@ -26,7 +27,7 @@ from ndx_simulation_output.plots.networks import (
     weights,
 )
 from ndx_simulation_output.plots.neurons import neuron, save_animation
-from ndx_simulation_output.plots.selection import KINDS, PictureKind, PictureOptions
+from ndx_simulation_output.plots.selection import PictureOptions
 from ndx_simulation_output.plots.shapes import Coordinates, Frames, read_coordinates, read_frames
 from ndx_simulation_output.plots.spikes import (
     Raster,

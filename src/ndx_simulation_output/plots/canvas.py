@@ -11,9 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import CellNotFoundError, NothingRecordedError
-from ndx_simulation_output.nwb.network_state import read_state
-from ndx_simulation_output.nwb.series import read_series
-from ndx_simulation_output.nwb.types import CompartmentSeries, NetworkState
 from ndx_simulation_output.optional import import_optional
 from ndx_simulation_output.plots.look import LIGHT, ColorScale, settings
 from ndx_simulation_output.recording import (
@@ -51,10 +48,15 @@ _Drawn = TypeVar("_Drawn")
 def find_source(source: Any, kind: type[_Source]) -> _Source:
     """Return ``source`` as a ``kind``, read from an NWB object or the first one of an output."""
     found: Any = source
-    if isinstance(source, CompartmentSeries):
-        found = read_series(source)
-    elif isinstance(source, NetworkState):
-        found = read_state(source)
+    if hasattr(source, "neurodata_type"):
+        from ndx_simulation_output.nwb.network_state import read_state
+        from ndx_simulation_output.nwb.series import read_series
+        from ndx_simulation_output.nwb.types import CompartmentSeries, NetworkState
+
+        if isinstance(source, CompartmentSeries):
+            found = read_series(source)
+        elif isinstance(source, NetworkState):
+            found = read_state(source)
     if isinstance(found, kind):
         return found
     field, name = _SOURCES[kind]

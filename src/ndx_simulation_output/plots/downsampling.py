@@ -2,20 +2,18 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ndx_simulation_output.choices import How
 from ndx_simulation_output.recording.arrays import BLOCK_BYTES, LazyArray, chunks_of, release
 from ndx_simulation_output.recording.times import RegularTimes, Times, Timestamps
 from ndx_simulation_output.recording.traces import dtype_in_unit, read_in_unit
 from ndx_simulation_output.recording.units import Unit
 
 Indices = NDArray[np.intp]
-
-How = Literal["mean", "max", "min"]
-"""Reduction of the values in a pixel."""
 
 _POINTS = 4
 """Points per pixel of a trace: first, lowest, highest and last value."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ndx_simulation_output.choices import PictureKind
 from ndx_simulation_output.errors import (
     ExportError,
     NothingRecordedError,
@@ -29,7 +30,6 @@ from ndx_simulation_output.plots.networks import (
 from ndx_simulation_output.plots.neurons import neuron
 from ndx_simulation_output.plots.selection import (
     OVER_TIME,
-    PictureKind,
     PictureOptions,
     check_selection,
     nothing_to_draw,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ndx_simulation_output.choices import How
 from ndx_simulation_output.plots.canvas import (
     axes_or_new,
     color_bar,
@@ -28,7 +29,6 @@ from ndx_simulation_output.plots.canvas import (
     with_look,
 )
 from ndx_simulation_output.plots.downsampling import (
-    How,
     Indices,
     Pixels,
     Recorded,

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ndx_simulation_output.choices import KINDS, How, PictureKind
 from ndx_simulation_output.errors import (
     CellNotFoundError,
     NothingRecordedError,
@@ -14,7 +15,7 @@ from ndx_simulation_output.errors import (
     SimulationOutputError,
 )
 from ndx_simulation_output.plots.arrays import Grid, grids_of
-from ndx_simulation_output.plots.downsampling import How, Recorded, seconds_at
+from ndx_simulation_output.plots.downsampling import Recorded, seconds_at
 from ndx_simulation_output.plots.networks import (
     neuron_quantities,
     synapse_quantities,
@@ -31,23 +32,6 @@ from ndx_simulation_output.recording import (
 )
 from ndx_simulation_output.recording.cells import Cells, Choice
 from ndx_simulation_output.recording.ids import as_ids, some_of
-
-PictureKind = Literal[
-    "traces",
-    "heat",
-    "neuron",
-    "raster",
-    "rates",
-    "channels",
-    "weights",
-    "matrix",
-    "state",
-    "arrays",
-]
-"""Kind of a plot: ``heat`` is a heat map, ``state`` shows quantities of the neurons of a state."""
-
-KINDS: tuple[PictureKind, ...] = get_args(PictureKind)
-"""All kinds of plots."""
 
 _OVERVIEW: tuple[PictureKind, ...] = ("raster", "traces", "channels", "matrix", "state", "arrays")
 _FAR_LONGER = 20

@@ -14,6 +14,7 @@ from ndx_simulation_output.errors import (
     SimulationOutputWarning,
     UnitError,
 )
+from ndx_simulation_output.files import is_nwb
 from ndx_simulation_output.nwb import reader
 from ndx_simulation_output.nwb.arrays_reading import read_hdf5_group
 from ndx_simulation_output.pymodaq import reading
@@ -96,7 +97,7 @@ class _ReadOnlyGroups(FileGroups):
     def __init__(self, path: Path) -> None:
         self._path = path
         with pause_writer(path):
-            self._output = reader.read(path) if reader.is_nwb(path) else reading.read(path)
+            self._output = reader.read(path) if is_nwb(path) else reading.read(path)
         self.close = self._output.close
         tops = self._output.arrays
         self._groups = {"/": ArrayGroup("", groups=tops)}

@@ -1,7 +1,7 @@
 """How parts of a recording are shown at a prompt and in a notebook; no data are read for a text."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import singledispatch
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -16,15 +16,14 @@ Facts = Iterator[str]
 """The name of a part of a recording, empty if it has none, and what is in it."""
 
 
-@singledispatch
 def html_summary(shown: object, name: str = "") -> str:
-    """Return an HTML summary of an object, titled ``name``; empty if none is registered.
+    """Return an HTML summary of an object, titled ``name``.
 
-    Summaries are created by ``plots``, which depends on this module. The package registers a
-    function for ``object`` that imports ``plots`` when the first summary is displayed.
+    Summaries are made by ``plots``, which depends on this module and is imported by the first one.
     """
-    del shown, name
-    return ""
+    plots = import_module("ndx_simulation_output.plots.notebook")
+    summary: str = plots.summarize(shown, name)
+    return summary
 
 
 def represent(shown: Any) -> str:

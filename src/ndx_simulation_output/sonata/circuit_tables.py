@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from ndx_simulation_output.choices import Dialect
 from ndx_simulation_output.recording import LazyArray
 from ndx_simulation_output.recording.arrays import LazyArrayBase
 from ndx_simulation_output.recording.cells import Categories, CellTable, take_rows
@@ -23,8 +24,6 @@ from ndx_simulation_output.sonata.layouts import (
     dataset_name,
 )
 from ndx_simulation_output.sonata.places import ANGLES, QUATERNION, angles_of, rotations
-
-Dialect = Literal["allen", "bbp"]
 
 _FIRST_TYPE = 100
 _MOST_TYPES = 2**16

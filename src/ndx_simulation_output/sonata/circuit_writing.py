@@ -12,6 +12,7 @@ from typing import Any
 
 import h5py
 
+from ndx_simulation_output.choices import Dialect
 from ndx_simulation_output.errors import ExportError
 from ndx_simulation_output.recording.arrays import size_in_bytes
 from ndx_simulation_output.recording.circuit import Circuit, ConnectionTable
@@ -19,7 +20,6 @@ from ndx_simulation_output.recording.ids import free_name
 from ndx_simulation_output.sonata.circuit_tables import (
     OF_FILES,
     POPULATION_TYPES,
-    Dialect,
     LayoutBuilder,
     Table,
     dialect_of,

@@ -6,11 +6,10 @@ from contextlib import ExitStack, closing
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import (
@@ -46,6 +45,9 @@ from ndx_simulation_output.sonata.spikes import UNKNOWN_POPULATION
 from ndx_simulation_output.sonata.text_files import separator_of
 from ndx_simulation_output.sonata.units import ReadOptions
 from ndx_simulation_output.storage.reading import wrap_array
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RATES = ("firing_rates", "rates")
 """Groups of FilterNet, with times in seconds, and of PopNet, with times in milliseconds."""
@@ -195,8 +197,10 @@ def read_text_rates(path: Path, options: ReadOptions, notes: list[str]) -> list[
     return reports
 
 
-def _chunks(path: Path) -> Iterator[pd.DataFrame]:
+def _chunks(path: Path) -> Iterator["pd.DataFrame"]:
     """Yield the rows of a text with a header, some at a time."""
+    import pandas as pd
+
     reader = pd.read_csv(
         path,
         sep=separator_of(path),
@@ -220,7 +224,7 @@ class _Blocks:
         self._length = 0
         self._file: IO[bytes] = TemporaryFile()  # noqa: SIM115 - see close
 
-    def add(self, rows: pd.DataFrame) -> None:
+    def add(self, rows: "pd.DataFrame") -> None:
         """Add rows; raise ValueError if a cell has other times than the first one."""
         ids, times = rows["node_id"].to_numpy(), rows["timestamps"].to_numpy()
         if ids.dtype.kind not in "iuf":

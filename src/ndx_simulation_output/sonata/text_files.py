@@ -1,11 +1,10 @@
 """Read and write text tables with a header: spikes, and positions of electrodes."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zipfile import is_zipfile
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import SourceError, UnsupportedSourceError, source_errors
@@ -13,6 +12,9 @@ from ndx_simulation_output.recording import Electrodes, Spikes
 from ndx_simulation_output.recording.ids import ids_of_source
 from ndx_simulation_output.sonata.spikes import UNKNOWN_POPULATION, spikes_from_source
 from ndx_simulation_output.sonata.units import ReadOptions
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RATE_COLUMNS = {"node_id", "timestamps", "firing_rates"}
 """Columns of firing rates in text; bmtk also writes ``population``."""
@@ -90,6 +92,8 @@ def read_electrodes(path: Path) -> Electrodes:
 
 def electrodes_text(electrodes: Electrodes) -> str:
     """Return the text of a file of electrodes: ``channel x_pos y_pos z_pos`` and other columns."""
+    import pandas as pd
+
     positions = dict(zip(_POSITIONS, electrodes.positions.T, strict=True))
     frame = pd.DataFrame({"channel": electrodes.ids, **positions, **electrodes.columns})
     return str(frame.to_csv(sep=" ", index=False))
@@ -101,8 +105,10 @@ def separator_of(path: Path) -> str:
         return "," if "," in file.readline(_LONGEST_HEADER) else r"\s+"
 
 
-def _read_table(path: Path) -> pd.DataFrame:
+def _read_table(path: Path) -> "pd.DataFrame":
     """Read a table as text."""
+    import pandas as pd
+
     frame = pd.read_csv(
         path,
         sep=separator_of(path),
@@ -118,7 +124,7 @@ def _read_table(path: Path) -> pd.DataFrame:
     return frame.rename(columns=lambda name: str(name).strip())
 
 
-def _integers(frame: pd.DataFrame, name: str) -> NDArray[np.int64]:
+def _integers(frame: "pd.DataFrame", name: str) -> NDArray[np.int64]:
     try:
         return np.asarray(_texts(frame, name), np.int64)
     except OverflowError as error:
@@ -126,7 +132,7 @@ def _integers(frame: pd.DataFrame, name: str) -> NDArray[np.int64]:
         raise ValueError(msg) from error
 
 
-def _ids(frame: pd.DataFrame, name: str) -> NDArray[np.int64]:
+def _ids(frame: "pd.DataFrame", name: str) -> NDArray[np.int64]:
     """Return a column of ids, which may be written as ``2.0``."""
     texts = _texts(frame, name)
     if not any("." in text or "e" in text.lower() for text in texts):
@@ -139,11 +145,11 @@ def _ids(frame: pd.DataFrame, name: str) -> NDArray[np.int64]:
     return values.astype(np.int64)
 
 
-def _floats(frame: pd.DataFrame, name: str) -> NDArray[np.float64]:
+def _floats(frame: "pd.DataFrame", name: str) -> NDArray[np.float64]:
     return np.asarray(_texts(frame, name), np.float64)
 
 
-def _numbers_or_text(frame: pd.DataFrame, name: str) -> NDArray[Any]:
+def _numbers_or_text(frame: "pd.DataFrame", name: str) -> NDArray[Any]:
     for as_numbers in (_integers, _floats):
         try:
             return as_numbers(frame, name)
@@ -152,7 +158,7 @@ def _numbers_or_text(frame: pd.DataFrame, name: str) -> NDArray[Any]:
     return np.asarray(frame[name].to_numpy(object))
 
 
-def _texts(frame: pd.DataFrame, name: str) -> NDArray[Any]:
+def _texts(frame: "pd.DataFrame", name: str) -> NDArray[Any]:
     """Return the texts of a column of numbers; ``1_0``, which Python reads as 10, is an error."""
     texts = frame[name]
     if texts.str.contains("_", regex=False).any():

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ndx_simulation_output.choices import Dialect
 from ndx_simulation_output.errors import ExportError, NameClashError, TargetExistsError
 from ndx_simulation_output.files import (
     AtomicFile,
@@ -29,7 +30,6 @@ from ndx_simulation_output.recording import (
 from ndx_simulation_output.recording.arrays import Progress, progress_of, size_in_bytes
 from ndx_simulation_output.recording.circuit import Circuit
 from ndx_simulation_output.recording.ids import check_ids, free_name
-from ndx_simulation_output.sonata.circuit_tables import Dialect
 from ndx_simulation_output.sonata.circuit_writing import (
     ALLEN_ATTRIBUTES,
     plan_circuit,

@@ -10,15 +10,13 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ndx_simulation_output.choices import DEFAULT_MEMORY, Access, Compression
 from ndx_simulation_output.errors import LayoutError, UnitError
 from ndx_simulation_output.recording import Unit, parse_unit
 
-Access = Literal["balanced", "cells", "frames"]
-Compression = Literal["auto", "gzip", "zstd", "none"]
 ChunkShape = Literal["contiguous"] | tuple[int, int]
 Codec = Literal["gzip", "zstd"]
 
-DEFAULT_MEMORY = 2**26
 _CODECS: dict[str | None, Codec] = {"gzip": "gzip", "zstd": "zstd"}
 _CHUNK_BYTES = 2**19
 _LONG_CHUNK_BYTES = 2**20

@@ -15,8 +15,9 @@ from bokeh.models import (
 )
 from numpy.typing import NDArray
 
+from ndx_simulation_output.choices import How
 from ndx_simulation_output.plots.canvas import quantity_of, require_cells, scale_of
-from ndx_simulation_output.plots.downsampling import How, Recorded
+from ndx_simulation_output.plots.downsampling import Recorded
 from ndx_simulation_output.plots.heat_maps import HeatMap, reduce_heat_map, sorted_by_group
 from ndx_simulation_output.plots.look import LIGHT, ColorScale, MapName, color_scale
 from ndx_simulation_output.recording import CompartmentTable, Report, SimulationOutput
