@@ -75,6 +75,7 @@ from ndx_simulation_output.recording import (
 from ndx_simulation_output.recording.array_groups import notes_of_axes
 from ndx_simulation_output.recording.ids import some_of
 from ndx_simulation_output.recording.merging import merge_outputs
+from ndx_simulation_output.recording.output import LaterNotes
 from ndx_simulation_output.remote import RemoteFile, RemoteFolder
 from ndx_simulation_output.storage.reading import NeedsFileError, without_file
 from ndx_simulation_output.storage.sources import (
@@ -196,7 +197,7 @@ def read(source: Source, *, trust: bool = False) -> SimulationOutput:
         output = _read_output(read_contents(io, source), source)
         if isinstance(source, RemoteFile):
             source.end_opening()
-        return replace(output, close=stack.pop_all().close)
+        return output.changed(close=stack.pop_all().close)
 
 
 def read_merged(paths: Sequence[Path], *, trust: bool = False) -> SimulationOutput:
@@ -314,6 +315,7 @@ def _read_output(nwbfile: NWBFile, path: Source) -> SimulationOutput:
     reports, potentials, notes = _read_series(nwbfile, provenance.pop("series", {}))
     notes += _notes_of_others(nwbfile)
     spikes: list[Spikes] = []
+    tables: list[tuple[Any, list[Spikes]]] = []
     spike_facts = provenance.pop("spikes", [])
     for units in _units_tables(nwbfile):
         facts, spike_facts = spike_facts, []
@@ -322,7 +324,8 @@ def _read_output(nwbfile: NWBFile, path: Source) -> SimulationOutput:
         except UnsupportedSourceError as error:
             notes.append(f"left out: {error}")
             continue
-        notes += _notes_of_units(units, found)
+        notes += _notes_of_columns(units)
+        tables.append((units, found))
         spikes += found
     circuit = _read_circuit(metadata)
     states = [item for item in nwbfile.objects.values() if isinstance(item, NetworkState)]
@@ -339,7 +342,7 @@ def _read_output(nwbfile: NWBFile, path: Source) -> SimulationOutput:
         circuit=circuit,
         run=Run(**{name: getattr(metadata, name, None) for name in Run.__dataclass_fields__}),
         session=read_session(nwbfile),
-        notes=tuple(notes),
+        notes=_with_notes_of_spikes(notes, tables),
         provenance=provenance,
     )
 
@@ -365,7 +368,7 @@ def _with_circuit(spikes: Spikes, circuit: Circuit | None) -> Spikes:
     kinds = {one.name: one.kind for one in circuit.summary}
     kind = kinds.get(spikes.population, "")
     cells = replace(cells, kind=kind, node_sets=circuit.node_sets)
-    return replace(spikes, cells=cells, checked=False)
+    return spikes.with_cells(cells)
 
 
 def _read_series(
@@ -403,18 +406,33 @@ def _units_tables(nwbfile: NWBFile) -> list[Any]:
     return [nwbfile.units] if simulated is None else [simulated, nwbfile.units]
 
 
-def _notes_of_units(units: Any, spikes: Sequence[Spikes]) -> list[str]:
+def _notes_of_columns(units: Any) -> list[str]:
     names = set() if units is None else set(units.colnames)
     lost = names - UNITS_COLUMNS - set(property_columns(units))
-    notes = [f"left out: column {name!r} of the units" for name in sorted(lost)]
-    found = len(units["spike_times"].target.data) if "spike_times" in names else 0
-    if not_finite := found - sum(len(population.times) for population in spikes):
-        notes.append(f"left out: {not_finite} spike times of the units that are not finite")
-    return notes + [
-        f"left out: obs_intervals of the units of {population.population}, which differ"
-        for population in spikes
-        if "obs_intervals" in names and population.intervals is None
+    return [f"left out: column {name!r} of the units" for name in sorted(lost)]
+
+
+def _with_notes_of_spikes(
+    notes: Sequence[str], tables: Sequence[tuple[Any, Sequence[Spikes]]]
+) -> LaterNotes:
+    """Add notes on spikes, now or when they are read."""
+    names = [set() if units is None else {*units.colnames} for units, _ in tables]
+    stored = [
+        len(units["spike_times"].target.data) if "spike_times" in columns else 0
+        for (units, _), columns in zip(tables, names, strict=True)
     ]
+
+    def later() -> Iterator[str]:
+        for columns, count, (_, spikes) in zip(names, stored, tables, strict=True):
+            if not_finite := count - sum(map(len, spikes)):
+                yield f"left out: {not_finite} spike times of the units that are not finite"
+            for one in spikes:
+                if "obs_intervals" in columns and one.intervals is None:
+                    yield f"left out: obs_intervals of the units of {one.population}, which differ"
+
+    if all(one.is_read for _, spikes in tables for one in spikes):
+        return LaterNotes([*notes, *later()], tuple)
+    return LaterNotes(notes, later)
 
 
 def _notes_of_others(nwbfile: NWBFile) -> list[str]:

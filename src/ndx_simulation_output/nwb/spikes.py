@@ -1,7 +1,9 @@
 """Convert spikes to the NWB table ``Units``, with a row for each cell, and back."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,12 +13,26 @@ from numpy.typing import NDArray
 from pynwb import NWBHDF5IO, NWBFile
 from pynwb.misc import Units
 
+from ndx_simulation_output.errors import ShapeMismatchError
 from ndx_simulation_output.nwb.circuit import make_columns, property_names
 from ndx_simulation_output.nwb.network_state import WrapColumn, load_column
-from ndx_simulation_output.nwb.series import column_names, read_property
+from ndx_simulation_output.nwb.series import array_of, column_names, column_values, read_property
 from ndx_simulation_output.recording import CellTable, LazyArray, Spikes
+from ndx_simulation_output.recording.arrays import place_in_file
 from ndx_simulation_output.recording.cells import take_rows
-from ndx_simulation_output.recording.ids import free_name, ids_of_source
+from ndx_simulation_output.recording.ids import (
+    distinct_ids,
+    free_name,
+    ids_of_source,
+    positions_of,
+)
+from ndx_simulation_output.recording.sorting import join_ranges, read_rows
+from ndx_simulation_output.recording.spikes import FEW, Ids, SpikeBlock, Window, in_window
+
+_BLOCK = 2**20
+"""Spikes that are read at a time."""
+_TEXTS = 2**16
+"""Names of populations that are read at a time."""
 
 SIMULATED_UNITS = "simulated_units"
 """The units of a simulation in a file that has units of a recording too."""
@@ -112,25 +128,21 @@ def read_units(units: Any, facts: Iterable[dict[str, Any]]) -> list[Spikes]:
     if units is None:
         empty = np.zeros(0, np.int64), np.zeros(0)
         return [Spikes(fact["population"], *empty, provenance=fact) for fact in facts]
-    rows = len(units)
-    data = units["population"].data if "population" in units.colnames else np.zeros(0)
-    names = np.asarray(getattr(data, "dset", data)[:])  # hdmf decodes each text of ``dset``.
-    names = names if len(names) else np.full(rows, "unknown", dtype=object)
-    column = "node_id" if "node_id" in units.colnames else "id"
-    cells = ids_of_source(np.asarray(units[column].data[:]), f"column {column!r} of the units")
+    table = _UnitsTable(units)
     known = {fact["population"]: fact for fact in facts}
-    rows_of = _rows_by_name(names)
+    rows_of = _rows_by_name(units)
     none = np.zeros(0, np.intp)
-    columns = {name: _read_ragged(units, name) for name in _RAGGED if name in units.colnames}
     properties = {name: read_property(units, name) for name in property_columns(units)}
     return [
-        _read_population(
-            columns,
+        Spikes.of_source(
             name,
-            rows_of.get(name, none),
-            cells,
-            known.get(name, {}),
-            _properties_of(name, known, properties),
+            _StoredSpikes(
+                table,
+                name,
+                rows_of.get(name, none),
+                known.get(name, {}),
+                _properties_of(name, known, properties),
+            ),
         )
         for name in dict.fromkeys([*known, *rows_of])
     ]
@@ -260,78 +272,267 @@ def _properties(
     return columns, facts
 
 
-def _joined(parts: Iterable[NDArray[Any]]) -> NDArray[Any]:
+def _joined(parts: Iterable[NDArray[Any]], dtype: Any = np.float64) -> NDArray[Any]:
+    """Return arrays one after another, and none of them as an empty one of a type."""
     arrays = list(parts)
-    return np.concatenate(arrays) if arrays else np.zeros(0)
+    if len(arrays) == 1:
+        return arrays[0]
+    return np.concatenate(arrays) if arrays else np.zeros(0, dtype)
 
 
 def _column(name: str, data: Any) -> VectorData:
     return VectorData(name=name, description=_DESCRIPTIONS.get(name, name), data=data)
 
 
+class _UnitsTable:
+    """The columns of a table of units, of which ids are read at once, and others when needed."""
+
+    def __init__(self, units: Any) -> None:
+        column = "node_id" if "node_id" in units.colnames else "id"
+        where = f"column {column!r} of the units"
+        self.cells = ids_of_source(np.asarray(units[column].data[:]), where)
+        self.columns = {}
+        for name in _RAGGED:
+            if name in units.colnames:
+                values = column_values(units, name)
+                # Of few spikes, the columns are read once for all populations.
+                values = np.asarray(values[:]) if values.shape[0] <= FEW else values
+                index = array_of(units[name].data, f"column {name}_index of the units")
+                self.columns[name] = _Ragged(values, index)
+
+
 @dataclass(frozen=True)
 class _Ragged:
-    """A ragged column, read once for all populations; ``ends`` has shape (row,)."""
+    """A ragged column: the ``values`` of one row after another, and the ``index`` of row ends."""
 
-    values: NDArray[Any]
-    starts: NDArray[np.int64]
-    ends: NDArray[np.int64]
+    values: LazyArray
+    index: LazyArray
+
+    @cached_property
+    def ends(self) -> NDArray[np.int64]:
+        """The end of each row."""
+        ends = np.asarray(self.index[:], np.int64)
+        last = int(ends[-1]) if len(ends) else 0
+        if (np.diff(ends, prepend=0) < 0).any() or last > self.values.shape[0]:
+            msg = f"{place_in_file(self.index)} does not ascend to at most the "
+            raise ShapeMismatchError(msg + f"{self.values.shape[0]} values of its column")
+        return ends
+
+    @cached_property
+    def starts(self) -> NDArray[np.int64]:
+        """The start of each row."""
+        return np.concatenate([np.zeros(1, np.int64), self.ends])[:-1]
 
 
-def _read_ragged(units: Any, name: str) -> _Ragged:
-    ends = np.asarray(units[name].data[:], np.int64)
-    starts = np.concatenate([np.zeros(1, np.int64), ends])[:-1]
-    return _Ragged(np.asarray(units[name].target.data[:]), starts, ends)
-
-
-def _rows_by_name(names: NDArray[Any]) -> dict[str, NDArray[np.intp]]:
-    """Return the indices of each name, in the order of their first ones."""
-    # Equal names are mostly adjacent.
-    starts = np.flatnonzero(np.append([True], names[1:] != names[:-1]))[: len(names)]
+def _rows_by_name(units: Any) -> dict[str, NDArray[np.intp]]:
+    """Return the rows of each population, in the order of their first ones."""
+    data = units["population"].data if "population" in units.colnames else np.zeros(0)
+    data = getattr(data, "dset", data)  # hdmf decodes each text of ``dset``.
+    rows = len(data)
+    if not rows:
+        return {"unknown": np.arange(len(units))} if len(units) else {}
     numbers: dict[str, int] = {}
-    texts = (one.decode() if isinstance(one, bytes) else one for one in names[starts].tolist())
-    of_runs = [numbers.setdefault(text, len(numbers)) for text in texts]
-    number_of = np.repeat(np.array(of_runs, np.intp), np.diff(starts, append=len(names)))
+    number_of = np.empty(rows, np.int32)
+    for first in range(0, rows, _TEXTS):
+        names = np.asarray(data[first : first + _TEXTS])
+        # Equal names are mostly adjacent.
+        starts = np.flatnonzero(np.append([True], names[1:] != names[:-1]))
+        texts = (one.decode() if isinstance(one, bytes) else one for one in names[starts].tolist())
+        of_runs = [numbers.setdefault(text, len(numbers)) for text in texts]
+        lengths = np.diff(starts, append=len(names))
+        number_of[first : first + len(names)] = np.repeat(np.array(of_runs, np.int32), lengths)
     counts = np.bincount(number_of, minlength=len(numbers))
-    rows = np.split(np.argsort(number_of, kind="stable"), np.cumsum(counts)[:-1])
-    return dict(zip(numbers, rows, strict=False))
+    order = np.arange(rows) if len(numbers) == 1 else np.argsort(number_of, kind="stable")
+    return dict(zip(numbers, np.split(order, np.cumsum(counts)[:-1]), strict=True))
 
 
-def _read_population(
-    columns: dict[str, _Ragged],
-    name: str,
-    rows: NDArray[np.intp],
-    cells: NDArray[Any],
-    facts: dict[str, Any],
-    properties: dict[str, tuple[LazyArray, str | None]] | None,
-) -> Spikes:
-    values, counts = _gather(columns, rows)
-    ids = np.repeat(cells[rows], counts)
-    # Sorted times with NaN cannot be searched.
-    is_finite = np.isfinite(values["spike_times"])
-    if not is_finite.all():
-        ids, values = ids[is_finite], {key: column[is_finite] for key, column in values.items()}
-    order, times = _restored_order(values, facts.get("order", "by_id"))
-    sorted_by = {"spike_times", _SOURCE_POSITION}
-    own = {key: column[order] for key, column in values.items() if key not in sorted_by}
-    silent = cells[rows][counts == 0]
-    return Spikes(
-        name,
-        ids[order],
-        times,
-        {key: column for key, column in own.items() if column.any()},
-        {key: value for key, value in facts.items() if key != "properties"},
-        silent=silent if len(silent) and "spike_times" in columns else None,
-        intervals=_read_intervals(columns, rows),
-        cells=None
-        if properties is None
-        else CellTable(
-            name,
-            cells[rows],
-            {key: take_rows([(array, rows)], dtype) for key, (array, dtype) in properties.items()},
-        ),
-        checked=False,
-    )
+_Place = slice | NDArray[np.intp]
+"""Places of spikes in the columns."""
+_Found = tuple[SpikeBlock, _Place]
+_ALWAYS = None, None
+
+
+@dataclass(frozen=True)
+class _StoredSpikes:
+    """The spikes of ``rows`` of units, sorted by row and time, in the order of their source."""
+
+    table: _UnitsTable
+    population: str
+    rows: NDArray[np.intp]
+    facts: dict[str, Any]
+    properties: dict[str, tuple[LazyArray, str | None]] | None
+
+    @property
+    def stored(self) -> int:
+        """Number of stored spikes."""
+        return int(self._counts.sum()) if self._has_spikes else 0
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """The provenance of the spikes."""
+        return {key: value for key, value in self.facts.items() if key != "properties"}
+
+    @property
+    def _has_spikes(self) -> bool:
+        return "spike_times" in self.table.columns and len(self.rows) > 0
+
+    @cached_property
+    def _cells(self) -> Ids:
+        """The id of the cell of each row."""
+        cells: Ids = self.table.cells[self.rows]
+        return cells
+
+    @cached_property
+    def _starts(self) -> NDArray[np.int64]:
+        starts: NDArray[np.int64] = self.table.columns["spike_times"].starts[self.rows]
+        return starts
+
+    @cached_property
+    def _counts(self) -> NDArray[np.int64]:
+        """Number of spikes of each row."""
+        if not self._has_spikes:
+            return np.zeros(len(self.rows), np.int64)
+        counts: NDArray[np.int64] = self.table.columns["spike_times"].ends[self.rows] - self._starts
+        return counts
+
+    def read(self, name: str) -> dict[str, Any]:
+        """Return the value of a field of ``Spikes``, and of those that are read with it."""
+        if name in SpikeBlock._fields:
+            return self.take(None, _ALWAYS)._asdict()
+        value: Any = None
+        if name == "provenance":
+            value = self.provenance
+        elif name == "silent" and "spike_times" in self.table.columns:
+            silent = self._cells[self._counts == 0]
+            value = silent if len(silent) else None
+        elif name == "intervals":
+            value = _read_intervals(self.table.columns, self.rows)
+        elif name == "cells" and self.properties is not None:
+            value = CellTable(
+                self.population,
+                self._cells,
+                {
+                    key: take_rows([(array, self.rows)], dtype)
+                    for key, (array, dtype) in self.properties.items()
+                },
+            )
+        return {name: value}
+
+    def spiking(self) -> Ids:
+        """Return the ids of the cells that have spikes."""
+        return distinct_ids(self._cells[self._counts > 0])
+
+    def parts(self, cells: Ids | None, window: Window) -> Iterator[SpikeBlock]:
+        """Yield the spikes of ``cells`` in a window, sorted by row and time, without columns."""
+        for block, _ in self._found(cells, window):
+            yield block
+
+    def take(self, cells: Ids | None, window: Window) -> SpikeBlock:
+        """Return the spikes of ``cells`` in a window, in the order of the source."""
+        return self._in_order(list(self._found(cells, window)))
+
+    def blocks(self, size: int) -> Iterator[SpikeBlock]:
+        """Yield all spikes in the order of the source; they are read once for each range of it."""
+        for found in self._ranges():
+            block = self._in_order(found)
+            for start in range(0, len(block.times), size):
+                part = slice(start, start + size)
+                columns = {name: values[part] for name, values in block.columns.items()}
+                yield SpikeBlock(block.node_ids[part], block.times[part], columns)
+
+    def _ranges(self) -> Iterator[list[_Found]]:
+        """Yield what is found of one range of the order of the source after another."""
+        if self._order == "by_id":
+            yield from ([found] for found in self._found(None, _ALWAYS))
+        elif self._order == "by_time":
+            for window in pairwise([None, *self._time_edges(), None]):
+                yield list(self._found(None, window))
+        else:
+            for first in range(0, self.stored, _BLOCK):
+                yield list(self._found(None, _ALWAYS, range(first, first + _BLOCK)))
+
+    def _time_edges(self) -> NDArray[np.float64]:
+        """Return times between which there are about as many spikes as in a block."""
+        some = [part.times[:: 2**6] for part in self.parts(None, _ALWAYS)]
+        times = np.concatenate([np.zeros(0), *some])
+        n_ranges = -(-self.stored // _BLOCK)
+        if n_ranges < 2 or not len(times):
+            return np.zeros(0)
+        return np.unique(np.quantile(times, np.arange(1, n_ranges) / n_ranges))
+
+    @property
+    def _order(self) -> str:
+        order = self.facts.get("order", "by_id")
+        is_known = order == "by_time" or order in self.table.columns
+        return str(order) if is_known else "by_id"
+
+    def _found(
+        self, cells: Ids | None, window: Window, positions: range | None = None
+    ) -> Iterator[_Found]:
+        """Yield the spikes of ``cells`` in a window, and their places in the columns."""
+        for ids, place in self._places(cells):
+            times = np.asarray(self._values("spike_times", place), np.float64)
+            chosen = in_window(times, window)
+            if positions is not None:
+                source = self._values(_SOURCE_POSITION, place)
+                chosen &= (source >= positions.start) & (source < positions.stop)
+            if chosen.all():
+                yield SpikeBlock(ids, times, {}), place
+            else:
+                at = np.flatnonzero(chosen)
+                places = at + place.start if isinstance(place, slice) else place[at]
+                yield SpikeBlock(ids[at], times[at], {}), places
+
+    def _places(self, cells: Ids | None) -> Iterator[tuple[NDArray[Any], _Place]]:
+        """Yield ids, and places in the columns, of the spikes of some cells, a block at a time."""
+        rows = np.flatnonzero(self._counts)
+        if cells is not None:
+            rows = rows[positions_of(self._cells[rows], cells) >= 0]
+        ends = np.cumsum(self._counts[rows])
+        first = 0
+        while first < len(rows):
+            before = int(ends[first - 1]) if first else 0
+            last = max(int(np.searchsorted(ends, before + _BLOCK, "right")), first + 1)
+            some = rows[first:last]
+            starts, counts = self._starts[some], self._counts[some]
+            place: _Place = slice(int(starts[0]), int(starts[-1] + counts[-1]))
+            if (starts[1:] != starts[:-1] + counts[:-1]).any():
+                place = join_ranges(starts, starts + counts)
+            yield np.repeat(self._cells[some], counts), place
+            first = last
+
+    def _values(self, name: str, place: _Place) -> NDArray[Any]:
+        """Return values of a column."""
+        values = self.table.columns[name].values
+        return np.asarray(values[place]) if isinstance(place, slice) else read_rows(values, place)
+
+    def _in_order(self, found: Sequence[_Found]) -> SpikeBlock:
+        """Return spikes in the order of the source, with their columns."""
+        ids = _joined((block.node_ids for block, _ in found), np.int64)
+        times = _joined((block.times for block, _ in found), np.float64)
+        order: Any = slice(None)
+        if self._order == "by_time":
+            order, times = sort_times(times)
+        elif self._order == _SOURCE_POSITION:
+            places = (self._values(_SOURCE_POSITION, place) for _, place in found)
+            order = order_of_positions(_joined(places, np.int64))
+            times = times[order]
+        columns = {
+            name: _joined((self._values(name, place) for _, place in found), np.int64)[order]
+            for name in self._columns
+        }
+        return SpikeBlock(ids[order], times, columns)
+
+    @cached_property
+    def _columns(self) -> list[str]:
+        """The names of the columns of spikes that have a value other than 0."""
+        others = {"spike_times", _SOURCE_POSITION, "obs_intervals"}
+        return [
+            name
+            for name in self.table.columns
+            if name not in others
+            and any(self._values(name, place).any() for _, place in self._found(None, _ALWAYS))
+        ]
 
 
 def _read_intervals(
@@ -345,24 +546,9 @@ def _read_intervals(
     if lengths.min() != lengths.max() or not lengths[0]:
         return None
     indices = column.starts[rows][:, np.newaxis] + np.arange(lengths[0])
-    first: NDArray[np.float64] = column.values[indices[0]].astype(np.float64)
-    return first if (column.values[indices] == first).all() else None
-
-
-def _gather(
-    columns: dict[str, _Ragged], rows: NDArray[np.intp]
-) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64]]:
-    """Return the values of these rows in each column, and the number of spikes of each row."""
-    names = [name for name in columns if name != "obs_intervals"]
-    if "spike_times" not in names or not len(rows):
-        counts = np.zeros(len(rows), np.int64)
-        return {name: np.zeros(0) for name in ["spike_times", *names]}, counts
-    starts, ends = columns["spike_times"].starts[rows], columns["spike_times"].ends[rows]
-    counts = ends - starts
-    selected: Any = slice(int(starts[0]), int(ends[-1]))
-    if rows[-1] - rows[0] + 1 != len(rows):  # They are not adjacent.
-        selected = np.repeat(starts - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
-    return {name: columns[name].values[selected] for name in names}, counts
+    values = np.asarray(column.values[:])
+    first: NDArray[np.float64] = values[indices[0]].astype(np.float64)
+    return first if (values[indices] == first).all() else None
 
 
 def sort_times(times: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[Any]]:
@@ -379,19 +565,6 @@ def sort_times(times: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[Any]]:
     keys = np.append(np.zeros(1, np.int64), np.cumsum(is_later)) * len(times)
     found: NDArray[np.intp] = np.sort(keys + order) - keys
     return found, times[found]
-
-
-def _restored_order(
-    values: dict[str, NDArray[Any]], source_order: str
-) -> tuple[NDArray[np.intp], NDArray[Any]]:
-    """Return the order of spikes in their source, and the times in this order."""
-    times = values["spike_times"]
-    if source_order == "by_time":
-        return sort_times(times)
-    if source_order == _SOURCE_POSITION and _SOURCE_POSITION in values:
-        order = order_of_positions(values[_SOURCE_POSITION])
-        return order, times[order]
-    return np.arange(len(times)), times
 
 
 def order_of_positions(positions: NDArray[Any]) -> NDArray[np.intp]:

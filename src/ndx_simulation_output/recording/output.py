@@ -211,6 +211,18 @@ class Run:
         yield "" if self.seed is None else f"seed {self.seed}"
 
 
+class LaterNotes(tuple[str, ...]):  # noqa: SLOT001 - tuples can have no slots with values
+    """Notes that are known, and a function ``later`` that returns those of spikes it reads."""
+
+    later: Callable[[], Iterable[str]]
+
+    def __new__(cls, notes: Iterable[str], later: Callable[[], Iterable[str]]) -> "Self":
+        """Return the notes that are known."""
+        made = super().__new__(cls, notes)
+        made.later = later
+        return made
+
+
 @dataclass(frozen=True)
 class SimulationOutput:
     """The recordings of a run. Use it in a ``with`` block: data are read from open files.
@@ -218,7 +230,8 @@ class SimulationOutput:
     ``arrays`` are groups of arrays with axes, such as data of instruments; ``networks`` are states
     of networks; ``circuit`` are all cells of the simulation and their connections. ``session`` has
     the metadata of the source, in the sections ``NWBFile`` and ``Subject``. ``notes`` list the
-    parts of the source that were omitted or corrected; they are stored in the notes of an NWB file.
+    parts of the source that were omitted or corrected, and times that may be in another unit; they
+    are stored in the notes of an NWB file.
     ``source`` is the path of what was opened, for people.
     """
 
@@ -230,13 +243,14 @@ class SimulationOutput:
     circuit: Circuit | None = None
     run: Run = field(default_factory=Run)
     session: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    # A default that is no attribute of the class, so that __getattr__ is asked for it.
+    notes: tuple[str, ...] = field(default_factory=tuple)
     provenance: Provenance = field(default_factory=dict)
     close: Callable[[], None] = lambda: None
     source: str = ""
 
     def __post_init__(self) -> None:
-        """Check the types of all parts, and add notes on times that may be in another unit."""
+        """Check the types of all parts."""
         kinds = {
             "reports": Report,
             "spikes": Spikes,
@@ -245,6 +259,7 @@ class SimulationOutput:
             "networks": NetworkSnapshot,
             "notes": str,
         }
+        later = getattr(self.notes, "later", tuple)
         for name, kind in kinds.items():
             set_fields(self, **{name: tuple_of(getattr(self, name), kind, f"{name} of an output")})
         if not isinstance(self.run, Run):
@@ -257,24 +272,56 @@ class SimulationOutput:
                 f"the session is {self.session!r:.60}; expected the sections NWBFile and Subject, "
             )
             raise WrongTypeError(msg + "each with keys and values")
-        doubts = [note for note in self._doubtful_times() if note not in self.notes]
-        set_fields(self, notes=(*self.notes, *doubts))
+        set_fields(self, _notes=LaterNotes(self.notes, later))
+        object.__delattr__(self, "notes")
 
-    def _doubtful_times(self) -> Iterator[str]:
-        """Yield notes on times that contradict the run by a factor of a hundred or more."""
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Return the notes, for some of which spikes are read."""
+            if name != "notes" or "_notes" not in vars(self):
+                msg = f"{type(self).__name__!r} object has no attribute {name!r}"
+                raise AttributeError(msg)
+            set_fields(self, notes=self._all_notes([*self._notes, *self._notes.later()]))
+            return self.notes
+
+    @property
+    def known_notes(self) -> LaterNotes:
+        """The notes for which no spikes are read."""
+        if "notes" in vars(self):
+            return LaterNotes(self.notes, tuple)
+        known: LaterNotes = vars(self)["_notes"]
+        return LaterNotes(self._all_notes(known, is_read=True), known.later)
+
+    def _all_notes(self, notes: Iterable[str], *, is_read: bool = False) -> tuple[str, ...]:
+        doubts = [note for note in self._doubtful_times(is_read=is_read) if note not in notes]
+        return (*notes, *doubts)
+
+    def changed(self, **changes: Any) -> "SimulationOutput":
+        """Return the output with other values of fields, as ``dataclasses.replace`` does.
+
+        Spikes are not read for its notes.
+        """
+        if TYPE_CHECKING:
+            return replace(self, **changes)
+        return replace(self, **{"notes": self.known_notes, **changes})
+
+    def _doubtful_times(self, *, is_read: bool) -> Iterator[str]:
+        """Yield notes on times that contradict the run by a factor of a hundred or more.
+
+        If ``is_read``, only spikes that were read are looked at.
+        """
         spans = {f"report {one.name!r}": _span(one.times) for one in self.reports}
         spans |= {f"potential {one.name!r}": _span(one.times) for one in self.potentials}
-        for one in self.spikes:
-            finite = one.times[np.isfinite(one.times)]
-            spans[f"the spikes of {one.population!r}"] = (
-                float(np.ptp(finite)) if len(finite) else 0.0
-            )
+        for one in (one for one in self.spikes if one.is_read or not is_read):
+            first, last = one.span or (0.0, 0.0)
+            spans[f"the spikes of {one.population!r}"] = last - first
         recorded = {
             f"the spikes of {one.population!r}": float(np.ptp(one.intervals))
             if one.intervals.size
             else 0.0
             for one in self.spikes
-            if one.intervals is not None
+            if f"the spikes of {one.population!r}" in spans and one.intervals is not None
         }
         for what, seconds in spans.items():
             of_run = recorded.get(what, self.run.duration)
@@ -379,7 +426,7 @@ def contents(output: SimulationOutput) -> dict[str, Sequence[Any]]:
     An item is a part of the output, or name and text.
     """
     _, run = name_and_facts(output.run)
-    notes = counted(len(output.notes), "notes")
+    notes = output.known_notes
     found = {
         "Run": [("", run)] * bool(run),
         "Populations": list(_populations(output).items()),
@@ -388,7 +435,7 @@ def contents(output: SimulationOutput) -> dict[str, Sequence[Any]]:
         "Potentials": output.potentials,
         "States": output.networks,
         "Arrays": [part for group in output.arrays for part in _parts_with_data(group)],
-        "Notes": [("", f"{notes}, see the attribute notes")] * bool(output.notes),
+        "Notes": [("", f"{counted(len(notes), 'notes')}, see the attribute notes")] * bool(notes),
     }
     return {title: items for title, items in found.items() if items}
 

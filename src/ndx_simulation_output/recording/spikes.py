@@ -1,15 +1,15 @@
 """Spikes of a population."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import InitVar, dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import SelectionError, ShapeMismatchError
-from ndx_simulation_output.recording.arrays import LazyArray, as_array, as_arrays
+from ndx_simulation_output.recording.arrays import as_array, as_arrays
 from ndx_simulation_output.recording.cells import Cells, CellTable
 from ndx_simulation_output.recording.display import (
     Facts,
@@ -32,8 +32,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _BLOCK = 2**20
-_LAZY = {"node_ids": "lazy_ids", "times": "lazy_times"}
-"""Fields, and where their lazy arrays are until they are read."""
+_LOWEST = np.finfo(np.float64).min
+FEW = 2**16
+"""So many spikes are read when a file is opened."""
+_OF_SPIKES = ("node_ids", "times", "columns")
+_FIELDS = (*_OF_SPIKES, "provenance", "silent", "intervals", "cells")
+
+Ids = NDArray[np.int64]
+Window = tuple[float | None, float | None]
+"""Start and end in seconds; None leaves an end open."""
 
 
 class SpikeBlock(NamedTuple):
@@ -44,16 +51,45 @@ class SpikeBlock(NamedTuple):
     columns: Mapping[str, NDArray[Any]]
 
 
+class SpikeSource(Protocol):
+    """The spikes of a population in a file, which are read when they are used."""
+
+    @property
+    def provenance(self) -> Provenance:
+        """The provenance without what is known when the spikes are read."""
+
+    @property
+    def stored(self) -> int:
+        """Number of spikes with those at times that are not finite, which the others leave out."""
+
+    def read(self, name: str) -> Mapping[str, Any]:
+        """Return the value of a field of ``Spikes``, and of those that are read with it."""
+
+    def parts(self, cells: Ids | None, window: Window) -> Iterator[SpikeBlock]:
+        """Yield the spikes of ``cells``, which ascend, in a window, in any order, no columns."""
+
+    def take(self, cells: Ids | None, window: Window) -> SpikeBlock:
+        """Return the spikes of ``cells``, which ascend, in a window, in the order of the source."""
+
+    def blocks(self, size: int) -> Iterator[SpikeBlock]:
+        """Yield all spikes in the order of the source, at most ``size`` at a time."""
+
+    def spiking(self) -> Ids:
+        """Return the ids of the cells that spike, in ascending order."""
+
+
 @dataclass(frozen=True)
 class Spikes:
     """Spikes of one population in the order of the source.
 
-    ``node_ids``, ``times`` (s) and each of ``columns`` have shape (spike,). Ids and times that are
-    lazy arrays are read, and their values checked, when they are used; ``blocks`` reads a part of
-    them at a time. ``silent`` are the ids of recorded cells without spikes, ``intervals`` the times
-    during which the cells were recorded, shape (interval, 2) in seconds; both are None if they are
-    not known. ``cells`` has properties of the cells, which are None if they are not known. With
-    ``checked=False``, for the spikes of files, times need not be finite.
+    ``node_ids``, ``times`` (s) and each of ``columns`` have shape (spike,). ``silent`` are the ids
+    of recorded cells without spikes, ``intervals`` the times during which the cells were recorded,
+    shape (interval, 2) in seconds; both are None if they are not known. ``cells`` has properties of
+    the cells, which are None if they are not known. With ``checked=False``, for the spikes of
+    files, times need not be finite.
+
+    Many spikes of a file are read, and their values checked, when one of these attributes is used
+    for the first time. ``parts`` and ``blocks`` read some spikes after others and keep none.
 
     Raises
     ------
@@ -67,110 +103,155 @@ class Spikes:
     times: NDArray[np.float64]
     columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     provenance: Provenance = field(default_factory=dict)
-    silent: NDArray[Any] | None = None
-    intervals: NDArray[np.float64] | None = None
-    cells: CellTable | None = None
+    # A default that is no attribute of the class, so that __getattr__ is asked for these.
+    silent: NDArray[Any] | None = field(default_factory=lambda: None)
+    intervals: NDArray[np.float64] | None = field(default_factory=lambda: None)
+    cells: CellTable | None = field(default_factory=lambda: None)
     checked: InitVar[bool] = field(default=True, kw_only=True)
-
-    if TYPE_CHECKING:
-        # Not defined at run time: a dataclass would make them its fields.
-        @property
-        def lazy_ids(self) -> LazyArray:
-            """``node_ids`` as they were given, lazy or not."""
-
-        @property
-        def lazy_times(self) -> LazyArray:
-            """``times`` as they were given, lazy or not."""
-
-        @property
-        def _checked(self) -> bool: ...
 
     def __post_init__(self, checked: bool) -> None:
         """Check the ids, and the shapes of ids, times and intervals."""
         check_name(self.population, "the name of a population")
         of_population = f"of population {self.population!r}"
-        ids = as_array(self.node_ids, f"node ids {of_population}", kinds="iu")
-        times = as_array(self.times, f"spike times {of_population}")
-        set_fields(
-            self,
-            lazy_ids=ids,
-            lazy_times=times,
-            columns=as_arrays(self.columns, f"the spikes {of_population}"),
-            _checked=checked,
-        )
+        ids = as_array(self.node_ids, f"node ids {of_population}", kinds="iu")[:]
+        times = np.asarray(as_array(self.times, f"spike times {of_population}")[:], np.float64)
+        columns = as_arrays(self.columns, f"the spikes {of_population}")
+        set_fields(self, node_ids=ids, times=times, columns=columns)
+        check_ids(ids, f"node ids {of_population}")
         if ids.shape != times.shape:
             msg = (
-                f"the spikes of population {self.population!r} have node ids of shape "
+                f"the spikes {of_population} have node ids of shape "
                 f"{ids.shape} and times of shape {times.shape}; expected equal lengths"
             )
             raise ShapeMismatchError(msg)
-        for name, values in self.columns.items():
+        for name, values in columns.items():
             if values.shape[:1] != ids.shape:
                 msg = f"{name} of the spikes {of_population} has shape {values.shape}; expected a "
-                raise ShapeMismatchError(msg + f"value for each of {len(self)} spikes")
-        for name, lazy in _LAZY.items():
-            values = getattr(self, lazy)
-            object.__delattr__(self, name)
-            if isinstance(values, np.ndarray):
-                self._set_values(name, lazy, values)
-        self._set_cells(of_population)
+                raise ShapeMismatchError(msg + f"value for each of {len(times)} spikes")
+        if checked and not (is_finite := np.isfinite(times)).all():
+            wrong = int(np.argmin(is_finite))
+            msg = f"spike {wrong} {of_population} is at {times[wrong]} s; expected finite times"
+            raise ShapeMismatchError(msg)
+        self._set_cells(of_population, checked=checked)
+
+    @classmethod
+    def of_source(cls, population: str, source: SpikeSource) -> "Spikes":
+        """Return the spikes of a file, which are read now if they are few."""
+        check_name(population, "the name of a population")
+        spikes = object.__new__(cls)
+        set_fields(spikes, population=population, _source=source)
+        if source.stored <= FEW:
+            for name in _FIELDS:
+                getattr(spikes, name)
+        return spikes
 
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            """Read ``node_ids`` or ``times`` that are lazy."""
-            lazy = _LAZY.get(name)
-            if lazy is None:
+            """Read a field, and those that are read with it."""
+            source = vars(self).get("_source")
+            if source is None or name not in _FIELDS:
                 msg = f"{type(self).__name__!r} object has no attribute {name!r}"
                 raise AttributeError(msg)
-            return self._set_values(name, lazy, getattr(self, lazy)[:])
+            known = vars(self)
+            set_fields(self, **{one: v for one, v in source.read(name).items() if one not in known})
+            return vars(self)[name]
 
-    def _set_values(self, name: str, lazy: str, values: Any) -> NDArray[Any]:
-        """Check ids or times, and keep them in memory."""
-        array = np.asarray(values)
-        array = self._as_ids(array) if name == "node_ids" else self._as_times(array)
-        set_fields(self, **{name: array, lazy: array})
-        return array
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the fields, which are read: a copy in another process has no file."""
+        return {name: getattr(self, name) for name in ("population", *_FIELDS)}
 
-    def _as_ids(self, values: NDArray[Any]) -> NDArray[Any]:
-        check_ids(values, f"node ids of population {self.population!r}")
-        return values
+    @property
+    def _lazy(self) -> SpikeSource | None:
+        """The file of spikes that were not read yet."""
+        known = vars(self)
+        return None if all(name in known for name in _OF_SPIKES) else known["_source"]
 
-    def _as_times(self, values: NDArray[Any], first: int = 0) -> NDArray[np.float64]:
-        """Return times as float64; raise ShapeMismatchError for those that no simulator records."""
-        times = np.asarray(values, np.float64)
-        if self._checked and not (is_finite := np.isfinite(times)).all():
-            wrong = int(np.argmin(is_finite))
-            msg = f"spike {first + wrong} of population {self.population!r} is at {times[wrong]} s"
-            raise ShapeMismatchError(msg + "; expected finite times")
-        return times
+    @property
+    def is_read(self) -> bool:
+        """False for spikes of a file that were not read yet."""
+        return self._lazy is None
+
+    @property
+    def known_provenance(self) -> Provenance:
+        """The provenance without what is known when the spikes are read."""
+        return self.provenance if self._lazy is None else self._lazy.provenance
+
+    @cached_property
+    def _count(self) -> int:
+        if self._lazy is None:
+            return len(self.times)
+        return sum(len(part.times) for part in self.parts())
 
     def __len__(self) -> int:
         """Return the number of spikes."""
-        return int(self.lazy_ids.shape[0])
+        return self._count
 
     def __bool__(self) -> bool:
         """Return True: a population without spikes was recorded too."""
         return True
 
+    @property
+    def n_stored(self) -> int:
+        """Number of spikes in the source, with those at times that are not finite."""
+        source = vars(self).get("_source")
+        return len(self) if source is None else int(source.stored)
+
+    @cached_property
+    def span(self) -> tuple[float, float] | None:
+        """Times (s) of the first and the last spike, None if there are none."""
+        ends = [(part.times.min(), part.times.max()) for part in self.parts() if len(part.times)]
+        if not ends:
+            return None
+        return float(min(first for first, _ in ends)), float(max(last for _, last in ends))
+
     def blocks(self, size: int = _BLOCK) -> Iterator[SpikeBlock]:
         """Yield the spikes in their order, at most ``size`` at a time, without keeping them."""
-        for start in range(0, len(self), size):
-            block = slice(start, min(start + size, len(self)))
-            yield SpikeBlock(
-                self._as_ids(np.asarray(self.lazy_ids[block])),
-                self._as_times(np.asarray(self.lazy_times[block]), start),
-                {name: np.asarray(values[block]) for name, values in self.columns.items()},
-            )
+        if self._lazy is not None:
+            yield from self._lazy.blocks(size)
+            return
+        for start in range(0, len(self.times), size):
+            block = slice(start, start + size)
+            columns = {name: np.asarray(values[block]) for name, values in self.columns.items()}
+            yield SpikeBlock(self.node_ids[block], self.times[block], columns)
 
-    def _set_cells(self, of_population: str) -> None:
+    def parts(
+        self,
+        cells: Any = None,
+        *,
+        start: float | None = None,
+        stop: float | None = None,
+    ) -> Iterator[SpikeBlock]:
+        """Yield the spikes of the ids ``cells`` with ``start <= time < stop`` (s), in any order.
+
+        Of the spikes of a file, only those are read, some at a time; columns are left out, and so
+        are times that are not finite.
+        """
+        chosen = None if cells is None else distinct_ids(as_ids(cells).astype(np.int64))
+        if self._lazy is not None:
+            yield from self._lazy.parts(chosen, (start, stop))
+            return
+        for block in self.blocks():
+            yield choose_spikes(block.node_ids, block.times, chosen, (start, stop))
+
+    def with_cells(self, cells: CellTable | None) -> "Spikes":
+        """Return the spikes with a table of properties, without reading them."""
+        known = {name: value for name, value in vars(self).items() if name in _FIELDS}
+        spikes = object.__new__(type(self))
+        source = vars(self).get("_source")
+        set_fields(spikes, **{**known, "population": self.population, "cells": cells})
+        if source is not None:
+            set_fields(spikes, _source=source)
+        return spikes
+
+    def _set_cells(self, of_population: str, *, checked: bool) -> None:
         """Check and set the silent cells and the intervals."""
         if self.silent is not None:
             what = f"silent cells {of_population}"
             silent = as_array(self.silent, what, kinds="iu")[:]
             set_fields(self, silent=silent)
             check_ids(silent, what)
-            if self._checked:
+            if checked:
                 check_unique(silent, what)
         if self.intervals is None:
             return
@@ -180,19 +261,20 @@ class Spikes:
         if intervals.ndim != 2 or intervals.shape[1] != 2:
             msg = f"{what} have shape {intervals.shape}; expected (interval, 2)"
             raise ShapeMismatchError(msg)
-        if self._checked and not (intervals[:, 0] <= intervals[:, 1]).all():
+        if checked and not (intervals[:, 0] <= intervals[:, 1]).all():
             msg = f"{what} are {intervals.tolist()}; expected a start and a later end each"
             raise ShapeMismatchError(msg)
 
     __repr__ = represent
 
     def _facts(self) -> Facts:
+        known = vars(self)
         yield self.population
-        of_cells = "" if self.cells is None else f" of {counted(len(self.cells), 'cells')}"
-        yield f"{counted(len(self), 'spikes')}{of_cells}"
-        times = vars(self).get("times", ())
-        if len(times) and np.isfinite(ends := (times.min(), times.max())).all():
-            yield span_text(*map(float, ends))
+        table = known.get("cells")
+        of_cells = "" if table is None else f" of {counted(len(table), 'cells')}"
+        yield f"{counted(self.n_stored if self._lazy else len(self), 'spikes')}{of_cells}"
+        if (self._lazy is None or "span" in known) and self.span:
+            yield span_text(*self.span)
 
     @cached_property
     def known_cells(self) -> NDArray[np.int64]:
@@ -203,8 +285,14 @@ class Spikes:
         silent: Any = self.silent
         if silent is None:
             silent = () if self.cells is None else self.cells.ids[:]
-        spiking = distinct_ids(self.node_ids).astype(np.int64)
-        return distinct_ids(np.concatenate([spiking, np.asarray(silent, np.int64)]))
+        return distinct_ids(np.concatenate([self.spiking_cells, np.asarray(silent, np.int64)]))
+
+    @cached_property
+    def spiking_cells(self) -> NDArray[np.int64]:
+        """Ids of the cells that spike, in ascending order."""
+        if self._lazy is not None:
+            return self._lazy.spiking()
+        return distinct_ids(self.node_ids).astype(np.int64)
 
     @cached_property
     def cell_rows(self) -> NDArray[np.int32]:
@@ -278,25 +366,24 @@ class Spikes:
         array([0.3])
 
         """
-        chosen = self._is_in_window(start, stop)
         table = self.cells
-        if cells is not None:
-            ids = self.find(cells)
-            chosen &= positions_of(self.node_ids.astype(np.int64), ids) >= 0
+        ids = None if cells is None else self.find(cells)
+        if ids is not None:
             table = table if table is None else table.select(ids)
-        node_ids = self.node_ids[chosen]
+        if self._lazy is None:
+            found = choose_spikes(self.node_ids, self.times, ids, (start, stop), self.columns)
+        else:
+            found = self._lazy.take(ids, (start, stop))
         silent = self.silent
         if silent is not None:
-            silent = np.setdiff1d(self.find(cells), node_ids.astype(np.int64))
-        return replace(
-            self,
-            node_ids=node_ids,
-            times=self.times[chosen],
-            columns={name: values[:][chosen] for name, values in self.columns.items()},
+            silent = np.setdiff1d(self.find(cells), found.node_ids.astype(np.int64))
+        return Spikes(
+            self.population,
+            *found,
             silent=silent,
             intervals=self._intervals_in(start, stop),
             cells=table,
-            provenance=provenance_of_some(self.provenance),
+            provenance=provenance_of_some(self.known_provenance),
             checked=False,
         )
 
@@ -342,11 +429,11 @@ class Spikes:
             raise SelectionError(msg)
         ids = self.find(cells)
         codes, groups = self.table_of(ids).groups_of(by, np.arange(len(ids)))
-        spiking = self.node_ids[self._is_in_window(start, stop)].astype(np.int64)
-        of_spikes = np.append(codes, -1)[positions_of(spiking, ids)]
-        n_cells, n_spikes = (
-            np.bincount(some[some >= 0], minlength=len(groups)) for some in (codes, of_spikes)
-        )
+        n_cells = np.bincount(codes[codes >= 0], minlength=len(groups))
+        n_spikes = np.zeros(len(groups), np.int64)
+        for part in self.parts(start=start, stop=stop):
+            of_spikes = np.append(codes, -1)[positions_of(part.node_ids.astype(np.int64), ids)]
+            n_spikes += np.bincount(of_spikes[of_spikes >= 0], minlength=len(groups))
         return pd.DataFrame(
             {"rate": n_spikes / (n_cells * seconds), "n_cells": n_cells, "n_spikes": n_spikes},
             index=pd.Index(groups, name=by),
@@ -356,10 +443,6 @@ class Spikes:
         """Return some cells with their properties."""
         table = CellTable(self.population, ids[:0]) if self.cells is None else self.cells
         return table.select(ids)
-
-    def _is_in_window(self, start: float | None, stop: float | None) -> NDArray[np.bool_]:
-        first, last = -np.inf if start is None else start, np.inf if stop is None else stop
-        return (self.times >= first) & (self.times < last)
 
     def _intervals_in(self, start: float | None, stop: float | None) -> NDArray[np.float64] | None:
         """Return the parts of the recorded intervals in a window; None if they are not known."""
@@ -371,3 +454,42 @@ class Spikes:
     def _repr_html_(self) -> str:
         """Return a summary for a notebook."""
         return html_summary(self)
+
+
+def choose_spikes(
+    node_ids: NDArray[Any],
+    times: NDArray[np.float64],
+    cells: Ids | None,
+    window: Window,
+    columns: Mapping[str, Any] | None = None,
+) -> SpikeBlock:
+    """Return the spikes of ``cells``, which ascend, in a window."""
+    chosen = np.flatnonzero(in_window(times, window))
+    if cells is not None:
+        chosen = chosen[positions_of(node_ids[chosen].astype(np.int64), cells) >= 0]
+    if len(chosen) == len(times):
+        return SpikeBlock(node_ids, times, columns or {})
+    some = {name: np.asarray(values[:])[chosen] for name, values in (columns or {}).items()}
+    return SpikeBlock(node_ids[chosen], times[chosen], some)
+
+
+def in_window(times: NDArray[np.float64], window: Window) -> NDArray[np.bool_]:
+    """Return which times are in a window and finite."""
+    start, stop = window
+    chosen: NDArray[np.bool_] = times >= (_LOWEST if start is None else start)
+    return chosen & (times < (np.inf if stop is None else stop))
+
+
+def join_blocks(blocks: Iterable[SpikeBlock]) -> SpikeBlock:
+    """Return blocks with the same columns as one; none of them as one without spikes."""
+    parts = list(blocks)
+    if len(parts) == 1:
+        return parts[0]
+    if not parts:
+        return SpikeBlock(np.zeros(0, np.int64), np.zeros(0), {})
+    names = parts[0].columns
+    return SpikeBlock(
+        np.concatenate([part.node_ids for part in parts]),
+        np.concatenate([part.times for part in parts]),
+        {name: np.concatenate([part.columns[name] for part in parts]) for name in names},
+    )

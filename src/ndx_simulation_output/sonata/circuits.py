@@ -1,7 +1,7 @@
 """Read the circuit of a run, and join the properties of its cells to the recordings."""
 
 import warnings
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,7 +22,8 @@ from ndx_simulation_output.errors import (
 from ndx_simulation_output.recording import LazyArray, Report, SimulationOutput, Spikes
 from ndx_simulation_output.recording.cells import CellTable, take_rows
 from ndx_simulation_output.recording.circuit import Circuit, ConnectionTable, PopulationSummary
-from ndx_simulation_output.recording.ids import distinct_ids, free_name, some_of
+from ndx_simulation_output.recording.ids import free_name, some_of
+from ndx_simulation_output.recording.output import LaterNotes
 from ndx_simulation_output.sonata.circuit_config import (
     WITHOUT_NODES,
     CircuitConfig,
@@ -242,7 +243,18 @@ def join_circuit(
     joiner = _Joiner(circuit, options, morphologies, segment)
     reports = tuple(map(joiner.report, output.reports))
     spikes = tuple(map(joiner.spikes, output.spikes))
-    notes = (*output.notes, *joiner.all_notes())
+    unread = [one for one in spikes if not one.is_read]
+
+    def later() -> Iterator[str]:
+        yield from output.known_notes.later()
+        for one in unread:
+            joiner.find_missing(one)
+        yield from joiner.missing_notes()
+
+    known = dict.fromkeys(joiner.notes)
+    notes = LaterNotes([*output.known_notes, *known], later)
+    if not unread:
+        notes = LaterNotes([*output.notes, *known, *joiner.missing_notes()], tuple)
     return replace(output, reports=reports, spikes=spikes, circuit=circuit, notes=notes)
 
 
@@ -295,19 +307,25 @@ class _Joiner:
         cells = self._cells(spikes, "spikes")
         if cells is None:
             return spikes
-        for ids in (spikes.node_ids, spikes.silent):
-            self._rows(cells, distinct_ids(np.zeros(0, np.int64) if ids is None else ids))
-        return replace(spikes, cells=cells, checked=False)
+        joined = spikes.with_cells(cells)
+        if joined.is_read:
+            self.find_missing(joined)
+        return joined
 
-    def all_notes(self) -> Iterable[str]:
-        """Return the notes, with one for the missing cells of each population."""
-        missing = (
+    def find_missing(self, spikes: Spikes) -> None:
+        """Find the cells of joined spikes that are not in the circuit."""
+        if spikes.cells is not None:
+            for ids in (spikes.spiking_cells, spikes.silent):
+                self._rows(spikes.cells, np.zeros(0, np.int64) if ids is None else ids)
+
+    def missing_notes(self) -> Iterator[str]:
+        """Yield a note for the missing cells of each population."""
+        yield from (
             f"{len(ids)} recorded cells of population {population!r} are not in the circuit "
             f"(ids {some_of(np.sort([*ids]))}): their properties are missing"
             for population, ids in self._missing.items()
             if ids
         )
-        return dict.fromkeys([*self.notes, *missing])
 
     def _cells(self, recording: Report | Spikes, what: str) -> CellTable | None:
         """Return the cells of a recording with the properties to be joined."""
@@ -320,7 +338,10 @@ class _Joiner:
                 "its cells have no properties"
             )
             return None
-        dtypes = recording.provenance.get("dtypes", {})
+        if isinstance(recording, Report):
+            dtypes = recording.provenance.get("dtypes", {})
+        else:
+            dtypes = recording.known_provenance.get("dtypes", {})
         if any(path.rpartition("/")[2] == "gids" for path in dtypes):
             gids = f"{what} of population {population!r} has gids, numbers of the simulator"
             if population != self.options.population:

@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import ShapeMismatchError, SourceError, source_errors
+from ndx_simulation_output.recording import LazyArray
 from ndx_simulation_output.recording.ids import ids_of_source
+from ndx_simulation_output.storage.reading import wrap_array
 
 _PLAIN_TEXT = {"text": "utf-8", "length": None}
 
@@ -73,9 +75,7 @@ def first_dataset(group: h5py.Group, *names: str) -> h5py.Dataset:
 
 def read_vector(dataset: h5py.Dataset) -> NDArray[Any]:
     """Read a one-dimensional dataset in native byte order, with text as str."""
-    if dataset.ndim != 1:
-        msg = f"{location(dataset)} has shape {dataset.shape}; expected one dimension"
-        raise ShapeMismatchError(msg)
+    _check_vector(dataset)
     with source_errors(lambda: f"{location(dataset)} cannot be read"):
         values = dataset[:]
         if h5py.check_string_dtype(dataset.dtype):
@@ -83,13 +83,25 @@ def read_vector(dataset: h5py.Dataset) -> NDArray[Any]:
     return np.asarray(values, values.dtype.newbyteorder("="))
 
 
-def read_numbers(dataset: h5py.Dataset) -> NDArray[Any]:
-    """Read a one-dimensional dataset of integers or floating-point numbers."""
-    values = read_vector(dataset)
-    if values.dtype.kind not in "iuf":
+def _check_vector(dataset: h5py.Dataset) -> None:
+    if dataset.ndim != 1:
+        msg = f"{location(dataset)} has shape {dataset.shape}; expected one dimension"
+        raise ShapeMismatchError(msg)
+
+
+def lazy_numbers(dataset: h5py.Dataset) -> LazyArray:
+    """Return a one-dimensional dataset of integers or floating-point numbers, not yet read."""
+    _check_vector(dataset)
+    if dataset.dtype.kind not in "iuf":
         msg = f"{location(dataset)} has type {dataset.dtype}; expected numbers"
         raise SourceError(msg)
-    return values
+    return wrap_array(dataset)
+
+
+def read_numbers(dataset: h5py.Dataset) -> NDArray[Any]:
+    """Read a one-dimensional dataset of integers or floating-point numbers."""
+    lazy_numbers(dataset)
+    return read_vector(dataset)
 
 
 def read_ids(dataset: h5py.Dataset, *, lowest: int = 0, missing: bool = False) -> NDArray[np.int64]:

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -33,6 +33,7 @@ from ndx_simulation_output.recording import (
 from ndx_simulation_output.recording.continuing import Span, by_start, span_of
 from ndx_simulation_output.recording.ids import some_of, storable_text
 from ndx_simulation_output.recording.merging import distinct_names, merge_outputs
+from ndx_simulation_output.recording.output import LaterNotes
 from ndx_simulation_output.remote import refuse_url
 from ndx_simulation_output.sonata.circuits import CircuitReader, join_circuit
 from ndx_simulation_output.sonata.config import (
@@ -171,7 +172,7 @@ def read(
         merged = merge_outputs(named)
         _check_options(merged, options)
         stack.pop_all()
-    return replace(merged, close=circuits.closing(merged.close))
+    return merged.changed(close=circuits.closing(merged.close))
 
 
 def _parts_of_run(paths: list[Path]) -> list[list[Path]]:
@@ -564,19 +565,23 @@ class _SourceReader:
         if self.electrodes and not self.potentials:
             names = ", ".join(path.name for path in self.electrodes)
             notes = (*notes, f"left out: {names}, as there are no extracellular potentials")
-        for note in notes_of_spikes(self.spikes):
-            warnings.warn(note, SimulationOutputWarning, stacklevel=2)
-            notes = (*notes, note)
         reports = distinct_names([*self.reports, *self.rates])
         self._check_renamed(reports)
-        notes = tuple(dict.fromkeys(notes))
+
+        def later() -> Iterator[str]:
+            for note in notes_of_spikes(self.spikes):
+                warnings.warn(note, SimulationOutputWarning, stacklevel=2)
+                yield note
+
+        are_read = all(one.is_read for one in self.spikes)
+        notes = tuple(dict.fromkeys([*notes, *(later() if are_read else ())]))
         return SimulationOutput(
             reports=reports,
             arrays=tuple(self.clamps),
             spikes=tuple(self.spikes),
             potentials=tuple(self.potentials),
             run=sources.config.run if sources.config else Run(),
-            notes=notes,
+            notes=LaterNotes(notes, tuple if are_read else later),
             provenance={"format": "SONATA", "files": [file.path.name for file in sources.files]},
             close=close,
         )

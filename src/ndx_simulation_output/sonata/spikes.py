@@ -1,6 +1,8 @@
 """Read and write spikes in HDF5: with and without populations, and those of NWB 1 files."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import ShapeMismatchError, SourceError
-from ndx_simulation_output.recording import Spikes, Unit, parse_unit, unit_symbol
+from ndx_simulation_output.recording import LazyArray, Spikes, Unit, parse_unit, unit_symbol
+from ndx_simulation_output.recording.ids import distinct_ids, ids_of_source, positions_of
+from ndx_simulation_output.recording.spikes import (
+    Ids,
+    SpikeBlock,
+    Window,
+    in_window,
+    join_blocks,
+)
 from ndx_simulation_output.sonata.hdf5 import (
     attribute_text,
     attributes_from_json,
@@ -18,6 +28,7 @@ from ndx_simulation_output.sonata.hdf5 import (
     describe_group,
     first_dataset,
     groups_in,
+    lazy_numbers,
     location,
     note_unknown,
     read_ids,
@@ -33,6 +44,7 @@ UNKNOWN_POPULATION = "unknown"
 
 # Column with the difference of the source's times from times * 1000, in units in the last place.
 _ROUNDING = "source_rounding"
+_BLOCK = 2**20
 _NOT_FINITE = "not_finite"  # key of spikes in the provenance
 _MS_PER_S = 1000.0
 _SORTING = {"none": 0, "by_id": 1, "by_time": 2}
@@ -116,18 +128,128 @@ def spikes_from_source(
         provenance = {**provenance, _NOT_FINITE: _to_json(ids, source, ~is_finite)}
         ids, source = ids[is_finite], source[is_finite]
     per_second = round(1 / seconds, 9)
-    in_seconds = source / per_second if per_second != 1 else source
-    lost = source.view(np.int64) - (in_seconds * per_second).view(np.int64)
-    small = not len(lost) or np.abs(lost).max() <= np.iinfo(np.int8).max
-    columns = {_ROUNDING: lost.astype(np.int8 if small else np.int64)} if lost.any() else {}
+    in_seconds = _in_seconds(source, per_second)
+    lost = _rounding(source, in_seconds, per_second)
+    columns: dict[str, NDArray[Any]] = {}
+    if lost.any():
+        columns[_ROUNDING] = lost.astype(_type_of_rounding(lost))
     facts = {**provenance, "per_second": per_second}
     return Spikes(population, ids, in_seconds, columns, facts, checked=False)
+
+
+def _in_seconds(source: NDArray[np.float64], per_second: float) -> NDArray[np.float64]:
+    return source / per_second if per_second != 1 else source
+
+
+def _rounding(
+    source: NDArray[np.float64], in_seconds: NDArray[np.float64], per_second: float
+) -> NDArray[np.int64]:
+    """Return the units in the last place from the computed to the source's times."""
+    lost: NDArray[np.int64] = source.view(np.int64) - (in_seconds * per_second).view(np.int64)
+    return lost
+
+
+def _type_of_rounding(lost: NDArray[np.int64]) -> type:
+    small = not len(lost) or np.abs(lost).max() <= np.iinfo(np.int8).max
+    return np.int8 if small else np.int64
+
+
+@dataclass(frozen=True)
+class _StoredSpikes:
+    """Spikes in two datasets ``ids`` and ``times``, in the order of the source."""
+
+    population: str
+    where: str
+    ids: LazyArray
+    times: LazyArray
+    per_second: float
+    provenance: dict[str, Any]
+
+    @property
+    def stored(self) -> int:
+        """Number of stored spikes."""
+        return int(self.times.shape[0])
+
+    def read(self, name: str) -> dict[str, Any]:
+        """Return the value of a field of ``Spikes``, and of those that are read with it."""
+        if name in {"silent", "intervals", "cells"}:
+            return {name: None}
+        ids = ids_of_source(np.asarray(self.ids[:]), self.where)
+        times = np.asarray(self.times[:])
+        spikes = spikes_from_source(
+            self.population, ids, times, 1 / self.per_second, self.provenance
+        )
+        return {one: getattr(spikes, one) for one in (*SpikeBlock._fields, "provenance")}
+
+    def parts(self, cells: Ids | None, window: Window) -> Iterator[SpikeBlock]:
+        """Yield the spikes of ``cells`` in a window, in their order, without columns."""
+        for block, _ in self._found(cells, window):
+            yield block
+
+    def take(self, cells: Ids | None, window: Window) -> SpikeBlock:
+        """Return the spikes of ``cells`` in a window, in the order of the source."""
+        return join_blocks(self._with_columns(self._found(cells, window)))
+
+    def blocks(self, size: int) -> Iterator[SpikeBlock]:
+        """Yield all spikes in the order of the source, at most ``size`` at a time."""
+        yield from self._with_columns(self._found(None, (None, None), size))
+
+    def spiking(self) -> Ids:
+        """Return the ids of the cells that have spikes."""
+        found = np.zeros(0, np.int64)
+        for part in self.parts(None, (None, None)):
+            found = distinct_ids(np.concatenate([found, distinct_ids(part.node_ids)]))
+        return found
+
+    def _found(
+        self, cells: Ids | None, window: Window, size: int = _BLOCK
+    ) -> Iterator[tuple[SpikeBlock, NDArray[np.float64]]]:
+        """Yield spikes of ``cells`` in a window, and their times in the source."""
+        for start in range(0, self.stored, size):
+            source = np.asarray(self.times[start : start + size], np.float64)
+            times = _in_seconds(source, self.per_second)
+            chosen = np.flatnonzero(in_window(times, window))
+            if not len(chosen):
+                continue
+            first, last = int(chosen[0]), int(chosen[-1]) + 1
+            read = np.asarray(self.ids[start + first : start + last])
+            ids = ids_of_source(read, self.where)
+            if len(chosen) < len(ids):
+                ids = ids[chosen - first]
+            if cells is not None:
+                is_of_cells = positions_of(ids, cells) >= 0
+                ids, chosen = ids[is_of_cells], chosen[is_of_cells]
+            if len(chosen) < len(times):
+                times, source = times[chosen], source[chosen]
+            yield SpikeBlock(ids, times, {}), source
+
+    def _with_columns(
+        self, found: Iterable[tuple[SpikeBlock, NDArray[np.float64]]]
+    ) -> Iterator[SpikeBlock]:
+        for block, source in found:
+            columns: dict[str, NDArray[Any]] = {}
+            if self._rounding_type is not None:
+                lost = _rounding(source, block.times, self.per_second)
+                columns = {_ROUNDING: lost.astype(self._rounding_type)}
+            yield SpikeBlock(block.node_ids, block.times, columns)
+
+    @cached_property
+    def _rounding_type(self) -> type | None:
+        """Type of the column ``source_rounding`` of all spikes, None if it would be 0."""
+        types = set()
+        for block, source in self._found(None, (None, None)):
+            lost = _rounding(source, block.times, self.per_second)
+            types |= {_type_of_rounding(lost)} if lost.any() else set()
+        return None if not types else np.int64 if np.int64 in types else np.int8
 
 
 def notes_of_spikes(populations: Sequence[Spikes]) -> Iterator[str]:
     """Yield notes on spikes that are only in the provenance."""
     for spikes in populations:
-        if count := len(spikes.provenance.get(_NOT_FINITE, {}).get("positions", [])):
+        count = spikes.n_stored - len(spikes)
+        if spikes.is_read:
+            count = len(spikes.provenance.get(_NOT_FINITE, {}).get("positions", []))
+        if count:
             yield (
                 f"left out: {count} spikes of population {spikes.population!r} at times that are "
                 "not finite (NaN or infinite); export to SONATA writes them again"
@@ -165,9 +287,9 @@ def _read_population(
     ids_dataset = first_dataset(group, *NODE_IDS)
     times_dataset = first_dataset(group, "timestamps")
     note_unknown(group, (*NODE_IDS, "timestamps"), notes)
-    ids, times = read_ids(ids_dataset), read_numbers(times_dataset)
-    if len(ids) != len(times):
-        msg = f"{location(group)} has {len(ids)} node ids but {len(times)} timestamps"
+    ids, times = lazy_numbers(ids_dataset), lazy_numbers(times_dataset)
+    if ids.shape != times.shape:
+        msg = f"{location(group)} has {ids.shape[0]} node ids but {times.shape[0]} timestamps"
         raise ShapeMismatchError(msg)
     stated = attribute_text(times_dataset, "units", "unit")
     seconds = options.seconds(("spikes",), stated, location(times_dataset), expected=True)
@@ -177,7 +299,9 @@ def _read_population(
         "dialect": "bbp" if is_enum else "allen",
         "named": group.name != "/spikes",
     }
-    return spikes_from_source(population, ids, times, seconds, provenance)
+    facts = {**provenance, "per_second": (per_second := round(1 / seconds, 9))}
+    stored = _StoredSpikes(population, location(ids_dataset), ids, times, per_second, facts)
+    return Spikes.of_source(population, stored)
 
 
 def _read_trial(trial: h5py.Group, population: str, options: ReadOptions) -> Spikes:
