@@ -49,6 +49,7 @@ ROWS: dict[str, Callable[[Bench], Section]] = {
     "read": compression.measure_reading,
     "table": cells.measure_writing,
     "open": cells.measure_opening,
+    "wide": cells.measure_wide,
     "nodes": circuits.measure_nodes,
     "edges": circuits.measure_edges,
     "plots": plotting.measure,

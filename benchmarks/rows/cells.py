@@ -1,16 +1,19 @@
-"""Large tables of cells: write one, and open a file that has one."""
+"""Large tables of cells: write one, open a file that has one, and convert one."""
 
 from bench import Bench
-from claims import Section, at_most, compare
-from measuring import Way, run_once
+from claims import Claim, Section, at_most, compare
+from inputs.cells import write_wide_report
+from measuring import Measured, Way, run_once
 from tables import ways_table
 
-__all__ = ["measure_opening", "measure_writing"]
+__all__ = ["measure_opening", "measure_wide", "measure_writing"]
 
 CELLS, COMPARTMENTS, FRAMES = 1_000_000, 10, 3
 WRITE, ARRAYS = "Compartments.from_arrays and NWBHDF5IO", "h5py, the same arrays"
 NOTHING = "NWBHDF5IO, a file without a table"
 OTHER = "pynwb's DynamicTable, the same arrays"
+COLUMNS, WIDE_FRAMES = 50_000_000, 4
+CONVERT, READ, READ_NWB = "convert", "open and read, SONATA", "open and read, NWB"
 OPEN, EMPTY = "NWBHDF5IO and one cell", "pynwb, an empty file"
 
 
@@ -43,6 +46,34 @@ def measure_opening(bench: Bench) -> Section:
     claims = [compare(measured, "open and read one cell", OPEN, EMPTY, at_most(1.8))]
     title = f"Opening a file of {_size(bench)} and {FRAMES} frames"
     return Section(title, claims, [ways_table(measured)])
+
+
+def measure_wide(bench: Bench) -> Section:
+    """Measure the memory for a recording of very many columns and few frames."""
+    columns = bench.scaled(COLUMNS)
+    source = bench.made("wide.h5", lambda path: write_wide_report(path, columns, WIDE_FRAMES))
+    convert, options = Way("ours:convert", source, ".nwb"), {"cell": columns * 2 // 3}
+    stored = bench.made("wide.nwb", lambda path: run_once(convert, path, bench.scratch))
+    ways = {
+        CONVERT: convert,
+        READ: Way("ours:read_wide", source, options=options),
+        READ_NWB: Way("ours:read_wide", stored, options=options),
+    }
+    measured = bench.rounds().measure(ways)
+    size = columns * WIDE_FRAMES * 4
+    claims = [_bounded(measured, name, size) for name in ways]
+    title = f"Very many columns: {columns:,} cells of one compartment, {WIDE_FRAMES} frames"
+    return Section(title, claims, [ways_table(measured)])
+
+
+def _bounded(measured: Measured, name: str, size: int) -> Claim:
+    problem = measured.problem(name)
+    if not problem and name not in measured.peaks:
+        problem = "not measured: not available on this system"
+    peak = [measured.peaks.get(name, 0) / 1e6]
+    return Claim(
+        f"memory of {name}", "size of the data", at_most(1), peak, [size / 1e6], "MB", problem
+    )
 
 
 def _size(bench: Bench) -> str:

@@ -31,6 +31,7 @@ __all__ = [
     "read_cells",
     "read_connections",
     "read_remote_cell",
+    "read_wide",
     "write_ranks",
     "write_recording",
     "write_table",
@@ -97,6 +98,18 @@ def read_all(source: str, *, cells: int, cell_bytes: int) -> Work:
     def work() -> None:
         for first in range(0, cells, some):
             report.get_traces(cells=range(first, min(first + some, cells)))
+
+    return work
+
+
+def read_wide(source: str, *, cell: int) -> Work:
+    """Open a recording, and read its first frame and all times of a cell."""
+
+    def work() -> None:
+        with open_output(source) as output:
+            report = output.reports[0]
+            report.get_traces(stop=report.times.start + 0.5 / report.times.rate)
+            report.get_traces(cells=cell)
 
     return work
 

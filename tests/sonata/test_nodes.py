@@ -19,6 +19,7 @@ from ndx_simulation_output.errors import (
     SimulationOutputWarning,
     SourceError,
 )
+from ndx_simulation_output.nwb.connections import marked_text
 from ndx_simulation_output.recording import Categories, CellTable, SimulationOutput
 from ndx_simulation_output.sonata.circuit_config import read_circuit_config
 from tests.conftest import DATA
@@ -27,6 +28,16 @@ from tests.sonata.making import SESSION, File, report, spikes
 
 CIRCUITS = DATA / "circuits"
 _HINT = r"; pass nodes=False \(--no-nodes\) to read the run without its circuit"
+
+
+def test_text_of_nodes_is_not_read_for_a_missing_value(tmp_path: Path, opened: Any) -> None:
+    config = _write(tmp_path, {"node_type_id": np.zeros(2, np.int64), "0/name": ["a", "b"]})
+
+    (cells,) = opened(config).circuit.populations
+    stored, missing = marked_text(cells.columns["name"])
+
+    assert stored is cells.columns["name"]
+    assert missing is None
 
 
 @pytest.fixture

@@ -176,7 +176,12 @@ def _text(values: LazyArray) -> tuple[LazyArray, str | None]:
 
 
 def marked_text(values: LazyArray) -> tuple[LazyArray, str | None]:
-    """Return text that NWB can store, and the text in it that stands for missing ones, if any."""
+    """Return text that NWB can store, and the text in it that stands for missing ones, if any.
+
+    Text whose ``has_missing`` is False is not read for it.
+    """
+    if getattr(values, "has_missing", True) is False:
+        return values, None
     marks: set[str | None] = {None, *_MISSING}
     for block in row_blocks(values.shape[0]):
         marks -= set(_as_texts(np.asarray(values[block])).ravel().tolist())

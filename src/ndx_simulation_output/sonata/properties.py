@@ -48,12 +48,13 @@ def _rows_of_column(values: LazyArray, rows: LazyArray, *, missing: bool = False
 
 @dataclass(frozen=True)
 class _Converted(LazyArrayBase):
-    """A dataset whose values are converted when they are read."""
+    """A dataset whose values are converted when they are read; text may have missing values."""
 
     array: LazyArray
     where: str
     convert: Callable[[NDArray[Any]], NDArray[Any]]
     dtype: np.dtype[Any] = _INT64
+    has_missing: bool = True
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -297,7 +298,7 @@ class _Dataset:
             ]
             return np.array([*flat, None], object)[:-1].reshape(texts.shape)
 
-        return _Converted(values, where, decoded, np.dtype(object))
+        return _Converted(values, where, decoded, np.dtype(object), has_missing=False)
 
 
 def _datasets(
