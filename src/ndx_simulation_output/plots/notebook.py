@@ -108,7 +108,7 @@ def _max_rows(data: LazyArray, columns: int) -> int:
 
 
 def _raster(spikes: Spikes) -> str:
-    if not 0 < spikes.times.nbytes <= 8 * MOST_BYTES:
+    if not 0 < 8 * spikes.n_stored <= 8 * MOST_BYTES or not len(spikes):
         return ""
     raster = spike_raster(spikes, shape=(_ROWS, _COLUMNS))
     span = span_text(float(raster.times[0]), float(raster.times[-1]))

@@ -108,7 +108,7 @@ class PictureOptions:
             circuit = replace(circuit, populations=tuple(some))
         spikes = () if is_report else tuple(self.spikes(output))
         reports = tuple(self.reports(output))
-        return replace(output, reports=reports, spikes=spikes, circuit=circuit)
+        return output.changed(reports=reports, spikes=spikes, circuit=circuit)
 
     def grids(self, output: SimulationOutput) -> list[Grid]:
         """Return the selected arrays; with a time window, the parts in it of those over time."""
@@ -483,9 +483,8 @@ def _series_ends(output: SimulationOutput) -> Iterator[tuple[float, float]]:
 def _spike_ends(output: SimulationOutput) -> Iterator[tuple[float, float]]:
     """Yield start and end (s) of spikes and of the times in which they were recorded."""
     for spikes in output.spikes:
-        finite = spikes.times[np.isfinite(spikes.times)]
-        if len(finite):
-            yield float(finite.min()), float(np.nextafter(finite.max(), np.inf))
+        if spikes.span is not None:
+            yield spikes.span[0], float(np.nextafter(spikes.span[1], np.inf))
         if spikes.intervals is not None and len(spikes.intervals):
             yield float(spikes.intervals.min()), float(spikes.intervals.max())
 

@@ -1,6 +1,6 @@
 """Spike rasters and firing rates."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import ceil, floor, log10
 from typing import TYPE_CHECKING, Any
@@ -124,7 +124,7 @@ def spike_raster(
 
     """
     first, last = _window(spikes, start, stop)
-    ids = spikes.node_ids if cells is None else np.asarray(cells)
+    ids = spikes.spiking_cells if cells is None else np.asarray(cells)
     order = np.argsort(ids, kind="stable") if in_order else None
     lowest, end = (int(ids.min()), int(ids.max()) + 1) if len(ids) else (0, 1)
     lowest, end = (lowest, end) if order is None else (0, max(len(ids), 1))
@@ -133,8 +133,9 @@ def spike_raster(
     length = round_above((last - first) / shape[1])
     width = max(1, ceil((last - first) / length * (1 - 1e-9)))
     counts = np.zeros(height * width, np.int64)
-    all_ids, all_times, n_spikes = [spikes.node_ids[:0]], [np.zeros(0)], 0
-    for node_ids, times in _select(spikes, cells, first, last):
+    all_ids: list[NDArray[Any]] = []
+    all_times, n_spikes = [np.zeros(0)], 0
+    for node_ids, times, _ in spikes.parts(cells, start=first, stop=last):
         block_ids = node_ids
         if order is not None:
             block_ids = order[np.searchsorted(ids, node_ids.astype(ids.dtype), sorter=order)]
@@ -150,7 +151,7 @@ def spike_raster(
         counts.reshape(height, width),
         np.asarray(lowest + n_ids * np.arange(height + 1.0)),
         np.asarray(first + np.arange(width + 1) * length),
-        np.concatenate(all_ids) if are_few else None,
+        np.concatenate(all_ids or [ids[:0]]) if are_few else None,
         np.concatenate(all_times) if are_few else None,
     )
 
@@ -232,11 +233,11 @@ def _count(
     groups: Groups | None = None,
 ) -> NDArray[np.int64]:
     """Count spikes between ``edges``, shape (group, bin); without groups all are one group."""
-    if cells is None and groups is None and spikes.are_in_order:
+    if cells is None and groups is None and spikes.is_read and spikes.are_in_order:
         return np.diff(np.searchsorted(spikes.times, edges))[np.newaxis]
     shape = 1 if groups is None else len(groups.names), len(edges) - 1
     counts = np.zeros(shape[0] * shape[1], np.int64)
-    for ids, times in _select(spikes, cells, edges[0], edges[-1]):
+    for ids, times, _ in spikes.parts(cells, start=edges[0], stop=edges[-1]):
         bins = np.clip(np.searchsorted(edges, times, "right") - 1, 0, shape[1] - 1)
         if groups is not None:
             bins += groups.codes_of(ids) * shape[1]
@@ -294,7 +295,7 @@ class BinnedRates(LazyArrayBase):
         values = np.zeros((len(rows), self.shape[1]))
         for index, row in enumerate(rows):
             edges = self.edges[row : row + 2]
-            for ids, _ in _select(self.spikes, self.ids, *edges):
+            for ids, _, _ in self.spikes.parts(self.ids, start=edges[0], stop=edges[1]):
                 found = np.searchsorted(self.ids, ids.astype(self.ids.dtype), sorter=order)
                 values[index] += np.bincount(order[found], minlength=self.shape[1])
             is_any = values[index].any(keepdims=True).astype(np.int64)
@@ -362,7 +363,7 @@ def _which(spikes: Spikes, known: NDArray[Any]) -> str:
     """Return which cells the ``known`` ones are."""
     if spikes.silent is not None:
         return "recorded cells"
-    has_silent = spikes.cells is not None and len(known) > count_distinct(spikes.node_ids)
+    has_silent = spikes.cells is not None and len(known) > len(spikes.spiking_cells)
     return "cells of the population" if has_silent else "cells that spike"
 
 
@@ -414,25 +415,13 @@ def _window(spikes: Spikes, start: float | None, stop: float | None) -> tuple[fl
 
     Unless ``stop`` is after the start, the window has a length of at least 1 ms.
     """
-    times = spikes.times
-    first = start if start is not None else float(times.min()) if len(times) else 0.0
+    if start is None or stop is None:
+        lowest, highest = spikes.span or (None, None)
+    first = float(start if start is not None else lowest or 0.0)
     if stop is None:
-        stop = float(np.nextafter(times.max(), np.inf)) if len(times) else first
+        stop = first if highest is None else float(np.nextafter(highest, np.inf))
         return first, max(stop, first + _SHORTEST)
     return first, stop if stop > first else first + _SHORTEST
-
-
-def _select(
-    spikes: Spikes, cells: NDArray[Any] | None, first: float, last: float
-) -> Iterator[tuple[NDArray[Any], NDArray[np.float64]]]:
-    """Yield ids and times of the selected spikes in blocks."""
-    for begin in range(0, len(spikes.times), _BLOCK):
-        block = slice(begin, begin + _BLOCK)
-        ids, times = spikes.node_ids[block], spikes.times[block]
-        selected = (times >= first) & (times < last)
-        if cells is not None:
-            selected &= np.isin(ids, cells)
-        yield ids[selected], times[selected]
 
 
 @with_look

@@ -73,7 +73,7 @@ class Overview:
         time.set_span(run["start"], run["stop"])
         span = [one * time.scale.factor for one in time.span]
         self.figure.x_range.update(start=span[0], end=span[1])
-        if any(len(spikes.times) for spikes in output.spikes):
+        if any(map(len, output.spikes)):
             self._draw_rates(output.spikes, run)
         elif output.reports or output.potentials:
             self._draw_envelope((output.reports or output.potentials)[0], run)
@@ -82,7 +82,7 @@ class Overview:
     def _draw_rates(self, populations: tuple[Spikes, ...], run: dict[str, Any]) -> None:
         factor = self.session.time.scale.factor
         colored = list(zip(populations, COLORS, strict=False))  # the others have no colour
-        shown = [(spikes, color) for spikes, color in colored if len(spikes.times)]
+        shown = [(spikes, color) for spikes, color in colored if len(spikes)]
         rates = [spike_rates(spikes, **run) for spikes, _ in shown]
         colors = [color for _, color in shown]
         times = np.repeat(rates[0].times, 2)[1:-1] * factor
