@@ -1,7 +1,7 @@
 """Spikes of a population."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import InitVar, dataclass, field, replace
+from dataclasses import InitVar, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -295,28 +295,9 @@ class Spikes:
         return distinct_ids(self.node_ids).astype(np.int64)
 
     @cached_property
-    def cell_rows(self) -> NDArray[np.int32]:
-        """Index in ``known_cells`` of the cell of each spike."""
-        rows = np.empty(len(self.node_ids), np.int32)
-        for begin in range(0, len(rows), _BLOCK):
-            block = slice(begin, begin + _BLOCK)
-            rows[block] = positions_of(self.node_ids[block].astype(np.int64), self.known_cells)
-        return rows
-
-    @cached_property
     def are_in_order(self) -> bool:
         """True if no spike is before the previous one."""
         return bool((self.times[1:] >= self.times[:-1]).all())
-
-    @cached_property
-    def by_time(self) -> "Spikes":
-        """The spikes in the order of time, without columns: these themselves if they are in it."""
-        if self.are_in_order:
-            return self
-        order = np.argsort(self.times, kind="stable")
-        return replace(
-            self, node_ids=self.node_ids[order], times=self.times[order], columns={}, checked=False
-        )
 
     def find(self, cells: Cells | None) -> NDArray[np.int64]:
         """Return the ids of ``cells`` in ascending order, by default of all known cells.

@@ -147,11 +147,13 @@ class CellCard:
         facts: list[tuple[str, str]] = []
         buttons = []
         for spikes in output.spikes[:_MOST_BUTTONS]:
-            times = spikes.by_time.times
-            first = 0 if time.start is None else int(np.searchsorted(times, time.start))
-            last = len(times) if time.stop is None else int(np.searchsorted(times, time.stop))
-            facts.append((spikes.population, f"{last - first:,} spikes"))
-            buttons += [self._first_button(spikes.by_time, first)] if last > first else []
+            count, first = 0, (np.inf, 0)
+            for ids, times, _ in spikes.parts(start=time.start, stop=time.stop):
+                count += len(times)
+                if len(times) and times.min() < first[0]:
+                    first = float(times.min()), int(ids[np.argmin(times)])
+            facts.append((spikes.population, f"{count:,} spikes"))
+            buttons += [self._first_button(spikes.population, *first)] if count else []
         facts += [(report.name, f"{len(report.compartments):,} cells")
                   for report in output.reports[:_MOST_REPORTS]]  # fmt: skip
         circuit = () if output.circuit is None else output.circuit.summary
@@ -161,13 +163,12 @@ class CellCard:
         title = "In the window" if output.spikes or output.reports else "In the file"
         return title, _html(facts) + f"<div>{small_text(hint)}</div>", buttons
 
-    def _first_button(self, spikes: Spikes, spike: int) -> Button:
+    def _first_button(self, population: str, at: float, cell: int) -> Button:
         scale = self.session.time.scale
-        cell, at = int(spikes.node_ids[spike]), float(spikes.times[spike])
         when = f"{at * scale.factor:.7g} {scale.symbol}"
-        label = f"first spike: cell {cell} of {spikes.population}, {when}"
+        label = f"first spike: cell {cell} of {population}, {when}"
         made = Button(label=label, **button("live"))
-        made.on_click(lambda _: self.session.pick(spikes.population, [cell], at=at))
+        made.on_click(lambda _: self.session.pick(population, [cell], at=at))
         return made
 
     def step(self, output: SimulationOutput, step: int) -> None:
@@ -258,7 +259,7 @@ def _in_window(times: NDArray[Any], time: TimeAxis) -> NDArray[np.bool_]:
 
 def _spike_facts(spikes: Spikes, cell: int, session: Session) -> Iterator[tuple[str, str]]:
     time = session.time
-    times = spikes.times[spikes.node_ids == cell]
+    times = np.concatenate([np.zeros(0), *(part.times for part in spikes.parts(cell))])
     inside = times[_in_window(times, time)]
     text = f"{len(inside):,} of {len(times):,}"
     length = time.limits[1] - time.limits[0]

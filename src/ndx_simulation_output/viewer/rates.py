@@ -1,7 +1,7 @@
 """Panel of firing rates, of one population or of all."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from bokeh.models import DataRange1d, HoverTool, UIElement
@@ -78,15 +78,10 @@ class ShownRates:
 
 def rates_of(part: Part, start: float, stop: float) -> list[Rates]:
     """Return the rates of each group of a part, or of all of its cells."""
-    shown = part.window(start, stop)
-    spikes = replace(
-        part.spikes, node_ids=part.spikes.node_ids[shown], times=part.spikes.times[shown],
-        checked=False,
-    )  # fmt: skip
     if part.groups is not None:
-        return group_rates(spikes, part.groups, start=start, stop=stop)
+        return group_rates(part.spikes, part.groups, start=start, stop=stop)
     ids = None if len(part.ids) == len(part.row_of) else part.ids
-    return [spike_rates(spikes, ids, start=start, stop=stop, n_cells=len(part.ids))]
+    return [spike_rates(part.spikes, ids, start=start, stop=stop, n_cells=len(part.ids))]
 
 
 class RatesPanel(SpikesPanel):

@@ -236,13 +236,11 @@ def values_of(
         found = read_frames(scene.report, columns[known], at=at)
         values[known] = np.asarray(found.values[0], np.float64) * scale.factor
     elif scene.spikes is not None:
-        spikes = scene.spikes.by_time
-        first, last = np.searchsorted(spikes.times, [at - recent, np.nextafter(at, np.inf)])
-        times = spikes.times[first:last]
-        ids = spikes.node_ids[first:last].astype(np.int64)
         order = np.argsort(cells, kind="stable")
-        places = positions_of(ids, np.asarray(cells, np.int64)[order])
         latest = np.full(len(cells), -np.inf)
-        np.maximum.at(latest, order[places[places >= 0]], times[places >= 0])
+        window = {"start": at - recent, "stop": np.nextafter(at, np.inf)}
+        for ids, times, _ in scene.spikes.parts(**window):
+            places = positions_of(ids.astype(np.int64), np.asarray(cells, np.int64)[order])
+            np.maximum.at(latest, order[places[places >= 0]], times[places >= 0])
         values = np.where(np.isfinite(latest), (at - latest) * scale.factor, np.nan)
     return values

@@ -99,9 +99,9 @@ def find_spikes(output: SimulationOutput, population: str) -> Spikes:
 class Part:
     """Cells of one population in consecutive rows of a raster, the first of which is ``first``.
 
-    ``spikes`` are in the order of time. ``ids`` (row,) are the cells, ``row_of`` (known cell,) the
-    row of each of ``spikes.known_cells``, -1 if it has none. ``edges`` (group + 1,) are the first
-    rows of groups, with their ``labels`` and ``colors``.
+    ``ids`` (row,) are the cells, ``row_of`` (known cell,) the row of each of
+    ``spikes.known_cells``, -1 if it has none. ``edges`` (group + 1,) are the first rows of groups,
+    with their ``labels`` and ``colors``.
     """
 
     spikes: Spikes
@@ -125,36 +125,30 @@ class Part:
         """Name of the population."""
         return self.spikes.population
 
-    def window(self, start: float | None, stop: float | None) -> slice:
-        """Return the spikes with ``start <= time < stop`` (s)."""
-        times = self.spikes.times
-        first = 0 if start is None else int(np.searchsorted(times, start))
-        return slice(first, len(times) if stop is None else int(np.searchsorted(times, stop)))
-
     def spikes_in(
-        self, shown: slice, rows: tuple[int, int]
-    ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-        """Return the rows and the times (s) of those spikes that are in a range of rows."""
-        found = self.row_of[self.spikes.cell_rows[shown]]
-        inside = (found >= max(rows[0], 0)) & (found < rows[1])
-        return found[inside], self.spikes.times[shown][inside]
+        self, start: float | None, stop: float | None, rows: tuple[int, int], cells: Any = None
+    ) -> Iterator[tuple[NDArray[np.int32], NDArray[np.float64]]]:
+        """Yield rows and times (s) of spikes in a window, by default of all cells, some at a time.
 
-    def count(
-        self, times: NDArray[np.float64], shown: slice, rows: tuple[int, int], height: int
-    ) -> NDArray[np.int64]:
-        """Count spikes in pixels between the edges ``times`` (s), shape (height, time)."""
-        low, high = rows
-        pixel_of = (self.row_of.astype(np.int64) - low) * height // (high - low)
-        pixel_of[(self.row_of < max(low, 0)) | (self.row_of >= high)] = height
-        pixel_of = pixel_of.astype(np.int32)
-        edges = np.clip(np.searchsorted(self.spikes.times, times), shown.start, shown.stop)
-        edges[0], edges[-1] = shown.start, shown.stop
-        counts = np.zeros((len(times) - 1, height), np.int64)
-        for column, (begin, end) in enumerate(pairwise(edges.tolist())):
-            if begin < end:
-                found = pixel_of[self.spikes.cell_rows[begin:end]]
-                counts[column] = np.bincount(found, minlength=height + 1)[:height]
-        return counts.T
+        They are in any order, of those cells that are in a range of rows.
+        """
+        for ids, times, _ in self.spikes.parts(cells, start=start, stop=stop):
+            found = self.row_of[positions_of(ids.astype(np.int64), self.spikes.known_cells)]
+            inside = (found >= max(rows[0], 0)) & (found < rows[1])
+            yield (found, times) if inside.all() else (found[inside], times[inside])
+
+
+def _pixels_of(times: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Return the pixel, between equally spaced ``edges``, of each time, as bisection finds it."""
+    last = len(edges) - 2
+    found: NDArray[np.intp] = ((times - edges[0]) * ((last + 1) / (edges[-1] - edges[0]))).astype(
+        np.intp
+    )
+    np.clip(found, 0, last, out=found)
+    # Rounding may miss an edge by one.
+    found -= (times < edges[found]) & (found > 0)
+    found += (times >= edges[found + 1]) & (found < last)
+    return found
 
 
 def parts_of(
@@ -166,7 +160,7 @@ def parts_of(
     color_of: dict[str, str] = {}
     all_names = [one.population for one in output.spikes]
     for name in populations:
-        spikes = find_spikes(output, name).by_time
+        spikes = find_spikes(output, name)
         try:
             found = chosen_ids(spikes, cells)
         except (SelectionError, CellNotFoundError) as error:
@@ -234,7 +228,7 @@ class RasterPanel(SpikesPanel):
     def offers(output: SimulationOutput) -> Iterator[Offer]:
         """Yield all populations that spike, and each."""
         names = [one.population for one in output.spikes]
-        counts = {one.population: len(one.times) for one in output.spikes}
+        counts = {one.population: len(one) for one in output.spikes}
         counts = {"": sum(counts.values()), **counts} if len(names) > 1 else counts
         for at, (name, count) in enumerate(counts.items()):
             label = name or "all populations"
@@ -308,43 +302,34 @@ class RasterPanel(SpikesPanel):
         time = self.session.time
         height = max(1, min(pixels[0], rows[1] - rows[0]))
         edges = np.linspace(*time.window, pixels[1] + 1)
-        shown = [part.window(time.start, time.stop) for part in parts]
-        counts = np.zeros((height, pixels[1]), np.int64)
-        n_spikes = sum(one.stop - one.start for one in shown)
+        counts = np.zeros(height * pixels[1], np.int64)
+        found: list[Any] = []
+        n_spikes = 0
+        for part in parts:
+            for at, times in part.spikes_in(time.start, time.stop, rows):
+                down = (at.astype(np.int64) - rows[0]) * height // (rows[1] - rows[0])
+                pixel = down * pixels[1] + _pixels_of(times, edges)
+                counts += np.bincount(pixel, minlength=len(counts))
+                n_spikes += len(times)
+                found = [] if n_spikes > _MOST_MARKS else [*found, (part, at, times)]
         is_image = n_spikes > _MOST_MARKS
-        if is_image:
-            for part, window in zip(parts, shown, strict=True):
-                counts += part.count(edges, window, rows, height)
-            n_spikes = int(counts.sum())
-            is_image = n_spikes > _MOST_MARKS
-        found = [] if is_image else [
-            (part, *part.spikes_in(window, rows))
-            for part, window in zip(parts, shown, strict=True)
-        ]  # fmt: skip
-        found = [*self._picked(parts, shown, rows)] if is_image else found
+        found = [*self._picked(parts, rows)] if is_image else found
         self._draw_marks(found, pixels[0] / max(rows[1] - rows[0], 1))
-        self._draw_image(parts, counts if is_image else None, edges, rows)
+        image = counts.reshape(height, -1) if is_image else None
+        self._draw_image(parts, image, edges, rows)
         self._label(parts, rows, pixels[0])
-        if not is_image:
-            n_spikes = sum(len(times) for _, _, times in found)
         n_cells = rows[1] - rows[0] if parts else 0
         how = "; the stronger a colour, the more spikes in the pixel" if is_image else ""
         return f"{n_spikes:,} spikes of {n_cells:,} cells in the window{how}; {_HINT}"
 
-    def _picked(
-        self, parts: list[Part], shown: list[slice], rows: tuple[int, int]
-    ) -> Iterator[Any]:
+    def _picked(self, parts: list[Part], rows: tuple[int, int]) -> Iterator[Any]:
         """Yield the spikes of picked cells, which are drawn over the image."""
         population, ids = self.session.picked
-        for part, window in zip(parts, shown, strict=True):
+        time = self.session.time
+        for part in parts:
             if part.population == population:
-                cells = positions_of(np.array(ids), part.spikes.known_cells)
-                own = part.row_of[cells[cells >= 0]]
-                is_mine = np.zeros(len(part.row_of), bool)
-                is_mine[cells[(cells >= 0)][(own >= rows[0]) & (own < rows[1])]] = True
-                mine = np.flatnonzero(is_mine[part.spikes.cell_rows[window]])
-                found = part.row_of[part.spikes.cell_rows[window][mine]]
-                yield part, found, part.spikes.times[window][mine]
+                for found, times in part.spikes_in(time.start, time.stop, rows, list(ids)):
+                    yield part, found, times
 
     def _draw_marks(self, found: list[Any], row_pixels: float) -> None:
         data: dict[str, list[Any]] = {name: [] for name in self.points.data}
@@ -441,8 +426,11 @@ class RasterPanel(SpikesPanel):
         at, best = x / time.scale.factor, (np.inf, "", 0, 0.0)
         rows = int(np.floor(y - reach)) + 1, int(np.ceil(y + reach))
         for part in parts:
-            window = part.window(at - _REACH / per_second, at + _REACH / per_second)
-            found, times = part.spikes_in(window, (max(rows[0], first), min(rows[1], last)))
+            start, stop = at - _REACH / per_second, at + _REACH / per_second
+            near_rows = max(rows[0], first), min(rows[1], last)
+            near_spikes = list(part.spikes_in(start, stop, near_rows))
+            found = np.concatenate([np.zeros(0, np.int32), *(one for one, _ in near_spikes)])
+            times = np.concatenate([np.zeros(0), *(one for _, one in near_spikes)])
             if len(found):
                 far = np.hypot((times - at) * per_second, (found - y) * min(per_row, _REACH))
                 near = int(np.argmin(far))
