@@ -138,6 +138,16 @@ class Part:
             yield (found, times) if inside.all() else (found[inside], times[inside])
 
 
+def _by_time(found: list[Any]) -> Iterator[Any]:
+    """Yield the spikes of each part in the order of time."""
+    for part in {id(part): part for part, _, _ in found}.values():
+        rows, times = (
+            np.concatenate([one[at] for one in found if one[0] is part]) for at in (1, 2)
+        )
+        order = np.argsort(times, kind="stable")
+        yield part, rows[order], times[order]
+
+
 def _pixels_of(times: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.intp]:
     """Return the pixel, between equally spaced ``edges``, of each time, as bisection finds it."""
     last = len(edges) - 2
@@ -333,7 +343,7 @@ class RasterPanel(SpikesPanel):
 
     def _draw_marks(self, found: list[Any], row_pixels: float) -> None:
         data: dict[str, list[Any]] = {name: [] for name in self.points.data}
-        for part, rows, times in found:
+        for part, rows, times in _by_time(found):
             ids = part.ids[rows - part.first]
             colors = np.array(part.colors, object)
             data["time"].append(times * self.session.time.scale.factor)
