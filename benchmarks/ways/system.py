@@ -1,12 +1,14 @@
 """Raw file operations, as limits for all other methods."""
 
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
-__all__ = ["cp", "import_module_of", "read_blocks", "write_blocks"]
+__all__ = ["cp", "import_modules", "python", "read_blocks", "write_blocks"]
 
 Work = Callable[[], object]
 BLOCK_BYTES = 2**26
@@ -45,6 +47,15 @@ def read_blocks(source: str) -> Work:
     return work
 
 
-def import_module_of(*, name: str) -> Work:
-    """Import a package."""
-    return lambda: import_module(name)
+def import_modules(*, names: list[str]) -> Work:
+    """Import packages."""
+    return lambda: [import_module(name) for name in names]
+
+
+def python(*paths: str, words: list[str], settings: dict[str, str] | None = None) -> Work:
+    """Run Python in a process of its own, with the paths as its last arguments."""
+    command, environment = [sys.executable, *words, *paths], os.environ | (settings or {})
+    # Code of ours.
+    return lambda: subprocess.run(  # noqa: S603
+        command, check=True, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
