@@ -9,6 +9,9 @@ from inputs.cells import flat_arrays
 from inputs.session import make_file
 from pynwb import NWBHDF5IO
 
+import ndx_simulation_output.nwb.reader  # what a task needs is imported before it
+import ndx_simulation_output.nwb.writer
+import ndx_simulation_output.sonata.reading  # noqa: F401
 from ndx_simulation_output import (
     Compartments,
     CompartmentSeries,
@@ -54,16 +57,16 @@ def convert_circuit(source: str, target: str, *, circuit: bool, edges: bool) -> 
 
 
 def read_cells(source: str) -> Work:
-    """Open a circuit and read the numbers and the codes of all its cells."""
+    """Open a circuit and read the numbers and the codes of all its cells, in blocks."""
 
     def work() -> None:
         with open_output(source) as output:
             (cells,) = output.circuit.populations
             for values in cells.columns.values():
-                if isinstance(values, Categories):
-                    values.codes[:]
-                elif values.dtype.kind != "O":
-                    values[:]
+                stored = values.codes if isinstance(values, Categories) else values
+                if stored.dtype.kind != "O":
+                    for start in range(0, len(cells), BLOCK_ROWS):
+                        stored[start : start + BLOCK_ROWS]
 
     return work
 
