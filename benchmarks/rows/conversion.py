@@ -32,8 +32,8 @@ def measure(bench: Bench) -> Section:
     rounds = bench.rounds(source.stat().st_size, check_same_values)
     measured = rounds.measure(ways)
     claims = [
-        compare(measured, OURS, OURS, COPY, at_most(0.6)),
-        compare(measured, OURS, OURS, "cp", at_most(1.1)),
+        compare(measured, OURS, OURS, COPY, at_most(0.65)),
+        compare(measured, OURS, OURS, "cp", at_most(0.95)),
         compare(measured, LINK, LINK, "cp", at_most(1 / 3)),
         *_memory_claims(bench, measured),
     ]
