@@ -178,14 +178,18 @@ class Spikes:
         return self.provenance if self._lazy is None else self._lazy.provenance
 
     @cached_property
-    def _count(self) -> int:
-        if self._lazy is None:
-            return len(self.times)
-        return sum(len(part.times) for part in self.parts())
+    def _extent(self) -> tuple[int, float, float]:
+        """Number of spikes at finite times, and the times (s) of the first and the last."""
+        count, first, last = 0, np.inf, -np.inf
+        for part in self.parts():
+            count += len(part.times)
+            first = min(first, float(part.times.min(initial=np.inf)))
+            last = max(last, float(part.times.max(initial=-np.inf)))
+        return count, first, last
 
     def __len__(self) -> int:
         """Return the number of spikes."""
-        return self._count
+        return len(self.times) if self._lazy is None else self._extent[0]
 
     def __bool__(self) -> bool:
         """Return True: a population without spikes was recorded too."""
@@ -197,13 +201,11 @@ class Spikes:
         source = vars(self).get("_source")
         return len(self) if source is None else int(source.stored)
 
-    @cached_property
+    @property
     def span(self) -> tuple[float, float] | None:
         """Times (s) of the first and the last spike, None if there are none."""
-        ends = [(part.times.min(), part.times.max()) for part in self.parts() if len(part.times)]
-        if not ends:
-            return None
-        return float(min(first for first, _ in ends)), float(max(last for _, last in ends))
+        count, first, last = self._extent
+        return (first, last) if count else None
 
     def blocks(self, size: int = _BLOCK) -> Iterator[SpikeBlock]:
         """Yield the spikes in their order, at most ``size`` at a time, without keeping them."""
@@ -273,7 +275,7 @@ class Spikes:
         table = known.get("cells")
         of_cells = "" if table is None else f" of {counted(len(table), 'cells')}"
         yield f"{counted(self.n_stored if self._lazy else len(self), 'spikes')}{of_cells}"
-        if (self._lazy is None or "span" in known) and self.span:
+        if (self._lazy is None or "_extent" in known) and self.span:
             yield span_text(*self.span)
 
     @cached_property
