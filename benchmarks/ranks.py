@@ -17,17 +17,21 @@ import h5py
 import numpy as np
 from mpi4py import MPI
 
-from ndx_simulation_output import convert
+from ndx_simulation_output import StorageOptions, convert
 
 __all__: list[str] = []
 
 BLOCK_BYTES = 32 * 2**20
+CHUNKS = (500, 200)
 WORLD = MPI.COMM_WORLD
 
 
 def main(source: str, ours: str, gathered: str, written: str, repeats: str) -> None:
     """Time all methods alternately."""
+    gzip = StorageOptions(compression="gzip", chunks=CHUNKS)
     works: dict[str, tuple[Callable[[], object], Path]] = {
+        "ours_gzip": (lambda: convert(source, ours, storage=gzip, comm=WORLD), Path(ours)),
+        "gathered_gzip": (lambda: gather(source, gathered, gzip=True), Path(gathered)),
         "ours": (lambda: convert(source, ours, comm=WORLD), Path(ours)),
         "gathered": (lambda: gather(source, gathered), Path(gathered)),
         "written": (lambda: write_share(source, written), Path(written)),
@@ -54,10 +58,10 @@ def _timed(work: Callable[[], object], target: Path) -> float:
     return perf_counter() - start
 
 
-def gather(source: str, target: str) -> None:
+def gather(source: str, target: str, *, gzip: bool = False) -> None:
     """Read columns on each rank, send them to rank 0 block by block, and write them there.
 
-    The target is contiguous, which is what h5py writes fastest.
+    The target is contiguous, which is what h5py writes fastest, or compressed, in whole chunks.
     """
     with h5py.File(source) as file:
         (population,) = file["report"].values()
@@ -67,9 +71,10 @@ def gather(source: str, target: str) -> None:
         mine = slice(bounds[WORLD.rank], bounds[WORLD.rank + 1])
         widest = int(np.diff(bounds).max())
         rows = max(1, BLOCK_BYTES // (data.dtype.itemsize * columns))
+        rows = CHUNKS[0] if gzip else rows
         block = np.empty((rows, widest), data.dtype)
         blocks = np.empty((WORLD.size, rows, widest), data.dtype) if WORLD.rank == 0 else None
-        written = _create(target, data) if WORLD.rank == 0 else None
+        written = _create(target, data, gzip=gzip) if WORLD.rank == 0 else None
         for top in range(0, frames, rows):
             some = slice(top, min(top + rows, frames))
             place = np.s_[: some.stop - top, : mine.stop - mine.start]
@@ -92,8 +97,10 @@ def write_share(source: str, target: str) -> None:
     os.close(number)
 
 
-def _create(target: str, data: h5py.Dataset) -> h5py.Dataset:
-    return h5py.File(target, "w").create_dataset(data.name, data.shape, data.dtype)
+def _create(target: str, data: h5py.Dataset, *, gzip: bool) -> h5py.Dataset:
+    chunks = tuple(map(min, CHUNKS, data.shape))
+    stored = {"chunks": chunks, "shuffle": True, "compression": "gzip"} if gzip else {}
+    return h5py.File(target, "w").create_dataset(data.name, data.shape, data.dtype, **stored)
 
 
 def _write(written: h5py.Dataset, rows: slice, blocks: Any, bounds: Any) -> None:

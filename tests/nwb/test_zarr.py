@@ -486,6 +486,69 @@ def test_a_cluster_writes_equal_values(tmp_path):
         np.testing.assert_array_equal(found["v"].get_traces(), expected["v"].get_traces())
 
 
+WITH_A_WORKER_THAT_DIES = """
+    import os
+    import sys
+    from distributed import Client, LocalCluster
+    from ndx_simulation_output import StorageOptions, convert, open_output
+    from ndx_simulation_output.errors import WriteError
+    from tests.sonata.making import SESSION
+
+    def main(source, target):
+        cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0")
+        with cluster, Client(cluster) as client:
+            left = list(client.run(os.getpid).values())
+
+            def kill(n_bytes, total):
+                while left:
+                    os.kill(left.pop(), 9)
+
+            try:
+                storage = StorageOptions(chunks=(5, 7))
+                convert(source, target, metadata=SESSION, storage=storage, progress=kill)
+                print("whole")
+            except WriteError as error:
+                print("refused", error)
+            with open_output(source) as output:
+                lazy = output["v"].to_dask(chunks=(5, 7))
+                expected = output["v"].get_traces()
+            begun = client.compute(lazy)
+            os.kill(client.submit(os.getpid, pure=False).result(), 9)
+            assert (begun.result() == expected).all()
+
+    if __name__ == "__main__":
+        main(*sys.argv[1:])
+"""
+
+
+def test_a_store_is_whole_or_refused_if_all_workers_of_a_cluster_die(tmp_path):
+    pytest.importorskip("distributed", reason="distributed is not installed")
+    data = np.random.default_rng(2).normal(-65, 9, (40, 40)).astype(np.float32)
+    file = report(np.arange(8), [5] * 8, rows=40, data=data, time=(0.0, 4.0, 0.1))
+    source, target = file.write(tmp_path / "v.h5"), tmp_path / "v.nwb.zarr"
+    script = tmp_path / "cluster.py"
+    script.write_text(textwrap.dedent(WITH_A_WORKER_THAT_DIES))
+
+    done = subprocess.run(
+        [sys.executable, str(script), str(source), str(target)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+    assert done.returncode == 0, done.stderr
+    if done.stdout.startswith("refused"):
+        assert {*tmp_path.iterdir()} == {source, script}
+        return
+    assert done.stdout == "whole\n"
+    assert {*tmp_path.iterdir()} == {source, script, target}
+    with open_output(target) as found:
+        np.testing.assert_array_equal(found["v"].data[:], data)
+
+
 def _linked_store(tmp_path: Path, way: str) -> Path:
     """A store whose data, or a link of which, are in another one outside its folder."""
     path = convert(

@@ -121,7 +121,8 @@ def _fill_on_cluster(client: Any, region: Region, target: Any, layout: Layout) -
     After a failure the executor waits for the submitted pieces, so that nothing writes any more.
     """
     limit = _AHEAD * max(1, sum(client.nthreads().values()))
-    shared = client.scatter((region, target), hash=False)
+    # A task, which runs again if its worker dies: scattered data would be lost, and waited for.
+    shared = client.submit(tuple, (region, target), pure=False)
     with _cluster_errors(), client.get_executor(pure=False) as executor:
         submitted: deque[Any] = deque()
         for piece in region.pieces(layout):
