@@ -56,6 +56,7 @@ ROWS: dict[str, Callable[[Bench], Section]] = {
     "viewer": plotting.measure_viewer,
     "spikes": predecessor.measure_spikes,
     "mpi": parallel.measure,
+    "cluster": parallel.measure_cluster,
     "merge": parallel.measure_merging,
     "remote": remote.measure,
     "neuron": recording.measure,

@@ -25,6 +25,7 @@ ROWS = (
     "viewer",
     "spikes",
     "mpi",
+    "cluster",
     "merge",
     "remote",
     "neuron",

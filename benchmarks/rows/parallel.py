@@ -18,10 +18,11 @@ from measuring import Way, WorkError, run_once
 from page_cache import SHARED_MEMORY
 from tables import spread, table, ways_table
 
-__all__ = ["measure", "measure_merging"]
+__all__ = ["measure", "measure_cluster", "measure_merging"]
 
 FILES = 200
 OF_RANK = {"cells": 5, "compartments": 20, "frames": 200}
+PROCESSES = (1, 2, 4)
 RANKS = 2
 GIGABYTES = 0.3  # beside a report of 1.6
 OURS, GATHER = "convert, 2 ranks", "gather with mpi4py, h5py on the root"
@@ -118,3 +119,23 @@ def measure_merging(bench: Bench) -> Section:
         compare_memory(measured, ours, less, at_most(1.2)),
     ]
     return Section(f"The files of {files} ranks as one", claims, [ways_table(measured)])
+
+
+def measure_cluster(bench: Bench) -> Section:
+    """Measure reading a compressed file on Dask clusters of 1, 2 and 4 processes."""
+    if find_spec("distributed") is None:
+        msg = "distributed is not installed"
+        raise MissingError(msg)
+    source = bench.converted("gzip")
+    one, two, four = (f"to_dask, {count} processes" for count in PROCESSES)
+    ways = {
+        label: Way("ours:read_on_cluster", source, options={"processes": count})
+        for label, count in zip((one, two, four), PROCESSES, strict=True)
+    }
+    measured = bench.rounds().measure(ways)
+    claims = [
+        compare(measured, f"mean of each column, {label}", label, one, at_least(goal))
+        for label, goal in ((two, 1.5), (four, 1.2))
+    ]
+    title = f"A Dask cluster on one machine, gzip: {bench.size}"
+    return Section(title, claims, [ways_table(measured)])

@@ -33,6 +33,7 @@ __all__ = [
     "read_all",
     "read_cells",
     "read_connections",
+    "read_on_cluster",
     "read_remote_cell",
     "read_wide",
     "write_ranks",
@@ -203,3 +204,21 @@ def open_ranks(*, directory: str, files: int) -> Work:
     """Open the files of so many ranks as one output, without reading their data."""
     paths = [Path(directory, f"{rank}.nwb") for rank in range(files)]
     return lambda: open_output(paths).close()
+
+
+def read_on_cluster(source: str, *, processes: int) -> Work:
+    """Compute the mean of each column on a Dask cluster of so many processes of one thread."""
+    from distributed import Client, LocalCluster  # noqa: PLC0415 - optional
+
+    cluster = LocalCluster(
+        n_workers=processes, threads_per_worker=1, dashboard_address=None, silence_logs=50
+    )
+    client = Client(cluster)
+    client.run(_close_again, source)  # Each imports what it needs.
+    with open_output(source) as output:
+        mean = output.reports[0].to_dask().mean(axis=0)
+    return lambda: client.compute(mean).result()
+
+
+def _close_again(source: str) -> None:
+    open_output(source).close()
