@@ -308,7 +308,8 @@ class Recorder:
         if self._spikes:
             self._spikes.start()
         self._hook = Hook(h, self._clock, self)
-        self._hold()
+        # Most runs begin with finitialize, after which NEURON's pointers are set up.
+        self._hold([gatherer.current_values() for _, gatherer, _ in self._sampled])
         self._hook.arm()
 
     @property
@@ -521,10 +522,12 @@ class Recorder:
         elif self._steps is None:
             self._steps = _Steps(self._h, self._clock.cvode, self._section)
 
-    def _hold(self) -> None:
-        """Keep the current values, which are recorded if a run begins from here."""
+    def _hold(self, values: list[NDArray[np.float64]] | None = None) -> None:
+        """Keep the current ``values``, which are recorded if a run begins from here."""
         self._check_model()
-        self._held = [gatherer.values().copy() for _, gatherer, _ in self._sampled]
+        if values is None:
+            values = [gatherer.values().copy() for _, gatherer, _ in self._sampled]
+        self._held = values
         if self._steps is not None:
             self._steps.hold(self._clock.time)
 

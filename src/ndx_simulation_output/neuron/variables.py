@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -81,36 +82,37 @@ class Gatherer:
     """
 
     def __init__(self, h: Any, pointers: Callable[[], Iterable[Any]], count: int) -> None:
-        self._count = count
-        if not count:
-            return
-        self._pointers, self._vector = h.PtrVector(count), h.Vector(count)
+        self._h, self._find, self._count = h, pointers, count
+        self._pointers: Any = None
+        self._values = np.empty(0)
+
+    def values(self) -> NDArray[np.float64]:
+        """Return the current values; shape (compartment,). The next call overwrites them."""
+        if self._count:
+            if self._pointers is None:
+                self._set_up()
+            self._pointers.gather(self._vector)
+        return self._values
+
+    def current_values(self) -> NDArray[np.float64]:
+        """Return the current values in a new array, without the set-up of many calls."""
+        return np.fromiter((pointer[0] for pointer in self._find()), np.float64, self._count)
+
+    def update(self) -> None:
+        """Find the pointers again, after the structure of the model has changed."""
+        if self._pointers is not None:
+            for number, pointer in enumerate(self._find()):
+                self._pointers.pset(number, pointer)
+
+    def _set_up(self) -> None:
+        self._pointers, self._vector = self._h.PtrVector(self._count), self._h.Vector(self._count)
         # A view that is valid while the vector exists and has this size.
-        self._values: NDArray[np.float64] = self._vector.as_numpy()
-        self._find = pointers
+        self._values = self._vector.as_numpy()
         self.update()
         if hasattr(self._pointers, "ptr_update_callback"):
             # Before version 9, NEURON moves values, so that pointers become invalid. It never
             # releases the callback, which must not keep the model alive.
             self._pointers.ptr_update_callback(partial(_update, weakref.ref(self)))
-
-    def values(self) -> NDArray[np.float64]:
-        """Return the current values; shape (compartment,). The next call overwrites them."""
-        if not self._count:
-            return np.empty(0)
-        self._pointers.gather(self._vector)
-        return self._values
-
-    @property
-    def first_pointer(self) -> Any:
-        """The pointer of the first compartment, or None."""
-        return next(iter(self._find()), None) if self._count else None
-
-    def update(self) -> None:
-        """Find the pointers again, after the structure of the model has changed."""
-        if self._count:
-            for number, pointer in enumerate(self._find()):
-                self._pointers.pset(number, pointer)
 
 
 def _update(gatherer: "weakref.ref[Gatherer]") -> None:
@@ -175,87 +177,107 @@ def find_variable(
 
 
 @dataclass(frozen=True, slots=True)
-class _Compartment:
-    """A segment, or a point process in it, that has a variable; rows are those of the cells."""
+class _Compartments:
+    """Segments of a section that have a variable, or their point processes that have it.
+
+    Rows are those of the cells. A point process is in the segment of the same place in the list.
+    """
 
     row: int
     section_number: int
-    segment: Any
-    owner: Any
+    section: Any
+    segments: Sequence[Any]
+    processes: Sequence[Any] | None
     variable: str
 
 
 def _compartments(
     name: str, population: Population, selections: Sequence[Selection]
-) -> Iterator[_Compartment]:
-    process, _, process_variable = name.rpartition(".")
+) -> Iterator[_Compartments]:
+    process, _, variable = name.rpartition(".")
     for row, cell in enumerate(population.cells):
         for number, section in cell.sections.items():
             segments = list(section)
             for selection in selections:
                 segments = selection.among(section, segments)
-            for segment in segments:
-                if process:
-                    yield from (
-                        _Compartment(row, number, segment, owner, process_variable)
-                        for owner in segment.point_processes()
-                        if owner.hname().partition("[")[0] == process
-                        and reference(owner, process_variable) is not None
-                    )
-                elif reference(segment, name) is not None:
-                    yield _Compartment(row, number, segment, segment, name)
-                else:
-                    break  # A mechanism is inserted in all segments of a section or in none.
+            if process:
+                pairs = [
+                    (segment, owner)
+                    for segment in segments
+                    for owner in segment.point_processes()
+                    if owner.hname().partition("[")[0] == process
+                    and reference(owner, variable) is not None
+                ]
+                if pairs:
+                    places, owners = zip(*pairs, strict=True)
+                    yield _Compartments(row, number, section, places, owners, variable)
+            # A mechanism is inserted in all segments of a section or in none.
+            elif segments and reference(segments[0], name) is not None:
+                yield _Compartments(row, number, section, segments, None, name)
 
 
-def _pointers(compartments: Iterable[_Compartment]) -> Iterator[Any]:
+def _pointers(compartments: Iterable[_Compartments]) -> Iterator[Any]:
     """Return the pointers of compartments; RecordingError if one is no longer there."""
     for item in compartments:
-        owner, place = item.owner, item.segment
-        if owner is not place and owner.get_segment() != place:
-            msg = (
-                f"{owner.hname()} was in {place} and is in {owner.get_segment()}: a point process "
-                "must not be moved or deleted while it is recorded"
-            )
-            raise RecordingError(msg)
-        pointer = reference(owner, item.variable)
-        if pointer is None:
-            msg = f"{owner} no longer has {item.variable}: change a model before recording it"
-            raise RecordingError(msg)
-        yield pointer
+        if item.processes is None:
+            yield from _references(item.segments, item.variable)
+            continue
+        for owner, place in zip(item.processes, item.segments, strict=True):
+            if owner.get_segment() != place:
+                msg = (
+                    f"{owner.hname()} was in {place} and is in {owner.get_segment()}: a point "
+                    "process must not be moved or deleted while it is recorded"
+                )
+                raise RecordingError(msg)
+            yield from _references([owner], item.variable)
 
 
-def _table(population: Population, found: list[_Compartment]) -> CompartmentTable:
-    counts = np.bincount([item.row for item in found], minlength=len(population.cells))
+def _references(owners: Sequence[Any], name: str) -> Iterator[Any]:
+    """Return the pointers to a variable of the segments of a section, or of a point process."""
+    if reference(owners[0], name) is None:
+        msg = f"{owners[0]} no longer has {name}: change a model before recording it"
+        raise RecordingError(msg)
+    variable, index = _element(name)
+    pointers = map(attrgetter(f"_ref_{variable}"), owners)
+    return pointers if index is None else (pointer[index] for pointer in pointers)
+
+
+def _table(population: Population, found: Sequence[_Compartments]) -> CompartmentTable:
+    lengths = [len(item.segments) for item in found]
+    names = np.array([item.section.name() for item in found], object)
+    numbers = np.array([item.section_number for item in found], np.int32)
+    rows = np.repeat(np.array([item.row for item in found], np.intp), lengths)
+    counts = np.bincount(rows, minlength=len(population.cells))
     columns: dict[str, NDArray[Any]] = {
-        "number": np.array([item.section_number for item in found], np.int32),
-        "label": np.array([item.segment.sec.name() for item in found], object),
-        **_geometry([item.segment for item in found]),
+        "number": np.repeat(numbers, lengths),
+        "label": np.repeat(names, lengths),
+        **_geometry(found),
     }
-    if any(item.owner is not item.segment for item in found):
-        columns["point_process"] = np.array([item.owner.hname() for item in found], object)
+    processes = [owner.hname() for item in found for owner in item.processes or ()]
+    if processes:
+        columns["point_process"] = np.array(processes, object)
     recorded = counts > 0
     ids = np.array([cell.id for cell in population.cells], np.int64)
     return CompartmentTable.from_counts(population.name, ids[recorded], counts[recorded], columns)
 
 
-def _geometry(segments: Sequence[Any]) -> dict[str, NDArray[np.float64]]:
+def _geometry(found: Sequence[_Compartments]) -> dict[str, NDArray[np.float64]]:
     """Return position in the section (0 to 1), centre and diameter (µm), of shape (segment,).
 
     The centre is interpolated along the 3-D points of the section; NaN without such points.
     """
+    segments = [segment for item in found for segment in item.segments]
     position = np.array([segment.x for segment in segments], np.float64)
     columns = {"position": position}
     centres = np.full((len(_AXES), len(segments)), np.nan)
-    section, points = None, None
-    for number, segment in enumerate(segments):
-        if segment.sec != section:
-            section = segment.sec
-            points = _points(section)
+    stop = 0
+    for item in found:
+        start, stop = stop, stop + len(item.segments)
+        points = _points(item.section)
         if points is not None:
             arc, coordinates = points
-            at = position[number] * arc[-1]
-            centres[:, number] = [np.interp(at, arc, axis) for axis in coordinates]
+            at = position[start:stop] * arc[-1]
+            centres[:, start:stop] = [np.interp(at, arc, axis) for axis in coordinates]
     if not np.isnan(centres).all():
         columns.update(zip(_AXES, centres, strict=True))
     columns["diameter"] = np.array([segment.diam for segment in segments], np.float64)

@@ -28,10 +28,6 @@ from ndx_simulation_output.system import (
     write_at,
 )
 
-_crc32: Any = zlib.crc32
-with suppress(ImportError):
-    from isal.isal_zlib import crc32 as _crc32
-
 _WRITER_MARK, _WRITER_BYTES = b"NDXW", 1024
 _FRAME_MARK = b"NDXF"
 _FRAME_HEAD = struct.Struct("<4sQI")  # mark, number of bytes, CRC-32
@@ -43,9 +39,11 @@ _LOCK_SECONDS = 10.0
 
 def append_frame(number: int, offset: int, parts: Sequence[bytes | bytearray]) -> int:
     """Write ``parts`` as one frame with a checksum at ``offset``, and return its end."""
+    # ISA-L is faster, but leaves vector registers in a state in which the code of simulators that
+    # is compiled for SSE takes three times as long.
     length = checksum = 0
     for part in parts:
-        length, checksum = length + len(part), _crc32(part, checksum)
+        length, checksum = length + len(part), zlib.crc32(part, checksum)
     frame = b"".join([_FRAME_HEAD.pack(_FRAME_MARK, length, checksum), *parts])
     write_at(number, frame, offset)
     return offset + len(frame)
@@ -64,7 +62,7 @@ def iter_frames(path: Path) -> Iterator[bytes]:
             if mark != _FRAME_MARK or length > path.stat().st_size:
                 return
             content = file.read(length)
-            if len(content) < length or _crc32(content) != checksum:
+            if len(content) < length or zlib.crc32(content) != checksum:
                 return
             yield content
 

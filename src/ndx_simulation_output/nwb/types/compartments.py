@@ -297,7 +297,7 @@ def _plain(values: Any) -> Any:
     array = np.asarray(values)
     if array.dtype.kind == "S":
         return [text.decode() for text in array.tolist()]
-    return array.tolist() if array.dtype.kind in "UO" else array
+    return array.astype(object) if array.dtype.kind == "U" else array
 
 
 def _check_arrays(
