@@ -12,7 +12,7 @@ from ndx_simulation_output import convert, open_output
 from ndx_simulation_output.errors import ShapeMismatchError
 from ndx_simulation_output.nwb import reader, writer
 from ndx_simulation_output.nwb.metadata import read_metadata
-from ndx_simulation_output.nwb.spikes import order_of_positions, sort_times
+from ndx_simulation_output.nwb.spikes import make_units, order_of_positions, sort_times
 from ndx_simulation_output.recording import SimulationOutput, Spikes
 from tests.sonata.making import SESSION
 
@@ -97,3 +97,61 @@ def test_positions_are_sorted_as_by_a_stable_sort(positions):
     positions = np.array(positions, np.int64)
     expected = np.argsort(positions, kind="stable")
     np.testing.assert_array_equal(order_of_positions(positions), expected)
+
+
+def sorted_at_once(populations):
+    """Return the columns of the units and the orders of the sources, from whole arrays."""
+    orders = [np.lexsort((one.times, one.node_ids)) for one in populations]
+    facts = []
+    for one, order in zip(populations, orders, strict=True):
+        restored = order[np.argsort(one.times[order], kind="stable")]
+        places = np.arange(len(order)).tolist()
+        is_by_time = "by_time" if restored.tolist() == places else "source_position"
+        facts.append("by_id" if order.tolist() == places else is_by_time)
+    pairs = list(zip(populations, orders, strict=True))
+    zeros = [np.zeros(len(order), np.int8) for order in orders]
+    rounding = [
+        one.columns.get("source_rounding", zero)[order]
+        for (one, order), zero in zip(pairs, zeros, strict=True)
+    ]
+    columns = {"spike_times": [one.times[order] for one, order in pairs]}
+    columns |= {"source_position": orders} if "source_position" in facts else {}
+    if any(one.columns and len(one.times) for one in populations):
+        columns["source_rounding"] = rounding
+    counts = [
+        int((one.node_ids == cell).sum())
+        for one in populations
+        for cell in np.union1d(one.node_ids, [] if one.silent is None else one.silent)
+    ]
+    return {name: np.concatenate(parts) for name, parts in columns.items()}, counts, facts
+
+
+@st.composite
+def populations_of_few_times(draw):
+    found = []
+    for name in draw(st.sampled_from(["a", "ab"])):
+        pairs = draw(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=12))
+        keys = {"by_id": None, "by_time": lambda pair: pair[::-1], "none": lambda _: 0}
+        pairs.sort(key=keys[draw(st.sampled_from(sorted(keys)))])
+        ids, times = np.array(pairs, np.int64).reshape(-1, 2).T
+        has_columns, silent = draw(st.booleans()), draw(st.none() | st.just(np.array([6, 9])))
+        columns = {"source_rounding": np.arange(len(ids), dtype=np.int8)} if has_columns else {}
+        found.append(Spikes(name, ids * 2**40, times / 10, columns, silent=silent))
+    return found
+
+
+@given(populations_of_few_times(), st.integers(1, 4), st.booleans())
+def test_spikes_sorted_in_buckets_are_those_sorted_at_once(populations, size, in_file):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ndx_simulation_output.nwb.spikes._BUCKET", size)
+        if in_file:
+            patch.setattr("ndx_simulation_output.recording.sorting._FEW_BYTES", 0)
+        units, facts = make_units(populations, None)
+
+    columns, counts, orders = sorted_at_once(populations)
+    assert [fact["order"] for fact in facts] == orders
+    assert np.diff(units["spike_times"].data, prepend=0).tolist() == counts
+    found = {name: units[name].target.data for name in columns if name in units.colnames}
+    assert found.keys() == columns.keys() == {*units.colnames} - {"population", "node_id"}
+    for name, expected in columns.items():
+        assert (found[name].dtype, found[name].tobytes()) == (expected.dtype, expected.tobytes())

@@ -52,6 +52,8 @@ _SMALL_BYTES = 2**16
 _TEXT_BYTES = 2**8
 """Size of a text in memory, as it is estimated."""
 _BUFFER_GB = 0.064
+_CHUNK_BYTES = 2**22
+"""Size of the chunks of a column that can grow, as hdmf chooses it."""
 
 
 def load_array(values: LazyArray, *, grows: bool = False) -> Any:  # noqa: ARG001
@@ -105,6 +107,20 @@ class DeferredArrays:
         dtype = h5py.string_dtype() if is_text else values.dtype.newbyteorder("=")
         options = self._how.options(shape, dtype.itemsize, grows=grows)
         wrapped = H5DataIO(shape=shape, dtype=dtype, **options)
+        self._wrapped.append((wrapped, values))
+        return wrapped
+
+    def wrap_growing(self, values: LazyArray) -> Any:
+        """Return an empty dataset for a column to which rows can be added, or a few values."""
+        is_text = values.dtype.kind == "O"
+        if values.shape[0] * (_TEXT_BYTES if is_text else values.dtype.itemsize) < _SMALL_BYTES:
+            return values[:].tolist() if is_text else values[:]
+        chunk = min(values.shape[0], _CHUNK_BYTES // (32 if is_text else values.dtype.itemsize))
+        dtype = h5py.string_dtype() if is_text else values.dtype
+        rest = tuple(values.shape[1:])
+        wrapped = H5DataIO(
+            shape=tuple(values.shape), dtype=dtype, maxshape=(None, *rest), chunks=(chunk, *rest)
+        )
         self._wrapped.append((wrapped, values))
         return wrapped
 

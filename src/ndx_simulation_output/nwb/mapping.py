@@ -103,12 +103,13 @@ def map_output(
     wrap_column: WrapColumn = load_column,
     wrap_labeled_array: WrapLabeledArray = load_array,
     wrap_table: WrapColumn = load_column,
+    wrap_spikes: WrapColumn = load_column,
 ) -> NWBMapping:
     """Map a recording to a new NWB file.
 
     ``wrap`` returns the data of a series, ``wrap_column`` those of a column of a network state,
-    ``wrap_table`` those of a large table of compartments, and ``wrap_labeled_array`` those of an
-    array with axes.
+    ``wrap_table`` those of a large table of compartments, ``wrap_labeled_array`` those of an array
+    with axes, and ``wrap_spikes`` those of a column of spikes.
     """
     metadata = merge_metadata(output.session, metadata)
     nwbfile = make_nwbfile(metadata, describe_session(output), when)
@@ -123,6 +124,7 @@ def map_output(
         wrap_column,
         wrap_labeled_array,
         wrap_table=wrap_table,
+        wrap_spikes=wrap_spikes,
     )
 
 
@@ -136,6 +138,7 @@ def add_output(
     wrap_labeled_array: WrapLabeledArray = load_array,
     *,
     wrap_table: WrapColumn = load_column,
+    wrap_spikes: WrapColumn = load_column,
     in_processing: bool = False,
 ) -> NWBMapping:
     """Add the NWB objects of a recording to ``nwbfile``, which may have other objects.
@@ -158,7 +161,9 @@ def add_output(
         nwbfile.add_acquisition(state)
     run = {**run_metadata(output.run), **own_metadata}
     name = SIMULATED_UNITS if in_processing else "units"
-    units, spike_facts = make_units(output.spikes, run.get("time_step"), name, wrap_column)
+    units, spike_facts = make_units(
+        output.spikes, run.get("time_step"), name, wrap_column, wrap_spikes
+    )
     if len(units) and in_processing:
         ecephys_module(nwbfile).add(units)
     elif len(units):

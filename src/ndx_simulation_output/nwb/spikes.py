@@ -18,7 +18,7 @@ from ndx_simulation_output.nwb.circuit import make_columns, property_names
 from ndx_simulation_output.nwb.network_state import WrapColumn, load_column
 from ndx_simulation_output.nwb.series import array_of, column_names, column_values, read_property
 from ndx_simulation_output.recording import CellTable, LazyArray, Spikes
-from ndx_simulation_output.recording.arrays import place_in_file
+from ndx_simulation_output.recording.arrays import LazyArrayBase, place_in_file
 from ndx_simulation_output.recording.cells import take_rows
 from ndx_simulation_output.recording.ids import (
     distinct_ids,
@@ -26,7 +26,14 @@ from ndx_simulation_output.recording.ids import (
     ids_of_source,
     positions_of,
 )
-from ndx_simulation_output.recording.sorting import join_ranges, read_rows
+from ndx_simulation_output.recording.sorting import (
+    KeyCounter,
+    Repeated,
+    SortedColumns,
+    Values,
+    join_ranges,
+    read_rows,
+)
 from ndx_simulation_output.recording.spikes import FEW, Ids, SpikeBlock, Window, in_window
 
 _BLOCK = 2**20
@@ -54,19 +61,34 @@ UNITS_COLUMNS = frozenset(_DESCRIPTIONS)
 """The columns of ``Units`` that ``read_units`` reads."""
 
 
-@dataclass(frozen=True)
-class _Sorted:
-    """Spikes of a population sorted by cell and time; ``order`` (spike,) indexes the source."""
+_BUCKET = 2**20
+"""Spikes that are sorted at a time, unless a single cell has more."""
 
+
+@dataclass(frozen=True)
+class _Counted:
+    """The cells of a population, which ascend, and the number of spikes of each.
+
+    ``like`` has the first columns of the spikes, and ``source_order`` the order of their source.
+    """
+
+    spikes: Spikes
     cells: NDArray[Any]
-    counts: NDArray[np.intp]
-    order: NDArray[np.intp]
+    counts: NDArray[np.int64]
+    like: dict[str, NDArray[Any]]
     source_order: str
+
+    @property
+    def length(self) -> int:
+        """Number of spikes."""
+        return int(self.counts.sum())
 
 
 def has_cells(spikes: Spikes) -> bool:
     """Return True if any cell, spiking or silent, was recorded."""
-    return bool(len(spikes.times) or (spikes.silent is not None and len(spikes.silent)))
+    if spikes.silent is not None and len(spikes.silent):
+        return True
+    return any(len(block.times) for block in spikes.blocks())
 
 
 def make_units(
@@ -74,28 +96,29 @@ def make_units(
     resolution: float | None,
     name: str = "units",
     wrap: WrapColumn = load_column,
+    wrap_spikes: WrapColumn = load_column,
 ) -> tuple[Units, list[dict[str, Any]]]:
     """Return a table of the spikes of all populations, and facts for ``read_units``.
 
     Rows are ordered by population and node id, and the spikes of a cell by time. ``resolution`` is
     the time step of the simulation in seconds, or None if it is unknown. ``wrap`` returns the data
-    of a column of a property of the cells.
+    of a column of a property of the cells, and ``wrap_spikes`` those of a column of spikes.
     """
-    sorted_spikes = [_sort(spikes) for spikes in populations]
-    counts = np.concatenate([part.counts for part in sorted_spikes] or [np.zeros(0, np.intp)])
+    counted = [_count(spikes) for spikes in populations]
+    counts = np.concatenate([part.counts for part in counted] or [np.zeros(0, np.intp)])
     ends = np.cumsum(counts)
-    names = [
-        spikes.population
-        for spikes, part in zip(populations, sorted_spikes, strict=True)
-        for _ in range(len(part.cells))
+    cells = np.concatenate([part.cells for part in counted] or [np.zeros(0, np.int64)])
+    names = np.array([spikes.population for spikes in populations], object)
+    rows = np.cumsum([len(part.cells) for part in counted], dtype=np.int64)
+    columns = [
+        _column("population", wrap_spikes(Repeated(names, rows))),
+        _column("node_id", cells),
     ]
-    cells = np.concatenate([part.cells for part in sorted_spikes] or [np.zeros(0, np.int64)])
-    columns = [_column("population", names), _column("node_id", cells)]
-    for column, values in _ragged(populations, sorted_spikes).items():
-        data = _column(column, values)
+    for column, values in _ragged(counted).items():
+        data = _column(column, wrap_spikes(values))
         columns += [data, VectorIndex(name=f"{column}_index", data=ends, target=data)]
-    columns += _intervals(populations, sorted_spikes)
-    properties, own_properties = _properties(populations, sorted_spikes)
+    columns += _intervals(populations, counted)
+    properties, own_properties = _properties(populations, counted)
     columns += make_columns(properties, wrap, where=" of the units")
     units = Units(
         name=name,
@@ -107,7 +130,7 @@ def make_units(
     )
     facts = [
         {**spikes.provenance, "population": spikes.population, "order": part.source_order, **own}
-        for spikes, part, own in zip(populations, sorted_spikes, own_properties, strict=True)
+        for spikes, part, own in zip(populations, counted, own_properties, strict=True)
     ]
     return units, facts
 
@@ -181,53 +204,167 @@ def _properties_of(
     }
 
 
-def _sort(spikes: Spikes) -> _Sorted:
-    order = np.lexsort((spikes.times, spikes.node_ids))
-    cells, counts = np.unique(spikes.node_ids, return_counts=True)
+def _count(spikes: Spikes) -> _Counted:
+    """Count the spikes of each cell, and find out how sorting restores the order of the source."""
+    counter: KeyCounter | None = None
+    like: dict[str, NDArray[Any]] = {"spike_times": np.zeros(0)}
+    by_id = by_time = True
+    last: Any = [], []
+    for ids, times, columns in spikes.blocks():
+        if counter is None:
+            counter = KeyCounter(ids.dtype)
+            like |= {name: values[:0] for name, values in columns.items()}
+            last = ids[:0], times[:0]
+        counter.add(ids)
+        joined = np.concatenate([last[0], ids]), np.concatenate([last[1], times])
+        by_id = by_id and _ascend(*joined)
+        by_time = by_time and _ascend(*reversed(joined))
+        last = ids[-1:], times[-1:]
+    cells, counts = np.zeros(0, np.int64), np.zeros(0, np.int64)
+    if counter is not None:
+        cells, counts = counter.result()
     if spikes.silent is not None and len(spikes.silent):
         recorded = np.union1d(cells, spikes.silent)
-        all_counts = np.zeros(len(recorded), np.intp)
+        all_counts = np.zeros(len(recorded), np.int64)
         all_counts[np.searchsorted(recorded, cells)] = counts
         cells, counts = recorded, all_counts
-    return _Sorted(cells, counts, order, _source_order(spikes, order))
+    source_order = "by_id" if by_id else "by_time" if by_time else _SOURCE_POSITION
+    return _Counted(spikes, cells, counts, like, source_order)
 
 
-def _source_order(spikes: Spikes, order: NDArray[np.intp]) -> str:
-    """Return how the order of the source can be restored: by sorting, or by a column."""
-    if np.array_equal(order, np.arange(len(order))):
-        return "by_id"
-    by_time = np.argsort(spikes.times[order], kind="stable")
-    if np.array_equal(order[by_time], np.arange(len(order))):
-        return "by_time"
-    return _SOURCE_POSITION
+def _ascend(first: NDArray[Any], second: NDArray[Any]) -> bool:
+    """Return True if pairs ascend: by the first of each, and if these are equal by the second."""
+    is_after = first[1:] > first[:-1]
+    if is_after.all():
+        return True
+    is_after |= (first[1:] == first[:-1]) & (second[1:] >= second[:-1])
+    return bool(is_after.all())
 
 
-def _ragged(
-    populations: Sequence[Spikes], sorted_spikes: Sequence[_Sorted]
-) -> dict[str, NDArray[Any]]:
-    pairs = list(zip(populations, sorted_spikes, strict=True))
-    dtypes = {name: one.dtype for spikes in populations for name, one in spikes.columns.items()}
-    ragged = {"spike_times": _joined(spikes.times[part.order] for spikes, part in pairs)}
-    if any(part.source_order == _SOURCE_POSITION for part in sorted_spikes):
-        ragged[_SOURCE_POSITION] = _joined(part.order for part in sorted_spikes)
-    for name, dtype in dtypes.items():
-        ragged[name] = _joined(
-            spikes.columns[name][part.order]
-            if name in spikes.columns
-            else np.zeros(len(part.order), dtype)
-            for spikes, part in pairs
-        )
-    return ragged
+def _ragged(counted: Sequence[_Counted]) -> dict[str, LazyArray]:
+    """Return the columns of the spikes of all populations, which are sorted when they are read."""
+    like: dict[str, list[NDArray[Any]]] = {"spike_times": []}
+    if any(part.source_order == _SOURCE_POSITION for part in counted):
+        like[_SOURCE_POSITION] = [np.zeros(0, np.intp)]
+    for part in counted:
+        for name, values in part.like.items():
+            like.setdefault(name, []).append(values)
+    parts = [_SortedSpikes(part, with_positions=_SOURCE_POSITION in like) for part in counted]
+    return {
+        name: _Column(parts, name, np.concatenate(values or [np.zeros(0)]))
+        for name, values in like.items()
+    }
 
 
-def _intervals(populations: Sequence[Spikes], sorted_spikes: Sequence[_Sorted]) -> list[VectorData]:
+class _SortedSpikes:
+    """The spikes of a population, sorted by cell and time when the first are read."""
+
+    def __init__(self, counted: _Counted, *, with_positions: bool) -> None:
+        self._counted, self._with_positions = counted, with_positions
+
+    def __len__(self) -> int:
+        return self._counted.length
+
+    def read(self, name: str, start: int, stop: int) -> NDArray[Any] | None:
+        """Return the spikes ``[start, stop)`` of a column; None if the population has no such."""
+        is_there = name in self._counted.like or name == _SOURCE_POSITION
+        return self._columns.read(name, start, stop) if is_there else None
+
+    @cached_property
+    def _columns(self) -> SortedColumns:
+        """The sorted columns, for which the spikes are read once."""
+        counted = self._counted
+        like = {**counted.like, "row": np.zeros(0, np.uint32)}
+        if self._with_positions:
+            like[_SOURCE_POSITION] = np.zeros(0, np.intp)
+        bucket_of = ((np.cumsum(counted.counts) - counted.counts) // _BUCKET).astype(np.uint16)
+        sizes = np.bincount(bucket_of, counted.counts).astype(np.int64)
+        is_sorted = counted.source_order == "by_id"
+        columns = SortedColumns(like, sizes, _as_it_is if is_sorted else _order_of_cells)
+        first = 0
+        for ids, times, others in counted.spikes.blocks():
+            rows = positions_of(ids.astype(np.int64), counted.cells.astype(np.int64))
+            values = {**others, "spike_times": times, "row": rows}
+            if self._with_positions:
+                values[_SOURCE_POSITION] = np.arange(first, first + len(ids))
+            columns.add(values, bucket_of[rows])
+            first += len(ids)
+        return columns
+
+
+def _as_it_is(values: Values) -> NDArray[np.intp]:
+    return np.arange(len(values["row"]))
+
+
+def _order_of_cells(values: Values) -> NDArray[np.intp]:
+    """Return the order of spikes by row and time, in which equal ones keep theirs."""
+    rows, times = values["row"], values["spike_times"]
+    order, sorted_rows = _order_of_rows(rows)
+    ordered = times[order]
+    if not ((ordered[1:] < ordered[:-1]) & (sorted_rows[1:] == sorted_rows[:-1])).any():
+        return order
+    by_time, _ = sort_times(times)
+    return by_time[_order_of_rows(rows[by_time])[0]]
+
+
+def _order_of_rows(rows: NDArray[np.uint32]) -> tuple[NDArray[np.intp], NDArray[np.uint64]]:
+    """Return the stable order of rows, and the sorted ones, less the lowest.
+
+    numpy sorts unequal numbers several times faster than it finds a stable order.
+    """
+    bits = np.uint64(len(rows).bit_length())
+    keys = rows.astype(np.uint64)
+    keys -= keys.min()
+    keys <<= bits
+    keys |= np.arange(len(rows), dtype=np.uint64)
+    keys.sort()
+    order = (keys & ((np.uint64(1) << bits) - np.uint64(1))).astype(np.intp)
+    return order, keys >> bits
+
+
+@dataclass(frozen=True)
+class _Column(LazyArrayBase):
+    """A column of the spikes of all populations, one after another, of the type of ``like``.
+
+    Populations without it have zeros.
+    """
+
+    parts: Sequence[_SortedSpikes]
+    name: str
+    like: NDArray[Any]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of spikes, and the shape of a value."""
+        return (sum(map(len, self.parts)), *self.like.shape[1:])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the values."""
+        return self.like.dtype
+
+    def _read(self, slices: tuple[slice, ...]) -> NDArray[Any]:
+        start, stop, step = slices[0].indices(self.shape[0])
+        values = np.zeros((max(stop - start, 0), *self.like.shape[1:]), self.dtype)
+        begin = 0
+        for part in self.parts:
+            first, last = max(start, begin), min(stop, begin + len(part))
+            if first < last:
+                found = part.read(self.name, first - begin, last - begin)
+                if found is not None:
+                    values[first - start : last - start] = found
+            begin += len(part)
+        return values[(slice(None, None, step), *slices[1:])]
+
+
+def _intervals(populations: Sequence[Spikes], counted: Sequence[_Counted]) -> list[VectorData]:
     """Return the ragged column of the intervals in which each cell was observed, if any."""
     if all(spikes.intervals is None for spikes in populations):
         return []
     known = [
         np.zeros((0, 2)) if spikes.intervals is None else spikes.intervals for spikes in populations
     ]
-    pairs = list(zip(known, sorted_spikes, strict=True))
+    pairs = list(zip(known, counted, strict=True))
     data = _column(
         "obs_intervals",
         np.concatenate([np.tile(rows, (len(part.cells), 1)) for rows, part in pairs]),
@@ -237,7 +374,7 @@ def _intervals(populations: Sequence[Spikes], sorted_spikes: Sequence[_Sorted]) 
 
 
 def _properties(
-    populations: Sequence[Spikes], sorted_spikes: Sequence[_Sorted]
+    populations: Sequence[Spikes], counted: Sequence[_Counted]
 ) -> tuple[dict[str, tuple[str, LazyArray]], list[dict[str, Any]]]:
     """Return the properties of the cells by column, and facts on those of each population.
 
@@ -253,7 +390,7 @@ def _properties(
         np.zeros(len(part.cells), np.intp)
         if spikes.cells is None
         else spikes.cells.find_rows(part.cells)
-        for spikes, part in zip(populations, sorted_spikes, strict=True)
+        for spikes, part in zip(populations, counted, strict=True)
     ]
     names = property_names(dict.fromkeys(name for name, _ in found))
     facts: list[dict[str, Any]] = [

@@ -97,6 +97,7 @@ def write(
         wrap_column=arrays.wrap if storage.compression == "none" else columns.wrap,
         wrap_labeled_array=arrays.wrap,
         wrap_table=tables.wrap,
+        wrap_spikes=arrays.wrap_growing,
     )
     with (
         atomic_hdf5(target, overwrite=overwrite) as file,

@@ -1,9 +1,13 @@
 """Read columns in the order of integer keys, in memory that does not grow with their length."""
 
+import io
+import tempfile
+import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import prod
 from threading import RLock
 from typing import Any
 
@@ -13,6 +17,7 @@ from numpy.typing import NDArray
 from ndx_simulation_output.errors import ShapeMismatchError
 from ndx_simulation_output.recording.arrays import LazyArray, LazyArrayBase, place_in_file
 from ndx_simulation_output.recording.views import _View
+from ndx_simulation_output.system import allocate
 
 BLOCK_ROWS = 2**18
 """Rows of a column that are read at a time."""
@@ -155,13 +160,13 @@ def count_keys(keys: LazyArray) -> KeyCounts:
     """
     if isinstance(keys, Repeated) and keys.counts is not None:
         return keys.counts
-    counter, last, is_sorted = _Counter(keys.dtype.newbyteorder("=")), None, True
+    counter, last, is_sorted = KeyCounter(keys.dtype.newbyteorder("=")), None, True
     for block in row_blocks(keys.shape[0]):
         values = np.asarray(keys[block], counter.dtype)
         ascends = bool((values[1:] >= values[:-1]).all())
         is_sorted &= ascends and (last is None or bool(values[0] >= last))
         last = values[-1]
-        counter.add(values if ascends else np.sort(values))
+        counter.add(values, is_sorted=ascends)
     distinct, counts = counter.result()
     return KeyCounts(distinct, np.cumsum(counts), is_sorted)
 
@@ -170,7 +175,7 @@ _Counts = tuple[NDArray[Any], NDArray[np.int64]]
 """Distinct keys in ascending order, and how often each occurs."""
 
 
-class _Counter:
+class KeyCounter:
     """Counts keys: large ones in a sorted list, the others in an array with an element for each."""
 
     def __init__(self, dtype: np.dtype[Any]) -> None:
@@ -179,16 +184,24 @@ class _Counter:
         self._sparse: _Counts = np.zeros(0, dtype), np.zeros(0, np.int64)
         self._waiting: list[_Counts] = []
 
-    def add(self, ascending: NDArray[Any]) -> None:
-        """Count ascending keys."""
+    def add(self, values: NDArray[Any], *, is_sorted: bool = False) -> None:
+        """Count keys; ``is_sorted`` is True if they are known to ascend."""
+        if not len(values):
+            return
+        lowest, highest = (values[0], values[-1]) if is_sorted else (values.min(), values.max())
+        is_dense = int(lowest) >= 0 and int(highest) < _DENSE
+        if is_dense and len(self._dense) <= int(highest):
+            grown = np.zeros(max(int(highest) + 1, 2 * len(self._dense)), np.int64)
+            grown[: len(self._dense)] = self._dense
+            self._dense = grown
+        if is_dense and not is_sorted:
+            self._dense += np.bincount(values.astype(np.intp), minlength=len(self._dense))
+            return
+        ascending = values if is_sorted else np.sort(values)
         firsts = np.flatnonzero(ascending[1:] != ascending[:-1]) + 1
         firsts = np.concatenate([[0], firsts])
         keys, counts = ascending[firsts], np.diff(firsts, append=len(ascending))
-        if int(keys[0]) >= 0 and int(keys[-1]) < _DENSE:
-            if len(self._dense) <= int(keys[-1]):
-                grown = np.zeros(max(int(keys[-1]) + 1, 2 * len(self._dense)), np.int64)
-                grown[: len(self._dense)] = self._dense
-                self._dense = grown
+        if is_dense:
             self._dense[keys] += counts
             return
         self._waiting.append((keys, counts))
@@ -347,6 +360,96 @@ class Sorted(_View):
         start, stop, step = slices[0].indices(self.shape[0])
         values = self.order.read(self.array, start, max(start, stop))
         return values[(slice(None, None, step), *slices[1:])]
+
+
+_FEW_BYTES = 2**26
+"""Columns of this size are sorted in memory, and larger ones in a temporary file."""
+
+Values = Mapping[str, NDArray[Any]]
+"""Columns by their names, all of one length."""
+
+
+class SortedColumns:
+    """Columns that are sorted bucket by bucket in a temporary file, in a time linear in their size.
+
+    Each row is in the bucket that its key belongs to; ``sizes`` has the rows of each bucket, and
+    ``like`` columns of the same types. ``order`` returns the indices that sort a bucket, whose rows
+    are in the order in which they were added.
+    """
+
+    def __init__(
+        self, like: Values, sizes: NDArray[np.int64], order: Callable[[Values], NDArray[np.intp]]
+    ) -> None:
+        self._types = {name: (one.dtype, one.shape[1:]) for name, one in like.items()}
+        self.edges = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
+        self._order, self._filled = order, self.edges[:-1].copy()
+        self._is_sorted = np.zeros(len(sizes), bool)
+        self._bases, n_bytes = {}, 0
+        for name in self._types:
+            self._bases[name] = n_bytes
+            n_bytes += len(self) * self._row_bytes(name)
+        if n_bytes > _FEW_BYTES:
+            self._file: Any = tempfile.TemporaryFile()  # noqa: SIM115 - closed with this object
+            allocate(self._file.fileno(), n_bytes)
+        else:
+            self._file = io.BytesIO()
+        weakref.finalize(self, self._file.close)
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return int(self.edges[-1])
+
+    def _row_bytes(self, name: str) -> int:
+        dtype, shape = self._types[name]
+        return dtype.itemsize * prod(shape)
+
+    def add(self, values: Values, buckets: NDArray[np.uint16]) -> None:
+        """Add rows to their buckets."""
+        counts = np.bincount(buckets, minlength=len(self._filled))
+        ends = np.cumsum(counts)
+        # numpy sorts 16-bit integers by counting them.
+        order = (
+            None if counts.max(initial=0) == len(buckets) else np.argsort(buckets, kind="stable")
+        )
+        for name, column in values.items():
+            ordered = column if order is None else column[order]
+            for bucket in np.flatnonzero(counts):
+                part = ordered[ends[bucket] - counts[bucket] : ends[bucket]]
+                self._write(name, int(self._filled[bucket]), part)
+        self._filled += counts
+
+    def _write(self, name: str, start: int, values: NDArray[Any]) -> None:
+        self._file.seek(self._bases[name] + start * self._row_bytes(name))
+        self._file.write(np.ascontiguousarray(values, self._types[name][0]))
+
+    def _read(self, name: str, start: int, stop: int) -> NDArray[Any]:
+        dtype, shape = self._types[name]
+        self._file.seek(self._bases[name] + start * self._row_bytes(name))
+        stored = self._file.read((stop - start) * self._row_bytes(name))
+        return np.frombuffer(stored, dtype).reshape(stop - start, *shape)
+
+    def buckets(self) -> Iterator[dict[str, NDArray[Any]]]:
+        """Yield the sorted columns of one bucket after another."""
+        for bucket in np.flatnonzero(np.diff(self.edges)):
+            yield self._sorted(bucket)
+
+    def _sorted(self, bucket: Any) -> dict[str, NDArray[Any]]:
+        start, stop = map(int, self.edges[bucket : bucket + 2])
+        values = {name: self._read(name, start, stop) for name in self._types}
+        if self._is_sorted[bucket]:
+            return values
+        order = self._order(values)
+        return {name: column[order] for name, column in values.items()}
+
+    def read(self, name: str, start: int, stop: int) -> NDArray[Any]:
+        """Return sorted rows of a column; their buckets are sorted first and stay so."""
+        first, last = np.searchsorted(self.edges, (start, stop - 1), side="right") - 1
+        for bucket in range(first, last + 1):
+            if not self._is_sorted[bucket]:
+                for key, column in self._sorted(bucket).items():
+                    self._write(key, int(self.edges[bucket]), column)
+                self._is_sorted[bucket] = True
+        return self._read(name, start, stop)
 
 
 @dataclass(frozen=True)
