@@ -445,7 +445,7 @@ class SortedColumns:
         """Return sorted rows of a column; their buckets are sorted first and stay so."""
         first, last = np.searchsorted(self.edges, (start, stop - 1), side="right") - 1
         for bucket in range(first, last + 1):
-            if not self._is_sorted[bucket]:
+            if not self._is_sorted[bucket] and self.edges[bucket] < self.edges[bucket + 1]:
                 for key, column in self._sorted(bucket).items():
                     self._write(key, int(self.edges[bucket]), column)
                 self._is_sorted[bucket] = True
