@@ -179,7 +179,7 @@ def test_every_panel_of_genuine_files_can_be_opened(kind, request, page_of):
 def test_options_after_a_file_are_for_that_file(tmp_path, monkeypatch):
     found = []
     monkeypatch.setattr(view_module, "_open", found.extend)
-    monkeypatch.setattr(view_module.asyncio, "run", lambda serving: serving.close())
+    monkeypatch.setattr("asyncio.run", lambda serving: serving.close())
     one, two, three = (str(a_run(tmp_path / f"{name}.nwb")) for name in "abc")
 
     arguments = ["view", "--no-browser", "--unit", "v=mV", one, two, "--unit", "v=V", three]
