@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ndx_simulation_output.storage import datasets, partitions, raw_files
+from ndx_simulation_output.storage.chunk_cache import ChunkCache
 from ndx_simulation_output.storage.filters import inflate, shuffle
-from ndx_simulation_output.storage.raw_files import MappedFile
+from ndx_simulation_output.storage.raw_files import MappedFile, Reading
 from ndx_simulation_output.storage.reading import HDF5Array, wrap_array
 from tests.storage.making import (
     DTYPES,
@@ -38,6 +39,9 @@ LIMITS = st.fixed_dictionaries(
         "_FEW_CHUNKS": st.sampled_from([0, 32]),
         "_THREAD_BYTES": st.sampled_from([0, 2**22]),
         "_ROW_BYTES": st.sampled_from([0, 2**16]),
+        "_COPY_BYTES": st.sampled_from([0, 2**24]),
+        "_MANY_CHUNKS": st.sampled_from([1, 8]),
+        "CHUNKS": st.sampled_from([ChunkCache(limit) for limit in (0, 1000, 2**14, 2**27)]),
     }
 )
 MODULES = datasets, partitions, raw_files
@@ -75,7 +79,7 @@ def bounds(length: int) -> st.SearchStrategy[tuple[int, int]]:
 
 def assert_reads_the_same(array: HDF5Array, dataset: h5py.Dataset, data: st.DataObject) -> None:
     """Compare slices, pieces and columns of an array with those of h5py."""
-    for _ in range(2):
+    for _ in range(3):
         key = data.draw(keys(dataset.shape), "key")
         chosen = data.draw(columns(dataset.shape[1]), "columns")
         expected = dataset[()]
@@ -236,7 +240,7 @@ def test_scattered_columns_are_copied_once_from_each_chunk(tmp_path: Path):
 
     with (
         h5py.File(tmp_path / "v.h5") as file,
-        patch.object(MappedFile, "parts", autospec=True, side_effect=MappedFile.parts) as read,
+        patch.object(Reading, "blocks", autospec=True, side_effect=Reading.blocks) as read,
     ):
         found = HDF5Array(file["data"]).take_columns(slice(5, 15), np.arange(0, 400, 3))
 

@@ -77,6 +77,7 @@ from ndx_simulation_output.recording.ids import some_of
 from ndx_simulation_output.recording.merging import merge_outputs
 from ndx_simulation_output.recording.output import LaterNotes
 from ndx_simulation_output.remote import RemoteFile, RemoteFolder
+from ndx_simulation_output.storage.chunk_cache import CHUNKS
 from ndx_simulation_output.storage.reading import NeedsFileError, without_file
 from ndx_simulation_output.storage.sources import (
     CHUNK_SLOTS,
@@ -191,6 +192,7 @@ def read(source: Source, *, trust: bool = False) -> SimulationOutput:
     the objects that were left out.
     """
     with _file_errors(source), ExitStack() as stack:
+        stack.callback(CHUNKS.forget_closed)
         if isinstance(source, RemoteFile):
             stack.enter_context(source)
         io = stack.enter_context(open_nwb(source, trust=trust))

@@ -57,9 +57,8 @@ class RegularTimes:
     def _row(self, time: float | None, default: int) -> int:
         if time is None:
             return default
-        samples = np.clip((time - self.start) * self.rate, -1.0, self.count + 1.0)
-        row = int(np.ceil(np.round(samples, _DECIMALS)))
-        return min(max(row, 0), self.count)
+        samples = min(max((time - self.start) * self.rate, -1.0), self.count + 1.0)
+        return min(max(math.ceil(round(samples, _DECIMALS)), 0), self.count)
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,7 @@ from ndx_simulation_output.sonata.text_files import (
     text_kind,
 )
 from ndx_simulation_output.sonata.units import ReadOptions
+from ndx_simulation_output.storage.chunk_cache import CHUNKS
 from ndx_simulation_output.storage.sources import open_source
 
 _HDF5 = {*SUFFIXES, ".nwb"}
@@ -234,6 +235,7 @@ def _read_part(
         msg = f"{_listed(paths)}: there is no circuit whose properties can be chosen; expected one "
         raise SourceError(msg + "for properties= (--properties)")
     with ExitStack() as stack:
+        stack.callback(CHUNKS.forget_closed)
         electrodes = {path: read_electrodes(path) for path in dict.fromkeys(sources.electrodes)}
         reader = _SourceReader(options, electrodes)
         for file in sources.files:

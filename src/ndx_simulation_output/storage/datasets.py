@@ -5,10 +5,10 @@ inflated in threads, each once. h5py reads everything else: other filters and ty
 that are being written, and remote files.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import product
+from functools import cached_property, partial
+from itertools import pairwise, product
 from typing import Any, Protocol
 
 import h5py
@@ -16,9 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.recording.arrays import Put
+from ndx_simulation_output.storage.chunk_cache import CHUNKS, KeptParts, is_past_cache
 from ndx_simulation_output.storage.filters import inflate, unshuffle
 from ndx_simulation_output.storage.partitions import run_all, useful_workers
-from ndx_simulation_output.storage.raw_files import MappedFile, hdf5_lock, map_file
+from ndx_simulation_output.storage.raw_files import (
+    MappedFile,
+    Reading,
+    evenly_spaced,
+    hdf5_lock,
+    map_file,
+)
 
 SHUFFLE, DEFLATE = h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE
 _SHORT_SPAN = 16
@@ -26,7 +33,13 @@ _MANY_SPANS = 256
 _FEW_CHUNKS = 32
 _ROW_BYTES = 2**16
 """Below this width of a selection the kernel's read-ahead would read mostly other columns."""
+_MANY_CHUNKS = 8
+"""Rows of so many chunks are kept, instead of the chunks."""
+_INFLATING = 4
+"""Inflating a byte takes as long as copying so many."""
 _LARGE_CHUNK = 2**18
+_COPY_BYTES = 2**24
+"""Copying less than this takes less time than starting threads."""
 _PART_BYTES = 2**13
 """Reading one more part takes as long as reading so many bytes between parts."""
 _BLOCK_BYTES = 2**20
@@ -188,6 +201,7 @@ class ChunkIndex:
     def __init__(self, dataset: h5py.Dataset, known: NDArray[np.int64] | None = None) -> None:
         self._dataset = dataset
         self.known = known
+        self._asked = 0
 
     @cached_property
     def chunk_bytes(self) -> int:
@@ -196,11 +210,12 @@ class ChunkIndex:
         return int(height * width * self._dataset.dtype.itemsize)
 
     def prepare(self, count: int) -> None:
-        """Read the complete index if many chunks will be looked up.
+        """Read the complete index if many chunks were looked up, with the next ``count``.
 
         Each lookup in HDF5 iterates over the index, which takes as long as reading all of it.
         """
-        if self.known is None and count > _FEW_CHUNKS:
+        self._asked += count
+        if self.known is None and self._asked > _FEW_CHUNKS:
             self.known = self._read()
 
     def addresses(self) -> NDArray[np.int64]:
@@ -241,10 +256,13 @@ class DatasetReader(Protocol):
         """``put`` all values into ``out``, which has the shape of the selection, part by part."""
 
 
-def dataset_reader(dataset: h5py.Dataset, known: NDArray[np.int64] | None = None) -> DatasetReader:
+def dataset_reader(
+    dataset: h5py.Dataset, known: NDArray[np.int64] | None = None, *, keep: bool = False
+) -> DatasetReader:
     """Return the fastest reader that reads ``dataset`` as h5py does.
 
     ``known`` is the complete index of its chunks, if a :class:`ChunkIndex` has read it before.
+    ``keep`` lets it keep inflated chunks, if the caller notices that the file changes.
     """
     if dataset.ndim != 2 or not dataset.size or not has_numpy_type(dataset):
         return H5pyReader(dataset)
@@ -255,9 +273,11 @@ def dataset_reader(dataset: h5py.Dataset, known: NDArray[np.int64] | None = None
         filters = filters_of(properties)
         file = map_file(dataset.file)
         if not filters and file is not None:
-            return ChunkedReader(file, dataset, ChunkIndex(dataset, known))
+            index = ChunkIndex(dataset, known)
+            return ChunkedReader(file, dataset, index, dataset.chunks, dataset.dtype)
         if filters in {(DEFLATE,), (SHUFFLE, DEFLATE)} and dataset.file.mode == "r":
-            return DeflatedReader(file, dataset, ChunkIndex(dataset, known), filters)
+            index, kept = ChunkIndex(dataset, known), CHUNKS.of(dataset) if keep else None
+            return DeflatedReader(file, dataset, index, filters, kept)
     return H5pyReader(dataset)
 
 
@@ -313,21 +333,22 @@ class ContiguousReader(MappedReader):
 
     def read(self, selection: Selection, out: NDArray[Any], workers: int, put: Put) -> None:
         """Read ranges of rows in threads."""
-        narrow = len(selection.columns) * self.dtype.itemsize < _ROW_BYTES
-        self.file.advise("MADV_RANDOM" if narrow else "MADV_NORMAL")
-        rows = selection.rows
-        starts = self.start + np.arange(rows.start, rows.stop, rows.step) * (
-            self.shape[1] * self.dtype.itemsize
-        )
-        cuts = _cuts(selection.columns, self.shape[1], self.dtype.itemsize)
+        n_columns, itemsize = len(selection.columns), self.dtype.itemsize
+        self.file.expect("MADV_RANDOM" if n_columns * itemsize < _ROW_BYTES else "MADV_NORMAL")
+        row_bytes, rows = self.shape[1] * itemsize, selection.rows
+        cuts = _cuts(selection.columns, self.shape[1], itemsize)
 
         def copy(part: slice) -> None:
-            for cut in cuts:
-                for rows, columns, values in cut.read(self.file, starts[part], self.dtype):
-                    put(out[part][rows, columns], values)
+            some = rows[part]
+            start, step = self.start + some.start * row_bytes, some.step * row_bytes
+            with self.file.reading() as reading:
+                for cut in cuts:
+                    cut.read(reading, start, step, out[part], self.dtype, put)
 
-        workers = useful_workers(out.nbytes, workers)
-        height = -(-len(out) // max(1, 2 * workers))
+        if not useful_workers(out.nbytes, workers, _COPY_BYTES):
+            copy(slice(0, len(out)))
+            return
+        height = -(-len(out) // (2 * workers))
         run_all(copy, [slice(top, top + height) for top in range(0, len(out), height)], workers)
 
     def view(self, rows: slice, columns: slice) -> NDArray[Any] | None:
@@ -348,16 +369,22 @@ class _Cut:
     selected: Sequence[tuple[slice | NDArray[np.intp], slice]]
 
     def read(
-        self, file: MappedFile, starts: NDArray[np.int64], dtype: np.dtype[Any]
-    ) -> Iterator[tuple[slice, slice, NDArray[Any]]]:
-        """Yield rows and columns of the output, and values, of rows that begin at ``starts``."""
+        self,
+        reading: Reading,
+        start: int,
+        step: int,
+        out: NDArray[Any],
+        dtype: np.dtype[Any],
+        put: Put,
+    ) -> None:
+        """Read the columns of ``out`` of rows that begin every ``step`` bytes from ``start`` on."""
         length = (self.stop - self.first) * dtype.itemsize
-        width = sum(target.stop - target.start for _, target in self.selected)
-        starts = starts + self.first * dtype.itemsize
-        for block, raw in file.parts(starts, length, width * dtype.itemsize):
+        used = sum(target.stop - target.start for _, target in self.selected) * dtype.itemsize
+        start += self.first * dtype.itemsize
+        for rows, raw in reading.blocks(start, step, len(out), length, used):
             values = raw.view(dtype)
             for local, target in self.selected:
-                yield block, target, values[:, local]
+                put(out[rows, target], values[:, local])
 
 
 def _cuts(columns: NDArray[np.intp] | range, width: int, itemsize: int) -> list[_Cut]:
@@ -377,84 +404,123 @@ def _cuts(columns: NDArray[np.intp] | range, width: int, itemsize: int) -> list[
 
 @dataclass(frozen=True)
 class ChunkedReader(MappedReader):
-    """Reads chunks without filters."""
+    """Reads chunks without filters, of rows and columns ``shape``."""
 
     dataset: h5py.Dataset
     index: ChunkIndex
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
 
     def read(self, selection: Selection, out: NDArray[Any], workers: int, put: Put) -> None:
         """Read the same rows of adjacent chunks together."""
-        height, width = self.dataset.chunks
+        height, width = self.shape
         rows, spans = list(_rows_by_chunk(selection.rows, height)), selection.spans()
-        workers = useful_workers(out.nbytes, workers)
+        copy: Callable[[Reading, _ChunkRows, Any], None]
+        parts: list[Any]
         if len(spans) > 1 and len(spans) * _SHORT_SPAN > len(selection.columns):
-            by_chunk = list(selection.by_chunk(width))
-            self.index.prepare(len(rows) * len(by_chunk))
-            scattered = list(product(rows, by_chunk))
-            run_all(lambda job: self._gather(job[0], job[1], out, put), scattered, workers)
-            return
-        blocks = [block for span in spans for block in _blocks(span, width)]
-        self.index.prepare(len(rows) * sum(block.count for block in blocks))
-        jobs = list(product(rows, blocks))
-        for row, block in jobs:
-            if (row.local.stop - row.local.start) * 2 > height:
-                self._read_ahead(row.number, block)
-        run_all(lambda job: self._copy(job[0], job[1], out, put), jobs, workers)
+            parts = list(selection.by_chunk(width))
+            self.index.prepare(len(rows) * len(parts))
+            copy = partial(self._gather, out=out, put=put)
+        else:
+            parts = [block for span in spans for block in _blocks(span, width)]
+            self.index.prepare(len(rows) * sum(block.count for block in parts))
+            copy = partial(self._copy, out=out, put=put)
+            for row, block in product(rows, parts):
+                if block.count > 1 and (row.local.stop - row.local.start) * 2 > height:
+                    self._read_ahead(row.number, block)
+        jobs = list(product(rows, parts))
 
-    def _gather(self, row: _ChunkRows, columns: _ChunkColumns, out: NDArray[Any], put: Put) -> None:
+        def run(some: list[tuple[_ChunkRows, Any]]) -> None:
+            with self.file.reading() as reading:
+                for row, part in some:
+                    copy(reading, row, part)
+
+        if not useful_workers(out.nbytes, workers, _COPY_BYTES):
+            run(jobs)
+            return
+        size = max(1, len(jobs) // (8 * workers))
+        run_all(run, [jobs[first : first + size] for first in range(0, len(jobs), size)], workers)
+
+    def _gather(
+        self,
+        reading: Reading,
+        row: _ChunkRows,
+        columns: _ChunkColumns,
+        out: NDArray[Any],
+        put: Put,
+    ) -> None:
         """Read some columns of one chunk."""
-        address = int(self._addresses(row.number, columns.number, 1)[0])
+        address = self._address(row.number, columns.number)
         if address < 0:
             _put_chunk(put, out, row, columns, _fill_value(self.dataset))
             return
-        width, dtype = self.dataset.chunks[1], self.dataset.dtype
-        rows = np.arange(row.local.start, row.local.stop, row.local.step)
-        starts = address + rows * (width * dtype.itemsize)
-        local = columns.local
+        local, width, itemsize = columns.local, self.shape[1], self.dtype.itemsize
+        row_bytes = width * itemsize
+        start, step = address + row.local.start * row_bytes, row.local.step * row_bytes
+        if isinstance(local, slice) and isinstance(columns.target, slice):
+            cut = _Cut(local.start, local.stop, [(slice(None), columns.target)])
+            cut.read(reading, start, step, out[row.target], self.dtype, put)
+            return
         selected = range(local.start, local.stop) if isinstance(local, slice) else local
-        values = np.empty((len(rows), len(selected)), dtype)
-        for cut in _cuts(selected, width, dtype.itemsize):
-            for block, target, read in cut.read(self.file, starts, dtype):
-                values[block, target] = read
+        values = np.empty((row.target.stop - row.target.start, len(selected)), self.dtype)
+        for cut in _cuts(selected, width, itemsize):
+            cut.read(reading, start, step, values, self.dtype, np.copyto)
         _put_chunk(put, out, row, columns, values)
 
-    def _copy(self, row: _ChunkRows, block: _Block, out: NDArray[Any], put: Put) -> None:
-        """Read rows of chunks of which all columns are selected."""
-        width = self.dataset.chunks[1]
-        if len(block.columns) < width:
+    def _copy(
+        self, reading: Reading, row: _ChunkRows, block: _Block, out: NDArray[Any], put: Put
+    ) -> None:
+        """Read rows of adjacent chunks, of which all columns are selected if they are several."""
+        width, target = self.shape[1], block.columns.target
+        if block.count == 1:
             columns = slice(block.columns.start, block.columns.stop)
-            self._gather(row, _ChunkColumns(block.first, columns, block.columns.target), out, put)
+            self._gather(reading, row, _ChunkColumns(block.first, columns, target), out, put)
             return
         addresses = self._addresses(row.number, block.first, block.count)
-        left = block.columns.out_start
+        left = target.start
         # reshape only splits the columns, so it returns a view of ``out``.
-        target = out[row.target, left : left + block.count * width].reshape(-1, block.count, width)
+        chunks = out[row.target, left : left + block.count * width].reshape(-1, block.count, width)
         ends = (np.flatnonzero(np.diff(addresses < 0)) + 1).tolist()
-        for first, stop in zip([0, *ends], [*ends, block.count], strict=True):
+        for first, stop in pairwise([0, *ends, block.count]):
             if addresses[first] < 0:
-                put(target[:, first:stop], _fill_value(self.dataset))
+                put(chunks[:, first:stop], _fill_value(self.dataset))
             else:
-                self._copy_rows(row.local, addresses[first:stop], target[:, first:stop], put)
+                self._copy_rows(
+                    reading, row.local, addresses[first:stop], chunks[:, first:stop], put
+                )
 
     def _copy_rows(
-        self, local: slice, addresses: NDArray[np.int64], target: NDArray[Any], put: Put
+        self,
+        reading: Reading,
+        local: slice,
+        addresses: NDArray[np.int64],
+        target: NDArray[Any],
+        put: Put,
     ) -> None:
         """Read rows of whole chunks, shape (row, chunk, column), about a MiB of each at a time."""
-        width, dtype = self.dataset.chunks[1], self.dataset.dtype
+        width, dtype = self.shape[1], self.dtype
         row_bytes = width * dtype.itemsize
         rows = range(local.start, local.stop, local.step)
         height = max(1, _BLOCK_BYTES // (row_bytes * rows.step))
         for top in range(0, len(rows), height):
             some = rows[top : top + height]
             n_rows = some[-1] + 1 - some[0]
-            for block, raw in self.file.parts(addresses + some[0] * row_bytes, n_rows * row_bytes):
-                values = raw.view(dtype).reshape(-1, n_rows, width)[:, :: rows.step]
-                put(target[top : top + len(some), block], values.transpose(1, 0, 2))
+            length = n_rows * row_bytes
+            for group, step in evenly_spaced(addresses):
+                part = target[top : top + len(some), group]
+                start = int(addresses[group.start]) + some[0] * row_bytes
+                for block, raw in reading.blocks(start, step, part.shape[1], length, length):
+                    values = raw.view(dtype).reshape(-1, n_rows, width)[:, :: rows.step]
+                    put(part[:, block], values.transpose(1, 0, 2))
+
+    def _address(self, row: int, column: int) -> int:
+        """Return the address of a chunk, negative if it is missing."""
+        return int(self._addresses(row, column, 1)[0])
 
     def _addresses(self, row: int, first: int, count: int) -> NDArray[np.int64]:
         """Return the addresses of chunks of a chunk row, negative if they are missing."""
         addresses = self.index.lookup(row, first, first + count)[:, 0]
-        last = int(addresses.max())
+        last = int(addresses.max() if count > 1 else addresses[0])
         if last + self.index.chunk_bytes > self.file.size:
             msg = f"the file ends before the chunk at byte {last} does"
             raise OSError(msg)
@@ -475,31 +541,108 @@ class DeflatedReader:
     dataset: h5py.Dataset
     index: ChunkIndex
     filters: tuple[int, ...]
+    kept: KeptParts | None = None
 
     def read(self, selection: Selection, out: NDArray[Any], workers: int, put: Put) -> None:
-        """Inflate each chunk once, in threads."""
+        """Inflate each chunk once, in threads, or take it from the cache.
+
+        Of few rows of many chunks, those beside them are read too, and kept instead of the chunks.
+        """
+        rows, columns = selection.rows, selection.columns
+        kept = None if is_past_cache() else self.kept
+        bands = None if kept is None else self._bands(selection, kept)
+        if bands is None or kept is None:
+            self._read_chunks(selection, out, workers, put, kept)
+            return
+        for band in bands:
+            values = kept.get((band, columns))
+            if values is None:
+                values = np.empty((len(band), len(columns)), self.dataset.dtype)
+                self._read_chunks(Selection(band, columns), values, workers, np.copyto, None)
+                kept.put((band, columns), values)
+            first, stop = max(rows.start, band.start), min(rows.stop, band.stop)
+            some = values[first - band.start : stop - band.start]
+            put(out[first - rows.start : stop - rows.start], some)
+
+    def _bands(self, selection: Selection, kept: KeptParts) -> list[range] | None:
+        """Return the ranges of rows to read and keep for a selection, or None to keep chunks."""
+        rows, columns = selection.rows, selection.columns
+        if rows.step > 1 or not isinstance(columns, range):
+            return None
+        (height, width), most = self.dataset.chunks, kept.cache.largest_read
+        beside = (columns.stop - 1) // width - columns.start // width + 1
+        tall = min(height, most // (len(columns) * self.dataset.dtype.itemsize))
+        if beside < _MANY_CHUNKS or tall < 2 * len(rows):
+            return None
+        bands = []
+        for number in range(rows[0] // height, rows[-1] // height + 1):
+            end = min((number + 1) * height, self.dataset.shape[0])
+            edges = [*range(number * height, end, tall), end]
+            bands += [range(*edge) for edge in pairwise(edges)]
+        return [band for band in bands if band.stop > rows.start and band.start < rows.stop]
+
+    def _read_chunks(
+        self,
+        selection: Selection,
+        out: NDArray[Any],
+        workers: int,
+        put: Put,
+        kept: KeptParts | None,
+    ) -> None:
         height, width = self.dataset.chunks
         jobs = list(product(_rows_by_chunk(selection.rows, height), selection.by_chunk(width)))
+        if kept is not None and len(jobs) * self.index.chunk_bytes > kept.cache.largest_read:
+            kept = None
+        if kept is not None:
+            jobs = [job for job in jobs if not self._put_kept(*job, out, put, kept)]
         if self.file is not None:
             self.index.prepare(len(jobs))
-        workers = useful_workers(len(jobs) * self.index.chunk_bytes, workers)
-        run_all(lambda job: self._read_chunk(job[0], job[1], out, put), jobs, workers)
 
-    def _read_chunk(
-        self, row: _ChunkRows, columns: _ChunkColumns, out: NDArray[Any], put: Put
-    ) -> None:
-        selected = row.local, columns.local
-        stored = self._stored(row.number, columns.number)
-        planes = None if stored is None else self._inflated(*stored)
+        def read(job: tuple[_ChunkRows, _ChunkColumns]) -> None:
+            _put_chunk(put, out, *job, self._inflated_part(*job, kept))
+
+        n_bytes = len(jobs) * self.index.chunk_bytes
+        run_all(read, jobs, useful_workers(n_bytes * _INFLATING, workers))
+
+    def _put_kept(
+        self,
+        row: _ChunkRows,
+        columns: _ChunkColumns,
+        out: NDArray[Any],
+        put: Put,
+        kept: KeptParts,
+    ) -> bool:
+        """Read from a chunk in the cache; False if it is not there.
+
+        The cache has bytes in planes first, and values once they were asked for again.
+        """
+        place = row.number, columns.number
+        values = kept.get(place)
+        if values is None:
+            return False
+        if values.ndim == 1:
+            values = unshuffle(values, self.dataset.dtype, self.dataset.chunks).copy()
+            kept.put(place, values)
+        _put_chunk(put, out, row, columns, values[row.local, columns.local])
+        return True
+
+    def _inflated_part(
+        self, row: _ChunkRows, columns: _ChunkColumns, kept: KeptParts | None
+    ) -> Any:
+        """Return the selected values of a stored chunk, for immediate use."""
+        dtype, shape = self.dataset.dtype, self.dataset.chunks
+        selected, place = (row.local, columns.local), (row.number, columns.number)
+        stored = self._stored(*place)
         if stored is None:
-            values = _fill_value(self.dataset)
-        elif planes is None:
-            values = self._read_with_h5py(row, columns)
-        elif self._is_shuffled(stored[1]):
-            values = unshuffle(planes, self.dataset.dtype, self.dataset.chunks, selected)
-        else:
-            values = planes.view(self.dataset.dtype).reshape(self.dataset.chunks)[selected]
-        _put_chunk(put, out, row, columns, values)
+            return _fill_value(self.dataset)
+        planes = self._inflated(*stored)
+        if planes is None:
+            return self._read_with_h5py(row, columns)
+        is_shuffled = self._is_shuffled(stored[1])
+        found = planes if is_shuffled else planes.view(dtype).reshape(shape)
+        if kept is not None:
+            kept.put(place, found)
+        return unshuffle(planes, dtype, shape, selected) if is_shuffled else found[selected]
 
     def _stored(self, row: int, column: int) -> tuple[Any, int] | None:
         """Return the stored bytes and the filter mask of a chunk, or None if it is missing."""

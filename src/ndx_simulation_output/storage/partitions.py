@@ -28,6 +28,7 @@ from ndx_simulation_output.recording.arrays import (
     release,
 )
 from ndx_simulation_output.recording.views import Columns, reordered
+from ndx_simulation_output.storage.chunk_cache import keeping_nothing
 from ndx_simulation_output.storage.layout import Layout
 from ndx_simulation_output.system import allocate, processors
 
@@ -51,9 +52,9 @@ def default_workers(sharing: int = 1) -> int:
     return min(own, _MOST_WORKERS) if own > 1 else 0
 
 
-def useful_workers(n_bytes: int, workers: int) -> int:
-    """Return ``workers``, or 0 if threads do not pay off for so few bytes."""
-    return workers if n_bytes > _THREAD_BYTES else 0
+def useful_workers(n_bytes: int, workers: int, least: int | None = None) -> int:
+    """Return ``workers``, or 0 if there are not more bytes than pay off: ``least``."""
+    return workers if n_bytes > (_THREAD_BYTES if least is None else least) else 0
 
 
 def in_order(
@@ -174,11 +175,16 @@ def regions(
     height, width = region_shape(source, layout, len(columns))
     if height * width * source.dtype.itemsize <= layout.memory:
         for block in _blocks(rows, columns, height, width):
-            yield Region(source, *block, read_block(source, *block))
+            yield Region(source, *block, _read_past_cache(source, *block))
         return
     with tempfile.TemporaryFile(dir=directory) as file:
         for block in _blocks(rows, columns, height, width):
             yield Region(source, *block, _read_into_file(source, *block, file, layout.memory))
+
+
+def _read_past_cache(source: LazyArray, rows: slice, columns: slice) -> NDArray[Any]:
+    with keeping_nothing():
+        return read_block(source, rows, columns)
 
 
 def _blocks(
@@ -218,7 +224,7 @@ def _read_into_file(
     height, width = _block_shape(chunks_of(source), shape[1], memory // source.dtype.itemsize)
     for part in product(_parts(rows, height), _parts(columns, width)):
         # A variable would keep the values in memory while the next block is read.
-        values[_within(part[0], rows), _within(part[1], columns)] = read_block(source, *part)
+        values[_within(part[0], rows), _within(part[1], columns)] = _read_past_cache(source, *part)
     return values
 
 
@@ -238,7 +244,8 @@ def _gather(
     for part in _parts(rows, height):
         for group in scattered.groups(columns, width):
             target = _within(part, rows), group - columns.start
-            values[target] = read_columns(source, part, group)
+            with keeping_nothing():
+                values[target] = read_columns(source, part, group)
 
 
 def _block_shape(chunks: tuple[int, int], n_columns: int, n_values: int) -> tuple[int, int]:

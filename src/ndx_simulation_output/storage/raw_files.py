@@ -4,11 +4,11 @@ import mmap
 import os
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from os.path import samestat
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import h5py
 import numpy as np
@@ -16,6 +16,9 @@ from h5py._objects import phil
 from numpy.typing import NDArray
 
 from ndx_simulation_output.system import end_lease, has_lease, open_file, read_at, take_lease
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 hdf5_lock: Any = phil
 """The reentrant lock of h5py. Some h5py releases do not acquire it when they store, find or
@@ -45,11 +48,18 @@ class MappedFile:
         self.size = len(self.map)
         self.interface = np.frombuffer(self.map, np.uint8).__array_interface__
         self._lock, self._process, self._leases = threading.RLock(), os.getpid(), 0
+        self._expected = "MADV_NORMAL"
 
     def advise(self, advice: str) -> None:
-        """Pass advice such as ``MADV_RANDOM`` to the kernel, where it is supported."""
+        """Pass advice such as ``MADV_DONTNEED`` to the kernel, where it is supported."""
         if hasattr(self.map, "madvise") and hasattr(mmap, advice):
             self.map.madvise(getattr(mmap, advice))
+
+    def expect(self, access: str) -> None:
+        """Tell the kernel how the file will be read, such as ``MADV_RANDOM``, if that changes."""
+        if access != self._expected:
+            self._expected = access
+            self.advise(access)
 
     def read_ahead(self, start: int, length: int) -> None:
         """Advise the kernel to read bytes in advance, where that is supported."""
@@ -76,51 +86,92 @@ class MappedFile:
             if not self._leases:
                 end_lease(self.number)
 
+    def reading(self) -> "Reading":
+        """Return access to parts of the file, for use in a ``with`` statement."""
+        return Reading(self)
+
     def part(self, start: int, length: int) -> NDArray[np.uint8]:
         """Return ``length`` bytes from ``start`` on."""
         values = np.empty(length, np.uint8)
-        for _, found in self.parts(np.array([start]), length):
-            values[:] = found[0]
+        with self.reading() as reading:
+            for _, found in reading.blocks(start, length, 1, length, length):
+                values[:] = found[0]
         return values
 
-    def parts(
-        self, starts: NDArray[np.int64], length: int, used: int | None = None
-    ) -> Iterator[tuple[slice, NDArray[np.uint8]]]:
-        """Yield the bytes of many parts of one length, shape (part, byte), some at a time.
-
-        They are for immediate use: the lease ends when the next ones are asked for. ``used`` is the
-        number of bytes of a part that will be used, by default all.
-        """
-        last = int(starts.max()) + length
-        if last > self.size:
-            msg = f"the file ends before byte {last}"
-            raise OSError(msg)
-        for block in _evenly_spaced(starts, max(1, _BATCH_BYTES // (used or length))):
-            some, lease = starts[block], self.lease()
-            if lease is None:
-                height = max(1, _BUFFER_BYTES // length)
-                buffer = np.empty((min(height, len(some)), length), np.uint8)
-                for top in range(0, len(some), height):
-                    values = buffer[: len(some) - top]
-                    self._read_parts(some[top : top + height], values)
-                    yield slice(block.start + top, block.start + top + len(values)), values
-                continue
-            step = int(some[1] - some[0]) if len(some) > 1 else 1
-            place = (len(some), length), np.uint8, self.map, int(some[0])
-            try:
-                yield block, np.ndarray(*place, strides=(step, 1))
-            finally:
-                lease.end()
-
-    def _read_parts(self, starts: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
+    def read_parts(self, starts: Iterable[int], out: NDArray[np.uint8]) -> None:
+        """Read parts of one length to the rows of ``out``."""
         buffer, length = out.reshape(-1).data, out.shape[1]
-        if (np.diff(starts) == length).all():
-            starts, length = starts[:1], len(buffer)
-        for number, start in enumerate(starts.tolist()):
+        for number, start in enumerate(starts):
             part = buffer[number * length : (number + 1) * length]
             if (count := read_at(self.number, part, start)) < length:
                 msg = f"the file ends at byte {start + count}, before byte {start + length}"
                 raise OSError(msg)
+
+
+class Reading:
+    """Access to parts of a mapped file, under a lease that is renewed every some bytes.
+
+    What is returned is for immediate use, before more is asked for.
+    """
+
+    def __init__(self, file: MappedFile) -> None:
+        self._file = file
+        self._lease: Lease | None = None
+        self._left = 0
+        self._buffer = np.empty(0, np.uint8)
+
+    def __enter__(self) -> "Self":
+        """Take a lease."""
+        self._renew()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the lease."""
+        if self._lease is not None:
+            self._lease.end()
+
+    def _renew(self) -> None:
+        self.__exit__()
+        self._lease, self._left = self._file.lease(), _BATCH_BYTES
+
+    def blocks(
+        self, start: int, step: int, count: int, length: int, used: int
+    ) -> Iterator[tuple[slice, NDArray[np.uint8]]]:
+        """Yield ``count`` parts of ``length`` bytes, one every ``step``, some at a time.
+
+        A block is a slice of the parts and their bytes, shape (part, byte). ``used`` is the number
+        of bytes of a part that will be used.
+        """
+        if (end := start + (count - 1) * step + length) > self._file.size:
+            msg = f"the file ends before byte {end}"
+            raise OSError(msg)
+        top = 0
+        while top < count:
+            if self._left < used:
+                self._renew()
+            height = self._left // used if self._lease else _BUFFER_BYTES // length
+            height = min(max(1, height), count - top)
+            self._left -= height * used
+            block, first = slice(top, top + height), start + top * step
+            if self._lease is not None:
+                yield (
+                    block,
+                    np.ndarray((height, length), np.uint8, self._file.map, first, (step, 1)),
+                )
+            else:
+                yield block, self._read(first, step, height, length)
+            top += height
+
+    def _read(self, start: int, step: int, count: int, length: int) -> NDArray[np.uint8]:
+        """Read parts into the buffer."""
+        if self._buffer.size < count * length:
+            self._buffer = np.empty(count * length, np.uint8)
+        values = self._buffer[: count * length].reshape(count, length)
+        if step == length:
+            self._file.read_parts([start], values.reshape(1, -1))
+        else:
+            self._file.read_parts((start + number * step for number in range(count)), values)
+        return values
 
 
 class Lease:
@@ -139,15 +190,17 @@ class Lease:
     __del__ = end
 
 
-def _evenly_spaced(starts: NDArray[np.int64], most: int) -> Iterator[slice]:
-    """Cut positions into groups of at most ``most``, whose distance is the most common one."""
+def evenly_spaced(starts: NDArray[np.int64]) -> Iterator[tuple[slice, int]]:
+    """Cut positions into groups with one distance, and yield it too."""
     steps = np.diff(starts)
-    ends = []
-    if len(starts) > 2 and not (steps == steps[0]).all():
-        ends = (np.flatnonzero(steps != np.median(steps)) + 1).tolist()
+    ends: list[int] = []
+    common = int(steps[0]) if len(steps) else 0
+    if not (is_common := steps == common).all():
+        common = int(np.median(steps))
+        is_common = steps == common
+        ends = (np.flatnonzero(~is_common) + 1).tolist()
     for start, stop in pairwise([0, *ends, len(starts)]):
-        for first in range(start, stop, most):
-            yield slice(first, min(first + most, stop))
+        yield slice(start, stop), common
 
 
 def map_file(file: h5py.File) -> MappedFile | None:

@@ -126,6 +126,8 @@ class HDF5Array(LazyArrayBase):
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
         """Read rows and columns."""
+        if len(self.shape) == 2 and is_ascending(key):
+            key = key, slice(None)
         is_pair = isinstance(key, tuple) and len(key) == 2 == len(self.shape)
         if not (is_pair and all(map(is_ascending, key))):
             return self._read_with_h5py(key)
@@ -181,6 +183,10 @@ class HDF5Array(LazyArrayBase):
         if isinstance(self._reader, MappedReader):
             self._reader.release()
 
+    @cached_property
+    def _native(self) -> np.dtype[Any]:
+        return self.dtype.newbyteorder("=")
+
     @property
     def _is_open(self) -> bool:
         with hdf5_lock:
@@ -191,16 +197,26 @@ class HDF5Array(LazyArrayBase):
         with hdf5_lock, self._closed_errors():
             if self.array.is_virtual:
                 return linked_reader(self.array)
-            return dataset_reader(self.array, self._known_index)
+            is_fixed = self.version is not None and not self.version.is_growing
+            return dataset_reader(self.array, self._known_index, keep=is_fixed)
 
     def _read_selection(self, selection: Selection, put: Put | None = None) -> NDArray[Any]:
-        out = np.empty(selection.shape, self.dtype.newbyteorder("="))
+        out = np.empty(selection.shape, self._native)
         if not out.size:
             return out
         # The mapped file can still be read when the file is closed; h5py raises the expected error.
         reader = self._reader if self._is_open else H5pyReader(self.array)
-        with self._source_errors(selection.rows):
+        # A context takes as long as a short read: it is entered only to raise an error.
+        try:
             reader.read(selection, out, self.workers, put or np.copyto)
+        except Exception:
+            with self._source_errors(selection.rows):
+                raise
+        if self.version is not None and self.version.change():
+            if isinstance(reader, DeflatedReader) and reader.kept is not None:
+                reader.kept.forget()
+            with self._source_errors(selection.rows):
+                pass
         return out
 
     def _read_with_h5py(self, key: Any) -> NDArray[Any]:
