@@ -10,8 +10,8 @@ from tables import ways_table
 __all__ = ["measure"]
 
 TITLE = "Recording a NEURON model, float32, each time step"
-SIZES = {10_000: 1000, 100_000: 100}
-"""Segments, and time steps: as many values in both."""
+MODELS = ((10_000, 1000, "pas"), (10_000, 1000, "hh"), (100_000, 100, "pas"))
+"""Segments and time steps, as many values in each, and the mechanism of the dendrites."""
 SLOW_ROUNDS = 1
 """For 100,000 vectors, which take minutes to set up."""
 
@@ -23,25 +23,38 @@ def measure(bench: Bench) -> Section:
         return Section(TITLE, [Claim("record", "Vector.record", at_most(1), problem=problem)])
     claims: list[Claim] = []
     notes: list[str] = []
-    for segments, steps in SIZES.items():
-        found, note = _measure(bench, bench.scaled(segments), steps, is_slow=segments > 20_000)
+    for segments, steps, mechanism in MODELS:
+        is_slow = segments > 20_000
+        found, note = _measure(bench, bench.scaled(segments), steps, mechanism, is_slow=is_slow)
         claims += found
         notes.append(note)
     return Section(TITLE, claims, notes)
 
 
-def _measure(bench: Bench, segments: int, steps: int, *, is_slow: bool) -> tuple[list[Claim], str]:
-    size = f"{segments:,} segments, {steps:,} steps"
-    ours, vectors = f"record: {size}", f"Vector.record, then h5py: {size}"
-    options = {"segments": segments, "steps": steps}
+def _measure(
+    bench: Bench, segments: int, steps: int, mechanism: str, *, is_slow: bool
+) -> tuple[list[Claim], str]:
+    size = f"{segments:,} segments with {mechanism}, {steps:,} steps"
+    bare, read, ours, vectors = (
+        f"{what}: {size}"
+        for what in (
+            "simulation alone",
+            "simulation and PtrVector",
+            "record",
+            "Vector.record, then h5py",
+        )
+    )
+    options = {"segments": segments, "steps": steps, "mechanism": mechanism}
     rounds = SLOW_ROUNDS if is_slow else None
     ways = {
-        f"simulation alone: {size}": Way("neuron_running:bare", options=options),
+        bare: Way("neuron_running:bare", options=options),
+        read: Way("neuron_running:read", options=options),
         ours: Way("neuron_running:recorded", suffix=".nwb", options=options),
         vectors: Way("neuron_running:with_vectors", suffix=".h5", options=options, rounds=rounds),
     }
     measured = bench.rounds().measure(ways)
     claims = [
+        compare(measured, ours, ours, bare, at_most(1.3)),
         compare(measured, ours, ours, vectors, at_most(1)),
         compare_memory(measured, ours, vectors, at_most(1)),
     ]

@@ -25,6 +25,7 @@ from ndx_simulation_output.errors import (
 )
 from ndx_simulation_output.neuron import Variable, record
 from ndx_simulation_output.nwb.recover import recover
+from ndx_simulation_output.storage.layout import StorageOptions
 
 pytest.importorskip("neuron", reason="NEURON is not installed: pip install neuron")
 
@@ -93,6 +94,36 @@ def test_a_run_in_parts_and_a_loop_of_the_caller_record_the_same(h, tmp_path):
 
     np.testing.assert_array_equal(values(tmp_path / "parts.nwb"), expected.values[::4])
     np.testing.assert_array_equal(values(tmp_path / "loop.nwb"), expected.values[::4])
+
+
+def test_chunks_are_full_at_the_end_of_a_run_that_is_known(h, tmp_path):
+    ring = Ring(nseg=51)
+    expected = Vectors(ring.segments)
+    heights = []
+    for parts in ([STOP], [1.0, STOP]):
+        target = tmp_path / f"{len(parts)}.nwb"
+        with record(target, storage=StorageOptions(memory=2**20)) as recorder:
+            for stop in parts:
+                recorder.run(stop)
+        with open_output(target) as output:
+            np.testing.assert_array_equal(output["v"].data[:, :], expected.values)
+            heights.append(output["v"].data.chunks[0])
+
+    # 481 time steps: equal parts, or as many as the buffer holds if more may follow.
+    assert heights == [241, 2**20 // (8 * len(ring.segments))]
+
+
+def test_a_mechanism_that_was_inserted_again_is_recorded(h, target):
+    cell = Cell(0)
+    with record(target, variables=Variable("m_hh", unit="1")) as recorder:
+        for section in (cell.soma, *cell.dend):
+            if section.has_membrane("hh"):
+                section.uninsert("hh")
+                section.insert("hh")
+        expected = Vectors([cell.soma(0.5)], "m_hh")
+        recorder.run(1.0)
+
+    np.testing.assert_array_equal(values(target, "m_hh")[:, :1], expected.values)
 
 
 def test_a_long_run_loses_no_time_step_to_rounding(h, target):

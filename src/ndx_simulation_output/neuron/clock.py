@@ -15,6 +15,8 @@ from ndx_simulation_output.neuron.variables import Variable
 _SLACK = 1e-6
 # A longer fixed time step (ms) is probably the last one of CVode.
 _LONG_STEP = 0.1
+# The number of samples of a run without end.
+_MANY = 2**31
 
 
 class Clock:
@@ -67,11 +69,9 @@ class Clock:
         """The largest difference in ms between the time of a step and its nominal time."""
         return self.dt / 4 if self.is_fixed else _SLACK
 
-    def is_before(self, stop: float) -> bool:
-        """Return True if there is another time step before or at ``stop`` (ms)."""
-        if self.is_fixed:
-            return self.time + self.dt <= stop + self.slack
-        return self.time < stop - self.slack
+    def is_before(self, stop: float, now: float) -> bool:
+        """Return True if there is another time step from ``now`` before or at ``stop`` (ms)."""
+        return now + self.dt <= stop + self.slack if self.is_fixed else now < stop - self.slack
 
     def initialize(self, v_init: float | None) -> None:
         """Initialize the simulation at ``v_init`` (mV), by the user's ``init`` if hoc has one.
@@ -133,7 +133,8 @@ class Clock:
         if self.is_fixed and self._h.dt != self.dt:
             msg = f"h.dt is {self._h.dt} ms; expected {self.dt} ms, as when the recording started"
             raise RecordingError(msg)
-        self.check_method()
+        if not self.is_fixed:
+            self.check_method()
 
     def check_method(self) -> None:
         """Check that all cells have the same time step."""
@@ -228,6 +229,13 @@ class Schedule:
     def times(self) -> tuple[float, float] | None:
         """Time of the first sample (s) and samples per second; None for CVode's own steps."""
         return None if self.every is None else (self._start / 1000.0, 1000.0 / self.every)
+
+    def count(self, stop: float) -> int:
+        """Return the number of samples in a run until ``stop``; 0 if it is not known."""
+        if self.every is None:
+            return 0
+        last = stop if self._stop is None else min(stop, self._stop)
+        return max(0, int(min((last + self._clock.slack - self._start) / self.every, _MANY)) + 1)
 
     def is_behind(self, time: float) -> bool:
         """Return True if the variable should have been sampled again by ``time``."""

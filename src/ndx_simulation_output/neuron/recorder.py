@@ -308,8 +308,7 @@ class Recorder:
         if self._spikes:
             self._spikes.start()
         self._hook = Hook(h, self._clock, self)
-        # Most runs begin with finitialize, after which NEURON's pointers are set up.
-        self._hold([gatherer.current_values() for _, gatherer, _ in self._sampled])
+        self._hold()
         self._hook.arm()
 
     @property
@@ -350,16 +349,17 @@ class Recorder:
             if not self._is_initialized and self._clock.time == self._entry:
                 self._initialize(v_init)
             if not self._is_begun:
-                self._sample()
-            self._check_time(self._clock.time)
+                self._sample(stop=stop)
+            now = self._clock.time
+            self._check_time(now)
             if self._spikes:
                 self._spikes.check()
             everies = [schedule.every for _, _, schedule in self._sampled]
             if None in everies and any(everies):
                 self._hook.arm()  # Steps of CVode would miss the times of the other variables.
-            while self._clock.is_before(stop):
-                self._advance(stop)
-                self._sample()
+            while self._clock.is_before(stop, now):
+                self._advance(now, stop)
+                now = self._sample()
         finally:
             self._is_driving = False
         if self._spikes:
@@ -495,9 +495,9 @@ class Recorder:
         if not self._is_initialized:  # An init of hoc that does not call finitialize.
             self._clock.finitialize(v_init)
 
-    def _advance(self, stop: float) -> None:
+    def _advance(self, now: float, stop: float) -> None:
         """Simulate until the next time at which something is due."""
-        now, schedules = self._clock.time, [schedule for _, _, schedule in self._sampled]
+        schedules = [schedule for _, _, schedule in self._sampled]
         until = next_time(schedules, stop)
         if until is None:
             self._clock.step()
@@ -522,16 +522,14 @@ class Recorder:
         elif self._steps is None:
             self._steps = _Steps(self._h, self._clock.cvode, self._section)
 
-    def _hold(self, values: list[NDArray[np.float64]] | None = None) -> None:
-        """Keep the current ``values``, which are recorded if a run begins from here."""
+    def _hold(self) -> None:
+        """Keep the current values, which are recorded if a run begins from here."""
         self._check_model()
-        if values is None:
-            values = [gatherer.values().copy() for _, gatherer, _ in self._sampled]
-        self._held = values
+        self._held = [gatherer.values().copy() for _, gatherer, _ in self._sampled]
         if self._steps is not None:
             self._steps.hold(self._clock.time)
 
-    def _begin(self, time: float) -> None:
+    def _begin(self, time: float, stop: float | None = None) -> None:
         """Take over the parameters of the run, which are those of its first sample."""
         self._clock.begin()
         for _, _, schedule in self._sampled:
@@ -541,6 +539,8 @@ class Recorder:
         self._file.describe(
             self._run, {name: known for name, known in times.items() if known is not None}
         )
+        if stop is not None:
+            self._file.expect({name: known.count(stop) for name, _, known in self._sampled})
         self._held, self._is_begun, self._last = [], True, time
         if self._steps is not None:
             self._steps.begin(time)
@@ -553,20 +553,24 @@ class Recorder:
             for _, gatherer, _ in self._sampled:
                 gatherer.update()
 
-    def _sample(self, *, is_event: bool = False) -> None:
-        """Record what is due now; an event is no step of CVode."""
+    def _sample(self, *, is_event: bool = False, stop: float | None = None) -> float:
+        """Record what is due now, and return the time.
+
+        An event is no step of CVode, and a run ends at ``stop``.
+        """
         self._check_model()
         now = self._clock.time
         if not self._is_driving:
             self._check_time(now)
         if not self._is_begun:
-            self._begin(now)
+            self._begin(now, stop)
         self._append(now, None, is_event=is_event)
         self._n_samples += 1
         if self._n_samples % _SAMPLES_PER_CHECK == 0 or not self._sampled:
             self._check_time(now)
             if self._is_flush_due():
                 self.flush()
+        return now
 
     def _sample_end(self) -> None:
         """Record what is due at the last time of CVode, which ends before events at that time."""

@@ -2,6 +2,7 @@
 
 import re
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -82,37 +83,43 @@ class Gatherer:
     """
 
     def __init__(self, h: Any, pointers: Callable[[], Iterable[Any]], count: int) -> None:
-        self._h, self._find, self._count = h, pointers, count
-        self._pointers: Any = None
-        self._values = np.empty(0)
+        self._count = count
+        if not count:
+            return
+        # Set before a file is created: later, reading takes a quarter longer.
+        self._pointers, self._vector = h.PtrVector(count), h.Vector(count)
+        # A view that is valid while the vector exists and has this size.
+        self._values: NDArray[np.float64] = self._vector.as_numpy()
+        self._find = pointers
+        self._set()
+        # Before version 9, NEURON moves values, so that pointers become invalid.
+        self._is_moved = hasattr(self._pointers, "ptr_update_callback")
+        if self._is_moved:
+            # It never releases the callback, which must not keep the model alive.
+            self._pointers.ptr_update_callback(partial(_update, weakref.ref(self)))
 
     def values(self) -> NDArray[np.float64]:
         """Return the current values; shape (compartment,). The next call overwrites them."""
-        if self._count:
-            if self._pointers is None:
-                self._set_up()
-            self._pointers.gather(self._vector)
+        if not self._count:
+            return np.empty(0)
+        self._pointers.gather(self._vector)
         return self._values
 
-    def current_values(self) -> NDArray[np.float64]:
-        """Return the current values in a new array, without the set-up of many calls."""
-        return np.fromiter((pointer[0] for pointer in self._find()), np.float64, self._count)
-
     def update(self) -> None:
-        """Find the pointers again, after the structure of the model has changed."""
-        if self._pointers is not None:
-            for number, pointer in enumerate(self._find()):
-                self._pointers.pset(number, pointer)
+        """Check the pointers after the structure of the model has changed; set them if needed."""
+        if not self._count:
+            return
+        if not self._is_moved:
+            deque(self._find(), maxlen=0)
+            # NEURON refuses to read what was removed, although it may be there again.
+            with suppress(RuntimeError):
+                self.values()
+                return
+        self._set()
 
-    def _set_up(self) -> None:
-        self._pointers, self._vector = self._h.PtrVector(self._count), self._h.Vector(self._count)
-        # A view that is valid while the vector exists and has this size.
-        self._values = self._vector.as_numpy()
-        self.update()
-        if hasattr(self._pointers, "ptr_update_callback"):
-            # Before version 9, NEURON moves values, so that pointers become invalid. It never
-            # releases the callback, which must not keep the model alive.
-            self._pointers.ptr_update_callback(partial(_update, weakref.ref(self)))
+    def _set(self) -> None:
+        for number, pointer in enumerate(self._find()):
+            self._pointers.pset(number, pointer)
 
 
 def _update(gatherer: "weakref.ref[Gatherer]") -> None:

@@ -176,22 +176,8 @@ class Stream:
         self._spool = SpikeSpool(self.path, team.rank)
         self._is_open, self._is_flushed = True, False
         self.is_discarded = False
-        self._matrices = {
-            report.name: GrowingMatrix(
-                report.name,
-                layout,
-                np.dtype(report.dtype),
-                team,
-                owned=RankColumns(starts, (layout.chunks or (1, 1))[1], team.rank),
-                dataset=None if datasets is None else datasets.matrices[number],
-                path=self.path,
-                workers=team.workers if workers is None else workers,
-                forget=None if journaled is None else journaled.forget,
-            )
-            for number, (report, layout, starts) in enumerate(
-                zip(plan.reports, plan.layouts, plan.starts, strict=True)
-            )
-        }
+        self._plan, self._workers = plan, team.workers if workers is None else workers
+        self._matrices = self._create_matrices()
         self._times = {
             report.name: GrowingTimes(
                 report.name, None if datasets is None else datasets.times[number]
@@ -201,6 +187,24 @@ class Stream:
         }
         team.before_abort = self._remove_unflushed
         self._commit()
+
+    def _create_matrices(self) -> dict[str, GrowingMatrix]:
+        return {
+            report.name: GrowingMatrix(
+                report.name,
+                layout,
+                np.dtype(report.dtype),
+                self._team,
+                owned=RankColumns(starts, (layout.chunks or (1, 1))[1], self._team.rank),
+                dataset=None if self._datasets is None else self._datasets.matrices[number],
+                path=self.path,
+                workers=self._workers,
+                forget=None if self._journaled is None else self._journaled.forget,
+            )
+            for number, (report, layout, starts) in enumerate(
+                zip(self._plan.reports, self._plan.layouts, self._plan.starts, strict=True)
+            )
+        }
 
     def append(self, name: str, values: ArrayLike, times: ArrayLike | None = None) -> None:
         """Append values of one time step, shape (compartment,), or several, (time, compartment).
@@ -291,6 +295,35 @@ class Stream:
                 for number, name in enumerate(self._matrices):
                     if name in times:
                         self._datasets.set_times(number, *times[name])
+
+    def expect(self, steps: Mapping[str, int]) -> None:
+        """Fit the chunks of reports to the number of time steps that they will at least have.
+
+        Called on all ranks, before anything is appended; otherwise nothing changes.
+
+        Raises
+        ------
+        SimulationOutputError
+            If the block has ended.
+        WriteError
+            If the file cannot be written.
+        RankError
+            If another rank fails.
+
+        """
+        self._check_open()
+        fitted = self._plan.fitted(steps, self._team)
+        if fitted.layouts == self._plan.layouts or any(
+            matrix.rows for matrix in self._matrices.values()
+        ):
+            return
+        self._plan = fitted
+        if self._datasets is not None:
+            with write_errors(self._target):
+                self._datasets.replace_matrices(fitted)
+                # Chunks are written over nothing to which the last commit refers.
+                self._commit()
+        self._matrices = self._create_matrices()
 
     def add_note(self, note: str) -> None:
         """Add a line to the notes of the file.
@@ -431,18 +464,24 @@ class _Datasets:
         # The file is closed by atomic_hdf5, because NWBHDF5IO.close() fails on a full disk.
         self._io = NWBHDF5IO(mode="w", file=file)
         self._io.write(self._nwbfile)
-        self.matrices = [
-            replace_dataset(
-                matrix.dataset,
-                partial(create_dataset, layout=layout, dtype=matrix.source.dtype),
-            )
-            for matrix, layout in zip(mapping.pending, plan.layouts, strict=True)
-        ]
+        self.matrices = [matrix.dataset for matrix in mapping.pending]
+        self.replace_matrices(plan)
         self.times = [
             replace_dataset(dataset.parent["timestamps"], create_times)
             if report.rate is None
             else None
             for dataset, report in zip(self.matrices, plan.reports, strict=True)
+        ]
+
+    def replace_matrices(self, plan: StreamPlan) -> None:
+        """Replace the empty datasets of the values by those with the layouts of a plan."""
+        self.matrices = [
+            replace_dataset(
+                dataset, partial(create_dataset, layout=layout, dtype=np.dtype(report.dtype))
+            )
+            for dataset, layout, report in zip(
+                self.matrices, plan.layouts, plan.reports, strict=True
+            )
         ]
 
     def describe(self, run: Run) -> None:

@@ -4,7 +4,7 @@ import json
 import os
 import struct
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,22 @@ class StreamPlan:
     reports: list[StreamedReport]
     layouts: list[Layout]
     starts: list[list[int]]
+    storage: StorageOptions
+
+    def fitted(self, steps: Mapping[str, int], team: Team) -> "StreamPlan":
+        """Return a plan whose last rows of chunks are full after ``steps``, by report.
+
+        Chunks of shorter reports stay the same, because a longer run may follow.
+        """
+        reports = [
+            replace(report, steps=steps[report.name])
+            if steps.get(report.name, 0) > (layout.chunks or (1, 1))[0]
+            else report
+            for report, layout in zip(self.reports, self.layouts, strict=True)
+        ]
+        counts = [np.diff(starts).tolist() for starts in self.starts]
+        layouts = _plan_layouts(reports, counts, self.storage) if team.rank == 0 else None
+        return replace(self, layouts=team.broadcast(layouts))
 
 
 def plan_stream(
@@ -73,7 +89,7 @@ def plan_stream(
             for number, report in enumerate(reports)
         ]
     layouts = team.broadcast(_plan_layouts(reports, counts, storage) if tables else None)
-    return StreamPlan(list(reports), layouts, starts)
+    return StreamPlan(list(reports), layouts, starts, storage)
 
 
 def _count_columns(reports: Sequence[StreamedReport], team: Team) -> list[list[int]]:

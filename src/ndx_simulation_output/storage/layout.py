@@ -241,7 +241,7 @@ def plan_growing(
             f"bytes; expected at most the memory, {storage.memory} bytes"
         )
         raise LayoutError(msg)
-    rows = most if steps is None else min(max(steps, 1), most)
+    rows = most if steps is None else _balanced(steps, most)
     if storage.chunks is not None:
         rows = max(rows, storage.chunks[0])
     layout = plan_layout((rows, columns), itemsize, cell_widths, storage)
