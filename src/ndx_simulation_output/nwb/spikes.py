@@ -301,7 +301,7 @@ def _order_of_cells(values: Values) -> NDArray[np.intp]:
     rows, times = values["row"], values["spike_times"]
     order, sorted_rows = _order_of_rows(rows)
     ordered = times[order]
-    if not ((ordered[1:] < ordered[:-1]) & (sorted_rows[1:] == sorted_rows[:-1])).any():
+    if not (~(ordered[1:] >= ordered[:-1]) & (sorted_rows[1:] == sorted_rows[:-1])).any():
         return order
     by_time, _ = sort_times(times)
     return by_time[_order_of_rows(rows[by_time])[0]]
