@@ -318,11 +318,12 @@ class Stream:
         ):
             return
         self._plan = fitted
-        if self._datasets is not None:
+        if self._datasets is not None and self._journaled is not None:
             with write_errors(self._target):
                 self._datasets.replace_matrices(fitted)
                 # Chunks are written over nothing to which the last commit refers.
                 self._commit()
+                self._journaled.commits = 1  # There are no data to recover yet.
         self._matrices = self._create_matrices()
 
     def add_note(self, note: str) -> None:
