@@ -19,6 +19,7 @@ ROWS = (
     "read",
     "table",
     "open",
+    "wide",
     "nodes",
     "edges",
     "plots",
