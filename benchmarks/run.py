@@ -46,6 +46,7 @@ ROWS: dict[str, Callable[[Bench], Section]] = {
     "predecessor": predecessor.measure_reports,
     "queries": selection.measure,
     "cold": selection.measure_cold,
+    "repeated": selection.measure_repeated,
     "read": compression.measure_reading,
     "table": cells.measure_writing,
     "open": cells.measure_opening,

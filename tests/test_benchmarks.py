@@ -16,6 +16,7 @@ ROWS = (
     "predecessor",
     "queries",
     "cold",
+    "repeated",
     "read",
     "table",
     "open",

@@ -8,7 +8,7 @@ import numpy as np
 from inputs import voltages
 from inputs.size import Size
 
-__all__ = ["check_same_values", "write_allen_twin", "write_report"]
+__all__ = ["check_same_values", "compress_report", "write_allen_twin", "write_report"]
 
 POPULATION = "cortex"
 SEGMENTS = 5  # of every section but the soma
@@ -48,6 +48,24 @@ def write_allen_twin(path: Path, report: Path, size: Size) -> None:
         mapping["index_pointer"] = _pointers(size)
         mapping["element_ids"] = np.tile(element_ids, size.cells)
         mapping["element_pos"] = np.tile(element_pos, size.cells)
+
+
+def compress_report(path: Path, report: Path) -> None:
+    """Write the same report with gzip in the chunks that h5py chooses."""
+    with h5py.File(report) as source, h5py.File(path, "w") as file:
+        given = source[f"report/{POPULATION}/data"]
+        source.copy(f"report/{POPULATION}/mapping", file.create_group(f"report/{POPULATION}"))
+        data = file.create_dataset(
+            f"report/{POPULATION}/data",
+            given.shape,
+            given.dtype,
+            chunks=True,
+            compression="gzip",
+        )
+        data.attrs.update(given.attrs)
+        rows = -(-_rows_in(given) // data.chunks[0]) * data.chunks[0]
+        for start in range(0, len(given), rows):
+            data[start : start + rows] = given[start : start + rows]
 
 
 def check_same_values(source: Path, target: Path) -> None:

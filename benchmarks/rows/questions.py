@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 from asking import Answerer
 from bench import Bench
-from claims import Claim, Goal, at_least
+from claims import Claim, Goal, at_least, at_most
 from environments import LIBSONATA
+from inputs.size import Size
 from query import Query
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "LIMIT",
     "NWB",
     "OTHER",
+    "REPEATED",
     "SONATA",
     "WARM",
     "Answers",
@@ -33,25 +35,41 @@ MILLI = np.float32(1e-3)
 
 @dataclass(frozen=True)
 class Question:
-    """A kind of query: numbers of random cells and frames, and our goals."""
+    """A kind of query: numbers of cells and frames, and our goals.
+
+    They are random, or begin ``step`` cells or frames after those of the last query.
+    """
 
     name: str
     cells: int | None
     frames: int | None
     repetitions: int
     goals: Mapping[str, Goal] = field(compare=False)
+    step: int | None = None
 
     def queries(self, bench: Bench) -> Iterator[Query]:
         """Yield queries of this kind: those that are counted, and one before them."""
         rng = np.random.default_rng(self.repetitions)
         size = bench.size
         frames = min(self.frames or size.frames, size.frames)
-        for _ in range(1 + max(1, self.repetitions * bench.repeats // 5)):
+        for number in range(1 + max(1, self.repetitions * bench.repeats // 5)):
+            if self.step is not None:
+                yield self._next(self.step * number, size)
+                continue
             cells = None
             if self.cells is not None:
                 chosen = rng.choice(size.cells, min(self.cells, size.cells), replace=False)
                 cells = tuple(chosen.tolist())
             yield Query(cells, int(rng.integers(0, size.frames - frames + 1)), frames)
+
+    def _next(self, first: int, size: Size) -> Query:
+        """Return the query that begins at this cell or, if it has all cells, at this frame."""
+        if self.cells is None:
+            frames = self.frames or size.frames
+            return Query(None, first % (size.frames - frames + 1), frames)
+        cells = min(self.cells, size.cells)
+        first %= size.cells - cells + 1
+        return Query(tuple(range(first, first + cells)), 0, size.frames)
 
 
 def _warm(
@@ -71,6 +89,13 @@ COLD = (
     Question(f"{MANY} cells, all times", MANY, None, 5, {NWB: at_least(5)}),
 )
 
+_ONCE = {SONATA: at_most(1), NWB: at_most(1)}
+REPEATED = (
+    Question("the same cell again", 1, None, 100, _ONCE, step=0),
+    Question("the next cell", 1, None, 40, _ONCE, step=1),
+    Question("the next frame", None, 1, 40, _ONCE, step=1),
+)
+
 
 @dataclass
 class Answers:
@@ -79,12 +104,12 @@ class Answers:
     seconds: dict[str, list[float]] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
 
-    def claim(self, question: Question, ours: str) -> Claim:
-        """Claim about the same queries to ours and to libsonata."""
-        problem = self.problems.get(ours) or self.problems.get(OTHER) or ""
-        numbers = [self.seconds.get(label, ()) for label in (ours, OTHER)]
+    def claim(self, question: Question, ours: str, other: str = OTHER) -> Claim:
+        """Claim about the same queries to ours and to another."""
+        problem = self.problems.get(ours) or self.problems.get(other) or ""
+        numbers = [self.seconds.get(label, ()) for label in (ours, other)]
         what = f"{question.name} ({ours.removeprefix('ours, ')})"
-        return Claim(what, OTHER, question.goals[ours], *numbers, problem=problem)
+        return Claim(what, other, question.goals[ours], *numbers, problem=problem)
 
 
 def answerers(bench: Bench) -> dict[str, tuple[Path, Callable[[], Answerer]]]:

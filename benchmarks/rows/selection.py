@@ -1,7 +1,8 @@
 """Select cells and times from a report and from its NWB file, compared with libsonata."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -10,6 +11,7 @@ from asking import Answerer
 from bench import Bench
 from claims import Section
 from environments import MissingError
+from inputs.reports import compress_report
 from measuring import WorkError
 from page_cache import cached_share, drop, read_once
 from query import Query
@@ -20,6 +22,7 @@ from rows.questions import (
     LIMIT,
     NWB,
     OTHER,
+    REPEATED,
     SONATA,
     WARM,
     Answers,
@@ -28,27 +31,38 @@ from rows.questions import (
     check_equal,
 )
 
-__all__ = ["measure", "measure_cold"]
+__all__ = ["measure", "measure_cold", "measure_repeated"]
 
 WARM_SHARE = 0.01
+H5PY, LARGE = "h5py", "h5py, cache of 1 GiB"
 
 
 def measure(bench: Bench) -> Section:
     """Ask all by turns, with files open and in the page cache."""
-    problems, started = {}, {}
-    with ExitStack() as stack:
-        for label, (path, start) in answerers(bench).items():
-            read_once(path)
-            try:
-                started[label] = stack.enter_context(start())
-            except (MissingError, WorkError) as problem:
-                problems[label] = _worded(problem)
-        asked = {question: _ask_by_turns(bench, question, started, problems) for question in WARM}
+    asked = _ask_all(bench, WARM, answerers(bench), LIMIT)
     claims = [
         asked[question].claim(question, label) for label in (SONATA, NWB) for question in WARM
     ]
     title = f"Selections, files open and in the page cache: {bench.size}"
     return Section(title, claims, [_milliseconds(asked, (SONATA, NWB, OTHER, LIMIT))])
+
+
+def measure_repeated(bench: Bench) -> Section:
+    """Ask for what was just read, and for what is beside it, in compressed files."""
+    report = bench.report()
+    compressed = bench.made("voltage_gzip.h5", lambda path: compress_report(path, report))
+    claims, notes = [], []
+    for label, path in ((SONATA, compressed), (NWB, bench.converted("gzip"))):
+        works = {label: "reading:ours", H5PY: "reading:h5py_default", LARGE: "reading:h5py_large"}
+        kinds = {name: (path, partial(Answerer, work, path)) for name, work in works.items()}
+        asked = _ask_all(bench, REPEATED, kinds, H5PY)
+        claims += [
+            answers.claim(question, label, other)
+            for other in (H5PY, LARGE)
+            for question, answers in asked.items()
+        ]
+        notes.append(_milliseconds(asked, tuple(kinds)))
+    return Section(f"Compressed files, read again: {bench.size}", claims, notes)
 
 
 def measure_cold(bench: Bench) -> Section:
@@ -69,11 +83,30 @@ def _limit(path: Path) -> str:
     return f"Sequential read of the whole NWB file: {megabytes:,.0f} MB/s."
 
 
+def _ask_all(
+    bench: Bench,
+    questions: Sequence[Question],
+    kinds: Mapping[str, tuple[Path, Callable[[], Answerer]]],
+    reference: str,
+) -> dict[Question, Answers]:
+    """Start all answerers, and ask them by turns; compare their values with the ``reference``."""
+    problems, started = {}, {}
+    with ExitStack() as stack:
+        for label, (path, start) in kinds.items():
+            read_once(path)
+            try:
+                started[label] = stack.enter_context(start())
+            except (MissingError, WorkError) as problem:
+                problems[label] = _worded(problem)
+        return {one: _ask_by_turns(bench, one, started, problems, reference) for one in questions}
+
+
 def _ask_by_turns(
     bench: Bench,
     question: Question,
     started: Mapping[str, Answerer],
     problems: Mapping[str, str],
+    reference: str,
 ) -> Answers:
     answers = Answers({label: [] for label in started}, dict(problems))
     bench.tell(f"asking for {question.name}")
@@ -85,7 +118,7 @@ def _ask_by_turns(
                 continue
             try:
                 if number == 0:
-                    check_equal(bench.scratch, started[label], started[LIMIT], query)
+                    check_equal(bench.scratch, started[label], started[reference], query)
                 else:
                     answers.seconds[label].append(started[label].ask(query))
             except (WorkError, ValueError) as problem:

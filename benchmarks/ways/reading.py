@@ -1,13 +1,16 @@
 """Answers to queries, by this package and by numpy; each function opens a file."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import h5py
 import numpy as np
 from query import Query
 
-__all__ = ["mapped", "ours"]
+__all__ = ["h5py_default", "h5py_large", "mapped", "ours"]
+
+LARGE_CACHE = 2**30
 
 Ask = Callable[[Query], Callable[[], Any]]
 
@@ -45,3 +48,30 @@ def mapped(path: str) -> Ask:
         return lambda: np.concatenate([matrix[rows, span] for span in spans], axis=1)
 
     return ask
+
+
+def _h5py(path: str, **cache: int) -> Ask:
+    """Open a recording of cells 0, 1, … of equal size in mV; answers are in volts."""
+    file = h5py.File(path, **cache)
+    (recording,) = (file["acquisition"] if "acquisition" in file else file["report"]).values()
+    data, milli = recording["data"], np.float32(1e-3)
+    n_cells = _n_cells(file, recording)
+    width = data.shape[1] // n_cells
+
+    def ask(query: Query) -> Callable[[], Any]:
+        rows = slice(query.first, query.first + query.frames)
+        cells = query.cells or (0, n_cells - 1)
+        columns = slice(cells[0] * width, (cells[-1] + 1) * width)
+        return lambda: data[rows, columns] * milli
+
+    return ask
+
+
+def _n_cells(file: h5py.File, recording: h5py.Group) -> int:
+    if "mapping" in recording:
+        return len(recording["mapping/node_ids"])
+    return len(recording["compartments/id"])
+
+
+h5py_default = _h5py
+h5py_large = partial(_h5py, rdcc_nbytes=LARGE_CACHE, rdcc_nslots=100_003)
