@@ -55,7 +55,7 @@ def _h5py(path: str, **cache: int) -> Ask:
     file = h5py.File(path, **cache)
     (recording,) = (file["acquisition"] if "acquisition" in file else file["report"]).values()
     data, milli = recording["data"], np.float32(1e-3)
-    n_cells = _n_cells(file, recording)
+    n_cells = _n_cells(recording)
     width = data.shape[1] // n_cells
 
     def ask(query: Query) -> Callable[[], Any]:
@@ -67,7 +67,7 @@ def _h5py(path: str, **cache: int) -> Ask:
     return ask
 
 
-def _n_cells(file: h5py.File, recording: h5py.Group) -> int:
+def _n_cells(recording: h5py.Group) -> int:
     if "mapping" in recording:
         return len(recording["mapping/node_ids"])
     return len(recording["compartments/id"])

@@ -60,6 +60,21 @@ def test_a_chunk_is_inflated_once_for_several_reads(path, cache, inflated):
     assert inflated == [(0, 0)]
 
 
+def test_chunks_read_again_are_kept_as_one_array(path, monkeypatch, inflated):
+    cache = ChunkCache(2**20)
+    monkeypatch.setattr(datasets, "CHUNKS", cache)
+    with h5py.File(path) as file:
+        array = HDF5Array(file["data"])
+        for left in (3, 4, 8, 8):
+            part = slice(None, None, 3), slice(left, left + 4)
+            np.testing.assert_array_equal(array[part], VALUES[part])
+        n_bytes, inflated[:] = cache.n_bytes, []
+        for part in (slice(5, 25), slice(3, 7)), (slice(38, None), slice(1, 12)):
+            np.testing.assert_array_equal(array[part], VALUES[part])
+    assert not inflated
+    assert cache.n_bytes == n_bytes == VALUES[:, :20].nbytes
+
+
 def test_frames_are_read_with_those_beside_them(path, cache, inflated, monkeypatch):
     monkeypatch.setattr(datasets, "_MANY_CHUNKS", 6)
 

@@ -52,9 +52,11 @@ def ascends(values: LazyArray, *, strictly: bool = False) -> bool:
 
 def join_ranges(starts: NDArray[Any], ends: NDArray[Any]) -> NDArray[np.intp]:
     """Join the ranges ``[start, end)`` into one array of indices."""
+    if len(starts) == 1:
+        return np.arange(int(starts[0]), int(ends[0]))
     counts = ends - starts
-    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])[:-1]
-    indices: NDArray[np.intp] = np.arange(int(counts.sum())) + np.repeat(starts - offsets, counts)
+    shifts = np.repeat(ends - np.cumsum(counts, dtype=np.int64), counts)
+    indices: NDArray[np.intp] = np.arange(len(shifts)) + shifts
     return indices
 
 

@@ -13,7 +13,7 @@ import os
 import threading
 import weakref
 from collections import OrderedDict, deque
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from typing import Any
@@ -72,7 +72,7 @@ class ChunkCache:
     @property
     def largest_read(self) -> int:
         """Size of the largest read that is kept: parts of a larger one would evict each other."""
-        return self._once.limit // 2
+        return self._once.limit
 
     def of(self, dataset: h5py.Dataset) -> "KeptParts":
         """Return the place for parts of an open dataset, with which they vanish."""
@@ -82,22 +82,27 @@ class ChunkCache:
             self._parts.add(parts)
         return parts
 
-    def get(self, key: _Key) -> Array | None:
-        """Return an array, which from now on was read again, or None."""
+    def get(self, keys: Iterable[_Key]) -> list[Array | None]:
+        """Return arrays, which from now on were read again, or None for those that are missing."""
         with self._lock:
-            array = self._again.pop(key)
-            if array is None:
-                array = self._once.pop(key)
-            if array is not None:
-                self._again.add(key, array)
-            return array
+            return [self._found(key) for key in keys]
 
-    def put(self, key: _Key, array: Array) -> None:
-        """Keep an array, which may not be changed from now on."""
+    def _found(self, key: _Key) -> Array | None:
+        if (array := self._again.arrays.get(key)) is not None:
+            self._again.arrays.move_to_end(key)
+        elif (array := self._once.pop(key)) is not None:
+            self._again.add(key, array)
+        return array
+
+    def put(self, key: _Key, array: Array, instead: Iterable[_Key] = ()) -> None:
+        """Keep an array, which may not be changed from now on, ``instead`` of others."""
         array.flags.writeable = False
         with self._lock:
             self._forget_gone()
-            (self._again if key in self._again.arrays else self._once).add(key, array)
+            was_again = [self._again.pop(one) is not None for one in (key, *instead)]
+            for one in (key, *instead):
+                self._once.pop(one)
+            (self._again if any(was_again) else self._once).add(key, array)
 
     def forget(self, number: int) -> None:
         """Forget all parts of a dataset, now or, if another thread is busy, at the next ``put``."""
@@ -135,13 +140,13 @@ class KeptParts:
     def __init__(self, cache: ChunkCache, number: int, dataset: h5py.Dataset) -> None:
         self.cache, self.number, self.dataset = cache, number, dataset
 
-    def get(self, part: Hashable) -> Array | None:
-        """Return a part, or None."""
-        return self.cache.get((self.number, part))
+    def get(self, parts: Iterable[Hashable]) -> list[Array | None]:
+        """Return parts, or None for those that are missing."""
+        return self.cache.get([(self.number, part) for part in parts])
 
-    def put(self, part: Hashable, array: Array) -> None:
-        """Keep a part, which may not be changed from now on."""
-        self.cache.put((self.number, part), array)
+    def put(self, part: Hashable, array: Array, instead: Iterable[Hashable] = ()) -> None:
+        """Keep a part, which may not be changed from now on, ``instead`` of others."""
+        self.cache.put((self.number, part), array, [(self.number, one) for one in instead])
 
     def forget(self) -> None:
         """Forget all parts."""

@@ -102,13 +102,12 @@ class Selection:
             return []
         if isinstance(columns, range):
             return [Span(columns.start, columns.stop, 0)]
-        starts = np.flatnonzero(np.diff(columns, prepend=columns[0] - 2) != 1)
-        stops = np.append(starts[1:], len(columns))
+        starts = [0, *(np.flatnonzero(columns[1:] - columns[:-1] != 1) + 1).tolist()]
+        firsts = columns[starts].tolist()
+        edges = pairwise([*starts, len(columns)])
         return [
-            Span(first, last + 1, out_start)
-            for first, last, out_start in zip(
-                columns[starts].tolist(), columns[stops - 1].tolist(), starts.tolist(), strict=True
-            )
+            Span(first, first + stop - start, start)
+            for first, (start, stop) in zip(firsts, edges, strict=True)
         ]
 
     def by_chunk(self, width: int) -> Iterator[_ChunkColumns]:
@@ -555,7 +554,7 @@ class DeflatedReader:
             self._read_chunks(selection, out, workers, put, kept)
             return
         for band in bands:
-            values = kept.get((band, columns))
+            (values,) = kept.get([(band, columns)])
             if values is None:
                 values = np.empty((len(band), len(columns)), self.dataset.dtype)
                 self._read_chunks(Selection(band, columns), values, workers, np.copyto, None)
@@ -569,7 +568,7 @@ class DeflatedReader:
         rows, columns = selection.rows, selection.columns
         if rows.step > 1 or not isinstance(columns, range):
             return None
-        (height, width), most = self.dataset.chunks, kept.cache.largest_read
+        (height, width), most = self.dataset.chunks, kept.cache.largest_read // 2
         beside = (columns.stop - 1) // width - columns.start // width + 1
         tall = min(height, most // (len(columns) * self.dataset.dtype.itemsize))
         if beside < _MANY_CHUNKS or tall < 2 * len(rows):
@@ -594,7 +593,9 @@ class DeflatedReader:
         if kept is not None and len(jobs) * self.index.chunk_bytes > kept.cache.largest_read:
             kept = None
         if kept is not None:
-            jobs = [job for job in jobs if not self._put_kept(*job, out, put, kept)]
+            jobs = self._put_kept(selection, out, put, kept)
+        if not jobs:
+            return
         if self.file is not None:
             self.index.prepare(len(jobs))
 
@@ -605,26 +606,72 @@ class DeflatedReader:
         run_all(read, jobs, useful_workers(n_bytes * _INFLATING, workers))
 
     def _put_kept(
-        self,
-        row: _ChunkRows,
-        columns: _ChunkColumns,
-        out: NDArray[Any],
-        put: Put,
-        kept: KeptParts,
-    ) -> bool:
-        """Read from a chunk in the cache; False if it is not there.
+        self, selection: Selection, out: NDArray[Any], put: Put, kept: KeptParts
+    ) -> list[tuple[_ChunkRows, _ChunkColumns]]:
+        """Read what the cache has; return the other chunks, with their rows and columns.
 
-        The cache has bytes in planes first, and values once they were asked for again.
+        The cache has bytes in planes first. If all chunks of a stack, those on top of each other,
+        are asked for again, they are replaced by its values.
         """
-        place = row.number, columns.number
-        values = kept.get(place)
-        if values is None:
-            return False
-        if values.ndim == 1:
-            values = unshuffle(values, self.dataset.dtype, self.dataset.chunks).copy()
-            kept.put(place, values)
-        _put_chunk(put, out, row, columns, values[row.local, columns.local])
-        return True
+        height, width = self.dataset.chunks
+        tall = max(1, kept.cache.largest_read // (8 * self.index.chunk_bytes))
+        parts = list(selection.by_chunk(width))
+        stacks = list(product(_rows_by_chunk(selection.rows, height * tall), parts))
+        found = kept.get([("stack", row.number, columns.number) for row, columns in stacks])
+        missing = set()
+        for (row, columns), values in zip(stacks, found, strict=True):
+            if values is None:
+                missing.add((row.number, columns.number))
+            else:
+                _put_chunk(put, out, row, columns, values[row.local, columns.local])
+        if not missing:
+            return []
+        jobs = [
+            (row, columns)
+            for row in _rows_by_chunk(selection.rows, height)
+            for columns in parts
+            if (row.number // tall, columns.number) in missing
+        ]
+        places = [(row.number, columns.number) for row, columns in jobs]
+        chunks = dict(zip(places, kept.get(places), strict=True))
+        left = []
+        for row, columns in jobs:
+            chunk = chunks[row.number, columns.number]
+            if chunk is None:
+                left.append((row, columns))
+                continue
+            values = self._values(chunk)
+            _put_chunk(put, out, row, columns, values[row.local, columns.local])
+            if values is not chunk:
+                kept.put((row.number, columns.number), values.copy())
+        for number, column in missing:
+            self._keep_stack(number, tall, column, chunks, kept)
+        return left
+
+    def _values(self, chunk: NDArray[Any]) -> NDArray[Any]:
+        """Return the values of a kept chunk, for immediate use."""
+        is_shuffled = chunk.ndim == 1
+        return unshuffle(chunk, self.dataset.dtype, self.dataset.chunks) if is_shuffled else chunk
+
+    def _keep_stack(
+        self,
+        number: int,
+        tall: int,
+        column: int,
+        chunks: dict[tuple[int, int], NDArray[Any] | None],
+        kept: KeptParts,
+    ) -> None:
+        """Keep the values of a stack instead of its chunks, if all were found."""
+        height, width = self.dataset.chunks
+        stop = min((number + 1) * tall, -(-self.dataset.shape[0] // height))
+        places = [(row, column) for row in range(number * tall, stop)]
+        found = [chunk for place in places if (chunk := chunks.get(place)) is not None]
+        if len(found) < len(places):
+            return
+        values = np.empty((len(places) * height, width), self.dataset.dtype)
+        for top, chunk in enumerate(found):
+            values[top * height : (top + 1) * height] = self._values(chunk)
+        kept.put(("stack", number, column), values, instead=places)
 
     def _inflated_part(
         self, row: _ChunkRows, columns: _ChunkColumns, kept: KeptParts | None

@@ -99,7 +99,7 @@ class HDF5Array(LazyArrayBase):
         with self._closed_errors():
             return tuple(self.array.shape)
 
-    @property
+    @cached_property
     def dtype(self) -> np.dtype[Any]:
         """Type of the values in the file."""
         with self._closed_errors():
@@ -140,8 +140,9 @@ class HDF5Array(LazyArrayBase):
         self, rows: slice, columns: NDArray[np.intp] | None, put: Put | None = None
     ) -> NDArray[Any]:
         """Read columns in any order, repeated or not, or all if ``columns`` is None."""
-        selected = range(self.shape[1]) if columns is None else columns
-        return self._read_selection(Selection(_range(rows, self.shape[0]), selected), put)
+        n_rows, n_columns = self.shape
+        selected = range(n_columns) if columns is None else _adjacent(columns)
+        return self._read_selection(Selection(_range(rows, n_rows), selected), put)
 
     def piece(self, rows: slice, columns: slice) -> NDArray[Any]:
         """Return rows and columns, possibly as a view of the mapped file that must not be kept."""
@@ -366,6 +367,15 @@ def check_unchanged(versions: Iterable[FileVersion]) -> None:
         if reason := version.change():
             msg = f"{version.path}: {reason}"
             raise SourceError(msg)
+
+
+def _adjacent(columns: NDArray[np.intp]) -> NDArray[np.intp] | range:
+    """Return a range if the columns are adjacent and ascending, else the columns."""
+    if not len(columns) or columns[-1] - columns[0] != len(columns) - 1:
+        return columns
+    if len(columns) > 1 and not (columns[1:] - columns[:-1] == 1).all():
+        return columns
+    return range(int(columns[0]), int(columns[-1]) + 1)
 
 
 def _range(part: slice, length: int) -> range:
