@@ -16,6 +16,7 @@ __all__ = [
     "COLD",
     "LIMIT",
     "NWB",
+    "NWB_LIMIT",
     "OTHER",
     "REPEATED",
     "SONATA",
@@ -29,6 +30,7 @@ __all__ = [
 SONATA, NWB = "ours, SONATA file", "ours, NWB file"
 OTHER = "libsonata, SONATA file"
 LIMIT = "numpy, memory-mapped SONATA file"
+NWB_LIMIT = "numpy, memory-mapped NWB file"
 MANY, WINDOW = 100, 100
 MILLI = np.float32(1e-3)
 
@@ -121,6 +123,7 @@ def answerers(bench: Bench) -> dict[str, tuple[Path, Callable[[], Answerer]]]:
         NWB: (converted, lambda: Answerer("reading:ours", converted)),
         OTHER: (report, lambda: Answerer("libsonata_reading:report", report, libsonata)),
         LIMIT: (report, lambda: Answerer("reading:mapped", report)),
+        NWB_LIMIT: (converted, lambda: Answerer("reading:mapped_chunks", converted)),
     }
 
 

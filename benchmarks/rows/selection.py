@@ -21,6 +21,7 @@ from rows.questions import (
     COLD,
     LIMIT,
     NWB,
+    NWB_LIMIT,
     OTHER,
     REPEATED,
     SONATA,
@@ -44,7 +45,7 @@ def measure(bench: Bench) -> Section:
         asked[question].claim(question, label) for label in (SONATA, NWB) for question in WARM
     ]
     title = f"Selections, files open and in the page cache: {bench.size}"
-    return Section(title, claims, [_milliseconds(asked, (SONATA, NWB, OTHER, LIMIT))])
+    return Section(title, claims, [_milliseconds(asked, (SONATA, NWB, OTHER, LIMIT, NWB_LIMIT))])
 
 
 def measure_repeated(bench: Bench) -> Section:

@@ -35,7 +35,7 @@ _ROW_BYTES = 2**16
 """Below this width of a selection the kernel's read-ahead would read mostly other columns."""
 _MANY_CHUNKS = 8
 """Rows of so many chunks are kept, instead of the chunks."""
-_INFLATING = 4
+_INFLATING = 2
 """Inflating a byte takes as long as copying so many."""
 _LARGE_CHUNK = 2**18
 _COPY_BYTES = 2**24
