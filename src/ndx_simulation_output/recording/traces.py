@@ -235,6 +235,12 @@ def read_in_unit(
         values = read_columns(data, rows, columns).astype(np.float64)
         _put_in_unit(values, values, unit)
         return values
+    if columns is not None and len(columns) and columns[-1] - columns[0] != len(columns) - 1:
+        n_values = len(range(*rows.indices(data.shape[0]))) * len(columns)
+        if n_values * data.dtype.itemsize <= _SMALL_BYTES:
+            values = read_columns(data, rows, columns)
+            _put_in_unit(values, values, unit)
+            return values
     return read_columns(data, rows, columns, partial(_put_in_unit, unit=unit))
 
 
@@ -243,6 +249,9 @@ def _put_in_unit(target: NDArray[Any], values: Any, unit: Unit) -> None:
     if unit.offset:
         target += target.dtype.type(unit.offset)
 
+
+_SMALL_BYTES = 2**23
+"""Columns of many cells of this size are multiplied at once: they are in the processor's cache."""
 
 GROUP_BYTES = 2**24
 """Size of the blocks that means of groups are computed of, as float64."""
