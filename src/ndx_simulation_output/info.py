@@ -27,7 +27,6 @@ from ndx_simulation_output.recording import (
     unit_symbol,
 )
 from ndx_simulation_output.recording.display import one_line
-from ndx_simulation_output.recording.ids import count_distinct
 from ndx_simulation_output.recording.units import unit_label
 from ndx_simulation_output.recording.views import Joined
 from ndx_simulation_output.storage.raw_files import is_hdf5
@@ -117,9 +116,7 @@ def _populations(output: SimulationOutput) -> list[_Facts]:
                 "name": name,
                 "recorded_cells": max(map(len, tables)) if tables else None,
                 "compartments": max(table.n_compartments for table in tables) if tables else None,
-                "spiking_cells": count_distinct(spiking[name].node_ids)
-                if name in spiking
-                else None,
+                "spiking_cells": len(spiking[name].spiking_cells) if name in spiking else None,
             }
         )
     return found
@@ -218,13 +215,13 @@ def _joined_storage_facts(parts: list[_Facts | None]) -> _Facts | None:
 
 
 def _spikes_facts(spikes: Spikes) -> _Facts:
-    has_spikes = len(spikes.times) > 0
+    first, last = spikes.span or (None, None)
     return {
         "population": spikes.population,
-        "spikes": len(spikes.times),
-        "cells": count_distinct(spikes.node_ids),
-        "first_s": float(spikes.times.min()) if has_spikes else None,
-        "last_s": float(spikes.times.max()) if has_spikes else None,
+        "spikes": len(spikes),
+        "cells": len(spikes.spiking_cells),
+        "first_s": first,
+        "last_s": last,
     }
 
 

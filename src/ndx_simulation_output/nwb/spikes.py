@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -151,7 +150,7 @@ def read_units(units: Any, facts: Iterable[dict[str, Any]]) -> list[Spikes]:
     if units is None:
         empty = np.zeros(0, np.int64), np.zeros(0)
         return [Spikes(fact["population"], *empty, provenance=fact) for fact in facts]
-    table = _UnitsTable(units)
+    table = _UnitsTable.of(units)
     known = {fact["population"]: fact for fact in facts}
     rows_of = _rows_by_name(units)
     none = np.zeros(0, np.intp)
@@ -421,21 +420,27 @@ def _column(name: str, data: Any) -> VectorData:
     return VectorData(name=name, description=_DESCRIPTIONS.get(name, name), data=data)
 
 
+@dataclass(frozen=True)
 class _UnitsTable:
-    """The columns of a table of units, of which ids are read at once, and others when needed."""
+    """The ids and the ragged columns of a table of units; the columns are read when needed."""
 
-    def __init__(self, units: Any) -> None:
+    cells: NDArray[np.int64]
+    columns: "dict[str, _Ragged]"
+
+    @classmethod
+    def of(cls, units: Any) -> "_UnitsTable":
+        """Return a table of which the ids are read."""
         column = "node_id" if "node_id" in units.colnames else "id"
         where = f"column {column!r} of the units"
-        self.cells = ids_of_source(np.asarray(units[column].data[:]), where)
-        self.columns = {}
+        columns = {}
         for name in _RAGGED:
             if name in units.colnames:
                 values = column_values(units, name)
                 # Of few spikes, the columns are read once for all populations.
                 values = np.asarray(values[:]) if values.shape[0] <= FEW else values
                 index = array_of(units[name].data, f"column {name}_index of the units")
-                self.columns[name] = _Ragged(values, index)
+                columns[name] = _Ragged(values, index)
+        return cls(ids_of_source(np.asarray(units[column].data[:]), where), columns)
 
 
 @dataclass(frozen=True)
@@ -569,24 +574,42 @@ class _StoredSpikes:
         return self._in_order(list(self._found(cells, window)))
 
     def blocks(self, size: int) -> Iterator[SpikeBlock]:
-        """Yield all spikes in the order of the source; they are read once for each range of it."""
-        for found in self._ranges():
-            block = self._in_order(found)
+        """Yield all spikes in the order of the source, at most ``size`` at a time."""
+        for block in self._ranges():
             for start in range(0, len(block.times), size):
                 part = slice(start, start + size)
                 columns = {name: values[part] for name, values in block.columns.items()}
                 yield SpikeBlock(block.node_ids[part], block.times[part], columns)
 
-    def _ranges(self) -> Iterator[list[_Found]]:
-        """Yield what is found of one range of the order of the source after another."""
+    def _ranges(self) -> Iterator[SpikeBlock]:
+        """Yield one range of the order of the source after another."""
         if self._order == "by_id":
-            yield from ([found] for found in self._found(None, _ALWAYS))
-        elif self._order == "by_time":
-            for window in pairwise([None, *self._time_edges(), None]):
-                yield list(self._found(None, window))
-        else:
-            for first in range(0, self.stored, _BLOCK):
-                yield list(self._found(None, _ALWAYS, range(first, first + _BLOCK)))
+            yield from (self._in_order([found]) for found in self._found(None, _ALWAYS))
+            return
+        for values in self._in_ranges().buckets():
+            ids, times = values.pop("node_id"), values.pop("spike_times")
+            values.pop(_SOURCE_POSITION, None)
+            yield SpikeBlock(ids, times, values)
+
+    def _in_ranges(self) -> SortedColumns:
+        """Return the spikes sorted as in the source, for which they are read once."""
+        edges: NDArray[Any] = np.arange(_BLOCK, self.stored, _BLOCK)
+        key, by_time = _SOURCE_POSITION, self._order == "by_time"
+        if by_time:
+            edges, key = self._time_edges(), "spike_times"
+        keys = (self._values(key, place) for _, place in self._found(None, _ALWAYS))
+        sizes = np.zeros(len(edges) + 1, np.int64)
+        for some in keys:
+            sizes += np.bincount(_number_of_range(some, edges), minlength=len(sizes))
+        stored = {name: self.table.columns[name].values for name in {*self._columns, key}}
+        like = {"node_id": self._cells[:0], "spike_times": np.zeros(0)}
+        like |= {name: values[:0] for name, values in stored.items() if name != "spike_times"}
+        columns = SortedColumns(like, sizes, _order_of_times if by_time else _order_of_source)
+        for block, place in self._found(None, _ALWAYS):
+            values = {"node_id": block.node_ids, "spike_times": block.times}
+            values |= {name: self._values(name, place) for name in like.keys() - values.keys()}
+            columns.add(values, _number_of_range(values[key], edges))
+        return columns
 
     def _time_edges(self) -> NDArray[np.float64]:
         """Return times between which there are about as many spikes as in a block."""
@@ -603,16 +626,11 @@ class _StoredSpikes:
         is_known = order == "by_time" or order in self.table.columns
         return str(order) if is_known else "by_id"
 
-    def _found(
-        self, cells: Ids | None, window: Window, positions: range | None = None
-    ) -> Iterator[_Found]:
+    def _found(self, cells: Ids | None, window: Window) -> Iterator[_Found]:
         """Yield the spikes of ``cells`` in a window, and their places in the columns."""
         for ids, place in self._places(cells):
             times = np.asarray(self._values("spike_times", place), np.float64)
             chosen = in_window(times, window)
-            if positions is not None:
-                source = self._values(_SOURCE_POSITION, place)
-                chosen &= (source >= positions.start) & (source < positions.stop)
             if chosen.all():
                 yield SpikeBlock(ids, times, {}), place
             else:
@@ -686,6 +704,18 @@ def _read_intervals(
     values = np.asarray(column.values[:])
     first: NDArray[np.float64] = values[indices[0]].astype(np.float64)
     return first if (values[indices] == first).all() else None
+
+
+def _number_of_range(keys: NDArray[Any], edges: NDArray[Any]) -> NDArray[np.uint16]:
+    return np.searchsorted(edges, keys, side="right").astype(np.uint16)
+
+
+def _order_of_times(values: Values) -> NDArray[np.intp]:
+    return sort_times(values["spike_times"])[0]
+
+
+def _order_of_source(values: Values) -> NDArray[np.intp]:
+    return order_of_positions(values[_SOURCE_POSITION])
 
 
 def sort_times(times: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[Any]]:

@@ -125,13 +125,19 @@ def ids_in(
 
 def write_ids(group: h5py.Group, name: str, values: NDArray[Any], dtype: str) -> h5py.Dataset:
     """Write ids as ``dtype``, or as uint64 if ``dtype`` cannot represent them."""
+    stored = type_of_ids(values, dtype)
+    return group.create_dataset(name, data=values.astype(np.int64).astype(stored))
+
+
+def type_of_ids(values: NDArray[Any], dtype: str) -> np.dtype[Any]:
+    """Return ``dtype``, or uint64 if it cannot represent some ids."""
     stored = np.dtype(dtype)
     # An id of -1 was read from unsigned 2**64 - 1 and is cast back.
     if stored.kind in "iu" and stored != np.uint64 and len(values):
         limits = np.iinfo(stored)
         if values.min() < limits.min or values.max() > limits.max:
-            stored = np.dtype(np.uint64)
-    return group.create_dataset(name, data=values.astype(np.int64).astype(stored))
+            return np.dtype(np.uint64)
+    return stored
 
 
 def attribute_text(node: h5py.Group | h5py.Dataset, *names: str) -> str | None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from ndx_simulation_output.sonata.hdf5 import (
     read_numbers,
     read_vector,
     sonata_provenance,
-    write_ids,
+    type_of_ids,
 )
 from ndx_simulation_output.sonata.mapping import NODE_IDS
 from ndx_simulation_output.sonata.units import ReadOptions
@@ -174,12 +175,27 @@ class _StoredSpikes:
         """Return the value of a field of ``Spikes``, and of those that are read with it."""
         if name in {"silent", "intervals", "cells"}:
             return {name: None}
+        if name == "provenance":
+            return {name: self._provenance()}
         ids = ids_of_source(np.asarray(self.ids[:]), self.where)
         times = np.asarray(self.times[:])
         spikes = spikes_from_source(
             self.population, ids, times, 1 / self.per_second, self.provenance
         )
         return {one: getattr(spikes, one) for one in (*SpikeBlock._fields, "provenance")}
+
+    def _provenance(self) -> dict[str, Any]:
+        """Return the provenance with the spikes at times that are not finite."""
+        left_out: dict[str, list[int]] = {}
+        for start in range(0, self.stored, _BLOCK):
+            times = np.asarray(self.times[start : start + _BLOCK], np.float64)
+            is_finite = np.isfinite(times)
+            if not is_finite.all():
+                ids = ids_of_source(np.asarray(self.ids[start : start + _BLOCK]), self.where)
+                found = _to_json(ids, times, ~is_finite)
+                found["positions"] = [start + position for position in found["positions"]]
+                left_out = {key: left_out.get(key, []) + some for key, some in found.items()}
+        return self.provenance | ({_NOT_FINITE: left_out} if left_out else {})
 
     def parts(self, cells: Ids | None, window: Window) -> Iterator[SpikeBlock]:
         """Yield the spikes of ``cells`` in a window, in their order, without columns."""
@@ -267,18 +283,30 @@ def _to_json(
     }
 
 
-def _with_not_finite(
-    ids: NDArray[Any], times: NDArray[np.float64], provenance: Mapping[str, Any]
-) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """Insert the spikes that ``spikes_from_source`` took out."""
-    found = provenance.get(_NOT_FINITE)
-    if found is None:
-        return ids, times
-    positions = np.asarray(found["positions"])
-    # np.insert counts positions among the values that are kept.
-    places = np.minimum(positions - np.arange(len(positions)), len(times))
-    bits = np.asarray(found["bits"], np.int64).view(np.float64)
-    return np.insert(ids, places, found["node_ids"]), np.insert(times, places, bits)
+class _LeftOut:
+    """The spikes of a provenance that ``spikes_from_source`` took out."""
+
+    def __init__(self, provenance: Mapping[str, Any]) -> None:
+        found = provenance.get(_NOT_FINITE, {"positions": [], "node_ids": [], "bits": []})
+        positions = np.asarray(found["positions"], np.int64)
+        self.ids = np.asarray(found["node_ids"], np.int64)
+        self._times = np.asarray(found["bits"], np.int64).view(np.float64)
+        # np.insert counts positions among the values that are kept.
+        self._places = positions - np.arange(len(positions))
+
+    def insert(
+        self, start: int, stop: int | None, ids: NDArray[Any], times: NDArray[np.float64]
+    ) -> tuple[NDArray[Any], NDArray[np.float64]]:
+        """Insert them among the kept ones ``[start, stop)``; None is the end of all."""
+        chosen = self._places >= start
+        if stop is not None:
+            chosen &= self._places < stop
+        if not chosen.any():
+            return ids, times
+        places = np.minimum(self._places[chosen] - start, len(times))
+        return np.insert(ids, places, self.ids[chosen]), np.insert(
+            times, places, self._times[chosen]
+        )
 
 
 def _read_population(
@@ -347,13 +375,15 @@ def write_spikes(
     group = root if unnamed else root.create_group(spikes.population)
     name = "gids" if unnamed else "node_ids"
     dtype = dtypes.get("node_ids", dtypes.get("gids", "<u8"))
-    cells, exact = _with_not_finite(spikes.node_ids, _source_times(spikes), provenance)
-    id_dataset = write_ids(group, name, cells, dtype)
-    times = exact.astype(dtypes.get("timestamps", "<f8"))
-    time_dataset = group.create_dataset("timestamps", data=times)
+    left_out_spikes = _LeftOut(provenance)
+    count = len(spikes) + len(left_out_spikes.ids)
+    cells = np.concatenate([spikes.spiking_cells, left_out_spikes.ids])
+    id_dataset = group.create_dataset(name, (count,), type_of_ids(cells, dtype))
+    time_dataset = group.create_dataset("timestamps", (count,), dtypes.get("timestamps", "<f8"))
+    has_negative, sortings = _write_blocks(spikes, left_out_spikes, id_dataset, time_dataset)
     same_dialect = provenance.get("dialect") == dialect
-    ids = id_dataset[:]
-    is_true = _is_sorted(ids, times, _stated_sorting(attributes))
+    stated = _stated_sorting(attributes)
+    is_true = stated not in {"by_id", "by_time"} or stated in sortings
     if same_dialect:
         own = attributes.get(".", {})
         dropped = {"sorting"} if conform and not is_true else set()
@@ -366,13 +396,13 @@ def write_spikes(
     _write_unit(time_dataset, spikes.provenance.get("per_second", _MS_PER_S), optional=optional)
     if "sorting" not in group.attrs:
         is_stated = provenance and (is_true or not conform)
-        sorting = _stated_sorting(attributes) if is_stated else _computed_sorting(ids, times)
+        sorting = stated if is_stated else [*sortings, "none"][0]
         _write_sorting(group, sorting, dialect)
     if dialect == "bbp":
         where = f"spikes of {spikes.population}"
         if "units" not in time_dataset.attrs:
             left_out.append(f"{where}: libsonata reads only times with units; these have none")
-        if (times < 0).any():
+        if has_negative:
             left_out.append(f"{where}: libsonata refuses them all, as some are before 0")
         if not conform and not is_true:
             left_out.append(
@@ -380,22 +410,44 @@ def write_spikes(
             )
 
 
-def _is_sorted(ids: NDArray[Any], times: NDArray[Any], sorting: str | None) -> bool:
-    """Return True if spikes are sorted as stated."""
-    values = {"by_id": ids, "by_time": times}.get(str(sorting))
-    return values is None or bool((values[1:] >= values[:-1]).all())
-
-
-def _computed_sorting(ids: NDArray[Any], times: NDArray[Any]) -> str:
-    return next(name for name in ("by_time", "by_id", "none") if _is_sorted(ids, times, name))
-
-
-def _source_times(spikes: Spikes) -> NDArray[np.float64]:
-    """Return the exact times of the source in its unit; shape (spike,)."""
+def _write_blocks(
+    spikes: Spikes, left_out: _LeftOut, id_dataset: h5py.Dataset, time_dataset: h5py.Dataset
+) -> tuple[bool, list[str]]:
+    """Write ids and exact times; return whether any is negative, and how they are sorted."""
     per_second = spikes.provenance.get("per_second", _MS_PER_S)
-    times = spikes.times * per_second if per_second != 1 else spikes.times.copy()
-    if _ROUNDING in spikes.columns:
-        times = (times.view(np.int64) + spikes.columns[_ROUNDING]).view(np.float64)
+    has_negative = False
+    sorted_by = {"by_time": True, "by_id": True}
+    last: dict[str, NDArray[Any]] = {}
+    kept = written = 0
+    # The empty block at the end is for spikes that were left out at the end.
+    ending = SpikeBlock(np.zeros(0, np.int64), np.zeros(0), {})
+    for block in chain(spikes.blocks(), [ending]):
+        stop = None if block is ending else kept + len(block.times)
+        exact = _source_times(block, per_second)
+        ids, times = left_out.insert(kept, stop, block.node_ids, exact)
+        kept += len(block.times)
+        place = slice(written, written + len(ids))
+        written = place.stop
+        values = {
+            "by_time": times.astype(time_dataset.dtype),
+            "by_id": ids.astype(np.int64).astype(id_dataset.dtype),
+        }
+        if not len(ids):
+            continue
+        time_dataset[place], id_dataset[place] = values.values()
+        has_negative = has_negative or bool((values["by_time"] < 0).any())
+        for name, some in values.items():
+            joined = np.concatenate([last.get(name, some[:0]), some])
+            sorted_by[name] = sorted_by[name] and bool((joined[1:] >= joined[:-1]).all())
+            last[name] = some[-1:]
+    return has_negative, [name for name, is_true in sorted_by.items() if is_true]
+
+
+def _source_times(block: SpikeBlock, per_second: float) -> NDArray[np.float64]:
+    """Return the exact times of the source in its unit; shape (spike,)."""
+    times = block.times * per_second if per_second != 1 else block.times.copy()
+    if _ROUNDING in block.columns:
+        times = (times.view(np.int64) + block.columns[_ROUNDING]).view(np.float64)
     return times
 
 

@@ -353,7 +353,7 @@ def file_versions(recorded: Any) -> set[FileVersion]:
         return set() if version is None else {version}
     parts: Iterable[Any] = ()
     if is_dataclass(recorded):
-        parts = (getattr(recorded, field.name) for field in fields(recorded))
+        parts = vars(recorded).values()  # Lazy spikes would read a field that is asked for.
     elif isinstance(recorded, Mapping):
         parts = recorded.values()
     elif isinstance(recorded, tuple):
