@@ -1,6 +1,7 @@
 """Run several methods for one task, each in its own process, in interleaved rounds."""
 
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -143,7 +144,7 @@ class Rounds:
             return run
         finally:
             if target is not None:
-                target.unlink(missing_ok=True)
+                _remove(target)
         self.tell(f"round {number}: {label}: {measured.problems[label]}")
         return None
 
@@ -190,7 +191,7 @@ def run_once(
     seconds -= taken.pop("removing_seconds")
     if way.is_another_program:
         peak, taken["imported_bytes"], taken["peak_bytes"] = None, None, None
-    size = target.stat().st_size if target is not None and target.exists() else 0
+    size = 0 if target is None else _size_of(target)
     return Run(**taken, process_seconds=seconds, anonymous_bytes=peak, written_bytes=size)
 
 
@@ -209,3 +210,17 @@ def _run(command: list[str], interval: float) -> tuple[dict[str, Any], int | Non
             raise WorkError(lines[-1])
         # A converter may print too; the result is the last line.
         return json.loads(output.read().splitlines()[-1]), peak, seconds
+
+
+def _remove(target: Path) -> None:
+    """Remove a file or a directory, if there is one."""
+    if target.is_dir():
+        shutil.rmtree(target)
+    else:
+        target.unlink(missing_ok=True)
+
+
+def _size_of(target: Path) -> int:
+    """Return the size of a file, or of all files in a directory; 0 if there is none."""
+    files = [path for path in target.rglob("*") if path.is_file()] if target.is_dir() else [target]
+    return sum(path.stat().st_size for path in files if path.exists())

@@ -26,6 +26,7 @@ ROWS = (
     "plots",
     "viewer",
     "spikes",
+    "many",
     "mpi",
     "cluster",
     "merge",

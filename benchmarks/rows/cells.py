@@ -1,18 +1,22 @@
-"""Large tables of cells: write one, open a file that has one, and convert one."""
+"""Many cells: their tables, reports of very many columns, and many spikes."""
 
 from bench import Bench
 from claims import Claim, Section, at_most, compare
 from inputs.cells import write_wide_report
+from inputs.spikes import write_spikes
 from measuring import Measured, Way, run_once
 from tables import ways_table
 
-__all__ = ["measure_opening", "measure_wide", "measure_writing"]
+__all__ = ["measure_many_spikes", "measure_opening", "measure_wide", "measure_writing"]
 
 CELLS, COMPARTMENTS, FRAMES = 1_000_000, 10, 3
 WRITE, ARRAYS = "Compartments.from_arrays and NWBHDF5IO", "h5py, the same arrays"
 NOTHING = "NWBHDF5IO, a file without a table"
 OTHER = "pynwb's DynamicTable, the same arrays"
 COLUMNS, WIDE_FRAMES = 50_000_000, 4
+SPIKES, SPIKES_MB = 20_000_000, 300
+INFO, EXPORT = "info", "export"
+LIMITS = {"convert": 10.0, INFO: 2.0, EXPORT: 10.0}
 CONVERT, READ, READ_NWB = "convert", "open and read, SONATA", "open and read, NWB"
 OPEN, EMPTY = "NWBHDF5IO and one cell", "pynwb, an empty file"
 
@@ -66,14 +70,37 @@ def measure_wide(bench: Bench) -> Section:
     return Section(title, claims, [ways_table(measured)])
 
 
-def _bounded(measured: Measured, name: str, size: int) -> Claim:
+def measure_many_spikes(bench: Bench) -> Section:
+    """Measure converting, listing and exporting many spikes, compared with limits."""
+    cells, spikes = bench.scaled(CELLS), bench.scaled(SPIKES)
+    source = bench.made("many_spikes.h5", lambda path: write_spikes(path, cells, spikes))
+    convert = Way("ours:convert", source, ".nwb")
+    stored = bench.made("many_spikes.nwb", lambda path: run_once(convert, path, bench.scratch))
+    ways = {
+        CONVERT: convert,
+        INFO: Way("ours:list_contents", stored),
+        EXPORT: Way("ours:export", stored, ".sonata"),
+    }
+    measured = bench.rounds().measure(ways)
+    claims = []
+    for name, limit in LIMITS.items():
+        seconds = [run.seconds for run in measured.runs.get(name, ())]
+        limits = [limit] * len(seconds)
+        problem = measured.problem(name)
+        claims.append(
+            Claim(name, f"limit of {limit:g} s", at_most(1), seconds, limits, problem=problem)
+        )
+    claims += [_bounded(measured, name, SPIKES_MB * 10**6, "limit") for name in ways]
+    title = f"Many spikes: {spikes:,} of {cells:,} cells, in the order of time"
+    return Section(title, claims, [ways_table(measured)])
+
+
+def _bounded(measured: Measured, name: str, size: int, other: str = "size of the data") -> Claim:
     problem = measured.problem(name)
     if not problem and name not in measured.peaks:
         problem = "not measured: not available on this system"
     peak = [measured.peaks.get(name, 0) / 1e6]
-    return Claim(
-        f"memory of {name}", "size of the data", at_most(1), peak, [size / 1e6], "MB", problem
-    )
+    return Claim(f"memory of {name}", other, at_most(1), peak, [size / 1e6], "MB", problem)
 
 
 def _size(bench: Bench) -> str:

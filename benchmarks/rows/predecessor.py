@@ -47,7 +47,7 @@ def measure_spikes(bench: Bench) -> Section:
         OLD: _old(bench, source),
     }
     measured = bench.rounds(check=check_count).measure(ways)
-    claims = [compare(measured, f"{OURS} of spikes", OURS, OLD, at_least(20))]
+    claims = [compare(measured, f"{OURS} of spikes", OURS, OLD, at_least(30))]
     title = f"Spikes: {spikes:,} of {cells:,} cells"
     return Section(title, claims, [ways_table(measured)])
 

@@ -17,6 +17,8 @@ from ndx_simulation_output import (
     CompartmentSeries,
     SimulationMetaData,
     StorageOptions,
+    export_sonata,
+    info,
     open_output,
 )
 from ndx_simulation_output import convert as convert_files
@@ -26,6 +28,8 @@ from ndx_simulation_output.recording import Categories, CompartmentTable, Spikes
 __all__ = [
     "convert",
     "convert_circuit",
+    "export",
+    "list_contents",
     "open_cell",
     "open_each",
     "open_ranks",
@@ -50,6 +54,21 @@ def convert(source: str, target: str, *, workers: int | None = None, **options: 
     """Convert a SONATA file, with options of ``StorageOptions``."""
     storage = StorageOptions(**options)
     return lambda: convert_files(source, target, storage=storage, workers=workers)
+
+
+def list_contents(source: str) -> Work:
+    """Collect what ``ndx-sim info`` prints."""
+
+    def work() -> None:
+        with open_output(source) as output:
+            list(info.describe(output))
+
+    return work
+
+
+def export(source: str, target: str) -> Work:
+    """Export a file to SONATA."""
+    return lambda: export_sonata(source, target)
 
 
 def convert_circuit(source: str, target: str, *, circuit: bool, edges: bool) -> Work:
