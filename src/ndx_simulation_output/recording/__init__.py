@@ -22,7 +22,7 @@ from ndx_simulation_output.recording.output import (
     SimulationOutput,
 )
 from ndx_simulation_output.recording.reports import Report, StreamedReport
-from ndx_simulation_output.recording.spikes import Spikes
+from ndx_simulation_output.recording.spikes import SpikeBlock, Spikes
 from ndx_simulation_output.recording.times import RegularTimes, Times, Timestamps
 from ndx_simulation_output.recording.traces import GroupMeans, Traces
 from ndx_simulation_output.recording.units import UNKNOWN, Unit, parse_unit, unit_symbol
@@ -50,6 +50,7 @@ __all__ = [
     "Report",
     "Run",
     "SimulationOutput",
+    "SpikeBlock",
     "Spikes",
     "StreamedReport",
     "Times",
