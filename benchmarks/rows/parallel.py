@@ -122,20 +122,25 @@ def measure_merging(bench: Bench) -> Section:
 
 
 def measure_cluster(bench: Bench) -> Section:
-    """Measure reading a compressed file on Dask clusters of 1, 2 and 4 processes."""
+    """Measure reading and writing on Dask clusters of 1, 2 and 4 processes."""
     if find_spec("distributed") is None:
         msg = "distributed is not installed"
         raise MissingError(msg)
-    source = bench.converted("gzip")
-    one, two, four = (f"to_dask, {count} processes" for count in PROCESSES)
-    ways = {
-        label: Way("ours:read_on_cluster", source, options={"processes": count})
-        for label, count in zip((one, two, four), PROCESSES, strict=True)
-    }
+    ways, claims = {}, []
+    for count in PROCESSES:
+        options = {"processes": count}
+        reading = Way("ours:read_on_cluster", bench.converted("gzip"), options=options)
+        ways[f"to_dask, {count} processes"] = reading
+        if find_spec("hdmf_zarr") is not None:
+            ways[f"convert to Zarr, {count} processes"] = Way(
+                "ours:convert_on_cluster", bench.report(), ".nwb.zarr", options
+            )
     measured = bench.rounds().measure(ways)
-    claims = [
-        compare(measured, f"mean of each column, {label}", label, one, at_least(goal))
-        for label, goal in ((two, 1.5), (four, 1.2))
-    ]
-    title = f"A Dask cluster on one machine, gzip: {bench.size}"
+    for what in dict.fromkeys(label.partition(",")[0] for label in ways):
+        one, two, four = (f"{what}, {count} processes" for count in PROCESSES)
+        claims += [
+            compare(measured, label, label, one, at_least(goal))
+            for label, goal in ((two, 1.5), (four, 1.2))
+        ]
+    title = f"A Dask cluster on one machine: {bench.size}"
     return Section(title, claims, [ways_table(measured)])

@@ -28,6 +28,7 @@ from ndx_simulation_output.recording import Categories, CompartmentTable, Spikes
 __all__ = [
     "convert",
     "convert_circuit",
+    "convert_on_cluster",
     "export",
     "list_contents",
     "open_cell",
@@ -227,16 +228,28 @@ def open_ranks(*, directory: str, files: int) -> Work:
 
 def read_on_cluster(source: str, *, processes: int) -> Work:
     """Compute the mean of each column on a Dask cluster of so many processes of one thread."""
+    client = _cluster(source, processes)
+    with open_output(source) as output:
+        mean = output.reports[0].to_dask().mean(axis=0)
+    return lambda: client.compute(mean).result()
+
+
+def convert_on_cluster(source: str, target: str, *, processes: int) -> Work:
+    """Convert to a Zarr store on a Dask cluster, which is found as its client is the current."""
+    _cluster(source, processes)
+    return lambda: convert_files(source, target)
+
+
+def _cluster(source: str, processes: int) -> Any:
+    """Return the client of a new cluster, whose processes have imported what they need."""
     from distributed import Client, LocalCluster  # noqa: PLC0415 - optional
 
     cluster = LocalCluster(
         n_workers=processes, threads_per_worker=1, dashboard_address=None, silence_logs=50
     )
     client = Client(cluster)
-    client.run(_close_again, source)  # Each imports what it needs.
-    with open_output(source) as output:
-        mean = output.reports[0].to_dask().mean(axis=0)
-    return lambda: client.compute(mean).result()
+    client.run(_close_again, source)
+    return client
 
 
 def _close_again(source: str) -> None:
