@@ -38,7 +38,10 @@ nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(?!ndx_simulation_output).*"),
     ("py:.*", r"ndx_simulation_output\..*\.(Communicator|Groups|HowStored|KeyCounts)"),
-    ("py:.*", r"ndx_simulation_output\..*\.(Contents|LaterNotes|PreparedData|Recorded|SpikeSource|Undo)"),
+    (
+        "py:.*",
+        r"ndx_simulation_output\..*\.(Contents|LaterNotes|PreparedData|Recorded|SpikeSource|Undo)",
+    ),
 ]
 myst_heading_anchors = 3
 smartquotes = False  # options begin with two hyphens

@@ -4,6 +4,7 @@ import io
 from collections.abc import Callable
 from typing import Any
 
+import ndx_simulation_output.nwb.reader  # noqa: F401 - what a task needs is imported before it
 from ndx_simulation_output import open_output
 
 __all__ = ["draw", "open_file"]

@@ -5,6 +5,7 @@ from typing import Any
 
 from bokeh.document import Document
 
+import ndx_simulation_output.nwb.reader  # noqa: F401 - what a task needs is imported before it
 from ndx_simulation_output.viewer.page import open_page
 from ndx_simulation_output.viewer.session import Downloads, ViewedFile
 

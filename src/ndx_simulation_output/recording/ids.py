@@ -216,6 +216,10 @@ def positions_of(ids: NDArray[np.int64], known: NDArray[np.int64]) -> NDArray[np
     if not len(known):
         return np.full(len(ids), -1, np.intp)
     n_ids = int(known[-1]) - int(known[0]) + 1
+    if n_ids == len(known):
+        found = ids - known[0]
+        is_inside = (ids >= known[0]) & (ids <= known[-1])
+        return found if is_inside.all() else np.where(is_inside, found, -1)
     if n_ids > 8 * len(known):
         found = np.minimum(np.searchsorted(known, ids), len(known) - 1)
         return np.where(known[found] == ids, found, -1)

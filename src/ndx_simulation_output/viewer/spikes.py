@@ -209,6 +209,7 @@ class SpikesPanel(Panel):
         super().__init__(session, state)
         self._made: Any = None
         self._drawn: Any = None
+        self._counted: Any = None
         self._said = ""
 
     def parts(self, output: SimulationOutput) -> list[Part]:
@@ -219,7 +220,7 @@ class SpikesPanel(Panel):
             names = [self.name] if self.name else [one.population for one in output.spikes]
             parts = parts_of(output, names, cells_of(self.session.cells), self.session.group_by)
             self._made = made = output, key, parts
-            self._drawn = None
+            self._drawn = self._counted = None
         return made[2]
 
     @property
@@ -309,9 +310,28 @@ class RasterPanel(SpikesPanel):
         self.say(self._said)
 
     def _draw(self, parts: list[Part], rows: tuple[int, int], pixels: tuple[int, int]) -> str:
+        key = rows, self.session.time.window, pixels
+        if self._counted is None or self._counted[0] != key:
+            self._counted = key, self._count(parts, rows, pixels)
+        image, n_spikes, found = self._counted[1]
+        found = found if image is None else [*self._picked(parts, rows)]
+        self._draw_marks(found, pixels[0] / max(rows[1] - rows[0], 1))
+        self._draw_image(parts, image, self._edges(pixels), rows)
+        self._label(parts, rows, pixels[0])
+        n_cells = rows[1] - rows[0] if parts else 0
+        how = "" if image is None else "; the stronger a colour, the more spikes in the pixel"
+        return f"{n_spikes:,} spikes of {n_cells:,} cells in the window{how}; {_HINT}"
+
+    def _edges(self, pixels: tuple[int, int]) -> NDArray[np.float64]:
+        return np.linspace(*self.session.time.window, pixels[1] + 1)
+
+    def _count(
+        self, parts: list[Part], rows: tuple[int, int], pixels: tuple[int, int]
+    ) -> tuple[NDArray[np.int64] | None, int, list[Any]]:
+        """Return the counts in each pixel if there are many spikes, the number, and few spikes."""
         time = self.session.time
         height = max(1, min(pixels[0], rows[1] - rows[0]))
-        edges = np.linspace(*time.window, pixels[1] + 1)
+        edges = self._edges(pixels)
         counts = np.zeros(height * pixels[1], np.int64)
         found: list[Any] = []
         n_spikes = 0
@@ -322,15 +342,7 @@ class RasterPanel(SpikesPanel):
                 counts += np.bincount(pixel, minlength=len(counts))
                 n_spikes += len(times)
                 found = [] if n_spikes > _MOST_MARKS else [*found, (part, at, times)]
-        is_image = n_spikes > _MOST_MARKS
-        found = [*self._picked(parts, rows)] if is_image else found
-        self._draw_marks(found, pixels[0] / max(rows[1] - rows[0], 1))
-        image = counts.reshape(height, -1) if is_image else None
-        self._draw_image(parts, image, edges, rows)
-        self._label(parts, rows, pixels[0])
-        n_cells = rows[1] - rows[0] if parts else 0
-        how = "; the stronger a colour, the more spikes in the pixel" if is_image else ""
-        return f"{n_spikes:,} spikes of {n_cells:,} cells in the window{how}; {_HINT}"
+        return counts.reshape(height, -1) if n_spikes > _MOST_MARKS else None, n_spikes, found
 
     def _picked(self, parts: list[Part], rows: tuple[int, int]) -> Iterator[Any]:
         """Yield the spikes of picked cells, which are drawn over the image."""
