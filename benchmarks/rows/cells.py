@@ -90,7 +90,9 @@ def measure_many_spikes(bench: Bench) -> Section:
         claims.append(
             Claim(name, f"limit of {limit:g} s", at_most(1), seconds, limits, problem=problem)
         )
-    claims += [_bounded(measured, name, SPIKES_MB * 10**6, "limit") for name in ways]
+    claims += [
+        _bounded(measured, name, SPIKES_MB * 10**6, f"limit of {SPIKES_MB} MB") for name in ways
+    ]
     title = f"Many spikes: {spikes:,} of {cells:,} cells, in the order of time"
     return Section(title, claims, [ways_table(measured)])
 

@@ -613,7 +613,7 @@ class _StoredSpikes:
 
     def _time_edges(self) -> NDArray[np.float64]:
         """Return times between which there are about as many spikes as in a block."""
-        some = [part.times[:: 2**6] for part in self.parts(None, _ALWAYS)]
+        some = [part.times[:: 2**6].copy() for part in self.parts(None, _ALWAYS)]
         times = np.concatenate([np.zeros(0), *some])
         n_ranges = -(-self.stored // _BLOCK)
         if n_ranges < 2 or not len(times):
