@@ -3,6 +3,7 @@
 import pickle
 import warnings
 from datetime import datetime, timezone
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 import ndx_simulation_output.nwb.spikes as of_nwb
 import ndx_simulation_output.recording.spikes as of_any
 import ndx_simulation_output.sonata.spikes as of_sonata
-from ndx_simulation_output import convert, open_output
+from ndx_simulation_output import convert, export_sonata, info, open_output
 from ndx_simulation_output.errors import (
     ShapeMismatchError,
     SimulationOutputWarning,
@@ -22,6 +23,7 @@ from ndx_simulation_output.errors import (
 )
 from ndx_simulation_output.recording import CellTable, SimulationOutput, Spikes
 from ndx_simulation_output.recording.spikes import join_blocks
+from ndx_simulation_output.storage.reading import file_versions
 
 FIELDS = ("node_ids", "times", "columns", "provenance", "silent", "intervals", "cells")
 METADATA = {"NWBFile": {"session_start_time": datetime(2026, 1, 1, tzinfo=timezone.utc)}}
@@ -146,6 +148,23 @@ def test_nothing_is_read_until_it_is_used(sonata):
     assert "3 spikes" in text
     with pytest.raises(SourceError, match="is closed: what was opened from it cannot be read"):
         output.spikes[0].times  # noqa: B018
+
+
+@pytest.mark.filterwarnings("ignore::ndx_simulation_output.SimulationOutputWarning")
+def test_conversions_lists_and_exports_read_some_spikes_at_a_time(sonata, tmp_path):
+    convert(sonata, tmp_path / "run.nwb", metadata=METADATA)
+    for source in (sonata, tmp_path / "run.nwb"):
+        with open_output(source) as output:
+            list(info.describe(output))
+            convert(output, tmp_path / f"{source.stem}_2.nwb", metadata=METADATA)
+            assert not output.spikes[0].is_read
+            assert [Path(one.path).name for one in file_versions(output)] == [source.name]
+    export_sonata(tmp_path / "run.nwb", tmp_path / "exported")
+    with h5py.File(sonata) as given, h5py.File(tmp_path / "exported" / "spikes.h5") as written:
+        for name in ("node_ids", "timestamps"):
+            expected, found = given["spikes/exc"][name], written["spikes/exc"][name]
+            assert found[:].tobytes() == expected[:].tobytes()
+            assert found.dtype == expected.dtype
 
 
 def test_spikes_at_no_time_are_told_of_when_the_notes_are_read(sonata):

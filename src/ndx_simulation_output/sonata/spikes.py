@@ -421,7 +421,7 @@ def _write_blocks(
     kept = written = 0
     # The empty block at the end is for spikes that were left out at the end.
     ending = SpikeBlock(np.zeros(0, np.int64), np.zeros(0), {})
-    for block in chain(spikes.blocks(), [ending]):
+    for block in chain(spikes.blocks(_BLOCK // 4), [ending]):
         stop = None if block is ending else kept + len(block.times)
         exact = _source_times(block, per_second)
         ids, times = left_out.insert(kept, stop, block.node_ids, exact)
@@ -439,7 +439,7 @@ def _write_blocks(
         for name, some in values.items():
             joined = np.concatenate([last.get(name, some[:0]), some])
             sorted_by[name] = sorted_by[name] and bool((joined[1:] >= joined[:-1]).all())
-            last[name] = some[-1:]
+            last[name] = some[-1:].copy()
     return has_negative, [name for name, is_true in sorted_by.items() if is_true]
 
 
