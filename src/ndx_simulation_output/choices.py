@@ -3,7 +3,7 @@
 from typing import Literal, get_args
 
 Access = Literal["balanced", "cells", "frames"]
-"""What is read most often: all times of some cells, all cells at a time, or both."""
+"""The selection that is read most often: all times of some cells, all cells at a time, or both."""
 
 Compression = Literal["auto", "gzip", "zstd", "none"]
 

@@ -92,6 +92,21 @@ def assert_same(found: SimulationOutput, expected: SimulationOutput) -> None:
     assert found.run == expected.run
 
 
+def run_script(script, *arguments):
+    """Run a script beside its files, which must succeed, and return what it prints."""
+    done = subprocess.run(
+        [sys.executable, str(script), *map(str, arguments)],
+        cwd=script.parent,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
 def test_a_store_equals_the_hdf5_file(in_hdf5, in_zarr):
     with open_output(in_hdf5) as expected, open_output(in_zarr) as found:
         assert_same(found, expected)
@@ -467,17 +482,8 @@ def test_a_cluster_writes_equal_values(tmp_path):
     script.write_text(textwrap.dedent(ON_A_CLUSTER))
     before = {*tmp_path.iterdir(), target}
 
-    done = subprocess.run(
-        [sys.executable, str(script), str(source), str(damaged), str(target)],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    done = run_script(script, source, damaged, target)
 
-    assert done.returncode == 0, done.stderr
     *progress, error = done.stdout.splitlines()
     assert sum(int(line.split()[0]) for line in progress) == data.nbytes
     assert "damaged.h5" in error
@@ -529,17 +535,8 @@ def test_a_store_is_whole_or_refused_if_all_workers_of_a_cluster_die(tmp_path):
     script = tmp_path / "cluster.py"
     script.write_text(textwrap.dedent(WITH_A_WORKER_THAT_DIES))
 
-    done = subprocess.run(
-        [sys.executable, str(script), str(source), str(target)],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    done = run_script(script, source, target)
 
-    assert done.returncode == 0, done.stderr
     if done.stdout.startswith("refused"):
         assert {*tmp_path.iterdir()} == {source, script}
         return

@@ -135,7 +135,7 @@ class ChunkCache:
 
 
 class KeptParts:
-    """What a cache has of one open dataset."""
+    """The parts of one open dataset in a cache."""
 
     def __init__(self, cache: ChunkCache, number: int, dataset: h5py.Dataset) -> None:
         self.cache, self.number, self.dataset = cache, number, dataset
@@ -161,7 +161,7 @@ _thread = threading.local()
 
 @contextmanager
 def keeping_nothing() -> Iterator[None]:
-    """Let this thread read past the caches: a conversion, which has a memory limit of its own."""
+    """Read without the caches in this thread, as conversions do, which have their own limit."""
     before, _thread.is_past = is_past_cache(), True
     try:
         yield
