@@ -47,7 +47,7 @@ class OpeningOptions(TypedDict, total=False):
     unit: Mapping[str, str] | None
     time_unit: Mapping[str, str] | None
     compartments: Mapping[str, str] | None
-    population: str | None
+    population: str | Mapping[str, Any] | None
     dt: float | None
     trust: bool
     nodes: bool | None
@@ -62,7 +62,7 @@ def open_output(
     unit: Mapping[str, str] | None = None,
     time_unit: Mapping[str, str] | None = None,
     compartments: Mapping[str, str] | None = None,
-    population: str | None = None,
+    population: str | Mapping[str, Any] | None = None,
     dt: float | None = None,
     trust: bool = False,
     nodes: bool | None = None,
@@ -94,7 +94,8 @@ def open_output(
         ``{"report": "all"}`` for SONATA reports of every segment, ``"center"`` for those of one in
         each section: their positions are computed.
     population
-        Name of the population of SONATA spikes that do not name one.
+        Name of the population of SONATA spikes that do not name one; for NEST, the ids of each
+        population, such as ``{"exc": "1-80", "inh": range(81, 101)}``.
     dt
         Time step in ms of SONATA data without times, or of a network of ANNarchy: without it, its
         times are known in steps only, and ``convert`` raises SourceError.

@@ -1,14 +1,14 @@
 """The table of formats: how a file is recognised, and which module reads it.
 
-A file is recognised by its first bytes or by its root group. Only the module that reads it is
-imported.
+A file is recognised by its bytes or by its root group. Only the module that reads it is imported.
 """
 
 import gzip
 import json
+import mmap
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -32,6 +32,11 @@ _GROUPS_OF_SONATA = {
     *("report", "reports", "spikes", "ecp", "data", "firing_rates", "rates", "processing"),
     *("nodes", "edges", "electrodes", "mapping"),
 }
+_NETPYNE_JSON = (b'"netpyne_version"', b'"simData"')
+_NETPYNE_PICKLE, _BRIAN_PICKLE = (b"netpyne_version",), (b"defaultclock", b"timestep")
+_HDF5 = {".h5", ".hdf5", ".nwb"}
+_NEST_HEADER = b"# NEST version:"
+_MOST_INFLATED, _LONGEST_LINE = 2**24, 2**16
 _OF_MONITOR = (
     "without times and cells. If a monitor of ANNarchy saved it, read it with "
     "annarchy.read_recordings(path, dt=…, population=…) and pass the result to convert"
@@ -40,11 +45,11 @@ _OF_MONITOR = (
 
 @dataclass(frozen=True)
 class Format:
-    """A format of single files, read by the function ``read`` of ``module``.
+    """A format of files, read by the function ``read`` of ``module``.
 
     Without a module, files are not read, and ``refusal`` says why. ``options`` are the options of
     ``open_output`` that apply. ``recognizes`` is called with the path of a file, or with its root
-    group if ``is_hdf5``.
+    group if ``is_hdf5``. If ``is_joined``, several files are one run, and ``read`` gets a list.
     """
 
     name: str
@@ -52,12 +57,17 @@ class Format:
     recognizes: Callable[[Any], bool]
     options: frozenset[str] = frozenset()
     is_hdf5: bool = False
+    is_joined: bool = False
     refusal: str = ""
 
-    def read(self, path: Path, options: Mapping[str, Any]) -> SimulationOutput:
-        """Read a file; raise SourceError if an option does not apply to the format."""
+    def read(self, paths: Sequence[Path], options: Mapping[str, Any]) -> SimulationOutput:
+        """Read files; raise SourceError if an option does not apply to the format."""
+        path = paths[0]
         if not self.module:
             msg = f"{path} {self.refusal}"
+            raise UnsupportedSourceError(msg)
+        if len(paths) > 1 and not self.is_joined:
+            msg = f"{path} and {paths[1]} are files of {self.name}; expected a single file"
             raise UnsupportedSourceError(msg)
         # Only HDF5 files refer to others.
         options = {name: options[name] for name in options if self.is_hdf5 or name != "trust"}
@@ -65,14 +75,73 @@ class Format:
             msg = f"{path} is a file of {self.name}, which has no option {unknown[0]}"
             raise SourceError(msg)
         module = import_module(f"ndx_simulation_output.{self.module}")
-        with file_errors(path):
-            output: SimulationOutput = module.read(path, **options)
+        with file_errors(*paths):
+            output: SimulationOutput = module.read(
+                list(paths) if self.is_joined else path, **options
+            )
         return output
 
 
 def _begins_with(mark: bytes, path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(len(mark)) == mark
+
+
+def _contains(path: Path, texts: Sequence[bytes]) -> bool:
+    """Return True if all texts are in a file, of which a gzip file is inflated up to a limit."""
+    if not path.stat().st_size:
+        return False
+    if _begins_with(_GZIP, path):
+        with gzip.open(path) as inflated:
+            start = inflated.read(_MOST_INFLATED)
+        return all(text in start for text in texts)
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return all(content.find(text) >= 0 for text in texts)
+
+
+def _is_netpyne(path: Path) -> bool:
+    with path.open("rb") as file:
+        is_object = file.read(64).lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"{")
+    return is_object and _contains(path, _NETPYNE_JSON)
+
+
+def _is_pickle_with(texts: Sequence[bytes], path: Path) -> bool:
+    """Return True for a pickle or a MATLAB file, also in gzip, that contains all texts."""
+    with path.open("rb") as file:
+        start = file.read(16)
+    try:
+        if start.startswith(_GZIP):
+            with gzip.open(path) as inflated:
+                start = inflated.read(16)
+        is_known = _is_pickle(start) or start.startswith(_MATLAB)
+        return is_known and _contains(path, texts)
+    except (OSError, EOFError, zlib.error):
+        return False
+
+
+def _is_nest(path: Path) -> bool:
+    """Return True for text of NEST 3, which has a header, and for files of NEST 2 (``.gdf``)."""
+    return _begins_with(_NEST_HEADER, path) or (
+        path.suffix == ".gdf" and _is_table_of_numbers(path)
+    )
+
+
+def _is_table_of_numbers(path: Path) -> bool:
+    """Return True for text whose first line has several numbers and nothing else."""
+    with path.open("rb") as file:
+        line = file.readline(_LONGEST_LINE)
+    try:
+        numbers = [float(text) for text in line.split()]
+    except ValueError:
+        return False
+    return len(numbers) > 1
+
+
+def _has_attribute(name: str, value: str | None, root: h5py.Group) -> bool:
+    """Return True if the root group has an attribute, of this value unless it is None."""
+    found = root.attrs.get(name)
+    found = found.decode("utf-8", "replace") if isinstance(found, bytes) else found
+    return found is not None if value is None else isinstance(found, str) and found == value
 
 
 def _is_parameters(path: Path) -> bool:
@@ -147,6 +216,58 @@ def _is_pymodaq(root: h5py.Group) -> bool:
 
 
 FORMATS: tuple[Format, ...] = (
+    Format(
+        "NetPyNE",
+        "",
+        _is_netpyne,
+        refusal="is JSON of NetPyNE, which is not read yet",
+    ),
+    Format(
+        "pickles of NetPyNE",
+        "",
+        partial(_is_pickle_with, _NETPYNE_PICKLE),
+        refusal="is a pickle or a MATLAB file of NetPyNE, which is not read: a pickle could run "
+        "code. Save the run with cfg.saveJson = True. Where NetPyNE is installed, and for a pickle "
+        'that you trust: python -c "import json, pickle, netpyne.sim; '
+        "json.dump(pickle.load(open('run_data.pkl', 'rb')), open('run_data.json', 'w'), "
+        'cls=netpyne.sim.utils.NpSerializer)"',
+    ),
+    Format(
+        "NEST",
+        "",
+        _is_nest,
+        refusal="is text of a recording device of NEST, which is not read yet",
+    ),
+    Format(
+        "columns of numbers",
+        "",
+        _is_table_of_numbers,
+        refusal="has columns of numbers without a header, as NeuroML and LEMS (OutputFile) and "
+        "saveDat of NetPyNE write them. Their names and units are elsewhere: read the columns with "
+        "numpy.loadtxt, describe them as a SimulationOutput and pass it to convert",
+    ),
+    Format(
+        "Brian2",
+        "",
+        partial(_is_pickle_with, _BRIAN_PICKLE),
+        refusal="is a pickle that store of Brian2 wrote, which is not read: a pickle could run "
+        "code. Pass what the monitors recorded to convert as a SimulationOutput",
+    ),
+    Format(
+        "NIX",
+        "",
+        partial(_has_attribute, "format", "nix"),
+        is_hdf5=True,
+        refusal="is a NIX file, as Neo, PyNN and BSB write them, which is not read yet",
+    ),
+    Format(
+        "NSDF",
+        "",
+        partial(_has_attribute, "nsdf_version", None),
+        is_hdf5=True,
+        refusal="is a file of NSDF, as MOOSE writes them, which is not read: it states neither "
+        "units nor populations. Pass its arrays to convert as a SimulationOutput",
+    ),
     Format("ANNarchy", "annarchy.reading", _is_annarchy, frozenset({"dt"})),
     Format(
         "SQLite",
@@ -201,15 +322,39 @@ def _first(source: Path | h5py.Group, *, is_hdf5: bool) -> Format | None:
 
 
 def read_source(
-    source: SourcePaths, **options: Mapping[str, str] | Iterable[str] | float | None
+    source: SourcePaths, **options: Mapping[str, Any] | Iterable[str] | str | float | None
 ) -> SimulationOutput:
     """Read a source of any format; ``options`` are those of ``open_output``."""
-    paths = [source] if isinstance(source, (str, Path)) else list(source)
-    if len(paths) == 1 and (found := recognize(Path(paths[0]))) is not None:
-        return found.read(Path(paths[0]), _set_options(options))
+    paths = [Path(source)] if isinstance(source, (str, Path)) else list(map(Path, source))
+    found = _recognize_all(paths)
+    if found:
+        first = next(iter(found.values()))
+        for path in paths if len(paths) > 1 else ():
+            if found.get(path) is not first:
+                other = f"a file of {found[path].name}" if path in found else "not"
+                msg = f"{next(iter(found))} is a file of {first.name}, but {path} is {other}"
+                raise UnsupportedSourceError(msg)
+        return first.read(list(found), _set_options(options))
+    if isinstance(options.get("population"), Mapping):
+        msg = f"the population of {paths[0]} is a mapping; expected a name for a source of SONATA"
+        raise SourceError(msg)
     from ndx_simulation_output import sonata
 
     return sonata.read(source if isinstance(source, (str, Path)) else paths, **options)  # type: ignore[arg-type]
+
+
+def _recognize_all(paths: Sequence[Path]) -> dict[Path, Format]:
+    """Return the formats of files, or of the files in a directory that are joined.
+
+    Nothing is returned for SONATA, nor for a directory that has files of several formats.
+    """
+    if len(paths) == 1 and paths[0].is_dir():
+        files = {path: recognize(path) for path in sorted(paths[0].iterdir()) if path.is_file()}
+        joined = {path: one for path, one in files.items() if one is not None and one.is_joined}
+        others = {path for path, one in files.items() if one is None and path.suffix in _HDF5}
+        return joined if len({one.name for one in joined.values()}) == 1 and not others else {}
+    files = {path: recognize(path) for path in paths}
+    return {path: one for path, one in files.items() if one is not None}
 
 
 def read_as(name: str, path: Path, **options: Mapping[str, str] | float | None) -> SimulationOutput:
@@ -218,7 +363,7 @@ def read_as(name: str, path: Path, **options: Mapping[str, str] | float | None) 
     if found is None or found.name != name:
         msg = f"{path} is not a file of {name}"
         raise SourceError(msg)
-    return found.read(path, _set_options(options))
+    return found.read([path], _set_options(options))
 
 
 def _set_options(options: Mapping[str, Any]) -> dict[str, Any]:

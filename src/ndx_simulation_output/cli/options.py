@@ -95,6 +95,14 @@ def _pairs(
     return pairs
 
 
+def _population(
+    ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]
+) -> str | dict[str, str] | None:
+    if len(values) == 1 and "=" not in values[0]:
+        return values[0]
+    return _pairs(ctx, parameter, values) or None
+
+
 def _chunks(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Any:
     del ctx, parameter
     if value is None or value == "contiguous":
@@ -215,8 +223,11 @@ SOURCE_OPTIONS = (
         "How the source is read",
         click.option(
             "--population",
+            multiple=True,
+            callback=_population,
             metavar="NAME",
-            help="Population of spikes whose file does not name one.",
+            help="Population of spikes whose file does not name one; for NEST the ids of each, "
+            "such as exc=1-80.",
         ),
     ),
 )
