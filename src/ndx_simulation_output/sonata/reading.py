@@ -34,6 +34,7 @@ from ndx_simulation_output.recording.continuing import Span, by_start, span_of
 from ndx_simulation_output.recording.ids import some_of, storable_text
 from ndx_simulation_output.recording.merging import distinct_names, merge_outputs
 from ndx_simulation_output.recording.output import LaterNotes
+from ndx_simulation_output.recording.stored_spikes import notes_of_spikes
 from ndx_simulation_output.remote import refuse_url
 from ndx_simulation_output.sonata.circuits import CircuitReader, join_circuit
 from ndx_simulation_output.sonata.config import (
@@ -52,7 +53,6 @@ from ndx_simulation_output.sonata.rates import RATES, read_clamps, read_rates, r
 from ndx_simulation_output.sonata.reports import ROOTS, read_old_reports, read_reports
 from ndx_simulation_output.sonata.spikes import (
     is_of_bmtk,
-    notes_of_spikes,
     read_bmtk_spikes,
     read_nwb1_spikes,
     read_spikes,

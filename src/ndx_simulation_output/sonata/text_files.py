@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from ndx_simulation_output.errors import SourceError, UnsupportedSourceError, source_errors
 from ndx_simulation_output.recording import Electrodes, Spikes
 from ndx_simulation_output.recording.ids import ids_of_source
-from ndx_simulation_output.sonata.spikes import UNKNOWN_POPULATION, spikes_from_source
+from ndx_simulation_output.recording.stored_spikes import spikes_from_source
+from ndx_simulation_output.sonata.spikes import UNKNOWN_POPULATION
 from ndx_simulation_output.sonata.units import ReadOptions
 
 if TYPE_CHECKING:
