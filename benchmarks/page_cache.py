@@ -15,11 +15,12 @@ SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a file system in memory
 
 
 def read_once(path: Path) -> None:
-    """Read the file into the page cache."""
+    """Read a file, or those of a directory, into the page cache."""
     buffer = bytearray(BLOCK_BYTES)
-    with path.open("rb", buffering=0) as file:
-        while file.readinto(buffer):
-            pass
+    for one in path.iterdir() if path.is_dir() else [path]:
+        with one.open("rb", buffering=0) as file:
+            while file.readinto(buffer):
+                pass
 
 
 def drop(path: Path) -> None:

@@ -56,7 +56,7 @@ ROWS: dict[str, Callable[[Bench], Section]] = {
     "plots": plotting.measure,
     "viewer": plotting.measure_viewer,
     "spikes": predecessor.measure_spikes,
-    "many": cells.measure_many_spikes,
+    "many": cells.measure_many,
     "mpi": parallel.measure,
     "cluster": parallel.measure_cluster,
     "merge": parallel.measure_merging,

@@ -1,20 +1,24 @@
 """Many cells: their tables, reports of very many columns, and many spikes."""
 
+from pathlib import Path
+
 from bench import Bench
 from claims import Claim, Section, at_most, compare
 from inputs.cells import write_wide_report
+from inputs.reports import write_report
+from inputs.size import Size
 from inputs.spikes import write_spikes
 from measuring import Measured, Way, run_once
 from tables import ways_table
 
-__all__ = ["measure_many_spikes", "measure_opening", "measure_wide", "measure_writing"]
+__all__ = ["measure_many", "measure_opening", "measure_wide", "measure_writing"]
 
 CELLS, COMPARTMENTS, FRAMES = 1_000_000, 10, 3
 WRITE, ARRAYS = "Compartments.from_arrays and NWBHDF5IO", "h5py, the same arrays"
 NOTHING = "NWBHDF5IO, a file without a table"
 OTHER = "pynwb's DynamicTable, the same arrays"
 COLUMNS, WIDE_FRAMES = 50_000_000, 4
-SPIKES, SPIKES_MB = 20_000_000, 300
+SPIKES, MANY_MB = 20_000_000, 300
 INFO, EXPORT = "info", "export"
 LIMITS = {"convert": 10.0, INFO: 2.0, EXPORT: 10.0}
 CONVERT, READ, READ_NWB = "convert", "open and read, SONATA", "open and read, NWB"
@@ -70,12 +74,18 @@ def measure_wide(bench: Bench) -> Section:
     return Section(title, claims, [ways_table(measured)])
 
 
-def measure_many_spikes(bench: Bench) -> Section:
-    """Measure converting, listing and exporting many spikes, compared with limits."""
+def measure_many(bench: Bench) -> Section:
+    """Measure converting, listing and exporting a run of many cells, compared with limits."""
     cells, spikes = bench.scaled(CELLS), bench.scaled(SPIKES)
-    source = bench.made("many_spikes.h5", lambda path: write_spikes(path, cells, spikes))
+
+    def make(path: Path) -> None:
+        path.mkdir()
+        write_report(path / "v.h5", Size(cells, COMPARTMENTS, FRAMES))
+        write_spikes(path / "spikes.h5", cells, spikes)
+
+    source = bench.made("many", make)
     convert = Way("ours:convert", source, ".nwb")
-    stored = bench.made("many_spikes.nwb", lambda path: run_once(convert, path, bench.scratch))
+    stored = bench.made("many.nwb", lambda path: run_once(convert, path, bench.scratch))
     ways = {
         CONVERT: convert,
         INFO: Way("ours:list_contents", stored),
@@ -90,10 +100,8 @@ def measure_many_spikes(bench: Bench) -> Section:
         claims.append(
             Claim(name, f"limit of {limit:g} s", at_most(1), seconds, limits, problem=problem)
         )
-    claims += [
-        _bounded(measured, name, SPIKES_MB * 10**6, f"limit of {SPIKES_MB} MB") for name in ways
-    ]
-    title = f"Many spikes: {spikes:,} of {cells:,} cells, in the order of time"
+    claims += [_bounded(measured, name, MANY_MB * 10**6, f"limit of {MANY_MB} MB") for name in ways]
+    title = f"A large run: {_size(bench)}, {FRAMES} frames; {spikes:,} spikes in the order of time"
     return Section(title, claims, [ways_table(measured)])
 
 

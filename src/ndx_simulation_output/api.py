@@ -28,7 +28,6 @@ from ndx_simulation_output.remote import is_url, open_folder, open_url, refuse_u
 from ndx_simulation_output.storage.journal import find_writer, pause_writer, unfinished_files
 from ndx_simulation_output.storage.layout import Layout, StorageOptions
 from ndx_simulation_output.storage.mpi import Communicator, Team, shared_arguments, together
-from ndx_simulation_output.storage.partitions import default_workers
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -276,7 +275,8 @@ def convert(
     storage
         How data are stored: compression, chunks, memory, links, quantization.
     workers
-        Number of threads; 0 for none. The default is one for each processor.
+        Number of threads; 0 for none. By default as many as shorten the time: one for each
+        processor for data that are compressed, two for others, none for a few MiB.
     overwrite
         Whether to replace an existing target.
     progress
@@ -338,7 +338,6 @@ def convert(
             shared_arguments(target, storage, sections)
             | {"overwrite": overwrite, "circuit": circuit, "edges": edges, **options}
         )
-        workers = team.workers if workers is None else workers
         opened, modified = _open_source(source, target, options)
         with opened as found, _errors_of(source):
             output = with_circuit(found, circuit=circuit, edges=edges)
@@ -431,7 +430,6 @@ def plan_layouts(
     """
     from ndx_simulation_output.nwb.mapping import plan_output
 
-    workers = default_workers() if workers is None else workers
     return plan_output(_quantized(output, storage, workers), storage, workers)
 
 

@@ -267,13 +267,39 @@ def test_the_least_memory_is_allowed():
     assert StorageOptions().memory == DEFAULT_MEMORY
 
 
+@pytest.mark.parametrize(
+    ("shape", "compression", "processors", "workers"),
+    [
+        ((2000, 40_000), None, 8, 2),  # one gathers while another writes
+        ((2000, 40_000), None, 1, 0),
+        ((2000, 40_000), "gzip", 4, 4),
+        ((2000, 40_000), "gzip", 64, 8),
+        ((2000, 2000), "gzip", 8, 8),
+        ((2000, 1600), "gzip", 64, 8),
+        ((500, 2400), "gzip", 8, 3),  # as many as pieces
+        ((500, 400), "gzip", 8, 0),  # too small
+        ((500, 2100), None, 8, 0),  # a single piece
+        ((0, 40_000), "gzip", 8, 0),
+        ((2000, 0), None, 8, 0),
+    ],
+)
+def test_the_plan_has_the_workers_that_help(shape, compression, processors, workers, monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(processors)), raising=False)
+    storage = StorageOptions(compression=compression)
+
+    assert plan_layout(shape, 4, 200, storage).workers == workers
+    assert plan_layout(shape, 4, 200, storage, workers=5).workers == 5
+
+
 def test_a_layout_is_described_in_one_line():
-    layout = plan_layout((2000, 40_000), 4, 200)
+    layout = plan_layout((2000, 40_000), 4, 200, workers=2)
 
     assert str(layout) == (
         "2000 × 40000 (305.2 MiB): chunks of 500 × 200 (390.6 KiB), uncompressed, "
-        "pieces of 500 × 4000 for each worker"
+        "pieces of 500 × 4000, 2 workers"
     )
+    assert str(replace(layout, workers=1)).endswith(", 1 worker")
+    assert str(replace(layout, workers=0)).endswith(", no workers")
     assert str(replace(layout, compression="gzip")).count(", gzip, ") == 1
 
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ndx_simulation_output.storage import datasets, partitions, raw_files
+from ndx_simulation_output.storage import datasets, layout, raw_files
 from ndx_simulation_output.storage.chunk_cache import ChunkCache
 from ndx_simulation_output.storage.filters import inflate, shuffle
 from ndx_simulation_output.storage.raw_files import MappedFile, Reading
@@ -44,7 +44,7 @@ LIMITS = st.fixed_dictionaries(
         "CHUNKS": st.sampled_from([ChunkCache(limit) for limit in (0, 1000, 2**14, 2**27)]),
     }
 )
-MODULES = datasets, partitions, raw_files
+MODULES = datasets, layout, raw_files
 WORKERS = st.integers(0, 3)
 FILES = st.fixed_dictionaries(
     {
@@ -267,7 +267,7 @@ def test_a_deflated_chunk_is_inflated_once_and_only_if_it_is_selected(
     with (
         h5py.File(tmp_path / "v.h5") as file,
         patch.object(datasets, "inflate", spy),
-        patch.object(partitions, "_THREAD_BYTES", 0),
+        patch.object(layout, "_THREAD_BYTES", 0),
     ):
         array = HDF5Array(file["data"], workers)
         chosen = np.array([45, 1, 9, 1, 3, 49, 47])

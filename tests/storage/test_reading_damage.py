@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ndx_simulation_output.errors import SourceError
-from ndx_simulation_output.storage import partitions, raw_files
+from ndx_simulation_output.storage import layout, raw_files
 from ndx_simulation_output.storage.datasets import H5pyReader, dataset_reader
 from ndx_simulation_output.storage.reading import HDF5Array
 from tests.storage.making import STORED, VALUES, assert_same, write
@@ -36,7 +36,7 @@ DAMAGES = {
 def test_a_damaged_chunk_is_an_error_that_names_file_and_object(
     damaged, kind, workers, monkeypatch, tmp_path: Path
 ):
-    monkeypatch.setattr(partitions, "_THREAD_BYTES", 0)
+    monkeypatch.setattr(layout, "_THREAD_BYTES", 0)
     write(tmp_path / "v.h5", STORED[kind])
     damage(tmp_path / "v.h5", DAMAGES[damaged])
 

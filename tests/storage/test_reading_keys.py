@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from ndx_simulation_output.storage import partitions
+from ndx_simulation_output.storage import layout
 from ndx_simulation_output.storage.reading import HDF5Array
 from tests.storage.making import STORED, assert_same, write
 
@@ -104,7 +104,7 @@ def test_released_data_are_read_again(dataset):
 
 
 def test_threads_may_read_one_array_at_the_same_time(dataset):
-    with patch.object(partitions, "_THREAD_BYTES", 0), ThreadPoolExecutor(4) as pool:
+    with patch.object(layout, "_THREAD_BYTES", 0), ThreadPoolExecutor(4) as pool:
         array = HDF5Array(dataset, workers=2)
         found = list(pool.map(lambda _: array[1:6, 2:7], range(40)))
 

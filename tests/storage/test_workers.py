@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ndx_simulation_output.storage.partitions import default_workers, in_order
+from ndx_simulation_output.storage.layout import default_workers
+from ndx_simulation_output.storage.partitions import in_order
 
 
 @given(items=st.lists(st.integers(), max_size=30), workers=st.integers(-1, 4))

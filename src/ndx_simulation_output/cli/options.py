@@ -288,7 +288,7 @@ TARGET_OPTIONS = (
             "--workers",
             type=click.IntRange(min=0),
             metavar="NUMBER",
-            help="Number of threads; 0 for none. The default is one for each processor.",
+            help="Number of threads; 0 for none. By default as many as help, which --plan prints.",
         ),
         click.option(
             "--quantize",

@@ -105,7 +105,7 @@ def record(
     storage
         How data are stored; its memory limits the buffers.
     workers
-        Number of threads; 0 for none. The default is one for each processor.
+        Number of threads, 0 for none; by default as many as help, see ``convert``.
     overwrite
         Whether to replace an existing target.
     comm

@@ -98,7 +98,7 @@ def map_output(
     *,
     when: datetime | None = None,
     storage: StorageOptions = StorageOptions(),  # noqa: B008 - frozen
-    workers: int = 0,
+    workers: int | None = None,
     wrap: WrapMatrix = _empty_dataset,
     wrap_column: WrapColumn = load_column,
     wrap_labeled_array: WrapLabeledArray = load_array,
@@ -229,7 +229,7 @@ def matrices(output: SimulationOutput) -> list[LazyArray]:
 def plan_output(
     output: SimulationOutput,
     storage: StorageOptions = StorageOptions(),  # noqa: B008 - frozen
-    workers: int = 0,
+    workers: int | None = None,
 ) -> dict[str, Layout]:
     """Return the layout of the data of each report and potential, by its name in NWB."""
     widths = [report.compartments.width() for report in output.reports]

@@ -451,19 +451,24 @@ class _Ragged:
     index: LazyArray
 
     @cached_property
-    def ends(self) -> NDArray[np.int64]:
-        """The end of each row."""
-        ends = np.asarray(self.index[:], np.int64)
-        last = int(ends[-1]) if len(ends) else 0
-        if (np.diff(ends, prepend=0) < 0).any() or last > self.values.shape[0]:
+    def _edges(self) -> NDArray[np.int64]:
+        """The start of the first row, and the end of each row."""
+        edges = np.zeros(self.index.shape[0] + 1, np.int64)
+        edges[1:] = self.index[:]
+        if (edges[1:] < edges[:-1]).any() or int(edges[-1]) > self.values.shape[0]:
             msg = f"{place_in_file(self.index)} does not ascend to at most the "
             raise ShapeMismatchError(msg + f"{self.values.shape[0]} values of its column")
-        return ends
+        return edges
 
-    @cached_property
+    @property
+    def ends(self) -> NDArray[np.int64]:
+        """The end of each row."""
+        return self._edges[1:]
+
+    @property
     def starts(self) -> NDArray[np.int64]:
         """The start of each row."""
-        return np.concatenate([np.zeros(1, np.int64), self.ends])[:-1]
+        return self._edges[:-1]
 
 
 def _rows_by_name(units: Any) -> dict[str, NDArray[np.intp]]:
@@ -518,15 +523,21 @@ class _StoredSpikes:
     def _has_spikes(self) -> bool:
         return "spike_times" in self.table.columns and len(self.rows) > 0
 
+    @property
+    def _place(self) -> "_Place":
+        """The rows, as a slice if they are adjacent, which copies nothing."""
+        first, last = (int(self.rows[0]), int(self.rows[-1])) if len(self.rows) else (0, -1)
+        return slice(first, last + 1) if last - first + 1 == len(self.rows) else self.rows
+
     @cached_property
     def _cells(self) -> Ids:
         """The id of the cell of each row."""
-        cells: Ids = self.table.cells[self.rows]
+        cells: Ids = self.table.cells[self._place]
         return cells
 
     @cached_property
     def _starts(self) -> NDArray[np.int64]:
-        starts: NDArray[np.int64] = self.table.columns["spike_times"].starts[self.rows]
+        starts: NDArray[np.int64] = self.table.columns["spike_times"].starts[self._place]
         return starts
 
     @cached_property
@@ -534,7 +545,9 @@ class _StoredSpikes:
         """Number of spikes of each row."""
         if not self._has_spikes:
             return np.zeros(len(self.rows), np.int64)
-        counts: NDArray[np.int64] = self.table.columns["spike_times"].ends[self.rows] - self._starts
+        counts: NDArray[np.int64] = (
+            self.table.columns["spike_times"].ends[self._place] - self._starts
+        )
         return counts
 
     def read(self, name: str) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def stream(
         Storage options. ``memory`` limits the buffers of each rank, which contain a row of chunks
         of each report.
     workers
-        Number of threads that write, 0 for none; by default one for each processor.
+        Number of threads that write, 0 for none; by default as many as help, see ``convert``.
     overwrite
         Replace an existing target.
     keep
@@ -176,7 +176,7 @@ class Stream:
         self._spool = SpikeSpool(self.path, team.rank)
         self._is_open, self._is_flushed = True, False
         self.is_discarded = False
-        self._plan, self._workers = plan, team.workers if workers is None else workers
+        self._plan, self._workers = plan, workers
         self._matrices = self._create_matrices()
         self._times = {
             report.name: GrowingTimes(
@@ -198,7 +198,7 @@ class Stream:
                 owned=RankColumns(starts, (layout.chunks or (1, 1))[1], self._team.rank),
                 dataset=None if self._datasets is None else self._datasets.matrices[number],
                 path=self.path,
-                workers=self._workers,
+                workers=self._team.workers_for(layout, self._workers),
                 forget=None if self._journaled is None else self._journaled.forget,
             )
             for number, (report, layout, starts) in enumerate(

@@ -76,7 +76,6 @@ def write(
         least = sum(map(size_in_bytes, matrices(output)))
         is_gzip = storage.compression == "gzip"
         check_space(target, least // 1032 if is_gzip else least + bytes_of(output.arrays))
-    workers = team.workers if workers is None else workers
     if team.size > 1:
         hint = ". Are the sources on a file system shared by all ranks?"
         team.check_same(fingerprint(output), "read {name} = {value}", SourceError, hint)
@@ -126,7 +125,7 @@ def _write(
     matrix: PendingMatrix,
     path: Path,
     team: Team,
-    workers: int,
+    workers: int | None,
     done: Callable[[int], object] | None,
 ) -> None:
     source, layout = matrix.source, matrix.layout

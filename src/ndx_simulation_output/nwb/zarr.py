@@ -29,7 +29,6 @@ from ndx_simulation_output.recording import LazyArray, SimulationOutput
 from ndx_simulation_output.recording.arrays import Progress, progress_of, size_in_bytes
 from ndx_simulation_output.remote import RemoteFolder, is_url
 from ndx_simulation_output.storage.layout import Layout, StorageOptions
-from ndx_simulation_output.storage.partitions import default_workers
 from ndx_simulation_output.storage.reading import check_unchanged, file_versions
 from ndx_simulation_output.storage.sources import check_inside
 from ndx_simulation_output.storage.zarr_writing import fill_array
@@ -66,7 +65,6 @@ def write_store(
 
     from ndx_simulation_output.storage.zarr_chunks import mark_complete
 
-    workers = default_workers() if workers is None else workers
     if storage.compression == "auto":
         storage = replace(storage, compression=DEFAULT_COMPRESSION)
     total = sum(map(size_in_bytes, matrices(output))) + bytes_of(output.arrays)
@@ -96,7 +94,6 @@ def write_store(
                 matrix.source,
                 store[f"acquisition/{matrix.series.name}/data"],
                 matrix.layout,
-                workers=workers,
                 directory=target.parent,
                 progress=done,
             )

@@ -1,6 +1,6 @@
 """Read and write the objects, ids and attributes of SONATA's HDF5 files."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ndx_simulation_output.errors import ShapeMismatchError, SourceError, source_errors
 from ndx_simulation_output.recording import LazyArray
 from ndx_simulation_output.recording.ids import ids_of_source
+from ndx_simulation_output.recording.sorting import row_blocks
 from ndx_simulation_output.storage.reading import wrap_array
 
 _PLAIN_TEXT = {"text": "utf-8", "length": None}
@@ -123,20 +124,38 @@ def ids_in(
     return ids_of_source(values, where, lowest=lowest)
 
 
-def write_ids(group: h5py.Group, name: str, values: NDArray[Any], dtype: str) -> h5py.Dataset:
-    """Write ids as ``dtype``, or as uint64 if ``dtype`` cannot represent them."""
+def write_ids(group: h5py.Group, name: str, values: LazyArray, dtype: str) -> h5py.Dataset:
+    """Write ids as ``dtype``, or as uint64 if ``dtype`` cannot represent them, in blocks."""
     stored = type_of_ids(values, dtype)
-    return group.create_dataset(name, data=values.astype(np.int64).astype(stored))
+    return write_vector(
+        group, name, values, stored, lambda ids: ids.astype(np.int64).astype(stored)
+    )
 
 
-def type_of_ids(values: NDArray[Any], dtype: str) -> np.dtype[Any]:
+def write_vector(
+    group: h5py.Group,
+    name: str,
+    values: LazyArray,
+    dtype: Any,
+    convert: Callable[[NDArray[Any]], NDArray[Any]] = np.asarray,
+) -> h5py.Dataset:
+    """Write values, shape (row, …), in blocks of rows."""
+    dataset = group.create_dataset(name, tuple(values.shape), dtype)
+    for block in row_blocks(values.shape[0]):
+        dataset[block] = convert(np.asarray(values[block]))
+    return dataset
+
+
+def type_of_ids(values: LazyArray, dtype: str) -> np.dtype[Any]:
     """Return ``dtype``, or uint64 if it cannot represent some ids."""
     stored = np.dtype(dtype)
     # An id of -1 was read from unsigned 2**64 - 1 and is cast back.
-    if stored.kind in "iu" and stored != np.uint64 and len(values):
+    if stored.kind in "iu" and stored != np.uint64:
         limits = np.iinfo(stored)
-        if values.min() < limits.min or values.max() > limits.max:
-            return np.dtype(np.uint64)
+        for block in row_blocks(values.shape[0]):
+            ids = np.asarray(values[block])
+            if ids.min() < limits.min or ids.max() > limits.max:
+                return np.dtype(np.uint64)
     return stored
 
 

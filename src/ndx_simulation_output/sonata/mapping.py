@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import h5py
@@ -24,6 +25,7 @@ from ndx_simulation_output.sonata.hdf5 import (
     read_vector,
     stored_values,
     write_ids,
+    write_vector,
 )
 from ndx_simulation_output.storage.reading import HDF5Array, wrap_array
 
@@ -182,8 +184,11 @@ class _Ids(_View):
 
     def _read(self, slices: tuple[slice, ...]) -> NDArray[Any]:
         values = np.asarray(self.array[slices])
-        ids = ids_in(values, self.where, lowest=self.lowest, missing=self.missing)
-        return (ids - self.first if self.first else ids).astype(self.dtype, copy=False)
+        ids = np.empty(values.shape, self.dtype)
+        for block in row_blocks(len(values)):
+            found = ids_in(values[block], self.where, lowest=self.lowest, missing=self.missing)
+            ids[block] = found - self.first
+        return ids
 
 
 def _read_large(mapping: h5py.Group, population: str) -> ReportTable | None:
@@ -435,7 +440,7 @@ def write_table(
     write_ids(mapping, "node_ids", cells, dtypes["node_ids"])
     name = "index_pointer" if dialect == "allen" else "index_pointers"
     write_ids(mapping, name, pointers, dtypes["pointers"])
-    numbers = _in_order(table.columns["number"][:], order)
+    numbers = _in_order(table.columns["number"], order)
     write_ids(mapping, "element_ids", numbers, dtypes["element_ids"])
     as_source = dialect == provenance.get("dialect") and not conform
     _write_positions(mapping, report, provenance, order, dialect, left_out, as_source=as_source)
@@ -456,9 +461,9 @@ def _write_positions(
     table = report.compartments
     computed = provenance.get("positions") == "computed"
     if "position" in table.columns and not (computed and dialect == "bbp"):
-        positions = _in_order(table.columns["position"][:], order)
+        positions = _in_order(table.columns["position"], order)
         dtype = provenance.get("dtypes", {}).get("mapping/element_pos", positions.dtype)
-        mapping.create_dataset("element_pos", data=positions, dtype=dtype)
+        write_vector(mapping, "element_pos", positions, dtype)
     elif dialect == "allen" and as_source:
         left_out.append(f"report {report.name}: the source has no element_pos; bmtk needs one")
     elif dialect == "allen":
@@ -480,20 +485,19 @@ def _write_additional_columns(
         if name in of_entries:
             _write_column(mapping, name, np.asarray(of_entries[name]), dtypes)
         elif column not in {*_OWN_COLUMNS, *provenance.get("computed", ())}:
-            _write_column(mapping, name, _in_order(values[:], order), dtypes)
+            _write_column(mapping, name, _in_order(values, order), dtypes)
     for column, values in table.cell_columns.items():
-        _write_column(mapping, names.get(column, column), np.asarray(values[:]), dtypes)
+        _write_column(mapping, names.get(column, column), values, dtypes)
 
 
 def _write_column(
-    mapping: h5py.Group, name: str, values: NDArray[Any], dtypes: Mapping[str, str]
+    mapping: h5py.Group, name: str, values: LazyArray, dtypes: Mapping[str, str]
 ) -> None:
     if values.dtype.kind in "OSU":
         dtype = h5py.string_dtype()
-        mapping.create_dataset(name, data=stored_values(values, dtype), dtype=dtype)
+        write_vector(mapping, name, values, dtype, partial(stored_values, dtype=dtype))
     else:
-        stated = dtypes.get(f"mapping/{name}", values.dtype)
-        mapping.create_dataset(name, data=values, dtype=stated)
+        write_vector(mapping, name, values, dtypes.get(f"mapping/{name}", values.dtype))
 
 
 def _id_dtypes(provenance: Mapping[str, Any], dialect: str) -> dict[str, str]:
@@ -516,6 +520,8 @@ def attributes_in_mapping(name: str, attributes: Mapping[str, Any]) -> Mapping[s
     return found
 
 
-def _in_order(values: Any, order: NDArray[np.intp] | None) -> NDArray[Any]:
-    array = np.asarray(values)
-    return array if order is None else array[order]
+def _in_order(values: LazyArray, order: NDArray[np.intp] | None) -> LazyArray:
+    if order is None:
+        return values
+    ordered: NDArray[Any] = np.asarray(values[:])[order]
+    return ordered

@@ -16,6 +16,7 @@ from ndx_simulation_output.errors import ShapeMismatchError
 from ndx_simulation_output.files import AtomicFile
 from ndx_simulation_output.recording import LazyArray, Report, parse_unit
 from ndx_simulation_output.recording.ids import repeated_values
+from ndx_simulation_output.recording.sorting import row_blocks
 from ndx_simulation_output.recording.views import ColumnRange, Columns, Matrix, Transposed
 from ndx_simulation_output.sonata.config import ReportConfig
 from ndx_simulation_output.sonata.hdf5 import (
@@ -372,4 +373,4 @@ def _limits_of_rows(group: h5py.Group, reader: str) -> Iterator[str]:
 
 def _largest(ids: h5py.Dataset) -> int:
     """Return the largest id, where negative ones are unsigned integers."""
-    return int(ids[:].astype(np.uint64).max())
+    return max(int(ids[block].astype(np.uint64).max()) for block in row_blocks(ids.shape[0]))

@@ -198,8 +198,8 @@ def write_spikes(
     dtype = dtypes.get("node_ids", dtypes.get("gids", "<u8"))
     left_out_spikes = _LeftOut(provenance)
     count = len(spikes) + len(left_out_spikes.ids)
-    cells = np.concatenate([spikes.spiking_cells, left_out_spikes.ids])
-    id_dataset = group.create_dataset(name, (count,), type_of_ids(cells, dtype))
+    dtype = type_of_ids(np.concatenate([spikes.spiking_cells, left_out_spikes.ids]), dtype)
+    id_dataset = group.create_dataset(name, (count,), dtype)
     time_dataset = group.create_dataset("timestamps", (count,), dtypes.get("timestamps", "<f8"))
     has_negative, sortings = _write_blocks(spikes, left_out_spikes, id_dataset, time_dataset)
     same_dialect = provenance.get("dialect") == dialect

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from ndx_simulation_output.recording.arrays import LazyArray, size_in_bytes
 from ndx_simulation_output.recording.sorting import RANGE_ROWS
 from ndx_simulation_output.storage.filters import deflate, shuffle
-from ndx_simulation_output.storage.partitions import default_workers, in_order, useful_workers
+from ndx_simulation_output.storage.layout import default_workers, useful_workers
+from ndx_simulation_output.storage.partitions import in_order
 from ndx_simulation_output.storage.raw_files import hdf5_lock
 
 _CHUNK_BYTES = 2**19

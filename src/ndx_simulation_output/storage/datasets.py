@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from ndx_simulation_output.recording.arrays import Put
 from ndx_simulation_output.storage.chunk_cache import CHUNKS, KeptParts, is_past_cache
 from ndx_simulation_output.storage.filters import inflate, unshuffle
-from ndx_simulation_output.storage.partitions import run_all, useful_workers
+from ndx_simulation_output.storage.layout import useful_workers
+from ndx_simulation_output.storage.partitions import run_all
 from ndx_simulation_output.storage.raw_files import (
     MappedFile,
     Reading,

@@ -1,4 +1,4 @@
-"""Storage options, and the planned chunks and pieces of each matrix. No file is accessed."""
+"""Storage options, and the planned chunks, pieces and threads of each matrix, without its file."""
 
 import re
 from collections.abc import Mapping
@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from ndx_simulation_output.choices import DEFAULT_MEMORY, Access, Compression
 from ndx_simulation_output.errors import LayoutError, UnitError
 from ndx_simulation_output.recording import Unit, parse_unit
+from ndx_simulation_output.system import processors
 
 ChunkShape = Literal["contiguous"] | tuple[int, int]
 Codec = Literal["gzip", "zstd"]
@@ -23,6 +24,26 @@ _LONG_CHUNK_BYTES = 2**20
 _CELL_COLUMNS = (64, 1024)
 # Few large writes are fastest; pieces to be compressed should fit into the processor's cache.
 _PIECE_BYTES: dict[Codec | None, int] = {None: 2**23, "gzip": 2**21, "zstd": 2**23}
+_MOST_WORKERS = 8
+"""With more threads, memory bandwidth limits the speed."""
+_WRITERS = 2
+"""One thread writes to a file at a time; another gathers the next values."""
+_THREAD_BYTES = 2**22
+"""Processing less than this takes less time than starting a thread."""
+
+
+def default_workers(sharing: int = 1) -> int:
+    """Return the default number of threads: one per CPU, at most 8; none for a single CPU.
+
+    ``sharing`` is the number of processes that share the CPUs.
+    """
+    own = len(processors()) // sharing
+    return min(own, _MOST_WORKERS) if own > 1 else 0
+
+
+def useful_workers(n_bytes: int, workers: int, least: int | None = None) -> int:
+    """Return ``workers``, or 0 if there are not more bytes than pay off: ``least``."""
+    return workers if n_bytes > (_THREAD_BYTES if least is None else least) else 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +159,7 @@ class Layout:
 
     ``chunks`` is None for contiguous data, ``compression`` is None for uncompressed data.
     ``piece`` is the shape of what one worker processes at a time: adjacent chunks or whole rows.
+    ``workers`` is the number of threads, 0 for none.
     """
 
     shape: tuple[int, int]
@@ -146,6 +168,7 @@ class Layout:
     compression: Codec | None
     piece: tuple[int, int]
     memory: int
+    workers: int = 0
 
     def __str__(self) -> str:
         """Return a description in one line."""
@@ -158,7 +181,8 @@ class Layout:
             how = f"chunks of {self.chunks[0]} × {self.chunks[1]} ({chunk})"
         stored = self.compression or "uncompressed"
         piece = f"pieces of {self.piece[0]} × {self.piece[1]}"
-        return f"{rows} × {columns} ({size}): {how}, {stored}, {piece} for each worker"
+        workers = "1 worker" if self.workers == 1 else f"{self.workers or 'no'} workers"
+        return f"{rows} × {columns} ({size}): {how}, {stored}, {piece}, {workers}"
 
 
 def plan_layout(
@@ -166,9 +190,12 @@ def plan_layout(
     itemsize: int,
     cell_widths: ArrayLike = 1,
     storage: StorageOptions = StorageOptions(),
-    workers: int = 0,
+    workers: int | None = None,
 ) -> Layout:
     """Return the layout of a matrix of ``shape`` (time, column).
+
+    Without ``workers``, their number is what shortens the time: one per CPU that compresses, two
+    for data that are not compressed, none for a few MiB, and never more than pieces.
 
     ``cell_widths`` are the numbers of columns of the cells. ``balanced`` chunks have about half a
     MiB and are one cell wide: measured on membrane potentials, whole cells and time windows are
@@ -191,14 +218,21 @@ def plan_layout(
     # HDF5 does not allow chunks of zero columns, as for cells without compartments.
     chunks = None if chunks == "contiguous" or not shape[1] else chunks
     compression = None if chunks is None else _CODECS.get(storage.compression)
-    piece_bytes = min(_PIECE_BYTES[compression], storage.memory // (2 * max(workers, 1)))
+    most = default_workers() if workers is None else workers
+    if workers is None and compression is None:
+        most = min(most, _WRITERS)
+    piece_bytes = min(_PIECE_BYTES[compression], storage.memory // (2 * max(most, 1)))
     if chunks is None:
         rows = max(1, piece_bytes // (itemsize * max(shape[1], 1)))
         piece = min(rows, max(shape[0], 1)), shape[1]
     else:
         count = max(1, piece_bytes // (itemsize * chunks[0] * chunks[1]))
         piece = chunks[0], min(count, ceil(shape[1] / chunks[1])) * chunks[1]
-    return Layout(shape, itemsize, chunks, compression, piece, storage.memory)
+    if workers is None:
+        n_pieces = ceil(shape[0] / piece[0]) * ceil(shape[1] / max(piece[1], 1))
+        n_bytes = shape[0] * shape[1] * itemsize
+        most = useful_workers(n_bytes, min(most, n_pieces)) if n_pieces > 1 else 0
+    return Layout(shape, itemsize, chunks, compression, piece, storage.memory, most)
 
 
 def plan_growing(

@@ -26,8 +26,8 @@ import h5py
 from ndx_simulation_output.errors import RankError, SimulationOutputError
 from ndx_simulation_output.files import uninterrupted
 from ndx_simulation_output.recording.arrays import LazyArray, chunks_of
-from ndx_simulation_output.storage.layout import Layout, StorageOptions
-from ndx_simulation_output.storage.partitions import default_workers, regions
+from ndx_simulation_output.storage.layout import Layout, StorageOptions, default_workers
+from ndx_simulation_output.storage.partitions import regions
 from ndx_simulation_output.storage.writing import (
     DatasetLocation,
     PieceWriter,
@@ -102,9 +102,9 @@ class Communicator(Protocol):
 class Team:
     """The ranks of a communicator, or this process alone.
 
-    ``workers`` is the number of threads for this rank. After ``patience`` seconds, a rank that
-    fails ends the job if the others do not answer, because they wait for it in other communication.
-    It calls ``before_abort`` first, as the other ranks cannot clean up.
+    After ``patience`` seconds, a rank that fails ends the job if the others do not answer, because
+    they wait for it in other communication. It calls ``before_abort`` first, as the other ranks
+    cannot clean up.
 
     Example
     -------
@@ -118,10 +118,14 @@ class Team:
         self.comm, self._patience = comm, patience
         self.rank = 0 if comm is None else int(comm.rank)
         self.size = 1 if comm is None else int(comm.size)
-        self.workers = default_workers() if comm is None else _own_workers(comm)
+        self._most_workers = default_workers() if comm is None else _own_workers(comm)
         self.before_abort: Callable[[], object] = lambda: None
         self._is_over = False
         self._barrier: Any = None
+
+    def workers_for(self, layout: Layout, workers: int | None) -> int:
+        """Return the number of threads of this rank: by default those planned, if it has CPUs."""
+        return min(layout.workers, self._most_workers) if workers is None else workers
 
     def allgather(self, value: _Value | None = None) -> list[_Value]:
         """Return the value of each rank; RankError if a rank failed."""
@@ -382,7 +386,6 @@ def write_matrix_together(
     All ranks pass the source. Only rank 0 passes the ``dataset``, its ``layout`` and the ``path``
     of its file; its ``progress`` is called with the number of bytes of each piece of all ranks.
     """
-    workers = team.workers if workers is None else workers
     planned = None
     if dataset is not None and layout is not None and path is not None:
         if team.size == 1:
@@ -395,6 +398,7 @@ def write_matrix_together(
     writer = piece_writer(plan.location, plan.path, dataset)
     share = plan_share(plan.layout, plan.source_width, team.rank, team.size)
     cut = regions(source, plan.layout, share.columns, plan.path.parent, share.rows)
+    workers = team.workers_for(plan.layout, workers)
     store_pieces(team, writer, encoded_pieces(writer, cut, plan.layout, workers), progress)
 
 

@@ -30,31 +30,13 @@ from ndx_simulation_output.recording.arrays import (
 from ndx_simulation_output.recording.views import Columns, reordered
 from ndx_simulation_output.storage.chunk_cache import keeping_nothing
 from ndx_simulation_output.storage.layout import Layout
-from ndx_simulation_output.system import allocate, processors
+from ndx_simulation_output.system import allocate
 
-_MOST_WORKERS = 8
-"""With more threads, memory bandwidth limits the speed."""
-_THREAD_BYTES = 2**22
-"""Processing less than this takes less time than starting a thread."""
 _RELEASE_BYTES = 2**28
 _LARGEST_BATCH = 256
 
 _Input = TypeVar("_Input")
 _Result = TypeVar("_Result")
-
-
-def default_workers(sharing: int = 1) -> int:
-    """Return the default number of threads: one per CPU, at most 8; none for a single CPU.
-
-    ``sharing`` is the number of processes that share the CPUs.
-    """
-    own = len(processors()) // sharing
-    return min(own, _MOST_WORKERS) if own > 1 else 0
-
-
-def useful_workers(n_bytes: int, workers: int, least: int | None = None) -> int:
-    """Return ``workers``, or 0 if there are not more bytes than pay off: ``least``."""
-    return workers if n_bytes > (_THREAD_BYTES if least is None else least) else 0
 
 
 def in_order(

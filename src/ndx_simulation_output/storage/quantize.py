@@ -8,8 +8,8 @@ import numpy as np
 from ndx_simulation_output.errors import QuantizeError, UnitError
 from ndx_simulation_output.recording import LazyArray, Report, SimulationOutput, Unit
 from ndx_simulation_output.recording.views import Quantized
-from ndx_simulation_output.storage.layout import parse_step, plan_layout
-from ndx_simulation_output.storage.partitions import Piece, default_workers, in_order, regions
+from ndx_simulation_output.storage.layout import default_workers, parse_step, plan_layout
+from ndx_simulation_output.storage.partitions import Piece, in_order, regions
 
 _MOST_STEPS = 2**15 - 1
 

@@ -34,8 +34,8 @@ from ndx_simulation_output.storage.datasets import (
     dataset_reader,
 )
 from ndx_simulation_output.storage.journal import FileVersion, size_and_time
+from ndx_simulation_output.storage.layout import default_workers
 from ndx_simulation_output.storage.links import linked_reader
-from ndx_simulation_output.storage.partitions import default_workers
 from ndx_simulation_output.storage.raw_files import (
     MappedFile,
     hdf5_lock,

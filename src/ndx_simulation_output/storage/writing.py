@@ -29,7 +29,6 @@ from ndx_simulation_output.storage.layout import Layout
 from ndx_simulation_output.storage.partitions import (
     Piece,
     Region,
-    default_workers,
     in_order,
     regions,
 )
@@ -159,9 +158,10 @@ def write_matrix(
     """Write ``source`` into ``dataset``, both of shape (time, column), in bounded memory.
 
     ``path`` is the file of the dataset; without it, all data are written through HDF5.
-    ``progress`` is called with the number of bytes of each piece of the source.
+    ``workers`` is the number of threads, by default that of the layout. ``progress`` is called with
+    the number of bytes of each piece of the source.
     """
-    workers = default_workers() if workers is None else workers
+    workers = layout.workers if workers is None else workers
     location = locate_dataset(dataset)
     if location is not None and path is not None:
         reserve_space(location, path)

@@ -30,14 +30,13 @@ def fill_array(
     target: Any,
     layout: Layout,
     *,
-    workers: int,
     directory: Path | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> None:
     """Write ``source`` into ``target``, both of shape (time, column), in blocks of whole chunks.
 
     The blocks are processed on the cluster of an active client of ``dask.distributed`` if other
-    processes can open the source, otherwise in ``workers`` threads within the memory of ``layout``.
+    processes can open the source, otherwise in the threads and within the memory of ``layout``.
     A temporary file is created in ``directory`` if needed. ``progress`` is called with the number
     of bytes of each block.
     """
@@ -51,7 +50,7 @@ def fill_array(
         written = _fill_on_cluster(client, region, target, replace(layout, piece=block))
     else:
         parts = regions(source, layout, range(layout.shape[1]), directory)
-        written = _fill_in_threads(parts, target, layout, workers)
+        written = _fill_in_threads(parts, target, layout)
     with closing(written):
         for n_bytes in written:
             if progress is not None:
@@ -84,16 +83,14 @@ def _copy(shared: tuple[Region, Any], rows: slice, columns: slice) -> int:
     return int(values.nbytes)
 
 
-def _fill_in_threads(
-    parts: Iterable[Region], target: Any, layout: Layout, workers: int
-) -> Generator[int]:
+def _fill_in_threads(parts: Iterable[Region], target: Any, layout: Layout) -> Generator[int]:
     """Yield the number of bytes of each piece that is written."""
 
     def copy(piece: Piece) -> int:
         return _copy((piece.region, target), piece.rows, piece.columns)
 
     for region in parts:
-        yield from in_order(copy, region.pieces(layout), workers)
+        yield from in_order(copy, region.pieces(layout), layout.workers)
         region.release()
         # Otherwise the region would stay in memory until the next one is read.
         del region
