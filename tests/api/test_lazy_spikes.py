@@ -21,7 +21,8 @@ from ndx_simulation_output.errors import (
     SourceError,
     UnsupportedSourceError,
 )
-from ndx_simulation_output.recording import CellTable, SimulationOutput, Spikes
+from ndx_simulation_output.nwb import reader
+from ndx_simulation_output.recording import CellTable, SimulationOutput, Spikes, sorting
 from ndx_simulation_output.recording.spikes import join_blocks
 from ndx_simulation_output.storage.reading import file_versions
 
@@ -37,6 +38,8 @@ def lazy(monkeypatch):
     for module in (of_any, of_nwb, of_sonata):
         monkeypatch.setattr(module, "_BLOCK", 5)
     monkeypatch.setattr(of_nwb, "_TEXTS", 2)
+    monkeypatch.setattr(sorting, "RANGE_ROWS", 5)
+    monkeypatch.setattr(sorting, "_SAMPLED", 2)
 
 
 def opened_at_once(path):
@@ -131,6 +134,31 @@ def test_spikes_of_a_file_are_the_same_read_when_used_and_at_once(tmp_path, popu
                 assert lazy.is_read
 
 
+@settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(recordings(), st.sampled_from([1, 16]), st.sampled_from([None, [3], [8, 1], []]))
+def test_spikes_of_many_files_are_joined_when_they_are_used(
+    tmp_path, monkeypatch, populations, most_open, cells
+):
+    monkeypatch.setattr(reader, "_MOST_OPEN", most_open)
+    paths = []
+    for rank in range(3):
+        own = [one.select(one.known_cells[one.known_cells % 3 == rank]) for one in populations]
+        paths.append(tmp_path / f"{rank}.nwb")
+        convert(SimulationOutput(spikes=tuple(own)), paths[-1], metadata=METADATA, overwrite=True)
+    with open_output(paths) as output, opened_at_once(paths) as all_read:
+        for lazy, expected in zip(output.spikes, all_read.spikes, strict=True):
+            whole = expected.node_ids, expected.times, dict(expected.columns)
+            np.testing.assert_equal(join_blocks(lazy.blocks(3)), of_any.SpikeBlock(*whole))
+            chosen = None if cells is None else np.intersect1d(cells, expected.known_cells)
+            assert in_pairs(lazy.parts(chosen)) == in_pairs(expected.parts(chosen))
+            check_equal(lazy.select(chosen, stop=1.5), expected.select(chosen, stop=1.5))
+            assert lazy.is_read <= (not len(lazy))
+            check_equal(lazy, expected)
+        assert sorted(output.notes) == sorted(all_read.notes)
+
+
 @pytest.fixture
 def sonata(tmp_path):
     with h5py.File(tmp_path / "spikes.h5", "w") as file:
@@ -205,3 +233,11 @@ def test_spikes_are_read_before_they_are_sent_to_another_process(tmp_path):
         sent = pickle.dumps(output.spikes[0])
     found = pickle.loads(sent)  # noqa: S301 - made above
     assert (found.node_ids.tolist(), found.times.tolist()) == ([1, 2, 3], [0.1, 0.2, 0.3])
+
+
+def test_ranges_of_extreme_times_have_about_as_many_spikes_each():
+    times = np.repeat([-1.7e308, 0.0, 1e-300, 1.7e308], 6)
+
+    edges = sorting.range_edges([times], len(times))
+
+    assert np.bincount(np.searchsorted(edges, times, side="right")).max() <= 6

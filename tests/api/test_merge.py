@@ -23,7 +23,13 @@ from ndx_simulation_output.info import facts_of
 from ndx_simulation_output.nwb import reader
 from ndx_simulation_output.nwb.checks import check_file
 from ndx_simulation_output.nwb.stream import stream
-from ndx_simulation_output.recording import CompartmentTable, Spikes, StreamedReport, Unit
+from ndx_simulation_output.recording import (
+    CompartmentTable,
+    SimulationOutput,
+    Spikes,
+    StreamedReport,
+    Unit,
+)
 from ndx_simulation_output.storage.layout import StorageOptions
 from tests.sonata.making import SESSION as START
 from tests.sonata.making import report as sonata_report
@@ -142,6 +148,34 @@ def test_files_of_more_ranks_than_a_process_may_open_are_read(ranks, tmp_path, m
         ranks[2].touch()
         with pytest.raises(SourceError, match=r"run\.2\.nwb has changed since it was opened"):
             convert(output, tmp_path / "run.nwb")
+    with pytest.raises(SourceError, match=r"run\.0\.nwb is closed: what was opened from it"):
+        output["v"].get_traces()
+
+
+def test_many_spikes_of_many_ranks_are_not_read_when_they_are_opened(tmp_path, monkeypatch):
+    monkeypatch.setattr(reader, "_MOST_OPEN", 2)
+    spikes = [
+        Spikes("exc", np.repeat(np.arange(rank, 9, 3), 30_000), np.tile(np.arange(30_000) / 1e4, 3))
+        for rank in range(3)
+    ]
+    paths = [tmp_path / f"run.{rank}.nwb" for rank in range(3)]
+    for path, one in zip(paths, spikes, strict=True):
+        convert(SimulationOutput(spikes=(one,)), path, metadata=SESSION)
+    gc.collect()
+
+    with open_output(paths) as output:
+        if Path("/proc/self/fd").exists():
+            assert not open_files() & set(map(str, paths))
+        (found,) = output.spikes
+        merged = convert(output, tmp_path / "run.nwb").path
+        assert "270,000 spikes" in repr(output)
+        assert found.select(4).times.tolist() == spikes[1].times[:30_000].tolist()
+        assert not found.is_read
+    with open_output(merged) as output:
+        assert output.spikes[0].node_ids.tolist() == np.repeat(np.arange(9), 30_000).tolist()
+        assert output.spikes[0].times.tolist() == [*spikes[0].times] * 3
+    with pytest.raises(SourceError, match=r"run\.0\.nwb is closed: what was opened from it"):
+        found.times  # noqa: B018
 
 
 def test_nothing_wrong_is_found_in_the_file(ranks, tmp_path):

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -78,7 +79,7 @@ from ndx_simulation_output.recording.merging import merge_outputs
 from ndx_simulation_output.recording.output import LaterNotes
 from ndx_simulation_output.remote import RemoteFile, RemoteFolder
 from ndx_simulation_output.storage.chunk_cache import CHUNKS
-from ndx_simulation_output.storage.reading import NeedsFileError, without_file
+from ndx_simulation_output.storage.reading import NeedsFileError, OpenedLater
 from ndx_simulation_output.storage.sources import (
     CHUNK_SLOTS,
     check_source,
@@ -226,16 +227,13 @@ def _closed(output: SimulationOutput) -> SimulationOutput:
     """Return an output whose file is closed, if it has only what can be read from it later."""
     if output.potentials or output.arrays or output.networks or output.circuit:
         return output
+    later = OpenedLater()
     try:
-        reports, spikes = without_file((output.reports, output.spikes))
+        reports, spikes = later.without_file((output.reports, output.spikes))
     except NeedsFileError:
         return output
     output.close()
-    return replace(output, reports=reports, spikes=spikes, close=_nothing)
-
-
-def _nothing() -> None:
-    """Close nothing."""
+    return output.changed(reports=reports, spikes=spikes, close=later.close)
 
 
 def read_contents(io: HDMFIO, path: Source) -> NWBFile:
@@ -424,16 +422,21 @@ def _with_notes_of_spikes(
         for (units, _), columns in zip(tables, names, strict=True)
     ]
 
-    def later() -> Iterator[str]:
-        for columns, count, (_, spikes) in zip(names, stored, tables, strict=True):
-            if not_finite := count - sum(map(len, spikes)):
+    ends = list(accumulate(len(spikes) for _, spikes in tables))
+
+    # The objects of pynwb are not kept for notes.
+    def later(spikes: Sequence[Spikes]) -> Iterator[str]:
+        for columns, count, first, end in zip(names, stored, [0, *ends], ends, strict=False):
+            own = spikes[first:end]
+            if not_finite := count - sum(map(len, own)):
                 yield f"left out: {not_finite} spike times of the units that are not finite"
-            for one in spikes:
+            for one in own:
                 if "obs_intervals" in columns and one.intervals is None:
                     yield f"left out: obs_intervals of the units of {one.population}, which differ"
 
-    if all(one.is_read for _, spikes in tables for one in spikes):
-        return LaterNotes([*notes, *later()], tuple)
+    populations = [one for _, spikes in tables for one in spikes]
+    if all(one.is_read for one in populations):
+        return LaterNotes([*notes, *later(populations)])
     return LaterNotes(notes, later)
 
 

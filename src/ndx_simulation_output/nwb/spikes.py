@@ -1,6 +1,6 @@
 """Convert spikes to the NWB table ``Units``, with a row for each cell, and back."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -31,9 +31,19 @@ from ndx_simulation_output.recording.sorting import (
     SortedColumns,
     Values,
     join_ranges,
+    range_edges,
     read_rows,
+    sort_in_ranges,
+    sort_times,
 )
-from ndx_simulation_output.recording.spikes import FEW, Ids, SpikeBlock, Window, in_window
+from ndx_simulation_output.recording.spikes import (
+    FEW,
+    Ids,
+    SpikeBlock,
+    Window,
+    are_sorted,
+    in_window,
+)
 
 _BLOCK = 2**20
 """Spikes that are read at a time."""
@@ -497,6 +507,7 @@ _Place = slice | NDArray[np.intp]
 """Places of spikes in the columns."""
 _Found = tuple[SpikeBlock, _Place]
 _ALWAYS = None, None
+_OF_BLOCKS = {"node_id", "spike_times"}
 
 
 @dataclass(frozen=True)
@@ -549,6 +560,20 @@ class _StoredSpikes:
             self.table.columns["spike_times"].ends[self._place] - self._starts
         )
         return counts
+
+    def are_sorted(self, by: str) -> bool:
+        """Return True if the source is sorted by "node_ids" or "times"."""
+        if self._order == "by_id" and by == "node_ids":
+            ids = self._cells[self._counts > 0]
+            return bool((ids[1:] >= ids[:-1]).all())
+        if self._order == "by_time":
+            return by == "times"
+        return are_sorted(self.blocks(_BLOCK), by)
+
+    @property
+    def like(self) -> Mapping[str, NDArray[Any]]:
+        """The columns, without spikes."""
+        return {name: self.table.columns[name].values[:0] for name in self._columns}
 
     def read(self, name: str) -> dict[str, Any]:
         """Return the value of a field of ``Spikes``, and of those that are read with it."""
@@ -606,32 +631,22 @@ class _StoredSpikes:
 
     def _in_ranges(self) -> SortedColumns:
         """Return the spikes sorted as in the source, for which they are read once."""
-        edges: NDArray[Any] = np.arange(_BLOCK, self.stored, _BLOCK)
         key, by_time = _SOURCE_POSITION, self._order == "by_time"
+        edges: NDArray[Any] = np.arange(_BLOCK, self.stored, _BLOCK)
         if by_time:
-            edges, key = self._time_edges(), "spike_times"
+            key = "spike_times"
+            edges = range_edges((part.times for part in self.parts(None, _ALWAYS)), self.stored)
         keys = (self._values(key, place) for _, place in self._found(None, _ALWAYS))
-        sizes = np.zeros(len(edges) + 1, np.int64)
-        for some in keys:
-            sizes += np.bincount(_number_of_range(some, edges), minlength=len(sizes))
         stored = {name: self.table.columns[name].values for name in {*self._columns, key}}
         like = {"node_id": self._cells[:0], "spike_times": np.zeros(0)}
         like |= {name: values[:0] for name, values in stored.items() if name != "spike_times"}
-        columns = SortedColumns(like, sizes, _order_of_times if by_time else _order_of_source)
-        for block, place in self._found(None, _ALWAYS):
-            values = {"node_id": block.node_ids, "spike_times": block.times}
-            values |= {name: self._values(name, place) for name in like.keys() - values.keys()}
-            columns.add(values, _number_of_range(values[key], edges))
-        return columns
-
-    def _time_edges(self) -> NDArray[np.float64]:
-        """Return times between which there are about as many spikes as in a block."""
-        some = [part.times[:: 2**6].copy() for part in self.parts(None, _ALWAYS)]
-        times = np.concatenate([np.zeros(0), *some])
-        n_ranges = -(-self.stored // _BLOCK)
-        if n_ranges < 2 or not len(times):
-            return np.zeros(0)
-        return np.unique(np.quantile(times, np.arange(1, n_ranges) / n_ranges))
+        rows = (
+            {"node_id": block.node_ids, "spike_times": block.times}
+            | {name: self._values(name, place) for name in like.keys() - _OF_BLOCKS}
+            for block, place in self._found(None, _ALWAYS)
+        )
+        order = _order_of_times if by_time else _order_of_source
+        return sort_in_ranges(key, keys, edges, like, rows, order)
 
     @property
     def _order(self) -> str:
@@ -719,32 +734,12 @@ def _read_intervals(
     return first if (values[indices] == first).all() else None
 
 
-def _number_of_range(keys: NDArray[Any], edges: NDArray[Any]) -> NDArray[np.uint16]:
-    return np.searchsorted(edges, keys, side="right").astype(np.uint16)
-
-
 def _order_of_times(values: Values) -> NDArray[np.intp]:
     return sort_times(values["spike_times"])[0]
 
 
 def _order_of_source(values: Values) -> NDArray[np.intp]:
     return order_of_positions(values[_SOURCE_POSITION])
-
-
-def sort_times(times: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[Any]]:
-    """Return what a stable argsort returns, in half of its time if few times are equal.
-
-    The second array has the times in this order.
-    """
-    order = np.argsort(times)
-    ordered = times[order]
-    is_later = ordered[1:] != ordered[:-1]
-    if is_later.all():
-        return order, ordered
-    # Equal times are sorted by their place: keys have the number of a time, then the place.
-    keys = np.append(np.zeros(1, np.int64), np.cumsum(is_later)) * len(times)
-    found: NDArray[np.intp] = np.sort(keys + order) - keys
-    return found, times[found]
 
 
 def order_of_positions(positions: NDArray[Any]) -> NDArray[np.intp]:

@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, fields, replace
 from itertools import combinations, pairwise, product
@@ -31,9 +31,15 @@ from ndx_simulation_output.recording.continuing import (
     span_of,
     text_of_unit,
 )
-from ndx_simulation_output.recording.ids import free_name
+from ndx_simulation_output.recording.ids import distinct_ids, free_name
+from ndx_simulation_output.recording.joined_spikes import JoinedSpikes
 from ndx_simulation_output.recording.network import NetworkSnapshot
-from ndx_simulation_output.recording.output import ExtracellularPotential, Run, SimulationOutput
+from ndx_simulation_output.recording.output import (
+    ExtracellularPotential,
+    LaterNotes,
+    Run,
+    SimulationOutput,
+)
 from ndx_simulation_output.recording.reports import Report
 from ndx_simulation_output.recording.spikes import Spikes
 from ndx_simulation_output.recording.times import RegularTimes
@@ -61,7 +67,7 @@ def merge_outputs(named: Sequence[tuple[str, SimulationOutput]]) -> SimulationOu
     """
     if len(named) == 1:
         return named[0][1]
-    notes = [f"{name}: {note}" for name, output in named for note in output.notes]
+    notes = [f"{name}: {note}" for name, output in named for note in output.known_notes]
     reports = _grouped(named, lambda output: output.reports, _report_key(named))
     spikes = _grouped(named, lambda output: output.spikes, lambda some: some.population)
     potentials = _grouped(named, lambda output: output.potentials, lambda one: one.name)
@@ -89,10 +95,16 @@ def merge_outputs(named: Sequence[tuple[str, SimulationOutput]]) -> SimulationOu
         },
         provenance=_provenance([output.provenance for _, output in named]),
     )
+
+    def later(_: Sequence[Spikes]) -> Iterator[str]:
+        for name, output in named:
+            for note in output.known_notes.later(output.spikes):
+                yield f"{name}: {note}"
+
     with ExitStack() as stack:
         for _, output in named:
             stack.callback(output.close)
-        return replace(merged, notes=tuple(notes), close=stack.pop_all().close)
+        return replace(merged, notes=LaterNotes(notes, later), close=stack.pop_all().close)
 
 
 def _report_key(named: Sequence[tuple[str, SimulationOutput]]) -> Callable[[Report], Hashable]:
@@ -301,17 +313,19 @@ def _properties(report: Report) -> dict[str, Any]:
 
 def _check_cells(where: str, parts: _Parts[Any]) -> None:
     """Raise a SourceError if a cell is in more than one file."""
-    seen: dict[int, str] = {}
-    for name, ids in parts:
-        own = np.unique(np.asarray(ids[:])).tolist()
-        for cell in own:
-            if cell in seen:
-                msg = (
-                    f"cell {cell} of {where} is in {seen[cell]} and in {name}; expected each cell "
-                    "in one file"
-                )
-                raise SourceError(msg)
-        seen |= dict.fromkeys(own, name)
+    own = [distinct_ids(np.asarray(ids[:])) for _, ids in parts]
+    cells = np.concatenate(own)
+    file_of = np.repeat(np.arange(len(parts)), [len(ids) for ids in own])
+    order = np.argsort(cells, kind="stable")
+    again = order[1:][cells[order[1:]] == cells[order[:-1]]]
+    if len(again):
+        wrong = again.min()
+        first = parts[file_of[np.argmax(cells == cells[wrong])]][0]
+        msg = (
+            f"cell {cells[wrong]} of {where} is in {first} and in {parts[file_of[wrong]][0]}; "
+            "expected each cell in one file"
+        )
+        raise SourceError(msg)
 
 
 def _join_potentials(
@@ -439,32 +453,23 @@ def _join_spikes(
     provenance = common_provenance(provenances) if len(groups) == len(parts) > 1 else {}
     if not provenance:
         _note_provenance(f"the spikes of {where}", provenances, notes)
-    provenance = {**provenance, **_not_finite(spikes)}
-    ids = np.concatenate([some.node_ids for some in spikes])
-    times = np.concatenate([some.times for some in spikes])
-    order = np.arange(len(times))
-    if len(groups) > 1 and all((np.diff(some.times) >= 0).all() for some in spikes):
-        order = np.argsort(times, kind="stable")
-    elif all((np.diff(some.node_ids.astype(np.int64)) >= 0).all() for some in spikes):
-        order = np.argsort(ids, kind="stable")
-    elif all((np.diff(some.times) >= 0).all() for some in spikes):
-        order = np.argsort(times, kind="stable")
-    names = dict.fromkeys(name for some in spikes for name in some.columns)
-    columns = {name: _column(name, spikes)[order] for name in names}
-    intervals = _join_intervals(where, groups, notes)
+    orders = ["times", "node_ids"] if len(groups) > 1 else ["node_ids", "times"]
+    by = next((one for one in orders if all(some.are_sorted(one) for some in spikes)), None)
     silent = [some.silent for some in spikes if some.silent is not None]
-    return Spikes(
-        spikes[0].population,
-        ids[order],
-        times[order],
-        columns,
-        provenance,
+    spiking = np.concatenate([some.spiking_cells for some in spikes])
+    known: dict[str, Any] = {
+        "provenance": {**provenance, **_not_finite(spikes)},
         # A cell may be silent in one part of a run only.
-        silent=np.setdiff1d(np.concatenate(silent), ids) if silent else None,
-        intervals=intervals,
-        cells=_join_cells_of(spikes),
-        checked=False,
-    )
+        "silent": np.setdiff1d(np.concatenate(silent), spiking) if silent else None,
+        "intervals": _join_intervals(where, groups, notes),
+        "cells": _join_cells_of(spikes),
+    }
+    joined = JoinedSpikes(tuple(spikes), by, known)
+    if all(some.is_read for some in spikes):
+        return Spikes(
+            parts[0][1].population, *joined.take(None, (None, None)), **known, checked=False
+        )
+    return Spikes.of_source(parts[0][1].population, joined)
 
 
 def _join_cells_of(spikes: Sequence[Spikes]) -> CellTable | None:
@@ -472,22 +477,23 @@ def _join_cells_of(spikes: Sequence[Spikes]) -> CellTable | None:
     tables = [some.cells for some in spikes if some.cells is not None]
     if not tables:
         return None
+    ids = [np.asarray(table.ids[:]) for table in tables]
+    is_first = np.zeros(sum(map(len, ids)), bool)
+    is_first[np.unique(np.concatenate(ids), return_index=True)[1]] = True
+    chosen = np.split(is_first, np.cumsum([len(some) for some in ids])[:-1])
+    added = [
+        (table, np.flatnonzero(some))
+        for number, (table, some) in enumerate(zip(tables, chosen, strict=True))
+        if some.any() or not number
+    ]
     joined = tables[0]
-    for table in tables[1:]:
-        ids, others = (np.asarray(one.ids[:]) for one in (joined, table))
-        rows = np.arange(len(joined)), np.flatnonzero(joined.find_rows(others) < 0)
-        if not len(rows[1]):
-            continue
+    if len(added) > 1:
+        names = dict.fromkeys(name for table, _ in added for name in table.columns)
         columns = {
-            name: take_rows(
-                [
-                    (one.columns.get(name), own)
-                    for one, own in zip((joined, table), rows, strict=True)
-                ]
-            )
-            for name in dict.fromkeys([*joined.columns, *table.columns])
+            name: take_rows([(table.columns.get(name), rows) for table, rows in added])
+            for name in names
         }
-        joined = replace(joined, ids=np.append(ids, others[rows[1]]), columns=columns)
+        joined = replace(joined, ids=np.concatenate(ids)[is_first], columns=columns)
     return replace(joined, node_sets=_first_of(table.node_sets for table in tables))
 
 
@@ -580,7 +586,7 @@ def _not_finite(joined: Sequence[Spikes]) -> dict[str, Any]:
     if not found:
         return {}
     kept = {key: [value for one in found for value in one[key]] for key in ("node_ids", "bits")}
-    total = sum(len(spikes.times) for spikes in joined)
+    total = sum(map(len, joined))
     positions = list(range(total, total + len(kept["bits"])))
     return {"format": "SONATA", "not_finite": {"positions": positions, **kept}}
 
@@ -614,21 +620,14 @@ def _join_intervals(
 
 def _recorded(spikes: Spikes) -> NDArray[Any]:
     """Return the ids of recorded cells, with repeats."""
-    return spikes.node_ids if spikes.silent is None else np.append(spikes.node_ids, spikes.silent)
+    spiking = spikes.spiking_cells
+    return spiking if spikes.silent is None else np.append(spiking, spikes.silent)
 
 
 def _same(first: NDArray[Any] | None, second: NDArray[Any] | None) -> bool:
     if first is None or second is None:
         return first is second
     return np.array_equal(first, second)
-
-
-def _column(name: str, spikes: Sequence[Spikes]) -> NDArray[Any]:
-    """Concatenate a column of all spikes, with zeros for files that do not have it."""
-    dtype = next(some.columns[name].dtype for some in spikes if name in some.columns)
-    return np.concatenate(
-        [some.columns.get(name, np.zeros(len(some.times), dtype)) for some in spikes]
-    )
 
 
 def _only_one(parts: _Parts[_Named]) -> _Named:

@@ -212,15 +212,22 @@ class Run:
 
 
 class LaterNotes(tuple[str, ...]):  # noqa: SLOT001 - tuples can have no slots with values
-    """Notes that are known, and a function ``later`` that returns those of spikes it reads."""
+    """Notes that are known; ``later`` returns those of the spikes of an output, which it reads."""
 
-    later: Callable[[], Iterable[str]]
+    later: "LaterNotesOf"
 
-    def __new__(cls, notes: Iterable[str], later: Callable[[], Iterable[str]]) -> "Self":
+    def __new__(cls, notes: Iterable[str], later: "LaterNotesOf | None" = None) -> "Self":
         """Return the notes that are known."""
         made = super().__new__(cls, notes)
-        made.later = later
+        made.later = later or _no_notes
         return made
+
+
+LaterNotesOf = Callable[[Sequence[Spikes]], Iterable[str]]
+
+
+def _no_notes(_: Sequence[Spikes]) -> Iterable[str]:
+    return ()
 
 
 @dataclass(frozen=True)
@@ -259,7 +266,7 @@ class SimulationOutput:
             "networks": NetworkSnapshot,
             "notes": str,
         }
-        later = getattr(self.notes, "later", tuple)
+        later = getattr(self.notes, "later", None)
         for name, kind in kinds.items():
             set_fields(self, **{name: tuple_of(getattr(self, name), kind, f"{name} of an output")})
         if not isinstance(self.run, Run):
@@ -282,14 +289,14 @@ class SimulationOutput:
             if name != "notes" or "_notes" not in vars(self):
                 msg = f"{type(self).__name__!r} object has no attribute {name!r}"
                 raise AttributeError(msg)
-            set_fields(self, notes=self._all_notes([*self._notes, *self._notes.later()]))
+            set_fields(self, notes=self._all_notes([*self._notes, *self._notes.later(self.spikes)]))
             return self.notes
 
     @property
     def known_notes(self) -> LaterNotes:
         """The notes for which no spikes are read."""
         if "notes" in vars(self):
-            return LaterNotes(self.notes, tuple)
+            return LaterNotes(self.notes)
         known: LaterNotes = vars(self)["_notes"]
         return LaterNotes(self._all_notes(known, is_read=True), known.later)
 

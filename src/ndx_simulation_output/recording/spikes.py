@@ -62,6 +62,13 @@ class SpikeSource(Protocol):
     def stored(self) -> int:
         """Number of spikes with those at times that are not finite, which the others leave out."""
 
+    def are_sorted(self, by: str) -> bool:
+        """Return True if the source is sorted by "node_ids" or "times"."""
+
+    @property
+    def like(self) -> Mapping[str, NDArray[Any]]:
+        """The columns, without spikes."""
+
     def read(self, name: str) -> Mapping[str, Any]:
         """Return the value of a field of ``Spikes``, and of those that are read with it."""
 
@@ -177,6 +184,19 @@ class Spikes:
         """The provenance without what is known when the spikes are read."""
         return self.provenance if self._lazy is None else self._lazy.provenance
 
+    def are_sorted(self, by: str) -> bool:
+        """Return True if the spikes are sorted by "node_ids" or "times"."""
+        if self._lazy is not None:
+            return self._lazy.are_sorted(by)
+        return are_sorted([SpikeBlock(self.node_ids, self.times, {})], by)
+
+    @property
+    def like(self) -> Mapping[str, NDArray[Any]]:
+        """The columns, without spikes."""
+        if self._lazy is not None:
+            return self._lazy.like
+        return {name: np.asarray(values[:0]) for name, values in self.columns.items()}
+
     @cached_property
     def _extent(self) -> tuple[int, float, float]:
         """Number of spikes at finite times, and the times (s) of the first and the last."""
@@ -235,6 +255,12 @@ class Spikes:
             return
         for block in self.blocks():
             yield choose_spikes(block.node_ids, block.times, chosen, (start, stop))
+
+    def take(self, cells: Ids | None, window: Window) -> SpikeBlock:
+        """Return the spikes of ``cells``, which ascend, in a window, in their order."""
+        if self._lazy is not None:
+            return self._lazy.take(cells, window)
+        return choose_spikes(self.node_ids, self.times, cells, window, self.columns)
 
     def with_cells(self, cells: CellTable | None) -> "Spikes":
         """Return the spikes with a table of properties, without reading them."""
@@ -299,7 +325,7 @@ class Spikes:
     @cached_property
     def are_in_order(self) -> bool:
         """True if no spike is before the previous one."""
-        return bool((self.times[1:] >= self.times[:-1]).all())
+        return are_sorted([SpikeBlock(self.node_ids, self.times, {})], "times")
 
     def find(self, cells: Cells | None) -> NDArray[np.int64]:
         """Return the ids of ``cells`` in ascending order, by default of all known cells.
@@ -353,10 +379,7 @@ class Spikes:
         ids = None if cells is None else self.find(cells)
         if ids is not None:
             table = table if table is None else table.select(ids)
-        if self._lazy is None:
-            found = choose_spikes(self.node_ids, self.times, ids, (start, stop), self.columns)
-        else:
-            found = self._lazy.take(ids, (start, stop))
+        found = self.take(ids, (start, stop))
         silent = self.silent
         if silent is not None:
             silent = np.setdiff1d(self.find(cells), found.node_ids.astype(np.int64))
@@ -454,6 +477,18 @@ def choose_spikes(
         return SpikeBlock(node_ids, times, columns or {})
     some = {name: np.asarray(values[:])[chosen] for name, values in (columns or {}).items()}
     return SpikeBlock(node_ids[chosen], times[chosen], some)
+
+
+def are_sorted(blocks: Iterable[SpikeBlock], by: str) -> bool:
+    """Return True if spikes are sorted by "node_ids" or "times"."""
+    last = None
+    for block in blocks:
+        values = getattr(block, by)
+        if len(values):
+            if (last is not None and values[0] < last) or not (values[1:] >= values[:-1]).all():
+                return False
+            last = values[-1]
+    return True
 
 
 def in_window(times: NDArray[np.float64], window: Window) -> NDArray[np.bool_]:

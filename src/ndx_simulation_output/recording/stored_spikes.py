@@ -1,6 +1,6 @@
 """Spikes in two arrays of a file, ids and times, and the times that the source states."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,6 +15,7 @@ from ndx_simulation_output.recording.spikes import (
     SpikeBlock,
     Spikes,
     Window,
+    are_sorted,
     in_window,
     join_blocks,
 )
@@ -88,6 +89,16 @@ class StoredSpikes:
     def stored(self) -> int:
         """Number of stored spikes."""
         return int(self.times.shape[0])
+
+    def are_sorted(self, by: str) -> bool:
+        """Return True if the source is sorted by "node_ids" or "times"."""
+        return are_sorted(self.parts(None, (None, None)), by)
+
+    @property
+    def like(self) -> Mapping[str, NDArray[Any]]:
+        """The columns, without spikes."""
+        kind = self._rounding_type
+        return {} if kind is None else {ROUNDING: np.zeros(0, kind)}
 
     def read(self, name: str) -> dict[str, Any]:
         """Return the value of a field of ``Spikes``, and of those that are read with it."""

@@ -1,7 +1,7 @@
 """Read the circuit of a run, and join the properties of its cells to the recordings."""
 
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -245,8 +245,8 @@ def join_circuit(
     spikes = tuple(map(joiner.spikes, output.spikes))
     unread = [one for one in spikes if not one.is_read]
 
-    def later() -> Iterator[str]:
-        yield from output.known_notes.later()
+    def later(_: Sequence[Spikes]) -> Iterator[str]:
+        yield from output.known_notes.later(output.spikes)
         for one in unread:
             joiner.find_missing(one)
         yield from joiner.missing_notes()
@@ -254,7 +254,7 @@ def join_circuit(
     known = dict.fromkeys(joiner.notes)
     notes = LaterNotes([*output.known_notes, *known], later)
     if not unread:
-        notes = LaterNotes([*output.notes, *known, *joiner.missing_notes()], tuple)
+        notes = LaterNotes([*output.notes, *known, *joiner.missing_notes()])
     return replace(output, reports=reports, spikes=spikes, circuit=circuit, notes=notes)
 
 

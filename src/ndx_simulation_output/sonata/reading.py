@@ -570,20 +570,20 @@ class _SourceReader:
         reports = distinct_names([*self.reports, *self.rates])
         self._check_renamed(reports)
 
-        def later() -> Iterator[str]:
-            for note in notes_of_spikes(self.spikes):
+        def later(spikes: Sequence[Spikes]) -> Iterator[str]:
+            for note in notes_of_spikes(spikes):
                 warnings.warn(note, SimulationOutputWarning, stacklevel=2)
                 yield note
 
         are_read = all(one.is_read for one in self.spikes)
-        notes = tuple(dict.fromkeys([*notes, *(later() if are_read else ())]))
+        notes = tuple(dict.fromkeys([*notes, *(later(self.spikes) if are_read else ())]))
         return SimulationOutput(
             reports=reports,
             arrays=tuple(self.clamps),
             spikes=tuple(self.spikes),
             potentials=tuple(self.potentials),
             run=sources.config.run if sources.config else Run(),
-            notes=LaterNotes(notes, tuple if are_read else later),
+            notes=LaterNotes(notes, None if are_read else later),
             provenance={"format": "SONATA", "files": [file.path.name for file in sources.files]},
             close=close,
         )

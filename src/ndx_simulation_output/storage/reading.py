@@ -5,7 +5,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -245,9 +245,12 @@ class HDF5Array(LazyArrayBase):
         except (OSError, RuntimeError, ValueError) as error:
             if self._is_open:
                 raise
-            name = "the file" if self.version is None else self.version.path
-            msg = f"{name} is closed: what was opened from it cannot be read; open it again"
-            raise SourceError(msg) from error
+            path = "the file" if self.version is None else self.version.path
+            raise _closed_error(path) from error
+
+
+def _closed_error(path: str | Path) -> SourceError:
+    return SourceError(f"{path} is closed: what was opened from it cannot be read; open it again")
 
 
 @contextmanager
@@ -301,39 +304,50 @@ class FileArray(LazyArrayBase):
         return out
 
 
-def without_file(recorded: Any) -> Any:
-    """Return a recording whose file can be closed: its arrays open it while they are read.
+class OpenedLater:
+    """What is read from a file that is open only while it is read, until this is closed."""
 
-    Short ones are read into memory. Raise ``NeedsFileError`` if one cannot be opened again.
-    """
-    if isinstance(recorded, (HDF5Array, ZarrArray)):
-        return _array_without_file(recorded)
-    if isinstance(recorded, Mapping):
-        return {name: without_file(part) for name, part in recorded.items()}
-    if isinstance(recorded, tuple):
-        return tuple(map(without_file, recorded))
-    if recorded is None or isinstance(recorded, _IN_MEMORY):
-        return recorded
-    if not is_dataclass(recorded):
-        raise NeedsFileError
-    # Checked when it was created; what it has computed since may refer to the open file.
-    copied = object.__new__(type(recorded))
-    set_fields(
-        copied, **{one.name: without_file(getattr(recorded, one.name)) for one in fields(recorded)}
-    )
-    return copied
+    def __init__(self) -> None:
+        self.is_closed = False
 
+    def close(self) -> None:
+        """Refuse to read the file again."""
+        self.is_closed = True
 
-def _array_without_file(array: "HDF5Array | ZarrArray") -> LazyArray:
-    if array.ndim < 2 and array.size <= _FEW_VALUES:
-        return np.asarray(array[...])
-    found = array.detached()
-    if found is array or array.dtype.kind == "O":
-        raise NeedsFileError
-    if isinstance(array, HDF5Array) and isinstance(found, DetachedArray):
-        vars(array).pop("_reader", None)  # It has the file open too.
-        return replace(found, workers=array.workers)
-    return found
+    def without_file(self, recorded: Any) -> Any:
+        """Return a recording whose file can be closed: its arrays open it while they are read.
+
+        Short ones are read into memory. Raise ``NeedsFileError`` if one cannot be opened again.
+        """
+        if isinstance(recorded, (HDF5Array, ZarrArray)):
+            return self._array(recorded)
+        if isinstance(recorded, Mapping):
+            return {name: self.without_file(part) for name, part in recorded.items()}
+        if isinstance(recorded, tuple):
+            return tuple(map(self.without_file, recorded))
+        if recorded is None or isinstance(recorded, _IN_MEMORY):
+            return recorded
+        if not is_dataclass(recorded):
+            raise NeedsFileError
+        # Checked when it was created; what it has computed since may refer to the open file.
+        names = [one.name for one in fields(recorded)]
+        known = [name for name in names if name in vars(recorded)]
+        if len(known) < len(names):
+            known.append("_source")  # The spikes are not read yet.
+        copied = object.__new__(type(recorded))
+        set_fields(copied, **{one: self.without_file(getattr(recorded, one)) for one in known})
+        return copied
+
+    def _array(self, array: "HDF5Array | ZarrArray") -> LazyArray:
+        if array.ndim < 2 and array.size <= _FEW_VALUES:
+            return np.asarray(array[...])
+        found = array.detached()
+        if found is array or array.dtype.kind == "O":
+            raise NeedsFileError
+        if isinstance(array, HDF5Array) and isinstance(found, DetachedArray):
+            vars(array).pop("_reader", None)  # It has the file open too.
+            return replace(found, workers=array.workers, owner=self)
+        return found
 
 
 class NeedsFileError(Exception):
@@ -399,6 +413,11 @@ class DetachedArray(LazyArrayBase):
     is_mapped: bool
     version: tuple[int, int] | None = None
     workers: int = 0
+    owner: OpenedLater | None = field(default=None, compare=False, repr=False)
+
+    def detached(self) -> "DetachedArray":
+        """Return an equal array that can be read when the output is closed."""
+        return replace(self, owner=None)
 
     @property
     def compression(self) -> str | None:
@@ -446,6 +465,8 @@ _MOST_INDEXES = 16
 @contextmanager
 def _opened(detached: DetachedArray) -> Iterator[HDF5Array]:
     """Open the file of an array; the last concurrent reader closes it."""
+    if detached.owner is not None and detached.owner.is_closed:
+        raise _closed_error(detached.path)
     with _LOCK:
         opened = _OPENED.get(detached)
         if opened is None:
