@@ -234,9 +234,10 @@ FORMATS: tuple[Format, ...] = (
     ),
     Format(
         "NEST",
-        "",
+        "nest.reading",
         _is_nest,
-        refusal="is text of a recording device of NEST, which is not read yet",
+        frozenset({"population", "dt", "unit"}),
+        is_joined=True,
     ),
     Format(
         "columns of numbers",

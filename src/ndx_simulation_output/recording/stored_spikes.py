@@ -76,7 +76,7 @@ def _type_of_rounding(lost: NDArray[np.int64]) -> type:
 
 @dataclass(frozen=True)
 class StoredSpikes:
-    """Spikes in two datasets ``ids`` and ``times``, in the order of the source."""
+    """Spikes in two arrays ``ids`` and ``times``, of which ``per_second`` are a second."""
 
     population: str
     where: str
@@ -84,6 +84,7 @@ class StoredSpikes:
     times: LazyArray
     per_second: float
     provenance: dict[str, Any]
+    silent: Ids | None = None
 
     @property
     def stored(self) -> int:
@@ -103,7 +104,7 @@ class StoredSpikes:
     def read(self, name: str) -> dict[str, Any]:
         """Return the value of a field of ``Spikes``, and of those that are read with it."""
         if name in {"silent", "intervals", "cells"}:
-            return {name: None}
+            return {"silent": self.silent, "intervals": None, "cells": None}
         if name == "provenance":
             return {name: self._provenance()}
         ids = ids_of_source(np.asarray(self.ids[:]), self.where)

@@ -1,0 +1,1 @@
+"""NEST: text files of its recording devices."""
