@@ -1,9 +1,12 @@
 """Streams are standard zlib, and those of HDF5 and zlib are read."""
 
+import ctypes
 import importlib.util
+import mmap
 import sys
 import zlib
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import h5py
@@ -195,3 +198,35 @@ def test_without_isal_zlib_is_used(monkeypatch):
     assert without.inflate(deflate(planes), planes.nbytes).tobytes() == planes.tobytes()
     with pytest.raises(ValueError, match="incomplete or truncated stream"):
         without.inflate(deflate(planes)[:-9], planes.nbytes)
+
+
+@pytest.fixture
+def are_registers_in_use():
+    """A function that returns True if the upper halves of the vector registers are in use."""
+    cpu = Path("/proc/cpuinfo")
+    if not cpu.exists() or "xgetbv1" not in cpu.read_text():
+        pytest.skip("the processor does not tell of its registers")
+    memory = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    memory.write(b"\x31\xc9\xff\xc1\x0f\x01\xd0\xc3")  # xor ecx, ecx; inc ecx; xgetbv; ret
+    code = ctypes.c_char.from_buffer(memory)
+    in_use = ctypes.CFUNCTYPE(ctypes.c_uint32)(ctypes.addressof(code))
+    upper_halves = 0b100_0100
+    yield lambda: bool(in_use() & upper_halves)
+    del code  # The code is in memory until here.
+
+
+def test_no_vector_register_is_in_use_afterwards(are_registers_in_use):
+    planes = shuffle(matrix((500, 20), "<f4"))
+    isal_zlib.adler32(planes.data)
+    if not are_registers_in_use():
+        pytest.skip("ISA-L uses no long vectors on this processor")
+
+    stream = deflate(planes)
+    after_deflate = are_registers_in_use()
+    inflate(stream, planes.nbytes)
+    after_inflate = are_registers_in_use()
+    filters.exceeds(stream, 10)
+
+    assert not after_deflate
+    assert not after_inflate
+    assert not are_registers_in_use()

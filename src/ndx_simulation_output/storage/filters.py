@@ -3,7 +3,8 @@
 Shuffled bytes lie in planes: the first byte of every value, then the second, and so on. The low
 bytes of measured numbers are noise that does not compress; such planes are stored in the deflate
 stream uncompressed, which also makes reading faster. The result is a standard zlib stream (RFC
-1950, RFC 1951). ISA-L is used where it is installed, else zlib.
+1950, RFC 1951). ISA-L is used where it is installed, else zlib; :func:`_clear_registers` is called
+after each use of it.
 """
 
 import sys
@@ -29,6 +30,7 @@ _STORED_BYTES = 2**16 - 1
 _SAMPLE_BYTES = 2**13
 _NOISE = 0.98
 """A plane is stored uncompressed if this fraction of a sample remains when compressed."""
+_VECTOR = np.ones(64)
 _WORDS = {size: np.dtype(f"u{size}") for size in (1, 2, 4, 8)}
 
 _buffers = threading.local()
@@ -108,6 +110,7 @@ def deflate(planes: NDArray[np.uint8]) -> bytes:
     for plane in planes:
         parts += _stored(plane) if _is_noise(plane) else _compressed(plane)
     checksum = _zlib.adler32(planes.data)
+    _clear_registers()
     return b"".join([*parts, _LAST_BLOCK, checksum.to_bytes(4, "big")])
 
 
@@ -121,6 +124,8 @@ def inflate(stream: _Bytes, n_bytes: int) -> NDArray[np.uint8]:
         raw = inflater.decompress(stream, n_bytes + 1)
     except (zlib.error, _zlib.error) as error:
         raise ValueError(str(error)) from error
+    finally:
+        _clear_registers()
     if len(raw) <= n_bytes and not inflater.eof:
         msg = "incomplete or truncated stream"
         raise ValueError(msg)
@@ -137,6 +142,17 @@ def exceeds(stream: _Bytes, n_bytes: int) -> bool:
         return len(_zlib.decompressobj().decompress(stream, n_bytes + 1)) > n_bytes
     except (zlib.error, _zlib.error):
         return False  # HDF5 tells of the damage.
+    finally:
+        _clear_registers()
+
+
+def _clear_registers() -> None:
+    """Clear the upper halves of the vector registers of the thread, which ISA-L leaves in use.
+
+    Code for SSE that runs in the thread afterwards, such as that of NEURON, would take three times
+    as long. Loops of numpy over whole vectors end with the instruction that clears them.
+    """
+    np.add(_VECTOR, _VECTOR)
 
 
 def _compressor() -> Any:
