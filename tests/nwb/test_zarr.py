@@ -38,9 +38,10 @@ from ndx_simulation_output.errors import (
     WriteError,
 )
 from ndx_simulation_output.info import describe
+from ndx_simulation_output.nwb.arrays import ArrayBlocks
 from ndx_simulation_output.nwb.checks import check_file
 from ndx_simulation_output.nwb.writer import write
-from ndx_simulation_output.recording import SimulationOutput
+from ndx_simulation_output.recording import SimulationOutput, Spikes
 from ndx_simulation_output.storage.partitions import Region
 from tests.sonata.making import SESSION, differences, report
 from tests.strategies import report_files
@@ -159,6 +160,30 @@ def test_chunks_and_compression_are_as_planned(source, tmp_path):
         assert second["v_exc"].data.compression is None
         assert second["v_exc"].data.stored_bytes >= np.prod(data.shape) * 4
         assert any("chunks of 50 × 20, zstd" in line for line in describe(first))
+
+
+def test_columns_of_spikes_are_written_in_blocks(tmp_path, monkeypatch):
+    monkeypatch.setattr("ndx_simulation_output.nwb.arrays._BUFFER_GB", 0.002)
+    sizes: list[int] = []
+    read = vars(ArrayBlocks)["_get_data"]
+
+    def measured(blocks: ArrayBlocks, selection: Any) -> np.ndarray:
+        values = read(blocks, selection)
+        sizes.append(values.nbytes)
+        return values
+
+    monkeypatch.setattr(ArrayBlocks, "_get_data", measured)
+    rng = np.random.default_rng(0)
+    spikes = Spikes("exc", rng.integers(0, 100, 300_000), rng.random(300_000))
+    target = to_zarr(SimulationOutput(spikes=(spikes,)), tmp_path / "run.nwb.zarr")
+
+    assert len(sizes) >= 4  # times and positions in the source
+    assert max(sizes) <= 2e6
+    assert zarr.open(str(target), mode="r")["units/spike_times"].nbytes >= 2e6
+    assert zarr.open(str(target), mode="r")["units/spike_times"].chunks == (125_000,)
+    with open_output(target) as found:
+        np.testing.assert_array_equal(found.spikes[0].node_ids, spikes.node_ids)
+        np.testing.assert_array_equal(found.spikes[0].times, spikes.times)
 
 
 def test_quantized_values_are_the_same(source, tmp_path):

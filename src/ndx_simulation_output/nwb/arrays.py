@@ -52,6 +52,8 @@ _SMALL_BYTES = 2**16
 _TEXT_BYTES = 2**8
 """Size of a text in memory, as it is estimated."""
 _BUFFER_GB = 0.064
+_CHUNK_MB = 10.0
+"""Size of chunks, as hdmf chooses it."""
 _CHUNK_BYTES = 2**22
 """Size of the chunks of a column that can grow, as hdmf chooses it."""
 
@@ -83,11 +85,15 @@ class ArrayBlocks(GenericDataChunkIterator):  # type: ignore[misc]
 
 
 def array_blocks(
-    values: LazyArray, *, grows: bool = False, progress: _Progress | None = None
+    values: LazyArray,
+    *,
+    grows: bool = False,
+    progress: _Progress | None = None,
+    chunk_mb: float = _CHUNK_MB,
 ) -> Any:
     """Return the values of a small array, or an iterator that reads a large one in blocks."""
     if values.dtype.kind != "O" and size_in_bytes(values) >= _SMALL_BYTES:
-        return ArrayBlocks(values, progress)
+        return ArrayBlocks(values, progress, buffer_gb=_BUFFER_GB, chunk_mb=chunk_mb)
     if progress is not None:
         progress(size_in_bytes(values))
     return load_array(values, grows=grows)

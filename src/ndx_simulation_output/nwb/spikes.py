@@ -125,7 +125,8 @@ def make_units(
     ]
     for column, values in _ragged(counted).items():
         data = _column(column, wrap_spikes(values))
-        columns += [data, VectorIndex(name=f"{column}_index", data=ends, target=data)]
+        # hdmf looks for the target of an index before it leaves out columns that are iterators.
+        columns += [VectorIndex(name=f"{column}_index", data=ends, target=data), data]
     columns += _intervals(populations, counted)
     properties, own_properties = _properties(populations, counted)
     columns += make_columns(properties, wrap, where=" of the units")

@@ -36,6 +36,8 @@ from ndx_simulation_output.storage.zarr_writing import fill_array
 DEFAULT_COMPRESSION: Compression = "zstd"
 _BLOSC = {"zstd": ("zstd", 3), "gzip": ("zlib", 4)}
 """Compressor and level of Blosc, with byte shuffle, for each compression option."""
+_SPIKES_MB = 1.0
+"""Size of the chunks of columns of spikes, of which parts are read."""
 
 
 def write_store(
@@ -71,6 +73,7 @@ def write_store(
     if storage.compression == "none":
         check_space(target, total)
     done = progress_of(progress, total)
+    spikes = _LabeledArrays(storage.compression, None, chunk_mb=_SPIKES_MB)
     mapping = map_output(
         output,
         metadata,
@@ -80,6 +83,7 @@ def write_store(
         wrap=_empty_array,
         wrap_column=_LabeledArrays(storage.compression, None).wrap,
         wrap_labeled_array=_LabeledArrays(storage.compression, done).wrap,
+        wrap_spikes=spikes.wrap,
     )
     versions = file_versions(output)
     with (
@@ -212,13 +216,18 @@ def _empty_array(data: LazyArray, layout: Layout) -> DataIO:
 
 
 class _LabeledArrays:
-    """Arrays with axes, read block by block while hdmf-zarr writes them."""
+    """Arrays and columns, read block by block while hdmf-zarr writes them."""
 
-    def __init__(self, compression: str | None, progress: Callable[[int], object] | None) -> None:
-        self._compression, self._progress = compression, progress
+    def __init__(
+        self,
+        compression: str | None,
+        progress: Callable[[int], object] | None,
+        **shapes: float,
+    ) -> None:
+        self._compression, self._progress, self._shapes = compression, progress, shapes
 
     def wrap(self, values: LazyArray, *, grows: bool = False) -> Any:
-        data = array_blocks(values, grows=grows, progress=self._progress)
+        data = array_blocks(values, grows=grows, progress=self._progress, **self._shapes)
         if values.dtype.kind == "O" or not values.shape or 0 in values.shape:
             return data
         chunks = getattr(data, "chunk_shape", tuple(values.shape))
