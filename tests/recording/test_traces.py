@@ -8,10 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from ndx_simulation_output.errors import MissingDependencyError, ShapeMismatchError, WrongTypeError
+from ndx_simulation_output.errors import (
+    CellNotFoundError,
+    MissingDependencyError,
+    ShapeMismatchError,
+    WrongTypeError,
+)
 from ndx_simulation_output.recording import CompartmentTable, RegularTimes, Report, Unit
 from ndx_simulation_output.recording.arrays import read_runs
 from ndx_simulation_output.recording.traces import Traces, mean_of_groups, read_in_unit
+from ndx_simulation_output.recording.views import ColumnRange, Columns, Joined, Scaled
 
 UNITS = st.sampled_from([Unit("volts"), Unit("volts", 1e-3), Unit("volts", 2.0, -70.0)])
 DTYPES = st.sampled_from(["f4", "f8", ">f4", ">f8", "i2", "u4", "i8"])
@@ -83,6 +89,48 @@ def test_means_of_complex_values_are_refused():
     one = np.zeros(1, np.intp)
     with pytest.raises(WrongTypeError, match="complex values are not supported"):
         mean_of_groups(np.array([[1 + 2j]]), slice(None), one, one, Unit("volts"))
+
+
+VIEWS = st.sampled_from(
+    [
+        lambda values: values,
+        lambda values: Columns(values[:, ::-1], np.arange(values.shape[1])[::-1]),
+        lambda values: ColumnRange(np.pad(values, ((0, 0), (2, 1))), 2, 2 + values.shape[1]),
+        lambda values: Joined((values[:, :3], values[:, 3:])),
+        lambda values: Scaled(values, 2.0, 1.0),
+    ]
+)
+
+
+@given(
+    ids=st.lists(st.integers(0, 99), min_size=1, max_size=6, unique=True),
+    dtype=st.sampled_from(["i8", "u8", "i4", "u1", ">i2"]),
+    is_sorted=st.booleans(),
+    view=VIEWS,
+    unit=UNITS,
+    data=st.data(),
+)
+def test_a_cell_alone_has_the_traces_that_it_has_among_others(
+    ids, dtype, is_sorted, view, unit, data
+):
+    ids = sorted(ids) if is_sorted else ids
+    counts = data.draw(st.lists(st.integers(0, 3), min_size=len(ids), max_size=len(ids)))
+    n_columns = sum(counts)
+    values = np.arange(4 * n_columns, dtype="f4").reshape(4, n_columns)
+    columns = {"number": np.arange(n_columns)}
+    table = CompartmentTable.from_counts("exc", np.array(ids, dtype), counts, columns)
+    report = Report("v", "v", view(values), RegularTimes(0.0, 1e3, 4), table, unit)
+    window = {"start": 0.001, "step": 2}
+
+    # Ids are in memory from the second cell on.
+    for cell in [*ids, *ids, np.int64(ids[0])]:
+        found = report.get_traces(cell, **window)
+        np.testing.assert_array_equal(found, report.select([cell], **window).values)
+    for other in {-1, 50, 100, 2**40} - set(ids):
+        with pytest.raises(CellNotFoundError, match=rf"cell {other} is not among the"):
+            report.get_traces(other)
+    with pytest.raises(WrongTypeError, match="expected integers"):
+        report.get_traces(cells=True)
 
 
 @given(selection=selections())

@@ -86,6 +86,8 @@ def assert_reads_the_same(array: HDF5Array, dataset: h5py.Dataset, data: st.Data
         assert_same(array[key], expected[key])
         assert_same(array.take_columns(key[0], chosen), expected[key[0]][:, chosen])
     rows, some = (slice(*sorted(data.draw(bounds(end), "piece"))) for end in dataset.shape)
+    together = array.take_columns(rows, range(some.start, some.stop))
+    assert_same(together, dataset[()][rows, some])
     np.testing.assert_array_equal(array.piece(rows, some), dataset[()][rows, some])
 
 

@@ -352,3 +352,27 @@ def test_chunks_without_fill_value_are_read_as_h5py_reads_them(deflated, hdf5, t
 
     with h5py.File(tmp_path / "v.h5") as file:
         assert_same(HDF5Array(file["data"])[:, :], file["data"][()])
+
+
+def test_short_arrays_are_kept_only_as_long_as_their_file_is_open_and_unchanged(tmp_path: Path):
+    with h5py.File(tmp_path / "v.h5", "w") as file:
+        file["ends"] = np.arange(5)
+        written = HDF5Array(file["ends"])
+        assert written.kept() is not written.kept()
+        file["ends"][0] = 7
+        assert written.kept()[0] == 7
+
+    with h5py.File(tmp_path / "v.h5") as file:
+        ends = HDF5Array(file["ends"])
+        kept = ends.kept()
+        assert ends.kept() is kept
+        assert not kept.flags.writeable
+    with pytest.raises(SourceError, match=r"v\.h5 is closed"):
+        ends.kept()
+
+    with h5py.File(tmp_path / "v.h5") as file:
+        ends = HDF5Array(file["ends"])
+        assert_same(ends.kept(), kept)
+        os.utime(tmp_path / "v.h5", (1, 1))
+        with pytest.raises(SourceError, match="the file has changed since it was opened"):
+            ends.kept()

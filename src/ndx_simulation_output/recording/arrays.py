@@ -39,12 +39,16 @@ Put = Callable[[NDArray[Any], Any], None]
 """Assign values, the second argument, to an array of the same shape, the first, as ``copyto``."""
 
 
+ColumnIndices = NDArray[np.intp] | range
+"""Columns in any order, repeated or not; adjacent ones may be a range."""
+
+
 class LazyArray(Protocol):
     """An array that is read by slicing, such as a numpy array or an ``h5py.Dataset``.
 
-    The members ``is_mapped``, ``chunks``, ``take_columns``, ``piece``, ``release`` and ``detached``
-    are optional. The functions of this module use them if they are defined; ``take_columns`` and
-    ``piece`` read faster than slicing.
+    The members ``is_mapped``, ``chunks``, ``take_columns``, ``piece``, ``kept``, ``release`` and
+    ``detached`` are optional. The functions of this module use them if they are defined;
+    ``take_columns`` and ``piece`` read faster than slicing.
     """
 
     @property
@@ -112,10 +116,10 @@ class LazyArrayBase:
         return self._read(slices)[rest]
 
     def take_columns(
-        self, rows: slice, columns: NDArray[np.intp] | None, put: Put | None = None
+        self, rows: slice, columns: ColumnIndices | None, put: Put | None = None
     ) -> NDArray[Any]:
         """Read columns of a matrix in any order, with repeats; all if ``columns`` is None."""
-        values = self._columns(rows, columns)
+        values = self._columns(rows, None if columns is None else as_indices(columns))
         if put is not None:
             put(values, values)
         return values
@@ -289,6 +293,19 @@ def read_all(array: LazyArray) -> NDArray[Any]:
     return np.asarray(array[()], array.dtype)
 
 
+def as_indices(columns: ColumnIndices) -> NDArray[np.intp]:
+    """Return columns as an array of indices."""
+    if isinstance(columns, range):
+        return np.arange(columns.start, columns.stop, columns.step)
+    return columns
+
+
+def read_kept(array: LazyArray) -> NDArray[Any]:
+    """Return the values of a short array that are read again and again; they may be read-only."""
+    kept = getattr(array, "kept", None)
+    return np.asarray(array[:] if kept is None else kept())
+
+
 def read_block(source: LazyArray, rows: slice, columns: slice) -> NDArray[Any]:
     """Read rows and columns for immediate use: the result may be a view of the file."""
     with source_errors(partial(_rows_of, source, rows), caught=DAMAGE):
@@ -299,7 +316,7 @@ def read_block(source: LazyArray, rows: slice, columns: slice) -> NDArray[Any]:
 def read_columns(
     array: LazyArray,
     rows: slice,
-    columns: NDArray[np.intp] | None,
+    columns: ColumnIndices | None,
     put: Put | None = None,
 ) -> NDArray[Any]:
     """Read only the selected columns, in any order, with repeats; all if ``columns`` is None.
@@ -311,7 +328,7 @@ def read_columns(
     if take_columns is not None:
         values: NDArray[Any] = take_columns(rows, columns, put)
         return values
-    values = _read_columns(array, rows, columns)
+    values = _read_columns(array, rows, None if columns is None else as_indices(columns))
     if put is not None:
         put(values, values)
     return values

@@ -285,6 +285,16 @@ class CellTable:
         rows = self._order[rows]
         return np.where(known[rows] == ids, rows, -1)
 
+    def row_of(self, cell: int | np.integer[Any]) -> int | None:
+        """Return the row of an id if the ids are in memory and ascend, otherwise None."""
+        if "_ids" not in vars(self) or self._order is not None or isinstance(cell, bool):
+            return None
+        known, wanted = self._ids, int(cell)
+        if not len(known) or not int(known[0]) <= wanted <= int(known[-1]):
+            return None
+        row = int(known.searchsorted(known.dtype.type(wanted)))
+        return row if known[row] == wanted else None
+
     def _scan(self, wanted: Any) -> NDArray[np.intp]:
         """Return the row of an id, the first that has it, reading no ids behind its block."""
         for start in range(0, len(self), _SCANNED):

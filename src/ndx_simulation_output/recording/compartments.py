@@ -13,7 +13,7 @@ from ndx_simulation_output.errors import (
     CompartmentNotFoundError,
     ShapeMismatchError,
 )
-from ndx_simulation_output.recording.arrays import LazyArray, as_array, as_arrays
+from ndx_simulation_output.recording.arrays import LazyArray, as_array, as_arrays, read_kept
 from ndx_simulation_output.recording.cells import Cells, CellTable, take_rows
 from ndx_simulation_output.recording.display import Facts, counted, listed, represent
 from ndx_simulation_output.recording.ids import (
@@ -207,6 +207,14 @@ class CompartmentTable:
         order = np.lexsort([*reversed([rank[chosen] for rank in ranks]), owner[chosen]])
         return columns[chosen][order]
 
+    def columns_of(self, cell: int | np.integer[Any]) -> range | None:
+        """Return the columns of one cell, or None if ``find`` has to look for it."""
+        row = self.cells.row_of(cell)
+        if row is None:
+            return None
+        ends = read_kept(self.ends)
+        return range(int(ends[row - 1]) if row else 0, int(ends[row]))
+
     def values(self, name: str, columns: NDArray[np.intp]) -> NDArray[Any]:
         """Return the column ``name`` of the compartments ``columns``; shape (compartment,)."""
         array = self.columns[name]
@@ -244,9 +252,10 @@ class CompartmentTable:
             row = int(rows[0])
             near = np.asarray(self.ends[max(row - 1, 0) : row + 1], dtype=np.int64)
             return (near[:1] if row else np.zeros(1, np.int64)), near[-1:]
-        ends = np.asarray(self.ends[:], dtype=np.int64)
-        starts = np.concatenate([np.zeros(1, np.int64), ends])[:-1]
-        return (starts, ends) if rows is None else (starts[rows], ends[rows])
+        ends = np.asarray(read_kept(self.ends), dtype=np.int64)
+        if rows is None:
+            return np.concatenate([np.zeros(1, np.int64), ends])[:-1], ends
+        return np.where(rows, ends[rows - 1], 0), ends[rows]
 
     def _rank(self, name: str, columns: NDArray[np.intp], wanted: NDArray[Any]) -> NDArray[np.intp]:
         """Return the index in ``wanted`` of the value of each compartment, -1 if absent."""

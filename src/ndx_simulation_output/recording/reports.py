@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ndx_simulation_output.errors import SelectionError, ShapeMismatchError, WrongTypeError
-from ndx_simulation_output.recording.arrays import LazyArray, as_array
+from ndx_simulation_output.recording.arrays import ColumnIndices, LazyArray, as_array
 from ndx_simulation_output.recording.cells import Cells
 from ndx_simulation_output.recording.compartments import CompartmentTable
 from ndx_simulation_output.recording.display import (
@@ -220,7 +220,11 @@ class Report:
         rows = self._rows(start, stop, step)
         if cells is None and numbers is None and labels is None:
             return read_in_unit(self.data, rows, None, self.unit)
-        columns = self._find(cells, numbers, labels)
+        columns: ColumnIndices | None = None
+        if numbers is None and labels is None and isinstance(cells, int | np.integer):
+            columns = self.compartments.columns_of(cells)
+        if columns is None:
+            columns = self._find(cells, numbers, labels)
         return read_in_unit(self.data, rows, columns, self.unit)
 
     def to_dask(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ndx_simulation_output.errors import WrongTypeError
 from ndx_simulation_output.optional import import_optional
 from ndx_simulation_output.recording.arrays import (
+    ColumnIndices,
     LazyArray,
     LazyArrayBase,
     chunks_of,
@@ -222,7 +223,7 @@ def dtype_in_unit(dtype: np.dtype[Any], unit: Unit) -> np.dtype[Any]:
 
 
 def read_in_unit(
-    data: LazyArray, rows: slice, columns: NDArray[np.intp] | None, unit: Unit
+    data: LazyArray, rows: slice, columns: ColumnIndices | None, unit: Unit
 ) -> NDArray[Any]:
     """Read rows and columns (None for all) in ``unit.name``; shape (time, compartment).
 

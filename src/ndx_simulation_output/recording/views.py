@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from ndx_simulation_output.errors import ShapeMismatchError
 from ndx_simulation_output.recording.arrays import (
     BLOCK_BYTES,
+    ColumnIndices,
     LazyArray,
     LazyArrayBase,
     Put,
+    as_indices,
     chunks_of,
     detached,
     is_mapped,
@@ -236,10 +238,10 @@ class ColumnRange(_View):
         return read_block(self.array, rows, shifted)
 
     def take_columns(
-        self, rows: slice, columns: NDArray[np.intp] | None, put: Put | None = None
+        self, rows: slice, columns: ColumnIndices | None, put: Put | None = None
     ) -> NDArray[Any]:
         """Read columns in any order, with repeats; all if ``columns`` is None."""
-        selected = np.arange(self.shape[1]) if columns is None else columns
+        selected = np.arange(self.shape[1]) if columns is None else as_indices(columns)
         return read_columns(self.array, rows, self.start + selected, put)
 
 
@@ -280,10 +282,10 @@ class Columns(_View):
         return values
 
     def take_columns(
-        self, rows: slice, columns: NDArray[np.intp] | None, put: Put | None = None
+        self, rows: slice, columns: ColumnIndices | None, put: Put | None = None
     ) -> NDArray[Any]:
         """Read columns in any order, with repeats; all if ``columns`` is None."""
-        selected = self.order if columns is None else self.order[columns]
+        selected = self.order if columns is None else self.order[as_indices(columns)]
         return read_columns(self.array, rows, selected, put)
 
     def groups(self, columns: slice, width: int) -> Iterator[NDArray[np.intp]]:
@@ -469,10 +471,10 @@ class Joined(LazyArrayBase):
         return self._joined(rows, columns, read_block)
 
     def take_columns(
-        self, rows: slice, columns: NDArray[np.intp] | None, put: Put | None = None
+        self, rows: slice, columns: ColumnIndices | None, put: Put | None = None
     ) -> NDArray[Any]:
         """Read columns in any order, with repeats; all if ``columns`` is None."""
-        selected = np.arange(self.shape[1]) if columns is None else columns
+        selected = np.arange(self.shape[1]) if columns is None else as_indices(columns)
         owners = np.searchsorted(self._edges[1:], selected, side="right")
         local = selected - self._edges[owners]
         if len(selected) and (owners == owners[0]).all():

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import pairwise, product
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import h5py
 import numpy as np
@@ -66,8 +66,7 @@ class Span:
         return slice(self.out_start, self.out_start + self.stop - self.start)
 
 
-@dataclass(frozen=True)
-class _ChunkRows:
+class _ChunkRows(NamedTuple):
     """Rows selected in chunk row ``number``: slices of the chunk and of the output."""
 
     number: int
@@ -75,8 +74,7 @@ class _ChunkRows:
     target: slice
 
 
-@dataclass(frozen=True)
-class _ChunkColumns:
+class _ChunkColumns(NamedTuple):
     """Columns selected in chunk column ``number``: indices in the chunk and in the output."""
 
     number: int
@@ -335,7 +333,13 @@ class ContiguousReader(MappedReader):
         """Read ranges of rows in threads."""
         n_columns, itemsize = len(selection.columns), self.dtype.itemsize
         self.file.expect("MADV_RANDOM" if n_columns * itemsize < _ROW_BYTES else "MADV_NORMAL")
-        row_bytes, rows = self.shape[1] * itemsize, selection.rows
+        row_bytes, rows, spans = self.shape[1] * itemsize, selection.rows, selection.spans()
+        is_short = not useful_workers(out.nbytes, workers, _COPY_BYTES)
+        if is_short and len(spans) <= _MANY_SPANS:
+            start, step = self.start + rows.start * row_bytes, rows.step * row_bytes
+            parts = [(start + one.start * itemsize, step, out[:, one.target]) for one in spans]
+            if self.file.put_short(parts, self.dtype, put):
+                return
         cuts = _cuts(selection.columns, self.shape[1], itemsize)
 
         def copy(part: slice) -> None:
@@ -345,7 +349,7 @@ class ContiguousReader(MappedReader):
                 for cut in cuts:
                     cut.read(reading, start, step, out[part], self.dtype, put)
 
-        if not useful_workers(out.nbytes, workers, _COPY_BYTES):
+        if is_short:
             copy(slice(0, len(out)))
             return
         height = -(-len(out) // (2 * workers))
@@ -417,6 +421,7 @@ class ChunkedReader(MappedReader):
         rows, spans = list(_rows_by_chunk(selection.rows, height)), selection.spans()
         copy: Callable[[Reading, _ChunkRows, Any], None]
         parts: list[Any]
+        is_large = useful_workers(out.nbytes, workers, _COPY_BYTES)
         if len(spans) > 1 and len(spans) * _SHORT_SPAN > len(selection.columns):
             parts = list(selection.by_chunk(width))
             self.index.prepare(len(rows) * len(parts))
@@ -425,6 +430,8 @@ class ChunkedReader(MappedReader):
             parts = [block for span in spans for block in _blocks(span, width)]
             self.index.prepare(len(rows) * sum(block.count for block in parts))
             copy = partial(self._copy, out=out, put=put)
+            if not is_large and self._put_short(rows, parts, out, put):
+                return
             for row, block in product(rows, parts):
                 if block.count > 1 and (row.local.stop - row.local.start) * 2 > height:
                     self._read_ahead(row.number, block)
@@ -435,11 +442,31 @@ class ChunkedReader(MappedReader):
                 for row, part in some:
                     copy(reading, row, part)
 
-        if not useful_workers(out.nbytes, workers, _COPY_BYTES):
+        if not is_large:
             run(jobs)
             return
         size = max(1, len(jobs) // (8 * workers))
         run_all(run, [jobs[first : first + size] for first in range(0, len(jobs), size)], workers)
+
+    def _put_short(
+        self, rows: list[_ChunkRows], blocks: list[_Block], out: NDArray[Any], put: Put
+    ) -> bool:
+        """Read parts of single chunks under one lease; False without one, or for other blocks."""
+        if any(block.count > 1 for block in blocks):
+            return False
+        itemsize = self.dtype.itemsize
+        row_bytes, parts = self.shape[1] * itemsize, []
+        for row in rows:
+            top, step = row.local.start * row_bytes, row.local.step * row_bytes
+            some = out[row.target]
+            for block in blocks:
+                columns = block.columns
+                address, values = self._address(row.number, block.first), some[:, columns.target]
+                if address < 0:
+                    put(values, _fill_value(self.dataset))
+                else:
+                    parts.append((address + top + columns.start * itemsize, step, values))
+        return self.file.put_short(parts, self.dtype, put)
 
     def _gather(
         self,
@@ -515,16 +542,20 @@ class ChunkedReader(MappedReader):
 
     def _address(self, row: int, column: int) -> int:
         """Return the address of a chunk, negative if it is missing."""
-        return int(self._addresses(row, column, 1)[0])
+        return self._checked(int(self.index.lookup(row, column, column + 1)[0, 0]))
 
     def _addresses(self, row: int, first: int, count: int) -> NDArray[np.int64]:
         """Return the addresses of chunks of a chunk row, negative if they are missing."""
         addresses = self.index.lookup(row, first, first + count)[:, 0]
-        last = int(addresses.max() if count > 1 else addresses[0])
-        if last + self.index.chunk_bytes > self.file.size:
-            msg = f"the file ends before the chunk at byte {last} does"
-            raise OSError(msg)
+        self._checked(int(addresses.max()))
         return addresses
+
+    def _checked(self, address: int) -> int:
+        """Return the address of a chunk; raise OSError if the file ends before the chunk does."""
+        if address + self.index.chunk_bytes > self.file.size:
+            msg = f"the file ends before the chunk at byte {address} does"
+            raise OSError(msg)
+        return address
 
     def _read_ahead(self, row: int, block: _Block) -> None:
         """Advise the kernel to read the chunks of a block in advance."""
@@ -542,6 +573,18 @@ class DeflatedReader:
     index: ChunkIndex
     filters: tuple[int, ...]
     kept: KeptParts | None = None
+
+    @cached_property
+    def chunks(self) -> tuple[int, int]:
+        """Rows and columns of a chunk."""
+        height, width = self.dataset.chunks
+        return height, width
+
+    @cached_property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the values in the file."""
+        dtype: np.dtype[Any] = self.dataset.dtype
+        return dtype
 
     def read(self, selection: Selection, out: NDArray[Any], workers: int, put: Put) -> None:
         """Inflate each chunk once, in threads, or take it from the cache.
@@ -569,9 +612,9 @@ class DeflatedReader:
         rows, columns = selection.rows, selection.columns
         if rows.step > 1 or not isinstance(columns, range):
             return None
-        (height, width), most = self.dataset.chunks, kept.cache.largest_read // 2
+        (height, width), most = self.chunks, kept.cache.largest_read // 2
         beside = (columns.stop - 1) // width - columns.start // width + 1
-        tall = min(height, most // (len(columns) * self.dataset.dtype.itemsize))
+        tall = min(height, most // (len(columns) * self.dtype.itemsize))
         if beside < _MANY_CHUNKS or tall < 2 * len(rows):
             return None
         bands = []
@@ -589,12 +632,15 @@ class DeflatedReader:
         put: Put,
         kept: KeptParts | None,
     ) -> None:
-        height, width = self.dataset.chunks
-        jobs = list(product(_rows_by_chunk(selection.rows, height), selection.by_chunk(width)))
-        if kept is not None and len(jobs) * self.index.chunk_bytes > kept.cache.largest_read:
+        height, width = self.chunks
+        parts = list(selection.by_chunk(width))
+        n_chunks = (selection.rows[-1] // height - selection.rows[0] // height + 1) * len(parts)
+        if kept is not None and n_chunks * self.index.chunk_bytes > kept.cache.largest_read:
             kept = None
-        if kept is not None:
-            jobs = self._put_kept(selection, out, put, kept)
+        if kept is None:
+            jobs = list(product(_rows_by_chunk(selection.rows, height), parts))
+        else:
+            jobs = self._put_kept(selection.rows, parts, out, put, kept)
         if not jobs:
             return
         if self.file is not None:
@@ -607,17 +653,21 @@ class DeflatedReader:
         run_all(read, jobs, useful_workers(n_bytes * _INFLATING, workers))
 
     def _put_kept(
-        self, selection: Selection, out: NDArray[Any], put: Put, kept: KeptParts
+        self,
+        rows: range,
+        parts: list[_ChunkColumns],
+        out: NDArray[Any],
+        put: Put,
+        kept: KeptParts,
     ) -> list[tuple[_ChunkRows, _ChunkColumns]]:
         """Read what the cache has; return the other chunks, with their rows and columns.
 
         The cache has bytes in planes first. If all chunks of a stack, those on top of each other,
         are asked for again, they are replaced by its values.
         """
-        height, width = self.dataset.chunks
+        height = self.chunks[0]
         tall = max(1, kept.cache.largest_read // (8 * self.index.chunk_bytes))
-        parts = list(selection.by_chunk(width))
-        stacks = list(product(_rows_by_chunk(selection.rows, height * tall), parts))
+        stacks = list(product(_rows_by_chunk(rows, height * tall), parts))
         found = kept.get([("stack", row.number, columns.number) for row, columns in stacks])
         missing = set()
         for (row, columns), values in zip(stacks, found, strict=True):
@@ -629,7 +679,7 @@ class DeflatedReader:
             return []
         jobs = [
             (row, columns)
-            for row in _rows_by_chunk(selection.rows, height)
+            for row in _rows_by_chunk(rows, height)
             for columns in parts
             if (row.number // tall, columns.number) in missing
         ]

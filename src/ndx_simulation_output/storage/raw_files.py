@@ -4,7 +4,7 @@ import mmap
 import os
 import threading
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from os.path import samestat
 from pathlib import Path
@@ -15,7 +15,14 @@ import numpy as np
 from h5py._objects import phil
 from numpy.typing import NDArray
 
-from ndx_simulation_output.system import end_lease, has_lease, open_file, read_at, take_lease
+from ndx_simulation_output.recording.arrays import Put
+from ndx_simulation_output.system import (
+    end_lease,
+    has_lease,
+    open_file,
+    read_at,
+    take_lease,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -68,14 +75,20 @@ class MappedFile:
 
     def lease(self) -> "Lease | None":
         """Return a lease, under which the mapped bytes can be used, or None."""
+        return Lease(self) if self._take_lease() else None
+
+    def _take_lease(self) -> bool:
+        """Take a lease, if possible, which the caller has to end."""
         if os.getpid() != self._process:
-            return None  # A lease is shared with forked processes, which could end it.
+            return False  # A lease is shared with forked processes, which could end it.
         with self._lock:
             if not (has_lease(self.number) if self._leases else take_lease(self.number)):
-                return None
+                return False
             self._leases += 1
-        lease = Lease(self)
-        return lease if os.fstat(self.number).st_size >= self.size else None
+        if os.fstat(self.number).st_size < self.size:
+            self.end_lease()
+            return False
+        return True
 
     def end_lease(self) -> None:
         """End one of the leases; not in a forked process, as it would end that of its parent."""
@@ -89,6 +102,36 @@ class MappedFile:
     def reading(self) -> "Reading":
         """Return access to parts of the file, for use in a ``with`` statement."""
         return Reading(self)
+
+    def put_short(
+        self, parts: Sequence[tuple[int, int, NDArray[Any]]], dtype: np.dtype[Any], put: Put
+    ) -> bool:
+        """``put`` mapped values into arrays; False without a lease, or for too many bytes.
+
+        Each of ``parts`` is the first byte, the number of bytes from row to row, and the array.
+        """
+        left, held = 0, False
+        try:
+            for start, step, out in parts:
+                if (left := left - out.nbytes) < 0:
+                    left = _BATCH_BYTES - out.nbytes
+                    if held:
+                        held = False
+                        self.end_lease()
+                    if left < 0 or not self._take_lease():
+                        return False
+                    held = True
+                height, width = out.shape
+                end = start + (height - 1) * step + width * dtype.itemsize
+                if end > self.size:
+                    msg = f"the file ends before byte {end}"
+                    raise OSError(msg)
+                steps = step, dtype.itemsize
+                put(out, np.ndarray(out.shape, dtype, self.map, start, steps))
+        finally:
+            if held:
+                self.end_lease()
+        return True
 
     def part(self, start: int, length: int) -> NDArray[np.uint8]:
         """Return ``length`` bytes from ``start`` on."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import DAMAGE, SourceError, source_errors
 from ndx_simulation_output.recording.arrays import (
+    ColumnIndices,
     LazyArray,
     LazyArrayBase,
     Put,
@@ -87,6 +88,7 @@ class HDF5Array(LazyArrayBase):
         self.workers = default_workers() if workers is None else workers
         self.version = FileVersion.of(dataset)
         self._known_index = index
+        self._kept: NDArray[Any] | None = None
 
     @property
     def dataset(self) -> h5py.Dataset:
@@ -96,8 +98,20 @@ class HDF5Array(LazyArrayBase):
     @property
     def shape(self) -> tuple[int, ...]:
         """Number of rows and of columns."""
+        if self._is_open and self._fixed_shape is not None:
+            return self._fixed_shape
         with self._closed_errors():
             return tuple(self.array.shape)
+
+    @cached_property
+    def _fixed_shape(self) -> tuple[int, ...] | None:
+        with self._closed_errors():
+            return tuple(self.array.shape) if self._is_fixed else None
+
+    @property
+    def _is_fixed(self) -> bool:
+        """True if a read raises an error once the file has changed."""
+        return self.version is not None and not self.version.is_growing
 
     @cached_property
     def dtype(self) -> np.dtype[Any]:
@@ -137,10 +151,10 @@ class HDF5Array(LazyArrayBase):
         return self._read_selection(Selection(rows, np.asarray(columns, np.intp)))
 
     def take_columns(
-        self, rows: slice, columns: NDArray[np.intp] | None, put: Put | None = None
+        self, rows: slice, columns: ColumnIndices | None, put: Put | None = None
     ) -> NDArray[Any]:
         """Read columns in any order, repeated or not, or all if ``columns`` is None."""
-        n_rows, n_columns = self.shape
+        n_rows, n_columns = self._fixed_shape or self.shape
         selected = range(n_columns) if columns is None else _adjacent(columns)
         return self._read_selection(Selection(_range(rows, n_rows), selected), put)
 
@@ -179,6 +193,17 @@ class HDF5Array(LazyArrayBase):
         )
         raise SourceError(msg)
 
+    def kept(self) -> NDArray[Any]:
+        """Return all values, which stay in memory as long as the file cannot change unnoticed."""
+        values = self._kept
+        if values is not None and self._is_open and not (self.version and self.version.change()):
+            return values
+        values = self[...]
+        if self._is_fixed:
+            values.flags.writeable = False
+            self._kept = values
+        return values
+
     def release(self) -> None:
         """Free the memory of what was read; it can be read again."""
         if isinstance(self._reader, MappedReader):
@@ -198,12 +223,12 @@ class HDF5Array(LazyArrayBase):
         with hdf5_lock, self._closed_errors():
             if self.array.is_virtual:
                 return linked_reader(self.array)
-            is_fixed = self.version is not None and not self.version.is_growing
-            return dataset_reader(self.array, self._known_index, keep=is_fixed)
+            return dataset_reader(self.array, self._known_index, keep=self._is_fixed)
 
     def _read_selection(self, selection: Selection, put: Put | None = None) -> NDArray[Any]:
         out = np.empty(selection.shape, self._native)
         if not out.size:
+            _ = self.shape  # Raises an error if the file is closed.
             return out
         # The mapped file can still be read when the file is closed; h5py raises the expected error.
         reader = self._reader if self._is_open else H5pyReader(self.array)
@@ -383,9 +408,13 @@ def check_unchanged(versions: Iterable[FileVersion]) -> None:
             raise SourceError(msg)
 
 
-def _adjacent(columns: NDArray[np.intp]) -> NDArray[np.intp] | range:
+def _adjacent(columns: ColumnIndices) -> ColumnIndices:
     """Return a range if the columns are adjacent and ascending, else the columns."""
-    if not len(columns) or columns[-1] - columns[0] != len(columns) - 1:
+    if (
+        isinstance(columns, range)
+        or not len(columns)
+        or columns[-1] - columns[0] != len(columns) - 1
+    ):
         return columns
     if len(columns) > 1 and not (columns[1:] - columns[:-1] == 1).all():
         return columns
@@ -438,7 +467,7 @@ class DetachedArray(LazyArrayBase):
             return array[key]
 
     def take_columns(
-        self, rows: slice, columns: NDArray[np.intp] | None, put: Put | None = None
+        self, rows: slice, columns: ColumnIndices | None, put: Put | None = None
     ) -> NDArray[Any]:
         """Read columns in any order, repeated or not, or all if ``columns`` is None."""
         with _opened(self) as array:
@@ -631,7 +660,7 @@ class DetachedZarr(LazyArrayBase):
         return self._opened[key]
 
     def take_columns(
-        self, rows: slice, columns: NDArray[np.intp] | None, put: Put | None = None
+        self, rows: slice, columns: ColumnIndices | None, put: Put | None = None
     ) -> NDArray[Any]:
         """Read columns in any order, repeated or not, or all if ``columns`` is None."""
         return self._opened.take_columns(rows, columns, put)
