@@ -48,6 +48,7 @@ class OpeningOptions(TypedDict, total=False):
     compartments: Mapping[str, str] | None
     population: str | Mapping[str, Any] | None
     dt: float | None
+    segment: int | None
     trust: bool
     nodes: bool | None
     properties: Sequence[str] | None
@@ -63,6 +64,7 @@ def open_output(
     compartments: Mapping[str, str] | None = None,
     population: str | Mapping[str, Any] | None = None,
     dt: float | None = None,
+    segment: int | None = None,
     trust: bool = False,
     nodes: bool | None = None,
     properties: Sequence[str] | None = None,
@@ -81,8 +83,8 @@ def open_output(
     path
         SONATA output as a file, several files, a directory or a ``simulation_config.json``, or
         several of them that are parts of a run in time, or a ``circuit_config.json``, alone or with
-        them; a ``storage.h5`` of Neuronvisio; a file of
-        PyMoDAQ or ANNarchy; or NWB files. An NWB file may be a URL that fsspec can open, such as
+        them; NIX files of Neo, as PyNN and BSB write them; a ``storage.h5`` of Neuronvisio; a file
+        of PyMoDAQ or ANNarchy; or NWB files. An NWB file may be a URL that fsspec can open, such as
         ``https://…`` or ``s3://…``.
     unit
         Units of reports and potentials by name, such as ``{"v_report": "mV"}``.
@@ -98,6 +100,9 @@ def open_output(
     dt
         Time step in ms of SONATA data without times, or of a network of ANNarchy: without it, its
         times are known in steps only, and ``convert`` raises SourceError.
+    segment
+        Index of the segment of Neo to open, in a NIX file. By default all are opened, and
+        populations of later segments, whose times start anew, are named after them.
     trust
         Whether an HDF5 file may refer to files outside its folder, such as those that ``link`` made
         do, and declare far more data than it stores.
@@ -148,6 +153,7 @@ def open_output(
         "compartments": compartments,
         "population": population,
         "dt": dt,
+        "segment": segment,
         "nodes": nodes,
         "properties": properties,
     }

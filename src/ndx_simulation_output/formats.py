@@ -256,10 +256,11 @@ FORMATS: tuple[Format, ...] = (
     ),
     Format(
         "NIX",
-        "",
+        "neo.nix",
         partial(_has_attribute, "format", "nix"),
+        frozenset({"segment", "unit"}),
         is_hdf5=True,
-        refusal="is a NIX file, as Neo, PyNN and BSB write them, which is not read yet",
+        is_joined=True,
     ),
     Format(
         "NSDF",
@@ -338,6 +339,9 @@ def read_source(
         return first.read(list(found), _set_options(options))
     if isinstance(options.get("population"), Mapping):
         msg = f"the population of {paths[0]} is a mapping; expected a name for a source of SONATA"
+        raise SourceError(msg)
+    if options.pop("segment", None) is not None:
+        msg = f"{paths[0]} is a source of SONATA, which has no option segment"
         raise SourceError(msg)
     from ndx_simulation_output import sonata
 

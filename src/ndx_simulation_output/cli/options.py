@@ -201,6 +201,13 @@ READING_OPTIONS = in_section(
     ),
     DT_OPTION,
     click.option(
+        "--segment",
+        type=click.IntRange(min=0),
+        metavar="NUMBER",
+        help="Segment of a NIX file of Neo, from 0. By default all are read, the later ones under "
+        "other names.",
+    ),
+    click.option(
         "--nodes/--no-nodes",
         default=None,
         help="Require the circuit of a SONATA run, or ignore it. By default it is read if it "

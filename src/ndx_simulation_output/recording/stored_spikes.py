@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.recording.arrays import LazyArray
+from ndx_simulation_output.recording.cells import CellTable
 from ndx_simulation_output.recording.ids import distinct_ids, ids_of_source, positions_of
 from ndx_simulation_output.recording.spikes import (
     Ids,
@@ -85,6 +86,8 @@ class StoredSpikes:
     per_second: float
     provenance: dict[str, Any]
     silent: Ids | None = None
+    intervals: NDArray[np.float64] | None = None
+    cells: CellTable | None = None
 
     @property
     def stored(self) -> int:
@@ -104,7 +107,7 @@ class StoredSpikes:
     def read(self, name: str) -> dict[str, Any]:
         """Return the value of a field of ``Spikes``, and of those that are read with it."""
         if name in {"silent", "intervals", "cells"}:
-            return {"silent": self.silent, "intervals": None, "cells": None}
+            return {"silent": self.silent, "intervals": self.intervals, "cells": self.cells}
         if name == "provenance":
             return {name: self._provenance()}
         ids = ids_of_source(np.asarray(self.ids[:]), self.where)
