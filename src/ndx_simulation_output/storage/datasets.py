@@ -451,17 +451,20 @@ class ChunkedReader(MappedReader):
     def _put_short(
         self, rows: list[_ChunkRows], blocks: list[_Block], out: NDArray[Any], put: Put
     ) -> bool:
-        """Read parts of single chunks under one lease; False without one, or for other blocks."""
-        if any(block.count > 1 for block in blocks):
+        """Read parts of single chunks of a known index; False for others, or without a lease."""
+        known = self.index.known
+        if known is None or any(block.count > 1 for block in blocks):
             return False
+        numbers = np.array([[row.number] for row in rows])
+        addresses = known[numbers, [block.first for block in blocks], 0]
+        self._checked(int(addresses.max()))
         itemsize = self.dtype.itemsize
         row_bytes, parts = self.shape[1] * itemsize, []
-        for row in rows:
+        for row, of_row in zip(rows, addresses.tolist(), strict=True):
             top, step = row.local.start * row_bytes, row.local.step * row_bytes
             some = out[row.target]
-            for block in blocks:
-                columns = block.columns
-                address, values = self._address(row.number, block.first), some[:, columns.target]
+            for block, address in zip(blocks, of_row, strict=True):
+                columns, values = block.columns, some[:, block.columns.target]
                 if address < 0:
                     put(values, _fill_value(self.dataset))
                 else:
@@ -593,6 +596,10 @@ class DeflatedReader:
         """
         rows, columns = selection.rows, selection.columns
         kept = None if is_past_cache() else self.kept
+        found = None if kept is None else self._in_one_stack(selection, kept)
+        if found is not None:
+            put(out, found)
+            return
         bands = None if kept is None else self._bands(selection, kept)
         if bands is None or kept is None:
             self._read_chunks(selection, out, workers, put, kept)
@@ -606,6 +613,24 @@ class DeflatedReader:
             first, stop = max(rows.start, band.start), min(rows.stop, band.stop)
             some = values[first - band.start : stop - band.start]
             put(out[first - rows.start : stop - rows.start], some)
+
+    def _in_one_stack(self, selection: Selection, kept: KeptParts) -> NDArray[Any] | None:
+        """Return the values if they all are in one stack of ``_put_kept``, otherwise None."""
+        rows, columns, width = selection.rows, selection.columns, self.chunks[1]
+        height = self.chunks[0] * self._tall(kept)
+        number, column = rows.start // height, int(columns[0]) // width
+        is_one = (rows.stop - 1) // height == number and int(columns[-1]) // width == column
+        if not (is_one and isinstance(columns, range)):
+            return None
+        (values,) = kept.get([("stack", number, column)])
+        top, left = number * height, column * width
+        part = slice(rows.start - top, rows.stop - top, rows.step)
+        local = slice(columns.start - left, columns.stop - left)
+        return None if values is None else values[part, local]
+
+    def _tall(self, kept: KeptParts) -> int:
+        """Return the number of chunks of a stack."""
+        return max(1, kept.cache.largest_read // (8 * self.index.chunk_bytes))
 
     def _bands(self, selection: Selection, kept: KeptParts) -> list[range] | None:
         """Return the ranges of rows to read and keep for a selection, or None to keep chunks."""
@@ -665,8 +690,7 @@ class DeflatedReader:
         The cache has bytes in planes first. If all chunks of a stack, those on top of each other,
         are asked for again, they are replaced by its values.
         """
-        height = self.chunks[0]
-        tall = max(1, kept.cache.largest_read // (8 * self.index.chunk_bytes))
+        height, tall = self.chunks[0], self._tall(kept)
         stacks = list(product(_rows_by_chunk(rows, height * tall), parts))
         found = kept.get([("stack", row.number, columns.number) for row, columns in stacks])
         missing = set()
