@@ -297,3 +297,26 @@ def test_the_page_follows_a_file_until_it_is_complete(tmp_path, page_of):
     assert time.span[1] == pytest.approx(0.2)
     assert status.text == ""
     assert page.follow not in waiting
+
+
+@pytest.mark.parametrize("most", [2**21, 1500, 0])
+def test_panels_share_the_spikes_of_a_window(two, page_of, monkeypatch, most):
+    monkeypatch.setattr("ndx_simulation_output.viewer.session._MOST_KEPT", most)
+    path, *written = two
+    page = page_of(path)
+    reads = []
+    parts = Spikes.parts
+    monkeypatch.setattr(
+        Spikes, "parts", lambda self, *cells, **at: reads.append(at) or parts(self, *cells, **at)
+    )
+
+    for window in [(0.25, 0.5), (0.5, 0.75), None]:
+        page.session.time.show(window)
+        page.refresh()
+
+        start, stop = window or (0, 1)
+        for one in written:
+            count = int(((one.times >= start) & (one.times < stop)).sum())
+            assert f"<b>{one.population}</b> {count:,} spikes" in page.cell.text.text
+    shared = {2**21: 4, 1500: 4, 0: 8}[most]
+    assert len(reads) == shared  # nothing is read for the whole run, which was shown before

@@ -38,6 +38,8 @@ _MOST_CONNECTIONS = 5_000_000
 """Tables with more connections are counted only if they are stored sorted by cell."""
 
 _MOST_BUTTONS = 4
+_MOST_WINDOWS = 4
+"""Windows of which the facts are kept."""
 _MOST_CARDS = 300
 """A saved page has the cards of at most so many cells."""
 
@@ -88,7 +90,8 @@ class CellCard:
             self.text,
         ]
         self.layout: Any = stack(*self._parts)
-        self._run: tuple[Any, tuple[str, str, list[Button]]] | None = None
+        self._of_file: SimulationOutput | None = None
+        self._of_windows: dict[Any, tuple[str, str, list[Button]]] = {}
 
     def _button(self, label: str, do: Any) -> Button:
         made = Button(label=label, **button("live"))
@@ -102,10 +105,13 @@ class CellCard:
             self._save_cards(output)
         self.none.visible = bool(ids)
         if not ids:
-            key = output, self.session.time.window
-            if self._run is None or self._run[0] != key:
-                self._run = key, self._of_run(output)
-            self._show(*self._run[1])
+            window = self.session.time.window
+            if output is not self._of_file:
+                self._of_file, self._of_windows = output, {}
+            if window not in self._of_windows:
+                kept = list(self._of_windows.items())[1 - _MOST_WINDOWS :]
+                self._of_windows = {**dict(kept), window: self._of_run(output)}
+            self._show(*self._of_windows[window])
             return
         more = f" and {len(ids) - 1:,} more" if len(ids) > 1 else ""
         facts = _facts(output, population, ids[0], self.session)
@@ -143,12 +149,11 @@ class CellCard:
 
     def _of_run(self, output: SimulationOutput) -> tuple[str, str, list[Button]]:
         """Return what was recorded in the window, and buttons for who spiked first."""
-        time = self.session.time
         facts: list[tuple[str, str]] = []
         buttons = []
         for spikes in output.spikes[:_MOST_BUTTONS]:
             count, first = 0, (np.inf, 0)
-            for ids, times, _ in spikes.parts(start=time.start, stop=time.stop):
+            for ids, times, _ in self.session.spikes_in_window(spikes):
                 count += len(times)
                 if len(times) and times.min() < first[0]:
                     first = float(times.min()), int(ids[np.argmin(times)])

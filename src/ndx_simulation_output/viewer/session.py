@@ -17,7 +17,8 @@ from ndx_simulation_output.errors import (
     SimulationOutputWarning,
     source_errors,
 )
-from ndx_simulation_output.recording import SimulationOutput
+from ndx_simulation_output.recording import SimulationOutput, Spikes
+from ndx_simulation_output.recording.spikes import SpikeBlock
 from ndx_simulation_output.storage.journal import find_writer, unfinished_files
 from ndx_simulation_output.viewer.figures import new_text, note_html
 from ndx_simulation_output.viewer.state import PageState
@@ -28,6 +29,8 @@ Rows = Iterator[Sequence[object]]
 
 _MAX_PATHS = 100
 _ERROR = '<span class="error">'
+_MOST_KEPT = 2**21
+"""Spikes of a window that are kept for the next panel."""
 _DELAY_MS = 150
 """Zooming has ended if the ranges of a figure have not changed for this long."""
 
@@ -196,6 +199,8 @@ class Session:
         self.waiting: dict[object, Any] = {}
         self._downloads = downloads
         self._urls: list[str] = []
+        self._window: Any = None
+        self._kept: list[tuple[Spikes, list[SpikeBlock]]] = []
 
     @contextmanager
     def open_other(self) -> Iterator[SimulationOutput | None]:
@@ -205,6 +210,24 @@ class Session:
             return
         with self.other.open() as output:
             yield output
+
+    def spikes_in_window(self, spikes: Spikes) -> Iterator[SpikeBlock]:
+        """Yield the spikes in the window in any order; panels share what was read, if it is few."""
+        window = self.time.start, self.time.stop
+        if window != self._window:
+            self._window, self._kept = window, []
+        known = next((found for one, found in self._kept if one is spikes), None)
+        if known is not None:
+            yield from known
+            return
+        left = _MOST_KEPT - sum(len(one.times) for _, kept in self._kept for one in kept)
+        found: list[SpikeBlock] = []
+        for block in spikes.parts(start=window[0], stop=window[1]):
+            left -= len(block.times)
+            found = [*found, block] if left >= 0 else []
+            yield block
+        if left >= 0 and window == self._window:
+            self._kept.append((spikes, found))
 
     def pick(
         self,

@@ -1,6 +1,6 @@
 """Spikes of one population or of all in rows of cells, and their raster."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import floor, log10
@@ -17,6 +17,7 @@ from ndx_simulation_output.plots.spikes import chosen_ids
 from ndx_simulation_output.recording import SimulationOutput, Spikes
 from ndx_simulation_output.recording.cells import Cells
 from ndx_simulation_output.recording.ids import positions_of
+from ndx_simulation_output.recording.spikes import SpikeBlock
 from ndx_simulation_output.recording.units import Scale
 from ndx_simulation_output.viewer.cells import about_cells
 from ndx_simulation_output.viewer.controls import arguments_code, cells_code, cells_of, find_named
@@ -40,6 +41,8 @@ _HALF = 0.5
 """A cell is at the middle of its row."""
 
 _MOST_MARKS = 20_000
+_MOST_COUNTED = 4
+"""Windows whose counts are kept, such as that of the whole run."""
 _REACH = 7
 """Farthest distance in pixels of a click from a spike."""
 
@@ -125,14 +128,11 @@ class Part:
         """Name of the population."""
         return self.spikes.population
 
-    def spikes_in(
-        self, start: float | None, stop: float | None, rows: tuple[int, int], cells: Any = None
+    def rows_of(
+        self, blocks: Iterable[SpikeBlock], rows: tuple[int, int]
     ) -> Iterator[tuple[NDArray[np.int32], NDArray[np.float64]]]:
-        """Yield rows and times (s) of spikes in a window, by default of all cells, some at a time.
-
-        They are in any order, of those cells that are in a range of rows.
-        """
-        for ids, times, _ in self.spikes.parts(cells, start=start, stop=stop):
+        """Yield rows and times (s) of spikes of the population, of cells in a range of rows."""
+        for ids, times, _ in blocks:
             found = self.row_of[positions_of(ids.astype(np.int64), self.spikes.known_cells)]
             inside = (found >= max(rows[0], 0)) & (found < rows[1])
             yield (found, times) if inside.all() else (found[inside], times[inside])
@@ -209,7 +209,7 @@ class SpikesPanel(Panel):
         super().__init__(session, state)
         self._made: Any = None
         self._drawn: Any = None
-        self._counted: Any = None
+        self._counted: dict[Any, Any] = {}
         self._said = ""
 
     def parts(self, output: SimulationOutput) -> list[Part]:
@@ -220,7 +220,7 @@ class SpikesPanel(Panel):
             names = [self.name] if self.name else [one.population for one in output.spikes]
             parts = parts_of(output, names, cells_of(self.session.cells), self.session.group_by)
             self._made = made = output, key, parts
-            self._drawn = self._counted = None
+            self._drawn, self._counted = None, {}
         return made[2]
 
     @property
@@ -311,9 +311,10 @@ class RasterPanel(SpikesPanel):
 
     def _draw(self, parts: list[Part], rows: tuple[int, int], pixels: tuple[int, int]) -> str:
         key = rows, self.session.time.window, pixels
-        if self._counted is None or self._counted[0] != key:
-            self._counted = key, self._count(parts, rows, pixels)
-        image, n_spikes, found = self._counted[1]
+        if key not in self._counted:
+            kept = list(self._counted.items())[1 - _MOST_COUNTED :]
+            self._counted = {**dict(kept), key: self._count(parts, rows, pixels)}
+        image, n_spikes, found = self._counted[key]
         found = found if image is None else [*self._picked(parts, rows)]
         self._draw_marks(found, pixels[0] / max(rows[1] - rows[0], 1))
         self._draw_image(parts, image, self._edges(pixels), rows)
@@ -329,14 +330,13 @@ class RasterPanel(SpikesPanel):
         self, parts: list[Part], rows: tuple[int, int], pixels: tuple[int, int]
     ) -> tuple[NDArray[np.int64] | None, int, list[Any]]:
         """Return the counts in each pixel if there are many spikes, the number, and few spikes."""
-        time = self.session.time
         height = max(1, min(pixels[0], rows[1] - rows[0]))
         edges = self._edges(pixels)
         counts = np.zeros(height * pixels[1], np.int64)
         found: list[Any] = []
         n_spikes = 0
         for part in parts:
-            for at, times in part.spikes_in(time.start, time.stop, rows):
+            for at, times in part.rows_of(self.session.spikes_in_window(part.spikes), rows):
                 down = (at.astype(np.int64) - rows[0]) * height // (rows[1] - rows[0])
                 pixel = down * pixels[1] + _pixels_of(times, edges)
                 counts += np.bincount(pixel, minlength=len(counts))
@@ -350,7 +350,8 @@ class RasterPanel(SpikesPanel):
         time = self.session.time
         for part in parts:
             if part.population == population:
-                for found, times in part.spikes_in(time.start, time.stop, rows, list(ids)):
+                blocks = part.spikes.parts(list(ids), start=time.start, stop=time.stop)
+                for found, times in part.rows_of(blocks, rows):
                     yield part, found, times
 
     def _draw_marks(self, found: list[Any], row_pixels: float) -> None:
@@ -450,7 +451,7 @@ class RasterPanel(SpikesPanel):
         for part in parts:
             start, stop = at - _REACH / per_second, at + _REACH / per_second
             near_rows = max(rows[0], first), min(rows[1], last)
-            near_spikes = list(part.spikes_in(start, stop, near_rows))
+            near_spikes = list(part.rows_of(part.spikes.parts(start=start, stop=stop), near_rows))
             found = np.concatenate([np.zeros(0, np.int32), *(one for one, _ in near_spikes)])
             times = np.concatenate([np.zeros(0), *(one for _, one in near_spikes)])
             if len(found):
