@@ -16,6 +16,7 @@ from tests.conftest import DATA
 
 _SIGNS = {"netpyne_version": "1.1.1", "simConfig": {}, "simData": {}}
 _NETPYNE = pickle.dumps(_SIGNS)
+_NEO = pickle.dumps(["neo.core.block", "analogsignals"])
 _BRIAN = pickle.dumps({"default": {"defaultclock": {"timestep": 0}}})
 
 
@@ -36,6 +37,7 @@ def _nix(path: Path, **attributes: Any) -> None:
         ("spikes-3-0.gdf", b"5\t10.2\n", "NEST"),
         ("results.dat", b"0.0\t-0.065\t-0.07\n", "columns of numbers"),
         ("checkpoint", _BRIAN, "Brian2"),
+        ("exc.pkl", _NEO, "pickles of Neo"),
         ("parameters.pkl", pickle.dumps({"v": 1.0}), "ANNarchy"),
     ],
 )
@@ -77,6 +79,7 @@ def test_an_hdf5_file_is_recognised_by_its_attributes(
         ("run.pkl", _NETPYNE, r"run\.pkl is a pickle .* of NetPyNE.*saveJson = True"),
         ("run.dpk", gzip.compress(_NETPYNE), r"run\.dpk is a pickle .* of NetPyNE"),
         ("store", _BRIAN, r"store is a pickle that store of Brian2 wrote"),
+        ("exc.pkl", _NEO, r"exc\.pkl is a pickle of blocks of Neo.*write_data\(\"run\.nix\"\)"),
         ("v.dat", b"0.0\t-0.065\n", r"v\.dat has columns of numbers.*numpy\.loadtxt"),
     ],
 )

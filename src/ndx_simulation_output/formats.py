@@ -34,6 +34,7 @@ _GROUPS_OF_SONATA = {
 }
 _NETPYNE_JSON = (b'"netpyne_version"', b'"simData"')
 _NETPYNE_PICKLE, _BRIAN_PICKLE = (b"netpyne_version",), (b"defaultclock", b"timestep")
+_NEO_PICKLE = (b"neo.core", b"analogsignals")
 _HDF5 = {".h5", ".hdf5", ".nwb"}
 _NEST_HEADER = b"# NEST version:"
 _MOST_INFLATED, _LONGEST_LINE = 2**24, 2**16
@@ -253,6 +254,14 @@ FORMATS: tuple[Format, ...] = (
         partial(_is_pickle_with, _BRIAN_PICKLE),
         refusal="is a pickle that store of Brian2 wrote, which is not read: a pickle could run "
         "code. Pass what the monitors recorded to convert as a SimulationOutput",
+    ),
+    Format(
+        "pickles of Neo",
+        "",
+        partial(_is_pickle_with, _NEO_PICKLE),
+        refusal="is a pickle of blocks of Neo, as write_data of PyNN writes them, which is not "
+        'read: a pickle could run code. Write a NIX file, population.write_data("run.nix"), or '
+        "pass blocks in memory to neo.to_output and its result to convert",
     ),
     Format(
         "NIX",

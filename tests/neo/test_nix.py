@@ -195,6 +195,17 @@ def test_signals_of_single_cells_are_joined_by_device_and_cell_type(tmp_path: Pa
         assert other.compartments.cell_ids.tolist() == [9]
 
 
+def test_channels_of_one_signal_may_be_of_several_populations(tmp_path: Path) -> None:
+    """Later versions of BSB join the cells of a device, and name the cells of each channel."""
+    columns = {"ps_name": ["granule", "golgi"], "cell_id": [7, 3]}
+    path = write_nix(tmp_path / "run.nio", {"basal": [[Signal(RAMP, "V_m", columns=columns)]]})
+
+    with read(path) as output:
+        assert [one.name for one in output.reports] == ["V_m_granule", "V_m_golgi"]
+        assert_array_equal(output["V_m_golgi"].data[:, 0], RAMP[:, 1])
+        assert output["V_m_golgi"].compartments.cell_ids.tolist() == [3]
+
+
 def test_a_train_of_a_device_is_split_by_its_senders(tmp_path: Path) -> None:
     """BSB with NEST writes one train for all cells of a device; who was silent is not known."""
     train = Train(

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -13,7 +13,6 @@ from ndx_simulation_output.errors import NothingRecordedError, file_errors, sour
 from ndx_simulation_output.neo.description import (
     SENDERS,
     Block,
-    Facts,
     Intervals,
     Segment,
     Signal,
@@ -22,15 +21,19 @@ from ndx_simulation_output.neo.description import (
     facts_of_channels,
     per_second,
 )
-from ndx_simulation_output.recording import RegularTimes, SimulationOutput, Times, Timestamps
+from ndx_simulation_output.recording import (
+    LazyArray,
+    RegularTimes,
+    SimulationOutput,
+    Times,
+    Timestamps,
+)
 from ndx_simulation_output.recording.times import meant_rate
 from ndx_simulation_output.recording.views import Scaled, Stacked
 from ndx_simulation_output.storage.reading import wrap_array
 from ndx_simulation_output.storage.sources import open_source
 
-_NAME = "neo_name"
-_OWN = {_NAME, "nix_name", "t_start", "t_stop"}
-"""Properties that are no annotations."""
+_BOUNDS = ("t_start", "t_stop")
 _TRAIN, _EVENT, _EPOCH = "neo.spiketrain", "neo.event", "neo.epoch"
 _SIGNALS = {"neo.analogsignal", "neo.irregularlysampledsignal"}
 _READ = {_TRAIN, _EVENT, _EPOCH}
@@ -93,14 +96,14 @@ def _blocks(file: h5py.File, source: str) -> Iterator[Block]:
     for node in _members(file, "data"):
         if _text(node, "type") != "neo.block":
             continue
-        facts, _ = _annotations(node)
+        known = _describe(node)
         groups = list(_members(node, "groups"))
         segments = [group for group in groups if _text(group, "type") == "neo.segment"]
         omitted = len(groups) - len(segments)
         yield Block(
-            _name(node),
+            known.name,
             [_segment(group) for group in segments],
-            {**facts, **_described(node)},
+            known.facts,
             source,
             _started(node),
             {"groups of channels": omitted} if omitted else {},
@@ -128,9 +131,10 @@ def _segment(group: h5py.Group) -> Segment:
             arrays.setdefault(stem, []).append((int(number), node))
         else:
             others.append(kind)
+    known = _describe(group)
     trains = [_train(tag) for tag, kind in zip(tags, kinds, strict=True) if kind == _TRAIN]
     return Segment(
-        _name(group),
+        known.name,
         [_signal([node for _, node in sorted(found)]) for found in arrays.values()],
         trains,
         [
@@ -138,7 +142,7 @@ def _segment(group: h5py.Group) -> Segment:
             for tag, kind in zip(tags, kinds, strict=True)
             if kind in {_EVENT, _EPOCH}
         ],
-        {**_annotations(group)[0], **_described(group)},
+        known.facts,
         {f"objects of type {kind}": others.count(kind) for kind in dict.fromkeys(others)},
     )
 
@@ -146,54 +150,51 @@ def _segment(group: h5py.Group) -> Segment:
 def _signal(channels: Sequence[h5py.Group]) -> Signal:
     """Return the signal whose channels are these arrays, of which each has its metadata."""
     first = channels[0]
-    shared, of_channels = _annotations(first)
-    data = Stacked(tuple(wrap_array(channel["data"]) for channel in channels))
+    known = _describe(first)
+    data = Stacked(tuple(_array(channel) for channel in channels))
     return Signal(
-        _name(first),
+        known.name,
         data,
         _times(first["dimensions/1"], data.shape[0], _text(first, "name")),
         _text(first, "unit") or "dimensionless",
-        facts_of_channels(len(channels), {**shared, **_described(first)}, of_channels),
+        facts_of_channels(len(channels), known.facts, known.columns),
     )
 
 
 def _times(dimension: h5py.Group, count: int, where: str) -> Times:
     factor = per_second(_text(dimension, "unit"), where)
     if "ticks" in dimension:
-        return Timestamps(Scaled(wrap_array(dimension["ticks"]), 1 / factor, 0.0))
+        return Timestamps(Scaled(_array(dimension, "ticks"), 1 / factor, 0.0))
     step = float(dimension.attrs["sampling_interval"])
     start = float(dimension.attrs.get("offset", 0.0)) / factor
     return RegularTimes(start, meant_rate(step, factor), count)
 
 
 def _train(tag: h5py.Group) -> Train:
-    facts, columns = _annotations(tag)
-    senders = columns.pop(SENDERS, None)
-    positions = tag["positions"]
-    bounds = [_seconds(tag, name) for name in ("t_start", "t_stop")]
-    interval = None if None in bounds else (bounds[0], bounds[1])
+    known, positions = _describe(tag), tag["positions"]
+    senders = known.columns.pop(SENDERS, None)
+    start, stop = (known.bounds.get(name) for name in _BOUNDS)
     return Train(
-        _name(tag),
-        wrap_array(positions["data"]),
+        known.name,
+        _array(positions),
         per_second(_text(positions, "unit"), _text(tag, "name")),
-        interval,  # type: ignore[arg-type]
-        {**facts, **columns, **_described(tag)},
+        None if start is None or stop is None else (start, stop),
+        {**known.facts, **known.columns},
         None if senders is None else np.asarray(senders, np.int64),
     )
 
 
 def _intervals(tag: h5py.Group, *, is_epoch: bool) -> Intervals:
-    facts, columns = _annotations(tag)
+    known = _describe(tag)
     positions, where = tag["positions"], _text(tag, "name")
     labels = positions.get("dimensions/1/labels")
-    if labels is not None:
-        columns = {"labels": [_plain(label) for label in labels[:]], **columns}
+    columns = {} if labels is None else {"labels": [_plain(label) for label in labels[:]]}
     return Intervals(
-        _name(tag),
+        known.name,
         np.asarray(positions["data"][:], float) / per_second(_text(positions, "unit"), where),
         _durations(tag, where) if is_epoch else None,
-        {key: np.asarray(values) for key, values in columns.items()},
-        {**facts, **_described(tag)},
+        {key: np.asarray(values) for key, values in {**columns, **known.columns}.items()},
+        known.facts,
     )
 
 
@@ -209,27 +210,42 @@ def _members(node: h5py.Group, name: str) -> Iterator[h5py.Group]:
         yield from group.values()
 
 
-def _properties(node: h5py.Group) -> Iterator[tuple[str, h5py.Dataset]]:
+class _Described(NamedTuple):
+    """The properties of an object: its annotations, and a list of each array annotation."""
+
+    name: str
+    facts: dict[str, Any]
+    columns: dict[str, list[Any]]
+    bounds: dict[str, float]
+
+
+def _describe(node: h5py.Group) -> _Described:
+    known = _Described("", {}, {}, {})
     properties = node.get("metadata/properties")
-    if isinstance(properties, h5py.Group):
-        yield from properties.items()
-
-
-def _annotations(node: h5py.Group) -> tuple[dict[str, Any], dict[str, list[Any]]]:
-    """Return the annotations of an object, and its array annotations."""
-    shared: dict[str, Any] = {}
-    columns: dict[str, list[Any]] = {}
-    for name, dataset in _properties(node):
-        if name in _OWN:
+    for name, dataset in properties.items() if isinstance(properties, h5py.Group) else ():
+        if name == "nix_name":
             continue
-        values = _values(dataset)
-        if _text(dataset, "type") == "ARRAYANNOTATION":
-            columns[name] = values
+        values, unit = _values(dataset), _text(dataset, "unit")
+        if name == "neo_name":
+            known = known._replace(name=str(values[0]))
+        elif name in _BOUNDS and unit:
+            known.bounds[name] = float(values[0]) / per_second(unit, f"{name} of {node.name}")
+        elif _text(dataset, "type") == "ARRAYANNOTATION":
+            known.columns[name] = values
         else:
-            shared[name] = values[0] if len(values) == 1 else values
-        if unit := _text(dataset, "unit"):
-            shared[f"{name}_unit"] = unit
-    return shared, columns
+            known.facts[name] = values[0] if len(values) == 1 else values
+        if unit and name not in _BOUNDS:
+            known.facts[f"{name}_unit"] = unit
+    if text := _text(node, "definition"):
+        known.facts["description"] = text
+    return known
+
+
+def _array(node: h5py.Group, name: str = "data") -> LazyArray:
+    """Return a dataset without cache: of many open ones, each would keep a chunk in memory."""
+    access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
+    access.set_chunk_cache(1, 0, 1.0)
+    return wrap_array(h5py.Dataset(h5py.h5d.open(node.id, name.encode(), access)))
 
 
 def _values(dataset: h5py.Dataset) -> list[Any]:
@@ -238,23 +254,6 @@ def _values(dataset: h5py.Dataset) -> list[Any]:
 
 def _plain(value: Any) -> Any:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-
-
-def _name(node: h5py.Group) -> str:
-    found = node.get(f"metadata/properties/{_NAME}")
-    return "" if found is None else str(_values(found)[0])
-
-
-def _seconds(node: h5py.Group, name: str) -> float | None:
-    found = node.get(f"metadata/properties/{name}")
-    if found is None:
-        return None
-    return float(_values(found)[0]) / per_second(_text(found, "unit"), f"{name} of {node.name}")
-
-
-def _described(node: h5py.Group) -> Facts:
-    text = _text(node, "definition")
-    return {"description": text} if text else {}
 
 
 def _text(node: h5py.Group | h5py.Dataset, name: str) -> str:
