@@ -13,6 +13,7 @@ from inputs.size import Size
 from query import Query
 
 __all__ = [
+    "CHECKED",
     "COLD",
     "LIMIT",
     "NWB",
@@ -31,6 +32,7 @@ SONATA, NWB = "ours, SONATA file", "ours, NWB file"
 OTHER = "libsonata, SONATA file"
 LIMIT = "numpy, memory-mapped SONATA file"
 NWB_LIMIT = "numpy, memory-mapped NWB file"
+CHECKED = "numpy and the same checks, SONATA file"
 MANY, WINDOW = 100, 100
 MILLI = np.float32(1e-3)
 
@@ -106,12 +108,14 @@ class Answers:
     seconds: dict[str, list[float]] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
 
-    def claim(self, question: Question, ours: str, other: str = OTHER) -> Claim:
-        """Claim about the same queries to ours and to another."""
+    def claim(
+        self, question: Question, ours: str, other: str = OTHER, goal: Goal | None = None
+    ) -> Claim:
+        """Claim about the same queries to ours and to another, by default with their goal."""
         problem = self.problems.get(ours) or self.problems.get(other) or ""
         numbers = [self.seconds.get(label, ()) for label in (ours, other)]
         what = f"{question.name} ({ours.removeprefix('ours, ')})"
-        return Claim(what, other, question.goals[ours], *numbers, problem=problem)
+        return Claim(what, other, goal or question.goals[ours], *numbers, problem=problem)
 
 
 def answerers(bench: Bench) -> dict[str, tuple[Path, Callable[[], Answerer]]]:
@@ -124,6 +128,7 @@ def answerers(bench: Bench) -> dict[str, tuple[Path, Callable[[], Answerer]]]:
         OTHER: (report, lambda: Answerer("libsonata_reading:report", report, libsonata)),
         LIMIT: (report, lambda: Answerer("reading:mapped", report)),
         NWB_LIMIT: (converted, lambda: Answerer("reading:mapped_chunks", converted)),
+        CHECKED: (report, lambda: Answerer("reading:checked", report)),
     }
 
 

@@ -1,5 +1,9 @@
 """Answers to queries, by this package and by numpy; each function opens a file."""
 
+import fcntl
+import mmap
+import os
+import signal
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
@@ -9,7 +13,7 @@ import h5py
 import numpy as np
 from query import Query
 
-__all__ = ["h5py_default", "h5py_large", "mapped", "mapped_chunks", "ours"]
+__all__ = ["checked", "h5py_default", "h5py_large", "mapped", "mapped_chunks", "ours"]
 
 LARGE_CACHE = 2**30
 
@@ -49,6 +53,49 @@ def mapped(path: str) -> Ask:
         return lambda: np.concatenate([matrix[rows, span] for span in spans], axis=1)
 
     return ask
+
+
+def checked(path: str) -> Ask:
+    """Do the least that ours has to do, in one function: a limit. Answers are in volts."""
+    with h5py.File(path) as file:
+        (population,) = file["report"].values()
+        data, ids = population["data"], population["mapping/node_ids"][:]
+        pointers = population["mapping/index_pointers"][:].astype(np.intp)
+        start, dtype, n_columns = data.id.get_offset(), data.dtype, data.shape[1]
+    number = os.open(path, os.O_RDONLY)
+    file_bytes, milli = mmap.mmap(number, 0, access=mmap.ACCESS_READ), np.float32(1e-3)
+    size, row_bytes = len(file_bytes), n_columns * dtype.itemsize
+
+    def ask(query: Query) -> Callable[[], Any]:
+        def work() -> Any:
+            spans = [slice(0, n_columns)]
+            if query.cells is not None:
+                rows = ids.searchsorted(query.cells)
+                _check(is_right=(ids[rows] == query.cells).all())
+                spans = list(map(slice, pointers[rows].tolist(), pointers[rows + 1].tolist()))
+            fcntl.fcntl(number, fcntl.F_SETSIG, signal.SIGURG)
+            fcntl.fcntl(number, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+            _check(is_right=os.fstat(number).st_size == size)
+            shape = query.frames, n_columns
+            source = np.ndarray(shape, dtype, file_bytes, start + query.first * row_bytes)
+            if len(spans) == 1:
+                values = np.multiply(source[:, spans[0]], milli)
+            else:
+                values = np.concatenate([source[:, span] for span in spans], axis=1)
+                values *= milli
+            fcntl.fcntl(number, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+            _check(is_right=os.fstat(number).st_size == size)
+            return values
+
+        return work
+
+    return ask
+
+
+def _check(*, is_right: np.bool_ | bool) -> None:
+    if not is_right:
+        msg = "a cell is not there, or the file has changed"
+        raise ValueError(msg)
 
 
 def mapped_chunks(path: str) -> Ask:
