@@ -79,7 +79,7 @@ def test_a_block_is_described_without_copies_of_its_data() -> None:
     assert spikes.cells is not None
     assert spikes.cells.columns["channel_id"][:].tolist() == [4, 5, 6]
     go, light = output.arrays
-    assert [array.name for array in light.arrays] == ["times", "durations", "labels", "n"]
+    assert [array.name for array in light.arrays] == ["start_time", "stop_time", "labels", "n"]
     assert go.arrays[0].values[:].tolist() == [0.001, 0.002]
     assert "left out: 1 groups of channels" in output.notes
     assert output.provenance["blocks"][0]["segments"][0]["annotations"] == {"mood": "good"}

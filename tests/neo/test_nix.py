@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from pynwb import NWBHDF5IO, NWBFile
+from pynwb import NWBHDF5IO, NWBFile, validate
 
 from ndx_simulation_output import convert, open_output
 from ndx_simulation_output.errors import (
@@ -291,27 +291,47 @@ def test_files_of_ranks_are_joined_unless_they_repeat_a_cell(tmp_path: Path) -> 
         read([first, write_nix(tmp_path / "2.nix", {"exc": parts})])
 
 
-def test_events_and_epochs_are_kept_in_seconds(tmp_path: Path) -> None:
-    """Labels and annotations are kept beside the times."""
+def test_events_and_epochs_are_intervals(tmp_path: Path) -> None:
+    """Labels and annotations are kept beside the times; an event starts when it stops."""
     path = write_nix(
         tmp_path / "run.nix",
         {
             "exc": [
                 [
                     Train([1.0], "event", "go", labels=["a"], annotations={"trial": 3}),
-                    Train([1.0, 2.0], "epoch", "light", durations=[5.0, 6.0], labels=["a", "b"]),
+                    Train(
+                        [1.0, 2.0],
+                        "epoch",
+                        "light",
+                        durations=[5.0, 6.0],
+                        labels=["a", "b"],
+                        columns={"tags": [7, 8]},
+                    ),
                 ]
             ]
         },
     )
 
-    convert(path, tmp_path / "run.nwb")
+    converted = convert(path, tmp_path / "run.nwb")
 
-    with open_output(tmp_path / "run.nwb") as output:
-        groups = {group.name: group for group in output.arrays}
-        light = {array.name: array.values[()].tolist() for array in groups["light"].arrays}
-        assert light == {"times": [0.001, 0.002], "durations": [0.005, 0.006], "labels": ["a", "b"]}
-        assert groups["go"].extra["annotations"] == {"trial": 3}
+    assert not validate(path=converted.path)
+    with NWBHDF5IO(converted.path, "r") as io:
+        light = io.read().intervals["light"].to_dataframe()
+        assert light["start_time"].tolist() == [0.001, 0.002]
+        assert light["stop_time"].tolist() == [0.006, 0.008]
+        assert light["labels"].tolist() == ["a", "b"]
+        assert light["tags_2"].tolist() == [7, 8]
+    with open_output(converted.path) as output:
+        go = {group.name: group for group in output.arrays}["go"]
+        assert {array.name: array.values[:].tolist() for array in go.arrays} == {
+            "start_time": [0.001],
+            "stop_time": [0.001],
+            "labels": ["a"],
+        }
+        assert go.extra["annotations"] == {"trial": 3}
+        again = convert(output, tmp_path / "again.nwb")
+    with open_output(again.path) as output:
+        assert [group.name for group in output.arrays] == ["go", "light"]
 
 
 def test_what_is_missing_or_damaged_is_refused(tmp_path: Path) -> None:

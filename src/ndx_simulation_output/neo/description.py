@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from ndx_simulation_output.errors import SelectionError, SourceError, UnitError, UnitWarning
 from ndx_simulation_output.recording import (
     UNKNOWN,
-    ArrayAxis,
     ArrayGroup,
     ArrayWithAxes,
     CellTable,
@@ -32,6 +31,7 @@ from ndx_simulation_output.recording import (
     Unit,
     parse_unit,
 )
+from ndx_simulation_output.recording.array_groups import INTERVALS
 from ndx_simulation_output.recording.ids import free_name, storable_text
 from ndx_simulation_output.recording.spikes import Ids
 from ndx_simulation_output.recording.stored_spikes import StoredSpikes
@@ -197,7 +197,7 @@ class _Description:
     def output(self, files: Sequence[str]) -> SimulationOutput:
         reports, potentials = self._series()
         spikes = self._spikes()
-        arrays = self._arrays()
+        arrays = self._intervals()
         if len(self.indices) > 1:
             later = next((name for key, name in self._populations.items() if key[0]), "")
             self.notes.append(
@@ -408,27 +408,26 @@ class _Description:
                 raise SourceError(msg)
         return np.asarray(ids, np.int64)
 
-    def _arrays(self) -> Iterator[ArrayGroup]:
+    def _intervals(self) -> Iterator[ArrayGroup]:
         names: list[str] = []
         for place in self.places:
             for found in place.segment.intervals:
-                kind = "Event" if found.durations is None else "Epoch"
-                plain = storable_text(found.name).strip() or kind.lower()
+                kind = "event" if found.durations is None else "epoch"
+                plain = storable_text(found.name).strip() or kind
                 names.append(free_name(plain + self._suffix(place), names))
-                arrays = [ArrayWithAxes("times", found.times, label="times", unit="s")]
-                if found.durations is not None:
-                    arrays.append(
-                        ArrayWithAxes("durations", found.durations, label="durations", unit="s")
-                    )
+                stops = found.times if found.durations is None else found.times + found.durations
+                columns = {"start_time": found.times, "stop_time": stops}
+                arrays = [
+                    ArrayWithAxes(key, one, label=key, unit="s") for key, one in columns.items()
+                ]
                 arrays += [
                     ArrayWithAxes(key, values, label=key) for key, values in found.columns.items()
                 ]
-                number = np.arange(len(found.times))
                 yield ArrayGroup(
                     names[-1],
                     tuple(arrays),
-                    (ArrayAxis("number", number, label="number"),),
-                    kind=kind,
+                    title=f"{kind}s of block {place.block.name}".capitalize(),
+                    kind=INTERVALS,
                     extra=place.facts(found.facts),
                 )
 

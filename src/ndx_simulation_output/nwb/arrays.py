@@ -10,6 +10,8 @@ from hdmf.backends.hdf5 import H5DataIO
 from hdmf.data_utils import GenericDataChunkIterator
 from numpy.typing import NDArray
 from pynwb import NWBFile
+from pynwb.core import VectorData
+from pynwb.epoch import TimeIntervals
 
 from ndx_simulation_output.errors import ExportError, source_errors
 from ndx_simulation_output.nwb.arrays_hdf5 import (
@@ -31,7 +33,7 @@ from ndx_simulation_output.nwb.types import (
     LabeledArray,
 )
 from ndx_simulation_output.recording import ArrayAxis, ArrayGroup, ArrayWithAxes, LazyArray
-from ndx_simulation_output.recording.array_groups import is_nav_group
+from ndx_simulation_output.recording.array_groups import INTERVALS, is_nav_group
 from ndx_simulation_output.recording.arrays import (
     BLOCK_BYTES,
     LazyArrayBase,
@@ -46,6 +48,8 @@ WrapLabeledArray = Callable[..., Any]
 """Function of the values and ``grows`` that returns the data of an array: the values themselves,
 or a placeholder until they are written."""
 
+_RESERVED = {"id", "name", "description", "colnames", "columns", "tags", "timeseries"}
+"""Attributes of a table of intervals, which no column of arrays can have as its name."""
 _MOST_DIMENSIONS = 4
 """Maximum number of dimensions of a time series."""
 _SMALL_BYTES = 2**16
@@ -174,14 +178,29 @@ def bytes_of(groups: Iterable[ArrayGroup]) -> int:
 def add_arrays(
     nwbfile: NWBFile, groups: Iterable[ArrayGroup], wrap: WrapLabeledArray = load_array
 ) -> dict[str, str]:
-    """Add groups to the acquisition; return a dict from their names in NWB to their names."""
+    """Add groups to the acquisition, or to the intervals; return their names by those in NWB."""
     mapper = _Mapper(nwbfile.timestamps_reference_time.timestamp(), wrap)
     names = {}
     for group in groups:
-        name = free_nwb_name(group.name, nwbfile.acquisition)
-        nwbfile.add_acquisition(mapper.group(group, name))
+        name = free_nwb_name(group.name, {*nwbfile.acquisition, *(nwbfile.intervals or ())})
+        if group.kind == INTERVALS:
+            nwbfile.add_time_intervals(_intervals(group, name))
+        else:
+            nwbfile.add_acquisition(mapper.group(group, name))
         names[name] = group.name
     return names
+
+
+def _intervals(group: ArrayGroup, name: str) -> TimeIntervals:
+    columns: list[VectorData] = []
+    for array in group.arrays:
+        column = free_nwb_name(array.name, {*_RESERVED, *(one.name for one in columns)})
+        values, unit = read_all(array.values), array.unit and f" ({array.unit})"
+        data = values.tolist() if values.dtype.kind in "OSU" else values
+        text = f"{array.label or array.name}{unit}"
+        columns.append(VectorData(name=column, description=text, data=data))
+    text = clean_text(group.title) or f"Intervals {name}"
+    return TimeIntervals(name=name, description=text, columns=columns)
 
 
 def _time_axis(array: ArrayWithAxes, nav: tuple[ArrayAxis, ...]) -> ArrayAxis | None:

@@ -14,6 +14,7 @@ from pynwb import NWBHDF5IO
 from ndx_simulation_output.errors import SourceError, source_errors
 from ndx_simulation_output.nwb.series import array_of
 from ndx_simulation_output.recording import ArrayAxis, ArrayGroup, ArrayWithAxes, LazyArray
+from ndx_simulation_output.recording.array_groups import INTERVALS
 from ndx_simulation_output.recording.arrays import LazyArrayBase
 from ndx_simulation_output.storage.raw_files import is_hdf5
 from ndx_simulation_output.storage.reading import HDF5Array
@@ -40,6 +41,16 @@ def read_group(container: Any) -> ArrayGroup:
     )
 
 
+def read_intervals(table: Any) -> ArrayGroup:
+    """Read a ``TimeIntervals`` that a group of intervals was written as."""
+    seconds = ("start_time", "stop_time")
+    arrays = [
+        ArrayWithAxes(one.name, _data_of(one), label=one.name, unit="s" * (one.name in seconds))
+        for one in table.columns
+    ]
+    return ArrayGroup(table.name, tuple(arrays), title=table.description, kind=INTERVALS)
+
+
 def read_axis(axis: Any) -> ArrayAxis:
     """Read an ``Axis``."""
     return _axis(axis.name, axis.fields, _data_of(axis))
@@ -58,7 +69,7 @@ def _source_of(container: Any) -> str:
 
 def _data_of(item: Any) -> LazyArray:
     """Return the values of an array or axis, in memory or lazily from the file."""
-    where = f"{item.neurodata_type} {item.name!r}"
+    where = f"{type(item).__name__} {item.name!r}"
     data = item.data.data if isinstance(item.data, DataIO) else item.data
     if not isinstance(data, np.generic) and hasattr(data, "dtype"):
         return array_of(data, where)

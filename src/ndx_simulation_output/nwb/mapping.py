@@ -50,7 +50,7 @@ from ndx_simulation_output.recording import (
     Report,
     SimulationOutput,
 )
-from ndx_simulation_output.recording.array_groups import INSTRUMENTS
+from ndx_simulation_output.recording.array_groups import INSTRUMENTS, INTERVALS
 from ndx_simulation_output.recording.arrays import read_columns, size_in_bytes
 from ndx_simulation_output.recording.ids import check_name, check_unique, free_name
 from ndx_simulation_output.recording.sorting import ascends, row_blocks
@@ -170,6 +170,9 @@ def add_output(
         nwbfile.units = units
     provenance = {**output.provenance, "series": series_facts, "spikes": spike_facts}
     provenance |= {"arrays": group_names} if group_names else {}
+    named = zip(group_names, output.arrays, strict=True)
+    intervals = {name: dict(group.extra) for name, group in named if group.kind == INTERVALS}
+    provenance |= {"intervals": intervals} if intervals else {}
     if run or not _is_without_simulation(output, group_names):
         circuit = None if output.circuit is None else make_circuit(output.circuit, wrap_column)
         add_simulation_metadata(nwbfile, run, tables.all(), provenance, circuit)

@@ -36,7 +36,7 @@ from ndx_simulation_output.errors import (
     source_errors,
 )
 from ndx_simulation_output.files import is_nwb
-from ndx_simulation_output.nwb.arrays_reading import read_group, restore_group
+from ndx_simulation_output.nwb.arrays_reading import read_group, read_intervals, restore_group
 from ndx_simulation_output.nwb.circuit import read_circuit, without_enum_warning
 from ndx_simulation_output.nwb.metadata import read_session
 from ndx_simulation_output.nwb.network_state import read_state
@@ -330,6 +330,10 @@ def _read_output(nwbfile: NWBFile, path: Source) -> SimulationOutput:
     circuit = _read_circuit(metadata)
     states = [item for item in nwbfile.objects.values() if isinstance(item, NetworkState)]
     arrays = tuple(_array_groups(nwbfile, group_names, group_facts))
+    for name, extra in provenance.pop("intervals", {}).items():
+        if name in (nwbfile.intervals or ()):
+            group, own = read_intervals(nwbfile.intervals[name]), group_names.get(name, name)
+            arrays += (replace(group, name=own, extra=extra),)
     if metadata is None:
         # Sources of simulations have arrays that are not along the axis of their group.
         notes += [note for group in arrays for note in notes_of_axes(group)]
@@ -470,7 +474,8 @@ def _is_provenance(facts: Any) -> bool:
     """Return True if facts of series and groups are dicts by name, and those of spikes a list."""
     if not isinstance(facts, dict) or not isinstance(facts.get("arrays", {}), dict):
         return False
-    by_name, spikes = [facts.get("series", {}), facts.get("groups", {})], facts.get("spikes", [])
+    by_name = [facts.get(key, {}) for key in ("series", "groups", "intervals")]
+    spikes = facts.get("spikes", [])
     return (
         all(isinstance(found, dict) for found in by_name)
         and all(isinstance(fact, dict) for found in by_name for fact in found.values())

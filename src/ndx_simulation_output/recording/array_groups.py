@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 INSTRUMENTS = "PyMoDAQ"
 """Format, in the provenance of an output, of arrays that were measured instead of simulated."""
 
+INTERVALS = "TimeIntervals"
+"""Kind of groups of intervals: arrays are columns, of which ``start_time``, ``stop_time`` in s."""
+
 _NAV_AXES = "navaxes"
 _MOST_BYTES = 2**26
 _ATTRIBUTES = ("title", "role", "source", "distribution", "origin", "timestamp")
