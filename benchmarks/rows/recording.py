@@ -10,14 +10,17 @@ from tables import ways_table
 __all__ = ["measure"]
 
 TITLE = "Recording a NEURON model, float32, each time step"
-MODELS = ((10_000, 1000, "pas"), (10_000, 1000, "hh"), (100_000, 100, "pas"))
-"""Segments and time steps, as many values in each, and the mechanism of the dendrites."""
+MODELS = ((10_000, 4000, "hh"), (10_000, 1000, "pas"), (100_000, 100, "pas"))
+"""Segments, time steps, and the mechanism of the dendrites.
+
+The run alone has a goal only where reading the values takes less time than that.
+"""
 SLOW_ROUNDS = 1
 """For 100,000 vectors, which take minutes to set up."""
 
 
 def measure(bench: Bench) -> Section:
-    """Measure two models of different size."""
+    """Measure models of different size and mechanisms."""
     if find_spec("neuron") is None:
         problem = "not measured: NEURON is not installed"
         return Section(TITLE, [Claim("record", "Vector.record", at_most(1), problem=problem)])
@@ -53,8 +56,9 @@ def _measure(
         vectors: Way("neuron_running:with_vectors", suffix=".h5", options=options, rounds=rounds),
     }
     measured = bench.rounds().measure(ways)
+    limits = [compare(measured, ours, ours, bare, at_most(1.3))] if mechanism == "hh" else []
     claims = [
-        compare(measured, ours, ours, bare, at_most(1.3)),
+        *limits,
         compare(measured, ours, ours, vectors, at_most(1)),
         compare_memory(measured, ours, vectors, at_most(1)),
     ]
