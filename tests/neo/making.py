@@ -74,7 +74,11 @@ def _write_signal(group: h5py.Group, rank: int, signal: Signal) -> None:
             dimension.attrs.update({"sampling_interval": signal.step, "offset": signal.start})
         else:
             dimension["ticks"] = np.asarray(signal.ticks, float)
-        _annotate(node, signal.name, signal.annotations, signal.columns)
+        if channel:
+            node["metadata"] = group[f"data_arrays/{rank}-99/metadata"]
+        else:
+            _annotate(node, signal.name, signal.annotations, signal.columns)
+        group.parent.parent.require_group("data_arrays")[node.attrs["name"]] = node
 
 
 def _write_train(group: h5py.Group, rank: int, train: Train) -> None:

@@ -274,6 +274,14 @@ def test_channels_at_positions_are_potentials(tmp_path: Path) -> None:
         assert_array_equal(potential.electrodes.positions, [[0, 10, 1], [0, 20, 1]])
 
 
+def test_files_may_have_many_links_to_an_array(tmp_path: Path) -> None:
+    """Neo links each channel from its block and its segment, and its metadata from each channel."""
+    path = write_nix(tmp_path / "run.nix", {"exc": [[Signal(np.zeros((2, 400)))]]})
+
+    with open_output(path) as output:
+        assert output["v_exc"].data.shape == (2, 400)
+
+
 def test_files_of_ranks_are_joined_unless_they_repeat_a_cell(tmp_path: Path) -> None:
     """Blocks of one name in several files are parts of a population; in one file they are not."""
     parts = [[Signal(RAMP, columns={"channel_index": [0, 2]})]]
@@ -341,6 +349,12 @@ def test_what_is_missing_or_damaged_is_refused(tmp_path: Path) -> None:
         open_output(path, segment=1)
     with pytest.raises(NothingRecordedError, match=r"empty\.nix: nothing was recorded"):
         read(write_nix(tmp_path / "empty.nix", {"exc": []}))
+    with h5py.File(path, "a") as file:
+        del file["data/neo.block.0/groups/neo.segment.0/data_arrays/0-98/data"]
+        file["data/neo.block.0/groups/neo.segment.0/data_arrays/0-98/data"] = [1.0]
+    with pytest.raises(SourceError, match=r"run\.nix and other channels have shapes .*one length"):
+        open_output(path)
+    write_nix(path, {"exc": [[Signal(RAMP)]]})
     with h5py.File(path, "a") as file:
         del file["data/neo.block.0/groups/neo.segment.0/data_arrays/0-99/dimensions"]
     with pytest.raises(SourceError, match=r"run\.nix does not have the layout of a NIX file"):

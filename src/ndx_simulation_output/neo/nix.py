@@ -9,7 +9,12 @@ from typing import Any, NamedTuple
 import h5py
 import numpy as np
 
-from ndx_simulation_output.errors import NothingRecordedError, file_errors, source_errors
+from ndx_simulation_output.errors import (
+    NothingRecordedError,
+    SourceError,
+    file_errors,
+    source_errors,
+)
 from ndx_simulation_output.neo.description import (
     SENDERS,
     Block,
@@ -33,6 +38,8 @@ from ndx_simulation_output.recording.views import Scaled, Stacked
 from ndx_simulation_output.storage.reading import wrap_array
 from ndx_simulation_output.storage.sources import open_source
 
+_LINKS = 32
+"""Links that may lead to a group: NIX links arrays and metadata from wherever they belong to."""
 _BOUNDS = ("t_start", "t_stop")
 _TRAIN, _EVENT, _EPOCH = "neo.spiketrain", "neo.event", "neo.epoch"
 _SIGNALS = {"neo.analogsignal", "neo.irregularlysampledsignal"}
@@ -82,7 +89,7 @@ def read(
     with file_errors(*found), ExitStack() as stack:
         blocks: list[Block] = []
         for path in found:
-            file = stack.enter_context(open_source(path, trust=trust))
+            file = stack.enter_context(open_source(path, trust=trust, links=_LINKS))
             with source_errors(f"{path} does not have the layout of a NIX file of Neo"):
                 blocks += _blocks(file, path.name)
         if not any(block.segments for block in blocks):
@@ -151,7 +158,13 @@ def _signal(channels: Sequence[h5py.Group]) -> Signal:
     """Return the signal whose channels are these arrays, of which each has its metadata."""
     first = channels[0]
     known = _describe(first)
-    data = Stacked(tuple(_array(channel) for channel in channels))
+    arrays = tuple(_array(channel) for channel in channels)
+    kinds = {(*array.shape, array.dtype.str) for array in arrays}
+    if len(kinds) != 1 or len(arrays[0].shape) != 1:
+        found = ", ".join(sorted(map(str, kinds)))
+        msg = f"{first.name} of {first.file.filename} and other channels have shapes {found}; "
+        raise SourceError(msg + "expected one length and type")
+    data = Stacked(arrays)
     return Signal(
         known.name,
         data,

@@ -49,6 +49,7 @@ MOST_EXPANSION_OF_OTHERS = 2**16
 """The same for other filters: zstd reaches 32768."""
 _DEEPEST = 100
 _MOST_LINKS = 1000
+_LINKS = 2
 _HEAP, _HEAP_BYTES = b"GCOL\x01\0\0\0", 2**20
 _LARGE_BYTES = 2**20
 _DEFLATE, _FLETCHER32 = h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_FLETCHER32
@@ -71,7 +72,7 @@ _Node = tuple[str, int]
 """A dataset: the real path of its file, and its address."""
 
 
-def open_source(path: Path, *, trust: bool = False) -> h5py.File:
+def open_source(path: Path, *, trust: bool = False, links: int = _LINKS) -> h5py.File:
     """Open an HDF5 file for reading; SourceError if it cannot be read, or as ``check_source``."""
     if not path.exists():
         msg = f"{path} does not exist"
@@ -92,7 +93,7 @@ def open_source(path: Path, *, trust: bool = False) -> h5py.File:
             )
             raise SourceError(msg)
         _opened.append((weakref.ref(file), _version_of(file)))
-        check_source(file, trust=trust)
+        check_source(file, trust=trust, links=links)
         stack.pop_all()
     return file
 
@@ -124,10 +125,11 @@ def _is_open_as_before(file: h5py.File) -> bool:
     return not (is_same or now.is_growing)
 
 
-def check_source(file: h5py.File, *, trust: bool = False) -> None:
+def check_source(file: h5py.File, *, trust: bool = False, links: int = _LINKS) -> None:
     """Raise SourceError if a file refers to files outside its folder, or declares more than it has.
 
     Folders in its folder are allowed; a file on a server has none. ``trust`` omits the check.
+    ``links`` is how often a group may be reached, on average of many.
     """
     if trust:
         return
@@ -143,7 +145,7 @@ def check_source(file: h5py.File, *, trust: bool = False) -> None:
                 survey.visit(other)
         survey.follow_soft_links()
         survey.check_virtual()
-    survey.check_sums()
+    survey.check_sums(links)
 
 
 def _check_heaps(file: h5py.File) -> None:
@@ -408,10 +410,10 @@ class _Survey:
             msg = f"{self.main.filename} has a virtual dataset of {_DEEPEST} others; expected fewer"
             raise SourceError(msg)
 
-    def check_sums(self) -> None:
+    def check_sums(self, links: int) -> None:
         """Raise SourceError if readers would meet far more than the files contain."""
         name, unique = self.main.filename, len(self.below)
-        if self.sums.groups > _MOST_LINKS + 2 * unique:
+        if self.sums.groups > _MOST_LINKS + links * unique:
             msg = (
                 f"{name} has links on which its {unique} groups are reached {self.sums.groups} "
                 f"times; expected about one link for each; {TRUST}"
