@@ -72,12 +72,10 @@ local = {
     name: values for name, values in states["exc"].items() if np.shape(values) == (len(cells),)
 }
 rate = float(1 / (potentials.clock.dt / second))
-silent = np.setdiff1d(np.arange(len(cells)), spikes.i)
 output = SimulationOutput(
     reports=(
         Report(
             name="v",
-            report="v",
             data=np.asarray(potentials.v / volt).T,
             times=RegularTimes(float(potentials.t[0] / second), rate, len(potentials.t)),
             compartments=CompartmentTable.from_cells("exc", potentials.record),
@@ -89,7 +87,7 @@ output = SimulationOutput(
             "exc",
             np.asarray(spikes.i),
             np.asarray(spikes.t / second),
-            silent=silent,
+            cells=range(len(cells)),
             intervals=np.array([[0.0, net.t / second]]),
         ),
     ),

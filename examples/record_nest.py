@@ -49,13 +49,11 @@ recorded = multimeter.events
 order = np.lexsort((recorded["senders"], recorded["times"]))
 cells, times = np.unique(recorded["senders"]), np.unique(recorded["times"])
 state = exc.get(output="pandas").select_dtypes("number")
-spiking = recorder.events["senders"] - first
 synapses = nest.GetConnections(exc, exc)
 output = SimulationOutput(
     reports=(
         Report(
             name="V_m",
-            report="V_m",
             data=recorded["V_m"][order].reshape(len(times), len(cells)),
             times=RegularTimes(times[0] / 1000, 1000 / multimeter.interval, len(times)),
             compartments=CompartmentTable.from_cells("exc", cells - first),
@@ -65,9 +63,9 @@ output = SimulationOutput(
     spikes=(
         Spikes(
             "exc",
-            spiking,
+            recorder.events["senders"] - first,
             recorder.events["times"] / 1000,
-            silent=np.setdiff1d(np.arange(len(exc)), spiking),
+            cells=range(len(exc)),
             intervals=np.array([[0.0, nest.biological_time / 1000]]),
         ),
     ),

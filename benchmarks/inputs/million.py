@@ -59,7 +59,7 @@ def write_network(path: Path, cells: int, frames: int, spikes: int) -> None:
     columns = {"number": np.zeros(cells, np.int32), "x": x, "y": y, "z": z}
     table = CompartmentTable.from_counts("net", np.arange(cells), np.ones(cells, int), columns)
     times = RegularTimes(0.0, 1000 / voltages.STEP_MS, frames)
-    report = Report("v", "v", Repeated(few, cells), times, table, Unit("volts", 1e-3), "v")
+    report = Report("v", Repeated(few, cells), times, table, Unit("volts", 1e-3), "v")
     rng = np.random.default_rng(0)
     when = np.sort(rng.uniform(0, 10, spikes))
     fired = Spikes("net", rng.integers(0, cells, spikes), when)
@@ -72,7 +72,7 @@ def write_long(path: Path, samples: int) -> None:
     number = {"number": np.zeros(1, np.int32)}
     table = CompartmentTable.from_counts("net", np.arange(1), np.ones(1, int), number)
     times = RegularTimes(0.0, 1000 / voltages.STEP_MS, samples)
-    report = Report("v", "v", values, times, table, Unit("volts", 1e-3), "v")
+    report = Report("v", values, times, table, Unit("volts", 1e-3), "v")
     _write(path, SimulationOutput(reports=(report,)))
 
 

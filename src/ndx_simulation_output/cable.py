@@ -283,9 +283,9 @@ def simulate(*, duration: float = 0.2, seed: int = 1) -> SimulationOutput:
     i_exc = current[:, : len(exc_rows)].astype(np.float32)
     millivolts, nanoamperes = Unit("volts", 1e-3), Unit("amperes", 1e-9)
     reports = (
-        Report("v_exc", "v", v_exc, times, exc, millivolts),
-        Report("v_inh", "v", v_inh, times, inh, millivolts),
-        Report("i_membrane", "i_membrane", i_exc, times, exc, nanoamperes),
+        Report("v_exc", v_exc, times, exc, millivolts, report="v"),
+        Report("v_inh", v_inh, times, inh, millivolts, report="v"),
+        Report("i_membrane", i_exc, times, exc, nanoamperes),
     )
     spikes = (
         _spikes(exc, spiked[:, :n_exc], p.time_step),

@@ -74,6 +74,10 @@ def from_counts(
     return CompartmentTable.from_counts("exc", ids, counts, {"number": number, **others})
 
 
+def apart(ids: Any, **columns: Any) -> CompartmentTable:
+    return CompartmentTable.from_cells("exc", ids, columns)
+
+
 def from_counts_of(columns: Any) -> CompartmentTable:
     return CompartmentTable.from_counts("exc", [3, 5], [2, 1], columns)
 
@@ -201,6 +205,11 @@ REFUSED = {
     "intervals that end before they start": lambda: spikes(intervals=[[1.0, 0.0]]),
     "silent cells of text": lambda: spikes(silent=["7"]),
     "spikes without a population": lambda: spikes(population=None),
+    "spikes of a cell that is not listed": lambda: spikes(cells=[3, 4]),
+    "recorded cells that are listed twice": lambda: spikes(cells=[3, 5, 5]),
+    "a number of recorded cells": lambda: spikes(cells=6),
+    "compartments of a cell that are apart": lambda: apart([3, 5, 3]),
+    "a column of compartments is short": lambda: apart([3, 3], label=["soma"]),
     "a column of spikes is short": lambda: spikes(columns={"q": [1]}),
     "a time step as text": lambda: Run(time_step="0.1 ms"),
     "a time step of 0": lambda: Run(time_step=0.0),
@@ -276,6 +285,44 @@ def test_what_cannot_be_meant_is_refused_by_an_error_of_this_package(what):
 def test_a_refusal_names_the_object_and_what_was_found(what, error, match):
     with pytest.raises(error, match=match):
         REFUSED[what]()
+
+
+def test_spikes_of_listed_cells_tell_which_are_silent(tmp_path):
+    written(SimulationOutput(spikes=(spikes(cells=range(2, 7)),)), tmp_path / "run.nwb")
+
+    with open_output(tmp_path / "run.nwb") as found:
+        assert found.spikes[0].silent.tolist() == [2, 4, 6]
+        assert found.spikes[0].known_cells.tolist() == [2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("ids", [[3, 3, 9, 5, 5, 5], np.array([], np.int64)])
+def test_a_table_is_made_of_the_cell_of_each_compartment_or_of_their_counts(ids):
+    unique = list(dict.fromkeys(ids))
+    counts = [list(ids).count(one) for one in unique]
+    numbers = [number for count in counts for number in range(count)]
+
+    of_cells = CompartmentTable.from_cells("exc", ids, {"position": np.full(len(ids), 0.5)})
+    of_counts = CompartmentTable.from_counts("exc", np.array(unique, np.int64), counts)
+
+    for table in (of_cells, of_counts):
+        assert table.cell_ids.tolist() == unique
+        assert table.counts().tolist() == counts
+        assert table.columns["number"].tolist() == numbers
+        assert table.column_cells().tolist() == list(ids)
+    assert CompartmentTable.from_cells("exc", [4], {"number": [7]}).find(4, 7).tolist() == [0]
+
+
+def test_a_report_has_its_name_and_may_have_that_of_its_source():
+    parts = {"data": np.zeros((3, 2)), "times": [0, 1, 2], "compartments": table(), "unit": "mV"}
+
+    earlier = Report("v_exc", "v", *parts.values(), "v")
+    now = Report("v_exc", *parts.values(), "v", report="v")
+
+    assert Report("v", *parts.values()).report == "v"
+    assert vars(earlier).keys() == vars(now).keys()
+    for found in (earlier, now, replace(now, unit=MV), Report(name="v_exc", report="v", **parts)):
+        assert (found.name, found.report, found.unit) == ("v_exc", "v", MV)
+        assert found.data is parts["data"]
 
 
 def test_times_of_files_are_checked_when_a_window_is_read(tmp_path):

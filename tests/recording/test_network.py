@@ -40,6 +40,35 @@ def test_every_synapse_is_in_the_row_of_its_neuron_in_its_order(synapses):
     np.testing.assert_array_equal(found.delays, found.quantities[0].values)
 
 
+@given(SYNAPSES)
+def test_the_list_of_synapses_makes_the_same_rows(synapses):
+    pre, post, weights = (np.array([one[place] for one in synapses]) for place in range(3))
+    made = ProjectionSnapshot.from_synapses("p", pre, post, {"w": weights}, delays=weights)
+
+    listed = made.to_synapses()
+
+    assert sorted(zip(*listed[:2], listed.values["w"], listed.delays, strict=True)) == sorted(
+        zip(pre, post, weights, weights, strict=True)
+    )
+    again = ProjectionSnapshot.from_synapses("p", *listed[:3], delays=listed.delays)
+    for name in ("post_ranks", "ends", "pre_ranks", "delays"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(made, name))
+
+
+def test_values_of_many_synapses_are_listed_for_each():
+    quantities = (Quantity("g", 2.0, "global"), Quantity("s", [1, 2], "semiglobal"))
+    made = ProjectionSnapshot("p", [4, 7], [2, 3], [0, 1, 0], quantities, delays=0.001)
+
+    listed = made.to_synapses()
+
+    assert {name: values.tolist() for name, values in listed.values.items()} == {
+        "g": [2.0, 2.0, 2.0],
+        "s": [1, 1, 2],
+    }
+    assert listed.delays.tolist() == [0.001] * 3
+    assert replace(made, delays=None).to_synapses().delays is None
+
+
 def test_a_single_delay_is_that_of_all_synapses():
     found = ProjectionSnapshot.from_synapses("p", [0, 1], [1, 0], {}, delays=0.001)
 

@@ -285,7 +285,7 @@ class _StateReader:
         """Raise an error for ranks that a population does not have; note repeated synapses."""
         where = f"of projection {projection.name!r}"
         post_ranks, pre_ranks = np.asarray(projection.post_ranks), np.asarray(projection.pre_ranks)
-        counts = np.diff(np.asarray(projection.ends), prepend=0)
+        counts = projection.counts()
         sides = (("post", projection.post, post_ranks), ("pre", projection.pre, pre_ranks))
         for side, population, ranks in sides:
             size = sizes.get(population or "", _LARGEST)

@@ -503,7 +503,7 @@ def restore_connections(
         msg = f"{projection.name!r} is compiled; call connect() before the network is compiled"
         raise RestoreError(msg)
     post, pre = _indices_in(projection.post), _indices_in(projection.pre)
-    rows = np.repeat(state.post_ranks[:], np.diff(state.ends[:], prepend=0))
+    rows = np.repeat(state.post_ranks[:], state.counts())
     _check_ranks(projection, "post", rows, post)
     _check_ranks(projection, "pre", state.pre_ranks[:], pre)
     weights, delays = _weights(state), _delays(state, dt)

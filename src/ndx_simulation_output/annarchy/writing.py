@@ -414,7 +414,7 @@ def _projection_notes(projection: ProjectionSnapshot, form: Form) -> Iterator[st
         yield f"the weight of {where} is named {projection.weight}; ANNarchy expects {WEIGHT}"
     if projection.delays is None and projection.delay_steps is None:
         yield f"{where} has no delays: loading it sets them to one step"
-    lengths = np.diff(np.asarray(projection.ends[:]), prepend=0)
+    lengths = projection.counts()
     if len(lengths) and not lengths.all():
         yield f"{where} has rows without synapses, which a network of ANNarchy cannot have"
     delays = projection.delays if projection.delay_steps is None else projection.delay_steps

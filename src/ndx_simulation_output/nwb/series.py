@@ -90,7 +90,6 @@ def _read_series(series: Any) -> Report:
         data = Matrix(data)
     return Report(
         name=series.name,
-        report=series.name,
         data=data,
         times=read_times(series, data.shape[0]),
         compartments=read_table(series.compartments),

@@ -258,7 +258,7 @@ def _report_without_values(cells: CellTable) -> Report:
     ids = np.asarray(cells.ids[:])
     table = table_of_cells(cells.population, ids, cells)
     data = np.zeros((0, len(ids)))
-    return Report("cells", "cells", data, RegularTimes(0.0, 1.0, 0), table, UNKNOWN)
+    return Report("cells", data, RegularTimes(0.0, 1.0, 0), table, UNKNOWN)
 
 
 def sections_of(source: Any, report: Report) -> Mapping[tuple[int, int], Section]:

@@ -321,7 +321,7 @@ def rate_report(
     rates = BinnedRates(spikes, spikes.known_cells, edges)
     times = Timestamps((edges[1:] + edges[:-1]) / 2)
     table = table_of_cells(spikes.population, rates.ids, spikes.cells)
-    return Report("rate", "rate", rates, times, table, Unit("Hz"), "rate")
+    return Report("rate", rates, times, table, Unit("Hz"), "rate")
 
 
 def table_of_cells(population: str, ids: NDArray[Any], cells: CellTable | None) -> CompartmentTable:

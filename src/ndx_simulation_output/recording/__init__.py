@@ -14,6 +14,7 @@ from ndx_simulation_output.recording.network import (
     PopulationSnapshot,
     ProjectionSnapshot,
     Quantity,
+    Synapses,
 )
 from ndx_simulation_output.recording.output import (
     Electrodes,
@@ -53,6 +54,7 @@ __all__ = [
     "SpikeBlock",
     "Spikes",
     "StreamedReport",
+    "Synapses",
     "Times",
     "Timestamps",
     "Traces",

@@ -21,6 +21,7 @@ from ndx_simulation_output.recording.ids import (
     check_ids,
     check_name,
     check_unique,
+    repeated_values,
     some_of,
 )
 from ndx_simulation_output.recording.sorting import join_ranges, row_blocks
@@ -87,10 +88,12 @@ class CompartmentTable:
         population: str,
         cell_ids: ArrayLike,
         counts: ArrayLike,
-        columns: Mapping[str, ArrayLike],
+        columns: Mapping[str, ArrayLike] | None = None,
         cell_columns: Mapping[str, ArrayLike] | None = None,
     ) -> "CompartmentTable":
         """Return a table from the number of compartments of each cell, ``counts``, shape (cell,).
+
+        Without ``columns``, the compartments of each cell have the numbers 0, 1, ….
 
         Raises
         ------
@@ -106,16 +109,53 @@ class CompartmentTable:
             msg = f"counts of population {population!r} are {some_of(found)}; expected none below 0"
             raise ShapeMismatchError(msg)
         check_unique(ids, f"cells of population {population!r}")
+        if columns is None:
+            columns = {"number": join_ranges(np.zeros(len(found), np.int64), np.asarray(found))}
         of_cells: Any = {} if cell_columns is None else cell_columns
         ends = np.cumsum(found, dtype=np.int64)
         return cls(population, ids, ends, cast("Mapping[str, LazyArray]", columns), of_cells)
 
     @classmethod
-    def from_cells(cls, population: str, cell_ids: ArrayLike) -> "CompartmentTable":
-        """Return a table of ``cell_ids``, shape (cell,), each with one compartment, number 0."""
+    def from_cells(
+        cls,
+        population: str,
+        cell_ids: ArrayLike,
+        columns: Mapping[str, ArrayLike] | None = None,
+        cell_columns: Mapping[str, ArrayLike] | None = None,
+    ) -> "CompartmentTable":
+        """Return a table from the cell of each compartment, ``cell_ids``, shape (compartment,).
+
+        Without ``columns``, each cell has one compartment, number 0. Otherwise the compartments of
+        a cell are adjacent, and their numbers are 0, 1, … unless ``columns`` has them.
+
+        Raises
+        ------
+        ShapeMismatchError
+            If the length of an array is neither that of ``cell_ids`` nor the number of cells, if
+            the compartments of a cell are not adjacent, or if a cell is listed twice without
+            ``columns``.
+
+        Example
+        -------
+        >>> table = CompartmentTable.from_cells(
+        ...     "exc", [7, 7, 7, 3], {"label": ["soma", "dend", "dend", "soma"]}
+        ... )
+        >>> table.cell_ids.tolist(), table.counts().tolist(), table.columns["number"].tolist()
+        ([7, 3], [3, 1], [0, 1, 2, 0])
+
+        """
         ids = as_array(cell_ids, f"cell_ids of population {population!r}", kinds="iu")
-        one, zero = np.ones(len(ids), np.int64), np.zeros(len(ids), np.int64)
-        return cls.from_counts(population, ids, one, {"number": zero})
+        if columns is None:
+            ones = np.ones(len(ids), np.int64)
+            return cls.from_counts(population, ids, ones, None, cell_columns)
+        ids = np.asarray(ids[:])
+        starts = np.flatnonzero(np.append(True, ids[1:] != ids[:-1])[: len(ids)])
+        if len(apart := repeated_values(ids[starts])):
+            msg = f"the compartments of cell {apart[0]} of population {population!r} are not "
+            raise ShapeMismatchError(msg + "adjacent; expected them one after the other")
+        counts = np.diff(starts, append=len(ids))
+        table = cls.from_counts(population, ids[starts], counts, None, cell_columns)
+        return replace(table, columns={**table.columns, **as_arrays(columns, population)})
 
     def __len__(self) -> int:
         """Return the number of cells."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from math import isfinite, prod
 from numbers import Real
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -113,6 +113,15 @@ class PopulationSnapshot:
     def size(self) -> int:
         """Number of neurons."""
         return prod(self.geometry)
+
+
+class Synapses(NamedTuple):
+    """The synapses of a projection: arrays of shape (synapse,), delays in seconds or None."""
+
+    pre_ranks: NDArray[Any]
+    post_ranks: NDArray[Any]
+    values: Mapping[str, NDArray[Any]]
+    delays: NDArray[Any] | None
 
 
 @dataclass(frozen=True)
@@ -260,6 +269,42 @@ class ProjectionSnapshot:
             post=post,
             delays=delays,
             weight=weight,
+        )
+
+    def counts(self) -> NDArray[np.int64]:
+        """Return the number of synapses of each row."""
+        ends = np.asarray(self.ends[:], np.int64)
+        return np.ediff1d(ends, to_begin=ends[:1])
+
+    def to_synapses(self) -> Synapses:
+        """Return a list of all synapses, from which ``from_synapses`` makes the same rows.
+
+        Values that many synapses share are repeated.
+
+        Example
+        -------
+        >>> found = ProjectionSnapshot.from_synapses(
+        ...     "e_to_i", [0, 1, 2], [5, 3, 5], {"w": [0.1, 0.2, 0.3]}, delays=0.001
+        ... ).to_synapses()
+        >>> found.pre_ranks.tolist(), found.post_ranks.tolist(), found.values["w"].tolist()
+        ([1, 0, 2], [3, 5, 5], [0.2, 0.1, 0.3])
+
+        """
+        counts, shape = self.counts(), self.pre_ranks.shape
+
+        def of_synapses(values: LazyArray, locality: Locality = "local") -> NDArray[Any]:
+            read = np.asarray(values[...])
+            return (
+                np.repeat(read, counts)
+                if locality == "semiglobal"
+                else np.broadcast_to(read, shape)
+            )
+
+        return Synapses(
+            np.asarray(self.pre_ranks[:]),
+            np.repeat(np.asarray(self.post_ranks[:]), counts),
+            {one.name: of_synapses(one.values, one.locality) for one in self.quantities},
+            None if self.delays is None else of_synapses(self.delays),
         )
 
     def afferent(self, cells: Iterable[int] | int) -> "ProjectionSnapshot":

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
+from functools import wraps
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
@@ -47,11 +48,22 @@ class Report:
     """Values of many compartments of one population over time.
 
     ``data`` has shape (time, compartment); its k-th column belongs to the k-th compartment of
-    ``compartments``.
+    ``compartments``. ``times`` are ``RegularTimes``, or the seconds of each row. ``unit`` is a
+    ``Unit``, or text such as ``"mV"``.
+
+    No other report of an output has the same ``name``. ``variable`` is what was recorded, such as
+    ``v`` for reports ``v_exc`` and ``v_inh``. ``report`` is the name in the source, which the
+    reports of several populations share; by default it is ``name``.
+
+    Example
+    -------
+    >>> cells = CompartmentTable.from_cells("exc", [0, 1, 2])
+    >>> Report("v", np.full((100, 3), -65.0), RegularTimes(0.0, 10_000.0, 100), cells, "mV")
+    <Report v: population exc, mV, 100 times × 3 compartments of 3 cells, 0 to 10 ms>
+
     """
 
     name: str
-    report: str
     data: LazyArray
     times: Times
     compartments: CompartmentTable
@@ -59,11 +71,13 @@ class Report:
     variable: str | None = None
     description: str = ""
     provenance: Provenance = field(default_factory=dict)
+    report: str = field(default="", kw_only=True)
 
     def __post_init__(self) -> None:
         """Check that the shape of the data agrees with the times and compartments."""
         check_name(self.name, "the name of a report")
         where = f"report {self.name!r}"
+        set_fields(self, report=self.name if self.report == "" else self.report)
         check_name(self.report, f"the original name of {where}")
         check_instances(where, str, variable=self.variable, description=self.description)
         _check_table(where, self.compartments)
@@ -176,10 +190,9 @@ class Report:
         Example
         -------
         >>> table = CompartmentTable.from_counts(
-        ...     "exc", [7, 3, 5], [1, 1, 1], {}, {"layer": np.array([5, 4, 5])}
+        ...     "exc", [7, 3, 5], [1, 1, 1], cell_columns={"layer": [5, 4, 5]}
         ... )
-        >>> report = Report("v", "v", np.array([[1.0, 2, 3]]), RegularTimes(0, 1e3, 1), table,
-        ...                 Unit("volts"))
+        >>> report = Report("v", np.array([[1.0, 2, 3]]), RegularTimes(0, 1e3, 1), table, "volts")
         >>> means = report.mean_by("layer")
         >>> means.groups, means.values
         (array([4, 5]), array([[2., 2.]]))
@@ -327,6 +340,19 @@ class Report:
         return slice(window.start, window.stop, step)
 
 
+if not TYPE_CHECKING:
+    _set_fields_of_report = Report.__init__
+
+    @wraps(_set_fields_of_report)
+    def _in_either_order(self: Report, name: str, *values: Any, **fields: Any) -> None:
+        """Take also (name, report, data, …), the order of earlier versions."""
+        if values and isinstance(values[0], str):
+            fields["report"], *values = values
+        _set_fields_of_report(self, name, *values, **fields)
+
+    Report.__init__ = _in_either_order
+
+
 @dataclass(frozen=True)
 class StreamedReport:
     """A report that will be recorded while a simulation runs, one time step after another.
@@ -395,7 +421,6 @@ class StreamedReport:
         """The report without time steps."""
         return Report(
             name=self.name,
-            report=self.name,
             data=np.empty((0, self.compartments.n_compartments), self.dtype),
             times=self._times,
             compartments=self.compartments,

@@ -26,6 +26,7 @@ from ndx_simulation_output.recording.ids import (
     check_unique,
     distinct_ids,
     positions_of,
+    some_of,
 )
 
 if TYPE_CHECKING:
@@ -91,9 +92,10 @@ class Spikes:
 
     ``node_ids``, ``times`` (s) and each of ``columns`` have shape (spike,). ``silent`` are the ids
     of recorded cells without spikes, ``intervals`` the times during which the cells were recorded,
-    shape (interval, 2) in seconds; both are None if they are not known. ``cells`` has properties of
-    the cells, which are None if they are not known. With ``checked=False``, for the spikes of
-    files, times need not be finite.
+    shape (interval, 2) in seconds; both are None if they are not known. ``cells`` are the ids of
+    all recorded cells, of which those without spikes are ``silent``, or a ``CellTable`` with
+    properties of cells, or None. With ``checked=False``, for the spikes of files, times need not be
+    finite.
 
     Many spikes of a file are read, and their values checked, when one of these attributes is used
     for the first time. ``parts`` and ``blocks`` read some spikes after others and keep none.
@@ -101,7 +103,13 @@ class Spikes:
     Raises
     ------
     ShapeMismatchError
-        If lengths differ, a time is not finite, or an id is not an integer from 0 to 2**63 - 1.
+        If lengths differ, a time is not finite, an id is not an integer from 0 to 2**63 - 1, or
+        spikes are of others than the ids ``cells``.
+
+    Example
+    -------
+    >>> Spikes("exc", [3, 7, 3], [0.1, 0.2, 0.3], cells=range(8)).silent.tolist()
+    [0, 1, 2, 4, 5, 6]
 
     """
 
@@ -140,6 +148,8 @@ class Spikes:
             msg = f"spike {wrong} {of_population} is at {times[wrong]} s; expected finite times"
             raise ShapeMismatchError(msg)
         self._set_cells(of_population, checked=checked)
+        if self.cells is not None and not isinstance(self.cells, CellTable):
+            self._set_recorded(self.cells, of_population)
 
     @classmethod
     def of_source(cls, population: str, source: SpikeSource) -> "Spikes":
@@ -271,6 +281,19 @@ class Spikes:
         if source is not None:
             set_fields(spikes, _source=source)
         return spikes
+
+    def _set_recorded(self, cells: Any, of_population: str) -> None:
+        """Set ``cells`` to a table of the ids of recorded cells, and ``silent``."""
+        ids = as_array(cells, what := f"cells {of_population}", kinds="iu")[:]
+        check_ids(ids, what)
+        check_unique(ids, what)
+        set_fields(self, cells=CellTable(self.population, ids))
+        ids, spiking = ids.astype(np.int64), self.node_ids.astype(np.int64)
+        if len(others := np.setdiff1d(spiking, ids)):
+            msg = f"spikes {of_population} are of cell {some_of(others)}; expected the ids of "
+            raise ShapeMismatchError(msg + f"cells: {some_of(ids)}")
+        if self.silent is None:
+            set_fields(self, silent=np.setdiff1d(ids, spiking))
 
     def _set_cells(self, of_population: str, *, checked: bool) -> None:
         """Check and set the silent cells and the intervals."""

@@ -122,8 +122,8 @@ class ShownQuantity:
         if kind == "population":
             yield f"values = neuron_quantity(population{quantity}).values[:]"
             return
-        yield "counts = np.diff(projection.ends[:], prepend=0)"
-        yield "post, pre = np.repeat(projection.post_ranks[:], counts), projection.pre_ranks[:]"
+        yield "post = np.repeat(projection.post_ranks[:], projection.counts())"
+        yield "pre = projection.pre_ranks[:]"
         yield f"values = synapse_quantity(projection{quantity}).values[()]"
         yield "values = np.broadcast_to(values, pre.shape)"
 
