@@ -217,12 +217,7 @@ def _is_pymodaq(root: h5py.Group) -> bool:
 
 
 FORMATS: tuple[Format, ...] = (
-    Format(
-        "NetPyNE",
-        "",
-        _is_netpyne,
-        refusal="is JSON of NetPyNE, which is not read yet",
-    ),
+    Format("NetPyNE", "netpyne.reading", _is_netpyne, frozenset({"unit"}), is_joined=True),
     Format(
         "pickles of NetPyNE",
         "",

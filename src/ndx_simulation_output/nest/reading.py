@@ -7,18 +7,15 @@ once. The text is read once, in blocks, into temporary files.
 """
 
 import re
-import tempfile
-import weakref
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from io import BytesIO
-from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import (
     NothingRecordedError,
@@ -47,6 +44,7 @@ from ndx_simulation_output.recording.stored_spikes import StoredSpikes
 from ndx_simulation_output.recording.times import Times, meant_rate
 from ndx_simulation_output.recording.units import UNKNOWN, Unit, as_unit
 from ndx_simulation_output.recording.views import Columns
+from ndx_simulation_output.storage.temporary import GrowingArray, temporary_array
 
 _HEADER = b"# NEST version:"
 _NAME = re.compile(r"(?P<device>(?P<label>.+)-\d+)-\d+")
@@ -99,35 +97,11 @@ class _Device:
         return rows[:, 1] / meant_rate(dt, 1.0) - rows[:, 2]
 
 
-class _Growing:
-    """Values that are appended to a temporary file, and mapped when all are there."""
-
-    def __init__(self, dtype: DTypeLike, shape: tuple[int, ...] = ()) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed with this object
-        weakref.finalize(self, self._file.close)
-        self._dtype, self._shape = np.dtype(dtype), shape
-
-    def append(self, values: NDArray[Any]) -> None:
-        """Append rows."""
-        self._file.write(np.ascontiguousarray(values, self._dtype).data)
-
-    def mapped(self) -> NDArray[Any]:
-        """Return the array of all rows."""
-        rows = self._file.tell() // (self._dtype.itemsize * prod(self._shape))
-        self._file.flush()
-        return _mapped(self._file, self._dtype, (rows, *self._shape))
-
-
-def _mapped(file: Any, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[Any]:
-    """Return the array in a temporary file, which has no name and is removed with the array."""
-    return np.memmap(file, dtype, "r+", shape=shape) if prod(shape) else np.zeros(shape, dtype)
-
-
 class _Trains(NamedTuple):
     """The spikes of a population: ids, times (ms), and the devices that recorded them."""
 
-    ids: _Growing
-    times: _Growing
+    ids: GrowingArray
+    times: GrowingArray
     devices: list[_Device]
 
 
@@ -328,14 +302,14 @@ def _read_spikes(
             ids, times = rows[:, 0].astype(np.int64), device.milliseconds(rows, dt)
             known = np.union1d(known, ids)
             for name, chosen in populations.split(ids, device.label):
-                found = trains.setdefault(name, _Trains(_Growing("i8"), _Growing("f8"), []))
+                found = trains.setdefault(name, _Trains(GrowingArray("i8"), GrowingArray("f8"), []))
                 found.ids.append(ids[chosen])
                 found.times.append(times[chosen])
                 if device not in found.devices:
                     found.devices.append(device)
         if not len(known) and not populations.ids:
             name = populations.name or device.label
-            found = trains.setdefault(name, _Trains(_Growing("i8"), _Growing("f8"), []))
+            found = trains.setdefault(name, _Trains(GrowingArray("i8"), GrowingArray("f8"), []))
             found.devices.append(device)
         for other, theirs in senders:
             if len(both := np.intersect1d(known, theirs)):
@@ -346,7 +320,7 @@ def _read_spikes(
                 raise SourceError(msg)
         senders.append((device, known))
     for name in populations.ids if devices else ():
-        trains.setdefault(name, _Trains(_Growing("i8"), _Growing("f8"), []))
+        trains.setdefault(name, _Trains(GrowingArray("i8"), GrowingArray("f8"), []))
 
 
 def _spikes(name: str, found: _Trains, populations: _Populations) -> Spikes:
@@ -370,7 +344,7 @@ def _reports(
     device: _Device, populations: _Populations, dt: float | None, notes: list[str]
 ) -> Iterator[Report]:
     """Yield a report for each variable and population of a multimeter."""
-    rows = _Growing("f8", (len(device.columns),))
+    rows = GrowingArray("f8", (len(device.columns),))
     ids: Ids = np.zeros(0, np.int64)
     times = np.zeros(0)
     for block in _blocks(device, notes):
@@ -414,12 +388,8 @@ def _matrices(
 ) -> list[NDArray[Any]]:
     """Return a matrix (time, cell) of each variable, and last one of what was recorded."""
     shape = len(times), len(ids)
-    types = [np.float64] * len(device.variables) + [np.bool_]
-    matrices = []
-    for dtype in types:
-        with tempfile.TemporaryFile() as file:
-            file.truncate(np.dtype(dtype).itemsize * prod(shape))
-            matrices.append(_mapped(file, dtype, shape))
+    matrices = [temporary_array(np.float64, shape) for _ in device.variables]
+    matrices.append(temporary_array(np.bool_, shape))
     first = len(device.columns) - len(device.variables)
     for start in range(0, len(rows), _BLOCK_BYTES // 64):
         block = rows[start : start + _BLOCK_BYTES // 64]

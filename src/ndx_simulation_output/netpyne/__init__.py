@@ -1,0 +1,1 @@
+"""NetPyNE: the JSON files that it saves."""
