@@ -89,7 +89,7 @@ def test_a_block_is_described_without_copies_of_its_data() -> None:
 
 def test_blocks_of_one_name_are_populations_of_their_own() -> None:
     """Nothing tells that they are parts of one population."""
-    output = to_output([make_block(), make_block()])
+    output = to_output(make_block() for _ in range(2))
 
     assert [one.population for one in output.spikes] == ["exc", "exc_2"]
     assert [one.name for one in output.reports] == ["v_exc", "i_exc", "v_exc_2", "i_exc_2"]

@@ -224,6 +224,24 @@ def test_a_train_of_a_device_is_split_by_its_senders(tmp_path: Path) -> None:
         assert "pop_size" in json.dumps(spikes.provenance)
 
 
+def test_spikes_of_a_cell_that_two_devices_record_are_kept_apart(tmp_path: Path) -> None:
+    """Joined, each spike would be there twice; two places of one device cannot be told apart."""
+    trains = [
+        Train([time], annotations={"cell_type": "golgi", "cell_id": 4, "device": device})
+        for device, time in [("soma", 1.0), ("axon", 2.0), ("axon", 3.0)]
+    ]
+    path = write_nix(tmp_path / "run.nio", {"basal": [trains]})
+
+    with read(path) as output:
+        assert {one.population: one.times.tolist() for one in output.spikes} == {
+            "golgi_soma": [0.001],
+            "golgi_axon": [0.002, 0.003],
+        }
+        assert output.notes == (
+            "cells 4 have several spike trains of 'golgi_axon': their spikes are joined",
+        )
+
+
 def test_irregular_times_units_and_starts_are_kept(tmp_path: Path) -> None:
     """Irregular signals have timestamps; units of quantities such as 1/ms are parsed."""
     path = write_nix(

@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import NothingRecordedError, WrongTypeError
-from ndx_simulation_output.neo.description import (
+from ndx_simulation_output.neo.description import describe
+from ndx_simulation_output.neo.model import (
     SENDERS,
     Block,
     Intervals,
     Segment,
     Signal,
     Train,
-    describe,
     facts_of_channels,
     per_second,
 )
@@ -61,8 +61,9 @@ def to_output(
     >>> convert(output, "run.nwb")  # doctest: +SKIP
 
     """
-    found = [blocks] if hasattr(blocks, "segments") else blocks
-    if not isinstance(found, Iterable) or not all(hasattr(one, "segments") for one in found):
+    is_single = hasattr(blocks, "segments") or not isinstance(blocks, Iterable)
+    found = [blocks] if is_single else list(blocks)
+    if not all(hasattr(one, "segments") for one in found):
         msg = f"blocks are {blocks!r:.60}; expected a neo.Block, or a list of them"
         raise WrongTypeError(msg)
     read = [_block(block) for block in found]

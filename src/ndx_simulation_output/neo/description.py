@@ -1,11 +1,9 @@
 """Describe blocks of Neo, from a file or in memory, as a ``SimulationOutput``."""
 
 import hashlib
-import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -13,6 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndx_simulation_output.errors import SelectionError, SourceError, UnitError, UnitWarning
+from ndx_simulation_output.neo.model import (
+    IDS,
+    SENDERS,
+    Block,
+    Facts,
+    Segment,
+    Signal,
+    Train,
+    parse_neo_unit,
+)
 from ndx_simulation_output.recording import (
     UNKNOWN,
     ArrayGroup,
@@ -32,7 +40,7 @@ from ndx_simulation_output.recording import (
     parse_unit,
 )
 from ndx_simulation_output.recording.array_groups import INTERVALS
-from ndx_simulation_output.recording.ids import free_name, storable_text
+from ndx_simulation_output.recording.ids import free_name, some_of, storable_text
 from ndx_simulation_output.recording.spikes import Ids
 from ndx_simulation_output.recording.stored_spikes import StoredSpikes
 from ndx_simulation_output.recording.views import (
@@ -44,81 +52,14 @@ from ndx_simulation_output.recording.views import (
     join_rows,
 )
 
-Facts = Mapping[str, Any]
-"""Annotations as JSON values."""
-
-SENDERS = "senders"
-"""Array annotation of BSB with the cell of each spike of a train."""
-
 _POPULATIONS = ("source_population", "cell_type", "ps_name", "cell_model", "device")
 """Annotations that name the population: of PyNN, then of BSB."""
-_INDICES, _IDS = ("channel_index", "source_index"), ("channel_id", "source_id")
-"""Annotations of PyNN: the index of a cell in its population, and its id in the simulation."""
+_INDICES = ("channel_index", "source_index")
+"""Annotations of PyNN with the index of a cell in its population."""
 _CELLS = "cells"
 _POSITION = ("x", "y", "z")
 _SAME = 1e-9
 """Times (s) that differ less are equal: NEURON accumulates rounding errors."""
-
-
-@dataclass(frozen=True)
-class Signal:
-    """Values (time, channel); ``channels`` are the annotations of each channel."""
-
-    name: str
-    data: LazyArray
-    times: Times
-    unit: str
-    channels: Sequence[Facts]
-
-
-@dataclass(frozen=True)
-class Train:
-    """Spike times in a unit of which ``per_second`` are a second; start and stop in seconds.
-
-    ``senders``, if the train is one of many cells, are the cell of each spike (BSB).
-    """
-
-    name: str
-    times: LazyArray
-    per_second: float
-    interval: tuple[float, float] | None
-    facts: Facts
-    senders: LazyArray | None = None
-
-
-@dataclass(frozen=True)
-class Intervals:
-    """Times (s) of events, or of epochs, which have durations (s); columns have a value of each."""
-
-    name: str
-    times: NDArray[np.float64]
-    durations: NDArray[np.float64] | None
-    columns: Mapping[str, NDArray[Any]]
-    facts: Facts
-
-
-@dataclass(frozen=True)
-class Segment:
-    """The recordings of a run, whose times start anew; ``omitted`` are parts that are not read."""
-
-    name: str
-    signals: Sequence[Signal]
-    trains: Sequence[Train]
-    intervals: Sequence[Intervals]
-    facts: Facts
-    omitted: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Block:
-    """The segments of a population (PyNN) or a simulation (BSB) in a file or in memory."""
-
-    name: str
-    segments: Sequence[Segment]
-    facts: Facts
-    source: str = ""
-    started: datetime | None = None
-    omitted: Mapping[str, int] = field(default_factory=dict)
 
 
 def describe(
@@ -342,6 +283,14 @@ class _Description:
             for train in place.segment.trains:
                 population = self._population(place, train.facts)
                 groups.setdefault(population, []).append((train, place))
+        for population, found in list(groups.items()):
+            devices: dict[str, list[tuple[Train, _Place]]] = {}
+            for train, place in found:
+                devices.setdefault(str(train.facts.get("device", "")), []).append((train, place))
+            if len(devices) > 1 and _are_recorded_again(found):
+                del groups[population]
+                for device, own in devices.items():
+                    groups[free_name(f"{population}_{device}", groups)] = own
         return [self._spikes_of(population, found) for population, found in groups.items()]
 
     def _spikes_of(self, population: str, found: Sequence[tuple[Train, _Place]]) -> Spikes:
@@ -350,6 +299,10 @@ class _Description:
         ids = self._ids(what, [([train.facts], place.block) for train, place in of_cells])
         order = np.argsort(ids, kind="stable").tolist()
         ids, trains = ids[order], [of_cells[index][0] for index in order]
+        if (repeated := np.unique(ids[1:][ids[1:] == ids[:-1]])).size:
+            self.notes.append(
+                f"cells {some_of(repeated)} have several {what}: their spikes are joined"
+            )
         shared, varying = _split_facts([_named(train) for train in trains])
         columns = {key: _as_column(values) for key, values in varying.items()}
         known = {key: values for key, values in columns.items() if values is not None}
@@ -472,57 +425,13 @@ class _Description:
         )
 
 
-def parse_neo_unit(text: str) -> Unit | None:
-    """Parse a unit as ``quantities`` writes it, such as ``(mA/cm**2)`` and ``1/ms``.
-
-    Example
-    -------
-    >>> parse_neo_unit("1/ms").conversion
-    1000.0
-
-    """
-    plain = text.strip().removeprefix("(").removesuffix(")")
-    if rate := re.fullmatch(r"1(?:\.0)?/(\w+)", plain):
-        unit = parse_unit(rate[1])
-        is_time = unit is not None and unit.name == "seconds"
-        return Unit("hertz", 1 / unit.conversion) if unit is not None and is_time else None
-    return parse_unit(plain)
-
-
-def per_second(text: str, where: str) -> float:
-    """Return how many of a unit of time are a second."""
-    unit = parse_neo_unit(text)
-    if unit is None or unit.name != "seconds":
-        msg = f"the times of {where} are in {text!r}; expected a unit of time such as 'ms'"
-        raise SourceError(msg)
-    return 1 / unit.conversion
-
-
-def facts_of_channels(
-    count: int, annotations: Facts, of_channels: Mapping[str, Sequence[Any]]
-) -> list[Facts]:
-    """Return the annotations of each channel; PyNN lists the ids of all in ``channel_ids``."""
-    shared, columns = dict(annotations), dict(of_channels)
-    for name in _IDS:
-        listed = shared.get(f"{name}s")
-        values = listed if isinstance(listed, list) else [listed]
-        if listed is not None and len(values) == count:
-            columns[name] = values
-            del shared[f"{name}s"]
-    fitting = {key: values for key, values in columns.items() if len(values) == count}
-    return [
-        {**shared, **{key: values[channel] for key, values in fitting.items()}}
-        for channel in range(count)
-    ]
-
-
 def _id_of(facts: Facts, block: Block) -> int | None:
     """Return the index of a cell in its population, or else an id that it has; None if unknown."""
     for name in _INDICES:
         if isinstance(facts.get(name), int):
             return int(facts[name])
     first = block.facts.get("first_id")
-    for name in _IDS:
+    for name in IDS:
         found = facts.get(name)
         if isinstance(found, int):
             offset = first if isinstance(first, int) and first <= found else 0
@@ -544,7 +453,7 @@ def _split_facts(facts: Sequence[Facts]) -> tuple[dict[str, Any], dict[str, list
     varying: dict[str, list[Any]] = {}
     for key in dict.fromkeys(key for one in facts for key in one if key not in _INDICES):
         values = [one.get(key) for one in facts]
-        if all(value == values[0] for value in values) and key not in _IDS:
+        if all(value == values[0] for value in values) and key not in IDS:
             shared[key] = values[0]
         else:
             varying[key] = values
@@ -559,6 +468,13 @@ def _as_column(values: Sequence[Any]) -> NDArray[Any] | None:
     if kinds <= {int, float} and kinds != {int}:
         return np.asarray(values, np.float64)
     return np.asarray([*values, None], object)[:-1] if kinds == {str} else None
+
+
+def _are_recorded_again(found: Sequence[tuple[Train, _Place]]) -> bool:
+    """Return True if trains have the same cells, or may have, as those of a device with senders."""
+    ids = [_id_of(train.facts, place.block) for train, place in found]
+    is_joint = any(train.senders is not None for train, _ in found)
+    return is_joint or len(set(ids)) < len(ids)
 
 
 def _named(train: Train) -> Facts:

@@ -15,14 +15,14 @@ from ndx_simulation_output.errors import (
     file_errors,
     source_errors,
 )
-from ndx_simulation_output.neo.description import (
+from ndx_simulation_output.neo.description import describe
+from ndx_simulation_output.neo.model import (
     SENDERS,
     Block,
     Intervals,
     Segment,
     Signal,
     Train,
-    describe,
     facts_of_channels,
     per_second,
 )
