@@ -47,15 +47,17 @@ def convert(
 ) -> None:
     """Convert a run, or several NWB files, to one NWB file.
 
-    SOURCES are SONATA files, a directory, a simulation_config.json or a circuit_config.json; one
-    file of Neuronvisio, PyMoDAQ or ANNarchy; or NWB files, such as those of the ranks of a job,
-    each with its own cells. TARGET ends in .nwb, or in .nwb.zarr for a Zarr store.
+    SOURCES are SONATA files, a directory, a simulation_config.json or a circuit_config.json; files
+    of NetPyNE (JSON), of PyNN and BSB (NIX) or of NEST (text); one file of Neuronvisio, PyMoDAQ or
+    ANNarchy; or NWB files, such as those of the ranks of a job, each with its own cells. TARGET
+    ends in .nwb, or in .nwb.zarr for a Zarr store.
 
     \b
     Example:
       ndx-sim convert output/ run.nwb --unit v_report=mV --metadata session.yaml
       ndx-sim convert simulation_config.json run.nwb --circuit --edges
       ndx-sim convert storage.h5 run.nwb
+      ndx-sim convert spikes-3-0.dat spikes-3-1.dat run.nwb --population exc=1-80
       ndx-sim convert network.npz state.nwb --dt 0.5
       mpirun -n 4 ndx-sim convert output/ run.nwb --mpi
       ndx-sim convert run.0.nwb run.1.nwb run.nwb --compression gzip
