@@ -328,7 +328,9 @@ class _Map:
         is_outlined = len(names) <= _MOST_BANDS
         is_cells = order.what == _CELL and is_outlined
         color = LIGHT.text if self.colors.name == "signed" else "#ffffff"
-        shown = {"y0": tops.tolist(), "y1": bottoms.tolist(), "color": [color] * len(names)}
+        shown: dict[str, list[Any]] = {}
+        if is_outlined:
+            shown = {"y0": tops.tolist(), "y1": bottoms.tolist(), "color": [color] * len(names)}
         cells = [cell for cell, _, _ in picked]
         of_picked = {"y0": [top for _, top, _ in picked], "y1": [end for _, _, end in picked],
                      "cell": cells, "color": [ACCENT] * len(cells)}  # fmt: skip
