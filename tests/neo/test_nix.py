@@ -325,6 +325,7 @@ def test_events_and_epochs_are_intervals(tmp_path: Path) -> None:
             "exc": [
                 [
                     Train([1.0], "event", "go", labels=["a"], annotations={"trial": 3}),
+                    Train([1.0], "epoch", "trials", durations=[2.0]),
                     Train(
                         [1.0, 2.0],
                         "epoch",
@@ -355,9 +356,10 @@ def test_events_and_epochs_are_intervals(tmp_path: Path) -> None:
             "labels": ["a"],
         }
         assert go.extra["annotations"] == {"trial": 3}
+        assert not output.notes
         again = convert(output, tmp_path / "again.nwb")
     with open_output(again.path) as output:
-        assert [group.name for group in output.arrays] == ["go", "light"]
+        assert {group.name for group in output.arrays} == {"go", "light", "trials"}
 
 
 def test_what_is_missing_or_damaged_is_refused(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Read NWB files, of this package or any other, as ``SimulationOutput``."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from itertools import accumulate
@@ -25,6 +25,7 @@ from pynwb import (
 )
 from pynwb.core import NWBDataInterface
 from pynwb.ecephys import ElectricalSeries
+from pynwb.epoch import TimeIntervals
 from pynwb.file import LabMetaData
 
 from ndx_simulation_output.errors import (
@@ -313,7 +314,13 @@ def _read_output(nwbfile: NWBFile, path: Source) -> SimulationOutput:
     provenance = _provenance(metadata, path)
     group_names, group_facts = provenance.pop("arrays", {}), provenance.pop("groups", {})
     reports, potentials, notes = _read_series(nwbfile, provenance.pop("series", {}))
-    notes += _notes_of_others(nwbfile)
+    extras = provenance.pop("intervals", {})
+    tables_of_intervals = [
+        item
+        for item in nwbfile.objects.values()
+        if isinstance(item, TimeIntervals) and item.name in extras
+    ]
+    notes += _notes_of_others(nwbfile, extras)
     spikes: list[Spikes] = []
     tables: list[tuple[Any, list[Spikes]]] = []
     spike_facts = provenance.pop("spikes", [])
@@ -329,11 +336,17 @@ def _read_output(nwbfile: NWBFile, path: Source) -> SimulationOutput:
         spikes += found
     circuit = _read_circuit(metadata)
     states = [item for item in nwbfile.objects.values() if isinstance(item, NetworkState)]
-    arrays = tuple(_array_groups(nwbfile, group_names, group_facts))
-    for name, extra in provenance.pop("intervals", {}).items():
-        if name in (nwbfile.intervals or ()):
-            group, own = read_intervals(nwbfile.intervals[name]), group_names.get(name, name)
-            arrays += (replace(group, name=own, extra=extra),)
+    arrays = [
+        *_array_groups(nwbfile, group_names, group_facts),
+        *(
+            replace(
+                read_intervals(table),
+                name=group_names.get(table.name, table.name),
+                extra=extras[table.name],
+            )
+            for table in tables_of_intervals
+        ),
+    ]
     if metadata is None:
         # Sources of simulations have arrays that are not along the axis of their group.
         notes += [note for group in arrays for note in notes_of_axes(group)]
@@ -341,7 +354,7 @@ def _read_output(nwbfile: NWBFile, path: Source) -> SimulationOutput:
         reports=tuple(reports),
         spikes=tuple(_with_circuit(population, circuit) for population in spikes),
         potentials=tuple(potentials),
-        arrays=arrays,
+        arrays=tuple(arrays),
         networks=tuple(map(read_state, sorted(states, key=lambda state: state.name))),
         circuit=circuit,
         run=Run(**{name: getattr(metadata, name, None) for name in Run.__dataclass_fields__}),
@@ -444,14 +457,18 @@ def _with_notes_of_spikes(
     return LaterNotes(notes, later)
 
 
-def _notes_of_others(nwbfile: NWBFile) -> list[str]:
-    """Return notes on objects that are not read, except containers of objects that are read."""
+def _notes_of_others(nwbfile: NWBFile, intervals: Collection[str]) -> list[str]:
+    """Return notes on objects that are not read, except containers of objects that are read.
+
+    ``intervals`` are the names of the tables of intervals that are read.
+    """
     known = (TimeSeries, Compartments, CellPopulation, StateTable, MultiContainerInterface)
     return [
         f"left out: {item.name} is a {type(item).__name__}"
         for item in nwbfile.objects.values()
         if isinstance(item, (NWBDataInterface, DynamicTable, LabMetaData))
         and not isinstance(item, known)
+        and not (isinstance(item, TimeIntervals) and item.name in intervals)
         and item is not nwbfile.units
         and item is not nwbfile.electrodes
         and item.name not in {SIMULATED_UNITS, SIMULATED_ELECTRODES}
