@@ -156,7 +156,7 @@ print("\\n" + json.dumps({
 """
 
 
-@pytest.mark.parametrize("backend", ["nest", "neuron"])
+@pytest.mark.parametrize("backend", ["nest", "brian2", "neuron"])
 def test_pynn_gives_in_nwb_what_it_recorded(tmp_path: Path, backend: str) -> None:
     """Ids are those in the population; the others are in a column."""
     pytest.importorskip("pyNN", reason="PyNN is not installed")
