@@ -66,3 +66,80 @@ def test_text_has_what_is_in_memory(tmp_path: Path) -> None:
     pairs = zip(spikes["times"], spikes["senders"], strict=True)
     assert found == sorted((round(time, 6), cell) for time, cell in pairs)
     assert found
+
+
+_NETWORK = """
+import sys
+import nest
+import numpy as np
+from ndx_simulation_output import open_output
+from ndx_simulation_output.errors import RestoreError
+from ndx_simulation_output import nest as nest_states
+
+nest.verbosity = nest.VerbosityLevel.ERROR
+target = sys.argv[1]
+
+def network(n=4):
+    nest.ResetKernel()
+    nest.set(resolution=0.1, local_num_threads=2)
+    exc = nest.Create("iaf_psc_delta", n, params={"I_e": 300.0})
+    inh = nest.Create("iaf_psc_delta", 2)
+    synapse = {"synapse_model": "stdp_synapse", "weight": 2.0, "delay": 1.5}
+    nest.Connect(exc, inh, syn_spec=synapse)
+    nest.Connect(inh, exc, syn_spec={"weight": -1.0})
+    return {"exc": exc, "inh": inh}
+"""
+_SAVE = (
+    _NETWORK
+    + """
+found = network()
+found["exc"].V_m = [-70.0, -66.0, -62.0, -58.0]
+nest.GetConnections(found["exc"], found["inh"]).weight = [float(k) for k in range(8)]
+nest.Simulate(5.0)
+nest_states.save(target, found)
+weights = {(c.source, c.target): c.weight for c in nest.GetConnections(found["exc"], found["inh"])}
+nest.Simulate(5.0)
+np.savez(target + ".npz", v=found["exc"].V_m, ends=list(weights), weights=list(weights.values()))
+"""
+)
+_LOAD = (
+    _NETWORK
+    + """
+found = network()
+notes = nest_states.load(target, found)
+assert len(notes) == 1 and notes[0].startswith("Spikes in flight"), notes
+expected = np.load(target + ".npz")
+weights = {(c.source, c.target): c.weight for c in nest.GetConnections(found["exc"], found["inh"])}
+assert weights == dict(zip(map(tuple, expected["ends"].tolist()), expected["weights"].tolist()))
+nest.Simulate(5.0)
+np.testing.assert_array_equal(found["exc"].V_m, expected["v"])
+
+with open_output(target) as output:
+    (state,) = output.networks
+    assert (state.simulator, state.time) == ("NEST", 0.005)
+    exc = state.populations[0]
+    assert exc.model == "iaf_psc_delta"
+    units = {one.name: one.unit.name for one in exc.quantities}
+    assert (units["V_m"], units["I_e"], units["C_m"]) == ("volts", "amperes", "farads"), units
+    first = state.projections[0]
+    assert (first.name, first.model) == ("exc_to_inh", "stdp_synapse")
+
+found = network(5)
+before = found["exc"].V_m
+try:
+    nest_states.load(target, found)
+except RestoreError as error:
+    assert "5 nodes of iaf_psc_delta, and 4" in str(error), error
+else:
+    raise AssertionError("nothing was refused")
+assert found["exc"].V_m == before
+"""
+)
+
+
+def test_a_loaded_network_continues_where_nest_tells_its_state(tmp_path: Path) -> None:
+    """Without spikes, the potential is the whole state of these nodes."""
+    for code in (_SAVE, _LOAD):
+        command = [sys.executable, "-W", "ignore", "-c", code, str(tmp_path / "state.nwb")]
+        found = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+        assert found.returncode == 0, found.stderr

@@ -19,14 +19,13 @@ from ndx_simulation_output.annarchy.restoring import (
 from ndx_simulation_output.annarchy.writing import write
 from ndx_simulation_output.errors import SourceError
 from ndx_simulation_output.files import is_nwb
-from ndx_simulation_output.nwb import reader, writer
+from ndx_simulation_output.nwb import reader
 from ndx_simulation_output.nwb.mapping import add_in_memory
-from ndx_simulation_output.nwb.metadata import read_metadata
 from ndx_simulation_output.nwb.network_state import make_state
+from ndx_simulation_output.nwb.saved_states import save_state
 from ndx_simulation_output.recording import (
     NetworkSnapshot,
     ProjectionSnapshot,
-    Run,
     SimulationOutput,
 )
 
@@ -97,14 +96,8 @@ def save(
     if target.suffix not in _NWB_EXTENSIONS:
         form: Any = "part" if live.set_step is None else "network"
         return write(target, state, form=form, overwrite=overwrite)
-    output = SimulationOutput(
-        networks=(state,),
-        run=Run(state.simulator, state.simulator_version, state.time_step, seed=state.seed),
-        provenance={"format": "annarchy", "files": []},
-    )
-    writer.write(
-        output, target, metadata=read_metadata(metadata, starts_now=True), overwrite=overwrite
-    )
+    provenance = {"format": "annarchy", "files": []}
+    save_state(target, state, provenance, metadata=metadata, overwrite=overwrite)
     return ()
 
 
