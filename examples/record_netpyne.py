@@ -43,18 +43,8 @@ config = specs.SimConfig({"duration": 100.0, "dt": 0.025, "verbose": False})
 config.use_fast_imem = True  # for i_membrane_
 
 sim.create(network, config)
-cells = {
-    name: {gid: sim.net.cells[sim.net.gid2lid[gid]] for gid in population.cellGids}
-    for name, population in sim.net.pops.items()
-}
 sim.preRun()  # as in sim.simulate(): sets use_fast_imem, h.dt and the random streams
-with record(
-    "run.nwb",
-    cells=cells,
-    variables=["v", "i_membrane_"],
-    every=0.1,
-    spikes=True,
-):
+with record("run.nwb", variables=["v", "i_membrane_"], every=0.1):
     sim.runSim()
 sim.gatherData()  # NetPyNE has its own recordings
 

@@ -1,12 +1,13 @@
 """Find the cells of a running NEURON model and their sections."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ndx_simulation_output.errors import RecordingError, WrongTypeError
+from ndx_simulation_output.neuron.netpyne import cells_of, netpyne_network, tags_of
 from ndx_simulation_output.recording.ids import check_ids
 
 _GIDS = 2**31
@@ -28,10 +29,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class Population:
-    """Cells with different ids."""
+    """Cells with different ids, and their properties ``columns``, shape (cell,)."""
 
     name: str
     cells: tuple[Cell, ...]
+    columns: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Selection:
@@ -88,9 +90,13 @@ def find_populations(
 
     ``cells`` are the ids of the cells: None (counted from 0), gids of the ``ParallelContext``, a
     dict of cells by id, or a dict of either by the name of the population. Sections that belong to
-    no object form one cell for each tree. Artificial cells have no sections.
+    no object form one cell for each tree. Artificial cells have no sections. Those of NetPyNE are
+    found without ``cells``, with their populations and tags.
     """
     known = _Sections(h)
+    network = netpyne_network(cells)
+    if network is not None:
+        cells = cells_of(network)
     if cells is None:
         by_population: Mapping[str, Any] = {population: dict(enumerate(known.by_owner.values()))}
     elif isinstance(cells, Mapping) and all(isinstance(key, str) for key in cells) and cells:
@@ -105,7 +111,8 @@ def find_populations(
         members = [_cell(known, int(cell_id), cell, chosen) for cell_id, cell in listed]
         if cells is None:
             members = [cell for cell in members if cell.sections]
-        found.append(Population(name, tuple(members)))
+        columns = {} if network is None else tags_of(network, name)
+        found.append(Population(name, tuple(members), columns))
     _check_owners(found)
     return tuple(found)
 

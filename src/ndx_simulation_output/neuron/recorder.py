@@ -18,6 +18,7 @@ from ndx_simulation_output.files import check_target
 from ndx_simulation_output.neuron.cells import Population, Selection, find_populations
 from ndx_simulation_output.neuron.clock import Clock, Schedule, next_time
 from ndx_simulation_output.neuron.hook import Hook
+from ndx_simulation_output.neuron.netpyne import netpyne_network
 from ndx_simulation_output.neuron.spikes import SpikeRecorder, spike_recorder
 from ndx_simulation_output.neuron.variables import (
     Gatherer,
@@ -53,7 +54,7 @@ def record(
     every: float | None = None,
     cells: Any = None,
     population: str = "cells",
-    spikes: bool | float | Mapping[int, Any] | None = False,
+    spikes: bool | float | Mapping[int, Any] | None = None,
     dtype: DTypeLike = "f8",
     flush_every: float = 10.0,
     metadata: str | Path | Mapping[str, Any] | None = None,
@@ -89,13 +90,14 @@ def record(
         Ids of the cells: None (counted from 0), gids of the ``ParallelContext``, a dict
         ``{id: cell}``, or a dict ``{population: gids or {id: cell}}``. A cell is an object that has
         sections, or a list of sections, or an artificial cell, of which only spikes are recorded.
+        A network of NetPyNE needs none: its populations, gids, tags and artificial cells are found.
     population
         Name of the population, unless it is in ``cells``.
     spikes
         True for the spikes of the gids of the ``ParallelContext``, a threshold in mV in the middle
         of the first section of each cell, or a dict ``{id: NetCon or artificial cell}``, or
         ``{population: {id: NetCon or artificial cell}}``. What others record from the same cells
-        is not affected.
+        is not affected. By default, spikes are recorded of a network of NetPyNE only.
     dtype
         Dtype of the stored values: ``f8`` as in NEURON, or ``f4`` with half the size.
     flush_every
@@ -206,6 +208,8 @@ def _describe_model(
     """Find and check all that is to be recorded."""
     clock = Clock(h)
     populations = find_populations(h, chosen, cells, population)
+    if spikes is None:
+        spikes = netpyne_network(cells) is not None
     with_sections = _with_sections(populations, team)
     found = [
         (recorded, Schedule(variable, clock))

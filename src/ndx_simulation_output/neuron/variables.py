@@ -265,7 +265,10 @@ def _table(population: Population, found: Sequence[_Compartments]) -> Compartmen
         columns["point_process"] = np.array(processes, object)
     recorded = counts > 0
     ids = np.array([cell.id for cell in population.cells], np.int64)
-    return CompartmentTable.from_counts(population.name, ids[recorded], counts[recorded], columns)
+    properties = {name: values[recorded] for name, values in population.columns.items()}
+    return CompartmentTable.from_counts(
+        population.name, ids[recorded], counts[recorded], columns, properties
+    )
 
 
 def _geometry(found: Sequence[_Compartments]) -> dict[str, NDArray[np.float64]]:
